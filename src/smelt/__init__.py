@@ -1,0 +1,96 @@
+"""Typed LLM transforms for pandas and Polars: many rows per request, every answer on its own row.
+
+    out = df.smelt.transform("Classify {name} by what {desc} says.", Company, model="openai:gpt-4.1-mini")
+
+Importing smelt registers the `.smelt` accessor on pandas and Polars frames and loads neither of them, nor any SDK. How
+the layers sit, from the outside in; imports point inward only:
+
+    frames, api, job      the doors: an accessor, functions, `Job`; rows out, typed columns in
+    preparation           all that is checked before the first request
+    execution             a run, from answers to result
+    engine                the loop that asks, and the table that decides
+    plan                  rows, schema, wire, chunks: values in, values out
+    providers, ledger     plugged into the engine through protocols
+"""
+
+from smelt.api import arun, atransform, estimate, explain, preview, run, transform
+from smelt.errors import (
+    AuthConfigError,
+    AuthenticationError,
+    BadRequestError,
+    ClosedError,
+    CollisionError,
+    ColumnError,
+    InsecureURLError,
+    MissingDependencyError,
+    ModelNotFoundError,
+    PromptError,
+    QuotaError,
+    SchemaError,
+    SmeltAPIError,
+    SmeltConfigError,
+    SmeltError,
+    SmeltExhaustionError,
+    SmeltInterrupt,
+    SmeltValidationError,
+    SmeltWarning,
+    UnavailableError,
+)
+from smelt.estimate import Estimate, Explanation
+from smelt.frames.register import register as _register
+from smelt.job import Job
+from smelt.model import Model
+from smelt.providers.base import Provider
+from smelt.result import RowError, SmeltMetrics, SmeltResult
+from smelt.settings import configure
+
+__version__ = "0.1.0"
+
+
+def _accessor() -> type:
+    from smelt.frames.accessor import FrameAccessor
+
+    return FrameAccessor
+
+
+_register("smelt", pandas=_accessor, polars=_accessor)
+
+__all__ = [
+    "AuthConfigError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ClosedError",
+    "CollisionError",
+    "ColumnError",
+    "Estimate",
+    "Explanation",
+    "InsecureURLError",
+    "Job",
+    "MissingDependencyError",
+    "Model",
+    "ModelNotFoundError",
+    "PromptError",
+    "Provider",
+    "QuotaError",
+    "RowError",
+    "SchemaError",
+    "SmeltAPIError",
+    "SmeltConfigError",
+    "SmeltError",
+    "SmeltExhaustionError",
+    "SmeltInterrupt",
+    "SmeltMetrics",
+    "SmeltResult",
+    "SmeltValidationError",
+    "SmeltWarning",
+    "UnavailableError",
+    "__version__",
+    "arun",
+    "atransform",
+    "configure",
+    "estimate",
+    "explain",
+    "preview",
+    "run",
+    "transform",
+]

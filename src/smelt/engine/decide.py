@@ -1,0 +1,283 @@
+"""What becomes of each row after a reply or a failure: a table, without a loop, a clock or a network.
+
+The rules, in the order in which they matter:
+
+- A row that validates is accepted, whatever else is wrong with its reply.
+- A row that is missing or invalid is asked again, told what was wrong: once among others, then alone.
+- A chunk that fails as a whole is halved, down to the guilty row. Where the failure costs nothing (a 400, a filter) no
+  attempt is counted; where an answer was paid for, the last attempt of a row is always made alone.
+- A reply that was cut off gives its complete rows; the rest goes out in smaller chunks with more room.
+- A refusal to serve (429, 5xx) is the lane's business; it costs no row an attempt.
+- What may have been billed without an answer is sent once more.
+- An account error ends the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from smelt.plan.chunks import Chunk, Pending
+from smelt.plan.validate import InvalidRow, Validator
+from smelt.plan.wire import ReplyRows
+from smelt.providers.base import Billing, CallFailed, Reply
+
+ErrorKind = Literal[
+    "missing",  # the model left the row out, every time
+    "invalid",  # its answers do not validate
+    "malformed",  # replies that cannot be read
+    "truncated",  # its answer does not fit the output limit
+    "refused",  # the model would not answer
+    "filtered",  # the provider's content filter stopped it
+    "too_long",  # the row alone is over the model's context, or the server's body limit
+    "bad_request",  # the provider refuses the row
+    "connection",  # requests that broke off, and may have been billed
+    "timeout",  # requests over their deadline, and may have been billed
+    "server",  # the server failed on this row again and again
+    "validator",  # the caller's own validator is broken
+    "unsendable",  # the row has no text
+    "stopped",  # the run ended before its turn: account error, outage
+    "deadline",  # the run's deadline passed
+    "interrupted",  # Ctrl-C
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How persistent a run is.
+
+    Attributes:
+        max_attempts: Paid answers that a row may use up.
+        resends: Times that a request of unknown outcome is sent again.
+        free_retries: Failures to reach the server before the first success that a run bears.
+        most_room: How far the output limit of a single row may be multiplied.
+    """
+
+    max_attempts: int = 4
+    resends: int = 1
+    free_retries: int = 4
+    most_room: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A row that is given up."""
+
+    row: Pending
+    kind: ErrorKind
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What becomes of the rows of a chunk; every one of them is in exactly one place.
+
+    Attributes:
+        accepted: Rows with their values.
+        again: Rows to ask once more among others.
+        chunks: Chunks to ask as they are, next.
+        failed: Rows that are given up.
+        stop: The failure that ends the run, if it does; the rows it met are in *chunks*.
+        was_cut: Whether the reply ended at the output limit.
+    """
+
+    accepted: Sequence[tuple[Pending, tuple[Any, ...]]] = ()
+    again: Sequence[Pending] = ()
+    chunks: Sequence[Chunk] = ()
+    failed: Sequence[Failed] = ()
+    stop: CallFailed | None = None
+    was_cut: bool = False
+
+
+@dataclass(kw_only=True)
+class _Sorted:
+    """The rows of a reply, by what they hold."""
+
+    accepted: list[tuple[Pending, tuple[Any, ...]]] = field(default_factory=list)
+    missing: list[Pending] = field(default_factory=list)
+    invalid: list[Pending] = field(default_factory=list)
+    broken: list[Failed] = field(default_factory=list)
+
+
+def decide_reply(
+    chunk: Chunk, tokens: Sequence[str], reply: Reply, rows: ReplyRows, validator: Validator, policy: Policy
+) -> Verdict:
+    """Choose what becomes of the rows of *chunk*, which went out under *tokens* and came back as *rows*."""
+    found = _sort(chunk, tokens, rows, validator)
+    if reply.finish in ("refused", "filtered"):
+        left = [*found.missing, *found.invalid]
+        return _after_refusal(chunk, found, left, reply)
+    if reply.finish == "length" or rows.is_cut:
+        return _after_cut(chunk, found, policy)
+    if not rows.is_whole and not found.accepted:
+        return _after_nonsense(chunk, found, reply, policy)
+    return _after_answers(chunk, found, policy)
+
+
+def decide_failure(chunk: Chunk, failure: CallFailed, policy: Policy, *, proven: bool) -> Verdict:
+    """Choose what becomes of the rows of *chunk* after a call that brought no reply.
+
+    Args:
+        chunk: The rows.
+        failure: What happened.
+        policy: How persistent the run is.
+        proven: Whether this run has had a reply, so that key, model and schema are known to be good.
+    """
+    match failure.kind:
+        case "auth" | "quota" | "redirect" | "certificate":
+            return Verdict(chunks=[chunk], stop=failure)
+        case "not_found" | "schema" if not proven:
+            return Verdict(chunks=[chunk], stop=failure)
+        case "rate_limit":
+            return Verdict(chunks=[replace(chunk, is_repeat=True)])
+        case "server":
+            return _after_server_error(chunk, failure, policy, proven=proven)
+        case "protocol":
+            return _after_protocol_error(chunk, failure, policy, proven=proven)
+        case "connection" | "timeout":
+            return _after_silence(chunk, failure, policy, proven=proven)
+        case _:
+            return _after_client_error(chunk, failure)
+
+
+def _sort(chunk: Chunk, tokens: Sequence[str], rows: ReplyRows, validator: Validator) -> _Sorted:
+    found = _Sorted()
+    for row, token in zip(chunk.rows, tokens, strict=True):
+        if token in rows.doubled:
+            row.problem = "it was answered more than once"
+            found.missing.append(row)
+        elif token not in rows.found:
+            row.problem = "it was left out"
+            found.missing.append(row)
+        elif token in rows.problems:
+            row.problem = rows.problems[token]
+            found.invalid.append(row)
+        else:
+            _validate(row, rows.found[token], validator, found)
+    return found
+
+
+def _validate(row: Pending, answer: dict[str, Any], validator: Validator, found: _Sorted) -> None:
+    try:
+        found.accepted.append((row, validator.values(answer)))
+    except InvalidRow as problem:
+        row.problem = str(problem)
+        if problem.is_final:
+            found.broken.append(Failed(row, "validator", row.problem))
+        else:
+            found.invalid.append(row)
+
+
+def _after_answers(chunk: Chunk, found: _Sorted, policy: Policy) -> Verdict:
+    """The usual case: most rows answered, some missing or invalid."""
+    failed, again, alone = list(found.broken), [], []
+    for kind, rows in (("missing", found.missing), ("invalid", found.invalid)):
+        for row in rows:
+            row.attempts += 1
+            if row.attempts >= policy.max_attempts:
+                failed.append(Failed(row, kind, _given_up(row)))  # type: ignore[arg-type]  # Both are kinds.
+            elif row.attempts == 1 < policy.max_attempts - 1:
+                again.append(row)
+            else:
+                alone.append(row)
+    chunks = replace(chunk, rows=tuple(alone)).singles()
+    return Verdict(accepted=found.accepted, again=again, chunks=chunks, failed=failed)
+
+
+def _after_cut(chunk: Chunk, found: _Sorted, policy: Policy) -> Verdict:
+    """The output limit was met: never send the same request again."""
+    left = [*found.missing, *found.invalid]
+    for row in left:
+        row.problem = None  # The limit's fault, not the row's.
+    rest = replace(chunk, rows=tuple(left), cuts=chunk.cuts + 1, room=min(chunk.room * 2, policy.most_room))
+    if len(chunk.rows) > 1:
+        chunks = rest.singles() if rest.cuts >= 2 else rest.halves()
+        return Verdict(accepted=found.accepted, chunks=chunks, failed=found.broken, was_cut=True)
+    failed = list(found.broken)
+    for row in left:
+        row.attempts += 1
+        if row.attempts >= policy.max_attempts or rest.room == chunk.room:
+            message = f"The answer did not fit the output limit, at {chunk.room} times the usual room."
+            failed.append(Failed(row, "truncated", message))
+    chunks = () if failed else (replace(rest, is_repeat=True),)
+    return Verdict(accepted=found.accepted, chunks=chunks if left else (), failed=failed, was_cut=True)
+
+
+def _after_refusal(chunk: Chunk, found: _Sorted, left: list[Pending], reply: Reply) -> Verdict:
+    """Someone would not answer: find out about which row, and leave that one."""
+    rest = replace(chunk, rows=tuple(left))
+    if len(chunk.rows) > 1:
+        return Verdict(accepted=found.accepted, chunks=rest.halves(), failed=found.broken)
+    kind: ErrorKind = "refused" if reply.finish == "refused" else "filtered"
+    who = "The model would not answer" if kind == "refused" else "The provider's content filter stopped the answer"
+    message = f"{who}: {reply.detail}" if reply.detail else f"{who}."
+    return Verdict(accepted=found.accepted, failed=[*found.broken, *(Failed(row, kind, message) for row in left)])
+
+
+def _after_nonsense(chunk: Chunk, found: _Sorted, reply: Reply, policy: Policy) -> Verdict:
+    """Not one row could be read from a reply that was paid for."""
+    what = "The reply could not be read." if reply.text.strip() else "The reply was empty."
+    return _paid_for_nothing(replace(chunk, rows=tuple([*found.missing, *found.invalid])), what, policy)
+
+
+def _paid_for_nothing(chunk: Chunk, message: str, policy: Policy) -> Verdict:
+    for row in chunk.rows:
+        row.attempts += 1
+    failed = [Failed(row, "malformed", message) for row in chunk.rows if row.attempts >= policy.max_attempts]
+    left = tuple(row for row in chunk.rows if row.attempts < policy.max_attempts)
+    rest = replace(chunk, rows=left)
+    is_last = any(row.attempts == policy.max_attempts - 1 for row in left)
+    return Verdict(chunks=rest.singles() if is_last else rest.halves(), failed=failed)
+
+
+def _after_server_error(chunk: Chunk, failure: CallFailed, policy: Policy, *, proven: bool) -> Verdict:
+    """Usually an outage, and then the lane waits. But a row that fails its server must not be asked for ever."""
+    retried = replace(chunk, refusals=chunk.refusals + 1, is_repeat=True)
+    if not proven or retried.refusals < policy.max_attempts:
+        return Verdict(chunks=[retried])
+    if len(chunk.rows) > 1:
+        return Verdict(chunks=chunk.halves())
+    return Verdict(failed=_all_failed(chunk, "server", failure))
+
+
+def _after_protocol_error(chunk: Chunk, failure: CallFailed, policy: Policy, *, proven: bool) -> Verdict:
+    """A 200 that is no answer: a proxy's page, an empty body."""
+    if not proven and chunk.rows[0].attempts + 1 >= policy.max_attempts:
+        return Verdict(chunks=[chunk], stop=failure)
+    if proven:
+        return _paid_for_nothing(chunk, failure.message, policy)
+    for row in chunk.rows:
+        row.attempts += 1
+    return Verdict(chunks=[replace(chunk, is_repeat=True)])
+
+
+def _after_silence(chunk: Chunk, failure: CallFailed, policy: Policy, *, proven: bool) -> Verdict:
+    if failure.billing is Billing.NOT_SENT:
+        retried = replace(chunk, free_failures=chunk.free_failures + 1, is_repeat=True)
+        is_hopeless = not proven and retried.free_failures >= policy.free_retries
+        return Verdict(chunks=[retried], stop=failure if is_hopeless else None)
+    if chunk.unknowns >= policy.resends:
+        return Verdict(failed=_all_failed(chunk, "timeout" if failure.kind == "timeout" else "connection", failure))
+    return Verdict(chunks=[replace(chunk, unknowns=chunk.unknowns + 1, is_repeat=True)])
+
+
+def _after_client_error(chunk: Chunk, failure: CallFailed) -> Verdict:
+    """The request is refused, at no cost: if a row is why, halving finds it."""
+    if len(chunk.rows) > 1:
+        return Verdict(chunks=chunk.halves())
+    kind: ErrorKind = "bad_request"
+    if failure.kind == "filtered":
+        kind = "filtered"
+    elif failure.kind in ("too_long", "too_large"):
+        kind = "too_long"
+    return Verdict(failed=_all_failed(chunk, kind, failure))
+
+
+def _all_failed(chunk: Chunk, kind: ErrorKind, failure: CallFailed) -> list[Failed]:
+    return [Failed(row, kind, failure.message) for row in chunk.rows]
+
+
+def _given_up(row: Pending) -> str:
+    times = "1 attempt" if row.attempts == 1 else f"{row.attempts} attempts"
+    return f"No valid answer after {times}: {row.problem}."

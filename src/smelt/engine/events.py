@@ -1,0 +1,116 @@
+"""What a run tells its observers while it goes on.
+
+The engine emits these, the progress faces and the user's own callback read them. They hold counts, never a row's text,
+a key or a provider's message. Rows are counted in the caller's rows unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """A run begins.
+
+    Attributes:
+        rows: The caller's rows.
+        distinct_rows: Rows that differ from each other, which is what has to be answered.
+        provider: The provider's name.
+        model: The model's name.
+    """
+
+    rows: int
+    distinct_rows: int
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestSent:
+    """A request leaves.
+
+    Attributes:
+        number: Counts the requests of the run, from 1.
+        rows: Distinct rows in it.
+        in_flight: Requests in flight, this one included.
+    """
+
+    number: int
+    rows: int
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestEnded:
+    """A request came back or was given up.
+
+    Attributes:
+        number: Which request.
+        rows: Distinct rows that were in it.
+        seconds: How long it took.
+        ok: Whether a reply came, whatever it was worth.
+        failure_kind: A `smelt.providers.base.FailureKind` where none came, else None.
+        input_tokens: What the provider reported, 0 where it said nothing.
+        output_tokens: What the provider reported, 0 where it said nothing.
+        cost_usd: What it cost, or None where the price is not known.
+        in_flight: Requests still in flight.
+    """
+
+    number: int
+    rows: int
+    seconds: float
+    ok: bool
+    failure_kind: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    in_flight: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsSettled:
+    """Rows reached their end. Both counts are totals since the start of the run.
+
+    Attributes:
+        answered: The caller's rows that have an answer.
+        failed: The caller's rows that were given up.
+    """
+
+    answered: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Nothing may be sent for a while.
+
+    Attributes:
+        seconds: For how long, as far as is known.
+        reason: What for, in the words that follow "waiting 12 s for": "openai's limit".
+    """
+
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """The wait is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded:
+    """The run is over; nothing follows.
+
+    Attributes:
+        reason: "done", or one or two words for what cut it short, such as "interrupted".
+    """
+
+    reason: str = "done"
+
+
+Event: TypeAlias = RunStarted | RequestSent | RequestEnded | RowsSettled | Waiting | Resumed | RunEnded
+Observer: TypeAlias = Callable[[Event], None]

@@ -1,0 +1,79 @@
+"""A loop whose time is virtual: an hour of waiting takes no time at all."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Coroutine
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from smelt.engine.loop import OneThreadLoop, drive
+
+T = TypeVar("T")
+
+
+class DeadlockError(RuntimeError):
+    """Every task waits, no timer is set, and no file descriptor could bring anything."""
+
+
+class Jumped(NamedTuple, Generic[T]):
+    """What came of a coroutine in virtual time.
+
+    Attributes:
+        result: What it returned.
+        seconds: The virtual time it took.
+    """
+
+    result: T
+    seconds: float
+
+
+class JumpingLoop(OneThreadLoop):
+    """A loop that jumps to its next timer instead of waiting for it.
+
+    `loop.time()` starts at 0.0, and `asyncio.sleep`, `asyncio.timeout` and `call_later` follow it; `time.monotonic` does
+    not. Sockets work and are looked at before each jump, but a peer outside this loop has no time to answer: with a timer
+    set, the timer wins. Idea: trio: `src/trio/_core/_mock_clock.py`, `autojump_threshold`.
+    """
+
+    def __init__(self) -> None:
+        self._jumper = _Jumper()
+        super().__init__(self._jumper)
+
+    def time(self) -> float:
+        """Virtual seconds since the loop was made."""
+        return self._jumper.now
+
+
+def run_jumping(work: Coroutine[Any, Any, T]) -> Jumped[T]:
+    """Run *work* on a `JumpingLoop` of its own, also where a loop is running already.
+
+    Raises:
+        DeadlockError: *work* waits for something that cannot happen.
+    """
+    return drive(_timed(work), loop_factory=JumpingLoop)
+
+
+async def _timed(work: Coroutine[Any, Any, T]) -> Jumped[T]:
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    result = await work
+    return Jumped(result, loop.time() - start)
+
+
+class _Jumper(selectors.DefaultSelector):
+    """A selector that, where it would have to wait, moves the clock by the time it was told to wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if ready := super().select(0):
+            return ready
+        if timeout is not None:
+            self.now += max(0.0, timeout)
+            return ready
+        if len(self.get_map()) > 1:  # One is the loop's own, by which other threads wake it.
+            return super().select(None)
+        raise DeadlockError("Every task waits, and nothing is scheduled that could wake one.")

@@ -1,0 +1,156 @@
+"""The bridge from blocking calls to asyncio: one thread, whether or not a loop is running on it.
+
+A notebook already runs a loop where a cell's code runs, and asyncio refuses to start a second one inside it. So the
+running loop is hidden for a moment, a loop of our own is driven to its end, and what was found is put back. Nothing of
+asyncio is patched: the hiding uses the calls that its own loops and tasks use, which stand in its `__all__` lists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import signal
+import socket
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from smelt.errors import SmeltWarning
+
+T = TypeVar("T")
+
+
+class OneThreadLoop(asyncio.SelectorEventLoop):
+    """A loop that starts no helper thread.
+
+    What the stock loop hands to its thread pool is done in line: name look-ups, for which every SDK would start
+    threads, and `asyncio.to_thread`. A look-up thus blocks the loop for its few milliseconds.
+    """
+
+    async def getaddrinfo(  # type: ignore[override]  # the stub says `str | None` where `socket` says `bytes | str | None`
+        self,
+        host: str | bytes | None,
+        port: str | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[Any]:
+        return socket.getaddrinfo(host, port, family, type, proto, flags)
+
+    async def getnameinfo(self, sockaddr: Any, flags: int = 0) -> tuple[str, str]:
+        return socket.getnameinfo(sockaddr, flags)
+
+    def run_in_executor(  # type: ignore[override]  # the stub ties *args to *func* by a TypeVarTuple
+        self, executor: Executor | None, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
+        if executor is not None:  # The caller's own, so the caller's own threads.
+            return super().run_in_executor(executor, func, *args)
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as problem:  # noqa: BLE001  # As an executor does: it belongs to whoever awaits the call.
+            future.set_exception(problem)
+        return future
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Do nothing: there is no default executor, and the stock method waits for it in a thread."""
+
+
+def run_blocking(work: Coroutine[Any, Any, T], *, awaited: str = "atransform") -> T:
+    """Run *work* to its end on this thread, whether or not a loop is running here.
+
+    In a notebook cell this is the normal way. Inside any other running loop it works too, but that loop stands still
+    meanwhile, which is said once in a `SmeltWarning` at the caller's line.
+
+    Ctrl-C, on the main thread, cancels *work* once and lets it end in its own way: a `SmeltInterrupt` that it raises
+    comes out as it is, else `KeyboardInterrupt` is raised. A second Ctrl-C does not wait.
+
+    Args:
+        work: The coroutine. It runs in a copy of the caller's context, on a loop that is closed afterwards.
+        awaited: The method that the warning recommends.
+    """
+    if asyncio._get_running_loop() is not None and not _in_notebook():
+        _warn_of_blocking(work, awaited)
+    return drive(work, loop_factory=OneThreadLoop)
+
+
+def drive(work: Coroutine[Any, Any, T], *, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> T:
+    """Run *work* on a fresh loop of *loop_factory*; the part of `run_blocking` that has no opinion."""
+    with _outer_loop_hidden(), _interrupts_ours(), asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(work)
+
+
+def caller_stacklevel() -> int:
+    """The `stacklevel` for a warning, issued by the caller of this function, that is to point at the user's line."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_USERS:
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+# Frame libraries stand in between in `df.pipe(smelt.transform)`, asyncio in whatever the engine warns of.
+_NOT_THE_USERS = frozenset({"smelt", "pandas", "polars", "asyncio"})
+
+
+@contextmanager
+def _outer_loop_hidden() -> Iterator[None]:
+    outer = asyncio._get_running_loop()
+    if outer is None:
+        yield
+        return
+    task = asyncio.current_task(outer)  # None in a callback.
+    if task is not None:
+        asyncio._leave_task(outer, task)  # Before the loop goes: from 3.14 on, asyncio looks at the running loop here.
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(outer)
+        if task is not None:
+            asyncio._enter_task(outer, task)
+
+
+@contextmanager
+def _interrupts_ours() -> Iterator[None]:
+    """Take Ctrl-C over from an `asyncio.run` around us, whose handler cancels a task that stands still.
+
+    Our own Runner takes it over from Python's default handler by itself. Any other handler is the program's choice, and
+    stays.
+    """
+    found = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not _is_of_a_runner(found):
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, found)
+
+
+def _is_of_a_runner(handler: object) -> bool:
+    inner = handler.func if isinstance(handler, functools.partial) else None
+    return getattr(inner, "__qualname__", None) == "Runner._on_sigint"
+
+
+def _in_notebook() -> bool:
+    """Whether the running loop belongs to IPython or marimo, where a blocking cell is what everyone expects."""
+    ipython, marimo = sys.modules.get("IPython"), sys.modules.get("marimo")
+    if ipython is not None and ipython.get_ipython() is not None:
+        return True
+    return marimo is not None and bool(marimo.running_in_notebook())
+
+
+def _warn_of_blocking(work: Coroutine[Any, Any, Any], awaited: str) -> None:
+    text = f"This call blocks the event loop that runs here until it is done. In async code, await {awaited}() instead."
+    try:
+        warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
+    except SmeltWarning:
+        work.close()  # Where warnings are errors nothing runs, and nothing may be left that was never awaited.
+        raise

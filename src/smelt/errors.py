@@ -1,0 +1,200 @@
+"""Everything smelt raises.
+
+    SmeltError
+    ├── SmeltConfigError              an argument, key or setting is wrong; nothing was sent
+    │   ├── PromptError               (ValueError) the prompt or its placeholders
+    │   ├── ColumnError               (KeyError) columns that are missing, doubled or unreadable
+    │   ├── CollisionError            (ValueError) an output name is taken
+    │   ├── SchemaError               (TypeError) an output model that cannot be asked for
+    │   ├── AuthConfigError           (ValueError) a key that is missing or malformed
+    │   ├── InsecureURLError          (ValueError) a key would travel in clear text
+    │   └── MissingDependencyError    (ImportError) an extra or a part of the machine is absent
+    ├── SmeltValidationError          (ValueError) an answer that does not fit the output model
+    ├── SmeltAPIError                 the provider said no, or nothing, to the whole run
+    │   ├── AuthenticationError       401, 403
+    │   ├── QuotaError                402, exhausted quota, billing limits
+    │   ├── ModelNotFoundError        404
+    │   ├── BadRequestError           400, 422: the request itself is refused
+    │   └── UnavailableError          unreachable or failing for longer than the run may wait
+    ├── SmeltExhaustionError          rows failed and the caller asked for an exception
+    └── ClosedError                   (RuntimeError) used after it was closed
+
+Row failures are not exceptions: they keep their place and are listed in `SmeltResult.errors`. An exception here holds
+plain strings and smelt's own objects only, never an SDK's, so no key can travel in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from smelt.result import SmeltResult
+
+
+class SmeltError(Exception):
+    """The root of all that smelt raises."""
+
+
+class SmeltWarning(UserWarning):
+    """Something smelt did that the caller may want to know of."""
+
+
+class SmeltConfigError(SmeltError):
+    """An argument, key or setting is wrong. Raised before anything is sent."""
+
+    @classmethod
+    def for_type(cls, argument: str, value: object, wanted: str) -> SmeltConfigError:
+        """The error for an argument of the wrong type, which is a `TypeError` too."""
+        return _ConfigTypeError(f"{argument} must be {wanted}, not {_described(value)}.")
+
+    @classmethod
+    def for_value(cls, argument: str, value: object, wanted: str) -> SmeltConfigError:
+        """The error for an argument out of its range, which is a `ValueError` too."""
+        return _ConfigValueError(f"{argument} must be {wanted}, not {value!r}.")
+
+
+class _ConfigTypeError(SmeltConfigError, TypeError):
+    """A `SmeltConfigError` that `except TypeError` catches."""
+
+
+class _ConfigValueError(SmeltConfigError, ValueError):
+    """A `SmeltConfigError` that `except ValueError` catches."""
+
+
+class PromptError(SmeltConfigError, ValueError):
+    """The prompt is empty, unbalanced, or names what the frame does not have."""
+
+
+class ColumnError(SmeltConfigError, KeyError):
+    """A column is missing, doubled, or of a type that has no text."""
+
+    __str__ = Exception.__str__  # KeyError would show the message in quotes.
+
+    @classmethod
+    def for_name(cls, name: str, columns: Iterable[str]) -> Self:
+        """The error for a column that does not exist, with the nearest one that does."""
+        return cls(f"There is no column {name!r}.{nearest(name, columns)}")
+
+
+class CollisionError(SmeltConfigError, ValueError):
+    """An output column would take the name of a column that is there."""
+
+
+class SchemaError(SmeltConfigError, TypeError):
+    """The output model cannot be asked of this provider, or cannot become columns."""
+
+
+class AuthConfigError(SmeltConfigError, ValueError):
+    """A key is missing or malformed. Never holds the key."""
+
+
+class InsecureURLError(SmeltConfigError, ValueError):
+    """A key would be sent over plain http to another machine."""
+
+
+class MissingDependencyError(SmeltConfigError, ImportError):
+    """An extra, a library or a file that this call needs is absent; the message says how to get it."""
+
+    @classmethod
+    def for_extra(cls, extra: str, module: str) -> Self:
+        """The error for an extra that is not installed."""
+        return cls(f"This needs {module}, which is not installed: pip install 'dfsmelt[{extra}]'", name=module)
+
+
+class SmeltValidationError(SmeltError, ValueError):
+    """An answer does not fit the output model."""
+
+
+class SmeltAPIError(SmeltError):
+    """The provider refused, or did not answer, in a way that concerns every row.
+
+    Attributes:
+        status: The HTTP status, or None where no answer came.
+        request_id: The provider's own name for the request, for its support desk.
+        partial_result: What was finished before, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        request_id: str | None = None,
+        partial_result: SmeltResult[Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.request_id = request_id
+        self.partial_result = partial_result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self),), {"status": self.status, "request_id": self.request_id}
+
+
+class AuthenticationError(SmeltAPIError):
+    """The provider does not accept the key (401, 403)."""
+
+
+class QuotaError(SmeltAPIError):
+    """The account may not spend any more (402, exhausted quota, billing limits)."""
+
+
+class ModelNotFoundError(SmeltAPIError):
+    """The provider has no such model, or no such address (404)."""
+
+
+class BadRequestError(SmeltAPIError, ValueError):
+    """The provider refuses the request whatever row is in it (400, 422)."""
+
+
+class UnavailableError(SmeltAPIError):
+    """The provider could not be reached, or kept failing for longer than the run may wait."""
+
+
+class SmeltExhaustionError(SmeltError):
+    """Rows failed for good and the call was to raise (`on_error="raise"`).
+
+    Attributes:
+        partial_result: The whole result, with everything that was answered.
+    """
+
+    def __init__(self, message: str, partial_result: SmeltResult[Any] | None = None) -> None:
+        super().__init__(message)
+        self.partial_result = partial_result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self),)
+
+
+class SmeltInterrupt(KeyboardInterrupt):
+    """Ctrl-C, with what was finished.
+
+    Attributes:
+        partial: The result so far; unanswered rows carry the error kind `interrupted`.
+    """
+
+    def __init__(self, message: str, partial: SmeltResult[Any] | None = None) -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
+class ClosedError(SmeltError, RuntimeError):
+    """A client, run or store was used after it was closed."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence that offers the nearest of the *known* names, or lists a few of them."""
+    names = [str(one) for one in known]
+    if near := get_close_matches(name, names, n=1):
+        return f" Did you mean {near[0]!r}?"
+    shown = ", ".join(repr(one) for one in names[:8])
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f" There are {shown}{more}." if names else " There are none."
+
+
+def _described(value: object) -> str:
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)
+    return f"a {type(value).__name__}" if not isinstance(value, type) else f"the class {value.__name__}"

@@ -1,0 +1,223 @@
+"""A prepared call, carried out: from the engine's answers to the caller's result."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from smelt.engine.events import RunStarted
+from smelt.engine.lane import SimpleLane
+from smelt.engine.loop import caller_stacklevel, run_blocking
+from smelt.engine.run import Counts, Ending, Run
+from smelt.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ModelNotFoundError,
+    QuotaError,
+    SmeltAPIError,
+    SmeltExhaustionError,
+    SmeltInterrupt,
+    SmeltWarning,
+    UnavailableError,
+)
+from smelt.frames.base import OutputColumn
+from smelt.ledger.base import NoLedger
+from smelt.plan.answers import Answers
+from smelt.preparation import Column, Preparation
+from smelt.prices import cost_usd
+from smelt.progress import progress_for
+from smelt.providers.base import CallFailed, Usage
+from smelt.result import RowError, SmeltMetrics, SmeltResult
+
+_ERRORS: dict[str, type[SmeltAPIError]] = {
+    "auth": AuthenticationError,
+    "quota": QuotaError,
+    "not_found": ModelNotFoundError,
+    "schema": BadRequestError,
+    "bad_request": BadRequestError,
+    "too_long": BadRequestError,
+    "too_large": BadRequestError,
+    "filtered": BadRequestError,
+}
+
+
+def execute(call: Preparation) -> SmeltResult[Any]:
+    """Carry *call* out on this thread.
+
+    Raises:
+        SmeltAPIError: Nothing could be answered, because of the account, the model or the server.
+        SmeltExhaustionError: A row failed, and the call was to raise.
+        SmeltInterrupt: Ctrl-C; carries the result so far.
+    """
+    return run_blocking(_interruptible(call))
+
+
+async def aexecute(call: Preparation) -> SmeltResult[Any]:
+    """`execute` on the loop that runs here. When it is cancelled, what was answered is lost with it."""
+    execution = _Execution(call)
+    await execution.run()
+    return execution.checked_result()
+
+
+async def _interruptible(call: Preparation) -> SmeltResult[Any]:
+    execution = _Execution(call)
+    try:
+        await execution.run()
+    except asyncio.CancelledError:  # On a loop of our own, only Ctrl-C cancels.
+        partial = execution.result()
+        done = partial.metrics.successful_rows
+        raise SmeltInterrupt(
+            f"Interrupted. {done:,} of {partial.metrics.total_rows:,} rows are answered; they are in `.partial`.", partial
+        ) from None
+    return execution.checked_result()
+
+
+class _Execution:
+    """One run and what is known of it, also when it is broken off."""
+
+    def __init__(self, call: Preparation) -> None:
+        self._call = call
+        self._answers = Answers(len(call.source), len(call.output.fields), call.folded.twins)
+        self._counts = Counts()
+        self._ending: Ending | None = None
+        self._seconds = 0.0
+        if call.folded.skipped is not None:
+            self._answers.skip(call.folded.skipped)
+
+    async def run(self) -> None:
+        """Ask for every row. Nothing is opened or sent where there is nothing to ask."""
+        call, provider = self._call, self._call.provider
+        started = time.perf_counter()
+        with progress_for(call.settings.progress, clock=asyncio.get_running_loop().time) as report:
+            report(
+                RunStarted(
+                    rows=len(call.source),
+                    distinct_rows=len(call.folded.distinct),
+                    provider=provider.name,
+                    model=provider.model,
+                )
+            )
+            run = Run(
+                work=call.work(),
+                provider=provider,
+                answers=self._answers,
+                lane=SimpleLane(most=call.concurrency, provider=provider.name, tell=report),
+                ledger=NoLedger(),
+                tell=report,
+                price=self._price,
+                rng=random.Random(),  # Seeded by the system: a row's token must not be guessable from its text.
+                counts=self._counts,
+            )
+            try:
+                self._ending = await run.execute()
+            finally:
+                self._seconds = time.perf_counter() - started
+
+    def result(self) -> SmeltResult[Any]:
+        """The result as far as it goes."""
+        call = self._call
+        return SmeltResult(
+            metrics=self._metrics(),
+            model=f"{call.provider.name}:{call.provider.model}",
+            data=self._data,
+            frame=self._frame,
+            errors=self._errors,
+        )
+
+    def checked_result(self) -> SmeltResult[Any]:
+        """The result, or the exception that the call asked for; warnings are given here, at the caller's line."""
+        result, ending = self.result(), self._ending
+        stop = ending.stop if ending else None
+        raises = self._call.settings.on_error == "raise"
+        if stop is not None and (raises or not result.metrics.successful_rows):
+            raise _api_error(stop, result)
+        if raises and not result.success:
+            first = result.errors[0]
+            raise SmeltExhaustionError(
+                f"Row {first.label!r} failed ({first.kind}): {first.message} "
+                f"{result.metrics.successful_rows:,} rows are answered; they are in `.partial_result`.",
+                result,
+            )
+        self._warn(result, stop, ending.notices if ending else ())
+        return result
+
+    def _warn(self, result: SmeltResult[Any], stop: CallFailed | None, notices: Sequence[str]) -> None:
+        sentences = list(notices)
+        if stop is not None:
+            sentences.append(f"The run stopped early: {stop.message} {result.metrics.failed_rows:,} rows are marked.")
+        elif result.metrics.total_rows and not result.metrics.successful_rows:
+            first = result.errors[0]
+            sentences.append(f"Every row failed; the first one ({first.kind}): {first.message}")
+        for sentence in sentences:
+            warnings.warn(sentence, SmeltWarning, stacklevel=caller_stacklevel())
+
+    def _price(self, usage: Usage) -> float | None:
+        return cost_usd(self._call.provider.name, self._call.provider.model, usage)
+
+    def _metrics(self) -> SmeltMetrics:
+        counts = self._counts
+        failed = len(self._answers.failures)
+        return SmeltMetrics(
+            total_rows=len(self._answers),
+            successful_rows=len(self._answers) - failed,
+            failed_rows=failed,
+            distinct_rows=len(self._call.folded.distinct),
+            requests=counts.requests,
+            total_retries=counts.retries,
+            rate_limited=counts.rate_limited,
+            input_tokens=counts.input_tokens,
+            output_tokens=counts.output_tokens,
+            cached_input_tokens=counts.cached_input_tokens,
+            reasoning_tokens=counts.reasoning_tokens,
+            cost_usd=counts.cost_usd,
+            wall_time_seconds=self._seconds,
+            possible_duplicates=counts.possible_duplicates,
+        )
+
+    def _data(self) -> list[Any]:
+        output = self._call.output
+        if output.is_text:
+            return [None if row is None else row[0] for row in self._answers.rows()]
+        names = tuple(output.model.model_fields)
+        make = output.model.model_construct
+        return [None if row is None else make(**dict(zip(names, row, strict=True))) for row in self._answers.rows()]
+
+    def _errors(self) -> list[RowError]:
+        failures = sorted(self._answers.failures.items())
+        labels = self._call.frame.labels([position for position, _ in failures])
+        return [
+            RowError(
+                position=position,
+                label=label,
+                kind=failure.kind,
+                message=failure.message,
+                attempts=failure.attempts,
+                request_id=failure.request_id,
+            )
+            for (position, failure), label in zip(failures, labels, strict=True)
+        ]
+
+    def _frame(self) -> Any:
+        failures = self._answers.failures
+        errors: list[str | None] = [None] * len(self._answers)
+        for position, failure in failures.items():
+            errors[position] = f"{failure.kind}: {failure.message}"
+        columns = [OutputColumn(name=one.name, kind=one.field.kind, values=self._values(one)) for one in self._call.columns]
+        columns.append(OutputColumn(name=self._call.error_column, kind=None, values=errors))
+        return self._call.frame.attach(columns, dropped=self._call.dropped)
+
+    def _values(self, column: Column) -> Sequence[Any]:
+        names = [field.name for field in self._call.output.fields]
+        values: Sequence[Any] = self._answers.columns[names.index(column.path[0])]
+        for name in column.path[1:]:
+            values = [None if value is None else getattr(value, name) for value in values]
+        return values
+
+
+def _api_error(stop: CallFailed, result: SmeltResult[Any]) -> SmeltAPIError:
+    error = _ERRORS.get(stop.kind, UnavailableError)
+    return error(stop.message, status=stop.status, request_id=stop.request_id, partial_result=result)

@@ -1,0 +1,69 @@
+"""The `.smelt` accessor: the functions of `smelt.api` on the frame in hand."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from pydantic import BaseModel
+
+from smelt import api
+from smelt.estimate import Estimate, Explanation
+from smelt.options import Options
+from smelt.result import SmeltResult
+from smelt.signatures import spelled_out
+
+OutputModel = type[BaseModel] | type[str]
+
+
+class FrameAccessor:
+    """Typed LLM transforms of this frame: `transform`, `run`, `preview`, `estimate`, `explain`."""
+
+    def __init__(self, frame: Any) -> None:
+        """Hold the frame, and do nothing else: libraries make accessors at every look."""
+        self._frame = frame
+
+    @spelled_out
+    def transform(
+        self, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
+    ) -> Any:
+        return api.transform(self._frame, prompt, output_model, model=model, **options)
+
+    @spelled_out
+    async def atransform(
+        self, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
+    ) -> Any:
+        return await api.atransform(self._frame, prompt, output_model, model=model, **options)
+
+    @spelled_out
+    def run(
+        self, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
+    ) -> SmeltResult[Any]:
+        return api.run(self._frame, prompt, output_model, model=model, **options)
+
+    @spelled_out
+    async def arun(
+        self, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
+    ) -> SmeltResult[Any]:
+        return await api.arun(self._frame, prompt, output_model, model=model, **options)
+
+    @spelled_out
+    def preview(
+        self, prompt: str, output_model: OutputModel, n: int = 5, *, model: Any = None, **options: Unpack[Options]
+    ) -> Any:
+        return api.preview(self._frame, prompt, output_model, n, model=model, **options)
+
+    @spelled_out
+    def explain(
+        self, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
+    ) -> Explanation:
+        return api.explain(self._frame, prompt, output_model, model=model, **options)
+
+    @spelled_out
+    def estimate(
+        self, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
+    ) -> Estimate:
+        return api.estimate(self._frame, prompt, output_model, model=model, **options)
+
+
+for _name in ("transform", "atransform", "run", "arun", "preview", "explain", "estimate"):
+    getattr(FrameAccessor, _name).__doc__ = getattr(api, _name).__doc__

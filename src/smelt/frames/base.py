@@ -1,0 +1,248 @@
+"""What every frame library gives smelt: rows out as canonical JSON, typed columns in by position.
+
+An adapter is made once per call and works on a snapshot of the caller's frame, which it never changes. `pandas`,
+`polars` and `records` are the adapters; they have the same members in the same order.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from smelt.errors import ColumnError, SmeltConfigError
+from smelt.plan.cells import NULL, cell_text, object_texts
+from smelt.plan.kinds import Kind
+from smelt.plan.rows import RowSource, Unsendable
+
+Reader = Callable[[Any], list[str]]
+"""Gives the JSON fragments of one column at a block of positions (prepared by `Rows.prepare`)."""
+
+_CELL_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
+_PROBED = 20  # Values that tell whether a column of objects can be sent at all.
+_SUPPORTED = "a pandas or Polars DataFrame or a list of dicts"
+_WAYS = {
+    "Series": "call .to_frame() on the Series",
+    "Index": "call .to_frame() on the Index",
+    "DataFrameGroupBy": "call it on the frame before groupby",
+    "SeriesGroupBy": "call it on the frame before groupby",
+    "GroupBy": "call it on the frame before group_by",
+    "LazyFrame": "call .collect() on the LazyFrame",
+    "Table": "call .to_pandas() or polars.from_arrow on the Table",
+    "dict": "put the dict of one row into a list, or build a DataFrame from a dict of columns",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputColumn:
+    """One column to attach.
+
+    Attributes:
+        name: Its final name.
+        kind: What it holds; None is the column of errors, which is nullable text.
+        values: Validated pydantic values, one per row; None where there is none.
+    """
+
+    name: str
+    kind: Kind | None
+    values: Sequence[Any]
+
+
+class Frame(Protocol):
+    """A snapshot of the caller's frame."""
+
+    @property
+    def native(self) -> Any:
+        """The caller's own frame."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns, as strings."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def rows(self, columns: Sequence[str] | None = None) -> RowSource:
+        """The rows as JSON, of the named columns or of all; columns that are not named are not touched.
+
+        Raises:
+            ColumnError: A column is missing or named twice, or its type has no text.
+        """
+        ...
+
+    def labels(self, positions: Sequence[int]) -> list[object]:
+        """The index labels at *positions*; the positions themselves where a frame has no index."""
+        ...
+
+    def take(self, positions: Sequence[int]) -> Any:
+        """A native frame of the rows at *positions*, in that order."""
+        ...
+
+    def attach(self, columns: Sequence[OutputColumn], dropped: Sequence[str] = ()) -> Any:
+        """A native frame without the *dropped* columns and with *columns* at its end, row by row in place.
+
+        Everything else (index, order, dtypes, attrs) is as it was.
+        """
+        ...
+
+
+class Rows:
+    """The rows of some columns, written a block at a time. A `RowSource`."""
+
+    def __init__(
+        self,
+        columns: Mapping[str, Reader],
+        count: int,
+        *,
+        prepare: Callable[[Sequence[int]], Any] = lambda positions: positions,
+    ) -> None:
+        self._columns = dict(columns)
+        self._count = count
+        self._prepare = prepare
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that are sent."""
+        return tuple(self._columns)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def texts(self, positions: Sequence[int]) -> list[str | Unsendable]:
+        """Canonical JSON objects of the rows at *positions*, in that order."""
+        block = self._prepare(positions)
+        refused: dict[int, Unsendable] = {}
+        parts = [self._fragments(name, block, positions, refused) for name in self._columns]
+        texts: list[str | Unsendable] = list(object_texts(self.names, parts, len(positions)))
+        for place, reason in refused.items():
+            texts[place] = reason
+        return texts
+
+    def _fragments(self, name: str, block: Any, positions: Sequence[int], refused: dict[int, Unsendable]) -> list[str]:
+        read = self._columns[name]
+        try:
+            return read(block)
+        except _CELL_ERRORS:
+            pass  # One cell spoils its block; find out which.
+        fragments = []
+        for place, position in enumerate(positions):
+            try:
+                fragments += read(self._prepare([position]))
+            except _CELL_ERRORS as error:
+                refused.setdefault(place, Unsendable(f"column {name!r}: {_reason(error)}"))
+                fragments.append(NULL)
+        return fragments
+
+
+def adapt(data: Any) -> Frame:
+    """Take a snapshot of *data*, whichever library it is from. Imports none: a frame in hand is of a loaded one.
+
+    Raises:
+        SmeltConfigError: Not a frame (a `TypeError` too); names the call that is meant.
+        ColumnError: Two columns have one name.
+    """
+    if (pandas := sys.modules.get("pandas")) and isinstance(data, pandas.DataFrame):
+        from smelt.frames.pandas import PandasFrame
+
+        return PandasFrame(data)
+    if (polars := sys.modules.get("polars")) and isinstance(data, polars.DataFrame):
+        from smelt.frames.polars import PolarsFrame
+
+        return PolarsFrame(data)
+    if isinstance(data, list | tuple) and all(isinstance(row, Mapping) for row in data):
+        from smelt.frames.records import RecordsFrame
+
+        return RecordsFrame(data)
+    raise SmeltConfigError.for_type("data", data, _wanted(data))
+
+
+def chosen(columns: Sequence[str] | None, names: Sequence[str]) -> Sequence[str]:
+    """The *columns* to send, checked against the *names* that there are; None chooses all.
+
+    Raises:
+        ColumnError: A column is missing or named twice, or none is named.
+    """
+    if columns is None:
+        return names
+    if not isinstance(columns, list | tuple) or not all(isinstance(name, str) for name in columns):
+        raise ColumnError(f"columns must be a list of column names, not {type(columns).__name__} {columns!r:.80}.")
+    if not columns:
+        raise ColumnError("columns is empty. Name at least one column, or leave it out to send all.")
+    known = set(names)
+    for name in columns:
+        if name not in known:
+            raise ColumnError.for_name(name, names)
+    require_distinct(columns)
+    return columns
+
+
+def require_distinct(names: Iterable[str]) -> None:
+    """Refuse names that occur twice or that JSON cannot hold.
+
+    Raises:
+        ColumnError: Names the columns.
+    """
+    seen: set[str] = set()
+    if doubled := {name for name in names if name in seen or seen.add(name)}:  # type: ignore[func-returns-value]
+        listed = ", ".join(map(repr, sorted(doubled)))
+        raise ColumnError(f"More than one column is called {listed} (names are compared as text). Rename them first.")
+    for name in seen:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ColumnError(f"The column name {name!a} has half of a surrogate pair. Rename it first.") from None
+
+
+def require_text(name: str, values: Iterable[Any]) -> None:
+    """Refuse a column of objects of which the first that are not null have no text.
+
+    Raises:
+        ColumnError: Names the column and the type.
+    """
+    problems: list[str] = []
+    for value in values:
+        try:
+            if value is not None and cell_text(value) != NULL:
+                return
+        except TypeError as error:
+            problems.append(str(error))
+        except _CELL_ERRORS:
+            return  # A fault of this one value, not of its type.
+        if len(problems) == _PROBED:
+            break
+    if problems:
+        raise no_text(name, problems[0])
+
+
+def no_text(name: str, problem: str) -> ColumnError:
+    """The error for a column whose type has no text."""
+    return ColumnError(
+        f"Column {name!r} holds {problem}, which has no text. Leave it out with columns=[...], or convert it first."
+    )
+
+
+def require_lengths(columns: Sequence[OutputColumn], count: int) -> None:
+    """Refuse columns that do not have one value per row: both libraries would stretch or cut some of them."""
+    for column in columns:
+        if len(column.values) != count:
+            raise ValueError(f"Column {column.name!r} has {len(column.values)} values for {count} rows.")
+
+
+def _reason(error: Exception) -> str:
+    """Why a cell has no text. Words of our own only: a library's may quote the cell."""
+    match error:
+        case UnicodeError():
+            return "text with half of a surrogate pair"
+        case OverflowError():
+            return "a time outside the years 1 to 9999"
+        case RecursionError():
+            return "nested too deeply"
+        case _:
+            return str(error) if type(error) in (TypeError, ValueError) else "a value that has no text"
+
+
+def _wanted(data: object) -> str:
+    way = _WAYS.get(type(data).__name__)
+    return f"{_SUPPORTED} ({way})" if way else _SUPPORTED

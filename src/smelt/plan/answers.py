@@ -1,0 +1,98 @@
+"""Where outcomes go: one column per field, filled by position."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RowFailure:
+    """Why a row has no answer.
+
+    Attributes:
+        kind: A `smelt.engine.decide.ErrorKind`.
+        message: One line for people.
+        attempts: Paid answers that were of no use to it.
+        request_id: The provider's name for the last request that carried it.
+    """
+
+    kind: str
+    message: str
+    attempts: int = 0
+    request_id: str | None = None
+
+
+class Answers:
+    """The outcomes of a run, aligned with the caller's rows.
+
+    Values are kept as columns rather than as model instances, which take half a kilobyte each.
+    """
+
+    def __init__(self, rows: int, fields: int, twins: array[int] | None = None) -> None:
+        """Make room for *rows* outcomes of *fields* values.
+
+        Args:
+            rows: The caller's rows.
+            fields: Fields of the output model.
+            twins: For each row the position of the first row that is equal to it, or None where no two are equal.
+        """
+        self.columns: list[list[Any]] = [[None] * rows for _ in range(fields)]
+        self.failures: dict[int, RowFailure] = {}
+        self._has_answer = bytearray(rows)
+        self._twins = twins
+        self._copies = _copies(twins)
+        self.answered = 0
+        self.failed = 0
+
+    def __len__(self) -> int:
+        return len(self._has_answer)
+
+    def accept(self, position: int, values: Sequence[Any]) -> None:
+        """Store the values of the row at *position* and of its twins."""
+        for column, value in zip(self.columns, values, strict=True):
+            column[position] = value
+        self._has_answer[position] = 1
+        self.answered += 1 + self._copies.get(position, 0)
+
+    def fail(self, position: int, failure: RowFailure) -> None:
+        """Store why the row at *position* and its twins have no answer."""
+        self.failures[position] = failure
+        self.failed += 1 + self._copies.get(position, 0)
+
+    def skip(self, position: int) -> None:
+        """Leave the row at *position* without an answer and without a failure: it was not to be asked."""
+        self.answered += 1 + self._copies.get(position, 0)
+
+    def spread(self) -> None:
+        """Copy outcomes to the rows that were asked only once for all. Called at the end, and once."""
+        if not self._copies or self._twins is None:
+            return
+        for position, first in enumerate(self._twins):
+            if position == first:
+                continue
+            for column in self.columns:
+                column[position] = column[first]
+            self._has_answer[position] = self._has_answer[first]
+            if first in self.failures:
+                self.failures[position] = self.failures[first]
+        self._copies, self._twins = {}, None
+
+    def has_answer(self, position: int) -> bool:
+        """Whether the row at *position* was answered."""
+        return bool(self._has_answer[position])
+
+    def rows(self) -> Iterator[tuple[Any, ...] | None]:
+        """The values of every row, None where there is no answer."""
+        values: Iterable[tuple[Any, ...]] = zip(*self.columns, strict=True)
+        return (row if has else None for has, row in zip(self._has_answer, values, strict=True))
+
+
+def _copies(twins: array[int] | None) -> dict[int, int]:
+    counts: dict[int, int] = {}
+    for position, first in enumerate(twins or ()):
+        if position != first:
+            counts[first] = counts.get(first, 0) + 1
+    return counts

@@ -1,0 +1,219 @@
+"""The reply schema: what a provider is told about the shape of its answer, in the JSON Schema that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from smelt.errors import SchemaError
+from smelt.plan.kinds import (
+    Array,
+    Boolean,
+    Choice,
+    Date,
+    Duration,
+    Field,
+    FixedPoint,
+    Float,
+    Integer,
+    Kind,
+    Struct,
+    Text,
+    Timestamp,
+)
+from smelt.plan.schema import ROW_ID
+
+_WORDS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "more than {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "less than {}",
+    "multipleOf": "a multiple of {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "minItems": "at least {} items",
+    "maxItems": "at most {} items",
+    "pattern": "matching the regular expression {}",
+}
+# Regular expressions differ between Python and the providers' decoders; one with groups that look around, back
+# references or classes by name is enforced here only, since a provider that cannot read it refuses the whole request.
+_FOREIGN_PATTERN = ("(?", "\\b", "\\B", "\\A", "\\Z", "\\p", "\\1", "\\2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """What a provider's structured outputs can enforce.
+
+    Attributes:
+        keywords: JSON Schema keywords beyond the structural ones (`type`, `properties`, `required`, `items`, `enum`,
+            `anyOf`, `additionalProperties`, `description`) that may be sent. A constraint whose keyword is missing here
+            is put into the description and enforced locally.
+        formats: Values of `format` that may be sent.
+        max_properties: The most properties a schema may have in all, or None.
+        max_depth: The deepest nesting, or None.
+        max_enum_values: The most enum values in all, or None.
+    """
+
+    keywords: frozenset[str] = frozenset()
+    formats: frozenset[str] = frozenset()
+    max_properties: int | None = None
+    max_depth: int | None = None
+    max_enum_values: int | None = None
+
+
+def row_schema(fields: Sequence[Field], dialect: Dialect, *, with_id: bool = True) -> dict[str, Any]:
+    """The schema of one reply row."""
+    properties: dict[str, Any] = {ROW_ID: {"type": "string"}} if with_id else {}
+    properties |= {field.key: _property(field, dialect) for field in fields}
+    return _closed_object(properties)
+
+
+def array_schema(fields: Sequence[Field], dialect: Dialect) -> dict[str, Any]:
+    """The schema of a reply that is one array of rows: the same for every request of a job."""
+    return _closed_object({"rows": {"type": "array", "items": row_schema(fields, dialect)}})
+
+
+def keyed_schema(fields: Sequence[Field], dialect: Dialect, tokens: Sequence[str]) -> dict[str, Any]:
+    """The schema of a reply that has one property per row token."""
+    row = row_schema(fields, dialect, with_id=False)
+    return _closed_object(dict.fromkeys(tokens, row))
+
+
+def check_limits(fields: Sequence[Field], dialect: Dialect, provider: str) -> None:
+    """Refuse a schema that is over the provider's published limits.
+
+    Raises:
+        SchemaError: With the counts.
+    """
+    properties, depth, choices = _sizes(fields)
+    properties, depth = properties + 2, depth + 2  # The row's id and the array of rows.
+    for found, most, what in (
+        (properties, dialect.max_properties, "properties"),
+        (depth, dialect.max_depth, "levels of nesting"),
+        (choices, dialect.max_enum_values, "enum values"),
+    ):
+        if most is not None and found > most:
+            raise SchemaError(f"The output model has {found:,} {what}; {provider} takes {most:,} at most.")
+
+
+def describe(kind: Kind) -> str:
+    """A few words for people and models: what values a field takes."""
+    return _text_of(kind) + (" or null" if kind.nullable else "")
+
+
+def _closed_object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _property(field: Field, dialect: Dialect) -> dict[str, Any]:
+    schema, unenforced = _compile(field.kind, dialect)
+    notes = [field.description.strip(), *unenforced]
+    if note := "; ".join(note for note in notes if note):
+        schema = {**schema, "description": note}
+    return schema
+
+
+def _compile(kind: Kind, dialect: Dialect) -> tuple[dict[str, Any], list[str]]:
+    """The schema of *kind*, and in words what this dialect cannot enforce of it."""
+    schema, words = _shape(kind, dialect)
+    for keyword, value in kind.constraints.items():
+        if keyword in dialect.keywords and not _is_foreign(keyword, value):
+            schema[keyword] = value
+        else:
+            words.append(_WORDS[keyword].format(value))
+    if kind.nullable:
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    return schema, words
+
+
+def _shape(kind: Kind, dialect: Dialect) -> tuple[dict[str, Any], list[str]]:
+    match kind:
+        case Boolean():
+            return {"type": "boolean"}, []
+        case Integer():
+            return {"type": "integer"}, []
+        case Float():
+            return {"type": "number"}, []
+        case Choice(values=values):
+            return {"type": "string", "enum": list(values)}, []
+        case FixedPoint():
+            return {"type": "string"}, [_text_of(kind)]
+        case Timestamp(aware=aware):
+            return _formatted("date-time", dialect if aware else Dialect(), kind)
+        case Date():
+            return _formatted("date", dialect, kind)
+        case Duration():
+            return _formatted("duration", dialect, kind)
+        case Array(item=item):
+            inner, words = _compile(item, dialect)
+            return {"type": "array", "items": inner}, [f"each item {word}" for word in words]
+        case Struct(fields=fields):
+            return row_schema(fields, dialect, with_id=False), []
+        case _:
+            return {"type": "string"}, []
+
+
+def _formatted(name: str, dialect: Dialect, kind: Kind) -> tuple[dict[str, Any], list[str]]:
+    if "format" in dialect.keywords and name in dialect.formats:
+        return {"type": "string", "format": name}, []
+    return {"type": "string"}, [_text_of(kind)]
+
+
+def _is_foreign(keyword: str, value: object) -> bool:
+    return keyword == "pattern" and any(piece in str(value) for piece in _FOREIGN_PATTERN)
+
+
+def _text_of(kind: Kind) -> str:
+    match kind:
+        case Boolean():
+            return "true or false"
+        case Integer():
+            return "an integer"
+        case Float():
+            return "a number"
+        case Choice(values=values):
+            return "one of " + ", ".join(f'"{value}"' for value in values)
+        case FixedPoint(places=places):
+            return f'a decimal number in a string, {places} digits after the point, like "{12:.{places}f}"'
+        case Timestamp(aware=True):
+            return 'a date and time with its offset, like "2026-01-31T09:30:00Z"'
+        case Timestamp():
+            return 'a date and time, like "2026-01-31T09:30:00"'
+        case Date():
+            return 'a date, like "2026-01-31"'
+        case Duration():
+            return 'an ISO 8601 duration, like "P1DT2H"'
+        case Array(item=item):
+            return f"a list, each {describe(item)}"
+        case Struct(fields=fields):
+            return "an object with " + ", ".join(f'"{one.key}" ({describe(one.kind)})' for one in fields)
+        case Text():
+            return "text"
+        case _:
+            raise TypeError(f"unknown kind {kind!r}")
+
+
+def _sizes(fields: Sequence[Field]) -> tuple[int, int, int]:
+    properties, depth, choices = 0, 1, 0
+    for kind in _leaves(fields):
+        properties += 1
+        if isinstance(kind, Choice):
+            choices += len(kind.values)
+        if isinstance(kind, Struct):
+            below, deeper, more = _sizes(kind.fields)
+            properties, depth, choices = properties + below, max(depth, deeper + 1), choices + more
+    return properties, depth, choices
+
+
+def _leaves(fields: Sequence[Field]) -> Iterator[Kind]:
+    for field in fields:
+        kind = field.kind
+        while isinstance(kind, Array):
+            kind = kind.item
+        yield kind

@@ -1,0 +1,112 @@
+"""The kinds of value that a field can hold: one small tree between pydantic, JSON Schema and dtypes.
+
+`plan.schema` reads an output model into this tree once; the reply schema, the local range checks and the columns of
+both frame libraries are all derived from it, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What a field holds.
+
+    Attributes:
+        nullable: Whether None is an answer.
+        constraints: JSON Schema keywords that the model declares (`minimum`, `maxLength`, `pattern`, …).
+    """
+
+    nullable: bool = False
+    constraints: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text(Kind):
+    """`str`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Integer(Kind):
+    """`int`, within 64 bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Float(Kind):
+    """`float`; NaN and infinities only where the field says `allow_inf_nan=True`."""
+
+    allow_inf_nan: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boolean(Kind):
+    """`bool`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice(Kind):
+    """`Literal` of strings or a `str` enum; *values* are the strings in declared order."""
+
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedPoint(Kind):
+    """`Decimal` with *places* digits after the point and at most *digits* in all (38 at most)."""
+
+    places: int
+    digits: int = 38
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timestamp(Kind):
+    """`datetime` in microseconds. *aware*: one instant, shown in UTC (a naive answer is read as UTC); else wall-clock time."""
+
+    aware: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Date(Kind):
+    """`date`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duration(Kind):
+    """`timedelta` in microseconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Array(Kind):
+    """`list[item]`."""
+
+    item: Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Struct(Kind):
+    """A nested model."""
+
+    model: type
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One field of a model.
+
+    Attributes:
+        name: The attribute of the model, and the output column.
+        key: The name on the wire (the alias, if there is one).
+        kind: What it holds.
+        description: What the model's author says of it.
+        required: Whether the model has no default for it.
+    """
+
+    name: str
+    key: str
+    kind: Kind
+    description: str = ""
+    required: bool = True

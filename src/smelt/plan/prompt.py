@@ -1,0 +1,74 @@
+"""The user's prompt: its placeholders choose the columns, and nothing is ever formatted into it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from string import Formatter
+
+from smelt.errors import PromptError, SmeltConfigError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A prompt that has been read.
+
+    Attributes:
+        text: The prompt as the model sees it: `{name}` has become `` `name` ``, `{{` a brace.
+        columns: The columns it names, in order of first use; empty where it names none.
+    """
+
+    text: str
+    columns: tuple[str, ...]
+
+
+def read_prompt(prompt: str, names: Sequence[str]) -> Prompt:
+    """Read *prompt* for rows that have the columns *names*.
+
+    Raises:
+        PromptError: The prompt is blank or unbalanced, or names a column that does not exist.
+        SmeltConfigError: It is not a string.
+    """
+    if not isinstance(prompt, str):
+        raise SmeltConfigError.for_type("prompt", prompt, "a string")
+    if not prompt.strip():
+        raise PromptError("The prompt is empty. Say in it what to find out about each row.")
+    known = frozenset(names)
+    text: list[str] = []
+    columns: dict[str, None] = {}
+    for literal, field, spec, conversion in _pieces(prompt):
+        text.append(literal)
+        if field is None:
+            continue
+        name = _whole_name(field, spec, conversion)
+        if name not in known:
+            raise _unknown(name, names)
+        columns[name] = None
+        text.append(f"`{name}`")
+    return Prompt(text="".join(text), columns=tuple(columns))
+
+
+def _pieces(prompt: str) -> list[tuple[str, str | None, str | None, str | None]]:
+    try:
+        return list(Formatter().parse(prompt))
+    except ValueError as problem:
+        raise PromptError(
+            f"The prompt's braces do not balance ({problem}). Write {{{{ and }}}} for braces that are text."
+        ) from None
+
+
+def _whole_name(field: str, spec: str | None, conversion: str | None) -> str:
+    """The placeholder as it was written: a column may have a colon or an exclamation mark in its name."""
+    return field + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+
+
+def _unknown(name: str, names: Sequence[str]) -> PromptError:
+    if not name:
+        return PromptError("The prompt has an empty placeholder {}. Name a column in it, or write {{}} for braces.")
+    base = name.split("!")[0].split(":")[0].split(".")[0].split("[")[0]
+    if base != name and base in names:
+        return PromptError(
+            f"The prompt uses {{{name}}}; a placeholder is a plain column name, so write {{{base}}}. "
+            "Values are sent to the model as data and never formatted."
+        )
+    return PromptError(f"The prompt uses {{{name}}}, which is no column of the data.{nearest(name, names)}")

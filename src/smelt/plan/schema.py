@@ -1,0 +1,278 @@
+"""Output models: read once into kinds, and compiled into the reply schema of a provider's dialect."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import annotated_types
+import pydantic
+from pydantic import AliasChoices, AliasPath, BaseModel, RootModel
+from pydantic.fields import FieldInfo
+from typing_extensions import TypeAliasType
+
+from smelt.errors import SchemaError
+from smelt.plan.kinds import (
+    Array,
+    Boolean,
+    Choice,
+    Date,
+    Duration,
+    Field,
+    FixedPoint,
+    Float,
+    Integer,
+    Kind,
+    Struct,
+    Text,
+    Timestamp,
+)
+
+ROW_ID = "id"  # The one protocol name that stands beside the fields of a reply row.
+
+_PLAIN: dict[object, Kind] = {
+    str: Text(),
+    bool: Boolean(),
+    int: Integer(),
+    float: Float(),
+    datetime: Timestamp(),
+    date: Date(),
+    timedelta: Duration(),
+    pydantic.AwareDatetime: Timestamp(),
+    pydantic.PastDatetime: Timestamp(),
+    pydantic.FutureDatetime: Timestamp(),
+    pydantic.NaiveDatetime: Timestamp(aware=False),
+    pydantic.PastDate: Date(),
+    pydantic.FutureDate: Date(),
+}
+_INSTEAD: dict[object, str] = {
+    dict: "a nested model with named fields, or list[Model] with a key and a value",
+    Mapping: "a nested model with named fields",
+    Any: "a concrete type such as str",
+    object: "a concrete type such as str",
+    set: "list[...]",
+    frozenset: "list[...]",
+    tuple: "a nested model, or list[...]",
+    bytes: "str",
+    complex: "two float fields",
+    Sequence: "list[...]",
+    Iterable: "list[...]",
+}
+_KEYWORDS = {
+    annotated_types.Ge: ("ge", "minimum"),
+    annotated_types.Gt: ("gt", "exclusiveMinimum"),
+    annotated_types.Le: ("le", "maximum"),
+    annotated_types.Lt: ("lt", "exclusiveMaximum"),
+    annotated_types.MultipleOf: ("multiple_of", "multipleOf"),
+    annotated_types.MinLen: ("min_length", "minLength"),
+    annotated_types.MaxLen: ("max_length", "maxLength"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """What a job asks for.
+
+    Attributes:
+        model: The class that validates a row.
+        fields: Its fields, in declared order.
+        is_text: Whether the caller asked for `str`; then *model* has one field, of smelt's making.
+    """
+
+    model: type[BaseModel]
+    fields: tuple[Field, ...]
+    is_text: bool = False
+
+
+def read_output(output_model: Any, *, text_column: str = "smelt_text") -> Output:
+    """Read the caller's *output_model*: a pydantic model class, or `str` for free text in the column *text_column*.
+
+    Raises:
+        SchemaError: Not such a class, or a field whose type cannot be a typed column; names the field and the way out.
+    """
+    if output_model is str:
+        text = pydantic.create_model("FreeText", text=(str, ...))
+        return Output(model=text, fields=(Field(name=text_column, key="text", kind=Text()),), is_text=True)
+    if not isinstance(output_model, type) or not issubclass(output_model, BaseModel):
+        shown = output_model.__name__ if isinstance(output_model, type) else f"a {type(output_model).__name__}"
+        raise SchemaError(
+            f"output_model must be a pydantic BaseModel class or str, not {shown}. "
+            "Declare one: class Answer(BaseModel): label: Literal['a', 'b']"
+        )
+    fields = _fields(output_model, ())
+    if any(field.key == ROW_ID for field in fields):
+        raise SchemaError(
+            f"{output_model.__name__} has a field {ROW_ID!r}, the name under which replies carry the row's token. "
+            "Give the field another name or alias."
+        )
+    return Output(model=output_model, fields=fields)
+
+
+def _fields(model: type[BaseModel], above: tuple[type, ...]) -> tuple[Field, ...]:
+    name = model.__name__
+    if issubclass(model, RootModel):
+        raise SchemaError(f"{name} is a RootModel, which has no named fields. Give a BaseModel with one field for it.")
+    if model in above:
+        raise SchemaError(f"{name} contains itself; a column has a fixed depth. Spell the levels out, or use a list.")
+    if not model.__pydantic_complete__ and not _is_rebuilt(model):
+        raise SchemaError(f"{name} has a forward reference that does not resolve. Call {name}.model_rebuild() first.")
+    if not model.model_fields:
+        raise SchemaError(f"{name} has no fields, so there is nothing to ask for.")
+    if model.model_config.get("extra") == "allow":
+        raise SchemaError(f"{name} allows extra fields, which cannot become declared columns. Use extra='forbid'.")
+    fields = tuple(_field(model, one, info, (*above, model)) for one, info in model.model_fields.items())
+    keys = [field.key for field in fields]
+    if doubled := {key for key in keys if keys.count(key) > 1}:
+        raise SchemaError(f"{name} has two fields with the alias {min(doubled)!r}. Every field needs its own.")
+    return fields
+
+
+def _is_rebuilt(model: type[BaseModel]) -> bool:
+    try:
+        return bool(model.model_rebuild(raise_errors=False))
+    except pydantic.errors.PydanticUndefinedAnnotation:
+        return False
+
+
+def _field(model: type[BaseModel], name: str, info: FieldInfo, above: tuple[type, ...]) -> Field:
+    path = f"{model.__name__}.{name}"
+    kind = _kind(info.annotation, info.metadata, path, above)
+    return Field(
+        name=name,
+        key=_wire_key(name, info, path),
+        kind=kind,
+        description=info.description or "",
+        required=info.is_required(),
+    )
+
+
+def _wire_key(name: str, info: FieldInfo, path: str) -> str:
+    alias = info.validation_alias or info.alias or name
+    if isinstance(alias, AliasChoices):
+        alias = next((one for one in alias.choices if isinstance(one, str)), AliasPath(name))
+    if isinstance(alias, AliasPath):
+        raise SchemaError(f"{path} has an AliasPath, which has no single name to ask for. Use a plain alias.")
+    return alias
+
+
+def _kind(annotation: Any, metadata: Iterable[Any], path: str, above: tuple[type, ...]) -> Kind:
+    metadata = list(metadata)
+    while True:
+        if isinstance(annotation, TypeAliasType):
+            annotation = annotation.__value__
+        elif get_origin(annotation) is Annotated:
+            annotation, *inner = get_args(annotation)
+            metadata = [*inner, *metadata]
+        else:
+            break
+    if get_origin(annotation) in (Union, types.UnionType):
+        return _optional(annotation, metadata, path, above)
+    base = _unconstrained(annotation, metadata, path, above)
+    return _constrained(base, metadata, path)
+
+
+def _optional(annotation: Any, metadata: list[Any], path: str, above: tuple[type, ...]) -> Kind:
+    members = [one for one in get_args(annotation) if one is not type(None)]
+    if len(members) != 1:
+        shown = " | ".join(getattr(one, "__name__", str(one)) for one in members)
+        raise SchemaError(
+            f"{path} is a union of kinds ({shown}), and a typed column holds one kind. "
+            "Use one nullable field per kind, or a str."
+        )
+    return replace(_kind(members[0], metadata, path, above), nullable=len(get_args(annotation)) > 1)
+
+
+def _unconstrained(annotation: Any, metadata: list[Any], path: str, above: tuple[type, ...]) -> Kind:
+    if (plain := _PLAIN.get(annotation) if isinstance(annotation, type) else None) is not None:
+        return plain
+    if annotation is Decimal:
+        return _fixed_point(metadata, path)
+    origin = get_origin(annotation) or annotation
+    if origin is Literal:
+        return _literal(annotation, path)
+    if origin is list:
+        if not get_args(annotation):
+            raise SchemaError(f"{path} is a bare list. Say what is in it: list[str].")
+        return Array(item=_kind(get_args(annotation)[0], (), f"{path}[]", above))
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return _enum(annotation, path)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return Struct(model=annotation, fields=_fields(annotation, above))
+    raise _unsupported(annotation, origin, path)
+
+
+def _literal(annotation: Any, path: str) -> Kind:
+    values = get_args(annotation)
+    strings = tuple(value for value in values if type(value) is str)
+    if len(strings) + (None in values) != len(values) or not strings:
+        raise SchemaError(
+            f"{path} is a Literal of something else than strings, which providers do not enforce alike. "
+            "Use strings, or an int with bounds."
+        )
+    return Choice(values=tuple(dict.fromkeys(strings)), nullable=None in values)
+
+
+def _enum(enum: type[Enum], path: str) -> Kind:
+    values = tuple(member.value for member in enum)
+    if not values or not all(type(value) is str for value in values):
+        raise SchemaError(f"{path} is an Enum whose values are not strings. Use a str Enum or a Literal of strings.")
+    return Choice(values=values)
+
+
+def _fixed_point(metadata: list[Any], path: str) -> Kind:
+    places = digits = None
+    for one in _flat(metadata):
+        places = getattr(one, "decimal_places", places) if hasattr(one, "decimal_places") else places
+        digits = getattr(one, "max_digits", digits) if hasattr(one, "max_digits") else digits
+    if places is None:
+        raise SchemaError(
+            f"{path} is a Decimal without a number of decimal places, which a column must declare. "
+            "Write Annotated[Decimal, Field(decimal_places=2)]."
+        )
+    if not 0 <= places <= (digits or 38) <= 38:
+        raise SchemaError(f"{path} has {digits} digits with {places} decimal places; a column holds 38 digits at most.")
+    return FixedPoint(places=places, digits=digits or 38)
+
+
+def _unsupported(annotation: Any, origin: Any, path: str) -> SchemaError:
+    shown = getattr(annotation, "__name__", None) or str(annotation).removeprefix("typing.")
+    instead = next((text for one, text in _INSTEAD.items() if origin is one), None)
+    if isinstance(annotation, typing.TypeVar):
+        instead = "the concrete type: parametrise the generic model"
+    return SchemaError(
+        f"{path} is of type {shown}, which no provider can enforce and no typed column holds. "
+        f"Use {instead or 'str, int, float, bool, Literal, Decimal, datetime, date, timedelta, list or a nested model'}."
+    )
+
+
+def _flat(metadata: Iterable[Any]) -> Iterator[Any]:
+    for one in metadata:
+        if isinstance(one, annotated_types.GroupedMetadata):
+            yield from _flat(one)
+        elif isinstance(one, FieldInfo):
+            yield from _flat(one.metadata)
+        else:
+            yield one
+
+
+def _constrained(kind: Kind, metadata: list[Any], path: str) -> Kind:
+    found: dict[str, Any] = {}
+    for one in _flat(metadata):
+        if (known := _KEYWORDS.get(type(one))) is not None:
+            attribute, keyword = known
+            found[_for_lists(keyword) if isinstance(kind, Array) else keyword] = getattr(one, attribute)
+        if (pattern := getattr(one, "pattern", None)) is not None:
+            found["pattern"] = getattr(pattern, "pattern", pattern)
+        if isinstance(kind, Float) and getattr(one, "allow_inf_nan", None):
+            kind = replace(kind, allow_inf_nan=True)
+    return replace(kind, constraints=found) if found else kind
+
+
+def _for_lists(keyword: str) -> str:
+    return keyword.replace("Length", "Items")

@@ -1,0 +1,74 @@
+"""What counts as an answer: pydantic, strict by default, and the limits of a typed column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, PydanticSerializationError, to_json
+
+from smelt.plan.schema import Output
+from smelt.plan.values import checker
+
+_MOST_FAULTS = 5  # Named in one message; a model with fifty wrong fields needs no longer text.
+
+
+class InvalidRow(Exception):
+    """A row of a reply that is no answer; the message names fields, not values.
+
+    Attributes:
+        is_final: Whether asking again is of no use, because the caller's own validator is broken.
+    """
+
+    def __init__(self, message: str, *, is_final: bool = False) -> None:
+        super().__init__(message)
+        self.is_final = is_final
+
+
+class Validator:
+    """Checks rows of replies against an output model.
+
+    A model may opt out of strictness for itself with `ConfigDict(strict=False)` and of the ban on extra fields with
+    `ConfigDict(extra="ignore")`; nested models follow the outermost.
+    """
+
+    def __init__(self, output: Output) -> None:
+        config = output.model.model_config
+        names = tuple(output.model.model_fields)
+        self._validate = output.model.__pydantic_validator__.validate_json
+        self._strict = config.get("strict") is not False
+        self._extra = None if "extra" in config else "forbid"
+        self._get: Callable[[Any], Any] = attrgetter(*names)
+        self._is_single = len(names) == 1
+        checks = [(at, field.name, checker(field.kind)) for at, field in enumerate(output.fields)]
+        self._checks = [(at, name, check) for at, name, check in checks if check is not None]
+
+    def values(self, row: dict[str, Any]) -> tuple[Any, ...]:
+        """The validated values of *row*, in the order of the model's fields.
+
+        Raises:
+            InvalidRow: It does not validate, or a value fits no column.
+        """
+        try:
+            answer = self._validate(to_json(row), strict=self._strict, extra=self._extra)
+        except ValidationError as problem:
+            faults = problem.errors(include_url=False, include_input=False)
+            raise InvalidRow("; ".join(_fault(one) for one in faults[:_MOST_FAULTS])) from None
+        except PydanticSerializationError:
+            raise InvalidRow("text that is not valid Unicode") from None
+        except RecursionError:
+            raise InvalidRow("values nested too deep") from None
+        except Exception as problem:  # The caller's validator raised something else than pydantic's own errors.
+            raise InvalidRow(f"the output model's validator raised {type(problem).__name__}", is_final=True) from None
+        values = (self._get(answer),) if self._is_single else self._get(answer)
+        for at, name, check in self._checks:
+            if (fault := check(values[at])) is not None:
+                raise InvalidRow(f"{name}: {fault}")
+        return values
+
+
+def _fault(error: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    return f"{where}: {error['msg']}" if where else error["msg"]

@@ -1,0 +1,196 @@
+"""From validated pydantic values to what a column can hold: plain Python, within the column's range.
+
+Both are compiled once per kind, because they run once per value: a kind for which nothing has to be done or can go wrong
+compiles to None, and costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from enum import Enum
+from typing import Any
+
+from smelt.plan.kinds import Array, Choice, Duration, FixedPoint, Integer, Kind, Struct, Text, Timestamp
+
+Plainer = Callable[[Any], Any]
+Checker = Callable[[Any], str | None]
+
+_LOWEST, _HIGHEST = -(2**63), 2**63 - 1
+_MICROSECOND = timedelta(microseconds=1)
+# 38 digits are what both a decimal128 and a Polars Decimal hold; a cut digit is an error here, never a rounding.
+_EXACT = Context(prec=38, traps=[Inexact, InvalidOperation])
+
+
+def plain(kind: Kind, value: Any) -> Any:
+    """Turn one validated *value* into plain Python; `plainer` is the compiled form for many."""
+    turn = plainer(kind)
+    return turn(value) if turn else value
+
+
+def plainer(kind: Kind) -> Plainer | None:
+    """Compile the way from a validated value of *kind* to plain Python; None where the value is plain already.
+
+    Members of an enum become their strings, models become dicts by field name, instants are moved to UTC (a naive one
+    is read as UTC). None stays None.
+    """
+    match kind:
+        case Choice():
+            return _string_of_choice
+        case Timestamp(aware=True):
+            return _in_utc
+        case Array(item=item):
+            return _list_plainer(plainer(item))
+        case Struct(fields=fields):
+            return _struct_plainer(tuple((one.name, plainer(one.kind)) for one in fields))
+        case _:
+            return None
+
+
+def _string_of_choice(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
+
+
+def _in_utc(value: datetime | None) -> datetime | None:
+    if value is None:
+        return None
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _list_plainer(turn: Plainer | None) -> Plainer:
+    def plain_list(value: Any) -> list[Any] | None:
+        if value is None:
+            return None
+        return list(value) if turn is None else [turn(item) for item in value]
+
+    return plain_list
+
+
+def _struct_plainer(fields: tuple[tuple[str, Plainer | None], ...]) -> Plainer:
+    def plain_struct(value: Any) -> dict[str, Any] | None:
+        if value is None:
+            return None
+        return {name: turn(getattr(value, name)) if turn else getattr(value, name) for name, turn in fields}
+
+    return plain_struct
+
+
+def exact_decimal(value: Decimal, places: int) -> Decimal:
+    """*value* with exactly *places* digits after the point.
+
+    Raises:
+        Inexact: Digits would be lost behind the point.
+        InvalidOperation: More than 38 digits, or not a finite number.
+    """
+    if value.is_nan():  # A NaN passes through quantize without a signal.
+        raise InvalidOperation
+    return value.quantize(Decimal(1).scaleb(-places), context=_EXACT)
+
+
+def storable_problem(kind: Kind, value: Any) -> str | None:
+    """Say why a validated *value* does not fit its column, or None; `checker` is the compiled form for many."""
+    check = checker(kind)
+    return check(value) if check else None
+
+
+def checker(kind: Kind) -> Checker | None:
+    """Compile the check whether a validated value of *kind* fits its column; None where every value does.
+
+    The check answers None, or the problem in words that hold nothing of the value.
+    """
+    match kind:
+        case Text():
+            return _text_problem
+        case Integer():
+            return _integer_problem
+        case FixedPoint(places=places):
+            return _decimal_checker(places)
+        case Timestamp(aware=aware):
+            return _instant_problem if aware else _wall_clock_problem
+        case Duration():
+            return _duration_problem
+        case Array(item=item):
+            return _list_checker(checker(item))
+        case Struct(fields=fields):
+            return _struct_checker(tuple((one.name, check) for one in fields if (check := checker(one.kind))))
+        case _:
+            return None
+
+
+def _text_problem(value: str | None) -> str | None:
+    if value is None or value.isascii():
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "text with half of a surrogate pair"
+    return None
+
+
+def _integer_problem(value: int | None) -> str | None:
+    return None if value is None or _LOWEST <= value <= _HIGHEST else "an integer outside 64 bits"
+
+
+def _decimal_checker(places: int) -> Checker:
+    def problem(value: Decimal | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            exact_decimal(value, places)
+        except Inexact:
+            return f"a decimal with more than {places} places"
+        except InvalidOperation:
+            return f"a decimal with more than {38 - places} digits before the point, or not a finite number"
+        return None
+
+    return problem
+
+
+def _instant_problem(value: datetime | None) -> str | None:
+    # Only the first and the last year can leave the calendar on the way to UTC.
+    if value is None or value.tzinfo is None or 1 < value.year < 9999:
+        return None
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        return "an instant outside the years 1 to 9999 in UTC"
+    return None
+
+
+def _wall_clock_problem(value: datetime | None) -> str | None:
+    return None if value is None or value.tzinfo is None else "a time with a zone, for a field without one"
+
+
+def _duration_problem(value: timedelta | None) -> str | None:
+    if value is None or _LOWEST <= value // _MICROSECOND <= _HIGHEST:
+        return None
+    return "a duration outside 64 bits of microseconds"
+
+
+def _list_checker(check: Checker | None) -> Checker | None:
+    if check is None:
+        return None
+
+    def problem(value: Any) -> str | None:
+        for place, item in enumerate(value or ()):
+            if found := check(item):
+                return f"item {place}: {found}"
+        return None
+
+    return problem
+
+
+def _struct_checker(fields: tuple[tuple[str, Checker], ...]) -> Checker | None:
+    if not fields:
+        return None
+
+    def problem(value: Any) -> str | None:
+        if value is None:
+            return None
+        for name, check in fields:
+            if found := check(getattr(value, name)):
+                return f"{name}: {found}"
+        return None
+
+    return problem

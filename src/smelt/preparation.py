@@ -1,0 +1,186 @@
+"""All that is known, checked and decided of a call before its first request."""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from smelt.engine.decide import Policy
+from smelt.engine.run import Work
+from smelt.errors import ColumnError, SchemaError
+from smelt.frames.base import Frame, adapt
+from smelt.frames.names import settle_names
+from smelt.model import resolve_model
+from smelt.options import Settings
+from smelt.plan.dialect import check_limits
+from smelt.plan.kinds import Field, Struct
+from smelt.plan.prompt import read_prompt
+from smelt.plan.rows import Folded, RowSource, fold
+from smelt.plan.schema import Output, read_output
+from smelt.plan.tokens import reply_tokens
+from smelt.plan.wire import system_text
+from smelt.providers.base import Provider
+
+_MOST_AUTO_ROWS = 25  # Beyond this a larger chunk saves little of the shared instructions, and answers get worse.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """An output column: which field it shows, and under which name.
+
+    Attributes:
+        name: Its name in the frame.
+        path: Field names, from the output model down.
+        field: The field at the end of the path.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    field: Field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """A call that has been checked and may be sent.
+
+    Attributes:
+        frame: The caller's data.
+        source: The columns that are sent, as rows.
+        folded: Which rows are the same.
+        output: What to ask for.
+        columns: What comes back.
+        error_column: Name of the error column.
+        dropped: Columns of the caller's that the output replaces.
+        provider: Whom to ask.
+        settings: The options.
+        system: The instructions.
+    """
+
+    frame: Frame
+    source: RowSource
+    folded: Folded
+    output: Output
+    columns: tuple[Column, ...]
+    error_column: str
+    dropped: tuple[str, ...]
+    provider: Provider
+    settings: Settings
+    system: str
+
+    def work(self) -> Work:
+        """The run that this call asks for."""
+        capabilities = self.provider.capabilities
+        row_tokens = reply_tokens(self.output.fields, most=True)
+        return Work(
+            source=self.source,
+            order=_ordered(self.folded.distinct, self.settings),
+            output=self.output,
+            system=self.system,
+            params=self.settings.params,
+            row_tokens=row_tokens,
+            most_rows=self._most_rows(row_tokens),
+            is_auto=self.settings.batch_size == "auto",
+            timeout=self.settings.timeout,
+            deadline=self.settings.deadline,
+            stop_on_failure=self.settings.on_error == "raise",
+            policy=Policy(max_attempts=self.settings.max_attempts),
+            first_rows=min(5, capabilities.rows_per_request or 5),
+        )
+
+    @property
+    def concurrency(self) -> int:
+        """Requests in flight at the most."""
+        chosen = self.settings.concurrency
+        return self.provider.capabilities.concurrency if chosen == "auto" else chosen
+
+    def _most_rows(self, row_tokens: int) -> int:
+        capabilities = self.provider.capabilities
+        if self.settings.isolation == "row":
+            return 1
+        if self.settings.batch_size != "auto":
+            return self.settings.batch_size
+        by_output = max(1, capabilities.max_output_tokens // (2 * row_tokens))
+        return min(_MOST_AUTO_ROWS, by_output, capabilities.rows_per_request or _MOST_AUTO_ROWS)
+
+
+def prepare(data: Any, prompt: str, output_model: Any, model: Any, settings: Settings) -> Preparation:
+    """Check everything that can be checked before money is spent, and read the rows once.
+
+    Raises:
+        SmeltConfigError: Or one below it, for whatever is wrong; nothing was sent.
+    """
+    frame = adapt(data)
+    task = read_prompt(prompt, frame.names)
+    output = read_output(output_model, text_column=settings.output)
+    columns, error_column, dropped = _columns(output, frame.names, settings)
+    provider = resolve_model(model, params=settings.params)
+    check_limits(output.fields, provider.capabilities.dialect, provider.name)
+    source = frame.rows(_chosen(task.columns, frame.names, settings))
+    if len(source) and not source.names:
+        raise ColumnError("The data has rows but no columns, so there is nothing to send.")
+    return Preparation(
+        frame=frame,
+        source=source,
+        folded=fold(source, skip_nulls=settings.null_rows == "skip"),
+        output=output,
+        columns=columns,
+        error_column=error_column,
+        dropped=dropped,
+        provider=provider,
+        settings=settings,
+        system=system_text(task.text, output.fields, provider.capabilities.codec),
+    )
+
+
+def _chosen(named: Sequence[str], known: Sequence[str], settings: Settings) -> Sequence[str] | None:
+    """The columns to send: those that were chosen, else those that the prompt names, else all (None).
+
+    A prompt that names a column which is not chosen would ask about what the model cannot see.
+    """
+    if settings.columns is None:
+        return named or None
+    for name in settings.columns:
+        if name not in known:
+            raise ColumnError.for_name(name, known)
+    if unseen := [name for name in named if name not in settings.columns]:
+        raise ColumnError(f"The prompt names {unseen[0]!r}, but columns= leaves it out. Add it to columns.")
+    return settings.columns
+
+
+def _columns(
+    output: Output, existing: Sequence[str], settings: Settings
+) -> tuple[tuple[Column, ...], str, tuple[str, ...]]:
+    wanted = [
+        ((".".join(path) if settings.flatten else path[0]), path, field)
+        for path, field in _paths(output.fields, (), settings.flatten)
+    ]
+    names = [name for name, _, _ in wanted]
+    if doubled := [name for name in names if names.count(name) > 1]:
+        raise SchemaError(f"Flattening gives two columns called {doubled[0]!r}. Rename one of the fields.")
+    final, dropped = settle_names(existing, names, settings.error_column, settings.on_conflict)
+    columns = tuple(Column(name=final[name], path=path, field=field) for name, path, field in wanted)
+    return columns, final[settings.error_column], tuple(dropped)
+
+
+def _paths(
+    fields: Sequence[Field], above: tuple[str, ...], flatten: bool
+) -> list[tuple[tuple[str, ...], Field]]:
+    found: list[tuple[tuple[str, ...], Field]] = []
+    for one in fields:
+        path = (*above, one.name)
+        if flatten and isinstance(one.kind, Struct):
+            found += _paths(one.kind.fields, path, flatten)
+        else:
+            found.append((path, one))
+    return found
+
+
+def _ordered(positions: array[int], settings: Settings) -> Sequence[int]:
+    if not settings.shuffle:
+        return positions
+    shuffled = array("q", positions)
+    random.Random(settings.seed).shuffle(shuffled)
+    return shuffled

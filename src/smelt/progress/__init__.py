@@ -1,0 +1,160 @@
+"""Where a run stands, shown in the way that fits the place: a bar, one line of HTML, or plain lines.
+
+Events are folded into a `Tally` (`tally.py`), the tally is put into phrases (`words.py`), and a thin face shows them:
+`terminal.py`, `notebook.py` or `plain.py`. No face starts a thread; those that move are moved on by the run's own loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol, Self
+
+from smelt.engine.events import Event, Observer, RunEnded, RunStarted
+from smelt.engine.loop import caller_stacklevel
+from smelt.errors import SmeltConfigError, SmeltWarning
+from smelt.progress.tally import Tally
+
+Clock = Callable[[], float]
+
+
+class Face(Protocol):
+    """One way to show a tally.
+
+    Attributes:
+        interval: The fewest seconds between two drawings.
+        moves: Whether it is drawn again while nothing happens, so that times run on.
+    """
+
+    interval: float
+    moves: bool
+
+    def draw(self, tally: Tally, now: float) -> None:
+        """Show how far the run is."""
+        ...
+
+    def finish(self, tally: Tally, now: float) -> None:
+        """Show how the run ended. Called once, last."""
+        ...
+
+
+def progress_for(setting: bool | Observer | None, *, clock: Clock = time.monotonic) -> Reporter:
+    """The reporter for what the user gave as `progress=`; open it, and send it events, inside the running loop.
+
+    Args:
+        setting: None and True: the face that fits stderr, or the notebook. False: none. A callable gets the events.
+        clock: Seconds, from anywhere; the run's own, so that virtual time is followed.
+
+    Raises:
+        SmeltConfigError: *setting* is something else.
+    """
+    if setting is False:
+        return Reporter(None)
+    if setting is None or setting is True:
+        return Reporter(Drawing(fitting_face(), clock))
+    if callable(setting):
+        return Reporter(setting)
+    raise SmeltConfigError.for_type("progress", setting, "True, False, None or a callable that takes an event")
+
+
+def fitting_face() -> Face:
+    """The face that fits: HTML in a Jupyter kernel, a bar where stderr is a terminal, plain lines elsewhere."""
+    if _in_kernel():
+        from smelt.progress.notebook import NotebookFace
+
+        return NotebookFace()
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        from smelt.progress.terminal import TerminalFace
+
+        return TerminalFace()
+    from smelt.progress.plain import PlainFace
+
+    return PlainFace()
+
+
+class Reporter:
+    """Hands events to an observer, and keeps a broken one from costing the run anything.
+
+    A context manager around the run: an observer that saw the start sees an end, whatever happened in between.
+    """
+
+    def __init__(self, observer: Observer | None) -> None:
+        self._observer = observer
+        self._is_open = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._is_open:
+            self(RunEnded(reason=_reason(problem)))
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunStarted | RunEnded):
+            self._is_open = isinstance(event, RunStarted)
+        if self._observer is None:
+            return
+        try:
+            self._observer(event)
+        except Exception as problem:  # noqa: BLE001  # Paid rows are worth more than a report on them.
+            self._observer = None
+            text = f"Progress is no longer shown: {type(problem).__name__}: {problem}"
+            warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
+
+
+class Drawing:
+    """An observer that draws a face, no more often than the face wants."""
+
+    def __init__(self, face: Face, clock: Clock) -> None:
+        self._face = face
+        self._clock = clock
+        self._tally = Tally()
+        self._drawn = float("-inf")
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __call__(self, event: Event) -> None:
+        now = self._clock()
+        self._tally.take(event, now)
+        if isinstance(event, RunEnded):
+            self._finish(now)
+        elif now - self._drawn >= self._face.interval:
+            self._draw(now)
+        if isinstance(event, RunStarted) and self._face.moves:
+            self._keep_moving()
+
+    def _draw(self, now: float) -> None:
+        self._drawn = now
+        self._face.draw(self._tally, now)
+
+    def _finish(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._face.finish(self._tally, now)
+
+    def _keep_moving(self) -> None:
+        """Draw again in half a second, and so on: the run's loop has a clock, so no thread is needed."""
+        self._timer = asyncio.get_running_loop().call_later(0.5, self._move)
+
+    def _move(self) -> None:
+        now = self._clock()
+        if now - self._drawn >= self._face.interval:
+            self._draw(now)
+        self._keep_moving()
+
+
+def _reason(problem: BaseException | None) -> str:
+    if problem is None:
+        return "done"
+    return "interrupted" if isinstance(problem, KeyboardInterrupt | asyncio.CancelledError) else "stopped"
+
+
+def _in_kernel() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None

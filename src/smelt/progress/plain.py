@@ -1,0 +1,43 @@
+"""Plain lines, for pipes and log files."""
+
+from __future__ import annotations
+
+import sys
+
+from smelt.progress.tally import Tally
+from smelt.progress.words import clean, percent, phrases
+
+_APART = 2.0
+_SECONDS = 10.0
+_PERCENT = 5
+
+
+class PlainFace:
+    """A line on stderr per 10 seconds or 5 %, whichever comes first, at least 2 seconds apart, and one at the end.
+
+    A run of less than 2 seconds thus prints its last line only.
+    """
+
+    interval = 0.1
+    moves = False
+
+    def __init__(self) -> None:
+        self._printed_at: float | None = None
+        self._printed_percent = 0
+
+    def draw(self, tally: Tally, now: float) -> None:
+        """Print a line if one is due."""
+        since = tally.started if self._printed_at is None else self._printed_at
+        if now - since < _APART or (now - since < _SECONDS and percent(tally) - self._printed_percent < _PERCENT):
+            return
+        self._printed_at, self._printed_percent = now, percent(tally)
+        _print(tally, now, f"{percent(tally)} %")
+
+    def finish(self, tally: Tally, now: float) -> None:
+        """Print the last line."""
+        if tally.rows:
+            _print(tally, now, clean(tally.model))
+
+
+def _print(tally: Tally, now: float, first: str) -> None:
+    print(f"smelt: {', '.join([first, *phrases(tally, now)])}", file=sys.stderr, flush=True)

@@ -1,0 +1,139 @@
+"""The numbers of a run, folded from its events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp
+
+from smelt.engine.events import (
+    Event,
+    RequestEnded,
+    RequestSent,
+    Resumed,
+    RowsSettled,
+    RunEnded,
+    RunStarted,
+    Waiting,
+)
+
+MEMORY = 30.0
+"""Seconds after which what was measured weighs 1/e as much in the pace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Rows per second, as an exponential mean over wall time.
+
+    Rows count as spread evenly over the time since the last ones, and both fade alike; so many rows at one instant are
+    no infinite pace, and a slow model's few large replies are measured as exactly as many small ones.
+
+    Attributes:
+        rows: Rows settled, faded.
+        seconds: Seconds measured, faded.
+        at: When rows last settled.
+    """
+
+    rows: float = 0.0
+    seconds: float = 0.0
+    at: float = 0.0
+
+    def after(self, rows: int, now: float) -> Pace:
+        """The pace once *rows* more have settled at *now*."""
+        passed = max(0.0, now - self.at)
+        kept = exp(-passed / MEMORY)
+        faded = MEMORY * (1 - kept)
+        share = faded / passed if passed else 1.0
+        return Pace(rows=self.rows * kept + rows * share, seconds=self.seconds * kept + faded, at=now)
+
+    @property
+    def per_second(self) -> float:
+        """Rows per second, 0 where nothing has been measured yet."""
+        return self.rows / self.seconds if self.seconds else 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """Where a run stands. Changed in place, as a copy per event would cost more than all the rest of progress.
+
+    Attributes:
+        model: `provider:model`, as it was given.
+        rows: The caller's rows.
+        answered: Of these, answered.
+        failed: Of these, given up.
+        in_flight: Requests in flight.
+        requests: Requests sent.
+        failed_requests: Requests that brought no reply.
+        tokens: Input and output tokens reported.
+        cost_usd: What is known to have been paid; meaningless where `is_priced` is false.
+        is_priced: Whether the price of every reported token is known.
+        waiting_for: What the run waits for, empty where it does not.
+        waiting_until: When that wait ends, as far as is known.
+        started: When the run began.
+        pace: Rows per second, rows that no request was needed for left out.
+        ended: Why the run ended, None while it lasts.
+    """
+
+    model: str = ""
+    rows: int = 0
+    answered: int = 0
+    failed: int = 0
+    in_flight: int = 0
+    requests: int = 0
+    failed_requests: int = 0
+    tokens: int = 0
+    cost_usd: float = 0.0
+    is_priced: bool = True
+    waiting_for: str = ""
+    waiting_until: float = 0.0
+    started: float = 0.0
+    pace: Pace = Pace()
+    ended: str | None = None
+
+    @property
+    def done(self) -> int:
+        """Rows that reached their end."""
+        return self.answered + self.failed
+
+    def take(self, event: Event, now: float) -> None:
+        """Count *event*, which happened at *now*."""
+        match event:
+            case RowsSettled():
+                self._take_settled(event, now)
+            case RequestSent():
+                self._take_sent(event, now)
+            case RequestEnded():
+                self._take_ended(event)
+            case Waiting():
+                self.waiting_for, self.waiting_until = event.reason, now + event.seconds
+            case Resumed():
+                self.waiting_for = ""
+            case RunStarted():
+                self.model, self.rows, self.started = f"{event.provider}:{event.model}", event.rows, now
+            case RunEnded():
+                self.ended, self.in_flight, self.waiting_for = event.reason, 0, ""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest will take at the present pace, None where there is none yet."""
+        pace = self.pace.per_second
+        return (self.rows - self.done) / pace if pace else None
+
+    def _take_settled(self, event: RowsSettled, now: float) -> None:
+        if self.requests:
+            self.pace = self.pace.after(event.answered + event.failed - self.done, now)
+        self.answered, self.failed = event.answered, event.failed
+
+    def _take_sent(self, event: RequestSent, now: float) -> None:
+        if not self.requests:
+            self.pace = Pace(at=now)
+        self.requests += 1
+        self.in_flight = event.in_flight
+        self.waiting_for = ""
+
+    def _take_ended(self, event: RequestEnded) -> None:
+        tokens = event.input_tokens + event.output_tokens
+        self.in_flight = event.in_flight
+        self.failed_requests += not event.ok
+        self.tokens += tokens
+        self.cost_usd += event.cost_usd or 0.0
+        self.is_priced = self.is_priced and (event.cost_usd is not None or tokens == 0)

@@ -1,0 +1,157 @@
+"""Anthropic, by the Messages API."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import anthropic
+
+from smelt.plan.dialect import Dialect
+from smelt.providers import params as parameters
+from smelt.providers.base import Capabilities, Connection, Finish, Reply, Request, Usage
+from smelt.providers.failures import limits_in, request_id
+from smelt.providers.http import Answer, answer_of, client_for, settle
+from smelt.providers.keys import Access, Secret
+from smelt.providers.redact import redact
+from smelt.providers.replies import body_of, table, tables, tokens, useless, words
+
+# platform.claude.com/docs/en/build-with-claude/structured-outputs, "JSON Schema limitations"; the formats are those that
+# anthropic 2.11 keeps (lib/_parse/_transform.py). Bounds, lengths and multiples are refused by the API. November 2026.
+_DIALECT = Dialect(
+    keywords=frozenset({"format"}),
+    formats=frozenset(["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"]),
+)
+# Since 2.0 the SDK has no temperature, top_p and top_k: current models refuse them.
+_TAKES = {
+    "effort": parameters.TEXT,
+    "thinking": parameters.TABLE,
+    "service_tier": parameters.TEXT,
+    "metadata": parameters.TABLE,
+    "inference_geo": parameters.TEXT,
+    "speed": parameters.TEXT,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anthropic:
+    """A model of Anthropic.
+
+    Attributes:
+        model: The model's name.
+        access: Where to ask, and with which key.
+        params: Parameters of every request; those of a `Request` come over them.
+    """
+
+    model: str
+    access: Access
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    name: ClassVar[str] = "anthropic"
+    capabilities: ClassVar[Capabilities] = Capabilities(dialect=_DIALECT)
+
+    @property
+    def origin(self) -> str:
+        return self.access.origin
+
+    def check_params(self, params: Mapping[str, Any]) -> None:
+        parameters.check(params, _TAKES, provider=self.name)
+
+    @asynccontextmanager
+    async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
+        async with client_for(self.access, connections=connections) as http:
+            key = self.access.key
+            sdk = anthropic.AsyncAnthropic(
+                api_key=key.reveal() if key else "none",
+                base_url=self.access.base_url,
+                http_client=http,
+                max_retries=0,
+            )
+            yield _Connection(self, sdk)
+
+
+class _Connection:
+    def __init__(self, provider: Anthropic, sdk: anthropic.AsyncAnthropic) -> None:
+        self._provider = provider
+        self._create = sdk.messages.with_raw_response.create
+
+    async def send(self, request: Request) -> Reply:
+        access = self._provider.access
+        answer = await settle(self._ask(request), (anthropic.AnthropicError,), access)
+        return read(answer, access.secrets)
+
+    async def _ask(self, request: Request) -> Answer:
+        params = {**self._provider.params, **request.params}
+        headers = params.pop("extra_headers", None)
+        body = write(self._provider.model, request, params)
+        raw = await self._create(
+            model=self._provider.model,
+            max_tokens=request.max_output_tokens,
+            messages=(),
+            extra_body=body,
+            extra_headers=headers,
+            timeout=request.timeout,
+        )
+        return answer_of(raw.http_response)
+
+
+def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a request."""
+    rest = dict(params)
+    effort = {"effort": rest.pop("effort")} if "effort" in rest else {}
+    return {
+        **rest,
+        "model": model,
+        # The same for every request of a job, so it is read from the provider's cache where it is long enough.
+        "system": [{"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}],
+        "messages": [{"role": "user", "content": request.user}],
+        "output_config": {**effort, "format": {"type": "json_schema", "schema": request.schema}},
+        "max_tokens": request.max_output_tokens,
+    }
+
+
+def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
+    """The reply in an answer.
+
+    Raises:
+        CallFailed: There is none.
+    """
+    body = body_of(answer, _usage, secrets)
+    if not isinstance(body.get("content"), list):
+        raise useless(answer, "the answer has no content", secrets, _usage(body))
+    finish = _finish(body)
+    stop = table(body.get("stop_details"))
+    refusal = words(stop.get("explanation")) or words(stop.get("category"))
+    return Reply(
+        text="".join(words(part.get("text")) or "" for part in tables(body["content"]) if part.get("type") == "text"),
+        usage=_usage(body),
+        finish=finish,
+        model=words(body.get("model")),
+        request_id=request_id(answer.headers),
+        limits=limits_in(answer.headers),
+        detail=redact(refusal, secrets) if finish == "refused" and refusal else None,
+    )
+
+
+def _finish(body: Mapping[str, Any]) -> Finish:
+    ends: dict[object, Finish] = {
+        "max_tokens": "length",
+        "model_context_window_exceeded": "length",
+        "refusal": "refused",
+    }
+    return ends.get(body.get("stop_reason"), "stop")
+
+
+def _usage(body: Mapping[str, Any]) -> Usage:
+    usage = table(body.get("usage"))
+    fresh, cached = tokens(usage.get("input_tokens")), tokens(usage.get("cache_read_input_tokens"))
+    # Cached tokens are counted beside the input tokens here; everywhere else they are a part of them.
+    beside = (cached or 0) + (tokens(usage.get("cache_creation_input_tokens")) or 0)
+    return Usage(
+        input_tokens=None if fresh is None else fresh + beside,
+        output_tokens=tokens(usage.get("output_tokens")),
+        cached_input_tokens=cached,
+        reasoning_tokens=tokens(table(usage.get("output_tokens_details")).get("thinking_tokens")),
+    )

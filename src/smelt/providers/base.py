@@ -1,0 +1,206 @@
+"""What the engine asks of a provider, and what a provider answers.
+
+An adapter translates in both directions and decides nothing. To plug in a model of your own, give the engine any object
+that has the members of `Provider`; `smelt.testing.ScriptedProvider` is the shortest example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from smelt.plan.dialect import Dialect
+
+Finish = Literal["stop", "length", "refused", "filtered"]
+"""Why the model stopped: done, out of tokens, would not answer, or was stopped by the provider's filter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One request, in words that every provider understands.
+
+    Attributes:
+        system: Instructions; the same text for every request of a job, so that providers can cache it.
+        user: The rows, as JSON text.
+        schema: JSON Schema of the reply (an object), already compiled for this provider's dialect.
+        max_output_tokens: The most the reply may take, in tokens.
+        params: The caller's own parameters (temperature and the like), already checked by the adapter.
+        timeout: Seconds until the engine gives the call up. The engine enforces it; an SDK may be told.
+    """
+
+    system: str
+    user: str
+    schema: Mapping[str, Any]
+    max_output_tokens: int
+    params: Mapping[str, Any] = field(default_factory=dict)
+    timeout: float = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """Tokens as the provider reports them. None: not said, or not believable (negative, absurd)."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What came back with a 200.
+
+    Attributes:
+        text: The model's text, untouched. Empty where there was none.
+        usage: Tokens, where the provider said.
+        finish: Why the model stopped.
+        model: The model that answered, in the provider's words.
+        request_id: The provider's name for this request.
+        limits: Rate-limit headers, lower-case names, as they came.
+        detail: The words of a refusal or a filter, redacted.
+    """
+
+    text: str
+    usage: Usage = Usage()
+    finish: Finish = "stop"
+    model: str | None = None
+    request_id: str | None = None
+    limits: Mapping[str, str] = field(default_factory=dict)
+    detail: str | None = None
+
+
+class Billing(Enum):
+    """What a failed call may have cost."""
+
+    NOT_SENT = "not_sent"  # Never reached the provider: trying again is free.
+    REJECTED = "rejected"  # Refused before any work (429, 503, 529): slow down; the row's attempts stay.
+    UNKNOWN = "unknown"  # Sent, and no whole answer came: may have been billed.
+    PAID_BAD = "paid_bad"  # An answer came and is of no use.
+
+
+FailureKind = Literal[
+    "connection",  # DNS, refused, reset, cut body
+    "certificate",  # TLS verification: never retried
+    "timeout",  # the total deadline of the call passed
+    "rate_limit",  # 429 that passes with time
+    "server",  # 5xx, 408, 409, 425, overloaded
+    "protocol",  # a 200 that is no answer: HTML, empty body, JSON of another shape
+    "auth",  # 401, 403, 407
+    "quota",  # 402, insufficient_quota, billing hard limit
+    "not_found",  # 404
+    "redirect",  # any 3xx: not followed
+    "schema",  # 400 that names the schema or a parameter: no row can ever succeed
+    "bad_request",  # 400, 422 and other 4xx without a known reason: may be a row's fault
+    "too_long",  # 400 context length
+    "too_large",  # 413
+    "filtered",  # 400 content filter
+]
+
+
+class CallFailed(Exception):
+    """A call that brought no reply. Holds redacted strings only, never an SDK's exception.
+
+    Attributes:
+        kind: What happened.
+        billing: What it may have cost.
+        message: One redacted line for people.
+        status: HTTP status, if one came.
+        retry_after: Seconds the provider asks to wait, if it said so and it makes sense.
+        request_id: The provider's name for the request.
+        limits: Rate-limit headers, lower-case names.
+        usage: Tokens, if any were reported.
+    """
+
+    def __init__(
+        self,
+        kind: FailureKind,
+        billing: Billing,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        request_id: str | None = None,
+        limits: Mapping[str, str] | None = None,
+        usage: Usage | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.billing = billing
+        self.message = message
+        self.status = status
+        self.retry_after = retry_after
+        self.request_id = request_id
+        self.limits = limits or {}
+        self.usage = usage or Usage()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What the engine needs to know of a provider before it asks.
+
+    Attributes:
+        dialect: The JSON Schema it takes.
+        codec: Shape of the reply. `array`: one array of rows, the schema is the same for every request. `keyed`: an
+            object with a property per row, for decoders that enforce the grammar and cache nothing by it.
+        enforces_schema: Whether replies can be trusted to be bare JSON of the schema's shape. Where False, a code fence or
+            prose around the JSON is tolerated.
+        max_output_tokens: The most one reply may be allowed.
+        context_tokens: Input and output together, where it is known and small.
+        rows_per_request: The most rows that one request should carry, or None; caps `batch_size="auto"`.
+        concurrency: Requests in flight for `concurrency="auto"`.
+    """
+
+    dialect: Dialect = Dialect()
+    codec: Literal["array", "keyed"] = "array"
+    enforces_schema: bool = True
+    max_output_tokens: int = 16_000
+    context_tokens: int | None = None
+    rows_per_request: int | None = None
+    concurrency: int = 32
+
+
+class Connection(Protocol):
+    """A provider's clients while a run lasts."""
+
+    async def send(self, request: Request) -> Reply:
+        """Ask once, without retries.
+
+        Raises:
+            CallFailed: No reply came; says why and what it may have cost.
+        """
+        ...
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """A model that can be asked.
+
+    Attributes:
+        name: The provider's name, as in `"openai:gpt-4.1-mini"`.
+        model: The model's name.
+        origin: Scheme, host and port that requests go to; part of what names a lane and a ledger entry.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def check_params(self, params: Mapping[str, Any]) -> None:
+        """Refuse parameters that this provider does not take or that smelt sets itself.
+
+        Raises:
+            SmeltConfigError: Names the parameter.
+        """
+        ...
+
+    def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]:
+        """Open the clients inside the running loop, for at most *connections* requests at a time; close them on exit."""
+        ...

@@ -1,0 +1,181 @@
+"""Google, by the Gemini Developer API."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import httpx2
+from google import genai
+from google.genai import errors, types
+
+from smelt.plan.dialect import Dialect
+from smelt.providers import params as parameters
+from smelt.providers.base import Capabilities, Connection, Finish, Reply, Request, Usage
+from smelt.providers.failures import limits_in, request_id
+from smelt.providers.http import Answer, client_for, settle, tls
+from smelt.providers.keys import Access, Secret
+from smelt.providers.redact import redact
+from smelt.providers.replies import body_of, table, tables, tokens, words
+
+# ai.google.dev/gemini-api/docs/structured-output, "JSON schema support". Read November 2026.
+_DIALECT = Dialect(
+    keywords=frozenset(["format", "minimum", "maximum", "minItems", "maxItems"]),
+    formats=frozenset(["date-time", "date", "time"]),
+)
+_TAKES = {
+    "temperature": parameters.number(0, 2),
+    "top_p": parameters.number(0, 1),
+    "top_k": parameters.whole(1, 10**6),
+    "seed": parameters.whole(-(2**31), 2**31 - 1),
+    "presence_penalty": parameters.number(-2, 2),
+    "frequency_penalty": parameters.number(-2, 2),
+    "thinking_config": parameters.TABLE,
+    "safety_settings": parameters.TABLES,
+    "service_tier": parameters.TEXT,
+}
+_FILTERS = frozenset(
+    [
+        "SAFETY",
+        "RECITATION",
+        "LANGUAGE",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+        "MODEL_ARMOR",
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Google:
+    """A Gemini model.
+
+    Attributes:
+        model: The model's name.
+        access: Where to ask, and with which key.
+        params: Parameters of every request; those of a `Request` come over them.
+    """
+
+    model: str
+    access: Access
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    name: ClassVar[str] = "google"
+    capabilities: ClassVar[Capabilities] = Capabilities(dialect=_DIALECT)
+
+    @property
+    def origin(self) -> str:
+        return self.access.origin
+
+    def check_params(self, params: Mapping[str, Any]) -> None:
+        parameters.check(params, _TAKES, provider=self.name)
+
+    @asynccontextmanager
+    async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
+        async with client_for(self.access, connections=connections) as http:
+            key = self.access.key
+            options = types.HttpOptions(
+                base_url=self.access.base_url,
+                httpx_async_client=http,  # Else the SDK takes aiohttp wherever it is importable (python-genai#2090).
+                # Never used; else the SDK loads the system's certificates for each of them, which takes 60 ms.
+                httpx_client=httpx2.Client(verify=tls()),
+                async_client_args={"ssl": tls()},
+                retry_options=types.HttpRetryOptions(attempts=1),
+            )
+            sdk = genai.Client(api_key=key.reveal() if key else "none", vertexai=False, http_options=options)
+            yield _Connection(self, sdk)
+
+
+class _Connection:
+    def __init__(self, provider: Google, sdk: genai.Client) -> None:
+        self._provider = provider
+        self._sdk = sdk  # Held for its `__del__`, which closes the client that `aio` shares with it.
+        self._generate = sdk.aio.models.generate_content
+
+    async def send(self, request: Request) -> Reply:
+        access = self._provider.access
+        answer = await settle(self._ask(request), (errors.APIError,), access)
+        return read(answer, access.secrets)
+
+    async def _ask(self, request: Request) -> Answer:
+        params = {**self._provider.params, **request.params}
+        headers = params.pop("extra_headers", None)
+        config = write(request, params, headers)
+        raw = await self._generate(model=self._provider.model, contents=request.user, config=config)
+        response = raw.sdk_http_response
+        found = response.headers if response else None
+        headers = {name.lower(): value for name, value in (found or {}).items()}
+        return Answer(status=200, headers=headers, text=(response.body if response else None) or "")
+
+
+def write(
+    request: Request, params: Mapping[str, Any], headers: Mapping[str, str] | None
+) -> types.GenerateContentConfig:
+    """The body of a request, but for the rows."""
+    return types.GenerateContentConfig(
+        **params,
+        system_instruction=request.system,
+        response_mime_type="application/json",
+        response_json_schema=request.schema,
+        max_output_tokens=request.max_output_tokens,
+        http_options=types.HttpOptions(
+            timeout=max(1, int(request.timeout * 1000)), headers=dict(headers) if headers else None
+        ),
+        # Hands the body over unread: the SDK's own reading takes an empty body for an empty reply.
+        should_return_http_response=True,
+        automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
+        automatic_continuation=False,
+    )
+
+
+def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
+    """The reply in an answer.
+
+    Raises:
+        CallFailed: There is none.
+    """
+    body = body_of(answer, _usage, secrets)
+    candidate = next(iter(tables(body.get("candidates"))), {})
+    parts = tables(table(candidate.get("content")).get("parts"))
+    finish = _finish(candidate)
+    return Reply(
+        text="".join(words(part.get("text")) or "" for part in parts if not part.get("thought")),
+        usage=_usage(body),
+        finish=finish,
+        model=words(body.get("modelVersion")),
+        request_id=request_id(answer.headers) or words(body.get("responseId")),
+        limits=limits_in(answer.headers),
+        detail=redact(_reason(body, candidate), secrets) if finish == "filtered" else None,
+    )
+
+
+def _finish(candidate: Mapping[str, Any]) -> Finish:
+    reason = candidate.get("finishReason")
+    if not candidate or reason in _FILTERS:
+        return "filtered"
+    return "length" if reason in ("MAX_TOKENS", "CONTINUATION") else "stop"
+
+
+def _reason(body: Mapping[str, Any], candidate: Mapping[str, Any]) -> str:
+    feedback = table(body.get("promptFeedback"))
+    said = [feedback.get("blockReason"), feedback.get("blockReasonMessage")]
+    said += [candidate.get("finishReason"), candidate.get("finishMessage")]
+    return ": ".join(word for one in said if (word := words(one))) or "no candidates"
+
+
+def _usage(body: Mapping[str, Any]) -> Usage:
+    usage = table(body.get("usageMetadata"))
+    said, thought = tokens(usage.get("candidatesTokenCount")), tokens(usage.get("thoughtsTokenCount"))
+    # Thoughts are counted beside the candidates' tokens here; everywhere else they are a part of the output.
+    return Usage(
+        input_tokens=tokens(usage.get("promptTokenCount")),
+        output_tokens=None if said is None and thought is None else (said or 0) + (thought or 0),
+        cached_input_tokens=tokens(usage.get("cachedContentTokenCount")),
+        reasoning_tokens=thought,
+    )

@@ -1,0 +1,257 @@
+"""Keys and addresses: where they come from, and what is refused before a request is sent.
+
+A key belongs to the address that it was given for. It is held in a `Secret`, so that no repr, log or pickle shows it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+from smelt.errors import AuthConfigError, InsecureURLError, SmeltConfigError
+
+
+class Secret:
+    """A key. Shows nothing of itself, also where a traceback shows local variables, and is unpickled as None."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The key itself, for the SDK's client and for redaction."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _nothing, ()
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
+
+def _nothing() -> None:
+    """What a pickled `Secret` becomes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vendor:
+    """What is usual for a provider.
+
+    Attributes:
+        name: The provider's name, as in `"openai:gpt-4.1-mini"`.
+        base_url: Its own address, or where a server of this kind listens by default.
+        key_variables: Environment variables that hold a key; the first that is set wins.
+        url_variables: Environment variables that hold another base URL.
+        hosted: Whether *base_url* is a company's service: then a key is needed, and a key from the environment is meant
+            for that service only.
+    """
+
+    name: str
+    base_url: str
+    key_variables: tuple[str, ...]
+    url_variables: tuple[str, ...]
+    hosted: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Where requests go, and the key that opens the door there."""
+
+    base_url: str
+    key: Secret | None = None
+
+    @property
+    def origin(self) -> str:
+        return origin_of(self.base_url)
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What must not appear in any text."""
+        return () if self.key is None else (self.key,)
+
+
+def find_access(
+    vendor: Vendor,
+    *,
+    api_key: Secret | None,
+    base_url: str | None,
+    allow_http: bool,
+    environ: Mapping[str, str],
+) -> Access:
+    """Settle address and key of *vendor*: the argument first, then its environment variables, then what is usual.
+
+    Raises:
+        AuthConfigError: The key is missing, malformed, or meant for another place.
+        InsecureURLError: The key would travel in clear text.
+        SmeltConfigError: The address is malformed or must not be asked.
+    """
+    url, url_source = _find_url(vendor, base_url, environ)
+    key, key_source = _find_key(vendor, api_key, environ)
+    check_base_url(url, source=url_source)
+    access = Access(base_url=url.rstrip("/"), key=key)
+    if key is None:
+        if vendor.hosted:
+            _refuse_missing_key(vendor)
+        return access
+    check_key(key.reveal(), source=key_source)
+    is_own = access.origin == origin_of(vendor.base_url)
+    if vendor.hosted and url_source == "base_url" and api_key is None and not is_own:
+        raise AuthConfigError(
+            f"The key in {key_source} is not sent to {access.origin}, an address given as base_url. "
+            "If it is meant for that server, pass it as api_key= too."
+        )
+    if (owner := _foreign_owner(access, vendor)) and vendor.hosted and is_own:
+        raise AuthConfigError(f"{key_source} looks like a key of {owner}, and was given for {vendor.name}.")
+    if url.lower().startswith("http:") and not is_loopback(access.base_url) and not allow_http:
+        raise InsecureURLError(
+            f"The key would be sent to {access.origin} in clear text. Use https://, or allow_http=True if you trust "
+            "every network on the way."
+        )
+    return access
+
+
+def doubt_about(access: Access, vendor: Vendor) -> str | None:
+    """A sentence where the key looks like another company's, which a gateway's own keys often do."""
+    owner = _foreign_owner(access, vendor)
+    return owner and f"The key for {vendor.name} at {access.origin} looks like a key of {owner}."
+
+
+def check_key(key: object, *, source: str) -> None:
+    """Refuse what cannot be a key. The message never holds it.
+
+    Raises:
+        AuthConfigError: Says what is wrong.
+    """
+    if not isinstance(key, str):
+        raise AuthConfigError(f"{source} must be a string, not a {type(key).__name__}.")
+    if not key.strip():
+        raise AuthConfigError(f"{source} is blank.")
+    if key != key.strip():
+        raise AuthConfigError(f"{source} has spaces or a line end around it. Remove them.")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise AuthConfigError(f"{source} has characters that no key has. Copy it again.")
+
+
+def check_base_url(url: object, *, source: str) -> None:
+    """Refuse what is not the base URL of an API, and addresses that only a machine's own cloud should see.
+
+    Raises:
+        SmeltConfigError: Names *source*.
+    """
+    if not isinstance(url, str):
+        raise SmeltConfigError.for_type(source, url, 'a URL, like "http://localhost:8000/v1"')
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise SmeltConfigError(f"{source} has characters that no URL has.")
+    try:
+        parts, port = urlsplit(url), urlsplit(url).port
+    except ValueError:
+        raise SmeltConfigError(f"{source} is not a URL.") from None
+    if parts.username is not None or parts.password is not None:
+        raise SmeltConfigError(f"{source} holds a user name or password. Pass the key as api_key= instead.")
+    if parts.scheme not in ("http", "https"):
+        raise SmeltConfigError(f"{source} must begin with https:// or http://, not {url!r}.")
+    if not parts.hostname or port == 0:
+        raise SmeltConfigError(f"{source} names no host to ask: {url!r}.")
+    if "?" in url or "#" in url:
+        raise SmeltConfigError(f"{source} must end with the path, without a query or fragment.")
+    if is_private_to_cloud(parts.hostname):
+        raise SmeltConfigError(
+            f"{source} is {parts.hostname}, a link-local or cloud-metadata address; it is not asked."
+        )
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of *url*, the port only where it is not the scheme's own."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    usual = {"https": 443, "http": 80}.get(parts.scheme)
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port not in (None, usual) else "")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether *url* stays on this machine."""
+    host = urlsplit(url).hostname or ""
+    address = _address(host)
+    return address.is_loopback if address else host == "localhost" or host.endswith(".localhost")
+
+
+def is_private_to_cloud(host: str) -> bool:
+    """Whether *host* is link-local or a cloud's metadata service, in whatever notation."""
+    name = host.lower().rstrip(".")
+    if name in _METADATA_NAMES:
+        return True
+    address = _address(name)
+    return address is not None and (
+        address.is_link_local or address.is_unspecified or str(address) in _METADATA_ADDRESSES
+    )
+
+
+_METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
+# AWS over IPv6, Alibaba, Oracle; the common 169.254.169.254 is link-local.
+_METADATA_ADDRESSES = frozenset({"fd00:ec2::254", "100.100.100.200", "192.0.0.192"})
+
+# The owner of a key by its beginning, the most specific first.
+_OWNERS = (("sk-ant-", "anthropic"), ("sk-or-", "openrouter"), ("AIza", "google"), ("sk-", "openai"))
+
+
+def _find_url(vendor: Vendor, base_url: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
+    if base_url is not None:
+        return base_url, "base_url"
+    for variable in vendor.url_variables:
+        if environ.get(variable, "").strip():
+            return environ[variable].strip(), variable
+    return vendor.base_url, "base_url"
+
+
+def _find_key(vendor: Vendor, api_key: Secret | None, environ: Mapping[str, str]) -> tuple[Secret | None, str]:
+    if api_key is not None:
+        return api_key, "api_key"
+    for variable in vendor.key_variables:
+        if variable in environ and environ[variable] != "":
+            return Secret(environ[variable]), variable
+    return None, "api_key"
+
+
+def _refuse_missing_key(vendor: Vendor) -> NoReturn:
+    variables = " or ".join(vendor.key_variables)
+    raise AuthConfigError(
+        f"There is no key for {vendor.name}. Set {variables}, or pass smelt.Model({vendor.name!r}, …, api_key=…)."
+    )
+
+
+def _foreign_owner(access: Access, vendor: Vendor) -> str | None:
+    """The company that a key belongs to by its look, where that is not *vendor*."""
+    key = access.key.reveal() if access.key else ""
+    owner = next((name for start, name in _OWNERS if key.startswith(start)), None)
+    return None if owner == vendor.name else owner
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that *host* writes out, decimal, octal and hexadecimal notations and IPv4 in IPv6 included."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        if not re.fullmatch(r"[0-9a-fA-Fx.]+", host) or not host[0].isdigit():
+            return None
+        try:
+            address = ipaddress.IPv4Address(socket.inet_aton(host))
+        except OSError:
+            return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped or address

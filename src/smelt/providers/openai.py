@@ -1,0 +1,160 @@
+"""OpenAI, by the Responses API."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import openai
+
+from smelt.plan.dialect import Dialect
+from smelt.providers import params as parameters
+from smelt.providers.base import Capabilities, Connection, Finish, Reply, Request, Usage
+from smelt.providers.failures import limits_in, request_id
+from smelt.providers.http import Answer, answer_of, client_for, settle
+from smelt.providers.keys import Access, Secret
+from smelt.providers.redact import redact
+from smelt.providers.replies import body_of, table, tables, tokens, useless, words
+
+# platform.openai.com/docs/guides/structured-outputs, "Supported schemas"; as of February 2026 also at
+# jsonschemaprofiles.unitvectorylabs.com/schemas/openai. Read November 2026.
+_DIALECT = Dialect(
+    keywords=frozenset(
+        [
+            "pattern",
+            "format",
+            "minimum",
+            "maximum",
+            "exclusiveMinimum",
+            "exclusiveMaximum",
+            "multipleOf",
+            "minItems",
+            "maxItems",
+        ]
+    ),
+    formats=frozenset(["date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"]),
+    max_properties=5_000,
+    max_depth=10,
+    max_enum_values=1_000,
+)
+_TAKES = {
+    "temperature": parameters.number(0, 2),
+    "top_p": parameters.number(0, 1),
+    "reasoning": parameters.TABLE,
+    "service_tier": parameters.TEXT,
+    "metadata": parameters.TABLE,
+    "user": parameters.TEXT,
+    "safety_identifier": parameters.TEXT,
+    "prompt_cache_key": parameters.TEXT,
+    "prompt_cache_retention": parameters.TEXT,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenAI:
+    """A model of OpenAI.
+
+    Attributes:
+        model: The model's name.
+        access: Where to ask, and with which key.
+        params: Parameters of every request; those of a `Request` come over them.
+    """
+
+    model: str
+    access: Access
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    name: ClassVar[str] = "openai"
+    capabilities: ClassVar[Capabilities] = Capabilities(dialect=_DIALECT)
+
+    @property
+    def origin(self) -> str:
+        return self.access.origin
+
+    def check_params(self, params: Mapping[str, Any]) -> None:
+        parameters.check(params, _TAKES, provider=self.name)
+
+    @asynccontextmanager
+    async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
+        async with client_for(self.access, connections=connections) as http:
+            key = self.access.key
+            sdk = openai.AsyncOpenAI(
+                api_key=key.reveal() if key else "none",
+                base_url=self.access.base_url,
+                http_client=http,
+                max_retries=0,
+            )
+            yield _Connection(self, sdk)
+
+
+class _Connection:
+    def __init__(self, provider: OpenAI, sdk: openai.AsyncOpenAI) -> None:
+        self._provider = provider
+        self._create = sdk.responses.with_raw_response.create
+
+    async def send(self, request: Request) -> Reply:
+        access = self._provider.access
+        answer = await settle(self._ask(request), (openai.OpenAIError,), access)
+        return read(answer, access.secrets)
+
+    async def _ask(self, request: Request) -> Answer:
+        params = {**self._provider.params, **request.params}
+        headers = params.pop("extra_headers", None)
+        # In `extra_body`, nothing is walked and rewritten by the SDK: 0.4 ms of CPU per call.
+        body = write(self._provider.model, request, params)
+        raw = await self._create(extra_body=body, extra_headers=headers, timeout=request.timeout)
+        return answer_of(raw.http_response)
+
+
+def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a request."""
+    shape = {"type": "json_schema", "name": "rows", "schema": request.schema, "strict": True}
+    return {
+        **params,
+        "model": model,
+        "instructions": request.system,
+        "input": request.user,
+        "text": {"format": shape},
+        "max_output_tokens": request.max_output_tokens,
+        "store": False,
+    }
+
+
+def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
+    """The reply in an answer.
+
+    Raises:
+        CallFailed: There is none.
+    """
+    body = body_of(answer, _usage, secrets)
+    if not isinstance(body.get("output"), list):
+        raise useless(answer, "the answer has no output", secrets, _usage(body))
+    parts = [part for item in tables(body["output"]) for part in tables(item.get("content"))]
+    refusal = "".join(words(part.get("refusal")) or "" for part in parts)
+    return Reply(
+        text="".join(words(part.get("text")) or "" for part in parts if part.get("type") == "output_text"),
+        usage=_usage(body),
+        finish="refused" if refusal else _finish(body),
+        model=words(body.get("model")),
+        request_id=request_id(answer.headers),
+        limits=limits_in(answer.headers),
+        detail=redact(refusal, secrets) if refusal else None,
+    )
+
+
+def _finish(body: Mapping[str, Any]) -> Finish:
+    if body.get("status") != "incomplete":
+        return "stop"
+    return "filtered" if table(body.get("incomplete_details")).get("reason") == "content_filter" else "length"
+
+
+def _usage(body: Mapping[str, Any]) -> Usage:
+    usage = table(body.get("usage"))
+    return Usage(
+        input_tokens=tokens(usage.get("input_tokens")),
+        output_tokens=tokens(usage.get("output_tokens")),
+        cached_input_tokens=tokens(table(usage.get("input_tokens_details")).get("cached_tokens")),
+        reasoning_tokens=tokens(table(usage.get("output_tokens_details")).get("reasoning_tokens")),
+    )

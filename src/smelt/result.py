@@ -1,0 +1,158 @@
+"""What a run gives back: the answers, the frame, the rows that failed, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+_SHOWN_ERRORS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowError:
+    """A row that has no answer.
+
+    Attributes:
+        position: Where it stands in the input, from 0.
+        label: Its index label in pandas; the position elsewhere.
+        kind: One word: `missing`, `invalid`, `refused`, `filtered`, `too_long`, `timeout`, `stopped`, …
+        message: What happened, without the row's values.
+        attempts: Paid answers that were of no use to it.
+        request_id: The provider's name for the last request that carried it.
+    """
+
+    position: int
+    label: object
+    kind: str
+    message: str
+    attempts: int = 0
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmeltMetrics:
+    """What a run did.
+
+    Attributes:
+        total_rows: The caller's rows.
+        successful_rows: Rows without an error.
+        failed_rows: Rows with one.
+        distinct_rows: Rows that differ, each of which is paid once.
+        requests: Requests sent, retries included.
+        total_retries: Requests that carried a row for the second time or more.
+        rate_limited: Requests refused with 429.
+        input_tokens: As the provider reports them, cached ones included.
+        output_tokens: As the provider reports them, reasoning included.
+        cached_input_tokens: Input tokens read from the provider's cache.
+        reasoning_tokens: Output tokens spent on reasoning.
+        cost_usd: Dollars by the published prices; None where a price is not known.
+        wall_time_seconds: From the first request to the last outcome.
+        possible_duplicates: Requests that may have been billed without an answer.
+    """
+
+    total_rows: int
+    successful_rows: int
+    failed_rows: int
+    distinct_rows: int
+    requests: int
+    total_retries: int
+    rate_limited: int
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int
+    reasoning_tokens: int
+    cost_usd: float | None
+    wall_time_seconds: float
+    possible_duplicates: int = 0
+
+
+class SmeltResult(Generic[T]):
+    """The outcome of a run, aligned with its input row by row.
+
+    Attributes:
+        metrics: What the run did and cost.
+        model: The model that answered, as `provider:name`.
+    """
+
+    def __init__(
+        self,
+        *,
+        metrics: SmeltMetrics,
+        model: str,
+        data: Callable[[], list[T | None]],
+        frame: Callable[[], Any],
+        errors: Callable[[], list[RowError]],
+    ) -> None:
+        """Hold what the run made; *data*, *frame* and *errors* are built when they are first looked at."""
+        self.metrics = metrics
+        self.model = model
+        self._data = data
+        self._frame = frame
+        self._errors = errors
+
+    @cached_property
+    def data(self) -> list[T | None]:
+        """One instance of the output model per input row, None where the row failed or was skipped."""
+        return self._data()
+
+    @cached_property
+    def frame(self) -> Any:
+        """The input with the typed columns and the error column, of the input's own kind."""
+        return self._frame()
+
+    @cached_property
+    def errors(self) -> list[RowError]:
+        """The rows that failed, in input order."""
+        return self._errors()
+
+    @property
+    def success(self) -> bool:
+        """Whether no row failed."""
+        return self.metrics.failed_rows == 0
+
+    def __repr__(self) -> str:
+        return "\n".join([f"SmeltResult({self._headline()})", *(f"  {name}: {text}" for name, text in self._lines())])
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f'<tr><th style="text-align:left">{escape(name)}</th><td style="text-align:left">{escape(text)}</td></tr>'
+            for name, text in self._lines()
+        )
+        return f"<div><strong>SmeltResult</strong> {escape(self._headline())}<table>{cells}</table></div>"
+
+    def _headline(self) -> str:
+        done, total = self.metrics.successful_rows, self.metrics.total_rows
+        return f"{done:,} of {total:,} rows answered by {printable(self.model)}"
+
+    def _lines(self) -> list[tuple[str, str]]:
+        return [*described(self.metrics), *_error_lines(self.errors)]
+
+
+def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
+    """The metrics in words, for a repr or a demo."""
+    cost = "unknown" if metrics.cost_usd is None else f"${metrics.cost_usd:,.4f}"
+    return [
+        ("rows", f"{metrics.total_rows:,} ({metrics.distinct_rows:,} distinct), {metrics.failed_rows:,} failed"),
+        ("requests", f"{metrics.requests:,}, {metrics.total_retries:,} repeated, {metrics.rate_limited:,} rate limited"),
+        ("tokens", f"{metrics.input_tokens:,} in, {metrics.output_tokens:,} out"),
+        ("cost", cost),
+        ("time", f"{metrics.wall_time_seconds:,.1f} s"),
+    ]
+
+
+def printable(text: str) -> str:
+    """*text* without characters that move a cursor, hide or reverse what is shown."""
+    return "".join(one if one.isprintable() else "\ufffd" for one in text)
+
+
+def _error_lines(errors: Sequence[RowError]) -> list[tuple[str, str]]:
+    shown = [(f"row {printable(str(one.label))}", f"{one.kind}: {printable(one.message)}") for one in errors[:_SHOWN_ERRORS]]
+    if len(errors) > _SHOWN_ERRORS:
+        shown.append(("…", f"and {len(errors) - _SHOWN_ERRORS:,} more in .errors"))
+    return shown
+

@@ -1,0 +1,112 @@
+"""Parts for tests of your own: a provider that answers from a script, without a network, a key or a bill."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from smelt.engine.jumping import JumpingLoop, run_jumping
+from smelt.plan.tokens import text_tokens
+from smelt.providers.base import CallFailed, Capabilities, Finish, Reply, Request, Usage
+
+__all__ = ["Answer", "JumpingLoop", "ScriptedProvider", "answered", "asked", "run_jumping"]
+
+Answer = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
+Step = Reply | CallFailed | Callable[[Request], Reply | CallFailed] | None
+
+_ROWS = json.JSONDecoder()
+
+
+class ScriptedProvider:
+    """A provider whose answers you write.
+
+    Args:
+        answer: The answer to every row: a dict for all, or a function that takes a row (a dict of its columns) and
+            returns the answer's fields, or None to leave the row out.
+        script: What becomes of the first requests, one entry each: a `Reply`, a `CallFailed`, a function that takes the
+            `Request`, or None to answer as usual.
+        capabilities: What the provider claims to bear.
+        name: The provider's name.
+        model: The model's name.
+
+    Attributes:
+        requests: The requests that were sent, in order, where *keep* is true.
+        rows_sent: Rows in all requests.
+    """
+
+    def __init__(
+        self,
+        answer: Answer,
+        *,
+        script: Sequence[Step] = (),
+        capabilities: Capabilities | None = None,
+        name: str = "scripted",
+        model: str = "script",
+        keep: bool = True,
+    ) -> None:
+        """Make a provider; *keep* holds all requests for inspection, which a benchmark of a million rows does not want."""
+        self.name = name
+        self.model = model
+        self.origin = f"{name}://local"
+        self.capabilities = capabilities or Capabilities()
+        self.requests: list[Request] = []
+        self.rows_sent = 0
+        self._answer = answer
+        self._script = list(script)
+        self._keep = keep
+        self._number = 0
+
+    def check_params(self, params: Mapping[str, Any]) -> None:
+        """Take any parameter."""
+
+    @asynccontextmanager
+    async def connect(self, *, connections: int) -> AsyncIterator[ScriptedProvider]:
+        """Nothing to open: the provider is its own connection."""
+        yield self
+
+    async def send(self, request: Request) -> Reply:
+        """Answer *request* as the script says."""
+        step = self._script[self._number] if self._number < len(self._script) else None
+        self._number += 1
+        if self._keep:
+            self.requests.append(request)
+        outcome = step(request) if callable(step) else step
+        if isinstance(outcome, CallFailed):
+            raise outcome
+        return outcome if outcome is not None else answered(request, self._one, self.capabilities.codec, self)
+
+    def _one(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        return self._answer(row) if callable(self._answer) else self._answer
+
+
+def asked(request: Request) -> list[tuple[str, dict[str, Any]]]:
+    """The rows of a request: (token, columns) each."""
+    rows = _ROWS.raw_decode(request.user)[0]
+    return [(row["id"], row["row"]) for row in rows]
+
+
+def answered(
+    request: Request,
+    answer: Callable[[Mapping[str, Any]], Mapping[str, Any] | None],
+    codec: str = "array",
+    counter: ScriptedProvider | None = None,
+    finish: Finish = "stop",
+) -> Reply:
+    """The reply to *request* in which every row has the answer that *answer* gives for its columns."""
+    rows = asked(request)
+    if counter is not None:
+        counter.rows_sent += len(rows)
+    found = [(token, fields) for token, row in rows if (fields := answer(row)) is not None]
+    body: Any = (
+        {"rows": [{"id": token, **fields} for token, fields in found]} if codec == "array" else dict(found)
+    )
+    text = json.dumps(body, ensure_ascii=False, default=str)
+    usage = Usage(
+        input_tokens=text_tokens(len(request.system) + len(request.user)),
+        output_tokens=text_tokens(len(text)),
+        cached_input_tokens=0,
+        reasoning_tokens=0,
+    )
+    return Reply(text=text, usage=usage, finish=finish, model="script")

@@ -1,0 +1,37 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import pytest
+
+from tests.fakeserver import FakeServer, Scenario
+
+
+class MakeScenario(Protocol):
+    """Makes a scenario of the fake server; the options are those of `tests.fakeserver.config.Config`."""
+
+    def __call__(self, **config: Any) -> Scenario: ...
+
+
+@pytest.fixture(scope="session")
+def fake() -> Iterator[FakeServer]:
+    """The fake providers: one process per session, and per worker of xdist."""
+    with FakeServer() as server:
+        yield server
+
+
+@pytest.fixture
+def scenario(fake: FakeServer) -> Iterator[MakeScenario]:
+    """A factory of scenarios that end with the test."""
+    made: list[Scenario] = []
+
+    def make(**config: Any) -> Scenario:
+        made.append(fake.scenario(**config))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

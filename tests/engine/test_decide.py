@@ -1,0 +1,244 @@
+"""The whole policy as a table: what becomes of each row after a reply or a failure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel, field_validator
+
+from smelt.engine.decide import Policy, Verdict, decide_failure, decide_reply
+from smelt.plan.chunks import Chunk, Pending
+from smelt.plan.schema import read_output
+from smelt.plan.validate import Validator
+from smelt.plan.wire import read_reply
+from smelt.providers.base import Billing, CallFailed, Finish, Reply
+
+
+class Label(BaseModel):
+    label: Literal["a", "b"]
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _broken_on_demand(cls, value: object) -> object:
+        if value == "crash":
+            raise RuntimeError("boom")
+        return value
+
+
+VALIDATOR = Validator(read_output(Label))
+
+
+def chunk_of(count: int, **state: Any) -> Chunk:
+    attempts = state.pop("attempts", 0)
+    return Chunk(rows=tuple(Pending(at, "{}", attempts=attempts) for at in range(count)), **state)
+
+
+def judged(chunk: Chunk, labels: dict[int, object] | str, finish: Finish = "stop", policy: Policy = Policy()) -> Verdict:
+    """The verdict on a reply that gives *labels* by position, or is the text *labels*."""
+    tokens = [f"t{at}" for at in range(len(chunk.rows))]
+    if isinstance(labels, str):
+        text = labels
+    else:
+        text = json.dumps({"rows": [{"id": tokens[at], "label": label} for at, label in labels.items()]})
+    rows = read_reply(text, tokens, "array")
+    return decide_reply(chunk, tokens, Reply(text=text, finish=finish), rows, VALIDATOR, policy)
+
+
+def sizes(verdict: Verdict) -> list[int]:
+    return [len(chunk.rows) for chunk in verdict.chunks]
+
+
+def test_valid_rows_are_accepted_and_only_the_rest_is_asked_again() -> None:
+    verdict = judged(chunk_of(4), {0: "a", 1: "nope", 3: "b"})
+
+    assert [(row.position, values) for row, values in verdict.accepted] == [(0, ("a",)), (3, ("b",))]
+    assert sorted(row.position for row in verdict.again) == [1, 2]
+    assert {row.position: row.problem for row in verdict.again} == {
+        1: "label: Input should be 'a' or 'b'",
+        2: "it was left out",
+    }
+
+
+def test_a_row_that_fails_twice_is_asked_alone_and_then_given_up() -> None:
+    second = judged(chunk_of(3, attempts=1), {0: "a"})
+    last = judged(chunk_of(1, attempts=3), {})
+
+    assert sizes(second) == [1, 1]
+    assert [(failed.kind, failed.row.attempts) for failed in last.failed] == [("missing", 4)]
+    assert "after 4 attempts: it was left out" in last.failed[0].message
+
+
+def test_one_attempt_means_one() -> None:
+    verdict = judged(chunk_of(2), {0: "a", 1: "nope"}, policy=Policy(max_attempts=1))
+
+    assert [failed.kind for failed in verdict.failed] == ["invalid"]
+    assert not verdict.again
+    assert not verdict.chunks
+
+
+def test_the_message_of_an_invalid_row_names_fields_and_no_values() -> None:
+    verdict = judged(chunk_of(1, attempts=3), {0: "secret value"})
+
+    assert "label" in verdict.failed[0].message
+    assert "secret" not in verdict.failed[0].message
+
+
+def test_a_cut_reply_keeps_its_rows_and_the_rest_gets_smaller_chunks_with_more_room() -> None:
+    text = '{"rows":[{"id":"t0","label":"a"},{"id":"t1","label":"b"},{"id":"t2","la'
+
+    verdict = judged(chunk_of(8), text, "length")
+
+    assert len(verdict.accepted) == 2
+    assert sizes(verdict) == [3, 3]
+    assert {chunk.room for chunk in verdict.chunks} == {2}
+    assert all(row.attempts == 0 for chunk in verdict.chunks for row in chunk.rows)
+
+
+def test_a_second_cut_leads_to_single_rows() -> None:
+    assert sizes(judged(chunk_of(4, cuts=1), "", "length")) == [1, 1, 1, 1]
+
+
+def test_a_single_row_that_never_fits_is_given_up_without_sending_the_same_again() -> None:
+    chunk, requests = chunk_of(1), 0
+    while True:
+        verdict = judged(chunk, "", "length")
+        requests += 1
+        if verdict.failed:
+            break
+        assert verdict.chunks[0].room == chunk.room * 2
+        chunk = verdict.chunks[0]
+
+    assert verdict.failed[0].kind == "truncated"
+    assert requests == 4
+
+
+@pytest.mark.parametrize(("finish", "kind"), [("refused", "refused"), ("filtered", "filtered")])
+def test_a_refusal_is_halved_down_to_the_guilty_row_and_costs_no_attempt(finish: Finish, kind: str) -> None:
+    many = judged(chunk_of(5), "", finish)
+    one = judged(chunk_of(1), "", finish)
+
+    assert sizes(many) == [3, 2]
+    assert all(row.attempts == 0 for chunk in many.chunks for row in chunk.rows)
+    assert [failed.kind for failed in one.failed] == [kind]
+
+
+def test_nonsense_is_halved_and_the_last_attempt_is_made_alone() -> None:
+    first = judged(chunk_of(8), "garbage")
+    third = judged(chunk_of(2, attempts=2), "garbage")
+    last = judged(chunk_of(1, attempts=3), "garbage")
+
+    assert sizes(first) == [4, 4]
+    assert sizes(third) == [1, 1]
+    assert [failed.kind for failed in last.failed] == ["malformed"]
+
+
+def test_a_broken_validator_fails_its_row_at_once_and_no_other() -> None:
+    verdict = judged(chunk_of(2), {0: "crash", 1: "a"})
+
+    assert [(failed.kind, failed.row.position) for failed in verdict.failed] == [("validator", 0)]
+    assert "RuntimeError" in verdict.failed[0].message
+    assert len(verdict.accepted) == 1
+
+
+def failure(kind: Any, billing: Billing = Billing.REJECTED) -> CallFailed:
+    return CallFailed(kind, billing, "it said no")
+
+
+@pytest.mark.parametrize("kind", ["auth", "quota", "redirect", "certificate"])
+@pytest.mark.parametrize("proven", [False, True])
+def test_account_errors_end_the_run_with_their_rows_kept(kind: str, proven: bool) -> None:
+    verdict = decide_failure(chunk_of(3), failure(kind), Policy(), proven=proven)
+
+    assert verdict.stop is not None
+    assert sizes(verdict) == [3]
+
+
+@pytest.mark.parametrize("kind", ["not_found", "schema"])
+def test_a_wrong_model_or_schema_ends_the_run_before_the_first_reply_and_is_a_rows_fault_later(kind: str) -> None:
+    assert decide_failure(chunk_of(3), failure(kind), Policy(), proven=False).stop is not None
+    assert sizes(decide_failure(chunk_of(3), failure(kind), Policy(), proven=True)) == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given_up_as"),
+    [("bad_request", "bad_request"), ("too_long", "too_long"), ("too_large", "too_long"), ("filtered", "filtered")],
+)
+def test_a_refused_request_is_halved_down_to_the_guilty_row(kind: str, given_up_as: str) -> None:
+    many = decide_failure(chunk_of(20), failure(kind), Policy(), proven=True)
+    one = decide_failure(chunk_of(1), failure(kind), Policy(), proven=True)
+
+    assert sizes(many) == [10, 10]
+    assert [failed.kind for failed in one.failed] == [given_up_as]
+
+
+@pytest.mark.parametrize("kind", ["rate_limit", "server"])
+def test_a_refusal_to_serve_costs_no_attempt(kind: str) -> None:
+    verdict = decide_failure(chunk_of(3), failure(kind), Policy(), proven=True)
+
+    assert sizes(verdict) == [3]
+    assert all(row.attempts == 0 for row in verdict.chunks[0].rows)
+
+
+def test_a_rate_limit_never_fails_a_row() -> None:
+    chunk = chunk_of(3)
+    for _ in range(1_000):
+        (chunk,) = decide_failure(chunk, failure("rate_limit"), Policy(), proven=True).chunks
+
+    assert len(chunk.rows) == 3
+
+
+def test_a_row_that_always_breaks_its_server_is_found_and_given_up() -> None:
+    chunks, failed = [chunk_of(4)], []
+    for _ in range(100):
+        if not chunks:
+            break
+        verdict = decide_failure(chunks.pop(), failure("server"), Policy(), proven=True)
+        chunks += verdict.chunks
+        failed += verdict.failed
+
+    assert {one.kind for one in failed} == {"server"}
+    assert len(failed) == 4
+
+
+@pytest.mark.parametrize(("kind", "given_up_as"), [("timeout", "timeout"), ("connection", "connection")])
+def test_what_may_have_been_billed_is_sent_once_more(kind: str, given_up_as: str) -> None:
+    first = decide_failure(chunk_of(2), failure(kind, Billing.UNKNOWN), Policy(), proven=True)
+    second = decide_failure(first.chunks[0], failure(kind, Billing.UNKNOWN), Policy(), proven=True)
+
+    assert first.chunks[0].unknowns == 1
+    assert {one.kind for one in second.failed} == {given_up_as}
+
+
+def test_what_was_never_sent_is_free_to_try_again_but_not_for_ever_at_the_start() -> None:
+    chunk = chunk_of(2)
+    for _ in range(3):
+        verdict = decide_failure(chunk, failure("connection", Billing.NOT_SENT), Policy(), proven=False)
+        assert verdict.stop is None
+        (chunk,) = verdict.chunks
+
+    assert decide_failure(chunk, failure("connection", Billing.NOT_SENT), Policy(), proven=False).stop is not None
+    assert decide_failure(chunk, failure("connection", Billing.NOT_SENT), Policy(), proven=True).stop is None
+
+
+def test_a_page_instead_of_an_answer_is_tried_again_and_then_ends_a_run_that_never_had_one() -> None:
+    chunk = chunk_of(2)
+    for _ in range(3):
+        (chunk,) = decide_failure(chunk, failure("protocol", Billing.PAID_BAD), Policy(), proven=False).chunks
+
+    assert decide_failure(chunk, failure("protocol", Billing.PAID_BAD), Policy(), proven=False).stop is not None
+
+
+def everywhere(verdict: Verdict) -> list[int]:
+    rows = [row.position for row, _ in verdict.accepted] + [row.position for row in verdict.again]
+    rows += [row.position for chunk in verdict.chunks for row in chunk.rows]
+    return sorted(rows + [failed.row.position for failed in verdict.failed])
+
+
+@pytest.mark.parametrize("finish", ["stop", "length", "refused", "filtered"])
+@pytest.mark.parametrize("attempts", range(4))
+@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("labels", [{}, {0: "a"}, {0: "nope"}, {0: "crash"}, "garbage", '{"rows":[{"id":"t0"'], ids=str)
+def test_every_row_ends_in_exactly_one_place(finish: Finish, attempts: int, count: int, labels: Any) -> None:
+    assert everywhere(judged(chunk_of(count, attempts=attempts), labels, finish)) == list(range(count))

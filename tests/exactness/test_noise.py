@@ -1,0 +1,69 @@
+"""Promise 1: whatever a provider does to a reply, each answer is on its own row, and little is asked twice."""
+
+from __future__ import annotations
+
+from math import ceil, log2
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import smelt
+from tests.conftest import MakeScenario
+from tests.fakeserver.answers import expected
+from tests.models import PROVIDERS, RULES, Company, served
+
+ROWS = 5_000
+NOISE = {"drop": 0.01, "duplicate": 0.01, "stranger": 0.01, "invalid": 0.02, "truncate": 0.01, "shuffle": 1.0}
+
+
+def companies(count: int) -> pd.DataFrame:
+    return pd.DataFrame({"name": [f"company {at} of {at * 7919 % 1000}" for at in range(count)], "number": range(count)})
+
+
+def assert_each_answer_is_on_its_own_row(frame: pd.DataFrame, data: list[Any], but: frozenset[int] = frozenset()) -> None:
+    for position, (row, answer) in enumerate(zip(frame.to_dict("records"), data, strict=True)):
+        if position in but:
+            assert answer is None
+        else:
+            assert answer is not None
+            assert answer.model_dump() == expected(RULES, row)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", ["auto", 20], ids=["auto", "20"])
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_noisy_provider_costs_no_row_and_few_tokens(provider: str, batch_size: Any, scenario: MakeScenario) -> None:
+    # One cut reply is certain, the others come as they come.
+    noisy = scenario(answers=RULES, rates=NOISE, script={9: "truncate"}, seed=11)
+    frame = companies(ROWS)
+
+    result = smelt.run(
+        frame, "Describe {name} {number}.", Company, model=served(provider, noisy), batch_size=batch_size, progress=False
+    )
+
+    assert result.errors == []
+    assert_each_answer_is_on_its_own_row(frame, result.data)
+    assert noisy.stats().rows_sent <= 1.12 * ROWS
+    assert {"drop", "duplicate", "stranger", "invalid", "truncate"} <= set(noisy.stats().faults)
+
+
+@pytest.mark.parametrize("batch_size", [20, 32])
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_poison_rows_fail_alone_and_cost_few_requests(provider: str, batch_size: int, scenario: MakeScenario) -> None:
+    frame = companies(1_000)
+    guilty = frozenset([0, 417, 998])
+    poisoned = scenario(
+        answers=RULES,
+        poison={"column": "name", "values": [frame["name"][at] for at in guilty], "status": "bad_request"},
+    )
+
+    result = smelt.run(
+        frame, "Describe {name} {number}.", Company, model=served(provider, poisoned), batch_size=batch_size, progress=False
+    )
+
+    assert {error.position for error in result.errors} == guilty
+    assert {error.kind for error in result.errors} == {"bad_request"}
+    assert_each_answer_is_on_its_own_row(frame, result.data, but=guilty)
+    extra = result.metrics.requests - ceil(len(frame) / batch_size)
+    assert extra <= 3 * (2 * ceil(log2(batch_size)) + 2)

@@ -1,0 +1,156 @@
+"""What the fake model answers: a pure function of the row, so that a test can check every answer against its own row.
+
+A rule says how a field follows from the row (`answers=` of a scenario):
+
+    {"copy": "name"}                        the cell itself
+    {"length": "name"}                      the number of characters of its text, 0 for a null
+    {"choice": ["a", "b"], "of": "name"}    one of them, by a stable hash of the cell
+    {"parity": "number"}                    whether the number is odd; of a text, whether its length is
+    {"const": 3}                            always this
+
+Fields without a rule hold a value that their schema allows. Tests call `expected` for the values of a row they know.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+from zlib import crc32
+
+Rule = Mapping[str, Any]
+Schema = Mapping[str, Any]
+Codec = Literal["array", "keyed"]
+
+
+def expected(rules: Mapping[str, Rule], row: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that the fake gives for *row* in the fields that have a rule."""
+    return {field: value_of(rule, row) for field, rule in rules.items()}
+
+
+def value_of(rule: Rule, row: Mapping[str, Any]) -> Any:
+    """Apply one rule to one row."""
+    name = next(iter(rule))
+    return RULES[name](rule, row)
+
+
+def check_rules(rules: Mapping[str, Rule]) -> None:
+    """Refuse a rule that is not known, when the scenario is made rather than when it is used."""
+    for field, rule in rules.items():
+        if next(iter(rule), None) not in RULES:
+            raise ValueError(f"{field}: unknown rule {rule!r}; there are {sorted(RULES)}")
+
+
+def _choice(rule: Rule, row: Mapping[str, Any]) -> Any:
+    options: Sequence[Any] = rule["choice"]
+    return options[crc32(_text(row.get(rule["of"])).encode()) % len(options)]
+
+
+def _parity(rule: Rule, row: Mapping[str, Any]) -> bool:
+    cell = row.get(rule["parity"])
+    number = cell if isinstance(cell, int | float) else len(_text(cell))
+    return int(number) % 2 == 1
+
+
+def _text(cell: Any) -> str:
+    if cell is None:
+        return ""
+    return cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False, sort_keys=True)
+
+
+RULES: dict[str, Callable[[Rule, Mapping[str, Any]], Any]] = {
+    "copy": lambda rule, row: row.get(rule["copy"]),
+    "length": lambda rule, row: len(_text(row.get(rule["length"]))),
+    "choice": _choice,
+    "parity": _parity,
+    "const": lambda rule, row: rule["const"],
+}
+
+
+def codec_of(schema: Schema) -> Codec:
+    """Which of the two reply shapes the request asks for."""
+    return "array" if "rows" in schema.get("properties", {}) else "keyed"
+
+
+def row_schema(schema: Schema) -> Schema:
+    """The schema of one row inside the schema of a reply."""
+    properties = schema.get("properties", {})
+    if "rows" in properties:
+        return resolved(properties["rows"]["items"], schema)
+    return resolved(next(iter(properties.values()), {}), schema)
+
+
+def resolved(schema: Schema, root: Schema) -> Schema:
+    """Follow a `$ref` of the form `#/$defs/Name` inside *root*."""
+    while "$ref" in schema:
+        target: Any = root
+        for step in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[step]
+        schema = target
+    return schema
+
+
+def kind_of(schema: Schema, root: Schema) -> tuple[str, Schema]:
+    """The JSON type of a schema, looking through references and through what makes it nullable."""
+    schema = resolved(schema, root)
+    for option in schema.get("anyOf", schema.get("oneOf", ())):
+        if option.get("type") != "null":
+            return kind_of(option, root)
+    kind = schema.get("type", "object" if "properties" in schema else "string")
+    if isinstance(kind, list):
+        kind = next(one for one in kind if one != "null")
+    return str(kind).lower(), schema
+
+
+def sample(schema: Schema, root: Schema) -> Any:
+    """A value that *schema* allows. Patterns are not solved."""
+    kind, schema = kind_of(schema, root)
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return next(one for one in schema["enum"] if one is not None)
+    return SAMPLES[kind](schema, root)
+
+
+FORMATS = {
+    "date": "2024-02-29",
+    "date-time": "2024-02-29T12:30:00Z",
+    "time": "12:30:00Z",
+    "duration": "PT1H30M",
+    "uuid": "8c5a2f0e-6d5b-4c1e-9d3a-2b7f1e4c9a10",
+    "email": "someone@example.com",
+    "uri": "https://example.com/",
+}
+
+
+def _text_sample(schema: Schema, _: Schema) -> str:
+    text = FORMATS.get(schema.get("format", ""), "text")
+    return text.ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength", len(text) + 10_000)]
+
+
+def _number_sample(schema: Schema, _: Schema) -> int | float:
+    if "minimum" in schema:
+        return schema["minimum"]  # type: ignore[no-any-return]  # JSON
+    if "exclusiveMinimum" in schema:
+        return schema["exclusiveMinimum"] + 1  # type: ignore[no-any-return]  # JSON
+    highest: int | float = schema.get("maximum", schema.get("exclusiveMaximum", 1) - 1)
+    return min(0, highest)
+
+
+def _array_sample(schema: Schema, root: Schema) -> list[Any]:
+    return [sample(schema.get("items", {}), root) for _ in range(schema.get("minItems", 0))]
+
+
+def _object_sample(schema: Schema, root: Schema) -> dict[str, Any]:
+    return {name: sample(part, root) for name, part in schema.get("properties", {}).items()}
+
+
+SAMPLES: dict[str, Callable[[Schema, Schema], Any]] = {
+    "string": _text_sample,
+    "integer": _number_sample,
+    "number": _number_sample,
+    "boolean": lambda schema, root: True,
+    "array": _array_sample,
+    "object": _object_sample,
+    "null": lambda schema, root: None,
+}

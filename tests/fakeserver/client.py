@@ -1,0 +1,130 @@
+"""The handle that tests hold: it starts the server, makes scenarios, reads their counters. No asyncio, no threads."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+ProtocolName = Literal["openai", "compatible", "anthropic", "google"]
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stats:
+    """What a scenario has seen so far.
+
+    Attributes:
+        requests: Requests received, whatever became of them.
+        rows_sent: Rows in all of these requests.
+        rows_answered: Rows in the requests that a model answered.
+        statuses: How often each HTTP status was given.
+        faults: How often each fault struck.
+        max_in_flight: The most requests at a time.
+        in_flight: Requests at this moment.
+        abandoned: Requests whose client hung up before the reply was out.
+        input_tokens: Tokens billed, at four bytes each.
+        output_tokens: The same for replies.
+        connections: Connections that carried requests of this scenario.
+        rows_sent_by: How often each value of the column `count_by` was sent, by its text.
+        log: With `log=True`, per request: `headers`, names of the `secrets` among them, parsed `body`.
+    """
+
+    requests: int
+    rows_sent: int
+    rows_answered: int
+    statuses: Mapping[int, int]
+    faults: Mapping[str, int]
+    max_in_flight: int
+    in_flight: int
+    abandoned: int
+    input_tokens: int
+    output_tokens: int
+    connections: int
+    rows_sent_by: Mapping[str, int]
+    log: list[dict[str, Any]]
+
+
+class Scenario:
+    """One test's private provider."""
+
+    def __init__(self, server: FakeServer, name: str) -> None:
+        self._server = server
+        self.name = name
+
+    def base_url(self, protocol: ProtocolName) -> str:
+        """The address to hand to the SDK of *protocol*."""
+        suffix = "/v1" if protocol in ("openai", "compatible") else ""
+        return f"{self._server.origin}/{self.name}{suffix}"
+
+    def stats(self) -> Stats:
+        """The counters at this moment."""
+        counters = self._server.ask("GET", f"/_scenarios/{self.name}")
+        counters["statuses"] = {int(status): count for status, count in counters["statuses"].items()}
+        return Stats(**{one.name: counters[one.name] for one in fields(Stats)})
+
+    def reset(self, **config: Any) -> None:
+        """Start afresh under the same address: counters, seed and script; with *config* as another scenario."""
+        self._server.ask("PUT", f"/_scenarios/{self.name}", config or None)
+
+    def close(self) -> None:
+        """Forget the scenario; later requests get a 404."""
+        self._server.ask("DELETE", f"/_scenarios/{self.name}")
+
+
+class FakeServer:
+    """The server's process. Use as a context manager; the process ends with it, and with ours."""
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "tests.fakeserver"]
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for the tests; the closing of stdin ends the server.
+        )
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+        self._connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+        self._process.communicate()
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The server's process, for benchmarks that measure its CPU."""
+        return self._process.pid
+
+    def scenario(self, **config: Any) -> Scenario:
+        """Make a scenario; the options are those of `config.Config`.
+
+        Raises:
+            ValueError: The server does not know an option, a rule or a fault.
+        """
+        return Scenario(self, self.ask("POST", "/_scenarios", config)["id"])
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """One call of the server's own routes."""
+        self._connection.request(method, path, json.dumps(body))
+        response = self._connection.getresponse()
+        reply = json.loads(response.read())
+        if response.status != 200:
+            raise ValueError(reply.get("problem", reply))
+        return reply

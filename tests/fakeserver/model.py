@@ -1,0 +1,57 @@
+"""The fake model: it finds the rows in a prompt, and writes answers as text of a bounded length."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tests.fakeserver.answers import Codec
+from tests.fakeserver.messages import Completion
+from tests.fakeserver.rowfaults import OVERFLOW, Entry, Twin
+
+BYTES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row as it was sent."""
+
+    id: Any
+    cells: Mapping[str, Any]
+
+
+def rows_of(user: str) -> list[Row]:
+    """The rows at the beginning of a user message; none if it is another kind of message."""
+    try:
+        rows, _ = json.JSONDecoder().raw_decode(user.lstrip())
+        return [Row(one["id"], one["row"]) for one in rows]
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def render(entries: Sequence[Entry], codec: Codec) -> str:
+    """The model's text."""
+    if codec == "array":
+        reply: Any = {"rows": [{"id": entry.id, **entry.fields} for entry in entries]}
+    else:
+        reply = {Twin(entry.id): entry.fields for entry in entries}
+    text = json.dumps(reply, ensure_ascii=False, separators=(",", ":")).replace(f'"{OVERFLOW}"', "1e999")
+    return text if text.isascii() else re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def capped(completion: Completion, max_tokens: int) -> Completion:
+    """End the text where the tokens run out."""
+    written = completion.text.encode()
+    if len(written) <= max_tokens * BYTES_PER_TOKEN:
+        return completion
+    kept = written[: max_tokens * BYTES_PER_TOKEN].decode(errors="ignore")
+    return replace(completion, text=kept, finish="length")
+
+
+def tokens_of(text: str) -> int:
+    """Tokens of a text, at four bytes each."""
+    length = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+    return -(-length // BYTES_PER_TOKEN)

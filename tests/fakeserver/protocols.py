@@ -1,0 +1,315 @@
+"""The four wire protocols: how each provider's request is read, and how its reply is written.
+
+Siblings that rhyme: each has `read`, `write`, `authorised`, `waiting`, `limits`, and the name of the header that bears
+the request's id. Refusals are in `errors.py`. Shapes as openai 3.52, anthropic 2.11 and google-genai 3.4 parse them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.fakeserver.messages import BadRequest, Completion, Headers, Json, Limits, Prompt, WireProtocol
+
+
+class OpenAI:
+    """`POST /v1/responses`."""
+
+    name = "openai"
+    id_header = "x-request-id"
+
+    def read(self, body: Json, model: str) -> Prompt:
+        shape = body.get("text", {}).get("format") or {}
+        if shape.get("type") == "json_schema" and shape.get("strict"):
+            _require_closed(shape["schema"], "text.format.schema")
+        return Prompt(
+            model=_required(body, "model"),
+            system=body.get("instructions") or "",
+            user=_text(_required(body, "input")),
+            schema=shape.get("schema"),
+            max_tokens=body.get("max_output_tokens"),
+        )
+
+    def write(self, completion: Completion) -> Json:
+        stopped = {"length": "max_output_tokens", "filtered": "content_filter", "blocked": "content_filter"}
+        reason = stopped.get(completion.finish)
+        status = "incomplete" if reason else "completed"
+        return {
+            "id": f"resp_{completion.request_id}",
+            "object": "response",
+            "created_at": int(time.time()),
+            "status": status,
+            "error": None,
+            "incomplete_details": {"reason": reason} if reason else None,
+            "model": completion.model,
+            "output": self._output(completion, status),
+            "parallel_tool_calls": True,
+            "tool_choice": "auto",
+            "tools": [],
+            "metadata": {},
+            **({"usage": self._usage(completion.usage)} if completion.usage is not None else {}),
+        }
+
+    def _output(self, completion: Completion, status: str) -> list[Json]:
+        thought = {"id": f"rs_{completion.request_id}", "type": "reasoning", "summary": []}
+        reasoning: list[Json] = [thought] if (completion.usage or {}).get("reasoning") else []
+        if completion.finish == "refused":
+            content: Json = {"type": "refusal", "refusal": completion.detail}
+        elif completion.text:
+            content = {"type": "output_text", "text": completion.text, "annotations": []}
+        else:
+            return reasoning
+        message = {"id": f"msg_{completion.request_id}", "type": "message", "role": "assistant", "status": status}
+        return [*reasoning, {**message, "content": [content]}]
+
+    def _usage(self, usage: Mapping[str, int]) -> Json:
+        spent_in, spent_out = usage.get("input", 0), usage.get("output", 0)
+        return {
+            "input_tokens": spent_in,
+            "input_tokens_details": {"cached_tokens": usage.get("cached", 0), "cache_write_tokens": 0},
+            "output_tokens": spent_out,
+            "output_tokens_details": {"reasoning_tokens": usage.get("reasoning", 0)},
+            "total_tokens": spent_in + spent_out,
+        }
+
+    def authorised(self, headers: Headers) -> bool:
+        return headers.get("authorization", "").startswith("Bearer ")
+
+    def waiting(self, seconds: float) -> Json:
+        return {"retry_after": math.ceil(seconds), "retry_after_ms": math.ceil(seconds * 1000)}
+
+    def limits(self, limits: Limits) -> dict[str, str]:
+        return {
+            "x-ratelimit-limit-requests": str(limits.requests),
+            "x-ratelimit-remaining-requests": str(limits.requests_left),
+            "x-ratelimit-reset-requests": go_duration(limits.requests_reset),
+            "x-ratelimit-limit-tokens": str(limits.tokens),
+            "x-ratelimit-remaining-tokens": str(limits.tokens_left),
+            "x-ratelimit-reset-tokens": go_duration(limits.tokens_reset),
+        }
+
+
+class Compatible:
+    """`POST /v1/chat/completions`, as vLLM, Ollama, llama.cpp, OpenRouter and OpenAI speak it. Needs no key."""
+
+    name = "compatible"
+    id_header = "x-request-id"
+
+    def read(self, body: Json, model: str) -> Prompt:
+        shape = (body.get("response_format") or {}).get("json_schema") or {}
+        messages: list[Json] = _required(body, "messages")
+        return Prompt(
+            model=_required(body, "model"),
+            system=_text([one for one in messages if one["role"] in ("system", "developer")]),
+            user=_text([one for one in messages if one["role"] == "user"]),
+            schema=shape.get("schema"),
+            max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
+        )
+
+    def write(self, completion: Completion) -> Json:
+        usage = completion.usage
+        return {
+            "id": f"chatcmpl-{completion.request_id}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": completion.model,
+            "choices": [] if completion.finish == "nothing" else [self._choice(completion)],
+            **({"usage": self._usage(usage)} if usage is not None else {}),
+        }
+
+    def _choice(self, completion: Completion) -> Json:
+        ends = {"length": "length", "filtered": "content_filter", "blocked": "content_filter"}
+        refused = completion.finish == "refused"
+        message = {
+            "role": "assistant",
+            "content": None if refused else completion.text,
+            "refusal": completion.detail if refused else None,
+        }
+        return {"index": 0, "message": message, "logprobs": None, "finish_reason": ends.get(completion.finish, "stop")}
+
+    def _usage(self, usage: Mapping[str, int]) -> Json:
+        spent_in, spent_out = usage.get("input", 0), usage.get("output", 0)
+        return {
+            "prompt_tokens": spent_in,
+            "completion_tokens": spent_out,
+            "total_tokens": spent_in + spent_out,
+            "prompt_tokens_details": {"cached_tokens": usage.get("cached", 0)},
+            "completion_tokens_details": {"reasoning_tokens": usage.get("reasoning", 0)},
+        }
+
+    def authorised(self, headers: Headers) -> bool:
+        return True
+
+    def waiting(self, seconds: float) -> Json:
+        return OpenAI().waiting(seconds)
+
+    def limits(self, limits: Limits) -> dict[str, str]:
+        return OpenAI().limits(limits)
+
+
+class Anthropic:
+    """`POST /v1/messages`."""
+
+    name = "anthropic"
+    id_header = "request-id"
+
+    def read(self, body: Json, model: str) -> Prompt:
+        shape = (body.get("output_config") or {}).get("format") or {}
+        if "schema" in shape:
+            _require_closed(shape["schema"], "output_config.format.schema", optional=True)
+        return Prompt(
+            model=_required(body, "model"),
+            system=_text(body.get("system") or ""),
+            user=_text([one for one in _required(body, "messages") if one["role"] == "user"]),
+            schema=shape.get("schema"),
+            max_tokens=_required(body, "max_tokens"),
+        )
+
+    def write(self, completion: Completion) -> Json:
+        ends = {"length": "max_tokens", "refused": "refusal", "filtered": "refusal", "blocked": "refusal"}
+        end = ends.get(completion.finish, "end_turn")
+        details = {"type": "refusal", "category": "general_harms", "explanation": completion.detail}
+        return {
+            "id": f"msg_{completion.request_id}",
+            "type": "message",
+            "role": "assistant",
+            "model": completion.model,
+            "content": [{"type": "text", "text": completion.text}] if completion.text else [],
+            "stop_reason": end,
+            "stop_sequence": None,
+            "stop_details": details if end == "refusal" else None,
+            **({"usage": self._usage(completion.usage)} if completion.usage is not None else {}),
+        }
+
+    def _usage(self, usage: Mapping[str, int]) -> Json:
+        # Anthropic counts cached tokens beside the input tokens, not among them.
+        cached = usage.get("cached", 0)
+        return {
+            "input_tokens": usage.get("input", 0) - cached,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": cached,
+            "output_tokens": usage.get("output", 0),
+            "output_tokens_details": {"thinking_tokens": usage.get("reasoning", 0)},
+            "service_tier": "standard",
+        }
+
+    def authorised(self, headers: Headers) -> bool:
+        return ("x-api-key" in headers or "authorization" in headers) and "anthropic-version" in headers
+
+    def waiting(self, seconds: float) -> Json:
+        return {"retry_after": math.ceil(seconds)}
+
+    def limits(self, limits: Limits) -> dict[str, str]:
+        return {
+            "anthropic-ratelimit-requests-limit": str(limits.requests),
+            "anthropic-ratelimit-requests-remaining": str(limits.requests_left),
+            "anthropic-ratelimit-requests-reset": _rfc3339(limits.requests_reset),
+            "anthropic-ratelimit-tokens-limit": str(limits.tokens),
+            "anthropic-ratelimit-tokens-remaining": str(limits.tokens_left),
+            "anthropic-ratelimit-tokens-reset": _rfc3339(limits.tokens_reset),
+        }
+
+
+class Google:
+    """`POST /v1beta/models/NAME:generateContent`, the Gemini Developer API. It announces no limits."""
+
+    name = "google"
+    id_header = "x-request-id"
+
+    def read(self, body: Json, model: str) -> Prompt:
+        config = body.get("generationConfig") or {}
+        return Prompt(
+            model=model,
+            system=_text((body.get("systemInstruction") or {}).get("parts", "")),
+            user=_text([part for one in _required(body, "contents") for part in one["parts"]]),
+            schema=config.get("responseJsonSchema") or config.get("responseSchema"),
+            max_tokens=config.get("maxOutputTokens"),
+        )
+
+    def write(self, completion: Completion) -> Json:
+        return {
+            **self._candidates(completion),
+            **({"usageMetadata": self._usage(completion.usage)} if completion.usage is not None else {}),
+            **({"modelVersion": completion.model} if completion.model is not None else {}),
+            "responseId": completion.request_id,
+        }
+
+    def _candidates(self, completion: Completion) -> Json:
+        if completion.finish == "blocked":
+            return {"promptFeedback": {"blockReason": completion.reason or "PROHIBITED_CONTENT"}}
+        if completion.finish == "nothing":
+            return {}
+        ends = {"length": "MAX_TOKENS", "refused": "PROHIBITED_CONTENT", "filtered": completion.reason or "SAFETY"}
+        content: Json = {"role": "model"}
+        if completion.text:
+            content["parts"] = [{"text": completion.text}]
+        return {"candidates": [{"content": content, "finishReason": ends.get(completion.finish, "STOP"), "index": 0}]}
+
+    def _usage(self, usage: Mapping[str, int]) -> Json:
+        # Gemini counts thoughts beside the candidates' tokens, not among them.
+        spent_in, spent_out, thoughts = usage.get("input", 0), usage.get("output", 0), usage.get("reasoning", 0)
+        return {
+            "promptTokenCount": spent_in,
+            "candidatesTokenCount": spent_out - thoughts,
+            "thoughtsTokenCount": thoughts,
+            "cachedContentTokenCount": usage.get("cached", 0),
+            "totalTokenCount": spent_in + spent_out,
+        }
+
+    def authorised(self, headers: Headers) -> bool:
+        return "x-goog-api-key" in headers
+
+    def waiting(self, seconds: float) -> Json:
+        return {"retry_info": f"{seconds:.3f}s"}
+
+    def limits(self, limits: Limits) -> dict[str, str]:
+        return {}
+
+
+PROTOCOLS: dict[str, WireProtocol] = {one.name: one for one in (OpenAI(), Compatible(), Anthropic(), Google())}
+
+
+def go_duration(seconds: float) -> str:
+    """A duration as OpenAI writes it: `6m0s`, `1.5s`, `120ms`."""
+    if seconds < 1:
+        return f"{round(seconds * 1000)}ms"
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes:.0f}m{rest:.0f}s" if minutes else f"{rest:.3g}s"
+
+
+def _rfc3339(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _required(body: Json, name: str) -> Any:
+    if body.get(name) is None:
+        raise BadRequest(f"Missing required parameter: '{name}'.")
+    return body[name]
+
+
+def _text(content: Any) -> str:
+    """The text in a string, a list of parts, or a list of messages."""
+    if isinstance(content, str):
+        return content
+    return "".join(_text(one.get("text") or one.get("content") or "") for one in content)
+
+
+def _require_closed(schema: Any, where: str, *, optional: bool = False) -> None:
+    """Refuse what strict structured outputs refuse: an open object and, unless *optional*, an optional property."""
+    if isinstance(schema, list):
+        for one in schema:
+            _require_closed(one, where, optional=optional)
+        return
+    if not isinstance(schema, dict):
+        return
+    if "properties" in schema and isinstance(schema["properties"], dict):
+        if schema.get("additionalProperties") is not False:
+            raise BadRequest(f"{where}: 'additionalProperties' is required to be supplied and to be false.")
+        if not optional and set(schema.get("required", ())) != set(schema["properties"]):
+            raise BadRequest(f"{where}: 'required' is required to include every key in properties.")
+    for name, part in schema.items():
+        for one in part.values() if name in ("properties", "$defs") and isinstance(part, dict) else (part,):
+            _require_closed(one, where, optional=optional)

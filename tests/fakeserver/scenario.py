@@ -1,0 +1,191 @@
+"""One test's private provider: its configuration, its counters, and what it answers to a request."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
+from functools import lru_cache
+from typing import Any
+
+from tests.fakeserver import errors
+from tests.fakeserver.answers import check_rules, codec_of, expected, row_schema, sample
+from tests.fakeserver.config import Config, Schedule
+from tests.fakeserver.faults import COMPLETIONS, JSON, REFUSALS, RESPONSES, TRANSPORTS, Fault, Response, status
+from tests.fakeserver.limiter import Limit, Limiter
+from tests.fakeserver.messages import BadRequest, Completion, Headers, Prompt, WireProtocol
+from tests.fakeserver.model import Row, capped, render, rows_of, tokens_of
+from tests.fakeserver.rowfaults import LISTS, ROWS, Entry, Scene
+
+SECRETS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key", "proxy-authorization", "cookie"})
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A reply and how it travels."""
+
+    response: Response
+    transport: Fault | None = None
+    delay: float = 0.0
+
+
+@dataclass
+class Counters:
+    """What has happened so far."""
+
+    requests: int = 0
+    rows_sent: int = 0
+    rows_answered: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    in_flight: int = 0
+    max_in_flight: int = 0
+    abandoned: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    connections: int = 0
+    rows_sent_by: Counter[str] = field(default_factory=Counter)
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Scenario:
+    """Answers requests as its configuration says, and counts."""
+
+    def __init__(self, config: Config, clock: Callable[[], float]) -> None:
+        self.config = config
+        self.counters = Counters()
+        self._rng = random.Random(config.seed)
+        self._limiter = Limiter(Limit(**config.limit), clock) if config.limit is not None else None
+        self._schedule = Schedule(config, self._rng)
+        self._earlier_ids: tuple[Any, ...] = ()
+        check_rules(config.answers)
+
+    def respond(self, protocol: WireProtocol, model: str, headers: Headers, body: bytes) -> Outgoing:
+        """The reply to one request."""
+        number = self.counters.requests
+        self.counters.requests += 1
+        request_id = f"{number:08x}{self._rng.randrange(16**8):08x}"
+        response, transport = self._response(protocol, model, headers, body, number, request_id)
+        self.counters.statuses[response.status] += 1
+        usual = {"date": _date(int(time.time())), protocol.id_header: f"req_{request_id}"}
+        usual |= self._announced(protocol) | dict(self.config.headers)
+        delay = self.config.latency + self._rng.uniform(-1, 1) * self.config.jitter
+        return Outgoing(replace(response, headers=usual | response.headers), transport, max(0.0, delay))
+
+    def _response(
+        self, protocol: WireProtocol, model: str, headers: Headers, body: bytes, number: int, request_id: str
+    ) -> tuple[Response, Fault | None]:
+        try:
+            parsed = json.loads(body)
+            prompt = protocol.read(parsed, model)
+        except (BadRequest, ValueError, KeyError, TypeError, AttributeError) as problem:
+            code, words = errors.bad_request(protocol.name, str(problem))
+            return Response(code, JSON, json.dumps(words).encode()), None
+        rows = rows_of(prompt.user)
+        self._count(rows, headers, parsed)
+        if refusal := self._refusal(protocol, headers, body, prompt):
+            return refusal, None
+
+        faults = self._schedule.of_request(number, rows)
+        self.counters.faults.update(fault.name for fault in faults if fault.name not in ROWS)
+        transport = next((fault for fault in faults if fault.name in TRANSPORTS), None)
+        for fault in faults:
+            if fault.name in REFUSALS:
+                return REFUSALS[fault.name](fault.options, protocol), transport
+        completion = self._completion(prompt, rows, faults, request_id)
+        response = Response(200, JSON, json.dumps(protocol.write(completion)).encode())
+        for fault in faults:
+            if fault.name in RESPONSES:
+                response = RESPONSES[fault.name](response, fault.options)
+        return response, transport
+
+    def _refusal(self, protocol: WireProtocol, headers: Headers, body: bytes, prompt: Prompt) -> Response | None:
+        """What a real provider refuses of its own accord: no key, too much, too fast."""
+        config = self.config
+        if not protocol.authorised(headers):
+            return status({"kind": "auth"}, protocol)
+        if config.max_body_bytes is not None and len(body) > config.max_body_bytes:
+            return status({"kind": "too_large"}, protocol)
+        tokens = tokens_of(prompt.system) + tokens_of(prompt.user)
+        if config.context_tokens is not None and tokens > config.context_tokens:
+            return status({"kind": "context_length"}, protocol)
+        if self._limiter is None:
+            return None
+        wait = self._limiter.refuse(tokens + (prompt.max_tokens or 0), self.counters.in_flight)
+        if wait is None:
+            return None
+        hint = protocol.waiting(wait) if self._limiter.limit.retry_after else {}
+        return status({"kind": "rate_limit"} | hint, protocol)
+
+    def _announced(self, protocol: WireProtocol) -> dict[str, str]:
+        limits = self._limiter.announced() if self._limiter is not None else None
+        return {} if limits is None else protocol.limits(limits)
+
+    def _completion(self, prompt: Prompt, rows: Sequence[Row], faults: Sequence[Fault], request_id: str) -> Completion:
+        schema = prompt.schema or {}
+        scene = Scene(
+            rng=self._rng,
+            schema=row_schema(schema),
+            root=schema,
+            max_tokens=prompt.max_tokens,
+            earlier_ids=self._earlier_ids,
+        )
+        if rows:
+            text = render(self._entries(rows, faults, scene), codec_of(schema))
+        else:
+            text = json.dumps(sample(schema, schema)) if schema else "ok"
+        self._earlier_ids = tuple(row.id for row in rows)
+        completion = Completion(text=text, model=prompt.model, request_id=request_id, usage=self.config.usage)
+        for fault in faults:
+            if fault.name in COMPLETIONS:
+                completion = COMPLETIONS[fault.name](completion, fault.options, scene)
+        if self.config.honour_max_tokens and prompt.max_tokens is not None:
+            completion = capped(completion, prompt.max_tokens)
+        self.counters.rows_answered += len(rows)
+        return self._billed(completion, prompt)
+
+    def _entries(self, rows: Sequence[Row], faults: Sequence[Fault], scene: Scene) -> list[Entry]:
+        template = sample(scene.schema, scene.root) if scene.schema else {}
+        template.pop("id", None)
+        rules = self.config.answers
+        entries: list[Entry] = []
+        for position, row in enumerate(rows):
+            entry = Entry(row.id, template | expected(rules, row.cells))
+            fault = self._schedule.of_row(position, row, faults)
+            if fault is None:
+                entries.append(entry)
+                continue
+            self.counters.faults[fault.name] += 1
+            entries += ROWS[fault.name](entry, fault.options, scene)
+        for fault in faults:
+            if fault.name in LISTS:
+                entries = LISTS[fault.name](entries, fault.options, scene)
+        return entries
+
+    def _billed(self, completion: Completion, prompt: Prompt) -> Completion:
+        spent_in = tokens_of(prompt.system) + tokens_of(prompt.user)
+        said = completion.usage
+        spent_out = tokens_of(completion.text) + (said or {}).get("reasoning", 0)
+        self.counters.input_tokens += spent_in
+        self.counters.output_tokens += spent_out
+        if said is None:
+            return completion
+        return replace(completion, usage={"input": spent_in, "output": spent_out} | dict(said))
+
+    def _count(self, rows: Sequence[Row], headers: Headers, body: Any) -> None:
+        counters = self.counters
+        counters.rows_sent += len(rows)
+        if self.config.count_by is not None:
+            counters.rows_sent_by.update(str(row.cells.get(self.config.count_by)) for row in rows)
+        if self.config.log:
+            shown = {name: value for name, value in headers.items() if name not in SECRETS}
+            counters.log.append({"headers": shown, "secrets": sorted(SECRETS & headers.keys()), "body": body})
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)

@@ -1,0 +1,129 @@
+"""The process: routes of the four protocols, the scenarios' own routes, and its life as long as stdin is open."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import resource
+import sys
+from typing import Any
+
+from tests.fakeserver.config import Config
+from tests.fakeserver.connection import Connection, Exchange, Request
+from tests.fakeserver.faults import JSON, Response
+from tests.fakeserver.messages import WireProtocol
+from tests.fakeserver.protocols import PROTOCOLS
+from tests.fakeserver.scenario import Outgoing, Scenario
+
+PATHS = {"/v1/responses": "openai", "/v1/chat/completions": "compatible", "/v1/messages": "anthropic"}
+GEMINI = re.compile(r"/v1(?:alpha|beta)?/models/([^:/]+):generateContent")
+MODELS = {"object": "list", "data": [{"id": "fake-1", "object": "model", "created": 0, "owned_by": "smelt"}]}
+
+
+class Call:
+    """A request to one of the four protocols, while it is in flight."""
+
+    def __init__(self, scenario: Scenario, protocol: WireProtocol, model: str, request: Request) -> None:
+        self._scenario = scenario
+        self._protocol = protocol
+        self._model = model
+        self._request = request
+        counters = scenario.counters
+        counters.in_flight += 1
+        counters.max_in_flight = max(counters.max_in_flight, counters.in_flight)
+        self._counters = counters
+
+    def answer(self) -> Outgoing:
+        return self._scenario.respond(self._protocol, self._model, self._request.headers, self._request.body)
+
+    def done(self, *, abandoned: bool) -> None:
+        self._counters.in_flight -= 1
+        self._counters.abandoned += abandoned
+
+
+class Plain:
+    """A reply that needs no scenario."""
+
+    def __init__(self, status: int, body: Any) -> None:
+        self._outgoing = Outgoing(Response(status, JSON, json.dumps(body).encode()))
+
+    def answer(self) -> Outgoing:
+        return self._outgoing
+
+    def done(self, *, abandoned: bool) -> None:
+        pass
+
+
+class Server:
+    """All scenarios of one process."""
+
+    def __init__(self) -> None:
+        self._scenarios: dict[str, Scenario] = {}
+        self._made = 0
+
+    def route(self, request: Request, connection: Connection) -> Exchange:
+        """What answers *request*."""
+        path = request.path.partition("?")[0]
+        _, name, rest = (path + "/").split("/", 2)
+        rest = "/" + rest.removesuffix("/")
+        if name == "_scenarios":
+            return self._control(request, rest[1:])
+        scenario = self._scenarios.get(name)
+        if scenario is None:
+            return Plain(404, {"error": {"message": f"There is no scenario {name}.", "code": 404}})
+        if name not in connection.seen:
+            connection.seen.add(name)
+            scenario.counters.connections += 1
+        if rest in PATHS:
+            return Call(scenario, PROTOCOLS[PATHS[rest]], "", request)
+        if match := GEMINI.fullmatch(rest):
+            return Call(scenario, PROTOCOLS["google"], match[1], request)
+        if rest == "/v1/models":
+            return Plain(200, MODELS)
+        return Plain(404, {"error": {"message": f"Invalid URL ({request.method} {rest})", "code": 404}})
+
+    def _control(self, request: Request, name: str) -> Exchange:
+        """`POST /_scenarios` makes one, `PUT /_scenarios/ID` starts it afresh, `GET` reads it, `DELETE` ends it."""
+        try:
+            match request.method:
+                case "POST":
+                    self._made += 1
+                    name = f"s{self._made}"
+                    self._scenarios[name] = self._scenario(json.loads(request.body))
+                    return Plain(200, {"id": name})
+                case "PUT":
+                    config = json.loads(request.body)
+                    fresh = self._scenarios[name].config if config is None else None
+                    self._scenarios[name] = self._scenario(config) if fresh is None else Scenario(fresh, self._now)
+                    return Plain(200, {})
+                case "DELETE":
+                    del self._scenarios[name]
+                    return Plain(200, {})
+                case _:
+                    return Plain(200, vars(self._scenarios[name].counters))
+        except (TypeError, ValueError, KeyError) as problem:
+            return Plain(400, {"problem": f"{type(problem).__name__}: {problem}"})
+
+    def _scenario(self, config: dict[str, Any]) -> Scenario:
+        return Scenario(Config(**config), self._now)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+async def serve() -> None:
+    """Listen on a free port of loopback, print the port, and end when stdin is closed."""
+    # A huge integer in a reply is a fault that we offer; CPython would refuse to write it.
+    sys.set_int_max_str_digits(0)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    loop = asyncio.get_running_loop()
+    server = Server()
+    listener = await loop.create_server(lambda: Connection(server.route), "127.0.0.1", 0, backlog=4096)
+    print(listener.sockets[0].getsockname()[1], flush=True)
+    stdin = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
+    await stdin.read()
+    listener.close()

@@ -1,0 +1,220 @@
+"""Output models become kinds, or are refused with the field and the way out."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Generic, Literal, Optional, TypeVar, Union
+
+import pytest
+from pydantic import AliasPath, AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime, RootModel, create_model
+
+from smelt.errors import SchemaError
+from smelt.plan.dialect import Dialect, array_schema, check_limits, keyed_schema
+from smelt.plan.kinds import (
+    Array,
+    Boolean,
+    Choice,
+    Date,
+    Duration,
+    FixedPoint,
+    Float,
+    Integer,
+    Kind,
+    Struct,
+    Text,
+    Timestamp,
+)
+from smelt.plan.schema import read_output
+
+
+class Colour(str, enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Number(enum.Enum):
+    ONE = 1
+
+
+class Person(BaseModel):
+    name: str
+    age: int | None
+
+
+class Node(BaseModel):
+    children: list[Node]
+
+
+T = TypeVar("T")
+
+
+class Box(BaseModel, Generic[T]):
+    value: T
+
+
+def kind_of(annotation: Any, **info: Any) -> Kind:
+    model = create_model("Answer", x=(annotation, Field(**info)))
+    return read_output(model).fields[0].kind
+
+
+@pytest.mark.parametrize(
+    ("annotation", "kind"),
+    [
+        (str, Text()),
+        (int, Integer()),
+        (float, Float()),
+        (bool, Boolean()),
+        (datetime, Timestamp()),
+        (AwareDatetime, Timestamp()),
+        (NaiveDatetime, Timestamp(aware=False)),
+        (date, Date()),
+        (timedelta, Duration()),
+        (Literal["a", "b"], Choice(values=("a", "b"))),
+        (Literal["a", None], Choice(values=("a",), nullable=True)),
+        (Colour, Choice(values=("red", "blue"))),
+        (Optional[int], Integer(nullable=True)),
+        (int | None, Integer(nullable=True)),
+        (list[int | None], Array(item=Integer(nullable=True))),
+        (Annotated[Decimal, Field(decimal_places=2)], FixedPoint(places=2)),
+        (Annotated[Decimal, Field(max_digits=9, decimal_places=2)] | None, FixedPoint(places=2, digits=9, nullable=True)),
+        (Annotated[int, Field(ge=1, lt=9)], Integer(constraints={"minimum": 1, "exclusiveMaximum": 9})),
+        (Annotated[str, Field(max_length=5, pattern="^a")], Text(constraints={"maxLength": 5, "pattern": "^a"})),
+        (Annotated[list[str], Field(max_length=5)], Array(item=Text(), constraints={"maxItems": 5})),
+        (Annotated[float, Field(allow_inf_nan=True)], Float(allow_inf_nan=True)),
+    ],
+    ids=str,
+)
+def test_a_field_has_the_kind_that_it_declares(annotation: Any, kind: Kind) -> None:
+    assert kind_of(annotation) == kind
+
+
+def test_nested_models_are_structs() -> None:
+    kind = kind_of(list[Person])
+
+    assert isinstance(kind, Array)
+    assert isinstance(kind.item, Struct)
+    assert [field.name for field in kind.item.fields] == ["name", "age"]
+
+
+def test_a_parametrised_generic_model_is_like_any_other() -> None:
+    assert read_output(Box[int]).fields[0].kind == Integer()
+
+
+@pytest.mark.parametrize(
+    ("annotation", "says"),
+    [
+        (dict[str, int], "nested model"),
+        (dict, "nested model"),
+        (Any, "concrete type"),
+        (object, "concrete type"),
+        (set[int], r"list\[...\]"),
+        (frozenset[int], r"list\[...\]"),
+        (tuple[int, str], "nested model"),
+        (Sequence[int], r"list\[...\]"),
+        (bytes, "Use str"),
+        (list, "bare list"),
+        (int | str, "union of kinds"),
+        (Union[int, str, None], "union of kinds"),
+        (Person | int, "union of kinds"),
+        (Literal[1, 2], "Literal of something else"),
+        (Literal["a", 2], "Literal of something else"),
+        (Number, "values are not strings"),
+        (Decimal, "decimal_places"),
+        (Annotated[Decimal, Field(max_digits=50, decimal_places=2)], "38 digits"),
+    ],
+    ids=str,
+)
+def test_a_type_without_a_typed_column_is_refused_with_its_field(annotation: Any, says: str) -> None:
+    with pytest.raises(SchemaError, match=r"Answer\.x.*" + says):
+        kind_of(annotation)
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (Person(name="A", age=1), "not a Person"),
+        ({"a": int}, "not a dict"),
+        (dict, "not dict"),
+        ("Person", "not a str"),
+        (None, "not a NoneType"),
+        (create_model("Empty"), "no fields"),
+        (RootModel[list[int]], "RootModel"),
+        (Node, "contains itself"),
+        (create_model("Id", id=(int, ...)), "field 'id'"),
+        (create_model("Aliased", x=(int, Field(alias="id"))), "field 'id'"),
+        (create_model("Twice", x=(int, Field(alias="a")), y=(int, Field(alias="a"))), "alias 'a'"),
+        (create_model("Path", x=(int, Field(validation_alias=AliasPath("a", 0)))), "AliasPath"),
+        (create_model("Loose", __config__=ConfigDict(extra="allow"), x=(int, ...)), "extra"),
+        (create_model("Forward", x=("Unknown", ...)), "forward reference"),
+    ],
+    ids=lambda one: getattr(one, "__name__", str(one))[:20],
+)
+def test_a_model_that_cannot_be_asked_for_is_refused(model: Any, says: str) -> None:
+    with pytest.raises(SchemaError, match=says) as caught:
+        read_output(model)
+
+    assert isinstance(caught.value, TypeError)
+
+
+def test_str_asks_for_one_column_of_free_text() -> None:
+    output = read_output(str, text_column="summary")
+
+    assert output.is_text
+    assert [(field.name, field.key) for field in output.fields] == [("summary", "text")]
+
+
+def test_the_reply_schema_is_closed_and_asks_for_every_field() -> None:
+    schema = array_schema(read_output(Person).fields, Dialect())
+
+    row = schema["properties"]["rows"]["items"]
+    assert list(row["properties"]) == row["required"] == ["id", "name", "age"]
+    assert row["additionalProperties"] is False is schema["additionalProperties"]
+    assert row["properties"]["age"] == {"anyOf": [{"type": "integer"}, {"type": "null"}]}
+
+
+def test_a_keyed_schema_has_one_property_per_row() -> None:
+    schema = keyed_schema(read_output(Person).fields, Dialect(), ["k1", "k2"])
+
+    assert schema["required"] == ["k1", "k2"]
+    assert "id" not in schema["properties"]["k1"]["properties"]
+
+
+def test_what_the_provider_cannot_enforce_is_said_in_words() -> None:
+    fields = read_output(create_model("A", x=(int, Field(ge=1, le=5, description="Stars")))).fields
+
+    can = array_schema(fields, Dialect(keywords=frozenset({"minimum", "maximum"})))
+    cannot = array_schema(fields, Dialect())
+
+    assert can["properties"]["rows"]["items"]["properties"]["x"] == {
+        "type": "integer", "minimum": 1, "maximum": 5, "description": "Stars",
+    }  # fmt: skip
+    assert cannot["properties"]["rows"]["items"]["properties"]["x"] == {
+        "type": "integer", "description": "Stars; at least 1; at most 5",
+    }  # fmt: skip
+
+
+def test_a_pattern_with_groups_that_decoders_read_differently_stays_here() -> None:
+    fields = read_output(create_model("A", x=(str, Field(pattern="(?i)a")))).fields
+
+    schema = array_schema(fields, Dialect(keywords=frozenset({"pattern"})))
+
+    assert "pattern" not in schema["properties"]["rows"]["items"]["properties"]["x"]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "says"),
+    [
+        (Dialect(max_properties=3), "4 properties; acme takes 3"),
+        (Dialect(max_depth=2), "3 levels of nesting; acme takes 2"),
+        (Dialect(max_enum_values=1), "2 enum values; acme takes 1"),
+    ],
+    ids=["properties", "depth", "choices"],
+)
+def test_a_schema_over_the_providers_limits_is_refused_with_the_counts(dialect: Dialect, says: str) -> None:
+    fields = read_output(create_model("A", x=(Colour, ...), y=(int, ...))).fields
+
+    with pytest.raises(SchemaError, match=says):
+        check_limits(fields, dialect, "acme")

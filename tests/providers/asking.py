@@ -1,0 +1,71 @@
+"""Asking an adapter one thing, through its real SDK, on the loop that smelt runs on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from smelt.engine.loop import OneThreadLoop
+from smelt.model import Model, resolve_model
+from smelt.providers.base import CallFailed, Provider, Reply, Request
+
+# Each looks like a key of its provider, and is found by a search for CANARY wherever it leaks.
+CANARY = "c4n4ryC4N4RYc4n4ry"
+KEYS = {
+    "openai": f"sk-proj-{CANARY}",
+    "vllm": f"token-{CANARY}",
+    "anthropic": f"sk-ant-api03-{CANARY}",
+    "google": f"AIzaSy{CANARY}",
+}
+PROTOCOLS = {"openai": "openai", "vllm": "compatible", "anthropic": "anthropic", "google": "google"}
+ROW = {
+    "type": "object",
+    "properties": {"id": {"type": "string"}, "label": {"type": "string"}},
+    "required": ["id", "label"],
+    "additionalProperties": False,
+}
+SCHEMA = {
+    "type": "object",
+    "properties": {"rows": {"type": "array", "items": ROW}},
+    "required": ["rows"],
+    "additionalProperties": False,
+}
+ROWS = [{"id": "k7f2", "row": {"name": "Acme"}}, {"id": "p3xw", "row": {"name": "Größe"}}]
+
+
+def request(*, timeout: float = 20.0, max_output_tokens: int = 500, **params: Any) -> Request:
+    return Request(
+        system="Label each row.",
+        user=json.dumps(ROWS) + "\nAnswer for every id.",
+        schema=SCHEMA,
+        max_output_tokens=max_output_tokens,
+        params=params,
+        timeout=timeout,
+    )
+
+
+def adapter(name: str, base_url: str, *, params: Mapping[str, Any] | None = None) -> Provider:
+    """The adapter of *name* for the fake server at *base_url*."""
+    return resolve_model(Model(name, "fake-1", api_key=KEYS[name], base_url=base_url, params=params))
+
+
+def ask(provider: Provider, asked: Request | None = None) -> Reply:
+    """One request on a fresh connection."""
+
+    async def work() -> Reply:
+        async with provider.connect(connections=2) as connection:
+            return await connection.send(asked or request())
+
+    with asyncio.Runner(loop_factory=OneThreadLoop) as runner:
+        return runner.run(work())
+
+
+def failure_of(provider: Provider, asked: Request | None = None) -> CallFailed:
+    """The failure of one request."""
+    try:
+        reply = ask(provider, asked)
+    except CallFailed as failure:
+        return failure
+    raise AssertionError(f"there was a reply: {reply}")

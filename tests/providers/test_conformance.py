@@ -1,0 +1,407 @@
+"""Every adapter, through its real SDK, over real HTTP, against the fake providers: they must all behave alike."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import pickle
+import socket
+import threading
+import traceback
+from typing import Any
+
+import pytest
+
+from smelt.engine.loop import OneThreadLoop
+from smelt.providers.base import Billing, CallFailed, FailureKind, Finish
+from tests.conftest import MakeScenario
+from tests.fakeserver import Scenario
+from tests.providers.asking import CANARY, KEYS, PROTOCOLS, ROW, adapter, ask, failure_of, request
+
+ADAPTERS = tuple(KEYS)
+
+
+@pytest.fixture(params=ADAPTERS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def url(scenario: Scenario, name: str) -> str:
+    return scenario.base_url(PROTOCOLS[name])  # type: ignore[arg-type]  # the table holds the protocols' names
+
+
+def test_a_good_reply_brings_text_usage_model_and_limits(name: str, scenario: MakeScenario) -> None:
+    fake = scenario(
+        answers={"label": {"copy": "name"}},
+        usage={"input": 100, "output": 40, "cached": 60, "reasoning": 10},
+        headers={"x-ratelimit-remaining-requests": "7"},
+    )
+
+    reply = ask(adapter(name, url(fake, name)))
+
+    assert json.loads(reply.text) == {"rows": [{"id": "k7f2", "label": "Acme"}, {"id": "p3xw", "label": "Größe"}]}
+    assert reply.finish == "stop"
+    assert (reply.usage.input_tokens, reply.usage.output_tokens) == (100, 40)
+    assert reply.usage.cached_input_tokens == 60
+    assert reply.model == "fake-1"
+    assert reply.request_id
+    assert reply.limits["x-ratelimit-remaining-requests"] == "7"
+
+
+def test_reasoning_is_a_part_of_the_output_tokens(scenario: MakeScenario, name: str) -> None:
+    if name == "anthropic":  # The fake reports none for it, as most of its models.
+        name = "openai"
+    fake = scenario(usage={"input": 100, "output": 40, "reasoning": 10})
+
+    usage = ask(adapter(name, url(fake, name))).usage
+
+    assert (usage.output_tokens, usage.reasoning_tokens) == (40, 10)
+
+
+def test_the_request_says_all_that_it_must(name: str, scenario: MakeScenario) -> None:
+    fake = scenario(log=True)
+
+    ask(adapter(name, url(fake, name), params=TEMPERATURE[name]), request(max_output_tokens=321))
+
+    sent = fake.stats().log[0]
+    text = json.dumps(sent["body"])
+    assert "Label each row." in text
+    assert "k7f2" in text
+    assert "321" in text
+    assert json.dumps(ROW["required"]) in text
+    assert all(json.dumps(value) in text for value in TEMPERATURE[name].values())
+    assert sent["headers"]["accept-encoding"] == "identity"
+    assert len(sent["secrets"]) == 1
+
+
+TEMPERATURE: dict[str, dict[str, Any]] = {
+    "openai": {"temperature": 0.25},
+    "vllm": {"temperature": 0.25, "top_k": 7},
+    "anthropic": {"effort": "low"},
+    "google": {"temperature": 0.25},
+}
+
+REFUSALS: list[tuple[str, FailureKind]] = [
+    ("auth", "auth"),
+    ("permission", "auth"),
+    ("quota", "quota"),
+    ("insufficient_quota", "quota"),
+    ("billing", "quota"),
+    ("not_found", "not_found"),
+    ("schema", "schema"),
+    ("param", "schema"),
+    ("context_length", "too_long"),
+    ("content_filter", "filtered"),
+    ("bad_request", "bad_request"),
+    ("too_large", "too_large"),
+    ("unprocessable", "bad_request"),
+    ("rate_limit", "rate_limit"),
+    ("server", "server"),
+    ("overloaded", "server"),
+    ("timeout", "server"),
+]
+
+
+@pytest.mark.parametrize(("refusal", "kind"), REFUSALS, ids=[refusal for refusal, _ in REFUSALS])
+def test_a_refusal_is_told_apart(name: str, scenario: MakeScenario, refusal: str, kind: FailureKind) -> None:
+    fake = scenario(always={"fault": "status", "kind": refusal})
+    if (name, refusal) == ("google", "content_filter"):  # Gemini says it with a 200.
+        assert ask(adapter(name, url(fake, name))).finish == "filtered"
+        return
+
+    failure = failure_of(adapter(name, url(fake, name)))
+
+    assert (failure.kind, failure.billing) == (kind, Billing.REJECTED)
+    assert failure.status
+    assert failure.request_id
+    assert fake.stats().requests == 1  # No SDK tries again.
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(302, "redirect"), (405, "not_found"), (407, "auth"), (408, "server"), (409, "server"), (418, "bad_request")]
+    + [(425, "server"), (502, "server"), (529, "server"), (599, "server")],
+)
+def test_a_bare_status_is_told_apart(name: str, scenario: MakeScenario, code: int, kind: FailureKind) -> None:
+    fake = scenario(always={"fault": "status", "code": code})
+
+    failure = failure_of(adapter(name, url(fake, name)))
+
+    assert (failure.kind, failure.status) == (kind, code)
+    assert fake.stats().requests == 1
+
+
+@pytest.mark.parametrize("kind", ["rate_limit", "overloaded", "auth", "not_found"])
+def test_an_error_object_in_a_200_counts_as_the_error(name: str, scenario: MakeScenario, kind: str) -> None:
+    expected = dict(REFUSALS)[kind]
+    fake = scenario(always={"fault": "error_object_200", "kind": kind})
+
+    failure = failure_of(adapter(name, url(fake, name)))
+
+    # The openai wording of "overloaded" carries no word that stands for a status; it is still no answer.
+    assert failure.kind in (expected, "protocol" if kind == "overloaded" else expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [
+        ({"retry_after": 7}, 7.0),
+        ({"retry_after": 1, "retry_after_ms": 2500}, 2.5),
+        ({"retry_date": 90, "clock_skew": -86_400}, 90.0),
+        ({"retry_after": -3}, None),
+        ({"retry_after": "nan"}, None),
+        ({"retry_after": "1e999"}, None),
+        ({"retry_after": "soon"}, None),
+        ({"retry_after": 864_000}, 864_000.0),
+    ],
+    ids=["seconds", "milliseconds", "date", "negative", "nan", "infinite", "garbage", "ten-days"],
+)
+def test_the_wait_that_a_provider_asks_for_is_read(
+    name: str, scenario: MakeScenario, options: dict[str, Any], seconds: float | None
+) -> None:
+    fake = scenario(always={"fault": "status", "kind": "rate_limit", **options})
+
+    failure = failure_of(adapter(name, url(fake, name)))
+
+    assert failure.retry_after == seconds
+
+
+def test_the_retry_info_of_gemini_is_read(scenario: MakeScenario) -> None:
+    fake = scenario(always={"fault": "status", "kind": "rate_limit", "retry_info": "7.5s"})
+
+    assert failure_of(adapter("google", url(fake, "google"))).retry_after == 7.5
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_a_redirect_is_never_followed(name: str, scenario: MakeScenario, code: int) -> None:
+    other = scenario(log=True)
+    fake = scenario(always={"fault": "redirect", "code": code, "to": url(other, name) + "/stolen"})
+
+    failure = failure_of(adapter(name, url(fake, name)))
+
+    assert failure.kind == "redirect"
+    assert "127.0.0.1" in failure.message
+    assert other.stats().requests == 0
+    assert fake.stats().requests == 1
+
+
+UNUSABLE: list[tuple[Any, Billing]] = [
+    ("html", Billing.UNKNOWN),
+    ("empty_body", Billing.UNKNOWN),
+    ("cut_json", Billing.PAID_BAD),
+    ("long_body", Billing.PAID_BAD),
+    ("wrong_charset", Billing.PAID_BAD),
+    ("unrequested_gzip", Billing.PAID_BAD),
+    ("gzip_bomb", Billing.PAID_BAD),
+]
+
+
+@pytest.mark.parametrize(("fault", "billing"), UNUSABLE, ids=[fault for fault, _ in UNUSABLE])
+def test_a_200_that_is_no_answer_is_no_success(
+    name: str, scenario: MakeScenario, fault: str, billing: Billing
+) -> None:
+    fake = scenario(always=fault)
+
+    failure = failure_of(adapter(name, url(fake, name)))
+
+    assert (failure.kind, failure.billing) == ("protocol", billing)
+
+
+def test_an_answer_without_content_is_never_taken_for_an_answer(name: str, scenario: MakeScenario) -> None:
+    fake = scenario(always="no_content")
+    provider = adapter(name, url(fake, name))
+    if name == "vllm":
+        assert failure_of(provider).kind == "protocol"
+        return
+
+    reply = ask(provider)
+
+    assert reply.text == ""
+    assert reply.finish == ("filtered" if name == "google" else "stop")
+
+
+def test_a_web_page_is_quoted_in_one_line(name: str, scenario: MakeScenario) -> None:
+    fake = scenario(always="html")
+
+    message = failure_of(adapter(name, url(fake, name))).message
+
+    assert "Please sign in to the network." in message
+    assert "\n" not in message
+    assert len(message) <= 300
+
+
+@pytest.mark.parametrize("fault", ["bom", "wrong_content_type", "early_hints"])
+def test_a_strange_but_whole_answer_is_read(name: str, scenario: MakeScenario, fault: str) -> None:
+    fake = scenario(always=fault, answers={"label": {"copy": "name"}})
+
+    assert "Größe" in json.loads(ask(adapter(name, url(fake, name))).text)["rows"][1]["label"]
+
+
+
+def test_a_body_over_the_cap_is_given_up(name: str, scenario: MakeScenario) -> None:
+    fake = scenario(always="huge_body")
+
+    failure = failure_of(adapter(name, url(fake, name)))
+
+    assert (failure.kind, failure.billing) == ("protocol", Billing.PAID_BAD)
+    assert "64 MB" in failure.message
+
+
+@pytest.mark.parametrize("fault", ["reset_before", "reset_mid_body", "short_body", "bad_status_line"])
+def test_a_connection_that_breaks_may_have_been_billed(name: str, scenario: MakeScenario, fault: str) -> None:
+    fake = scenario(always=fault)
+
+    failure = failure_of(adapter(name, url(fake, name)))
+
+    assert (failure.kind, failure.billing) == ("connection", Billing.UNKNOWN)
+    assert failure.status is None
+    assert fake.stats().requests == 1
+
+
+def test_a_refused_connection_costs_nothing_and_names_the_host(name: str) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+
+    failure = failure_of(adapter(name, f"http://127.0.0.1:{port}"))
+
+    assert (failure.kind, failure.billing) == ("connection", Billing.NOT_SENT)
+    assert f"http://127.0.0.1:{port}" in failure.message
+
+
+def test_a_name_that_does_not_resolve_costs_nothing(name: str) -> None:
+    failure = failure_of(adapter(name, "https://no-such-host.invalid"))
+
+    assert (failure.kind, failure.billing) == ("connection", Billing.NOT_SENT)
+
+
+@pytest.mark.parametrize("fault", ["hang", "trickle"])
+def test_a_hang_ends_with_the_callers_deadline(name: str, scenario: MakeScenario, fault: str) -> None:
+    fake = scenario(script={"0": fault})
+    provider = adapter(name, url(fake, name))
+
+    async def work() -> str:
+        async with provider.connect(connections=1) as connection:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await connection.send(request())
+            return (await connection.send(request())).text
+
+    with asyncio.Runner(loop_factory=OneThreadLoop) as runner:
+        assert json.loads(runner.run(work()))["rows"]  # The one connection that there may be is free again.
+
+
+FINISHES: list[tuple[Any, Finish]] = [
+    ("truncate", "length"),
+    ("reasoning_ate_it", "length"),
+    ({"fault": "refuse", "detail": "I would rather not."}, "refused"),
+    ({"fault": "filter", "reason": "RECITATION"}, "filtered"),
+    ("block_prompt", "filtered"),
+    ("empty", "stop"),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "finish"), FINISHES, ids=["cut", "reasoning", "refusal", "filter", "blocked-prompt", "empty"]
+)
+def test_the_end_of_an_answer_is_told_apart(name: str, scenario: MakeScenario, fault: Any, finish: Finish) -> None:
+    fake = scenario(always=fault)
+
+    reply = ask(adapter(name, url(fake, name)))
+
+    # Anthropic knows only refusals, Gemini only filters.
+    same = {"anthropic": {"filtered": "refused"}, "google": {"refused": "filtered"}}.get(name, {})
+    assert reply.finish == same.get(finish, finish)
+    if finish == "refused" and name != "google":
+        assert reply.detail == "I would rather not."
+    if finish in ("refused", "filtered"):
+        assert reply.text == ""
+
+
+def test_counts_of_tokens_that_cannot_be_are_unknown(name: str, scenario: MakeScenario) -> None:
+    fake = scenario(script={"0": "absurd_usage", "1": {"fault": "absurd_usage", "tokens": 10**12}, "2": "no_usage"})
+    provider = adapter(name, url(fake, name))
+
+    usages = [ask(provider).usage for _ in range(3)]
+
+    assert [usage.input_tokens for usage in usages] == [None, None, None]
+    assert [usage.output_tokens for usage in usages] == [None, None, None]
+
+
+def test_a_model_that_is_not_named_is_none(name: str, scenario: MakeScenario) -> None:
+    fake = scenario(always="no_model")
+
+    assert ask(adapter(name, url(fake, name))).model is None
+
+
+LEAKS = ["auth", "rate_limit", "server", "html", "reset_before", "cut_json", "redirect", "refused"]
+
+
+@pytest.mark.parametrize("fault", LEAKS)
+def test_the_key_is_nowhere_in_a_failure(
+    name: str, scenario: MakeScenario, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    echo = {"fault": "status", "kind": fault, "headers": {"x-request-id": "r-1"}}
+    options: Any = {"fault": "redirect", "to": "http://127.0.0.1:1/"} if fault == "redirect" else fault
+    fake = scenario(always=echo if fault in ("auth", "rate_limit", "server") else options if fault != "refused" else ())
+    provider = adapter(name, "http://127.0.0.1:1" if fault == "refused" else url(fake, name))
+
+    failure = failure_of(provider)
+
+    assert failure.__cause__ is None
+    assert failure.__context__ is None
+    shown = "".join(traceback.TracebackException.from_exception(failure, capture_locals=True).format())
+    places = [str(failure), repr(failure), repr(failure.args), repr(vars(failure)), repr(provider), shown, caplog.text]
+    assert CANARY not in "".join(places)
+    assert CANARY.encode() not in pickle.dumps((failure.args, vars(failure), provider))
+
+
+def test_a_key_in_the_providers_words_is_redacted(name: str, scenario: MakeScenario) -> None:
+    fake = scenario(always={"fault": "says", "text": "never sent"}, headers={"x-request-id": "r-1"})
+    asked = adapter(name, url(fake, name) + f"/{CANARY}")
+
+    failure = failure_of(asked)  # The fake quotes the path that it does not know.
+
+    assert isinstance(failure, CallFailed)
+    assert KEYS[name] not in failure.message
+
+
+def test_no_thread_is_started(name: str, scenario: MakeScenario) -> None:
+    fake = scenario(script={"0": {"fault": "status", "kind": "server"}})
+    before = threading.enumerate()
+    provider = adapter(name, url(fake, name).replace("127.0.0.1", "localhost"))
+    seen: list[threading.Thread] = []
+
+    async def work() -> None:
+        async with provider.connect(connections=4) as connection:
+            await asyncio.gather(*(connection.send(request()) for _ in range(4)), return_exceptions=True)
+            seen.extend(threading.enumerate())
+
+    with asyncio.Runner(loop_factory=OneThreadLoop) as runner:
+        runner.run(work())
+
+    assert seen == before
+
+
+def test_a_provider_serves_one_loop_after_another(name: str, scenario: MakeScenario) -> None:
+    fake = scenario()
+    provider = adapter(name, url(fake, name))
+
+    assert [ask(provider).finish for _ in range(3)] == ["stop", "stop", "stop"]
+    assert fake.stats().requests == 3
+
+
+def test_no_more_connections_are_opened_than_allowed(name: str, scenario: MakeScenario) -> None:
+    fake = scenario(latency=0.02)
+    provider = adapter(name, url(fake, name))
+
+    async def work() -> None:
+        async with provider.connect(connections=3) as connection:
+            await asyncio.gather(*(connection.send(request()) for _ in range(12)))
+
+    with asyncio.Runner(loop_factory=OneThreadLoop) as runner:
+        runner.run(work())
+
+    assert fake.stats().max_in_flight <= 3
