@@ -21,11 +21,13 @@ OPTIONS = frozenset(
         "deadline",
         "params",
         "isolation",
+        "null_rows",
         "on_error",
         "on_conflict",
         "error_column",
+        "output",
+        "flatten",
         "progress",
-        "ledger",
     }
 )
 _configured: dict[str, Any] = {}
@@ -97,5 +99,4 @@ _ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "batch_size": ("SMELT_BATCH_SIZE", _count),
     "concurrency": ("SMELT_CONCURRENCY", _count),
     "timeout": ("SMELT_TIMEOUT", _seconds),
-    "ledger": ("SMELT_LEDGER", _text),
 }

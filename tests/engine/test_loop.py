@@ -23,7 +23,6 @@ import pytest
 from smelt.engine.loop import OneThreadLoop, run_blocking
 from smelt.errors import SmeltInterrupt, SmeltWarning
 
-
 ROWS: Any = object()  # Stands for a partial result.
 
 

@@ -129,7 +129,7 @@ TABLE: dict[str, tuple[Kind | None, Any, Any, Sequence[Any], Sequence[Any]]] = {
         INNER,
         pd.ArrowDtype(ARROW_INNER),
         POLARS_INNER,
-        [Inner(price=Decimal("1"), moods=[Mood.GOOD], at=datetime(2020, 1, 1, 12)), Inner(price=None, moods=[])],
+        [Inner(price=Decimal(1), moods=[Mood.GOOD], at=datetime(2020, 1, 1, 12)), Inner(price=None, moods=[])],
         [
             {"price": Decimal("1.00"), "moods": ["good"], "at": NOON},
             {"price": None, "moods": [], "at": None},

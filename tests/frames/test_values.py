@@ -10,8 +10,21 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from smelt.plan.kinds import Array, Boolean, Choice, Date, Duration, Field, FixedPoint, Float, Integer, Kind, Struct
-from smelt.plan.kinds import Text, Timestamp
+from smelt.plan.kinds import (
+    Array,
+    Boolean,
+    Choice,
+    Date,
+    Duration,
+    Field,
+    FixedPoint,
+    Float,
+    Integer,
+    Kind,
+    Struct,
+    Text,
+    Timestamp,
+)
 from smelt.plan.values import checker, plain, plainer, storable_problem
 
 
@@ -64,7 +77,9 @@ def test_an_instant_is_shown_in_utc() -> None:
     assert moved.tzinfo is UTC
 
 
-@pytest.mark.parametrize("kind", [Boolean(), Float(), Date(), CHOICE, Array(item=Float())], ids=lambda k: type(k).__name__)
+@pytest.mark.parametrize(
+    "kind", [Boolean(), Float(), Date(), CHOICE, Array(item=Float())], ids=lambda k: type(k).__name__
+)
 def test_a_kind_whose_values_always_fit_costs_no_check(kind: Kind) -> None:
     assert checker(kind) is None
 
@@ -86,9 +101,20 @@ def test_a_kind_whose_values_are_plain_costs_no_conversion(kind: Kind) -> None:
         (Timestamp(), datetime.min),
         (Timestamp(), datetime.max.replace(tzinfo=UTC)),
         (Duration(), timedelta(microseconds=2**63 - 1)),
-        (Duration(), timedelta(microseconds=-(2**63))),
+        (Duration(), timedelta(days=-106_751_991)),
     ],
-    ids=lambda part: str(part)[:24],
+    ids=[
+        "largest integer",
+        "smallest integer",
+        "text",
+        "trailing zero",
+        "38 digits",
+        "exponent",
+        "first instant",
+        "last instant",
+        "longest duration",
+        "shortest duration",
+    ],
 )
 def test_a_value_at_the_edge_fits(kind: Kind, value: Any) -> None:
     assert storable_problem(kind, value) is None
@@ -110,9 +136,23 @@ def test_a_value_at_the_edge_fits(kind: Kind, value: Any) -> None:
         (Timestamp(), datetime.min.replace(tzinfo=timezone(timedelta(hours=1))), "an instant outside the years"),
         (Timestamp(aware=False), NOON.replace(tzinfo=UTC), "a time with a zone"),
         (Duration(), timedelta(microseconds=2**63), "a duration outside 64 bits"),
+        (Duration(), timedelta(microseconds=-(2**63)), "a duration outside 64 bits"),
         (Duration(), timedelta.min, "a duration outside 64 bits"),
     ],
-    ids=lambda part: ascii(part)[:24],
+    ids=[
+        "large integer",
+        "small integer",
+        "surrogate",
+        "places",
+        "digits",
+        "decimal nan",
+        "decimal infinity",
+        "before year 1",
+        "zone",
+        "long duration",
+        "duration that reads as NaT",
+        "shortest duration",
+    ],
 )
 def test_a_value_that_no_column_holds_is_named_without_its_content(kind: Kind, value: Any, problem: str) -> None:
     assert problem in str(storable_problem(kind, value))

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from smelt.engine.loop import OneThreadLoop
-from smelt.providers.base import Billing, CallFailed, FailureKind, Finish
+from smelt.errors import SmeltConfigError
+from smelt.providers.base import Billing, FailureKind, Finish
 from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
 from tests.providers.asking import CANARY, KEYS, PROTOCOLS, ROW, adapter, ask, failure_of, request
@@ -120,8 +121,18 @@ def test_a_refusal_is_told_apart(name: str, scenario: MakeScenario, refusal: str
 
 @pytest.mark.parametrize(
     ("code", "kind"),
-    [(302, "redirect"), (405, "not_found"), (407, "auth"), (408, "server"), (409, "server"), (418, "bad_request")]
-    + [(425, "server"), (502, "server"), (529, "server"), (599, "server")],
+    [
+        (302, "redirect"),
+        (405, "not_found"),
+        (407, "auth"),
+        (408, "server"),
+        (409, "server"),
+        (418, "bad_request"),
+        (425, "server"),
+        (502, "server"),
+        (529, "server"),
+        (599, "server"),
+    ],
 )
 def test_a_bare_status_is_told_apart(name: str, scenario: MakeScenario, code: int, kind: FailureKind) -> None:
     fake = scenario(always={"fault": "status", "code": code})
@@ -198,9 +209,7 @@ UNUSABLE: list[tuple[Any, Billing]] = [
 
 
 @pytest.mark.parametrize(("fault", "billing"), UNUSABLE, ids=[fault for fault, _ in UNUSABLE])
-def test_a_200_that_is_no_answer_is_no_success(
-    name: str, scenario: MakeScenario, fault: str, billing: Billing
-) -> None:
+def test_a_200_that_is_no_answer_is_no_success(name: str, scenario: MakeScenario, fault: str, billing: Billing) -> None:
     fake = scenario(always=fault)
 
     failure = failure_of(adapter(name, url(fake, name)))
@@ -236,7 +245,6 @@ def test_a_strange_but_whole_answer_is_read(name: str, scenario: MakeScenario, f
     fake = scenario(always=fault, answers={"label": {"copy": "name"}})
 
     assert "Größe" in json.loads(ask(adapter(name, url(fake, name))).text)["rows"][1]["label"]
-
 
 
 def test_a_body_over_the_cap_is_given_up(name: str, scenario: MakeScenario) -> None:
@@ -358,14 +366,36 @@ def test_the_key_is_nowhere_in_a_failure(
     assert CANARY.encode() not in pickle.dumps((failure.args, vars(failure), provider))
 
 
-def test_a_key_in_the_providers_words_is_redacted(name: str, scenario: MakeScenario) -> None:
-    fake = scenario(always={"fault": "says", "text": "never sent"}, headers={"x-request-id": "r-1"})
-    asked = adapter(name, url(fake, name) + f"/{CANARY}")
+def test_headers_of_openais_variables_go_to_no_other_company(
+    scenario: MakeScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer other\nX-Team: secret")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-1")
+    fake = scenario(log=True)
 
-    failure = failure_of(asked)  # The fake quotes the path that it does not know.
+    ask(adapter("vllm", url(fake, "vllm"), params={"extra_headers": {"X-Mine": "1"}}))
 
-    assert isinstance(failure, CallFailed)
-    assert KEYS[name] not in failure.message
+    headers = fake.stats().log[0]["headers"]
+    assert not {"x-team", "openai-organization", "openai-project"} & set(headers)
+    assert headers["x-mine"] == "1"
+
+
+def test_google_asks_the_developer_api_whatever_the_environment_says(
+    scenario: MakeScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    monkeypatch.setenv("GOOGLE_API_KEY", "AIzaAnother")
+
+    assert ask(adapter("google", url(scenario(), "google"))).finish == "stop"
+
+
+def test_a_malformed_proxy_variable_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "socks9://nowhere")
+
+    with pytest.raises(SmeltConfigError, match="A proxy variable of the environment"):
+        ask(adapter(name, "https://api.example"))
 
 
 def test_no_thread_is_started(name: str, scenario: MakeScenario) -> None:

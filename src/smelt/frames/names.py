@@ -19,8 +19,8 @@ def settle_names(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Give every output column and the error column a name that is free.
 
-    An error column that an earlier run left counts as existing. Output columns always go to the end of the frame, in the
-    order of the model, also those that replace a column.
+    An error column that an earlier run left counts as existing. Output columns always go to the end of the frame, in
+    the order of the model, also those that replace a column.
 
     Args:
         existing: The columns of the frame.

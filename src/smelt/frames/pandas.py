@@ -90,26 +90,29 @@ class PandasFrame:
 
 
 def _reader(name: str, column: pd.Series[Any]) -> Reader:
-    """How to read *column*, or a `ColumnError` if its type has no text."""
-    dtype, array = column.dtype, column.array
+    """How to read *column*, or a `ColumnError` if its type has no text.
+
+    Readers hold the Series and not only its values: copy-on-write protects them for as long as it lives.
+    """
+    dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        return _categories_reader(_reader(name, pd.Series(dtype.categories)), array)
+        return _categories_reader(_reader(name, pd.Series(dtype.categories)), column)
     if isinstance(dtype, pd.ArrowDtype):
         if problem := _arrow_problem(dtype.pyarrow_dtype):
             raise no_text(name, problem)
         if dtype == pd.ArrowDtype(_arrow().string_view()):  # pyarrow cannot take rows of it.
-            array = array.astype(pd.ArrowDtype(_arrow().large_string()))
-    elif isinstance(dtype, np.dtype) and dtype.kind in "biufmM":
-        numbers = column.to_numpy()
-        return lambda block: _numpy_texts(numbers.take(block))
-    elif dtype.kind == "O" and not isinstance(dtype, pd.StringDtype):
-        require_text(name, array)
-    return lambda block: _array_texts(array.take(block))
+            column = column.astype(pd.ArrowDtype(_arrow().large_string()))
+    elif dtype.kind in "biufmM" and dtype != np.longdouble:
+        if isinstance(dtype, np.dtype):
+            return lambda block: _numpy_texts(column.to_numpy().take(block))
+    elif not isinstance(dtype, pd.StringDtype):
+        require_text(name, column.array)
+    return lambda block: _array_texts(column.array.take(block))
 
 
-def _categories_reader(categories: Reader, array: Any) -> Reader:
+def _categories_reader(categories: Reader, column: pd.Series[Any]) -> Reader:
     def read(block: Any) -> list[str]:
-        codes = array.codes.take(block)
+        codes = column.array.codes.take(block)
         texts = iter(categories(codes[codes >= 0]))
         return [next(texts) if code >= 0 else cells.NULL for code in codes.tolist()]
 

@@ -30,7 +30,7 @@ def serve(model: Path, socket: Path) -> str:
     options.cache_ram_mib = 0  # The default keeps 8 GiB of old prompts.
     # Two spinning threads on two cores fall from 195 to 11-39 tokens/s as soon as another process wants one of them.
     options.cpuparams.n_threads = 1
-    options.cpuparams_batch.n_threads = int(os.environ.get("NB","1"))
+    options.cpuparams_batch.n_threads = int(os.environ.get("NB", "1"))
     options.ui = False
     options.offline = True
     options.verbosity = 0

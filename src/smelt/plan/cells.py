@@ -21,8 +21,8 @@ Unit = Literal["s", "ms", "us", "ns"]
 
 NULL = "null"
 
-_EPOCH = datetime(1970, 1, 1)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = _EPOCH_UTC.replace(tzinfo=None)
 _NANOSECONDS: dict[Unit, int] = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _NON_FINITE = {"nan": NULL, "inf": '"inf"', "-inf": '"-inf"'}
 _BOOLEANS = {None: NULL, True: "true", False: "false"}

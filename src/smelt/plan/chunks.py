@@ -122,12 +122,19 @@ class Line:
             return self._whole.popleft()
         taken: list[Pending] = []
         room = size.input_bytes
-        while len(taken) < size.rows and (row := self._peek()) is not None:
+        while len(taken) < size.rows:
+            row = self._again[0] if self._again else self._head or next(self._fresh, None)
+            if row is None:
+                break
             room -= len(row.text)
-            if taken and room < 0:
+            is_too_much = bool(taken) and room < 0
+            if not self._again:
+                self._head = row if is_too_much else None
+            elif not is_too_much:
+                self._again.popleft()
+            if is_too_much:
                 break
             taken.append(row)
-            self._pop()
         return Chunk(rows=tuple(taken), is_repeat=any(row.attempts for row in taken)) if taken else None
 
     def drain(self) -> Iterator[int]:
@@ -141,19 +148,6 @@ class Line:
         self._whole.clear()
         self._again.clear()
         self._head, self._unread = None, 0
-
-    def _peek(self) -> Pending | None:
-        if self._again:
-            return self._again[0]
-        if self._head is None:
-            self._head = next(self._fresh, None)
-        return self._head
-
-    def _pop(self) -> None:
-        if self._again:
-            self._again.popleft()
-        else:
-            self._head = None
 
     def _read(self) -> Iterator[Pending]:
         for start in range(0, len(self.order), _BLOCK):

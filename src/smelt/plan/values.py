@@ -1,7 +1,7 @@
 """From validated pydantic values to what a column can hold: plain Python, within the column's range.
 
-Both are compiled once per kind, because they run once per value: a kind for which nothing has to be done or can go wrong
-compiles to None, and costs nothing.
+Both are compiled once per kind, because they run once per value: a kind for which nothing has to be done or can go
+wrong compiles to None, and costs nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ Plainer = Callable[[Any], Any]
 Checker = Callable[[Any], str | None]
 
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
-_MICROSECOND = timedelta(microseconds=1)
+# Of what 64 bits hold, the last hours before the lower end are left out: pyarrow computes whole days first and
+# overflows there, and the lowest number of all is how numpy writes NaT.
+_SHORTEST, _LONGEST = timedelta(days=-106_751_991), timedelta(microseconds=2**63 - 1)
 # 38 digits are what both a decimal128 and a Polars Decimal hold; a cut digit is an error here, never a rounding.
 _EXACT = Context(prec=38, traps=[Inexact, InvalidOperation])
 
@@ -163,7 +165,7 @@ def _wall_clock_problem(value: datetime | None) -> str | None:
 
 
 def _duration_problem(value: timedelta | None) -> str | None:
-    if value is None or _LOWEST <= value // _MICROSECOND <= _HIGHEST:
+    if value is None or _SHORTEST <= value <= _LONGEST:
         return None
     return "a duration outside 64 bits of microseconds"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -47,8 +48,6 @@ _CAPABILITIES = {
     "lmstudio": _DESKTOP,
     "openrouter": Capabilities(enforces_schema=False),
 }
-# Who may be told more than the request: OpenAI's own variables, which the SDK reads, are not for other companies.
-_NOT_OURS = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +80,13 @@ class Compatible:
     @asynccontextmanager
     async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
         async with client_for(self.access, connections=connections) as http:
-            key = self.access.key
+            key = self.access.key.reveal() if self.access.key else "none"  # The SDK insists on one.
             sdk = openai.AsyncOpenAI(
-                api_key=key.reveal() if key else "none",  # The SDK insists on one; these servers mostly do not look.
+                api_key=key,
                 base_url=self.access.base_url,
                 http_client=http,
                 max_retries=0,
-                default_headers=_NOT_OURS,  # type: ignore[arg-type]  # the SDK drops headers whose value is `Omit`
+                default_headers={"Authorization": f"Bearer {key}", **_not_for_others(os.environ)},
             )
             yield _Connection(self, sdk)
 
@@ -111,6 +110,14 @@ class _Connection:
             model=self._provider.model, messages=(), extra_body=body, extra_headers=headers, timeout=request.timeout
         )
         return answer_of(raw.http_response)
+
+
+def _not_for_others(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Take out the headers that the SDK reads from OpenAI's own variables: they are not for other companies' servers."""
+    lines = environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
+    named = [line.partition(":")[0].strip() for line in lines if ":" in line]
+    taken = ["OpenAI-Organization", "OpenAI-Project", *(name for name in named if name.lower() != "authorization")]
+    return dict.fromkeys(taken, openai.Omit())
 
 
 def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, Any]:

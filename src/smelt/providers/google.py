@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import google.genai as genai  # So that an absent SDK is a ModuleNotFoundError that names it.
 import httpx2
-from google import genai
 from google.genai import errors, types
+from pydantic import ValidationError
 
+from smelt.errors import SmeltConfigError
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
 from smelt.providers.base import Capabilities, Connection, Finish, Reply, Request, Usage
@@ -75,6 +77,15 @@ class Google:
 
     def check_params(self, params: Mapping[str, Any]) -> None:
         parameters.check(params, _TAKES, provider=self.name)
+        plain = {name: value for name, value in params.items() if name != "extra_headers"}
+        try:
+            types.GenerateContentConfig(**plain)
+        except ValidationError as problem:
+            first = problem.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+        else:
+            return
+        raise SmeltConfigError(f"google does not take params at {where!r}: {redact(first['msg'])}.")
 
     @asynccontextmanager
     async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
@@ -171,11 +182,12 @@ def _reason(body: Mapping[str, Any], candidate: Mapping[str, Any]) -> str:
 
 def _usage(body: Mapping[str, Any]) -> Usage:
     usage = table(body.get("usageMetadata"))
-    said, thought = tokens(usage.get("candidatesTokenCount")), tokens(usage.get("thoughtsTokenCount"))
-    # Thoughts are counted beside the candidates' tokens here; everywhere else they are a part of the output.
+    # Absent where the thoughts took all there was. They are counted beside it here, elsewhere as a part of the output.
+    said = tokens(usage.get("candidatesTokenCount", 0)) if usage else None
+    thought = tokens(usage.get("thoughtsTokenCount"))
     return Usage(
         input_tokens=tokens(usage.get("promptTokenCount")),
-        output_tokens=None if said is None and thought is None else (said or 0) + (thought or 0),
+        output_tokens=None if said is None else said + (thought or 0),
         cached_input_tokens=tokens(usage.get("cachedContentTokenCount")),
         reasoning_tokens=thought,
     )

@@ -68,6 +68,7 @@ def client_for(access: Access, *, connections: int) -> Client:
     )
     try:
         return Client(
+            transport=httpx2.AsyncHTTPTransport(uds=access.socket, limits=limits) if access.socket else None,
             verify=tls(),
             limits=limits,
             trust_env=trust_env,

@@ -70,10 +70,11 @@ class Vendor:
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Where requests go, and the key that opens the door there."""
+    """Where requests go, and the key that opens the door there; through a Unix socket, if one is named."""
 
     base_url: str
     key: Secret | None = None
+    socket: str | None = None
 
     @property
     def origin(self) -> str:

@@ -63,6 +63,18 @@ _OUR_HEADERS = frozenset(
 )
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+
+
+def _is_list_of(kind: type, value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, kind) for one in value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Takes:
     """What the value of a parameter must be: in words, and as a test."""
@@ -88,7 +100,7 @@ TEXTS = Takes(
     wanted="a string or a list of strings",
     fits=lambda value: isinstance(value, str) or _is_list_of(str, value),
 )
-TABLE = Takes(wanted="a dict with string keys", fits=lambda value: _is_table(value))
+TABLE = Takes(wanted="a dict with string keys", fits=_is_table)
 TABLES = Takes(wanted="a list of dicts", fits=lambda value: _is_list_of(dict, value))
 
 
@@ -124,15 +136,3 @@ def _check_headers(headers: Any) -> None:
             raise SmeltConfigError(f"The header {name!r} would override the key. Pass the key as api_key= instead.")
         if name.lower() in _OUR_HEADERS:
             raise SmeltConfigError(f"The header {name!r} is set by smelt. Leave it out of extra_headers.")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_table(value: object) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
-
-
-def _is_list_of(kind: type, value: object) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(one, kind) for one in value)

@@ -8,6 +8,7 @@ from typing import Any
 
 from smelt.providers import failures
 from smelt.providers.base import CallFailed, Usage
+from smelt.providers.complaints import read_complaint
 from smelt.providers.http import Answer
 from smelt.providers.keys import Secret
 
@@ -41,7 +42,7 @@ def check_error(
     """
     if not body.get("error"):
         return
-    complaint = failures.read_complaint(body)
+    complaint = read_complaint(body)
     if complaint.status is None:
         raise useless(answer, f"it holds an error ({complaint.message or 'without words'})", secrets, usage_of(body))
     raise failures.from_status(complaint.status, answer.headers, body, secrets=secrets, usage=usage_of(body))

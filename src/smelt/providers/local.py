@@ -1,0 +1,110 @@
+"""The embedded model: `compatible` over a child process of ours (see `smelt.local`)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+from smelt.engine.loop import caller_stacklevel
+from smelt.errors import MissingDependencyError, SmeltConfigError, SmeltWarning
+from smelt.local.child import SLOT_TOKENS, SLOTS
+from smelt.local.process import Server, server_of
+from smelt.local.weights import fetched, named
+from smelt.plan.dialect import Dialect
+from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, Reply, Request
+from smelt.providers.compatible import Compatible
+from smelt.providers.keys import Access, Secret
+
+# What llama.cpp's grammars were measured to enforce. It takes bounds of floats too, and ignores them, so bounds are
+# put into words; pydantic enforces them.
+_DIALECT = Dialect(
+    keywords=frozenset({"minLength", "maxLength", "minItems", "maxItems", "pattern", "format"}),
+    formats=frozenset({"date"}),
+)
+# A request that is given up holds its slot until it has written all that it may.
+_MOST_TOKENS = 512
+_BASE_URL = "http://localhost/v1"  # Only the path counts on a Unix socket.
+
+
+class LocalProvider:
+    """A small model on this machine's CPU. Takes no key and reaches no network.
+
+    Args:
+        name: The model, `smollm2-135m` where it is empty.
+        params: Parameters of every request. The temperature is 0 unless it is given: the same row, the same answer.
+
+    Raises:
+        SmeltConfigError: There is no such model.
+        MissingDependencyError: The runtime or the weights are missing; names the command that brings them.
+    """
+
+    def __init__(self, name: str = "", *, params: Mapping[str, Any] | None = None) -> None:
+        self._weights = named(name)
+        self.params: Mapping[str, Any] = {"temperature": 0, **(params or {})}
+        if find_spec("xllamacpp") is None:
+            raise MissingDependencyError.for_extra("local", "xllamacpp")
+        fetched(self._weights)
+        _say_what_it_is(self.model)
+
+    @property
+    def name(self) -> str:
+        return "local"
+
+    @property
+    def model(self) -> str:
+        return self._weights.name
+
+    @property
+    def origin(self) -> str:
+        """The same on every machine: the weights are the same to the last bit."""
+        return "local"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            dialect=_DIALECT,
+            codec="keyed",
+            max_output_tokens=_MOST_TOKENS,
+            context_tokens=SLOT_TOKENS,
+            rows_per_request=self._weights.rows_per_request,
+            concurrency=SLOTS,
+        )
+
+    def check_params(self, params: Mapping[str, Any]) -> None:
+        self._over(server_of(self._weights)).check_params(params)
+
+    @asynccontextmanager
+    async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
+        server = server_of(self._weights)
+        await server.ready()
+        async with self._over(server).connect(connections=connections) as connection:
+            yield _Connection(server, connection)
+
+    def _over(self, server: Server) -> Compatible:
+        access = Access(base_url=_BASE_URL, key=Secret(server.key), socket=str(server.socket))
+        return Compatible(name=self.name, model=self.model, access=access, params=self.params)
+
+
+class _Connection:
+    """Brings the server back if a request killed it, so that the row that did can be found among the others."""
+
+    def __init__(self, server: Server, inner: Connection) -> None:
+        self._server = server
+        self._inner = inner
+
+    async def send(self, request: Request) -> Reply:
+        try:
+            await self._server.ready()
+        except SmeltConfigError as problem:
+            raise CallFailed("server", Billing.NOT_SENT, str(problem)) from None
+        return await self._inner.send(request)
+
+
+@cache  # Once per process and model.
+def _say_what_it_is(model: str) -> None:
+    text = f"The answers of {model}, a small model on this machine's CPU, are for trying smelt out, not for relying on."
+    warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())

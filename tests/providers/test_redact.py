@@ -1,0 +1,49 @@
+"""Text from outside, made fit to be shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from smelt.providers.keys import Secret
+from smelt.providers.redact import redact
+
+LIKE_KEYS = {
+    "openai": "sk-proj-Ab12_cd34-Ef56",
+    "masked": "sk-abc***xyz1",
+    "anthropic": "sk-ant-api03-Ab12",
+    "google": "AIzaSyA1234567890abcdefg",
+    "groq": "gsk_1234567890",
+    "huggingface": "hf_abcdefghij",
+    "jwt": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc",
+    "bearer": "Bearer abcdef123456",
+    "query": "https://x.example/v1?key=abcdef",
+    "userinfo": "https://user:secret@x.example",
+    "header": "x-goog-api-key: abcdef123",
+}
+
+
+@pytest.mark.parametrize("text", LIKE_KEYS.values(), ids=LIKE_KEYS.keys())
+def test_what_looks_like_a_key_is_hidden(text: str) -> None:
+    shown = redact(f"before {text} after")
+
+    assert "[key]" in shown
+    assert text not in shown
+    assert shown.startswith("before ")
+    assert shown.endswith(" after")
+
+
+def test_a_secret_of_any_look_is_hidden() -> None:
+    assert redact("the word plain, twice plain", [Secret("plain")]) == "the word [key], twice [key]"
+
+
+@pytest.mark.parametrize("text", ["risk-averse", "task-1234567", "a disk-shaped thing", "min-p must be 0"])
+def test_ordinary_words_stay(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_a_line_has_no_controls_and_an_end() -> None:
+    assert redact("a\r\nb\tc\x00\x1b]8;;x\x07\u202e\u200b\ud800" + "y" * 400, limit=20) == "a b c]8;;xyyyyyyyyy…"
+
+
+def test_a_body_of_megabytes_is_cheap() -> None:
+    assert len(redact("x" * 10_000_000)) == 300

@@ -1,0 +1,75 @@
+"""What is public: a name that comes or goes here is a decision, and one for the changelog."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import smelt
+import smelt.testing
+
+PUBLIC = {
+    # The verbs
+    "transform",
+    "atransform",
+    "run",
+    "arun",
+    "preview",
+    "explain",
+    "estimate",
+    # What they take and give
+    "Job",
+    "Model",
+    "Provider",
+    "configure",
+    "Estimate",
+    "Explanation",
+    "RowError",
+    "SmeltMetrics",
+    "SmeltResult",
+    # What they raise
+    "SmeltError",
+    "SmeltConfigError",
+    "PromptError",
+    "ColumnError",
+    "CollisionError",
+    "SchemaError",
+    "AuthConfigError",
+    "InsecureURLError",
+    "MissingDependencyError",
+    "SmeltValidationError",
+    "SmeltAPIError",
+    "AuthenticationError",
+    "QuotaError",
+    "ModelNotFoundError",
+    "BadRequestError",
+    "UnavailableError",
+    "SmeltExhaustionError",
+    "ClosedError",
+    "SmeltInterrupt",
+    "SmeltWarning",
+    "__version__",
+}
+PUBLIC_FOR_TESTS = {"Answer", "JumpingLoop", "ScriptedProvider", "answered", "asked", "run_jumping"}
+
+
+def test_smelt_exports_these_names_and_no_others() -> None:
+    assert set(smelt.__all__) == PUBLIC
+    assert all(hasattr(smelt, name) for name in PUBLIC)
+
+
+def test_the_testing_module_exports_these_names_and_no_others() -> None:
+    assert set(smelt.testing.__all__) == PUBLIC_FOR_TESTS
+    assert all(hasattr(smelt.testing, name) for name in PUBLIC_FOR_TESTS)
+
+
+def test_exports_are_listed_once_and_in_order() -> None:
+    assert smelt.__all__ == sorted(set(smelt.__all__))
+    assert smelt.testing.__all__ == sorted(set(smelt.testing.__all__))
+
+
+def test_every_exception_of_smelt_is_public() -> None:
+    tree = ast.parse(Path(smelt.errors.__file__).read_text(encoding="utf-8"))
+    defined = {node.name for node in tree.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")}
+
+    assert defined <= PUBLIC

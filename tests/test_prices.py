@@ -1,0 +1,72 @@
+"""What a request cost."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from smelt.prices import cost_usd
+from smelt.providers.base import Usage
+
+USAGE = Usage(input_tokens=1_000, output_tokens=100)
+
+
+def test_a_listed_model_has_its_price() -> None:
+    # 0.40 and 1.60 dollars per million tokens, openai.com/api/pricing, November 2026.
+    assert cost_usd("openai", "gpt-4.1-mini", USAGE) == pytest.approx(1_000 * 0.40e-6 + 100 * 1.60e-6)
+
+
+def test_cached_tokens_cost_less() -> None:
+    cached = Usage(input_tokens=1_000, output_tokens=100, cached_input_tokens=1_000)
+
+    assert 0 < (cost_usd("openai", "gpt-4.1-mini", cached) or 0) < (cost_usd("openai", "gpt-4.1-mini", USAGE) or 0)
+
+
+def test_the_price_is_taken_per_request_where_long_ones_cost_more() -> None:
+    long, short = (
+        cost_usd("anthropic", "claude-sonnet-4-5", Usage(input_tokens=n, output_tokens=0)) for n in (10**6, 10**5)
+    )
+
+    assert long == pytest.approx(6.0)
+    assert short == pytest.approx(0.3)
+
+
+def test_a_prefix_of_google_is_no_part_of_the_name() -> None:
+    plain = cost_usd("google", "gemini-2.5-flash", USAGE)
+
+    assert plain is not None
+    assert cost_usd("google", "models/gemini-2.5-flash", USAGE) == plain
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "google", "openrouter"])
+def test_an_unknown_model_has_no_price_rather_than_none_to_pay(provider: str) -> None:
+    assert cost_usd(provider, "no-such-model-9", USAGE) is None
+
+
+@pytest.mark.parametrize("provider", ["vllm", "ollama", "llamacpp", "lmstudio", "scripted"])
+def test_a_server_of_ones_own_has_no_price(provider: str) -> None:
+    assert cost_usd(provider, "gpt-4.1-mini", USAGE) is None
+
+
+def test_the_embedded_model_costs_nothing() -> None:
+    assert cost_usd("local", "any", Usage()) == 0.0
+
+
+@pytest.mark.parametrize(
+    "usage", [Usage(), Usage(input_tokens=5), Usage(output_tokens=5)], ids=["none", "no-output", "no-input"]
+)
+def test_unknown_usage_has_no_price(usage: Usage) -> None:
+    assert cost_usd("openai", "gpt-4.1-mini", usage) is None
+
+
+def test_more_cached_than_sent_is_no_error() -> None:
+    assert cost_usd("openai", "gpt-4.1-mini", Usage(input_tokens=10, output_tokens=1, cached_input_tokens=99))
+
+
+def test_no_thread_looks_for_newer_prices() -> None:
+    before = threading.enumerate()
+
+    cost_usd("openai", "gpt-4.1-nano", USAGE)
+
+    assert threading.enumerate() == before

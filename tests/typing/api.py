@@ -1,0 +1,93 @@
+"""Calls as type checkers see them. Never run: `python3 dev.py types` reads them with mypy --strict and with pyright.
+
+The accessor is not here. Type checkers know nothing of names registered at run time, so typed code calls the functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal, assert_type
+
+import pandas as pd
+import polars as pl
+from pydantic import BaseModel
+
+import smelt
+from smelt.providers.base import Capabilities, Connection
+from smelt.testing import ScriptedProvider
+
+
+class Company(BaseModel):
+    sector: Literal["tech", "finance"]
+    is_public: bool
+
+
+def functions(pandas: pd.DataFrame, polars: pl.DataFrame, records: list[dict[str, Any]]) -> None:
+    assert_type(smelt.transform(pandas, "Classify {name}.", Company), pd.DataFrame)
+    assert_type(smelt.transform(polars, "Classify {name}.", Company, model="openai:gpt-4.1-mini"), pl.DataFrame)
+    assert_type(smelt.transform(records, "Classify {name}.", Company, batch_size=20), list[dict[str, Any]])
+    assert_type(smelt.transform(pandas, "Say.", str, output="said"), pd.DataFrame)
+    assert_type(smelt.preview(polars, "Classify {name}.", Company, 3), pl.DataFrame)
+    assert_type(smelt.estimate(polars, "Classify {name}.", Company), smelt.Estimate)
+    assert_type(smelt.estimate(polars, "Classify {name}.", Company).cost_usd, float | None)
+    assert_type(smelt.explain(pandas, "Classify {name}.", Company), smelt.Explanation)
+
+
+def pipes(pandas: pd.DataFrame, polars: pl.DataFrame) -> None:
+    assert_type(pandas.pipe(smelt.transform, "Classify {name}.", Company), pd.DataFrame)
+    assert_type(polars.pipe(smelt.transform, "Classify {name}.", Company), pl.DataFrame)
+
+
+async def awaited(pandas: pd.DataFrame, polars: pl.DataFrame) -> None:
+    assert_type(await smelt.atransform(pandas, "Classify {name}.", Company), pd.DataFrame)
+    assert_type(await smelt.atransform(polars, "Classify {name}.", Company), pl.DataFrame)
+    assert_type(await smelt.arun(pandas, "Classify {name}.", Company), smelt.SmeltResult[Company])
+
+
+def results(pandas: pd.DataFrame) -> None:
+    result = smelt.run(pandas, "Classify {name}.", Company, on_error="mark", progress=False)
+    assert_type(result, smelt.SmeltResult[Company])
+    assert_type(result.data, list[Company | None])
+    assert_type(result.errors, list[smelt.RowError])
+    assert_type(result.metrics.cost_usd, float | None)
+    assert_type(result.success, bool)
+    assert_type(smelt.run(pandas, "Say.", str).data, list[str | None])
+
+
+async def jobs(records: list[dict[str, Any]], pandas: pd.DataFrame) -> None:
+    job = smelt.Job("Classify {name}.", Company, batch_size=20, max_retries=2, stop_on_exhaustion=True)
+    assert_type(job, smelt.Job[Company])
+    model = smelt.Model("openai", "gpt-4.1-mini", api_key="…", params={"temperature": 0})
+    assert_type(job.run(model, data=records).data, list[Company | None])
+    assert_type(await job.arun("openai:gpt-4.1-mini", data=pandas), smelt.SmeltResult[Company])
+    assert_type(job.test(model, data=records), smelt.SmeltResult[Company])
+    assert_type(smelt.Job("Say.", str), smelt.Job[str])
+
+
+def models(pandas: pd.DataFrame) -> None:
+    scripted: smelt.Provider = ScriptedProvider({"sector": "tech", "is_public": True})
+    own: smelt.Provider = OwnProvider()
+    smelt.transform(pandas, "Classify {name}.", Company, model=scripted)
+    smelt.transform(pandas, "Classify {name}.", Company, model=own)
+    smelt.configure(model="openai:gpt-4.1-mini", batch_size=20)
+
+
+class OwnProvider:
+    """What a user writes to plug in a client of their own."""
+
+    name = "own"
+    model = "of-mine"
+    origin = "https://example.com"
+    capabilities = Capabilities()
+
+    def check_params(self, params: Mapping[str, Any]) -> None: ...
+    def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]:
+        raise NotImplementedError
+
+
+def mistakes(pandas: pd.DataFrame) -> None:
+    smelt.transform(pandas, "Classify {name}.", Company, batchsize=20)  # type: ignore[call-arg]
+    smelt.transform(pandas, "Classify {name}.", Company, on_error="ignore")  # type: ignore[arg-type]
+    smelt.transform(pandas, "Classify {name}.", dict)  # type: ignore[arg-type]
+    pandas.pipe(smelt.transform, "Classify {name}.", 5)  # type: ignore[call-overload]
