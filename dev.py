@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Everything a working day needs, on a machine with only Python 3.11+ and pip:  python3 dev.py COMMAND
+"""Everything a working day needs, on a machine with only Python 3.11+ and pip.
+
+    python3 dev.py COMMAND
 
     setup       the tools, the environment in .venv, the weights of the embedded model
     demo        the main job, on the embedded model
@@ -7,6 +9,7 @@
     lint        ruff: rules and format; `lint --fix` repairs what it can
     types       mypy --strict, and pyright on the public API
     notebook    run notebooks/ anew and save their outputs
+    docs        write what the snippets of README.md and docs/ print into those pages
     bench       what smelt costs per request and per row
     lock        write uv.lock anew
 
@@ -17,6 +20,7 @@ names another folder than .venv for it, so that two Pythons can stand side by si
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import venv
@@ -35,7 +39,11 @@ def main(command: str = "help", *extra: str) -> None:
     if command not in COMMANDS:
         sys.exit(__doc__)
     if sys.version_info < (3, 11):
-        sys.exit(f"smelt needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: python3.11 dev.py {command}")
+        sys.exit(
+            f"smelt needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: python3.11 dev.py {command}"
+        )
+    # A shell starts background jobs with Ctrl-C ignored, which children inherit; the tests of Ctrl-C need it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         COMMANDS[command](*extra)
     except subprocess.CalledProcessError as failure:
@@ -80,6 +88,11 @@ def notebook() -> None:
     run(PYTHON, "-m", "tests.test_notebook")
 
 
+def docs() -> None:
+    sync()
+    run(PYTHON, "-m", "tests.test_readme")
+
+
 def bench() -> None:
     sync()
     for one in sorted((ROOT / "tests" / "bench").glob("[!_]*.py")):
@@ -89,7 +102,9 @@ def bench() -> None:
 def lock() -> None:
     """Lock against PyPI alone, whatever index this machine is set up for."""
     tools()
-    run(UV, "lock", "--system-certs", "--no-config", "--default-index", "https://pypi.org/simple", env=without_indexes())
+    run(
+        UV, "lock", "--system-certs", "--no-config", "--default-index", "https://pypi.org/simple", env=without_indexes()
+    )
 
 
 def sync() -> None:
@@ -112,7 +127,7 @@ def tools() -> None:
 
 
 def can_import(module: str) -> bool:
-    return subprocess.run([PYTHON, "-c", f"import {module}"], stderr=subprocess.DEVNULL).returncode == 0
+    return subprocess.run([PYTHON, "-c", f"import {module}"], check=False, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def without_indexes() -> dict[str, str]:
@@ -123,7 +138,7 @@ def run(*command: str, env: dict[str, str] | None = None) -> None:
     subprocess.run(command, cwd=ROOT, env=env, check=True)
 
 
-COMMANDS = {one.__name__: one for one in (setup, demo, test, lint, types, notebook, bench, lock)}
+COMMANDS = {one.__name__: one for one in (setup, demo, test, lint, types, notebook, docs, bench, lock)}
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

@@ -30,8 +30,11 @@ PUBLIC = {
     # What they raise
     "SmeltError",
     "SmeltConfigError",
+    "ConfigTypeError",
+    "ConfigValueError",
     "PromptError",
     "ColumnError",
+    "ColumnTypeError",
     "CollisionError",
     "SchemaError",
     "AuthConfigError",

@@ -156,6 +156,13 @@ def test_parameters_of_the_call_come_over_those_of_the_model() -> None:
     assert provider.params == {"temperature": 0, "seed": 1}  # type: ignore[attr-defined]  # the adapters have it
 
 
+@pytest.mark.filterwarnings("ignore:The answers of")
+def test_the_embedded_model_takes_parameters_too() -> None:
+    provider = resolve_model(Model("local", "", params={"seed": 1}), params={"temperature": 0.5})
+
+    assert provider.params == {"seed": 1, "temperature": 0.5}  # type: ignore[attr-defined]  # as the adapters have it
+
+
 def test_a_bad_parameter_is_refused_when_the_model_is_resolved() -> None:
     with pytest.raises(SmeltConfigError, match="'stream' is set by smelt"):
         resolve_model(Model("ollama", "m", params={"stream": True}))

@@ -47,7 +47,8 @@ def transform(
         SmeltExhaustionError: A row failed, and `on_error="raise"`.
         SmeltInterrupt: Ctrl-C; `.partial` has what was finished.
     """
-    return _job(prompt, output_model, options).run(model, data=frame).frame  # type: ignore[no-any-return]  # Of its own kind.
+    result = _job(prompt, output_model, options)._run(model, frame, awaited="atransform")
+    return result.frame  # type: ignore[no-any-return]  # Of its own kind.
 
 
 @spelled_out
@@ -60,11 +61,17 @@ async def atransform(
 
 
 @overload
-def run(frame: Any, prompt: str, output_model: type[M], *, model: Any = None, **options: Unpack[Options]) -> SmeltResult[M]: ...
+def run(
+    frame: Any, prompt: str, output_model: type[M], *, model: Any = None, **options: Unpack[Options]
+) -> SmeltResult[M]: ...
 @overload
-def run(frame: Any, prompt: str, output_model: type[str], *, model: Any = None, **options: Unpack[Options]) -> SmeltResult[str]: ...
+def run(
+    frame: Any, prompt: str, output_model: type[str], *, model: Any = None, **options: Unpack[Options]
+) -> SmeltResult[str]: ...
 @spelled_out
-def run(frame: Any, prompt: str, output_model: Any, *, model: Any = None, **options: Unpack[Options]) -> SmeltResult[Any]:
+def run(
+    frame: Any, prompt: str, output_model: Any, *, model: Any = None, **options: Unpack[Options]
+) -> SmeltResult[Any]:
     """`transform`, with everything that is known of the run: instances, errors, metrics, frame. Spends money."""
     return _job(prompt, output_model, options).run(model, data=frame)
 

@@ -2,8 +2,11 @@
 
     SmeltError
     ├── SmeltConfigError              an argument, key or setting is wrong; nothing was sent
+    │   ├── ConfigTypeError           (TypeError) an argument of the wrong type
+    │   ├── ConfigValueError          (ValueError) an argument out of its range
     │   ├── PromptError               (ValueError) the prompt or its placeholders
     │   ├── ColumnError               (KeyError) columns that are missing, doubled or unreadable
+    │   │   └── ColumnTypeError       (TypeError) columns without a text, or no names of columns at all
     │   ├── CollisionError            (ValueError) an output name is taken
     │   ├── SchemaError               (TypeError) an output model that cannot be asked for
     │   ├── AuthConfigError           (ValueError) a key that is missing or malformed
@@ -25,12 +28,17 @@ plain strings and smelt's own objects only, never an SDK's, so no key can travel
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from smelt.result import SmeltResult
+
+
+_LONGEST_SHOWN = 80  # Characters of a value or name that a message quotes.
+_LONGEST_WORD = 20  # Characters of a string where none was wanted; a key that went to the wrong argument is longer.
 
 
 class SmeltError(Exception):
@@ -47,19 +55,19 @@ class SmeltConfigError(SmeltError):
     @classmethod
     def for_type(cls, argument: str, value: object, wanted: str) -> SmeltConfigError:
         """The error for an argument of the wrong type, which is a `TypeError` too."""
-        return _ConfigTypeError(f"{argument} must be {wanted}, not {_described(value)}.")
+        return ConfigTypeError(f"{argument} must be {wanted}, not {_described(value)}.")
 
     @classmethod
     def for_value(cls, argument: str, value: object, wanted: str) -> SmeltConfigError:
         """The error for an argument out of its range, which is a `ValueError` too."""
-        return _ConfigValueError(f"{argument} must be {wanted}, not {value!r}.")
+        return ConfigValueError(f"{argument} must be {wanted}, not {shown_value(value)}.")
 
 
-class _ConfigTypeError(SmeltConfigError, TypeError):
+class ConfigTypeError(SmeltConfigError, TypeError):
     """A `SmeltConfigError` that `except TypeError` catches."""
 
 
-class _ConfigValueError(SmeltConfigError, ValueError):
+class ConfigValueError(SmeltConfigError, ValueError):
     """A `SmeltConfigError` that `except ValueError` catches."""
 
 
@@ -75,7 +83,11 @@ class ColumnError(SmeltConfigError, KeyError):
     @classmethod
     def for_name(cls, name: str, columns: Iterable[str]) -> Self:
         """The error for a column that does not exist, with the nearest one that does."""
-        return cls(f"There is no column {name!r}.{nearest(name, columns)}")
+        return cls(f"There is no column {shown_value(name)}.{nearest(name, columns)}")
+
+
+class ColumnTypeError(ColumnError, TypeError):
+    """A column whose values have no text, or something else than names of columns."""
 
 
 class CollisionError(SmeltConfigError, ValueError):
@@ -187,14 +199,33 @@ class ClosedError(SmeltError, RuntimeError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """A sentence that offers the nearest of the *known* names, or lists a few of them."""
     names = [str(one) for one in known]
-    if near := get_close_matches(name, names, n=1):
+    # Comparing takes time that grows with the product of two lengths, and a column name may have 10,000 characters.
+    short = [one for one in names if len(one) <= _LONGEST_SHOWN]
+    if len(name) <= _LONGEST_SHOWN and (near := get_close_matches(name, short, n=1)):
         return f" Did you mean {near[0]!r}?"
-    shown = ", ".join(repr(one) for one in names[:8])
+    shown = ", ".join(shown_value(one) for one in names[:8])
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return f" There are {shown}{more}." if names else " There are none."
 
 
 def _described(value: object) -> str:
     if value is None or isinstance(value, bool | int | float):
-        return repr(value)
-    return f"a {type(value).__name__}" if not isinstance(value, type) else f"the class {value.__name__}"
+        return shown_value(value)
+    if isinstance(value, str) and len(value) <= _LONGEST_WORD:
+        return f"a str ({shown_value(value)})"
+    name = type(value).__name__
+    if (
+        hasattr(builtins, name) and type(value).__module__ != "builtins"
+    ):  # "Not a bool" would puzzle whoever gave NumPy's.
+        name = f"{type(value).__module__}.{name}"
+    article = "an" if name[:1].lower() in "aeiou" else "a"
+    return f"{article} {name}" if not isinstance(value, type) else f"the class {value.__name__}"
+
+
+def shown_value(value: object) -> str:
+    """A value of the caller's as a message can show it: short, and without an error of its own."""
+    try:
+        shown = repr(value)
+    except Exception:  # noqa: BLE001  # A repr is code of anyone's, and Python refuses to write integers of 5,000 digits.
+        return f"a value of type {type(value).__name__}"
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
-from smelt.plan.chunks import AutoSize
-from smelt.plan.rows import Unsendable
-from smelt.plan.tokens import ROW_OVERHEAD, reply_tokens, text_tokens
+from smelt.engine.run import FEWEST_ROWS
+from smelt.engine.work import Work
+from smelt.plan.chunks import AutoSize, Line, Size
+from smelt.plan.tokens import BYTES_PER_TOKEN, reply_bytes
 from smelt.plan.wire import draw_tokens, reply_schema, user_text
 from smelt.preparation import Preparation
 from smelt.prices import cost_usd
@@ -27,8 +30,9 @@ class Estimate:
         rows: The caller's rows.
         distinct_rows: Rows that differ, each of which is paid once.
         requests: Requests.
-        input_tokens: Estimated from bytes, without what the provider caches.
-        output_tokens: Estimated from the output model.
+        input_tokens: Estimated from the bytes of the text that would be sent, four to a token. What a provider adds for
+            the reply schema, or takes off for what it has cached, is its own matter.
+        output_tokens: Estimated from the output model, likewise; without reasoning.
         cost_usd: Dollars by the published prices; None where the price is not known.
         model: The model that would answer, as `provider:name`.
     """
@@ -49,7 +53,7 @@ class Estimate:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Explanation:
     """The first request of a call, exactly as it would be sent but for its random row tokens.
 
@@ -67,19 +71,22 @@ class Explanation:
     schema: Mapping[str, Any]
     rows: int
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         schema = json.dumps(self.schema, indent=2, ensure_ascii=False)
-        return f"to {self.model}\n\n--- system\n{self.system}\n\n--- user\n{self.user}\n\n--- reply schema\n{schema}"
+        text = f"to {self.model}\n\n--- system\n{self.system}\n\n--- user\n{self.user}\n\n--- reply schema\n{schema}"
+        # The rows are anyone's text: what goes to a terminal may not steer it. `user` and `system` are as they are.
+        return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text)
 
 
 def estimate(call: Preparation) -> Estimate:
     """Estimate rows, requests, tokens and dollars of *call*. Sends nothing."""
     distinct, provider, work = len(call.folded.distinct), call.provider, call.work()
-    requests = _requests(distinct, AutoSize(most=work.most_rows, rows=work.first_rows if work.is_auto else work.most_rows))
-    schema = text_tokens(len(json.dumps(reply_schema(work.output.fields, provider.capabilities.dialect, "array", ()))))
-    per_request = text_tokens(len(work.system.encode())) + schema + 40
-    input_tokens = round(requests * per_request + distinct * (_row_tokens(call) + ROW_OVERHEAD))
-    output_tokens = distinct * reply_tokens(work.output.fields) + requests * 8
+    row_bytes = _row_bytes(call)
+    requests = _requests(work, row_bytes, workers=call.concurrency)
+    frame, framed = len(user_text([]).encode()), len(user_text([("k7f2x", "", None)]).encode())
+    sent = requests * (len(work.system.encode()) + frame) + distinct * (row_bytes + framed - frame + len(","))
+    received = requests * len('{"rows":[]}') + distinct * reply_bytes(work.output.fields)
+    input_tokens, output_tokens = round(sent / BYTES_PER_TOKEN), round(received / BYTES_PER_TOKEN)
     return Estimate(
         rows=len(call.source),
         distinct_rows=distinct,
@@ -94,8 +101,9 @@ def estimate(call: Preparation) -> Estimate:
 def explain(call: Preparation) -> Explanation:
     """The first request of *call*. Sends nothing."""
     work, provider = call.work(), call.provider
-    count = work.first_rows if work.is_auto else work.most_rows
-    texts = [text for text in _texts(call, work.order[: min(count, work.most_rows)]) if isinstance(text, str)]
+    line = Line(order=work.order, texts=work.source.texts, reject=lambda position, reason: None)
+    chunk = line.next(Size(rows=work.first_rows if work.is_auto else work.most_rows))
+    texts = [row.text for row in chunk.rows] if chunk else []
     tokens = draw_tokens(len(texts), "".join(texts), random.Random(call.settings.seed))
     capabilities = provider.capabilities
     return Explanation(
@@ -107,25 +115,36 @@ def explain(call: Preparation) -> Explanation:
     )
 
 
-def _requests(rows: int, size: AutoSize) -> int:
-    """How many requests carry *rows*, while clean replies let them grow."""
-    requests = 0
-    while rows > 0 and int(size.rows) < size.most:
-        sent = min(rows, int(size.rows))
-        rows, requests = rows - sent, requests + 1
-        size.learn(sent=sent, answered=sent, was_cut=False)
-    return requests + -(-rows // int(size.rows))
+def _requests(work: Work, row_bytes: float, *, workers: int) -> int:
+    """How many requests the run sends if every reply is clean: its own loop, in numbers only.
+
+    The first request goes out alone; then *workers* at a time, and every reply lets the size grow.
+    """
+    left, requests = len(work.order), 0
+    size = AutoSize(most=work.most_rows, rows=float(work.first_rows if work.is_auto else work.most_rows))
+    by_bytes = max(1, int(Size(rows=1).input_bytes / max(1.0, row_bytes)))
+    in_flight: deque[int] = deque()
+    while left or in_flight:
+        if left and len(in_flight) < (workers if requests > 1 or not in_flight else 1):
+            rows = int(size.rows)
+            if work.is_auto:
+                rows = min(rows, max(FEWEST_ROWS, ceil(left / workers)))
+            rows = min(rows, by_bytes, left)
+            in_flight.append(rows)
+            left, requests = left - rows, requests + 1
+        else:
+            sent = in_flight.popleft()
+            size.learn(sent=sent, answered=sent, was_cut=False)
+    return requests
 
 
-def _row_tokens(call: Preparation) -> float:
+def _row_bytes(call: Preparation) -> float:
+    """Bytes of one row on average, by a sample."""
     distinct = call.folded.distinct
     positions = distinct[:: max(1, len(distinct) // _SAMPLE)]
-    sizes = [len(text.encode("utf-8", "replace")) for text in _texts(call, positions) if isinstance(text, str)]
-    return text_tokens(sum(sizes)) / len(sizes) if sizes else 0.0
-
-
-def _texts(call: Preparation, positions: Sequence[int]) -> list[str | Unsendable]:
-    return call.source.texts(positions) if len(positions) else []
+    texts = call.source.texts(positions) if len(positions) else []
+    sizes = [len(text.encode("utf-8", "replace")) for text in texts if isinstance(text, str)]
+    return sum(sizes) / len(sizes) if sizes else 0.0
 
 
 def _cost(call: Preparation, requests: int, input_tokens: int, output_tokens: int) -> float | None:

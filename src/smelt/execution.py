@@ -12,7 +12,8 @@ from typing import Any
 from smelt.engine.events import RunStarted
 from smelt.engine.lane import SimpleLane
 from smelt.engine.loop import caller_stacklevel, run_blocking
-from smelt.engine.run import Counts, Ending, Run
+from smelt.engine.run import Run
+from smelt.engine.work import Counts, Ending
 from smelt.errors import (
     AuthenticationError,
     BadRequestError,
@@ -23,6 +24,7 @@ from smelt.errors import (
     SmeltInterrupt,
     SmeltWarning,
     UnavailableError,
+    shown_value,
 )
 from smelt.frames.base import OutputColumn
 from smelt.ledger.base import NoLedger
@@ -31,7 +33,7 @@ from smelt.preparation import Column, Preparation
 from smelt.prices import cost_usd
 from smelt.progress import progress_for
 from smelt.providers.base import CallFailed, Usage
-from smelt.result import RowError, SmeltMetrics, SmeltResult
+from smelt.result import RowError, SmeltMetrics, SmeltResult, printable
 
 _ERRORS: dict[str, type[SmeltAPIError]] = {
     "auth": AuthenticationError,
@@ -45,15 +47,19 @@ _ERRORS: dict[str, type[SmeltAPIError]] = {
 }
 
 
-def execute(call: Preparation) -> SmeltResult[Any]:
+def execute(call: Preparation, *, awaited: str) -> SmeltResult[Any]:
     """Carry *call* out on this thread.
+
+    Args:
+        call: The call.
+        awaited: The method to recommend where a loop is running.
 
     Raises:
         SmeltAPIError: Nothing could be answered, because of the account, the model or the server.
         SmeltExhaustionError: A row failed, and the call was to raise.
         SmeltInterrupt: Ctrl-C; carries the result so far.
     """
-    return run_blocking(_interruptible(call))
+    return run_blocking(_interruptible(call), awaited=awaited)
 
 
 async def aexecute(call: Preparation) -> SmeltResult[Any]:
@@ -136,9 +142,10 @@ class _Execution:
         if stop is not None and (raises or not result.metrics.successful_rows):
             raise _api_error(stop, result)
         if raises and not result.success:
-            first = result.errors[0]
+            # Rows that the failure kept from being asked are marked, too, and may stand before it.
+            first = next((error for error in result.errors if error.kind != "stopped"), result.errors[0])
             raise SmeltExhaustionError(
-                f"Row {first.label!r} failed ({first.kind}): {first.message} "
+                f"Row {shown_value(first.label)} failed ({first.kind}): {printable(first.message)} "
                 f"{result.metrics.successful_rows:,} rows are answered; they are in `.partial_result`.",
                 result,
             )
@@ -153,7 +160,7 @@ class _Execution:
             first = result.errors[0]
             sentences.append(f"Every row failed; the first one ({first.kind}): {first.message}")
         for sentence in sentences:
-            warnings.warn(sentence, SmeltWarning, stacklevel=caller_stacklevel())
+            warnings.warn(printable(sentence), SmeltWarning, stacklevel=caller_stacklevel())
 
     def _price(self, usage: Usage) -> float | None:
         return cost_usd(self._call.provider.name, self._call.provider.model, usage)
@@ -220,4 +227,4 @@ class _Execution:
 
 def _api_error(stop: CallFailed, result: SmeltResult[Any]) -> SmeltAPIError:
     error = _ERRORS.get(stop.kind, UnavailableError)
-    return error(stop.message, status=stop.status, request_id=stop.request_id, partial_result=result)
+    return error(printable(stop.message), status=stop.status, request_id=stop.request_id, partial_result=result)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
-from smelt.errors import SmeltConfigError
+from smelt.errors import ConfigTypeError, SmeltConfigError, shown_value
 from smelt.estimate import Estimate, Explanation, estimate, explain
 from smelt.execution import aexecute, execute
-from smelt.frames.base import adapt
-from smelt.options import Options, Settings, integer
-from smelt.preparation import Preparation, prepare
+from smelt.options import NAMES, Options, Settings, integer
+from smelt.preparation import Pick, Preparation, prepare
 from smelt.result import SmeltResult
-from smelt.settings import OPTIONS, setting
+from smelt.settings import setting
+from smelt.signatures import spelled_out
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class Job(Generic[T]):
         stop_on_exhaustion: bool | None = None,
         **options: Unpack[Options],
     ) -> None: ...
+    @spelled_out
     def __init__(
         self,
         prompt: str,
@@ -77,13 +79,17 @@ class Job(Generic[T]):
             if not isinstance(stop_on_exhaustion, bool):
                 raise SmeltConfigError.for_type("stop_on_exhaustion", stop_on_exhaustion, "True or False")
             given["on_error"] = "raise" if stop_on_exhaustion else "mark"
+        if given.get("output") is not None and output_model is not str:
+            raise SmeltConfigError(
+                "output names the column of free text, where output_model is str. The fields of a model name its columns."
+            )
         self.prompt = prompt
         self.output_model = output_model
         self.settings = Settings.of(**{**_defaults(), **given})
 
     def __repr__(self) -> str:
         name = getattr(self.output_model, "__name__", self.output_model)
-        return f"Job({self.prompt!r}, {name})"
+        return f"Job({shown_value(self.prompt)}, {name})"
 
     def run(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
         """Ask *model* about every row of *data*, on this thread, and wait. Spends money.
@@ -102,7 +108,7 @@ class Job(Generic[T]):
             SmeltExhaustionError: A row failed, and the job was to raise.
             SmeltInterrupt: Ctrl-C; `.partial` has what was finished.
         """
-        return execute(self._prepare(model, data))
+        return self._run(model, data, awaited="arun")
 
     async def arun(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
         """`run`, on the loop that is running. Spends money."""
@@ -110,15 +116,15 @@ class Job(Generic[T]):
 
     def test(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
         """`run` on the first row of *data* alone, to see whether everything fits together. Pays for one row."""
-        return execute(self._prepare(model, _first_row(data)))
+        return self._run(model, data, pick=_first, awaited="atest")
 
     async def atest(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
         """`test`, on the loop that is running. Pays for one row."""
-        return await aexecute(self._prepare(model, _first_row(data)))
+        return await aexecute(self._prepare(model, data, pick=_first))
 
     def preview(self, model: Any = None, *, data: Any, n: int = 5) -> SmeltResult[T]:
         """`run` on a sample of *n* rows, drawn with the job's seed, in their order. Pays for those only."""
-        return execute(self._prepare(model, _sample(data, n, self.settings.seed)))
+        return self._run(model, data, pick=_sampler(n, self.settings.seed), awaited="arun")
 
     def explain(self, model: Any = None, *, data: Any) -> Explanation:
         """The exact text and schema of the first request, but for its random row tokens. Sends nothing."""
@@ -128,28 +134,29 @@ class Job(Generic[T]):
         """Rows, distinct rows, requests, tokens and dollars that a run would take. Sends nothing."""
         return estimate(self._prepare(model, data))
 
-    def _prepare(self, model: Any, data: Any) -> Preparation:
-        return prepare(data, self.prompt, self.output_model, model, self.settings)
+    def _run(self, model: Any, data: Any, *, pick: Pick | None = None, awaited: str) -> SmeltResult[T]:
+        return execute(self._prepare(model, data, pick=pick), awaited=awaited)
+
+    def _prepare(self, model: Any, data: Any, *, pick: Pick | None = None) -> Preparation:
+        return prepare(data, self.prompt, self.output_model, model, self.settings, pick=pick)
 
 
 def _defaults() -> dict[str, Any]:
-    found = {name: setting(name) for name in OPTIONS - {"model"}}
+    found = {name: setting(name) for name in NAMES}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _first_row(data: Any) -> Any:
-    frame = adapt(data)
-    if not len(frame):
-        raise SmeltConfigError("There is no row to test the job on: the data is empty.")
-    return frame.take([0])
+def _first(count: int) -> Sequence[int]:
+    if not count:
+        raise SmeltConfigError("data is empty, so there is no row to test the job on. Give it one row at least.")
+    return [0]
 
 
-def _sample(data: Any, n: int, seed: int) -> Any:
-    frame = adapt(data)
-    count = min(integer("n", n, 1, 100_000), len(frame))
-    return frame.take(sorted(random.Random(seed).sample(range(len(frame)), count)))
+def _sampler(n: int, seed: int) -> Pick:
+    wanted = integer("n", n, 1, 100_000)
+    return lambda count: sorted(random.Random(seed).sample(range(count), min(wanted, count)))
 
 
 def _refuse_both(one: str, other: str, given: dict[str, Any]) -> None:
     if other in given:
-        raise SmeltConfigError(f"{one} and {other} say the same thing in two ways. Give one of them.")
+        raise ConfigTypeError(f"{one} and {other} say the same thing in two ways. Give one of them.")

@@ -147,19 +147,24 @@ def resolve_model(model: Model | str | Provider | None, *, params: Mapping[str, 
     Raises:
         SmeltConfigError: Says what is missing or wrong, and what to do.
     """
-    if model is None:
-        model = _default_model()
-    if isinstance(model, str):
-        model = Model.parse(model)
-    if isinstance(model, Model):
-        provider = _provider_of(model, params or {})
-    elif isinstance(model, Provider) and not isinstance(model, type):
-        provider = model
-    else:
-        wanted = 'a string like "openai:gpt-4.1-mini", a smelt.Model, or an object with the members of a provider'
-        raise SmeltConfigError.for_type("model", model, wanted)
+    named = read_model(_default_model() if model is None else model)
+    provider = _provider_of(named, params or {}) if isinstance(named, Model) else named
     provider.check_params({**getattr(provider, "params", {}), **(params or {})})
     return provider
+
+
+def read_model(model: object) -> Model | Provider:
+    """What the caller wrote for a model, with what can be checked of it without a key or an SDK.
+
+    Raises:
+        SmeltConfigError: It names no model.
+    """
+    if isinstance(model, str):
+        return Model.parse(model)
+    if isinstance(model, Model) or (isinstance(model, Provider) and not isinstance(model, type)):
+        return model
+    wanted = 'a string like "openai:gpt-4.1-mini", a smelt.Model, or an object with the members of a provider'
+    raise SmeltConfigError.for_type("model", model, wanted)
 
 
 def _check_names(provider: object, name: object) -> None:
@@ -194,8 +199,9 @@ def _say_local() -> None:
 
 
 def _provider_of(model: Model, params: Mapping[str, Any]) -> Provider:
+    merged = {**(model.params or {}), **params}
     if model.provider == "local":
-        return _local(model)
+        return _local(model.name, merged)
     vendor = _VENDORS[model.provider]
     access = find_access(
         vendor,
@@ -211,15 +217,15 @@ def _provider_of(model: Model, params: Mapping[str, Any]) -> Provider:
     extra = model.provider if own else "openai"
     adapter = getattr(_load(module, extra=extra, sdk=_SDKS.get(model.provider, _OPENAI_SDK)), name)
     kind = {} if own else {"name": model.provider}
-    provider: Provider = adapter(**kind, model=model.name, access=access, params={**(model.params or {}), **params})
+    provider: Provider = adapter(**kind, model=model.name, access=access, params=merged)
     return provider
 
 
-def _local(model: Model) -> Provider:
+def _local(name: str, params: Mapping[str, Any]) -> Provider:
     if find_spec("xllamacpp") is None:
         raise MissingDependencyError.for_extra("local", "xllamacpp")
     module = _load("smelt.providers.local", extra="local", sdk=_OPENAI_SDK)
-    provider: Provider = module.LocalProvider(model.name)
+    provider: Provider = module.LocalProvider(name, params=params)
     return provider
 
 

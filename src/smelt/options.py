@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import math
+import operator
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from inspect import iscoroutinefunction
+from numbers import Real
 from typing import Any, Literal, Self, TypedDict
 
 from smelt.engine.events import Event
-from smelt.errors import SmeltConfigError, nearest
+from smelt.errors import ColumnError, ColumnTypeError, ConfigTypeError, SmeltConfigError, nearest, shown_value
 
 _MOST_ROWS = 1_000
 _MOST_IN_FLIGHT = 10_000
 _MOST_ATTEMPTS = 100
 _MOST_SECONDS = 7 * 24 * 3600.0
+_MOST_SEED = 2**32 - 1  # As in NumPy.
 
 
 class Options(TypedDict, total=False):
@@ -81,47 +85,77 @@ class Settings:
     progress: bool | Callable[[Event], None] | None = None
 
     @classmethod
-    def of(cls, **options: Any) -> Self:
+    def of(cls, /, **options: Any) -> Self:
         """Check *options*, the rest at their defaults.
 
         Raises:
             SmeltConfigError: An option is unknown, of the wrong type or out of range; names it and what it may be.
         """
-        return cls().having(**options)
-
-    def having(self, **options: Any) -> Self:
-        """These settings with some changed, all checked."""
-        known = {one.name for one in fields(self)}
-        for name in options:
-            if name not in known:
-                raise SmeltConfigError(f"There is no option {name!r}.{nearest(name, known)}")
-        return replace(self, **{name: _CHECKS[name](name, value) for name, value in options.items()})
+        return replace(cls(), **{name: checked(name, value) for name, value in options.items()})
 
 
-def integer(name: str, value: object, least: int, most: int) -> int:
-    """*value* as an int between *least* and *most*; booleans are no numbers here."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise SmeltConfigError.for_type(name, value, f"an integer from {least:,} to {most:,}")
-    if not least <= value <= most:
-        raise SmeltConfigError.for_value(name, value, f"from {least:,} to {most:,}")
-    return value
+NAMES = tuple(one.name for one in fields(Settings))
+
+
+def checked(name: str, value: object, *, source: str | None = None) -> Any:
+    """The *value* of the option *name* as `Settings` holds it.
+
+    Args:
+        name: The option.
+        value: What was given for it.
+        source: What a message calls it, where that is not its name.
+
+    Raises:
+        SmeltConfigError: The option is unknown, or the value is of the wrong type or out of range.
+    """
+    if name not in _CHECKS:
+        raise unknown_option(name, NAMES)
+    return _CHECKS[name](source or name, value)
+
+
+def unknown_option(name: str, known: Sequence[str]) -> SmeltConfigError:
+    """The error for an option that does not exist, with the nearest of the *known* names."""
+    hint = nearest(name, known)
+    if "Did you mean" not in hint:
+        hint = (
+            f" The options are model, {', '.join(NAMES)}. What the provider takes goes into params={{...}}, "
+            "a key or an address into smelt.Model(...)."
+        )
+    return ConfigTypeError(f"There is no option {shown_value(name)}.{hint}")
+
+
+def integer(name: str, value: object, least: int, most: int, *, also: str = "") -> int:
+    """*value* as an int between *least* and *most*; booleans are no numbers here, NumPy's integers are."""
+    wanted = f"{also}an integer from {least:,} to {most:,}"
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]  # What has no index raises.
+    except TypeError:
+        raise SmeltConfigError.for_type(name, value, wanted) from None
+    if isinstance(value, bool):
+        raise SmeltConfigError.for_type(name, value, wanted)
+    if not least <= number <= most:
+        raise SmeltConfigError.for_value(name, number, wanted)
+    return number
 
 
 def seconds(name: str, value: object) -> float:
     """*value* as a positive, finite number of seconds."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SmeltConfigError.for_type(name, value, "a number of seconds")
-    if not (math.isfinite(value) and 0 < value <= _MOST_SECONDS):
-        raise SmeltConfigError.for_value(name, value, f"above 0 and at most {_MOST_SECONDS:,.0f} seconds")
-    return float(value)
+    wanted = f"a number of seconds above 0 and up to {_MOST_SECONDS:,.0f} (a week)"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise SmeltConfigError.for_type(name, value, wanted)
+    number: Any = value  # NumPy's 32-bit floats are `Real`, to which the type checker gives no order.
+    if not 0 < number <= _MOST_SECONDS:  # Which NaN is not, either.
+        raise SmeltConfigError.for_value(name, value, wanted)
+    return float(number)
 
 
-def _or_auto(name: str, value: object, most: int) -> int | Literal["auto"]:
-    if isinstance(value, str):
-        if value != "auto":
+def _or_auto(most: int) -> Callable[[str, object], int | str]:
+    def check(name: str, value: object) -> int | str:
+        if isinstance(value, str) and value != "auto":
             raise SmeltConfigError.for_value(name, value, f'"auto" or an integer from 1 to {most:,}')
-        return "auto"
-    return integer(name, value, 1, most)
+        return value if isinstance(value, str) else integer(name, value, 1, most, also='"auto" or ')
+
+    return check
 
 
 def _flag(name: str, value: object) -> bool:
@@ -131,58 +165,85 @@ def _flag(name: str, value: object) -> bool:
 
 
 def _one_of(*choices: str) -> Callable[[str, object], str]:
+    wanted = ", ".join(repr(one) for one in choices[:-1]) + f" or {choices[-1]!r}"
+
     def check(name: str, value: object) -> str:
+        if not isinstance(value, str):
+            raise SmeltConfigError.for_type(name, value, wanted)
         if value not in choices:
-            raise SmeltConfigError.for_value(name, value, "one of " + ", ".join(repr(one) for one in choices))
-        return str(value)
+            raise SmeltConfigError.for_value(name, value, wanted)
+        return value
 
     return check
 
 
 def _column_name(name: str, value: object) -> str:
     if not isinstance(value, str):
-        raise SmeltConfigError.for_type(name, value, "a column name")
+        raise SmeltConfigError.for_type(name, value, "the name of a column, as a string")
     if not value.strip():
-        raise SmeltConfigError.for_value(name, value, "a column name that is not blank")
+        raise SmeltConfigError.for_value(name, value, "the name of a column, and not blank")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise SmeltConfigError.for_value(name, value, "valid Unicode, without half of a surrogate pair") from None
     return value
 
 
 def _columns(name: str, value: object) -> tuple[str, ...] | None:
-    from smelt.errors import ColumnError
-
     if value is None:
         return None
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise SmeltConfigError.for_type(name, value, "a list of column names")
-    if not value:
-        raise ColumnError("columns is an empty list. Name the columns to send, or leave it out.")
-    if any(not isinstance(one, str) for one in value):
-        raise SmeltConfigError.for_type(name, next(one for one in value if not isinstance(one, str)), "column names")
-    if doubled := [one for one in value if list(value).count(one) > 1]:
-        raise ColumnError(f"columns names {doubled[0]!r} twice.")
-    return tuple(value)
+    if isinstance(value, str):
+        raise ColumnTypeError(f"{name} must be a list of column names, not a str. Write {name}=[{shown_value(value)}].")
+    names = _listed(name, value)
+    if not names:
+        raise ColumnError(f"{name} is an empty list. Name the columns to send, or leave it out to send all.")
+    for one in names:
+        if not isinstance(one, str):
+            raise ColumnTypeError(
+                f"{name} must be a list of strings, but {shown_value(one)} is of type {type(one).__name__}. "
+                "Column labels of any type are named by their text."
+            )
+    doubled = [one for one, count in Counter(names).items() if count > 1]
+    if doubled:
+        raise ColumnError(f"{name} has {shown_value(doubled[0])} twice. Name every column once.")
+    return tuple(names)
+
+
+def _listed(name: str, value: object) -> list[Any]:
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+        return list(value)
+    if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist"):  # `df.columns[:3]` is an Index, or an array.
+        return list(value.tolist())
+    raise ColumnTypeError(str(SmeltConfigError.for_type(name, value, "a list of column names")))
 
 
 def _params(name: str, value: object) -> Mapping[str, Any]:
     if value is None:
         return {}
-    if not isinstance(value, Mapping) or any(not isinstance(key, str) for key in value):
-        raise SmeltConfigError.for_type(name, value, 'a dict such as {"temperature": 0}')
+    wanted = 'a dict such as {"temperature": 0}'
+    if not isinstance(value, Mapping):
+        raise SmeltConfigError.for_type(name, value, wanted)
+    for key in value:
+        if not isinstance(key, str):
+            raise SmeltConfigError.for_type(f"every key of {name}", key, f"a string ({wanted})")
     return dict(value)
 
 
 def _progress(name: str, value: object) -> Any:
+    wanted = "True, False, None or a function that takes an event"
+    if iscoroutinefunction(value) or iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004  # Not asked whether.
+        raise ConfigTypeError(f"{name} must be {wanted}, not an async function: it is called between two requests.")
     if value is not None and not isinstance(value, bool) and not callable(value):
-        raise SmeltConfigError.for_type(name, value, "True, False, None or a function that takes events")
+        raise SmeltConfigError.for_type(name, value, wanted)
     return value
 
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "columns": _columns,
-    "batch_size": lambda name, value: _or_auto(name, value, _MOST_ROWS),
-    "concurrency": lambda name, value: _or_auto(name, value, _MOST_IN_FLIGHT),
+    "batch_size": _or_auto(_MOST_ROWS),
+    "concurrency": _or_auto(_MOST_IN_FLIGHT),
     "shuffle": _flag,
-    "seed": lambda name, value: integer(name, value, -(2**63), 2**63 - 1),
+    "seed": lambda name, value: integer(name, value, 0, _MOST_SEED),
     "max_attempts": lambda name, value: integer(name, value, 1, _MOST_ATTEMPTS),
     "timeout": seconds,
     "deadline": lambda name, value: None if value is None else seconds(name, value),

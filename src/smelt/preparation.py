@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from array import array
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from smelt.engine.decide import Policy
-from smelt.engine.run import Work
-from smelt.errors import ColumnError, SchemaError
+from smelt.engine.work import Work
+from smelt.errors import ColumnError, SchemaError, nearest, shown_value
 from smelt.frames.base import Frame, adapt
 from smelt.frames.names import settle_names
 from smelt.model import resolve_model
@@ -18,12 +19,13 @@ from smelt.options import Settings
 from smelt.plan.dialect import check_limits
 from smelt.plan.kinds import Field, Struct
 from smelt.plan.prompt import read_prompt
-from smelt.plan.rows import Folded, RowSource, fold
+from smelt.plan.rows import Folded, RowSource, Unsendable, fold
 from smelt.plan.schema import Output, read_output
 from smelt.plan.tokens import reply_tokens
 from smelt.plan.wire import system_text
 from smelt.providers.base import Provider
 
+_FIRST_ROWS = 5  # Of the first request, which proves key, model and schema.
 _MOST_AUTO_ROWS = 25  # Beyond this a larger chunk saves little of the shared instructions, and answers get worse.
 
 
@@ -72,8 +74,8 @@ class Preparation:
 
     def work(self) -> Work:
         """The run that this call asks for."""
-        capabilities = self.provider.capabilities
-        row_tokens = reply_tokens(self.output.fields, most=True)
+        row_tokens = reply_tokens(self.output.fields)
+        most_rows = self._most_rows(row_tokens)
         return Work(
             source=self.source,
             order=_ordered(self.folded.distinct, self.settings),
@@ -81,13 +83,13 @@ class Preparation:
             system=self.system,
             params=self.settings.params,
             row_tokens=row_tokens,
-            most_rows=self._most_rows(row_tokens),
+            most_rows=most_rows,
             is_auto=self.settings.batch_size == "auto",
             timeout=self.settings.timeout,
             deadline=self.settings.deadline,
             stop_on_failure=self.settings.on_error == "raise",
             policy=Policy(max_attempts=self.settings.max_attempts),
-            first_rows=min(5, capabilities.rows_per_request or 5),
+            first_rows=min(_FIRST_ROWS, most_rows),
         )
 
     @property
@@ -106,21 +108,60 @@ class Preparation:
         return min(_MOST_AUTO_ROWS, by_output, capabilities.rows_per_request or _MOST_AUTO_ROWS)
 
 
-def prepare(data: Any, prompt: str, output_model: Any, model: Any, settings: Settings) -> Preparation:
+Pick = Callable[[int], Sequence[int]]
+"""Chooses positions of rows, given how many there are."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some rows of a source. A `RowSource`."""
+
+    whole: RowSource
+    positions: Sequence[int]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.whole.names
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def texts(self, positions: Sequence[int]) -> list[str | Unsendable]:
+        return self.whole.texts([self.positions[position] for position in positions])
+
+
+def prepare(
+    data: Any, prompt: str, output_model: Any, model: Any, settings: Settings, *, pick: Pick | None = None
+) -> Preparation:
     """Check everything that can be checked before money is spent, and read the rows once.
+
+    Args:
+        data: The caller's frame.
+        prompt: What to find out.
+        output_model: What to ask for.
+        model: Whom to ask.
+        settings: The options.
+        pick: Which rows to ask; None asks all.
 
     Raises:
         SmeltConfigError: Or one below it, for whatever is wrong; nothing was sent.
     """
     frame = adapt(data)
-    task = read_prompt(prompt, frame.names)
+    # An empty list of rows cannot say which keys its rows would have.
+    names = frame.names if frame.names or len(frame) else None
+    task = read_prompt(prompt, names)
     output = read_output(output_model, text_column=settings.output)
     columns, error_column, dropped = _columns(output, frame.names, settings)
     provider = resolve_model(model, params=settings.params)
     check_limits(output.fields, provider.capabilities.dialect, provider.name)
-    source = frame.rows(_chosen(task.columns, frame.names, settings))
+    source = frame.rows(None if names is None else _chosen(task.columns, names, settings))
     if len(source) and not source.names:
         raise ColumnError("The data has rows but no columns, so there is nothing to send.")
+    if pick is not None:  # Of the rows, not of the frame: one row of a list may lack a key that the prompt names.
+        positions = pick(len(frame))
+        frame, source = adapt(frame.take(positions)), _Part(source, positions)
+    system = system_text(task.text, output.fields, provider.capabilities.codec)
+    _require_unicode(system)
     return Preparation(
         frame=frame,
         source=source,
@@ -131,8 +172,18 @@ def prepare(data: Any, prompt: str, output_model: Any, model: Any, settings: Set
         dropped=dropped,
         provider=provider,
         settings=settings,
-        system=system_text(task.text, output.fields, provider.capabilities.codec),
+        system=system,
     )
+
+
+def _require_unicode(system: str) -> None:
+    try:
+        system.encode()
+    except UnicodeEncodeError as problem:
+        near = system[max(0, problem.start - 20) : problem.start]
+        raise SchemaError(
+            f"The output model has half of a surrogate pair in a description or a choice, after {near!r}. Remove it."
+        ) from None
 
 
 def _chosen(named: Sequence[str], known: Sequence[str], settings: Settings) -> Sequence[str] | None:
@@ -142,11 +193,12 @@ def _chosen(named: Sequence[str], known: Sequence[str], settings: Settings) -> S
     """
     if settings.columns is None:
         return named or None
+    there, sent = frozenset(known), frozenset(settings.columns)
     for name in settings.columns:
-        if name not in known:
-            raise ColumnError.for_name(name, known)
-    if unseen := [name for name in named if name not in settings.columns]:
-        raise ColumnError(f"The prompt names {unseen[0]!r}, but columns= leaves it out. Add it to columns.")
+        if name not in there:
+            raise ColumnError(f"columns has {shown_value(name)}, which is no column of the data.{nearest(name, known)}")
+    if unseen := [name for name in named if name not in sent]:
+        raise ColumnError(f"The prompt names {shown_value(unseen[0])}, but columns leaves it out. Add it to columns.")
     return settings.columns
 
 
@@ -158,16 +210,14 @@ def _columns(
         for path, field in _paths(output.fields, (), settings.flatten)
     ]
     names = [name for name, _, _ in wanted]
-    if doubled := [name for name in names if names.count(name) > 1]:
-        raise SchemaError(f"Flattening gives two columns called {doubled[0]!r}. Rename one of the fields.")
+    if doubled := [name for name, count in Counter(names).items() if count > 1]:
+        raise SchemaError(f"With flatten=True two columns are called {doubled[0]!r}. Rename one of the fields.")
     final, dropped = settle_names(existing, names, settings.error_column, settings.on_conflict)
     columns = tuple(Column(name=final[name], path=path, field=field) for name, path, field in wanted)
     return columns, final[settings.error_column], tuple(dropped)
 
 
-def _paths(
-    fields: Sequence[Field], above: tuple[str, ...], flatten: bool
-) -> list[tuple[tuple[str, ...], Field]]:
+def _paths(fields: Sequence[Field], above: tuple[str, ...], flatten: bool) -> list[tuple[tuple[str, ...], Field]]:
     found: list[tuple[tuple[str, ...], Field]] = []
     for one in fields:
         path = (*above, one.name)

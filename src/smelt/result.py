@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 _SHOWN_ERRORS = 5
+_LONGEST_SHOWN = 400  # Characters of a label or a message.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +139,10 @@ def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
     cost = "unknown" if metrics.cost_usd is None else f"${metrics.cost_usd:,.4f}"
     return [
         ("rows", f"{metrics.total_rows:,} ({metrics.distinct_rows:,} distinct), {metrics.failed_rows:,} failed"),
-        ("requests", f"{metrics.requests:,}, {metrics.total_retries:,} repeated, {metrics.rate_limited:,} rate limited"),
+        (
+            "requests",
+            f"{metrics.requests:,}, {metrics.total_retries:,} repeated, {metrics.rate_limited:,} rate limited",
+        ),
         ("tokens", f"{metrics.input_tokens:,} in, {metrics.output_tokens:,} out"),
         ("cost", cost),
         ("time", f"{metrics.wall_time_seconds:,.1f} s"),
@@ -146,13 +150,15 @@ def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
 
 
 def printable(text: str) -> str:
-    """*text* without characters that move a cursor, hide or reverse what is shown."""
-    return "".join(one if one.isprintable() else "\ufffd" for one in text)
+    """*text* without characters that move a cursor, hide or reverse what is shown; of a bounded length."""
+    shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+    return "".join(one if one.isprintable() else "\ufffd" for one in shown)
 
 
 def _error_lines(errors: Sequence[RowError]) -> list[tuple[str, str]]:
-    shown = [(f"row {printable(str(one.label))}", f"{one.kind}: {printable(one.message)}") for one in errors[:_SHOWN_ERRORS]]
+    shown = [
+        (f"row {printable(str(one.label))}", f"{one.kind}: {printable(one.message)}") for one in errors[:_SHOWN_ERRORS]
+    ]
     if len(errors) > _SHOWN_ERRORS:
         shown.append(("…", f"and {len(errors) - _SHOWN_ERRORS:,} more in .errors"))
     return shown
-

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable
 from typing import Any
 
-from smelt.errors import SmeltConfigError, nearest
+from smelt.errors import SmeltConfigError
+from smelt.options import NAMES, checked, unknown_option
 
-OPTIONS = frozenset(
-    {
-        "model",
-        "batch_size",
-        "concurrency",
-        "shuffle",
-        "seed",
-        "max_attempts",
-        "timeout",
-        "deadline",
-        "params",
-        "isolation",
-        "null_rows",
-        "on_error",
-        "on_conflict",
-        "error_column",
-        "output",
-        "flatten",
-        "progress",
-    }
-)
+OPTIONS = ("model", *NAMES)
+_VARIABLES = {
+    "model": "SMELT_MODEL",
+    "batch_size": "SMELT_BATCH_SIZE",
+    "concurrency": "SMELT_CONCURRENCY",
+    "timeout": "SMELT_TIMEOUT",
+}
 _configured: dict[str, Any] = {}
 
 
@@ -37,16 +22,13 @@ def configure(**options: Any) -> None:
     """Set defaults for all later calls in this process; an argument of a call comes over them.
 
     Args:
-        **options: `model`, and the options of `transform`. None takes a default back. Values are checked where they are
-            used, since what fits depends on the model and the frame.
+        **options: `model`, and the options of `transform`. None takes a default back.
 
     Raises:
-        SmeltConfigError: There is no such option; then nothing is set.
+        SmeltConfigError: There is no such option, or its value is of the wrong type or out of range; then nothing is set.
     """
-    for name in options:
-        if name not in OPTIONS:
-            raise SmeltConfigError(f"There is no option {name!r}.{nearest(name, sorted(OPTIONS))}")
-    for name, value in options.items():
+    given = {name: _checked(name, value) for name, value in options.items()}
+    for name, value in given.items():
         if value is None:
             _configured.pop(name, None)
         else:
@@ -61,42 +43,40 @@ def setting(name: str) -> Any:
     """
     if name in _configured:
         return _configured[name]
-    if name not in _ENVIRONMENT:
+    variable = _VARIABLES.get(name)
+    text = os.environ.get(variable, "").strip() if variable else ""
+    if not variable or not text:
         return None
-    variable, read = _ENVIRONMENT[name]
-    text = os.environ.get(variable, "").strip()
-    return read(variable, text) if text else None
-
-
-def _text(variable: str, text: str) -> str:
+    source = f"The environment variable {variable}"
+    if name != "model":
+        return checked(name, _number(text), source=source)
     if not text.isprintable():
-        raise SmeltConfigError(f"The environment variable {variable} has control characters.")
+        raise SmeltConfigError(f"{source} has control characters.")
     return text
 
 
-def _count(variable: str, text: str) -> int | str:
-    if text == "auto":
+def _checked(name: str, value: Any) -> Any:
+    if name not in OPTIONS:
+        raise unknown_option(name, OPTIONS)
+    if value is None:
+        return None
+    if name == "model":
+        from smelt.model import read_model  # Which reads its default here.
+
+        return read_model(value)
+    return checked(name, value)
+
+
+def _number(text: str) -> int | float | str:
+    """What *text* says; text that is no number is for the option's own check to refuse."""
+    if len(text) > _LONGEST_NUMBER:
         return text
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:10]) < 10**9:
-        raise SmeltConfigError(
-            f'The environment variable {variable} must be "auto" or a number from 1 on, not {text!r}.'
-        )
-    return int(text)
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return text
 
 
-def _seconds(variable: str, text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise SmeltConfigError(f"The environment variable {variable} must be a number of seconds, not {text!r}.")
-    return seconds
-
-
-_ENVIRONMENT: dict[str, tuple[str, Callable[[str, str], Any]]] = {
-    "model": ("SMELT_MODEL", _text),
-    "batch_size": ("SMELT_BATCH_SIZE", _count),
-    "concurrency": ("SMELT_CONCURRENCY", _count),
-    "timeout": ("SMELT_TIMEOUT", _seconds),
-}
+_LONGEST_NUMBER = 20  # Characters; Python reads integers of thousands of digits slowly, or not at all.

@@ -1,19 +1,54 @@
-"""Signatures that show the options by name, so that `?` and completion in a notebook do, too."""
+"""What the doors of smelt have in common: signatures and help texts that name every option.
+
+A call that does not fit them is refused in plain words.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
-from smelt.options import Options, Settings
+from smelt.errors import ConfigTypeError
+from smelt.options import Options, Settings, unknown_option
 
-C = TypeVar("C", bound=Callable[..., object])
+C = TypeVar("C", bound=Callable[..., Any])
+
+_SEE = "**options: See `smelt.options.Settings`."
+_NEEDS = {
+    "frame": "the data: a pandas or Polars DataFrame, or a list of dicts",
+    "prompt": "what to find out about each row, as a string",
+    "output_model": "a pydantic model class, whose fields become columns, or str for one column of free text",
+}
 
 
 def spelled_out(function: C) -> C:
-    """Give *function*, which takes `**options: Unpack[Options]`, a signature with each option and its default."""
+    """Give *function*, which takes `**options: Unpack[Options]`, a signature and a help text with each option.
+
+    A call that does not fit the signature raises a `ConfigTypeError`: a `TypeError`, as Python's own, that says more.
+    """
+    signature = _signature(function)
+
+    @wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        _check(function, signature, args, options)
+        return function(*args, **options)
+
+    @wraps(function)
+    async def acall(*args: Any, **options: Any) -> Any:
+        _check(function, signature, args, options)
+        return await function(*args, **options)
+
+    door: Any = acall if inspect.iscoroutinefunction(function) else call
+    door.__signature__ = signature  # Read by inspect.
+    door.__doc__ = _with_options(function.__doc__)
+    return cast("C", door)
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
     found = inspect.signature(function)
     own = [one for one in found.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
     defaults = Settings()
@@ -22,9 +57,56 @@ def spelled_out(function: C) -> C:
             one.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=None if one.name in ("params", "output") else getattr(defaults, one.name),
-            annotation=Options.__annotations__[one.name],
+            annotation=_as_written(Options.__annotations__[one.name]),
         )
         for one in fields(Settings)
     ]
-    function.__signature__ = found.replace(parameters=[*own, *options])  # type: ignore[attr-defined]  # Read by inspect.
-    return function
+    return found.replace(parameters=[*own, *options])
+
+
+def _as_written(annotation: Any) -> Any:
+    """A TypedDict wraps its annotations into `ForwardRef`, which nobody wants to read in a help text."""
+    return getattr(annotation, "__forward_arg__", annotation)
+
+
+def _with_options(doc: str | None) -> str | None:
+    if not doc or _SEE not in doc or not Settings.__doc__:  # Without docstrings under `python -OO`.
+        return doc
+    before, _, after = doc.partition(_SEE)
+    indent = before.rpartition("\n")[2]
+    _, _, attributes = inspect.cleandoc(Settings.__doc__).partition("Attributes:\n")
+    return before + textwrap.indent(textwrap.dedent(attributes), indent).strip() + after
+
+
+def _check(
+    function: Callable[..., Any], signature: inspect.Signature, args: Sequence[Any], options: Mapping[str, Any]
+) -> None:
+    names = [name for name in signature.parameters if name != "self"]
+    for name in options:
+        if name not in names:
+            raise unknown_option(name, names)
+    try:
+        signature.bind(*args, **options)
+    except TypeError as problem:
+        raise _misfit(function, signature, args, options, str(problem)) from None
+
+
+def _misfit(
+    function: Callable[..., Any],
+    signature: inspect.Signature,
+    args: Sequence[Any],
+    options: Mapping[str, Any],
+    problem: str,
+) -> ConfigTypeError:
+    door = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    positional = [name for name, one in signature.parameters.items() if one.kind is one.POSITIONAL_OR_KEYWORD]
+    if len(args) > len(positional):
+        listed = ", ".join(name for name in positional if name != "self")
+        return ConfigTypeError(
+            f"{door}() takes {listed} in this order, and everything else by name. "
+            f"Write what comes after {positional[-1]} like model=... or columns=[...]."
+        )
+    for name in positional[len(args) :]:
+        if name not in options and name in _NEEDS:
+            return ConfigTypeError(f"{door}() needs {name}: {_NEEDS[name]}.")
+    return ConfigTypeError(f"{door}() was called with {problem}.")

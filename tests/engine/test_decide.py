@@ -35,7 +35,9 @@ def chunk_of(count: int, **state: Any) -> Chunk:
     return Chunk(rows=tuple(Pending(at, "{}", attempts=attempts) for at in range(count)), **state)
 
 
-def judged(chunk: Chunk, labels: dict[int, object] | str, finish: Finish = "stop", policy: Policy = Policy()) -> Verdict:
+def judged(
+    chunk: Chunk, labels: dict[int, object] | str, finish: Finish = "stop", policy: Policy = Policy()
+) -> Verdict:
     """The verdict on a reply that gives *labels* by position, or is the text *labels*."""
     tokens = [f"t{at}" for at in range(len(chunk.rows))]
     if isinstance(labels, str):
@@ -146,19 +148,18 @@ def failure(kind: Any, billing: Billing = Billing.REJECTED) -> CallFailed:
     return CallFailed(kind, billing, "it said no")
 
 
-@pytest.mark.parametrize("kind", ["auth", "quota", "redirect", "certificate"])
-@pytest.mark.parametrize("proven", [False, True])
-def test_account_errors_end_the_run_with_their_rows_kept(kind: str, proven: bool) -> None:
-    verdict = decide_failure(chunk_of(3), failure(kind), Policy(), proven=proven)
+@pytest.mark.parametrize("kind", ["auth", "quota", "redirect", "certificate", "not_found"])
+@pytest.mark.parametrize("answered", [0, 7])
+def test_account_errors_end_the_run_with_their_rows_kept(kind: str, answered: int) -> None:
+    verdict = decide_failure(chunk_of(3), failure(kind), Policy(), answered=answered)
 
     assert verdict.stop is not None
     assert sizes(verdict) == [3]
 
 
-@pytest.mark.parametrize("kind", ["not_found", "schema"])
-def test_a_wrong_model_or_schema_ends_the_run_before_the_first_reply_and_is_a_rows_fault_later(kind: str) -> None:
-    assert decide_failure(chunk_of(3), failure(kind), Policy(), proven=False).stop is not None
-    assert sizes(decide_failure(chunk_of(3), failure(kind), Policy(), proven=True)) == [2, 1]
+def test_a_wrong_schema_ends_the_run_before_the_first_reply_and_is_a_rows_fault_later() -> None:
+    assert decide_failure(chunk_of(3), failure("schema"), Policy(), answered=0).stop is not None
+    assert sizes(decide_failure(chunk_of(3), failure("schema"), Policy(), answered=1)) == [2, 1]
 
 
 @pytest.mark.parametrize(
@@ -166,8 +167,8 @@ def test_a_wrong_model_or_schema_ends_the_run_before_the_first_reply_and_is_a_ro
     [("bad_request", "bad_request"), ("too_long", "too_long"), ("too_large", "too_long"), ("filtered", "filtered")],
 )
 def test_a_refused_request_is_halved_down_to_the_guilty_row(kind: str, given_up_as: str) -> None:
-    many = decide_failure(chunk_of(20), failure(kind), Policy(), proven=True)
-    one = decide_failure(chunk_of(1), failure(kind), Policy(), proven=True)
+    many = decide_failure(chunk_of(20), failure(kind), Policy(), answered=1)
+    one = decide_failure(chunk_of(1), failure(kind), Policy(), answered=1)
 
     assert sizes(many) == [10, 10]
     assert [failed.kind for failed in one.failed] == [given_up_as]
@@ -175,70 +176,113 @@ def test_a_refused_request_is_halved_down_to_the_guilty_row(kind: str, given_up_
 
 @pytest.mark.parametrize("kind", ["rate_limit", "server"])
 def test_a_refusal_to_serve_costs_no_attempt(kind: str) -> None:
-    verdict = decide_failure(chunk_of(3), failure(kind), Policy(), proven=True)
+    verdict = decide_failure(chunk_of(3), failure(kind), Policy(), answered=1)
 
-    assert sizes(verdict) == [3]
-    assert all(row.attempts == 0 for row in verdict.chunks[0].rows)
+    (chunk,) = [*verdict.chunks, *verdict.later]
+    assert [row.attempts for row in chunk.rows] == [0, 0, 0]
 
 
 def test_a_rate_limit_never_fails_a_row() -> None:
     chunk = chunk_of(3)
     for _ in range(1_000):
-        (chunk,) = decide_failure(chunk, failure("rate_limit"), Policy(), proven=True).chunks
+        (chunk,) = decide_failure(chunk, failure("rate_limit"), Policy(), answered=1).chunks
 
     assert len(chunk.rows) == 3
 
 
-def test_a_row_that_always_breaks_its_server_is_found_and_given_up() -> None:
-    chunks, failed = [chunk_of(4)], []
-    for _ in range(100):
-        if not chunks:
-            break
-        verdict = decide_failure(chunks.pop(), failure("server"), Policy(), proven=True)
-        chunks += verdict.chunks
-        failed += verdict.failed
+def refused_until_given_up(chunk: Chunk, *, answered_between: int) -> tuple[int, list[str]]:
+    """Requests that *chunk* takes where the server always fails on it, and the kinds of its failures."""
+    chunks, requests, answered = [chunk], 0, 1
+    kinds: list[str] = []
+    while chunks and requests < 1_000:
+        verdict = decide_failure(chunks.pop(0), failure("server"), Policy(), answered=answered)
+        chunks += [*verdict.chunks, *verdict.later]
+        kinds += [one.kind for one in verdict.failed]
+        requests += 1
+        answered += answered_between
+    return requests, kinds
 
-    assert {one.kind for one in failed} == {"server"}
-    assert len(failed) == 4
+
+def test_a_row_that_breaks_its_server_while_others_are_answered_is_given_up_soon() -> None:
+    assert refused_until_given_up(chunk_of(1), answered_between=1) == (4, ["server"])
+
+
+def test_a_row_that_meets_an_outage_is_given_up_late() -> None:
+    # The first refusal of all counts, as answers came before it.
+    assert refused_until_given_up(chunk_of(1), answered_between=0) == (1 + Policy().stalls, ["server"])
+
+
+def test_a_chunk_that_breaks_its_server_is_halved_whoever_else_is_answered() -> None:
+    assert refused_until_given_up(chunk_of(4), answered_between=1) == (4 + 8 + 16, ["server"] * 4)
+
+
+def test_no_row_is_given_up_for_an_outage_before_the_first_answer() -> None:
+    chunk = chunk_of(1)
+    for _ in range(100):
+        verdict = decide_failure(chunk, failure("server"), Policy(), answered=0)
+        (chunk,) = [*verdict.chunks, *verdict.later]
 
 
 @pytest.mark.parametrize(("kind", "given_up_as"), [("timeout", "timeout"), ("connection", "connection")])
-def test_what_may_have_been_billed_is_sent_once_more(kind: str, given_up_as: str) -> None:
-    first = decide_failure(chunk_of(2), failure(kind, Billing.UNKNOWN), Policy(), proven=True)
-    second = decide_failure(first.chunks[0], failure(kind, Billing.UNKNOWN), Policy(), proven=True)
+def test_what_may_have_been_billed_is_sent_once_more_and_then_in_halves(kind: str, given_up_as: str) -> None:
+    silence = failure(kind, Billing.UNKNOWN)
 
-    assert first.chunks[0].unknowns == 1
-    assert {one.kind for one in second.failed} == {given_up_as}
+    first = decide_failure(chunk_of(2), silence, Policy(), answered=1)
+    second = decide_failure(first.chunks[0], silence, Policy(), answered=1)
+    third = decide_failure(second.chunks[0], silence, Policy(), answered=1)
+
+    assert sizes(first) == [2]
+    assert sizes(second) == [1, 1]
+    assert [one.kind for one in third.failed] == [given_up_as]
 
 
 def test_what_was_never_sent_is_free_to_try_again_but_not_for_ever_at_the_start() -> None:
     chunk = chunk_of(2)
     for _ in range(3):
-        verdict = decide_failure(chunk, failure("connection", Billing.NOT_SENT), Policy(), proven=False)
+        verdict = decide_failure(chunk, failure("connection", Billing.NOT_SENT), Policy(), answered=0)
         assert verdict.stop is None
         (chunk,) = verdict.chunks
 
-    assert decide_failure(chunk, failure("connection", Billing.NOT_SENT), Policy(), proven=False).stop is not None
-    assert decide_failure(chunk, failure("connection", Billing.NOT_SENT), Policy(), proven=True).stop is None
+    assert decide_failure(chunk, failure("connection", Billing.NOT_SENT), Policy(), answered=0).stop is not None
+    assert decide_failure(chunk, failure("connection", Billing.NOT_SENT), Policy(), answered=1).stop is None
 
 
 def test_a_page_instead_of_an_answer_is_tried_again_and_then_ends_a_run_that_never_had_one() -> None:
     chunk = chunk_of(2)
     for _ in range(3):
-        (chunk,) = decide_failure(chunk, failure("protocol", Billing.PAID_BAD), Policy(), proven=False).chunks
+        (chunk,) = decide_failure(chunk, failure("protocol", Billing.UNKNOWN), Policy(), answered=0).chunks
 
-    assert decide_failure(chunk, failure("protocol", Billing.PAID_BAD), Policy(), proven=False).stop is not None
+    assert decide_failure(chunk, failure("protocol", Billing.UNKNOWN), Policy(), answered=0).stop is not None
+
+
+@pytest.mark.parametrize(("billing", "attempts"), [(Billing.PAID_BAD, 1), (Billing.UNKNOWN, 0)])
+def test_a_page_that_no_model_wrote_costs_no_attempt_once_there_was_an_answer(billing: Billing, attempts: int) -> None:
+    verdict = decide_failure(chunk_of(2), failure("protocol", billing), Policy(), answered=1)
+
+    assert {row.attempts for chunk in [*verdict.chunks, *verdict.later] for row in chunk.rows} == {attempts}
 
 
 def everywhere(verdict: Verdict) -> list[int]:
     rows = [row.position for row, _ in verdict.accepted] + [row.position for row in verdict.again]
-    rows += [row.position for chunk in verdict.chunks for row in chunk.rows]
+    rows += [row.position for chunk in [*verdict.chunks, *verdict.later] for row in chunk.rows]
     return sorted(rows + [failed.row.position for failed in verdict.failed])
 
 
 @pytest.mark.parametrize("finish", ["stop", "length", "refused", "filtered"])
 @pytest.mark.parametrize("attempts", range(4))
 @pytest.mark.parametrize("count", [1, 2, 7])
-@pytest.mark.parametrize("labels", [{}, {0: "a"}, {0: "nope"}, {0: "crash"}, "garbage", '{"rows":[{"id":"t0"'], ids=str)
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {},
+        {0: "a"},
+        {0: "nope"},
+        {0: "crash"},
+        "garbage",
+        '{"rows":[{"id":"t0"',
+        '{"rows":[{"id":"t0","label":"crash"} and then nonsense',
+    ],
+    ids=str,
+)
 def test_every_row_ends_in_exactly_one_place(finish: Finish, attempts: int, count: int, labels: Any) -> None:
     assert everywhere(judged(chunk_of(count, attempts=attempts), labels, finish)) == list(range(count))

@@ -5,29 +5,15 @@ from __future__ import annotations
 from math import ceil, log2
 from typing import Any
 
-import pandas as pd
 import pytest
 
 import smelt
 from tests.conftest import MakeScenario
-from tests.fakeserver.answers import expected
+from tests.exactness.companies import assert_each_answer_is_on_its_own_row, companies
 from tests.models import PROVIDERS, RULES, Company, served
 
 ROWS = 5_000
 NOISE = {"drop": 0.01, "duplicate": 0.01, "stranger": 0.01, "invalid": 0.02, "truncate": 0.01, "shuffle": 1.0}
-
-
-def companies(count: int) -> pd.DataFrame:
-    return pd.DataFrame({"name": [f"company {at} of {at * 7919 % 1000}" for at in range(count)], "number": range(count)})
-
-
-def assert_each_answer_is_on_its_own_row(frame: pd.DataFrame, data: list[Any], but: frozenset[int] = frozenset()) -> None:
-    for position, (row, answer) in enumerate(zip(frame.to_dict("records"), data, strict=True)):
-        if position in but:
-            assert answer is None
-        else:
-            assert answer is not None
-            assert answer.model_dump() == expected(RULES, row)
 
 
 @pytest.mark.slow
@@ -39,7 +25,12 @@ def test_a_noisy_provider_costs_no_row_and_few_tokens(provider: str, batch_size:
     frame = companies(ROWS)
 
     result = smelt.run(
-        frame, "Describe {name} {number}.", Company, model=served(provider, noisy), batch_size=batch_size, progress=False
+        frame,
+        "Describe {name} {number}.",
+        Company,
+        model=served(provider, noisy),
+        batch_size=batch_size,
+        progress=False,
     )
 
     assert result.errors == []
@@ -59,7 +50,12 @@ def test_poison_rows_fail_alone_and_cost_few_requests(provider: str, batch_size:
     )
 
     result = smelt.run(
-        frame, "Describe {name} {number}.", Company, model=served(provider, poisoned), batch_size=batch_size, progress=False
+        frame,
+        "Describe {name} {number}.",
+        Company,
+        model=served(provider, poisoned),
+        batch_size=batch_size,
+        progress=False,
     )
 
     assert {error.position for error in result.errors} == guilty

@@ -7,6 +7,7 @@ A rule says how a field follows from the row (`answers=` of a scenario):
     {"choice": ["a", "b"], "of": "name"}    one of them, by a stable hash of the cell
     {"parity": "number"}                    whether the number is odd; of a text, whether its length is
     {"const": 3}                            always this
+    {"lookup": {"a": 1}, "of": "name"}      what the table says of the cell; null where it says nothing
 
 Fields without a rule hold a value that their schema allows. Tests call `expected` for the values of a row they know.
 """
@@ -64,6 +65,7 @@ RULES: dict[str, Callable[[Rule, Mapping[str, Any]], Any]] = {
     "choice": _choice,
     "parity": _parity,
     "const": lambda rule, row: rule["const"],
+    "lookup": lambda rule, row: rule["lookup"].get(_text(row.get(rule["of"]))),
 }
 
 

@@ -200,8 +200,9 @@ def _other(value: Any, name: str, scene: Scene) -> Any:
 
 
 def shuffle(entries: list[Entry], options: Options, scene: Scene) -> list[Entry]:
-    """All rows, in another order."""
-    return scene.rng.sample(entries, len(entries))
+    """All rows, in another order; copies of a row stay in theirs, so that a cut never leaves only a false copy."""
+    copies = {one.id: iter([other for other in entries if other.id == one.id]) for one in entries}
+    return [next(copies[one.id]) for one in scene.rng.sample(entries, len(entries))]
 
 
 def empty_list(entries: list[Entry], options: Options, scene: Scene) -> list[Entry]:

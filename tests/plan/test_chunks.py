@@ -65,7 +65,7 @@ def test_a_row_without_text_is_rejected_and_one_that_is_known_is_left_out() -> N
     assert rejected == [0]
 
 
-@given(st.integers(0, 60), st.lists(st.sampled_from(["next", "halve", "again", "singles"]), max_size=40), st.integers(0, 99))
+@given(st.integers(0, 60), st.lists(st.sampled_from(["next", "halve", "again", "singles", "later"]), max_size=40), st.integers(0, 99))
 def test_whatever_happens_every_row_is_in_line_or_out_of_it_exactly_once(count: int, steps: list[str], seed: int) -> None:
     rng = random.Random(seed)
     line = line_of(["x" * rng.randint(1, 60) for _ in range(count)])
@@ -79,6 +79,8 @@ def test_whatever_happens_every_row_is_in_line_or_out_of_it_exactly_once(count: 
             line.put_whole(chunk.halves())
         elif step == "singles":
             line.put_whole(chunk.singles())
+        elif step == "later":
+            line.put_last([chunk])
         elif step == "again":
             line.put_again(chunk.rows)
         else:

@@ -135,11 +135,11 @@ def test_a_type_without_a_typed_column_is_refused_with_its_field(annotation: Any
 @pytest.mark.parametrize(
     ("model", "says"),
     [
-        (Person(name="A", age=1), "not a Person"),
+        (Person(name="A", age=1), "not an instance of Person. Pass the class itself"),
         ({"a": int}, "not a dict"),
-        (dict, "not dict"),
+        (dict, "not the class dict"),
         ("Person", "not a str"),
-        (None, "not a NoneType"),
+        (None, "not None"),
         (create_model("Empty"), "no fields"),
         (RootModel[list[int]], "RootModel"),
         (Node, "contains itself"),

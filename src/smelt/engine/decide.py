@@ -7,8 +7,9 @@ The rules, in the order in which they matter:
 - A chunk that fails as a whole is halved, down to the guilty row. Where the failure costs nothing (a 400, a filter) no
   attempt is counted; where an answer was paid for, the last attempt of a row is always made alone.
 - A reply that was cut off gives its complete rows; the rest goes out in smaller chunks with more room.
-- A refusal to serve (429, 5xx) is the lane's business; it costs no row an attempt.
-- What may have been billed without an answer is sent once more.
+- A refusal to serve (429, 5xx) is the lane's business; it costs no row an attempt. Only a row that breaks its server
+  again and again while others are answered is given up.
+- What may have been billed without an answer is sent once more, and then in halves.
 - An account error ends the run.
 """
 
@@ -50,12 +51,16 @@ class Policy:
     Attributes:
         max_attempts: Paid answers that a row may use up.
         resends: Times that a request of unknown outcome is sent again.
+        refusals: Server errors that a row bears while others are answered.
+        stalls: Server errors that a row bears while nobody is: about three minutes of them.
         free_retries: Failures to reach the server before the first success that a run bears.
         most_room: How far the output limit of a single row may be multiplied.
     """
 
     max_attempts: int = 4
     resends: int = 1
+    refusals: int = 4
+    stalls: int = 12
     free_retries: int = 4
     most_room: int = 8
 
@@ -77,6 +82,7 @@ class Verdict:
         accepted: Rows with their values.
         again: Rows to ask once more among others.
         chunks: Chunks to ask as they are, next.
+        later: Chunks to ask as they are, after everything else.
         failed: Rows that are given up.
         stop: The failure that ends the run, if it does; the rows it met are in *chunks*.
         was_cut: Whether the reply ended at the output limit.
@@ -85,6 +91,7 @@ class Verdict:
     accepted: Sequence[tuple[Pending, tuple[Any, ...]]] = ()
     again: Sequence[Pending] = ()
     chunks: Sequence[Chunk] = ()
+    later: Sequence[Chunk] = ()
     failed: Sequence[Failed] = ()
     stop: CallFailed | None = None
     was_cut: bool = False
@@ -115,28 +122,32 @@ def decide_reply(
     return _after_answers(chunk, found, policy)
 
 
-def decide_failure(chunk: Chunk, failure: CallFailed, policy: Policy, *, proven: bool) -> Verdict:
+def decide_failure(chunk: Chunk, failure: CallFailed, policy: Policy, *, answered: int) -> Verdict:
     """Choose what becomes of the rows of *chunk* after a call that brought no reply.
 
     Args:
         chunk: The rows.
         failure: What happened.
         policy: How persistent the run is.
-        proven: Whether this run has had a reply, so that key, model and schema are known to be good.
+        answered: Replies that this run has had. From the first on, key, model and schema are known to be good.
     """
     match failure.kind:
-        case "auth" | "quota" | "redirect" | "certificate":
+        case "auth" | "quota" | "redirect" | "certificate" | "not_found":
             return Verdict(chunks=[chunk], stop=failure)
-        case "not_found" | "schema" if not proven:
+        case "schema" if not answered:
             return Verdict(chunks=[chunk], stop=failure)
         case "rate_limit":
             return Verdict(chunks=[replace(chunk, is_repeat=True)])
         case "server":
-            return _after_server_error(chunk, failure, policy, proven=proven)
+            return _after_server_error(chunk, failure, policy, answered=answered)
+        case "protocol" if failure.billing is Billing.PAID_BAD:
+            return _paid_for_nothing(chunk, failure.message, policy)
+        case "protocol" if answered:  # Not from the model: a proxy's page, an empty body.
+            return _after_server_error(chunk, failure, policy, answered=answered)
         case "protocol":
-            return _after_protocol_error(chunk, failure, policy, proven=proven)
+            return _after_first_nonsense(chunk, failure, policy)
         case "connection" | "timeout":
-            return _after_silence(chunk, failure, policy, proven=proven)
+            return _after_silence(chunk, failure, policy, answered=answered)
         case _:
             return _after_client_error(chunk, failure)
 
@@ -218,7 +229,8 @@ def _after_refusal(chunk: Chunk, found: _Sorted, left: list[Pending], reply: Rep
 def _after_nonsense(chunk: Chunk, found: _Sorted, reply: Reply, policy: Policy) -> Verdict:
     """Not one row could be read from a reply that was paid for."""
     what = "The reply could not be read." if reply.text.strip() else "The reply was empty."
-    return _paid_for_nothing(replace(chunk, rows=tuple([*found.missing, *found.invalid])), what, policy)
+    verdict = _paid_for_nothing(replace(chunk, rows=(*found.missing, *found.invalid)), what, policy)
+    return replace(verdict, failed=[*found.broken, *verdict.failed])
 
 
 def _paid_for_nothing(chunk: Chunk, message: str, policy: Policy) -> Verdict:
@@ -231,35 +243,47 @@ def _paid_for_nothing(chunk: Chunk, message: str, policy: Policy) -> Verdict:
     return Verdict(chunks=rest.singles() if is_last else rest.halves(), failed=failed)
 
 
-def _after_server_error(chunk: Chunk, failure: CallFailed, policy: Policy, *, proven: bool) -> Verdict:
-    """Usually an outage, and then the lane waits. But a row that fails its server must not be asked for ever."""
-    retried = replace(chunk, refusals=chunk.refusals + 1, is_repeat=True)
-    if not proven or retried.refusals < policy.max_attempts:
-        return Verdict(chunks=[retried])
-    if len(chunk.rows) > 1:
-        return Verdict(chunks=chunk.halves())
+def _after_server_error(chunk: Chunk, failure: CallFailed, policy: Policy, *, answered: int) -> Verdict:
+    """Usually an outage, and then the lane waits. But a row that breaks its server must not be asked for ever.
+
+    In an outage nobody is answered, so a refusal counts against a row only where another one was answered since its last.
+    Else the chunk goes to the end of the line: it bears much of an outage only if it is alone in the run.
+    """
+    is_outage = answered <= chunk.answered_before
+    met = replace(
+        chunk,
+        refusals=chunk.refusals + (not is_outage),
+        stalls=chunk.stalls + is_outage,
+        answered_before=answered,
+        is_repeat=True,
+    )
+    if len(chunk.rows) > 1 and met.refusals + met.stalls >= policy.refusals:
+        return Verdict(chunks=met.halves())
+    is_guilty = met.refusals >= policy.refusals or met.stalls >= policy.stalls
+    if len(chunk.rows) > 1 or not answered or not is_guilty:
+        return Verdict(later=[met]) if is_outage else Verdict(chunks=[met])
     return Verdict(failed=_all_failed(chunk, "server", failure))
 
 
-def _after_protocol_error(chunk: Chunk, failure: CallFailed, policy: Policy, *, proven: bool) -> Verdict:
-    """A 200 that is no answer: a proxy's page, an empty body."""
-    if not proven and chunk.rows[0].attempts + 1 >= policy.max_attempts:
+def _after_first_nonsense(chunk: Chunk, failure: CallFailed, policy: Policy) -> Verdict:
+    """A 200 that no model wrote, and never an answer: this is not the provider."""
+    if chunk.rows[0].attempts + 1 >= policy.max_attempts:
         return Verdict(chunks=[chunk], stop=failure)
-    if proven:
-        return _paid_for_nothing(chunk, failure.message, policy)
     for row in chunk.rows:
         row.attempts += 1
     return Verdict(chunks=[replace(chunk, is_repeat=True)])
 
 
-def _after_silence(chunk: Chunk, failure: CallFailed, policy: Policy, *, proven: bool) -> Verdict:
+def _after_silence(chunk: Chunk, failure: CallFailed, policy: Policy, *, answered: int) -> Verdict:
     if failure.billing is Billing.NOT_SENT:
         retried = replace(chunk, free_failures=chunk.free_failures + 1, is_repeat=True)
-        is_hopeless = not proven and retried.free_failures >= policy.free_retries
+        is_hopeless = not answered and retried.free_failures >= policy.free_retries
         return Verdict(chunks=[retried], stop=failure if is_hopeless else None)
-    if chunk.unknowns >= policy.resends:
-        return Verdict(failed=_all_failed(chunk, "timeout" if failure.kind == "timeout" else "connection", failure))
-    return Verdict(chunks=[replace(chunk, unknowns=chunk.unknowns + 1, is_repeat=True)])
+    if chunk.unknowns < policy.resends:
+        return Verdict(chunks=[replace(chunk, unknowns=chunk.unknowns + 1, is_repeat=True)])
+    if len(chunk.rows) > 1:
+        return Verdict(chunks=chunk.halves())
+    return Verdict(failed=_all_failed(chunk, "timeout" if failure.kind == "timeout" else "connection", failure))
 
 
 def _after_client_error(chunk: Chunk, failure: CallFailed) -> Verdict:

@@ -16,20 +16,13 @@ from typing import Protocol
 from smelt.engine.events import Event, Resumed, Waiting
 from smelt.providers.base import Billing, CallFailed
 
+_SLOWING = frozenset({"rate_limit", "server", "connection"})
 _FIRST_PAUSE = 0.5  # Seconds; doubled with every refusal in a row.
 _LONGEST_PAUSE = 60.0
 
 
 class TooLong(Exception):
-    """The wait would be longer than the run may wait.
-
-    Attributes:
-        seconds: The wait.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"{seconds:.0f} s")
-        self.seconds = seconds
+    """The wait would be longer, or is already, than the run may wait. The text says so, after the provider's name."""
 
 
 class Lane(Protocol):
@@ -113,21 +106,27 @@ class SimpleLane:
         if failure is None:
             self._refusals, self._failing_since = 0, None
             self._allowed = min(float(self.most), self._allowed + 1 / self._allowed)
-        elif failure.billing in (Billing.REJECTED, Billing.NOT_SENT) or failure.kind == "server":
+        elif failure.kind in _SLOWING or (failure.kind == "protocol" and failure.billing is Billing.UNKNOWN):
+            self._give_up_in_time(failure)
             self._slow_down(failure)
+        elif failure.kind == "timeout":  # It has waited long enough by itself.
+            self._give_up_in_time(failure)
 
     def release(self) -> None:
         """Take back a slot that was not used."""
         self.in_flight -= 1
         self._change.set()
 
+    def _give_up_in_time(self, failure: CallFailed) -> None:
+        self._failing_since = _now() if self._failing_since is None else self._failing_since
+        failing = _now() - self._failing_since
+        if failing > self.max_wait:
+            raise TooLong(f"has not answered a request for {failing:,.0f} s; the last one: {failure.message}")
+        if (failure.retry_after or 0.0) > self.max_wait:
+            raise TooLong(f"asks to wait {failure.retry_after:,.0f} s, longer than this run waits.")
+
     def _slow_down(self, failure: CallFailed) -> None:
         now = _now()
-        self._failing_since = now if self._failing_since is None else self._failing_since
-        if now - self._failing_since > self.max_wait:
-            raise TooLong(now - self._failing_since)
-        if (failure.retry_after or 0.0) > self.max_wait:
-            raise TooLong(failure.retry_after or 0.0)
         if now >= self._cut_at:
             # One cut per window: the refusals of requests that were in flight together say one thing, not many.
             self._allowed = max(1.0, self._allowed / 2)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from smelt.errors import ColumnError, SmeltConfigError
+from smelt.errors import ColumnError, ColumnTypeError, ConfigTypeError, SmeltConfigError
 from smelt.plan.cells import NULL, cell_text, object_texts
 from smelt.plan.kinds import Kind
 from smelt.plan.rows import RowSource, Unsendable
@@ -155,6 +155,12 @@ def adapt(data: Any) -> Frame:
         from smelt.frames.records import RecordsFrame
 
         return RecordsFrame(data)
+    if isinstance(data, list | tuple):
+        strange = next(type(row).__name__ for row in data if not isinstance(row, Mapping))
+        raise ConfigTypeError(
+            f"data must be {_SUPPORTED}, not a {type(data).__name__} with a {strange} in it. "
+            'Make every row a dict, for example [{"text": one} for one in texts].'
+        )
     raise SmeltConfigError.for_type("data", data, _wanted(data))
 
 
@@ -218,7 +224,7 @@ def require_text(name: str, values: Iterable[Any]) -> None:
 
 def no_text(name: str, problem: str) -> ColumnError:
     """The error for a column whose type has no text."""
-    return ColumnError(
+    return ColumnTypeError(
         f"Column {name!r} holds {problem}, which has no text. Leave it out with columns=[...], or convert it first."
     )
 
@@ -244,5 +250,5 @@ def _reason(error: Exception) -> str:
 
 
 def _wanted(data: object) -> str:
-    way = _WAYS.get(type(data).__name__)
+    way = next((_WAYS[one.__name__] for one in type(data).__mro__ if one.__name__ in _WAYS), None)
     return f"{_SUPPORTED} ({way})" if way else _SUPPORTED

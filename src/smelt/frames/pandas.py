@@ -101,7 +101,7 @@ def _reader(name: str, column: pd.Series[Any]) -> Reader:
         if problem := _arrow_problem(dtype.pyarrow_dtype):
             raise no_text(name, problem)
         if dtype == pd.ArrowDtype(_arrow().string_view()):  # pyarrow cannot take rows of it.
-            column = column.astype(pd.ArrowDtype(_arrow().large_string()))
+            column = pd.Series(column.array.astype(pd.ArrowDtype(_arrow().large_string())))
     elif dtype.kind in "biufmM" and dtype != np.longdouble:
         if isinstance(dtype, np.dtype):
             return lambda block: _numpy_texts(column.to_numpy().take(block))

@@ -24,13 +24,14 @@ def serve(model: Path, socket: Path) -> str:
 
     options = xllamacpp.CommonParams()
     options.model.path = str(model)
+    options.model_alias = {model.parent.name}  # Else its answers are signed with the whole path.
     options.n_parallel = SLOTS
     options.n_ctx = SLOTS * SLOT_TOKENS
     options.kv_unified = True  # One long request may use the room of idle slots.
     options.cache_ram_mib = 0  # The default keeps 8 GiB of old prompts.
-    # Two spinning threads on two cores fall from 195 to 11-39 tokens/s as soon as another process wants one of them.
-    options.cpuparams.n_threads = 1
-    options.cpuparams_batch.n_threads = int(os.environ.get("NB", "1"))
+    # Threads wait for each other by spinning. Two of them on two cores read and write 2 times faster than one on an idle
+    # machine, and 5 to 10 times slower as soon as another process wants a core.
+    options.cpuparams.n_threads = options.cpuparams_batch.n_threads = 1
     options.ui = False
     options.offline = True
     options.verbosity = 0

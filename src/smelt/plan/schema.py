@@ -34,6 +34,7 @@ from smelt.plan.kinds import (
     Timestamp,
 )
 
+_DEEPEST = 20  # Levels of models and lists; providers take ten at the most, and every library recurses over them.
 ROW_ID = "id"  # The one protocol name that stands beside the fields of a reply row.
 
 _PLAIN: dict[object, Kind] = {
@@ -100,11 +101,7 @@ def read_output(output_model: Any, *, text_column: str = "smelt_text") -> Output
         text = pydantic.create_model("FreeText", text=(str, ...))
         return Output(model=text, fields=(Field(name=text_column, key="text", kind=Text()),), is_text=True)
     if not isinstance(output_model, type) or not issubclass(output_model, BaseModel):
-        shown = output_model.__name__ if isinstance(output_model, type) else f"a {type(output_model).__name__}"
-        raise SchemaError(
-            f"output_model must be a pydantic BaseModel class or str, not {shown}. "
-            "Declare one: class Answer(BaseModel): label: Literal['a', 'b']"
-        )
+        raise _no_model(output_model)
     fields = _fields(output_model, ())
     if any(field.key == ROW_ID for field in fields):
         raise SchemaError(
@@ -114,10 +111,28 @@ def read_output(output_model: Any, *, text_column: str = "smelt_text") -> Output
     return Output(model=output_model, fields=fields)
 
 
+def _no_model(given: object) -> SchemaError:
+    shown, way = f"a {type(given).__name__}", "Declare one: class Answer(BaseModel): label: Literal['a', 'b']"
+    if isinstance(given, BaseModel):
+        shown, way = f"an instance of {type(given).__name__}", f"Pass the class itself: {type(given).__name__}"
+    elif isinstance(given, str):
+        way = "Pass the class itself, not its name; str without quotes asks for free text"
+    elif given is None:
+        shown = "None"
+    elif isinstance(given, type) and get_origin(given) is None:
+        shown = f"the class {given.__name__}"
+    elif get_origin(given) is not None:
+        shown = str(given).replace("typing.", "")
+        way = "A row has one answer; a list, a choice or an optional value is a field of the model"
+    return SchemaError(f"output_model must be a pydantic BaseModel class or str, not {shown}. {way}.")
+
+
 def _fields(model: type[BaseModel], above: tuple[type, ...]) -> tuple[Field, ...]:
     name = model.__name__
     if issubclass(model, RootModel):
         raise SchemaError(f"{name} is a RootModel, which has no named fields. Give a BaseModel with one field for it.")
+    if model is BaseModel:
+        raise SchemaError("BaseModel itself has no fields. Declare a class of your own: class Answer(BaseModel): ...")
     if model in above:
         raise SchemaError(f"{name} contains itself; a column has a fixed depth. Spell the levels out, or use a list.")
     if not model.__pydantic_complete__ and not _is_rebuilt(model):
@@ -145,19 +160,25 @@ def _field(model: type[BaseModel], name: str, info: FieldInfo, above: tuple[type
     kind = _kind(info.annotation, info.metadata, path, above)
     return Field(
         name=name,
-        key=_wire_key(name, info, path),
+        key=_wire_key(model, name, info, path),
         kind=kind,
         description=info.description or "",
         required=info.is_required(),
     )
 
 
-def _wire_key(name: str, info: FieldInfo, path: str) -> str:
-    alias = info.validation_alias or info.alias or name
+def _wire_key(model: type[BaseModel], name: str, info: FieldInfo, path: str) -> str:
+    alias = name if info.validation_alias is None else info.validation_alias
+    if model.model_config.get("validate_by_alias") is False:
+        alias = name
     if isinstance(alias, AliasChoices):
         alias = next((one for one in alias.choices if isinstance(one, str)), AliasPath(name))
     if isinstance(alias, AliasPath):
         raise SchemaError(f"{path} has an AliasPath, which has no single name to ask for. Use a plain alias.")
+    if not alias or not alias.isprintable() or set(alias) & set('"\\'):
+        raise SchemaError(
+            f"{path} has the alias {alias!r}, which no model would repeat exactly. Use letters and digits."
+        )
     return alias
 
 
@@ -171,8 +192,16 @@ def _kind(annotation: Any, metadata: Iterable[Any], path: str, above: tuple[type
             metadata = [*inner, *metadata]
         else:
             break
+    if len(above) > _DEEPEST:
+        raise SchemaError(
+            f"{above[0].__name__} is nested more than {_DEEPEST} levels deep. Spread it over flatter models."
+        )
     if get_origin(annotation) in (Union, types.UnionType):
         return _optional(annotation, metadata, path, above)
+    if any(one is pydantic.Json or isinstance(one, pydantic.Json) for one in metadata):
+        raise SchemaError(
+            f"{path} is Json[...], JSON inside a string. Declare what is in it: the answer is JSON already."
+        )
     base = _unconstrained(annotation, metadata, path, above)
     return _constrained(base, metadata, path)
 
@@ -199,7 +228,7 @@ def _unconstrained(annotation: Any, metadata: list[Any], path: str, above: tuple
     if origin is list:
         if not get_args(annotation):
             raise SchemaError(f"{path} is a bare list. Say what is in it: list[str].")
-        return Array(item=_kind(get_args(annotation)[0], (), f"{path}[]", above))
+        return Array(item=_kind(get_args(annotation)[0], (), f"{path}[]", (*above, list)))
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return _enum(annotation, path)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from smelt.plan.kinds import Array, Boolean, Choice, Field, FixedPoint, Float, Integer, Kind, Struct, Text
+from smelt.plan.kinds import (
+    Array,
+    Boolean,
+    Choice,
+    Date,
+    Duration,
+    Field,
+    FixedPoint,
+    Float,
+    Integer,
+    Kind,
+    Struct,
+    Text,
+)
 
 BYTES_PER_TOKEN = 4.0  # Of English text and JSON, for the tokenizers in use; usage reports correct the sums afterwards.
-ROW_OVERHEAD = 12  # Tokens around a row: its id, braces, commas.
-_FREE_TEXT = (40, 400)  # Tokens of a str without a length: usual, and the most that is allowed for.
-_FREE_LIST = (3, 12)  # Items of a list without a length, likewise.
+_ROW_OVERHEAD = 12  # Tokens allowed around a row of a reply: its id, braces, commas.
+_ROW_FRAME = len('{"id": "k7f2x"}, ')  # Bytes of the same as it is usually written.
+_MOST_TEXT = 400  # Tokens allowed for a str without a length.
+_MOST_ITEMS = 12  # Items allowed for a list without a length.
+_USUAL_TEXT = 160  # Bytes of a str without a length: a sentence or two.
+_USUAL_ITEMS = 3
 
 
 def text_tokens(size: int) -> int:
@@ -17,28 +33,55 @@ def text_tokens(size: int) -> int:
     return round(size / BYTES_PER_TOKEN)
 
 
-def reply_tokens(fields: Sequence[Field], *, most: bool = False) -> int:
-    """Tokens that the answer to one row takes, usually or at the most."""
-    return ROW_OVERHEAD + sum(text_tokens(len(field.key)) + 3 + _tokens(field.kind, most) for field in fields)
+def reply_tokens(fields: Sequence[Field]) -> int:
+    """Tokens that the answer to one row is allowed: more than it should ever take."""
+    return _ROW_OVERHEAD + sum(text_tokens(len(field.key)) + 3 + _most(field.kind) for field in fields)
 
 
-def _tokens(kind: Kind, most: bool) -> int:
+def reply_bytes(fields: Sequence[Field]) -> int:
+    """Bytes of JSON that the answer to one row usually takes."""
+    return _ROW_FRAME + sum(len(f'"{field.key}": , '.encode()) + _usual(field.kind) for field in fields)
+
+
+def _most(kind: Kind) -> int:
     match kind:
         case Boolean():
             return 1
         case Integer() | Float() | FixedPoint():
-            return 12 if most else 4
+            return 12
         case Choice(values=values):
-            return max(text_tokens(len(value.encode())) for value in values) + (8 if most else 2)
+            return max(text_tokens(len(value.encode())) for value in values) + 8
+        case Text():
+            length: int = kind.constraints.get("maxLength", _MOST_TEXT)
+            return max(4, length)
+        case Array(item=item):
+            items: int = kind.constraints.get("maxItems", _MOST_ITEMS)
+            return 2 + max(1, items) * (_most(item) + 2)
+        case Struct(fields=fields):
+            return reply_tokens(fields)
+        case _:
+            return 24  # Dates, times and durations.
+
+
+def _usual(kind: Kind) -> int:
+    match kind:
+        case Boolean() | Integer():
+            return 4
+        case Float() | FixedPoint():
+            return 6
+        case Choice(values=values):
+            return 2 + sum(len(value.encode()) for value in values) // len(values)
         case Text():
             length = kind.constraints.get("maxLength")
-            free = _FREE_TEXT[most]
-            return free if length is None else max(4, length if most else min(free, length // 4))
+            return 2 + (_USUAL_TEXT if length is None else min(_USUAL_TEXT, length // 2 + 1))
         case Array(item=item):
-            length = kind.constraints.get("maxItems")
-            items = _FREE_LIST[most] if length is None else max(1, length if most else min(_FREE_LIST[0], length))
-            return 2 + items * (_tokens(item, most) + 2)
+            items: int = kind.constraints.get("maxItems", _USUAL_ITEMS)
+            return 2 + min(_USUAL_ITEMS, items) * (_usual(item) + 2)
         case Struct(fields=fields):
-            return reply_tokens(fields, most=most)
+            return reply_bytes(fields) - _ROW_FRAME
+        case Date():
+            return len('"2026-01-31"')
+        case Duration():
+            return len('"P1DT2H"')
         case _:
-            return 24 if most else 12  # Dates, times and durations.
+            return len('"2026-01-31T09:30:00Z"')

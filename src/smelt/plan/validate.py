@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticSerializationError, to_json
 
+from smelt.plan.declared import declared
 from smelt.plan.schema import Output
 from smelt.plan.values import checker
 
@@ -39,9 +40,10 @@ class Validator:
         names = tuple(output.model.model_fields)
         self._validate = output.model.__pydantic_validator__.validate_json
         self._strict = config.get("strict") is not False
-        self._extra = None if "extra" in config else "forbid"
+        self._extra: Literal["forbid"] | None = None if "extra" in config else "forbid"
         self._get: Callable[[Any], Any] = attrgetter(*names)
         self._is_single = len(names) == 1
+        self._declared = [(at, field.name, declared(field)) for at, field in enumerate(output.fields)]
         checks = [(at, field.name, checker(field.kind)) for at, field in enumerate(output.fields)]
         self._checks = [(at, name, check) for at, name, check in checks if check is not None]
 
@@ -60,13 +62,22 @@ class Validator:
             raise InvalidRow("text that is not valid Unicode") from None
         except RecursionError:
             raise InvalidRow("values nested too deep") from None
-        except Exception as problem:  # The caller's validator raised something else than pydantic's own errors.
+        except Exception as problem:  # noqa: BLE001  # The caller's validator raised something else than pydantic's own errors.
             raise InvalidRow(f"the output model's validator raised {type(problem).__name__}", is_final=True) from None
         values = (self._get(answer),) if self._is_single else self._get(answer)
+        for at, name, is_declared in self._declared:
+            if not is_declared(values[at]):
+                raise InvalidRow(f"{name}: {_strayed(values[at])}", is_final=True)
         for at, name, check in self._checks:
             if (fault := check(values[at])) is not None:
                 raise InvalidRow(f"{name}: {fault}")
         return values
+
+
+def _strayed(value: object) -> str:
+    if value is None:
+        return "None after validation, which the model does not declare: does a validator lack its return?"
+    return f"not what the model declares after validation, but of type {type(value).__name__}: look at its validators"
 
 
 def _fault(error: ErrorDetails) -> str:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from enum import Enum
+from math import isfinite
 from typing import Any
 
-from smelt.plan.kinds import Array, Choice, Duration, FixedPoint, Integer, Kind, Struct, Text, Timestamp
+from smelt.plan.kinds import Array, Choice, Duration, FixedPoint, Float, Integer, Kind, Struct, Text, Timestamp
 
 Plainer = Callable[[Any], Any]
 Checker = Callable[[Any], str | None]
@@ -106,6 +107,8 @@ def checker(kind: Kind) -> Checker | None:
             return _text_problem
         case Integer():
             return _integer_problem
+        case Float(allow_inf_nan=False):
+            return _float_problem
         case FixedPoint(places=places):
             return _decimal_checker(places)
         case Timestamp(aware=aware):
@@ -128,6 +131,10 @@ def _text_problem(value: str | None) -> str | None:
     except UnicodeEncodeError:
         return "text with half of a surrogate pair"
     return None
+
+
+def _float_problem(value: float | None) -> str | None:
+    return None if value is None or isfinite(value) else "a number that is not finite"
 
 
 def _integer_problem(value: int | None) -> str | None:

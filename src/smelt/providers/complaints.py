@@ -97,6 +97,7 @@ _STATUS = {
     "internal": 500,
     "internal_server_error": 500,
     "unavailable": 503,
+    "service_unavailable_error": 503,
     "timeout_error": 504,
     "deadline_exceeded": 504,
     "invalid_request_error": 400,

@@ -19,11 +19,13 @@ from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, 
 from smelt.providers.compatible import Compatible
 from smelt.providers.keys import Access, Secret
 
-# What llama.cpp's grammars were measured to enforce. It takes bounds of floats too, and ignores them, so bounds are
-# put into words; pydantic enforces them.
+# What llama.cpp's grammars were measured to enforce. Not `pattern`: one with a class like \d, or that is not anchored, is
+# dropped without a word. Bounds hold for integers; those of floats are dropped too, but the model reads nothing of the
+# schema anyway, so nothing is lost by sending them.
 _DIALECT = Dialect(
-    keywords=frozenset({"minLength", "maxLength", "minItems", "maxItems", "pattern", "format"}),
-    formats=frozenset({"date"}),
+    keywords=frozenset({"minLength", "maxLength", "minItems", "maxItems", "format"})
+    | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
+    formats=frozenset({"date", "date-time"}),
 )
 # A request that is given up holds its slot until it has written all that it may.
 _MOST_TOKENS = 512

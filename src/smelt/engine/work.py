@@ -1,0 +1,88 @@
+"""What a run is to do, what it did, and how it ended: the values around `Run`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from smelt.engine.decide import Policy
+from smelt.plan.rows import RowSource
+from smelt.plan.schema import Output
+from smelt.providers.base import CallFailed, Usage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a run is to do.
+
+    Attributes:
+        source: The caller's rows.
+        order: Positions of the rows to ask, in the order to ask them in.
+        output: What to ask for.
+        system: The instructions.
+        params: The caller's own parameters for the provider.
+        row_tokens: Output tokens that one row is allowed.
+        most_rows: Rows per request at the most.
+        first_rows: Rows of the first request where the number is smelt's to find.
+        is_auto: Whether the number of rows per request is smelt's to find.
+        timeout: Seconds for one call.
+        deadline: Seconds for the whole run, or None.
+        stop_on_failure: Whether the first row that is given up ends the run.
+        policy: How persistent to be.
+    """
+
+    source: RowSource
+    order: Sequence[int]
+    output: Output
+    system: str
+    params: Mapping[str, Any]
+    row_tokens: int
+    most_rows: int
+    is_auto: bool
+    timeout: float
+    first_rows: int = 5
+    deadline: float | None = None
+    stop_on_failure: bool = False
+    policy: Policy = Policy()
+
+
+@dataclass(kw_only=True)
+class Counts:
+    """What a run did, in numbers. Tokens are sums over the replies that reported them."""
+
+    requests: int = 0
+    retries: int = 0
+    rate_limited: int = 0
+    possible_duplicates: int = 0
+    strangers: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_usd: float | None = 0.0
+
+    def add(self, usage: Usage, cost_usd: float | None) -> None:
+        """Take the usage of one request into the sums; one unknown price makes the whole cost unknown."""
+        self.input_tokens += usage.input_tokens or 0
+        self.output_tokens += usage.output_tokens or 0
+        self.cached_input_tokens += usage.cached_input_tokens or 0
+        self.reasoning_tokens += usage.reasoning_tokens or 0
+        self.cost_usd = None if self.cost_usd is None or cost_usd is None else self.cost_usd + cost_usd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How a run ended.
+
+    Attributes:
+        counts: What it did.
+        stop: The failure that stopped it, or None.
+        notices: Sentences that the caller should see.
+        model: The model that answered, in the provider's words.
+    """
+
+    counts: Counts
+    stop: CallFailed | None
+    notices: Sequence[str]
+    model: str | None

@@ -1,0 +1,101 @@
+"""The notebooks run from top to bottom in a real kernel, and are saved as they ran.
+
+`python -m tests.test_notebook` runs them anew and saves their outputs; so does `python3 dev.py notebook`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_CELL_FILE = re.compile(r"\S*/ipykernel_\d+/\d+\.py")  # What a warning calls the cell that caused it.
+_PERSONAL = re.compile(r"/(?:home|root|tmp|work|Users)/")
+
+
+def executed(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
+    """*notebook* after a run in a fresh kernel, which keeps its files in *folder*.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: A cell failed.
+    """
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3", record_timing=False)
+    manager = client.create_kernel_manager()
+    manager.transport, manager.ip = "ipc", str(folder / "socket")  # Sockets in a folder, not ports of this machine.
+    manager.connection_file = str(folder / "kernel.json")
+    client.extra_arguments = ["--HistoryManager.enabled=False", f"--ipython-dir={folder}"]
+    return client.execute()
+
+
+def lasting(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """*notebook* without what differs from one machine or run to the next for no reason."""
+    notebook.metadata = nbformat.from_dict(  # type: ignore[no-untyped-call]
+        {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    )
+    for number, cell in enumerate(notebook.cells, start=1):
+        cell.id, cell.metadata = f"cell-{number}", {}
+    for output in outputs(notebook):
+        if "text" in output:
+            output.text = _CELL_FILE.sub("notebook", output.text)
+    return notebook
+
+
+def saved(path: Path) -> nbformat.NotebookNode:
+    notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    return notebook
+
+
+def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
+    notebook = executed(saved(path), tmp_path)
+
+    assert outputs(notebook)
+    assert not any(_WIDGET in output.get("data", {}) for output in outputs(notebook))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_is_saved_with_what_it_showed(path: Path) -> None:
+    notebook = saved(path)
+
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert not [output for output in outputs(notebook) if output.output_type == "error"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_saved_notebook_holds_no_widget_and_no_path_of_a_machine(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+
+    assert _WIDGET not in text
+    assert not _PERSONAL.search(text)
+
+
+def test_there_is_a_notebook() -> None:
+    assert NOTEBOOKS
+
+
+def main() -> None:
+    """Run every notebook anew and save it with its outputs."""
+    os.environ.pop("SMELT_MODEL", None)
+    for path in NOTEBOOKS:
+        with TemporaryDirectory() as folder:
+            notebook = lasting(executed(saved(path), Path(folder)))
+        nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
+        print(f"{path.name}: {len(notebook.cells)} cells, saved")
+
+
+if __name__ == "__main__":
+    main()

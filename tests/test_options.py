@@ -1,0 +1,334 @@
+"""Every option: what it takes up to its limits, and what is refused, by name and before anything is sent."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator
+from dataclasses import fields
+from decimal import Decimal
+from typing import Any, get_type_hints
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from pydantic import BaseModel
+
+import smelt
+from smelt.errors import ColumnError, SmeltConfigError
+from smelt.options import NAMES, Options, Settings, checked
+from smelt.settings import OPTIONS
+from smelt.testing import ScriptedProvider
+
+
+class Answer(BaseModel):
+    label: str
+
+
+async def asynchronous(event: object) -> None: ...
+
+
+class Asynchronous:
+    async def __call__(self, event: object) -> None: ...
+
+
+NUMBERS = {
+    "batch_size": (1, 1_000),
+    "concurrency": (1, 10_000),
+    "max_attempts": (1, 100),
+    "seed": (0, 2**32 - 1),
+}
+WRONG_NUMBERS = [True, False, 1.0, math.nan, "3", b"3", None, [1], Decimal(3), np.float64(3), np.array([1, 2])]
+CHOICES = {
+    "isolation": ("batch", "row"),
+    "null_rows": ("send", "skip"),
+    "on_error": ("mark", "raise"),
+    "on_conflict": ("raise", "suffix", "replace"),
+}
+FLAGS = ["shuffle", "flatten"]
+TIMES = ["timeout", "deadline"]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_is_taken_up_to_both_its_limits(name: str) -> None:
+    least, most = NUMBERS[name]
+
+    assert [checked(name, value) for value in (least, most, np.int64(most), np.uint8(1))] == [least, most, most, 1]
+    assert type(checked(name, np.int64(1))) is int
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_beyond_its_limits_is_a_value_error_with_the_range(name: str) -> None:
+    least, most = NUMBERS[name]
+
+    for value in (least - 1, most + 1, -(10**9), 10**12, 10**5_000):
+        with pytest.raises(
+            SmeltConfigError, match=f"{name} must be .*an integer from {least:,} to {most:,}, not"
+        ) as caught:
+            checked(name, value)
+        assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("value", WRONG_NUMBERS, ids=repr)
+@pytest.mark.parametrize("name", NUMBERS)
+def test_what_is_no_integer_is_refused_with_the_range(name: str, value: Any) -> None:
+    with pytest.raises(SmeltConfigError, match=f"{name} must be .*an integer from") as caught:
+        checked(name, value)
+
+    assert isinstance(caught.value, TypeError | ValueError)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "concurrency"])
+def test_auto_is_the_only_word_for_a_number(name: str) -> None:
+    assert checked(name, "auto") == "auto"
+
+    with pytest.raises(SmeltConfigError, match=f"{name} must be \"auto\" or an integer from 1 to .*, not 'Auto'"):
+        checked(name, "Auto")
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_seconds_are_taken_from_any_real_number_above_zero(name: str) -> None:
+    values = [checked(name, value) for value in (0.001, 1, 604_800, np.float32(2), np.int64(3))]
+
+    assert values == [0.001, 1.0, 604_800.0, 2.0, 3.0]
+    assert {type(value) for value in values} == {float}
+
+
+@pytest.mark.parametrize(
+    "value", [0, -1, math.nan, math.inf, -math.inf, 604_801, 10**400], ids=lambda one: f"{one!r:.20}"
+)
+@pytest.mark.parametrize("name", TIMES)
+def test_seconds_that_are_no_time_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(
+        SmeltConfigError, match=f"{name} must be a number of seconds above 0 and up to 604,800"
+    ) as caught:
+        checked(name, value)
+
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("value", ["5", True, [5], pd.Timedelta("5s"), 5j], ids=repr)
+@pytest.mark.parametrize("name", TIMES)
+def test_seconds_are_a_number(name: str, value: Any) -> None:
+    with pytest.raises(SmeltConfigError, match=f"{name} must be a number of seconds.*not (a|True)") as caught:
+        checked(name, value)
+
+    assert isinstance(caught.value, TypeError)
+
+
+def test_only_the_deadline_may_be_absent() -> None:
+    assert checked("deadline", None) is None
+
+    with pytest.raises(SmeltConfigError, match="timeout must be a number of seconds.*not None"):
+        checked("timeout", None)
+
+
+@pytest.mark.parametrize(("name", "choice"), [(name, one) for name, choices in CHOICES.items() for one in choices])
+def test_each_choice_is_taken(name: str, choice: str) -> None:
+    assert checked(name, choice) == choice
+
+
+@pytest.mark.parametrize(
+    "value", ["", "Row", None, True, 1, ["row"], np.array(["row", "batch"]), pl.Series(["row"])], ids=repr
+)
+@pytest.mark.parametrize("name", CHOICES)
+def test_anything_but_a_choice_is_refused_with_all_of_them(name: str, value: Any) -> None:
+    *others, last = CHOICES[name]
+
+    with pytest.raises(SmeltConfigError, match=f"{name} must be .*'{others[-1]}' or '{last}', not"):
+        checked(name, value)
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_a_flag_is_true_or_false(name: str) -> None:
+    assert [checked(name, value) for value in (True, False)] == [True, False]
+
+    for value, says in ((1, "1"), (None, "None"), ("yes", r"a str \('yes'\)"), (np.True_, "a numpy.bool")):
+        with pytest.raises(SmeltConfigError, match=f"{name} must be True or False, not {says}") as caught:
+            checked(name, value)
+        assert isinstance(caught.value, TypeError)
+
+
+@pytest.mark.parametrize("value", [["a", "b"], ("a", "b"), pd.Index(["a", "b"]), np.array(["a", "b"])], ids=repr)
+def test_columns_are_any_ordered_names(value: Any) -> None:
+    assert checked("columns", value) == ("a", "b")
+
+
+def test_ten_thousand_columns_are_checked_at_once() -> None:
+    names = [f"column {number}" for number in range(10_000)]
+
+    assert len(checked("columns", names)) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("a", r"Write columns=\['a'\]"),
+        (b"ab", "not a bytes"),
+        (3, "not 3"),
+        ({"a"}, "not a set"),
+        ({"a": 1}, "not a dict"),
+        ((one for one in "ab"), "not a generator"),
+        (np.zeros((2, 2)), "not a numpy.ndarray|not a ndarray|not an ndarray"),
+        ([], "empty list"),
+        (pd.Index([]), "empty list"),
+        (["a", 1], "1 is of type int"),
+        (["a", None], "None is of type NoneType"),
+        (["a", "b", "a"], "'a' twice"),
+    ],
+    ids=lambda one: f"{one!r:.20}",
+)
+def test_columns_that_are_no_names_are_refused(value: Any, says: str) -> None:
+    with pytest.raises(ColumnError, match=f"columns.*({says})"):
+        checked("columns", value)
+
+
+@pytest.mark.parametrize("name", ["error_column", "output"])
+def test_the_name_of_a_column_is_any_text_that_can_be_one(name: str) -> None:
+    value: Any
+    for value in ("x", "a b", "ü", "{}", '"', "id", "x" * 10_000):
+        assert checked(name, value) == value
+
+    for value, says in (
+        (3, "not 3"),
+        (b"x", "not a bytes"),
+        ("", "not blank, not ''"),
+        (" \n", "not blank"),
+        ("\ud800", "Unicode"),
+    ):
+        with pytest.raises(SmeltConfigError, match=f"{name} must be .*{says}"):
+            checked(name, value)
+
+
+def test_the_text_column_has_a_usual_name() -> None:
+    assert checked("output", None) == "smelt_text"
+
+    with pytest.raises(SmeltConfigError, match="error_column must be the name of a column, as a string, not None"):
+        checked("error_column", None)
+
+
+def test_params_are_copied_when_they_are_given() -> None:
+    given = {"temperature": 0}
+
+    params = checked("params", given)
+    given["temperature"] = 1
+
+    assert params == {"temperature": 0}
+    assert checked("params", None) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "says"), [(3, "not 3"), ("x", "not a str"), ([("a", 1)], "not a list"), ({1: 2}, "every key of params")]
+)
+def test_params_are_a_dict_with_names(value: Any, says: str) -> None:
+    with pytest.raises(SmeltConfigError, match=f"params.*{says}|{says}.*not 1"):
+        checked("params", value)
+
+
+def test_progress_is_a_switch_or_a_plain_function() -> None:
+    value: Any
+    for value in (True, False, None, print, lambda event: None):
+        assert checked("progress", value) is value
+
+    for wrong in (asynchronous, Asynchronous()):
+        with pytest.raises(SmeltConfigError, match="progress must be .* not an async function") as caught:
+            checked("progress", wrong)
+        assert isinstance(caught.value, TypeError)
+    for value in (3, "bar", []):
+        with pytest.raises(SmeltConfigError, match="progress must be True, False, None or a function"):
+            checked("progress", value)
+
+
+def test_options_are_listed_alike_wherever_they_are() -> None:
+    names = tuple(one.name for one in fields(Settings))
+
+    assert tuple(get_type_hints(Options)) == names == NAMES
+    assert OPTIONS == ("model", *names)
+    assert all(f"\n        {name}: " in (Settings.__doc__ or "") for name in names)
+
+
+DOORS = [
+    smelt.transform, smelt.atransform, smelt.run, smelt.arun, smelt.preview, smelt.explain, smelt.estimate, smelt.Job,
+    *(getattr(pd.DataFrame({"a": [1]}).smelt, verb) for verb in ("transform", "atransform", "run", "arun", "preview")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__qualname__)
+def test_every_door_shows_each_option_with_its_default(door: Any) -> None:
+    shown = inspect.signature(door).parameters
+
+    assert "options" not in shown
+    for one in fields(Settings):
+        usual = None if one.name in ("params", "output") else getattr(Settings(), one.name)
+        assert shown[one.name].default == usual
+        assert "ForwardRef" not in str(shown[one.name])
+
+
+def test_help_on_the_accessor_explains_the_options_and_asks_for_no_frame() -> None:
+    doc = inspect.getdoc(pd.DataFrame({"a": [1]}).smelt.transform) or ""
+
+    assert "\n    batch_size: Rows per request at the most" in doc
+    assert "\n    timeout: Seconds for one request" in doc
+    assert "frame: " not in doc
+    assert "frame: A pandas or Polars DataFrame" in (inspect.getdoc(smelt.transform) or "")
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The process's defaults, put back afterwards."""
+    yield monkeypatch
+    smelt.configure(**dict.fromkeys(OPTIONS))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"batch_size": 0}, "batch_size must be"),
+        ({"timeout": "5"}, "timeout must be"),
+        ({"columns": "name"}, "columns must be"),
+        ({"model": "gpt"}, 'model must be "provider:name"'),
+        ({"model": ScriptedProvider}, "model must be.*not the class"),
+        ({"modle": "openai:x"}, "no option 'modle'. Did you mean 'model'"),
+        ({"seed": 3, "shuffle": "no"}, "shuffle must be"),
+    ],
+    ids=str,
+)
+def test_configure_checks_at_once_and_then_sets_nothing(
+    options: dict[str, Any], says: str, settings: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SmeltConfigError, match=says):
+        smelt.configure(**options)
+
+    assert smelt.Job("x", Answer).settings == Settings()
+
+
+def test_an_argument_comes_over_configure_and_configure_over_the_environment(settings: pytest.MonkeyPatch) -> None:
+    settings.setenv("SMELT_BATCH_SIZE", "7")
+    settings.setenv("SMELT_TIMEOUT", "2.5")
+    job = smelt.Job("x", Answer)
+    smelt.configure(batch_size=8)
+    configured = smelt.Job("x", Answer)
+    given = smelt.Job("x", Answer, batch_size=9, timeout=3)
+
+    assert (job.settings.batch_size, job.settings.timeout) == (7, 2.5)
+    assert (configured.settings.batch_size, configured.settings.timeout) == (8, 2.5)
+    assert (given.settings.batch_size, given.settings.timeout) == (9, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "says"),
+    [
+        ("SMELT_BATCH_SIZE", "1001", '"auto" or an integer from 1 to 1,000, not 1001'),
+        ("SMELT_CONCURRENCY", "2.5", "integer from 1 to 10,000, not 2.5"),
+        ("SMELT_TIMEOUT", "1 min", r"number of seconds.*\('1 min'\)"),
+        ("SMELT_TIMEOUT", "nan", "number of seconds.*not nan"),
+    ],
+)
+def test_a_malformed_variable_is_named_with_what_it_may_be(
+    variable: str, text: str, says: str, settings: pytest.MonkeyPatch
+) -> None:
+    settings.setenv(variable, text)
+
+    with pytest.raises(SmeltConfigError, match=f"environment variable {variable} must be .*{says}"):
+        smelt.Job("x", Answer)

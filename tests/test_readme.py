@@ -1,0 +1,135 @@
+"""Every Python snippet of the README and of docs/ runs as it stands, and prints what the page says.
+
+Snippets ask real SDKs, which ask the fake provider. A page is one session: later snippets see the names of earlier ones.
+A `text` block after a snippet is what it prints; `...` there stands for anything.
+
+`python -m tests.test_readme` writes into the pages what their snippets print; so does `python3 dev.py docs`.
+"""
+
+from __future__ import annotations
+
+import doctest
+import io
+import os
+import re
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.fakeserver import FakeServer
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ANSWERS = {
+    "sector": {"lookup": {"Sanofi": "health", "Stripe": "finance", "Arm": "tech"}, "of": "name"},
+    "is_public": {"lookup": {"Sanofi": True, "Stripe": False, "Arm": True}, "of": "name"},
+}
+UNANSWERED = {"column": "name", "values": ["???"], "fault": "drop"}
+
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?!https?://)([^)#]+)(?:#[^)]*)?\)")
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A Python block of a page, and the `text` block after it, if there is one.
+
+    Attributes:
+        line: Where it stands.
+        code: What it runs.
+        printed: What the page says that it prints; None where it says nothing.
+        place: Where the page says so, from and to which character.
+    """
+
+    line: int
+    code: str
+    printed: str | None
+    place: tuple[int, int]
+
+
+def snippets(text: str) -> Iterator[Snippet]:
+    blocks = list(_BLOCK.finditer(text))
+    for block, following in zip(blocks, [*blocks[1:], None], strict=False):
+        if block[1] != "python":
+            continue
+        line = text.count("\n", 0, block.start()) + 1
+        if following and following[1] == "text" and not text[block.end() : following.start()].strip():
+            yield Snippet(line=line, code=block[2], printed=following[2], place=following.span(2))
+        else:
+            yield Snippet(line=line, code=block[2], printed=None, place=(0, 0))
+
+
+def runs(page: Path) -> Iterator[tuple[Snippet, str]]:
+    """Each snippet of a page with what it prints now."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    with pd.option_context("display.width", 120):
+        for snippet in snippets(page.read_text(encoding="utf-8")):
+            printed = io.StringIO()
+            # With the page's line numbers in tracebacks.
+            code = compile("\n" * snippet.line + snippet.code, str(page), "exec", dont_inherit=True)
+            with redirect_stdout(printed):
+                exec(code, names)
+            yield snippet, printed.getvalue()
+
+
+def says(snippet: Snippet, printed: str) -> bool:
+    """Whether the page is right about what *snippet* printed, or says nothing."""
+    return snippet.printed is None or doctest.OutputChecker().check_output(snippet.printed, printed, doctest.ELLIPSIS)
+
+
+def surroundings(fake: FakeServer) -> dict[str, str]:
+    """Keys and addresses as a user has them in the environment, but for the addresses, which are the fake's."""
+    scenario = fake.scenario(answers=ANSWERS, poison=[UNANSWERED])
+    return {
+        "OPENAI_API_KEY": "sk-test-0123456789abcdef",
+        "OPENAI_BASE_URL": scenario.base_url("openai"),
+        "ANTHROPIC_API_KEY": "sk-ant-test-0123456789abcdef",
+        "ANTHROPIC_BASE_URL": scenario.base_url("anthropic"),
+        "VLLM_BASE_URL": scenario.base_url("compatible"),
+    }
+
+
+@pytest.fixture
+def hosted(fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in surroundings(fake).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.usefixtures("hosted")
+def test_the_snippets_of_a_page_print_what_it_says(page: Path) -> None:
+    for snippet, printed in runs(page):
+        assert says(snippet, printed), f"{page.name}:{snippet.line} prints\n{printed}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_every_link_inside_the_project_leads_somewhere(page: Path) -> None:
+    targets = _LINK.findall(page.read_text(encoding="utf-8"))
+
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_readme_stays_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 200
+
+
+def main() -> None:
+    """Write into every page what its snippets print now."""
+    with FakeServer() as fake:
+        os.environ |= surroundings(fake)
+        for page in PAGES:
+            text = page.read_text(encoding="utf-8")
+            for snippet, printed in reversed(list(runs(page))):
+                if not says(snippet, printed):
+                    text = text[: snippet.place[0]] + printed + text[snippet.place[1] :]
+            page.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
