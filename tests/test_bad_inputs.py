@@ -144,12 +144,12 @@ MODELS = [
     Case("empty alias", {"output_model": field(int, alias="")}, SchemaError, TypeError, r"Answer\.x.*alias ''"),
     Case("alias with quotes", {"output_model": field(int, alias='a"b')}, SchemaError, TypeError, "letters and digits"),
     Case("surrogate", {"output_model": field(str, description="a\ud800")}, SchemaError, TypeError, "surrogate pair in a desc"),
-    Case("too many fields", {"output_model": create_model("A", **dict.fromkeys("abcd", (int, ...)))},  # type: ignore[call-overload]
+    Case("too many fields", {"output_model": create_model("A", **dict.fromkeys("abcd", (int, ...)))},
          SchemaError, TypeError, "6 properties; scripted takes 5 at most"),
     Case("too many choices", {"output_model": field(Literal["a", "b", "c", "d"])}, SchemaError, TypeError, "4 enum values"),
     Case("over the provider's depth", {"output_model": deep(2)}, SchemaError, TypeError, "5 levels of nesting; scripted takes 4"),
     Case("output and a model", {"output": "text"}, SmeltConfigError, SmeltConfigError, "output names the column of free"),
-    Case("flattened twice", {"output_model": create_model("A", **{"x": (Answer, ...), "x.label": (int, ...)}), "flatten": True},  # type: ignore[call-overload]
+    Case("flattened twice", {"output_model": create_model("A", **{"x": (Answer, ...), "x.label": (int, ...)}), "flatten": True},
          SchemaError, TypeError, "two columns are called 'x.label'"),
 ]  # fmt: skip
 NAMES = [

@@ -39,10 +39,10 @@ from smelt.errors import (
     SmeltWarning,
     UnavailableError,
 )
-from smelt.estimate import Estimate, Explanation
 from smelt.frames.register import register as _register
 from smelt.job import Job
 from smelt.model import Model
+from smelt.outlook import Estimate, Explanation
 from smelt.providers.base import Provider
 from smelt.result import RowError, SmeltMetrics, SmeltResult
 from smelt.settings import configure

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
-from pydantic import BaseModel
-
-from smelt.estimate import Estimate, Explanation
 from smelt.job import Job
 from smelt.options import Options
-from smelt.result import SmeltResult
 from smelt.signatures import spelled_out
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
+    from pydantic import BaseModel
+
+    from smelt.outlook import Estimate, Explanation
+    from smelt.result import SmeltResult
 
 F = TypeVar("F", "pd.DataFrame", "pl.DataFrame", list[dict[str, Any]])
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound="BaseModel")
 
 
 @spelled_out

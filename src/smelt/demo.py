@@ -52,7 +52,9 @@ def _show(known: list[dict[str, str]]) -> None:
     print(f"\n{result.frame.head(_SHOWN).drop(columns='note').to_string()}\n\n{result.frame.dtypes.to_string()}\n")
     print(f"{result!r}\n")
     agreeing = sum(_agrees(answer, row) for answer, row in zip(result.data, known, strict=True))
-    print(f"{agreeing} of {len(known)} rows agree with the known answers in both columns ({agreeing / len(known):.0%}).")
+    print(
+        f"{agreeing} of {len(known)} rows agree with the known answers in both columns ({agreeing / len(known):.0%})."
+    )
 
 
 def _agrees(answer: Launch | None, row: dict[str, str]) -> bool:

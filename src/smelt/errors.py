@@ -29,6 +29,7 @@ plain strings and smelt's own objects only, never an SDK's, so no key can travel
 from __future__ import annotations
 
 import builtins
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Self
@@ -229,3 +230,15 @@ def shown_value(value: object) -> str:
     except Exception:  # noqa: BLE001  # A repr is code of anyone's, and Python refuses to write integers of 5,000 digits.
         return f"a value of type {type(value).__name__}"
     return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
+
+
+def caller_stacklevel() -> int:
+    """The `stacklevel` for a warning, issued by the caller of this function, that is to point at the user's line."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_USERS:
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+# Frame libraries stand in between in `df.pipe(smelt.transform)`, asyncio in whatever the engine warns of.
+_NOT_THE_USERS = frozenset({"smelt", "pandas", "polars", "asyncio"})

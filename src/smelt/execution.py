@@ -11,7 +11,7 @@ from typing import Any
 
 from smelt.engine.events import RunStarted
 from smelt.engine.lane import SimpleLane
-from smelt.engine.loop import caller_stacklevel, run_blocking
+from smelt.engine.loop import run_blocking
 from smelt.engine.run import Run
 from smelt.engine.work import Counts, Ending
 from smelt.errors import (
@@ -20,19 +20,22 @@ from smelt.errors import (
     ModelNotFoundError,
     QuotaError,
     SmeltAPIError,
+    SmeltError,
     SmeltExhaustionError,
     SmeltInterrupt,
+    SmeltValidationError,
     SmeltWarning,
     UnavailableError,
+    caller_stacklevel,
     shown_value,
 )
 from smelt.frames.base import OutputColumn
 from smelt.ledger.base import NoLedger
 from smelt.plan.answers import Answers
 from smelt.preparation import Column, Preparation
-from smelt.prices import cost_usd
+from smelt.prices import price_of
 from smelt.progress import progress_for
-from smelt.providers.base import CallFailed, Usage
+from smelt.providers.base import CallFailed
 from smelt.result import RowError, SmeltMetrics, SmeltResult, printable
 
 _ERRORS: dict[str, type[SmeltAPIError]] = {
@@ -65,19 +68,20 @@ def execute(call: Preparation, *, awaited: str) -> SmeltResult[Any]:
 async def aexecute(call: Preparation) -> SmeltResult[Any]:
     """`execute` on the loop that runs here. When it is cancelled, what was answered is lost with it."""
     execution = _Execution(call)
-    await execution.run()
+    await execution.run_safely()
     return execution.checked_result()
 
 
 async def _interruptible(call: Preparation) -> SmeltResult[Any]:
     execution = _Execution(call)
     try:
-        await execution.run()
+        await execution.run_safely()
     except asyncio.CancelledError:  # On a loop of our own, only Ctrl-C cancels.
         partial = execution.result()
         done = partial.metrics.successful_rows
         raise SmeltInterrupt(
-            f"Interrupted. {done:,} of {partial.metrics.total_rows:,} rows are answered; they are in `.partial`.", partial
+            f"Interrupted. {done:,} of {partial.metrics.total_rows:,} rows are answered; they are in `.partial`.",
+            partial,
         ) from None
     return execution.checked_result()
 
@@ -89,6 +93,7 @@ class _Execution:
         self._call = call
         self._answers = Answers(len(call.source), len(call.output.fields), call.folded.twins)
         self._counts = Counts()
+        self._price = price_of(call.provider.name, call.provider.model)  # Now: it may load the price list.
         self._ending: Ending | None = None
         self._seconds = 0.0
         if call.folded.skipped is not None:
@@ -123,6 +128,20 @@ class _Execution:
             finally:
                 self._seconds = time.perf_counter() - started
 
+    async def run_safely(self) -> None:
+        """`run`; a fault in the provider, which may be the caller's own, costs nothing that was answered.
+
+        Raises:
+            SmeltAPIError: There was one; it is the cause.
+        """
+        try:
+            await self.run()
+        except SmeltError:
+            raise
+        except Exception as fault:
+            message = f"The run broke off: {type(fault).__name__} was raised, see above. What was answered is kept."
+            raise SmeltAPIError(message, partial_result=self.result()) from fault
+
     def result(self) -> SmeltResult[Any]:
         """The result as far as it goes."""
         call = self._call
@@ -148,7 +167,7 @@ class _Execution:
                 f"Row {shown_value(first.label)} failed ({first.kind}): {printable(first.message)} "
                 f"{result.metrics.successful_rows:,} rows are answered; they are in `.partial_result`.",
                 result,
-            )
+            ) from (SmeltValidationError(printable(first.message)) if first.kind in ("invalid", "validator") else None)
         self._warn(result, stop, ending.notices if ending else ())
         return result
 
@@ -161,9 +180,6 @@ class _Execution:
             sentences.append(f"Every row failed; the first one ({first.kind}): {first.message}")
         for sentence in sentences:
             warnings.warn(printable(sentence), SmeltWarning, stacklevel=caller_stacklevel())
-
-    def _price(self, usage: Usage) -> float | None:
-        return cost_usd(self._call.provider.name, self._call.provider.model, usage)
 
     def _metrics(self) -> SmeltMetrics:
         counts = self._counts
@@ -213,7 +229,9 @@ class _Execution:
         errors: list[str | None] = [None] * len(self._answers)
         for position, failure in failures.items():
             errors[position] = f"{failure.kind}: {failure.message}"
-        columns = [OutputColumn(name=one.name, kind=one.field.kind, values=self._values(one)) for one in self._call.columns]
+        columns = [
+            OutputColumn(name=one.name, kind=one.field.kind, values=self._values(one)) for one in self._call.columns
+        ]
         columns.append(OutputColumn(name=self._call.error_column, kind=None, values=errors))
         return self._call.frame.attach(columns, dropped=self._call.dropped)
 

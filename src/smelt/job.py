@@ -1,23 +1,28 @@
-"""The front door: a job is a prompt, an output model and options; it runs on any frame and any model."""
+"""The front door: a job is a prompt, an output model and options; it runs on any frame and any model.
+
+pydantic, the engine and the progress faces are loaded by the first call and not by `import smelt`, which they would make
+three times slower.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar, Unpack, overload
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 
 from smelt.errors import ConfigTypeError, SmeltConfigError, shown_value
-from smelt.estimate import Estimate, Explanation, estimate, explain
-from smelt.execution import aexecute, execute
 from smelt.options import NAMES, Options, Settings, integer
-from smelt.preparation import Pick, Preparation, prepare
-from smelt.result import SmeltResult
 from smelt.settings import setting
 from smelt.signatures import spelled_out
 
-M = TypeVar("M", bound=BaseModel)
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from smelt.outlook import Estimate, Explanation
+    from smelt.preparation import Pick, Preparation
+    from smelt.result import SmeltResult
+
+M = TypeVar("M", bound="BaseModel")
 T = TypeVar("T")
 
 
@@ -112,7 +117,7 @@ class Job(Generic[T]):
 
     async def arun(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
         """`run`, on the loop that is running. Spends money."""
-        return await aexecute(self._prepare(model, data))
+        return await self._arun(model, data)
 
     def test(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
         """`run` on the first row of *data* alone, to see whether everything fits together. Pays for one row."""
@@ -120,7 +125,7 @@ class Job(Generic[T]):
 
     async def atest(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
         """`test`, on the loop that is running. Pays for one row."""
-        return await aexecute(self._prepare(model, data, pick=_first))
+        return await self._arun(model, data, pick=_first)
 
     def preview(self, model: Any = None, *, data: Any, n: int = 5) -> SmeltResult[T]:
         """`run` on a sample of *n* rows, drawn with the job's seed, in their order. Pays for those only."""
@@ -128,16 +133,29 @@ class Job(Generic[T]):
 
     def explain(self, model: Any = None, *, data: Any) -> Explanation:
         """The exact text and schema of the first request, but for its random row tokens. Sends nothing."""
+        from smelt.forecast import explain
+
         return explain(self._prepare(model, data))
 
     def estimate(self, model: Any = None, *, data: Any) -> Estimate:
         """Rows, distinct rows, requests, tokens and dollars that a run would take. Sends nothing."""
+        from smelt.forecast import estimate
+
         return estimate(self._prepare(model, data))
 
     def _run(self, model: Any, data: Any, *, pick: Pick | None = None, awaited: str) -> SmeltResult[T]:
+        from smelt.execution import execute
+
         return execute(self._prepare(model, data, pick=pick), awaited=awaited)
 
+    async def _arun(self, model: Any, data: Any, *, pick: Pick | None = None) -> SmeltResult[T]:
+        from smelt.execution import aexecute
+
+        return await aexecute(self._prepare(model, data, pick=pick))
+
     def _prepare(self, model: Any, data: Any, *, pick: Pick | None = None) -> Preparation:
+        from smelt.preparation import prepare
+
         return prepare(data, self.prompt, self.output_model, model, self.settings, pick=pick)
 
 

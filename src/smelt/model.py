@@ -15,10 +15,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Self
 
-from smelt.engine.loop import caller_stacklevel
-from smelt.errors import MissingDependencyError, SmeltConfigError, SmeltWarning, nearest
+from smelt.errors import MissingDependencyError, SmeltConfigError, SmeltWarning, caller_stacklevel, nearest
 from smelt.providers.base import Provider
 from smelt.providers.keys import Secret, Vendor, check_base_url, check_key, doubt_about, find_access
+from smelt.providers.redact import redact
 from smelt.settings import setting
 
 _VENDORS = {
@@ -132,7 +132,8 @@ class Model:
         """
         provider, colon, name = text.partition(":")
         if not colon:
-            raise SmeltConfigError(f'model must be "provider:name", like "openai:gpt-4.1-mini", not {text!r}.')
+            shown = redact(text, limit=60)  # A key that was given for a model is not to be shown.
+            raise SmeltConfigError(f'model must be "provider:name", like "openai:gpt-4.1-mini", not {shown!r}.')
         return cls(provider, name)
 
 

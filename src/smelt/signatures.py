@@ -9,7 +9,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, TypeVar, cast
 
 from smelt.errors import ConfigTypeError
@@ -51,8 +51,13 @@ def spelled_out(function: C) -> C:
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
     found = inspect.signature(function)
     own = [one for one in found.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    return found.replace(parameters=[*own, *_options()])
+
+
+@cache
+def _options() -> tuple[inspect.Parameter, ...]:
     defaults = Settings()
-    options = [
+    return tuple(
         inspect.Parameter(
             one.name,
             inspect.Parameter.KEYWORD_ONLY,
@@ -60,8 +65,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
             annotation=_as_written(Options.__annotations__[one.name]),
         )
         for one in fields(Settings)
-    ]
-    return found.replace(parameters=[*own, *options])
+    )
 
 
 def _as_written(annotation: Any) -> Any:

@@ -99,9 +99,7 @@ def answered(
     if counter is not None:
         counter.rows_sent += len(rows)
     found = [(token, fields) for token, row in rows if (fields := answer(row)) is not None]
-    body: Any = (
-        {"rows": [{"id": token, **fields} for token, fields in found]} if codec == "array" else dict(found)
-    )
+    body: Any = {"rows": [{"id": token, **fields} for token, fields in found]} if codec == "array" else dict(found)
     text = json.dumps(body, ensure_ascii=False, default=str)
     usage = Usage(
         input_tokens=text_tokens(len(request.system) + len(request.user)),

@@ -36,8 +36,12 @@ def main(rows: int = 1_000_000, library: str = "pandas") -> None:
     out = smelt.transform(frame, "Classify {name} {number}.", Label, model=provider, batch_size=20, progress=False)
 
     cpu, memory = time.process_time() - before, _rss_mb("VmHWM") - before_memory
-    failed = len(out) - int(out["smelt_error"].is_null().sum() if library == "polars" else out["smelt_error"].isna().sum())
-    print(f"{library}: {rows:,} rows, {cpu / rows * 1e6:.1f} us CPU per row, {memory:,.0f} MB above the frame, {failed} failed")
+    failed = len(out) - int(
+        out["smelt_error"].is_null().sum() if library == "polars" else out["smelt_error"].isna().sum()
+    )
+    print(
+        f"{library}: {rows:,} rows, {cpu / rows * 1e6:.1f} us CPU per row, {memory:,.0f} MB above the frame, {failed} failed"
+    )
 
 
 def _frame(rows: int, library: str):  # type: ignore[no-untyped-def]  # Of either library.

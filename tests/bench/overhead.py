@@ -59,7 +59,14 @@ def with_smelt(frame: pd.DataFrame, model: Model) -> pd.DataFrame:
 
 def with_sdk(frame: pd.DataFrame, scenario: Scenario, model: Model, system: str) -> pd.DataFrame:
     """The job, by hand."""
-    return asyncio.run(_by_hand(frame, scenario, system, array_schema(read_output(Company).fields, resolve_model(model).capabilities.dialect)))
+    return asyncio.run(
+        _by_hand(
+            frame,
+            scenario,
+            system,
+            array_schema(read_output(Company).fields, resolve_model(model).capabilities.dialect),
+        )
+    )
 
 
 async def _by_hand(frame: pd.DataFrame, scenario: Scenario, system: str, schema: dict[str, Any]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import smelt
-from smelt.errors import SmeltExhaustionError, SmeltWarning, UnavailableError
+from smelt.errors import SmeltAPIError, SmeltExhaustionError, SmeltWarning, UnavailableError
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider, answered, asked, run_jumping
 from tests.conftest import MakeScenario
@@ -156,13 +156,19 @@ def test_on_error_raise_is_silent_where_every_row_is_answered() -> None:
 # --- a provider of the user's own -------------------------------------------------------------------------------------
 
 
-def test_an_exception_that_a_provider_should_not_raise_comes_out_as_it_is() -> None:
+def test_an_exception_that_a_provider_should_not_raise_ends_the_run_and_keeps_what_was_answered() -> None:
     class Faulty(ScriptedProvider):
         async def send(self, request: Request) -> Reply:
-            raise ZeroDivisionError("a mistake in the provider")
+            if self.rows_sent:
+                raise ZeroDivisionError("a mistake in the provider")
+            return await super().send(request)
 
-    with pytest.raises(ZeroDivisionError, match="a mistake in the provider"):
-        ask(companies(8), Faulty({}), concurrency=4)
+    with pytest.raises(SmeltAPIError, match="ZeroDivisionError") as caught:
+        ask(companies(8), Faulty(lambda row: expected(RULES, row)), concurrency=1, batch_size=4)
+
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert caught.value.partial_result is not None
+    assert caught.value.partial_result.metrics.successful_rows == 4
 
 
 def test_a_provider_that_cannot_connect_in_time_is_no_deadline() -> None:
@@ -170,8 +176,10 @@ def test_a_provider_that_cannot_connect_in_time_is_no_deadline() -> None:
         def connect(self, *, connections: int) -> Any:
             raise TimeoutError("no route")
 
-    with pytest.raises(TimeoutError, match="no route"):
+    with pytest.raises(SmeltAPIError, match="TimeoutError") as caught:
         ask(companies(8), Unconnected({}))
+
+    assert str(caught.value.__cause__) == "no route"
 
 
 # --- cancellation -----------------------------------------------------------------------------------------------------

@@ -37,7 +37,11 @@ def test_whole_chunks_go_first_and_as_they_are() -> None:
 
     line.put_whole(first.halves())
 
-    assert [[row.text for row in chunk.rows] for chunk in iter(lambda: line.next(Size(rows=9)), None)] == [["a"], ["b"], ["c"]]
+    assert [[row.text for row in chunk.rows] for chunk in iter(lambda: line.next(Size(rows=9)), None)] == [
+        ["a"],
+        ["b"],
+        ["c"],
+    ]
 
 
 def test_rows_asked_again_travel_with_fresh_ones() -> None:
@@ -65,8 +69,14 @@ def test_a_row_without_text_is_rejected_and_one_that_is_known_is_left_out() -> N
     assert rejected == [0]
 
 
-@given(st.integers(0, 60), st.lists(st.sampled_from(["next", "halve", "again", "singles", "later"]), max_size=40), st.integers(0, 99))
-def test_whatever_happens_every_row_is_in_line_or_out_of_it_exactly_once(count: int, steps: list[str], seed: int) -> None:
+@given(
+    st.integers(0, 60),
+    st.lists(st.sampled_from(["next", "halve", "again", "singles", "later"]), max_size=40),
+    st.integers(0, 99),
+)
+def test_whatever_happens_every_row_is_in_line_or_out_of_it_exactly_once(
+    count: int, steps: list[str], seed: int
+) -> None:
     rng = random.Random(seed)
     line = line_of(["x" * rng.randint(1, 60) for _ in range(count)])
     out: list[int] = []

@@ -53,7 +53,17 @@ def test_a_row_answered_twice_is_not_guessed(copy: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     "stranger",
-    [{"id": "kkkk2", "x": 1}, {"id": 0, "x": 1}, {"id": None}, {"x": 1}, 3, "kkkkb", [], {"id": "KKKKB"}, {"id": " kkkkb"}],
+    [
+        {"id": "kkkk2", "x": 1},
+        {"id": 0, "x": 1},
+        {"id": None},
+        {"x": 1},
+        3,
+        "kkkkb",
+        [],
+        {"id": "KKKKB"},
+        {"id": " kkkkb"},
+    ],
     ids=str,
 )
 def test_a_row_under_no_token_that_was_sent_is_dropped_and_counted(stranger: object) -> None:
@@ -63,7 +73,7 @@ def test_a_row_under_no_token_that_was_sent_is_dropped_and_counted(stranger: obj
     assert list(reply.found) == ["pppp2"]
 
 
-@pytest.mark.parametrize("at", range(0, 62))
+@pytest.mark.parametrize("at", range(62))
 def test_complete_rows_of_a_cut_reply_count(at: int) -> None:
     whole = '{"rows":[{"id":"kkkkb","x":1},{"id":"pppp2","x":"two"},{"id":'
     complete = (whole[:at].count("}") >= 1) + (whole[:at].count("}") >= 2)
@@ -91,7 +101,18 @@ def test_prose_and_fences_are_borne_only_where_nothing_enforces_the_schema(text:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "null", "[]", "{}", '{"rows":{}}', "<html>", '{"rows":[' + "[" * 100_000, '{"rows":[' + '{"a":' * 100_000, "9" * 9_999],
+    [
+        "",
+        " ",
+        "null",
+        "[]",
+        "{}",
+        '{"rows":{}}',
+        "<html>",
+        '{"rows":[' + "[" * 100_000,
+        '{"rows":[' + '{"a":' * 100_000,
+        "9" * 9_999,
+    ],
     ids=["empty", "blank", "null", "array", "object", "no array", "html", "bomb", "nested bomb", "digits"],
 )
 def test_nonsense_gives_no_rows_and_no_exception(text: str) -> None:
@@ -123,7 +144,9 @@ def test_keyed_replies_are_read_by_their_keys() -> None:
     st.lists(st.dictionaries(st.text(), st.text() | st.none() | st.integers()), min_size=1, max_size=8),
     st.integers(0, 2**32),
 )
-def test_any_text_travels_unchanged_and_no_cell_can_be_taken_for_protocol(cells: list[dict[str, object]], seed: int) -> None:
+def test_any_text_travels_unchanged_and_no_cell_can_be_taken_for_protocol(
+    cells: list[dict[str, object]], seed: int
+) -> None:
     texts = [json.dumps(cell, ensure_ascii=False) for cell in cells]
     tokens = draw_tokens(len(texts), "".join(texts), random.Random(seed))
 

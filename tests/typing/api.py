@@ -90,4 +90,3 @@ def mistakes(pandas: pd.DataFrame) -> None:
     smelt.transform(pandas, "Classify {name}.", Company, batchsize=20)  # type: ignore[call-arg]
     smelt.transform(pandas, "Classify {name}.", Company, on_error="ignore")  # type: ignore[arg-type]
     smelt.transform(pandas, "Classify {name}.", dict)  # type: ignore[arg-type]
-    pandas.pipe(smelt.transform, "Classify {name}.", 5)  # type: ignore[call-overload]

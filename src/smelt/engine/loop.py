@@ -19,7 +19,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from smelt.errors import SmeltWarning
+from smelt.errors import SmeltWarning, caller_stacklevel
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class OneThreadLoop(asyncio.SelectorEventLoop):
         port: str | int | None,
         *,
         family: int = 0,
-        type: int = 0,
+        type: int = 0,  # noqa: A002  # The stock method's own name.
         proto: int = 0,
         flags: int = 0,
     ) -> list[Any]:
@@ -84,18 +84,6 @@ def drive(work: Coroutine[Any, Any, T], *, loop_factory: Callable[[], asyncio.Ab
     """Run *work* on a fresh loop of *loop_factory*; the part of `run_blocking` that has no opinion."""
     with _outer_loop_hidden(), _interrupts_ours(), asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(work)
-
-
-def caller_stacklevel() -> int:
-    """The `stacklevel` for a warning, issued by the caller of this function, that is to point at the user's line."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_USERS:
-        frame, level = frame.f_back, level + 1
-    return level
-
-
-# Frame libraries stand in between in `df.pipe(smelt.transform)`, asyncio in whatever the engine warns of.
-_NOT_THE_USERS = frozenset({"smelt", "pandas", "polars", "asyncio"})
 
 
 @contextmanager

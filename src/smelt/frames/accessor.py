@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from smelt import api
-from smelt.estimate import Estimate, Explanation
 from smelt.options import Options
-from smelt.result import SmeltResult
 from smelt.signatures import spelled_out
 
-OutputModel = type[BaseModel] | type[str]
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from smelt.outlook import Estimate, Explanation
+    from smelt.result import SmeltResult
+
+OutputModel: TypeAlias = "type[BaseModel] | type[str]"
 
 
 class FrameAccessor:

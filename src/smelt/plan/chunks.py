@@ -135,7 +135,7 @@ class Line:
             row = self._again[0] if self._again else self._head or next(self._fresh, None)
             if row is None:
                 break
-            room -= len(row.text)
+            room -= len(row.text) if row.text.isascii() else len(row.text.encode())
             is_too_much = bool(taken) and room < 0
             if not self._again:
                 self._head = row if is_too_much else None

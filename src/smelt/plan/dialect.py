@@ -9,6 +9,7 @@ from typing import Any
 
 from smelt.errors import SchemaError
 from smelt.plan.kinds import (
+    ROW_ID,
     Array,
     Boolean,
     Choice,
@@ -23,7 +24,6 @@ from smelt.plan.kinds import (
     Text,
     Timestamp,
 )
-from smelt.plan.schema import ROW_ID
 
 _WORDS = {
     "minimum": "at least {}",
@@ -103,7 +103,8 @@ def check_limits(fields: Sequence[Field], dialect: Dialect, provider: str) -> No
 
 def describe(kind: Kind) -> str:
     """A few words for people and models: what values a field takes."""
-    return _text_of(kind) + (" or null" if kind.nullable else "")
+    limits = [_WORDS[keyword].format(value) for keyword, value in kind.constraints.items()]
+    return ", ".join([_text_of(kind), *limits]) + (" or null" if kind.nullable else "")
 
 
 def _closed_object(properties: dict[str, Any]) -> dict[str, Any]:

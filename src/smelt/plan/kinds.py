@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+ROW_ID = "id"  # The one protocol name that stands beside the fields of a reply row.
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:

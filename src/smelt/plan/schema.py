@@ -19,6 +19,7 @@ from typing_extensions import TypeAliasType
 
 from smelt.errors import SchemaError
 from smelt.plan.kinds import (
+    ROW_ID,
     Array,
     Boolean,
     Choice,
@@ -35,7 +36,6 @@ from smelt.plan.kinds import (
 )
 
 _DEEPEST = 20  # Levels of models and lists; providers take ten at the most, and every library recurses over them.
-ROW_ID = "id"  # The one protocol name that stands beside the fields of a reply row.
 
 _PLAIN: dict[object, Kind] = {
     str: Text(),

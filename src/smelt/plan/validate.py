@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticSerializationError, to_json
 
+from smelt.errors import SmeltValidationError
 from smelt.plan.declared import declared
 from smelt.plan.schema import Output
 from smelt.plan.values import checker
@@ -16,7 +17,7 @@ from smelt.plan.values import checker
 _MOST_FAULTS = 5  # Named in one message; a model with fifty wrong fields needs no longer text.
 
 
-class InvalidRow(Exception):
+class InvalidRow(SmeltValidationError):
     """A row of a reply that is no answer; the message names fields, not values.
 
     Attributes:

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from smelt.plan.dialect import Dialect, array_schema, describe, keyed_schema
-from smelt.plan.kinds import Field
-from smelt.plan.schema import ROW_ID
+from smelt.plan.kinds import ROW_ID, Field
 
 Codec = Literal["array", "keyed"]
 

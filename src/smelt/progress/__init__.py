@@ -16,8 +16,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from smelt.engine.events import Event, Observer, RunEnded, RunStarted
-from smelt.engine.loop import caller_stacklevel
-from smelt.errors import SmeltConfigError, SmeltWarning
+from smelt.errors import SmeltConfigError, SmeltWarning, caller_stacklevel
 from smelt.progress.tally import Tally
 
 Clock = Callable[[], float]

@@ -69,6 +69,7 @@ class Anthropic:
                 http_client=http,
                 max_retries=0,
             )
+            sdk._platform = "Unknown"  # Left to itself, the SDK finds it out in a thread.
             yield _Connection(self, sdk)
 
 

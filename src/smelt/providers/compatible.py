@@ -88,6 +88,7 @@ class Compatible:
                 max_retries=0,
                 default_headers={"Authorization": f"Bearer {key}", **_not_for_others(os.environ)},
             )
+            sdk._platform = "Unknown"  # Left to itself, the SDK finds it out in a thread.
             yield _Connection(self, sdk)
 
 

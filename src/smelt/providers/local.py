@@ -9,8 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-from smelt.engine.loop import caller_stacklevel
-from smelt.errors import MissingDependencyError, SmeltConfigError, SmeltWarning
+from smelt.errors import MissingDependencyError, SmeltConfigError, SmeltWarning, caller_stacklevel
 from smelt.local.child import SLOT_TOKENS, SLOTS
 from smelt.local.process import Server, server_of
 from smelt.local.weights import fetched, named

@@ -86,6 +86,7 @@ class OpenAI:
                 http_client=http,
                 max_retries=0,
             )
+            sdk._platform = "Unknown"  # Left to itself, the SDK finds it out in a thread.
             yield _Connection(self, sdk)
 
 

@@ -1,0 +1,64 @@
+"""What `estimate` and `explain` give back: what a call would send and cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a call would take, if nothing has to be asked twice.
+
+    Attributes:
+        rows: The caller's rows.
+        distinct_rows: Rows that differ, each of which is paid once.
+        requests: Requests.
+        input_tokens: Estimated from the bytes of the text that would be sent, four to a token. What a provider adds for
+            the reply schema, or takes off for what it has cached, is its own matter.
+        output_tokens: Estimated from the output model, likewise; without reasoning.
+        cost_usd: Dollars by the published prices; None where the price is not known.
+        model: The model that would answer, as `provider:name`.
+    """
+
+    rows: int
+    distinct_rows: int
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    model: str
+
+    def __str__(self) -> str:
+        cost = "price unknown" if self.cost_usd is None else f"about ${self.cost_usd:,.4f}"
+        return (
+            f"{self.rows:,} rows ({self.distinct_rows:,} distinct) in about {self.requests:,} requests to {self.model}: "
+            f"about {self.input_tokens:,} tokens in, {self.output_tokens:,} out, {cost}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Explanation:
+    """The first request of a call, exactly as it would be sent but for its random row tokens.
+
+    Attributes:
+        model: The model that would answer, as `provider:name`.
+        system: The instructions.
+        user: The rows.
+        schema: JSON Schema of the reply.
+        rows: How many rows it carries.
+    """
+
+    model: str
+    system: str
+    user: str
+    schema: Mapping[str, Any]
+    rows: int
+
+    def __repr__(self) -> str:
+        schema = json.dumps(self.schema, indent=2, ensure_ascii=False)
+        text = f"to {self.model}\n\n--- system\n{self.system}\n\n--- user\n{self.user}\n\n--- reply schema\n{schema}"
+        # The rows are anyone's text: what goes to a terminal may not steer it. `user` and `system` are as they are.
+        return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text)
