@@ -245,7 +245,7 @@ def test_options_are_listed_alike_wherever_they_are() -> None:
 
     assert tuple(get_type_hints(Options)) == names == NAMES
     assert OPTIONS == ("model", *names)
-    assert all(f"\n        {name}: " in (Settings.__doc__ or "") for name in names)
+    assert all(f"\n    {name}: " in (inspect.getdoc(Settings) or "") for name in names)
 
 
 DOORS = [
