@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 import pytest
+from hypothesis import settings
 
 from tests.fakeserver import FakeServer, Scenario
+
+# A slow machine is no fault, and CI looks at the same examples every time; elsewhere each run looks at new ones.
+settings.register_profile("smelt", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("smelt")
 
 
 class MakeScenario(Protocol):

@@ -141,7 +141,7 @@ class Moody(ScriptedProvider):
         return "{" + ",".join(f"{json.dumps(token)}:{json.dumps(fields)}" for token, fields in rows) + "}"
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(
     count=st.integers(0, 60),
     steps=st.lists(STEPS, max_size=40),

@@ -75,7 +75,7 @@ def models(draw: st.DrawFn, depth: int = 2) -> tuple[type[BaseModel], st.SearchS
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_any_answer_comes_back_equal_from_every_library(data: st.DataObject) -> None:
     model, instances = data.draw(models())
