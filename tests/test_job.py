@@ -134,6 +134,14 @@ def test_one_row_of_a_list_may_lack_a_key_that_the_prompt_names() -> None:
     assert result.frame == [{"name": "Company 1", **about(data[0]), "smelt_error": None}]
 
 
+def test_one_row_of_a_list_may_lack_a_key_that_an_answer_replaces() -> None:
+    job = smelt.Job("Classify {name}.", Place, on_conflict="replace", progress=False)
+
+    result = job.test(ScriptedProvider({"city": "Lyon", "floor": 2}), data=[{"name": "a"}, {"name": "b", "city": "?"}])
+
+    assert result.frame == [{"name": "a", "city": "Lyon", "floor": 2, "smelt_error": None}]
+
+
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
 def test_a_preview_pays_for_a_seeded_sample_in_the_frames_order(make: Any) -> None:
     frame = make(companies(200).to_dict("list"))

@@ -47,7 +47,13 @@ class SmeltError(Exception):
 
 
 class SmeltWarning(UserWarning):
-    """Something smelt did that the caller may want to know of."""
+    """Something smelt did that the caller may want to know of.
+
+    Attributes:
+        partial_result: Where warnings are errors, the result that the call would have returned with this warning.
+    """
+
+    partial_result: SmeltResult[Any] | None = None
 
 
 class SmeltConfigError(SmeltError):
@@ -191,6 +197,9 @@ class SmeltInterrupt(KeyboardInterrupt):
     def __init__(self, message: str, partial: SmeltResult[Any] | None = None) -> None:
         super().__init__(message)
         self.partial = partial
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self),)
 
 
 class ClosedError(SmeltError, RuntimeError):

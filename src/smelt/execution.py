@@ -9,6 +9,9 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
 from smelt.engine.events import RunStarted
 from smelt.engine.lane import SimpleLane
 from smelt.engine.loop import run_blocking
@@ -136,9 +139,9 @@ class _Execution:
         """
         try:
             await self.run()
-        except SmeltError:
-            raise
         except Exception as fault:
+            if isinstance(fault, SmeltError) and not self._answers.answered:
+                raise
             message = f"The run broke off: {type(fault).__name__} was raised, see above. What was answered is kept."
             raise SmeltAPIError(message, partial_result=self.result()) from fault
 
@@ -158,7 +161,7 @@ class _Execution:
         result, ending = self.result(), self._ending
         stop = ending.stop if ending else None
         raises = self._call.settings.on_error == "raise"
-        if stop is not None and (raises or not result.metrics.successful_rows):
+        if stop is not None and (raises or not self._answers.answered):
             raise _api_error(stop, result)
         if raises and not result.success:
             # Rows that the failure kept from being asked are marked, too, and may stand before it.
@@ -168,14 +171,18 @@ class _Execution:
                 f"{result.metrics.successful_rows:,} rows are answered; they are in `.partial_result`.",
                 result,
             ) from (SmeltValidationError(printable(first.message)) if first.kind in ("invalid", "validator") else None)
-        self._warn(result, stop, ending.notices if ending else ())
+        try:
+            self._warn(result, stop, ending.notices if ending else ())
+        except SmeltWarning as warning:  # Where warnings are errors, the result is in it.
+            warning.partial_result = result
+            raise
         return result
 
     def _warn(self, result: SmeltResult[Any], stop: CallFailed | None, notices: Sequence[str]) -> None:
         sentences = list(notices)
         if stop is not None:
             sentences.append(f"The run stopped early: {stop.message} {result.metrics.failed_rows:,} rows are marked.")
-        elif result.metrics.total_rows and not result.metrics.successful_rows:
+        elif result.metrics.failed_rows and not self._answers.answered:
             first = result.errors[0]
             sentences.append(f"Every row failed; the first one ({first.kind}): {first.message}")
         for sentence in sentences:
@@ -205,9 +212,7 @@ class _Execution:
         output = self._call.output
         if output.is_text:
             return [None if row is None else row[0] for row in self._answers.rows()]
-        names = tuple(output.model.model_fields)
-        make = output.model.model_construct
-        return [None if row is None else make(**dict(zip(names, row, strict=True))) for row in self._answers.rows()]
+        return [None if row is None else _instance(output.model, row) for row in self._answers.rows()]
 
     def _errors(self) -> list[RowError]:
         failures = sorted(self._answers.failures.items())
@@ -241,6 +246,26 @@ class _Execution:
         for name in column.path[1:]:
             values = [None if value is None else getattr(value, name) for value in values]
         return values
+
+
+def _instance(model: type[BaseModel], values: Sequence[Any]) -> BaseModel:
+    """An instance with validated *values*, as unpickling makes one: nothing is aliased, validated or initialised again."""
+    fields = dict(zip(model.model_fields, values, strict=True))
+    private = {
+        name: one.get_default(call_default_factory=True, validated_data=fields)
+        for name, one in model.__private_attributes__.items()
+    }
+    made = model.__new__(model)
+    made.__setstate__(
+        {
+            "__dict__": fields,
+            "__pydantic_fields_set__": set(fields),
+            "__pydantic_extra__": None,
+            "__pydantic_private__": {name: one for name, one in private.items() if one is not PydanticUndefined}
+            or None,
+        }
+    )
+    return made
 
 
 def _api_error(stop: CallFailed, result: SmeltResult[Any]) -> SmeltAPIError:

@@ -236,7 +236,9 @@ except KeyboardInterrupt as stop:
     ended = time.monotonic()
     partial = stop.partial
     done = [at for at, answer in enumerate(partial.data) if answer is not None]
-    print("partial", type(stop).__name__, done == list(range(len(done))), len(done), partial.data[7].echo, flush=True)
+    # Which five requests came first is the server's affair; each answer is on its own row.
+    own = all(partial.data[at].echo == companies(100)["name"][at] for at in done)
+    print("partial", type(stop).__name__, own, len(done), flush=True)
     print("kinds", sorted({error.kind for error in partial.errors}), len(partial.errors), flush=True)
     print("frame", len(partial.frame), int(partial.frame["smelt_error"].isna().sum()), flush=True)
     print(ended, flush=True)
@@ -265,7 +267,7 @@ def test_66_ctrl_c_in_a_script_ends_within_a_second_and_brings_what_was_answered
 
     *said, ended = said
     assert said == [
-        f"partial SmeltInterrupt True 20 {companies(8)['name'][7]}",
+        "partial SmeltInterrupt True 20",
         "kinds ['interrupted'] 80",
         "frame 100 20",
     ]

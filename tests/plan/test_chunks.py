@@ -97,9 +97,9 @@ def test_whatever_happens_every_row_is_in_line_or_out_of_it_exactly_once(
             out += [row.position for row in chunk.rows]
     left = line.rows_left
 
-    drained = list(line.drain())
-    assert len(drained) == left
-    assert sorted(out + drained) == list(range(count))
+    rest = [row.position for chunk in iter(lambda: line.next(Size(rows=9)), None) for row in chunk.rows]
+    assert len(rest) == left
+    assert sorted(out + rest) == list(range(count))
     assert not line
 
 

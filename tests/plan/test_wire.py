@@ -34,6 +34,21 @@ def test_no_token_occurs_in_a_cell() -> None:
     assert not set(drawn) & set(again)
 
 
+class Stuck(random.Random):
+    """Draws one and the same token, as if all others stood in the cells."""
+
+    def random(self) -> float:
+        return 0.0
+
+
+def test_cells_that_hold_every_short_token_do_not_keep_a_request_from_leaving() -> None:
+    drawn = draw_tokens(1, "", Stuck())
+
+    (longer,) = draw_tokens(1, drawn[0], Stuck())
+
+    assert longer not in drawn[0]
+
+
 def test_rows_come_back_by_token_in_any_order() -> None:
     text = rows({"id": "zzzz5", "x": 3}, {"id": "kkkkb", "x": 1}, {"id": "pppp2", "x": 2})
 

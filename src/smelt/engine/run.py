@@ -112,6 +112,8 @@ class Run:
         return Ending(counts=self.counts, stop=self._stop, notices=list(self._notices), model=self._model)
 
     async def _ask_all(self) -> None:
+        if not self._line:
+            return  # Nothing is opened for nothing.
         async with self.provider.connect(connections=self.lane.limit) as connection:
             self._courier = Courier(
                 work=self.work,
@@ -141,6 +143,9 @@ class Run:
     async def _pull(self) -> None:
         """Ask chunk after chunk, while there are any."""
         try:
+            # A turn of the loop first: under an eager task factory a worker would else run inside the one that spawns
+            # it, and so on, until the stack is full.
+            await asyncio.sleep(0)
             while self._line and not self._is_over:
                 await self.lane.admit()
                 if (chunk := self._next_chunk()) is None:
@@ -167,10 +172,8 @@ class Run:
         try:
             delivery = await self._courier.carry(chunk)
         except BaseException:
-            # Cancelled, or a fault of the provider's own: the rows stay in line, where `_close` finds them.
-            self._line.put_whole([chunk])
             self.lane.release()
-            raise
+            raise  # Cancelled, or a fault of the provider's own: `_close` finds the rows without an outcome.
         if isinstance(delivery.outcome, Reply):
             self._take_reply(chunk, delivery, delivery.outcome)
         else:
@@ -234,7 +237,7 @@ class Run:
         self._line.put_whole(verdict.chunks)
         self._line.put_last(verdict.later)
         self._line.put_again(verdict.again)
-        self.tell(RowsSettled(answered=self.answers.answered, failed=self.answers.failed))
+        self.tell(RowsSettled(answered=self.answers.answered + self.answers.skipped, failed=self.answers.failed))
         if verdict.stop is not None:
             self._end(verdict.stop)
         elif verdict.failed and self.work.stop_on_failure:
@@ -252,10 +255,12 @@ class Run:
             asyncio.get_running_loop().call_later(_GRACE, worker.cancel)
 
     def _close(self, rest: RowFailure) -> None:
-        for position in self._line.drain():
-            self.answers.fail(position, rest)
+        if self.answers.settled < len(self.answers):
+            for position in self.work.order:  # Wherever they got stuck: in line, in a request, in a fault of ours.
+                if not self.answers.is_settled(position):
+                    self.answers.fail(position, rest)
         self.answers.spread()
-        self.tell(RowsSettled(answered=self.answers.answered, failed=self.answers.failed))
+        self.tell(RowsSettled(answered=self.answers.answered + self.answers.skipped, failed=self.answers.failed))
         self.tell(RunEnded(reason="done" if rest.kind == "stopped" and self._stop is None else rest.kind))
 
     def _note(self, sentence: str) -> None:

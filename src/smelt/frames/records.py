@@ -58,7 +58,8 @@ class RecordsFrame:
     def attach(self, columns: Sequence[OutputColumn], dropped: Sequence[str] = ()) -> list[dict[Any, Any]]:
         """New dicts, without the *dropped* keys and with *columns* at their end."""
         require_lengths(columns, len(self))
-        gone = {self._keys[name] for name in dropped}
+        # Some of the rows that the names were settled for may have more keys than these.
+        gone = {self._keys[name] for name in dropped if name in self._keys}
         rows = [{key: value for key, value in row.items() if key not in gone} for row in self._snapshot]
         for column in columns:
             turn = plainer(column.kind) if column.kind else None

@@ -46,6 +46,7 @@ class Answers:
         self._copies = _copies(twins)
         self.answered = 0
         self.failed = 0
+        self.skipped = 0
 
     def __len__(self) -> int:
         return len(self._has_answer)
@@ -64,7 +65,16 @@ class Answers:
 
     def skip(self, position: int) -> None:
         """Leave the row at *position* without an answer and without a failure: it was not to be asked."""
-        self.answered += 1 + self._copies.get(position, 0)
+        self.skipped += 1 + self._copies.get(position, 0)
+
+    @property
+    def settled(self) -> int:
+        """Rows that have their outcome."""
+        return self.answered + self.failed + self.skipped
+
+    def is_settled(self, position: int) -> bool:
+        """Whether the row at *position* has its outcome; not of rows that were skipped."""
+        return bool(self._has_answer[position]) or position in self.failures
 
     def spread(self) -> None:
         """Copy outcomes to the rows that were asked only once for all. Called at the end, and once."""
@@ -79,10 +89,6 @@ class Answers:
             if first in self.failures:
                 self.failures[position] = self.failures[first]
         self._copies, self._twins = {}, None
-
-    def has_answer(self, position: int) -> bool:
-        """Whether the row at *position* was answered."""
-        return bool(self._has_answer[position])
 
     def rows(self) -> Iterator[tuple[Any, ...] | None]:
         """The values of every row, None where there is no answer."""

@@ -148,19 +148,6 @@ class Line:
             return self._last.popleft() if self._last else None
         return Chunk(rows=tuple(taken), is_repeat=any(row.attempts for row in taken))
 
-    def drain(self) -> Iterator[int]:
-        """Take everything out of the line, by position: the run is over."""
-        for chunk in (*self._whole, *self._last):
-            yield from (row.position for row in chunk.rows)
-        yield from (row.position for row in self._again)
-        if self._head is not None:
-            yield self._head.position
-        yield from self.order[len(self.order) - self._unread :]
-        self._whole.clear()
-        self._last.clear()
-        self._again.clear()
-        self._head, self._unread = None, 0
-
     def _read(self) -> Iterator[Pending]:
         for start in range(0, len(self.order), _BLOCK):
             positions = self.order[start : start + _BLOCK]

@@ -10,11 +10,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticSerializationError, to_json
 
 from smelt.errors import SmeltValidationError
-from smelt.plan.declared import declared
+from smelt.plan.declared import Check, declared
+from smelt.plan.kinds import FixedPoint
 from smelt.plan.schema import Output
 from smelt.plan.values import checker
 
 _MOST_FAULTS = 5  # Named in one message; a model with fifty wrong fields needs no longer text.
+_LONGEST_MESSAGE = 300  # Characters; a validator of the caller's may put a whole answer into its own.
+_EXACT_DIGITS = 15  # A JSON number with more of them has been rounded by the time it is read.
 
 
 class InvalidRow(SmeltValidationError):
@@ -25,7 +28,8 @@ class InvalidRow(SmeltValidationError):
     """
 
     def __init__(self, message: str, *, is_final: bool = False) -> None:
-        super().__init__(message)
+        shown = "".join(one if one.isprintable() else "\ufffd" for one in message[: _LONGEST_MESSAGE + 1])
+        super().__init__(shown if len(shown) <= _LONGEST_MESSAGE else f"{shown[:_LONGEST_MESSAGE]}…")
         self.is_final = is_final
 
 
@@ -47,6 +51,7 @@ class Validator:
         self._declared = [(at, field.name, declared(field)) for at, field in enumerate(output.fields)]
         checks = [(at, field.name, checker(field.kind)) for at, field in enumerate(output.fields)]
         self._checks = [(at, name, check) for at, name, check in checks if check is not None]
+        self._exact = [field.key for field in output.fields if isinstance(field.kind, FixedPoint)]
 
     def values(self, row: dict[str, Any]) -> tuple[Any, ...]:
         """The validated values of *row*, in the order of the model's fields.
@@ -54,6 +59,9 @@ class Validator:
         Raises:
             InvalidRow: It does not validate, or a value fits no column.
         """
+        for key in self._exact:
+            if type(number := row.get(key)) is float and len(repr(number).strip("-0").replace(".", "")) > _EXACT_DIGITS:
+                raise InvalidRow(f"{key}: a decimal of this length has to be a string")
         try:
             answer = self._validate(to_json(row), strict=self._strict, extra=self._extra)
         except ValidationError as problem:
@@ -67,12 +75,19 @@ class Validator:
             raise InvalidRow(f"the output model's validator raised {type(problem).__name__}", is_final=True) from None
         values = (self._get(answer),) if self._is_single else self._get(answer)
         for at, name, is_declared in self._declared:
-            if not is_declared(values[at]):
+            if not _holds(is_declared, values[at]):
                 raise InvalidRow(f"{name}: {_strayed(values[at])}", is_final=True)
         for at, name, check in self._checks:
             if (fault := check(values[at])) is not None:
                 raise InvalidRow(f"{name}: {fault}")
         return values
+
+
+def _holds(is_declared: Check, value: object) -> bool:
+    try:
+        return is_declared(value)
+    except Exception:  # noqa: BLE001  # What a validator returned may refuse even to be compared, as an array does.
+        return False
 
 
 def _strayed(value: object) -> str:
@@ -82,5 +97,7 @@ def _strayed(value: object) -> str:
 
 
 def _fault(error: ErrorDetails) -> str:
+    if error["type"] == "extra_forbidden":  # Its place is the key that the model made up, which may say anything.
+        return "a field that was not asked for"
     where = ".".join(str(part) for part in error["loc"])
     return f"{where}: {error['msg']}" if where else error["msg"]

@@ -119,6 +119,13 @@ class Drawing:
         self._timer: asyncio.TimerHandle | None = None
 
     def __call__(self, event: Event) -> None:
+        try:
+            self._take(event)
+        except BaseException:
+            self._rest()  # Whoever drops a broken face sends it no `RunEnded`.
+            raise
+
+    def _take(self, event: Event) -> None:
         now = self._clock()
         self._tally.take(event, now)
         if isinstance(event, RunEnded):
@@ -132,9 +139,12 @@ class Drawing:
         self._drawn = now
         self._face.draw(self._tally, now)
 
-    def _finish(self, now: float) -> None:
+    def _rest(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+    def _finish(self, now: float) -> None:
+        self._rest()
         self._face.finish(self._tally, now)
 
     def _keep_moving(self) -> None:
