@@ -277,6 +277,7 @@ def test_help_on_the_accessor_explains_the_options_and_asks_for_no_frame() -> No
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """The process's defaults, put back afterwards."""
+    monkeypatch.delenv("SMELT_LEDGER", raising=False)
     yield monkeypatch
     smelt.configure(**dict.fromkeys(OPTIONS))
 

@@ -7,11 +7,13 @@ import random
 import time
 import warnings
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from smelt.engine.budget import Budget
 from smelt.engine.events import RunStarted
 from smelt.engine.lane import SimpleLane
 from smelt.engine.loop import run_blocking
@@ -20,25 +22,29 @@ from smelt.engine.work import Counts, Ending
 from smelt.errors import (
     AuthenticationError,
     BadRequestError,
+    BudgetExceededError,
     ModelNotFoundError,
     QuotaError,
     SmeltAPIError,
+    SmeltConfigError,
     SmeltError,
     SmeltExhaustionError,
     SmeltInterrupt,
     SmeltValidationError,
     SmeltWarning,
+    StoreError,
     UnavailableError,
     caller_stacklevel,
     shown_value,
 )
 from smelt.frames.base import OutputColumn
-from smelt.ledger.base import NoLedger
+from smelt.ledger.session import Matter, Session, remembering
+from smelt.ledger.writer import Gap
 from smelt.plan.answers import Answers
 from smelt.preparation import Column, Preparation
 from smelt.prices import price_of
-from smelt.progress import progress_for
-from smelt.providers.base import CallFailed
+from smelt.progress import Reporter, progress_for
+from smelt.providers.base import CallFailed, Usage
 from smelt.result import RowError, SmeltMetrics, SmeltResult, printable
 
 _ERRORS: dict[str, type[SmeltAPIError]] = {
@@ -53,30 +59,33 @@ _ERRORS: dict[str, type[SmeltAPIError]] = {
 }
 
 
-def execute(call: Preparation, *, awaited: str) -> SmeltResult[Any]:
+def execute(call: Preparation, *, awaited: str, gap: Gap = lambda name: None) -> SmeltResult[Any]:
     """Carry *call* out on this thread.
 
     Args:
         call: The call.
         awaited: The method to recommend where a loop is running.
+        gap: Called at every gap between two steps of the ledger, for tests that end the process there.
 
     Raises:
         SmeltAPIError: Nothing could be answered, because of the account, the model or the server.
         SmeltExhaustionError: A row failed, and the call was to raise.
-        SmeltInterrupt: Ctrl-C; carries the result so far.
+        BudgetExceededError: The budget is spent, and the call was to raise.
+        StoreError: The ledger cannot be used, or failed; carries the result so far.
+        SmeltInterrupt: Ctrl-C or SIGTERM; carries the result so far.
     """
-    return run_blocking(_interruptible(call), awaited=awaited)
+    return run_blocking(_interruptible(call, gap), awaited=awaited)
 
 
 async def aexecute(call: Preparation) -> SmeltResult[Any]:
-    """`execute` on the loop that runs here. When it is cancelled, what was answered is lost with it."""
+    """`execute` on the loop that runs here. When it is cancelled, what was answered is in the ledger only."""
     execution = _Execution(call)
     await execution.run_safely()
     return execution.checked_result()
 
 
-async def _interruptible(call: Preparation) -> SmeltResult[Any]:
-    execution = _Execution(call)
+async def _interruptible(call: Preparation, gap: Gap) -> SmeltResult[Any]:
+    execution = _Execution(call, gap)
     try:
         await execution.run_safely()
     except asyncio.CancelledError:  # On a loop of our own, only Ctrl-C cancels.
@@ -92,11 +101,19 @@ async def _interruptible(call: Preparation) -> SmeltResult[Any]:
 class _Execution:
     """One run and what is known of it, also when it is broken off."""
 
-    def __init__(self, call: Preparation) -> None:
+    def __init__(self, call: Preparation, gap: Gap = lambda name: None) -> None:
         self._call = call
+        self._gap = gap
         self._answers = Answers(len(call.source), len(call.output.fields), call.folded.twins)
         self._counts = Counts()
         self._price = price_of(call.provider.name, call.provider.model)  # Now: it may load the price list.
+        settings = call.settings
+        self._budget = Budget(max_cost=settings.max_cost, max_tokens=settings.max_tokens_total, price=self._price)
+        if settings.max_cost is not None and self._price(Usage(input_tokens=1, output_tokens=1)) is None:
+            raise SmeltConfigError(
+                f"max_cost needs a price, and that of {call.provider.name}:{call.provider.model} is not known. "
+                "Use max_tokens_total, or install the price list: pip install 'dfsmelt[prices]'"
+            )
         self._ending: Ending | None = None
         self._seconds = 0.0
         if call.folded.skipped is not None:
@@ -106,7 +123,12 @@ class _Execution:
         """Ask for every row. Nothing is opened or sent where there is nothing to ask."""
         call, provider = self._call, self._call.provider
         started = time.perf_counter()
-        with progress_for(call.settings.progress, clock=asyncio.get_running_loop().time) as report:
+        with (
+            remembering(
+                self._place(), self._matter(), is_default=call.settings.ledger is None, gap=self._gap
+            ) as session,
+            progress_for(call.settings.progress, clock=asyncio.get_running_loop().time) as report,
+        ):
             report(
                 RunStarted(
                     rows=len(call.source),
@@ -115,21 +137,59 @@ class _Execution:
                     model=provider.model,
                 )
             )
-            run = Run(
-                work=call.work(),
-                provider=provider,
-                answers=self._answers,
-                lane=SimpleLane(most=call.concurrency, provider=provider.name, tell=report),
-                ledger=NoLedger(),
-                tell=report,
-                price=self._price,
-                rng=random.Random(),  # Seeded by the system: a row's token must not be guessable from its text.
-                counts=self._counts,
-            )
+            run = self._run(session, report)
             try:
                 self._ending = await run.execute()
+                session.state = _state(self._ending)
+            except asyncio.CancelledError:
+                session.state = "interrupted"
+                raise
             finally:
                 self._seconds = time.perf_counter() - started
+
+    def _run(self, session: Session, report: Reporter) -> Run:
+        call, provider = self._call, self._call.provider
+        extension, work = None, call.work()
+        if session.extension is not None:
+            extension, work = call.works(session.extension.added, session.extension.completing)
+        return Run(
+            work=work,
+            extension=extension,
+            provider=provider,
+            answers=self._answers,
+            lane=SimpleLane(most=call.concurrency, provider=provider.name, tell=report),
+            ledger=session.ledger,
+            budget=self._budget,
+            tell=report,
+            price=self._price,
+            rng=random.Random(),  # Seeded by the system: a row's token must not be guessable from its text.
+            counts=self._counts,
+        )
+
+    def _place(self) -> bool | str:
+        """Where the ledger is; nowhere, if there is nothing to ask."""
+        chosen = self._call.settings.ledger
+        if not len(self._call.folded.distinct):
+            return False
+        return self._call.provider.capabilities.is_worth_keeping if chosen is None else chosen
+
+    def _matter(self) -> Matter:
+        call, settings = self._call, self._call.settings
+        return Matter(
+            provider=call.provider.name,
+            model=call.provider.model,
+            prompt=call.prompt,
+            params={**getattr(call.provider, "params", {}), **settings.params},
+            output=call.output,
+            codec=call.provider.capabilities.codec,
+            source=call.source,
+            distinct=call.folded.distinct,
+            requests=call.concurrency,
+            version=version("dfsmelt"),
+            is_refresh=settings.refresh,
+            extends=settings.extend,
+            keeps_inputs=settings.store_inputs,
+        )
 
     async def run_safely(self) -> None:
         """`run`; a fault in the provider, which may be the caller's own, costs nothing that was answered.
@@ -139,6 +199,9 @@ class _Execution:
         """
         try:
             await self.run()
+        except StoreError as problem:
+            problem.partial_result = self.result() if self._ending else None
+            raise
         except Exception as fault:
             if isinstance(fault, SmeltError) and not self._answers.answered:
                 raise
@@ -159,8 +222,11 @@ class _Execution:
     def checked_result(self) -> SmeltResult[Any]:
         """The result, or the exception that the call asked for; warnings are given here, at the caller's line."""
         result, ending = self.result(), self._ending
-        stop = ending.stop if ending else None
+        stop, fault = (ending.stop, ending.fault) if ending else (None, None)
         raises = self._call.settings.on_error == "raise"
+        if isinstance(fault, StoreError) or (isinstance(fault, BudgetExceededError) and raises):
+            fault.partial_result = result
+            raise fault
         if stop is not None and (raises or not self._answers.answered):
             raise _api_error(stop, result)
         if raises and not result.success:
@@ -171,17 +237,18 @@ class _Execution:
                 f"{result.metrics.successful_rows:,} rows are answered; they are in `.partial_result`.",
                 result,
             ) from (SmeltValidationError(printable(first.message)) if first.kind in ("invalid", "validator") else None)
+        reason = stop.message if stop else str(fault) if fault else None
         try:
-            self._warn(result, stop, ending.notices if ending else ())
+            self._warn(result, reason, ending.notices if ending else ())
         except SmeltWarning as warning:  # Where warnings are errors, the result is in it.
             warning.partial_result = result
             raise
         return result
 
-    def _warn(self, result: SmeltResult[Any], stop: CallFailed | None, notices: Sequence[str]) -> None:
+    def _warn(self, result: SmeltResult[Any], stop: str | None, notices: Sequence[str]) -> None:
         sentences = list(notices)
         if stop is not None:
-            sentences.append(f"The run stopped early: {stop.message} {result.metrics.failed_rows:,} rows are marked.")
+            sentences.append(f"The run stopped early: {stop} {result.metrics.failed_rows:,} rows are marked.")
         elif result.metrics.failed_rows and not self._answers.answered:
             first = result.errors[0]
             sentences.append(f"Every row failed; the first one ({first.kind}): {first.message}")
@@ -206,6 +273,7 @@ class _Execution:
             cost_usd=counts.cost_usd,
             wall_time_seconds=self._seconds,
             possible_duplicates=counts.possible_duplicates,
+            ledger_rows=counts.reused,
         )
 
     def _data(self) -> list[Any]:
@@ -266,6 +334,12 @@ def _instance(model: type[BaseModel], values: Sequence[Any]) -> BaseModel:
         }
     )
     return made
+
+
+def _state(ending: Ending) -> str:
+    if isinstance(ending.fault, BudgetExceededError):
+        return "budget"
+    return "stopped" if ending.stop or ending.fault else "done"
 
 
 def _api_error(stop: CallFailed, result: SmeltResult[Any]) -> SmeltAPIError:

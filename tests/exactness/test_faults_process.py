@@ -196,7 +196,7 @@ def test_cancelling_arun_passes_through_and_leaves_no_task_behind() -> None:
             return True, len(asyncio.all_tasks())
         return False, 0
 
-    assert run_jumping(cancelled()) == ((True, 1), 2.5)
+    assert run_jumping(cancelled()) == ((True, 1), 3.0)  # What was in flight has landed.
 
 
 @pytest.mark.slow
@@ -247,7 +247,7 @@ except KeyboardInterrupt as stop:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("provider", ["openai", "google"])
-def test_66_ctrl_c_in_a_script_ends_within_a_second_and_brings_what_was_answered(
+def test_66_ctrl_c_in_a_script_gives_requests_two_seconds_and_brings_what_was_answered(
     provider: str, scenario: MakeScenario
 ) -> None:
     hanging = scenario(answers=RULES, script=dict.fromkeys(range(5, 99), "hang"))
@@ -272,7 +272,7 @@ def test_66_ctrl_c_in_a_script_ends_within_a_second_and_brings_what_was_answered
         "frame 100 20",
     ]
     assert code == 0
-    assert 0 < float(ended) - pressed < 1.0  # The monotonic clock is the machine's.
+    assert 1.9 < float(ended) - pressed < 3.0  # The monotonic clock is the machine's.
     assert hanging.stats().requests == 5 + 3
 
 

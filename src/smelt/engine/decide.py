@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from smelt.plan.chunks import Chunk, Pending
-from smelt.plan.validate import InvalidRow, Validator
+from smelt.plan.validate import Accepted, InvalidRow, Validator
 from smelt.plan.wire import ReplyRows
 from smelt.providers.base import Billing, CallFailed, Reply
 
@@ -41,6 +41,8 @@ ErrorKind = Literal[
     "stopped",  # the run ended before its turn: account error, outage
     "deadline",  # the run's deadline passed
     "interrupted",  # Ctrl-C
+    "budget",  # the run may not spend any more
+    "unstorable",  # the ledger failed, so that nothing more was sent
 ]
 
 
@@ -79,7 +81,7 @@ class Verdict:
     """What becomes of the rows of a chunk; every one of them is in exactly one place.
 
     Attributes:
-        accepted: Rows with their values.
+        accepted: Rows with their answers.
         again: Rows to ask once more among others.
         chunks: Chunks to ask as they are, next.
         later: Chunks to ask as they are, after everything else.
@@ -88,7 +90,7 @@ class Verdict:
         was_cut: Whether the reply ended at the output limit.
     """
 
-    accepted: Sequence[tuple[Pending, tuple[Any, ...]]] = ()
+    accepted: Sequence[Accepted] = ()
     again: Sequence[Pending] = ()
     chunks: Sequence[Chunk] = ()
     later: Sequence[Chunk] = ()
@@ -101,7 +103,7 @@ class Verdict:
 class _Sorted:
     """The rows of a reply, by what they hold."""
 
-    accepted: list[tuple[Pending, tuple[Any, ...]]] = field(default_factory=list)
+    accepted: list[Accepted] = field(default_factory=list)
     missing: list[Pending] = field(default_factory=list)
     invalid: list[Pending] = field(default_factory=list)
     broken: list[Failed] = field(default_factory=list)
@@ -171,7 +173,7 @@ def _sort(chunk: Chunk, tokens: Sequence[str], rows: ReplyRows, validator: Valid
 
 def _validate(row: Pending, answer: dict[str, Any], validator: Validator, found: _Sorted) -> None:
     try:
-        found.accepted.append((row, validator.values(answer)))
+        found.accepted.append(validator.accept(row, answer))
     except InvalidRow as problem:
         row.problem = str(problem)
         if problem.is_final:

@@ -151,6 +151,7 @@ class Capabilities:
         context_tokens: Input and output together, where it is known and small.
         rows_per_request: The most rows that one request should carry, or None; caps `batch_size="auto"`.
         concurrency: Requests in flight for `concurrency="auto"`.
+        is_worth_keeping: Whether its answers go into the ledger where nothing is said of one. A script's do not.
     """
 
     dialect: Dialect = Dialect()
@@ -160,6 +161,7 @@ class Capabilities:
     context_tokens: int | None = None
     rows_per_request: int | None = None
     concurrency: int = 32
+    is_worth_keeping: bool = True
 
 
 class Connection(Protocol):

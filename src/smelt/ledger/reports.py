@@ -1,0 +1,162 @@
+"""Questions to a store, as SQL."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+
+from smelt.ledger import lease
+from smelt.ledger.answers import fresh_rows, split_keys
+
+_GROUPS = {
+    "run": ("r.id", "run"),
+    "model": ("s.provider || ':' || s.model", "model"),
+    "day": ("date(a.sent, 'unixepoch')", "day"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """An answered row.
+
+    Attributes:
+        run: The run that paid for it.
+        key: The keyed hash of its input.
+        answered: When.
+        model: Who answered, as `provider:name`.
+        answer: The fields, as JSON values.
+        input: The row itself as JSON text, where inputs were stored.
+    """
+
+    run: int
+    key: str
+    answered: datetime | None
+    model: str
+    answer: dict[str, Any]
+    input: str | None
+
+    def as_record(self) -> dict[str, Any]:
+        """The fields and the key, as a row of a frame."""
+        record = {**self.answer, "smelt_key": self.key}
+        return record if self.input is None else {**record, "smelt_input": self.input}
+
+
+def runs(connection: sqlite3.Connection, now: float) -> list[dict[str, Any]]:
+    """All runs, oldest first."""
+    live = lease.live_runs(connection, now)
+    found = connection.execute(
+        "SELECT r.id, r.started, r.ended, r.state, s.provider || ':' || s.model, s.fields, r.rows, r.distinct_rows, r.reused,"
+        " r.version FROM runs r JOIN specs s ON s.id = r.spec ORDER BY r.id"
+    )
+    return [
+        {
+            "run": run,
+            "started": _when(started),
+            "ended": _when(ended),
+            "state": "lost" if state == "running" and run not in live else state,
+            "model": model,
+            "fields": list(json.loads(fields)),
+            "rows": rows,
+            "distinct_rows": distinct,
+            "reused_rows": reused,
+            "smelt": version,
+        }
+        for run, started, ended, state, model, fields, rows, distinct, reused, version in found
+    ]
+
+
+def spending(connection: sqlite3.Connection, by: str) -> list[dict[str, Any]]:
+    """Sums over all attempts, by one of `_GROUPS`."""
+    group, name = _GROUPS[by]
+    cursor = connection.execute(
+        f"SELECT {group} AS {name}, count(*) AS requests,"
+        " coalesce(sum(a.input_tokens), 0) AS input_tokens, coalesce(sum(a.output_tokens), 0) AS output_tokens,"
+        " coalesce(sum(a.cached_input_tokens), 0) AS cached_input_tokens,"
+        " coalesce(sum(a.reasoning_tokens), 0) AS reasoning_tokens, sum(a.cost_usd) AS cost_usd,"
+        " count(*) FILTER (WHERE a.billing = 'paid' AND a.cost_usd IS NULL) AS unpriced,"
+        " count(*) FILTER (WHERE a.billing = 'unknown') AS possible_duplicates"
+        " FROM attempts a JOIN runs r ON r.id = a.id >> 32 JOIN specs s ON s.id = r.spec GROUP BY 1 ORDER BY 1"
+    )
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def answered_rows(connection: sqlite3.Connection, run: int | None) -> Iterator[Row]:
+    """The rows that *run*, or every run, was answered, by run and then in no order that means anything."""
+    span = (0, 2**63 - 1) if run is None else (run << 32, ((run + 1) << 32) - 1)
+    settled = connection.execute("SELECT spec, attempt, key, value FROM answers WHERE attempt BETWEEN ? AND ?", span)
+    for spec, attempt, key, text in chain(settled, _fresh_between(connection, *span)):
+        answer = json.loads(text)
+        model = connection.execute("SELECT provider || ':' || model FROM specs WHERE id = ?", (spec,)).fetchone()
+        ended = connection.execute("SELECT ended FROM attempts WHERE id = ?", (attempt,)).fetchone()
+        stored = connection.execute("SELECT text FROM inputs WHERE key = ?", (key,)).fetchone()
+        yield Row(
+            run=attempt >> 32,
+            key=key.hex(),
+            answered=_when(ended[0]) if ended else None,
+            model=model[0] if model else "",
+            answer=answer if isinstance(answer, dict) else {},
+            input=stored[0] if stored else None,
+        )
+
+
+def _fresh_between(connection: sqlite3.Connection, first: int, last: int) -> Iterator[tuple[int, int, bytes, str]]:
+    for _, spec, attempt, key, text in fresh_rows(connection):
+        if first <= attempt <= last:
+            yield spec, attempt, key, text
+
+
+def possible_duplicates(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Attempts that may have been billed without an answer, oldest first."""
+    found = connection.execute(
+        "SELECT a.id, a.sent, a.kind, a.rows, a.estimate, a.request_id, a.keys, s.provider || ':' || s.model"
+        " FROM attempts a JOIN runs r ON r.id = a.id >> 32 JOIN specs s ON s.id = r.spec"
+        " WHERE a.billing = 'unknown' ORDER BY a.id"
+    )
+    return [
+        {
+            "run": attempt >> 32,
+            "request": attempt & 0xFFFFFFFF,
+            "sent": _when(sent),
+            "reason": kind,
+            "rows": rows,
+            "estimated_tokens": estimate,
+            "request_id": request_id,
+            "model": model,
+            "keys": [key.hex() for key in split_keys(keys or b"")],
+        }
+        for attempt, sent, kind, rows, estimate, request_id, keys, model in found
+    ]
+
+
+def problems_of(connection: sqlite3.Connection) -> list[str]:
+    """What is wrong with the store, in sentences."""
+    found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
+    problems = [] if found == ["ok"] else found
+    for sentence, query in _INVARIANTS:
+        if count := connection.execute(query).fetchone()[0]:
+            problems.append(sentence.format(count))
+    return problems
+
+
+_INVARIANTS = (
+    ("{} rows are of a spec that is missing.", "SELECT count(*) FROM answers WHERE spec NOT IN (SELECT id FROM specs)"),
+    (
+        "{} rows are of a request that is missing.",
+        "SELECT count(*) FROM answers WHERE attempt NOT IN (SELECT id FROM attempts)",
+    ),
+    ("{} rows are no JSON.", "SELECT count(*) FROM answers WHERE NOT json_valid(value)"),
+    (
+        "{} requests are of a run that is missing.",
+        "SELECT count(*) FROM attempts WHERE id >> 32 NOT IN (SELECT id FROM runs)",
+    ),
+)
+
+
+def _when(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

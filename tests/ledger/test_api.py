@@ -1,0 +1,207 @@
+"""A ledger in the user's hands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import polars as pl
+import pytest
+
+import smelt.ledger
+from smelt.errors import SmeltConfigError, StoreError, StoreNotFoundError
+from tests.ledger.acting import Actor, text_of
+
+
+async def two_runs(path: Path) -> tuple[int, int]:
+    old = Actor(path, now=datetime(2020, 1, 1, tzinfo=UTC).timestamp(), keeps_inputs=True)
+    await old.ask("canary-old", answer={"sector": "other", "size": 77_777})
+    old.end()
+    new = Actor(path, now=datetime(2030, 1, 1, tzinfo=UTC).timestamp())
+    await new.ask("a", "b")
+    new.end()
+    return old.run, new.run
+
+
+async def test_runs_are_listed_oldest_first(path: Path) -> None:
+    await two_runs(path)
+
+    with smelt.ledger.open(path) as ledger:
+        first, second = ledger.runs()
+
+    assert (first["run"], first["state"], first["model"]) == (1, "done", "openai:fake-1")
+    assert first["fields"] == ["sector", "size"]
+    assert first["started"] == datetime(2020, 1, 1, tzinfo=UTC)
+    assert second["started"] > first["ended"]
+
+
+@pytest.mark.parametrize(("library", "kind"), [("pandas", pd.DataFrame), ("polars", pl.DataFrame)])
+async def test_rows_come_as_a_frame(path: Path, library: smelt.ledger.api.Library, kind: type[Any]) -> None:
+    old, new = await two_runs(path)
+
+    with smelt.ledger.open(path) as ledger:
+        one, both = ledger.rows(old, library=library), ledger.rows(library=library)
+
+    assert isinstance(one, kind)
+    assert list(one.columns) == ["sector", "size", "smelt_key", "smelt_input"]
+    assert (one["size"].to_list(), one["smelt_input"].to_list()) == ([77_777], [text_of("canary-old")])
+    assert sorted(both["size"].to_list()) == [3, 3, 77_777]
+    assert new == 2
+
+
+async def test_rows_of_a_run_that_goes_on_are_there(path: Path) -> None:
+    actor = Actor(path)
+    await actor.ask("a")
+    await actor.send("b")
+
+    with smelt.ledger.open(path) as ledger:
+        assert len(ledger.rows(actor.run)) == 1
+        assert ledger.runs()[0]["state"] in ("running", "lost")
+
+    assert (await actor.ask("a", "c")).rows == [0, 1]  # The engine folds; the ledger trusts it within a run.
+    actor.end()
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+async def test_an_export_has_every_row_and_is_private(path: Path, suffix: str) -> None:
+    await two_runs(path)
+    target = path.with_name(f"rows.{suffix}")
+
+    with smelt.ledger.open(path) as ledger:
+        assert ledger.export(target) == 3
+
+    frame = pl.read_ndjson(target) if suffix == "jsonl" else pl.read_parquet(target)
+    answers = [json.loads(one) if isinstance(one, str) else one for one in frame["answer"].to_list()]
+    assert sorted(one["size"] for one in answers) == [3, 3, 77_777]
+    assert frame["run"].to_list().count(2) == 2
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+async def test_an_export_overwrites_nothing(path: Path) -> None:
+    await two_runs(path)
+    target = path.with_name("rows.jsonl")
+    target.write_text("precious")
+
+    with smelt.ledger.open(path) as ledger, pytest.raises(StoreError, match="not overwritten"):
+        ledger.export(target)
+
+    assert target.read_text() == "precious"
+
+
+async def test_an_export_of_another_kind_is_refused(path: Path) -> None:
+    await two_runs(path)
+
+    with smelt.ledger.open(path) as ledger, pytest.raises(SmeltConfigError, match=r"\.jsonl or a \.parquet"):
+        ledger.export(path.with_name("rows.csv"))
+
+
+@pytest.mark.parametrize(
+    "which",
+    [{"run": 1}, {"older_than": timedelta(days=100)}, {"older_than": datetime(2025, 1, 1, tzinfo=UTC)}],
+    ids=str,
+)
+async def test_what_is_forgotten_leaves_no_trace(path: Path, which: dict[str, object]) -> None:
+    await two_runs(path)
+
+    with smelt.ledger.open(path) as ledger:
+        assert ledger.forget(**which) == 1  # type: ignore[arg-type]  # One of the two.
+        assert [one["run"] for one in ledger.runs()] == [2]
+        written = b"".join(one.read_bytes() for one in path.parent.iterdir())
+        assert b"canary-old" not in written
+        assert b"77777" not in written
+        assert ledger.check() == []
+    again = Actor(path)
+    assert again.knows("a", "canary-old") == [("tech", 3), None]
+    again.end()
+
+
+async def test_a_run_that_goes_on_is_not_forgotten(path: Path) -> None:
+    actor = Actor(path, now=datetime.now(UTC).timestamp())
+    await actor.send("a")
+
+    with smelt.ledger.open(path) as ledger, pytest.raises(StoreError, match="still under way"):
+        ledger.forget(run=actor.run)
+
+    actor.end()
+
+
+@pytest.mark.parametrize(
+    ("which", "match"),
+    [({}, "either run= or older_than="), ({"run": 1, "older_than": timedelta()}, "either"), ({"run": 9}, "no run 9")],
+    ids=["nothing", "both", "unknown"],
+)
+async def test_what_to_forget_must_be_said(path: Path, which: dict[str, object], match: str) -> None:
+    await two_runs(path)
+
+    with smelt.ledger.open(path) as ledger, pytest.raises((SmeltConfigError, StoreError), match=match):
+        ledger.forget(**which)  # type: ignore[arg-type]  # Wrong on purpose.
+
+
+async def test_the_check_names_rows_that_are_no_json(path: Path) -> None:
+    await two_runs(path)
+    with smelt.ledger.open(path) as ledger:
+        with ledger._store.writing() as connection:
+            connection.execute("UPDATE answers SET value = 'nonsense' WHERE attempt >> 32 = 1")
+
+        assert ledger.check() == ["1 rows are no JSON."]
+
+
+def test_there_is_no_ledger_to_open(path: Path) -> None:
+    with pytest.raises(StoreNotFoundError, match="There is no ledger"):
+        smelt.ledger.open(path)
+
+
+async def test_the_environment_names_the_default(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await two_runs(path)
+    monkeypatch.setenv("SMELT_LEDGER", str(path))
+
+    with smelt.ledger.open() as ledger:
+        assert ledger.path == str(path)
+        assert repr(ledger) == f"Ledger({str(path)!r})"
+
+
+@pytest.mark.parametrize("call", ["spend", "rows"])
+async def test_an_unknown_choice_is_refused(path: Path, call: str) -> None:
+    await two_runs(path)
+
+    with smelt.ledger.open(path) as ledger, pytest.raises(SmeltConfigError, match="must be"):
+        ledger.spend(by="hour") if call == "spend" else ledger.rows(library="numpy")  # type: ignore[arg-type]
+
+
+READ_ONLY = """
+import os, sys, smelt.ledger
+if os.geteuid() == 0:
+    os.setuid(12345)  # Nothing is read-only for root.
+with smelt.ledger.open(sys.argv[1]) as ledger:
+    print(len(ledger.runs()), len(ledger.rows()))
+    try:
+        ledger.forget(run=1)
+    except smelt.StoreReadOnlyError:
+        print("refused")
+"""
+
+
+@pytest.mark.slow
+def test_a_store_that_can_only_be_read_is_read() -> None:
+    with tempfile.TemporaryDirectory() as name:  # `tmp_path` lies where another user cannot reach.
+        path = Path(name) / "ledger.sqlite"
+        asyncio.run(two_runs(path))
+        before = path.read_bytes()
+        for one in (*path.parent.iterdir(), path.parent):
+            one.chmod(0o500 if one.is_dir() else 0o400)
+            os.chown(one, 12345 if os.geteuid() == 0 else -1, -1)
+
+        done = subprocess.run([sys.executable, "-c", READ_ONLY, str(path)], capture_output=True, text=True, check=False)
+
+        path.parent.chmod(0o700)
+        assert (done.stdout, done.stderr) == ("2 3\nrefused\n", "")
+        assert path.read_bytes() == before
