@@ -21,7 +21,7 @@ from smelt.model import Model
 from tests.fakeserver import FakeServer
 from tests.models import RULES, Company, served
 
-_ROWS, _IN_FLIGHT, _LATENCY, _ROUNDS = 20, 100, 0.5, 3
+_ROWS, _IN_FLIGHT, _LATENCY, _ROUNDS = 20, 115, 0.5, 3
 
 
 def main(requests: int = 2_000) -> None:
@@ -31,7 +31,7 @@ def main(requests: int = 2_000) -> None:
     without: list[tuple[float, float]] = []
     kept: list[tuple[float, float]] = []
     with FakeServer() as server, tempfile.TemporaryDirectory() as directory:
-        model = served("openai", server.scenario(answers=RULES, latency=_LATENCY))
+        model = served("openai", server.scenario(answers=RULES, latency=_LATENCY, jitter=_LATENCY / 2))
         measured(frame[:2_000], model, None)
         for at in range(_ROUNDS):
             without.append(measured(frame, model, None))

@@ -203,5 +203,5 @@ def test_a_store_that_can_only_be_read_is_read() -> None:
         done = subprocess.run([sys.executable, "-c", READ_ONLY, str(path)], capture_output=True, text=True, check=False)
 
         path.parent.chmod(0o700)
-        assert (done.stdout, done.stderr) == ("2 3\nrefused\n", "")
+        assert (done.stdout, done.stderr) == ("2 3\nrefused\n", ""), done.stderr
         assert path.read_bytes() == before

@@ -69,7 +69,7 @@ def holder(file: int | Path) -> int | None:
     """The process that holds a lock on *file*, from `/proc/locks`; None where that is not known."""
     try:
         found = os.fstat(file) if isinstance(file, int) else file.stat()
-        lines = Path("/proc/locks").read_text("ascii").splitlines()
+        lines = Path("/proc/locks").read_text("utf-8").splitlines()
     except OSError:
         return None
     wanted = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"

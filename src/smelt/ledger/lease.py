@@ -131,7 +131,7 @@ def _machine() -> str:
     for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
         try:
             # A container counts processes for itself, so a number in one says nothing in another.
-            parts.append(str(Path(path).readlink()) if "ns" in path else Path(path).read_text("ascii").strip())
+            parts.append(str(Path(path).readlink()) if "ns" in path else Path(path).read_text("utf-8").strip())
         except OSError:
             parts.append("")
     return " ".join(parts)
