@@ -70,7 +70,6 @@ class Run:
     _stop: CallFailed | None = None
     _is_over: bool = False
     _notices: dict[str, None] = field(default_factory=dict)
-    _model: str | None = None
 
     def __post_init__(self) -> None:
         capabilities = self.provider.capabilities
@@ -109,7 +108,7 @@ class Run:
             if self._stop is not None:
                 rest = RowFailure("stopped", self._stop.message, request_id=self._stop.request_id)
             self._close(rest)
-        return Ending(counts=self.counts, stop=self._stop, notices=list(self._notices), model=self._model)
+        return Ending(counts=self.counts, stop=self._stop, notices=list(self._notices))
 
     async def _ask_all(self) -> None:
         if not self._line:
@@ -181,7 +180,6 @@ class Run:
 
     def _take_reply(self, chunk: Chunk, delivery: Delivery, reply: Reply) -> None:
         self.lane.settle(None)
-        self._model = reply.model or self._model
         rows = self._read(reply, delivery.tokens)
         clock = asyncio.get_running_loop().time
         started = clock()

@@ -79,10 +79,8 @@ class Ending:
         counts: What it did.
         stop: The failure that stopped it, or None.
         notices: Sentences that the caller should see.
-        model: The model that answered, in the provider's words.
     """
 
     counts: Counts
     stop: CallFailed | None
     notices: Sequence[str]
-    model: str | None
