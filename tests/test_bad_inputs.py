@@ -26,6 +26,7 @@ from smelt.errors import (
     SchemaError,
     SmeltConfigError,
     SmeltError,
+    SmeltInterrupt,
 )
 from smelt.plan.dialect import Dialect
 from smelt.providers.base import Capabilities
@@ -367,6 +368,14 @@ def test_a_message_survives_any_value_and_stays_short(option: str, value: Any) -
 def test_errors_pickle_and_show_their_own_words(error: SmeltError) -> None:
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
     assert "'" not in str(error)
+
+
+def test_an_interrupt_pickles_though_what_it_carries_does_not() -> None:
+    stop = SmeltInterrupt("Interrupted.", smelt.run(FRAME.head(0), PROMPT, Answer, model=ScriptedProvider({})))
+
+    again = pickle.loads(pickle.dumps(stop))
+
+    assert (str(again), again.partial) == ("Interrupted.", None)
 
 
 def assert_equal(frame: Any, expected: Any) -> None:

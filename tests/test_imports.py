@@ -16,7 +16,7 @@ SDKS = {"openai", "anthropic", "google", "httpx2", "aiohttp"}
 FRAMES = {"pandas", "polars", "pyarrow", "numpy", "narwhals"}
 HEAVY = SDKS | FRAMES | {"genai_prices", "xllamacpp", "IPython", "ipywidgets"}
 ROOMS_INSIDE = ("plan", "engine")
-SHOWS_FRAMES = {"demo.py", "ledger/api.py", "ledger/export.py"}  # At the edge: what they hand out is a frame.
+SHOWS_FRAMES = {"demo.py"}
 SECONDS = 0.25
 
 # CPU seconds: an import of files that are in memory waits for nothing, and other tests run beside this one.

@@ -21,7 +21,7 @@ _PERSONAL = re.compile(r"/(?:home|root|tmp|work|Users)/")
 
 
 def executed(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
-    """*notebook* after a run in a fresh kernel, which keeps its files in *folder*.
+    """*notebook* after a run in a fresh kernel, which keeps its files, and its ledger, in *folder*.
 
     Raises:
         nbclient.exceptions.CellExecutionError: A cell failed.
@@ -31,7 +31,7 @@ def executed(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.Notebook
     manager.transport, manager.ip = "ipc", str(folder / "socket")  # Sockets in a folder, not ports of this machine.
     manager.connection_file = str(folder / "kernel.json")
     client.extra_arguments = ["--HistoryManager.enabled=False", f"--ipython-dir={folder}"]
-    return client.execute()
+    return client.execute(env={**os.environ, "SMELT_LEDGER": str(folder / "ledger.sqlite")})
 
 
 def lasting(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

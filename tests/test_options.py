@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import fields
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -46,7 +47,7 @@ CHOICES = {
     "on_error": ("mark", "raise"),
     "on_conflict": ("raise", "suffix", "replace"),
 }
-FLAGS = ["shuffle", "flatten"]
+FLAGS = ["shuffle", "flatten", "refresh", "extend", "any_key", "store_inputs"]
 TIMES = ["timeout", "deadline"]
 
 
@@ -226,6 +227,40 @@ def test_params_are_a_dict_with_names(value: Any, says: str) -> None:
         checked("params", value)
 
 
+def test_the_ledger_is_a_path_or_a_switch() -> None:
+    assert [checked("ledger", value) for value in (True, False, None, "x.sqlite", Path("y"))] == [
+        *(True, False, None),
+        *("x.sqlite", "y"),
+    ]
+
+    for value, says in (
+        (1, "1"),
+        (b"x", "a bytes"),
+        (Path, "the class|a type"),
+        ("", "''"),
+        (" ", "' '"),
+        ("a\0b", "'a"),
+    ):
+        with pytest.raises(SmeltConfigError, match=f"ledger must be the path of a file, True or False, not ({says})"):
+            checked("ledger", value)
+
+
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, 1e9, True, "5", Decimal(5)], ids=repr)
+def test_dollars_are_a_positive_number(value: Any) -> None:
+    assert [checked("max_cost", one) for one in (0.5, 3, np.float32(2), None)] == [0.5, 3.0, 2.0, None]
+
+    with pytest.raises(SmeltConfigError, match=r"max_cost must be a number of dollars above 0 and up to 10,000,000"):
+        checked("max_cost", value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "5", 10**16], ids=repr)
+def test_tokens_are_a_positive_integer(value: Any) -> None:
+    assert [checked("max_tokens_total", one) for one in (1, np.int64(7), None)] == [1, 7, None]
+
+    with pytest.raises(SmeltConfigError, match="max_tokens_total must be an integer from 1 to"):
+        checked("max_tokens_total", value)
+
+
 def test_progress_is_a_switch_or_a_plain_function() -> None:
     value: Any
     for value in (True, False, None, print, lambda event: None):
@@ -277,6 +312,7 @@ def test_help_on_the_accessor_explains_the_options_and_asks_for_no_frame() -> No
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """The process's defaults, put back afterwards."""
+    monkeypatch.delenv("SMELT_LEDGER", raising=False)
     yield monkeypatch
     smelt.configure(**dict.fromkeys(OPTIONS))
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pandas as pd
@@ -95,7 +96,8 @@ def surroundings(fake: FakeServer) -> dict[str, str]:
 
 
 @pytest.fixture
-def hosted(fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def hosted(fake: FakeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)  # Pages write files.
     for name, value in surroundings(fake).items():
         monkeypatch.setenv(name, value)
 
@@ -122,8 +124,9 @@ def test_the_readme_stays_short() -> None:
 def main() -> None:
     """Write into every page what its snippets print now."""
     with FakeServer() as fake:
-        os.environ |= surroundings(fake)
+        os.environ |= surroundings(fake) | {"SMELT_LEDGER": "off"}
         for page in PAGES:
+            os.chdir(mkdtemp())
             text = page.read_text(encoding="utf-8")
             for snippet, printed in reversed(list(runs(page))):
                 if not says(snippet, printed):

@@ -15,6 +15,7 @@ VARIABLES = {
     "batch_size": "SMELT_BATCH_SIZE",
     "concurrency": "SMELT_CONCURRENCY",
     "timeout": "SMELT_TIMEOUT",
+    "ledger": "SMELT_LEDGER",
 }
 
 
@@ -82,6 +83,15 @@ def test_a_malformed_variable_is_named(name: str, text: str, monkeypatch: pytest
 
     with pytest.raises(SmeltConfigError, match=VARIABLES[name]):
         setting(name)
+
+
+@pytest.mark.parametrize(("text", "value"), [("off", False), ("0", False), ("/x/y.sqlite", None)])
+def test_the_environment_can_turn_the_ledger_off(
+    text: str, value: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMELT_LEDGER", text)
+
+    assert setting("ledger") is value
 
 
 def test_what_is_configured_comes_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,17 +7,21 @@ the layers sit, from the outside in; imports point inward only:
 
     frames, api, job      the doors: an accessor, functions, `Job`; rows out, typed columns in
     preparation           all that is checked before the first request
-    execution             a run, from answers to result
+    execution, outcome    a run, from answers to result
     engine                the loop that asks, and the table that decides
     plan                  rows, schema, wire, chunks: values in, values out
     providers, ledger     plugged into the engine through protocols
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from smelt.api import arun, atransform, estimate, explain, preview, run, transform
 from smelt.errors import (
     AuthConfigError,
     AuthenticationError,
     BadRequestError,
+    BudgetExceededError,
     ClosedError,
     CollisionError,
     ColumnError,
@@ -37,7 +41,15 @@ from smelt.errors import (
     SmeltInterrupt,
     SmeltValidationError,
     SmeltWarning,
+    StoreBusyError,
+    StoreCorruptError,
+    StoreError,
+    StoreFullError,
+    StoreNotFoundError,
+    StoreReadOnlyError,
+    StoreVersionError,
     UnavailableError,
+    UnsafeStoreError,
 )
 from smelt.frames.register import register as _register
 from smelt.job import Job
@@ -46,6 +58,9 @@ from smelt.outlook import Estimate, Explanation
 from smelt.providers.base import Provider
 from smelt.result import RowError, SmeltMetrics, SmeltResult
 from smelt.settings import configure
+
+if TYPE_CHECKING:
+    from smelt import ledger
 
 __version__ = "0.1.0"
 
@@ -56,12 +71,19 @@ def _accessor() -> type:
     return FrameAccessor
 
 
+def __getattr__(name: str) -> Any:
+    if name == "ledger":  # Loaded by the first look, like the engine.
+        return import_module("smelt.ledger")
+    raise AttributeError(f"module 'smelt' has no attribute {name!r}")
+
+
 _register("smelt", pandas=_accessor, polars=_accessor)
 
 __all__ = [
     "AuthConfigError",
     "AuthenticationError",
     "BadRequestError",
+    "BudgetExceededError",
     "ClosedError",
     "CollisionError",
     "ColumnError",
@@ -89,13 +111,22 @@ __all__ = [
     "SmeltResult",
     "SmeltValidationError",
     "SmeltWarning",
+    "StoreBusyError",
+    "StoreCorruptError",
+    "StoreError",
+    "StoreFullError",
+    "StoreNotFoundError",
+    "StoreReadOnlyError",
+    "StoreVersionError",
     "UnavailableError",
+    "UnsafeStoreError",
     "__version__",
     "arun",
     "atransform",
     "configure",
     "estimate",
     "explain",
+    "ledger",
     "preview",
     "run",
     "transform",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from smelt.errors import SmeltError
 from smelt.local.pull import pull
 from smelt.local.weights import CATALOG, DEFAULT, home, is_here, named
 
-_INTERRUPTED = 130
+_BY_SIGNAL = 128  # Added to the number of the signal that ended a command.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,9 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SmeltError as problem:
         print(problem, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("Stopped. The same command goes on from here.", file=sys.stderr)
-        return _INTERRUPTED
+        return _BY_SIGNAL + getattr(stop, "signum", signal.SIGINT)
     return 0
 
 

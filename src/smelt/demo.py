@@ -47,7 +47,7 @@ def _show(known: list[dict[str, str]]) -> None:
     print(f"{PROMPT}\n")
     print(smelt.estimate(frame, PROMPT, Launch, model=MODEL), end="\n\n", flush=True)
 
-    result = smelt.run(frame, PROMPT, Launch, model=MODEL)
+    result = smelt.run(frame, PROMPT, Launch, model=MODEL, ledger=False)  # Or a second look would show no request.
 
     print(f"\n{result.frame.head(_SHOWN).drop(columns='note').to_string()}\n\n{result.frame.dtypes.to_string()}\n")
     print(f"{result!r}\n")

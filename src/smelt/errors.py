@@ -20,6 +20,15 @@
     │   ├── BadRequestError           400, 422: the request itself is refused
     │   └── UnavailableError          unreachable or failing for longer than the run may wait
     ├── SmeltExhaustionError          rows failed and the caller asked for an exception
+    ├── BudgetExceededError           the run's money or tokens are spent, and the caller asked for an exception
+    ├── StoreError                    (OSError) the ledger's file cannot be used
+    │   ├── UnsafeStoreError          others could read, change or have planted it
+    │   ├── StoreNotFoundError        there is none, and none was to be made
+    │   ├── StoreReadOnlyError        it can be read, and something had to be written
+    │   ├── StoreBusyError            another process holds it; names the process
+    │   ├── StoreFullError            no room for what would be paid for
+    │   ├── StoreVersionError         written by a newer smelt
+    │   └── StoreCorruptError         damaged, or not a ledger at all
     └── ClosedError                   (RuntimeError) used after it was closed
 
 Row failures are not exceptions: they keep their place and are listed in `SmeltResult.errors`. An exception here holds
@@ -187,16 +196,93 @@ class SmeltExhaustionError(SmeltError):
         return type(self), (str(self),)
 
 
+class BudgetExceededError(SmeltError):
+    """The run may not spend any more, and the call was to raise (`on_error="raise"`).
+
+    Attributes:
+        partial_result: The whole result, with everything that was answered; the rest carries the error kind `budget`.
+    """
+
+    def __init__(self, message: str, partial_result: SmeltResult[Any] | None = None) -> None:
+        super().__init__(message)
+        self.partial_result = partial_result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self),)
+
+
+class StoreError(SmeltError, OSError):
+    """The file of a ledger cannot be used.
+
+    Attributes:
+        partial_result: What was answered before, where a run was under way, or None.
+    """
+
+    partial_result: SmeltResult[Any] | None = None
+
+
+class UnsafeStoreError(StoreError):
+    """The file or its directory belongs to, or is open to, someone else."""
+
+
+class StoreNotFoundError(StoreError):
+    """There is no ledger at that path."""
+
+
+class StoreReadOnlyError(StoreError):
+    """Something had to be written to a ledger that can only be read."""
+
+
+class StoreBusyError(StoreError):
+    """Another process holds the ledger for longer than a write waits."""
+
+    @classmethod
+    def for_holder(cls, path: object, pid: int | None, seconds: float) -> Self:
+        """The error for a ledger that was waited for in vain, with its holder where the system tells."""
+        who = "Another process" if pid is None else f"Process {pid}"
+        return cls(f"{who} has held the ledger {path} for over {seconds:g} s. Try again, or use another ledger=.")
+
+
+class StoreFullError(StoreError):
+    """The disk has no room for an answer that would be paid for; what was answered is stored."""
+
+    @classmethod
+    def for_path(cls, path: object) -> Self:
+        """The error for a disk that is full."""
+        return cls(
+            f"No room is left for the ledger {path}, so nothing more was sent: answers could not be kept. "
+            "Make room and run again; what is stored is not asked again."
+        )
+
+
+class StoreVersionError(StoreError):
+    """The ledger was written by a newer smelt than this one."""
+
+
+class StoreCorruptError(StoreError):
+    """The file is damaged, or not a ledger at all. It is left as it is."""
+
+    @classmethod
+    def for_path(cls, path: object, problem: str) -> Self:
+        """The error for a file that cannot be trusted, and the way to what is still readable in it."""
+        return cls(
+            f"The ledger {path} cannot be used: {problem}. It was left as it is. "
+            f"smelt.ledger.open({str(path)!r}, recover=True) moves it aside and keeps the rows that can be read."
+        )
+
+
 class SmeltInterrupt(KeyboardInterrupt):
-    """Ctrl-C, with what was finished.
+    """Ctrl-C or SIGTERM, with what was finished.
 
     Attributes:
         partial: The result so far; unanswered rows carry the error kind `interrupted`.
+        signum: Which signal it was; a program that ends for it exits with 128 more than that.
     """
 
     def __init__(self, message: str, partial: SmeltResult[Any] | None = None) -> None:
         super().__init__(message)
         self.partial = partial
+        self.signum: int = 2
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self),)
@@ -250,4 +336,4 @@ def caller_stacklevel() -> int:
 
 
 # Frame libraries stand in between in `df.pipe(smelt.transform)`, asyncio in whatever the engine warns of.
-_NOT_THE_USERS = frozenset({"smelt", "pandas", "polars", "asyncio"})
+_NOT_THE_USERS = frozenset({"smelt", "pandas", "polars", "asyncio", "contextlib"})

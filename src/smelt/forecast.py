@@ -6,7 +6,7 @@ import random
 from collections import deque
 from math import ceil
 
-from smelt.engine.run import FEWEST_ROWS
+from smelt.engine.crew import FEWEST_ROWS
 from smelt.engine.work import Work
 from smelt.outlook import Estimate, Explanation
 from smelt.plan.chunks import AutoSize, Line, Size

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from inspect import iscoroutinefunction
 from numbers import Real
+from os import PathLike, fspath
 from typing import Any, Literal, Self, TypedDict
 
 from smelt.engine.events import Event
@@ -17,7 +18,10 @@ _MOST_ROWS = 1_000
 _MOST_IN_FLIGHT = 10_000
 _MOST_ATTEMPTS = 100
 _MOST_SECONDS = 7 * 24 * 3600.0
+_MOST_DOLLARS = 10_000_000.0
+_MOST_TOKENS = 10**15
 _MOST_SEED = 2**32 - 1  # As in NumPy.
+_OF_THE_MODEL = ("key", "api_key", "base_url", "allow_http")  # Whoever gives one of these does not mean `any_key`.
 
 
 class Options(TypedDict, total=False):
@@ -39,6 +43,13 @@ class Options(TypedDict, total=False):
     error_column: str
     output: str | None
     flatten: bool
+    ledger: bool | str | PathLike[str] | None
+    refresh: bool
+    extend: bool
+    any_key: bool
+    store_inputs: bool
+    max_cost: float | None
+    max_tokens_total: int | None
     progress: bool | Callable[[Event], None] | None
 
 
@@ -63,6 +74,16 @@ class Settings:
         error_column: Name of the column that says why a row failed.
         output: Name of the column of free text, where the output model is `str`.
         flatten: Whether nested models become `parent.child` columns.
+        ledger: Where answers are kept, so that no row is paid for twice: the path of a file, True for `SMELT_LEDGER` or a
+            file in the user's cache directory, False for nowhere. None is True, except for models whose answers are not
+            worth keeping, such as a script in a test.
+        refresh: Whether rows that the ledger knows are asked again, and replaced in it.
+        extend: Whether, if all that changed is that the output model has fields more, the rows that the ledger knows are
+            asked for those fields only.
+        any_key: Whether answers that were bought with another API key are reused, for instance after a key was renewed.
+        store_inputs: Whether the ledger keeps the prompt and the rows as they are, rather than keyed hashes of them.
+        max_cost: Dollars that the run may spend; the rest of the rows is then marked `budget`. None: no limit.
+        max_tokens_total: Tokens, input and output, that the run may spend, likewise.
         progress: True or None shows it as the surroundings allow, False is silent, a function gets the events.
     """
 
@@ -82,6 +103,13 @@ class Settings:
     error_column: str = "smelt_error"
     output: str = "smelt_text"
     flatten: bool = False
+    ledger: bool | str | None = None
+    refresh: bool = False
+    extend: bool = False
+    any_key: bool = False
+    store_inputs: bool = False
+    max_cost: float | None = None
+    max_tokens_total: int | None = None
     progress: bool | Callable[[Event], None] | None = None
 
     @classmethod
@@ -115,7 +143,7 @@ def checked(name: str, value: object, *, source: str | None = None) -> Any:
 
 def unknown_option(name: str, known: Sequence[str]) -> SmeltConfigError:
     """The error for an option that does not exist, with the nearest of the *known* names."""
-    hint = nearest(name, known)
+    hint = "" if name in _OF_THE_MODEL else nearest(name, known)
     if "Did you mean" not in hint:
         hint = (
             f" The options are model, {', '.join(NAMES)}. What the provider takes goes into params={{...}}, "
@@ -147,6 +175,30 @@ def seconds(name: str, value: object) -> float:
     if not 0 < number <= _MOST_SECONDS:  # Which NaN is not, either.
         raise SmeltConfigError.for_value(name, value, wanted)
     return float(number)
+
+
+def _dollars(name: str, value: object) -> float:
+    wanted = f"a number of dollars above 0 and up to {_MOST_DOLLARS:,.0f}"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise SmeltConfigError.for_type(name, value, wanted)
+    number: Any = value
+    if not 0 < number <= _MOST_DOLLARS:
+        raise SmeltConfigError.for_value(name, value, wanted)
+    return float(number)
+
+
+def _ledger(name: str, value: object) -> bool | str | None:
+    if value is None or isinstance(value, bool):
+        return value
+    wanted = "the path of a file, True or False"
+    if not isinstance(value, str | PathLike):
+        raise SmeltConfigError.for_type(name, value, wanted)
+    path = fspath(value)
+    if not isinstance(path, str):
+        raise SmeltConfigError.for_type(name, path, wanted)
+    if not path.strip() or "\0" in path:
+        raise SmeltConfigError.for_value(name, path, wanted)
+    return path
 
 
 def _or_auto(most: int) -> Callable[[str, object], int | str]:
@@ -255,5 +307,12 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "error_column": _column_name,
     "output": lambda name, value: "smelt_text" if value is None else _column_name(name, value),
     "flatten": _flag,
+    "ledger": _ledger,
+    "refresh": _flag,
+    "extend": _flag,
+    "any_key": _flag,
+    "store_inputs": _flag,
+    "max_cost": lambda name, value: None if value is None else _dollars(name, value),
+    "max_tokens_total": lambda name, value: None if value is None else integer(name, value, 1, _MOST_TOKENS),
     "progress": _progress,
 }

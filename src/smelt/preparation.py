@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from array import array
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from smelt.engine.decide import Policy
+from smelt.engine.verdict import Policy
 from smelt.engine.work import Work
 from smelt.errors import ColumnError, SchemaError, nearest, shown_value
 from smelt.frames.base import Frame, adapt
@@ -21,7 +21,7 @@ from smelt.plan.kinds import Field, Struct
 from smelt.plan.prompt import read_prompt
 from smelt.plan.rows import Folded, RowSource, Unsendable, fold
 from smelt.plan.schema import Output, read_output
-from smelt.plan.tokens import reply_tokens
+from smelt.plan.tokens import reply_bytes, reply_tokens
 from smelt.plan.wire import system_text
 from smelt.providers.base import Provider
 
@@ -58,6 +58,7 @@ class Preparation:
         dropped: Columns of the caller's that the output replaces.
         provider: Whom to ask.
         settings: The options.
+        prompt: What to find out, as the model is told.
         system: The instructions.
     """
 
@@ -70,6 +71,7 @@ class Preparation:
     dropped: tuple[str, ...]
     provider: Provider
     settings: Settings
+    prompt: str
     system: str
 
     def work(self) -> Work:
@@ -80,6 +82,8 @@ class Preparation:
             source=self.source,
             order=_ordered(self.folded.distinct, self.settings),
             output=self.output,
+            asked=self.output.fields,
+            reply_bytes=reply_bytes(self.output.fields),
             system=self.system,
             params=self.settings.params,
             row_tokens=row_tokens,
@@ -91,6 +95,27 @@ class Preparation:
             policy=Policy(max_attempts=self.settings.max_attempts),
             first_rows=min(_FIRST_ROWS, most_rows),
         )
+
+    def works(self, added: Sequence[str], completing: Mapping[int, str]) -> tuple[Work, Work]:
+        """The same run in two parts: rows that are asked for the *added* fields only, and the others.
+
+        Args:
+            added: Fields, by their names on the wire.
+            completing: JSON of the answers that these fields are added to, by position.
+        """
+        whole = self.work()
+        fields = tuple(field for field in self.output.fields if field.key in added)
+        part = replace(
+            whole,
+            order=array("q", (position for position in whole.order if position in completing)),
+            asked=fields,
+            system=system_text(self.prompt, fields, self.provider.capabilities.codec),
+            row_tokens=reply_tokens(fields),
+            reply_bytes=reply_bytes(fields),
+            completing=completing,
+        )
+        rest = array("q", (position for position in whole.order if position not in completing))
+        return part, replace(whole, order=rest)
 
     @property
     def concurrency(self) -> int:
@@ -172,6 +197,7 @@ def prepare(
         dropped=dropped,
         provider=provider,
         settings=settings,
+        prompt=task.text,
         system=system,
     )
 

@@ -44,6 +44,7 @@ class SmeltMetrics:
         successful_rows: Rows without an error.
         failed_rows: Rows with one.
         distinct_rows: Rows that differ, each of which is paid once.
+        ledger_rows: The caller's rows that the ledger answered, at no cost.
         requests: Requests sent, retries included.
         total_retries: Requests that carried a row for the second time or more.
         rate_limited: Requests refused with 429.
@@ -70,6 +71,7 @@ class SmeltMetrics:
     cost_usd: float | None
     wall_time_seconds: float
     possible_duplicates: int = 0
+    ledger_rows: int = 0
 
 
 class SmeltResult(Generic[T]):
@@ -136,9 +138,10 @@ class SmeltResult(Generic[T]):
 
 def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
     """The metrics in words, for a repr or a demo."""
+    known = f", {metrics.ledger_rows:,} known from the ledger" if metrics.ledger_rows else ""
     cost = "unknown" if metrics.cost_usd is None else f"${metrics.cost_usd:,.4f}"
     return [
-        ("rows", f"{metrics.total_rows:,} ({metrics.distinct_rows:,} distinct), {metrics.failed_rows:,} failed"),
+        ("rows", f"{metrics.total_rows:,} ({metrics.distinct_rows:,} distinct), {metrics.failed_rows:,} failed{known}"),
         (
             "requests",
             f"{metrics.requests:,}, {metrics.total_retries:,} repeated, {metrics.rate_limited:,} rate limited",

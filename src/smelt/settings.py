@@ -14,7 +14,9 @@ _VARIABLES = {
     "batch_size": "SMELT_BATCH_SIZE",
     "concurrency": "SMELT_CONCURRENCY",
     "timeout": "SMELT_TIMEOUT",
+    "ledger": "SMELT_LEDGER",
 }
+_NO_LEDGER = ("off", "false", "0")
 _configured: dict[str, Any] = {}
 
 
@@ -48,6 +50,8 @@ def setting(name: str) -> Any:
     if not variable or not text:
         return None
     source = f"The environment variable {variable}"
+    if name == "ledger":  # As a path it says where, not whether.
+        return False if text.lower() in _NO_LEDGER else None
     if name != "model":
         return checked(name, _number(text), source=source)
     if not text.isprintable():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from smelt.engine.jumping import JumpingLoop, run_jumping
@@ -50,7 +51,7 @@ class ScriptedProvider:
         self.name = name
         self.model = model
         self.origin = f"{name}://local"
-        self.capabilities = capabilities or Capabilities()
+        self.capabilities = replace(capabilities or Capabilities(), is_worth_keeping=False)
         self.requests: list[Request] = []
         self.rows_sent = 0
         self._answer = answer

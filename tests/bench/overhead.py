@@ -13,7 +13,9 @@ import asyncio
 import json
 import statistics
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -33,29 +35,37 @@ _PROMPT = "Describe {name} {number}."
 def main(rows: int = 10_000) -> None:
     """Run and print."""
     frame = pd.DataFrame({"name": [f"company {at}" for at in range(rows)], "number": range(rows)})
-    with FakeServer() as server:
+    with FakeServer() as server, tempfile.TemporaryDirectory() as directory:
         scenario = server.scenario(answers=RULES)
         model = served("openai", scenario)
         system = smelt.explain(frame, _PROMPT, Company, model=model).system
         with_smelt(frame[:200], model)
         with_sdk(frame[:200], scenario, model, system)
-        ours, theirs = [], []
-        for _ in range(_ROUNDS):
+        ours, kept, theirs = [], [], []
+        for at in range(_ROUNDS):
             ours.append(_cpu(with_smelt, frame, model))
+            kept.append(_cpu(with_smelt, frame, model, Path(directory) / f"{at}.sqlite"))
             theirs.append(_cpu(with_sdk, frame, scenario, model, system))
-    mine, raw = statistics.median(ours), statistics.median(theirs)
+    mine, durable, raw = (statistics.median(one) for one in (ours, kept, theirs))
     requests = rows / _BATCH
-    print(f"smelt   {mine:.2f} s CPU, {mine / requests * 1e3:.2f} ms per request")
-    print(f"raw SDK {raw:.2f} s CPU, {raw / requests * 1e3:.2f} ms per request")
-    print(f"ratio   {mine / raw:.2f} ({rows:,} rows, {requests:,.0f} requests, median of {_ROUNDS})")
-    if mine / raw > 1.2:
+    for name, spent in (("smelt, no ledger", mine), ("smelt, ledger", durable), ("raw SDK", raw)):
+        print(f"{name:16} {spent:.2f} s CPU, {spent / requests * 1e3:.2f} ms per request, ratio {spent / raw:.2f}")
+    print(f"{rows:,} rows, {requests:,.0f} requests, median of {_ROUNDS}")
+    if max(mine, durable) / raw > 1.2:
         sys.exit("over the limit")
 
 
-def with_smelt(frame: pd.DataFrame, model: Model) -> pd.DataFrame:
-    """The job, by smelt."""
+def with_smelt(frame: pd.DataFrame, model: Model, ledger: Path | None = None) -> pd.DataFrame:
+    """The job, by smelt; with a *ledger* that knows nothing of it, or without one."""
     return smelt.transform(
-        frame, _PROMPT, Company, model=model, batch_size=_BATCH, concurrency=_IN_FLIGHT, progress=False
+        frame,
+        _PROMPT,
+        Company,
+        model=model,
+        batch_size=_BATCH,
+        concurrency=_IN_FLIGHT,
+        progress=False,
+        ledger=ledger or False,
     )
 
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, field_validator
 
-from smelt.engine.decide import Policy, Verdict, decide_failure, decide_reply
+from smelt.engine.decide import decide_failure, decide_reply
+from smelt.engine.verdict import Policy, Verdict
 from smelt.plan.chunks import Chunk, Pending
 from smelt.plan.schema import read_output
 from smelt.plan.validate import Validator
@@ -55,7 +56,7 @@ def sizes(verdict: Verdict) -> list[int]:
 def test_valid_rows_are_accepted_and_only_the_rest_is_asked_again() -> None:
     verdict = judged(chunk_of(4), {0: "a", 1: "nope", 3: "b"})
 
-    assert [(row.position, values) for row, values in verdict.accepted] == [(0, ("a",)), (3, ("b",))]
+    assert [(one.row.position, one.values) for one in verdict.accepted] == [(0, ("a",)), (3, ("b",))]
     assert sorted(row.position for row in verdict.again) == [1, 2]
     assert {row.position: row.problem for row in verdict.again} == {
         1: "label: Input should be 'a' or 'b'",
@@ -263,7 +264,7 @@ def test_a_page_that_no_model_wrote_costs_no_attempt_once_there_was_an_answer(bi
 
 
 def everywhere(verdict: Verdict) -> list[int]:
-    rows = [row.position for row, _ in verdict.accepted] + [row.position for row in verdict.again]
+    rows = [one.row.position for one in verdict.accepted] + [row.position for row in verdict.again]
     rows += [row.position for chunk in [*verdict.chunks, *verdict.later] for row in chunk.rows]
     return sorted(rows + [failed.row.position for failed in verdict.failed])
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, field_validator
 
-from smelt.engine.decide import ErrorKind
 from smelt.engine.lane import SimpleLane
 from smelt.engine.run import Run
+from smelt.engine.verdict import ErrorKind
 from smelt.ledger.base import NoLedger
 from smelt.options import Settings
 from smelt.plan.answers import Answers, RowFailure

@@ -16,6 +16,7 @@ import pytest
 from smelt.engine.loop import OneThreadLoop
 from smelt.errors import SmeltConfigError
 from smelt.providers.base import Billing, FailureKind, Finish
+from smelt.providers.keys import key_of
 from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
 from tests.providers.asking import CANARY, KEYS, PROTOCOLS, ROW, adapter, ask, failure_of, request
@@ -48,6 +49,14 @@ def test_a_good_reply_brings_text_usage_model_and_limits(name: str, scenario: Ma
     assert reply.model == "fake-1"
     assert reply.request_id
     assert reply.limits["x-ratelimit-remaining-requests"] == "7"
+
+
+def test_the_key_is_there_for_the_ledger_to_tell_accounts_apart(name: str) -> None:
+    key = key_of(adapter(name, "http://localhost:1"))
+
+    assert key is not None
+    assert key.reveal() == KEYS[name]
+    assert CANARY not in repr(key)
 
 
 def test_reasoning_is_a_part_of_the_output_tokens(scenario: MakeScenario, name: str) -> None:

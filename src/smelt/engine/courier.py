@@ -5,26 +5,57 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from smelt.engine.budget import Budget
 from smelt.engine.events import Event, RequestEnded, RequestSent
 from smelt.engine.work import Counts, Work
-from smelt.ledger.base import Ledger
-from smelt.plan.chunks import Chunk
+from smelt.errors import StoreError
+from smelt.ledger.base import RunLedger
+from smelt.plan.chunks import Chunk, Pending
+from smelt.plan.tokens import text_tokens
 from smelt.plan.wire import draw_tokens, reply_schema, user_text
 from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, Reply, Request, Usage
 
 _OVERHEAD_TOKENS = 256  # Output tokens of a reply apart from its rows.
+_ROW_FRAME = 24  # Bytes around a row of a request.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announced:
+    """A request that the ledger was told of, and that has yet to leave.
+
+    Attributes:
+        number: Its number in the run.
+        chunk: The rows that it may carry; none are left where others answered them all.
+        tokens: Their tokens.
+        known: Rows of the chunk that were answered meanwhile, with their values.
+        held: Rows of the chunk that another run has in flight.
+    """
+
+    number: int
+    chunk: Chunk
+    tokens: list[str]
+    known: Sequence[tuple[Pending, tuple[Any, ...]]]
+    held: Sequence[Pending]
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What came of one request: its number in the run, the tokens of its rows, and the reply or failure."""
+    """What came of one request.
+
+    Attributes:
+        number: Its number in the run.
+        tokens: The tokens of its rows.
+        outcome: The reply or failure.
+        fault: Why the ledger could not keep it, or None.
+    """
 
     number: int
     tokens: list[str]
     outcome: Reply | CallFailed
+    fault: StoreError | None
 
 
 @dataclass(kw_only=True)
@@ -37,57 +68,109 @@ class Courier:
         connection: The provider's clients.
         counts: Sums over all requests.
         ledger: Told of every request before it leaves, and of what came of it before anything else happens.
+        budget: What may be spent.
         tell: Takes the events.
         price: Dollars for the usage of one request, None where unknown.
         rng: Draws the row tokens.
-        calling: Tasks that wait for the provider.
+        calling: Tasks that wait for the provider, or for what it said to be stored.
     """
 
     work: Work
     capabilities: Capabilities
     connection: Connection
     counts: Counts
-    ledger: Ledger
+    ledger: RunLedger
+    budget: Budget
     tell: Callable[[Event], None]
     price: Callable[[Usage], float | None]
     rng: random.Random
     calling: set[asyncio.Task[Any] | None] = field(default_factory=set)
     _constant_schema: Mapping[str, Any] | None = None
 
-    async def carry(self, chunk: Chunk) -> Delivery:
+    def estimate(self, chunk: Chunk) -> Usage:
+        """What a request with *chunk* will take: its input, and what its rows usually make of output."""
+        sent = len(self.work.system) + sum(len(row.text) + _ROW_FRAME for row in chunk.rows)
+        return Usage(
+            input_tokens=text_tokens(sent), output_tokens=text_tokens(self.work.reply_bytes * len(chunk.rows)) or 1
+        )
+
+    async def announce(self, chunk: Chunk) -> Announced:
+        """Tell the ledger what is about to be asked, and learn which rows may be.
+
+        Raises:
+            StoreError: The ledger cannot keep what would come.
+        """
+        self.counts.announced += 1
+        number = self.counts.announced
+        tokens = draw_tokens(len(chunk.rows), "".join([row.text for row in chunk.rows]), self.rng)
+        estimate = self.estimate(chunk)
+        self.budget.reserve(number, estimate)
+        expected = (estimate.input_tokens or 0) + (estimate.output_tokens or 0)
+        try:
+            claim = await self.ledger.intend(number, chunk.rows, tokens, expected)
+        except BaseException as problem:
+            self.budget.release(number)
+            if isinstance(problem, asyncio.CancelledError):
+                self.ledger.withdraw(number)
+            raise
+        if len(claim.rows) == len(chunk.rows):
+            return Announced(number=number, chunk=chunk, tokens=tokens, known=(), held=())
+        if not claim.rows:
+            self.budget.release(number)
+        return Announced(
+            number=number,
+            chunk=replace(chunk, rows=tuple(chunk.rows[at] for at in claim.rows)),
+            tokens=[tokens[at] for at in claim.rows],
+            known=[(chunk.rows[at], values) for at, values in claim.known],
+            held=[chunk.rows[at] for at in claim.held],
+        )
+
+    async def carry(self, announced: Announced) -> Delivery:
         """Ask once.
 
         Raises:
             CancelledError: While waiting; the request may have been billed, and is counted so.
         """
+        number, chunk = announced.number, announced.chunk
+        request = self._render(chunk, announced.tokens)
         self.counts.requests += 1
         self.counts.retries += chunk.is_repeat
-        number = self.counts.requests
-        tokens, request = self._render(chunk)
-        self.ledger.intend(number, chunk)
-        self.tell(RequestSent(number=number, rows=len(chunk.rows), in_flight=len(self.calling) + 1))
+        task = asyncio.current_task()
+        self.calling.add(task)
+        self.tell(RequestSent(number=number, rows=len(chunk.rows), in_flight=len(self.calling)))
         clock = asyncio.get_running_loop().time
-        started = clock()
+        started, outcome = clock(), None
         try:
             outcome = await self._call(request)
+            seconds = clock() - started
+            fault = await self._keep(number, outcome)
         except asyncio.CancelledError:
-            broken_off = CallFailed("timeout", Billing.UNKNOWN, "The request was broken off.")
-            self._account(number, chunk, broken_off, clock() - started)
+            self.calling.discard(task)
+            unknown = CallFailed("timeout", Billing.UNKNOWN, "The request was broken off.")
+            self._account(number, chunk, outcome or unknown, clock() - started)
             raise
-        self.ledger.receive(number, outcome)
-        self._account(number, chunk, outcome, clock() - started)
-        return Delivery(number, tokens, outcome)
+        finally:
+            self.calling.discard(task)
+        self._account(number, chunk, outcome, seconds)
+        return Delivery(number, announced.tokens, outcome, fault)
+
+    async def _keep(self, number: int, outcome: Reply | CallFailed) -> StoreError | None:
+        """Have the ledger keep what came; why it could not, if so: what was paid for is still to be read."""
+        try:
+            await self.ledger.receive(number, outcome, self._cost(outcome))
+        except StoreError as problem:
+            return problem
+        return None
 
     def most_room(self) -> int:
         """How many times the usual room a single row can be given: more would be the same request again."""
         usual = _OVERHEAD_TOKENS + self.work.row_tokens
         return max(1, min(self.work.policy.most_room, -(-self.capabilities.max_output_tokens // usual)))
 
-    def _render(self, chunk: Chunk) -> tuple[list[str], Request]:
-        tokens = draw_tokens(len(chunk.rows), "".join([row.text for row in chunk.rows]), self.rng)
+    def _render(self, chunk: Chunk, tokens: Sequence[str]) -> Request:
         rows = [(token, row.text, row.problem) for token, row in zip(tokens, chunk.rows, strict=True)]
         room = (_OVERHEAD_TOKENS + self.work.row_tokens * len(rows)) * chunk.room
-        request = Request(
+        return Request(
             system=self.work.system,
             user=user_text(rows),
             schema=self._schema(tokens),
@@ -95,20 +178,17 @@ class Courier:
             params=self.work.params,
             timeout=self.work.timeout,
         )
-        return tokens, request
 
     def _schema(self, tokens: Sequence[str]) -> Mapping[str, Any]:
         if self._constant_schema is not None:
             return self._constant_schema
-        schema = reply_schema(self.work.output.fields, self.capabilities.dialect, self.capabilities.codec, tokens)
+        schema = reply_schema(self.work.asked, self.capabilities.dialect, self.capabilities.codec, tokens)
         if self.capabilities.codec == "array":
             self._constant_schema = schema
         return schema
 
     async def _call(self, request: Request) -> Reply | CallFailed:
         """Ask once, under a total deadline whatever the SDK thinks of it."""
-        task = asyncio.current_task()
-        self.calling.add(task)
         try:
             async with asyncio.timeout(self.work.timeout):
                 return await self.connection.send(request)
@@ -116,15 +196,21 @@ class Courier:
             return CallFailed("timeout", Billing.UNKNOWN, f"No reply within {self.work.timeout:g} s.")
         except CallFailed as failure:
             return failure
-        finally:
-            self.calling.discard(task)
+
+    def _cost(self, outcome: Reply | CallFailed) -> float | None:
+        """Dollars for *outcome*; None where they are not known, or where nothing was billed as far as is known."""
+        is_billed = isinstance(outcome, Reply) or outcome.usage != Usage()
+        return self.price(outcome.usage) if is_billed else None
 
     def _account(self, number: int, chunk: Chunk, outcome: Reply | CallFailed, seconds: float) -> None:
         failure = outcome if isinstance(outcome, CallFailed) else None
-        cost = None
+        cost = self._cost(outcome)
         if failure is None or failure.usage != Usage():
-            cost = self.price(outcome.usage)
             self.counts.add(outcome.usage, cost)
+        if failure is not None and failure.billing in (Billing.NOT_SENT, Billing.REJECTED):
+            self.budget.release(number)
+        else:
+            self.budget.settle(number, outcome.usage)
         if failure is not None:
             self.counts.rate_limited += failure.kind == "rate_limit"
             self.counts.possible_duplicates += failure.billing is Billing.UNKNOWN

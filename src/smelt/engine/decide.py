@@ -17,91 +17,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
+from smelt.engine.verdict import ErrorKind, Failed, Policy, Verdict
 from smelt.plan.chunks import Chunk, Pending
-from smelt.plan.validate import InvalidRow, Validator
+from smelt.plan.validate import Accepted, InvalidRow, Validator
 from smelt.plan.wire import ReplyRows
 from smelt.providers.base import Billing, CallFailed, Reply
-
-ErrorKind = Literal[
-    "missing",  # the model left the row out, every time
-    "invalid",  # its answers do not validate
-    "malformed",  # replies that cannot be read
-    "truncated",  # its answer does not fit the output limit
-    "refused",  # the model would not answer
-    "filtered",  # the provider's content filter stopped it
-    "too_long",  # the row alone is over the model's context, or the server's body limit
-    "bad_request",  # the provider refuses the row
-    "connection",  # requests that broke off, and may have been billed
-    "timeout",  # requests over their deadline, and may have been billed
-    "server",  # the server failed on this row again and again
-    "validator",  # the caller's own validator is broken
-    "unsendable",  # the row has no text
-    "stopped",  # the run ended before its turn: account error, outage
-    "deadline",  # the run's deadline passed
-    "interrupted",  # Ctrl-C
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Policy:
-    """How persistent a run is.
-
-    Attributes:
-        max_attempts: Paid answers that a row may use up.
-        resends: Times that a request of unknown outcome is sent again.
-        refusals: Server errors that a row bears while others are answered.
-        stalls: Server errors that a row bears while nobody is: about three minutes of them.
-        free_retries: Failures to reach the server before the first success that a run bears.
-        most_room: How far the output limit of a single row may be multiplied.
-    """
-
-    max_attempts: int = 4
-    resends: int = 1
-    refusals: int = 4
-    stalls: int = 12
-    free_retries: int = 4
-    most_room: int = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A row that is given up."""
-
-    row: Pending
-    kind: ErrorKind
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What becomes of the rows of a chunk; every one of them is in exactly one place.
-
-    Attributes:
-        accepted: Rows with their values.
-        again: Rows to ask once more among others.
-        chunks: Chunks to ask as they are, next.
-        later: Chunks to ask as they are, after everything else.
-        failed: Rows that are given up.
-        stop: The failure that ends the run, if it does; the rows it met are in *chunks*.
-        was_cut: Whether the reply ended at the output limit.
-    """
-
-    accepted: Sequence[tuple[Pending, tuple[Any, ...]]] = ()
-    again: Sequence[Pending] = ()
-    chunks: Sequence[Chunk] = ()
-    later: Sequence[Chunk] = ()
-    failed: Sequence[Failed] = ()
-    stop: CallFailed | None = None
-    was_cut: bool = False
 
 
 @dataclass(kw_only=True)
 class _Sorted:
     """The rows of a reply, by what they hold."""
 
-    accepted: list[tuple[Pending, tuple[Any, ...]]] = field(default_factory=list)
+    accepted: list[Accepted] = field(default_factory=list)
     missing: list[Pending] = field(default_factory=list)
     invalid: list[Pending] = field(default_factory=list)
     broken: list[Failed] = field(default_factory=list)
@@ -171,7 +100,7 @@ def _sort(chunk: Chunk, tokens: Sequence[str], rows: ReplyRows, validator: Valid
 
 def _validate(row: Pending, answer: dict[str, Any], validator: Validator, found: _Sorted) -> None:
     try:
-        found.accepted.append((row, validator.values(answer)))
+        found.accepted.append(validator.accept(row, answer))
     except InvalidRow as problem:
         row.problem = str(problem)
         if problem.is_final:

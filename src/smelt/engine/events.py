@@ -77,10 +77,12 @@ class RowsSettled:
     Attributes:
         answered: The caller's rows that have an answer.
         failed: The caller's rows that were given up.
+        reused: Of the answered, those that the ledger knew.
     """
 
     answered: int
     failed: int
+    reused: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

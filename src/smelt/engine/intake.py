@@ -2,52 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from smelt.ledger.base import Ledger
+from smelt.engine.events import Event
+from smelt.engine.work import Counts, settled
+from smelt.ledger.base import RunLedger
 from smelt.plan.answers import Answers, RowFailure
+from smelt.plan.chunks import Line
 from smelt.plan.rows import RowSource, Unsendable
 
+_BLOCK = 4_096  # Rows that are looked up at a time; the loop turns in between.
 _TOO_LONG = "The row alone is longer than the model's context"
 _BYTES_PER_TOKEN = 6  # More than any text has: a row over the limit by this measure cannot fit.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Intake:
-    """The two functions that a `Line` wants.
+    """Looks rows up and lines up the others.
 
     Attributes:
         source: The caller's rows.
         answers: Takes the outcome of rows that need not or cannot be asked.
         ledger: Knows rows of earlier runs.
+        counts: Counts what it knew.
         context_tokens: What the model bears, where that is known and small.
+        tell: Takes the events.
     """
 
     source: RowSource
     answers: Answers
-    ledger: Ledger
+    ledger: RunLedger
+    counts: Counts
     context_tokens: int | None
+    tell: Callable[[Event], None]
 
-    def texts(self, positions: Sequence[int]) -> Sequence[str | Unsendable | None]:
-        """The texts of rows to ask, None for those that the ledger answers."""
-        texts: list[str | Unsendable | None] = list(self.source.texts(positions))
-        sendable = [at for at, text in enumerate(texts) if isinstance(text, str)]
-        known = self.ledger.recall([texts[at] for at in sendable])  # type: ignore[misc]  # They are strings.
-        for at, values in zip(sendable, known, strict=True):
+    async def line(self, order: Sequence[int]) -> Line:
+        """The rows at *order* in line, but for those that the ledger knows: they are answered."""
+        if self.ledger.is_blank:
+            return self._line(order)
+        # Ascending, since neighbours are read faster; what is left is asked in the order that was wanted.
+        ascending = order if len(order) < len(self.source) else range(len(self.source))
+        for start in range(0, len(ascending), _BLOCK):
+            self._recall(ascending[start : start + _BLOCK])
+            self.tell(settled(self.answers, self.counts))
+            await asyncio.sleep(0)  # So that Ctrl-C and the clock on the screen get their turn.
+        is_settled = self.answers.is_settled
+        return self._line(array("q", (position for position in order if not is_settled(position))))
+
+    def _line(self, order: Sequence[int]) -> Line:
+        return Line(order=order, texts=self._texts, reject=self._reject)
+
+    def _recall(self, positions: Sequence[int]) -> None:
+        before = self.answers.answered
+        texts = self.source.texts(positions)
+        known = self.ledger.recall([text if isinstance(text, str) else "" for text in texts])
+        for position, values in zip(positions, known, strict=True):
             if values is not None:
-                self.answers.accept(positions[at], values)
-                texts[at] = None
+                self.answers.accept(position, values)
+        self.counts.reused += self.answers.answered - before
+
+    def _texts(self, positions: Sequence[int]) -> Sequence[str | Unsendable | None]:
+        texts = self.source.texts(positions)
         limit = self.context_tokens
         return texts if limit is None else [_bounded(text, limit) for text in texts]
 
-    def reject(self, position: int, reason: str) -> None:
-        """Mark a row that has no text to send."""
+    def _reject(self, position: int, reason: str) -> None:
         kind = "too_long" if reason.startswith(_TOO_LONG) else "unsendable"
         self.answers.fail(position, RowFailure(kind, reason))
 
 
-def _bounded(text: str | Unsendable | None, context_tokens: int) -> str | Unsendable | None:
+def _bounded(text: str | Unsendable, context_tokens: int) -> str | Unsendable:
     if isinstance(text, str) and len(text) > context_tokens * _BYTES_PER_TOKEN:
         return Unsendable(f"{_TOO_LONG}: about {len(text) // 4:,} tokens, of {context_tokens:,}.")
     return text

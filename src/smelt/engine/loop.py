@@ -19,7 +19,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from smelt.errors import SmeltWarning, caller_stacklevel
+from smelt.errors import SmeltInterrupt, SmeltWarning, caller_stacklevel
 
 T = TypeVar("T")
 
@@ -68,8 +68,8 @@ def run_blocking(work: Coroutine[Any, Any, T], *, awaited: str = "atransform") -
     In a notebook cell this is the normal way. Inside any other running loop it works too, but that loop stands still
     meanwhile, which is said once in a `SmeltWarning` at the caller's line.
 
-    Ctrl-C, on the main thread, cancels *work* once and lets it end in its own way: a `SmeltInterrupt` that it raises
-    comes out as it is, else `KeyboardInterrupt` is raised. A second Ctrl-C does not wait.
+    Ctrl-C or SIGTERM, on the main thread, cancels *work* once and lets it end in its own way: a `SmeltInterrupt` that it
+    raises comes out as it is, else `KeyboardInterrupt` is raised. A second one does not wait.
 
     Args:
         work: The coroutine. It runs in a copy of the caller's context, on a loop that is closed afterwards.
@@ -83,7 +83,37 @@ def run_blocking(work: Coroutine[Any, Any, T], *, awaited: str = "atransform") -
 def drive(work: Coroutine[Any, Any, T], *, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> T:
     """Run *work* on a fresh loop of *loop_factory*; the part of `run_blocking` that has no opinion."""
     with _outer_loop_hidden(), _interrupts_ours(), asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(work)
+        return runner.run(_terminable(work))
+
+
+async def _terminable(work: Coroutine[Any, Any, T]) -> T:
+    """*work*, which SIGTERM ends as Ctrl-C does; unless the program handles it in its own way."""
+    is_ours = (
+        threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+    if not is_ours:
+        return await work
+    loop, task, times = asyncio.get_running_loop(), asyncio.current_task(), 0
+
+    def terminate(signum: int, frame: object) -> None:
+        nonlocal times
+        times += 1
+        if times > 1 or task is None:
+            raise KeyboardInterrupt
+        loop.call_soon_threadsafe(task.cancel)  # Wakes the loop, too.
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if times:
+            raise KeyboardInterrupt from None
+        raise
+    except SmeltInterrupt as interrupt:
+        interrupt.signum = signal.SIGTERM if times else signal.SIGINT
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager

@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from smelt.engine.decide import Policy
+from smelt.engine.events import RowsSettled
+from smelt.engine.verdict import Policy
+from smelt.errors import SmeltError
+from smelt.plan.answers import Answers
+from smelt.plan.kinds import Field
 from smelt.plan.rows import RowSource
 from smelt.plan.schema import Output
 from smelt.providers.base import CallFailed, Usage
@@ -19,7 +23,8 @@ class Work:
     Attributes:
         source: The caller's rows.
         order: Positions of the rows to ask, in the order to ask them in.
-        output: What to ask for.
+        output: What an answer is.
+        asked: The fields to ask for: all of the output's, or those that earlier answers lack.
         system: The instructions.
         params: The caller's own parameters for the provider.
         row_tokens: Output tokens that one row is allowed.
@@ -30,11 +35,14 @@ class Work:
         deadline: Seconds for the whole run, or None.
         stop_on_failure: Whether the first row that is given up ends the run.
         policy: How persistent to be.
+        reply_bytes: Bytes that the answer to one row usually takes.
+        completing: By position, JSON of answers that replies only add fields to; None where replies are whole answers.
     """
 
     source: RowSource
     order: Sequence[int]
     output: Output
+    asked: tuple[Field, ...]
     system: str
     params: Mapping[str, Any]
     row_tokens: int
@@ -45,17 +53,38 @@ class Work:
     deadline: float | None = None
     stop_on_failure: bool = False
     policy: Policy = Policy()
+    reply_bytes: int = 0
+    completing: Mapping[int, str] | None = None
 
 
 @dataclass(kw_only=True)
 class Counts:
-    """What a run did, in numbers. Tokens are sums over the replies that reported them."""
+    """What a run did, in numbers. Tokens are sums over the replies that reported them.
 
+    Attributes:
+        announced: Requests that the ledger was told of; numbers them.
+        reused: The caller's rows that the ledger knew.
+        requests: Requests that were sent.
+        retries: Of these, those that carried a row again.
+        rate_limited: Of these, those refused for rate.
+        possible_duplicates: Of these, those that may have been billed without an answer.
+        strangers: Rows of replies under no token that was sent.
+        hopeless: Rows that were given up before anything was answered.
+        input_tokens: Cached ones included.
+        output_tokens: Reasoning included.
+        cached_input_tokens: Read from the provider's cache.
+        reasoning_tokens: Spent on reasoning.
+        cost_usd: Dollars; None once one price is unknown.
+    """
+
+    announced: int = 0
+    reused: int = 0
     requests: int = 0
     retries: int = 0
     rate_limited: int = 0
     possible_duplicates: int = 0
     strangers: int = 0
+    hopeless: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cached_input_tokens: int = 0
@@ -72,15 +101,35 @@ class Counts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Halt:
+    """Why a run sends nothing more; neither of the two where it was interrupted, or ends at its first failed row.
+
+    Attributes:
+        stop: The provider's failure that concerns every row, or None.
+        fault: What is wrong on this side: the ledger or the budget. None otherwise.
+    """
+
+    stop: CallFailed | None = None
+    fault: SmeltError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ending:
     """How a run ended.
 
     Attributes:
         counts: What it did.
         stop: The failure that stopped it, or None.
+        fault: What stopped it on this side: the ledger or the budget. None otherwise.
         notices: Sentences that the caller should see.
     """
 
     counts: Counts
     stop: CallFailed | None
+    fault: SmeltError | None
     notices: Sequence[str]
+
+
+def settled(answers: Answers, counts: Counts) -> RowsSettled:
+    """How many rows have reached their end by now, as observers are told."""
+    return RowsSettled(answered=answers.answered + answers.skipped, failed=answers.failed, reused=counts.reused)

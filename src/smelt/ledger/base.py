@@ -7,44 +7,104 @@ put it on disk first. `NoLedger` is the ledger of a run that is not to be rememb
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from smelt.plan.chunks import Chunk, Pending
+from smelt.plan.chunks import Pending
+from smelt.plan.validate import Accepted
 from smelt.providers.base import CallFailed, Reply
 
 
-class Ledger(Protocol):
-    """A store of answered rows."""
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What becomes of the rows that a request was to carry; all are places in its chunk.
+
+    Attributes:
+        rows: Those to send.
+        known: Those that have been answered meanwhile, with their values.
+        held: Those that another run has in flight.
+    """
+
+    rows: Sequence[int]
+    known: Sequence[tuple[int, tuple[Any, ...]]] = ()
+    held: Sequence[int] = ()
+
+
+class RunLedger(Protocol):
+    """The ledger as one run sees it."""
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether it knows nothing of this run's rows, so that asking it is of no use."""
+        ...
 
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         """The stored values of rows with these canonical texts, None where there are none. Nothing is paid."""
         ...
 
-    def intend(self, number: int, chunk: Chunk) -> None:
-        """A request is about to leave: from here on it may be billed."""
+    async def intend(self, number: int, rows: Sequence[Pending], tokens: Sequence[str], estimate: int) -> Claim:
+        """A request is about to leave; on disk when this returns.
+
+        Args:
+            number: Counts the requests of the run, from 1.
+            rows: Its rows.
+            tokens: Their tokens.
+            estimate: Tokens that it may be billed for.
+
+        Raises:
+            StoreError: It is not on disk, so it must not be sent.
+        """
         ...
 
-    def receive(self, number: int, outcome: Reply | CallFailed) -> None:
-        """The request ended."""
+    def withdraw(self, number: int) -> None:
+        """The request did not leave after all."""
         ...
 
-    def commit(self, number: int, accepted: Sequence[tuple[Pending, tuple[Any, ...]]]) -> None:
-        """These rows were answered by the request."""
+    async def receive(self, number: int, outcome: Reply | CallFailed, cost_usd: float | None) -> None:
+        """The request ended; on disk when this returns.
+
+        Raises:
+            StoreError: It is not on disk. What came is as good as ever.
+        """
+        ...
+
+    def commit(self, number: int, accepted: Sequence[Accepted]) -> None:
+        """The reply was read, and these are its rows."""
+        ...
+
+    def wind_down(self) -> None:
+        """Nothing is in line any more; the last requests are in flight."""
+        ...
+
+    async def await_others(self) -> None:
+        """Give the runs that hold rows of ours a moment to answer them."""
         ...
 
 
 class NoLedger:
     """Remembers nothing."""
 
+    is_blank = True
+
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         """Nothing is known of any row."""
         return [None] * len(texts)
 
-    def intend(self, number: int, chunk: Chunk) -> None:
+    async def intend(self, number: int, rows: Sequence[Pending], tokens: Sequence[str], estimate: int) -> Claim:
+        """All may be sent."""
+        return Claim(rows=range(len(rows)))
+
+    def withdraw(self, number: int) -> None:
         """Keep nothing."""
 
-    def receive(self, number: int, outcome: Reply | CallFailed) -> None:
+    async def receive(self, number: int, outcome: Reply | CallFailed, cost_usd: float | None) -> None:
         """Keep nothing."""
 
-    def commit(self, number: int, accepted: Sequence[tuple[Pending, tuple[Any, ...]]]) -> None:
+    def commit(self, number: int, accepted: Sequence[Accepted]) -> None:
         """Keep nothing."""
+
+    def wind_down(self) -> None:
+        """Nothing has to be put in order."""
+
+    async def await_others(self) -> None:
+        """There are none."""

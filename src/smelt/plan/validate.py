@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails, PydanticSerializationError, to_json
+from pydantic_core import ErrorDetails, PydanticSerializationError, from_json, to_json
 
 from smelt.errors import SmeltValidationError
+from smelt.plan.chunks import Pending
 from smelt.plan.declared import Check, declared
 from smelt.plan.kinds import FixedPoint
 from smelt.plan.schema import Output
@@ -33,6 +34,20 @@ class InvalidRow(SmeltValidationError):
         self.is_final = is_final
 
 
+class Accepted(NamedTuple):
+    """A row that was answered.
+
+    Attributes:
+        row: The row.
+        values: Its validated values, in the order of the model's fields.
+        text: The JSON that they were validated from.
+    """
+
+    row: Pending
+    values: tuple[Any, ...]
+    text: str
+
+
 class Validator:
     """Checks rows of replies against an output model.
 
@@ -40,7 +55,9 @@ class Validator:
     `ConfigDict(extra="ignore")`; nested models follow the outermost.
     """
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, *, completing: Mapping[int, str] | None = None) -> None:
+        """Check against *output*; *completing* has, by position, the JSON of answers that replies add fields to."""
+        self._completing = completing
         config = output.model.model_config
         names = tuple(output.model.model_fields)
         self._validate = output.model.__pydantic_validator__.validate_json
@@ -53,22 +70,34 @@ class Validator:
         self._checks = [(at, name, check) for at, name, check in checks if check is not None]
         self._exact = [field.key for field in output.fields if isinstance(field.kind, FixedPoint)]
 
-    def values(self, row: dict[str, Any]) -> tuple[Any, ...]:
-        """The validated values of *row*, in the order of the model's fields.
+    def accept(self, row: Pending, answer: dict[str, Any]) -> Accepted:
+        """Validate the *answer* to *row*.
 
         Raises:
             InvalidRow: It does not validate, or a value fits no column.
         """
         for key in self._exact:
-            if type(number := row.get(key)) is float and len(repr(number).strip("-0").replace(".", "")) > _EXACT_DIGITS:
+            if (
+                type(number := answer.get(key)) is float
+                and len(repr(number).strip("-0").replace(".", "")) > _EXACT_DIGITS
+            ):
                 raise InvalidRow(f"{key}: a decimal of this length has to be a string")
+        if self._completing is not None:
+            answer = completed(self._completing[row.position], answer)
+        text = json_text(answer)
+        return Accepted(row, self.values(text), text)
+
+    def values(self, text: str) -> tuple[Any, ...]:
+        """The validated values of an answer's JSON.
+
+        Raises:
+            InvalidRow: It does not validate, or a value fits no column.
+        """
         try:
-            answer = self._validate(to_json(row), strict=self._strict, extra=self._extra)
+            answer = self._validate(text, strict=self._strict, extra=self._extra)
         except ValidationError as problem:
             faults = problem.errors(include_url=False, include_input=False)
             raise InvalidRow("; ".join(_fault(one) for one in faults[:_MOST_FAULTS])) from None
-        except PydanticSerializationError:
-            raise InvalidRow("text that is not valid Unicode") from None
         except RecursionError:
             raise InvalidRow("values nested too deep") from None
         except Exception as problem:  # noqa: BLE001  # The caller's validator raised something else than pydantic's own errors.
@@ -88,6 +117,32 @@ def _holds(is_declared: Check, value: object) -> bool:
         return is_declared(value)
     except Exception:  # noqa: BLE001  # What a validator returned may refuse even to be compared, as an array does.
         return False
+
+
+def json_text(answer: dict[str, Any]) -> str:
+    """The JSON of an answer, on one line.
+
+    Raises:
+        InvalidRow: It has none.
+    """
+    try:
+        return to_json(answer).decode()
+    except PydanticSerializationError:
+        raise InvalidRow("text that is not valid Unicode") from None
+    except RecursionError:
+        raise InvalidRow("values nested too deep") from None
+
+
+def completed(known: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer whose JSON is *known*, with the fields of *answer* added.
+
+    Raises:
+        InvalidRow: A field was known, and was not asked for again.
+    """
+    fields: dict[str, Any] = from_json(known)
+    if repeated := fields.keys() & answer.keys():
+        raise InvalidRow(f"{min(repeated)}: it was not asked for")
+    return {**fields, **answer}
 
 
 def _strayed(value: object) -> str:

@@ -60,6 +60,7 @@ class Tally:
         rows: The caller's rows.
         answered: Of these, answered.
         failed: Of these, given up.
+        reused: Of the answered, those that the ledger knew.
         in_flight: Requests in flight.
         requests: Requests sent.
         failed_requests: Requests that brought no reply.
@@ -77,6 +78,7 @@ class Tally:
     rows: int = 0
     answered: int = 0
     failed: int = 0
+    reused: int = 0
     in_flight: int = 0
     requests: int = 0
     failed_requests: int = 0
@@ -121,7 +123,7 @@ class Tally:
     def _take_settled(self, event: RowsSettled, now: float) -> None:
         if self.requests:
             self.pace = self.pace.after(event.answered + event.failed - self.done, now)
-        self.answered, self.failed = event.answered, event.failed
+        self.answered, self.failed, self.reused = event.answered, event.failed, event.reused
 
     def _take_sent(self, event: RequestSent, now: float) -> None:
         if not self.requests:

@@ -80,6 +80,7 @@ def _counts(tally: Tally) -> list[str]:
     """What is not zero of the rest. Unknown prices show no dollars, not $0, which would claim to know."""
     shown = {
         f"{counted(tally.failed, 'row')} failed": tally.failed,
+        f"{tally.reused:,} from the ledger": tally.reused,
         dollars(tally.cost_usd): tally.cost_usd if tally.is_priced else 0,
         f"{tally.in_flight:,} in flight": tally.in_flight,
         tokens(tally.tokens): tally.tokens,

@@ -56,6 +56,10 @@ class Anthropic:
     def origin(self) -> str:
         return self.access.origin
 
+    @property
+    def key(self) -> Secret | None:
+        return self.access.key
+
     def check_params(self, params: Mapping[str, Any]) -> None:
         parameters.check(params, _TAKES, provider=self.name)
 

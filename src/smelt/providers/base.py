@@ -151,6 +151,7 @@ class Capabilities:
         context_tokens: Input and output together, where it is known and small.
         rows_per_request: The most rows that one request should carry, or None; caps `batch_size="auto"`.
         concurrency: Requests in flight for `concurrency="auto"`.
+        is_worth_keeping: Whether its answers go into the ledger where nothing is said of one. A script's do not.
     """
 
     dialect: Dialect = Dialect()
@@ -160,6 +161,7 @@ class Capabilities:
     context_tokens: int | None = None
     rows_per_request: int | None = None
     concurrency: int = 32
+    is_worth_keeping: bool = True
 
 
 class Connection(Protocol):
@@ -177,6 +179,9 @@ class Connection(Protocol):
 @runtime_checkable
 class Provider(Protocol):
     """A model that can be asked.
+
+    It may also have `params`, the parameters of every request, and `key`: what was bought with one key is not reused with
+    another.
 
     Attributes:
         name: The provider's name, as in `"openai:gpt-4.1-mini"`.

@@ -74,6 +74,10 @@ class Compatible:
     def origin(self) -> str:
         return self.access.origin
 
+    @property
+    def key(self) -> Secret | None:
+        return self.access.key
+
     def check_params(self, params: Mapping[str, Any]) -> None:
         parameters.check(params, _TAKES, provider=self.name)
 

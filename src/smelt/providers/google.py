@@ -75,6 +75,10 @@ class Google:
     def origin(self) -> str:
         return self.access.origin
 
+    @property
+    def key(self) -> Secret | None:
+        return self.access.key
+
     def check_params(self, params: Mapping[str, Any]) -> None:
         parameters.check(params, _TAKES, provider=self.name)
         plain = {name: value for name, value in params.items() if name != "extra_headers"}

@@ -48,6 +48,14 @@ def _nothing() -> None:
     """What a pickled `Secret` becomes."""
 
 
+def key_of(provider: object) -> Secret | None:
+    """The key of *provider*, which may be the caller's own and have a string there, or nothing."""
+    key = getattr(provider, "key", None)
+    if isinstance(key, str):
+        return Secret(key)
+    return key if isinstance(key, Secret) else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Vendor:
     """What is usual for a provider.

@@ -73,6 +73,10 @@ class OpenAI:
     def origin(self) -> str:
         return self.access.origin
 
+    @property
+    def key(self) -> Secret | None:
+        return self.access.key
+
     def check_params(self, params: Mapping[str, Any]) -> None:
         parameters.check(params, _TAKES, provider=self.name)
 

@@ -1,0 +1,96 @@
+"""What a run may spend: looked at before every request, with what is in flight counted as if it were spent.
+
+The input of a request is known from its bytes; what its reply takes is estimated, and the estimate is corrected by what
+replies turn out to take. It is rather too high than too low, so a run goes over its budget at the most by what the
+replies in flight take beyond that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from smelt.providers.base import Usage
+
+_FIRST_RATIO = 1.5  # Taken for output over its estimate until a reply shows it.
+_MEMORY = 0.9  # How slowly a high ratio is forgotten.
+
+
+@dataclass(kw_only=True)
+class Budget:
+    """The money and tokens of one run.
+
+    Attributes:
+        max_cost: Dollars, or None.
+        max_tokens: Tokens, input and output together, or None.
+        price: Dollars for the usage of one request. Asked only where there is a limit in dollars.
+        cost: Dollars spent so far.
+        tokens: Tokens spent so far.
+    """
+
+    max_cost: float | None = None
+    max_tokens: int | None = None
+    price: Callable[[Usage], float | None] = lambda usage: None
+    cost: float = 0.0
+    tokens: int = 0
+    _in_flight: dict[int, Usage] = field(default_factory=dict)
+    _ratio: float = _FIRST_RATIO
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is any limit."""
+        return self.max_cost is not None or self.max_tokens is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is in flight, so that no more room will come."""
+        return not self._in_flight
+
+    def fits(self, estimate: Usage) -> bool:
+        """Whether a request of this size may be sent now."""
+        wanted = [self._likely(one) for one in (*self._in_flight.values(), estimate)]
+        if self.max_tokens is not None and self.tokens + sum(_tokens(one) for one in wanted) > self.max_tokens:
+            return False
+        return self.max_cost is None or self.cost + sum(self.price(one) or 0.0 for one in wanted) <= self.max_cost
+
+    def reserve(self, number: int, estimate: Usage) -> None:
+        """Count a request that is about to leave."""
+        self._in_flight[number] = estimate
+
+    def release(self, number: int) -> None:
+        """A request did not leave, or cost nothing."""
+        self._in_flight.pop(number, None)
+
+    def settle(self, number: int, usage: Usage) -> None:
+        """Count what a request took; what its provider does not tell, as estimated."""
+        estimate = self._in_flight.pop(number, Usage())
+        if usage.output_tokens is not None and estimate.output_tokens:
+            ratio = usage.output_tokens / estimate.output_tokens
+            self._ratio = max(ratio, self._ratio * _MEMORY + ratio * (1 - _MEMORY))
+        likely = self._likely(estimate)
+        spent = Usage(
+            input_tokens=usage.input_tokens or likely.input_tokens,  # No request takes none, whatever is reported.
+            output_tokens=likely.output_tokens if usage.output_tokens is None else usage.output_tokens,
+            cached_input_tokens=usage.cached_input_tokens,
+        )
+        self.tokens += _tokens(spent)
+        if self.max_cost is not None:
+            self.cost += self.price(spent) or 0.0
+
+    def __str__(self) -> str:
+        limits = []
+        if self.max_cost is not None:
+            limits.append(f"${self.cost:,.4f} of max_cost=${self.max_cost:,.4f}")
+        if self.max_tokens is not None:
+            limits.append(f"{self.tokens:,} of max_tokens_total={self.max_tokens:,} tokens")
+        return " and ".join(limits)
+
+    def _likely(self, estimate: Usage) -> Usage:
+        return Usage(
+            input_tokens=estimate.input_tokens or 0,
+            output_tokens=round((estimate.output_tokens or 0) * self._ratio),
+        )
+
+
+def _tokens(usage: Usage) -> int:
+    return (usage.input_tokens or 0) + (usage.output_tokens or 0)

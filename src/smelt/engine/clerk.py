@@ -1,0 +1,117 @@
+"""What came of a request, entered row by row: an answer, a failure, or a place in line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from smelt.engine.courier import Delivery
+from smelt.engine.decide import decide_failure, decide_reply
+from smelt.engine.events import Event
+from smelt.engine.reader import Reader
+from smelt.engine.verdict import Policy, Verdict
+from smelt.engine.work import Counts, Halt, Work, settled
+from smelt.ledger.base import RunLedger
+from smelt.plan.answers import Answers, RowFailure
+from smelt.plan.chunks import AutoSize, Chunk, Line, Pending
+from smelt.plan.validate import Validator
+from smelt.plan.wire import ReplyRows
+from smelt.providers.base import CallFailed, Reply
+
+_SLOW_VALIDATION = 1.0  # Seconds for one reply, above which the caller's validator is named.
+_HOPELESS = 8  # Rows refused one by one before anything was answered: by then it is not the rows. Nothing was billed.
+
+
+@dataclass(kw_only=True)
+class Clerk:
+    """Carries out what `decide` says of every request.
+
+    Attributes:
+        work: What was asked.
+        policy: How persistent to be.
+        line: Takes the rows that are to be asked again.
+        size: Learns from every reply how many rows a request should carry.
+        reader: Reads the replies.
+        answers: Takes the rows that are not.
+        ledger: Told of the rows of every reply.
+        counts: Sums over the run.
+        tell: Takes the events.
+        note: Takes sentences that the caller should see.
+    """
+
+    work: Work
+    policy: Policy
+    line: Line
+    size: AutoSize
+    reader: Reader
+    answers: Answers
+    ledger: RunLedger
+    counts: Counts
+    tell: Callable[[Event], None]
+    note: Callable[[str], None]
+    _validator: Validator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._validator = Validator(self.work.output, completing=self.work.completing)
+
+    def enter(self, chunk: Chunk, delivery: Delivery) -> Halt | None:
+        """See to every row of *chunk* after its request; why the run is to end, if it is."""
+        if isinstance(delivery.outcome, Reply):
+            halt = self._enter_reply(chunk, delivery, delivery.outcome)
+        else:
+            halt = self._enter_failure(chunk, delivery.outcome)
+        return halt or (Halt(fault=delivery.fault) if delivery.fault is not None else None)
+
+    def enter_known(self, known: Sequence[tuple[Pending, tuple[Any, ...]]]) -> None:
+        """Accept rows that others have answered meanwhile."""
+        if not known:
+            return
+        before = self.answers.answered
+        for row, values in known:
+            self.answers.accept(row.position, values)
+        self.counts.reused += self.answers.answered - before
+        self.tell(settled(self.answers, self.counts))
+
+    def _enter_reply(self, chunk: Chunk, delivery: Delivery, reply: Reply) -> Halt | None:
+        rows = self.reader.read(reply, delivery.tokens)
+        if not self.reader.keeps_to_schema and self.reader.replies == 1 and self.work.is_auto:
+            self.size.most = max(1, self.size.most // 2)  # Without a grammar long replies go astray sooner.
+        verdict = self._judged(chunk, delivery.tokens, reply, rows)
+        if reply.finish in ("stop", "length"):  # A refusal is about a row, not about how many there are.
+            self.size.learn(sent=len(chunk.rows), answered=len(verdict.accepted), was_cut=verdict.was_cut)
+        self.counts.strangers += rows.strangers
+        self.ledger.commit(delivery.number, verdict.accepted)
+        return self._carry_out(verdict, reply.request_id)
+
+    def _judged(self, chunk: Chunk, tokens: Sequence[str], reply: Reply, rows: ReplyRows) -> Verdict:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        verdict = decide_reply(chunk, tokens, reply, rows, self._validator, self.policy)
+        if clock() - started > _SLOW_VALIDATION:
+            name = self.work.output.model.__name__
+            self.note(f"Validating a reply takes over {_SLOW_VALIDATION:g} s: look at {name}.")
+        return verdict
+
+    def _enter_failure(self, chunk: Chunk, failure: CallFailed) -> Halt | None:
+        verdict = decide_failure(chunk, failure, self.policy, answered=self.reader.replies)
+        halt = self._carry_out(verdict, failure.request_id)
+        if halt is not None or self.reader.replies:
+            return halt
+        self.counts.hopeless += len(verdict.failed)
+        return Halt(stop=failure) if self.counts.hopeless >= _HOPELESS else None
+
+    def _carry_out(self, verdict: Verdict, request_id: str | None) -> Halt | None:
+        for row, values, _ in verdict.accepted:
+            self.answers.accept(row.position, values)
+        for failed in verdict.failed:
+            failure = RowFailure(failed.kind, failed.message, failed.row.attempts, request_id)
+            self.answers.fail(failed.row.position, failure)
+        self.line.put_whole(verdict.chunks)
+        self.line.put_last(verdict.later)
+        self.line.put_again(verdict.again)
+        self.tell(settled(self.answers, self.counts))
+        if verdict.stop is not None:
+            return Halt(stop=verdict.stop)
+        return Halt() if verdict.failed and self.work.stop_on_failure else None

@@ -1,0 +1,149 @@
+"""The workers of a run: each pulls a chunk from the line, asks, hands over what came, and pulls the next.
+
+There is never a task per row. The first request goes out alone: it proves key, model and schema, so that a mistake there
+costs one request and not one per worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from math import ceil
+
+from smelt.engine.budget import Budget
+from smelt.engine.clerk import Clerk
+from smelt.engine.courier import Courier
+from smelt.engine.held import Held
+from smelt.engine.lane import Lane, TooLong
+from smelt.engine.work import Halt
+from smelt.errors import BudgetExceededError, StoreError
+from smelt.ledger.base import RunLedger
+from smelt.plan.chunks import AutoSize, Chunk, Line, Size
+from smelt.providers.base import Billing, CallFailed
+
+FEWEST_ROWS = 5  # An automatic chunk is not made smaller than this only to keep every worker busy.
+_GRACE = 2.0  # Seconds that requests in flight get to land after the run was stopped.
+
+
+@dataclass(kw_only=True)
+class Crew:
+    """Workers that ask for all that is in line.
+
+    Attributes:
+        line: The rows.
+        size: How many of them a request carries.
+        is_auto: Whether that number is smelt's to find.
+        lane: Paces the requests.
+        budget: What may be spent.
+        ledger: Told when the line is empty.
+        courier: Carries the requests.
+        clerk: Sees to the rows of what comes back.
+        provider: Whom they ask, for what is said of it.
+        halted: Why nothing more is sent, once that is so.
+    """
+
+    line: Line
+    size: AutoSize
+    is_auto: bool
+    lane: Lane
+    budget: Budget
+    ledger: RunLedger
+    courier: Courier
+    clerk: Clerk
+    provider: str
+    halted: Halt | None = None
+    _held: Held = field(init=False)
+    _group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
+    _workers: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._held = Held(ledger=self.ledger, line=self.line)
+
+    async def ask_all(self) -> None:
+        """Ask until nothing is in line or in flight, or the crew was halted."""
+        try:
+            async with self._group:
+                self._spawn()
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None  # Workers raise nothing on purpose; show a fault as it is.
+
+    def halt(self, halt: Halt) -> None:
+        """Send nothing more; what is in flight may land for a moment. The first reason is the one that counts."""
+        if self.halted is not None:
+            return
+        self.halted = halt
+        for worker in self._workers - self.courier.calling - {asyncio.current_task()}:
+            worker.cancel()
+        self.hang_up(after=_GRACE)
+
+    def hang_up(self, *, after: float) -> None:
+        """Break off what is in flight now, and still is in *after* seconds."""
+        for worker in self._workers & self.courier.calling:
+            asyncio.get_running_loop().call_later(after, worker.cancel)
+
+    def _spawn(self) -> None:
+        """Start as many workers as there is work and room for."""
+        wanted = min(self.lane.limit if self.clerk.reader.replies else 1, self.line.rows_left)
+        while len(self._workers) < wanted and self.halted is None:
+            worker = self._group.create_task(self._pull())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+
+    async def _pull(self) -> None:
+        """Ask chunk after chunk, while there are any."""
+        try:
+            # A turn of the loop first: under an eager task factory a worker would else run inside the one that spawns
+            # it, and so on, until the stack is full.
+            await asyncio.sleep(0)
+            while self.halted is None and (self.line or await self._held.come_back()):
+                await self.lane.admit()
+                if (chunk := self._next_chunk()) is None:
+                    self.lane.release()
+                    break
+                await self._ask(chunk)
+                self._spawn()
+            self.ledger.wind_down()
+        except TooLong as problem:
+            self.halt(Halt(stop=CallFailed("server", Billing.REJECTED, f"{self.provider} {problem}")))
+        except StoreError as problem:
+            self.halt(Halt(fault=problem))
+        finally:
+            self._workers.discard(asyncio.current_task())
+
+    def _next_chunk(self) -> Chunk | None:
+        if self.halted is not None:  # Since this worker asked to be admitted.
+            return None
+        chunk = self.line.next(Size(rows=self._rows_wanted()))
+        if chunk is None or not self.budget.is_limited or self.budget.fits(self.courier.estimate(chunk)):
+            return chunk
+        self.line.put_whole([chunk])  # What is in flight may take less than it might; whoever lands last sees.
+        if self.budget.is_idle:
+            self.halt(Halt(fault=BudgetExceededError(f"The run's budget is spent: {self.budget}.")))
+        return None
+
+    def _rows_wanted(self) -> int:
+        rows = int(self.size.rows)
+        if not self.is_auto:
+            return rows
+        # Near the end of the line smaller chunks keep every worker busy; the reply then comes sooner.
+        return min(rows, max(FEWEST_ROWS, ceil(self.line.rows_left / self.lane.limit)))
+
+    async def _ask(self, chunk: Chunk) -> None:
+        """Send one request and have every row of it seen to."""
+        try:
+            announced = await self.courier.announce(chunk)
+            self.clerk.enter_known(announced.known)
+            self._held.add(announced.held)
+            if not announced.chunk.rows:
+                self.lane.release()
+                return
+            delivery = await self.courier.carry(announced)
+        except BaseException:
+            self.lane.release()
+            raise  # Cancelled, or a fault of the provider's own: the run finds the rows without an outcome.
+        try:
+            halt = self.clerk.enter(announced.chunk, delivery)
+            if halt is not None:
+                self.halt(halt)
+        finally:
+            self.lane.settle(delivery.outcome if isinstance(delivery.outcome, CallFailed) else None)

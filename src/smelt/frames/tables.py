@@ -1,0 +1,111 @@
+"""Records as tables: what the ledger hands out, as a frame of the library that is loaded or as Parquet.
+
+Records hold JSON values, and of some columns nothing is known but those. So a column has the dtype that its values share
+(whole numbers stay whole, whatever is missing), and no common one where models have changed their mind.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from types import NoneType
+from typing import IO, Any, Literal
+
+from smelt.errors import MissingDependencyError, SmeltConfigError
+
+Library = Literal["pandas", "polars"]
+Holds = Literal["int", "text", "time"]
+Record = Mapping[str, Any]
+
+_AT_ONCE = 50_000  # Rows of a row group.
+
+
+def frame_of(records: Sequence[Record], library: Library | None) -> Any:
+    """*records* as a frame.
+
+    Args:
+        records: The rows; a name that one of them lacks is null there.
+        library: Whose frame. None takes the one that is loaded, pandas first, and gives *records* where none is.
+
+    Raises:
+        SmeltConfigError: There is no such library.
+        MissingDependencyError: It is not installed.
+    """
+    if library is None:
+        library = "pandas" if "pandas" in sys.modules else "polars" if "polars" in sys.modules else None
+    match library:
+        case None:
+            return records
+        case "pandas":
+            return _pandas_frame(_columns(records))
+        case "polars":
+            return _polars_frame(_columns(records))
+        case _:
+            raise SmeltConfigError.for_value("library", library, "'pandas' or 'polars'")
+
+
+def write_parquet(records: Iterable[Record], file: IO[bytes], columns: Mapping[str, Holds]) -> int:
+    """Write *records* to *file* with these *columns*, in UTC where they hold times; how many rows that were.
+
+    Raises:
+        MissingDependencyError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingDependencyError.for_extra("pandas", "pyarrow") from None
+    types = {"int": pa.int64(), "text": pa.string(), "time": pa.timestamp("us", "UTC")}
+    schema = pa.schema({name: types[holds] for name, holds in columns.items()})
+    rows, count = iter(records), 0
+    with parquet.ParquetWriter(file, schema) as writer:
+        while some := list(islice(rows, _AT_ONCE)):
+            count += len(some)
+            writer.write_table(pa.Table.from_pylist(some, schema=schema))
+    return count
+
+
+def _columns(records: Sequence[Record]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: [record.get(name) for record in records] for name in names}
+
+
+def _pandas_frame(columns: Mapping[str, list[Any]]) -> Any:
+    try:
+        import pandas as pd
+    except ImportError:
+        raise MissingDependencyError.for_extra("pandas", "pandas") from None
+    dtypes = {bool: "boolean", int: "Int64", float: "Float64", str: "str"}
+    return pd.DataFrame(
+        {name: pd.Series(values, dtype=dtypes.get(_shared(values), "object")) for name, values in columns.items()}
+    )
+
+
+def _polars_frame(columns: Mapping[str, list[Any]]) -> Any:
+    try:
+        import polars as pl
+    except ImportError:
+        raise MissingDependencyError.for_extra("polars", "polars") from None
+    dtypes = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64, str: pl.String, object: pl.String}
+    made = []
+    for name, values in columns.items():
+        shared = _shared(values)
+        cells = map(_text, values) if shared is object else values
+        made.append(pl.Series(name, cells, dtype=dtypes.get(shared), strict=False))
+    return pl.DataFrame(made)
+
+
+def _shared(values: Iterable[Any]) -> type:
+    """The type that all *values* have, but for nulls: `NoneType` where there are no others, `object` where they differ."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int, float}:
+        return float
+    if len(kinds) > 1 or (kinds == {int} and any(value and value.bit_length() > 63 for value in values)):
+        return object
+    return next(iter(kinds), NoneType)
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)

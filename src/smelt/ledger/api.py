@@ -1,0 +1,258 @@
+"""A ledger in the user's hands: what was spent, on what, and what is to be forgotten."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+import warnings
+from datetime import datetime, timedelta
+from typing import Any, Literal, Self
+
+from smelt.errors import (
+    SmeltConfigError,
+    SmeltWarning,
+    StoreCorruptError,
+    StoreError,
+    StoreReadOnlyError,
+    caller_stacklevel,
+)
+from smelt.ledger import lease
+from smelt.ledger.answers import settle_all
+from smelt.ledger.export import target_of, write_export
+from smelt.ledger.files import copies_of, default_path
+from smelt.ledger.opening import open_store
+from smelt.ledger.reports import answered_rows, damage_of, possible_duplicates, problems_of, runs, spending
+from smelt.ledger.salvage import salvage
+from smelt.ledger.store import Store
+
+
+class Ledger:
+    """An open ledger. Use it as a context manager, or close it.
+
+    Nothing here asks a model or spends money.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Take an open store; `open` is the way to get one."""
+        self._opened = store
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Ledger({str(self._opened.path)!r})"
+
+    @property
+    def path(self) -> str:
+        """The file."""
+        return str(self._opened.path)
+
+    def runs(self) -> list[dict[str, Any]]:
+        """All runs, oldest first: when, with which model, over how many rows, how they ended and what was reused."""
+        with self._store.reading() as connection:
+            return runs(connection, time.time())
+
+    def spend(self, by: Literal["run", "model", "day"] = "run") -> list[dict[str, Any]]:
+        """What was spent by run, by model or by day (UTC): requests, tokens and dollars, as the provider reported them.
+
+        `cost_usd` is the sum of what is known, None where nothing is; `unpriced` counts the paid requests without a
+        known price, `possible_duplicates` the requests that may have been billed beyond that.
+        """
+        if by not in ("run", "model", "day"):
+            raise SmeltConfigError.for_value("by", by, "'run', 'model' or 'day'")
+        with self._store.reading() as connection:
+            return spending(connection, by)
+
+    def rows(self, run: int | None = None, *, library: Literal["pandas", "polars"] | None = None) -> Any:
+        """The rows that *run* was answered, or those of all runs: its fields, and the row's key as `smelt_key`.
+
+        Rows that a run took from earlier ones are with those. `smelt_input` has the row itself where inputs were stored.
+        Values are as JSON has them: dates and decimals are text.
+
+        Args:
+            run: The id of a run, from `runs`.
+            library: What to make. None takes the one of pandas and Polars that is loaded, pandas first, and gives a list of
+                dicts where neither is.
+
+        Raises:
+            StoreError: There is no such run.
+        """
+        from smelt.frames.tables import frame_of
+
+        self._settle()
+        with self._store.reading() as connection:
+            if run is not None:
+                _require_run(connection, run)
+            found = [row.as_record() for row in answered_rows(connection, run)]
+        return frame_of(found, library)
+
+    def export(self, path: str | os.PathLike[str]) -> int:
+        """Write every answered row to *path*, a `.jsonl` or `.parquet` file that only you can read; how many they are.
+
+        Raises:
+            StoreError: The file is there already, or cannot be written.
+            SmeltConfigError: The name ends in something else.
+        """
+        target = target_of(path)
+        self._settle()
+        with self._store.reading() as connection:
+            return write_export(answered_rows(connection, None), target)
+
+    def possible_duplicates(self) -> list[dict[str, Any]]:
+        """The requests that may have been billed without an answer: broken off, or in flight when the process died."""
+        with self._store.reading() as connection:
+            return possible_duplicates(connection)
+
+    def check(self) -> list[str]:
+        """Read the whole file and say what is wrong with it; nothing is the good answer."""
+        with self._store.reading() as connection:
+            return problems_of(connection)
+
+    def forget(self, *, run: int | None = None, older_than: timedelta | datetime | None = None) -> int:
+        """Delete what *run*, or all runs that began longer ago, brought; how many rows that were.
+
+        What is deleted is overwritten and the file rewritten, so that nothing of it is left in it. Answers that a later run
+        added fields to (`extend`) go as well. Rows that are asked again are paid again.
+
+        Raises:
+            StoreError: There is no such run, or it is still under way.
+            StoreBusyError: Another program reads the file, so that traces are left in its log.
+        """
+        if (run is None) == (older_than is None):
+            raise SmeltConfigError("Say what to forget: either run= or older_than=.")
+        return _forget(self._store, run, _moment(older_than))
+
+    def close(self) -> None:
+        """Close it; it can be opened again."""
+        self._opened.close()
+
+    def _settle(self) -> None:
+        if not self._store.is_read_only:
+            settle_all(self._store)
+
+    @property
+    def _store(self) -> Store:
+        if self._opened.is_foreign:  # A fork must not use its parent's connection.
+            self._opened = open_store(self._opened.path, make=False)
+        return self._opened
+
+
+def open(path: str | os.PathLike[str] | None = None, *, recover: bool = False) -> Ledger:  # noqa: A001  # `ledger.open`.
+    """Open a ledger to look at it.
+
+    Args:
+        path: Its file. None: `SMELT_LEDGER`, or the one in the user's cache directory.
+        recover: Whether a damaged file is moved aside, and what can be read of it put into a new one.
+
+    Raises:
+        StoreError: Or one below it: there is none, it is damaged, of a newer smelt, or open to others.
+    """
+    if path is not None and not isinstance(path, str | os.PathLike):
+        raise SmeltConfigError.for_type("path", path, "the path of a file")
+    where = default_path(os.environ) if path is None else path
+    try:
+        store = open_store(where, make=False)
+        if not recover or not _is_damaged(store):
+            return Ledger(store)
+    except StoreCorruptError:
+        if not recover:
+            raise
+    return Ledger(salvage(where))
+
+
+def _is_damaged(store: Store) -> bool:
+    """Whether *store* has damage that is only seen when all of it is read; then it is closed."""
+    try:
+        with store.reading() as connection:
+            if not damage_of(connection):
+                return False
+    except StoreCorruptError:
+        pass
+    store.close()
+    return True
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, SmeltWarning, stacklevel=caller_stacklevel())
+
+
+def _moment(older_than: timedelta | datetime | None) -> float | None:
+    if older_than is None:
+        return None
+    if isinstance(older_than, timedelta):
+        return time.time() - older_than.total_seconds()
+    if not isinstance(older_than, datetime):
+        raise SmeltConfigError.for_type("older_than", older_than, "a timedelta or a datetime")
+    return older_than.timestamp()
+
+
+def _forget(store: Store, run: int | None, before: float | None) -> int:
+    if store.is_read_only:
+        raise StoreReadOnlyError(f"The ledger {store.path} can only be read.")
+    settle_all(store)
+    with store.writing() as connection:
+        connection.execute("PRAGMA secure_delete = ON")
+        now = time.time()
+        lease.lose_dead_runs(connection, now)
+        if run is not None:
+            _require_run(connection, run)
+        found = connection.execute("SELECT id FROM runs WHERE id = ? OR started < ?", (run, before)).fetchall()
+        doomed = {row[0] for row in found}
+        if live := doomed & lease.live_runs(connection, now):
+            raise StoreError(f"Run {min(live)} is still under way.")
+        forgotten = sum(_forget_run(connection, one) for one in sorted(doomed))
+        for statement in _ORPHANS:
+            connection.execute(statement)
+    store.compact()
+    if copies := [one.name for one in copies_of(store.path)]:
+        _warn(
+            f"Copies that smelt made of the ledger may still hold what is forgotten. Delete them: {', '.join(copies)}."
+        )
+    return forgotten
+
+
+def _require_run(connection: sqlite3.Connection, run: object) -> None:
+    if isinstance(run, bool) or not isinstance(run, int):
+        raise SmeltConfigError.for_type("run", run, "the id of a run, as `runs` lists it")
+    # Compared here: a number may be too big for SQLite.
+    if run not in {row[0] for row in connection.execute("SELECT id FROM runs")}:
+        raise StoreError(f"There is no run {run} in this ledger.")
+
+
+def _forget_run(connection: sqlite3.Connection, run: int) -> int:
+    span = (run << 32, (run + 1) << 32)
+    forgotten = connection.execute(_FORGET_ANSWERS, span).rowcount
+    connection.execute("DELETE FROM fresh WHERE attempt >= ? AND attempt < ?", span)
+    connection.execute("DELETE FROM replies WHERE attempt >= ? AND attempt < ?", span)
+    connection.execute("DELETE FROM attempts WHERE id >= ? AND id < ?", span)
+    connection.execute("DELETE FROM leases WHERE run = ?", (run,))
+    connection.execute("DELETE FROM runs WHERE id = ?", (run,))
+    return int(forgotten)
+
+
+# The run's own answers, and those that grew out of them.
+_FORGET_ANSWERS = """
+DELETE FROM answers WHERE (spec, key) IN (
+    WITH RECURSIVE
+    grown(base, spec) AS (
+        SELECT DISTINCT extends, runs.spec FROM attempts JOIN runs ON runs.id = attempts.id >> 32 WHERE extends IS NOT NULL
+    ),
+    doomed(spec, key) AS (
+        SELECT spec, key FROM answers WHERE attempt >= ? AND attempt < ?
+        UNION
+        SELECT later.spec, later.key FROM doomed JOIN grown ON grown.base = doomed.spec
+        JOIN answers later ON later.spec = grown.spec AND later.key = doomed.key
+        JOIN attempts ON attempts.id = later.attempt AND attempts.extends = doomed.spec
+    )
+    SELECT spec, key FROM doomed
+)
+"""
+_ORPHANS = (
+    "DELETE FROM specs WHERE id NOT IN (SELECT spec FROM runs) AND id NOT IN (SELECT spec FROM answers)",
+    "DELETE FROM prompts WHERE spec NOT IN (SELECT id FROM specs)",
+    "DELETE FROM inputs WHERE key NOT IN (SELECT key FROM answers)",
+)

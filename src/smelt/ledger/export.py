@@ -1,0 +1,79 @@
+"""Answered rows as a file: JSON Lines or Parquet."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from smelt.errors import SmeltConfigError, StoreError
+from smelt.ledger.files import create_private
+from smelt.ledger.reports import Row
+
+
+def target_of(path: str | os.PathLike[str]) -> Path:
+    """Where an export to *path* goes.
+
+    Raises:
+        StoreError: The file is there already.
+        SmeltConfigError: The name does not say of what kind it is to be.
+    """
+    wanted = "the name of a .jsonl or a .parquet file"
+    if not isinstance(path, str | os.PathLike):
+        raise SmeltConfigError.for_type("path", path, wanted)
+    target = Path(path)
+    if target.suffix not in _WRITERS:
+        raise SmeltConfigError.for_value("path", str(target), wanted)
+    if os.path.lexists(target):
+        raise StoreError(f"{target} is there already, and is not overwritten.")
+    return target
+
+
+def write_export(rows: Iterable[Row], target: Path) -> int:
+    """Write *rows* to *target*, whole or not at all; how many they are."""
+    draft = target.with_name(f".{target.name}.part")
+    draft.unlink(missing_ok=True)
+    try:
+        with os.fdopen(create_private(draft), "wb") as file:
+            count = _WRITERS[target.suffix](iter(rows), file)
+        draft.rename(target)
+    except OSError as problem:
+        if isinstance(problem, StoreError | ImportError):
+            raise
+        raise StoreError(f"{target} cannot be written: {problem.strerror}.") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    return count
+
+
+def _write_lines(rows: Iterator[Row], file: IO[bytes]) -> int:
+    count = 0
+    for row in rows:
+        count += 1
+        line = {**_common(row), "answered": row.answered.isoformat() if row.answered else None, "answer": row.answer}
+        file.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+    return count
+
+
+def _write_parquet(rows: Iterator[Row], file: IO[bytes]) -> int:
+    from smelt.frames.tables import Holds, write_parquet
+
+    columns: dict[str, Holds] = {
+        "run": "int",
+        "answered": "time",
+        "key": "text",
+        "model": "text",
+        "input": "text",
+        "answer": "text",
+    }
+    records = ({**_common(row), "answered": row.answered, "answer": json.dumps(row.answer)} for row in rows)
+    return write_parquet(records, file, columns)
+
+
+def _common(row: Row) -> dict[str, Any]:
+    return {"run": row.run, "key": row.key, "model": row.model, "input": row.input}
+
+
+_WRITERS = {".jsonl": _write_lines, ".parquet": _write_parquet}

@@ -1,0 +1,204 @@
+"""Where a ledger lives: files that nobody else can read, in a directory where nobody else can plant one.
+
+Checks look at names and never open the store: closing any descriptor of a file drops the locks that SQLite holds on it
+in this process (POSIX; https://www.sqlite.org/howtocorrupt.html, section 2.2).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+from smelt.errors import (
+    SmeltWarning,
+    StoreError,
+    StoreNotFoundError,
+    StoreReadOnlyError,
+    UnsafeStoreError,
+    caller_stacklevel,
+)
+
+SIDES = ("-wal", "-shm", "-journal", "-lock")  # What stands beside a store while it is in use.
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_REMOTE = frozenset({
+    "9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse.ceph", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs", "gfs2",
+    "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "smb3", "smbfs", "virtiofs",
+})  # fmt: skip
+
+
+def default_path(environ: Mapping[str, str]) -> Path:
+    """The store of a user who names none: `SMELT_LEDGER`, or a file in the cache directory.
+
+    Raises:
+        StoreReadOnlyError: There is neither the variable nor a home directory.
+    """
+    named = environ.get("SMELT_LEDGER", "").strip()
+    if named and named.lower() not in ("off", "false", "0"):
+        return Path(named)
+    cache = environ.get("XDG_CACHE_HOME", "")
+    try:
+        base = Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache"
+    except RuntimeError:
+        raise StoreReadOnlyError(
+            "There is no home directory for the ledger. Give a path, as ledger= or SMELT_LEDGER."
+        ) from None
+    return base / "smelt" / "ledger.sqlite"
+
+
+def located(path: str | os.PathLike[str]) -> Path:
+    """*path* with its directory resolved; the last part stays as it is, so that a symlink there is seen.
+
+    Raises:
+        StoreError: It cannot be the path of a file.
+    """
+    text = os.fspath(path)
+    if not text.strip() or "\0" in text:
+        raise StoreError(f"A ledger's path must be the path of a file, not {text!r}.")
+    given = Path(text).expanduser()
+    if not given.name or given.name in (".", ".."):
+        raise StoreError(f"A ledger's path must be the path of a file, not {text!r}.")
+    try:
+        return given.parent.resolve() / given.name
+    except (OSError, RuntimeError) as problem:
+        raise StoreError(f"The path {text!r} cannot be followed: {problem}.") from None
+
+
+def ensure_directory(directory: Path) -> None:
+    """Make *directory*, closed to others, where it is missing; refuse one that others own or can write to.
+
+    Raises:
+        UnsafeStoreError: Someone else could put files there.
+        StoreReadOnlyError: It cannot be made.
+        StoreError: It is no directory.
+    """
+    try:
+        missing = [one for one in (directory, *directory.parents) if not one.exists()]
+        for one in reversed(missing):
+            one.mkdir(mode=0o700, exist_ok=True)
+            one.chmod(0o700)  # A umask may have taken the owner's bits.
+    except OSError as problem:
+        raise StoreReadOnlyError(f"The ledger's directory {directory} cannot be made: {problem.strerror}.") from None
+    check_directory(directory)
+
+
+def check_directory(directory: Path) -> None:
+    """Refuse a directory where someone else could put files.
+
+    Raises:
+        UnsafeStoreError: It is someone else's, or others can write to it.
+        StoreNotFoundError: There is none.
+        StoreError: It is no directory.
+    """
+    try:
+        found = directory.stat()
+    except FileNotFoundError:
+        raise StoreNotFoundError(f"There is no directory {directory}.") from None
+    except OSError as problem:
+        raise StoreError(f"The directory {directory} cannot be read: {problem.strerror}.") from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise StoreError(f"{directory} is not a directory.")
+    if found.st_uid != os.geteuid():
+        raise UnsafeStoreError(
+            f"The directory {directory} belongs to another user. Keep the ledger in one of your own."
+        )
+    if found.st_mode & _OTHERS_WRITE:
+        # A directory for everybody, like /tmp, must stay as it is.
+        way = "Keep" if found.st_mode & stat.S_ISVTX else f"Close it (chmod go-w {directory}) or keep"
+        raise UnsafeStoreError(
+            f"Other users can write to the directory {directory}, so they could replace the ledger. {way} the ledger elsewhere."
+        )
+
+
+def check_file(path: Path) -> bool:
+    """Whether the store at *path* is there; refuse what should not be trusted, and close what is open to others.
+
+    Raises:
+        UnsafeStoreError: It, or a file beside it, is a symlink, someone else's, or has a second name.
+        StoreError: It is no ordinary file.
+    """
+    for side in SIDES:
+        _check_one(path.with_name(path.name + side))
+    return _check_one(path)
+
+
+def _check_one(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as problem:
+        raise StoreError(f"{path} cannot be looked at: {problem.strerror}.") from None
+    if stat.S_ISLNK(found.st_mode):
+        raise UnsafeStoreError(f"{path} is a symbolic link, which a ledger does not follow. Name the file itself.")
+    if not stat.S_ISREG(found.st_mode):
+        what = "a directory; name a file in it" if stat.S_ISDIR(found.st_mode) else "not an ordinary file"
+        raise StoreError(f"{path} is {what}.")
+    if found.st_uid != os.geteuid():
+        raise UnsafeStoreError(f"{path} belongs to another user.")
+    if found.st_nlink > 1:
+        raise UnsafeStoreError(f"{path} has a second name (a hard link), so others may be able to read it.")
+    if found.st_mode & _OTHERS and os.access(path, os.W_OK):
+        path.chmod(0o600)
+        text = f"Other users could open {path}, which may hold answers. It is closed to them from now on."
+        warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
+    return True
+
+
+def create_private(path: Path) -> int:
+    """A new, empty file that only its owner can read, whatever the umask; its descriptor.
+
+    Raises:
+        FileExistsError: It is there, if only as a dangling symlink.
+        StoreError: It cannot be made.
+    """
+    try:
+        made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise
+    except OSError as problem:
+        raise StoreError(f"{path} cannot be made: {problem.strerror}.") from None
+    os.fchmod(made, 0o600)
+    return made
+
+
+def copies_of(path: Path) -> list[Path]:
+    """The copies of the store at *path* that were made before a migration or a recovery."""
+    marks = (".damaged", ".v")
+    return sorted(
+        one for one in path.parent.iterdir() if one.name.startswith(tuple(path.name + mark for mark in marks))
+    )
+
+
+def sync_directory(directory: Path) -> None:
+    """Bring new names in *directory* to the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remote_kind(directory: Path, mounts: str | None = None) -> str | None:
+    """The kind of network file system that *directory* is on, or None for a disk of this machine.
+
+    Args:
+        directory: A resolved path.
+        mounts: The text of `/proc/self/mountinfo`; read where it is not given. Elsewhere than on Linux nothing is known.
+    """
+    if mounts is None:
+        try:
+            mounts = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
+        except OSError:
+            return None
+    found = ("", "")
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        point = before.split(" ")[4].encode().decode("unicode_escape")
+        if len(point) >= len(found[0]) and directory.is_relative_to(point):
+            found = (point, after.split(" ")[0])
+    return found[1] if found[1] in _REMOTE else None

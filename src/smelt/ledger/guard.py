@@ -1,0 +1,80 @@
+"""One writer at a time: a lock beside the store, which the system frees when its holder dies.
+
+SQLite below 3.51.3 can damage a store when two connections write or checkpoint at the same instant
+(https://www.sqlite.org/wal.html#walresetbug); whoever opens, writes, checkpoints or closes holds this lock meanwhile. It
+belongs to the open file and not to the process, so it parts threads and forked children, too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from smelt.errors import StoreBusyError
+from smelt.ledger.files import create_private
+
+PATIENCE = 30.0  # Seconds that a write waits for another process.
+_PAUSE = 0.005
+
+
+class Guard:
+    """The lock of the store at *path*; `take` and `free` it around each write."""
+
+    def __init__(self, path: Path) -> None:
+        self._store = path
+        name = path.with_name(path.name + "-lock")
+        try:
+            self._file = create_private(name)
+        except FileExistsError:
+            self._file = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def try_take(self) -> bool:
+        """Take the lock if nobody has it."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def take(self, patience: float = PATIENCE) -> None:
+        """Wait for the lock, blocking.
+
+        Raises:
+            StoreBusyError: Somebody held it for longer than *patience* seconds; names the process.
+        """
+        until = time.monotonic() + patience
+        while not self.try_take():
+            if time.monotonic() > until:
+                raise StoreBusyError.for_holder(self._store, holder(self._file), patience)
+            time.sleep(_PAUSE)
+
+    def free(self) -> None:
+        """Give the lock back."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def holder(self) -> int | None:
+        """The process that has the lock, where the system tells."""
+        return holder(self._file)
+
+    def close(self) -> None:
+        """Give the lock up for good."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def holder(file: int | Path) -> int | None:
+    """The process that holds a lock on *file*, from `/proc/locks`; None where that is not known."""
+    try:
+        found = os.fstat(file) if isinstance(file, int) else file.stat()
+        lines = Path("/proc/locks").read_text("utf-8").splitlines()
+    except OSError:
+        return None
+    wanted = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    for line in lines:
+        parts = line.split()
+        if len(parts) > 5 and parts[1] != "->" and parts[5] == wanted and parts[3] == "WRITE" and parts[4] != "-1":
+            return int(parts[4])
+    return None

@@ -1,0 +1,151 @@
+"""What makes a row the same row, and a run the same run.
+
+A row is known by a keyed hash of its canonical text: never by its position, label or chunk, the frame library or the
+seed. A run is known by its spec: prompt, output model, provider, model, parameters and account, which is the API key. The
+secret of the hashes is the store's own, so that hashes of two stores cannot be compared.
+
+The server's address is no part of a spec: a model that moves to another port is still the same model. Two servers that
+give different models one name need two ledgers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
+from typing import Any, Self
+
+from smelt.plan.kinds import Array, Field, Kind, Struct
+from smelt.providers.keys import Secret
+
+CODEC = 1  # Raised when smelt itself comes to ask in other words, so that the answers may be others.
+
+_KEY_BYTES = 16  # Two of ten million rows share a key with a probability of 1e-25.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What is asked, of whom: everything but the rows.
+
+    Attributes:
+        provider: The provider's name.
+        model: The model's name.
+        prompt: Hash of the prompt.
+        params: Hash of each parameter's value, by name.
+        fields: Hash of each field's definition, by its name on the wire; in order.
+        account: Hash of the API key; empty where there is none.
+        codec: Version of the words around them.
+    """
+
+    provider: str
+    model: str
+    prompt: str
+    params: Mapping[str, str]
+    fields: Mapping[str, str]
+    account: str = ""
+    codec: int = CODEC
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        provider: str,
+        model: str,
+        prompt: str,
+        params: Mapping[str, Any],
+        fields: Sequence[Field],
+        secret: bytes,
+        key: Secret | None = None,
+    ) -> Self:
+        """The spec of a run in the store with this *secret*."""
+        return cls(
+            provider=provider,
+            model=model,
+            prompt=_hash(prompt, secret),
+            params={name: _hash(_json(params[name]), secret) for name in sorted(params)},
+            fields={field.key: _hash(_json(definition(field)), secret) for field in fields},
+            account="" if key is None else _hash(key.reveal(), secret),
+        )
+
+    def fingerprint(self, secret: bytes) -> bytes:
+        """What all runs of this spec share, and no other."""
+        parts = asdict(self)
+        if not self.account:
+            del parts["account"]  # As before there were accounts.
+        return _digest(json.dumps([parts, list(self.fields)], sort_keys=True), secret)
+
+    def of_account(self, account: str) -> Self:
+        """The same spec under another account."""
+        return replace(self, account=account)
+
+
+def row_key(text: str, secret: bytes) -> bytes:
+    """The key of the row with this canonical text."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), key=secret, digest_size=_KEY_BYTES).digest()
+
+
+def describe_change(old: Spec, new: Spec) -> str:
+    """What changed from *old* to *new*, as the subject and verb of a sentence: "the prompt and the model … changed"."""
+    changes = []
+    if old.prompt != new.prompt:
+        changes.append("the prompt")
+    if (old.provider, old.model) != (new.provider, new.model):
+        changes.append(f"the model ({old.provider}:{old.model} to {new.provider}:{new.model})")
+    if old.params != new.params:
+        changes.append(_changed("params", old.params, new.params))
+    if old.fields != new.fields or list(old.fields) != list(new.fields):
+        changes.append(_changed("the output model", old.fields, new.fields))
+    if old.account != new.account:
+        changes.append("the API key")
+    if old.codec != new.codec:
+        changes.append("the way in which smelt asks")
+    return " and ".join(", ".join(changes).rsplit(", ", 1) if len(changes) > 1 else changes) + " changed"
+
+
+def added_fields(old: Spec, new: Spec) -> tuple[str, ...]:
+    """The fields that *new* has beyond those of *old*; empty where *old* is no part of it, fields apart."""
+    is_part = all(new.fields.get(key) == value for key, value in old.fields.items())
+    is_same = replace(old, fields={}) == replace(new, fields={})
+    return tuple(key for key in new.fields if key not in old.fields) if is_part and is_same else ()
+
+
+def definition(field: Field) -> list[Any]:
+    """All of a field that shows in what is asked, or in what counts as an answer."""
+    return [field.key, field.description, field.required, _shape(field.kind)]
+
+
+def _shape(kind: Kind) -> list[Any]:
+    own: list[Any] = [type(kind).__name__, kind.nullable, sorted(kind.constraints.items())]
+    match kind:
+        case Array(item=item):
+            return [*own, _shape(item)]
+        case Struct(fields=fields):
+            return [*own, [definition(one) for one in fields]]
+        case _:
+            rest = {name: value for name, value in vars(kind).items() if name not in ("nullable", "constraints")}
+            return [*own, sorted(rest.items())]
+
+
+def _changed(what: str, old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    parts = [f"{name!r} {word}" for name, word in _differences(old, new)]
+    shown = ", ".join(parts[:3]) + (f" and {len(parts) - 3} more" if len(parts) > 3 else "")
+    return f"{what} ({shown or 'its order'})"
+
+
+def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[tuple[str, str]]:
+    found = [(name, "added") for name in new if name not in old]
+    found += [(name, "removed") for name in old if name not in new]
+    return found + [(name, "changed") for name in new if name in old and new[name] != old[name]]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=repr)
+
+
+def _hash(text: str, secret: bytes) -> str:
+    return _digest(text, secret).hex()
+
+
+def _digest(text: str, secret: bytes) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), key=secret, digest_size=32).digest()

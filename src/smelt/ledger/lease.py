@@ -1,0 +1,158 @@
+"""Who is running: a run is its owner's while the owner is alive and says so now and then.
+
+An owner whose process is gone, or that has not been heard of for `LEASE` seconds, has lost its run: whoever notices
+raises the run's epoch, and the requests that were in flight are from then on ones that may have been billed. An owner that was
+only asleep finds the epoch changed: what it was paid for is still taken, but before it asks again it must take a new lease.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+LEASE = 60.0  # Seconds without a sign of life after which a run is lost.
+BEAT = 15.0  # Seconds between two signs.
+
+
+_HERE: set[tuple[bytes, int]] = set()
+"""The runs of this process that are under way, by the secret of their store: a run may end and find no way to write so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """A process, named so that no other can be taken for it.
+
+    Attributes:
+        machine: The machine since its last start, and the process's view of it.
+        pid: The process.
+        born: When it started, in the system's ticks; a process id is used again, this pair is not.
+    """
+
+    machine: str
+    pid: int
+    born: int
+
+    @classmethod
+    def me(cls) -> Self:
+        """This process."""
+        return cls(machine=_machine(), pid=os.getpid(), born=_born(os.getpid()) or 0)
+
+    def is_gone(self) -> bool:
+        """Whether it is known to have ended. Of a process on another machine nothing is known."""
+        if self.machine != _machine():
+            return False
+        born = _born(self.pid)
+        return born != self.born if born is not None else not _exists(self.pid)
+
+
+def take(connection: sqlite3.Connection, run: int, owner: Owner, now: float) -> int:
+    """Make *owner* the owner of *run*; its epoch."""
+    connection.execute(
+        "INSERT INTO leases VALUES (?, 1, ?, ?, ?, ?) ON CONFLICT (run) DO UPDATE SET epoch = epoch + 1,"
+        " machine = excluded.machine, pid = excluded.pid, born = excluded.born, beat = excluded.beat",
+        (run, owner.machine, owner.pid, owner.born, now),
+    )
+    connection.execute("UPDATE runs SET state = 'running', ended = NULL WHERE id = ?", (run,))
+    _HERE.add((_secret(connection), run))
+    return epoch_of(connection, run)
+
+
+def epoch_of(connection: sqlite3.Connection, run: int) -> int:
+    """How often *run* has changed hands; 0 where nobody runs it."""
+    found = connection.execute("SELECT epoch FROM leases WHERE run = ?", (run,)).fetchone()
+    return int(found[0]) if found else 0
+
+
+def beat(connection: sqlite3.Connection, run: int, epoch: int, now: float) -> None:
+    """Give a sign of life, if the run is still ours."""
+    connection.execute("UPDATE leases SET beat = ? WHERE run = ? AND epoch = ?", (now, run, epoch))
+
+
+def free(connection: sqlite3.Connection, run: int) -> None:
+    """End the lease of a run that is over."""
+    connection.execute("DELETE FROM leases WHERE run = ?", (run,))
+
+
+def leave(secret: bytes, run: int) -> None:
+    """The run of the store with this *secret* is over in this process, whether or not that could be written."""
+    _HERE.discard((secret, run))
+
+
+def live_runs(connection: sqlite3.Connection, now: float) -> set[int]:
+    """The runs that somebody is at."""
+    return {run for run, is_live in _leases(connection, now) if is_live}
+
+
+def lose_dead_runs(connection: sqlite3.Connection, now: float) -> set[int]:
+    """Take the runs from owners that are gone, and count their requests in flight as possibly billed; which runs."""
+    dead = {run for run, is_live in _leases(connection, now) if not is_live}
+    for run in dead:
+        connection.execute("UPDATE leases SET epoch = epoch + 1 WHERE run = ?", (run,))
+        connection.execute("UPDATE runs SET state = 'lost', ended = ? WHERE id = ?", (now, run))
+        lose_requests(connection, run, now)
+    return dead
+
+
+def lose_requests(connection: sqlite3.Connection, run: int, now: float) -> None:
+    """Count the requests of *run* that are in flight as possibly billed without an answer."""
+    connection.execute(
+        "UPDATE attempts SET state = 'lost', billing = 'unknown', kind = 'lost', ended = ?"
+        " WHERE state = 'sent' AND id >= ? AND id < ?",
+        (now, run << 32, (run + 1) << 32),
+    )
+
+
+def _leases(connection: sqlite3.Connection, now: float) -> list[tuple[int, bool]]:
+    found = connection.execute(
+        "SELECT run, machine, pid, born, beat FROM leases JOIN runs ON runs.id = run WHERE state = 'running'"
+    ).fetchall()
+    secret, me = _secret(connection), Owner.me()
+    leases = []
+    for run, machine, pid, born, beat in found:
+        owner = Owner(machine=machine, pid=pid, born=born)
+        is_here = (secret, run) in _HERE if owner == me else not owner.is_gone()
+        leases.append((run, is_here and beat > now - LEASE))
+    return leases
+
+
+def _secret(connection: sqlite3.Connection) -> bytes:
+    found: bytes = connection.execute("SELECT value FROM meta WHERE name = 'secret'").fetchone()[0]
+    return found
+
+
+@cache
+def _machine() -> str:
+    parts = [platform.node()]
+    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        try:
+            # A container counts processes for itself, so a number in one says nothing in another.
+            parts.append(str(Path(path).readlink()) if "ns" in path else Path(path).read_text("utf-8").strip())
+        except OSError:
+            parts.append("")
+    return " ".join(parts)
+
+
+def _born(pid: int) -> int | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
+def _exists(pid: int) -> bool:
+    if Path("/proc/self/stat").exists():
+        return False  # `_born` would have seen it, or it is a zombie.
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,244 @@
+"""Opening a store, with suspicion.
+
+What is opened may have been made by anyone, so it is looked at read-only first: its application id, its version, its
+schema to the letter, its pages. Only then is it opened for writing. A store is made under another name, so that it is
+whole from the first moment that it has its own.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import sys
+import warnings
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from smelt.errors import (
+    SmeltWarning,
+    StoreBusyError,
+    StoreCorruptError,
+    StoreNotFoundError,
+    StoreReadOnlyError,
+    StoreVersionError,
+    caller_stacklevel,
+)
+from smelt.ledger import files, migrations
+from smelt.ledger.complaints import is_busy, store_error
+from smelt.ledger.guard import Guard, holder
+from smelt.ledger.store import Store
+
+_MOST_BYTES = 64 << 20  # Of one value; nothing of ours comes near it.
+_CHECKED_BYTES = 32 << 20  # Stores up to this size are checked page by page when they are opened: about 50 ms.
+_CHECKPOINT_PAGES = 4_000  # 16 MB of log between checkpoints: fewer, and the same pages are written again and again.
+_CACHE_KIB = 64 << 10  # Of a million rows, half: keys are random, so any page may be the next.
+_SECRET_BYTES = 32
+
+
+def open_store(path: str | os.PathLike[str], *, make: bool = True, mounts: str | None = None) -> Store:
+    """Open the store at *path*.
+
+    Args:
+        path: The file.
+        make: Whether to make it, and its directory, where there is none.
+        mounts: What is mounted where, as `remote_kind` takes it.
+
+    Raises:
+        StoreError: Or one below it; the file is as it was.
+    """
+    where = files.located(path)
+    if make:
+        files.ensure_directory(where.parent)
+    else:
+        files.check_directory(where.parent)
+    is_there = files.check_file(where)
+    if not is_there and not make:
+        raise StoreNotFoundError(f"There is no ledger at {where}.")
+    if not os.access(where.parent, os.W_OK) or (is_there and not os.access(where, os.W_OK)):
+        if not is_there:
+            raise StoreReadOnlyError(f"No ledger can be made at {where}: the directory cannot be written to.")
+        return _open_read_only(where)
+    guard = Guard(where)
+    guard.take()
+    try:
+        return _open(where, guard, mounts)
+    except BaseException:
+        guard.close()
+        raise
+
+
+def _open(path: Path, guard: Guard, mounts: str | None) -> Store:
+    try:
+        if not files.check_file(path):
+            _make(path)
+        version, secret = _look(path)
+        connection = connect(path, "rw")
+        try:
+            if version < migrations.VERSION:
+                _migrate(connection, path, version)
+            _tune(connection, path, mounts)
+            store = Store(path, connection, guard, secret)
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as problem:
+        if is_busy(problem):
+            raise StoreBusyError.for_holder(path, holder(path), 5.0) from None
+        raise store_error(problem, path) from None
+    guard.free()
+    return store
+
+
+def _open_read_only(path: Path) -> Store:
+    try:
+        version, secret = _look(path, is_still=True)
+        if version < migrations.VERSION:
+            raise StoreReadOnlyError(
+                f"The ledger {path} is of an older smelt and cannot be updated: it can only be read."
+            )
+        connection = connect(path, "ro", is_still=_is_still(path))
+        return Store(path, connection, None, secret)
+    except sqlite3.Error as problem:
+        raise store_error(problem, path) from None
+
+
+def _is_still(path: Path) -> bool:
+    log = path.with_name(path.name + "-wal")
+    return not log.exists() or not log.stat().st_size
+
+
+def connect(path: Path, mode: Literal["ro", "rw", "rwc"], *, is_still: bool = False) -> sqlite3.Connection:
+    uri = f"file:{quote(os.fsencode(path))}?mode={mode}" + ("&immutable=1" if is_still else "")
+    # 5 s for what only writers of other programs, and readers of a store without a log, can hold up.
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0)
+    try:
+        _defend(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _defend(connection: sqlite3.Connection) -> None:
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
+    if sys.version_info >= (3, 12):
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_VIEW, False)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    connection.execute("PRAGMA mmap_size = 0")
+    connection.execute("PRAGMA temp_store = MEMORY")  # Else answers pass through the system's directory for such files.
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+
+
+def _tune(connection: sqlite3.Connection, path: Path, mounts: str | None) -> None:
+    remote = files.remote_kind(path.parent, mounts)
+    if remote is None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA busy_timeout = 0")  # Whoever writes waits in a way that can be interrupted.
+    else:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        warnings.warn(
+            f"The ledger {path} is on a network file system ({remote}), which is slower and less safe. "
+            "Name a path on this machine's disk: ledger= or SMELT_LEDGER.",
+            SmeltWarning,
+            stacklevel=caller_stacklevel(),
+        )
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = FAST")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+    connection.execute(f"PRAGMA journal_size_limit = {_MOST_BYTES}")
+
+
+def _make(path: Path) -> None:
+    """A new store, whole from the first moment that it has its name."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    os.close(files.create_private(draft))
+    try:
+        connection = connect(draft, "rw")
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            migrations.apply(connection, 0)
+            connection.execute("INSERT INTO meta VALUES ('secret', ?)", (secrets.token_bytes(_SECRET_BYTES),))
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+        draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    files.sync_directory(path.parent)
+
+
+def _look(path: Path, *, is_still: bool = False) -> tuple[int, bytes]:
+    """The version and the secret of the store at *path*, which is not touched.
+
+    Raises:
+        StoreCorruptError: It is no ledger, or a damaged one.
+        StoreVersionError: It is of a newer smelt.
+    """
+    size = path.stat().st_size
+    if not size:
+        raise StoreCorruptError.for_path(path, "it is empty")
+    connection = connect(path, "ro", is_still=is_still and _is_still(path))
+    try:
+        application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
+        if application != migrations.APPLICATION or not version:
+            raise StoreCorruptError.for_path(path, "it is a database of another program")
+        if version > migrations.VERSION:
+            raise StoreVersionError(
+                f"The ledger {path} was written by a newer smelt (version {version}; this one reads up to "
+                f"{migrations.VERSION}). Update smelt, or use another ledger=. It was left as it is."
+            )
+        if migrations.schema_of(connection) != migrations.expected_schema(version):
+            raise StoreCorruptError.for_path(path, "its tables are not those that smelt makes")
+        if _is_still(path) and size < _pragma(connection, "page_count") * _pragma(connection, "page_size"):
+            raise StoreCorruptError.for_path(path, "its end is missing")
+        if size <= _CHECKED_BYTES and (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise StoreCorruptError.for_path(path, str(found).splitlines()[-1])
+        return version, _secret(connection, path)
+    finally:
+        connection.close()
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _secret(connection: sqlite3.Connection, path: Path) -> bytes:
+    found = connection.execute("SELECT value FROM meta WHERE name = 'secret'").fetchone()
+    if found is None or not isinstance(found[0], bytes) or len(found[0]) != _SECRET_BYTES:
+        raise StoreCorruptError.for_path(path, "its secret is missing")
+    return found[0]
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """Bring an older store up to date, after a copy of it was made."""
+    _back_up(connection, path, version)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        migrations.apply(connection, version)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    number = 1
+    while True:
+        copy = path.with_name(f"{path.name}.v{version}.backup" + (f".{number}" if number > 1 else ""))
+        try:
+            os.close(files.create_private(copy))
+            break
+        except FileExistsError:
+            number += 1
+    target = sqlite3.connect(f"file:{quote(os.fsencode(copy))}?mode=rw", uri=True, isolation_level=None)
+    try:
+        connection.backup(target)
+    finally:
+        target.close()
+    files.sync_directory(path.parent)

@@ -1,0 +1,55 @@
+"""What is read from a store is validated again, as if a model had just said it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from smelt.plan.schema import Output
+from smelt.plan.validate import InvalidRow, Validator, completed, json_text
+from smelt.plan.wire import Codec, read_reply
+
+
+class Reading:
+    """Reads stored rows, and replies that were stored before they were read."""
+
+    def __init__(self, output: Output, codec: Codec) -> None:
+        """Read rows of *output* from replies in *codec*."""
+        self._validator = Validator(output)
+        self._codec = codec
+
+    def stored(self, text: object) -> tuple[Any, ...] | None:
+        """The values of a stored row; None where they are no answer any more."""
+        try:
+            return self._validator.values(text) if isinstance(text, str) else None
+        except InvalidRow:
+            return None
+
+    def replied(
+        self, text: str, tokens: Sequence[str], known: Callable[[int], str | None] | None
+    ) -> list[tuple[int, str]]:
+        """The valid rows of a stored reply.
+
+        Args:
+            text: The reply.
+            tokens: The tokens of its rows.
+            known: The JSON of the answer that a row's reply adds to, by its place; None where replies are whole answers.
+
+        Returns:
+            Which of *tokens*, and the JSON to store.
+        """
+        rows = read_reply(text, tokens, self._codec, lenient=True)
+        found = []
+        for at, token in enumerate(tokens):
+            if token not in rows.found or token in rows.doubled or token in rows.problems:
+                continue
+            try:
+                answer = rows.found[token]
+                if known is not None:
+                    answer = completed(known(at) or "{}", answer)
+                json = json_text(answer)
+                self._validator.values(json)
+            except InvalidRow:
+                continue
+            found.append((at, json))
+        return found

@@ -1,0 +1,236 @@
+"""A run's own view of the store: what it tells it, in which order, and what it gets to know.
+
+Per request: the intent is on disk before the request leaves; the reply is on disk before it is read; the rows follow with
+the next commit, which may be a moment later: until then they are in the reply, and the next run reads it without paying. Once
+they are written the reply goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from smelt.errors import StoreError
+from smelt.ledger import lease
+from smelt.ledger.answers import add_fresh, add_missing, keep_inputs, settle, settle_some
+from smelt.ledger.attempts import announce, close_attempt, end_badly, keep_reply
+from smelt.ledger.base import Claim
+from smelt.ledger.keys import row_key
+from smelt.ledger.lease import BEAT, Owner
+from smelt.ledger.reading import Reading
+from smelt.ledger.recall import Recall
+from smelt.ledger.reserve import Reserve
+from smelt.ledger.start import read_leftovers
+from smelt.ledger.store import Store
+from smelt.ledger.writer import Gap, Writer
+from smelt.plan.chunks import Pending
+from smelt.plan.validate import Accepted
+from smelt.providers.base import Billing, CallFailed, Reply
+
+_SORTED_ROWS = 4_000  # At a time while requests are in flight: some 20 ms.
+_SORTING_PAUSE = 0.005
+_MOMENT = 0.25  # Seconds between two looks at what other runs have in flight.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extension:
+    """Answers of another spec that this run adds fields to.
+
+    Attributes:
+        spec: The spec.
+        added: The fields that it has not.
+        completing: Their JSON, by the position of the row.
+    """
+
+    spec: int
+    added: tuple[str, ...]
+    completing: Mapping[int, str]
+
+
+class Recorder:
+    """Tells the store of one run."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        run: int,
+        epoch: int,
+        recall: Recall,
+        reading: Reading,
+        reserve: Reserve,
+        extension: Extension | None = None,
+        keeps_inputs: bool = False,
+        clock: Callable[[], float] = time.time,
+        gap: Gap = lambda name: None,
+    ) -> None:
+        """Take over *run*, which `start` has made; *clock* tells seconds since 1970."""
+        self._gap = gap
+        self.run = run
+        self.reused = 0
+        self.is_blank = recall.is_blank
+        self._reading = reading
+        self._extension = extension
+        self._store = store
+        self._epoch = epoch
+        self._recall = recall
+        self._keeps_inputs = keeps_inputs
+        self._clock = clock
+        self._owner = Owner.me()
+        self._writer = Writer(store, reserve, gap)
+        self._reserve = reserve
+        self._keys: dict[int, dict[int, bytes]] = {}
+        self._pulse = asyncio.get_running_loop().call_later(BEAT, self._beat)
+        self._sorting: asyncio.Handle | None = None
+        self._is_winding_down = False
+
+    def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
+        """The stored values of rows with these canonical texts, None where there are none."""
+        keys = [row_key(text, self._store.secret) for text in texts]
+        found = self._recall.values(keys)
+        known = [at for at, values in enumerate(found) if values is not None]
+        self.reused += len(known)
+        if self._keeps_inputs and known:
+            self._writer.tell(lambda connection: keep_inputs(connection, [(keys[at], texts[at]) for at in known]))
+        return found
+
+    async def intend(self, number: int, rows: Sequence[Pending], tokens: Sequence[str], estimate: int) -> Claim:
+        """A request is about to leave: which of its rows may be asked. On disk when this returns.
+
+        Args:
+            number: Counts the requests of the run, from 1.
+            rows: The rows.
+            tokens: Their tokens.
+            estimate: Tokens that it may be billed for.
+
+        Raises:
+            StoreError: It is not on disk, so it must not be sent.
+        """
+        keys = [row_key(row.text, self._store.secret) for row in rows]
+
+        def claim(connection: sqlite3.Connection) -> Claim:
+            if lease.epoch_of(connection, self.run) != self._epoch:
+                self._epoch = lease.take(connection, self.run, self._owner, self._clock())
+            known, held = self._recall.taken(connection, self.run, keys, self._clock())
+            free = [at for at, key in enumerate(keys) if key not in known and key not in held]
+            if free:
+                extends = self._extends(rows[0])
+                chosen = [keys[at] for at in free], [tokens[at] for at in free]
+                announce(connection, self._id(number), *chosen, estimate, extends, self._clock())
+            return Claim(
+                rows=free,
+                known=[(at, known[key]) for at, key in enumerate(keys) if key in known],
+                held=[at for at, key in enumerate(keys) if key in held],
+            )
+
+        self._gap("intending")
+        claimed = await self._writer.write(claim, is_intent=True)
+        self._gap("intended")
+        self._keys[number] = {rows[at].position: keys[at] for at in claimed.rows}
+        self.reused += len(claimed.known)
+        return claimed
+
+    def withdraw(self, number: int) -> None:
+        """A request that was announced did not leave."""
+        withdrawn = CallFailed("connection", Billing.NOT_SENT, "It was not sent.")
+        self._writer.tell(lambda connection: end_badly(connection, self._id(number), withdrawn, None, self._clock()))
+
+    async def receive(self, number: int, outcome: Reply | CallFailed, cost_usd: float | None) -> None:
+        """The request ended. On disk when this returns.
+
+        Raises:
+            StoreError: It is not on disk; the reply is still good.
+        """
+
+        def end(connection: sqlite3.Connection) -> None:
+            if isinstance(outcome, Reply):
+                keep_reply(connection, self._id(number), outcome, cost_usd, self._clock())
+            else:
+                end_badly(connection, self._id(number), outcome, cost_usd, self._clock())
+
+        if not isinstance(outcome, Reply):
+            self._keys.pop(number, None)
+        self._gap("receiving")
+        await self._writer.write(end)
+        self._gap("received")
+
+    def commit(self, number: int, accepted: Sequence[Accepted]) -> None:
+        """The reply was read, and these are its rows; the rest of it is of no use."""
+        keys = self._keys.pop(number, {})
+        answers = {keys[row.position]: text for row, _, text in accepted}
+        inputs = [(keys[row.position], row.text) for row, _, _ in accepted] if self._keeps_inputs else []
+
+        def write(connection: sqlite3.Connection) -> None:
+            # Where the run was taken from us meanwhile, what others have got stands.
+            put = add_fresh if lease.epoch_of(connection, self.run) == self._epoch else add_missing
+            put(connection, self._recall.spec, self._id(number), answers)
+            keep_inputs(connection, inputs)
+            close_attempt(connection, self._id(number))
+
+        self._gap("read")
+        self._writer.tell(write)
+
+    async def await_others(self) -> None:
+        """Give the runs that hold rows of ours a moment, and read what they left if they died."""
+        await asyncio.sleep(_MOMENT)
+        read_leftovers(self._store, self._recall.spec, self._reading, self._clock())
+
+    def wind_down(self) -> None:
+        """The last requests are in flight: while they are, what was put down can be sorted in."""
+        if not self._is_winding_down:
+            self._is_winding_down = True
+            self._sorting = asyncio.get_running_loop().call_soon(self._sort_in)
+
+    def _sort_in(self) -> None:
+        last = -1
+        try:
+            if self._store.try_begin():
+                last = settle_some(self._store.connection, self._recall.spec, _SORTED_ROWS)
+                self._store.commit()
+        except (StoreError, sqlite3.Error):
+            self._store.roll_back()  # The next write meets the same, and has somebody to tell.
+            return
+        if last:
+            self._sorting = asyncio.get_running_loop().call_later(_SORTING_PAUSE, self._sort_in)
+
+    def finish(self, state: str) -> None:
+        """The run is over; everything is on disk afterwards. Blocks.
+
+        Raises:
+            StoreError: Some of it is not.
+        """
+        self._pulse.cancel()
+        if self._sorting is not None:
+            self._sorting.cancel()
+
+        def end(connection: sqlite3.Connection) -> None:
+            now = self._clock()
+            lease.lose_requests(connection, self.run, now)
+            lease.free(connection, self.run)
+            connection.execute(
+                "UPDATE runs SET state = ?, ended = ?, reused = ? WHERE id = ?", (state, now, self.reused, self.run)
+            )
+
+        try:
+            self._writer.finish(end)
+            self._gap("finished")
+            settle(self._store, self._recall.spec)
+            self._gap("settled")
+        finally:
+            lease.leave(self._store.secret, self.run)
+            self._reserve.spend()
+
+    def _beat(self) -> None:
+        self._writer.tell(lambda connection: lease.beat(connection, self.run, self._epoch, self._clock()))
+        self._pulse = asyncio.get_running_loop().call_later(BEAT, self._beat)
+
+    def _id(self, number: int) -> int:
+        return self.run << 32 | number
+
+    def _extends(self, row: Pending) -> int | None:
+        is_part = self._extension is not None and row.position in self._extension.completing
+        return self._extension.spec if self._extension is not None and is_part else None

@@ -1,0 +1,264 @@
+"""From the options of a call to the ledger of its run: opened, looked at, begun; and ended."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from pydantic_core import from_json
+
+from smelt.errors import SmeltWarning, StoreNotFoundError, StoreReadOnlyError, caller_stacklevel
+from smelt.ledger.answers import settle_all
+from smelt.ledger.base import Claim, NoLedger, RunLedger
+from smelt.ledger.files import default_path
+from smelt.ledger.keys import Spec, row_key
+from smelt.ledger.opening import open_store
+from smelt.ledger.reading import Reading
+from smelt.ledger.recall import Recall, stored_texts
+from smelt.ledger.recorder import Extension, Recorder
+from smelt.ledger.reserve import Reserve
+from smelt.ledger.start import Sibling, find_sibling, read_leftovers, specs_of_other_keys, start
+from smelt.ledger.store import Store
+from smelt.ledger.writer import Gap
+from smelt.plan.chunks import Pending
+from smelt.plan.rows import RowSource
+from smelt.plan.schema import Output
+from smelt.plan.wire import Codec
+from smelt.providers.keys import Secret
+
+_SAMPLE = 64  # Rows by which an earlier run of the same data is known.
+_BLOCK = 4_096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matter:
+    """What a run is about, as far as a ledger is concerned.
+
+    Attributes:
+        provider: The provider's name.
+        model: The model's name.
+        prompt: The prompt.
+        params: All parameters of its requests.
+        output: What is asked for.
+        codec: The shape of replies.
+        source: The rows.
+        distinct: Positions of the rows that differ.
+        requests: Requests in flight at the most.
+        version: The version of smelt.
+        key: The API key, if there is one.
+        any_key: Whether answers that were bought with another one are reused.
+        is_refresh: Whether what is known is asked again.
+        extends: Whether known rows may be asked for added fields only.
+        keeps_inputs: Whether prompt and rows are stored as they are.
+    """
+
+    provider: str
+    model: str
+    prompt: str
+    params: dict[str, Any]
+    output: Output
+    codec: Codec
+    source: RowSource
+    distinct: Sequence[int]
+    requests: int
+    version: str
+    key: Secret | None = None
+    any_key: bool = False
+    is_refresh: bool = False
+    extends: bool = False
+    keeps_inputs: bool = False
+
+
+@dataclass(kw_only=True)
+class Session:
+    """The ledger of one run.
+
+    Attributes:
+        ledger: What the engine tells it.
+        extension: Answers that the run adds fields to, if it does.
+        state: How the run ends; "stopped" until something better is known.
+    """
+
+    ledger: RunLedger
+    extension: Extension | None = None
+    state: str = field(default="stopped")
+
+
+class Archive(NoLedger):
+    """A ledger that can only be read: enough for a run of which everything is known."""
+
+    is_blank = False
+
+    def __init__(self, store: Store, recall: Recall | None) -> None:
+        """Read from *store*; without *recall* it knows nothing of the run."""
+        self._store = store
+        self._recall = recall
+
+    def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
+        """The stored values of rows with these canonical texts, None where there are none."""
+        if self._recall is None:
+            return [None] * len(texts)
+        return self._recall.values([row_key(text, self._store.secret) for text in texts])
+
+    async def intend(self, number: int, rows: Sequence[Pending], tokens: Sequence[str], estimate: int) -> Claim:
+        """Nothing may be asked, since its answer could not be kept."""
+        raise StoreReadOnlyError(
+            f"The ledger {self._store.path} can only be read, and does not know all of these rows, so nothing was sent. "
+            "Name another one, or ledger=False."
+        )
+
+
+@contextmanager
+def remembering(
+    path: bool | str | None, matter: Matter, *, is_default: bool, gap: Gap = lambda name: None
+) -> Iterator[Session]:
+    """The ledger at *path* while a run lasts. Opened inside the run's loop, closed with everything on disk.
+
+    Args:
+        path: The file, True for the default one, False or None for none.
+        matter: What the run is about.
+        is_default: Whether nobody asked for a ledger: then a place where none can be is warned of and does not stop the run.
+        gap: Called at every gap between two steps.
+
+    Raises:
+        StoreError: There can be none there.
+    """
+    try:
+        store = _opened(path)
+    except (StoreReadOnlyError, StoreNotFoundError) as problem:
+        if not is_default:
+            raise
+        _warn(f"No ledger is kept, so what is paid for is not remembered: {problem} ledger=False says so on purpose.")
+        store = None
+    if store is None:
+        yield Session(ledger=NoLedger())
+        return
+    with store:
+        if store.is_read_only:
+            yield _archive(store, matter)
+            return
+        session, recorder = _begin(store, matter, gap)
+        try:
+            yield session
+        finally:
+            recorder.finish(session.state)
+
+
+def _opened(path: bool | str | None) -> Store | None:
+    if path is None or path is False:
+        return None
+    return open_store(default_path(os.environ) if path is True else path)
+
+
+def _begin(store: Store, matter: Matter, gap: Gap) -> tuple[Session, Recorder]:
+    now = time.time()
+    spec = _spec(matter, store)
+    reserve = Reserve(store.path, matter.requests)
+    gap("reserved")
+    try:
+        started = start(
+            store,
+            spec,
+            rows=len(matter.source),
+            distinct_rows=len(matter.distinct),
+            version=matter.version,
+            now=now,
+            prompt=matter.prompt if matter.keeps_inputs else None,
+        )
+        gap("started")
+        reading = Reading(matter.output, matter.codec)
+        specs = [*(specs_of_other_keys(store, spec) if matter.any_key else ()), started.spec]
+        for one in specs:
+            read_leftovers(store, one, reading, now)
+        recall = Recall(store, specs, reading, is_contended=started.is_contended, is_refresh=matter.is_refresh)
+        extension = _related(store, spec, matter, recall)
+        gap("recalled")
+    except BaseException:
+        reserve.spend()
+        raise
+    recorder = Recorder(
+        store,
+        run=started.run,
+        epoch=started.epoch,
+        recall=recall,
+        reading=reading,
+        reserve=reserve,
+        extension=extension,
+        keeps_inputs=matter.keeps_inputs,
+        gap=gap,
+    )
+    return Session(ledger=recorder, extension=extension), recorder
+
+
+def _archive(store: Store, matter: Matter) -> Session:
+    spec = _spec(matter, store)
+    specs = specs_of_other_keys(store, spec) if matter.any_key else []
+    with store.reading() as connection:
+        own = connection.execute(
+            "SELECT id FROM specs WHERE fingerprint = ?", (spec.fingerprint(store.secret),)
+        ).fetchone()
+    specs += own or ()
+    recall = Recall(store, specs, Reading(matter.output, matter.codec)) if specs else None
+    return Session(ledger=Archive(store, recall))
+
+
+def _spec(matter: Matter, store: Store) -> Spec:
+    return Spec.of(
+        provider=matter.provider,
+        model=matter.model,
+        prompt=matter.prompt,
+        params=matter.params,
+        fields=matter.output.fields,
+        secret=store.secret,
+        key=matter.key,
+    )
+
+
+def _related(store: Store, spec: Spec, matter: Matter, recall: Recall) -> Extension | None:
+    """Look for a run that differs a little: to add fields to its answers, or else to say why they are of no use."""
+    if matter.is_refresh or not (matter.extends or recall.is_blank):
+        return None
+    settle_all(store)  # Of other specs too, whose runs may have died.
+    texts = matter.source.texts(list(islice(matter.distinct, _SAMPLE)))
+    known = [text for text in texts if isinstance(text, str)]
+    sibling = find_sibling(store, spec, known, any_key=matter.any_key)
+    if sibling is None:
+        return None
+    if matter.extends and sibling.added:
+        return _extension(store, sibling, matter)
+    if recall.is_blank:
+        _warn(sibling.sentence)
+    return None
+
+
+def _extension(store: Store, sibling: Sibling, matter: Matter) -> Extension:
+    completing: dict[int, str] = {}
+    distinct = array("q", matter.distinct)
+    for begin in range(0, len(distinct), _BLOCK):
+        positions = distinct[begin : begin + _BLOCK]
+        texts = matter.source.texts(positions)
+        keys = {
+            row_key(text, store.secret): at for at, text in zip(positions, texts, strict=True) if isinstance(text, str)
+        }
+        with store.reading() as connection:
+            found = stored_texts(connection, sibling.spec, list(keys))
+        completing.update((keys[key], text) for key, text in found.items() if _is_object(text))
+    return Extension(spec=sibling.spec, added=sibling.added, completing=completing)
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(from_json(text), dict)
+    except ValueError:
+        return False
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, SmeltWarning, stacklevel=caller_stacklevel())

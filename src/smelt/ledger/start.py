@@ -1,0 +1,205 @@
+"""The beginning of a run in the store: its spec, its number, its lease, and what earlier runs left unread."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic_core import from_json
+
+from smelt.ledger import lease
+from smelt.ledger.answers import add_missing, settle
+from smelt.ledger.attempts import close_attempt
+from smelt.ledger.keys import Spec, added_fields, describe_change, row_key
+from smelt.ledger.lease import Owner
+from smelt.ledger.reading import Reading
+from smelt.ledger.recall import Leftover, leftover_replies, stored_texts
+from smelt.ledger.store import Store
+
+_SIBLINGS = 50  # The latest specs among which one that resembles this one is looked for.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A run that has begun.
+
+    Attributes:
+        run: Its id.
+        spec: The id of its spec.
+        epoch: The epoch of its lease.
+        is_contended: Whether other runs of the spec are under way.
+    """
+
+    run: int
+    spec: int
+    epoch: int
+    is_contended: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sibling:
+    """A spec that has rows of this run, and differs.
+
+    Attributes:
+        spec: Its id.
+        sentence: What changed, and what that means.
+        added: The fields that this run asks for beyond those of the sibling, if that is all that changed.
+    """
+
+    spec: int
+    sentence: str
+    added: tuple[str, ...]
+
+
+def start(
+    store: Store, spec: Spec, *, rows: int, distinct_rows: int, version: str, now: float, prompt: str | None = None
+) -> Started:
+    """Enter a run of *spec*; runs whose owner is gone are closed. *prompt* is stored where it is given."""
+    with store.writing() as connection:
+        spec_id = _spec_id(connection, spec, store.secret)
+        if prompt is not None:
+            connection.execute("INSERT OR IGNORE INTO prompts VALUES (?, ?)", (spec_id, prompt))
+        lease.lose_dead_runs(connection, now)
+        run = connection.execute(
+            "INSERT INTO runs (spec, started, state, rows, distinct_rows, version) VALUES (?, ?, 'running', ?, ?, ?)",
+            (spec_id, now, rows, distinct_rows, version),
+        ).lastrowid
+        assert run is not None
+        epoch = lease.take(connection, run, Owner.me(), now)
+        others = connection.execute("SELECT count(*) FROM runs WHERE spec = ? AND state = 'running'", (spec_id,))
+        is_contended = others.fetchone()[0] > 1
+    return Started(run=run, spec=spec_id, epoch=epoch, is_contended=is_contended)
+
+
+def read_leftovers(store: Store, spec: int, reading: Reading, now: float) -> int:
+    """Finish what earlier runs of *spec* did not come to: read the replies they paid for, and sort their rows in.
+
+    Returns:
+        How many rows were in such replies.
+    """
+    settle(store, spec)
+    with store.reading() as connection:
+        leftovers = leftover_replies(connection, spec, lease.live_runs(connection, now))
+        known = {one.attempt: stored_texts(connection, one.extends, one.keys) for one in leftovers if one.extends}
+    # Read outside of the transaction, since validators are the caller's code and may take their time.
+    found = [(one, _read(one, reading, known.get(one.attempt))) for one in leftovers]
+    if not found:
+        return 0
+    with store.writing() as connection:
+        for one, answers in found:
+            add_missing(connection, spec, one.attempt, answers)
+            close_attempt(connection, one.attempt)
+    return sum(len(answers) for _, answers in found)
+
+
+def _read(leftover: Leftover, reading: Reading, known: Mapping[bytes, str] | None) -> dict[bytes, str]:
+    keys = leftover.keys
+    complete = None if known is None else (lambda at: known.get(keys[at]))
+    return {keys[at]: text for at, text in reading.replied(leftover.text, leftover.tokens, complete)}
+
+
+def specs_of_other_keys(store: Store, spec: Spec) -> list[int]:
+    """The specs that differ from *spec* in nothing but the API key, oldest first."""
+    with store.reading() as connection:
+        query = f"SELECT {_PARTS}, id FROM specs WHERE prompt = ? ORDER BY id"
+        found = connection.execute(query, (bytes.fromhex(spec.prompt),))
+        return [spec_id for *parts, spec_id in found if _differs_by_key_alone(_spec_of(*parts), spec)]
+
+
+def find_sibling(store: Store, spec: Spec, texts: Sequence[str], *, any_key: bool = False) -> Sibling | None:
+    """The spec that has answers for rows like *texts* (a sample of this run's) and differs least from *spec*.
+
+    Args:
+        store: The store.
+        spec: The spec of this run.
+        texts: Some of its rows.
+        any_key: Whether another API key is no difference.
+    """
+    keys = [row_key(text, store.secret) for text in texts]
+    best: tuple[int, int, Spec, float] | None = None
+    with store.reading() as connection:
+        found = connection.execute(
+            f"SELECT {_PARTS}, id, (SELECT max(started) FROM runs WHERE spec = specs.id) FROM specs ORDER BY id DESC LIMIT ?",
+            (_SIBLINGS,),
+        ).fetchall()
+        for *parts, spec_id, started in found:
+            other = _spec_of(*parts)
+            if any_key:
+                other = other.of_account(spec.account)
+            likeness = 0 if _is_same(other, spec) else _likeness(other, spec)
+            if likeness > (best[0] if best else 0) and _has_any(connection, spec_id, keys):
+                best = (likeness, spec_id, other, started or 0.0)
+        if best is None:
+            return None
+        _, spec_id, other, started = best
+        rows = connection.execute("SELECT count(*) FROM answers WHERE spec = ?", (spec_id,)).fetchone()[0]
+        day = connection.execute("SELECT date(?, 'unixepoch')", (started,)).fetchone()[0]
+    sentence = (
+        f"None of the {rows:,} rows answered before is reused: {describe_change(other, spec)} since the run of {day}."
+    )
+    if _differs_by_key_alone(other, spec):
+        sentence += " any_key=True reuses them."
+    return Sibling(spec=spec_id, sentence=sentence, added=added_fields(other, spec))
+
+
+def _spec_id(connection: sqlite3.Connection, spec: Spec, secret: bytes) -> int:
+    fingerprint = spec.fingerprint(secret)
+    found = connection.execute("SELECT id FROM specs WHERE fingerprint = ?", (fingerprint,)).fetchone()
+    if found is not None:
+        return int(found[0])
+    made = connection.execute(
+        f"INSERT INTO specs (fingerprint, {_PARTS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            fingerprint,
+            spec.provider,
+            spec.model,
+            bytes.fromhex(spec.prompt),
+            json.dumps(dict(spec.params)),
+            json.dumps(dict(spec.fields)),
+            spec.account,
+            spec.codec,
+        ),
+    ).lastrowid
+    assert made is not None
+    return made
+
+
+_PARTS = "provider, model, prompt, params, fields, account, codec"
+
+
+def _spec_of(provider: str, model: str, prompt: bytes, params: str, fields: str, account: str, codec: int) -> Spec:
+    return Spec(
+        provider=provider,
+        model=model,
+        prompt=prompt.hex(),
+        params=dict(from_json(params)),
+        fields=dict(from_json(fields)),
+        account=account,
+        codec=codec,
+    )
+
+
+def _is_same(one: Spec, other: Spec) -> bool:
+    return one == other and list(one.fields) == list(other.fields)  # Mappings are equal in any order.
+
+
+def _differs_by_key_alone(one: Spec, other: Spec) -> bool:
+    return one.account != other.account and _is_same(one.of_account(other.account), other)
+
+
+def _has_any(connection: sqlite3.Connection, spec: int, keys: Sequence[bytes]) -> bool:
+    query = "SELECT 1 FROM answers WHERE spec = ? AND key = ?"
+    return any(connection.execute(query, (spec, key)).fetchone() for key in keys)
+
+
+def _likeness(one: Spec, other: Spec) -> int:
+    same = [
+        (one.provider, one.model) == (other.provider, other.model),
+        one.prompt == other.prompt,
+        one.params == other.params,
+        list(one.fields.items()) == list(other.fields.items()),
+    ]
+    likeness = 2 * sum(same) + bool(added_fields(one, other))
+    return likeness and 2 * likeness + (one.account == other.account)

@@ -1,0 +1,160 @@
+"""Group commit: what became ready in one turn of the loop goes to the disk together.
+
+A commit waits for the disk, a millisecond or ten, and everything else waits with it. So the steps of one turn are
+collected and written at its end; while the disk works, more replies come in, which are then ready together in the next
+turn: the slower the disk, the larger the groups. Each step has a future that resolves when it is on disk, never sooner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from smelt.errors import StoreError, StoreFullError
+from smelt.ledger.guard import PATIENCE
+from smelt.ledger.reserve import Reserve
+from smelt.ledger.store import Store
+
+T = TypeVar("T")
+Step = Callable[[sqlite3.Connection], T]
+Gap = Callable[[str], None]
+"""Called at every gap between two steps with its name, so that a test can end the process there."""
+
+_BUSY_PAUSE = 0.005
+
+
+@dataclass(slots=True)
+class _Told:
+    step: Step[Any]
+    future: asyncio.Future[Any] | None
+    is_intent: bool
+
+
+class Writer:
+    """Writes the steps of one run, in the order in which they were told.
+
+    Attributes:
+        failure: Why nothing more may be spent, or None.
+    """
+
+    def __init__(self, store: Store, reserve: Reserve, gap: Gap) -> None:
+        self.failure: StoreError | None = None
+        self._gap = gap
+        self._store = store
+        self._reserve = reserve
+        self._told: list[_Told] = []
+        self._timer: asyncio.Handle | None = None
+        self._busy_since: float | None = None
+
+    async def write(self, step: Step[T], *, is_intent: bool = False) -> T:
+        """Carry *step* out and wait until it is on disk. Cancelling the wait does not take the step back.
+
+        Args:
+            step: What to do in the transaction. It is done again if the transaction fails.
+            is_intent: Whether it announces that money will be spent: such a step is dropped when the store fails, where
+                others are kept for one more try in `finish`.
+
+        Raises:
+            StoreError: It is not on disk.
+        """
+        if is_intent and self.failure is not None:
+            raise self.failure
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._tell(_Told(step, future, is_intent))
+        return await future
+
+    def tell(self, step: Step[Any]) -> None:
+        """Carry *step* out with the next transaction."""
+        self._tell(_Told(step, None, is_intent=False))
+
+    def finish(self, step: Step[Any]) -> None:
+        """Carry out everything that was told, and *step* last; blocking.
+
+        Raises:
+            StoreError: Some of it is not on disk.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.failure is not None:
+            self._reserve.spend()
+        told = [*self._told, _Told(step, None, is_intent=False)]
+        with self._store.writing() as connection:
+            results = [one.step(connection) for one in told]
+            self._gap("finishing")
+        self._told.clear()
+        _resolve(told, results)
+
+    def _tell(self, told: _Told) -> None:
+        self._told.append(told)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        try:
+            if not self._store.try_begin():
+                self._wait_for_others(loop)
+                return
+            self._commit()
+        except StoreFullError as problem:
+            self._make_room(problem)
+        except StoreError as problem:
+            self._fail(problem)
+        self._busy_since = None
+
+    def _commit(self) -> None:
+        self._gap("begun")
+        try:
+            with self._store.reading() as connection:
+                results = [one.step(connection) for one in self._told]
+            self._gap("written")
+        except BaseException:
+            self._store.roll_back()
+            raise
+        self._store.commit()
+        self._gap("committed")
+        told, self._told = self._told, []
+        _resolve(told, results)
+
+    def _make_room(self, problem: StoreFullError) -> None:
+        """The disk is full: nothing is sent any more, and what was paid for goes where the reserve was."""
+        if not self._reserve.spend():
+            self._fail(problem)
+            return
+        self.failure = problem
+        _refuse([one for one in self._told if one.is_intent], problem)
+        self._told = [one for one in self._told if not one.is_intent]
+        if self._told:
+            self._schedule()
+
+    def _wait_for_others(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        self._busy_since = now if self._busy_since is None else self._busy_since
+        if now - self._busy_since > PATIENCE:
+            self._fail(self._store.busy_error(PATIENCE))
+        else:
+            self._timer = loop.call_later(_BUSY_PAUSE, self._flush)
+
+    def _fail(self, problem: StoreError) -> None:
+        self.failure = problem
+        _refuse(self._told, problem)
+        self._told = [one for one in self._told if not one.is_intent]
+
+
+def _resolve(told: list[_Told], results: list[Any]) -> None:
+    for one, result in zip(told, results, strict=True):
+        if one.future is not None and not one.future.done():
+            one.future.set_result(result)
+
+
+def _refuse(told: list[_Told], problem: StoreError) -> None:
+    for one in told:
+        if one.future is not None and not one.future.done():
+            one.future.set_exception(problem)

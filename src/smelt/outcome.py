@@ -1,0 +1,209 @@
+"""What a call comes to: its result as far as it went, or the exception it asked for, and the warnings beside it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from smelt.engine.work import Counts, Ending
+from smelt.errors import (
+    AuthenticationError,
+    BadRequestError,
+    BudgetExceededError,
+    ModelNotFoundError,
+    QuotaError,
+    SmeltAPIError,
+    SmeltError,
+    SmeltExhaustionError,
+    SmeltValidationError,
+    SmeltWarning,
+    StoreError,
+    UnavailableError,
+    caller_stacklevel,
+    shown_value,
+)
+from smelt.frames.base import OutputColumn
+from smelt.plan.answers import Answers
+from smelt.preparation import Column, Preparation
+from smelt.providers.base import CallFailed
+from smelt.result import RowError, SmeltMetrics, SmeltResult, printable
+
+_ERRORS: dict[str, type[SmeltAPIError]] = {
+    "auth": AuthenticationError,
+    "quota": QuotaError,
+    "not_found": ModelNotFoundError,
+    "schema": BadRequestError,
+    "bad_request": BadRequestError,
+    "too_long": BadRequestError,
+    "too_large": BadRequestError,
+    "filtered": BadRequestError,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What is known of a run when it is over, or broken off.
+
+    Attributes:
+        call: What was asked for.
+        answers: The rows' ends.
+        counts: What the run did.
+        seconds: How long it took.
+        ending: How it ended; None where it was broken off.
+    """
+
+    call: Preparation
+    answers: Answers
+    counts: Counts
+    seconds: float
+    ending: Ending | None
+
+    def result(self) -> SmeltResult[Any]:
+        """The result as far as it goes."""
+        call = self.call
+        return SmeltResult(
+            metrics=self._metrics(),
+            model=f"{call.provider.name}:{call.provider.model}",
+            data=self._data,
+            frame=self._frame,
+            errors=self._errors,
+        )
+
+    def checked_result(self) -> SmeltResult[Any]:
+        """The result, or the exception that the call asked for; warnings are given here, at the caller's line."""
+        result = self.result()
+        if (error := self._error(result)) is not None:
+            raise error
+        try:
+            self._warn(result)
+        except SmeltWarning as warning:  # Where warnings are errors, the result is in it.
+            warning.partial_result = result
+            raise
+        return result
+
+    def _error(self, result: SmeltResult[Any]) -> SmeltError | None:
+        stop, fault = (self.ending.stop, self.ending.fault) if self.ending else (None, None)
+        raises = self.call.settings.on_error == "raise"
+        if isinstance(fault, StoreError) or (isinstance(fault, BudgetExceededError) and raises):
+            fault.partial_result = result
+            return fault
+        if stop is not None and (raises or not self.answers.answered):
+            return _api_error(stop, result)
+        return _exhaustion(result) if raises and not result.success else None
+
+    def _warn(self, result: SmeltResult[Any]) -> None:
+        for sentence in self._sentences(result):
+            warnings.warn(printable(sentence), SmeltWarning, stacklevel=caller_stacklevel())
+
+    def _sentences(self, result: SmeltResult[Any]) -> list[str]:
+        sentences = list(self.ending.notices) if self.ending else []
+        if self.ending and (why := self.ending.stop or self.ending.fault):
+            reason = why.message if isinstance(why, CallFailed) else str(why)
+            sentences.append(f"The run stopped early: {reason} {result.metrics.failed_rows:,} rows are marked.")
+        elif result.metrics.failed_rows and not self.answers.answered:
+            first = result.errors[0]
+            sentences.append(f"Every row failed; the first one ({first.kind}): {first.message}")
+        return sentences
+
+    def _metrics(self) -> SmeltMetrics:
+        counts = self.counts
+        failed = len(self.answers.failures)
+        return SmeltMetrics(
+            total_rows=len(self.answers),
+            successful_rows=len(self.answers) - failed,
+            failed_rows=failed,
+            distinct_rows=len(self.call.folded.distinct),
+            requests=counts.requests,
+            total_retries=counts.retries,
+            rate_limited=counts.rate_limited,
+            input_tokens=counts.input_tokens,
+            output_tokens=counts.output_tokens,
+            cached_input_tokens=counts.cached_input_tokens,
+            reasoning_tokens=counts.reasoning_tokens,
+            cost_usd=counts.cost_usd,
+            wall_time_seconds=self.seconds,
+            possible_duplicates=counts.possible_duplicates,
+            ledger_rows=counts.reused,
+        )
+
+    def _data(self) -> list[Any]:
+        output = self.call.output
+        if output.is_text:
+            return [None if row is None else row[0] for row in self.answers.rows()]
+        return [None if row is None else _instance(output.model, row) for row in self.answers.rows()]
+
+    def _errors(self) -> list[RowError]:
+        failures = sorted(self.answers.failures.items())
+        labels = self.call.frame.labels([position for position, _ in failures])
+        return [
+            RowError(
+                position=position,
+                label=label,
+                kind=failure.kind,
+                message=failure.message,
+                attempts=failure.attempts,
+                request_id=failure.request_id,
+            )
+            for (position, failure), label in zip(failures, labels, strict=True)
+        ]
+
+    def _frame(self) -> Any:
+        failures = self.answers.failures
+        errors: list[str | None] = [None] * len(self.answers)
+        for position, failure in failures.items():
+            errors[position] = f"{failure.kind}: {failure.message}"
+        columns = [
+            OutputColumn(name=one.name, kind=one.field.kind, values=self._values(one)) for one in self.call.columns
+        ]
+        columns.append(OutputColumn(name=self.call.error_column, kind=None, values=errors))
+        return self.call.frame.attach(columns, dropped=self.call.dropped)
+
+    def _values(self, column: Column) -> Sequence[Any]:
+        names = [field.name for field in self.call.output.fields]
+        values: Sequence[Any] = self.answers.columns[names.index(column.path[0])]
+        for name in column.path[1:]:
+            values = [None if value is None else getattr(value, name) for value in values]
+        return values
+
+
+def _instance(model: type[BaseModel], values: Sequence[Any]) -> BaseModel:
+    """An instance with validated *values*, as unpickling makes one: nothing is aliased, validated or initialised again."""
+    fields = dict(zip(model.model_fields, values, strict=True))
+    private = {
+        name: one.get_default(call_default_factory=True, validated_data=fields)
+        for name, one in model.__private_attributes__.items()
+    }
+    made = model.__new__(model)
+    made.__setstate__(
+        {
+            "__dict__": fields,
+            "__pydantic_fields_set__": set(fields),
+            "__pydantic_extra__": None,
+            "__pydantic_private__": {name: one for name, one in private.items() if one is not PydanticUndefined}
+            or None,
+        }
+    )
+    return made
+
+
+def _api_error(stop: CallFailed, result: SmeltResult[Any]) -> SmeltAPIError:
+    error = _ERRORS.get(stop.kind, UnavailableError)
+    return error(printable(stop.message), status=stop.status, request_id=stop.request_id, partial_result=result)
+
+
+def _exhaustion(result: SmeltResult[Any]) -> SmeltExhaustionError:
+    # Rows that the failure kept from being asked are marked, too, and may stand before it.
+    first = next((error for error in result.errors if error.kind != "stopped"), result.errors[0])
+    error = SmeltExhaustionError(
+        f"Row {shown_value(first.label)} failed ({first.kind}): {printable(first.message)} "
+        f"{result.metrics.successful_rows:,} rows are answered; they are in `.partial_result`.",
+        result,
+    )
+    if first.kind in ("invalid", "validator"):
+        error.__cause__ = SmeltValidationError(printable(first.message))
+    return error

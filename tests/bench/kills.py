@@ -1,0 +1,43 @@
+"""Hundreds of kills, at every gap between two steps of the ledger, against the provider's bill.
+
+    python -m tests.bench.kills [KILLS]
+
+Each job is killed again and again until it is done, then the next one begins on a ledger of its own. Acceptance: no
+acknowledged row lost, no row paid twice but those in flight at a kill (each listed), and the ledger's spend, with these
+counted, equal to the provider's bill.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.fakeserver import FakeServer
+from tests.ledger.killing import CLOSING_GAPS, OPENING_GAPS, REQUEST_GAPS, kill_and_resume
+from tests.models import RULES
+
+_KILLS_PER_JOB, _ROWS = 24, 600
+
+
+def main(kills: int = 200) -> None:
+    """Run and print."""
+    rng, done, problems = random.Random(0), 0, 0
+    with FakeServer() as server:
+        while done < kills:
+            with tempfile.TemporaryDirectory() as directory:
+                scenario = server.scenario(answers=RULES, count_by="name", log=True, latency=0.02, jitter=0.02)
+                plan = [(rng.choice(REQUEST_GAPS), rng.randrange(4)) for _ in range(_KILLS_PER_JOB)]
+                plan += [(gap, 0) for gap in (*OPENING_GAPS, *CLOSING_GAPS)]
+                bill = kill_and_resume(Path(directory) / "ledger.sqlite", scenario, _ROWS, plan)
+                scenario.close()
+            done += bill.kills
+            problems += bill.lost + bill.twice + (bill.paid != bill.billed)
+            print(f"{done} kills: {bill}", flush=True)
+    print(f"{done} kills, {problems} problems")
+    sys.exit(problems != 0)
+
+
+if __name__ == "__main__":
+    main(*(int(one) for one in sys.argv[1:]))

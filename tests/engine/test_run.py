@@ -1,0 +1,124 @@
+"""How a run ends before its time, in virtual time: what it still sends, what may land, and that no row is left over."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from smelt.engine.lane import SimpleLane
+from smelt.engine.run import INTERRUPT_GRACE, Run
+from smelt.engine.work import Work
+from smelt.ledger.base import NoLedger
+from smelt.options import Settings
+from smelt.plan.answers import Answers
+from smelt.preparation import Preparation, prepare
+from smelt.providers.base import Billing, CallFailed, Reply, Request
+from smelt.testing import ScriptedProvider, run_jumping
+
+REVOKED = CallFailed("auth", Billing.REJECTED, "HTTP 401: revoked", status=401)
+
+
+class Numbers(BaseModel):
+    twice: int
+    thrice: int
+
+
+class Timed(ScriptedProvider):
+    """Takes *latency* seconds for a request, and for ever for those in *hanging*; notes when each was sent."""
+
+    def __init__(self, *, latency: float = 1.0, hanging: frozenset[int] = frozenset(), script: Any = ()) -> None:
+        super().__init__(lambda row: {"twice": 2 * row["n"], "thrice": 3 * row["n"]}, script=script)
+        self.latency, self.hanging = latency, hanging
+        self.sent: list[float] = []
+
+    async def send(self, request: Request) -> Reply:
+        self.sent.append(asyncio.get_running_loop().time())
+        number = len(self.sent) - 1
+        reply = await super().send(request)
+        await asyncio.sleep(1e9 if number in self.hanging else self.latency)
+        return reply
+
+
+def called(provider: ScriptedProvider, rows: int) -> Preparation:
+    settings = Settings.of(batch_size=1, shuffle=False)
+    return prepare([{"n": at} for at in range(rows)], "Multiply {n}.", Numbers, provider, settings)
+
+
+def made(provider: ScriptedProvider, work: Work, extension: Work | None = None) -> Run:
+    return Run(
+        work=work,
+        extension=extension,
+        provider=provider,
+        answers=Answers(len(work.source), 2),
+        lane=SimpleLane(most=3, provider="scripted", tell=lambda event: None),
+        ledger=NoLedger(),
+        tell=lambda event: None,
+        price=lambda usage: None,
+        rng=random.Random(0),
+    )
+
+
+async def interrupted(run: Run, *after: float) -> None:
+    """Carry *run* out, and cancel it so many seconds from the start."""
+    task = asyncio.create_task(run.execute())
+    for at in after:
+        asyncio.get_running_loop().call_later(at, task.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def kinds(run: Run) -> dict[int, str]:
+    return {position: failure.kind for position, failure in sorted(run.answers.failures.items())}
+
+
+def test_after_an_interrupt_nothing_is_sent_and_what_is_in_flight_lands() -> None:
+    provider = Timed()
+    run = made(provider, called(provider, 40).work())
+
+    _, seconds = run_jumping(interrupted(run, 2.5))
+
+    assert provider.sent == [0.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0]
+    assert seconds == 3.0
+    assert kinds(run) == dict.fromkeys(range(7, 40), "interrupted")
+
+
+@pytest.mark.parametrize(
+    ("after", "ends"),
+    [((2.5,), 2.5 + INTERRUPT_GRACE), ((2.5, 2.6), 2.6)],
+    ids=["once", "twice"],
+)
+def test_what_hangs_is_broken_off_within_a_second_of_an_interrupt_and_at_once_at_a_second_one(
+    after: tuple[float, ...], ends: float
+) -> None:
+    provider = Timed(hanging=frozenset({4, 5, 6}))
+    run = made(provider, called(provider, 40).work())
+
+    _, seconds = run_jumping(interrupted(run, *after))
+
+    assert seconds == pytest.approx(ends)
+    assert kinds(run) == dict.fromkeys(range(4, 40), "interrupted")
+    assert run.counts.possible_duplicates == 3
+
+
+def test_an_interrupt_shortens_the_grace_of_a_run_that_is_stopping() -> None:
+    provider = Timed(hanging=frozenset({1}), script=[None, None, REVOKED])
+    run = made(provider, called(provider, 40).work())
+
+    _, seconds = run_jumping(interrupted(run, 1.1))
+
+    assert seconds == pytest.approx(1.1 + INTERRUPT_GRACE)
+
+
+def test_a_run_that_stops_while_it_adds_fields_leaves_no_row_without_an_outcome() -> None:
+    provider = Timed(script=[None, REVOKED])
+    extension, rest = called(provider, 6).works(["thrice"], {at: f'{{"twice": {2 * at}}}' for at in (0, 2, 4)})
+    run = made(provider, rest, extension)
+
+    ending = run_jumping(run.execute()).result
+
+    assert ending.stop is REVOKED
+    assert run.answers.settled == 6

@@ -1,0 +1,167 @@
+"""Kill a run at a gap between two steps of its ledger, run it again, and check the ledger against the provider's bill.
+
+The run is a process of its own and its provider is a real server, so nothing but the file survives a kill.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import smelt
+from smelt.engine.events import RowsSettled
+from smelt.execution import execute
+from smelt.ledger.keys import row_key
+from smelt.ledger.opening import open_store
+from smelt.model import Model
+from smelt.options import Settings
+from smelt.preparation import prepare
+from tests.fakeserver import Scenario
+from tests.fakeserver.answers import expected
+from tests.fakeserver.model import tokens_of
+from tests.ledger.forking import begin
+from tests.models import KEYS, RULES, Company
+
+OPENING_GAPS = ("reserved", "started", "recalled")
+REQUEST_GAPS = ("intending", "begun", "written", "committed", "intended", "receiving", "received", "read")
+CLOSING_GAPS = ("finishing", "finished", "settled")
+PROMPT = "Describe {name} {number}."
+
+
+Names = tuple[str, ...]
+"""The rows of a request, by their names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bill:
+    """What the ledger and the provider make of a job that was killed again and again.
+
+    Attributes:
+        kills: Processes that were killed.
+        lost: Rows that were acknowledged before a kill and not known after it.
+        twice: Rows that were sent more often than the ledger can explain.
+        listed: Requests that the ledger says may have been billed without an answer.
+        paid: Requests, input and output tokens by the ledger, listed ones that were billed included.
+        billed: The same by the provider.
+    """
+
+    kills: int
+    lost: int
+    twice: int
+    listed: int
+    paid: tuple[int, int, int]
+    billed: tuple[int, int, int]
+
+
+def job(rows: int) -> list[dict[str, Any]]:
+    """The rows of the job."""
+    return [{"name": f"company {at:05}", "number": at} for at in range(rows)]
+
+
+def kill_and_resume(path: Path, scenario: Scenario, rows: int, kills: Iterable[tuple[str, int]]) -> Bill:
+    """Run the job once for each of *kills* (a gap, and how often it is passed before), and then to its end."""
+    answered, lost, killed = 0, 0, 0
+    for gap, passes in [*kills, ("", 0)]:
+        code, known, answered_now = _run(path, scenario, rows, gap, passes)
+        assert code in (0, -signal.SIGKILL), code
+        killed += code != 0
+        lost += max(0, answered - known) if known is not None else 0
+        answered = max(answered, answered_now)
+    assert answered == rows
+    return _settle_up(path, scenario, rows, killed, lost)
+
+
+def _run(path: Path, scenario: Scenario, rows: int, gap: str, passes: int) -> tuple[int, int | None, int]:
+    """One process: its exit code, the rows it knew from the start (None where it came not so far), and at the end."""
+    told = path.with_name("told.jsonl")
+    told.unlink(missing_ok=True)
+    process = begin(_work, path, scenario.base_url("openai"), rows, gap, passes, told)
+    process.join()
+    settled = [json.loads(line) for line in told.read_text().splitlines()] if told.exists() else []
+    assert process.exitcode is not None
+    return process.exitcode, settled[0][1] if settled else None, max((one[0] for one in settled), default=0)
+
+
+def _settle_up(path: Path, scenario: Scenario, rows: int, killed: int, lost: int) -> Bill:
+    stats = scenario.stats()
+    with smelt.ledger.open(path) as ledger:
+        spent, listed = ledger.spend(), ledger.possible_duplicates()
+        assert ledger.check() == []
+    with open_store(path) as store, store.reading() as connection:
+        names = {row_key(_text(row), store.secret): row["name"] for row in job(rows)}
+        answers = connection.execute("SELECT attempt, key FROM answers ORDER BY attempt").fetchall()
+    paid = Counter(
+        tuple(sorted(names[key] for _, key in group)) for _, group in groupby(answers, key=lambda answer: answer[0])
+    )
+    requests = [_request(entry["body"]) for entry in stats.log]
+    wanted = Counter(tuple(sorted(names[bytes.fromhex(key)] for key in one["keys"])) for one in listed)
+    unknown = _arrived(wanted, requests, paid)
+    # A row is in one request more for each time that it was in flight at a kill, and in no other.
+    allowed = Counter(name for one in unknown for name in one[0])
+    twice = sum(max(0, count - 1 - allowed[name]) for name, count in stats.rows_sent_by.items())
+    return Bill(
+        kills=killed,
+        lost=lost,
+        twice=twice,
+        listed=len(listed),
+        paid=(
+            paid.total() + len(unknown),
+            sum(one["input_tokens"] for one in spent) + sum(tokens for _, tokens in unknown),
+            sum(one["output_tokens"] for one in spent) + sum(_reply_tokens(names) for names, _ in unknown),
+        ),
+        billed=(stats.statuses[200], stats.input_tokens, stats.output_tokens),
+    )
+
+
+def _request(body: Any) -> tuple[Names, int]:
+    """The names in a request, and its input tokens."""
+    rows = json.JSONDecoder().raw_decode(body["input"])[0]
+    names = tuple(sorted(row["row"]["name"] for row in rows))
+    return names, tokens_of(body["instructions"]) + tokens_of(body["input"])
+
+
+def _arrived(
+    listed: Counter[Names], requests: Sequence[tuple[Names, int]], paid: Counter[Names]
+) -> list[tuple[Names, int]]:
+    """Of the requests that may have been billed, those that came to the provider, with their input tokens."""
+    seen = Counter(names for names, _ in requests)
+    tokens = dict(requests)
+    came = {names: min(times, seen[names] - paid[names]) for names, times in listed.items()}
+    return [(names, tokens[names]) for names, times in came.items() for _ in range(times)]
+
+
+def _reply_tokens(names: Names) -> int:
+    """What the provider bills for its reply to these rows."""
+    rows = {row["name"]: row for row in job(int(max(names).split()[1]) + 1)}
+    reply = {"rows": [{"id": "k7f2x", **expected(RULES, rows[name])} for name in names]}
+    return tokens_of(json.dumps(reply, separators=(",", ":")))
+
+
+def _text(row: dict[str, Any]) -> str:
+    return json.dumps(row, separators=(",", ":"))
+
+
+def _work(path: Path, url: str, rows: int, gap: str, passes: int, told: Path) -> None:
+    """The process that is killed when it has come by *gap* more than *passes* times; what it knows goes to *told*."""
+    met = Counter[str]()
+
+    def meet(name: str) -> None:
+        met[name] += 1
+        if name == gap and met[name] > passes:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def follow(event: object) -> None:
+        if isinstance(event, RowsSettled):
+            with told.open("a") as file:
+                print(json.dumps([event.answered, event.reused]), file=file)
+
+    model = Model("openai", "fake-1", api_key=KEYS["openai"], base_url=url)
+    settings = Settings.of(ledger=path, batch_size=5, concurrency=4, progress=follow)
+    execute(prepare(job(rows), PROMPT, Company, model, settings), awaited="arun", gap=meet)

@@ -1,0 +1,215 @@
+"""Two runs on one store: nothing is paid twice, and nobody waits for the dead."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import smelt.ledger
+from smelt.errors import StoreBusyError
+from smelt.ledger import lease
+from smelt.ledger.guard import Guard
+from smelt.ledger.lease import LEASE, Owner
+from smelt.ledger.opening import open_store
+from tests.ledger.acting import Actor
+
+VALUES = ("tech", 3)
+
+
+async def test_a_row_in_flight_elsewhere_is_held_and_then_known(path: Path) -> None:
+    one, other = Actor(path), Actor(path)
+    await one.send("a", "b")
+
+    claim = await other.send("b", "c")
+
+    assert (claim.rows, claim.held, claim.known) == ([1], [0], [])
+    await one.land()
+    assert (await other.send("b")).held == [0]  # Answered, but not read yet.
+    one.settle()
+    one.end()
+    claim = await other.send("b")
+    assert (claim.rows, claim.held, claim.known) == ([], [], [(0, VALUES)])
+    other.end()
+
+
+async def test_rows_that_another_run_got_meanwhile_are_not_asked(path: Path) -> None:
+    slow, quick = Actor(path), Actor(path)
+    assert slow.knows("a", "b") == [None, None]
+    await quick.ask("a")
+    await quick.ask("b")
+    await quick.send("z")
+
+    claim = await slow.send("a", "b", "c")  # Of "a" and "b" the rows were put down, but not sorted in yet.
+
+    assert (claim.known, claim.rows) == ([(0, VALUES), (1, VALUES)], [2])
+    quick.end()
+    slow.end()
+
+
+async def test_a_run_that_began_earlier_is_seen_by_one_that_began_later(path: Path) -> None:
+    one = Actor(path)
+    await one.send("a")
+    other = Actor(path)
+
+    assert (await other.send("a")).held == [0]
+
+    one.end()
+    other.end()
+
+
+async def test_runs_of_different_specs_do_not_meet(path: Path) -> None:
+    one, other = Actor(path), Actor(path, changes={"model": "fake-2"})
+    await one.send("a")
+
+    assert (await other.send("a")).rows == [0]
+
+    one.end()
+    other.end()
+
+
+async def test_a_row_that_the_other_gave_up_is_asked(path: Path) -> None:
+    one, other = Actor(path), Actor(path)
+    await one.send("a")
+    assert (await other.send("a")).held == [0]
+    await one.land()
+    one.pending = []
+    one.settle()
+    await one.send("z")
+
+    assert (await other.send("a")).rows == [0]
+
+    one.end()
+    other.end()
+
+
+async def test_rows_of_a_run_that_is_not_heard_of_are_asked_again(path: Path) -> None:
+    asleep, awake = Actor(path), Actor(path)
+    await asleep.send("a")
+    awake.now += LEASE + 1
+
+    claim = await awake.ask("a")
+
+    assert claim.rows == [0]
+    awake.end()
+    asleep.end()
+
+
+async def test_a_run_that_overslept_is_fenced(path: Path) -> None:
+    asleep, awake = Actor(path), Actor(path)
+    await asleep.send("a", "b")
+    awake.now += LEASE + 1
+    await awake.ask("a", answer={"sector": "other", "size": 1})
+    await awake.ask("z")
+
+    await asleep.land(cost_usd=0.5)
+    asleep.settle()  # It is paid for, so it is kept where nothing else is known.
+    asleep.now = awake.now
+    claim = await asleep.send("a", "c")
+
+    assert claim.known == [(0, ("other", 1))]
+    assert claim.rows == [1]
+    asleep.end()
+    awake.end()
+    reader = Actor(path)
+    assert reader.knows("a", "b") == [("other", 1), VALUES]
+    reader.end()
+    with smelt.ledger.open(path) as ledger:
+        assert sum(one["cost_usd"] or 0 for one in ledger.spend()) == 1.0
+        assert [one["rows"] for one in ledger.possible_duplicates()] == [1]  # "c": in flight when its run ended.
+
+
+def test_a_process_that_ended_is_gone_and_one_that_runs_is_not() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        owner = Owner(machine=Owner.me().machine, pid=child.pid, born=lease._born(child.pid) or 0)
+        assert not owner.is_gone()
+    assert owner.is_gone()
+    assert not Owner.me().is_gone()
+    assert Owner(machine=Owner.me().machine, pid=os.getpid(), born=1).is_gone()  # The number was used again.
+    assert not Owner(machine="elsewhere", pid=1, born=1).is_gone()
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from smelt.ledger.guard import Guard
+guard = Guard(Path(sys.argv[1]))
+guard.take()
+print("held", flush=True)
+input()
+"""
+WRITER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+input()
+"""
+
+
+@contextmanager
+def process(code: str, path: Path) -> Iterator[int]:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout
+        assert child.stdout.readline() == "held\n"
+        yield child.pid
+        child.communicate("\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [HOLDER, WRITER], ids=["another smelt", "another program"])
+def test_whoever_holds_the_store_for_too_long_is_named(path: Path, code: str) -> None:
+    with open_store(path) as store:
+        with (
+            process(code, path) as pid,
+            pytest.raises(StoreBusyError, match=f"Process {pid} has held"),
+            store.writing(patience=0.05),
+        ):
+            pass
+        with store.writing() as connection:
+            connection.execute("UPDATE meta SET value = value")
+
+
+def test_the_guard_parts_two_openings_in_one_process(path: Path) -> None:
+    one, other = Guard(path), Guard(path)
+    one.take()
+
+    assert not other.try_take()
+
+    one.free()
+    assert other.try_take()
+    one.close()
+    other.close()
+
+
+def test_a_fork_opens_the_ledger_again(path: Path) -> None:
+    open_store(path).close()
+    with smelt.ledger.open(path) as ledger:
+        child = os.fork()
+        if not child:
+            try:
+                os._exit(0 if ledger.runs() == [] and ledger.check() == [] else 1)
+            finally:
+                os._exit(2)
+        assert os.waitpid(child, 0)[1] == 0
+        assert ledger.check() == []
+
+
+async def test_another_programs_reader_does_not_disturb(path: Path) -> None:
+    actor = Actor(path)
+    reader = sqlite3.connect(path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM runs").fetchall()
+
+    await actor.ask("a")
+
+    reader.close()
+    actor.end()
