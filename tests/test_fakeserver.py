@@ -26,6 +26,7 @@ from tests.fakeserver.client import ProtocolName
 from tests.fakeserver.connection import TRANSPORTS as TRANSPORT_FUNCTIONS
 from tests.fakeserver.errors import KINDS, TABLES
 from tests.fakeserver.faults import COMPLETIONS, REFUSALS, RESPONSES, TRANSPORTS
+from tests.fakeserver.limiter import Limit, Limiter
 from tests.fakeserver.rowfaults import LISTS, ROWS
 
 PROTOCOLS = get_args(ProtocolName)
@@ -429,6 +430,10 @@ WHOLE_CASES: dict[str, tuple[Any, Callable[[int, Any, bytes], bool]]] = {
         "error_object_200",
         lambda status, headers, body: status == 200 and "error" in json.loads(body),
     ),
+    "echo": (
+        {"fault": "echo", "text": "sk-1", "code": 403},
+        lambda status, headers, body: status == 403 and body.count(b"sk-1") == 4,
+    ),
     "redirect": (
         {"fault": "redirect", "to": "http://127.0.0.1:9/"},
         lambda status, headers, body: status == 307 and headers["location"] == "http://127.0.0.1:9/",
@@ -555,6 +560,20 @@ def test_a_lawful_surprise_still_answers(scenario: MakeScenario, fault: str) -> 
     assert [FINISH["compatible"](reply) for reply in replies] == ["stop", "stop"]
 
 
+def test_a_flood_goes_on_as_long_as_someone_reads(scenario: MakeScenario) -> None:
+    fake = scenario(always={"fault": "flood", "gigabytes": 1})
+    host, _, path = fake.base_url("compatible").removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(host, timeout=5)
+    connection.request("POST", f"/{path}/chat/completions", json.dumps({"messages": [], "model": "fake-1"}))
+
+    response = connection.getresponse()
+    read = response.read(3 << 20)
+    connection.close()
+
+    assert response.headers["content-length"] == str(1 << 30)
+    assert read == b" " * (3 << 20)
+
+
 def test_every_fault_of_transport_has_a_function() -> None:
     assert TRANSPORT_FUNCTIONS.keys() == TRANSPORTS
 
@@ -639,6 +658,29 @@ def test_the_limiter_refuses_announces_and_recovers(scenario: MakeScenario) -> N
     assert 1 <= int(refused[0]["retry-after-ms"]) <= 50
     assert replies[0][1]["x-ratelimit-limit-requests"] == "1200"
     assert replies[0][1]["x-ratelimit-remaining-requests"] == "1"
+
+
+def test_a_limit_changes_when_it_is_told_to() -> None:
+    now = 0.0
+    limiter = Limiter(Limit(requests_per_minute=600, changes=[(10.0, 0.1), (20.0, 1.0)]), lambda: now)
+
+    def admitted(at: float) -> int:
+        nonlocal now
+        now = at
+        return sum(limiter.refuse(0, 1) is None for _ in range(20))
+
+    assert [admitted(at) for at in (0.0, 5.0, 10.0, 15.0, 20.0, 25.0)] == [10, 10, 1, 1, 1, 10]
+    assert [second[:2] for second in limiter.timeline[::5]] == [[10, 10], [10, 10], [1, 19], [1, 19], [1, 19], [10, 10]]
+
+
+def test_the_stats_tell_what_was_admitted_and_when(scenario: MakeScenario) -> None:
+    fake = scenario(limit={"requests_per_minute": 60})
+
+    _, _ = post(fake), post(fake)
+
+    [[admitted, refused, tokens]] = fake.stats().timeline
+    assert (admitted, refused) == (1, 1)
+    assert tokens > 0
 
 
 def test_a_silent_limiter_says_nothing(scenario: MakeScenario) -> None:

@@ -33,6 +33,8 @@ class Stats:
         output_tokens: The same for replies.
         connections: Connections that carried requests of this scenario.
         rows_sent_by: How often each value of the column `count_by` was sent, by its text.
+        timeline: With a `limit`, for every second since the first request: requests admitted, requests refused, tokens
+            admitted.
         log: With `log=True`, per request: `headers`, names of the `secrets` among them, parsed `body`.
     """
 
@@ -48,6 +50,7 @@ class Stats:
     output_tokens: int
     connections: int
     rows_sent_by: Mapping[str, int]
+    timeline: list[list[int]]
     log: list[dict[str, Any]]
 
 

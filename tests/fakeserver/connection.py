@@ -203,6 +203,16 @@ async def close_after(connection: Connection, response: Response, options: Optio
     connection.transport.close()
 
 
+async def flood(connection: Connection, response: Response, options: Options) -> None:
+    """A body of `gigabytes` (10) of blanks, made as it is sent."""
+    size = int(options.get("gigabytes", 10)) << 30
+    connection.transport.write(_head(response, size))
+    for _ in range(size >> 20):
+        while connection.transport.get_write_buffer_size():
+            await asyncio.sleep(0.001)
+        connection.transport.write(b" " * (1 << 20))
+
+
 TRANSPORTS: dict[str, Callable[[Connection, Response, Options], Awaitable[None]]] = {
     "reset_before": reset_before,
     "reset_mid_body": reset_mid_body,
@@ -214,4 +224,5 @@ TRANSPORTS: dict[str, Callable[[Connection, Response, Options], Awaitable[None]]
     "early_hints": early_hints,
     "bad_status_line": bad_status_line,
     "close_after": close_after,
+    "flood": flood,
 }

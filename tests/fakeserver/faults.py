@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import struct
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -173,6 +174,15 @@ def error_object_200(options: Options, protocol: WireProtocol) -> Response:
     return Response(200, JSON, json.dumps(body).encode())
 
 
+def echo(options: Options, protocol: WireProtocol) -> Response:
+    """An error with status `code` (401) that repeats `text`, as providers do with keys: whole, in a sentence, in a URL."""
+    text = options["text"]
+    code, body = errors.by_status(protocol.name, int(options.get("code", 401)))
+    words = f"Incorrect API key provided: {text}. It is {text!r}; see https://errors.example/?key={text}&x=1"
+    body = {**body, "error": {**body["error"], "message": words}, "seen": {"authorization": f"Bearer {text}"}}
+    return Response(code, JSON, json.dumps(body).encode())
+
+
 JSON = {"content-type": "application/json"}
 
 
@@ -236,9 +246,15 @@ def cut_json(response: Response, options: Options) -> Response:
 
 @lru_cache(maxsize=4)
 def _packed_blanks(megabytes: int) -> bytes:
-    packer = zlib.compressobj(level=9, wbits=31)
+    """One gzip member. After a full flush every megabyte packs to the same bytes, so ten gigabytes are made in seconds."""
     blanks = b" " * (1 << 20)
-    return b"".join(packer.compress(blanks) for _ in range(megabytes)) + packer.flush()
+    packer = zlib.compressobj(level=9, wbits=-15)
+    megabyte = packer.compress(blanks) + packer.flush(zlib.Z_FULL_FLUSH)
+    checksum = 0
+    for _ in range(megabytes):
+        checksum = zlib.crc32(blanks, checksum)
+    trailer = struct.pack("<LL", checksum, (megabytes << 20) % 2**32)
+    return b"\x1f\x8b\x08" + bytes(6) + b"\xff" + megabyte * megabytes + b"\x03\x00" + trailer
 
 
 # --- the tables -------------------------------------------------------------------------------------------------------
@@ -267,6 +283,7 @@ REFUSALS: dict[str, Callable[[Options, WireProtocol], Response]] = {
     "redirect": redirect,
     "html": html,
     "error_object_200": error_object_200,
+    "echo": echo,
 }
 RESPONSES: dict[str, Callable[[Response, Options], Response]] = {
     "wrong_content_type": wrong_content_type,
@@ -289,5 +306,6 @@ TRANSPORTS = frozenset({
     "early_hints",
     "bad_status_line",
     "close_after",
+    "flood",
 })  # fmt: skip
 NAMES = frozenset({*ROWS, *LISTS, *COMPLETIONS, *REFUSALS, *RESPONSES, *TRANSPORTS})

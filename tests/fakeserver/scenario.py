@@ -49,6 +49,7 @@ class Counters:
     output_tokens: int = 0
     connections: int = 0
     rows_sent_by: Counter[str] = field(default_factory=Counter)
+    timeline: list[list[int]] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -57,9 +58,9 @@ class Scenario:
 
     def __init__(self, config: Config, clock: Callable[[], float]) -> None:
         self.config = config
-        self.counters = Counters()
         self._rng = random.Random(config.seed)
         self._limiter = Limiter(Limit(**config.limit), clock) if config.limit is not None else None
+        self.counters = Counters(timeline=self._limiter.timeline if self._limiter is not None else [])
         self._schedule = Schedule(config, self._rng)
         self._earlier_ids: tuple[Any, ...] = ()
         check_rules(config.answers)

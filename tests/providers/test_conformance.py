@@ -15,7 +15,7 @@ import pytest
 
 from smelt.engine.loop import OneThreadLoop
 from smelt.errors import SmeltConfigError
-from smelt.providers.base import Billing, FailureKind, Finish
+from smelt.providers.base import Billing, CallFailed, FailureKind, Finish
 from smelt.providers.keys import key_of
 from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
@@ -206,6 +206,20 @@ def test_a_redirect_is_never_followed(name: str, scenario: MakeScenario, code: i
     assert fake.stats().requests == 1
 
 
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_no_connection_is_made_to_where_a_redirect_leads(name: str, scenario: MakeScenario, code: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.setblocking(False)
+        target = f"http://127.0.0.1:{other.getsockname()[1]}/v1/responses"
+        fake = scenario(always={"fault": "redirect", "code": code, "to": target})
+
+        failure = failure_of(adapter(name, url(fake, name)))
+
+        assert failure.kind == "redirect"
+        with pytest.raises(BlockingIOError):
+            other.accept()
+
+
 UNUSABLE: list[tuple[Any, Billing]] = [
     ("html", Billing.UNKNOWN),
     ("empty_body", Billing.UNKNOWN),
@@ -293,16 +307,21 @@ def test_a_name_that_does_not_resolve_costs_nothing(name: str) -> None:
     assert (failure.kind, failure.billing) == ("connection", Billing.NOT_SENT)
 
 
-@pytest.mark.parametrize("fault", ["hang", "trickle"])
-def test_a_hang_ends_with_the_callers_deadline(name: str, scenario: MakeScenario, fault: str) -> None:
+@pytest.mark.parametrize("fault", ["hang", "trickle", "slow_headers"])
+def test_a_call_that_is_given_up_leaves_its_room_to_the_next(name: str, scenario: MakeScenario, fault: str) -> None:
     fake = scenario(script={"0": fault})
     provider = adapter(name, url(fake, name))
 
     async def work() -> str:
         async with provider.connect(connections=1) as connection:
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.1):
-                    await connection.send(request())
+            call = asyncio.ensure_future(connection.send(request()))
+            while not fake.stats().requests:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+            assert not call.done()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
             return (await connection.send(request())).text
 
     with asyncio.Runner(loop_factory=OneThreadLoop) as runner:
@@ -373,6 +392,44 @@ def test_the_key_is_nowhere_in_a_failure(
     places = [str(failure), repr(failure), repr(failure.args), repr(vars(failure)), repr(provider), shown, caplog.text]
     assert CANARY not in "".join(places)
     assert CANARY.encode() not in pickle.dumps((failure.args, vars(failure), provider))
+
+
+@pytest.mark.parametrize("fault", ["hang", "echo"], ids=["given-up", "echoed"])
+def test_no_frame_of_a_traceback_still_holds_the_key(name: str, scenario: MakeScenario, fault: str) -> None:
+    fake = scenario(always={"fault": fault, "text": KEYS[name]})
+    provider = adapter(name, url(fake, name))
+
+    async def work() -> str:
+        async with provider.connect(connections=1) as connection:
+            try:
+                async with asyncio.timeout(0.2):
+                    await connection.send(request())
+            except (CallFailed, TimeoutError) as problem:
+                return "".join(traceback.TracebackException.from_exception(problem, capture_locals=True).format())
+        raise AssertionError("there was a reply")
+
+    with asyncio.Runner(loop_factory=OneThreadLoop) as runner:
+        shown = runner.run(work())
+
+    assert "in settle" in shown  # The frames are there.
+    assert CANARY not in shown
+
+
+def test_the_exception_that_a_caller_handles_keeps_its_variables(scenario: MakeScenario) -> None:
+    provider = adapter("openai", url(scenario(always="html"), "openai"))
+
+    def broken() -> None:
+        clue = "the caller's own"
+        raise KeyError(len(clue))
+
+    try:
+        broken()
+    except KeyError as problem:
+        failure = failure_of(provider)
+        shown = "".join(traceback.TracebackException.from_exception(problem, capture_locals=True).format())
+
+    assert failure.kind == "protocol"
+    assert 'clue = "the caller\'s own"' in shown
 
 
 def test_headers_of_openais_variables_go_to_no_other_company(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from typing import Any
 
 import httpx2
@@ -35,15 +36,19 @@ class Stream:
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254", "fe80::1%eth0"])
-async def test_a_name_that_leads_to_a_metadata_service_is_sent_nothing(host: str) -> None:
+def test_a_name_that_leads_to_a_metadata_service_is_sent_nothing(host: str) -> None:
     """DNS rebinding: the name is harmless, the address behind it is not."""
-    async with client_for(Access(base_url="http://harmless.example"), connections=1) as client:
-        asked = client.build_request("POST", "http://harmless.example")
-        (watch,) = client.event_hooks["request"]
-        await watch(asked)
 
-        with pytest.raises(httpx2.ConnectError, match="it is not asked"):
+    async def work() -> None:
+        async with client_for(Access(base_url="http://harmless.example:1"), connections=1) as client:
+            asked = client.build_request("POST", "http://harmless.example:1")
+            with pytest.raises(httpx2.ConnectError):
+                await client.send(asked)
+            # What the transport calls when a connection is made, before it sends anything.
             await asked.extensions["trace"]("connection.connect_tcp.complete", {"return_value": Stream(host)})
+
+    with pytest.raises(httpx2.ConnectError, match="it is not asked"), asyncio.Runner(loop_factory=Resolving) as runner:
+        runner.run(work())
 
 
 def test_a_name_that_leads_elsewhere_is_asked(scenario: MakeScenario) -> None:
@@ -71,6 +76,88 @@ def test_a_redirect_is_not_followed_even_when_it_is_asked_for(scenario: MakeScen
     with asyncio.Runner(loop_factory=OneThreadLoop) as runner:
         assert runner.run(work()) == 307
     assert other.stats().requests == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.example/v1",
+        "https://api.example:8443/v1",
+        "https://evil.example/v1",
+        "https://api.example.evil.example/v1",
+        "https://api.example@evil.example/v1",
+        "https://169.254.169.254/v1",
+    ],
+    ids=["downgrade", "port", "host", "suffix", "userinfo", "metadata"],
+)
+def test_nothing_is_sent_to_another_place_than_the_one_it_was_made_for(url: str) -> None:
+    asked: list[object] = []
+
+    class Watching(OneThreadLoop):
+        async def getaddrinfo(self, *args: Any, **options: Any) -> list[Any]:
+            asked.append(args)
+            raise OSError
+
+    async def work() -> None:
+        async with client_for(Access(base_url="https://api.example/v1"), connections=1) as client:
+            await client.post(url, headers={"authorization": "Bearer secret"})
+
+    with (
+        pytest.raises(httpx2.UnsupportedProtocol, match="is not sent to"),
+        asyncio.Runner(loop_factory=Watching) as runner,
+    ):
+        runner.run(work())
+    assert asked == []
+
+
+@pytest.mark.parametrize("url", ["https://API.example/v1/x", "https://api.example:443/v1/x"], ids=["case", "port"])
+def test_the_same_place_may_be_written_in_another_way(url: str) -> None:
+    async def work() -> None:
+        async with client_for(Access(base_url="https://api.example/v1"), connections=1) as client:
+            await client.post(url)
+
+    class Nowhere(OneThreadLoop):
+        resolver = ("/bin/sh", "-c", "exit 2", "sh")
+
+    with pytest.raises(httpx2.ConnectError), asyncio.Runner(loop_factory=Nowhere) as runner:
+        runner.run(work())
+
+
+def test_a_connection_is_kept_for_the_next_request_and_left_after_a_failure(scenario: MakeScenario) -> None:
+    fake = scenario(answers={}, script={2: "reset_before"})
+    url = fake.base_url("compatible") + "/chat/completions"
+    body = {"model": "m", "messages": []}
+
+    async def work() -> list[int]:
+        seen = []
+        async with client_for(Access(base_url=url), connections=4) as client:
+            for _ in range(5):
+                with suppress(httpx2.ReadError):
+                    await client.post(url, json=body)
+                seen.append(fake.stats().connections)
+        return seen
+
+    with asyncio.Runner(loop_factory=OneThreadLoop) as runner:
+        assert runner.run(work()) == [1, 1, 1, 2, 2]
+
+
+def test_who_gives_up_waiting_for_room_takes_none(scenario: MakeScenario) -> None:
+    fake = scenario(answers={}, latency=0.1)
+    url = fake.base_url("compatible") + "/chat/completions"
+    body = {"model": "m", "messages": []}
+
+    async def work() -> None:
+        async with client_for(Access(base_url=url), connections=1) as client:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(client.post(url, json=body))
+                waiting = group.create_task(client.post(url, json=body))
+                await asyncio.sleep(0.05)
+                waiting.cancel()
+            await client.post(url, json=body)
+
+    with asyncio.Runner(loop_factory=OneThreadLoop) as runner:
+        runner.run(work())
+    assert (fake.stats().requests, fake.stats().connections) == (2, 1)
 
 
 def test_a_proxy_is_not_used_for_this_machine(scenario: MakeScenario, monkeypatch: pytest.MonkeyPatch) -> None:

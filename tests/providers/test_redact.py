@@ -45,5 +45,15 @@ def test_a_line_has_no_controls_and_an_end() -> None:
     assert redact("a\r\nb\tc\x00\x1b]8;;x\x07\u202e\u200b\ud800" + "y" * 400, limit=20) == "a b c]8;;xyyyyyyyyy…"
 
 
+@pytest.mark.parametrize("filler", [" ", "\n", "\x00", "x"], ids=["spaces", "lines", "controls", "letters"])
+def test_no_part_of_a_key_is_left_where_a_long_text_is_cut(filler: str) -> None:
+    key = "plain-" + "0123456789" * 40
+
+    for room in range(1, len(key), 50):
+        shown = redact(filler * (4 * 300 + 2_000 - room) + key + " and more", [Secret(key)])
+
+        assert key[:5] not in shown
+
+
 def test_a_body_of_megabytes_is_cheap() -> None:
     assert len(redact("x" * 10_000_000)) == 300

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from smelt.engine.courier import Delivery
 from smelt.engine.decide import decide_failure, decide_reply
 from smelt.engine.events import Event
+from smelt.engine.flights import Delivery
+from smelt.engine.race import Race
 from smelt.engine.reader import Reader
 from smelt.engine.verdict import Policy, Verdict
 from smelt.engine.work import Counts, Halt, Work, settled
@@ -35,6 +36,7 @@ class Clerk:
         size: Learns from every reply how many rows a request should carry.
         reader: Reads the replies.
         answers: Takes the rows that are not.
+        race: Knows which rows are in two requests.
         ledger: Told of the rows of every reply.
         counts: Sums over the run.
         tell: Takes the events.
@@ -47,6 +49,7 @@ class Clerk:
     size: AutoSize
     reader: Reader
     answers: Answers
+    race: Race
     ledger: RunLedger
     counts: Counts
     tell: Callable[[Event], None]
@@ -56,12 +59,13 @@ class Clerk:
     def __post_init__(self) -> None:
         self._validator = Validator(self.work.output, completing=self.work.completing)
 
-    def enter(self, chunk: Chunk, delivery: Delivery) -> Halt | None:
-        """See to every row of *chunk* after its request; why the run is to end, if it is."""
+    def enter(self, delivery: Delivery) -> Halt | None:
+        """See to every row of a request that ended; why the run is to end, if it is."""
+        halt = None
         if isinstance(delivery.outcome, Reply):
-            halt = self._enter_reply(chunk, delivery, delivery.outcome)
-        else:
-            halt = self._enter_failure(chunk, delivery.outcome)
+            halt = self._enter_reply(delivery, delivery.outcome)
+        elif not delivery.flight.is_called_off:
+            halt = self._enter_failure(delivery, delivery.outcome)
         return halt or (Halt(fault=delivery.fault) if delivery.fault is not None else None)
 
     def enter_known(self, known: Sequence[tuple[Pending, tuple[Any, ...]]]) -> None:
@@ -74,7 +78,8 @@ class Clerk:
         self.counts.reused += self.answers.answered - before
         self.tell(settled(self.answers, self.counts))
 
-    def _enter_reply(self, chunk: Chunk, delivery: Delivery, reply: Reply) -> Halt | None:
+    def _enter_reply(self, delivery: Delivery, reply: Reply) -> Halt | None:
+        chunk = delivery.flight.chunk
         rows = self.reader.read(reply, delivery.tokens)
         if not self.reader.keeps_to_schema and self.reader.replies == 1 and self.work.is_auto:
             self.size.most = max(1, self.size.most // 2)  # Without a grammar long replies go astray sooner.
@@ -82,6 +87,8 @@ class Clerk:
         if reply.finish in ("stop", "length"):  # A refusal is about a row, not about how many there are.
             self.size.learn(sent=len(chunk.rows), answered=len(verdict.accepted), was_cut=verdict.was_cut)
         self.counts.strangers += rows.strangers
+        self.race.landed(delivery.flight)
+        verdict = self.race.judged(delivery.flight, verdict)
         self.ledger.commit(delivery.number, verdict.accepted)
         return self._carry_out(verdict, reply.request_id)
 
@@ -94,9 +101,9 @@ class Clerk:
             self.note(f"Validating a reply takes over {_SLOW_VALIDATION:g} s: look at {name}.")
         return verdict
 
-    def _enter_failure(self, chunk: Chunk, failure: CallFailed) -> Halt | None:
-        verdict = decide_failure(chunk, failure, self.policy, answered=self.reader.replies)
-        halt = self._carry_out(verdict, failure.request_id)
+    def _enter_failure(self, delivery: Delivery, failure: CallFailed) -> Halt | None:
+        verdict = decide_failure(delivery.flight.chunk, failure, self.policy, answered=self.reader.replies)
+        halt = self._carry_out(self.race.judged(delivery.flight, verdict), failure.request_id)
         if halt is not None or self.reader.replies:
             return halt
         self.counts.hopeless += len(verdict.failed)
@@ -112,6 +119,7 @@ class Clerk:
         self.line.put_last(verdict.later)
         self.line.put_again(verdict.again)
         self.tell(settled(self.answers, self.counts))
+        self.race.settle()
         if verdict.stop is not None:
             return Halt(stop=verdict.stop)
         return Halt() if verdict.failed and self.work.stop_on_failure else None

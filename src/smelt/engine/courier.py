@@ -10,52 +10,17 @@ from typing import Any
 
 from smelt.engine.budget import Budget
 from smelt.engine.events import Event, RequestEnded, RequestSent
+from smelt.engine.flights import Announced, Delivery, Flight
 from smelt.engine.work import Counts, Work
 from smelt.errors import StoreError
 from smelt.ledger.base import RunLedger
-from smelt.plan.chunks import Chunk, Pending
+from smelt.plan.chunks import Chunk
 from smelt.plan.tokens import text_tokens
 from smelt.plan.wire import draw_tokens, reply_schema, user_text
 from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, Reply, Request, Usage
 
 _OVERHEAD_TOKENS = 256  # Output tokens of a reply apart from its rows.
 _ROW_FRAME = 24  # Bytes around a row of a request.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Announced:
-    """A request that the ledger was told of, and that has yet to leave.
-
-    Attributes:
-        number: Its number in the run.
-        chunk: The rows that it may carry; none are left where others answered them all.
-        tokens: Their tokens.
-        known: Rows of the chunk that were answered meanwhile, with their values.
-        held: Rows of the chunk that another run has in flight.
-    """
-
-    number: int
-    chunk: Chunk
-    tokens: list[str]
-    known: Sequence[tuple[Pending, tuple[Any, ...]]]
-    held: Sequence[Pending]
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What came of one request.
-
-    Attributes:
-        number: Its number in the run.
-        tokens: The tokens of its rows.
-        outcome: The reply or failure.
-        fault: Why the ledger could not keep it, or None.
-    """
-
-    number: int
-    tokens: list[str]
-    outcome: Reply | CallFailed
-    fault: StoreError | None
 
 
 @dataclass(kw_only=True)
@@ -73,6 +38,8 @@ class Courier:
         price: Dollars for the usage of one request, None where unknown.
         rng: Draws the row tokens.
         calling: Tasks that wait for the provider, or for what it said to be stored.
+        flights: The requests that wait for the provider, by their numbers.
+        usual: What the last request was reckoned at; the next one will be much the same.
     """
 
     work: Work
@@ -85,7 +52,14 @@ class Courier:
     price: Callable[[Usage], float | None]
     rng: random.Random
     calling: set[asyncio.Task[Any] | None] = field(default_factory=set)
+    flights: dict[int, Flight] = field(default_factory=dict)
+    usual: Usage = Usage()
     _constant_schema: Mapping[str, Any] | None = None
+
+    @property
+    def shared_tokens(self) -> int:
+        """Input tokens that every request repeats."""
+        return text_tokens(len(self.work.system))
 
     def estimate(self, chunk: Chunk) -> Usage:
         """What a request with *chunk* will take: its input, and what its rows usually make of output."""
@@ -103,7 +77,7 @@ class Courier:
         self.counts.announced += 1
         number = self.counts.announced
         tokens = draw_tokens(len(chunk.rows), "".join([row.text for row in chunk.rows]), self.rng)
-        estimate = self.estimate(chunk)
+        self.usual = estimate = self.estimate(chunk)
         self.budget.reserve(number, estimate)
         expected = (estimate.input_tokens or 0) + (estimate.output_tokens or 0)
         try:
@@ -114,13 +88,14 @@ class Courier:
                 self.ledger.withdraw(number)
             raise
         if len(claim.rows) == len(chunk.rows):
-            return Announced(number=number, chunk=chunk, tokens=tokens, known=(), held=())
+            return Announced(number=number, chunk=chunk, tokens=tokens, expected=expected)
         if not claim.rows:
             self.budget.release(number)
         return Announced(
             number=number,
             chunk=replace(chunk, rows=tuple(chunk.rows[at] for at in claim.rows)),
             tokens=[tokens[at] for at in claim.rows],
+            expected=expected * len(claim.rows) // len(chunk.rows),
             known=[(chunk.rows[at], values) for at, values in claim.known],
             held=[chunk.rows[at] for at in claim.held],
         )
@@ -134,25 +109,27 @@ class Courier:
         number, chunk = announced.number, announced.chunk
         request = self._render(chunk, announced.tokens)
         self.counts.requests += 1
+        self.counts.first_request = self.counts.first_request or request
         self.counts.retries += chunk.is_repeat
         task = asyncio.current_task()
         self.calling.add(task)
         self.tell(RequestSent(number=number, rows=len(chunk.rows), in_flight=len(self.calling)))
         clock = asyncio.get_running_loop().time
-        started, outcome = clock(), None
+        flight = Flight(chunk=chunk, expected=announced.expected, started=clock())
+        outcome = None
         try:
-            outcome = await self._call(request)
-            seconds = clock() - started
+            outcome = await self._call(request, number, flight)
+            flight.seconds = clock() - flight.started
             fault = await self._keep(number, outcome)
         except asyncio.CancelledError:
             self.calling.discard(task)
             unknown = CallFailed("timeout", Billing.UNKNOWN, "The request was broken off.")
-            self._account(number, chunk, outcome or unknown, clock() - started)
+            self._account(number, chunk, outcome or unknown, clock() - flight.started)
             raise
         finally:
             self.calling.discard(task)
-        self._account(number, chunk, outcome, seconds)
-        return Delivery(number, announced.tokens, outcome, fault)
+        self._account(number, chunk, outcome, flight.seconds)
+        return Delivery(number=number, tokens=announced.tokens, flight=flight, outcome=outcome, fault=fault)
 
     async def _keep(self, number: int, outcome: Reply | CallFailed) -> StoreError | None:
         """Have the ledger keep what came; why it could not, if so: what was paid for is still to be read."""
@@ -187,15 +164,18 @@ class Courier:
             self._constant_schema = schema
         return schema
 
-    async def _call(self, request: Request) -> Reply | CallFailed:
+    async def _call(self, request: Request, number: int, flight: Flight) -> Reply | CallFailed:
         """Ask once, under a total deadline whatever the SDK thinks of it."""
+        self.flights[number] = flight
         try:
-            async with asyncio.timeout(self.work.timeout):
+            async with asyncio.timeout(self.work.timeout) as flight.deadline:
                 return await self.connection.send(request)
         except TimeoutError:
-            return CallFailed("timeout", Billing.UNKNOWN, f"No reply within {self.work.timeout:g} s.")
+            return CallFailed("timeout", Billing.UNKNOWN, flight.why_broken_off(self.work.timeout))
         except CallFailed as failure:
             return failure
+        finally:
+            del self.flights[number]
 
     def _cost(self, outcome: Reply | CallFailed) -> float | None:
         """Dollars for *outcome*; None where they are not known, or where nothing was billed as far as is known."""

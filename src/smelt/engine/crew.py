@@ -1,6 +1,6 @@
 """The workers of a run: each pulls a chunk from the line, asks, hands over what came, and pulls the next.
 
-There is never a task per row. The first request goes out alone: it proves key, model and schema, so that a mistake there
+There is never a task per row: one worker for each request in flight, and one that waits for the lane to let the next one leave. The first request goes out alone: it proves key, model and schema, so that a mistake there
 costs one request and not one per worker.
 """
 
@@ -13,8 +13,10 @@ from math import ceil
 from smelt.engine.budget import Budget
 from smelt.engine.clerk import Clerk
 from smelt.engine.courier import Courier
+from smelt.engine.flights import Delivery
 from smelt.engine.held import Held
-from smelt.engine.lane import Lane, TooLong
+from smelt.engine.lane import Lane, Slot, TooLong
+from smelt.engine.race import Race
 from smelt.engine.work import Halt
 from smelt.errors import BudgetExceededError, StoreError
 from smelt.ledger.base import RunLedger
@@ -38,6 +40,7 @@ class Crew:
         ledger: Told when the line is empty.
         courier: Carries the requests.
         clerk: Sees to the rows of what comes back.
+        race: Beside requests that are late.
         provider: Whom they ask, for what is said of it.
         halted: Why nothing more is sent, once that is so.
     """
@@ -50,28 +53,34 @@ class Crew:
     ledger: RunLedger
     courier: Courier
     clerk: Clerk
+    race: Race
     provider: str
     halted: Halt | None = None
     _held: Held = field(init=False)
     _group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     _workers: set[asyncio.Task[None]] = field(default_factory=set)
+    _next: asyncio.Task[None] | None = None  # The worker that waits for the lane.
 
     def __post_init__(self) -> None:
         self._held = Held(ledger=self.ledger, line=self.line)
+        self.race.spawn = self.spawn
 
     async def ask_all(self) -> None:
         """Ask until nothing is in line or in flight, or the crew was halted."""
         try:
             async with self._group:
-                self._spawn()
+                self.spawn()
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None  # Workers raise nothing on purpose; show a fault as it is.
+        finally:
+            self.race.end()
 
     def halt(self, halt: Halt) -> None:
         """Send nothing more; what is in flight may land for a moment. The first reason is the one that counts."""
         if self.halted is not None:
             return
         self.halted = halt
+        self.race.end()
         for worker in self._workers - self.courier.calling - {asyncio.current_task()}:
             worker.cancel()
         self.hang_up(after=_GRACE)
@@ -81,39 +90,78 @@ class Crew:
         for worker in self._workers & self.courier.calling:
             asyncio.get_running_loop().call_later(after, worker.cancel)
 
-    def _spawn(self) -> None:
-        """Start as many workers as there is work and room for."""
-        wanted = min(self.lane.limit if self.clerk.reader.replies else 1, self.line.rows_left)
-        while len(self._workers) < wanted and self.halted is None:
-            worker = self._group.create_task(self._pull())
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+    def spawn(self) -> None:
+        """See to it that somebody waits for the lane, if there is anything to ask."""
+        is_proving = not self.clerk.reader.replies and self._workers
+        if self._next is not None or is_proving or self.halted is not None or not self.line:
+            return
+        self._next = self._group.create_task(self._pull())
+        self._workers.add(self._next)
+        self._next.add_done_callback(self._workers.discard)
 
     async def _pull(self) -> None:
-        """Ask chunk after chunk, while there are any."""
+        """Ask chunk after chunk, while there are any and nobody else waits to do so."""
+        me = asyncio.current_task()
         try:
             # A turn of the loop first: under an eager task factory a worker would else run inside the one that spawns
             # it, and so on, until the stack is full.
             await asyncio.sleep(0)
-            while self.halted is None and (self.line or await self._held.come_back()):
-                await self.lane.admit()
-                if (chunk := self._next_chunk()) is None:
-                    self.lane.release()
+            while self._next in (None, me) and self.halted is None and (self.line or await self._held.come_back()):
+                self._next = me
+                slot = await self.lane.admit(self.courier.usual)
+                self._next = None
+                if not await self._use(slot):
                     break
-                await self._ask(chunk)
-                self._spawn()
-            self.ledger.wind_down()
+            if not self.line:
+                self.ledger.wind_down()
         except TooLong as problem:
             self.halt(Halt(stop=CallFailed("server", Billing.REJECTED, f"{self.provider} {problem}")))
         except StoreError as problem:
             self.halt(Halt(fault=problem))
         finally:
-            self._workers.discard(asyncio.current_task())
+            self._workers.discard(me)
+            if self._next is me:
+                self._next = None
+
+    async def _use(self, slot: Slot) -> bool:
+        """Send the next chunk; whether there was one."""
+        try:
+            chunk = self._next_chunk()
+            if chunk is not None:  # Else whoever lands next sees whether there is something to ask, and room.
+                self.spawn()
+            delivery = await self._delivery(chunk) if chunk is not None else None
+        except BaseException:
+            self.lane.release(slot)
+            raise  # Cancelled, or a fault of the provider's own: the run finds the rows without an outcome.
+        if delivery is None:
+            self.lane.release(slot)
+        else:
+            self._take(delivery, slot)
+        return chunk is not None
+
+    async def _delivery(self, chunk: Chunk) -> Delivery | None:
+        """What came of asking *chunk*; None where others have all its rows."""
+        announced = await self.courier.announce(chunk)
+        self.clerk.enter_known(announced.known)
+        self._held.add(announced.held)
+        return await self.courier.carry(announced) if announced.chunk.rows else None
+
+    def _take(self, delivery: Delivery, slot: Slot) -> None:
+        """Have every row of a request seen to."""
+        try:
+            if (halt := self.clerk.enter(delivery)) is not None:
+                self.halt(halt)
+        finally:
+            if delivery.flight.is_called_off:
+                self.lane.release(slot)
+            else:
+                self.lane.settle(slot, delivery.outcome)
+        self.spawn()
 
     def _next_chunk(self) -> Chunk | None:
         if self.halted is not None:  # Since this worker asked to be admitted.
             return None
-        chunk = self.line.next(Size(rows=self._rows_wanted()))
+        chunk = self._cut()
         if chunk is None or not self.budget.is_limited or self.budget.fits(self.courier.estimate(chunk)):
             return chunk
         self.line.put_whole([chunk])  # What is in flight may take less than it might; whoever lands last sees.
@@ -121,29 +169,17 @@ class Crew:
             self.halt(Halt(fault=BudgetExceededError(f"The run's budget is spent: {self.budget}.")))
         return None
 
+    def _cut(self) -> Chunk | None:
+        """The next rows in line that still want an answer."""
+        size = Size(rows=self._rows_wanted())
+        while (chunk := self.line.next(size)) is not None:
+            if (chunk := self.race.left_of(chunk)).rows:
+                break
+        return chunk
+
     def _rows_wanted(self) -> int:
         rows = int(self.size.rows)
         if not self.is_auto:
             return rows
         # Near the end of the line smaller chunks keep every worker busy; the reply then comes sooner.
         return min(rows, max(FEWEST_ROWS, ceil(self.line.rows_left / self.lane.limit)))
-
-    async def _ask(self, chunk: Chunk) -> None:
-        """Send one request and have every row of it seen to."""
-        try:
-            announced = await self.courier.announce(chunk)
-            self.clerk.enter_known(announced.known)
-            self._held.add(announced.held)
-            if not announced.chunk.rows:
-                self.lane.release()
-                return
-            delivery = await self.courier.carry(announced)
-        except BaseException:
-            self.lane.release()
-            raise  # Cancelled, or a fault of the provider's own: the run finds the rows without an outcome.
-        try:
-            halt = self.clerk.enter(announced.chunk, delivery)
-            if halt is not None:
-                self.halt(halt)
-        finally:
-            self.lane.settle(delivery.outcome if isinstance(delivery.outcome, CallFailed) else None)

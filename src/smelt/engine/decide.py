@@ -196,11 +196,8 @@ def _after_server_error(chunk: Chunk, failure: CallFailed, policy: Policy, *, an
 
 def _after_first_nonsense(chunk: Chunk, failure: CallFailed, policy: Policy) -> Verdict:
     """A 200 that no model wrote, and never an answer: this is not the provider."""
-    if chunk.rows[0].attempts + 1 >= policy.max_attempts:
-        return Verdict(chunks=[chunk], stop=failure)
-    for row in chunk.rows:
-        row.attempts += 1
-    return Verdict(chunks=[replace(chunk, is_repeat=True)])
+    met = replace(chunk, free_failures=chunk.free_failures + 1, is_repeat=True)
+    return Verdict(chunks=[met], stop=failure if met.free_failures >= policy.max_attempts else None)
 
 
 def _after_silence(chunk: Chunk, failure: CallFailed, policy: Policy, *, answered: int) -> Verdict:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from smelt.engine.events import Event, Resumed, Waiting
-from smelt.providers.base import Billing, CallFailed
+from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
 _SLOWING = frozenset({"rate_limit", "server", "connection"})
 _FIRST_PAUSE = 0.5  # Seconds; doubled with every refusal in a row.
@@ -25,6 +25,23 @@ class TooLong(Exception):
     """The wait would be longer, or is already, than the run may wait. The text says so, after the provider's name."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A request's place in a lane, from its admission to its end.
+
+    Attributes:
+        number: Counts the requests of the lane, from 1.
+        left_at: When it was admitted, by the lane's clock.
+        estimate: The tokens that were reserved for it.
+        marks: Where the lane's books stood.
+    """
+
+    number: int
+    left_at: float
+    estimate: Usage
+    marks: tuple[float, ...] = ()
+
+
 class Lane(Protocol):
     """What the engine asks before and tells after every request."""
 
@@ -33,24 +50,37 @@ class Lane(Protocol):
         """Requests that may be in flight now."""
         ...
 
-    async def admit(self) -> None:
-        """Wait until a request may leave, and count it as in flight.
+    @property
+    def most(self) -> int:
+        """Requests that may ever be in flight."""
+        ...
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """Sentences that the caller should see."""
+        ...
+
+    async def admit(self, estimate: Usage) -> Slot:
+        """Wait until a request of this size may leave, and count it as in flight. Waiting holds no slot.
+
+        Args:
+            estimate: The tokens of its input, and of its output as far as is known.
 
         Raises:
             TooLong: It would have to wait longer than it may.
         """
         ...
 
-    def settle(self, failure: CallFailed | None) -> None:
-        """Take back the slot of a request that ended, with its failure if it had one.
+    def settle(self, slot: Slot, outcome: Reply | CallFailed) -> None:
+        """Take back the slot of a request that ended, and learn from how.
 
         Raises:
             TooLong: The failure asks for a longer wait than there may be.
         """
         ...
 
-    def release(self) -> None:
-        """Take back a slot that was not used."""
+    def release(self, slot: Slot) -> None:
+        """Take back the slot of a request that never left, or was broken off."""
         ...
 
 
@@ -87,7 +117,11 @@ class SimpleLane:
         """Requests that may be in flight now."""
         return max(1, int(self._allowed))
 
-    async def admit(self) -> None:
+    @property
+    def notices(self) -> Sequence[str]:
+        return ()
+
+    async def admit(self, estimate: Usage) -> Slot:
         """Wait until a request may leave, and count it as in flight."""
         while True:
             wait = self._until - _now()
@@ -99,10 +133,12 @@ class SimpleLane:
             else:
                 break
         self.in_flight += 1
+        return Slot(number=0, left_at=_now(), estimate=estimate)
 
-    def settle(self, failure: CallFailed | None) -> None:
+    def settle(self, slot: Slot, outcome: Reply | CallFailed) -> None:
         """Take back the slot of a request that ended, with its failure if it had one."""
-        self.release()
+        self.release(slot)
+        failure = outcome if isinstance(outcome, CallFailed) else None
         if failure is None:
             self._refusals, self._failing_since = 0, None
             self._allowed = min(float(self.most), self._allowed + 1 / self._allowed)
@@ -112,7 +148,7 @@ class SimpleLane:
         elif failure.kind == "timeout":  # It has waited long enough by itself.
             self._give_up_in_time(failure)
 
-    def release(self) -> None:
+    def release(self, slot: Slot) -> None:
         """Take back a slot that was not used."""
         self.in_flight -= 1
         self._change.set()

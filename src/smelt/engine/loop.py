@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import signal
 import socket
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar, TypeVar
 
+from smelt.engine.names import GETENT, Names
 from smelt.errors import SmeltInterrupt, SmeltWarning, caller_stacklevel
 
 T = TypeVar("T")
@@ -27,9 +29,15 @@ T = TypeVar("T")
 class OneThreadLoop(asyncio.SelectorEventLoop):
     """A loop that starts no helper thread.
 
-    What the stock loop hands to its thread pool is done in line: name look-ups, for which every SDK would start
-    threads, and `asyncio.to_thread`. A look-up thus blocks the loop for its few milliseconds.
+    The stock loop hands name look-ups to a thread pool; here they wait for a child process (`names.py`). What else it would
+    hand over, `asyncio.to_thread` above all, is done in line.
     """
+
+    resolver: ClassVar[Sequence[str]] = GETENT
+
+    @functools.cached_property
+    def _names(self) -> Names:
+        return Names(self.resolver)
 
     async def getaddrinfo(  # type: ignore[override]  # the stub says `str | None` where `socket` says `bytes | str | None`
         self,
@@ -41,7 +49,19 @@ class OneThreadLoop(asyncio.SelectorEventLoop):
         proto: int = 0,
         flags: int = 0,
     ) -> list[Any]:
-        return socket.getaddrinfo(host, port, family, type, proto, flags)
+        name = os.fsdecode(host or "")
+        if name in ("", "localhost") or _is_address(name):
+            return socket.getaddrinfo(host, port, family, type, proto, flags)
+        addresses = await self._names.addresses(name)
+        if addresses is None:
+            return socket.getaddrinfo(host, port, family, type, proto, flags)
+        found: list[Any] = []
+        for address in addresses:
+            with suppress(socket.gaierror):  # Of the other family.
+                found += socket.getaddrinfo(address, port, family, type, proto, flags | socket.AI_NUMERICHOST)
+        if not found:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return found
 
     async def getnameinfo(self, sockaddr: Any, flags: int = 0) -> tuple[str, str]:
         return socket.getnameinfo(sockaddr, flags)
@@ -60,6 +80,14 @@ class OneThreadLoop(asyncio.SelectorEventLoop):
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Do nothing: there is no default executor, and the stock method waits for it in a thread."""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        socket.getaddrinfo(name, None, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return False
+    return True
 
 
 def run_blocking(work: Coroutine[Any, Any, T], *, awaited: str = "atransform") -> T:

@@ -14,6 +14,7 @@ from smelt.engine.crew import Crew
 from smelt.engine.events import Event, RunEnded
 from smelt.engine.intake import Intake
 from smelt.engine.lane import Lane
+from smelt.engine.race import Race
 from smelt.engine.reader import Reader
 from smelt.engine.work import Counts, Ending, Halt, Work, settled
 from smelt.errors import BudgetExceededError
@@ -93,7 +94,9 @@ class Run:
         finally:
             halt = self._halt or Halt()
             self._close(_why(halt) or rest, is_stopped=halt.stop is not None)
-        return Ending(counts=self.counts, stop=halt.stop, fault=halt.fault, notices=list(self._notices))
+        return Ending(
+            counts=self.counts, stop=halt.stop, fault=halt.fault, notices=[*self._notices, *self.lane.notices]
+        )
 
     @property
     def _parts(self) -> tuple[Work, ...]:
@@ -112,7 +115,7 @@ class Run:
         line = await intake.line(work.order)
         if not line:
             return
-        async with self.provider.connect(connections=self.lane.limit) as connection:
+        async with self.provider.connect(connections=self.lane.most) as connection:
             crew = self._crew(work, line, connection)
             try:
                 await self._see_through(crew, deadline)
@@ -132,6 +135,7 @@ class Run:
             price=self.price,
             rng=self.rng,
         )
+        race = Race(courier=courier, line=line, answers=self.answers)
         clerk = Clerk(
             work=work,
             policy=replace(work.policy, most_room=courier.most_room()),
@@ -139,6 +143,7 @@ class Run:
             size=size,
             reader=self._reader,
             answers=self.answers,
+            race=race,
             ledger=self.ledger,
             counts=self.counts,
             tell=self.tell,
@@ -153,6 +158,7 @@ class Run:
             ledger=self.ledger,
             courier=courier,
             clerk=clerk,
+            race=race,
             provider=self.provider.name,
         )
 

@@ -13,7 +13,7 @@ from smelt.plan.answers import Answers
 from smelt.plan.kinds import Field
 from smelt.plan.rows import RowSource
 from smelt.plan.schema import Output
-from smelt.providers.base import CallFailed, Usage
+from smelt.providers.base import CallFailed, Request, Usage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Work:
 
 @dataclass(kw_only=True)
 class Counts:
-    """What a run did, in numbers. Tokens are sums over the replies that reported them.
+    """What a run did, in numbers, and the first thing it sent. Tokens are sums over the replies that reported them.
 
     Attributes:
         announced: Requests that the ledger was told of; numbers them.
@@ -75,6 +75,7 @@ class Counts:
         cached_input_tokens: Read from the provider's cache.
         reasoning_tokens: Spent on reasoning.
         cost_usd: Dollars; None once one price is unknown.
+        first_request: The first request, as it was sent; None before that.
     """
 
     announced: int = 0
@@ -90,6 +91,7 @@ class Counts:
     cached_input_tokens: int = 0
     reasoning_tokens: int = 0
     cost_usd: float | None = 0.0
+    first_request: Request | None = None
 
     def add(self, usage: Usage, cost_usd: float | None) -> None:
         """Take the usage of one request into the sums; one unknown price makes the whole cost unknown."""

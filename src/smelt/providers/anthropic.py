@@ -83,9 +83,7 @@ class _Connection:
         self._create = sdk.messages.with_raw_response.create
 
     async def send(self, request: Request) -> Reply:
-        access = self._provider.access
-        answer = await settle(self._ask(request), (anthropic.AnthropicError,), access)
-        return read(answer, access.secrets)
+        return await settle(self._ask(request), read, (anthropic.AnthropicError,), self._provider.access)
 
     async def _ask(self, request: Request) -> Answer:
         params = {**self._provider.params, **request.params}

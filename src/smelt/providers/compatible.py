@@ -102,9 +102,7 @@ class _Connection:
         self._create = sdk.chat.completions.with_raw_response.create
 
     async def send(self, request: Request) -> Reply:
-        access = self._provider.access
-        answer = await settle(self._ask(request), (openai.OpenAIError,), access)
-        return read(answer, access.secrets)
+        return await settle(self._ask(request), read, (openai.OpenAIError,), self._provider.access)
 
     async def _ask(self, request: Request) -> Answer:
         params = {**self._provider.params, **request.params}

@@ -87,12 +87,21 @@ def no_answer(
 
 def from_transport(error: BaseException, *, origin: str, secrets: Sequence[Secret] = ()) -> CallFailed:
     """The failure that an exception of the transport, however an SDK wrapped it, stands for."""
-    chain = list(_causes(error))
+    chain = list(causes(error))
     kind, billing = _transport_kind(chain)
     # The innermost exception has the plain reason; an outer one often says no more than "Connection error."
     reason = next((text for one in reversed(chain) if (text := str(one).strip())), type(error).__name__)
     verb = "Cannot connect to" if billing is Billing.NOT_SENT else "No whole answer from"
     return CallFailed(kind, billing, redact(f"{verb} {origin}: {reason}", secrets))
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """*error* and what led to it, the outermost first."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def retry_after(headers: Headers, retry_delay: float | None = None) -> float | None:
@@ -150,11 +159,3 @@ def _transport_kind(chain: Sequence[BaseException]) -> tuple[FailureKind, Billin
             case httpx2.TimeoutException():
                 return "timeout", Billing.UNKNOWN
     return "connection", Billing.UNKNOWN
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__

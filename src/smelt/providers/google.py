@@ -114,9 +114,7 @@ class _Connection:
         self._generate = sdk.aio.models.generate_content
 
     async def send(self, request: Request) -> Reply:
-        access = self._provider.access
-        answer = await settle(self._ask(request), (errors.APIError,), access)
-        return read(answer, access.secrets)
+        return await settle(self._ask(request), read, (errors.APIError,), self._provider.access)
 
     async def _ask(self, request: Request) -> Answer:
         params = {**self._provider.params, **request.params}

@@ -30,10 +30,13 @@ def redact(text: str, secrets: Iterable[Secret] = (), *, limit: int = 300) -> st
 
     Control, format (bidirectional, zero-width) and surrogate characters are dropped: the line goes to terminals and logs.
     """
-    # A look at the first part is enough, and keeps a body of megabytes cheap. The slack is for a key at the cut.
-    line = " ".join(text[: 4 * limit + 2_000].split())
+    hidden = [secret.reveal() for secret in secrets]
+    cut = 4 * limit + 2_000  # A look at the first part is enough, and keeps a body of megabytes cheap.
+    line = " ".join(text[:cut].split())
     line = "".join(char for char in line if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
-    for secret in secrets:
-        line = line.replace(secret.reveal(), _MASK)
+    if len(text) > cut:  # The last of it may be the beginning of a key.
+        line = line[: -max(256, *map(len, hidden), 0)]
+    for key in hidden:
+        line = line.replace(key, _MASK)
     line = _KEY_LIKE.sub(_MASK, line)
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"

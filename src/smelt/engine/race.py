@@ -1,0 +1,95 @@
+"""The race beside a straggler: its rows go out once more, the first answer to a row counts, and the loser is called off.
+
+At the end of the line they go in halves, which come back sooner; before that as they are, which costs the instructions once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from smelt.engine.courier import Courier
+from smelt.engine.flights import Flight
+from smelt.engine.stragglers import Stragglers
+from smelt.engine.verdict import Verdict
+from smelt.plan.answers import Answers
+from smelt.plan.chunks import Chunk, Line, Pending
+
+
+@dataclass(kw_only=True)
+class Race:
+    """Watches the requests in flight. As long as none is late it costs one timer and one sum per reply.
+
+    Attributes:
+        courier: Knows what is in flight.
+        line: Where their rows go.
+        answers: Knows which rows have their outcome.
+        spawn: Sees to it that somebody asks for the others.
+    """
+
+    courier: Courier
+    line: Line
+    answers: Answers
+    spawn: Callable[[], None] = lambda: None
+    _stragglers: Stragglers = field(init=False)
+    _raced: set[int] = field(default_factory=set)  # Positions of rows that are, or were, in two requests.
+    _timer: asyncio.TimerHandle | None = None
+
+    def __post_init__(self) -> None:
+        self._stragglers = Stragglers(shared=self.courier.shared_tokens)
+
+    def landed(self, flight: Flight) -> None:
+        """A request was answered."""
+        self._stragglers.learn(len(flight.chunk.rows), flight.seconds, flight.expected)
+        self._watch()
+
+    def judged(self, flight: Flight, verdict: Verdict) -> Verdict:
+        """*verdict* on the rows of a request, without those that others have settled or are seeing to."""
+        if not self._raced:
+            return verdict
+        accepted = [one for one in verdict.accepted if not self._is_settled(one.row)]
+        if flight.is_raced:
+            return Verdict(accepted=accepted, stop=verdict.stop, was_cut=verdict.was_cut)
+        return replace(
+            verdict, accepted=accepted, failed=[one for one in verdict.failed if not self._is_settled(one.row)]
+        )
+
+    def left_of(self, chunk: Chunk) -> Chunk:
+        """The rows of *chunk* that still want an answer; none, where the other side has won meanwhile."""
+        if not self._raced:
+            return chunk
+        return replace(chunk, rows=tuple(row for row in chunk.rows if not self._is_settled(row)))
+
+    def settle(self) -> None:
+        """Call off whoever lost."""
+        if not self._raced:
+            return
+        for flight in self.courier.flights.values():
+            if flight.chunk.rows[0].position in self._raced and all(map(self._is_settled, flight.chunk.rows)):
+                flight.call_off()
+
+    def end(self) -> None:
+        """Watch no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _is_settled(self, row: Pending) -> bool:
+        return self.answers.is_settled(row.position)
+
+    def _watch(self) -> None:
+        patience = self._stragglers.patience
+        if self._timer is None and patience is not None and self.courier.flights:
+            self._timer = asyncio.get_running_loop().call_later(patience / 4, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        now, in_halves = asyncio.get_running_loop().time(), not self.line
+        for flight in self._stragglers.late(self.courier.flights.values(), now, in_halves=in_halves):
+            flight.is_raced = True
+            self._raced.update(row.position for row in flight.chunk.rows)
+            left = replace(self.left_of(flight.chunk), is_repeat=True)
+            self.line.put_whole(left.halves() if in_halves else [left])
+        self.spawn()
+        self._watch()

@@ -1,0 +1,170 @@
+"""Requests that take far longer than theirs usually do."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from smelt.engine.events import Event
+from smelt.engine.flights import Flight
+from smelt.engine.lane import SimpleLane
+from smelt.engine.run import Run
+from smelt.engine.stragglers import Stragglers
+from smelt.ledger.base import NoLedger
+from smelt.options import Settings
+from smelt.plan.answers import Answers
+from smelt.plan.chunks import Chunk, Pending
+from smelt.preparation import prepare
+from smelt.providers.base import Billing, CallFailed, Reply, Request
+from smelt.testing import ScriptedProvider, answered, asked, run_jumping
+
+
+class Echo(BaseModel):
+    twice: int
+
+
+class Stalling(ScriptedProvider):
+    """Answers after half a second or so; each request whose number is in *stalls* takes as long as that says."""
+
+    def __init__(self, stalls: dict[int, float] | Callable[[int], float | None], fails: bool = False) -> None:
+        super().__init__({}, keep=False)
+        self.stalls = stalls
+        self.fails = fails
+        self.asked = 0
+        self.rng = random.Random(0)
+
+    @asynccontextmanager
+    async def connect(self, *, connections: int) -> AsyncIterator[ScriptedProvider]:
+        yield self
+
+    async def send(self, request: Request) -> Reply:
+        self.asked += 1
+        stall = self.stalls(self.asked) if callable(self.stalls) else self.stalls.get(self.asked)
+        await asyncio.sleep(stall or self.rng.uniform(0.4, 0.6))
+        if stall and self.fails:
+            raise CallFailed("server", Billing.REJECTED, "It broke.")
+        self.rows_sent += len(asked(request))
+        return answered(request, lambda row: {"twice": row["n"] * 2})
+
+
+def outcome(provider: Stalling, rows: int, concurrency: int = 64) -> tuple[Answers, Run, float]:
+    """The answers of a job, its run, and the virtual seconds that it took."""
+    call = prepare([{"n": at} for at in range(rows)], "Double {n}.", Echo, provider, Settings.of(batch_size=4))
+    answers, events = Answers(rows, 1), list[Event]()
+    run = Run(
+        work=call.work(),
+        provider=provider,
+        answers=answers,
+        lane=SimpleLane(most=concurrency, provider="scripted", tell=events.append, rng=random.Random(0)),
+        ledger=NoLedger(),
+        tell=events.append,
+        price=lambda usage: None,
+        rng=random.Random(0),
+    )
+    return answers, run, run_jumping(run.execute()).seconds
+
+
+def is_right(answers: Answers) -> bool:
+    return list(answers.rows()) == [(2 * at,) for at in range(len(answers))]
+
+
+def test_a_request_that_stalls_at_the_end_is_not_waited_for() -> None:
+    provider = Stalling({190: 30.0})
+
+    answers, run, seconds = outcome(provider, 800)
+
+    assert is_right(answers)
+    assert seconds < 6.0
+    assert run.counts.possible_duplicates == 1
+    assert provider.asked == 202
+
+
+def test_one_request_in_a_hundred_that_stalls_does_not_keep_the_others_from_their_places() -> None:
+    rng = random.Random(1)
+    _, _, usual = outcome(Stalling({}), 16_000)
+    provider = Stalling(lambda number: 30.0 if number > 30 and rng.random() < 0.01 else None)
+
+    answers, _run, seconds = outcome(provider, 16_000)
+
+    assert is_right(answers)
+    assert seconds < 1.3 * usual
+    assert provider.asked < 1.03 * 4_000
+
+
+def test_the_first_answer_counts_and_the_loser_is_called_off() -> None:
+    provider = Stalling({190: 2.4})  # Late, but back before both halves of its rows are.
+
+    answers, _run, seconds = outcome(provider, 800)
+
+    assert is_right(answers)
+    assert answers.answered == 800
+    assert seconds < 6.0
+
+
+def test_a_straggler_that_fails_leaves_its_rows_to_its_halves() -> None:
+    provider = Stalling({190: 1.8}, fails=True)
+
+    answers, _run, _ = outcome(provider, 800)
+
+    assert is_right(answers)
+    assert provider.asked == 202
+
+
+def test_where_everything_is_slow_nothing_is_raced() -> None:
+    provider = Stalling(lambda number: 20.0)
+
+    answers, run, _ = outcome(provider, 800)
+
+    assert is_right(answers)
+    assert provider.asked == 200
+    assert run.counts.possible_duplicates == 0
+
+
+def flight(*, rows: int, started: float) -> Flight:
+    chunk = Chunk(rows=tuple(Pending(at, "{}") for at in range(rows)))
+    return Flight(chunk=chunk, expected=100, started=started)
+
+
+def watched(replies: int) -> Stragglers:
+    stragglers = Stragglers()
+    for at in range(replies):
+        stragglers.learn(4, 1.0 + at % 2 / 10, 100)
+    return stragglers
+
+
+@pytest.mark.parametrize(
+    ("rows", "seconds", "is_late"),
+    [(4, 2.0, False), (4, 2.4, True), (8, 2.4, False), (8, 4.6, True), (1, 2.0, False)],
+    ids=["in time", "late", "larger", "larger and late", "small"],
+)
+def test_what_is_late_depends_on_what_is_usual(rows: int, seconds: float, is_late: bool) -> None:
+    found = watched(100).late([flight(rows=rows, started=10.0)], 10.0 + seconds, in_halves=False)
+
+    assert bool(found) == is_late
+
+
+def test_the_extra_spend_is_capped() -> None:
+    stragglers = watched(200)  # 20,000 tokens so far: 400 may go into races.
+    flights = [flight(rows=4, started=0.0) for _ in range(20)]
+
+    found = stragglers.late(flights, 100.0, in_halves=False)
+
+    assert found == flights[:4]
+
+
+def test_nothing_is_late_before_it_is_known_what_is_usual() -> None:
+    assert watched(19).late([flight(rows=4, started=0.0)], 1e6, in_halves=True) == []
+
+
+def test_short_waits_are_not_worth_a_race() -> None:
+    stragglers: Any = Stragglers()
+    for _ in range(40):
+        stragglers.learn(4, 0.01, 100)
+
+    assert stragglers.patience == 1.0

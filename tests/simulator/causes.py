@@ -1,0 +1,86 @@
+"""Whether a row failed for a reason: what the provider's log must show for each kind of failure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from smelt.engine.verdict import Policy
+from smelt.plan.answers import RowFailure
+from smelt.providers.base import Billing
+from tests.simulator.bill import BROKEN_OFF, Entry
+from tests.simulator.history import History, Outing
+from tests.simulator.world import FATAL
+
+_POLICY = Policy()
+_MAX_WAIT = 900.0  # Seconds without an answer after which a run gives its provider up.
+_HOPELESS = 8  # Rows refused one by one before anything was answered.
+_EARLY = ("missing", "invalid", "malformed")
+_CLIENT_ERRORS = ("bad_request", "schema", "too_long", "too_large")
+
+
+def unjust(history: History, outing: Outing, key: str, failure: RowFailure, entries: Sequence[Entry]) -> str | None:
+    """Why the row *key* should not have failed as it did, or None. *entries* are all requests of its run."""
+    ends = {"deadline": "deadline", "interrupted": "cancelled", "budget": "budget"}
+    if failure.kind in ends:
+        return None if outing.launch.end.startswith(ends[failure.kind]) else "nothing of the kind was planned"
+    if failure.kind == "stopped":
+        return _unjust_stop(history, outing, entries)
+    met = [one for one in entries if key in one.keys]
+    if not met:
+        return "it was never asked"
+    if len(met[-1].keys) > 1 and not (history.world.max_attempts == 1 and failure.kind in _EARLY):
+        return "it was given up among others"
+    return _unjust_row(failure.kind, key, met, history.world.max_attempts)
+
+
+def _unjust_row(kind: str, key: str, met: Sequence[Entry], max_attempts: int) -> str | None:
+    last = met[-1]
+    is_just, instead = False, f"its last request ended as {last.outcome} {last.finish}"
+    match kind:
+        case "missing" | "invalid" | "malformed":
+            paid = [one for one in met if _is_paid(one) and key not in one.good]
+            is_just, instead = len(paid) >= max_attempts, f"only {len(paid)} answers were paid for"
+        case "truncated":
+            is_just = last.outcome == "reply"
+        case "refused" | "filtered":
+            is_just = last.finish == kind or last.outcome == "filtered"
+        case "bad_request" | "too_long":
+            is_just = last.outcome in _CLIENT_ERRORS
+        case "connection" | "timeout":
+            silent = [one for one in met if one.outcome in ("connection", "timeout", BROKEN_OFF)]
+            is_just, instead = len(silent) > _POLICY.resends, f"it met silence only {len(silent)} times"
+        case "server":
+            own = [one for one in met if one.outcome in ("server", "protocol") and not one.fault.startswith("outage")]
+            is_just, instead = len(own) >= _POLICY.refusals, f"apart from an outage it met {len(own)} server errors"
+        case _:
+            instead = "nothing of the kind is in this world"
+    return None if is_just else instead
+
+
+def _unjust_stop(history: History, outing: Outing, entries: Sequence[Entry]) -> str | None:
+    """A run stops for the account, for a provider that is of no use from the start, or for one that is silent too long."""
+    if outing.ending is None or outing.ending.stop is None:
+        own = [one for one in outing.answers.failures.values() if one.kind not in ("stopped", "interrupted")]
+        return None if history.world.stops_on_failure and own else "nothing stopped the run"
+    is_fatal = any(one.outcome in FATAL or (one.retry_after or 0.0) > _MAX_WAIT for one in entries)
+    if is_fatal or _was_of_no_use(outing, entries, history.world.max_attempts):
+        return None
+    ended = max(one.ended or 0.0 for one in entries)
+    lanes = {one.lane for one in entries}
+    came = [one.ended for one in history.bill.entries if one.lane in lanes and one.outcome == "reply" and one.ended]
+    silence = ended - max((one for one in came if one <= ended), default=entries[0].sent)
+    return None if silence > _MAX_WAIT else f"the provider was silent for {silence:.0f} s only"
+
+
+def _was_of_no_use(outing: Outing, entries: Sequence[Entry], max_attempts: int) -> bool:
+    if any(one.outcome == "reply" for one in entries):
+        return False
+    outcomes = [one.outcome for one in entries]
+    useless = sum(one in ("connection", "timeout", "protocol") for one in outcomes)
+    is_no_provider = useless >= min(_POLICY.free_retries, max_attempts)
+    refused = [one for one in outing.answers.failures.values() if one.kind not in ("stopped", "interrupted")]
+    return "schema" in outcomes or is_no_provider or len(refused) >= _HOPELESS
+
+
+def _is_paid(entry: Entry) -> bool:
+    return entry.outcome == "reply" or entry.billing == Billing.PAID_BAD.value
