@@ -16,6 +16,7 @@ import pytest
 
 from smelt.engine.events import (
     Event,
+    Observer,
     RequestEnded,
     RequestSent,
     Resumed,
@@ -405,6 +406,28 @@ class TestReporter:
             raise problem
 
         assert seen == [START, RunEnded(reason=reason)]
+
+    @pytest.mark.parametrize("setting", [False, lambda event: None], ids=["silent", "a function"])
+    def test_a_recorder_gets_the_events_whatever_is_shown(self, setting: bool | Observer) -> None:
+        recorded: list[Event] = []
+
+        with progress_for(setting, recorder=recorded.append) as report:
+            report(START)
+
+        assert recorded == [START, RunEnded()]
+
+    def test_an_observer_that_fails_takes_no_other_with_it(self) -> None:
+        recorded: list[Event] = []
+
+        def broken(event: Event) -> None:
+            raise ValueError("no room")
+
+        with progress_for(broken, recorder=recorded.append) as report:
+            with pytest.warns(SmeltWarning, match="no room"):
+                report(START)
+            report(sent())
+
+        assert recorded == [START, sent(), RunEnded()]
 
     def test_an_observer_that_fails_costs_a_warning_and_no_more(self) -> None:
         def broken(event: Event) -> None:

@@ -13,10 +13,10 @@ import io
 import os
 import re
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import chdir, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -66,9 +66,9 @@ def snippets(text: str) -> Iterator[Snippet]:
 
 
 def runs(page: Path) -> Iterator[tuple[Snippet, str]]:
-    """Each snippet of a page with what it prints now."""
+    """Each snippet of a page with what it prints now; the files that it writes go into a folder that is then removed."""
     names: dict[str, Any] = {"__name__": "__main__"}
-    with pd.option_context("display.width", 120):
+    with TemporaryDirectory() as folder, chdir(folder), pd.option_context("display.width", 120):
         for snippet in snippets(page.read_text(encoding="utf-8")):
             printed = io.StringIO()
             # With the page's line numbers in tracebacks.
@@ -96,8 +96,7 @@ def surroundings(fake: FakeServer) -> dict[str, str]:
 
 
 @pytest.fixture
-def hosted(fake: FakeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)  # Pages write files.
+def hosted(fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in surroundings(fake).items():
         monkeypatch.setenv(name, value)
 
@@ -126,7 +125,6 @@ def main() -> None:
     with FakeServer() as fake:
         os.environ |= surroundings(fake) | {"SMELT_LEDGER": "off"}
         for page in PAGES:
-            os.chdir(mkdtemp())
             text = page.read_text(encoding="utf-8")
             for snippet, printed in reversed(list(runs(page))):
                 if not says(snippet, printed):

@@ -16,7 +16,8 @@ the layers sit, from the outside in; imports point inward only:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from smelt.api import arun, atransform, estimate, explain, preview, run, transform
+from smelt.api import arun, atransform, compare, estimate, evaluate, explain, preview, run, transform
+from smelt.checkup.findings import Checkup, doctor
 from smelt.errors import (
     AuthConfigError,
     AuthenticationError,
@@ -61,8 +62,12 @@ from smelt.settings import configure
 
 if TYPE_CHECKING:
     from smelt import ledger
+    from smelt.evaluation.comparison import Comparison
+    from smelt.evaluation.summary import Evaluation
 
 __version__ = "0.1.0"
+
+_LATE = {"Comparison": "smelt.evaluation.comparison", "Evaluation": "smelt.evaluation.summary"}
 
 
 def _accessor() -> type:
@@ -74,6 +79,8 @@ def _accessor() -> type:
 def __getattr__(name: str) -> Any:
     if name == "ledger":  # Loaded by the first look, like the engine.
         return import_module("smelt.ledger")
+    if name in _LATE:
+        return getattr(import_module(_LATE[name]), name)
     raise AttributeError(f"module 'smelt' has no attribute {name!r}")
 
 
@@ -84,13 +91,16 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "BudgetExceededError",
+    "Checkup",
     "ClosedError",
     "CollisionError",
     "ColumnError",
     "ColumnTypeError",
+    "Comparison",
     "ConfigTypeError",
     "ConfigValueError",
     "Estimate",
+    "Evaluation",
     "Explanation",
     "InsecureURLError",
     "Job",
@@ -123,8 +133,11 @@ __all__ = [
     "__version__",
     "arun",
     "atransform",
+    "compare",
     "configure",
+    "doctor",
     "estimate",
+    "evaluate",
     "explain",
     "ledger",
     "preview",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 from smelt.job import Job
 from smelt.options import Options
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     import polars as pl
     from pydantic import BaseModel
 
+    from smelt.evaluation.comparison import Comparison
+    from smelt.evaluation.summary import Evaluation
     from smelt.outlook import Estimate, Explanation
     from smelt.result import SmeltResult
 
@@ -120,6 +123,149 @@ def estimate(
 ) -> Estimate:
     """Rows, distinct rows, requests, tokens and dollars that `transform` would take. Sends nothing."""
     return _job(prompt, output_model, options).estimate(model, data=frame)
+
+
+@overload
+def evaluate(
+    frame: Any,
+    prompt: str,
+    output_model: type[BaseModel] | type[str],
+    truth: Mapping[str, str],
+    *,
+    n: int | None = None,
+    dry_run: Literal[False] = False,
+    model: Any = None,
+    **options: Unpack[Options],
+) -> Evaluation: ...
+@overload
+def evaluate(
+    frame: Any,
+    prompt: str,
+    output_model: type[BaseModel] | type[str],
+    truth: Mapping[str, str],
+    *,
+    n: int | None = None,
+    dry_run: Literal[True],
+    model: Any = None,
+    **options: Unpack[Options],
+) -> Estimate: ...
+@spelled_out
+def evaluate(
+    frame: Any,
+    prompt: str,
+    output_model: type[BaseModel] | type[str],
+    truth: Mapping[str, str],
+    *,
+    n: int | None = None,
+    dry_run: bool = False,
+    model: Any = None,
+    **options: Unpack[Options],
+) -> Evaluation | Estimate:
+    """Ask a model about rows whose right answers are known, and say how right it is. Spends money.
+
+    Columns with right answers are never sent. Rows without any known answer are not asked, a field whose right answer is
+    null in a row is left out of that row, and a row that ends with an error counts as wrong. Text is compared with its
+    case, but for surrounding whitespace, in Unicode's NFC form; numbers and times by value; lists in order.
+
+    Args:
+        frame: A pandas or Polars DataFrame, or a list of dicts. It is not changed.
+        prompt: What to find out about each row. Without placeholders all columns but those of *truth* are sent.
+        output_model: A pydantic model class, or `str` for free text.
+        truth: The column with the right answers of each field, such as `{"sector": "known_sector"}`; a field of a nested
+            model is named by its dotted path.
+        n: How many rows to ask, drawn with the seed from those with a known answer. None asks all of these.
+        dry_run: Whether to check everything, send nothing, and return the `Estimate`.
+        model: As in `transform`.
+        **options: See `smelt.options.Settings`.
+
+    Returns:
+        Accuracy with its interval, macro F1 or mean errors for each field, confusion matrices, and the rows that are
+        wrong.
+
+    Raises:
+        SmeltConfigError: Something is wrong with the arguments, *truth* included, or the prompt would give the right
+            answers away; nothing was sent.
+        SmeltAPIError: No row could be answered because of the account, the model or the server.
+    """
+    job = _job(prompt, output_model, options)
+    return job.evaluate(model, data=frame, truth=truth, n=n, dry_run=dry_run)
+
+
+@overload
+def compare(
+    frame: Any,
+    prompt: str,
+    output_model: type[BaseModel] | type[str],
+    variants: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]],
+    *,
+    truth: Mapping[str, str] | None = None,
+    n: int | None = None,
+    dry_run: Literal[False] = False,
+    model: Any = None,
+    **options: Unpack[Options],
+) -> Comparison: ...
+@overload
+def compare(
+    frame: Any,
+    prompt: str,
+    output_model: type[BaseModel] | type[str],
+    variants: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]],
+    *,
+    truth: Mapping[str, str] | None = None,
+    n: int | None = None,
+    dry_run: Literal[True],
+    model: Any = None,
+    **options: Unpack[Options],
+) -> dict[str, Estimate]: ...
+@spelled_out
+def compare(
+    frame: Any,
+    prompt: str,
+    output_model: type[BaseModel] | type[str],
+    variants: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]],
+    *,
+    truth: Mapping[str, str] | None = None,
+    n: int | None = None,
+    dry_run: bool = False,
+    model: Any = None,
+    **options: Unpack[Options],
+) -> Comparison | dict[str, Estimate]:
+    """Ask several prompts, models or batch sizes about the same rows, and put them side by side. Spends money on each.
+
+    Everything is checked for all variants before the first one is asked; they are asked one after the other. The options
+    hold for each variant that does not say otherwise, so `max_cost` is what each of them may spend.
+
+    The ledger answers what it knows, except where it would hide what is compared: it knows a row's answer, but not which
+    rows travelled with it. Variants that say `batch_size`, `isolation`, `shuffle` or `seed`, or differ from another one
+    only in these, are asked without the ledger, and paid for each time; `"ledger"` in a variant decides otherwise.
+
+    Args:
+        frame: A pandas or Polars DataFrame, or a list of dicts. It is not changed.
+        prompt: What to find out about each row, where a variant does not say it.
+        output_model: A pydantic model class, or `str` for free text; the same for all.
+        variants: What is different, by name, such as `{"one by one": {"batch_size": 1}, "terse": {"prompt": "…"}}`:
+            `prompt`, `model` and any option. A list of such differences names the variants after them.
+        truth: The column with the right answers of each field, as in `evaluate`. None: only agreement is known.
+        n: How many rows to ask, drawn with the seed; from those with a known answer, where there is *truth*. None: all.
+        dry_run: Whether to check everything, send nothing, and return an `Estimate` of each variant.
+        model: As in `transform`, where a variant does not say it.
+        **options: See `smelt.options.Settings`.
+
+    Returns:
+        A table of the variants, how far each two of them agree, and the rows on which they do not.
+
+    Raises:
+        SmeltConfigError: Something is wrong with the arguments, or a prompt would give the right answers away; nothing
+            was sent.
+        SmeltAPIError: No variant could be answered because of the account, the model or the server.
+    """
+    from smelt.evaluation.contest import compare
+    from smelt.evaluation.variants import read_variants
+
+    given: dict[str, Any] = dict(options)
+    forms = read_variants(variants, prompt, output_model, model, given)
+    settings = _job(prompt, output_model, options).settings
+    return compare(forms, output_model, settings, frame, truth=truth, n=n, dry_run=dry_run)
 
 
 def _job(prompt: str, output_model: Any, options: Options) -> Job[Any]:

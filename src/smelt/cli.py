@@ -1,4 +1,4 @@
-"""The command line: `python -m smelt local pull` and its kin."""
+"""The command line: `python -m smelt doctor`, `python -m smelt local pull` and their kin."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
+from smelt.checkup.findings import doctor
 from smelt.errors import SmeltError
 from smelt.local.pull import pull
 from smelt.local.weights import CATALOG, DEFAULT, home, is_here, named
@@ -18,14 +19,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 1 where smelt says what is wrong, 2 for words it does not know."""
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
+        code = options.command(options)
     except SmeltError as problem:
         print(problem, file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         print("Stopped. The same command goes on from here.", file=sys.stderr)
         return _BY_SIGNAL + getattr(stop, "signum", signal.SIGINT)
-    return 0
+    return int(code or 0)
 
 
 def _parser() -> ArgumentParser:
@@ -38,6 +39,13 @@ def _parser() -> ArgumentParser:
     fetch.set_defaults(command=_pull)
 
     local.add_parser("list", help="the models, and which are here").set_defaults(command=_list)
+
+    look = rooms.add_parser("doctor", help="what smelt finds on this machine, and what is broken")
+    look.add_argument(
+        "--live", action="store_true", help="ask each configured provider one tiny question (costs money)"
+    )
+    look.add_argument("--model", action="append", default=[], metavar="PROVIDER:NAME", help="ask this model instead")
+    look.set_defaults(command=_doctor)
     return parser
 
 
@@ -50,6 +58,12 @@ def _list(options: Namespace) -> None:
     for weights in CATALOG.values():
         state = "here" if is_here(weights) else weights.command
         _say(f"  {weights.name:20} {weights.size / 1e6:7,.0f} MB  {weights.title} ({state})")
+
+
+def _doctor(options: Namespace) -> int:
+    found = doctor(live=options.live, models=options.model)
+    _say(repr(found))
+    return 0 if found.is_healthy else 1
 
 
 def _say(line: str) -> None:

@@ -25,6 +25,7 @@ from smelt.errors import (
 from smelt.ledger.base import NoLedger
 from smelt.ledger.session import Matter, Session, remembering
 from smelt.ledger.writer import Gap
+from smelt.observe.recorder import Recorder
 from smelt.outcome import Outcome
 from smelt.plan.answers import Answers
 from smelt.preparation import Preparation
@@ -95,6 +96,7 @@ class _Execution:
         self._seconds = 0.0
         if call.folded.skipped is not None:
             self._answers.skip(call.folded.skipped)
+        self._recorder = Recorder(skipped=self._answers.skipped)
 
     @property
     def outcome(self) -> Outcome:
@@ -105,6 +107,7 @@ class _Execution:
             counts=self._counts,
             seconds=self._seconds,
             ending=self._ending,
+            recorder=self._recorder,
         )
 
     async def run(self) -> None:
@@ -115,7 +118,9 @@ class _Execution:
             remembering(
                 self._place(), self._matter(), is_default=call.settings.ledger is None, gap=self._gap
             ) as session,
-            progress_for(call.settings.progress, clock=asyncio.get_running_loop().time) as report,
+            progress_for(
+                call.settings.progress, clock=asyncio.get_running_loop().time, recorder=self._recorder
+            ) as report,
         ):
             report(
                 RunStarted(

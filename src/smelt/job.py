@@ -7,8 +7,8 @@ three times slower.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
 
 from smelt.errors import ConfigTypeError, SmeltConfigError, shown_value
 from smelt.options import NAMES, Options, Settings, integer
@@ -18,6 +18,7 @@ from smelt.signatures import spelled_out
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from smelt.evaluation.summary import Evaluation
     from smelt.outlook import Estimate, Explanation
     from smelt.preparation import Pick, Preparation
     from smelt.result import SmeltResult
@@ -142,6 +143,28 @@ class Job(Generic[T]):
         from smelt.forecast import estimate
 
         return estimate(self._prepare(model, data))
+
+    @overload
+    def evaluate(
+        self,
+        model: Any = None,
+        *,
+        data: Any,
+        truth: Mapping[str, str],
+        n: int | None = None,
+        dry_run: Literal[False] = False,
+    ) -> Evaluation: ...
+    @overload
+    def evaluate(
+        self, model: Any = None, *, data: Any, truth: Mapping[str, str], n: int | None = None, dry_run: bool
+    ) -> Evaluation | Estimate: ...
+    def evaluate(
+        self, model: Any = None, *, data: Any, truth: Mapping[str, str], n: int | None = None, dry_run: bool = False
+    ) -> Evaluation | Estimate:
+        """Ask *model* about rows whose right answers are known, and say how right it is; see `smelt.evaluate`. Spends money."""
+        from smelt.evaluation.trial import evaluate
+
+        return evaluate(self.prompt, self.output_model, model, self.settings, data, truth, n, dry_run)
 
     def _run(self, model: Any, data: Any, *, pick: Pick | None = None, awaited: str) -> SmeltResult[T]:
         from smelt.execution import execute

@@ -21,7 +21,7 @@ from smelt.providers.keys import Secret, Vendor, check_base_url, check_key, doub
 from smelt.providers.redact import redact
 from smelt.settings import setting
 
-_VENDORS = {
+VENDORS = {
     vendor.name: vendor
     for vendor in (
         Vendor(
@@ -88,7 +88,7 @@ _ADAPTERS = {
 _SDKS = {"anthropic": ("anthropic",), "google": ("google", "google.genai")}
 _OPENAI_SDK = ("openai",)
 
-PROVIDERS = (*_VENDORS, "local")
+PROVIDERS = (*VENDORS, "local")
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,11 @@ def read_model(model: object) -> Model | Provider:
     raise SmeltConfigError.for_type("model", model, wanted)
 
 
+def called(model: Model | Provider) -> str:
+    """A model as `provider:name`."""
+    return f"{model.provider}:{model.name}" if isinstance(model, Model) else f"{model.name}:{model.model}"
+
+
 def _check_names(provider: object, name: object) -> None:
     if not isinstance(provider, str):
         raise SmeltConfigError.for_type("provider", provider, "a string")
@@ -203,7 +208,7 @@ def _provider_of(model: Model, params: Mapping[str, Any]) -> Provider:
     merged = {**(model.params or {}), **params}
     if model.provider == "local":
         return _local(model.name, merged)
-    vendor = _VENDORS[model.provider]
+    vendor = VENDORS[model.provider]
     access = find_access(
         vendor,
         api_key=model.api_key if isinstance(model.api_key, Secret) else None,

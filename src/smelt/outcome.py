@@ -28,6 +28,8 @@ from smelt.errors import (
     shown_value,
 )
 from smelt.frames.base import OutputColumn
+from smelt.observe.record import Record, recorded
+from smelt.observe.recorder import Recorder
 from smelt.plan.answers import Answers
 from smelt.preparation import Column, Preparation
 from smelt.providers.base import CallFailed
@@ -55,6 +57,7 @@ class Outcome:
         counts: What the run did.
         seconds: How long it took.
         ending: How it ended; None where it was broken off.
+        recorder: What happened when.
     """
 
     call: Preparation
@@ -62,6 +65,7 @@ class Outcome:
     counts: Counts
     seconds: float
     ending: Ending | None
+    recorder: Recorder
 
     def result(self) -> SmeltResult[Any]:
         """The result as far as it goes."""
@@ -72,6 +76,7 @@ class Outcome:
             data=self._data,
             frame=self._frame,
             errors=self._errors,
+            record=self._record,
         )
 
     def checked_result(self) -> SmeltResult[Any]:
@@ -130,6 +135,10 @@ class Outcome:
             possible_duplicates=counts.possible_duplicates,
             ledger_rows=counts.reused,
         )
+
+    def _record(self) -> Record:
+        skipped, first = self.answers.skipped, self.counts.first_request
+        return recorded(self.call, self.recorder, skipped=skipped, first_request=first)
 
     def _data(self) -> list[Any]:
         output = self.call.output

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
-from typing import Any, Generic, TypeVar
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from smelt.observe.record import Record
 
 T = TypeVar("T")
 
@@ -90,13 +94,15 @@ class SmeltResult(Generic[T]):
         data: Callable[[], list[T | None]],
         frame: Callable[[], Any],
         errors: Callable[[], list[RowError]],
+        record: Callable[[], Record],
     ) -> None:
-        """Hold what the run made; *data*, *frame* and *errors* are built when they are first looked at."""
+        """Hold what the run made; everything but the metrics is built when it is first looked at."""
         self.metrics = metrics
         self.model = model
         self._data = data
         self._frame = frame
         self._errors = errors
+        self._record = record
 
     @cached_property
     def data(self) -> list[T | None]:
@@ -118,15 +124,41 @@ class SmeltResult(Generic[T]):
         """Whether no row failed."""
         return self.metrics.failed_rows == 0
 
+    def report(self, path: str | PathLike[str], *, first_request: bool = True, overwrite: bool = False) -> Path:
+        """Write what there is to know of the run to *path*, as one HTML file that needs no network and no script.
+
+        It shows what was asked, rows by outcome, requests and rows over time, latency, tokens, dollars, the failed rows with
+        their labels and reasons, and the first request as it was sent, which holds the text of rows. Only the owner can
+        read the file; whoever you send it to sees all of it. It is written whole or not at all.
+
+        Args:
+            path: Where to. A report that is there is replaced, as a notebook that is run again wants it.
+            first_request: Whether to show the first request. Without it, no text of a row is in the file.
+            overwrite: Whether to replace a file that is not a report, too.
+
+        Returns:
+            The path that was written to.
+
+        Raises:
+            SmeltConfigError: *path* is no path.
+            FileExistsError: Something else is there.
+            OSError: The file cannot be written.
+        """
+        from smelt.observe.report import render
+        from smelt.observe.writing import target_of, write_page
+
+        target = target_of(path, overwrite=overwrite)
+        write_page(render(self, self._record(), first_request=first_request), target)
+        return target
+
     def __repr__(self) -> str:
         return "\n".join([f"SmeltResult({self._headline()})", *(f"  {name}: {text}" for name, text in self._lines())])
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            f'<tr><th style="text-align:left">{escape(name)}</th><td style="text-align:left">{escape(text)}</td></tr>'
-            for name, text in self._lines()
-        )
-        return f"<div><strong>SmeltResult</strong> {escape(self._headline())}<table>{cells}</table></div>"
+        from smelt.observe.summary import summary
+
+        answered, total = self.metrics.successful_rows, self.metrics.total_rows
+        return summary(self._headline(), self._lines(), answered=answered, total=total)
 
     def _headline(self) -> str:
         done, total = self.metrics.successful_rows, self.metrics.total_rows

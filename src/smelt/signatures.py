@@ -22,6 +22,8 @@ _NEEDS = {
     "frame": "the data: a pandas or Polars DataFrame, or a list of dicts",
     "prompt": "what to find out about each row, as a string",
     "output_model": "a pydantic model class, whose fields become columns, or str for one column of free text",
+    "truth": 'the columns with the right answers, like {"sector": "known_sector"}',
+    "variants": 'what to compare, like {"one by one": {"batch_size": 1}, "twenty": {"batch_size": 20}}',
 }
 
 

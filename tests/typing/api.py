@@ -65,6 +65,23 @@ async def jobs(records: list[dict[str, Any]], pandas: pd.DataFrame) -> None:
     assert_type(smelt.Job("Say.", str), smelt.Job[str])
 
 
+def evaluations(pandas: pd.DataFrame, polars: pl.DataFrame) -> None:
+    truth = {"sector": "known_sector"}
+    found = smelt.evaluate(pandas, "Classify {name}.", Company, truth, n=200, seed=1, batch_size=5)
+    assert_type(found, smelt.Evaluation)
+    assert_type(found.fields["sector"].accuracy.interval, tuple[float, float] | None)
+    assert_type(found.metrics, smelt.SmeltMetrics)
+    assert_type(smelt.evaluate(polars, "Classify {name}.", Company, truth, dry_run=True), smelt.Estimate)
+    assert_type(smelt.Job("Say.", Company).evaluate(data=pandas, truth=truth), smelt.Evaluation)
+    sizes = {"one by one": {"batch_size": 1}, "twenty": {"batch_size": 20}}
+    compared = smelt.compare(pandas, "Classify {name}.", Company, sizes, truth=truth, n=200)
+    assert_type(compared, smelt.Comparison)
+    assert_type(compared.results["twenty"].success, bool)
+    smelt.compare(polars, "Classify {name}.", Company, [{"model": "openai:a"}, {"prompt": "{name}?"}])
+    assert_type(smelt.compare(pandas, "Say {name}.", Company, sizes, dry_run=True), dict[str, smelt.Estimate])
+    assert_type(smelt.doctor(live=True, models=["openai:gpt-4.1-mini"]).is_healthy, bool)
+
+
 def models(pandas: pd.DataFrame) -> None:
     scripted: smelt.Provider = ScriptedProvider({"sector": "tech", "is_public": True})
     own: smelt.Provider = OwnProvider()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from smelt import api
@@ -18,7 +19,7 @@ OutputModel: TypeAlias = "type[BaseModel] | type[str]"
 
 
 class FrameAccessor:
-    """Typed LLM transforms of this frame: `transform`, `run`, `preview`, `estimate`, `explain`."""
+    """Typed LLM transforms of this frame: `transform`, `run`, `preview`, `estimate`, `explain`, `evaluate`, `compare`."""
 
     def __init__(self, frame: Any) -> None:
         """Hold the frame, and do nothing else: libraries make accessors at every look."""
@@ -66,6 +67,39 @@ class FrameAccessor:
     ) -> Estimate:
         return api.estimate(self._frame, prompt, output_model, model=model, **options)
 
+    @spelled_out
+    def evaluate(
+        self,
+        prompt: str,
+        output_model: OutputModel,
+        truth: Mapping[str, str],
+        *,
+        n: int | None = None,
+        dry_run: bool = False,
+        model: Any = None,
+        **options: Unpack[Options],
+    ) -> Any:
+        evaluate: Any = api.evaluate  # Whose overloads want to know what dry_run is.
+        return evaluate(self._frame, prompt, output_model, truth, n=n, dry_run=dry_run, model=model, **options)
+
+    @spelled_out
+    def compare(
+        self,
+        prompt: str,
+        output_model: OutputModel,
+        variants: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]],
+        *,
+        truth: Mapping[str, str] | None = None,
+        n: int | None = None,
+        dry_run: bool = False,
+        model: Any = None,
+        **options: Unpack[Options],
+    ) -> Any:
+        compare: Any = api.compare  # Whose overloads want to know what dry_run is.
+        return compare(
+            self._frame, prompt, output_model, variants, truth=truth, n=n, dry_run=dry_run, model=model, **options
+        )
+
 
 def _without_frame(doc: str | None) -> str | None:
     """The help text of a function, for the method whose frame is the one in hand."""
@@ -73,5 +107,5 @@ def _without_frame(doc: str | None) -> str | None:
     return "".join(line for line in lines if not line.lstrip().startswith("frame: ")) or None
 
 
-for _name in ("transform", "atransform", "run", "arun", "preview", "explain", "estimate"):
+for _name in ("transform", "atransform", "run", "arun", "preview", "explain", "estimate", "evaluate", "compare"):
     getattr(FrameAccessor, _name).__doc__ = _without_frame(getattr(api, _name).__doc__)

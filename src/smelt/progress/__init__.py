@@ -20,6 +20,7 @@ from smelt.errors import SmeltConfigError, SmeltWarning, caller_stacklevel
 from smelt.progress.tally import Tally
 
 Clock = Callable[[], float]
+_EDGES = (RunStarted, RunEnded)
 
 
 class Face(Protocol):
@@ -42,22 +43,25 @@ class Face(Protocol):
         ...
 
 
-def progress_for(setting: bool | Observer | None, *, clock: Clock = time.monotonic) -> Reporter:
+def progress_for(
+    setting: bool | Observer | None, *, clock: Clock = time.monotonic, recorder: Observer | None = None
+) -> Reporter:
     """The reporter for what the user gave as `progress=`; open it, and send it events, inside the running loop.
 
     Args:
         setting: None and True: the face that fits stderr, or the notebook. False: none. A callable gets the events.
         clock: Seconds, from anywhere; the run's own, so that virtual time is followed.
+        recorder: Gets the events as well, whatever the *setting*.
 
     Raises:
         SmeltConfigError: *setting* is something else.
     """
     if setting is False:
-        return Reporter(None)
+        return Reporter(recorder)
     if setting is None or setting is True:
-        return Reporter(Drawing(fitting_face(), clock))
+        return Reporter(recorder, Drawing(fitting_face(), clock))
     if callable(setting):
-        return Reporter(setting)
+        return Reporter(recorder, setting)
     raise SmeltConfigError.for_type("progress", setting, "True, False, None or a callable that takes an event")
 
 
@@ -77,13 +81,14 @@ def fitting_face() -> Face:
 
 
 class Reporter:
-    """Hands events to an observer, and keeps a broken one from costing the run anything.
+    """Hands events to observers, and keeps a broken one from costing the run anything.
 
     A context manager around the run: an observer that saw the start sees an end, whatever happened in between.
     """
 
-    def __init__(self, observer: Observer | None) -> None:
-        self._observer = observer
+    def __init__(self, *observers: Observer | None) -> None:
+        """Report to *observers*; None among them is nobody."""
+        self._observers = tuple(one for one in observers if one is not None)
         self._is_open = False
 
     def __enter__(self) -> Self:
@@ -96,16 +101,15 @@ class Reporter:
             self(RunEnded(reason=_reason(problem)))
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, RunStarted | RunEnded):
+        if isinstance(event, _EDGES):
             self._is_open = isinstance(event, RunStarted)
-        if self._observer is None:
-            return
-        try:
-            self._observer(event)
-        except Exception as problem:  # noqa: BLE001  # Paid rows are worth more than a report on them.
-            self._observer = None
-            text = f"Progress is no longer shown: {type(problem).__name__}: {problem}"
-            warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception as problem:  # noqa: BLE001  # Paid rows are worth more than a report on them.
+                self._observers = tuple(one for one in self._observers if one is not observer)
+                text = f"Progress is no longer shown: {type(problem).__name__}: {problem}"
+                warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
 
 
 class Drawing:

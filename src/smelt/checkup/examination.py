@@ -1,0 +1,243 @@
+"""What the doctor looks at: installed packages, keys and addresses, settings, the ledger, the embedded model."""
+
+from __future__ import annotations
+
+import platform
+import re
+import sqlite3
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
+
+from smelt.checkup.findings import Finding, State
+from smelt.errors import (
+    MissingDependencyError,
+    SmeltConfigError,
+    SmeltError,
+    SmeltWarning,
+    StoreError,
+    StoreNotFoundError,
+)
+from smelt.ledger.api import open as open_ledger
+from smelt.ledger.files import default_path
+from smelt.local.weights import CATALOG, is_here
+from smelt.model import VENDORS, Model, called, resolve_model
+from smelt.providers.keys import Secret, Vendor, find_access, origin_of
+from smelt.providers.redact import redact
+from smelt.settings import OPTIONS, setting
+
+_DISTRIBUTION = "dfsmelt"
+_REQUIREMENT = re.compile(r"([\w.-]+)([^;]*)(?:;.*extra == ['\"](\w+)['\"])?")
+_MENTION = re.compile(r"api_key=(?=[ …])")
+_SHORTEST_KEY = 8  # A shorter value is no secret, such as the `EMPTY` of a server without keys, and may be in any text.
+_LONGEST = 400
+
+
+def examine(environ: Mapping[str, str]) -> list[Finding]:
+    """All findings that need no request."""
+    found = [*_versions(), *_extras(), *_providers(environ), *_settings(), *_ledger(environ), *_embedded()]
+    return [shown(one, environ) for one in found]
+
+
+def shown(finding: Finding, environ: Mapping[str, str]) -> Finding:
+    """*finding* without keys, and with `~` for the home directory."""
+    variables = [name for vendor in VENDORS.values() for name in vendor.key_variables]
+    values = [environ.get(name, "").strip() for name in variables]
+    secrets = [Secret(one) for one in values if len(one) >= _SHORTEST_KEY]
+    # What follows in a sentence of ours is no key, though it stands where one could.
+    text = redact(_MENTION.sub("api_key", finding.text), secrets, limit=_LONGEST)
+    home = str(Path.home())
+    text = text.replace(home, "~") if len(home) > 1 else text
+    return replace(finding, name=redact(finding.name, secrets, limit=_LONGEST), text=text)
+
+
+def configured(environ: Mapping[str, str]) -> list[Vendor]:
+    """The providers that have a key, or an address of their own, in *environ*."""
+    return [vendor for vendor in VENDORS.values() if _variables(vendor, environ)]
+
+
+def default_model() -> Any:
+    """The model that is named for calls that name none, or None; a `SmeltConfigError` where it is malformed."""
+    named = setting("model")
+    return Model.parse(named) if isinstance(named, str) else named
+
+
+def installed(name: str) -> str | None:
+    """The version of a distribution, or None."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _versions() -> Iterator[Finding]:
+    found = {
+        "smelt": installed(_DISTRIBUTION) or "not installed as a package",
+        "Python": f"{platform.python_version()} ({platform.python_implementation()}, {platform.system()} {platform.machine()})",
+        "SQLite": sqlite3.sqlite_version,
+    }
+    for name, text in found.items():
+        yield Finding(part="versions", name=name, state="fine", text=text)
+    for requirement, wanted in _requirements().get("", {}).items():
+        yield _of_packages("versions", requirement, {requirement: wanted}, f"pip install {_DISTRIBUTION}")
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, packages in _requirements().items():
+        if extra:
+            yield _of_packages("extras", extra, packages, f"pip install '{_DISTRIBUTION}[{extra}]'")
+
+
+def _requirements() -> dict[str, dict[str, str]]:
+    """What each extra asks for, by package; the empty one is what smelt itself does."""
+    found: dict[str, dict[str, str]] = {}
+    for line in requires(_DISTRIBUTION) or () if installed(_DISTRIBUTION) else ():
+        if (match := _REQUIREMENT.match(line)) and match[1] != _DISTRIBUTION:
+            found.setdefault(match[3] or "", {})[match[1]] = match[2].strip()
+    return dict(sorted(found.items()))
+
+
+def _of_packages(part: str, name: str, packages: Mapping[str, str], command: str) -> Finding:
+    versions = {package: installed(package) for package in packages}
+    if missing := [package for package, found in versions.items() if found is None]:
+        lacks = "" if set(missing) == set(packages) else f" ({', '.join(missing)} missing)"
+        state: State = "absent" if part == "extras" else "broken"
+        return Finding(part=part, name=name, state=state, text=f"not installed{lacks}: {command}")
+    unfit = [
+        f"{one} {versions[one]}, not {wanted}" for one, wanted in packages.items() if not fits(versions[one], wanted)
+    ]
+    if unfit:
+        text = f"{', '.join(unfit)}: {command.replace('install', 'install -U')}"
+        return Finding(part=part, name=name, state="broken", text=text)
+    listed = ", ".join(f"{one} {found}" for one, found in versions.items())
+    return Finding(part=part, name=name, state="fine", text=listed.removeprefix(f"{name} "))
+
+
+def fits(found: str | None, wanted: str) -> bool:
+    """Whether a version is in the range of a requirement, by its leading numbers: `>=3.50,<4`."""
+    number = _numbers(found or "")
+    for clause in filter(None, wanted.split(",")):
+        bound = _numbers(clause.lstrip("<>=~! "))
+        if (clause.startswith(">=") and number < bound) or (
+            clause.startswith("<") and clause[1] != "=" and number >= bound
+        ):
+            return False
+    return True
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    numbers = [int(one) for one in re.match(r"[\d.]*", text.strip())[0].split(".") if one]  # type: ignore[index]  # May be empty, but matches.
+    while numbers and not numbers[-1]:
+        numbers.pop()  # 4.0 is 4.
+    return tuple(numbers)
+
+
+def _providers(environ: Mapping[str, str]) -> Iterator[Finding]:
+    for vendor in VENDORS.values():
+        if names := _variables(vendor, environ):
+            yield _of_vendor(vendor, names, environ)
+        elif vendor.hosted:
+            text = f"no key: set {' or '.join(vendor.key_variables)}"
+            yield Finding(part="providers", name=vendor.name, state="absent", text=text)
+
+
+def _of_vendor(vendor: Vendor, names: list[str], environ: Mapping[str, str]) -> Finding:
+    url = next(
+        (environ[name].strip() for name in vendor.url_variables if environ.get(name, "").strip()), vendor.base_url
+    )
+    is_set = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} set"
+    try:
+        access = find_access(vendor, api_key=None, base_url=None, allow_http=False, environ=environ)
+        _resolved(Model(vendor.name, "any"))
+    except MissingDependencyError as problem:
+        return Finding(part="providers", name=vendor.name, state="absent", text=f"{is_set}, but: {problem}")
+    except Exception as problem:  # noqa: BLE001  # An SDK that is broken may raise anything when it is imported.
+        # An address that is refused may hold a password, or a key in its query.
+        text = f"{is_set}, but: {_in_words(problem).replace(repr(url), 'its value')}"
+        return Finding(part="providers", name=vendor.name, state="broken", text=text)
+    return Finding(part="providers", name=vendor.name, state="fine", text=f"{is_set}, for {origin_of(access.base_url)}")
+
+
+def _variables(vendor: Vendor, environ: Mapping[str, str]) -> list[str]:
+    return [name for name in (*vendor.key_variables, *vendor.url_variables) if environ.get(name, "").strip()]
+
+
+def _resolved(model: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SmeltWarning)
+        return resolve_model(model)
+
+
+def _settings() -> Iterator[Finding]:
+    for name in OPTIONS:
+        try:
+            value = setting(name)
+        except SmeltConfigError as problem:
+            yield Finding(part="settings", name=name, state="broken", text=str(problem))
+            continue
+        if name == "model":
+            yield _of_model()
+        elif value is not None and name != "ledger":  # Which has a part of its own.
+            text = str(value) if isinstance(value, bool | int | float | str) else "is set"  # params may hold a header.
+            yield Finding(part="settings", name=name, state="fine", text=text)
+
+
+def _of_model() -> Finding:
+    try:
+        model = default_model()
+        if model is None:
+            return _of_no_model()
+        name = called(model)
+        if not (isinstance(model, Model) and model.provider == "local"):  # Of which "embedded model" tells.
+            _resolved(model)
+    except Exception as problem:  # noqa: BLE001  # As above.
+        return Finding(part="settings", name="model", state="broken", text=_in_words(problem))
+    return Finding(part="settings", name="model", state="fine", text=name)
+
+
+def _in_words(problem: Exception) -> str:
+    return str(problem) if isinstance(problem, SmeltError) else f"{type(problem).__name__}: {problem}"
+
+
+def _of_no_model() -> Finding:
+    if installed("xllamacpp"):
+        text = (
+            "none is named, so the embedded one answers; smelt.configure(model=...) or SMELT_MODEL names a better one"
+        )
+        return Finding(part="settings", name="model", state="fine", text=text)
+    text = 'none is named: model="openai:gpt-4.1-mini" in a call, smelt.configure(model=...) or SMELT_MODEL'
+    return Finding(part="settings", name="model", state="absent", text=text)
+
+
+def _ledger(environ: Mapping[str, str]) -> Iterator[Finding]:
+    chosen = setting("ledger")
+    if chosen is False:
+        yield Finding(part="ledger", name="file", state="fine", text="switched off")
+        return
+    try:
+        path = Path(chosen) if isinstance(chosen, str) else default_path(environ)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SmeltWarning)  # That it was open to others, which opening it mends.
+            with open_ledger(path) as opened:
+                runs = opened.runs()
+        size = sum(one.stat().st_size for one in (path, path.with_name(f"{path.name}-wal")) if one.exists())
+        rows = sum(one["rows"] for one in runs)
+        text = f"{path}, {size / 1e6:,.1f} MB, runs: {len(runs):,}, over {rows:,} rows"
+        yield Finding(part="ledger", name="file", state="fine", text=text)
+    except StoreNotFoundError:
+        yield Finding(part="ledger", name="file", state="absent", text=f"{path}, made by the first run")
+    except StoreError as problem:
+        yield Finding(part="ledger", name="file", state="broken", text=str(problem))
+
+
+def _embedded() -> Iterator[Finding]:
+    found = installed("xllamacpp")
+    text = f"xllamacpp {found}" if found else f"not installed: pip install '{_DISTRIBUTION}[local]'"
+    yield Finding(part="embedded model", name="runtime", state="fine" if found else "absent", text=text)
+    for weights in CATALOG.values():
+        here = is_here(weights)
+        text = f"here, {weights.size / 1e6:,.0f} MB" if here else f"not here: {weights.command}"
+        yield Finding(part="embedded model", name=weights.name, state="fine" if here else "absent", text=text)

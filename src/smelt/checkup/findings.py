@@ -1,0 +1,104 @@
+"""`smelt.doctor()`: what smelt finds on this machine, fit to be pasted into a question to others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Literal
+
+from smelt.errors import SmeltConfigError
+
+State = Literal["fine", "absent", "broken"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        part: What it belongs to: `versions`, `extras`, `providers`, `settings`, `ledger`, `embedded model`, `live`.
+        name: What it is.
+        state: `absent` is nothing bad by itself, and *text* says how to get it; `broken` keeps something from working.
+        text: What was found, without keys.
+    """
+
+    part: str
+    name: str
+    state: State
+    text: str
+
+
+@dataclass(frozen=True, repr=False)
+class Checkup:
+    """What was found, in the order in which it is shown."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def broken(self) -> tuple[Finding, ...]:
+        """What does not work."""
+        return tuple(one for one in self.findings if one.state == "broken")
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether nothing is broken. What is absent may be wanted nowhere."""
+        return not self.broken
+
+    def __repr__(self) -> str:
+        width = max((len(one.name) for one in self.findings), default=0)
+        lines = [self._headline()]
+        for part, findings in self._parts():
+            lines += ["", part, *(f"  {one.name:{width}}  {_shown(one)}" for one in findings)]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = ""
+        for part, findings in self._parts():
+            rows += f'<tr><th colspan="2" style="text-align:left">{escape(part)}</th></tr>'
+            for one in findings:
+                cells = (f'<td style="text-align:left">{escape(text)}</td>' for text in (one.name, _shown(one)))
+                rows += f"<tr>{''.join(cells)}</tr>"
+        return f"<div><strong>{escape(self._headline())}</strong><table>{rows}</table></div>"
+
+    def _headline(self) -> str:
+        if self.is_healthy:
+            return "smelt doctor: nothing is broken"
+        return f"smelt doctor: broken: {', '.join(one.name for one in self.broken)}"
+
+    def _parts(self) -> list[tuple[str, list[Finding]]]:
+        names = dict.fromkeys(one.part for one in self.findings)
+        return [(name, [one for one in self.findings if one.part == name]) for name in names]
+
+
+def doctor(*, live: bool = False, models: Sequence[Any] = ()) -> Checkup:
+    """Look at what smelt needs: versions, extras, keys, addresses, settings, ledger, embedded model. Sends nothing.
+
+    Keys are named by their variables; nothing of their values is shown, nor are other environment variables.
+
+    Args:
+        live: Whether to ask each configured provider one tiny question, which costs a small part of a cent each.
+        models: Which models to ask instead; needed for servers of your own, whose models smelt does not know.
+
+    Returns:
+        The findings; `is_healthy` says whether none is broken.
+
+    Raises:
+        SmeltConfigError: An argument is of the wrong type.
+    """
+    from smelt.checkup.examination import examine
+    from smelt.checkup.heartbeat import ask_all
+
+    if not isinstance(live, bool):
+        raise SmeltConfigError.for_type("live", live, "True or False")
+    if isinstance(models, str) or not isinstance(models, Sequence):
+        raise SmeltConfigError.for_type("models", models, 'a list of models, like ["openai:gpt-4.1-mini"]')
+    findings = examine(os.environ)
+    if live or models:
+        findings += ask_all(os.environ, models)
+    return Checkup(tuple(findings))
+
+
+def _shown(finding: Finding) -> str:
+    return f"BROKEN: {finding.text}" if finding.state == "broken" else finding.text

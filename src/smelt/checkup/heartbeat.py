@@ -1,0 +1,117 @@
+"""The doctor's live look: one tiny question to each model, what it cost and how long it took."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from smelt.checkup.examination import configured, default_model, installed, shown
+from smelt.checkup.findings import Finding
+from smelt.errors import SmeltConfigError, SmeltWarning
+from smelt.job import Job
+from smelt.local.weights import CATALOG, DEFAULT, is_here
+from smelt.model import Model, called, read_model
+from smelt.result import SmeltMetrics, SmeltResult
+
+# A small and cheap model of each company, of November 2026. One that is gone gives an error that says so, and
+# `models=` names another.
+CHEAP = {
+    "openai": "gpt-4.1-nano",
+    "anthropic": "claude-haiku-4-5",
+    "google": "gemini-2.5-flash-lite",
+    "openrouter": "openai/gpt-4.1-nano",
+}
+_SECONDS = 60.0
+
+
+class Fruit(BaseModel):
+    is_fruit: bool
+
+
+def ask_all(environ: Mapping[str, str], models: Sequence[Any] = ()) -> list[Finding]:
+    """Ask *models*, or one of each provider that is configured. Spends a small part of a cent on each."""
+    asked = [_ask(model) for model in models] if models else [*map(_ask, _candidates(environ)), *_nameless(environ)]
+    if not asked:
+        asked = [
+            Finding(part="live", name="nobody", state="absent", text="no provider is configured, so none was asked")
+        ]
+    return [shown(one, environ) for one in asked]
+
+
+def _candidates(environ: Mapping[str, str]) -> list[Any]:
+    """The default model, then a cheap one of each other provider that is configured, then the embedded one."""
+    default = _default()
+    known = getattr(default, "provider", None)
+    models = [
+        Model(one.name, CHEAP[one.name]) for one in configured(environ) if one.name in CHEAP and one.name != known
+    ]
+    if installed("xllamacpp") and is_here(CATALOG[DEFAULT]) and known != "local":
+        models.append(Model("local", DEFAULT))
+    return models if default is None else [default, *models]
+
+
+def _nameless(environ: Mapping[str, str]) -> list[Finding]:
+    """The servers whose models nobody has named."""
+    known = (*CHEAP, getattr(_default(), "provider", None))
+    command = "python -m smelt doctor --live --model"
+    return [
+        Finding(
+            part="live",
+            name=one.name,
+            state="absent",
+            text=f"not asked, for want of a model: {command} {one.name}:NAME",
+        )
+        for one in configured(environ)
+        if one.name not in known
+    ]
+
+
+def _default() -> Any:
+    try:
+        return default_model()
+    except SmeltConfigError:  # Which is among the findings already.
+        return None
+
+
+def _ask(model: Any) -> Finding:
+    name = str(model)
+    try:
+        named = read_model(model)
+        name = called(named)
+        result = _result(named)
+    except Exception as problem:  # noqa: BLE001  # An SDK that is broken may raise anything.
+        return Finding(part="live", name=name, state="broken", text=f"{type(problem).__name__}: {problem}")
+    if result.errors:
+        first = result.errors[0]
+        return Finding(part="live", name=name, state="broken", text=f"{first.kind}: {first.message}")
+    return Finding(part="live", name=name, state="fine", text=_spent(result.metrics))
+
+
+def _result(model: Any) -> SmeltResult[Fruit]:
+    # What is configured for other calls (a budget, parameters of another model) is not meant for this one.
+    job = Job(
+        "Is {word} a fruit?",
+        Fruit,
+        columns=None,
+        params=None,
+        max_attempts=2,
+        timeout=_SECONDS,
+        deadline=_SECONDS,
+        max_cost=None,
+        max_tokens_total=None,
+        on_error="mark",
+        ledger=False,
+        progress=False,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SmeltWarning)
+        return job.run(model, data=[{"word": "apple"}])
+
+
+def _spent(metrics: SmeltMetrics) -> str:
+    cost = "price unknown" if metrics.cost_usd is None else f"${metrics.cost_usd:.6f}"
+    tokens = f"{metrics.input_tokens:,} tokens in, {metrics.output_tokens:,} out"
+    return f"answered in {metrics.wall_time_seconds:.1f} s, {tokens}, {cost}"

@@ -1,0 +1,1 @@
+"""`evaluate` and `compare`: a job tried on rows whose right answers are known, or several jobs on the same rows."""

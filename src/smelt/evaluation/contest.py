@@ -1,0 +1,82 @@
+"""`compare`, carried out: every variant is checked before the first one is asked."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smelt.errors import SmeltAPIError, SmeltConfigError, SmeltWarning, caller_stacklevel
+from smelt.evaluation.comparison import Comparison
+from smelt.evaluation.trial import Sample, Sheet, draw
+from smelt.evaluation.variants import Variant, about
+from smelt.execution import execute
+from smelt.forecast import estimate
+from smelt.options import Settings
+from smelt.outlook import Estimate
+from smelt.preparation import Preparation
+from smelt.result import SmeltResult, printable
+
+_NOT_REUSED = "None of the .* rows answered before is reused"  # What the ledger says of a prompt that has changed.
+
+
+def compare(
+    variants: Sequence[Variant],
+    output_model: Any,
+    settings: Settings,
+    data: Any,
+    *,
+    truth: object,
+    n: int | None,
+    dry_run: bool,
+) -> Comparison | dict[str, Estimate]:
+    """Ask all *variants* about the same rows, one after the other.
+
+    A variant that its provider refuses as a whole costs the others nothing: it is warned of, and its rows have failed.
+
+    Args:
+        variants: What to compare.
+        output_model: What to ask for.
+        settings: The options that hold for all; their seed draws the rows.
+        data: The caller's frame.
+        truth: Which columns have right answers, or None.
+        n: How many rows to draw, or None for all.
+        dry_run: Whether to send nothing and say what it would cost.
+
+    Raises:
+        SmeltConfigError: Something is wrong with the arguments; nothing was sent.
+        SmeltAPIError: No variant was answered.
+    """
+    sample = draw(data, output_model, truth, n, settings)
+    calls = {one.name: _prepared(one, sample, output_model) for one in variants}
+    if dry_run:
+        return {name: estimate(call) for name, call in calls.items()}
+    return Comparison({name: Sheet(sample, result, settings.error_column) for name, result in _asked(calls).items()})
+
+
+def _prepared(variant: Variant, sample: Sample, output_model: Any) -> Preparation:
+    try:
+        return sample.prepare(variant.prompt, output_model, variant.model, variant.settings)
+    except SmeltConfigError as problem:
+        raise about(variant.name, problem) from None
+
+
+def _asked(calls: Mapping[str, Preparation]) -> dict[str, SmeltResult[Any]]:
+    results: dict[str, SmeltResult[Any]] = {}
+    problems: dict[str, SmeltAPIError] = {}
+    for name, call in calls.items():
+        try:
+            with warnings.catch_warnings():
+                # That another variant's answers are of no use to this one is what a comparison is about.
+                warnings.filterwarnings("ignore", message=_NOT_REUSED, category=SmeltWarning)
+                results[name] = execute(call, awaited="arun")
+        except SmeltAPIError as problem:
+            if problem.partial_result is None:
+                raise
+            results[name], problems[name] = problem.partial_result, problem
+    if len(problems) == len(calls):
+        raise next(iter(problems.values()))
+    for name, refusal in problems.items():
+        text = f"Variant {printable(name)!r} was not answered: {refusal}"
+        warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
+    return results

@@ -1,0 +1,144 @@
+"""Answers held against what is right, field by field: values in, values out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from math import isfinite
+from typing import Any
+
+from smelt.evaluation.scores import LabelScore, Share, label_scores, macro_f1, mean
+from smelt.evaluation.truth import Target
+from smelt.plan.kinds import Boolean, Choice, Date, Duration, FixedPoint, Float, Integer, Kind, Timestamp
+
+# Rows that the run did not come to say nothing of how well the model answers.
+UNASKED = frozenset({"stopped", "deadline", "interrupted", "budget", "unstorable"})
+
+_MEASURED = (Integer, Float, FixedPoint, Date, Timestamp, Duration)
+_UNITS: dict[type[Kind], str] = {Date: "days", Timestamp: "seconds", Duration: "seconds"}
+_DAY = timedelta(days=1)
+_SECOND = timedelta(seconds=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FieldScore:
+    """How one field was answered.
+
+    A row that ended with an error counts as wrong and is in *failed*, too.
+
+    Attributes:
+        field: The field, by its dotted path.
+        column: The column with the right answers.
+        accuracy: The rows that are right, out of those with a known answer that were asked.
+        failed: Rows of those that ended with an error.
+        unknown: Rows that are left out because their right answer is null.
+        unasked: Rows that are left out because the run ended before their turn.
+        labels: For labels and booleans: how well each is told from the others.
+        macro_f1: For labels and booleans: the plain mean of F1 over the labels that occur.
+        mean_error: For numbers and times: how far an answer is from the right one, on average, in *unit*.
+        bias: For numbers and times: the same with its sign; above 0 the answers are too high, or too late.
+        measured: Rows behind *mean_error* and *bias*: those with an answer, and a finite one.
+        unit: `days` of dates, `seconds` of other times, empty of numbers.
+        pairs: For labels and booleans: how often a right answer met an answer (None: null); rows that failed apart.
+        failures: For labels and booleans: rows that failed, by their right answer.
+    """
+
+    field: str
+    column: str
+    accuracy: Share
+    failed: int
+    unknown: int
+    unasked: int
+    labels: tuple[LabelScore, ...] = ()
+    macro_f1: float | None = None
+    mean_error: float | None = None
+    bias: float | None = None
+    measured: int = 0
+    unit: str = ""
+    pairs: Mapping[tuple[str, str | None], int] = dataclasses.field(default_factory=dict, repr=False)
+    failures: Mapping[str, int] = dataclasses.field(default_factory=dict, repr=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Grade:
+    """The score of a field, and which rows are behind it.
+
+    Attributes:
+        score: The score.
+        marks: For each row whether it is right; None where it is left out.
+    """
+
+    score: FieldScore
+    marks: Sequence[bool | None]
+
+
+def grade(target: Target, truths: Sequence[Any], answers: Sequence[Any], errors: Mapping[int, str]) -> Grade:
+    """Hold the *answers* of one field against the *truths*.
+
+    Args:
+        target: The field.
+        truths: The right answers, row by row, in comparable form; None where unknown.
+        answers: The answers likewise; None where there is none.
+        errors: Kinds of the errors of rows that failed, by row.
+    """
+    graded = [row for row, truth in enumerate(truths) if truth is not None and errors.get(row) not in UNASKED]
+    marks: list[bool | None] = [None] * len(truths)
+    for row in graded:
+        marks[row] = row not in errors and answers[row] == truths[row]
+    unknown = sum(truth is None for truth in truths)
+    score = FieldScore(
+        field=target.leaf.name,
+        column=target.column,
+        accuracy=Share(count=sum(mark is True for mark in marks), of=len(graded)),
+        failed=sum(row in errors for row in graded),
+        unknown=unknown,
+        unasked=len(truths) - unknown - len(graded),
+        **_of_kind(target.leaf.kind, [(truths[row], answers[row], row in errors) for row in graded]),
+    )
+    return Grade(score=score, marks=marks)
+
+
+def label_names(kind: Kind) -> tuple[str, ...]:
+    """The labels of a *kind*, in their order; none of a kind that is no choice."""
+    match kind:
+        case Choice(values=values):
+            return values
+        case Boolean():
+            return ("True", "False")
+        case _:
+            return ()
+
+
+def _of_kind(kind: Kind, rows: Sequence[tuple[Any, Any, bool]]) -> dict[str, Any]:
+    if labels := label_names(kind):
+        return _of_labels(labels, rows)
+    return _of_numbers(kind, rows) if isinstance(kind, _MEASURED) else {}
+
+
+def _of_labels(labels: Sequence[str], rows: Sequence[tuple[Any, Any, bool]]) -> dict[str, Any]:
+    pairs = Counter(
+        (str(truth), None if answer is None else str(answer)) for truth, answer, failed in rows if not failed
+    )
+    failures = Counter(str(truth) for truth, _, failed in rows if failed)
+    scores = label_scores(pairs + Counter({(truth, None): count for truth, count in failures.items()}), labels)
+    return {"labels": scores, "macro_f1": macro_f1(scores), "pairs": pairs, "failures": failures}
+
+
+def _of_numbers(kind: Kind, rows: Sequence[tuple[Any, Any, bool]]) -> dict[str, Any]:
+    found = [_difference(answer, truth) for truth, answer, _ in rows if answer is not None]
+    off = [one for one in found if isfinite(one)]
+    return {
+        "mean_error": mean([abs(one) for one in off]),
+        "bias": mean(off),
+        "measured": len(off),
+        "unit": _UNITS.get(type(kind), ""),
+    }
+
+
+def _difference(answer: Any, truth: Any) -> float:
+    off = answer - truth
+    if not isinstance(off, timedelta):
+        return float(off)
+    return off / (_DAY if type(truth) is date else _SECOND)

@@ -1,0 +1,188 @@
+"""What `evaluate` gives back: how right the answers are, and where they are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from functools import cached_property
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from smelt.errors import ConfigValueError, nearest, shown_value
+from smelt.frames.overview import floats, integers, texts
+from smelt.result import SmeltMetrics, SmeltResult, described, printable
+
+if TYPE_CHECKING:
+    from smelt.evaluation.grading import FieldScore
+    from smelt.evaluation.trial import Sheet
+    from smelt.frames.base import OutputColumn
+
+_MOST_LABELS = 12  # Of a confusion matrix that the HTML repr shows.
+
+
+class Evaluation:
+    """How well a job answers rows whose right answers are known.
+
+    Attributes:
+        fields: The score of each field, by its dotted path.
+        result: The run behind it, row by row; its frame has no column of right answers, as the model saw none.
+        rows: Rows of the sample.
+        unlabelled: Rows of the data that were left out, because no right answer of theirs is known.
+    """
+
+    def __init__(self, sheet: Sheet) -> None:
+        """Hold a sheet of graded answers; the frames are built when they are first looked at."""
+        self.fields: Mapping[str, FieldScore] = {one.score.field: one.score for one in sheet.grades}
+        self.result: SmeltResult[Any] = sheet.result
+        self.rows = len(sheet.sample.positions)
+        self.unlabelled = sheet.sample.unlabelled
+        self._sheet = sheet
+
+    @property
+    def metrics(self) -> SmeltMetrics:
+        """What the run did and cost."""
+        return self.result.metrics
+
+    @property
+    def model(self) -> str:
+        """The model that answered, as `provider:name`."""
+        return self.result.model
+
+    @cached_property
+    def table(self) -> Any:
+        """One row per field, as a frame of the caller's library.
+
+        Columns: `field`, `rows` (with a known answer that were asked), `right`, `failed` (in `rows`, and not right),
+        `unknown` (left out), `accuracy` with the ends `low` and `high` of its 95 % interval, `macro_f1`, `mean_error`,
+        `bias` and their `unit`.
+        """
+        return self._sheet.table(_columns(list(self.fields.values())))
+
+    def confusion(self, field: str | None = None) -> Any:
+        """How often each right label (a row each) met each answer (a column each), as a frame of the caller's library.
+
+        Args:
+            field: A field of labels or booleans. None: the only one.
+
+        Raises:
+            SmeltConfigError: There is no such field, or more than one where none is named.
+        """
+        (name, labels), *counts = _confusion(self._labelled(field)).items()
+        return self._sheet.table([texts(name, labels), *(integers(label, one) for label, one in counts)])
+
+    @cached_property
+    def disagreements(self) -> Any:
+        """The rows with a wrong answer or an error, as a frame of the caller's library, in the caller's order.
+
+        Columns: all of the caller's, those with the right answers too; `<field>_answer` for each field; `smelt_wrong`, the
+        fields that are wrong; the error column.
+        """
+        return self._sheet.disagreements()
+
+    def __repr__(self) -> str:
+        return "\n".join([f"Evaluation({self._headline()})", *(f"  {name}: {text}" for name, text in self._lines())])
+
+    def _repr_html_(self) -> str:
+        """Fields, cost, and the confusion matrices that are small enough to look at."""
+        lines = html_table(None, [[name, text] for name, text in self._lines()])
+        matrices = [_html_matrix(one) for one in self.fields.values() if 0 < len(one.labels) <= _MOST_LABELS]
+        return f"<div><strong>Evaluation</strong> {escape(self._headline())}{lines}{''.join(matrices)}</div>"
+
+    def _headline(self) -> str:
+        return f"{self.rows:,} rows answered by {printable(self.model)}"
+
+    def _lines(self) -> list[tuple[str, str]]:
+        wrong = self._sheet.wrong_rows
+        left_out = [("left out", f"{self.unlabelled:,} rows without a known answer")] if self.unlabelled else []
+        return [
+            *((one.field, _in_words(one)) for one in self.fields.values()),
+            ("wrong", f"{len(wrong):,} rows, in .disagreements" if wrong else "no row"),
+            *left_out,
+            *described(self.metrics),
+        ]
+
+    def _labelled(self, field: str | None) -> FieldScore:
+        known = {name: one for name, one in self.fields.items() if one.labels}
+        if field is None and len(known) == 1:
+            return next(iter(known.values()))
+        if field not in known:
+            shown = "" if field is None else f", not {shown_value(field)}"
+            raise ConfigValueError(f"confusion needs a field of labels or booleans{shown}.{nearest(str(field), known)}")
+        return known[field]
+
+
+def _in_words(score: FieldScore) -> str:
+    """A score on one line."""
+    parts = [_share_in_words(score)]
+    if score.macro_f1 is not None:
+        parts.append(f"macro F1 {score.macro_f1:.2f}")
+    if score.mean_error is not None and score.bias is not None:
+        parts.append(
+            f"off by {score.mean_error:,.4g}{score.unit and f' {score.unit}'} on average, bias {score.bias:+,.4g}"
+        )
+    counts = ((score.failed, "failed"), (score.unknown, "unknown"), (score.unasked, "not asked"))
+    return ", ".join([*parts, *(f"{count:,} {name}" for count, name in counts if count)])
+
+
+def _share_in_words(score: FieldScore) -> str:
+    """The accuracy and its interval."""
+    share = score.accuracy
+    if share.value is None or share.interval is None:
+        return "no row to compare"
+    low, high = share.interval
+    return f"{share.value:.1%} right ({share.count:,} of {share.of:,}; 95% interval {low:.1%} to {high:.1%})"
+
+
+def _confusion(score: FieldScore) -> dict[str, list[Any]]:
+    """The columns of a confusion matrix, the right answers first.
+
+    Columns for null answers and for rows that failed are there where there are such rows.
+    """
+    labels = [one.label for one in score.labels]
+    columns: dict[str, list[Any]] = {_free("truth", labels): labels}
+    columns |= {one: [score.pairs.get((label, one), 0) for label in labels] for one in labels}
+    if any(nulls := [score.pairs.get((label, None), 0) for label in labels]):
+        columns[_free("(null)", columns)] = nulls
+    if any(failures := [score.failures.get(label, 0) for label in labels]):
+        columns[_free("(error)", columns)] = failures
+    return columns
+
+
+def _html_matrix(score: FieldScore) -> str:
+    columns = _confusion(score)
+    table = html_table(list(columns), list(zip(*columns.values(), strict=True)))
+    return f"<p>{escape(score.field)}: right answers down, answers across</p>{table}"
+
+
+def html_table(header: Sequence[str] | None, rows: Sequence[Sequence[Any]]) -> str:
+    """An HTML table of text; the first cell of a row is its head."""
+    head = "" if header is None else f"<tr>{''.join(_cell('th', one) for one in header)}</tr>"
+    body = "".join(f"<tr>{_cell('th', row[0])}{''.join(_cell('td', one) for one in row[1:])}</tr>" for row in rows)
+    return f"<table>{head}{body}</table>"
+
+
+def _cell(tag: str, text: Any) -> str:
+    return f'<{tag} style="text-align:left">{escape(printable(str(text)))}</{tag}>'
+
+
+def _free(name: str, taken: Container[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _columns(scores: Sequence[FieldScore]) -> list[OutputColumn]:
+    shares = [one.accuracy for one in scores]
+    return [
+        texts("field", [one.field for one in scores]),
+        integers("rows", [one.of for one in shares]),
+        integers("right", [one.count for one in shares]),
+        integers("failed", [one.failed for one in scores]),
+        integers("unknown", [one.unknown for one in scores]),
+        floats("accuracy", [one.value for one in shares]),
+        floats("low", [one.interval and one.interval[0] for one in shares]),
+        floats("high", [one.interval and one.interval[1] for one in shares]),
+        floats("macro_f1", [one.macro_f1 for one in scores]),
+        floats("mean_error", [one.mean_error for one in scores]),
+        floats("bias", [one.bias for one in scores]),
+        texts("unit", [one.unit or None for one in scores]),
+    ]

@@ -1,0 +1,125 @@
+"""Which column has the right answers of which field, and when an answer is right.
+
+An answer is right if it equals the right one as `comparable` sees both: text without surrounding whitespace and in
+Unicode's NFC form, with its case; numbers and times by value; lists item by item, in order.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from smelt.errors import ColumnError, ConfigValueError, SmeltConfigError, nearest, shown_value
+from smelt.frames.base import OutputColumn
+from smelt.plan.kinds import Array, Field, Kind, Struct, Text
+from smelt.plan.schema import Output
+from smelt.plan.values import plainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf:
+    """A field that is no nested model itself.
+
+    Attributes:
+        name: Its dotted path.
+        kind: What it holds.
+        read: Takes it out of an answer, which is an instance of the output model, a text or None.
+    """
+
+    name: str
+    kind: Kind
+    read: Callable[[Any], Any]
+
+    def compared(self, answers: Sequence[Any]) -> list[Any]:
+        """The field of each of *answers*, as it is compared; None where there is no answer or no such part of it."""
+        turn = plainer(self.kind) or (lambda value: value)
+        return [comparable(self.kind, turn(self.read(one))) for one in answers]
+
+    def column(self, name: str, answers: Sequence[Any]) -> OutputColumn:
+        """The column *name* of the field of *answers*, as they came."""
+        return OutputColumn(name=name, kind=self.kind, values=[self.read(one) for one in answers])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A field whose right answers are known, and the column that has them."""
+
+    leaf: Leaf
+    column: str
+
+
+def leaves(output: Output) -> dict[str, Leaf]:
+    """The fields of *output* by their dotted paths; those of nested models instead of the models."""
+    if output.is_text:
+        (only,) = output.fields
+        return {only.name: Leaf(name=only.name, kind=only.kind, read=lambda answer: answer)}
+    return {".".join(path): _leaf(path, field) for path, field in _walk(output.fields, ())}
+
+
+def find_targets(truth: object, output: Output, columns: Sequence[str]) -> tuple[Target, ...]:
+    """Match *truth*, a mapping from fields to columns, with the fields of *output* and the *columns* that there are.
+
+    Raises:
+        SmeltConfigError: It is no such mapping, or names a field or a column that does not exist.
+    """
+    if not isinstance(truth, Mapping) or not truth:
+        raise wrong_truth(truth)
+    known = leaves(output)
+    return tuple(_target(name, column, known, columns) for name, column in truth.items())
+
+
+def wrong_truth(truth: object) -> SmeltConfigError:
+    """The error for a *truth* that is no mapping from fields to columns, or an empty one."""
+    wanted = 'a dict from fields of the output model to columns of the data, like {"sector": "known_sector"}'
+    make = SmeltConfigError.for_value if isinstance(truth, Mapping) else SmeltConfigError.for_type
+    return make("truth", truth, wanted)
+
+
+def comparable(kind: Kind, value: Any) -> Any:
+    """A plain *value* of *kind* in the form in which two are equal."""
+    if value is None:
+        return None
+    match kind:
+        case Text():
+            return unicodedata.normalize("NFC", value).strip()
+        case Array(item=item):
+            return tuple(comparable(item, one) for one in value)
+        case Struct(fields=fields):
+            return tuple(comparable(one.kind, value[one.name]) for one in fields)
+        case _:
+            return value
+
+
+def _walk(fields: Sequence[Field], above: tuple[str, ...]) -> list[tuple[tuple[str, ...], Field]]:
+    found: list[tuple[tuple[str, ...], Field]] = []
+    for one in fields:
+        path = (*above, one.name)
+        found += _walk(one.kind.fields, path) if isinstance(one.kind, Struct) else [(path, one)]
+    return found
+
+
+def _leaf(path: tuple[str, ...], field: Field) -> Leaf:
+    def read(answer: Any) -> Any:
+        for name in path:
+            answer = None if answer is None else getattr(answer, name)
+        return answer
+
+    return Leaf(name=".".join(path), kind=field.kind, read=read)
+
+
+def _target(name: object, column: object, known: Mapping[str, Leaf], columns: Sequence[str]) -> Target:
+    if not isinstance(name, str):
+        raise SmeltConfigError.for_type("every key of truth", name, "the name of a field, as a string")
+    if inside := [one for one in known if one.startswith(f"{name}.")]:
+        raise ConfigValueError(f"truth names {name!r}, a nested model. Name its fields, such as {inside[0]!r}.")
+    if name not in known:
+        raise ConfigValueError(f"truth has no field {shown_value(name)} to compare.{nearest(name, known)}")
+    if not isinstance(column, str):
+        raise SmeltConfigError.for_type(f"truth[{name!r}]", column, "the name of a column, as a string")
+    if column not in columns:
+        raise ColumnError(
+            f"truth names {shown_value(column)}, which is no column of the data.{nearest(column, columns)}"
+        )
+    return Target(leaf=known[name], column=column)

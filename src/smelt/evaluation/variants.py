@@ -1,0 +1,136 @@
+"""The variants of a comparison: one job in several forms, and which of them the ledger may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from smelt.errors import ConfigTypeError, SmeltConfigError, shown_value
+from smelt.job import Job
+from smelt.model import Model, called, read_model
+from smelt.options import NAMES, Settings, unknown_option
+from smelt.providers.base import Provider
+
+# Which rows travel in one request, and in which order. The ledger knows a row's answer, but not its company.
+COMPANY = ("batch_size", "isolation", "shuffle", "seed")
+
+_CHANGES = ("prompt", "model", *NAMES)
+_WANTED = (
+    'a dict from names to what is different, like {"one by one": {"batch_size": 1}, "twenty": {"batch_size": 20}}, '
+    "or a list of such differences"
+)
+_LONGEST_NAME = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One form of a job.
+
+    Attributes:
+        name: What the caller calls it.
+        prompt: What to find out.
+        model: Whom to ask.
+        settings: The options.
+        changes: What the caller said of it.
+    """
+
+    name: str
+    prompt: str
+    model: Any
+    settings: Settings
+    changes: Mapping[str, Any]
+
+    def is_same_work(self, other: Variant) -> bool:
+        """Whether the ledger takes the rows of both for the same."""
+        return self._work == other._work
+
+    def is_alike(self, other: Variant) -> bool:
+        """Whether the same rows travel together in both."""
+        return all(getattr(self.settings, name) == getattr(other.settings, name) for name in COMPANY)
+
+    @property
+    def _work(self) -> tuple[Any, ...]:
+        return self.prompt, self.model, self.settings.params, self.settings.columns
+
+
+def read_variants(
+    given: object, prompt: str, output_model: Any, model: Any, options: Mapping[str, Any]
+) -> tuple[Variant, ...]:
+    """Check the *given* variants of a job.
+
+    Those that are told apart by the rows that travel together are asked without the ledger, which would give all of them
+    the answers of the first. So is a variant that says itself which rows travel together. One that says `ledger=` has it.
+
+    Raises:
+        SmeltConfigError: They are no variants, fewer than two, or a change is no option or out of its range; says whose.
+    """
+    named = _named(given)
+    if len(named) < 2:
+        raise SmeltConfigError.for_value("variants", given, f"at least two: {_WANTED}")
+    variants = [_variant(name, changes, prompt, output_model, model, options) for name, changes in named.items()]
+    return tuple(_told_apart(one, variants) for one in variants)
+
+
+def about(name: str, problem: SmeltConfigError) -> SmeltConfigError:
+    """*problem*, with the variant that has it."""
+    return type(problem)(f"Variant {shown_value(name)}: {problem}")
+
+
+def _named(given: object) -> dict[str, Mapping[str, Any]]:
+    if isinstance(given, Sequence) and not isinstance(given, str | bytes):
+        if not all(isinstance(one, Mapping) for one in given):
+            raise SmeltConfigError.for_type("every one of variants", given[0], _WANTED)
+        names = [_name_of(one) for one in given]
+        if doubled := next((one for one in names if names.count(one) > 1), None):
+            raise SmeltConfigError(f"Two variants are {doubled}. Give them names: variants={{name: changes, ...}}.")
+        return dict(zip(names, given, strict=True))
+    if not isinstance(given, Mapping):
+        raise SmeltConfigError.for_type("variants", given, _WANTED)
+    for name, changes in given.items():
+        if not isinstance(name, str):
+            raise SmeltConfigError.for_type("every name of variants", name, "a string")
+        if not isinstance(changes, Mapping):
+            raise SmeltConfigError.for_type(f"variants[{shown_value(name)}]", changes, 'a dict, like {"batch_size": 1}')
+    return dict(given)
+
+
+def _name_of(changes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={_shortly(value)}" for name, value in changes.items()) or "as it is"
+
+
+def _shortly(value: Any) -> str:
+    if isinstance(value, Model | Provider):
+        return called(value)
+    text = value if isinstance(value, str) else shown_value(value)
+    return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…"
+
+
+def _variant(
+    name: str, changes: Mapping[str, Any], prompt: str, output_model: Any, model: Any, options: Mapping[str, Any]
+) -> Variant:
+    try:
+        for change in changes:
+            if change not in _CHANGES:
+                raise _unknown(change)
+        own = {key: value for key, value in changes.items() if key in NAMES}
+        job = Job(changes.get("prompt", prompt), output_model, **{**options, **own})
+        asked = changes.get("model", model)
+        asked = None if asked is None else read_model(asked)
+    except SmeltConfigError as problem:
+        raise about(name, problem) from None
+    return Variant(name=name, prompt=job.prompt, model=asked, settings=job.settings, changes=dict(changes))
+
+
+def _unknown(change: object) -> SmeltConfigError:
+    if change in ("output_model", "truth", "n"):
+        return ConfigTypeError(f"{change} is the same for all variants. Give it to compare itself.")
+    return unknown_option(str(change), _CHANGES)
+
+
+def _told_apart(one: Variant, all_of_them: Sequence[Variant]) -> Variant:
+    if "ledger" in one.changes:
+        return one
+    says_so = any(name in COMPANY for name in one.changes)
+    is_rival = any(one.is_same_work(other) and not one.is_alike(other) for other in all_of_them)
+    return replace(one, settings=replace(one.settings, ledger=False)) if says_so or is_rival else one

@@ -1,0 +1,41 @@
+"""Small new frames, of the library that the caller uses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from smelt.frames.base import OutputColumn, adapt
+from smelt.plan.kinds import Float, Integer, Text
+
+_PLACE = ""  # A column that gives a frame its length, and goes.
+
+
+def table(like: Any, columns: Sequence[OutputColumn]) -> Any:
+    """A frame of *columns* (at least one), of the same library as the frame *like*; a list of dicts for a list."""
+    blank = _blank(like, len(columns[0].values))
+    return adapt(blank).attach(columns, dropped=[_PLACE])
+
+
+def texts(name: str, values: Sequence[str | None]) -> OutputColumn:
+    """A column of text."""
+    return OutputColumn(name=name, kind=Text(), values=values)
+
+
+def integers(name: str, values: Sequence[int | None]) -> OutputColumn:
+    """A column of integers."""
+    return OutputColumn(name=name, kind=Integer(), values=values)
+
+
+def floats(name: str, values: Sequence[float | None]) -> OutputColumn:
+    """A column of floats."""
+    return OutputColumn(name=name, kind=Float(), values=values)
+
+
+def _blank(like: Any, count: int) -> Any:
+    for library in ("pandas", "polars"):
+        module = sys.modules.get(library)
+        if module and isinstance(like, module.DataFrame):
+            return module.DataFrame({_PLACE: range(count)})
+    return [{_PLACE: place} for place in range(count)]

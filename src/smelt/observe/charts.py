@@ -1,0 +1,203 @@
+"""Charts as SVG: shapes that stretch to the width there is, with their labels beside them in HTML.
+
+Text inside an SVG would shrink with it; on a phone nobody could read it. Nothing here needs a script: what a column
+stands for is its `<title>`, which browsers show under the pointer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, log2
+
+from smelt.observe.histogram import Histogram
+from smelt.observe.markup import Html, el
+from smelt.observe.numbers import lasting, percent, round_top, three_digits
+from smelt.observe.timeline import Span, Timeline
+from smelt.progress.words import counted
+
+_WIDE, _HIGH = 1_000.0, 200.0  # Units of a plot; it is stretched in both directions.
+_MOST_COLUMNS = 96
+_FEWEST_COLUMNS = 8
+_MOST_BARS = 40
+_MOST_LABELS = 6
+
+
+def in_flight_chart(timeline: Timeline) -> Html:
+    """Requests in flight over time, and the stretches in which nothing was to be sent."""
+    spans = timeline.spans(_MOST_COLUMNS)
+    mean = sum(one.in_flight * one.seconds for one in spans) / timeline.seconds if timeline.seconds else 0.0
+    waited = sum(one.waiting * one.seconds for one in spans)
+    top = round_top(max(one.in_flight for one in spans))
+    shapes = [_shade(one, timeline.seconds) for one in spans if one.waiting > 0.05]
+    shapes.append(el("path", d=_area(spans, top, timeline.seconds), class_="flight"))
+    shapes += [_column(one, timeline.seconds, f"{three_digits(one.in_flight)} in flight") for one in spans]
+    said = f"at most {timeline.most_in_flight:,}, {three_digits(mean)} on average"
+    legend = [("wait", f"waiting: {lasting(waited)}")] if waited >= 0.0005 else []
+    return _figure("Requests in flight", said, _axis(top), shapes, _times(timeline.seconds), legend)
+
+
+def rate_chart(timeline: Timeline) -> Html:
+    """Rows answered per second over time, with a mark wherever a request was refused."""
+    # A column for every few replies: with one reply or none in each it would be a comb.
+    spans = timeline.spans(max(_FEWEST_COLUMNS, min(_MOST_COLUMNS, timeline.replies // 3)))
+    top = round_top(max(one.rows_per_second for one in spans))
+    refused = sum(one.refused for one in spans)
+    shapes = [_bar(one, top, timeline.seconds) for one in spans if one.rows_per_second]
+    shapes += [_mark(one, timeline.seconds) for one in spans if one.refused]
+    shapes += [_column(one, timeline.seconds, f"{three_digits(one.rows_per_second)} rows/s") for one in spans]
+    legend = [("mark", f"{counted(refused, 'request')} refused for rate (429)")] if refused else []
+    said = f"{three_digits(timeline.rows_per_second)} rows/s on average"
+    return _figure("Rows answered per second", said, _axis(top), shapes, _times(timeline.seconds), legend)
+
+
+def latency_chart(latency: Histogram) -> Html:
+    """How long requests took, on an axis that doubles, with median and 95th percentile."""
+    first, last, step = _octaves(latency)
+    per_octave = next((one for one in (16, 8, 4, 2) if (last - first) * one <= _MOST_BARS), 1)
+    bars = latency.bars(first, last, per_octave)
+    top, middle, p95 = round_top(max(bars)), latency.quantile(0.5), latency.quantile(0.95)
+    shapes = [_time(n, bar, len(bars), top) for n, bar in enumerate(bars) if bar]
+    for kind, seconds in (("median", middle), ("p95", p95)):
+        x = _at((log2(max(seconds, 2.0**first)) - first) / (last - first) * _WIDE)
+        shapes.append(el("path", d=f"M{x} 0V{_at(_HIGH)}", class_=f"line {kind}"))
+    edges = [lasting(2.0 ** (first + n / per_octave)) for n in range(len(bars) + 1)]
+    shapes += [
+        _hover(n * _WIDE / len(bars), _WIDE / len(bars), f"{edges[n]} to {edges[n + 1]}: {counted(bar, 'request')}")
+        for n, bar in enumerate(bars)
+    ]
+    legend = [("median", f"median {lasting(middle)}"), ("p95", f"95 % within {lasting(p95)}")]
+    said = f"{counted(latency.count, 'request')} with a reply, {lasting(latency.least)} to {lasting(latency.most)}"
+    labels = [lasting(2.0**octave) for octave in range(first, last + 1, step)]
+    return _figure("Seconds per request", said, _axis(top), shapes, labels, legend)
+
+
+def stacked_bar(name: str, parts: Sequence[tuple[str, str, int]]) -> Html:
+    """One bar of parts (class, label, number) in proportion; none is too thin to be seen."""
+    whole = sum(number for _, _, number in parts) or 1
+    shapes, x = [], 0.0
+    for kind, label, number in parts:
+        if number:
+            width = _WIDE * number / whole
+            title = el("title", f"{label}: {number:,} ({percent(number, whole)})")
+            shapes.append(el("rect", title, x=_at(x), y=0, width=_at(max(width, 4.0)), height=_at(_HIGH), class_=kind))
+            x += width
+    said = ", ".join(f"{label} {number:,}" for _, label, number in parts if number)
+    return _svg(name, said, shapes, "stack")
+
+
+def _figure(
+    name: str,
+    said: str,
+    axis: Sequence[str],
+    shapes: Sequence[Html],
+    times: Sequence[str],
+    legend: Sequence[tuple[str, str]],
+) -> Html:
+    keys = [el("li", el("span", class_=f"key {kind}", aria_hidden="true"), text) for kind, text in legend]
+    return el(
+        "figure",
+        el("figcaption", el("strong", name), " ", el("span", said)),
+        el(
+            "div",
+            el("div", *[el("span", one) for one in axis], class_="y", aria_hidden="true"),
+            _svg(name, "; ".join([said, *(text for _, text in legend)]), [_grid(len(times)), *shapes], "plot"),
+            el("div", *[el("span", one) for one in times], class_="x", aria_hidden="true"),
+            class_="chart",
+        ),
+        el("ul", *keys, class_="legend") if keys else None,
+    )
+
+
+def _svg(name: str, said: str, shapes: Sequence[Html], kind: str) -> Html:
+    return el(
+        "svg",
+        el("title", f"{name}: {said}"),
+        *shapes,
+        class_=kind,
+        viewBox=f"0 0 {_WIDE:.0f} {_HIGH:.0f}",
+        preserveAspectRatio="none",
+        role="img",
+        aria_label=f"{name}: {said}",
+    )
+
+
+def _grid(labels: int) -> Html:
+    rows = "".join(f"M0 {_at(_HIGH * share)}H{_at(_WIDE)}" for share in (0, 0.5, 1))
+    columns = "".join(f"M{_at(_WIDE * n / (labels - 1))} 0V{_at(_HIGH)}" for n in range(labels))
+    return el("path", d=rows + columns, class_="grid")
+
+
+def _area(spans: Sequence[Span], top: float, seconds: float) -> str:
+    """The outline of steps, one per span, closed along the bottom."""
+    parts = [f"M0 {_at(_HIGH)}"]
+    for one in spans:
+        y = _at(_HIGH - one.in_flight / top * _HIGH)
+        parts.append(f"V{y}H{_at(_x(one.start + one.seconds, seconds))}")
+    return "".join([*parts, f"V{_at(_HIGH)}Z"])
+
+
+def _bar(span: Span, top: float, seconds: float) -> Html:
+    x, width = _place(span, seconds)
+    height = span.rows_per_second / top * _HIGH
+    return el("rect", x=_at(x), y=_at(_HIGH - height), width=_at(width * 0.9), height=_at(height), class_="rate")
+
+
+def _time(at: int, bar: int, bars: int, top: float) -> Html:
+    width, height = _WIDE / bars, bar / top * _HIGH
+    return el(
+        "rect", x=_at(at * width), y=_at(_HIGH - height), width=_at(width * 0.86), height=_at(height), class_="time"
+    )
+
+
+def _mark(span: Span, seconds: float) -> Html:
+    x, width = _place(span, seconds)
+    return el("path", d=f"M{_at(x + width / 2)} 0V{_at(_HIGH)}", class_="line mark")
+
+
+def _shade(span: Span, seconds: float) -> Html:
+    x, width = _place(span, seconds)
+    return el("rect", x=_at(x), y=0, width=_at(width * span.waiting), height=_at(_HIGH), class_="wait")
+
+
+def _column(span: Span, seconds: float, said: str) -> Html:
+    x, width = _place(span, seconds)
+    words = [said]
+    if span.refused:
+        words.append(f"{span.refused:,} refused (429)")
+    if span.waiting > 0.05:
+        words.append(f"{percent(span.waiting, 1)} of it waiting")
+    return _hover(x, width, f"{lasting(span.start)} to {lasting(span.start + span.seconds)}: {', '.join(words)}")
+
+
+def _hover(x: float, width: float, said: str) -> Html:
+    """A column that shows nothing but, under the pointer, what there is to say of it."""
+    return el("rect", el("title", said), x=_at(x), y=0, width=_at(width), height=_at(_HIGH), class_="column")
+
+
+def _place(span: Span, seconds: float) -> tuple[float, float]:
+    return _x(span.start, seconds), _x(span.seconds, seconds)
+
+
+def _x(at: float, seconds: float) -> float:
+    return _WIDE * at / seconds if seconds else _WIDE
+
+
+def _axis(top: float) -> list[str]:
+    return [three_digits(top), three_digits(top / 2), "0"]
+
+
+def _times(seconds: float) -> list[str]:
+    return [lasting(seconds * quarter / 4) for quarter in range(5)]
+
+
+def _octaves(latency: Histogram) -> tuple[int, int, int]:
+    """The axis: from which power of two to which, and how many of them to a label."""
+    first, last = latency.octaves
+    last = max(last, first + 2)
+    step = ceil((last - first) / (_MOST_LABELS - 1))
+    return first, last + -(last - first) % step, step
+
+
+def _at(number: float) -> str:
+    """A coordinate, in as few characters as a screen can tell apart."""
+    return f"{number:.1f}".removesuffix(".0")

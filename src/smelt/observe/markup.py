@@ -1,0 +1,71 @@
+"""HTML that cannot be written wrongly: everything that is not markup already is escaped where it is put in."""
+
+from __future__ import annotations
+
+import unicodedata
+from html import escape
+from itertools import groupby
+from typing import TypeAlias
+
+LONGEST = 400  # Characters of a text that a row, a provider or a user chose.
+
+_STEERING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_EMPTY = frozenset({"link", "meta"})  # Elements without an end.
+
+
+class Html(str):
+    """Markup, which goes into a page as it is. Made by `el`, `joined` and `exact` only."""
+
+    __slots__ = ()
+
+
+Child: TypeAlias = "str | Html | None"
+
+
+def el(name: str, /, *children: Child, **attributes: str | float | None) -> Html:
+    """An element.
+
+    Args:
+        name: The element's name.
+        children: Text, which is escaped, or markup. None is left out.
+        attributes: Attributes; `class_` is `class`, `aria_label` is `aria-label`. None is left out.
+    """
+    pairs = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(plain(str(value)))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    end = "" if name in _EMPTY else f"{joined(*children)}</{name}>"
+    return Html(f"<{name}{pairs}>{end}")
+
+
+def joined(*children: Child) -> Html:
+    """Text and markup, one after the other."""
+    return Html("".join([one if isinstance(one, Html) else escape(plain(one)) for one in children if one is not None]))
+
+
+def plain(text: str) -> str:
+    """*text* on one line, without characters that hide, turn or break what is shown."""
+    if text.isprintable():
+        return text
+    return "".join([" " if one in "\t\r\n" else "\ufffd" if _steers(one) else one for one in text])
+
+
+def short(text: str) -> str:
+    """*text*, cut where it is longer than anybody reads."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def exact(text: str, *, most: int) -> Html:
+    """The first *most* characters of *text*, each to be seen; what shows nothing by itself is named by its number."""
+    parts = [
+        el("span", " ".join(f"U+{ord(one):04X}" for one in run), class_="code") if steers else escape("".join(run))
+        for steers, run in groupby(text[:most], key=lambda one: one not in "\t\n" and _steers(one))
+    ]
+    if len(text) > most:
+        parts.append(el("span", f"{len(text) - most:,} characters more", class_="code"))
+    return Html("".join(parts))
+
+
+def _steers(character: str) -> bool:
+    return unicodedata.category(character) in _STEERING

@@ -1,0 +1,58 @@
+"""Numbers as a page shows them: as fine as they are worth, and never finer."""
+
+from __future__ import annotations
+
+from math import floor, log10
+
+from smelt.progress.words import dollars, duration
+
+
+def lasting(seconds: float) -> str:
+    """`0 s`, `240 µs`, `1.4 ms`, `12.3 s`, `2:05 min`."""
+    if seconds >= 60:
+        return duration(seconds)
+    if seconds == 0 or seconds >= 0.9995:
+        return f"{three_digits(seconds)} s"
+    return f"{three_digits(seconds * 1e3)} ms" if seconds >= 0.9995e-3 else f"{three_digits(seconds * 1e6)} µs"
+
+
+def three_digits(number: float) -> str:
+    """`0.123`, `1.23`, `12.3`, `123`, `1,230`: three digits that count, without zeros at the end of a fraction."""
+    if number == 0:
+        return "0"
+    places = max(0, 2 - floor(log10(abs(number))))
+    text = f"{number:,.{places}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def compact(number: int) -> str:
+    """`950`, `45.2k`, `1.2M`, `3.4B`."""
+    for unit, size in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
+        if number >= size * 0.9995:
+            return f"{three_digits(number / size)}{unit}"
+    return f"{number:,}"
+
+
+def money(amount: float | None) -> str:
+    """Dollars; `unknown` where they are, and `$0` where nothing was paid."""
+    if amount is None:
+        return "unknown"
+    return dollars(amount) if amount else "$0"
+
+
+def percent(part: float, whole: float) -> str:
+    """`0 %`, `<0.1 %`, `12.3 %`, `>99.9 %`, `100 %`; what is not all is never shown as all."""
+    share = 100 * part / whole if whole else 0.0
+    if share in (0.0, 100.0):
+        return f"{share:.0f} %"
+    if share < 0.1:
+        return "<0.1 %"
+    return ">99.9 %" if share > 99.9 else f"{three_digits(share)} %"
+
+
+def round_top(peak: float) -> float:
+    """The end of an axis that begins at 0: the next of 1, 2, 3, 4, 5, 6 or 8 times a power of ten."""
+    if peak <= 0:
+        return 1.0
+    unit = 10.0 ** floor(log10(peak))
+    return next(step * unit for step in (1, 2, 3, 4, 5, 6, 8, 10) if step * unit >= peak * (1 - 1e-9))

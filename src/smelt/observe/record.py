@@ -1,0 +1,127 @@
+"""What a result remembers of its run: what was asked, of whom, with which options, and what happened when."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePath
+from typing import Any
+
+from smelt.errors import shown_value
+from smelt.observe.recorder import Recorder
+from smelt.observe.timeline import Timeline
+from smelt.options import Settings
+from smelt.plan.dialect import describe
+from smelt.preparation import Preparation
+from smelt.providers.base import Request
+from smelt.providers.redact import redact
+
+_SHOWN_ALWAYS = ("batch_size", "concurrency", "isolation", "max_attempts", "timeout", "shuffle", "seed")
+_SHOWN_ELSEWHERE = frozenset({"columns", "params", "ledger", "progress"})  # Or no part of what was asked.
+_LIBRARIES = {  # By the name of the module.
+    "pandas": "pandas",
+    "polars": "polars",
+    "pyarrow": "pyarrow",
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "google.genai": "google-genai",
+    "xllamacpp": "xllamacpp",
+    "genai_prices": "genai-prices",
+}
+_LONGEST_OPTION = 200  # Characters.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What there is to say of a run beside its result. Strings are as they came, and have to be escaped.
+
+    Attributes:
+        prompt: What was asked.
+        columns: The columns that were sent.
+        output: The output model's name.
+        fields: Its fields: name, what values it takes, and what its author says of it.
+        options: Options that matter, by name.
+        versions: Libraries that were loaded, and their versions.
+        started: When the run began.
+        skipped: Rows that were not asked, since they are null in every column sent.
+        timeline: What happened when.
+        first_request: The first request that was sent, or None.
+    """
+
+    prompt: str
+    columns: Sequence[str]
+    output: str
+    fields: Sequence[tuple[str, str, str]]
+    options: Mapping[str, str]
+    versions: Mapping[str, str]
+    started: datetime
+    skipped: int
+    timeline: Timeline
+    first_request: Request | None
+
+
+def recorded(call: Preparation, recorder: Recorder, *, skipped: int, first_request: Request | None) -> Record:
+    """The record of *call*."""
+    return Record(
+        prompt=call.prompt,
+        columns=call.source.names,
+        output="str" if call.output.is_text else call.output.model.__name__,
+        fields=[(one.name, describe(one.kind), one.description) for one in call.output.fields],
+        options=_options(call),
+        versions=_versions(),
+        started=recorder.started,
+        skipped=skipped,
+        timeline=recorder.timeline,
+        first_request=first_request,
+    )
+
+
+def _options(call: Preparation) -> dict[str, str]:
+    settings, usual = call.settings, Settings()
+    shown = {
+        one.name: _shown(getattr(settings, one.name))
+        for one in fields(settings)
+        if one.name not in _SHOWN_ELSEWHERE
+        and (one.name in _SHOWN_ALWAYS or getattr(settings, one.name) != getattr(usual, one.name))
+    }
+    if settings.concurrency == "auto":
+        shown["concurrency"] = f"auto, at most {call.concurrency}"
+    shown["ledger"] = _ledger(call)
+    params = {**getattr(call.provider, "params", {}), **settings.params}
+    return shown | {f"params.{name}": _param(name, value) for name, value in params.items()}
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,g}" if isinstance(value, float) else str(value)[:_LONGEST_OPTION]
+
+
+def _ledger(call: Preparation) -> str:
+    """Whether there was one; of a path only the last part, since a report is shown around."""
+    chosen = call.settings.ledger
+    if isinstance(chosen, str):
+        return f"on: {PurePath(chosen).name}"[:_LONGEST_OPTION]
+    return "on" if chosen or (chosen is None and call.provider.capabilities.is_worth_keeping) else "off"
+
+
+def _param(name: str, value: Any) -> str:
+    """A parameter in one line. Headers may authenticate, under names that nobody can know."""
+    if "header" in name.lower():
+        return "not shown"
+    return redact(value if isinstance(value, str) else shown_value(value), limit=_LONGEST_OPTION)
+
+
+def _versions() -> dict[str, str]:
+    found = {"smelt": version("dfsmelt"), "Python": f"{platform.python_version()} on {platform.system()}"}
+    for module, name in {"pydantic": "pydantic", **_LIBRARIES}.items():
+        if module in sys.modules:
+            try:
+                found[name] = version(name)
+            except PackageNotFoundError:
+                continue  # Vendored, or run from a checkout.
+    return found

@@ -1,0 +1,223 @@
+"""A result as one page that stands alone: no script, no network, everything escaped."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from smelt.observe.blocks import aside, keyed, part, section, table, text_box, words
+from smelt.observe.charts import in_flight_chart, latency_chart, rate_chart, stacked_bar
+from smelt.observe.markup import Child, Html, el, joined, short
+from smelt.observe.numbers import compact, lasting, money, percent, three_digits
+from smelt.observe.page import page
+from smelt.observe.record import Record
+from smelt.progress.words import counted
+from smelt.providers.base import Request
+
+if TYPE_CHECKING:
+    from smelt.result import RowError, SmeltMetrics, SmeltResult
+
+_SHOWN_FAILURES = 100
+_SHOWN_FIELDS = 50
+_SHOWN_COLUMNS = 30
+_LONGEST_PROMPT = 20_000  # Characters.
+_LONGEST_REQUEST = 100_000
+_NONE = "—"
+
+
+def render(result: SmeltResult[Any], record: Record, *, first_request: bool) -> str:
+    """The page. With *first_request* it holds the text of rows, and says so at its top."""
+    request = record.first_request if first_request else None
+    return page(
+        f"{_headline(result.metrics)} · smelt report",
+        _head(result, record, shows_rows=request is not None),
+        _tiles(result.metrics, record),
+        _rows(result, record),
+        *_course(record),
+        _spend(result.metrics, record),
+        *_failures(result.errors),
+        _question(record),
+        _setting(record),
+        _first_request(request) if request else None,
+    )
+
+
+def _head(result: SmeltResult[Any], record: Record, *, shows_rows: bool) -> Html:
+    metrics, ended = result.metrics, record.timeline.ended
+    when = record.started.strftime("%d %B %Y, %H:%M:%S UTC").removeprefix("0")
+    facts = [el("span", short(result.model)), el("time", when, datetime=record.started.isoformat(timespec="seconds"))]
+    if ended not in (None, "done"):
+        facts.append(el("span", f"ended early: {ended}", class_="bad"))
+    return el(
+        "header",
+        el("p", "smelt report", class_="kicker"),
+        el("h1", _headline(metrics)),
+        el("p", *[one for fact in facts for one in (fact, " ")], class_="facts"),
+        text_box(record.prompt, most=_LONGEST_PROMPT, name="Prompt"),
+        _privacy(shows_rows=shows_rows),
+    )
+
+
+def _headline(metrics: SmeltMetrics) -> str:
+    return f"{metrics.successful_rows:,} of {counted(metrics.total_rows, 'row')} answered"
+
+
+def _privacy(*, shows_rows: bool) -> Html:
+    if not shows_rows:
+        return el("p", "Of the data, this page holds the labels of failed rows at most.", class_="note")
+    option = el("code", "report(path, first_request=False)")
+    return el(
+        "p", "This page holds text of rows: the first request, as it was sent. Without it: ", option, class_="note"
+    )
+
+
+def _tiles(metrics: SmeltMetrics, record: Record) -> Html:
+    timeline = record.timeline
+    tokens = metrics.input_tokens + metrics.output_tokens
+    tiles = [
+        ("Cost", money(metrics.cost_usd)),
+        ("Requests", f"{metrics.requests:,}"),
+        ("Tokens", compact(tokens)),
+        ("Time", lasting(metrics.wall_time_seconds)),
+        ("Rows per second", three_digits(timeline.rows_per_second) if timeline.answered else _NONE),
+        ("Median latency", lasting(timeline.latency.quantile(0.5)) if timeline.replies else _NONE),
+    ]
+    return el("dl", *[el("div", el("dt", name), el("dd", value)) for name, value in tiles], class_="tiles")
+
+
+def _rows(result: SmeltResult[Any], record: Record) -> Html:
+    metrics = result.metrics
+    if not metrics.total_rows:
+        return section("Rows", el("p", "There were none."))
+    kinds = Counter(error.kind for error in result.errors).most_common()
+    parts = [
+        ("answered", "answered by requests", metrics.successful_rows - metrics.ledger_rows - record.skipped),
+        ("known", "known from the ledger", metrics.ledger_rows),
+        ("skipped", "not asked, being null", record.skipped),
+        *(("failed", f"failed: {words(kind)}", number) for kind, number in kinds),
+    ]
+    shown = [part for part in parts if part[2]]
+    lines = [[keyed(kind, label), f"{number:,}", percent(number, metrics.total_rows)] for kind, label, number in shown]
+    twins = metrics.total_rows - metrics.distinct_rows - record.skipped
+    return section(
+        "Rows",
+        stacked_bar("Rows by outcome", shown),
+        table(["Outcome", "Rows", "Share"], lines, numbers=2, class_="narrow"),
+        aside(f"{counted(twins, 'row')} repeated another one and cost nothing.") if twins > 0 else None,
+    )
+
+
+def _course(record: Record) -> Iterator[Html]:
+    timeline = record.timeline
+    if not timeline.sent:
+        yield section("Requests", el("p", "No request was sent."))
+        return
+    yield section("Requests over time", in_flight_chart(timeline), rate_chart(timeline))
+    charts: list[Child] = [latency_chart(timeline.latency)] if timeline.replies else []
+    if timeline.failures:
+        lines = [[words(kind), f"{number:,}"] for kind, number in Counter(timeline.failures).most_common()]
+        charts.append(table(["Requests without a reply", "Number"], lines, numbers=1, class_="narrow"))
+    yield section("Latency", *charts)
+
+
+def _spend(metrics: SmeltMetrics, record: Record) -> Html:
+    answered = record.timeline.answered
+    per_thousand = metrics.cost_usd / answered * 1_000 if metrics.cost_usd is not None and answered else None
+    lines: list[list[Child]] = [
+        ["Cost", money(metrics.cost_usd)],
+        [part("per 1,000 rows answered"), money(per_thousand) if answered else _NONE],
+        ["Requests", f"{metrics.requests:,}"],
+        [part("repeated"), f"{metrics.total_retries:,}"],
+        [part("refused for rate (429)"), f"{metrics.rate_limited:,}"],
+        [part("possibly billed without an answer"), f"{metrics.possible_duplicates:,}"],
+        ["Rows from the ledger, at no cost", f"{metrics.ledger_rows:,}"],
+    ]
+    spend = table(["Item", "Number"], lines, numbers=1)
+    return section("Spend", el("div", spend, el("div", *_tokens(metrics, record)), class_="pair"))
+
+
+def _tokens(metrics: SmeltMetrics, record: Record) -> Iterator[Html]:
+    if not metrics.input_tokens + metrics.output_tokens:
+        return
+    cached, reasoning, timeline = metrics.cached_input_tokens, metrics.reasoning_tokens, record.timeline
+    parts = [
+        ("input", "input", metrics.input_tokens - cached),
+        ("cached", "input, cached", cached),
+        ("output", "output", metrics.output_tokens - reasoning),
+        ("reasoning", "output, reasoning", reasoning),
+    ]
+    shown = [part for part in parts if part[2] > 0]
+    yield stacked_bar("Tokens", shown)
+    yield table(["Tokens", "Number"], [[keyed(kind, label), f"{number:,}"] for kind, label, number in shown], numbers=1)
+    if timeline.input_per_row.count:
+        spread = [("Input", timeline.input_per_row), ("Output", timeline.output_per_row)]
+        lines = [
+            [name, *(three_digits(one) for one in (tokens.mean, tokens.quantile(0.5), tokens.quantile(0.95)))]
+            for name, tokens in spread
+        ]
+        yield table(["Tokens per row", "Mean", "Median", "p95"], lines, numbers=3)
+        yield aside(f"Rows to a request on average: {three_digits(timeline.rows_replied / timeline.replies)}.")
+
+
+def _failures(errors: Sequence[RowError]) -> Iterator[Html]:
+    if not errors:
+        return
+    title, lines = f"Failed rows ({len(errors):,})", [_failure(error) for error in errors[:_SHOWN_FAILURES]]
+    more = len(errors) - _SHOWN_FAILURES
+    yield section(
+        title,
+        table(["Row", "Kind", "Why", "Attempts"], lines, numbers=1, class_="failures", scrolls_as="Failed rows"),
+        aside(f"{counted(more, 'row')} more, in the result's ", el("code", "errors"), ".") if more > 0 else None,
+    )
+
+
+def _failure(error: RowError) -> list[Child]:
+    request = el("small", f"request {short(error.request_id)}") if error.request_id else None
+    return [
+        el("bdi", short(str(error.label))),
+        words(error.kind),
+        joined(el("bdi", short(error.message)), request),
+        f"{error.attempts:,}",
+    ]
+
+
+def _question(record: Record) -> Html:
+    lines = [_field(*one) for one in record.fields[:_SHOWN_FIELDS]]
+    more, unsaid = len(record.fields) - _SHOWN_FIELDS, len(record.columns) - _SHOWN_COLUMNS
+    columns = [one for name in record.columns[:_SHOWN_COLUMNS] for one in (el("code", short(name)), " ")]
+    return section(
+        "Question",
+        el("h3", "Columns sent"),
+        el("p", *columns, f"and {unsaid:,} more" if unsaid > 0 else None, class_="names"),
+        el("h3", "Answer: ", el("code", short(record.output))),
+        table(["Field", "Values"], lines, class_="fields"),
+        aside(f"{counted(more, 'field')} more.") if more > 0 else None,
+    )
+
+
+def _field(name: str, values: str, description: str) -> list[Child]:
+    said = el("small", short(description)) if description else None
+    return [el("code", short(name)), joined(short(values), said)]
+
+
+def _setting(record: Record) -> Html:
+    options = [[el("code", short(name)), short(value)] for name, value in record.options.items()]
+    versions = [[short(name), short(number)] for name, number in record.versions.items()]
+    tables = table(["Option", "Value"], options), table(["Software", "Version"], versions)
+    return section("Setting", el("div", *tables, class_="pair"))
+
+
+def _first_request(request: Request) -> Html:
+    schema = json.dumps(request.schema, indent=2, ensure_ascii=False)
+    example = el("span", "U+200B", class_="code")
+    return section(
+        "First request",
+        aside("As it was sent. ", example, " and the like stand for characters that show nothing by themselves."),
+        el("h3", "System"),
+        text_box(request.system, most=_LONGEST_REQUEST, name="System"),
+        el("h3", "User"),
+        text_box(request.user, most=_LONGEST_REQUEST, name="User"),
+        el("details", el("summary", "Schema of the reply"), text_box(schema, most=_LONGEST_REQUEST, name="Schema")),
+    )

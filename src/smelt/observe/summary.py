@@ -1,0 +1,44 @@
+"""A result in a few lines of HTML, for a notebook: the short form of the report.
+
+Colours come from the page where they can, since a notebook may be dark or light, and styles stand with the elements: where
+a viewer takes them away, a plain table remains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from smelt.observe.markup import Html, el
+from smelt.observe.numbers import percent
+
+_ANSWERED, _FAILED = "#14918a", "#d9534f"  # Both seen on white and on black.
+_BAR = (
+    "display:flex;height:6px;width:min(100%,28em);border-radius:3px;overflow:hidden;margin:6px 0;background:#88888840"
+)
+_CELL = "text-align:left;vertical-align:top;padding:2px 14px 2px 0;border:0;background:none"
+
+
+def summary(headline: str, lines: Sequence[tuple[str, str]], *, answered: int, total: int) -> str:
+    """A headline, a bar of how many rows of the *total* are answered, and a table of *lines*."""
+    rows = [
+        el(
+            "tr",
+            el("th", name, scope="row", style=f"{_CELL};font-weight:400;opacity:0.7;white-space:nowrap"),
+            el("td", text, style=f"{_CELL};font-variant-numeric:tabular-nums;overflow-wrap:anywhere"),
+            style="background:none",
+        )
+        for name, text in lines
+    ]
+    return el(
+        "div",
+        el("div", el("strong", "SmeltResult"), f" {headline}"),
+        _bar(answered, total),
+        el("table", *rows, style="border-collapse:collapse;border:0;margin:0;font-size:inherit;color:inherit"),
+        style="max-width:60em;line-height:1.45",
+    )
+
+
+def _bar(answered: int, total: int) -> Html:
+    parts = [(_ANSWERED, answered), (_FAILED, total - answered)]
+    shown = [el("div", style=f"flex:{number} 0 3px;background:{colour}") for colour, number in parts if number]
+    return el("div", *shown, style=_BAR, role="img", aria_label=f"{percent(answered, total)} of the rows answered")
