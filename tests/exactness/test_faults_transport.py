@@ -179,7 +179,7 @@ print(result.metrics.requests, result.metrics.possible_duplicates)
 
 @pytest.mark.slow
 def test_09_too_many_open_files_costs_no_row_and_nothing_twice(scenario: MakeScenario) -> None:
-    busy = scenario(answers=RULES, latency=0.02)
+    busy = scenario(answers=RULES, latency=0.2)
 
     command = [sys.executable, "-c", WITH_FEW_FILES, busy.base_url("openai")]
     child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
