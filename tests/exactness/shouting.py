@@ -34,10 +34,12 @@ def main(provider: str, alone: dict[str, str], jobs: dict[str, str], directory: 
     logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
     logging.captureWarnings(True)
     warnings.simplefilter("always")
+    patience = 10.0  # The first one imports the SDK.
     for fault, url in alone.items():
         print(f"== {fault}", flush=True)
         with asyncio.Runner(loop_factory=OneThreadLoop, debug=True) as runner:
-            runner.run(_ask_once(_model(provider, url)))
+            runner.run(_ask_once(_model(provider, url), patience))
+        patience = 0.3
     for fault, url in jobs.items():
         print(f"== job: {fault}", flush=True)
         _run(_model(provider, url), directory / f"{fault}.sqlite")
@@ -50,13 +52,13 @@ def _model(provider: str, url: str) -> Model:
     return Model(provider, "fake-1", api_key=KEYS[provider], base_url=url)
 
 
-async def _ask_once(model: Model) -> None:
+async def _ask_once(model: Model, patience: float) -> None:
     adapter = resolve_model(model)
     print(repr(adapter), str(adapter), repr(model), pickle.dumps((model, adapter)))
     async with adapter.connect(connections=1) as connection:
         print(repr(connection), repr(vars(connection)))
         try:
-            async with asyncio.timeout(0.2):
+            async with asyncio.timeout(patience):
                 reply = await connection.send(request())
         except (CallFailed, TimeoutError) as problem:
             shout(problem, at_length=False)

@@ -199,7 +199,13 @@ async def bad_status_line(connection: Connection, response: Response, options: O
 
 async def close_after(connection: Connection, response: Response, options: Options) -> None:
     """A good reply, then a close that no header announced: the client's pool keeps a dead connection."""
+    stream: socket.socket = connection.transport.get_extra_info("socket")
+    if hasattr(
+        socket, "TCP_CORK"
+    ):  # The end travels with the reply's last bytes, so the next request cannot overtake it.
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
     connection.transport.write(encoded(response))
+    stream.shutdown(socket.SHUT_WR)
     connection.transport.close()
 
 
