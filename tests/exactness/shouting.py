@@ -28,18 +28,16 @@ from tests.exactness.companies import PROMPT, companies
 from tests.models import Company
 from tests.providers.asking import KEYS, request
 
+_PATIENCE = 5.0  # Seconds. They wait together, and all are sent by then.
+
 
 def main(provider: str, alone: dict[str, str], jobs: dict[str, str], directory: Path) -> None:
     """Provoke and say everything."""
     logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
     logging.captureWarnings(True)
     warnings.simplefilter("always")
-    patience = 10.0  # The first one imports the SDK.
-    for fault, url in alone.items():
-        print(f"== {fault}", flush=True)
-        with asyncio.Runner(loop_factory=OneThreadLoop, debug=True) as runner:
-            runner.run(_ask_once(_model(provider, url), patience))
-        patience = 0.3
+    with asyncio.Runner(loop_factory=OneThreadLoop, debug=True) as runner:
+        runner.run(_ask_each_once([_model(provider, url) for url in alone.values()]))
     for fault, url in jobs.items():
         print(f"== job: {fault}", flush=True)
         _run(_model(provider, url), directory / f"{fault}.sqlite")
@@ -52,13 +50,19 @@ def _model(provider: str, url: str) -> Model:
     return Model(provider, "fake-1", api_key=KEYS[provider], base_url=url)
 
 
-async def _ask_once(model: Model, patience: float) -> None:
+async def _ask_each_once(models: list[Model]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for model in models:
+            group.create_task(_ask_once(model))
+
+
+async def _ask_once(model: Model) -> None:
     adapter = resolve_model(model)
     print(repr(adapter), str(adapter), repr(model), pickle.dumps((model, adapter)))
     async with adapter.connect(connections=1) as connection:
         print(repr(connection), repr(vars(connection)))
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(_PATIENCE):
                 reply = await connection.send(request())
         except (CallFailed, TimeoutError) as problem:
             shout(problem, at_length=False)
