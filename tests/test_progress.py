@@ -6,14 +6,17 @@ import asyncio
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 import termios
 import threading
 from collections.abc import Iterable
 
+import pandas as pd
 import pytest
 
+import smelt
 from smelt.engine.events import (
     Event,
     Observer,
@@ -33,6 +36,8 @@ from smelt.progress.plain import PlainFace
 from smelt.progress.tally import Pace, Tally
 from smelt.progress.terminal import line
 from smelt.progress.words import clean, dollars, duration, percent, phrases, tokens
+from smelt.providers.base import Billing, CallFailed
+from smelt.testing import ScriptedProvider
 
 START = RunStarted(rows=1_000, distinct_rows=1_000, provider="openai", model="gpt")
 
@@ -468,3 +473,14 @@ class TestReporter:
     def test_something_else_is_refused(self) -> None:
         with pytest.raises(SmeltConfigError, match="progress must be True, False, None or a callable"):
             progress_for("yes")  # type: ignore[arg-type]
+
+
+def test_a_run_that_is_told_to_wait_says_so_and_for_how_long(capsys: pytest.CaptureFixture[str]) -> None:
+    refusal = CallFailed("rate_limit", Billing.REJECTED, "Slow down.", status=429, retry_after=40)
+    model = ScriptedProvider({"text": "fine"}, script=[None, refusal], name="openai")
+
+    run_jumping(
+        smelt.arun(pd.DataFrame({"n": range(40)}), "Look at {n}.", str, model=model, batch_size=1, concurrency=4)
+    )
+
+    assert re.search(r"waiting 4[01] s for openai's limit", capsys.readouterr().err)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -25,16 +25,25 @@ class ScriptedProvider:
 
     Args:
         answer: The answer to every row: a dict for all, or a function that takes a row (a dict of its columns) and
-            returns the answer's fields, or None to leave the row out.
+            returns the answer's fields, or None to leave the row out. Fields that are not asked for, as a lazy plan does
+            with those that nobody looks at, are left out.
         script: What becomes of the first requests, one entry each: a `Reply`, a `CallFailed`, a function that takes the
             `Request`, or None to answer as usual.
         capabilities: What the provider claims to bear.
         name: The provider's name.
         model: The model's name.
+        keep: Whether all requests are held for inspection, which a benchmark of a million rows does not want.
 
     Attributes:
         requests: The requests that were sent, in order, where *keep* is true.
         rows_sent: Rows in all requests.
+
+    Examples:
+        >>> always = ScriptedProvider({"sector": "other"})
+        >>> df.smelt.transform("Classify {name}.", Company, model=always)["sector"].tolist()
+        ['other', 'other']
+        >>> always.rows_sent, len(always.requests)
+        (2, 1)
     """
 
     def __init__(
@@ -47,7 +56,7 @@ class ScriptedProvider:
         model: str = "script",
         keep: bool = True,
     ) -> None:
-        """Make a provider; *keep* holds all requests for inspection, which a benchmark of a million rows does not want."""
+        """Make a provider; nothing is sent."""
         self.name = name
         self.model = model
         self.origin = f"{name}://local"
@@ -76,14 +85,43 @@ class ScriptedProvider:
         outcome = step(request) if callable(step) else step
         if isinstance(outcome, CallFailed):
             raise outcome
-        return outcome if outcome is not None else answered(request, self._one, self.capabilities.codec, self)
+        if outcome is not None:
+            return outcome
+        fields = _fields(request, self.capabilities.codec)
 
-    def _one(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        return self._answer(row) if callable(self._answer) else self._answer
+        def one(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+            answer = self._answer(row) if callable(self._answer) else self._answer
+            return answer and {name: value for name, value in answer.items() if name in fields}
+
+        return answered(request, one, self.capabilities.codec, self)
+
+
+def _fields(request: Request, codec: str) -> Collection[str]:
+    """The fields of an answer that *request* asks for."""
+    reply: Any = request.schema["properties"]
+    answer = reply["rows"]["items"] if codec == "array" else next(iter(reply.values()))
+    fields: Collection[str] = answer["properties"].keys()
+    return fields
 
 
 def asked(request: Request) -> list[tuple[str, dict[str, Any]]]:
-    """The rows of a request: (token, columns) each."""
+    """The rows of a request, as (token, columns) each, in the order in which they were sent.
+
+    Args:
+        request: One that a provider was sent.
+
+    Returns:
+        The row's token, and the columns that were sent as JSON has them.
+
+    Raises:
+        ValueError: It is no request of smelt's.
+
+    Examples:
+        >>> from smelt.testing import asked
+        >>> out = df.smelt.transform("Classify {name}.", Company, model=scripted)
+        >>> [row for token, row in asked(scripted.requests[-1])]
+        [{'name': 'Arm'}, {'name': 'Sanofi'}]
+    """
     rows = _ROWS.raw_decode(request.user)[0]
     return [(row["id"], row["row"]) for row in rows]
 
@@ -95,7 +133,28 @@ def answered(
     counter: ScriptedProvider | None = None,
     finish: Finish = "stop",
 ) -> Reply:
-    """The reply to *request* in which every row has the answer that *answer* gives for its columns."""
+    """The reply to *request* in which every row has the answer that *answer* gives for its columns.
+
+    Args:
+        request: What is to be answered.
+        answer: Takes the columns of a row and gives the answer's fields, or None to leave the row out.
+        codec: The shape of the reply, as the provider's capabilities say it.
+        counter: Counts the rows.
+        finish: Why the model stopped.
+
+    Returns:
+        A reply with an estimate of its tokens.
+
+    Raises:
+        ValueError: *request* is no request of smelt's.
+
+    Examples:
+        >>> from smelt.testing import answered
+        >>> cut = lambda request: answered(request, lambda row: {"sector": "tech"}, finish="length")
+        >>> cut_off = ScriptedProvider({"sector": "other"}, script=[cut])
+        >>> df.smelt.transform("Classify {name}.", Company, model=cut_off)["sector"].tolist()
+        ['tech', 'tech']
+    """
     rows = asked(request)
     if counter is not None:
         counter.rows_sent += len(rows)

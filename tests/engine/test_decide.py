@@ -10,6 +10,7 @@ from pydantic import BaseModel, field_validator
 
 from smelt.engine.decide import decide_failure, decide_reply
 from smelt.engine.verdict import Policy, Verdict
+from smelt.options import Settings
 from smelt.plan.chunks import Chunk, Pending
 from smelt.plan.schema import read_output
 from smelt.plan.validate import Validator
@@ -152,15 +153,15 @@ def failure(kind: Any, billing: Billing = Billing.REJECTED) -> CallFailed:
 @pytest.mark.parametrize("kind", ["auth", "quota", "redirect", "certificate", "not_found"])
 @pytest.mark.parametrize("answered", [0, 7])
 def test_account_errors_end_the_run_with_their_rows_kept(kind: str, answered: int) -> None:
-    verdict = decide_failure(chunk_of(3), failure(kind), Policy(), answered=answered)
+    verdict = decide_failure(chunk_of(3), failure(kind), Policy(), answered=answered, now=0.0)
 
     assert verdict.stop is not None
     assert sizes(verdict) == [3]
 
 
 def test_a_wrong_schema_ends_the_run_before_the_first_reply_and_is_a_rows_fault_later() -> None:
-    assert decide_failure(chunk_of(3), failure("schema"), Policy(), answered=0).stop is not None
-    assert sizes(decide_failure(chunk_of(3), failure("schema"), Policy(), answered=1)) == [2, 1]
+    assert decide_failure(chunk_of(3), failure("schema"), Policy(), answered=0, now=0.0).stop is not None
+    assert sizes(decide_failure(chunk_of(3), failure("schema"), Policy(), answered=1, now=0.0)) == [2, 1]
 
 
 @pytest.mark.parametrize(
@@ -168,8 +169,8 @@ def test_a_wrong_schema_ends_the_run_before_the_first_reply_and_is_a_rows_fault_
     [("bad_request", "bad_request"), ("too_long", "too_long"), ("too_large", "too_long"), ("filtered", "filtered")],
 )
 def test_a_refused_request_is_halved_down_to_the_guilty_row(kind: str, given_up_as: str) -> None:
-    many = decide_failure(chunk_of(20), failure(kind), Policy(), answered=1)
-    one = decide_failure(chunk_of(1), failure(kind), Policy(), answered=1)
+    many = decide_failure(chunk_of(20), failure(kind), Policy(), answered=1, now=0.0)
+    one = decide_failure(chunk_of(1), failure(kind), Policy(), answered=1, now=0.0)
 
     assert sizes(many) == [10, 10]
     assert [failed.kind for failed in one.failed] == [given_up_as]
@@ -177,7 +178,7 @@ def test_a_refused_request_is_halved_down_to_the_guilty_row(kind: str, given_up_
 
 @pytest.mark.parametrize("kind", ["rate_limit", "server"])
 def test_a_refusal_to_serve_costs_no_attempt(kind: str) -> None:
-    verdict = decide_failure(chunk_of(3), failure(kind), Policy(), answered=1)
+    verdict = decide_failure(chunk_of(3), failure(kind), Policy(), answered=1, now=0.0)
 
     (chunk,) = [*verdict.chunks, *verdict.later]
     assert [row.attempts for row in chunk.rows] == [0, 0, 0]
@@ -186,17 +187,18 @@ def test_a_refusal_to_serve_costs_no_attempt(kind: str) -> None:
 def test_a_rate_limit_never_fails_a_row() -> None:
     chunk = chunk_of(3)
     for _ in range(1_000):
-        (chunk,) = decide_failure(chunk, failure("rate_limit"), Policy(), answered=1).chunks
+        (chunk,) = decide_failure(chunk, failure("rate_limit"), Policy(), answered=1, now=0.0).chunks
 
     assert len(chunk.rows) == 3
 
 
-def refused_until_given_up(chunk: Chunk, *, answered_between: int) -> tuple[int, list[str]]:
-    """Requests that *chunk* takes where the server always fails on it, and the kinds of its failures."""
+def refused_until_given_up(chunk: Chunk, *, answered_between: int, every: float = 10.0) -> tuple[int, list[str]]:
+    """Requests, one *every* so many seconds, that *chunk* takes where the server always fails on it, and how it ends."""
     chunks, requests, answered = [chunk], 0, 1
     kinds: list[str] = []
     while chunks and requests < 1_000:
-        verdict = decide_failure(chunks.pop(0), failure("server"), Policy(), answered=answered)
+        now = requests * every
+        verdict = decide_failure(chunks.pop(0), failure("server"), Policy(), answered=answered, now=now)
         chunks += [*verdict.chunks, *verdict.later]
         kinds += [one.kind for one in verdict.failed]
         requests += 1
@@ -208,9 +210,32 @@ def test_a_row_that_breaks_its_server_while_others_are_answered_is_given_up_soon
     assert refused_until_given_up(chunk_of(1), answered_between=1) == (4, ["server"])
 
 
-def test_a_row_that_meets_an_outage_is_given_up_late() -> None:
-    # The first refusal of all counts, as answers came before it.
-    assert refused_until_given_up(chunk_of(1), answered_between=0) == (1 + Policy().stalls, ["server"])
+@pytest.mark.parametrize("every", [1.0, 10.0, 60.0])
+def test_a_row_that_meets_an_outage_is_given_up_by_time_however_often_it_is_asked(every: float) -> None:
+    requests, kinds = refused_until_given_up(chunk_of(1), answered_between=0, every=every)
+
+    assert kinds == ["server"]
+    assert (requests - 1) * every == Policy().stall
+
+
+def test_an_outage_of_ten_minutes_is_over_before_a_row_is_given_up_and_a_run_waits_longer_than_that() -> None:
+    assert 600.0 < Policy().stall < Settings().max_wait
+
+
+def test_a_chunk_that_nobody_answers_is_halved_in_time_and_lets_others_go_first() -> None:
+    first = decide_failure(chunk_of(4), failure("server"), Policy(), answered=1, now=0.0)
+    second = decide_failure(first.chunks[0], failure("server"), Policy(), answered=1, now=29.0)
+    third = decide_failure(second.later[0], failure("server"), Policy(), answered=1, now=31.0)
+
+    assert [len(chunk.rows) for chunk in third.later] == [2, 2]
+
+
+def test_an_answer_to_others_ends_the_stall() -> None:
+    (chunk,) = decide_failure(chunk_of(1), failure("server"), Policy(), answered=1, now=0.0).chunks
+
+    (chunk,) = decide_failure(chunk, failure("server"), Policy(), answered=2, now=5_000.0).chunks
+
+    assert (chunk.refusals, chunk.stalled_since) == (2, 5_000.0)
 
 
 def test_a_chunk_that_breaks_its_server_is_halved_whoever_else_is_answered() -> None:
@@ -220,7 +245,7 @@ def test_a_chunk_that_breaks_its_server_is_halved_whoever_else_is_answered() -> 
 def test_no_row_is_given_up_for_an_outage_before_the_first_answer() -> None:
     chunk = chunk_of(1)
     for _ in range(100):
-        verdict = decide_failure(chunk, failure("server"), Policy(), answered=0)
+        verdict = decide_failure(chunk, failure("server"), Policy(), answered=0, now=0.0)
         (chunk,) = [*verdict.chunks, *verdict.later]
 
 
@@ -228,9 +253,9 @@ def test_no_row_is_given_up_for_an_outage_before_the_first_answer() -> None:
 def test_what_may_have_been_billed_is_sent_once_more_and_then_in_halves(kind: str, given_up_as: str) -> None:
     silence = failure(kind, Billing.UNKNOWN)
 
-    first = decide_failure(chunk_of(2), silence, Policy(), answered=1)
-    second = decide_failure(first.chunks[0], silence, Policy(), answered=1)
-    third = decide_failure(second.chunks[0], silence, Policy(), answered=1)
+    first = decide_failure(chunk_of(2), silence, Policy(), answered=1, now=0.0)
+    second = decide_failure(first.chunks[0], silence, Policy(), answered=1, now=0.0)
+    third = decide_failure(second.chunks[0], silence, Policy(), answered=1, now=0.0)
 
     assert sizes(first) == [2]
     assert sizes(second) == [1, 1]
@@ -240,25 +265,27 @@ def test_what_may_have_been_billed_is_sent_once_more_and_then_in_halves(kind: st
 def test_what_was_never_sent_is_free_to_try_again_but_not_for_ever_at_the_start() -> None:
     chunk = chunk_of(2)
     for _ in range(3):
-        verdict = decide_failure(chunk, failure("connection", Billing.NOT_SENT), Policy(), answered=0)
+        verdict = decide_failure(chunk, failure("connection", Billing.NOT_SENT), Policy(), answered=0, now=0.0)
         assert verdict.stop is None
         (chunk,) = verdict.chunks
 
-    assert decide_failure(chunk, failure("connection", Billing.NOT_SENT), Policy(), answered=0).stop is not None
-    assert decide_failure(chunk, failure("connection", Billing.NOT_SENT), Policy(), answered=1).stop is None
+    assert (
+        decide_failure(chunk, failure("connection", Billing.NOT_SENT), Policy(), answered=0, now=0.0).stop is not None
+    )
+    assert decide_failure(chunk, failure("connection", Billing.NOT_SENT), Policy(), answered=1, now=0.0).stop is None
 
 
 def test_a_page_instead_of_an_answer_is_tried_again_and_then_ends_a_run_that_never_had_one() -> None:
     chunk = chunk_of(2)
     for _ in range(3):
-        (chunk,) = decide_failure(chunk, failure("protocol", Billing.UNKNOWN), Policy(), answered=0).chunks
+        (chunk,) = decide_failure(chunk, failure("protocol", Billing.UNKNOWN), Policy(), answered=0, now=0.0).chunks
 
-    assert decide_failure(chunk, failure("protocol", Billing.UNKNOWN), Policy(), answered=0).stop is not None
+    assert decide_failure(chunk, failure("protocol", Billing.UNKNOWN), Policy(), answered=0, now=0.0).stop is not None
 
 
 @pytest.mark.parametrize(("billing", "attempts"), [(Billing.PAID_BAD, 1), (Billing.UNKNOWN, 0)])
 def test_a_page_that_no_model_wrote_costs_no_attempt_once_there_was_an_answer(billing: Billing, attempts: int) -> None:
-    verdict = decide_failure(chunk_of(2), failure("protocol", billing), Policy(), answered=1)
+    verdict = decide_failure(chunk_of(2), failure("protocol", billing), Policy(), answered=1, now=0.0)
 
     assert {row.attempts for chunk in [*verdict.chunks, *verdict.later] for row in chunk.rows} == {attempts}
 

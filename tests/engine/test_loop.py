@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from smelt.engine.loop import OneThreadLoop, run_blocking
+from smelt.engine.loop import Driver, OneThreadLoop, PausingLoop, run_blocking
 from smelt.errors import SmeltInterrupt, SmeltWarning
 
 ROWS: Any = object()  # Stands for a partial result.
@@ -372,3 +372,78 @@ def test_the_loop_is_closed_afterwards() -> None:
 
     assert isinstance(loop, OneThreadLoop)
     assert loop.is_closed()
+
+
+class TestDriver:
+    def test_a_loop_goes_on_where_it_stood(self) -> None:
+        async def begin() -> asyncio.Task[str]:
+            return asyncio.create_task(asyncio.sleep(0.001, "slept"))
+
+        async def end(task: asyncio.Task[str]) -> str:
+            return await task
+
+        with Driver() as driver:
+            task = driver.run(begin())
+
+            assert driver.run(end(task)) == "slept"
+
+    def test_each_turn_may_be_on_another_thread(self) -> None:
+        seen: list[str] = []
+
+        async def note() -> None:
+            await asyncio.sleep(0)
+            seen.append(threading.current_thread().name)
+
+        with Driver() as driver:
+            for name in ("one", "two"):
+                thread = threading.Thread(target=lambda: driver.run(note()), name=name)
+                thread.start()
+                thread.join()
+
+        assert seen == ["one", "two"]
+
+    def test_what_is_left_at_the_end_is_cancelled(self) -> None:
+        async def begin() -> asyncio.Task[None]:
+            task = asyncio.create_task(asyncio.sleep(1e9))
+            await asyncio.sleep(0)
+            return task
+
+        with Driver() as driver:
+            task = driver.run(begin())
+
+        assert task.cancelled()
+
+    def test_no_timeout_passes_while_nobody_drives(self) -> None:
+        now = 1_000.0
+
+        async def timed_out(task: asyncio.Task[None] | None = None) -> asyncio.Task[None] | None:
+            async def wait() -> None:
+                async with asyncio.timeout(5.0):
+                    await asyncio.Event().wait()
+
+            if task is None:
+                task = asyncio.create_task(wait())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            return None if task.done() else task
+
+        with Driver(lambda: PausingLoop(lambda: now)) as driver:
+            task = driver.run(timed_out())
+            now += 1_000.0
+
+            assert driver.run(timed_out(task)) is task
+
+    def test_its_clock_counts_the_time_it_was_driven_from_0(self) -> None:
+        now = 1_000.0
+
+        async def work(seconds: float) -> float:
+            nonlocal now
+            now += seconds
+            return asyncio.get_running_loop().time()
+
+        with Driver(lambda: PausingLoop(lambda: now)) as driver:
+            first = driver.run(work(2.0))
+            now += 500.0
+            second = driver.run(work(3.0))
+
+        assert (first, second) == (2.0, 5.0)

@@ -13,7 +13,6 @@ from pydantic import BaseModel
 
 from smelt.engine.events import Event
 from smelt.engine.flights import Flight
-from smelt.engine.lane import SimpleLane
 from smelt.engine.run import Run
 from smelt.engine.stragglers import Stragglers
 from smelt.ledger.base import NoLedger
@@ -23,6 +22,7 @@ from smelt.plan.chunks import Chunk, Pending
 from smelt.preparation import prepare
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider, answered, asked, run_jumping
+from tests.lanes.server import make_lane
 
 
 class Echo(BaseModel):
@@ -61,7 +61,7 @@ def outcome(provider: Stalling, rows: int, concurrency: int = 64) -> tuple[Answe
         work=call.work(),
         provider=provider,
         answers=answers,
-        lane=SimpleLane(most=concurrency, provider="scripted", tell=events.append, rng=random.Random(0)),
+        lane=make_lane(most=concurrency, tell=events.append),
         ledger=NoLedger(),
         tell=events.append,
         price=lambda usage: None,

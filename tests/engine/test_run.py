@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from smelt.engine.lane import SimpleLane
 from smelt.engine.run import INTERRUPT_GRACE, Run
 from smelt.engine.work import Work
 from smelt.ledger.base import NoLedger
@@ -18,6 +17,7 @@ from smelt.plan.answers import Answers
 from smelt.preparation import Preparation, prepare
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider, run_jumping
+from tests.lanes.server import make_lane
 
 REVOKED = CallFailed("auth", Billing.REJECTED, "HTTP 401: revoked", status=401)
 
@@ -54,7 +54,7 @@ def made(provider: ScriptedProvider, work: Work, extension: Work | None = None) 
         extension=extension,
         provider=provider,
         answers=Answers(len(work.source), 2),
-        lane=SimpleLane(most=3, provider="scripted", tell=lambda event: None),
+        lane=make_lane(most=3),
         ledger=NoLedger(),
         tell=lambda event: None,
         price=lambda usage: None,
@@ -72,6 +72,7 @@ async def interrupted(run: Run, *after: float) -> None:
 
 
 def kinds(run: Run) -> dict[int, str]:
+    assert isinstance(run.answers, Answers)
     return {position: failure.kind for position, failure in sorted(run.answers.failures.items())}
 
 
@@ -89,7 +90,7 @@ def test_after_an_interrupt_nothing_is_sent_and_what_is_in_flight_lands() -> Non
 @pytest.mark.parametrize(
     ("after", "ends"),
     [((2.5,), 2.5 + INTERRUPT_GRACE), ((2.5, 2.6), 2.6)],
-    ids=["once", "twice"],
+    ids=["66-once", "66-twice"],
 )
 def test_what_hangs_is_broken_off_within_a_second_of_an_interrupt_and_at_once_at_a_second_one(
     after: tuple[float, ...], ends: float

@@ -28,7 +28,7 @@ from tests.exactness.companies import PROMPT, companies
 from tests.models import Company
 from tests.providers.asking import KEYS, request
 
-_PATIENCE = 5.0  # Seconds. They wait together, and all are sent by then.
+_PATIENCE = 8.0  # Seconds. They wait together, and all are sent by then.
 
 
 def main(provider: str, alone: dict[str, str], jobs: dict[str, str], directory: Path) -> None:

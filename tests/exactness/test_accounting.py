@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, field_validator
 
-from smelt.engine.lane import SimpleLane
 from smelt.engine.run import Run
 from smelt.engine.verdict import ErrorKind
 from smelt.ledger.base import NoLedger
@@ -21,6 +20,7 @@ from smelt.plan.answers import Answers, RowFailure
 from smelt.preparation import prepare
 from smelt.providers.base import Billing, CallFailed, Capabilities, Reply, Request, Usage
 from smelt.testing import ScriptedProvider, answered, asked, run_jumping
+from tests.lanes.server import make_lane
 
 TIMEOUT = 30.0
 BREAKING = 777
@@ -182,7 +182,7 @@ def test_every_row_ends_exactly_once_and_on_its_own_answer(
         ),
     )
     answers = Once(count)
-    lane = SimpleLane(most=concurrency, provider="scripted", tell=lambda event: None, rng=rng)
+    lane = make_lane(seed, most=concurrency)
     run = Run(
         work=call.work(),
         provider=provider,
@@ -205,7 +205,7 @@ def test_every_row_ends_exactly_once_and_on_its_own_answer(
     assert all(failure.attempts <= max_attempts for failure in answers.failures.values())
     assert not was_cancelled or broken_off == "cancel"
     assert others == 0
-    assert lane.in_flight == 0
+    assert lane.lane.pacer.in_flight == 0
     # At the worst every fault breaks its chunk into single rows.
     most = 20 if batch_size == "auto" else batch_size
     assert provider.asked <= count + len(steps) * (most + 1)
@@ -234,7 +234,7 @@ def test_usage_is_summed_over_replies() -> None:
         work=call.work(),
         provider=provider,
         answers=Once(3),
-        lane=SimpleLane(most=1, provider="scripted", tell=lambda event: None),
+        lane=make_lane(most=1),
         ledger=NoLedger(),
         tell=lambda event: None,
         price=lambda usage: 0.5,

@@ -370,40 +370,43 @@ REFUSALS: list[Any] = [
 
 
 def in_virtual_time(rows: int, provider: ScriptedProvider, **options: Any) -> tuple[Any, float]:
-    given = {"progress": False, "shuffle": False} | options
+    given = {"progress": False, "shuffle": False, "concurrency": 8} | options
     jumped = run_jumping(smelt.arun(companies(rows), PROMPT, Company, model=provider, **given))
     return jumped.result, jumped.seconds
 
 
-@pytest.mark.parametrize("isolation", ["batch", "row"])
+@pytest.mark.parametrize(("isolation", "rows"), [("batch", 2_000), ("row", 600)], ids=["batch", "row"])
 @pytest.mark.parametrize("failure", REFUSALS)
-def test_an_outage_of_ten_minutes_costs_no_row(failure: CallFailed, isolation: Any) -> None:
+def test_an_outage_of_ten_minutes_costs_no_row(failure: CallFailed, isolation: Any, rows: int) -> None:
     weather = Weather(failure, start=5.0, end=605.0)
 
-    result, seconds = in_virtual_time(2_000, weather, isolation=isolation)
+    result, seconds = in_virtual_time(rows, weather, isolation=isolation)
 
     assert result.errors == []
-    assert_each_answer_is_on_its_own_row(companies(2_000), result.data)
-    calm, _ = in_virtual_time(2_000, Weather(failure, end=0.0), isolation=isolation)
+    assert_each_answer_is_on_its_own_row(companies(rows), result.data)
+    calm, usual = in_virtual_time(rows, Weather(failure, end=0.0), isolation=isolation)
     # Those in flight when it begins, then single probes ever farther apart.
     assert weather.asked - calm.metrics.requests <= 32 + 60
-    assert 605.0 < seconds < 800.0
+    # Ten minutes of nothing but refusals are a rate to be found again afterwards.
+    assert 605.0 < seconds < 605.0 + usual + (240.0 if failure.kind == "rate_limit" else 100.0)
 
 
 @pytest.mark.parametrize("failure", [one for one in REFUSALS if one.id[:2] in ("31", "32", "33")])
 def test_a_server_that_never_serves_ends_the_run_in_time_with_few_requests(failure: CallFailed) -> None:
     weather = Weather(failure)
 
-    with pytest.raises(UnavailableError, match="has not answered a request for 9"):
+    with pytest.raises(UnavailableError, match=r"has not answered a request for 1[67] min"):
         in_virtual_time(2_000, weather)
 
-    assert weather.asked <= 60
+    assert weather.asked <= 110  # One in ten seconds, but for the first.
 
 
 def test_27_a_wait_of_ten_days_stops_the_run_and_says_so() -> None:
     weather = Weather(CallFailed("rate_limit", Billing.REJECTED, "HTTP 429", retry_after=864_000.0), start=5.0)
 
-    with pytest.warns(SmeltWarning, match="asks to wait 864,000 s"):
+    with pytest.warns(
+        SmeltWarning, match=r"asks for a pause that is longer than this run waits\. Come back in 240 h 1 min"
+    ):
         result, seconds = in_virtual_time(2_000, weather)
 
     assert seconds < 20.0
@@ -448,8 +451,8 @@ def test_a_row_that_breaks_its_server_is_given_up_alone(failure: CallFailed, kin
 
     assert failures(result) == {guilty: kind}
     assert_each_answer_is_on_its_own_row(companies(200), result.data, but=[guilty])
-    assert len(provider.requests) <= 10 + 4 * halvings(20)
-    assert seconds < 600.0
+    assert len(provider.requests) <= 80 + 15 * halvings(20)
+    assert seconds < 900.0
 
 
 @pytest.mark.parametrize("code", [418, 451, 429, 599, 520])

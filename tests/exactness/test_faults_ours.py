@@ -84,7 +84,8 @@ def test_a_reply_that_breaks_the_reader_leaves_no_row_without_an_outcome() -> No
 
 
 def test_no_text_of_an_answer_steers_an_error_or_swells_a_question() -> None:
-    made_up = ScriptedProvider({"x": 1, "\x1b[2Jsecret": 2})
+    stray = {"x": 1, "\x1b[2Jsecret": 2}
+    made_up = ScriptedProvider({}, script=[lambda request: answered(request, lambda row: stray)] * 2)
     wordy = ScriptedProvider({"x": 1})
 
     extra = smelt.run([{"a": 1}], "Of {a}.", Plain, model=made_up, progress=False, max_attempts=2, shuffle=False)

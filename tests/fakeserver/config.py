@@ -23,7 +23,7 @@ class Config:
     strikes the first row unless it says `"rows": "all"` or `"rows": [0, 2]`.
 
     Attributes:
-        answers: A rule per field (see `answers.py`); other fields hold any value that the schema allows.
+        answers: A rule per field (see `answers.py`) that the schema has; other fields hold any value that it allows.
         rates: Probability of a fault by name: per row for faults of rows, per request for the others.
         seed: Seed of everything that is drawn. Draws follow the order in which requests arrive.
         script: Faults by request number, from 0: one fault or a list.

@@ -152,10 +152,15 @@ class Scenario:
     def _entries(self, rows: Sequence[Row], faults: Sequence[Fault], scene: Scene) -> list[Entry]:
         template = sample(scene.schema, scene.root) if scene.schema else {}
         template.pop("id", None)
-        rules = self.config.answers
+        # A model that is held to a schema gives no field beyond it, whatever it knows.
+        allowed = scene.schema.get("properties", self.config.answers)
+        rules = {name: rule for name, rule in self.config.answers.items() if name in allowed}
         entries: list[Entry] = []
         for position, row in enumerate(rows):
-            entry = Entry(row.id, template | expected(rules, row.cells))
+            said = expected(rules, row.cells)
+            entry = Entry(
+                row.id, {name: said.get(name, value) for name, value in template.items()} if template else said
+            )
             fault = self._schedule.of_row(position, row, faults)
             if fault is None:
                 entries.append(entry)

@@ -30,6 +30,49 @@ def test_chunks_are_cut_by_rows_and_by_bytes() -> None:
     assert sizes == [[10, 10, 10], [100], [10, 10, 10]]
 
 
+def sums(lengths: Sequence[int], rows: int) -> list[int]:
+    """Characters of the chunks of so many rows, in turn."""
+    line = line_of(["x" * length for length in lengths])
+    chunks = iter(lambda: line.next(Size(rows=rows)), None)
+    return [sum(len(row.text) for row in chunk.rows) for chunk in chunks]
+
+
+def test_rows_of_much_the_same_length_stay_in_order() -> None:
+    line = line_of(["bb", "a", "ccc", "a"])
+
+    chunks = iter(lambda: line.next(Size(rows=2)), None)
+
+    assert [[row.position for row in chunk.rows] for chunk in chunks] == [[0, 1], [2, 3]]
+
+
+def test_long_and_short_rows_are_mixed_so_that_chunks_are_as_long_as_each_other() -> None:
+    lengths = [number * number for number in range(1, 101)]
+
+    first, *others = sums(lengths, 5)
+
+    assert len(others) == 19
+    assert max(others) <= 1.5 * min(others)
+    assert first <= 1.1 * min(others)
+
+
+def test_the_longest_rows_leave_first_but_none_while_all_others_wait_for_the_reply() -> None:
+    first, second, *others = sums([10] * 500 + [5_000] + [10] * 499, 10)
+
+    assert first == 100
+    assert second > 5_000
+    assert max(others) == 100
+
+
+@given(st.lists(st.integers(1, 3_000), max_size=80), st.integers(1, 9), st.integers(0, 99))
+def test_a_line_is_cut_the_same_way_every_time(lengths: list[int], rows: int, seed: int) -> None:
+    random.Random(seed).shuffle(lengths)
+
+    once, again = sums(lengths, rows), sums(lengths, rows)
+
+    assert once == again
+    assert sum(once) == sum(lengths)
+
+
 def test_whole_chunks_go_first_and_as_they_are() -> None:
     line = line_of(["a", "b", "c"])
     first = line.next(Size(rows=2))

@@ -13,6 +13,8 @@ from tests.simulator.world import FATAL
 
 _POLICY = Policy()
 _MAX_WAIT = 900.0  # Seconds without an answer after which a run gives its provider up.
+_LANDING = 5.0  # Seconds that what is in flight has to land when a run stops, and to be stored.
+_JITTER = 1.0  # Seconds that a lane waits longer than it was told, at the most.
 _HOPELESS = 8  # Rows refused one by one before anything was answered.
 _EARLY = ("missing", "invalid", "malformed")
 _CLIENT_ERRORS = ("bad_request", "schema", "too_long", "too_large")
@@ -51,7 +53,12 @@ def _unjust_row(kind: str, key: str, met: Sequence[Entry], max_attempts: int) ->
             is_just, instead = len(silent) > _POLICY.resends, f"it met silence only {len(silent)} times"
         case "server":
             own = [one for one in met if one.outcome in ("server", "protocol") and not one.fault.startswith("outage")]
-            is_just, instead = len(own) >= _POLICY.refusals, f"apart from an outage it met {len(own)} server errors"
+            # The first one counts before it can be known that nobody else is answered either.
+            uncertain = len(own) < len([one for one in met if one.outcome in ("server", "protocol")])
+            is_just, instead = (
+                len(own) + uncertain >= _POLICY.refusals,
+                f"apart from an outage it met {len(own)} server errors",
+            )
         case _:
             instead = "nothing of the kind is in this world"
     return None if is_just else instead
@@ -62,14 +69,27 @@ def _unjust_stop(history: History, outing: Outing, entries: Sequence[Entry]) -> 
     if outing.ending is None or outing.ending.stop is None:
         own = [one for one in outing.answers.failures.values() if one.kind not in ("stopped", "interrupted")]
         return None if history.world.stops_on_failure and own else "nothing stopped the run"
-    is_fatal = any(one.outcome in FATAL or (one.retry_after or 0.0) > _MAX_WAIT for one in entries)
-    if is_fatal or _was_of_no_use(outing, entries, history.world.max_attempts):
+    is_fatal = any(one.outcome in FATAL for one in entries)
+    if is_fatal or _was_told_to_leave(history, outing) or _was_of_no_use(outing, entries, history.world.max_attempts):
         return None
-    ended = max(one.ended or 0.0 for one in entries)
-    lanes = {one.lane for one in entries}
-    came = [one.ended for one in history.bill.entries if one.lane in lanes and one.outcome == "reply" and one.ended]
-    silence = ended - max((one for one in came if one <= ended), default=entries[0].sent)
+    came = [one.ended for one in history.bill.entries if one.lane == outing.lane and _is_sign_of_life(one)]
+    silence = outing.ended - max((one for one in came if one is not None and one <= outing.ended), default=outing.began)
     return None if silence > _MAX_WAIT else f"the provider was silent for {silence:.0f} s only"
+
+
+def _was_told_to_leave(history: History, outing: Outing) -> bool:
+    """Whether the lane was told of a pause of which too much was left when the run stopped; another run may have been told."""
+    pauses = [
+        one.ended + one.retry_after + _JITTER
+        for one in history.bill.entries
+        if one.lane == outing.lane and one.ended is not None and one.retry_after is not None
+        if one.ended <= outing.ended
+    ]
+    return max(pauses, default=0.0) - outing.ended + _LANDING > _MAX_WAIT
+
+
+def _is_sign_of_life(entry: Entry) -> bool:
+    return entry.outcome == "reply"
 
 
 def _was_of_no_use(outing: Outing, entries: Sequence[Entry], max_attempts: int) -> bool:

@@ -39,6 +39,7 @@ class Outing:
     Attributes:
         run: Its number in the world, from 0.
         launch: How it was started.
+        lane: The lane that its requests went through.
         rows: Its rows.
         distinct: Positions of the rows that had to be asked.
         answers: The outcomes.
@@ -48,10 +49,13 @@ class Outing:
         cancelled: Whether it was cancelled.
         was_killed: Whether its process was killed, so that what it had in memory is gone.
         raised: What it raised beyond that.
+        began: When its engine did.
+        ended: When that was done.
     """
 
     run: int
     launch: Launch
+    lane: int
     rows: Sequence[dict[str, Any]]
     distinct: Sequence[int]
     answers: Once
@@ -61,6 +65,8 @@ class Outing:
     cancelled: bool = False
     was_killed: bool = False
     raised: BaseException | None = None
+    began: float = 0.0
+    ended: float = 0.0
 
     @property
     def failures(self) -> dict[str, RowFailure]:

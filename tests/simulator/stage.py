@@ -12,9 +12,11 @@ from typing import Any
 
 import smelt.ledger
 from smelt.engine.budget import Budget
-from smelt.engine.lane import Lane, SimpleLane
 from smelt.engine.loop import drive
 from smelt.engine.run import Run
+from smelt.lanes.caps import Caps
+from smelt.lanes.lane import Lane, RunLane
+from smelt.lanes.pacer import Pacer
 from smelt.ledger.base import RunLedger
 from smelt.ledger.opening import open_store
 from smelt.ledger.reports import answered_rows
@@ -31,7 +33,6 @@ from tests.simulator.table import PROMPT, Mark, draw_rows
 from tests.simulator.world import Launch, World
 
 _SHARED = -1  # The lane of all runs that are not apart.
-_IS_SHARED = False  # A `SimpleLane` is for one run.
 _MEMORY = Path("/dev/shm")  # Where it is there, no commit waits for a disk.
 
 
@@ -62,7 +63,7 @@ class _Stage:
     service: Service
     rows: Sequence[dict[str, Any]]
     path: Path | None
-    lanes: dict[int, SimpleLane] = field(default_factory=dict)
+    lanes: dict[int, Lane] = field(default_factory=dict)
 
     async def play(self) -> None:
         loop = asyncio.get_running_loop()
@@ -72,7 +73,9 @@ class _Stage:
         async with asyncio.timeout(LONGEST):
             await self._launch_all()
         self.history.seconds = loop.time()
-        self.history.left = [f"lane {name}: {lane.in_flight}" for name, lane in self.lanes.items() if lane.in_flight]
+        self.history.left = [
+            f"lane {name}: {lane.pacer.in_flight}" for name, lane in self.lanes.items() if lane.pacer.in_flight
+        ]
         self.history.left += [str(one) for one in asyncio.all_tasks() if one is not asyncio.current_task()]
 
     async def _launch_all(self) -> None:
@@ -87,22 +90,23 @@ class _Stage:
 
     async def _go(self, run: int, launch: Launch) -> None:
         await asyncio.sleep(launch.pause)
-        lane = run if launch.is_apart or launch.end.startswith("killed") or not _IS_SHARED else _SHARED
+        lane = run if launch.is_apart or launch.end.startswith("killed") else _SHARED
         door = Door(self.service, run=run, lane=lane)
         rows = self.rows[launch.first :]
         call = prepare(rows, PROMPT, Mark, door, _settings(self.history.world, launch))
-        outing = Outing(run=run, launch=launch, rows=rows, distinct=call.folded.distinct, answers=Once(call))
+        outing = Outing(run=run, launch=launch, lane=lane, rows=rows, distinct=call.folded.distinct, answers=Once(call))
         self.history.outings.append(outing)
         if call.folded.skipped is not None:
             outing.answers.skip(call.folded.skipped)
         axe = Axe()
         try:
-            await self._carry_out(outing, call, door, self._lane(lane, door), axe)
+            with self._lane(lane, door) as joined:
+                await self._carry_out(outing, call, door, joined, axe)
         except Exception as problem:  # noqa: BLE001  # Whatever it is, the invariants judge it.
             outing.raised = None if axe.has_fallen else problem
         outing.was_killed = axe.has_fallen
 
-    async def _carry_out(self, outing: Outing, call: Preparation, door: Door, lane: Lane, axe: Axe) -> None:
+    async def _carry_out(self, outing: Outing, call: Preparation, door: Door, lane: RunLane, axe: Axe) -> None:
         """Run as `smelt.execution` does, but for what has to be drawn from the seed."""
         path = str(self.path) if self.path and len(call.folded.distinct) else None
         with remembering(path, _matter(call), is_default=False, gap=axe.pass_gap) as session:
@@ -110,6 +114,7 @@ class _Stage:
             engine = self._engine(outing, call, door, lane, session.ledger)
             task = asyncio.ensure_future(engine.execute())
             axe.aim(outing.launch, task, session.ledger)
+            outing.began = asyncio.get_running_loop().time()
             try:
                 outing.ending = await task
                 session.state = "done"
@@ -117,9 +122,10 @@ class _Stage:
                 outing.cancelled = True
                 session.state = "interrupted"
             finally:
+                outing.ended = asyncio.get_running_loop().time()
                 axe.lay_down()
 
-    def _engine(self, outing: Outing, call: Preparation, door: Door, lane: Lane, ledger: RunLedger) -> Run:
+    def _engine(self, outing: Outing, call: Preparation, door: Door, lane: RunLane, ledger: RunLedger) -> Run:
         world, run = self.history.world, outing.run
         return Run(
             work=call.work(),
@@ -134,10 +140,10 @@ class _Stage:
             counts=outing.counts,
         )
 
-    def _lane(self, name: int, door: Door) -> Lane:
-        most, rng = self.history.world.concurrency, self.history.world.rng(f"jitter {name}")
-        made = SimpleLane(most=most, provider=door.name, tell=door.tell, rng=rng)
-        return self.lanes.setdefault(name, made)
+    def _lane(self, name: int, door: Door) -> RunLane:
+        caps, rng = Caps(concurrency=self.history.world.concurrency), self.history.world.rng(f"jitter {name}")
+        made = Lane(Pacer(provider=door.name, caps=caps, rng=rng))
+        return self.lanes.setdefault(name, made).join(caps, door.tell)
 
 
 @contextmanager

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from smelt.engine.work import Ending
 from smelt.plan.answers import RowFailure
+from smelt.providers.base import Billing, CallFailed
 from tests.simulator.history import History
 from tests.simulator.invariants import broken
 from tests.simulator.stage import play
@@ -104,6 +106,26 @@ def _fail_for_nothing(history: History) -> None:
     answers.failures[position] = RowFailure("missing", "It was left out.", 4)
 
 
+def _stop_for_nothing(history: History) -> None:
+    outing = history.outings[-1]
+    outing.ending = Ending(
+        counts=outing.counts, stop=CallFailed("server", Billing.REJECTED, "x"), fault=None, notices=[]
+    )
+    outing.answers.failures[11] = RowFailure("stopped", "It asks for a long pause.")
+
+
+def _stop_for_a_pause_of_another_lane(history: History) -> None:
+    _stop_for_nothing(history)
+    entry = history.bill.entries[0]
+    history.bill.entries.append(replace(entry, run=9, lane=9, retry_after=5_000.0))
+
+
+def _stop_for_a_pause_that_is_over(history: History) -> None:
+    _stop_for_nothing(history)
+    history.bill.entries[0].retry_after = 950.0
+    history.outings[-1].ended += 200.0
+
+
 def _never_end(history: History) -> None:
     history.problem = TimeoutError("x")
 
@@ -130,6 +152,9 @@ def _never_end(history: History) -> None:
         (_ask_side_by_side, "no row is in two requests at once"),
         (_lose_an_answer, "what was answered is kept"),
         (_fail_for_nothing, "every failure has its cause"),
+        (_stop_for_nothing, "every failure has its cause"),
+        (_stop_for_a_pause_of_another_lane, "every failure has its cause"),
+        (_stop_for_a_pause_that_is_over, "every failure has its cause"),
         (_never_end, "comes to an end"),
     ],
     ids=lambda one: one.__name__.strip("_") if callable(one) else one,

@@ -15,7 +15,7 @@ from smelt.engine.reader import Reader
 from smelt.engine.verdict import Policy, Verdict
 from smelt.engine.work import Counts, Halt, Work, settled
 from smelt.ledger.base import RunLedger
-from smelt.plan.answers import Answers, RowFailure
+from smelt.plan.answers import Outcomes, RowFailure
 from smelt.plan.chunks import AutoSize, Chunk, Line, Pending
 from smelt.plan.validate import Validator
 from smelt.plan.wire import ReplyRows
@@ -48,7 +48,7 @@ class Clerk:
     line: Line
     size: AutoSize
     reader: Reader
-    answers: Answers
+    answers: Outcomes
     race: Race
     ledger: RunLedger
     counts: Counts
@@ -102,7 +102,14 @@ class Clerk:
         return verdict
 
     def _enter_failure(self, delivery: Delivery, failure: CallFailed) -> Halt | None:
-        verdict = decide_failure(delivery.flight.chunk, failure, self.policy, answered=self.reader.replies)
+        verdict = decide_failure(
+            delivery.flight.chunk,
+            failure,
+            self.policy,
+            answered=self.reader.replies,
+            in_flight=len(self.race.courier.flights),
+            now=asyncio.get_running_loop().time(),
+        )
         halt = self._carry_out(self.race.judged(delivery.flight, verdict), failure.request_id)
         if halt is not None or self.reader.replies:
             return halt

@@ -11,6 +11,7 @@ from typing import Any
 from smelt.engine.budget import Budget
 from smelt.engine.events import Event, RequestEnded, RequestSent
 from smelt.engine.flights import Announced, Delivery, Flight
+from smelt.engine.lane import Lane, Slot
 from smelt.engine.work import Counts, Work
 from smelt.errors import StoreError
 from smelt.ledger.base import RunLedger
@@ -31,6 +32,7 @@ class Courier:
         work: What the run is to do.
         capabilities: What the provider bears.
         connection: The provider's clients.
+        lane: Told how every request ended: of a failure before it is written down, of a reply after its rows are entered.
         counts: Sums over all requests.
         ledger: Told of every request before it leaves, and of what came of it before anything else happens.
         budget: What may be spent.
@@ -45,6 +47,7 @@ class Courier:
     work: Work
     capabilities: Capabilities
     connection: Connection
+    lane: Lane
     counts: Counts
     ledger: RunLedger
     budget: Budget
@@ -100,8 +103,13 @@ class Courier:
             held=[chunk.rows[at] for at in claim.held],
         )
 
-    async def carry(self, announced: Announced) -> Delivery:
-        """Ask once.
+    def withdraw(self, announced: Announced) -> None:
+        """What was announced does not leave."""
+        self.budget.release(announced.number)
+        self.ledger.withdraw(announced.number)
+
+    async def carry(self, announced: Announced, slot: Slot) -> Delivery:
+        """Ask once, in the place that *slot* is.
 
         Raises:
             CancelledError: While waiting; the request may have been billed, and is counted so.
@@ -120,6 +128,8 @@ class Courier:
         try:
             outcome = await self._call(request, number, flight)
             flight.seconds = clock() - flight.started
+            if isinstance(outcome, CallFailed):  # A refusal stops the lane at once. What was paid for is safe first.
+                self.settle(slot, flight, outcome)
             fault = await self._keep(number, outcome)
         except asyncio.CancelledError:
             self.calling.discard(task)
@@ -130,6 +140,13 @@ class Courier:
             self.calling.discard(task)
         self._account(number, chunk, outcome, flight.seconds)
         return Delivery(number=number, tokens=announced.tokens, flight=flight, outcome=outcome, fault=fault)
+
+    def settle(self, slot: Slot, flight: Flight, outcome: Reply | CallFailed) -> None:
+        """Give the place of a request back to the lane, if that was not done already."""
+        if flight.is_called_off:
+            self.lane.release(slot)
+        else:
+            self.lane.settle(slot, outcome)
 
     async def _keep(self, number: int, outcome: Reply | CallFailed) -> StoreError | None:
         """Have the ledger keep what came; why it could not, if so: what was paid for is still to be read."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from math import ceil
+from typing import Any
 
 from smelt.engine.budget import Budget
 from smelt.engine.clerk import Clerk
@@ -17,12 +18,14 @@ from smelt.engine.flights import Delivery
 from smelt.engine.held import Held
 from smelt.engine.lane import Lane, Slot, TooLong
 from smelt.engine.race import Race
+from smelt.engine.supply import Supply
 from smelt.engine.work import Halt
 from smelt.errors import BudgetExceededError, StoreError
 from smelt.ledger.base import RunLedger
 from smelt.plan.chunks import AutoSize, Chunk, Line, Size
 from smelt.providers.base import Billing, CallFailed
 
+MOST_WORKERS = 32  # An automatic chunk is not made smaller than this many workers want, however many there may be.
 FEWEST_ROWS = 5  # An automatic chunk is not made smaller than this only to keep every worker busy.
 _GRACE = 2.0  # Seconds that requests in flight get to land after the run was stopped.
 
@@ -42,6 +45,7 @@ class Crew:
         clerk: Sees to the rows of what comes back.
         race: Beside requests that are late.
         provider: Whom they ask, for what is said of it.
+        supply: Where more rows come from; None where all there are stand in line.
         halted: Why nothing more is sent, once that is so.
     """
 
@@ -55,7 +59,9 @@ class Crew:
     clerk: Clerk
     race: Race
     provider: str
+    supply: Supply | None = None
     halted: Halt | None = None
+    _is_halting: bool = False
     _held: Held = field(init=False)
     _group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     _workers: set[asyncio.Task[None]] = field(default_factory=set)
@@ -77,13 +83,17 @@ class Crew:
 
     def halt(self, halt: Halt) -> None:
         """Send nothing more; what is in flight may land for a moment. The first reason is the one that counts."""
-        if self.halted is not None:
+        if self._is_halting:
             return
-        self.halted = halt
+        self._is_halting, self.halted = True, self.halted or halt
         self.race.end()
         for worker in self._workers - self.courier.calling - {asyncio.current_task()}:
             worker.cancel()
         self.hang_up(after=_GRACE)
+
+    def leave(self) -> None:
+        """Send nothing more from now on, where no loop runs to halt in; that has to follow."""
+        self.halted = self.halted or Halt()
 
     def hang_up(self, *, after: float) -> None:
         """Break off what is in flight now, and still is in *after* seconds."""
@@ -106,13 +116,13 @@ class Crew:
             # A turn of the loop first: under an eager task factory a worker would else run inside the one that spawns
             # it, and so on, until the stack is full.
             await asyncio.sleep(0)
-            while self._next in (None, me) and self.halted is None and (self.line or await self._held.come_back()):
+            while self._is_pulling(me) and (self.line or await self._more(me)) and self._is_pulling(me):
                 self._next = me
                 slot = await self.lane.admit(self.courier.usual)
                 self._next = None
                 if not await self._use(slot):
                     break
-            if not self.line:
+            if not self.line and (self.supply is None or self.supply.is_over):
                 self.ledger.wind_down()
         except TooLong as problem:
             self.halt(Halt(stop=CallFailed("server", Billing.REJECTED, f"{self.provider} {problem}")))
@@ -123,39 +133,47 @@ class Crew:
             if self._next is me:
                 self._next = None
 
+    def _is_pulling(self, me: asyncio.Task[Any] | None) -> bool:
+        return self._next in (None, me) and self.halted is None
+
+    async def _more(self, me: asyncio.Task[Any] | None) -> bool:
+        """Whether rows come into line again: those that others had in flight, or what a stream brings."""
+        if await self._held.come_back():
+            return True
+        if self.supply is None:
+            return False
+        if self._next is me:  # A row that is to be asked again meanwhile does not wait for the stream.
+            self._next = None
+        return await self.supply.more()
+
     async def _use(self, slot: Slot) -> bool:
         """Send the next chunk; whether there was one."""
         try:
             chunk = self._next_chunk()
             if chunk is not None:  # Else whoever lands next sees whether there is something to ask, and room.
                 self.spawn()
-            delivery = await self._delivery(chunk) if chunk is not None else None
-        except BaseException:
+            delivery = await self._delivery(chunk, slot) if chunk is not None else None
+            if delivery is not None:
+                self._take(delivery, slot)
+        finally:  # Cancelled, or a fault of the provider's own: the run finds the rows without an outcome.
             self.lane.release(slot)
-            raise  # Cancelled, or a fault of the provider's own: the run finds the rows without an outcome.
-        if delivery is None:
-            self.lane.release(slot)
-        else:
-            self._take(delivery, slot)
         return chunk is not None
 
-    async def _delivery(self, chunk: Chunk) -> Delivery | None:
+    async def _delivery(self, chunk: Chunk, slot: Slot) -> Delivery | None:
         """What came of asking *chunk*; None where others have all its rows."""
         announced = await self.courier.announce(chunk)
         self.clerk.enter_known(announced.known)
         self._held.add(announced.held)
-        return await self.courier.carry(announced) if announced.chunk.rows else None
+        if self.halted is not None and announced.chunk.rows:
+            self.courier.withdraw(announced)
+            return None
+        return await self.courier.carry(announced, slot) if announced.chunk.rows else None
 
     def _take(self, delivery: Delivery, slot: Slot) -> None:
         """Have every row of a request seen to."""
-        try:
-            if (halt := self.clerk.enter(delivery)) is not None:
-                self.halt(halt)
-        finally:
-            if delivery.flight.is_called_off:
-                self.lane.release(slot)
-            else:
-                self.lane.settle(slot, delivery.outcome)
+        if (halt := self.clerk.enter(delivery)) is not None:
+            self.halt(halt)
+        self.courier.settle(slot, delivery.flight, delivery.outcome)
         self.spawn()
 
     def _next_chunk(self) -> Chunk | None:
@@ -182,4 +200,4 @@ class Crew:
         if not self.is_auto:
             return rows
         # Near the end of the line smaller chunks keep every worker busy; the reply then comes sooner.
-        return min(rows, max(FEWEST_ROWS, ceil(self.line.rows_left / self.lane.limit)))
+        return min(rows, max(FEWEST_ROWS, ceil(self.line.rows_left / min(self.lane.most, MOST_WORKERS))))

@@ -51,7 +51,9 @@ def decide_reply(
     return _after_answers(chunk, found, policy)
 
 
-def decide_failure(chunk: Chunk, failure: CallFailed, policy: Policy, *, answered: int) -> Verdict:
+def decide_failure(
+    chunk: Chunk, failure: CallFailed, policy: Policy, *, answered: int, in_flight: int = 0, now: float
+) -> Verdict:
     """Choose what becomes of the rows of *chunk* after a call that brought no reply.
 
     Args:
@@ -59,6 +61,8 @@ def decide_failure(chunk: Chunk, failure: CallFailed, policy: Policy, *, answere
         failure: What happened.
         policy: How persistent the run is.
         answered: Replies that this run has had. From the first on, key, model and schema are known to be good.
+        in_flight: Requests that still wait for theirs. They left before, so what comes of them says nothing of later ones.
+        now: When it happened, in seconds by any clock.
     """
     match failure.kind:
         case "auth" | "quota" | "redirect" | "certificate" | "not_found":
@@ -68,11 +72,11 @@ def decide_failure(chunk: Chunk, failure: CallFailed, policy: Policy, *, answere
         case "rate_limit":
             return Verdict(chunks=[replace(chunk, is_repeat=True)])
         case "server":
-            return _after_server_error(chunk, failure, policy, answered=answered)
+            return _after_server_error(chunk, failure, policy, answered=answered, known=answered + in_flight, now=now)
         case "protocol" if failure.billing is Billing.PAID_BAD:
             return _paid_for_nothing(chunk, failure.message, policy)
         case "protocol" if answered:  # Not from the model: a proxy's page, an empty body.
-            return _after_server_error(chunk, failure, policy, answered=answered)
+            return _after_server_error(chunk, failure, policy, answered=answered, known=answered + in_flight, now=now)
         case "protocol":
             return _after_first_nonsense(chunk, failure, policy)
         case "connection" | "timeout":
@@ -172,26 +176,29 @@ def _paid_for_nothing(chunk: Chunk, message: str, policy: Policy) -> Verdict:
     return Verdict(chunks=rest.singles() if is_last else rest.halves(), failed=failed)
 
 
-def _after_server_error(chunk: Chunk, failure: CallFailed, policy: Policy, *, answered: int) -> Verdict:
+def _after_server_error(
+    chunk: Chunk, failure: CallFailed, policy: Policy, *, answered: int, known: int, now: float
+) -> Verdict:
     """Usually an outage, and then the lane waits. But a row that breaks its server must not be asked for ever.
 
     In an outage nobody is answered, so a refusal counts against a row only where another one was answered since its last.
-    Else the chunk goes to the end of the line: it bears much of an outage only if it is alone in the run.
+    Else the chunk goes to the end of the line, and only time tells whether it is the rows after all.
     """
     is_outage = answered <= chunk.answered_before
+    since = chunk.stalled_since if is_outage and chunk.stalled_since is not None else now
     met = replace(
         chunk,
         refusals=chunk.refusals + (not is_outage),
-        stalls=chunk.stalls + is_outage,
-        answered_before=answered,
+        stalled_since=since,
+        answered_before=known,
         is_repeat=True,
     )
-    if len(chunk.rows) > 1 and met.refusals + met.stalls >= policy.refusals:
-        return Verdict(chunks=met.halves())
-    is_guilty = met.refusals >= policy.refusals or met.stalls >= policy.stalls
-    if len(chunk.rows) > 1 or not answered or not is_guilty:
-        return Verdict(later=[met]) if is_outage else Verdict(chunks=[met])
-    return Verdict(failed=_all_failed(chunk, "server", failure))
+    is_single = len(chunk.rows) == 1
+    is_guilty = met.refusals >= policy.refusals or now - since >= (policy.stall if is_single else policy.many_stall)
+    if answered and is_guilty and is_single:
+        return Verdict(failed=_all_failed(chunk, "server", failure))
+    rest = met.halves() if answered and is_guilty else [met]
+    return Verdict(later=rest) if is_outage else Verdict(chunks=rest)
 
 
 def _after_first_nonsense(chunk: Chunk, failure: CallFailed, policy: Policy) -> Verdict:

@@ -29,6 +29,19 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RowsRead:
+    """The next frame of a stream was read.
+
+    `RunStarted` of a stream counts the rows of its first frame, or as many as the caller said that there will be.
+
+    Attributes:
+        rows: The caller's rows so far.
+    """
+
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestSent:
     """A request leaves.
 
@@ -114,5 +127,5 @@ class RunEnded:
     reason: str = "done"
 
 
-Event: TypeAlias = RunStarted | RequestSent | RequestEnded | RowsSettled | Waiting | Resumed | RunEnded
+Event: TypeAlias = RunStarted | RowsRead | RequestSent | RequestEnded | RowsSettled | Waiting | Resumed | RunEnded
 Observer: TypeAlias = Callable[[Event], None]

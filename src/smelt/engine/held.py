@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from smelt.engine.loop import move_others
 from smelt.ledger.base import RunLedger
 from smelt.plan.chunks import Line, Pending
 
@@ -33,6 +34,7 @@ class Held:
             return False
         self._is_waiting = True
         try:
+            move_others()  # A stream of this process that nobody reads now would never let go of its rows.
             await self.ledger.await_others()
         finally:
             self._is_waiting = False

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from smelt.engine.events import Event
 from smelt.engine.work import Counts, settled
 from smelt.ledger.base import RunLedger
-from smelt.plan.answers import Answers, RowFailure
+from smelt.plan.answers import Outcomes, RowFailure
 from smelt.plan.chunks import Line
 from smelt.plan.rows import RowSource, Unsendable
 
@@ -30,48 +30,63 @@ class Intake:
         counts: Counts what it knew.
         context_tokens: What the model bears, where that is known and small.
         tell: Takes the events.
+        start: The position of the first of the rows.
     """
 
     source: RowSource
-    answers: Answers
+    answers: Outcomes
     ledger: RunLedger
     counts: Counts
     context_tokens: int | None
     tell: Callable[[Event], None]
+    start: int = 0
 
     async def line(self, order: Sequence[int]) -> Line:
         """The rows at *order* in line, but for those that the ledger knows: they are answered."""
+        return Line(order=await self.unknown(order), texts=self.texts, reject=self.reject)
+
+    async def unknown(self, order: Sequence[int]) -> Sequence[int]:
+        """Those of the rows at *order* that are to be asked; the ledger knows the others, and they are answered."""
         if self.ledger.is_blank:
-            return self._line(order)
+            return order
         # Ascending, since neighbours are read faster; what is left is asked in the order that was wanted.
-        ascending = order if len(order) < len(self.source) else range(len(self.source))
+        rows = range(self.start, self.start + len(self.source))
+        ascending = order if len(order) < len(rows) else rows
         for start in range(0, len(ascending), _BLOCK):
             self._recall(ascending[start : start + _BLOCK])
             self.tell(settled(self.answers, self.counts))
             await asyncio.sleep(0)  # So that Ctrl-C and the clock on the screen get their turn.
         is_settled = self.answers.is_settled
-        return self._line(array("q", (position for position in order if not is_settled(position))))
+        return array("q", (position for position in order if not is_settled(position)))
 
-    def _line(self, order: Sequence[int]) -> Line:
-        return Line(order=order, texts=self._texts, reject=self._reject)
+    def texts(self, positions: Sequence[int]) -> Sequence[str | Unsendable | None]:
+        """Canonical texts of the rows at *positions*, in that order."""
+        texts = self._read(positions)
+        limit = self.context_tokens
+        return texts if limit is None else [_bounded(text, limit) for text in texts]
+
+    def reject(self, position: int, reason: str) -> None:
+        """The row at *position* cannot be sent."""
+        self.answers.fail(position, refusal(reason))
 
     def _recall(self, positions: Sequence[int]) -> None:
         before = self.answers.answered
-        texts = self.source.texts(positions)
+        texts = self._read(positions)
         known = self.ledger.recall([text if isinstance(text, str) else "" for text in texts])
         for position, values in zip(positions, known, strict=True):
             if values is not None:
                 self.answers.accept(position, values)
         self.counts.reused += self.answers.answered - before
 
-    def _texts(self, positions: Sequence[int]) -> Sequence[str | Unsendable | None]:
-        texts = self.source.texts(positions)
-        limit = self.context_tokens
-        return texts if limit is None else [_bounded(text, limit) for text in texts]
+    def _read(self, positions: Sequence[int]) -> list[str | Unsendable]:
+        if not self.start:
+            return self.source.texts(positions)
+        return self.source.texts([position - self.start for position in positions])
 
-    def _reject(self, position: int, reason: str) -> None:
-        kind = "too_long" if reason.startswith(_TOO_LONG) else "unsendable"
-        self.answers.fail(position, RowFailure(kind, reason))
+
+def refusal(reason: str) -> RowFailure:
+    """Why a row is not sent, as its outcome."""
+    return RowFailure("too_long" if reason.startswith(_TOO_LONG) else "unsendable", reason)
 
 
 def _bounded(text: str | Unsendable, context_tokens: int) -> str | Unsendable:

@@ -34,6 +34,13 @@ class JumpingLoop(OneThreadLoop):
     `loop.time()` starts at 0.0, and `asyncio.sleep`, `asyncio.timeout` and `call_later` follow it; `time.monotonic` does
     not. Sockets work and are looked at before each jump, but a peer outside this loop has no time to answer: with a timer
     set, the timer wins. Idea: trio: `src/trio/_core/_mock_clock.py`, `autojump_threshold`.
+
+    Examples:
+        >>> import asyncio
+        >>> from smelt.testing import JumpingLoop
+        >>> with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        ...     runner.run(asyncio.sleep(3600, "an hour later"))
+        'an hour later'
     """
 
     def __init__(self) -> None:
@@ -48,8 +55,20 @@ class JumpingLoop(OneThreadLoop):
 def run_jumping(work: Coroutine[Any, Any, T]) -> Jumped[T]:
     """Run *work* on a `JumpingLoop` of its own, also where a loop is running already.
 
+    Args:
+        work: A coroutine.
+
+    Returns:
+        What it returned, and the virtual seconds it took, as a tuple with names.
+
     Raises:
         DeadlockError: *work* waits for something that cannot happen.
+
+    Examples:
+        >>> import asyncio
+        >>> from smelt.testing import run_jumping
+        >>> run_jumping(asyncio.sleep(3600, "an hour later"))
+        Jumped(result='an hour later', seconds=3600.0)
     """
     return drive(_timed(work), loop_factory=JumpingLoop)
 

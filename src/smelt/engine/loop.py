@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import os
 import signal
 import socket
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
+from smelt.engine.interrupts import listening
 from smelt.engine.names import GETENT, Names
 from smelt.errors import SmeltInterrupt, SmeltWarning, caller_stacklevel
 
@@ -103,19 +106,111 @@ def run_blocking(work: Coroutine[Any, Any, T], *, awaited: str = "atransform") -
         work: The coroutine. It runs in a copy of the caller's context, on a loop that is closed afterwards.
         awaited: The method that the warning recommends.
     """
-    if asyncio._get_running_loop() is not None and not _in_notebook():
-        _warn_of_blocking(work, awaited)
+    try:
+        warn_of_blocking(awaited)
+    except SmeltWarning:
+        work.close()  # Where warnings are errors nothing runs, and nothing may be left that was never awaited.
+        raise
     return drive(work, loop_factory=OneThreadLoop)
 
 
 def drive(work: Coroutine[Any, Any, T], *, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> T:
     """Run *work* on a fresh loop of *loop_factory*; the part of `run_blocking` that has no opinion."""
-    with _outer_loop_hidden(), _interrupts_ours(), asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(_terminable(work))
+    with Driver(loop_factory) as driver:
+        return driver.run(work)
+
+
+class PausingLoop(OneThreadLoop):
+    """A loop whose clock stands still while nobody drives it.
+
+    What is in flight then waits, and nobody looks at what came; its timeouts must not have passed when somebody does. The
+    clock begins at 0, which shows that it is not the system's.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lost = self._stopped = clock()
+        self._is_driven = False
+        super().__init__()
+
+    def time(self) -> float:
+        """Seconds for which the loop was driven."""
+        return (self._clock() if self._is_driven else self._stopped) - self._lost
+
+    def run_forever(self) -> None:
+        """Let the clock run while the loop does."""
+        self._lost += self._clock() - self._stopped
+        self._is_driven = True
+        try:
+            super().run_forever()
+        finally:
+            self._stopped = self._clock()
+            self._is_driven = False
+
+
+_MOMENT = 0.1  # Seconds for which a loop that stands still is moved by others.
+_DRIVERS: set[Driver] = set()
+"""Those whose loops may have tasks."""
+os.register_at_fork(after_in_child=_DRIVERS.clear)
+
+
+class Driver:
+    """Drives one loop several times, on whichever thread it is told to; in between, its tasks stand still.
+
+    Attributes:
+        turn: Held by whoever drives the loop, or must not have it driven meanwhile.
+    """
+
+    def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop] = PausingLoop) -> None:
+        """Make the loop with *loop_factory*, when it is first needed."""
+        self.turn = threading.RLock()
+        self._runner = asyncio.Runner(loop_factory=loop_factory)
+
+    def __enter__(self) -> Self:
+        _DRIVERS.add(self)
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        _DRIVERS.discard(self)
+        if not sys.is_finalizing():  # Else a generator was forgotten, and there is nothing left to run on.
+            with self.turn, _outer_loop_hidden():
+                self._runner.close()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run *work* to its end; Ctrl-C and SIGTERM as in `run_blocking`."""
+        try:
+            with self.turn, _outer_loop_hidden(), _interrupts_ours():
+                return self._runner.run(_terminable(work))
+        finally:
+            if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+                work.close()  # Ctrl-C came before its first step.
+
+    def move(self) -> None:
+        """Drive the loop for a moment, unless somebody does."""
+        if not self.turn.acquire(blocking=False):
+            return
+        try:
+            with _outer_loop_hidden():
+                if self in _DRIVERS and not self._runner.get_loop().is_running():
+                    self._runner.run(asyncio.sleep(_MOMENT))
+        finally:
+            self.turn.release()
+
+
+def move_others() -> None:
+    """Let the loops of this process that stand still move for a moment, since somebody waits for what they have begun."""
+    for driver in list(_DRIVERS):
+        driver.move()
 
 
 async def _terminable(work: Coroutine[Any, Any, T]) -> T:
-    """*work*, which SIGTERM ends as Ctrl-C does; unless the program handles it in its own way."""
+    """*work*, which SIGTERM ends as Ctrl-C does; unless the program handles it in its own way.
+
+    On a thread of others, Ctrl-C ends it too, if somebody listens for it (`interrupts.py`).
+    """
+    if (ears := listening()) is not None and (me := asyncio.current_task()) is not None:
+        with ears.heard_by(me):
+            return await work
     is_ours = (
         threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     )
@@ -164,7 +259,7 @@ def _outer_loop_hidden() -> Iterator[None]:
 
 @contextmanager
 def _interrupts_ours() -> Iterator[None]:
-    """Take Ctrl-C over from an `asyncio.run` around us, whose handler cancels a task that stands still.
+    """Take Ctrl-C over from an `asyncio.run` around us, whose handler cancels a task that stands still, or a `Listening`.
 
     Our own Runner takes it over from Python's default handler by itself. Any other handler is the program's choice, and
     stays.
@@ -181,8 +276,8 @@ def _interrupts_ours() -> Iterator[None]:
 
 
 def _is_of_a_runner(handler: object) -> bool:
-    inner = handler.func if isinstance(handler, functools.partial) else None
-    return getattr(inner, "__qualname__", None) == "Runner._on_sigint"
+    inner = handler.func if isinstance(handler, functools.partial) else handler
+    return getattr(inner, "__qualname__", None) in ("Runner._on_sigint", "Listening.handle")
 
 
 def _in_notebook() -> bool:
@@ -193,10 +288,9 @@ def _in_notebook() -> bool:
     return marimo is not None and bool(marimo.running_in_notebook())
 
 
-def _warn_of_blocking(work: Coroutine[Any, Any, Any], awaited: str) -> None:
+def warn_of_blocking(awaited: str) -> None:
+    """Say that the loop that runs here stands still, if there is one, and that *awaited* would not have it so."""
+    if asyncio._get_running_loop() is None or _in_notebook():
+        return
     text = f"This call blocks the event loop that runs here until it is done. In async code, await {awaited}() instead."
-    try:
-        warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
-    except SmeltWarning:
-        work.close()  # Where warnings are errors nothing runs, and nothing may be left that was never awaited.
-        raise
+    warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())

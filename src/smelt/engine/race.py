@@ -13,7 +13,7 @@ from smelt.engine.courier import Courier
 from smelt.engine.flights import Flight
 from smelt.engine.stragglers import Stragglers
 from smelt.engine.verdict import Verdict
-from smelt.plan.answers import Answers
+from smelt.plan.answers import Outcomes
 from smelt.plan.chunks import Chunk, Line, Pending
 
 
@@ -30,7 +30,7 @@ class Race:
 
     courier: Courier
     line: Line
-    answers: Answers
+    answers: Outcomes
     spawn: Callable[[], None] = lambda: None
     _stragglers: Stragglers = field(init=False)
     _raced: set[int] = field(default_factory=set)  # Positions of rows that are, or were, in two requests.

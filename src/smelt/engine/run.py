@@ -11,16 +11,19 @@ from smelt.engine.budget import Budget
 from smelt.engine.clerk import Clerk
 from smelt.engine.courier import Courier
 from smelt.engine.crew import Crew
-from smelt.engine.events import Event, RunEnded
+from smelt.engine.events import Event, RowsRead, RunEnded
 from smelt.engine.intake import Intake
 from smelt.engine.lane import Lane
+from smelt.engine.parts import Part
 from smelt.engine.race import Race
 from smelt.engine.reader import Reader
+from smelt.engine.supply import Supply
 from smelt.engine.work import Counts, Ending, Halt, Work, settled
 from smelt.errors import BudgetExceededError
 from smelt.ledger.base import RunLedger
-from smelt.plan.answers import Answers, RowFailure
+from smelt.plan.answers import Outcomes, RowFailure
 from smelt.plan.chunks import AutoSize, Line
+from smelt.plan.rows import RowSource
 from smelt.providers.base import Connection, Provider, Usage
 
 INTERRUPT_GRACE = 0.75  # Seconds; whoever pressed Ctrl-C is answered within one.
@@ -43,11 +46,12 @@ class Run:
         rng: Draws the row tokens.
         counts: Sums over all requests, up to date at any moment.
         interrupt_grace: Seconds that requests in flight get to land after an interrupt.
+        supply: Brings the rows of a stream, which take the place of those of *work*; None for a run of one frame.
     """
 
     work: Work
     provider: Provider
-    answers: Answers
+    answers: Outcomes
     lane: Lane
     ledger: RunLedger
     tell: Callable[[Event], None]
@@ -57,7 +61,9 @@ class Run:
     extension: Work | None = None
     budget: Budget = field(default_factory=Budget)
     interrupt_grace: float = INTERRUPT_GRACE
+    supply: Supply | None = None
     _reader: Reader = field(init=False)
+    _crew_at_work: Crew | None = None
     _halt: Halt | None = None
     _notices: dict[str, None] = field(default_factory=dict)
 
@@ -98,29 +104,52 @@ class Run:
             counts=self.counts, stop=halt.stop, fault=halt.fault, notices=[*self._notices, *self.lane.notices]
         )
 
+    async def take(self, part: Part) -> None:
+        """Take the next part of a stream in."""
+        if self.supply is None:
+            return
+        await self.supply.take(part, self._intake(part.source, part.start))
+        if self.supply.rest is None:  # Else the run has ended, and nothing follows that.
+            self.tell(RowsRead(rows=len(self.answers)))
+            self.tell(settled(self.answers, self.counts))
+
+    def leave(self) -> None:
+        """Send nothing more from now on. Whoever says so interrupts the run next."""
+        if self._crew_at_work is not None:
+            self._crew_at_work.leave()
+
     @property
     def _parts(self) -> tuple[Work, ...]:
         return (self.work,) if self.extension is None else (self.extension, self.work)
 
     async def _do(self, work: Work, deadline: asyncio.Timeout) -> None:
         """Ask for the rows of *work* that the ledger does not know."""
-        intake = Intake(
-            source=work.source,
+        line = await self._lined_up(work)
+        if not line:
+            return
+        async with self.provider.connect(connections=self.lane.most) as connection:
+            self._crew_at_work = crew = self._crew(work, line, connection)
+            try:
+                await self._see_through(crew, deadline)
+            finally:
+                self._halt, self._crew_at_work = crew.halted, None
+
+    async def _lined_up(self, work: Work) -> Line:
+        if self.supply is None:
+            return await self._intake(work.source).line(work.order)
+        await self.supply.more()
+        return self.supply.line
+
+    def _intake(self, source: RowSource, start: int = 0) -> Intake:
+        return Intake(
+            source=source,
             answers=self.answers,
             ledger=self.ledger,
             counts=self.counts,
             context_tokens=self.provider.capabilities.context_tokens,
             tell=self.tell,
+            start=start,
         )
-        line = await intake.line(work.order)
-        if not line:
-            return
-        async with self.provider.connect(connections=self.lane.most) as connection:
-            crew = self._crew(work, line, connection)
-            try:
-                await self._see_through(crew, deadline)
-            finally:
-                self._halt = crew.halted
 
     def _crew(self, work: Work, line: Line, connection: Connection) -> Crew:
         size = AutoSize(most=work.most_rows, rows=float(work.first_rows if work.is_auto else work.most_rows))
@@ -128,6 +157,7 @@ class Run:
             work=work,
             capabilities=self.provider.capabilities,
             connection=connection,
+            lane=self.lane,
             counts=self.counts,
             ledger=self.ledger,
             budget=self.budget,
@@ -160,6 +190,7 @@ class Run:
             clerk=clerk,
             race=race,
             provider=self.provider.name,
+            supply=self.supply,
         )
 
     async def _see_through(self, crew: Crew, deadline: asyncio.Timeout) -> None:
@@ -177,7 +208,9 @@ class Run:
             raise
 
     def _close(self, rest: RowFailure, *, is_stopped: bool) -> None:
-        if self.answers.settled < len(self.answers):
+        if self.supply is not None:
+            self.supply.close(rest)
+        elif self.answers.settled < len(self.answers):
             for work in self._parts:
                 for position in work.order:  # Wherever they got stuck: in line, held, in a request, in a fault of ours.
                     if not self.answers.is_settled(position):

@@ -9,7 +9,7 @@ from typing import Any
 from smelt.engine.events import RowsSettled
 from smelt.engine.verdict import Policy
 from smelt.errors import SmeltError
-from smelt.plan.answers import Answers
+from smelt.plan.answers import Outcomes
 from smelt.plan.kinds import Field
 from smelt.plan.rows import RowSource
 from smelt.plan.schema import Output
@@ -132,6 +132,6 @@ class Ending:
     notices: Sequence[str]
 
 
-def settled(answers: Answers, counts: Counts) -> RowsSettled:
+def settled(answers: Outcomes, counts: Counts) -> RowsSettled:
     """How many rows have reached their end by now, as observers are told."""
     return RowsSettled(answered=answers.answered + answers.skipped, failed=answers.failed, reused=counts.reused)

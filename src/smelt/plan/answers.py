@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,37 @@ class RowFailure:
     message: str
     attempts: int = 0
     request_id: str | None = None
+
+
+class Outcomes(Protocol):
+    """Where a run puts the outcomes of its rows, and sees which have theirs."""
+
+    answered: int
+    failed: int
+    skipped: int
+
+    def __len__(self) -> int: ...
+
+    def accept(self, position: int, values: Sequence[Any]) -> None:
+        """Store the values of a row and of those that are equal to it."""
+        ...
+
+    def fail(self, position: int, failure: RowFailure) -> None:
+        """Store why a row, and those that are equal to it, have no answer."""
+        ...
+
+    @property
+    def settled(self) -> int:
+        """Rows that have their outcome."""
+        ...
+
+    def is_settled(self, position: int) -> bool:
+        """Whether a row has its outcome."""
+        ...
+
+    def spread(self) -> None:
+        """Copy outcomes to the rows that were asked only once for all. Called at the end, and once."""
+        ...
 
 
 class Answers:
@@ -89,6 +120,16 @@ class Answers:
             if first in self.failures:
                 self.failures[position] = self.failures[first]
         self._copies, self._twins = {}, None
+
+    def extend(self, start: int, others: Answers) -> None:
+        """Take the outcomes of *others*, which are spread already, to *start* and after it."""
+        for column, theirs in zip(self.columns, others.columns, strict=True):
+            column[start : start + len(others)] = theirs
+        self._has_answer[start : start + len(others)] = others._has_answer
+        self.failures |= {start + position: failure for position, failure in others.failures.items()}
+        self.answered += others.answered
+        self.failed += others.failed
+        self.skipped += others.skipped
 
     def rows(self) -> Iterator[tuple[Any, ...] | None]:
         """The values of every row, None where there is no answer."""

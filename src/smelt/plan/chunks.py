@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
+from math import ceil
 
 from smelt.plan.rows import Unsendable
 
 _BLOCK = 4_096  # Rows whose text is made at a time: enough to be quick about it, few enough to stay small.
+_UNEVEN = 2.0  # Times the usual length above which the longest row of a block is far from the others.
 
 
 @dataclass(slots=True, eq=False)
@@ -38,8 +41,8 @@ class Chunk:
         cuts: Replies to these rows that were cut off.
         unknowns: Calls that may have been billed and brought nothing.
         refusals: Server errors that these rows met while other rows were answered.
-        stalls: Server errors that they met while nobody was answered.
-        answered_before: Replies that the run had when these rows last met a server error.
+        stalled_since: When they met the first server error since which nobody was answered, or None.
+        answered_before: Replies that the run had, or had yet to get, when these rows last met a server error.
         free_failures: Calls for these rows that never reached the server.
         is_repeat: Whether its rows were in a request before.
     """
@@ -49,7 +52,7 @@ class Chunk:
     cuts: int = 0
     unknowns: int = 0
     refusals: int = 0
-    stalls: int = 0
+    stalled_since: float | None = None
     answered_before: int = -1
     free_failures: int = 0
     is_repeat: bool = False
@@ -64,7 +67,7 @@ class Chunk:
         return tuple(self._part((row,)) for row in self.rows)
 
     def _part(self, rows: tuple[Pending, ...]) -> Chunk:
-        return replace(self, rows=rows, refusals=0, stalls=0, is_repeat=True)
+        return replace(self, rows=rows, refusals=0, is_repeat=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,10 @@ class Size:
 class Line:
     """The rows that wait for their turn: whole chunks first, then rows to ask again, then fresh ones, then what can wait.
 
+    Where the rows of a block differ much in length, each chunk takes long and short ones, so that all take about as long,
+    and the longest rows leave first: no reply is waited for alone in the end. The very first chunk, for which everything
+    else waits, takes rows of the usual length.
+
     Attributes:
         order: Positions of the distinct rows, in the order in which they are to be asked.
         texts: Reads canonical texts, as `RowSource.texts` does; None for a row that need not be asked.
@@ -96,22 +103,29 @@ class Line:
     _whole: deque[Chunk] = field(default_factory=deque)
     _again: deque[Pending] = field(default_factory=deque)
     _last: deque[Chunk] = field(default_factory=deque)
-    _fresh: Iterator[Pending] = field(init=False)
-    _head: Pending | None = None
+    _blocks: Iterator[list[Pending]] = field(init=False)
+    _block: list[Pending] = field(default_factory=list)
+    _is_uneven: bool = False  # Whether the rows of the block stand by length, the longest first.
+    _is_first: bool = True
     _unread: int = field(init=False)
 
     def __post_init__(self) -> None:
         self._unread = len(self.order)
-        self._fresh = self._read()
+        self._blocks = self._read(self.order, self.texts)
 
     def __bool__(self) -> bool:
-        return bool(self._whole or self._again or self._head or self._unread or self._last)
+        return bool(self._whole or self._again or self._block or self._unread or self._last)
 
     @property
     def rows_left(self) -> int:
         """Rows in line."""
         whole = sum(len(chunk.rows) for chunk in self._whole) + sum(len(chunk.rows) for chunk in self._last)
-        return whole + len(self._again) + self._unread + (self._head is not None)
+        return whole + len(self._again) + len(self._block) + self._unread
+
+    def add(self, order: Sequence[int], texts: Callable[[Sequence[int]], Sequence[str | Unsendable | None]]) -> None:
+        """More fresh rows, behind those that wait: their positions in order, and what reads their texts."""
+        self._unread += len(order)
+        self._blocks = chain(self._blocks, self._read(order, texts))
 
     def put_whole(self, chunks: Sequence[Chunk]) -> None:
         """Ask these chunks as they are, next."""
@@ -129,36 +143,80 @@ class Line:
         """The next chunk, or None when nothing is in line."""
         if self._whole:
             return self._whole.popleft()
-        taken: list[Pending] = []
-        room = size.input_bytes
-        while len(taken) < size.rows:
-            row = self._again[0] if self._again else self._head or next(self._fresh, None)
-            if row is None:
-                break
-            room -= len(row.text) if row.text.isascii() else len(row.text.encode())
-            is_too_much = bool(taken) and room < 0
-            if not self._again:
-                self._head = row if is_too_much else None
-            elif not is_too_much:
-                self._again.popleft()
-            if is_too_much:
-                break
-            taken.append(row)
+        taken = self._take(size)
         if not taken:
             return self._last.popleft() if self._last else None
+        self._is_first = False
         return Chunk(rows=tuple(taken), is_repeat=any(row.attempts for row in taken))
 
-    def _read(self) -> Iterator[Pending]:
-        for start in range(0, len(self.order), _BLOCK):
-            positions = self.order[start : start + _BLOCK]
-            for position, text in zip(positions, self.texts(positions), strict=True):
-                if not self._unread:
-                    return
-                self._unread -= 1
+    def _take(self, size: Size) -> list[Pending]:
+        taken: list[Pending] = []
+        room = size.input_bytes
+        while self._again and len(taken) < size.rows:
+            room -= _bytes(self._again[0])
+            if taken and room < 0:
+                return taken
+            taken.append(self._again.popleft())
+        return taken + self._take_fresh(size.rows - len(taken), room, is_optional=bool(taken))
+
+    def _take_fresh(self, count: int, room: int, *, is_optional: bool) -> list[Pending]:
+        found: list[int] = []
+        for at in self._choice(count):
+            size = _bytes(self._block[at])
+            if size <= room or not (found or is_optional):  # One row is always taken.
+                found.append(at)
+                room -= size
+            elif not self._is_uneven:  # Behind a long row there are shorter ones, else only its like.
+                break
+        rows = [self._block[at] for at in found]
+        for at in reversed(found):
+            del self._block[at]
+        return sorted(rows, key=_position) if self._is_uneven else rows
+
+    def _choice(self, count: int) -> Sequence[int]:
+        """Where in the block the rows stand that come next, *count* if there are so many."""
+        while len(self._block) < count and (block := next(self._blocks, None)) is not None:
+            self._block += block
+            self._is_uneven = self._is_uneven or _is_uneven(self._block)
+            if self._is_uneven:
+                self._block.sort(key=_bytes, reverse=True)
+        left = len(self._block)
+        count = min(count, left)
+        if not self._is_uneven:
+            return range(count)
+        start = (left - count) // 2
+        if self._is_first:
+            return range(start, start + count)
+        return [(2 * at + 1) * left // (2 * count) if at else 0 for at in range(count)]
+
+    def _read(
+        self, order: Sequence[int], texts: Callable[[Sequence[int]], Sequence[str | Unsendable | None]]
+    ) -> Iterator[list[Pending]]:
+        """Blocks of equal length, so that the last one is no shorter than the others."""
+        length = ceil(len(order) / max(1, ceil(len(order) / _BLOCK)))
+        for start in range(0, len(order), max(1, length)):
+            positions = order[start : start + length]
+            self._unread -= len(positions)
+            block = []
+            for position, text in zip(positions, texts(positions), strict=True):
                 if isinstance(text, Unsendable):
                     self.reject(position, text.reason)
                 elif text is not None:
-                    yield Pending(position, text)
+                    block.append(Pending(position, text))
+            yield block
+
+
+def _bytes(row: Pending) -> int:
+    return len(row.text) if row.text.isascii() else len(row.text.encode())
+
+
+def _position(row: Pending) -> int:
+    return row.position
+
+
+def _is_uneven(rows: Sequence[Pending]) -> bool:
+    sizes = [_bytes(row) for row in rows]
+    return bool(sizes) and max(sizes) > _UNEVEN * sum(sizes) / len(sizes)
 
 
 @dataclass(kw_only=True)

@@ -37,8 +37,9 @@ _KINDRED: dict[type[Kind], type] = {Timestamp: datetime, Duration: timedelta}
 def declared(field: Field) -> Check:
     """Compile the check whether a value is one that *field* declares; a default of None is the author's own choice."""
     check = _check(field.kind)
-    may_be_none = field.kind.nullable or not field.required
-    return lambda value: may_be_none if value is None else check(value)
+    if field.kind.nullable or not field.required:
+        return lambda value: value is None or check(value)
+    return check  # None is of no type; what a validator may not return, no check lets pass.
 
 
 def _check(kind: Kind) -> Check:

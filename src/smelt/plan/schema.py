@@ -111,6 +111,40 @@ def read_output(output_model: Any, *, text_column: str = "smelt_text") -> Output
     return Output(model=output_model, fields=fields)
 
 
+def part_of(output: Output, names: Sequence[str]) -> Output | None:
+    """*output* with the fields of these *names* only; None where its model's validators want to see a whole answer."""
+    if output.is_text or not 0 < len(names) < len(output.fields) or _has_code(output.model):
+        return None
+    kept: dict[str, Any] = {
+        name: (one.annotation, one) for name, one in output.model.model_fields.items() if name in names
+    }
+    model = pydantic.create_model(
+        output.model.__name__, __config__=output.model.model_config, __doc__=output.model.__doc__, **kept
+    )
+    return Output(model=model, fields=tuple(field for field in output.fields if field.name in names))
+
+
+def _has_code(model: type[BaseModel]) -> bool:
+    found = model.__pydantic_decorators__
+    return bool(
+        found.validators
+        or found.field_validators
+        or found.root_validators
+        or found.model_validators
+        or model.model_post_init is not BaseModel.model_post_init
+        or _looks_around(model.__pydantic_core_schema__)
+    )
+
+
+def _looks_around(schema: object) -> bool:
+    """Whether something in a core schema is told of other fields, as a validator is that takes a `ValidationInfo`."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "with-info" or schema.get("default_factory_takes_data"):
+            return True
+        return any(_looks_around(part) for key, part in schema.items() if key != "metadata")
+    return isinstance(schema, list | tuple) and any(_looks_around(part) for part in schema)
+
+
 def _no_model(given: object) -> SchemaError:
     shown, way = f"a {type(given).__name__}", "Declare one: class Answer(BaseModel): label: Literal['a', 'b']"
     if isinstance(given, BaseModel):

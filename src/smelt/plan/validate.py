@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails, PydanticSerializationError, from_json, t
 
 from smelt.errors import SmeltValidationError
 from smelt.plan.chunks import Pending
-from smelt.plan.declared import Check, declared
+from smelt.plan.declared import declared
 from smelt.plan.kinds import FixedPoint
 from smelt.plan.schema import Output
 from smelt.plan.values import checker
@@ -104,19 +104,16 @@ class Validator:
             raise InvalidRow(f"the output model's validator raised {type(problem).__name__}", is_final=True) from None
         values = (self._get(answer),) if self._is_single else self._get(answer)
         for at, name, is_declared in self._declared:
-            if not _holds(is_declared, values[at]):
+            try:
+                holds = is_declared(values[at])
+            except Exception:  # noqa: BLE001  # What a validator returned may refuse even to be compared, as an array does.
+                holds = False
+            if not holds:
                 raise InvalidRow(f"{name}: {_strayed(values[at])}", is_final=True)
         for at, name, check in self._checks:
             if (fault := check(values[at])) is not None:
                 raise InvalidRow(f"{name}: {fault}")
         return values
-
-
-def _holds(is_declared: Check, value: object) -> bool:
-    try:
-        return is_declared(value)
-    except Exception:  # noqa: BLE001  # What a validator returned may refuse even to be compared, as an array does.
-        return False
 
 
 def json_text(answer: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from smelt.engine.events import (
     RequestEnded,
     RequestSent,
     Resumed,
+    RowsRead,
     RowsSettled,
     RunEnded,
     RunStarted,
@@ -57,7 +58,8 @@ class Tally:
 
     Attributes:
         model: `provider:model`, as it was given.
-        rows: The caller's rows.
+        rows: The caller's rows; of a stream, as far as they were read.
+        is_open: Whether there may be more, as in a stream of which nobody said how long it is.
         answered: Of these, answered.
         failed: Of these, given up.
         reused: Of the answered, those that the ledger knew.
@@ -76,6 +78,7 @@ class Tally:
 
     model: str = ""
     rows: int = 0
+    is_open: bool = False
     answered: int = 0
     failed: int = 0
     reused: int = 0
@@ -111,14 +114,17 @@ class Tally:
                 self.waiting_for = ""
             case RunStarted():
                 self.model, self.rows, self.started = f"{event.provider}:{event.model}", event.rows, now
+            case RowsRead():
+                self.is_open = self.is_open or event.rows > self.rows
+                self.rows = max(self.rows, event.rows)
             case RunEnded():
                 self.ended, self.in_flight, self.waiting_for = event.reason, 0, ""
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the rest will take at the present pace, None where there is none yet."""
+        """How long the rest will take at the present pace, None where there is none yet, or the rest is not known."""
         pace = self.pace.per_second
-        return (self.rows - self.done) / pace if pace else None
+        return (self.rows - self.done) / pace if pace and not self.is_open else None
 
     def _take_settled(self, event: RowsSettled, now: float) -> None:
         if self.requests:

@@ -15,7 +15,7 @@ def phrases(tally: Tally, now: float) -> list[str]:
     if tally.ended is not None:
         return _ended(tally, now)
     return [
-        f"{tally.done:,} of {counted(tally.rows, 'row')}",
+        f"{tally.done:,} of {counted(tally.rows, 'row')}{' read' if tally.is_open else ''}",
         *_outlook(tally, now),
         *_counts(tally),
     ]

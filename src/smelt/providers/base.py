@@ -150,7 +150,8 @@ class Capabilities:
         max_output_tokens: The most one reply may be allowed.
         context_tokens: Input and output together, where it is known and small.
         rows_per_request: The most rows that one request should carry, or None; caps `batch_size="auto"`.
-        concurrency: Requests in flight for `concurrency="auto"`.
+        concurrency: Requests in flight at the most for `concurrency="auto"`.
+        queues: Whether the server queues what it cannot do at once, where others refuse it.
         is_worth_keeping: Whether its answers go into the ledger where nothing is said of one. A script's do not.
     """
 
@@ -160,7 +161,8 @@ class Capabilities:
     max_output_tokens: int = 16_000
     context_tokens: int | None = None
     rows_per_request: int | None = None
-    concurrency: int = 32
+    concurrency: int = 512
+    queues: bool = False
     is_worth_keeping: bool = True
 
 
@@ -187,6 +189,10 @@ class Provider(Protocol):
         name: The provider's name, as in `"openai:gpt-4.1-mini"`.
         model: The model's name.
         origin: Scheme, host and port that requests go to; part of what names a lane and a ledger entry.
+
+    Examples:
+        >>> isinstance(scripted, smelt.Provider)
+        True
     """
 
     @property

@@ -39,8 +39,8 @@ _TAKES = {
 }
 # No server of this kind promises more than structure; what else it is sent it may silently ignore
 # (ggml-org/llama.cpp#24097, jundot/omlx#1241), so constraints are put into words and enforced here.
-_SELF_HOSTED = Capabilities(enforces_schema=False, max_output_tokens=4_096)
-_DESKTOP = Capabilities(enforces_schema=False, max_output_tokens=4_096, concurrency=4)
+_SELF_HOSTED = Capabilities(enforces_schema=False, max_output_tokens=4_096, queues=True)
+_DESKTOP = Capabilities(enforces_schema=False, max_output_tokens=4_096, concurrency=4, queues=True)
 _CAPABILITIES = {
     "vllm": _SELF_HOSTED,
     "ollama": _DESKTOP,

@@ -1,0 +1,186 @@
+"""The outcomes of a stream: those of the frames that are under way, each of them a part with answers of its own.
+
+Rows have positions in the whole stream. A part that was handed over is forgotten, so memory does not grow with the stream.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from smelt.plan.answers import Answers, RowFailure
+from smelt.plan.rows import RowSource
+
+
+@dataclass(eq=False, kw_only=True)
+class Part:
+    """The rows of one frame of a stream.
+
+    Attributes:
+        start: The position of its first row in the stream.
+        source: Its rows.
+        order: Positions of its rows that are to be asked, in the order to ask them in.
+        answers: What became of them, by their positions in the frame.
+        digests: What its distinct rows are known by, and where the first of each stands in the frame.
+        is_cut: Whether the run ended before all of its rows were answered.
+        rows: How many they are.
+    """
+
+    start: int
+    source: RowSource
+    order: Sequence[int]
+    answers: Answers
+    digests: Mapping[bytes, int]
+    is_cut: bool = False
+    rows: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rows = len(self.answers)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every row has its outcome."""
+        return self.answers.settled == self.rows
+
+
+class Parts:
+    """The parts that are under way, in their order. `plan.answers.Outcomes` of the whole stream.
+
+    A row that is equal to one of an earlier part that is still under way is not asked: it gets the same outcome.
+
+    Attributes:
+        answered: Rows of the stream that were answered.
+        failed: Rows that were given up.
+        skipped: Rows that were not to be asked.
+    """
+
+    def __init__(self, on_settled: Callable[[], None] = lambda: None) -> None:
+        """Call *on_settled* whenever a part has all its outcomes."""
+        self.answered = 0
+        self.failed = 0
+        self.skipped = 0
+        self._on_settled = on_settled
+        self._under_way: deque[Part] = deque()
+        self._rows = 0
+        self._last: Part | None = None  # Where the last row was found: the next one usually is there, too.
+        self._followers: dict[int, list[int]] = {}
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __iter__(self) -> Iterator[Part]:
+        return iter(self._under_way)
+
+    @property
+    def front(self) -> Part | None:
+        """The part that is to be handed over next."""
+        return self._under_way[0] if self._under_way else None
+
+    @property
+    def rows_under_way(self) -> int:
+        """Rows of the parts that are under way."""
+        return self._rows - self._under_way[0].start if self._under_way else 0
+
+    @property
+    def settled(self) -> int:
+        """Rows that have their outcome."""
+        return self.answered + self.failed + self.skipped
+
+    def add(self, part: Part) -> Sequence[int]:
+        """Take a part in; the positions of its rows that are to be asked."""
+        self._under_way.append(part)
+        self._rows = part.start + part.rows
+        self.answered += part.answers.answered
+        self.failed += part.answers.failed
+        self.skipped += part.answers.skipped
+        followers = self._follow(part)
+        return [at for at in part.order if at not in followers] if followers else part.order
+
+    def hand_over(self) -> Part:
+        """Take the front part out, and forget it."""
+        self._last = None
+        return self._under_way.popleft()
+
+    def accept(self, position: int, values: Sequence[Any]) -> None:
+        """Store the values of a row, and of those that are equal to it."""
+        part = self._last  # Where the last row was found: looked at here, since this is done for every row.
+        if part is None or not 0 <= position - part.start < part.rows:
+            part = self._part(position)
+        if part is not None:
+            answers = part.answers
+            before = answers.answered
+            answers.accept(position - part.start, values)
+            self.answered += answers.answered - before
+            if answers.answered + answers.failed + answers.skipped == part.rows:
+                self._on_settled()
+        if self._followers:
+            for follower in self._followers.pop(position, ()):
+                self.accept(follower, values)
+
+    def fail(self, position: int, failure: RowFailure) -> None:
+        """Store why a row, and those that are equal to it, have no answer."""
+        if (part := self._part(position)) is not None:
+            before = part.answers.failed
+            part.answers.fail(position - part.start, failure)
+            self.failed += part.answers.failed - before
+            self._look(part)
+        for follower in self._followers.pop(position, ()):
+            self.fail(follower, failure)
+
+    def is_settled(self, position: int) -> bool:
+        """Whether a row has its outcome, as every row of a part that was handed over has."""
+        part = self._part(position)
+        return part is None or part.answers.is_settled(position - part.start)
+
+    def fail_rest(self, failure: RowFailure) -> None:
+        """Let every row without an outcome have this one."""
+        for part in self._under_way:
+            part.is_cut = part.is_cut or not part.is_settled
+        for part in self._under_way:
+            for at in part.order:
+                if not part.answers.is_settled(at - part.start):
+                    self.fail(at, failure)
+
+    def spread(self) -> None:
+        """Nothing: a part's outcomes are copied to its equal rows when it is handed over."""
+
+    def _look(self, part: Part) -> None:
+        answers = part.answers
+        if answers.answered + answers.failed + answers.skipped == part.rows:
+            self._on_settled()
+
+    def _part(self, position: int) -> Part | None:
+        if (last := self._last) is not None and 0 <= position - last.start < last.rows:
+            return last
+        at = bisect_right(self._under_way, position, key=lambda part: part.start) - 1
+        if at < 0:
+            return None
+        self._last = self._under_way[at]
+        return self._last
+
+    def _follow(self, part: Part) -> set[int]:
+        """Have the rows of *part* that are equal to earlier ones under way get the same outcomes; which rows."""
+        followers: set[int] = set()
+        for earlier in self._under_way:
+            if earlier is part:
+                break
+            for digest in earlier.digests.keys() & part.digests.keys():
+                follower, leader = part.start + part.digests[digest], earlier.start + earlier.digests[digest]
+                if follower not in followers:
+                    followers.add(follower)
+                    self._join(follower, leader)
+        return followers
+
+    def _join(self, follower: int, leader: int) -> None:
+        """Give a row what has become of another one, or will."""
+        part = self._part(leader)
+        place = leader - part.start if part is not None else 0
+        if part is None or not part.answers.is_settled(place):
+            self._followers.setdefault(leader, []).append(follower)
+        elif place in part.answers.failures:
+            self.fail(follower, part.answers.failures[place])
+        else:
+            self.accept(follower, [column[place] for column in part.answers.columns])

@@ -1,0 +1,199 @@
+"""The rate that a provider keeps to itself, learnt from its refusals.
+
+A refusal says that the provider's bucket is empty. Between two refusals it therefore let through exactly what it
+refilled, so what was admitted over the time between is its rate, as long as the bucket was never full.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+
+from smelt.lanes.trace import Trace
+
+_BELOW = (0.05, 0.3)  # How far under the measured rate the pace begins: at the least, and at the most.
+_RISE = 0.3  # How fast it climbs above.
+_YIELDING = 0.95  # A rate below this share of the one before is cut further, so that others find room;
+_TRUSTED = 3.0  # Seconds: where that one was measured for longer, else it says nothing about others.
+_PROVEN = 4.0  # Requests for which the pace stays near what was measured, at the least.
+_SPANS = (0.5, 30.0)  # Seconds: the least and most that the pace takes to come back to what was measured.
+_USUAL = 10.0  # Requests per second.
+_USUAL_SPAN = 2.5  # Seconds, for one request per second; by the square root of the rate.
+_EXPLORING = 0.15  # Seconds in which the pace doubles while nothing was measured; more where refusals come late.
+_HEARD = 2.0  # Times what a refusal took to come back, which are the least of that.
+_FIRST = 4.0  # Requests per waiting time that exploring begins with.
+_CATCH_UP = 1.0  # Seconds of the rate that may be caught up with after a wait.
+_LARGEST = 1e6  # Requests that a bucket may hold.
+_RISEN = 2.5  # Times the rate of before, above which what was let through lately says more than the time since.
+_STRETCHED = 1.05  # Times what was let through, above which a rate rests on what the bucket could not hold.
+_SLOWEST = 1 / 60.0  # Requests per second.
+_BACKOFF = (0.5, 30.0)  # Seconds: the first and the longest pause where the provider names none.
+
+
+class Pace:
+    """Keeps just under a hidden rate, and looks from time to time whether it has risen.
+
+    After a refusal the pace begins below the rate that was measured, comes back to it slowly, and then climbs ever faster
+    until the next refusal. The curve, and cutting further where the rate fell, are those of CUBIC (Ha, Rhee and Xu 2008;
+    RFC 9438, sections 4.2 and 4.7); slower senders come back sooner, so that several processes approach equal shares.
+    Pauses without an announced length are drawn with full jitter (Brooker, "Exponential Backoff And Jitter", AWS
+    Architecture Blog, 2015).
+
+    Args:
+        rng: Draws the jitter.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rate: float | None = None  # As measured; None before two refusals.
+        self._rng = rng
+        self._sent = 0
+        self._drained: int | None = None  # Number of the request that found nothing left.
+        self._trace = Trace()
+        self._traced = 0  # Number of the last request before the trace.
+        self._burst = 0.0  # Requests that were admitted before the first refusal: what a full bucket held.
+        self._known = 0.0  # What it is known to hold at the least.
+        self._measured = 0.0  # Seconds over which the rate was measured.
+        self._most = 0.0  # The highest rate that was measured.
+        self._event_at = -math.inf
+        self._streak = 0  # Refusals in a row, of which each was answered by waiting.
+        self._below = _BELOW[1]
+        self._span = _SPANS[0]
+        self._probed = 0.0  # Seconds of use since the refusal.
+        self._clock = 0.0  # The same, with the pauses that were asked for.
+        self._held_until = -math.inf
+        self._transit = 0.0  # Seconds that a refusal took to come back, at the most.
+        self._first = 0  # Number of the last request before those of the newest measure.
+        self._counted = 0  # Requests that the newest measure took for admitted.
+        self._is_stretched = False  # Whether it took the bucket to have been full for a while.
+        self._last = -math.inf
+        self._left = 0.0
+        self._seen = -math.inf
+
+    @property
+    def is_limiting(self) -> bool:
+        """Whether there was a refusal at all."""
+        return self._drained is not None
+
+    def current(self) -> float:
+        """Requests per second that may leave now."""
+        if self._drained is None:
+            return math.inf
+        if self.rate is None:
+            return (
+                _FIRST / self._span * math.pow(2.0, min(40.0, self._probed / max(_EXPLORING, _HEARD * self._transit)))
+            )
+        rise = math.pow(self._probed / self._span - 1, 3)
+        if rise < 0:
+            return self.rate * (1 + self._below * rise)
+        return self.rate + _RISE * rise * math.sqrt(self.rate * _USUAL)
+
+    def wait(self, now: float) -> float:
+        """Seconds until a request may leave."""
+        if self._drained is None:
+            return 0.0
+        return max(0.0, (1.0 - self._available(now)) / self.current(), self._held_until - now)
+
+    def left(self, now: float) -> tuple[int, float]:
+        """A request leaves; returns its number, and where the clock of use stood."""
+        self._sent += 1
+        if self._drained is not None:
+            self._left = self._available(now) - 1.0
+            self._use(now)
+            self._trace.add(self._clock)
+        self._last = now
+        return self._sent, self._clock
+
+    def admitted(self, left_at: float) -> None:
+        """A request was let through, whatever came of it then."""
+        if left_at >= self._event_at:
+            self._streak = 0
+
+    def refused(self, now: float, number: int, left_at: float, clock: float, told: float | None) -> bool:
+        """A request was refused, with how long to wait if it was said.
+
+        Returns:
+            Whether that was news: a request that left before the last refusal came back says the same once more.
+        """
+        if left_at < self._event_at:
+            self._heard_late(number)
+            return False
+        self._transit = max(self._transit, now - left_at)
+        self._measure(number, clock)
+        self._streak += 1
+        pause = self._backoff() if told is None else told
+        self._held_until = max(self._held_until, now + pause)
+        self._drained, self._event_at = number, now
+        self._trace, self._traced = Trace(), self._sent
+        # What came in since then went to those that left meanwhile.
+        self._left, self._seen = 0.0, left_at if self._sent == number else now
+        self._last = self._seen
+        self._probed = self._clock = 0.0
+        if self.rate is None:
+            self._span = max(0.05, pause)
+        return True
+
+    def _heard_late(self, number: int) -> None:
+        """Of two requests that were refused together, the news of the one that left first came last."""
+        if number >= (self._drained or 0):
+            return
+        if self.rate is None:
+            self._burst -= 1
+        elif self._first < number and self._counted > 1:
+            self.rate = max(_SLOWEST, self.rate * (self._counted - 1) / self._counted)
+            self._counted -= 1
+
+    def _measure(self, number: int, clock: float) -> None:
+        """The rate that explains this refusal, if it is the second one; a short time counts for little."""
+        if self._drained is None:
+            self._burst = float(number - 1)
+            return
+        self._resize()
+        count, size = number - self._traced - 1, max(1.0, self._burst)
+        found = self._trace.rate(clock, count, size=size, usual=max(self._most, _SLOWEST))
+        least = self._trace.least(clock, count, size=max(1.0, self._known))
+        if (
+            self.rate is not None and least > _RISEN * self.rate
+        ):  # Where others left room, slower ones shall find it, too.
+            found = max(found, least)
+        self._first, self._counted = self._traced, count
+        self._is_stretched = found > _STRETCHED * count / max(clock, 1e-3)
+        self.rate = max(_SLOWEST, found if self.rate is None else self._weighed(found, clock, self.rate))
+        self._most, self._measured = max(self._most, self.rate), clock
+        span = max(_PROVEN / self.rate, min(clock, _USUAL_SPAN * math.sqrt(self.rate)))
+        self._span = min(_SPANS[1], max(_SPANS[0], span))
+        # What is not asked for at first is not lost as long as the bucket can hold it.
+        spare = max(1.0, self._burst * self.rate / self._most) - 1
+        self._below = min(_BELOW[1], max(_BELOW[0], 4 * spare / (self.rate * self._span)))
+
+    def _resize(self) -> None:
+        """Correct what the bucket is thought to hold by what came of it."""
+        if self.rate is None:
+            self._known = self._burst
+        elif self._probed < self._span and self._is_stretched:
+            # Refused at less than what was measured: so that was too much, and the bucket lost less than it seemed.
+            self._burst = min(_LARGEST, 4 * self._burst)
+        else:
+            self._burst = max(self._known, 0.7 * self._burst)
+
+    def _weighed(self, found: float, clock: float, old: float) -> float:
+        rate = max(old / 2, (found * clock + 1) / (clock + 1 / old))
+        is_falling = rate < _YIELDING * old and self._measured > _TRUSTED
+        return rate * (1 - _BELOW[1] / 2) if is_falling else rate
+
+    def _backoff(self) -> float:
+        first = _BACKOFF[0] if self.rate is None else 1 / self.rate
+        return min(_BACKOFF[1], first * 2.0 ** (self._streak - 1)) * self._rng.random()
+
+    def _available(self, now: float) -> float:
+        pace = self.current()
+        gained = max(0.0, now - self._seen) * pace
+        self._left, self._seen = min(max(1.0, pace * _CATCH_UP), self._left + gained), max(now, self._seen)
+        return self._left
+
+    def _use(self, now: float) -> None:
+        """Count the time since the last request as used, as far as a request was waiting for it."""
+        gap = max(0.0, now - self._last)
+        held = min(gap, max(0.0, self._held_until - self._last))
+        used = min(gap - held, 2 / self.current())
+        self._probed += used
+        self._clock += held + used

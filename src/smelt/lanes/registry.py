@@ -1,0 +1,60 @@
+"""The lanes of this process: one for each provider, origin, model and key."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+from smelt.engine.events import Event
+from smelt.lanes.caps import Caps
+from smelt.lanes.lane import Lane, RunLane
+from smelt.lanes.pacer import Pacer
+from smelt.providers.base import Provider
+from smelt.providers.keys import key_of
+
+_MOST = 64  # Lanes that are remembered; beyond that the one that was not asked for the longest time is forgotten.
+_AT_ONCE = 64  # Requests that a server which queues may be sent before replies say how it takes them.
+_SALT = os.urandom(16)  # A fingerprint of a key is worth nothing outside this process.
+
+_lanes: OrderedDict[Hashable, Lane] = OrderedDict()
+
+
+def join(provider: Provider, caps: Caps, tell: Callable[[Event], None]) -> RunLane:
+    """Join the lane that leads to *provider*, from inside the running loop; leave it by closing what is returned.
+
+    What a lane has learnt outlives the runs. A provider that is not asked over a network has no limit that others
+    share, a loop whose clock is not the system's cannot share a lane, and one that hides another would wait for it for
+    ever: these runs have a lane to themselves. So has a process that was forked: it knows the limits no better than a
+    stranger.
+
+    Args:
+        provider: Whom to ask.
+        caps: What the run allows.
+        tell: Takes the events of waiting.
+    """
+    if not provider.origin.startswith(("http://", "https://")) or not _is_on_system_time():
+        return _new(provider, caps).join(caps, tell)
+    key = (os.getpid(), provider.name, provider.origin, provider.model, _fingerprint(provider))
+    lane = _lanes.get(key) or _lanes.setdefault(key, _new(provider, caps))
+    _lanes.move_to_end(key)
+    while len(_lanes) > _MOST:
+        _lanes.popitem(last=False)
+    return (_new(provider, caps) if lane.is_hidden else lane).join(caps, tell)
+
+
+def _new(provider: Provider, caps: Caps) -> Lane:
+    at_once = _AT_ONCE if provider.capabilities.queues else None
+    return Lane(Pacer(provider=provider.name, caps=caps, at_once=at_once))
+
+
+def _fingerprint(provider: Provider) -> bytes | None:
+    key = key_of(provider)
+    return None if key is None else hashlib.blake2b(key.reveal().encode(), key=_SALT, digest_size=16).digest()
+
+
+def _is_on_system_time() -> bool:
+    return abs(asyncio.get_running_loop().time() - time.monotonic()) < 1.0

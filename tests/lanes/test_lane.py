@@ -1,0 +1,310 @@
+"""Waiting: in turn, without a slot, and not in silence."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from smelt.engine import lane as engine
+from smelt.engine.events import Event, Resumed, Waiting
+from smelt.engine.jumping import run_jumping
+from smelt.engine.lane import Slot, TooLong
+from smelt.lanes.caps import Caps
+from smelt.lanes.lane import Lane, RunLane
+from smelt.lanes.pacer import Pacer
+from smelt.providers.base import Billing, CallFailed, Reply, Usage
+
+ESTIMATE = Usage(input_tokens=10, output_tokens=10)
+REPLY = Reply(text="{}", usage=ESTIMATE)
+
+
+def refusal(seconds: float) -> CallFailed:
+    return CallFailed("rate_limit", Billing.REJECTED, "Slow down.", retry_after=seconds)
+
+
+def broken() -> CallFailed:
+    return CallFailed("connection", Billing.UNKNOWN, "Reset.")
+
+
+def make_lane(concurrency: int = 2) -> Lane:
+    return Lane(Pacer(provider="openai", caps=Caps(concurrency=concurrency), rng=random.Random(0)))
+
+
+def joined(lane: Lane, concurrency: int = 2, said: list[Event] | None = None) -> RunLane:
+    return lane.join(Caps(concurrency=concurrency), (said if said is not None else []).append)
+
+
+def run(work: Coroutine[Any, Any, None]) -> float:
+    return run_jumping(work).seconds
+
+
+def test_a_runs_lane_is_what_the_engine_asks_for() -> None:
+    lane: engine.Lane = joined(make_lane())
+
+    assert lane.limit == lane.most == 2
+
+
+def test_who_asks_first_leaves_first() -> None:
+    async def work() -> None:
+        lane, order = joined(make_lane(1), 1), []
+
+        async def ask(name: int) -> None:
+            slot = await lane.admit(ESTIMATE)
+            order.append(name)
+            await asyncio.sleep(1.0)
+            lane.settle(slot, REPLY)
+
+        await asyncio.gather(*(ask(name) for name in range(5)))
+        assert order == [0, 1, 2, 3, 4]
+
+    assert run(work()) == pytest.approx(5.0)
+
+
+def test_two_runs_take_turns() -> None:
+    async def work() -> None:
+        lane = make_lane(1)
+        runs, order = [joined(lane, 1), joined(lane, 1)], []
+
+        async def ask(number: int) -> None:
+            for _ in range(4):
+                slot = await runs[number].admit(ESTIMATE)
+                order.append(number)
+                await asyncio.sleep(1.0)
+                runs[number].settle(slot, REPLY)
+
+        await asyncio.gather(ask(0), ask(1))
+        assert order == [0, 1] * 4
+
+    run(work())
+
+
+def test_who_is_cancelled_while_waiting_leaves_no_trace() -> None:
+    async def work() -> None:
+        lane = joined(make_lane(1), 1)
+        slot = await lane.admit(ESTIMATE)
+        waiting = [asyncio.create_task(lane.admit(ESTIMATE)) for _ in range(3)]
+        await asyncio.sleep(0)
+
+        waiting[0].cancel()
+        await asyncio.sleep(0)
+        lane.settle(slot, REPLY)
+
+        assert isinstance(await waiting[1], Slot)
+        assert lane.lane.pacer.in_flight == 1
+        waiting[2].cancel()
+
+    run(work())
+
+
+def test_who_is_cancelled_in_the_moment_of_admission_gives_the_slot_back() -> None:
+    async def work() -> None:
+        lane = joined(make_lane(1), 1)
+        slot = await lane.admit(ESTIMATE)
+        first, second = (asyncio.create_task(lane.admit(ESTIMATE)) for _ in range(2))
+        await asyncio.sleep(0)
+
+        lane.settle(slot, REPLY)
+        first.cancel()
+
+        assert isinstance(await second, Slot)
+        assert lane.lane.pacer.in_flight == 1
+
+    run(work())
+
+
+def test_waiting_holds_no_slot() -> None:
+    async def work() -> None:
+        lane = joined(make_lane())
+        lane.settle(await lane.admit(ESTIMATE), refusal(30.0))
+        waiting = asyncio.create_task(lane.admit(ESTIMATE))
+
+        await asyncio.sleep(10.0)
+
+        assert lane.lane.pacer.in_flight == 0
+        await waiting
+
+    assert run(work()) >= 30.0
+
+
+def test_every_run_that_waits_is_told_once_and_once_that_it_is_over() -> None:
+    said: list[list[Event]] = [[], [], []]
+
+    async def work() -> None:
+        lane = make_lane(8)
+        runs = [joined(lane, 8, said[number]) for number in range(3)]
+        runs[0].settle(await runs[0].admit(ESTIMATE), refusal(30.0))
+        await asyncio.gather(*(runs[number].admit(ESTIMATE) for number in (0, 0, 1)))
+        await asyncio.sleep(60.0)
+
+    run(work())
+    assert [type(event) for event in said[0]] == [Waiting, Resumed]
+    assert [type(event) for event in said[1]] == [Waiting, Resumed]
+    assert said[2] == []
+    told = said[0][0]
+    assert isinstance(told, Waiting)
+    assert told.reason == "openai's limit"
+    assert 30.0 <= told.seconds <= 31.0
+
+
+def test_a_run_is_told_that_its_wait_is_over_also_when_it_gives_up() -> None:
+    said: list[Event] = []
+
+    async def work() -> None:
+        lane = joined(make_lane(), 2, said)
+        lane.settle(await lane.admit(ESTIMATE), refusal(30.0))
+        waiting = asyncio.create_task(lane.admit(ESTIMATE))
+        await asyncio.sleep(1.0)
+        waiting.cancel()
+        await asyncio.sleep(0)
+
+    run(work())
+    assert [type(event) for event in said] == [Waiting, Resumed]
+
+
+def test_pacing_is_silent() -> None:
+    said: list[Event] = []
+
+    async def work() -> None:
+        lane = make_lane().join(Caps(concurrency=2, rpm=120.0), said.append)
+        for _ in range(20):
+            lane.settle(await lane.admit(ESTIMATE), REPLY)
+
+    assert run(work()) >= 9.0
+    assert said == []
+
+
+def test_a_pause_of_days_ends_whoever_would_wait_for_it_and_says_when_to_come_back() -> None:
+    async def work() -> None:
+        lane = joined(make_lane())
+        lane.settle(await lane.admit(ESTIMATE), refusal(864_000.0))
+
+        with pytest.raises(TooLong, match=r"longer than this run waits\. Come back in 240 h 1 min"):
+            await lane.admit(ESTIMATE)
+
+    assert run(work()) == 0.0
+
+
+def test_each_run_waits_as_long_as_it_wants() -> None:
+    async def work() -> None:
+        lane = make_lane()
+        hurried = lane.join(Caps(concurrency=2, max_wait=5.0), print)
+        patient = lane.join(Caps(concurrency=2, max_wait=500.0), print)
+        patient.settle(await patient.admit(ESTIMATE), refusal(60.0))
+
+        with pytest.raises(TooLong):
+            await hurried.admit(ESTIMATE)
+
+        assert isinstance(await patient.admit(ESTIMATE), Slot)
+
+    assert run(work()) >= 60.0
+
+
+@pytest.mark.parametrize("later", [0.0, 50.0], ids=["from the start", "since it began"])
+def test_a_run_bears_silence_for_so_long(later: float) -> None:
+    async def work() -> None:
+        lane = make_lane()
+        first = lane.join(Caps(concurrency=2, max_wait=1e6), print)
+        if later:
+            first.settle(await first.admit(ESTIMATE), broken())
+        await asyncio.sleep(later)
+        second = lane.join(Caps(concurrency=2, max_wait=60.0), print)
+
+        with pytest.raises(TooLong, match=r"has not answered a request for 2 min; the last one: Reset\."):
+            while True:
+                slot = await second.admit(ESTIMATE)
+                await asyncio.sleep(5.0)
+                second.settle(slot, broken())
+
+    assert later + 60 < run(work()) < later + 90
+
+
+def test_a_slot_is_taken_back_once() -> None:
+    async def work() -> None:
+        lane = joined(make_lane())
+        first, _ = [await lane.admit(ESTIMATE) for _ in range(2)]
+
+        lane.settle(first, REPLY)
+        lane.release(first)
+
+        assert lane.lane.pacer.in_flight == 1
+
+    run(work())
+
+
+def test_who_leaves_takes_its_requests_along() -> None:
+    async def work() -> None:
+        lane = make_lane()
+        with joined(lane) as run:
+            slot = await run.admit(ESTIMATE)
+        run.settle(slot, REPLY)
+
+        assert lane.pacer.in_flight == 0
+
+    run(work())
+
+
+def test_a_wait_that_would_be_too_long_is_not_begun() -> None:
+    async def work() -> None:
+        lane = make_lane().join(Caps(concurrency=2, rpm=1.0, max_wait=5.0), print)
+        slot = await lane.admit(ESTIMATE)
+
+        with pytest.raises(TooLong, match="Come back in 1 min"):
+            await lane.admit(ESTIMATE)
+
+        lane.release(slot)
+
+    assert run(work()) == 0.0
+
+
+def test_the_tightest_caps_hold_as_long_as_their_run_lasts() -> None:
+    lane = make_lane(64)
+    joined(lane, 64)
+
+    with joined(lane, 4) as tight:
+        assert tight.limit == 4
+        assert lane.pacer.caps.concurrency == 4
+
+    assert lane.pacer.caps.concurrency == 64
+
+
+def test_a_waiter_on_another_loop_is_woken() -> None:
+    lane = make_lane(1)
+    here, there = asyncio.new_event_loop(), asyncio.new_event_loop()
+    first, second = joined(lane, 1), joined(lane, 1)
+    slot = here.run_until_complete(first.admit(ESTIMATE))
+    waiting = there.create_task(second.admit(ESTIMATE))
+    there.run_until_complete(asyncio.sleep(0))
+
+    async def settle() -> None:
+        first.settle(slot, REPLY)
+
+    here.run_until_complete(settle())
+
+    assert isinstance(there.run_until_complete(waiting), Slot)
+    here.close()
+    there.close()
+
+
+def test_a_loop_that_is_closed_holds_up_nobody() -> None:
+    lane = make_lane(1)
+    here, there = asyncio.new_event_loop(), asyncio.new_event_loop()
+    first, second = joined(lane, 1), joined(lane, 1)
+    slot = here.run_until_complete(first.admit(ESTIMATE))
+
+    async def give_up() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(second.admit(ESTIMATE), 0.0)
+
+    there.run_until_complete(give_up())
+    there.close()
+
+    async def settle() -> None:
+        first.settle(slot, REPLY)
+        first.release(await first.admit(ESTIMATE))
+
+    here.run_until_complete(settle())
+    here.close()

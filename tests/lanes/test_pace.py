@@ -1,0 +1,161 @@
+"""The hidden rate."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smelt.lanes.pace import Pace
+from smelt.lanes.trace import Trace
+
+
+def trace(times: list[float]) -> Trace:
+    found = Trace()
+    for at in times:
+        found.add(at)
+    return found
+
+
+def test_between_two_refusals_as_much_was_let_through_as_was_refilled() -> None:
+    times = [one / 10 for one in range(1, 101)]
+
+    assert trace(times).rate(10.0, 100, size=1000, usual=10) == pytest.approx(10.0, rel=0.02)
+
+
+def test_what_ran_over_is_counted_as_refilled() -> None:
+    slow, fast = [one / 2 for one in range(1, 17)], [8 + one / 20 for one in range(1, 41)]
+
+    small = trace(slow + fast).rate(10.0, 56, size=10, usual=10)
+    large = trace(slow + fast).rate(10.0, 56, size=1000, usual=10)
+
+    assert large == pytest.approx(5.6, rel=0.05)
+    assert small > 1.3 * large
+
+
+def test_what_was_let_through_lately_and_not_held_before_was_refilled() -> None:
+    slow, fast = [float(one) for one in range(1, 61)], [60 + one / 20 for one in range(1, 81)]
+
+    assert trace(slow + fast).least(64.0, 140, size=20) == pytest.approx(15.0, rel=0.05)
+
+
+def test_a_pace_that_a_full_bucket_explains_says_nothing_of_the_rate() -> None:
+    assert trace([one / 20 for one in range(1, 41)]).least(2.0, 40, size=40) == 0.0
+
+
+def test_only_what_left_before_the_refused_request_counts() -> None:
+    assert trace([1.0] * 30).rate(1.0, 10, size=100, usual=10) == pytest.approx(10.5, rel=0.05)
+
+
+@given(st.integers(1, 5000))
+def test_a_long_trace_stays_small_and_loses_no_request(requests: int) -> None:
+    found = trace([one / 100 for one in range(requests)])
+
+    assert found.rate(requests / 100, requests, size=1e9, usual=1.0) == pytest.approx(100.0, rel=0.02, abs=60)
+
+
+def test_nothing_is_known_before_the_first_refusal() -> None:
+    pace = Pace(random.Random(0))
+
+    pace.left(0.0)
+
+    assert pace.wait(0.0) == 0.0
+    assert not pace.is_limiting
+
+
+def refuse(pace: Pace, now: float, told: float | None = None) -> bool:
+    number, clock = pace.left(now)
+    return pace.refused(now, number, now, clock, told)
+
+
+def test_refusals_of_requests_that_were_in_flight_together_are_one() -> None:
+    pace = Pace(random.Random(0))
+    slots = [pace.left(0.0) for _ in range(10)]
+
+    news = [pace.refused(0.1, number, 0.0, clock, None) for number, clock in slots]
+
+    assert news == [True] + 9 * [False]
+
+
+@given(told=st.floats(0.0, 900.0), later=st.floats(0.0, 1000.0))
+def test_it_never_comes_back_sooner_than_told(told: float, later: float) -> None:
+    pace = Pace(random.Random(0))
+    refuse(pace, 5.0, told)
+
+    assert later + pace.wait(5.0 + later) >= told - 1e-9
+
+
+def test_pauses_grow_while_nothing_is_let_through() -> None:
+    pace, now, pauses = Pace(random.Random(1)), 0.0, []
+    for _ in range(40):
+        refuse(pace, now)
+        pauses.append(pace.wait(now))
+        now += pauses[-1] + 1e-6
+
+    assert sum(pauses[:3]) < 10.0
+    assert sum(pauses[20:]) / 20 > 10.0
+    assert max(pauses) <= 70.0
+
+
+def test_the_pace_climbs_ever_faster_while_nothing_is_refused() -> None:
+    pace, now = Pace(random.Random(0)), 0.0
+    refuse(pace, now, 1.0)
+    sent = 0
+    while sent < 60:
+        now += max(1e-6, pace.wait(now))
+        pace.left(now)
+        sent += 1
+    refuse(pace, now, 1.0)
+    assert pace.rate is not None
+    start, rate = now, pace.rate
+
+    while now < start + 60 and pace.current() <= 10 * rate:
+        now += max(1e-6, pace.wait(now))
+        pace.left(now)
+
+    assert 5 < now - start < 60
+
+
+def test_time_without_requests_does_not_raise_the_pace() -> None:
+    pace = Pace(random.Random(0))
+    refuse(pace, 0.0, 1.0)
+    refuse(pace, 3.0, 1.0)
+    before = pace.current()
+
+    pace.left(10_000.0)
+
+    assert pace.current() < 2 * before
+
+
+def refused_every_second(pace: Pace, *, flying: int) -> float:
+    """The wait after a refusal of which the news took half a second, while *flying* more requests left."""
+    for at in range(3):
+        refuse(pace, float(at), told=0.0)
+    number, clock = pace.left(10.0)
+    for _ in range(flying):
+        pace.left(10.25)
+    pace.refused(10.5, number, 10.0, clock, 0.0)
+    return pace.wait(10.5)
+
+
+def test_what_was_refilled_while_the_news_travelled_went_to_those_that_left_meanwhile() -> None:
+    alone, among = (refused_every_second(Pace(random.Random(0)), flying=flying) for flying in (0, 3))
+
+    assert alone < among
+
+
+def test_an_earlier_request_that_was_refused_too_was_not_let_through() -> None:
+    pace = Pace(random.Random(0))
+    refuse(pace, 0.0, told=0.0)
+    sent = [pace.left(1.0 + at / 10) for at in range(10)]
+    number, clock = sent[-1]
+    pace.refused(2.0, number, 1.9, clock, 0.0)
+    before = pace.rate
+
+    pace.refused(2.1, sent[-2][0], 1.8, sent[-2][1], 0.0)
+
+    assert before is not None
+    assert pace.rate is not None
+    assert pace.rate < before

@@ -1,0 +1,118 @@
+"""Which runs share a lane."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+
+import pytest
+
+from smelt.engine.jumping import run_jumping
+from smelt.engine.loop import run_blocking
+from smelt.errors import SmeltWarning
+from smelt.lanes import registry
+from smelt.lanes.caps import Caps
+from smelt.lanes.lane import Lane
+from smelt.providers.base import Capabilities, Usage
+from smelt.providers.keys import Secret
+from smelt.testing import ScriptedProvider
+
+USUAL = Capabilities()
+
+
+@dataclass
+class Elsewhere(ScriptedProvider):
+    """A provider as if it were asked over a network."""
+
+    model: str = "m"
+    origin: str = "https://api.example.com"
+    key: Secret | None = None
+    name: str = "example"
+    capabilities: Capabilities = USUAL
+
+
+def lane_of(provider: ScriptedProvider) -> Lane:
+    async def join() -> Lane:
+        return registry.join(provider, Caps(concurrency=4), print).lane
+
+    return asyncio.run(join())
+
+
+@pytest.fixture(autouse=True)
+def _empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_lanes", type(registry._lanes)())
+
+
+def test_runs_with_the_same_key_share_a_lane() -> None:
+    assert lane_of(Elsewhere(key=Secret("sk-1"))) is lane_of(Elsewhere(key=Secret("sk-1")))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Elsewhere(key=Secret("sk-2")),
+        Elsewhere(key=None),
+        Elsewhere(key=Secret("sk-1"), model="n"),
+        Elsewhere(key=Secret("sk-1"), origin="http://localhost:8000"),
+        Elsewhere(key=Secret("sk-1"), name="other"),
+    ],
+    ids=["key", "no key", "model", "origin", "provider"],
+)
+def test_whatever_differs_has_a_lane_of_its_own(other: Elsewhere) -> None:
+    assert lane_of(Elsewhere(key=Secret("sk-1"))) is not lane_of(other)
+
+
+def test_a_script_has_no_limit_to_share() -> None:
+    script = ScriptedProvider({"a": 1})
+
+    assert lane_of(script) is not lane_of(script)
+    assert not registry._lanes
+
+
+def test_a_loop_with_a_clock_of_its_own_shares_nothing() -> None:
+    async def join() -> Lane:
+        return registry.join(Elsewhere(), Caps(concurrency=4), print).lane
+
+    assert run_jumping(join()).result is not run_jumping(join()).result
+
+
+def test_a_loop_that_hides_another_does_not_wait_for_it() -> None:
+    async def outer() -> tuple[Lane, Lane, Lane]:
+        with registry.join(Elsewhere(), Caps(concurrency=1), print) as run:
+            await run.admit(Usage())
+            hiding = run_blocking(inner())
+            with registry.join(Elsewhere(), Caps(concurrency=1), print) as beside:
+                return run.lane, hiding, beside.lane
+
+    async def inner() -> Lane:
+        with registry.join(Elsewhere(), Caps(concurrency=1), print) as run:
+            await run.admit(Usage())
+            return run.lane
+
+    with pytest.warns(SmeltWarning):
+        mine, hiding, beside = asyncio.run(outer())
+
+    assert mine is beside
+    assert mine is not hiding
+
+
+def test_a_forked_process_learns_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = lane_of(Elsewhere())
+
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+
+    assert lane_of(Elsewhere()) is not before
+
+
+def test_only_so_many_lanes_are_remembered() -> None:
+    for number in range(100):
+        lane_of(Elsewhere(model=str(number)))
+
+    assert len(registry._lanes) == 64
+
+
+def test_no_key_is_kept() -> None:
+    lane_of(Elsewhere(key=Secret("sk-canary")))
+
+    assert "canary" not in repr(registry._lanes)

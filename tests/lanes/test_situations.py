@@ -1,0 +1,260 @@
+"""The figures that lanes must reach, in virtual time; "ideal" is what a client needs that knows the provider's bucket.
+
+Bursts are seconds of the rate that a rested bucket holds. Each situation runs over several seeds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from smelt.engine.jumping import run_jumping
+from tests.fakeserver.limiter import Limit
+from tests.lanes.server import Client, Server, limited, make_lane
+
+RATE = 10.0  # Requests per second: 600 a minute.
+pytestmark = pytest.mark.slow
+
+
+def ask(
+    requests: int, seed: int, *, patience: float = float("inf"), lane: dict[str, Any] | None = None, **server: Any
+) -> tuple[Server, float]:
+    """Send *requests* to a server, and the seconds that it took."""
+
+    async def work() -> Server:
+        asked = Server(rng=random.Random(seed), **server)
+        await Client(server=asked, lane=make_lane(seed, **(lane or {})), requests=requests, patience=patience).run()
+        return asked
+
+    jumped = run_jumping(work())
+    return jumped.result, jumped.seconds
+
+
+def ask_for(seconds: float, seed: int, *, lane: dict[str, Any] | None = None, **server: Any) -> Server:
+    """Send as many requests as possible in so many *seconds*."""
+
+    async def work() -> Server:
+        asked = Server(rng=random.Random(seed), **server)
+        client = Client(server=asked, lane=make_lane(seed, **(lane or {})), requests=10**9)
+        try:
+            async with asyncio.timeout(seconds):
+                await client.run()
+        except TimeoutError:
+            return asked
+        raise AssertionError("It can never be done.")
+
+    return run_jumping(work()).result
+
+
+def count(server: Server, kind: str, start: float = 0.0, end: float = float("inf")) -> int:
+    return sum(what == kind and start <= at < end for at, what, _ in server.asked)
+
+
+def refused(server: Server) -> float:
+    return count(server, "rate_limit") / len(server.asked)
+
+
+def ideal(requests: int, burst: float) -> float:
+    return max(0.0, requests - RATE * burst) / RATE + 0.5
+
+
+@pytest.mark.parametrize(
+    ("requests", "burst", "says", "is_late"),
+    [
+        pytest.param(1000, 1, "openai", False, id="then"),
+        pytest.param(1000, 1, "openai", True, id="now"),
+        pytest.param(1000, 1, "anthropic", False, id="in seconds"),
+        pytest.param(1000, 60, "openai", False, id="a large bucket"),
+        pytest.param(200, 10, "anthropic", False, id="few requests"),
+    ],
+)
+def test_an_announced_limit_is_used_up_and_not_exceeded(requests: int, burst: int, is_late: bool, says: str) -> None:
+    server, seconds = ask(requests, burst, limit=limited(burst=burst), is_late=is_late, says=says)
+
+    used = count(server, "reply", 5.0) / (RATE * (server.asked[-1][0] - 5.0))
+    assert used >= 0.95
+    assert refused(server) <= 0.005
+    assert seconds <= 1.15 * ideal(requests, burst) + 1.0
+
+
+@pytest.mark.parametrize("seed", [0])
+@pytest.mark.parametrize(("requests", "burst"), [(1000, 1), (2000, 60)])
+@pytest.mark.parametrize(
+    ("retry_after", "slower", "share"), [(True, 1.15, 0.03), (False, 1.3, 0.08)], ids=["told to wait", "told nothing"]
+)
+def test_a_hidden_limit_is_found(
+    retry_after: bool, slower: float, share: float, requests: int, burst: int, seed: int
+) -> None:
+    limit = limited(burst=burst, announce=False, retry_after=retry_after)
+
+    server, seconds = ask(requests, seed, limit=limit)
+
+    assert seconds <= slower * ideal(requests, burst)
+    assert refused(server) <= share
+
+
+@pytest.mark.parametrize("seed", [0])
+@pytest.mark.parametrize("burst", [1, 10])
+@pytest.mark.parametrize(("retry_after", "slower"), [(True, 1.15), (False, 1.3)], ids=["told to wait", "told nothing"])
+def test_a_hidden_limit_is_found_in_few_requests(retry_after: bool, slower: float, burst: int, seed: int) -> None:
+    limit = limited(burst=burst, announce=False, retry_after=retry_after)
+
+    server, seconds = ask(200, seed, limit=limit)
+
+    assert seconds <= slower * ideal(200, burst)
+    # Nobody can know where the bucket ends; but what was sent beyond it is no more than it held, and a few.
+    assert count(server, "rate_limit") <= RATE * burst + 20
+
+
+@pytest.mark.parametrize("seed", [0])
+@pytest.mark.parametrize("announce", [True, False], ids=["announced", "hidden"])
+def test_a_burst_that_suffices_is_used(announce: bool, seed: int) -> None:
+    server, seconds = ask(200, seed, limit=limited(burst=60, announce=announce))
+
+    assert seconds <= 1.6
+    assert refused(server) == 0
+
+
+@pytest.mark.parametrize(
+    ("burst", "announce", "retry_after"),
+    [
+        pytest.param(1, True, True, id="announced"),
+        pytest.param(1, False, True, id="hidden, told to wait"),
+        pytest.param(1, False, False, id="hidden, told nothing"),
+        pytest.param(60, False, True, id="a large bucket, hidden"),
+    ],
+)
+def test_a_limit_that_falls_to_a_tenth_and_returns_is_followed(burst: int, announce: bool, retry_after: bool) -> None:
+    usual = limited(burst=burst, announce=announce, retry_after=retry_after)
+    tenth = replace(usual, requests_per_minute=60.0)
+
+    server = ask_for(360.0, burst, limit=usual, steps=[(60.0, tenth), (200.0, usual)])
+
+    low, high = count(server, "reply", 90.0, 200.0) / 110.0, count(server, "reply", 260.0, 360.0) / 1000.0
+    # A hidden bucket that holds a single request loses one with every look whether it refills faster.
+    assert low >= (0.9 if announce or burst > 1 else 0.5)
+    assert high >= 0.9
+    assert count(server, "rate_limit", 90.0, 200.0) <= (1 if announce else 0.15 * 110)
+
+
+@pytest.mark.parametrize(
+    ("charges", "says"),
+    [(150, "openai"), (300, "anthropic"), (600, "openai")],
+    ids=["half as charged", "as charged", "twice as charged"],
+)
+@pytest.mark.parametrize("burst", [10])
+def test_tokens_per_minute_are_used_up_and_not_exceeded(burst: int, charges: int, says: str) -> None:
+    limit = Limit(requests_per_minute=100_000, tokens_per_minute=charges * 300.0, burst=burst)
+
+    server, _ = ask(600, burst, limit=limit, charges=charges, says=says)
+
+    end = server.asked[-1][0]
+    assert count(server, "reply", 5.0) / (5.0 * (end - 5.0)) >= 0.93
+    assert refused(server) <= 0.01
+
+
+def shares(seed: int, limit: Limit, *, later: float) -> tuple[float, float]:
+    """What the first of two processes gets while both ask, and the refusals of both."""
+
+    async def work() -> tuple[Server, list[Client]]:
+        server = Server(limit=limit, rng=random.Random(seed))
+        clients = [Client(server=server, lane=make_lane(2 * seed + one), requests=1200) for one in (0, 1)]
+
+        async def second() -> None:
+            await asyncio.sleep(later)
+            await clients[1].run()
+
+        await asyncio.gather(clients[0].run(), second())
+        return server, clients
+
+    server, clients = run_jumping(work()).result
+    start, end = later + 30.0, min(client.answered[-1] for client in clients)
+    both = [sum(start <= at <= end for at in client.answered) for client in clients]
+    return both[0] / sum(both), refused(server)
+
+
+@pytest.mark.parametrize(
+    ("burst", "announce", "later"),
+    [
+        pytest.param(1, True, 0.0, id="announced"),
+        pytest.param(60, True, 30.0, id="announced, one later"),
+        pytest.param(1, False, 0.0, id="hidden"),
+        pytest.param(1, False, 30.0, id="hidden, one later"),
+    ],
+)
+def test_two_processes_share_a_key(burst: int, announce: bool, later: float) -> None:
+    share, refusals = shares(1, limited(burst=burst, announce=announce), later=later)
+
+    assert 0.375 <= share <= 0.625
+    assert refusals <= 0.05
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_one_bad_reply_in_ten_slows_nobody_down(seed: int) -> None:
+    _, usual = ask(2000, seed)
+
+    server, seconds = ask(2000, seed, faults=("server", "connection", "server", *27 * (None,)))
+
+    assert len(server.asked) <= 1.12 * 2000
+    assert seconds <= 1.25 * usual
+
+
+@pytest.mark.parametrize(
+    ("limit", "most"),
+    [(None, 16), (limited(3000), 64), (limited(3000, announce=False), 64)],
+    ids=["unlimited", "announced", "hidden"],
+)
+def test_an_outage_is_watched_by_single_probes(limit: Limit | None, most: int) -> None:
+    server = ask_for(635.0, most, limit=limit, outage=(10.0, 610.0), lane={"most": most})
+
+    probes = [at for at, kind, _ in server.asked if kind == "server"]
+    late = [at for at in probes if at >= 40.0]
+    assert len(probes) - len(late) <= 100
+    assert all(after - before >= 10.0 for before, after in pairwise(late))
+    before, after = count(server, "reply", 5.0, 10.0), count(server, "reply", 625.0, 630.0)
+    assert after >= 0.9 * before
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_stalled_requests_hold_up_no_others(seed: int) -> None:
+    _, usual = ask(2000, seed, lane={"most": 64})
+
+    _, seconds = ask(2000, seed, lane={"most": 64}, stalls=0.01, patience=3.0)
+
+    assert seconds <= 1.3 * usual
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_an_unlimited_server_is_asked_for_everything_at_once(seed: int) -> None:
+    async def best() -> None:
+        server = Server(rng=random.Random(seed))
+        await server.send()
+        await asyncio.gather(*(server.send() for _ in range(499)))
+
+    _, seconds = ask(500, seed)
+
+    assert seconds <= 1.25 * run_jumping(best()).seconds
+
+
+@pytest.mark.parametrize("most", [512])
+@pytest.mark.parametrize("slots", [4, 16])
+def test_a_server_that_queues_is_kept_busy_with_a_short_queue(slots: int, most: int) -> None:
+    async def work() -> list[int]:
+        server = Server(slots=slots, rng=random.Random(slots))
+        client = Client(server=server, lane=make_lane(slots, most=most, at_once=64), requests=200 * slots)
+        running = asyncio.create_task(client.run())
+        in_flight = []
+        while not running.done():
+            in_flight.append(server.in_flight)
+            await asyncio.sleep(1.0)
+        return in_flight[len(in_flight) // 2 : -2]
+
+    jumped = run_jumping(work())
+
+    assert jumped.seconds <= 100.0 / 0.88
+    assert sum(jumped.result) / len(jumped.result) <= 2.5 * slots
