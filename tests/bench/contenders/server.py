@@ -1,0 +1,188 @@
+"""A fake OpenAI for requests that are not smelt's: it finds the rows in each library's own prompt and answers in its shape.
+
+    python -m tests.bench.contenders.server '{"latency": 0.5}'
+
+The port is the first line printed; the server ends when stdin is closed, and prints what it has counted. Protocol,
+limiter and bill (four bytes a token, of instructions, rows and answers) are those of `tests.fakeserver`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.fakeserver.answers import Rule, codec_of, expected
+from tests.fakeserver.connection import Connection, Exchange, Request
+from tests.fakeserver.faults import JSON, Response, status
+from tests.fakeserver.limiter import Limit, Limiter
+from tests.fakeserver.messages import Completion, WireProtocol
+from tests.fakeserver.model import render, rows_of, tokens_of
+from tests.fakeserver.protocols import PROTOCOLS
+from tests.fakeserver.rowfaults import Entry
+from tests.fakeserver.scenario import Outgoing
+from tests.fakeserver.server import PATHS
+
+RULES: dict[str, Rule] = {
+    "echo": {"copy": "name"},
+    "length": {"length": "name"},
+    "sector": {"choice": ["tech", "finance", "health", "other"], "of": "name"},
+    "is_odd": {"parity": "name"},
+}
+
+Fields = dict[str, Any]
+Write = Callable[[Sequence[Fields]], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What a situation asks of the server.
+
+    Attributes:
+        latency: Seconds that every reply takes, whatever its size.
+        limit: A rate limit, see `tests.fakeserver.limiter.Limit`.
+        failing: The share of requests that are answered with 500 or 503.
+        refused: The model refuses every request that has this row.
+        invalid: The answer to this row is never valid.
+    """
+
+    latency: float = 0.0
+    limit: Mapping[str, Any] | None = None
+    failing: float = 0.0
+    refused: str | None = None
+    invalid: str | None = None
+
+
+@dataclass
+class Counters:
+    """What has happened so far."""
+
+    requests: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    tokens: int = 0
+    in_flight: int = 0
+    max_in_flight: int = 0
+
+
+class Call:
+    """One request, while it is in flight."""
+
+    def __init__(self, server: Server, protocol: WireProtocol, request: Request) -> None:
+        self._server = server
+        self._protocol = protocol
+        self._body = json.loads(request.body)
+        self._counters = server.counters
+        self._counters.in_flight += 1
+        self._counters.max_in_flight = max(self._counters.max_in_flight, self._counters.in_flight)
+
+    def answer(self) -> Outgoing:
+        response = self._server.respond(self._protocol, self._body)
+        self._counters.requests += 1
+        self._counters.statuses[response.status] += 1
+        return Outgoing(response, delay=self._server.config.latency)
+
+    def done(self, *, abandoned: bool) -> None:
+        self._counters.in_flight -= 1
+
+
+class Lost:
+    """A path that the server does not have."""
+
+    def answer(self) -> Outgoing:
+        return Outgoing(Response(404, JSON, b'{"error": {"message": "Invalid URL"}}'))
+
+    def done(self, *, abandoned: bool) -> None:
+        pass
+
+
+class Server:
+    """Answers every library in its own shape, and counts."""
+
+    def __init__(self, config: Config, clock: Callable[[], float]) -> None:
+        self.config = config
+        self.counters = Counters()
+        self._rng = random.Random(0)
+        self._limiter = Limiter(Limit(**config.limit), clock) if config.limit is not None else None
+
+    def route(self, request: Request, connection: Connection) -> Exchange:
+        protocol = PATHS.get(request.path.partition("?")[0])
+        return Lost() if protocol is None else Call(self, PROTOCOLS[protocol], request)
+
+    def respond(self, protocol: WireProtocol, body: dict[str, Any]) -> Response:
+        prompt = protocol.read(body, "")
+        sent = tokens_of(prompt.system) + tokens_of(prompt.user)
+        if self._limiter is not None:
+            wait = self._limiter.refuse(sent + (prompt.max_tokens or 0), self.counters.in_flight)
+            if wait is not None:
+                return status({"kind": "rate_limit"} | protocol.waiting(wait), protocol)
+        if self._rng.random() < self.config.failing:
+            return status({"code": self._rng.choice((500, 503))}, protocol)
+        return Response(200, JSON, json.dumps(protocol.write(self._completion(body, prompt.schema, sent))).encode())
+
+    def _completion(self, body: dict[str, Any], schema: Mapping[str, Any] | None, sent: int) -> Completion:
+        names, write = rows_and_shape(last_message(body), schema or {})
+        refused = self.config.refused in names
+        text = "" if refused else write([self._answer(name) for name in names])
+        spent = {"input": sent, "output": tokens_of(text)}
+        self.counters.tokens += sum(spent.values())
+        finish: Any = "refused" if refused else "stop"
+        number = f"{self.counters.requests:08x}"
+        return Completion(text=text, finish=finish, model=body["model"], request_id=number, usage=spent)
+
+    def _answer(self, name: str) -> Fields:
+        answer = expected(RULES, {"name": name})
+        return answer | {"length": -1} if name == self.config.invalid else answer
+
+
+def last_message(body: Mapping[str, Any]) -> str:
+    """The text of the last message: what is asked about."""
+    messages = body.get("messages") or body["input"]
+    content = messages if isinstance(messages, str) else messages[-1]["content"]
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
+
+
+def rows_and_shape(text: str, schema: Mapping[str, Any]) -> tuple[list[str], Callable[[Sequence[Fields]], str]]:
+    """The rows that a message asks about, and what writes their answers as the library wants to read them."""
+    if rows := rows_of(text):  # smelt
+        ids = [row.id for row in rows]
+        return [row.cells["name"] for row in rows], lambda answers: render(
+            [Entry(one, answer) for one, answer in zip(ids, answers, strict=True)], codec_of(schema)
+        )
+    payload = json.loads(text) if text.startswith(("{", "[")) else text
+    if isinstance(payload, dict):  # openaivec
+        ids = [one["id"] for one in payload["user_messages"]]
+        return [one["body"] for one in payload["user_messages"]], lambda answers: written(
+            {"assistant_messages": [{"id": one, "body": answer} for one, answer in zip(ids, answers, strict=True)]}
+        )
+    if isinstance(payload, list):  # smelt-ai
+        ids = [one["row_id"] for one in payload]
+        return [one["name"] for one in payload], lambda answers: written(
+            {"rows": [{**answer, "row_id": one} for one, answer in zip(ids, answers, strict=True)]}
+        )
+    return [text], lambda answers: written(answers[0])  # Daft and the SDK by hand ask about one row at a time.
+
+
+def written(reply: Any) -> str:
+    return json.dumps(reply, ensure_ascii=False, separators=(",", ":"))
+
+
+async def serve(config: Config) -> None:
+    """Listen on a free port of loopback, print the port, and end with the counters when stdin is closed."""
+    loop = asyncio.get_running_loop()
+    server = Server(config, loop.time)
+    listener = await loop.create_server(lambda: Connection(server.route), "127.0.0.1", 0, backlog=4096)
+    print(listener.sockets[0].getsockname()[1], flush=True)
+    stdin = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
+    await stdin.read()
+    listener.close()
+    print(json.dumps(vars(server.counters)))
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Config(**json.loads(sys.argv[1]))))
