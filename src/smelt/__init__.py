@@ -16,7 +16,7 @@ the layers sit, from the outside in; imports point inward only:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from smelt.api import arun, atransform, compare, estimate, evaluate, explain, preview, run, transform
+from smelt.api import arun, astream, atransform, compare, estimate, evaluate, explain, preview, run, stream, transform
 from smelt.checkup.findings import Checkup, doctor
 from smelt.errors import (
     AuthConfigError,
@@ -64,16 +64,28 @@ if TYPE_CHECKING:
     from smelt import ledger
     from smelt.evaluation.comparison import Comparison
     from smelt.evaluation.summary import Evaluation
+    from smelt.streaming import AsyncStream, Stream
 
 __version__ = "0.1.0"
 
-_LATE = {"Comparison": "smelt.evaluation.comparison", "Evaluation": "smelt.evaluation.summary"}
+_LATE = {
+    "AsyncStream": "smelt.streaming",
+    "Comparison": "smelt.evaluation.comparison",
+    "Evaluation": "smelt.evaluation.summary",
+    "Stream": "smelt.streaming",
+}
 
 
 def _accessor() -> type:
     from smelt.frames.accessor import FrameAccessor
 
     return FrameAccessor
+
+
+def _lazy_accessor() -> type:
+    from smelt.frames.lazy import LazyAccessor
+
+    return LazyAccessor
 
 
 def __getattr__(name: str) -> Any:
@@ -84,9 +96,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'smelt' has no attribute {name!r}")
 
 
-_register("smelt", pandas=_accessor, polars=_accessor)
+_register("smelt", pandas=_accessor, polars=_accessor, lazy=_lazy_accessor)
 
 __all__ = [
+    "AsyncStream",
     "AuthConfigError",
     "AuthenticationError",
     "BadRequestError",
@@ -128,10 +141,12 @@ __all__ = [
     "StoreNotFoundError",
     "StoreReadOnlyError",
     "StoreVersionError",
+    "Stream",
     "UnavailableError",
     "UnsafeStoreError",
     "__version__",
     "arun",
+    "astream",
     "atransform",
     "compare",
     "configure",
@@ -142,5 +157,6 @@ __all__ = [
     "ledger",
     "preview",
     "run",
+    "stream",
     "transform",
 ]

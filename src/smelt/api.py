@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
+import sys
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, TypeVar, Unpack, overload
 
 from smelt.job import Job
 from smelt.options import Options
@@ -18,22 +19,26 @@ if TYPE_CHECKING:
     from smelt.evaluation.summary import Evaluation
     from smelt.outlook import Estimate, Explanation
     from smelt.result import SmeltResult
+    from smelt.streaming import AsyncStream, Stream
 
 F = TypeVar("F", "pd.DataFrame", "pl.DataFrame", list[dict[str, Any]])
+L = TypeVar("L", "pd.DataFrame", "pl.DataFrame", "pl.LazyFrame", list[dict[str, Any]])
 M = TypeVar("M", bound="BaseModel")
+T = TypeVar("T")
 
 
 @spelled_out
 def transform(
-    frame: F, prompt: str, output_model: type[BaseModel] | type[str], *, model: Any = None, **options: Unpack[Options]
-) -> F:
+    frame: L, prompt: str, output_model: type[BaseModel] | type[str], *, model: Any = None, **options: Unpack[Options]
+) -> L:
     """Ask a model about every row and get the frame back with the answers as typed columns. Spends money.
 
     The columns' dtypes are declared by *output_model* and do not depend on the answers. Rows keep their order and index;
     a row that fails has nulls in the new columns and its reason in the error column, and costs no other row anything.
 
     Args:
-        frame: A pandas or Polars DataFrame, or a list of dicts. It is not changed.
+        frame: A pandas or Polars DataFrame, a Polars LazyFrame (then this is a step of its plan, and `lf.smelt.transform` takes
+            `fields` and `stream` as well), or a list of dicts. It is not changed.
         prompt: What to find out about each row. `{column}` names a column to send; without placeholders all are sent.
         output_model: A pydantic model class, whose fields become columns, or `str` for one column of free text.
         model: A `smelt.Model`, `"provider:name"`, or any object with the members of `smelt.Provider`. None: what
@@ -41,15 +46,27 @@ def transform(
         **options: See `smelt.options.Settings`.
 
     Returns:
-        A new frame of the same kind: the old columns, the output columns, and the error column (string, null where the
-        row succeeded).
+        A new frame of the same kind, with the old columns, the output columns, and the error column (string, null where
+        the row succeeded).
 
     Raises:
         SmeltConfigError: Something is wrong with the arguments; nothing was sent.
         SmeltAPIError: No row could be answered because of the account, the model or the server.
         SmeltExhaustionError: A row failed, and `on_error="raise"`.
+        BudgetExceededError: `max_cost` or `max_tokens_total` is spent, and `on_error="raise"`.
+        StoreError: The ledger cannot be used.
         SmeltInterrupt: Ctrl-C; `.partial` has what was finished.
+
+    Examples:
+        >>> out = df.smelt.transform("Classify {name}.", Company, model=scripted)
+        >>> out["sector"].tolist(), str(out["sector"].dtype)
+        (['tech', 'health'], 'category')
     """
+    if _is_lazy(frame):
+        from smelt.frames.lazy import transform as step
+
+        lazily: Any = step(frame, prompt, output_model, model=model, **options)
+        return lazily  # type: ignore[no-any-return]  # Of its own kind.
     result = _job(prompt, output_model, options)._run(model, frame, awaited="atransform")
     return result.frame  # type: ignore[no-any-return]  # Of its own kind.
 
@@ -58,7 +75,27 @@ def transform(
 async def atransform(
     frame: F, prompt: str, output_model: type[BaseModel] | type[str], *, model: Any = None, **options: Unpack[Options]
 ) -> F:
-    """`transform`, awaited on the loop that is running. Spends money."""
+    """`transform`, awaited on the loop that is running. Spends money.
+
+    Args:
+        frame: As in `transform`.
+        prompt: As in `transform`.
+        output_model: As in `transform`.
+        model: As in `transform`.
+        **options: See `smelt.options.Settings`.
+
+    Returns:
+        A new frame, as from `transform`.
+
+    Raises:
+        SmeltError: As in `transform`. A cancelled task raises `CancelledError`; what was paid for is in the ledger.
+
+    Examples:
+        >>> import asyncio
+        >>> out = asyncio.run(df.smelt.atransform("Classify {name}.", Company, model=scripted))
+        >>> out["sector"].tolist()
+        ['tech', 'health']
+    """
     result = await _job(prompt, output_model, options).arun(model, data=frame)
     return result.frame  # type: ignore[no-any-return]  # Of its own kind.
 
@@ -75,7 +112,27 @@ def run(
 def run(
     frame: Any, prompt: str, output_model: Any, *, model: Any = None, **options: Unpack[Options]
 ) -> SmeltResult[Any]:
-    """`transform`, with everything that is known of the run: instances, errors, metrics, frame. Spends money."""
+    """`transform`, with everything that is known of the run: instances, errors, metrics, frame. Spends money.
+
+    Args:
+        frame: As in `transform`.
+        prompt: As in `transform`.
+        output_model: As in `transform`.
+        model: As in `transform`.
+        **options: See `smelt.options.Settings`.
+
+    Returns:
+        One instance of *output_model* per row and one reason per failed row, in the frame's order; the frame that
+        `transform` gives; what it cost.
+
+    Raises:
+        SmeltError: As in `transform`.
+
+    Examples:
+        >>> result = df.smelt.run("Classify {name}.", Company, model=scripted)
+        >>> result.data[0], result.errors, result.metrics.requests
+        (Company(sector='tech'), [], 1)
+    """
     return _job(prompt, output_model, options).run(model, data=frame)
 
 
@@ -91,8 +148,115 @@ async def arun(
 async def arun(
     frame: Any, prompt: str, output_model: Any, *, model: Any = None, **options: Unpack[Options]
 ) -> SmeltResult[Any]:
-    """`run`, awaited on the loop that is running. Spends money."""
+    """`run`, awaited on the loop that is running. Spends money.
+
+    Args:
+        frame: As in `transform`.
+        prompt: As in `transform`.
+        output_model: As in `transform`.
+        model: As in `transform`.
+        **options: See `smelt.options.Settings`.
+
+    Returns:
+        All that is known of the run, as from `run`.
+
+    Raises:
+        SmeltError: As in `transform`. A cancelled task raises `CancelledError`; what was paid for is in the ledger.
+
+    Examples:
+        >>> import asyncio
+        >>> asyncio.run(df.smelt.arun("Classify {name}.", Company, model=scripted)).success
+        True
+    """
     return await _job(prompt, output_model, options).arun(model, data=frame)
+
+
+@spelled_out
+def stream(
+    frames: Iterable[T],
+    prompt: str,
+    output_model: type[BaseModel] | type[str],
+    *,
+    model: Any = None,
+    **options: Unpack[Options],
+) -> Stream[T]:
+    """`transform` for data that is larger than memory: frames come in one after the other, and go out finished. Spends money.
+
+    What comes out is what `transform` would make of all frames put together, cut up as they came in. They are one run:
+    limits, progress and the ledger's entry are for all of them, and requests are in flight while frames are read ahead, a
+    few at first. Rows that are equal are paid once while their frames are under way; and altogether, where there is a
+    ledger. Nothing moves while you hold a frame: no request leaves, no timeout runs, and the deadline does not come nearer.
+
+    Args:
+        frames: An iterator of pandas or Polars frames, Arrow tables or record batches, or lists of dicts, all with the same
+            columns: `pandas.read_csv(path, chunksize=10_000)`, `pyarrow.parquet.ParquetFile(path).iter_batches()`,
+            `polars.scan_parquet(path).collect_batches()`.
+        prompt: What to find out about each row. `{column}` names a column to send; without placeholders all are sent.
+        output_model: A pydantic model class, whose fields become columns, or `str` for one column of free text.
+        model: As in `transform`.
+        **options: See `smelt.options.Settings`.
+
+    Returns:
+        An iterator of frames of the same library, in the same order. Leaving its `with` block, or dropping it, ends the
+        run; what was paid for is in the ledger, and a stream of the same rows goes on from there.
+
+    Raises:
+        SmeltConfigError: Something is wrong with the arguments. What can be known without a frame is said before the first
+            one is read, the rest before the first request, or where a frame does not fit the first one.
+        SmeltAPIError: No row could be answered because of the account, the model or the server.
+        SmeltExhaustionError: A row failed, and `on_error="raise"`.
+        SmeltInterrupt: Ctrl-C; `.partial` has the frames that were read and not handed over.
+        Exception: Whatever *frames* raises, once the frames before it were handed over.
+
+    Examples:
+        >>> pieces = (df.iloc[at : at + 1] for at in range(2))
+        >>> with smelt.stream(pieces, "Classify {name}.", Company, model=scripted) as frames:
+        ...     [frame["sector"].tolist() for frame in frames]
+        [['tech'], ['health']]
+    """
+    from smelt.streaming import Stream
+
+    return Stream(frames, prompt, output_model, model, _job(prompt, output_model, options).settings)
+
+
+@spelled_out
+def astream(
+    frames: Iterable[T] | AsyncIterable[T],
+    prompt: str,
+    output_model: type[BaseModel] | type[str],
+    *,
+    model: Any = None,
+    **options: Unpack[Options],
+) -> AsyncStream[T]:
+    """`stream` for `async for`, on the loop that is running; *frames* may be an asynchronous iterator. Spends money.
+
+    Requests go on while you hold a frame. Leave the loop by `async with`, or `await` the `aclose` of what is returned: an
+    `async for` that is broken off ends nothing by itself.
+
+    Args:
+        frames: As in `stream`, or an asynchronous iterator of the same.
+        prompt: As in `stream`.
+        output_model: As in `stream`.
+        model: As in `stream`.
+        **options: See `smelt.options.Settings`.
+
+    Returns:
+        An asynchronous iterator of frames of the same library, in the same order.
+
+    Raises:
+        SmeltError: As in `stream`. A cancelled task raises `CancelledError`; what was paid for is in the ledger.
+
+    Examples:
+        >>> import asyncio
+        >>> async def main():
+        ...     async with smelt.astream([df, df], "Classify {name}.", Company, model=scripted) as frames:
+        ...         return [frame["sector"].tolist() async for frame in frames]
+        >>> asyncio.run(main())
+        [['tech', 'health'], ['tech', 'health']]
+    """
+    from smelt.streaming import AsyncStream
+
+    return AsyncStream(frames, prompt, output_model, model, _job(prompt, output_model, options).settings)
 
 
 @spelled_out
@@ -105,7 +269,26 @@ def preview(
     model: Any = None,
     **options: Unpack[Options],
 ) -> F:
-    """`transform` a sample of *n* rows, drawn with the seed, and return just those in their order. Pays for n rows."""
+    """`transform` a sample of *n* rows, drawn with the seed, and return just those in their order. Pays for n rows.
+
+    Args:
+        frame: As in `transform`.
+        prompt: As in `transform`.
+        output_model: As in `transform`.
+        n: Rows at the most, from 1 to 100,000.
+        model: As in `transform`.
+        **options: See `smelt.options.Settings`.
+
+    Returns:
+        A frame of the sampled rows, with the columns and dtypes that `transform` would give.
+
+    Raises:
+        SmeltError: As in `transform`.
+
+    Examples:
+        >>> df.smelt.preview("Classify {name}.", Company, n=1, model=scripted)["sector"].tolist()
+        ['health']
+    """
     return _job(prompt, output_model, options).preview(model, data=frame, n=n).frame  # type: ignore[no-any-return]
 
 
@@ -113,7 +296,25 @@ def preview(
 def explain(
     frame: Any, prompt: str, output_model: type[BaseModel] | type[str], *, model: Any = None, **options: Unpack[Options]
 ) -> Explanation:
-    """The exact text and schema of the first request, but for its random row tokens. Sends nothing."""
+    """The exact text and schema of the first request, but for its random row tokens. Sends nothing.
+
+    Args:
+        frame: As in `transform`.
+        prompt: As in `transform`.
+        output_model: As in `transform`.
+        model: As in `transform`.
+        **options: See `smelt.options.Settings`.
+
+    Returns:
+        Instructions, rows and reply schema as text; printed, all of them.
+
+    Raises:
+        SmeltConfigError: Something is wrong with the arguments.
+
+    Examples:
+        >>> df.smelt.explain("Classify {name}.", Company, model=scripted).rows
+        2
+    """
     return _job(prompt, output_model, options).explain(model, data=frame)
 
 
@@ -121,7 +322,26 @@ def explain(
 def estimate(
     frame: Any, prompt: str, output_model: type[BaseModel] | type[str], *, model: Any = None, **options: Unpack[Options]
 ) -> Estimate:
-    """Rows, distinct rows, requests, tokens and dollars that `transform` would take. Sends nothing."""
+    """Rows, distinct rows, requests, tokens and dollars that `transform` would take. Sends nothing.
+
+    Args:
+        frame: As in `transform`.
+        prompt: As in `transform`.
+        output_model: As in `transform`.
+        model: As in `transform`.
+        **options: See `smelt.options.Settings`.
+
+    Returns:
+        Tokens estimated from bytes, and dollars by the published prices; it expects that nothing is asked twice.
+
+    Raises:
+        SmeltConfigError: Something is wrong with the arguments.
+
+    Examples:
+        >>> cost = df.smelt.estimate("Classify {name}.", Company, model=scripted)
+        >>> cost.rows, cost.requests, cost.cost_usd
+        (2, 1, None)
+    """
     return _job(prompt, output_model, options).estimate(model, data=frame)
 
 
@@ -186,6 +406,12 @@ def evaluate(
         SmeltConfigError: Something is wrong with the arguments, *truth* included, or the prompt would give the right
             answers away; nothing was sent.
         SmeltAPIError: No row could be answered because of the account, the model or the server.
+
+    Examples:
+        >>> labelled = df.assign(known=["tech", "finance"])
+        >>> found = labelled.smelt.evaluate("Classify {name}.", Company, {"sector": "known"}, model=scripted)
+        >>> found.fields["sector"].accuracy.value
+        0.5
     """
     job = _job(prompt, output_model, options)
     return job.evaluate(model, data=frame, truth=truth, n=n, dry_run=dry_run)
@@ -258,6 +484,12 @@ def compare(
         SmeltConfigError: Something is wrong with the arguments, or a prompt would give the right answers away; nothing
             was sent.
         SmeltAPIError: No variant could be answered because of the account, the model or the server.
+
+    Examples:
+        >>> variants = {"long": {}, "short": {"prompt": "{name}?"}}
+        >>> found = df.smelt.compare("Classify {name}.", Company, variants, model=scripted)
+        >>> found.pairs[["field", "first", "second", "agreement"]].values.tolist()
+        [['sector', 'long', 'short', 1.0]]
     """
     from smelt.evaluation.contest import compare
     from smelt.evaluation.variants import read_variants
@@ -266,6 +498,12 @@ def compare(
     forms = read_variants(variants, prompt, output_model, model, given)
     settings = _job(prompt, output_model, options).settings
     return compare(forms, output_model, settings, frame, truth=truth, n=n, dry_run=dry_run)
+
+
+def _is_lazy(frame: object) -> TypeGuard[pl.LazyFrame]:
+    """Whether this is a Polars LazyFrame; without Polars nothing is."""
+    polars = sys.modules.get("polars")
+    return polars is not None and isinstance(frame, polars.LazyFrame)
 
 
 def _job(prompt: str, output_model: Any, options: Options) -> Job[Any]:

@@ -10,18 +10,20 @@ from typing import Any
 
 from smelt.engine.budget import Budget
 from smelt.engine.events import RunStarted
-from smelt.engine.lane import SimpleLane
+from smelt.engine.lane import Lane
 from smelt.engine.loop import run_blocking
 from smelt.engine.run import INTERRUPT_GRACE, Run
+from smelt.engine.supply import Supply
 from smelt.engine.work import Counts, Ending
 from smelt.errors import (
     BudgetExceededError,
     SmeltAPIError,
-    SmeltConfigError,
     SmeltError,
     SmeltInterrupt,
     StoreError,
 )
+from smelt.lanes.caps import Caps
+from smelt.lanes.registry import join
 from smelt.ledger.base import NoLedger
 from smelt.ledger.session import Matter, Session, remembering
 from smelt.ledger.writer import Gap
@@ -29,9 +31,8 @@ from smelt.observe.recorder import Recorder
 from smelt.outcome import Outcome
 from smelt.plan.answers import Answers
 from smelt.preparation import Preparation
-from smelt.prices import price_of
+from smelt.prices import check_priced, price_of
 from smelt.progress import Reporter, progress_for
-from smelt.providers.base import Usage
 from smelt.providers.keys import key_of
 from smelt.result import SmeltResult
 
@@ -56,13 +57,13 @@ def execute(call: Preparation, *, awaited: str, gap: Gap = lambda name: None) ->
 
 async def aexecute(call: Preparation) -> SmeltResult[Any]:
     """`execute` on the loop that runs here. When it is cancelled, what was answered is in the ledger only."""
-    execution = _Execution(call, is_partial_shown=False)
+    execution = Execution(call, is_partial_shown=False)
     await execution.run_safely()
     return execution.outcome.checked_result()
 
 
 async def _interruptible(call: Preparation, gap: Gap) -> SmeltResult[Any]:
-    execution = _Execution(call, gap=gap)
+    execution = Execution(call, gap=gap)
     try:
         await execution.run_safely()
     except asyncio.CancelledError:  # On a loop of our own, only Ctrl-C cancels.
@@ -75,27 +76,31 @@ async def _interruptible(call: Preparation, gap: Gap) -> SmeltResult[Any]:
     return execution.outcome.checked_result()
 
 
-class _Execution:
+class Execution:
     """One run and what is known of it, also when it is broken off."""
 
-    def __init__(self, call: Preparation, *, gap: Gap = lambda name: None, is_partial_shown: bool = True) -> None:
+    def __init__(
+        self,
+        call: Preparation,
+        *,
+        gap: Gap = lambda name: None,
+        is_partial_shown: bool = True,
+        supply: Supply | None = None,
+    ) -> None:
+        """Make ready to carry *call* out; of a stream, whose rows *supply* brings, it is about the first frame."""
         self._call = call
+        self._supply = supply
         self._gap = gap
         self._is_partial_shown = is_partial_shown
-        self._answers = Answers(len(call.source), len(call.output.fields), call.folded.twins)
+        self._answers = answers_of(call)
         self._counts = Counts()
         self._price = price_of(call.provider.name, call.provider.model)  # Now: it may load the price list.
         settings = call.settings
         self._budget = Budget(max_cost=settings.max_cost, max_tokens=settings.max_tokens_total, price=self._price)
-        if settings.max_cost is not None and self._price(Usage(input_tokens=1, output_tokens=1)) is None:
-            raise SmeltConfigError(
-                f"max_cost needs a price, and that of {call.provider.name}:{call.provider.model} is not known. "
-                "Use max_tokens_total, or install the price list: pip install 'dfsmelt[prices]'"
-            )
+        if settings.max_cost is not None:
+            check_priced(call.provider.name, call.provider.model)
         self._ending: Ending | None = None
         self._seconds = 0.0
-        if call.folded.skipped is not None:
-            self._answers.skip(call.folded.skipped)
         self._recorder = Recorder(skipped=self._answers.skipped)
 
     @property
@@ -121,26 +126,46 @@ class _Execution:
             progress_for(
                 call.settings.progress, clock=asyncio.get_running_loop().time, recorder=self._recorder
             ) as report,
+            join(provider, self._caps(), report) as lane,
         ):
             report(
                 RunStarted(
-                    rows=len(call.source),
+                    rows=self._rows,
                     distinct_rows=len(call.folded.distinct),
                     provider=provider.name,
                     model=provider.model,
                 )
             )
-            run = self._run(session, report)
+            run = self._run(session, lane, report)
+            self._begun(run)
             try:
                 self._ending = await run.execute()
                 session.state = _state(self._ending)
+                await self._linger(run)
             except asyncio.CancelledError:
                 session.state = "interrupted"
                 raise
             finally:
                 self._seconds = time.perf_counter() - started
+                session.size = self._size
 
-    def _run(self, session: Session, report: Reporter) -> Run:
+    @property
+    def _size(self) -> tuple[int, int] | None:
+        """Rows, and distinct ones, where they were not known from the start."""
+        return None
+
+    @property
+    def _rows(self) -> int:
+        """Rows, as far as is known."""
+        return len(self._call.source)
+
+    def _begun(self, run: Run) -> None:
+        """The ledger is open, and *run* begins."""
+
+    async def _linger(self, run: Run) -> None:
+        """Keep the ledger open after the run, for as long as there is need."""
+
+    def _run(self, session: Session, lane: Lane, report: Reporter) -> Run:
         call, provider = self._call, self._call.provider
         extension, work = None, call.work()
         if session.extension is not None:
@@ -150,8 +175,9 @@ class _Execution:
             work=work,
             extension=extension,
             provider=provider,
-            answers=self._answers,
-            lane=SimpleLane(most=call.concurrency, provider=provider.name, tell=report),
+            answers=self._answers if self._supply is None else self._supply.parts,
+            supply=self._supply,
+            lane=lane,
             ledger=session.ledger,
             budget=self._budget,
             tell=report,
@@ -161,10 +187,14 @@ class _Execution:
             interrupt_grace=INTERRUPT_GRACE if is_kept else 0.0,  # Nobody would ever see what landed.
         )
 
+    def _caps(self) -> Caps:
+        settings = self._call.settings
+        return Caps(concurrency=self._call.concurrency, rpm=settings.rpm, tpm=settings.tpm, max_wait=settings.max_wait)
+
     def _place(self) -> bool | str:
         """Where the ledger is; nowhere, if there is nothing to ask."""
         chosen = self._call.settings.ledger
-        if not len(self._call.folded.distinct):
+        if self._supply is None and not len(self._call.folded.distinct):
             return False
         return self._call.provider.capabilities.is_worth_keeping if chosen is None else chosen
 
@@ -176,6 +206,7 @@ class _Execution:
             prompt=call.prompt,
             params={**getattr(call.provider, "params", {}), **settings.params},
             output=call.output,
+            whole=call.whole,
             codec=call.provider.capabilities.codec,
             source=call.source,
             distinct=call.folded.distinct,
@@ -186,6 +217,7 @@ class _Execution:
             is_refresh=settings.refresh,
             extends=settings.extend,
             keeps_inputs=settings.store_inputs,
+            is_stream=self._supply is not None,
         )
 
     async def run_safely(self) -> None:
@@ -204,6 +236,14 @@ class _Execution:
                 raise
             message = f"The run broke off: {type(fault).__name__} was raised, see above. What was answered is kept."
             raise SmeltAPIError(message, partial_result=self.outcome.result()) from fault
+
+
+def answers_of(call: Preparation) -> Answers:
+    """Room for the outcomes of *call*."""
+    answers = Answers(len(call.source), len(call.output.fields), call.folded.twins)
+    if call.folded.skipped is not None:
+        answers.skip(call.folded.skipped)
+    return answers
 
 
 def _state(ending: Ending) -> str:

@@ -20,6 +20,7 @@ from smelt.providers.base import Provider
 from smelt.providers.keys import Secret, Vendor, check_base_url, check_key, doubt_about, find_access
 from smelt.providers.redact import redact
 from smelt.settings import setting
+from smelt.signatures import plainly
 
 VENDORS = {
     vendor.name: vendor
@@ -102,6 +103,13 @@ class Model:
         base_url: Another address of the same API.
         params: Parameters of every request, in the provider's words, such as `temperature`.
         allow_http: Whether the key may travel to another machine in clear text.
+
+    Raises:
+        SmeltConfigError: There is no such provider, or an argument is malformed. Nothing is sent.
+
+    Examples:
+        >>> smelt.Model("openai", "gpt-4.1-mini", api_key="sk-secret", params={"temperature": 0})
+        Model(provider='openai', name='gpt-4.1-mini', base_url=None, params={'temperature': 0}, allow_http=False)
     """
 
     provider: str
@@ -111,6 +119,7 @@ class Model:
     params: Mapping[str, Any] | None = field(default=None, hash=False)
     allow_http: bool = False
 
+    @plainly
     def __post_init__(self) -> None:
         _check_names(self.provider, self.name)
         if self.base_url is not None:
@@ -127,8 +136,18 @@ class Model:
     def parse(cls, text: str) -> Self:
         """The model that a string like `"openai:gpt-4.1-mini"` names; further colons belong to the name.
 
+        Args:
+            text: `provider:name`.
+
+        Returns:
+            The model; its key and address are looked up when it is used.
+
         Raises:
             SmeltConfigError: There is no such provider, or no name.
+
+        Examples:
+            >>> smelt.Model.parse("ollama:qwen3:8b").name
+            'qwen3:8b'
         """
         provider, colon, name = text.partition(":")
         if not colon:

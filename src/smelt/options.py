@@ -16,11 +16,13 @@ from smelt.errors import ColumnError, ColumnTypeError, ConfigTypeError, SmeltCon
 
 _MOST_ROWS = 1_000
 _MOST_IN_FLIGHT = 10_000
+_MOST_PER_MINUTE = 1e12
 _MOST_ATTEMPTS = 100
 _MOST_SECONDS = 7 * 24 * 3600.0
 _MOST_DOLLARS = 10_000_000.0
 _MOST_TOKENS = 10**15
 _MOST_SEED = 2**32 - 1  # As in NumPy.
+_OF_A_STEP = ("fields", "stream")
 _OF_THE_MODEL = ("key", "api_key", "base_url", "allow_http")  # Whoever gives one of these does not mean `any_key`.
 
 
@@ -30,6 +32,9 @@ class Options(TypedDict, total=False):
     columns: Sequence[str] | None
     batch_size: int | Literal["auto"]
     concurrency: int | Literal["auto"]
+    rpm: float | None
+    tpm: float | None
+    max_wait: float
     shuffle: bool
     seed: int
     max_attempts: int
@@ -60,7 +65,13 @@ class Settings:
     Attributes:
         columns: The columns to send. None: those that the prompt names, or all where it names none.
         batch_size: Rows per request at the most, 1 to 1,000. `"auto"` starts with a few and finds what the model bears.
-        concurrency: Requests in flight at the most, 1 to 10,000. `"auto"` takes the provider's usual number.
+        concurrency: Requests in flight at the most, 1 to 10,000. `"auto"` finds what the provider bears, up to 512; a
+            desktop's model server gets as many as it takes at once.
+        rpm: Requests per minute at the most, for all runs of this process with the same model and key. None: what the
+            provider allows, which is found out.
+        tpm: Tokens per minute at the most, input and output, likewise.
+        max_wait: Seconds that a run waits where the provider asks it to, or goes without an answer, before it stops. What
+            was answered is kept, and the message says when to come back.
         shuffle: Whether rows are asked in random order, so that a sorted frame does not give one-sided chunks.
         seed: Decides the order of shuffled rows and the sample of a preview.
         max_attempts: Paid answers that one row may use up before it is given up.
@@ -85,11 +96,18 @@ class Settings:
         max_cost: Dollars that the run may spend; the rest of the rows is then marked `budget`. None: no limit.
         max_tokens_total: Tokens, input and output, that the run may spend, likewise.
         progress: True or None shows it as the surroundings allow, False is silent, a function gets the events.
+
+    Examples:
+        >>> df.smelt.run("Classify {name}.", Company, model=scripted, batch_size=1, progress=False).metrics.requests
+        2
     """
 
     columns: tuple[str, ...] | None = None
     batch_size: int | Literal["auto"] = "auto"
     concurrency: int | Literal["auto"] = "auto"
+    rpm: float | None = None
+    tpm: float | None = None
+    max_wait: float = 900.0
     shuffle: bool = True
     seed: int = 0
     max_attempts: int = 4
@@ -143,6 +161,10 @@ def checked(name: str, value: object, *, source: str | None = None) -> Any:
 
 def unknown_option(name: str, known: Sequence[str]) -> SmeltConfigError:
     """The error for an option that does not exist, with the nearest of the *known* names."""
+    if name in _OF_A_STEP:
+        return ConfigTypeError(
+            f"{name} is an option of lf.smelt.transform(...), on a Polars LazyFrame, and of nothing else."
+        )
     hint = "" if name in _OF_THE_MODEL else nearest(name, known)
     if "Did you mean" not in hint:
         hint = (
@@ -168,21 +190,25 @@ def integer(name: str, value: object, least: int, most: int, *, also: str = "") 
 
 def seconds(name: str, value: object) -> float:
     """*value* as a positive, finite number of seconds."""
-    wanted = f"a number of seconds above 0 and up to {_MOST_SECONDS:,.0f} (a week)"
+    return _positive(name, value, f"a number of seconds above 0 and up to {_MOST_SECONDS:,.0f} (a week)", _MOST_SECONDS)
+
+
+def _amount_of(unit: str, most: float) -> Callable[[str, object], float | None]:
+    """A check for a positive, finite number, or None."""
+
+    def check(name: str, value: object) -> float | None:
+        return (
+            None if value is None else _positive(name, value, f"a number of {unit} above 0 and up to {most:,.0f}", most)
+        )
+
+    return check
+
+
+def _positive(name: str, value: object, wanted: str, most: float) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise SmeltConfigError.for_type(name, value, wanted)
     number: Any = value  # NumPy's 32-bit floats are `Real`, to which the type checker gives no order.
-    if not 0 < number <= _MOST_SECONDS:  # Which NaN is not, either.
-        raise SmeltConfigError.for_value(name, value, wanted)
-    return float(number)
-
-
-def _dollars(name: str, value: object) -> float:
-    wanted = f"a number of dollars above 0 and up to {_MOST_DOLLARS:,.0f}"
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise SmeltConfigError.for_type(name, value, wanted)
-    number: Any = value
-    if not 0 < number <= _MOST_DOLLARS:
+    if not 0 < number <= most:  # Which NaN is not, either.
         raise SmeltConfigError.for_value(name, value, wanted)
     return float(number)
 
@@ -294,6 +320,9 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "columns": _columns,
     "batch_size": _or_auto(_MOST_ROWS),
     "concurrency": _or_auto(_MOST_IN_FLIGHT),
+    "rpm": _amount_of("requests per minute", _MOST_PER_MINUTE),
+    "tpm": _amount_of("tokens per minute", _MOST_PER_MINUTE),
+    "max_wait": seconds,
     "shuffle": _flag,
     "seed": lambda name, value: integer(name, value, 0, _MOST_SEED),
     "max_attempts": lambda name, value: integer(name, value, 1, _MOST_ATTEMPTS),
@@ -312,7 +341,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "extend": _flag,
     "any_key": _flag,
     "store_inputs": _flag,
-    "max_cost": lambda name, value: None if value is None else _dollars(name, value),
+    "max_cost": _amount_of("dollars", _MOST_DOLLARS),
     "max_tokens_total": lambda name, value: None if value is None else integer(name, value, 1, _MOST_TOKENS),
     "progress": _progress,
 }

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from smelt.advice import advice
 from smelt.engine.work import Counts, Ending
 from smelt.errors import (
     AuthenticationError,
@@ -32,7 +33,7 @@ from smelt.observe.record import Record, recorded
 from smelt.observe.recorder import Recorder
 from smelt.plan.answers import Answers
 from smelt.preparation import Column, Preparation
-from smelt.providers.base import CallFailed
+from smelt.providers.base import CallFailed, Provider
 from smelt.result import RowError, SmeltMetrics, SmeltResult, printable
 
 _ERRORS: dict[str, type[SmeltAPIError]] = {
@@ -58,6 +59,7 @@ class Outcome:
         seconds: How long it took.
         ending: How it ended; None where it was broken off.
         recorder: What happened when.
+        answered_before: Rows that were answered before those of *answers*, in a stream.
     """
 
     call: Preparation
@@ -66,6 +68,7 @@ class Outcome:
     seconds: float
     ending: Ending | None
     recorder: Recorder
+    answered_before: int = 0
 
     def result(self) -> SmeltResult[Any]:
         """The result as far as it goes."""
@@ -74,7 +77,7 @@ class Outcome:
             metrics=self._metrics(),
             model=f"{call.provider.name}:{call.provider.model}",
             data=self._data,
-            frame=self._frame,
+            frame=lambda: attached(self.call, self.answers),
             errors=self._errors,
             record=self._record,
         )
@@ -82,27 +85,29 @@ class Outcome:
     def checked_result(self) -> SmeltResult[Any]:
         """The result, or the exception that the call asked for; warnings are given here, at the caller's line."""
         result = self.result()
-        if (error := self._error(result)) is not None:
+        if (error := self.error(result)) is not None:
             raise error
         try:
-            self._warn(result)
+            self.warn()
         except SmeltWarning as warning:  # Where warnings are errors, the result is in it.
             warning.partial_result = result
             raise
         return result
 
-    def _error(self, result: SmeltResult[Any]) -> SmeltError | None:
+    def error(self, result: SmeltResult[Any]) -> SmeltError | None:
+        """The exception that the call asked for, if it did."""
         stop, fault = (self.ending.stop, self.ending.fault) if self.ending else (None, None)
         raises = self.call.settings.on_error == "raise"
         if isinstance(fault, StoreError) or (isinstance(fault, BudgetExceededError) and raises):
             fault.partial_result = result
             return fault
-        if stop is not None and (raises or not self.answers.answered):
-            return _api_error(stop, result)
+        if stop is not None and (raises or not (self.answers.answered or self.answered_before)):
+            return _api_error(stop, self.call.provider, result)
         return _exhaustion(result) if raises and not result.success else None
 
-    def _warn(self, result: SmeltResult[Any]) -> None:
-        for sentence in self._sentences(result):
+    def warn(self) -> None:
+        """Say what the caller should know, at his line."""
+        for sentence in self._sentences(self.result()):
             warnings.warn(printable(sentence), SmeltWarning, stacklevel=caller_stacklevel())
 
     def _sentences(self, result: SmeltResult[Any]) -> list[str]:
@@ -110,31 +115,14 @@ class Outcome:
         if self.ending and (why := self.ending.stop or self.ending.fault):
             reason = why.message if isinstance(why, CallFailed) else str(why)
             sentences.append(f"The run stopped early: {reason} {result.metrics.failed_rows:,} rows are marked.")
-        elif result.metrics.failed_rows and not self.answers.answered:
+        elif result.metrics.failed_rows and not (self.answers.answered or self.answered_before):
             first = result.errors[0]
             sentences.append(f"Every row failed; the first one ({first.kind}): {first.message}")
         return sentences
 
     def _metrics(self) -> SmeltMetrics:
-        counts = self.counts
-        failed = len(self.answers.failures)
-        return SmeltMetrics(
-            total_rows=len(self.answers),
-            successful_rows=len(self.answers) - failed,
-            failed_rows=failed,
-            distinct_rows=len(self.call.folded.distinct),
-            requests=counts.requests,
-            total_retries=counts.retries,
-            rate_limited=counts.rate_limited,
-            input_tokens=counts.input_tokens,
-            output_tokens=counts.output_tokens,
-            cached_input_tokens=counts.cached_input_tokens,
-            reasoning_tokens=counts.reasoning_tokens,
-            cost_usd=counts.cost_usd,
-            wall_time_seconds=self.seconds,
-            possible_duplicates=counts.possible_duplicates,
-            ledger_rows=counts.reused,
-        )
+        failed, distinct = len(self.answers.failures), len(self.call.folded.distinct)
+        return metrics(self.counts, rows=len(self.answers), failed=failed, distinct=distinct, seconds=self.seconds)
 
     def _record(self) -> Record:
         skipped, first = self.answers.skipped, self.counts.first_request
@@ -161,23 +149,46 @@ class Outcome:
             for (position, failure), label in zip(failures, labels, strict=True)
         ]
 
-    def _frame(self) -> Any:
-        failures = self.answers.failures
-        errors: list[str | None] = [None] * len(self.answers)
-        for position, failure in failures.items():
-            errors[position] = f"{failure.kind}: {failure.message}"
-        columns = [
-            OutputColumn(name=one.name, kind=one.field.kind, values=self._values(one)) for one in self.call.columns
-        ]
-        columns.append(OutputColumn(name=self.call.error_column, kind=None, values=errors))
-        return self.call.frame.attach(columns, dropped=self.call.dropped)
 
-    def _values(self, column: Column) -> Sequence[Any]:
-        names = [field.name for field in self.call.output.fields]
-        values: Sequence[Any] = self.answers.columns[names.index(column.path[0])]
-        for name in column.path[1:]:
-            values = [None if value is None else getattr(value, name) for value in values]
-        return values
+def metrics(counts: Counts, *, rows: int, failed: int, distinct: int, seconds: float) -> SmeltMetrics:
+    """What a run did."""
+    return SmeltMetrics(
+        total_rows=rows,
+        successful_rows=rows - failed,
+        failed_rows=failed,
+        distinct_rows=distinct,
+        requests=counts.requests,
+        total_retries=counts.retries,
+        rate_limited=counts.rate_limited,
+        input_tokens=counts.input_tokens,
+        output_tokens=counts.output_tokens,
+        cached_input_tokens=counts.cached_input_tokens,
+        reasoning_tokens=counts.reasoning_tokens,
+        cost_usd=counts.cost_usd,
+        wall_time_seconds=seconds,
+        possible_duplicates=counts.possible_duplicates,
+        ledger_rows=counts.reused,
+    )
+
+
+def attached(call: Preparation, answers: Answers) -> Any:
+    """The caller's frame with what became of its rows."""
+    errors: list[str | None] = [None] * len(answers)
+    for position, failure in answers.failures.items():
+        errors[position] = f"{failure.kind}: {failure.message}"
+    columns = [
+        OutputColumn(name=one.name, kind=one.field.kind, values=_values(call, answers, one)) for one in call.columns
+    ]
+    columns.append(OutputColumn(name=call.error_column, kind=None, values=errors))
+    return call.frame.attach(columns, dropped=call.dropped)
+
+
+def _values(call: Preparation, answers: Answers, column: Column) -> Sequence[Any]:
+    names = [field.name for field in call.output.fields]
+    values: Sequence[Any] = answers.columns[names.index(column.path[0])]
+    for name in column.path[1:]:
+        values = [None if value is None else getattr(value, name) for value in values]
+    return values
 
 
 def _instance(model: type[BaseModel], values: Sequence[Any]) -> BaseModel:
@@ -200,9 +211,11 @@ def _instance(model: type[BaseModel], values: Sequence[Any]) -> BaseModel:
     return made
 
 
-def _api_error(stop: CallFailed, result: SmeltResult[Any]) -> SmeltAPIError:
+def _api_error(stop: CallFailed, provider: Provider, result: SmeltResult[Any]) -> SmeltAPIError:
     error = _ERRORS.get(stop.kind, UnavailableError)
-    return error(printable(stop.message), status=stop.status, request_id=stop.request_id, partial_result=result)
+    words = [printable(stop.message), printable(advice(stop, provider))]
+    message = " ".join(one if one.endswith((".", "?", "!", "…")) else f"{one}." for one in words if one)
+    return error(message, status=stop.status, request_id=stop.request_id, partial_result=result)
 
 
 def _exhaustion(result: SmeltResult[Any]) -> SmeltExhaustionError:

@@ -20,7 +20,7 @@ from smelt.plan.dialect import check_limits
 from smelt.plan.kinds import Field, Struct
 from smelt.plan.prompt import read_prompt
 from smelt.plan.rows import Folded, RowSource, Unsendable, fold
-from smelt.plan.schema import Output, read_output
+from smelt.plan.schema import Output, part_of, read_output
 from smelt.plan.tokens import reply_bytes, reply_tokens
 from smelt.plan.wire import system_text
 from smelt.providers.base import Provider
@@ -60,6 +60,7 @@ class Preparation:
         settings: The options.
         prompt: What to find out, as the model is told.
         system: The instructions.
+        whole: The output of which *output* is the part that is looked at; None where that is all there is.
     """
 
     frame: Frame
@@ -73,6 +74,7 @@ class Preparation:
     settings: Settings
     prompt: str
     system: str
+    whole: Output | None = None
 
     def work(self) -> Work:
         """The run that this call asks for."""
@@ -80,7 +82,7 @@ class Preparation:
         most_rows = self._most_rows(row_tokens)
         return Work(
             source=self.source,
-            order=_ordered(self.folded.distinct, self.settings),
+            order=self.order,
             output=self.output,
             asked=self.output.fields,
             reply_bytes=reply_bytes(self.output.fields),
@@ -95,6 +97,11 @@ class Preparation:
             policy=Policy(max_attempts=self.settings.max_attempts),
             first_rows=min(_FIRST_ROWS, most_rows),
         )
+
+    @property
+    def order(self) -> Sequence[int]:
+        """Positions of the rows to ask, in the order to ask them in."""
+        return _ordered(self.folded.distinct, self.settings)
 
     def works(self, added: Sequence[str], completing: Mapping[int, str]) -> tuple[Work, Work]:
         """The same run in two parts: rows that are asked for the *added* fields only, and the others.
@@ -116,6 +123,29 @@ class Preparation:
         )
         rest = array("q", (position for position in whole.order if position not in completing))
         return part, replace(whole, order=rest)
+
+    def asking(self, names: Sequence[str] | None) -> Preparation:
+        """The same call for the output fields of these *names*; for all of them, where they can only be had together."""
+        if names is None or not (output := part_of(self.output, names)):
+            return self
+        return replace(
+            self,
+            output=output,
+            whole=self.output,
+            columns=tuple(column for column in self.columns if column.path[0] in names),
+            system=system_text(self.prompt, output.fields, self.provider.capabilities.codec),
+        )
+
+    def over(self, frame: Frame, *, seen: dict[bytes, int] | None = None) -> Preparation:
+        """The same call about the rows of *frame*; *seen* is filled as `plan.rows.fold` does.
+
+        Raises:
+            ColumnError: It lacks a column that is sent.
+        """
+        source = frame.rows(self.source.names)
+        folded = fold(source, skip_nulls=self.settings.null_rows == "skip", seen=seen)
+        dropped = tuple(name for name in self.dropped if name in frame.names)
+        return replace(self, frame=frame, source=source, folded=folded, dropped=dropped)
 
     @property
     def concurrency(self) -> int:
@@ -156,7 +186,14 @@ class _Part:
 
 
 def prepare(
-    data: Any, prompt: str, output_model: Any, model: Any, settings: Settings, *, pick: Pick | None = None
+    data: Any,
+    prompt: str,
+    output_model: Any,
+    model: Any,
+    settings: Settings,
+    *,
+    pick: Pick | None = None,
+    adapt: Callable[[Any], Frame] = adapt,
 ) -> Preparation:
     """Check everything that can be checked before money is spent, and read the rows once.
 
@@ -167,6 +204,7 @@ def prepare(
         model: Whom to ask.
         settings: The options.
         pick: Which rows to ask; None asks all.
+        adapt: Takes the snapshot of *data*.
 
     Raises:
         SmeltConfigError: Or one below it, for whatever is wrong; nothing was sent.

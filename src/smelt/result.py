@@ -29,6 +29,12 @@ class RowError:
         message: What happened, without the row's values.
         attempts: Paid answers that were of no use to it.
         request_id: The provider's name for the last request that carried it.
+
+    Examples:
+        >>> silent = ScriptedProvider(lambda row: {"sector": "tech"} if row["name"] == "Arm" else None)
+        >>> error = df.smelt.run("Classify {name}.", Company, model=silent).errors[0]
+        >>> error.position, error.kind, error.attempts
+        (1, 'missing', 4)
     """
 
     position: int
@@ -59,6 +65,11 @@ class SmeltMetrics:
         cost_usd: Dollars by the published prices; None where a price is not known.
         wall_time_seconds: From the first request to the last outcome.
         possible_duplicates: Requests that may have been billed without an answer.
+
+    Examples:
+        >>> metrics = df.smelt.run("Classify {name}.", Company, model=scripted).metrics
+        >>> metrics.total_rows, metrics.failed_rows, metrics.requests, metrics.cost_usd
+        (2, 0, 1, None)
     """
 
     total_rows: int
@@ -84,6 +95,13 @@ class SmeltResult(Generic[T]):
     Attributes:
         metrics: What the run did and cost.
         model: The model that answered, as `provider:name`.
+
+    Examples:
+        >>> result = df.smelt.run("Classify {name}.", Company, model=scripted)
+        >>> result.data
+        [Company(sector='tech'), Company(sector='health')]
+        >>> result.frame.columns.tolist(), result.success
+        (['name', 'sector', 'smelt_error'], True)
     """
 
     def __init__(
@@ -143,6 +161,10 @@ class SmeltResult(Generic[T]):
             SmeltConfigError: *path* is no path.
             FileExistsError: Something else is there.
             OSError: The file cannot be written.
+
+        Examples:
+            >>> df.smelt.run("Classify {name}.", Company, model=scripted).report("run.html").name
+            'run.html'
         """
         from smelt.observe.report import render
         from smelt.observe.writing import target_of, write_page

@@ -7,6 +7,7 @@ from typing import Any
 
 from smelt.errors import SmeltConfigError
 from smelt.options import NAMES, checked, unknown_option
+from smelt.signatures import plainly
 
 OPTIONS = ("model", *NAMES)
 _VARIABLES = {
@@ -20,14 +21,21 @@ _NO_LEDGER = ("off", "false", "0")
 _configured: dict[str, Any] = {}
 
 
+@plainly
 def configure(**options: Any) -> None:
-    """Set defaults for all later calls in this process; an argument of a call comes over them.
+    """Set defaults for all later calls in this process; an argument of a call comes over them. Sends nothing.
 
     Args:
         **options: `model`, and the options of `transform`. None takes a default back.
 
     Raises:
         SmeltConfigError: There is no such option, or its value is of the wrong type or out of range; then nothing is set.
+
+    Examples:
+        >>> smelt.configure(model=scripted, concurrency=8)
+        >>> df.smelt.transform("Classify {name}.", Company)["sector"].tolist()
+        ['tech', 'health']
+        >>> smelt.configure(model=None, concurrency=None)
     """
     given = {name: _checked(name, value) for name, value in options.items()}
     for name, value in given.items():

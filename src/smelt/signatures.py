@@ -12,7 +12,7 @@ from dataclasses import fields
 from functools import cache, wraps
 from typing import Any, TypeVar, cast
 
-from smelt.errors import ConfigTypeError
+from smelt.errors import ConfigTypeError, SmeltError, SmeltInterrupt
 from smelt.options import Options, Settings, unknown_option
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -20,6 +20,7 @@ C = TypeVar("C", bound=Callable[..., Any])
 _SEE = "**options: See `smelt.options.Settings`."
 _NEEDS = {
     "frame": "the data: a pandas or Polars DataFrame, or a list of dicts",
+    "frames": "the data: an iterator of frames, like pandas.read_csv(path, chunksize=10_000)",
     "prompt": "what to find out about each row, as a string",
     "output_model": "a pydantic model class, whose fields become columns, or str for one column of free text",
     "truth": 'the columns with the right answers, like {"sector": "known_sector"}',
@@ -44,10 +45,38 @@ def spelled_out(function: C) -> C:
         _check(function, signature, args, options)
         return await function(*args, **options)
 
-    door: Any = acall if inspect.iscoroutinefunction(function) else call
+    door: Any = plainly(acall if inspect.iscoroutinefunction(function) else call)
     door.__signature__ = signature  # Read by inspect.
     door.__doc__ = _with_options(function.__doc__)
     return cast("C", door)
+
+
+def plainly(function: C) -> C:
+    """Let what smelt raises on purpose leave *function* without the frames inside, which say nothing to a caller.
+
+    Its message says what happened. A fault of smelt's own, or of a provider's, keeps its traceback: as the cause of what is
+    raised, or because it is no `SmeltError`. IPython and pytest leave this frame out as well.
+    """
+
+    @wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        __tracebackhide__ = True
+        try:
+            return function(*args, **options)
+        except (SmeltError, SmeltInterrupt) as problem:
+            problem.__traceback__ = None
+            raise
+
+    @wraps(function)
+    async def acall(*args: Any, **options: Any) -> Any:
+        __tracebackhide__ = True
+        try:
+            return await function(*args, **options)
+        except (SmeltError, SmeltInterrupt) as problem:
+            problem.__traceback__ = None
+            raise
+
+    return cast("C", acall if inspect.iscoroutinefunction(function) else call)
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -80,7 +109,7 @@ def _with_options(doc: str | None) -> str | None:
         return doc
     before, _, after = doc.partition(_SEE)
     indent = before.rpartition("\n")[2]
-    _, _, attributes = inspect.cleandoc(Settings.__doc__).partition("Attributes:\n")
+    attributes = inspect.cleandoc(Settings.__doc__).partition("Attributes:\n")[2].partition("\n\nExamples:")[0]
     return before + textwrap.indent(textwrap.dedent(attributes), indent).strip() + after
 
 

@@ -63,6 +63,24 @@ async def test_rows_come_as_a_frame(path: Path, library: Literal["pandas", "pola
     assert new == 2
 
 
+@pytest.mark.parametrize("is_over", [True, False], ids=["settled", "fresh"])
+async def test_stored_rows_are_counted_wherever_they_lie(path: Path, is_over: bool) -> None:
+    await two_runs(path)
+    third = Actor(path)
+    await third.ask("c", "d", "e")
+    if is_over:
+        third.end()
+    else:
+        await third.send("f")  # With which the rows before it are put down.
+
+    with smelt.ledger.open(path) as ledger:
+        counted, listed = ledger.count(), len(ledger.rows())
+
+    assert counted == listed == 6
+    if not is_over:
+        third.end()
+
+
 async def test_rows_of_a_run_that_goes_on_are_there(path: Path) -> None:
     actor = Actor(path)
     await actor.ask("a")

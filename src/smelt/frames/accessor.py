@@ -101,11 +101,11 @@ class FrameAccessor:
         )
 
 
-def _without_frame(doc: str | None) -> str | None:
+def without_frame(doc: str | None) -> str | None:
     """The help text of a function, for the method whose frame is the one in hand."""
     lines = (doc or "").splitlines(keepends=True)
     return "".join(line for line in lines if not line.lstrip().startswith("frame: ")) or None
 
 
 for _name in ("transform", "atransform", "run", "arun", "preview", "explain", "estimate", "evaluate", "compare"):
-    getattr(FrameAccessor, _name).__doc__ = _without_frame(getattr(api, _name).__doc__)
+    getattr(FrameAccessor, _name).__doc__ = without_frame(getattr(api, _name).__doc__)

@@ -22,15 +22,30 @@ from smelt.ledger.answers import settle_all
 from smelt.ledger.export import target_of, write_export
 from smelt.ledger.files import copies_of, default_path
 from smelt.ledger.opening import open_store
-from smelt.ledger.reports import answered_rows, damage_of, possible_duplicates, problems_of, runs, spending
+from smelt.ledger.reports import (
+    answered_rows,
+    count_answers,
+    damage_of,
+    possible_duplicates,
+    problems_of,
+    runs,
+    spending,
+)
 from smelt.ledger.salvage import salvage
 from smelt.ledger.store import Store
+from smelt.signatures import plainly
 
 
 class Ledger:
-    """An open ledger. Use it as a context manager, or close it.
+    """An open ledger, as `smelt.ledger.open` gives it. Use it as a context manager, or close it.
 
     Nothing here asks a model or spends money.
+
+    Examples:
+        >>> result = df.smelt.run("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
+        >>> with smelt.ledger.open("answers.sqlite") as ledger:
+        ...     len(ledger.rows()), ledger.check()
+        (2, [])
     """
 
     def __init__(self, store: Store) -> None:
@@ -52,15 +67,62 @@ class Ledger:
         return str(self._opened.path)
 
     def runs(self) -> list[dict[str, Any]]:
-        """All runs, oldest first: when, with which model, over how many rows, how they ended and what was reused."""
+        """All runs, oldest first: when, with which model, over how many rows, how they ended and what was reused.
+
+        Returns:
+            One dict per run, with `run` (its id), `state`, `model`, `rows`, `reused_rows` and more; times are in UTC.
+
+        Raises:
+            ClosedError: The ledger was closed.
+
+        Examples:
+            >>> result = df.smelt.run("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
+            >>> with smelt.ledger.open("answers.sqlite") as ledger:
+            ...     [(run["state"], run["rows"]) for run in ledger.runs()][:1]
+            [('done', 2)]
+        """
         with self._store.reading() as connection:
             return runs(connection, time.time())
+
+    def count(self) -> int:
+        """How many rows it holds the answers of.
+
+        Returns:
+            The number, with a row that was asked several questions counted for each.
+
+        Raises:
+            ClosedError: The ledger was closed.
+
+        Examples:
+            >>> result = df.smelt.run("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
+            >>> with smelt.ledger.open("answers.sqlite") as ledger:
+            ...     ledger.count()
+            2
+        """
+        with self._store.reading() as connection:
+            return count_answers(connection)
 
     def spend(self, by: Literal["run", "model", "day"] = "run") -> list[dict[str, Any]]:
         """What was spent by run, by model or by day (UTC): requests, tokens and dollars, as the provider reported them.
 
         `cost_usd` is the sum of what is known, None where nothing is; `unpriced` counts the paid requests without a
         known price, `possible_duplicates` the requests that may have been billed beyond that.
+
+        Args:
+            by: What to sum by.
+
+        Returns:
+            One dict per run, model or day.
+
+        Raises:
+            SmeltConfigError: *by* is something else.
+            ClosedError: The ledger was closed.
+
+        Examples:
+            >>> result = df.smelt.run("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
+            >>> with smelt.ledger.open("answers.sqlite") as ledger:
+            ...     [(line["model"], line["cost_usd"]) for line in ledger.spend(by="model")]
+            [('scripted:script', None)]
         """
         if by not in ("run", "model", "day"):
             raise SmeltConfigError.for_value("by", by, "'run', 'model' or 'day'")
@@ -78,8 +140,18 @@ class Ledger:
             library: What to make. None takes the one of pandas and Polars that is loaded, pandas first, and gives a list of
                 dicts where neither is.
 
+        Returns:
+            A frame, or a list of dicts, with one row per answer.
+
         Raises:
             StoreError: There is no such run.
+            ClosedError: The ledger was closed.
+
+        Examples:
+            >>> result = df.smelt.run("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
+            >>> with smelt.ledger.open("answers.sqlite") as ledger:
+            ...     sorted(ledger.rows(library="pandas")["sector"])
+            ['health', 'tech']
         """
         from smelt.frames.tables import frame_of
 
@@ -91,11 +163,24 @@ class Ledger:
         return frame_of(found, library)
 
     def export(self, path: str | os.PathLike[str]) -> int:
-        """Write every answered row to *path*, a `.jsonl` or `.parquet` file that only you can read; how many they are.
+        """Write every answered row to *path*, a `.jsonl` or `.parquet` file that only you can read.
+
+        Args:
+            path: Where to. A file that is there is left alone.
+
+        Returns:
+            How many rows they are.
 
         Raises:
             StoreError: The file is there already, or cannot be written.
             SmeltConfigError: The name ends in something else.
+            ClosedError: The ledger was closed.
+
+        Examples:
+            >>> result = df.smelt.run("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
+            >>> with smelt.ledger.open("answers.sqlite") as ledger:
+            ...     ledger.export("answers.jsonl")
+            2
         """
         target = target_of(path)
         self._settle()
@@ -103,31 +188,78 @@ class Ledger:
             return write_export(answered_rows(connection, None), target)
 
     def possible_duplicates(self) -> list[dict[str, Any]]:
-        """The requests that may have been billed without an answer: broken off, or in flight when the process died."""
+        """The requests that may have been billed without an answer: broken off, or in flight when the process died.
+
+        Returns:
+            One dict per request: its run, when it left, how many rows it carried.
+
+        Raises:
+            ClosedError: The ledger was closed.
+
+        Examples:
+            >>> result = df.smelt.run("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
+            >>> with smelt.ledger.open("answers.sqlite") as ledger:
+            ...     ledger.possible_duplicates()
+            []
+        """
         with self._store.reading() as connection:
             return possible_duplicates(connection)
 
     def check(self) -> list[str]:
-        """Read the whole file and say what is wrong with it; nothing is the good answer."""
+        """Read the whole file and say what is wrong with it; nothing is the good answer.
+
+        Returns:
+            One sentence per problem.
+
+        Raises:
+            ClosedError: The ledger was closed.
+
+        Examples:
+            >>> result = df.smelt.run("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
+            >>> with smelt.ledger.open("answers.sqlite") as ledger:
+            ...     ledger.check()
+            []
+        """
         with self._store.reading() as connection:
             return problems_of(connection)
 
     def forget(self, *, run: int | None = None, older_than: timedelta | datetime | None = None) -> int:
-        """Delete what *run*, or all runs that began longer ago, brought; how many rows that were.
+        """Delete what *run*, or all runs that began longer ago, brought.
 
         What is deleted is overwritten and the file rewritten, so that nothing of it is left in it. Answers that a later run
         added fields to (`extend`) go as well. Rows that are asked again are paid again.
 
+        Args:
+            run: The id of a run, from `runs`.
+            older_than: An age, or a moment; instead of *run*.
+
+        Returns:
+            How many rows that were.
+
         Raises:
+            SmeltConfigError: Neither or both are given.
             StoreError: There is no such run, or it is still under way.
             StoreBusyError: Another program reads the file, so that traces are left in its log.
+            ClosedError: The ledger was closed.
+
+        Examples:
+            >>> result = df.smelt.run("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
+            >>> with smelt.ledger.open("answers.sqlite") as ledger:
+            ...     ledger.forget(run=ledger.runs()[0]["run"])
+            2
         """
         if (run is None) == (older_than is None):
             raise SmeltConfigError("Say what to forget: either run= or older_than=.")
         return _forget(self._store, run, _moment(older_than))
 
     def close(self) -> None:
-        """Close it; it can be opened again."""
+        """Close it. `smelt.ledger.open` opens it again.
+
+        Examples:
+            >>> result = df.smelt.run("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
+            >>> ledger = smelt.ledger.open("answers.sqlite")
+            >>> ledger.close()
+        """
         self._opened.close()
 
     def _settle(self) -> None:
@@ -141,15 +273,25 @@ class Ledger:
         return self._opened
 
 
+@plainly
 def open(path: str | os.PathLike[str] | None = None, *, recover: bool = False) -> Ledger:  # noqa: A001  # `ledger.open`.
-    """Open a ledger to look at it.
+    """Open a ledger to look at it. Sends nothing.
 
     Args:
         path: Its file. None: `SMELT_LEDGER`, or the one in the user's cache directory.
         recover: Whether a damaged file is moved aside, and what can be read of it put into a new one.
 
+    Returns:
+        The open ledger; close it, or use it in a `with` statement.
+
     Raises:
         StoreError: Or one below it: there is none, it is damaged, of a newer smelt, or open to others.
+
+    Examples:
+        >>> result = df.smelt.run("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
+        >>> with smelt.ledger.open("answers.sqlite") as ledger:
+        ...     print(ledger.spend()[0]["requests"])
+        1
     """
     if path is not None and not isinstance(path, str | os.PathLike):
         raise SmeltConfigError.for_type("path", path, "the path of a file")

@@ -23,6 +23,8 @@ from smelt.errors import (
 
 SIDES = ("-wal", "-shm", "-journal", "-lock")  # What stands beside a store while it is in use.
 
+ELSEWHERE = "Name another file with ledger=, or go without one: ledger=False."
+
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _REMOTE = frozenset({
@@ -82,7 +84,9 @@ def ensure_directory(directory: Path) -> None:
             one.mkdir(mode=0o700, exist_ok=True)
             one.chmod(0o700)  # A umask may have taken the owner's bits.
     except OSError as problem:
-        raise StoreReadOnlyError(f"The ledger's directory {directory} cannot be made: {problem.strerror}.") from None
+        raise StoreReadOnlyError(
+            f"The ledger's directory {directory} cannot be made: {problem.strerror}. {ELSEWHERE}"
+        ) from None
     check_directory(directory)
 
 

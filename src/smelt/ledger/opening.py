@@ -58,7 +58,9 @@ def open_store(path: str | os.PathLike[str], *, make: bool = True, mounts: str |
         raise StoreNotFoundError(f"There is no ledger at {where}.")
     if not os.access(where.parent, os.W_OK) or (is_there and not os.access(where, os.W_OK)):
         if not is_there:
-            raise StoreReadOnlyError(f"No ledger can be made at {where}: the directory cannot be written to.")
+            raise StoreReadOnlyError(
+                f"No ledger can be made at {where}: the directory cannot be written to. {files.ELSEWHERE}"
+            )
         return _open_read_only(where)
     guard = Guard(where)
     guard.take()
@@ -112,7 +114,8 @@ def _is_still(path: Path) -> bool:
 def connect(path: Path, mode: Literal["ro", "rw", "rwc"], *, is_still: bool = False) -> sqlite3.Connection:
     uri = f"file:{quote(os.fsencode(path))}?mode={mode}" + ("&immutable=1" if is_still else "")
     # 5 s for what only writers of other programs, and readers of a store without a log, can hold up.
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0)
+    # A stream may be driven from one thread after another, never from two at a time.
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0, check_same_thread=False)
     try:
         _defend(connection)
     except BaseException:

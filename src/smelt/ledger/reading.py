@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pydantic_core import from_json
+
 from smelt.plan.schema import Output
 from smelt.plan.validate import InvalidRow, Validator, completed, json_text
 from smelt.plan.wire import Codec, read_reply
@@ -16,6 +18,7 @@ class Reading:
     def __init__(self, output: Output, codec: Codec) -> None:
         """Read rows of *output* from replies in *codec*."""
         self._validator = Validator(output)
+        self._keys = [field.key for field in output.fields]
         self._codec = codec
 
     def stored(self, text: object) -> tuple[Any, ...] | None:
@@ -24,6 +27,14 @@ class Reading:
             return self._validator.values(text) if isinstance(text, str) else None
         except InvalidRow:
             return None
+
+    def narrowed(self, text: str | bytes) -> str:
+        """The JSON of a stored row that has more fields, with these only; blank where it is none."""
+        try:
+            fields = from_json(text)
+        except ValueError:
+            return ""
+        return json_text({key: fields[key] for key in self._keys if key in fields}) if isinstance(fields, dict) else ""
 
     def replied(
         self, text: str, tokens: Sequence[str], known: Callable[[int], str | None] | None

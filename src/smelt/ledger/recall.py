@@ -28,6 +28,7 @@ class Recall:
         specs: Sequence[int],
         reading: Reading,
         *,
+        wider: Sequence[int] = (),
         is_contended: bool = False,
         is_refresh: bool = False,
     ) -> None:
@@ -37,11 +38,13 @@ class Recall:
             store: The store.
             specs: The spec, last; before it those whose answers are as good as its own.
             reading: Reads its rows.
+            wider: Specs that ask for more fields; where nothing better is known, a part of their answers will do.
             is_contended: Whether other runs of the spec are known to be under way.
             is_refresh: Whether all that was answered before counts as unknown.
         """
         self.spec = specs[-1]
         self._specs = specs
+        self._wider = wider
         self._store = store
         self._reading = reading
         self._is_refresh = is_refresh
@@ -53,9 +56,9 @@ class Recall:
     @property
     def is_blank(self) -> bool:
         """Whether nothing is known of any row."""
-        query = "SELECT 1 FROM answers WHERE spec = ? LIMIT 1"
+        query, known = "SELECT 1 FROM answers WHERE spec = ? LIMIT 1", [*self._wider, *self._specs]
         with self._store.reading() as connection:
-            return self._is_refresh or not any(connection.execute(query, (one,)).fetchone() for one in self._specs)
+            return self._is_refresh or not any(connection.execute(query, (one,)).fetchone() for one in known)
 
     def values(self, keys: Sequence[bytes]) -> list[tuple[Any, ...] | None]:
         """The values of the rows with these keys, None where there are none."""
@@ -63,6 +66,9 @@ class Recall:
             return [None] * len(keys)
         found: dict[bytes, str] = {}
         with self._store.reading() as connection:
+            for spec in self._wider:
+                texts = stored_texts(connection, spec, keys)
+                found.update((key, self._reading.narrowed(text)) for key, text in texts.items())
             for spec in self._specs:
                 found.update(stored_texts(connection, spec, keys))
         stored = self._reading.stored

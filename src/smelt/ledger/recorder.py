@@ -24,6 +24,7 @@ from smelt.ledger.lease import BEAT, Owner
 from smelt.ledger.reading import Reading
 from smelt.ledger.recall import Recall
 from smelt.ledger.reserve import Reserve
+from smelt.ledger.sieve import Sieve
 from smelt.ledger.start import read_leftovers
 from smelt.ledger.store import Store
 from smelt.ledger.writer import Gap, Writer
@@ -31,6 +32,7 @@ from smelt.plan.chunks import Pending
 from smelt.plan.validate import Accepted
 from smelt.providers.base import Billing, CallFailed, Reply
 
+_OWN_ROWS = 200_000  # Answers of a stream that are kept in memory before they are sorted in; some 50 MB.
 _SORTED_ROWS = 4_000  # At a time while requests are in flight: some 20 ms.
 _SORTING_PAUSE = 0.005
 _MOMENT = 0.25  # Seconds between two looks at what other runs have in flight.
@@ -65,14 +67,22 @@ class Recorder:
         reserve: Reserve,
         extension: Extension | None = None,
         keeps_inputs: bool = False,
+        is_stream: bool = False,
         clock: Callable[[], float] = time.time,
         gap: Gap = lambda name: None,
     ) -> None:
-        """Take over *run*, which `start` has made; *clock* tells seconds since 1970."""
+        """Take over *run*, which `start` has made; *clock* tells seconds since 1970.
+
+        The rows of a stream come bit by bit, so what they may be equal to is among its own answers, too.
+        """
         self._gap = gap
         self.run = run
         self.reused = 0
-        self.is_blank = recall.is_blank
+        self._is_store_blank = recall.is_blank
+        self._is_stream = is_stream
+        self._own: dict[bytes, str] = {}  # Answers of a stream that are not sorted in yet, by key,
+        self._own_before: dict[bytes, str] = {}  # those that are about to be,
+        self._own_sieve: Sieve | None = None  # and which are, where nothing but they can be.
         self._reading = reading
         self._extension = extension
         self._store = store
@@ -88,10 +98,15 @@ class Recorder:
         self._sorting: asyncio.Handle | None = None
         self._is_winding_down = False
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing is known of any row."""
+        return self._is_store_blank and not self._own and not self._own_before and self._own_sieve is None
+
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         """The stored values of rows with these canonical texts, None where there are none."""
         keys = [row_key(text, self._store.secret) for text in texts]
-        found = self._recall.values(keys)
+        found = self._values(keys)
         known = [at for at, values in enumerate(found) if values is not None]
         self.reused += len(known)
         if self._keeps_inputs and known:
@@ -173,6 +188,41 @@ class Recorder:
 
         self._gap("read")
         self._writer.tell(write)
+        if self._is_stream:
+            self._keep_own(answers)
+
+    def _values(self, keys: list[bytes]) -> list[tuple[Any, ...] | None]:
+        found = self._stored(keys)
+        for own in (self._own_before, self._own):
+            for at, key in enumerate(keys) if own else ():
+                if (text := own.get(key)) is not None:
+                    found[at] = self._reading.stored(text)
+        return found
+
+    def _stored(self, keys: list[bytes]) -> list[tuple[Any, ...] | None]:
+        if not self._is_store_blank:
+            return self._recall.values(keys)
+        found: list[tuple[Any, ...] | None] = [None] * len(keys)
+        if self._own_sieve is not None:
+            places = self._own_sieve.caught(keys)
+            for at, values in zip(places, self._recall.values([keys[at] for at in places]), strict=True):
+                found[at] = values
+        return found
+
+    def _keep_own(self, answers: Mapping[bytes, str]) -> None:
+        """Remember rows of a stream until they are where all others are found, and sort them in when they are many."""
+        self._own.update(answers)
+        if len(self._own) < _OWN_ROWS or self._own_before:
+            return
+        self._own_before, self._own = self._own, {}
+        if self._is_store_blank:
+            self._own_sieve = self._own_sieve or Sieve()
+            self._own_sieve.add(self._own_before)
+        self._writer.tell(self._sort_own_in)
+
+    def _sort_own_in(self, connection: sqlite3.Connection) -> None:
+        settle_some(connection, self._recall.spec, 2 * _OWN_ROWS)
+        self._own_before = {}
 
     async def await_others(self) -> None:
         """Give the runs that hold rows of ours a moment, and read what they left if they died."""
@@ -197,8 +247,12 @@ class Recorder:
         if last:
             self._sorting = asyncio.get_running_loop().call_later(_SORTING_PAUSE, self._sort_in)
 
-    def finish(self, state: str) -> None:
+    def finish(self, state: str, size: tuple[int, int] | None = None) -> None:
         """The run is over; everything is on disk afterwards. Blocks.
+
+        Args:
+            state: How it ended.
+            size: Rows, and distinct ones, of a stream, where they were not known from the start.
 
         Raises:
             StoreError: Some of it is not.
@@ -214,6 +268,8 @@ class Recorder:
             connection.execute(
                 "UPDATE runs SET state = ?, ended = ?, reused = ? WHERE id = ?", (state, now, self.reused, self.run)
             )
+            if size is not None:
+                connection.execute("UPDATE runs SET rows = ?, distinct_rows = ? WHERE id = ?", (*size, self.run))
 
         try:
             self._writer.finish(end)

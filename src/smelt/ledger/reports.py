@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 from smelt.ledger import lease
-from smelt.ledger.answers import fresh_rows, split_keys
+from smelt.ledger.answers import KEY_BYTES, fresh_rows, split_keys
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _GROUPS = {
@@ -86,6 +86,14 @@ def spending(connection: sqlite3.Connection, by: str) -> list[dict[str, Any]]:
     )
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def count_answers(connection: sqlite3.Connection) -> int:
+    """How many rows have an answer, without looking at any of them."""
+    (count,) = connection.execute(
+        "SELECT (SELECT count(*) FROM answers) + (SELECT coalesce(sum(length(keys)), 0) / ? FROM fresh)", (KEY_BYTES,)
+    ).fetchone()
+    return int(count)
 
 
 def answered_rows(connection: sqlite3.Connection, run: int | None) -> Iterator[Row]:

@@ -8,7 +8,7 @@ import warnings
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -24,17 +24,18 @@ from smelt.ledger.reading import Reading
 from smelt.ledger.recall import Recall, stored_texts
 from smelt.ledger.recorder import Extension, Recorder
 from smelt.ledger.reserve import Reserve
-from smelt.ledger.start import Sibling, find_sibling, read_leftovers, specs_of_other_keys, start
+from smelt.ledger.start import Sibling, find_sibling, read_leftovers, specs_of_other_keys, start, wider_specs
 from smelt.ledger.store import Store
 from smelt.ledger.writer import Gap
 from smelt.plan.chunks import Pending
 from smelt.plan.rows import RowSource
-from smelt.plan.schema import Output
+from smelt.plan.schema import Output, part_of
 from smelt.plan.wire import Codec
 from smelt.providers.keys import Secret
 
 _SAMPLE = 64  # Rows by which an earlier run of the same data is known.
 _BLOCK = 4_096
+_NO_SPEC = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ class Matter:
         prompt: The prompt.
         params: All parameters of its requests.
         output: What is asked for.
+        whole: What that is a part of, so that answers to more of it will do; None where there is no more.
         codec: The shape of replies.
         source: The rows.
         distinct: Positions of the rows that differ.
@@ -57,6 +59,7 @@ class Matter:
         is_refresh: Whether what is known is asked again.
         extends: Whether known rows may be asked for added fields only.
         keeps_inputs: Whether prompt and rows are stored as they are.
+        is_stream: Whether the rows are but the first ones of a stream.
     """
 
     provider: str
@@ -74,6 +77,8 @@ class Matter:
     is_refresh: bool = False
     extends: bool = False
     keeps_inputs: bool = False
+    is_stream: bool = False
+    whole: Output | None = None
 
 
 @dataclass(kw_only=True)
@@ -84,11 +89,13 @@ class Session:
         ledger: What the engine tells it.
         extension: Answers that the run adds fields to, if it does.
         state: How the run ends; "stopped" until something better is known.
+        size: How many rows a stream had, and how many distinct ones; None for a run whose rows were there from the start.
     """
 
     ledger: RunLedger
     extension: Extension | None = None
     state: str = field(default="stopped")
+    size: tuple[int, int] | None = None
 
 
 class Archive(NoLedger):
@@ -148,7 +155,7 @@ def remembering(
         try:
             yield session
         finally:
-            recorder.finish(session.state)
+            recorder.finish(session.state, session.size)
 
 
 def _opened(path: bool | str | None) -> Store | None:
@@ -177,7 +184,17 @@ def _begin(store: Store, matter: Matter, gap: Gap) -> tuple[Session, Recorder]:
         specs = [*(specs_of_other_keys(store, spec) if matter.any_key else ()), started.spec]
         for one in specs:
             read_leftovers(store, one, reading, now)
-        recall = Recall(store, specs, reading, is_contended=started.is_contended, is_refresh=matter.is_refresh)
+        wider = _wider(store, spec, matter)
+        for one, part in wider.items():
+            read_leftovers(store, one, Reading(part, matter.codec), now)
+        recall = Recall(
+            store,
+            specs,
+            reading,
+            wider=list(wider),
+            is_contended=started.is_contended,
+            is_refresh=matter.is_refresh,
+        )
         extension = _related(store, spec, matter, recall)
         gap("recalled")
     except BaseException:
@@ -192,6 +209,7 @@ def _begin(store: Store, matter: Matter, gap: Gap) -> tuple[Session, Recorder]:
         reserve=reserve,
         extension=extension,
         keeps_inputs=matter.keeps_inputs,
+        is_stream=matter.is_stream,
         gap=gap,
     )
     return Session(ledger=recorder, extension=extension), recorder
@@ -205,8 +223,13 @@ def _archive(store: Store, matter: Matter) -> Session:
             "SELECT id FROM specs WHERE fingerprint = ?", (spec.fingerprint(store.secret),)
         ).fetchone()
     specs += own or ()
-    recall = Recall(store, specs, Reading(matter.output, matter.codec)) if specs else None
-    return Session(ledger=Archive(store, recall))
+    wider = list(_wider(store, spec, matter))
+    known = (
+        Recall(store, specs or [_NO_SPEC], Reading(matter.output, matter.codec), wider=wider)
+        if specs or wider
+        else None
+    )
+    return Session(ledger=Archive(store, known))
 
 
 def _spec(matter: Matter, store: Store) -> Spec:
@@ -219,6 +242,15 @@ def _spec(matter: Matter, store: Store) -> Spec:
         secret=store.secret,
         key=matter.key,
     )
+
+
+def _wider(store: Store, spec: Spec, matter: Matter) -> dict[int, Output]:
+    """The specs that ask for more of the same output model, and what they ask for."""
+    if (whole := matter.whole) is None:
+        return {}
+    found = wider_specs(store, spec, _spec(replace(matter, output=whole), store), any_key=matter.any_key)
+    parts = {one: [field.name for field in whole.fields if field.key in other.fields] for one, other in found.items()}
+    return {one: part_of(whole, names) or whole for one, names in parts.items()}
 
 
 def _related(store: Store, spec: Spec, matter: Matter, recall: Recall) -> Extension | None:

@@ -102,10 +102,24 @@ def _read(leftover: Leftover, reading: Reading, known: Mapping[bytes, str] | Non
 
 def specs_of_other_keys(store: Store, spec: Spec) -> list[int]:
     """The specs that differ from *spec* in nothing but the API key, oldest first."""
-    with store.reading() as connection:
-        query = f"SELECT {_PARTS}, id FROM specs WHERE prompt = ? ORDER BY id"
-        found = connection.execute(query, (bytes.fromhex(spec.prompt),))
-        return [spec_id for *parts, spec_id in found if _differs_by_key_alone(_spec_of(*parts), spec)]
+    return [spec_id for spec_id, other in _specs_of_prompt(store, spec.prompt) if _differs_by_key_alone(other, spec)]
+
+
+def wider_specs(store: Store, spec: Spec, whole: Spec, *, any_key: bool = False) -> dict[int, Spec]:
+    """The specs that ask for more than *spec* and for no more than *whole*, and else are the same; by id, oldest first.
+
+    Args:
+        store: The store.
+        spec: The spec of this run.
+        whole: The spec of which it is a part.
+        any_key: Whether another API key is no difference.
+    """
+    wider = {}
+    for spec_id, found in _specs_of_prompt(store, spec.prompt):
+        other = found.of_account(spec.account) if any_key else found
+        if added_fields(spec, other) and (other == whole or added_fields(other, whole)):
+            wider[spec_id] = other
+    return wider
 
 
 def find_sibling(store: Store, spec: Spec, texts: Sequence[str], *, any_key: bool = False) -> Sibling | None:
@@ -142,6 +156,13 @@ def find_sibling(store: Store, spec: Spec, texts: Sequence[str], *, any_key: boo
     if _differs_by_key_alone(other, spec):
         sentence += " any_key=True reuses them."
     return Sibling(spec=spec_id, sentence=sentence, added=added_fields(other, spec))
+
+
+def _specs_of_prompt(store: Store, prompt: str) -> list[tuple[int, Spec]]:
+    query = f"SELECT {_PARTS}, id FROM specs WHERE prompt = ? ORDER BY id"
+    with store.reading() as connection:
+        found = connection.execute(query, (bytes.fromhex(prompt),)).fetchall()
+    return [(spec_id, _spec_of(*parts)) for *parts, spec_id in found]
 
 
 def _spec_id(connection: sqlite3.Connection, spec: Spec, secret: bytes) -> int:

@@ -1,8 +1,9 @@
-"""Group commit: what became ready in one turn of the loop goes to the disk together.
+"""Group commit: what becomes ready within a few turns of the loop goes to the disk together.
 
-A commit waits for the disk, a millisecond or ten, and everything else waits with it. So the steps of one turn are
-collected and written at its end; while the disk works, more replies come in, which are then ready together in the next
-turn: the slower the disk, the larger the groups. Each step has a future that resolves when it is on disk, never sooner.
+A commit waits for the disk, a millisecond or ten, and everything else waits with it. So steps are collected until a few
+turns have brought no new one, which takes microseconds, and written together; while the disk works, more replies come in,
+which are then ready together: the slower the disk, the larger the groups. Each step has a future that resolves when it is
+on disk, never sooner.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ Gap = Callable[[str], None]
 """Called at every gap between two steps with its name, so that a test can end the process there."""
 
 _BUSY_PAUSE = 0.005
+_STILL_TURNS = 3  # Of the loop without a new step, after which those that were told are written.
+_MOST_STEPS = 128  # Of one transaction; with so many it does not wait for more.
 
 
 @dataclass(slots=True)
@@ -47,6 +50,7 @@ class Writer:
         self._reserve = reserve
         self._told: list[_Told] = []
         self._timer: asyncio.Handle | None = None
+        self._still = 0  # Turns of the loop since the last step was told.
         self._busy_since: float | None = None
 
     async def write(self, step: Step[T], *, is_intent: bool = False) -> T:
@@ -89,11 +93,20 @@ class Writer:
 
     def _tell(self, told: _Told) -> None:
         self._told.append(told)
+        self._still = 0
         self._schedule()
 
     def _schedule(self) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_soon(self._flush)
+            self._timer = asyncio.get_running_loop().call_soon(self._gather)
+
+    def _gather(self) -> None:
+        """Write, once nobody has more to tell: whoever was woken in this turn may tell something in the next ones."""
+        self._still += 1
+        if self._still < _STILL_TURNS and len(self._told) < _MOST_STEPS:
+            self._timer = asyncio.get_running_loop().call_soon(self._gather)
+        else:
+            self._flush()
 
     def _flush(self) -> None:
         self._timer = None

@@ -1,0 +1,288 @@
+"""A run over a stream of frames: which frame is finished, when the next one is to be read, and how it all ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from array import array
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from smelt.engine.events import Event, RequestSent
+from smelt.engine.parts import Part
+from smelt.engine.run import Run
+from smelt.engine.supply import Supply, positions
+from smelt.errors import SmeltInterrupt
+from smelt.execution import Execution, answers_of
+from smelt.frames.streamed import adapted, joined
+from smelt.outcome import Outcome, metrics
+from smelt.plan.answers import Answers
+from smelt.plan.rows import Folded
+from smelt.preparation import Preparation
+from smelt.result import SmeltMetrics
+
+_TRUST = 2  # Rows that are read ahead for each one that was handed over, at the most.
+# In turns of the pool, that is, rows that are in flight when it is full:
+_TURNS_IN_LINE = 2  # Wait in line, so that no place is empty when a frame ends.
+_TURNS_AHEAD = 4  # Are read ahead of the frame that is handed over next, at the most.
+_LARGE = 8  # Make a frame large: the rows that go out beside its last ones are few to it.
+
+
+class Wants(Enum):
+    """What a stream wants of whoever drives it, when it has no frame for him."""
+
+    MORE = auto()
+    NOTHING = auto()
+
+
+@dataclass(eq=False, kw_only=True)
+class FramePart(Part):
+    """The rows of one frame.
+
+    Attributes:
+        call: The call about them.
+    """
+
+    call: Preparation
+
+
+class Flow(Execution):
+    """One run over many frames. Whoever drives it takes steps, and puts a frame in where one is wanted.
+
+    Attributes:
+        is_reading: Whether the next frame is being read, so that it is not wanted again.
+        is_stopped: Whether `stop` was called.
+    """
+
+    def __init__(self, first: Preparation, *, rows: int | None = None, is_partial_shown: bool = True) -> None:
+        """Begin with the *first* frame's call, which is yet to be put in; there will be so many *rows*, if that is known."""
+        self.is_reading = False
+        self.is_stopped = False
+        self._expected = rows
+        self._wake = asyncio.Event()
+        self._frames = Supply(self._wake.set)
+        super().__init__(first, is_partial_shown=is_partial_shown, supply=self._frames)
+        self._raises = first.settings.on_error == "raise"
+        self._inbox: deque[FramePart] = deque()
+        self._read = 0  # Rows.
+        self._distinct = 0
+        self._handed_over = 0
+        self._trouble: Exception | None = None
+        self._has_warned = False
+        self._main: asyncio.Task[None] | None = None
+        self._asking: Run | None = None
+        self._end = asyncio.Event()
+        self._started = time.perf_counter()
+
+    def put(self, call: Preparation, digests: dict[bytes, int]) -> None:
+        """Take the next frame in; its rows are asked from the next step on."""
+        skipped = call.folded.skipped
+        kept = {digest: at for digest, at in digests.items() if len(digest) > 8 and at != skipped}
+        part = FramePart(
+            call=call,
+            start=self._read,
+            source=call.source,
+            order=positions(call.order, self._read),
+            answers=answers_of(call),
+            digests=kept,
+        )
+        self._read, self._distinct = self._read + part.rows, self._distinct + len(call.folded.distinct)
+        self._inbox.append(part)
+        self.is_reading = False
+        self._wake.set()
+
+    def end(self, trouble: Exception | None = None) -> None:
+        """No more frames will come; *trouble* is why, if it was not their end, and is raised when all others are out."""
+        self._trouble = trouble
+        self._frames.end()
+        self._end.set()
+        self._wake.set()
+
+    async def step(self) -> FramePart | Wants:
+        """The next finished frame, or what is wanted.
+
+        Raises:
+            SmeltError: As `execution.execute`.
+        """
+        if self._main is None:
+            self._main = asyncio.create_task(self.run_safely())
+            self._main.add_done_callback(lambda _: self._wake.set())
+        while True:
+            self._wake.clear()
+            await self._take_in()
+            if (found := self._found()) is not None:
+                return found
+            await self._wake.wait()
+
+    def leave(self) -> None:
+        """Send nothing more from now on; `stop` follows, which takes some turns of the loop to come to that."""
+        if self._asking is not None:
+            self._asking.leave()
+
+    async def stop(self) -> None:
+        """Break off what is in flight, after a moment if what lands is kept, and end the run.
+
+        Raises:
+            StoreError: The ledger failed at the end.
+        """
+        self.is_stopped = True
+        self.leave()
+        if self._main is None:
+            return
+        self._main.cancel()
+        try:
+            await asyncio.wait([self._main])
+        except asyncio.CancelledError:
+            self._main.cancel()  # Whoever asks twice does not wait.
+            raise
+        if not self._main.cancelled() and isinstance(problem := self._main.exception(), Exception):
+            raise problem
+
+    def interrupt(self) -> SmeltInterrupt:
+        """What to raise when Ctrl-C has stopped the run."""
+        partial = self.outcome.result()
+        done, read = partial.metrics.successful_rows, partial.metrics.total_rows
+        return SmeltInterrupt(
+            f"Interrupted. {self._handed_over:,} rows are in the frames that were handed over. Of {read:,} more that were "
+            f"read, {done:,} are answered; they are in `.partial`.",
+            partial,
+        )
+
+    @property
+    def metrics(self) -> SmeltMetrics:
+        """What the run did by now, with the rows of all frames that were read."""
+        failed, seconds = self._frames.parts.failed, time.perf_counter() - self._started
+        return metrics(self._counts, rows=self._read, failed=failed, distinct=self._distinct, seconds=seconds)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What is known of the frames that were not handed over, as if they were one."""
+        call, answers = _as_one(self._call, [*self._parts, *self._inbox])
+        return Outcome(
+            call=call,
+            answers=answers,
+            counts=self._counts,
+            seconds=time.perf_counter() - self._started,
+            ending=self._ending,
+            recorder=self._recorder,
+            answered_before=self._frames.parts.answered - answers.answered,
+        )
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self._read, self._distinct
+
+    @property
+    def _rows(self) -> int:
+        return self._expected or self._read
+
+    @property
+    def _parts(self) -> list[FramePart]:
+        return [part for part in self._frames.parts if isinstance(part, FramePart)]
+
+    def _begun(self, run: Run) -> None:
+        self._asking, report = run, run.tell
+
+        def tell(event: Event) -> None:
+            report(event)
+            if isinstance(event, RequestSent) and self._is_short:
+                self._wake.set()
+
+        run.tell = tell
+        self._wake.set()
+
+    async def _linger(self, run: Run) -> None:
+        self._wake.set()
+        await self._end.wait()  # Frames that come now are looked up in the ledger, too.
+
+    async def _take_in(self) -> None:
+        while self._inbox and self._asking is not None:
+            await self._asking.take(self._inbox.popleft())
+
+    def _found(self) -> FramePart | Wants | None:
+        """What a step comes to; None where there is nothing to do but to wait."""
+        parts = self._frames.parts
+        front = parts.front
+        ready = front if front is not None and front.is_settled else None
+        if ready is not None and self._is_good(ready):
+            return self._hand_over()
+        self._raise_problem()
+        if ready is not None and self._ending is not None:
+            return self._hand_over()
+        if self._is_hungry():
+            return Wants.MORE
+        if front is not None or self._inbox or self._main is None or not self._main.done():
+            return None
+        if self._trouble is not None:
+            raise self._trouble
+        return Wants.NOTHING
+
+    def _is_good(self, part: Part) -> bool:
+        """Whether a settled part can be handed over whatever becomes of the run."""
+        return not part.is_cut and not (self._raises and part.answers.failures)
+
+    def _hand_over(self) -> FramePart:
+        part = self._frames.parts.hand_over()
+        assert isinstance(part, FramePart)
+        part.answers.spread()
+        self._handed_over += part.rows
+        return part
+
+    def _raise_problem(self) -> None:
+        """Raise what ended the run, if that is to be raised; else warn of it, once."""
+        if self._main is not None and self._main.done():
+            self._main.result()
+        ending = self._ending
+        if ending is None or self._has_warned:
+            return
+        has_failed = self._raises and bool(self._frames.parts.failed)
+        if not (ending.stop or ending.fault or ending.notices or has_failed):
+            return
+        outcome = self.outcome
+        if (error := outcome.error(outcome.result())) is not None:
+            raise error
+        self._has_warned = True
+        outcome.warn()
+
+    @property
+    def _turn(self) -> int:
+        """Rows that are in flight when the pool is full."""
+        run = self._asking
+        return run.lane.limit * run.work.most_rows if run is not None else 0
+
+    @property
+    def _is_short(self) -> bool:
+        """Whether the line will soon not do for a full pool."""
+        return self._frames.line.rows_left < _TURNS_IN_LINE * self._turn
+
+    def _is_hungry(self) -> bool:
+        """Whether the next frame is to be read. Few rows are at stake at first, so that whoever only looks pays for little."""
+        parts = self._frames.parts
+        if self._frames.is_over or self._inbox or self.is_reading or self._asking is None:
+            return False
+        if parts.front is None:
+            return True
+        front = parts.front.rows
+        ahead = parts.rows_under_way - front
+        trusted = _TRUST * self._handed_over + (front if front >= _LARGE * self._turn else 0)
+        return self._frames.rest is None and self._is_short and ahead < min(trusted, _TURNS_AHEAD * self._turn)
+
+
+def _as_one(call: Preparation, parts: Sequence[FramePart]) -> tuple[Preparation, Answers]:
+    """The calls and outcomes of several frames as those of one."""
+    frames = [part.call.frame.native for part in parts]
+    distinct = array("q", (at for part in parts for at in part.call.folded.distinct))
+    whole = replace(
+        call,
+        frame=adapted(joined(frames) if frames else call.frame.take([])),
+        folded=Folded(distinct=distinct, twins=None),
+    )
+    answers = Answers(sum(len(part.answers) for part in parts), len(call.output.fields))
+    start = 0
+    for part in parts:
+        part.answers.spread()
+        answers.extend(start, part.answers)
+        start += len(part.answers)
+    return whole, answers

@@ -1,0 +1,88 @@
+"""Arrow's tables and record batches, as parts of a stream: rows out through the frame library that is there, columns in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import pyarrow as pa
+
+from smelt.errors import MissingDependencyError
+from smelt.frames.base import Frame, OutputColumn, adapt, require_distinct, require_lengths
+from smelt.frames.dtypes import arrow_type
+from smelt.plan.kinds import Choice, Text
+from smelt.plan.rows import RowSource
+from smelt.plan.values import plainer
+
+
+class ArrowFrame:
+    """An Arrow table or record batch. It cannot change, so it is its own snapshot."""
+
+    def __init__(self, native: pa.Table | pa.RecordBatch) -> None:
+        self._native = native
+        require_distinct(native.schema.names)
+
+    @property
+    def native(self) -> Any:
+        """The caller's own table or batch."""
+        return self._native
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns."""
+        return tuple(self._native.schema.names)
+
+    def __len__(self) -> int:
+        return int(self._native.num_rows)
+
+    def rows(self, columns: Sequence[str] | None = None) -> RowSource:
+        """The rows as JSON, of the named columns or of all."""
+        return _readable(self._native).rows(columns)
+
+    def labels(self, positions: Sequence[int]) -> list[object]:
+        """The positions: Arrow has no index."""
+        return list(positions)
+
+    def take(self, positions: Sequence[int]) -> Any:
+        """The rows at *positions*."""
+        return self._native.take(pa.array(positions, type=pa.int64()))
+
+    def attach(self, columns: Sequence[OutputColumn], dropped: Sequence[str] = ()) -> Any:
+        """The same without the *dropped* columns and with *columns* at its end."""
+        require_lengths(columns, len(self))
+        kept = [name for name in self.names if name not in dropped]
+        old = self._native.select(kept)
+        new = [_array(column) for column in columns]
+        fields = [*old.schema, *(pa.field(column.name, one.type) for column, one in zip(columns, new, strict=True))]
+        schema = pa.schema(fields, metadata=old.schema.metadata)
+        return type(self._native).from_arrays([*old.columns, *new], schema=schema)
+
+
+def _readable(native: Any) -> Frame:
+    """A frame of a library that reads Arrow's columns as they are."""
+    table = native if isinstance(native, pa.Table) else pa.Table.from_batches([native])
+    if find_spec("pandas") is not None:
+        import pandas as pd
+
+        return adapt(table.to_pandas(types_mapper=pd.ArrowDtype, ignore_metadata=True))
+    if find_spec("polars") is not None:
+        import polars as pl
+
+        return adapt(pl.from_arrow(table))
+    raise MissingDependencyError.for_extra("pandas", "pandas")
+
+
+def _array(column: OutputColumn) -> Any:
+    """An Arrow array: a choice is a dictionary of what may be chosen, in declared order, the same in every part."""
+    kind = column.kind or Text()
+    if isinstance(kind, Choice):
+        codes = {option: code for code, option in enumerate(kind.values)} | {None: None}
+        places = pa.array([codes[value] for value in _plain(kind, column.values)], type=pa.int32())
+        return pa.DictionaryArray.from_arrays(places, pa.array(kind.values, type=pa.string()))
+    return pa.array(_plain(kind, column.values), type=arrow_type(kind))
+
+
+def _plain(kind: Any, values: Sequence[Any]) -> Sequence[Any]:
+    turn = plainer(kind)
+    return values if turn is None else list(map(turn, values))

@@ -1,0 +1,264 @@
+"""The `.smelt` accessor of a Polars LazyFrame: a transform is a step of its plan, and is paid for when that is collected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import TYPE_CHECKING, Any, NoReturn, Unpack
+
+import polars as pl
+
+from smelt import api
+from smelt.errors import CollisionError, ConfigTypeError, SmeltConfigError, shown_value
+from smelt.frames import sinks
+from smelt.frames.accessor import without_frame
+from smelt.frames.step import Fields, Step
+from smelt.job import Job
+from smelt.options import Options, integer
+from smelt.preparation import Preparation
+from smelt.prices import check_priced
+from smelt.signatures import spelled_out
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+@spelled_out
+def transform(
+    frame: pl.LazyFrame,
+    prompt: str,
+    output_model: type[BaseModel] | type[str],
+    *,
+    fields: Fields = "used",
+    stream: bool = True,
+    model: Any = None,
+    **options: Unpack[Options],
+) -> pl.LazyFrame:
+    """Ask a model about every row, as a step of the lazy plan. Sends nothing, and spends money each time it is collected.
+
+    The step takes part in the optimisation of the plan. Rows that a filter on input columns drops, or that lie behind
+    `head`, are not sent. Fields of the output model that nothing looks at are not asked for. Where only input columns
+    or the number of rows are wanted, nothing is sent. A filter on output columns followed by `head` stops early.
+
+    Rows that the ledger knows are not paid for again, by the next `collect`, or where the step stands twice in a plan.
+    Without a ledger each of these pays anew; `.cache()` behind the step then keeps its rows for the plan.
+
+    Args:
+        frame: The LazyFrame.
+        prompt: What to find out about each row. `{column}` names a column to send; without placeholders all are sent.
+        output_model: A pydantic model class, whose fields become columns, or `str` for one column of free text.
+        fields: `"used"` asks for the fields that the plan looks at. That makes another request of it, so an answer may
+            depend on what else was asked; `"all"` always asks for all, so that a row has one answer.
+        stream: Whether rows go through a few at a time, on a thread of Polars. False takes all rows at once, in memory,
+            on the thread that collects; all fields are asked then, and only filters on inputs and `head` save rows.
+        model: A `smelt.Model`, `"provider:name"`, or any object with the members of `smelt.Provider`. None: what
+            `smelt.configure` or `SMELT_MODEL` names, else the embedded model.
+        **options: See `smelt.options.Settings`.
+
+    Returns:
+        A LazyFrame with the output columns and the error column (string, null where the row succeeded) at its end.
+
+    Raises:
+        SmeltConfigError: Something is wrong with the arguments; raised here, and not by `collect`.
+
+    Examples:
+        >>> import polars as pl
+        >>> lazy = pl.LazyFrame({"name": ["Arm", "Sanofi"], "founded": [1990, 1973]})
+        >>> step = lazy.smelt.transform("Classify {name}.", Company, model=scripted)
+        >>> step.filter(pl.col("founded") > 1980).collect()["sector"].to_list()
+        ['tech']
+    """
+    if not isinstance(stream, bool):
+        raise SmeltConfigError.for_type("stream", stream, "True or False")
+    if fields not in ("used", "all"):
+        raise SmeltConfigError.for_value("fields", fields, "'used' or 'all'")
+    # No rows, but all columns: whatever is wrong with the call is found now.
+    nothing = pl.DataFrame(schema=frame.collect_schema())
+    call = Job(prompt, output_model, **options)._prepare(model, nothing)
+    _refuse_overwriting(call)
+    if call.settings.extend:
+        raise SmeltConfigError(
+            "extend=True has to look at all rows before the first one is asked, which a step cannot do."
+        )
+    if call.settings.max_cost is not None:
+        check_priced(call.provider.name, call.provider.model)
+    step = Step(upstream=frame, call=call, is_whole=fields == "all")
+    return step.source() if stream else step.node()
+
+
+def _refuse_overwriting(call: Preparation) -> None:
+    if call.dropped:
+        raise CollisionError(
+            f"A lazy step cannot replace {shown_value(call.dropped[0])}: a filter on it may run before the step or after "
+            "it. Drop or rename the column first, or pass on_conflict='suffix'."
+        )
+
+
+class LazyAccessor:
+    """Typed LLM transforms in this lazy plan: `transform`, `collect`, `sink_parquet`, `sink_ndjson`, `preview`."""
+
+    def __init__(self, frame: pl.LazyFrame) -> None:
+        """Hold the frame, and do nothing else."""
+        self._frame = frame
+
+    @spelled_out
+    def transform(
+        self,
+        prompt: str,
+        output_model: type[BaseModel] | type[str],
+        *,
+        fields: Fields = "used",
+        stream: bool = True,
+        model: Any = None,
+        **options: Unpack[Options],
+    ) -> pl.LazyFrame:
+        return transform(self._frame, prompt, output_model, fields=fields, stream=stream, model=model, **options)
+
+    @spelled_out
+    def preview(
+        self,
+        prompt: str,
+        output_model: type[BaseModel] | type[str],
+        n: int = 5,
+        *,
+        model: Any = None,
+        **options: Unpack[Options],
+    ) -> pl.DataFrame:
+        """`transform` the first *n* rows, and return those. Runs the plan for them. Pays for n rows.
+
+        Args:
+            prompt: As in `transform`.
+            output_model: As in `transform`.
+            n: How many rows.
+            model: As in `transform`.
+            **options: See `smelt.options.Settings`.
+
+        Returns:
+            A frame of those rows, with the columns and dtypes that `transform` would give.
+
+        Raises:
+            SmeltError: As in `smelt.transform`.
+
+        Examples:
+            >>> import polars as pl
+            >>> lazy = pl.LazyFrame({"name": ["Arm", "Sanofi"]})
+            >>> lazy.smelt.preview("Classify {name}.", Company, n=1, model=scripted)["sector"].to_list()
+            ['tech']
+        """
+        rows = self._frame.head(integer("n", n, 1, 100_000)).collect()
+        return api.transform(rows, prompt, output_model, model=model, **options)
+
+    def collect(self, **options: Any) -> pl.DataFrame:
+        """`LazyFrame.collect`, which Ctrl-C ends at once. Pays for the steps of the plan.
+
+        A bare `collect` works as well, but hears of Ctrl-C only when the step is done.
+
+        Args:
+            **options: Those of `LazyFrame.collect`, but for `background`.
+
+        Returns:
+            The frame.
+
+        Raises:
+            SmeltInterrupt: Ctrl-C. What was answered is in the ledger; there is no `.partial`.
+
+        Examples:
+            >>> import polars as pl
+            >>> lazy = pl.LazyFrame({"name": ["Arm", "Sanofi"]})
+            >>> step = lazy.smelt.transform("Classify {name}.", Company, model=scripted)
+            >>> step.smelt.collect()["sector"].to_list()
+            ['tech', 'health']
+        """
+        return sinks.collect(self._frame, **options)
+
+    def sink_parquet(self, path: str | PathLike[str], *, restart: bool = False, **options: Any) -> None:
+        """`LazyFrame.sink_parquet`, which Ctrl-C ends at once, and which goes on where it was killed. Pays for the steps.
+
+        The file appears when it is complete, in place of any that is there. Where the plan ends with `transform`,
+        finished rows wait in a folder beside it (`<path>.smelt`). When the same sink is started again after it was
+        killed, it reads its input again, checks that it is the same, and asks only for the rows that are missing, with a
+        ledger or without. Rows that failed are finished, too. A plan that goes on after its last step is run anew, and
+        the ledger knows what was paid for.
+
+        Args:
+            path: The file.
+            restart: Whether to throw away what an earlier try has finished.
+            **options: Those of `LazyFrame.sink_parquet` about the file, such as `compression`.
+
+        Raises:
+            SmeltConfigError: The folder beside the file belongs to another sink, or to one that is running.
+            SmeltInterrupt: Ctrl-C.
+
+        Examples:
+            >>> import polars as pl
+            >>> lazy = pl.LazyFrame({"name": ["Arm", "Sanofi"]})
+            >>> lazy.smelt.transform("Classify {name}.", Company, model=scripted).smelt.sink_parquet("out.parquet")
+            >>> pl.read_parquet("out.parquet")["sector"].to_list()
+            ['tech', 'health']
+        """
+        _refuse_other_ends(options)
+        sinks.sink(self._frame, path, lambda plan, file: plan.sink_parquet(file, **options), restart=restart)
+
+    def sink_ndjson(self, path: str | PathLike[str], *, restart: bool = False, **options: Any) -> None:
+        """`LazyFrame.sink_ndjson`, otherwise as `sink_parquet`. Pays for the steps.
+
+        Args:
+            path: The file.
+            restart: As in `sink_parquet`.
+            **options: Those of `LazyFrame.sink_ndjson` about the file.
+
+        Raises:
+            SmeltError: As in `sink_parquet`.
+
+        Examples:
+            >>> import polars as pl
+            >>> lazy = pl.LazyFrame({"name": ["Arm", "Sanofi"]})
+            >>> lazy.smelt.transform("Classify {name}.", Company, model=scripted).smelt.sink_ndjson("out.ndjson")
+            >>> pl.read_ndjson("out.ndjson")["sector"].to_list()
+            ['tech', 'health']
+        """
+        _refuse_other_ends(options)
+        sinks.sink(self._frame, path, lambda plan, file: plan.sink_ndjson(file, **options), restart=restart)
+
+    def run(self, *args: Any, **options: Any) -> NoReturn:
+        """Not of a LazyFrame: collect first."""
+        raise _not_lazy("run")
+
+    def arun(self, *args: Any, **options: Any) -> NoReturn:
+        """Not of a LazyFrame: collect first."""
+        raise _not_lazy("arun")
+
+    def atransform(self, *args: Any, **options: Any) -> NoReturn:
+        """Not of a LazyFrame: collect first."""
+        raise _not_lazy("atransform")
+
+    def explain(self, *args: Any, **options: Any) -> NoReturn:
+        """Not of a LazyFrame: collect a few rows first."""
+        raise _not_lazy("explain")
+
+    def estimate(self, *args: Any, **options: Any) -> NoReturn:
+        """Not of a LazyFrame: collect first, or a sample."""
+        raise _not_lazy("estimate")
+
+    def evaluate(self, *args: Any, **options: Any) -> NoReturn:
+        """Not of a LazyFrame: collect first, or a sample."""
+        raise _not_lazy("evaluate")
+
+    def compare(self, *args: Any, **options: Any) -> NoReturn:
+        """Not of a LazyFrame: collect first, or a sample."""
+        raise _not_lazy("compare")
+
+
+def _not_lazy(verb: str) -> ConfigTypeError:
+    return ConfigTypeError(
+        f"{verb} needs rows, and a LazyFrame has none before it is collected. Call lf.collect().smelt.{verb}(...), or "
+        f"lf.head(1_000).collect().smelt.{verb}(...) on the first rows."
+    )
+
+
+def _refuse_other_ends(options: Mapping[str, Any]) -> None:
+    if wrong := sorted({"lazy", "engine", "optimizations"} & options.keys()):
+        raise ConfigTypeError(f"{wrong[0]} is no option of this sink. Call the sink of the LazyFrame itself for it.")
+
+
+LazyAccessor.transform.__doc__ = without_frame(transform.__doc__)

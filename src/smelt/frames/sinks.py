@@ -1,0 +1,180 @@
+"""`collect` and the sinks of a lazy plan, which Ctrl-C ends at once; the sinks go on where they were killed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import polars as pl
+
+from smelt.engine.interrupts import hearing_interrupts
+from smelt.errors import ConfigTypeError, SmeltConfigError, SmeltInterrupt
+from smelt.frames.height import known_height
+from smelt.frames.parts import Digest, Part, Parts, parts_for, publish
+from smelt.frames.step import Step, steps_of
+from smelt.ledger.keys import Spec
+from smelt.preparation import Preparation
+
+T = TypeVar("T")
+Write = Callable[[pl.LazyFrame, Path], object]
+"""Writes all rows of a plan into a file."""
+
+_AT_ONCE = 2_048  # Rows that are read at once.
+_PART_ROWS = 65_536  # A part has no more rows than this, and the few more that were read with them,
+_PART_SECONDS = 5.0  # and takes no longer; what is in no part yet is asked anew where there is no ledger.
+
+
+def collect(frame: pl.LazyFrame, **options: Any) -> pl.DataFrame:
+    """`frame.collect(**options)`, which Ctrl-C ends at once."""
+    if options.get("background"):
+        raise ConfigTypeError("background is no option here: Ctrl-C could not reach the step. Call lf.collect itself.")
+    collected: pl.DataFrame = _interruptible(lambda: frame.collect(**options))
+    return collected
+
+
+def sink(frame: pl.LazyFrame, path: str | os.PathLike[str], write: Write, *, restart: bool) -> None:
+    """Write the rows of *frame* to *path*: whole or not at all, and going on where an earlier try ended.
+
+    Where the plan ends with steps, finished rows are kept in parts beside the file. Where it goes on after them, or has
+    none, it is run anew, and the ledger knows what was paid.
+    """
+    target = _target(path)
+    base, steps = steps_of(frame)
+    if not steps:
+        _sink_whole(frame, target, write)
+        return
+    schema = frame.collect_schema()
+    with parts_for(target, _manifest(base, steps, schema), restart=restart) as parts:
+        _fill(parts, base, steps)
+        written = target.with_name(f"{target.name}.smelt") / "whole"
+        write(parts.joined(schema), written)
+        publish(written, target)
+
+
+def _sink_whole(frame: pl.LazyFrame, target: Path, write: Write) -> None:
+    written = target.with_name(f"{target.name}.smelt-part")
+    try:
+        _interruptible(lambda: write(frame, written))
+        publish(written, target)
+    finally:
+        written.unlink(missing_ok=True)
+
+
+def _interruptible(work: Callable[[], T]) -> T:
+    with hearing_interrupts() as ears:
+        try:
+            return work()
+        except BaseException as problem:
+            if ears is None or not ears.is_interrupted:
+                raise
+            cause = None if isinstance(problem, KeyboardInterrupt) else problem
+            raise SmeltInterrupt("Interrupted. What was answered is in the ledger, if there is one.") from cause
+
+
+def _fill(parts: Parts, base: pl.LazyFrame, steps: Sequence[Step]) -> None:
+    """Add the parts that are missing."""
+    names = base.collect_schema().names()
+    height = known_height(base)
+    frames: Iterator[pl.DataFrame] = base.collect_batches(chunk_size=_AT_ONCE)
+    frames = _behind(frames, parts.found)
+    for step in steps:
+        frames = step.over(frames, rows=None if height is None else max(0, height - parts.rows))
+    part = _Growing(parts, names)
+    try:
+        for frame in frames:
+            part.add(frame)
+    except SmeltInterrupt as interrupt:
+        part.end()
+        raise SmeltInterrupt(f"Interrupted. {parts.rows:,} rows are finished; the same sink goes on from there.") from (
+            interrupt.__cause__
+        )
+    finally:
+        part.end()
+
+
+class _Growing:
+    """The part that is being filled."""
+
+    def __init__(self, parts: Parts, inputs: Sequence[str]) -> None:
+        self._parts = parts
+        self._inputs = inputs
+        self._frames: list[pl.DataFrame] = []
+        self._rows = 0
+        self._since = time.monotonic()
+
+    def add(self, frame: pl.DataFrame) -> None:
+        self._frames.append(frame)
+        self._rows += frame.height
+        if self._rows >= _PART_ROWS or time.monotonic() - self._since >= _PART_SECONDS:
+            self.end()
+
+    def end(self) -> None:
+        """Keep what there is, and begin the next part."""
+        if self._rows:
+            whole, digest = pl.concat(self._frames), Digest()
+            digest.add(whole.select(self._inputs))
+            self._parts.add(whole, str(digest))
+        self._frames, self._rows, self._since = [], 0, time.monotonic()
+
+
+def _behind(frames: Iterator[pl.DataFrame], parts: Sequence[Part]) -> Iterator[pl.DataFrame]:
+    """The rows of *frames* that come after *parts*, if those were made of the rows before.
+
+    Raises:
+        SmeltConfigError: They were made of others.
+    """
+    rest: list[pl.DataFrame] = []  # What was read and is in no part yet; one frame at the most.
+    for part in parts:
+        digest, missing = Digest(), part.rows
+        while missing:
+            frame = rest.pop() if rest else next(frames, None)
+            if frame is None:
+                raise _changed(part)
+            used = frame.head(missing)
+            digest.add(used)
+            missing -= used.height
+            if used.height < frame.height:
+                rest.append(frame.slice(used.height))
+        if str(digest) != part.digest:
+            raise _changed(part)
+    yield from rest
+    yield from frames
+
+
+def _changed(part: Part) -> SmeltConfigError:
+    return SmeltConfigError(
+        f"The rows before this sink was ended are others now, or in another order, so {part.path.parent} does not fit. "
+        "Sort the plan if its order is left open; restart=True throws away what is there."
+    )
+
+
+def _manifest(base: pl.LazyFrame, steps: Sequence[Step], schema: pl.Schema) -> Mapping[str, Any]:
+    """What must not have changed for finished rows to count, under the names by which a message speaks of it."""
+    return {
+        "the format": 1,
+        "Polars": pl.__version__,
+        "the columns": {name: str(dtype) for name, dtype in schema.items()},
+        "the data's columns": base.collect_schema().names(),
+        "what is asked": [_asked(step.call) for step in steps],
+    }
+
+
+def _asked(call: Preparation) -> str:
+    spec = Spec.of(
+        provider=call.provider.name,
+        model=call.provider.model,
+        prompt=call.prompt,
+        params={**getattr(call.provider, "params", {}), **call.settings.params},
+        fields=call.output.fields,
+        secret=call.error_column.encode(),
+    )
+    return spec.fingerprint(" ".join([*call.source.names, call.settings.null_rows]).encode()[:64]).hex()
+
+
+def _target(path: object) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise SmeltConfigError.for_type("path", path, "the path of a file (lf.sink_parquet takes other targets)")
+    return Path(path)

@@ -1,0 +1,140 @@
+"""What the frames of a stream have to have in common, and how some of them become one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from smelt.errors import ColumnError, ConfigTypeError, shown_value
+from smelt.frames.base import Frame, adapt
+
+
+def adapted(data: Any) -> Frame:
+    """A snapshot of a frame of a stream: what `adapt` takes, and Arrow's tables and record batches."""
+    arrow = sys.modules.get("pyarrow")
+    if arrow is not None and isinstance(data, arrow.Table | arrow.RecordBatch):
+        from smelt.frames.arrow import ArrowFrame
+
+        return ArrowFrame(data)
+    return adapt(data)
+
+
+def joined(frames: Sequence[Any]) -> Any:
+    """Frames of one library, below each other."""
+    if len(frames) == 1:
+        return frames[0]
+    kind = _kind(frames[0])
+    library = sys.modules[kind.partition(".")[0]] if kind != "list" else None
+    if kind == "list":
+        return list(chain.from_iterable(frames))
+    if kind == "pyarrow.Table":
+        return library.concat_tables(frames)  # type: ignore[union-attr]
+    if kind == "pyarrow.RecordBatch":
+        return library.Table.from_batches(frames)  # type: ignore[union-attr]
+    return library.concat(frames)  # type: ignore[union-attr]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What the frames of a stream ask of those after them.
+
+    Attributes:
+        kind: The class of the first one.
+        names: Its columns.
+        sent: Those that are sent.
+        types: The types of these, as far as they are known: a column of nulls has none, since they are one text in all.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    sent: Sequence[str]
+    types: dict[str, str]
+
+    @classmethod
+    def of(cls, data: Any, names: tuple[str, ...], sent: Sequence[str]) -> Shape:
+        """The shape of *data*, of which the columns *sent* are sent."""
+        return cls(kind=_kind(data), names=names, sent=sent, types=_types(data, names, sent))
+
+    def require(self, data: Any, names: tuple[str, ...], number: int) -> None:
+        """Refuse the frame with this *number*, from 1, if it has another shape.
+
+        Raises:
+            ColumnError: It has other columns, or a column that is sent has another type.
+            SmeltConfigError: It is of another library.
+        """
+        frame = f"Frame {number:,} of the stream"
+        if (kind := _kind(data)) != self.kind:
+            raise ConfigTypeError(f"{frame} is a {kind}, and the first one a {self.kind}. Give frames of one library.")
+        if self.kind == "list":
+            if strange := [name for name in names if name not in self.names]:
+                raise ColumnError(f"{frame} has a key {shown_value(strange[0])}, which the first one has not.")
+            return
+        if names != self.names:
+            raise ColumnError(f"{frame} {_difference(names, self.names)}.")
+        for name, found in _types(data, names, self.sent).items():
+            if found != (wanted := self.types.setdefault(name, found)):
+                raise ColumnError(
+                    f"{frame} has column {shown_value(name)} as {found}, and those before it as {wanted}, so the model would "
+                    "be sent other text for the same values. Read it with one type, for example with dtype=... in "
+                    "pandas.read_csv or schema_overrides=... in polars.scan_csv."
+                )
+
+
+def _difference(names: Sequence[str], wanted: Sequence[str]) -> str:
+    if missing := [name for name in wanted if name not in names]:
+        return f"has no column {shown_value(missing[0])}, which the first one has"
+    if strange := [name for name in names if name not in wanted]:
+        return f"has a column {shown_value(strange[0])}, which the first one has not"
+    return "has its columns in another order than the first one"
+
+
+def _kind(data: Any) -> str:
+    if isinstance(data, list | tuple):
+        return "list"
+    for kind in _DESCRIBERS:
+        library, _, name = kind.partition(".")
+        if library in sys.modules and isinstance(data, getattr(sys.modules[library], name)):
+            return kind
+    return type(data).__name__
+
+
+def _types(data: Any, names: Sequence[str], sent: Sequence[str]) -> dict[str, str]:
+    describe = _DESCRIBERS.get(_kind(data))
+    places = {name: names.index(name) for name in sent} if describe is not None else {}
+    return {name: describe(data, at) for name, at in places.items() if describe and not _is_null(data, at)}
+
+
+def _pandas_type(data: Any, place: int) -> str:
+    dtype = data.dtypes.iloc[place]
+    categories = getattr(dtype, "categories", None)
+    return str(dtype if categories is None or str(dtype) != "category" else categories.dtype)
+
+
+def _polars_type(data: Any, place: int) -> str:
+    dtype = data.dtypes[place]
+    return "String" if dtype.base_type().__name__ in ("Categorical", "Enum") else str(dtype)
+
+
+def _arrow_type(data: Any, place: int) -> str:
+    kind = data.schema.types[place]
+    return str(getattr(kind, "value_type", kind) if str(kind).startswith("dictionary<") else kind)
+
+
+_DESCRIBERS: dict[str, Callable[[Any, int], str]] = {
+    "pandas.DataFrame": _pandas_type,
+    "polars.DataFrame": _polars_type,
+    "pyarrow.Table": _arrow_type,
+    "pyarrow.RecordBatch": _arrow_type,
+}
+
+
+def _is_null(data: Any, place: int) -> bool:
+    """Whether a column has nothing but nulls, which are the same text in any type."""
+    if _kind(data) == "pandas.DataFrame":
+        return bool(data.iloc[:, place].isna().all())
+    column = data.get_columns()[place] if _kind(data) == "polars.DataFrame" else data.column(place)
+    nulls = column.null_count() if callable(column.null_count) else column.null_count
+    return bool(nulls == len(column))

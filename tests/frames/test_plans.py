@@ -1,0 +1,118 @@
+"""Lazy plans with steps in them give what eager calls give; and what Polars itself gets wrong, to notice when it does not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.exceptions import PanicException
+from polars.io.plugins import register_io_source
+
+from tests.frames.plans import ENGINES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("threads", "first"), [(1, 0), (2, 150)], ids=["one thread", "two threads"])
+def test_generated_plans_give_what_eager_calls_give(threads: int, first: int) -> None:
+    # More of them: POLARS_MAX_THREADS=1 python -m tests.frames.plans 5000
+    command = [sys.executable, "-m", "tests.frames.plans", "150", str(first)]
+    environment = {**os.environ, "POLARS_MAX_THREADS": str(threads)}
+
+    tried = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    assert tried.stdout.endswith(", 0 wrong\n"), tried.stdout + tried.stderr
+    assert f"150 plans, {threads} threads" in tried.stdout
+
+
+TWICE = """
+import sys, tempfile
+from collections import Counter
+import polars as pl
+import smelt
+from pydantic import BaseModel
+from tests.frames.deriving import DerivingProvider
+from tests.frames.plans import ENGINES
+
+class Size(BaseModel):
+    size: int
+
+ROWS = pl.DataFrame({"number": range(2_400)})
+PLANS = {
+    "join": lambda step: [step.join(step, on="number")],
+    "union": lambda step: [pl.concat([step, step])],
+    "branches": lambda step: [step.join(step.filter(pl.col("size") % 2 == 0), on="number", how="anti"), step],
+}
+for name, plan in PLANS.items():
+    for engine in ENGINES:
+        if sys.argv[1:] and f"{name} {engine}" not in sys.argv:
+            continue
+        asked = Counter()
+        provider = DerivingProvider({"size": lambda row: asked.update([row["number"]]) or row["number"]}, keep=False)
+        with tempfile.TemporaryDirectory() as folder:
+            options = {"ledger": f"{folder}/ledger.sqlite", "progress": False}
+            pl.collect_all(plan(ROWS.lazy().smelt.transform("{number}?", Size, model=provider, **options)), engine=engine)
+        print(len(asked), asked.most_common(1)[0][1])
+provider = DerivingProvider({"size": lambda row: row["number"]}, keep=False)
+frames = smelt.stream(ROWS.lazy().collect_batches(chunk_size=500), "{number}?", Size, model=provider, progress=False)
+print(pl.concat(frames)["size"].equals(ROWS["number"].alias("size")))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("threads", "plans"),
+    [(1, ("join streaming", "branches in-memory")), (2, ("branches streaming", "union in-memory"))],
+    ids=["one thread", "two threads"],
+)
+def test_a_step_that_stands_twice_asks_every_row_once_and_a_stream_reads_lazy_batches(
+    threads: int, plans: tuple[str, ...]
+) -> None:
+    environment = {**os.environ, "POLARS_MAX_THREADS": str(threads)}
+
+    tried = subprocess.run(
+        [sys.executable, "-c", TWICE, *plans],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+
+    assert tried.stdout.splitlines() == ["2400 1"] * len(plans) + ["True"], tried.stdout + tried.stderr
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_known_polars_bug_a_second_head_over_an_unused_row_index_undoes_the_first(engine: Any) -> None:
+    # Of Python sources of any kind, in 2.1.0; https://github.com/pola-rs/polars/issues/26656 is of its family.
+    rows = pl.DataFrame({"a": range(20), "b": range(20)})
+
+    def read(
+        columns: list[str] | None, predicate: pl.Expr | None, most: int | None, batch: int | None
+    ) -> Iterator[pl.DataFrame]:
+        yield (rows if most is None else rows.head(most)).select(columns or rows.columns)
+
+    source = register_io_source(read, schema=rows.schema)
+
+    def height(frame: pl.LazyFrame) -> int:
+        found: pl.DataFrame = frame.head(3).with_row_index().head(5).select("a").collect(engine=engine)
+        return found.height
+
+    assert (height(rows.lazy()), height(source)) == (3, 5)
+
+
+def test_known_polars_bug_a_cache_over_a_union_of_python_functions_panics(capfd: pytest.CaptureFixture[str]) -> None:
+    shared = pl.LazyFrame({"a": [1]}).map_batches(lambda frame: frame)
+
+    with pytest.raises(PanicException):
+        pl.concat([shared, shared.filter(pl.col("a") > 0)]).cache().collect()
+
+    assert "cache_states.rs" in capfd.readouterr().err

@@ -1,0 +1,143 @@
+"""A stream that ends in the middle, over HTTP: what was answered is kept, and the next stream goes on from there."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import smelt
+from smelt.ledger.lease import LEASE
+from tests.conftest import MakeScenario
+from tests.fakeserver import Scenario
+from tests.fakeserver.answers import expected
+from tests.fakeserver.client import ROOT
+from tests.models import KEYS, RULES, Company, served
+
+PROMPT = "Describe {name} {number}."
+ROWS, SIZE = 120, 10
+SCRIPT = """
+import sys, time
+import smelt
+from tests.ledger.test_streams import PROMPT, frames
+from tests.models import Company
+
+model = smelt.Model("openai", "fake-1", api_key=sys.argv[2], base_url=sys.argv[1])
+handed_over = 0
+try:
+    for frame in smelt.stream(frames(), PROMPT, Company, model=model, batch_size=4, concurrency=3, ledger=sys.argv[3]):
+        handed_over += len(frame)
+except KeyboardInterrupt as stop:
+    print(type(stop).__name__, stop.signum, handed_over, stop.partial.metrics.total_rows, time.monotonic(), flush=True)
+"""
+
+
+def frames() -> Any:
+    """All rows, in frames of `SIZE`."""
+    for start in range(0, ROWS, SIZE):
+        numbers = range(start, start + SIZE)
+        yield pd.DataFrame({"name": [f"company {at}" for at in numbers], "number": numbers}, index=numbers)
+
+
+def ended(scenario: Scenario, path: Path, by: signal.Signals) -> tuple[str, float]:
+    """What the script says, when it gets a signal with three requests in flight, and when that was."""
+    command = [sys.executable, "-c", SCRIPT, scenario.base_url("openai"), KEYS["openai"], str(path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as script:
+        while scenario.stats().requests < 12 or scenario.stats().in_flight < 3:
+            pass
+        sent = time.monotonic()
+        script.send_signal(by)
+        return script.communicate()[0], sent
+
+
+def finished(provider: Scenario, path: Path) -> tuple[pd.DataFrame, smelt.SmeltMetrics]:
+    """What a second stream of the same rows makes of them."""
+    out = smelt.stream(frames(), PROMPT, Company, model=served("openai", provider), ledger=path, progress=False)
+    made = pd.concat(list(out))
+    assert out.metrics is not None
+    return made, out.metrics
+
+
+def assert_right(frame: pd.DataFrame) -> None:
+    wanted = [expected(RULES, row) for row in pd.concat(list(frames())).to_dict("records")]
+    got: Any = frame[list(Company.model_fields)].to_dict("records")
+    assert list(frame.index) == list(range(ROWS))
+    assert got == wanted
+
+
+@pytest.mark.slow
+def test_a_killed_stream_is_gone_on_with_and_pays_again_only_for_what_was_in_flight(
+    path: Path, scenario: MakeScenario
+) -> None:
+    provider = scenario(answers=RULES, latency=0.1, count_by="name")
+
+    ended(provider, path, signal.SIGKILL)
+    frame, metrics = finished(provider, path)
+
+    assert_right(frame)
+    assert metrics.ledger_rows >= 2 * SIZE
+    sent = list(provider.stats().rows_sent_by.values())
+    assert len(sent) == ROWS
+    assert sum(sent) <= ROWS + 3 * 4
+    with smelt.ledger.open(path) as ledger:
+        assert [one["state"] for one in ledger.runs()] == ["lost", "done"]
+        assert ledger.check() == []
+
+
+@pytest.mark.slow
+def test_an_interrupted_stream_ends_within_a_second_and_loses_nothing(path: Path, scenario: MakeScenario) -> None:
+    provider = scenario(answers=RULES, latency=0.3, count_by="name")
+
+    said, sent = ended(provider, path, signal.SIGINT)
+    frame, _ = finished(provider, path)
+
+    name, signum, handed_over, read, at = said.split()
+    assert (name, int(signum)) == ("SmeltInterrupt", signal.SIGINT)
+    assert int(handed_over) % SIZE == 0
+    assert 0 < int(read) <= 2 * int(handed_over) + SIZE
+    assert float(at) - sent < 1.0
+    assert_right(frame)
+    assert set(provider.stats().rows_sent_by.values()) == {1}
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["ledger", "no ledger"])
+def test_nothing_leaves_after_a_stream_was_closed_and_what_is_in_flight_lands(
+    is_kept: bool, path: Path, scenario: MakeScenario
+) -> None:
+    provider = scenario(answers=RULES, latency=0.05)
+    given: Any = {"ledger": path if is_kept else False, "batch_size": 2, "concurrency": 8, "progress": False}
+    stream = smelt.stream(frames(), PROMPT, Company, model=served("openai", provider), **given)
+    assert len(next(stream)) + len(next(stream)) == 2 * SIZE
+    assert stream.metrics is not None
+    left = stream.metrics.requests
+
+    stream.close()
+
+    stats = provider.stats()
+    assert stats.requests == stream.metrics.requests == left
+    assert (stats.in_flight, stats.abandoned, stats.rows_answered) == (0, 0, 2 * left)
+
+
+@pytest.mark.slow
+def test_rows_that_a_stream_has_in_flight_while_nobody_reads_it_are_neither_waited_for_nor_paid_twice(
+    path: Path, scenario: MakeScenario
+) -> None:
+    provider = scenario(answers=RULES, latency=0.1, count_by="name")
+    given: Any = {"model": served("openai", provider), "ledger": path, "batch_size": 2, "progress": False}
+    stream = smelt.stream(frames(), PROMPT, Company, **given)
+    begun = [next(stream), next(stream)]
+    assert provider.stats().rows_sent > sum(map(len, begun))
+
+    started = time.monotonic()
+    whole = smelt.transform(pd.concat(list(frames())), PROMPT, Company, **given)
+
+    assert time.monotonic() - started < LEASE / 4
+    assert_right(whole)
+    assert_right(pd.concat([*begun, *stream]))
+    assert set(provider.stats().rows_sent_by.values()) == {1}
