@@ -8,8 +8,9 @@
     test        the tests; further arguments go to pytest
     lint        ruff: rules and format; `lint --fix` repairs what it can
     types       mypy --strict, and pyright on the public API
-    notebook    run notebooks/ anew and save their outputs
+    notebook    run notebooks/ anew, check what they show and save it
     docs        write what the snippets of README.md and docs/ print into those pages
+    site        build the docs site into site/, strictly
     bench       what smelt costs per request and per row
     lock        write uv.lock anew
 
@@ -93,6 +94,11 @@ def docs() -> None:
     run(PYTHON, "-m", "tests.test_readme")
 
 
+def site() -> None:
+    sync()
+    run(PYTHON, "-m", "zensical", "build", "--clean", "--strict")
+
+
 def bench() -> None:
     sync()
     for one in sorted((ROOT / "tests" / "bench").glob("[!_]*.py")):
@@ -138,7 +144,7 @@ def run(*command: str, env: dict[str, str] | None = None) -> None:
     subprocess.run(command, cwd=ROOT, env=env, check=True)
 
 
-COMMANDS = {one.__name__: one for one in (setup, demo, test, lint, types, notebook, docs, bench, lock)}
+COMMANDS = {one.__name__: one for one in (setup, demo, test, lint, types, notebook, docs, site, bench, lock)}
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

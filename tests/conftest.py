@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings
 
+from smelt.lanes import registry
 from tests.fakeserver import FakeServer, Scenario
 
 # A slow machine is no fault, and CI looks at the same examples every time; elsewhere each run looks at new ones.
@@ -18,6 +19,13 @@ settings.load_profile("smelt")
 
 # A test that wants a ledger names one; else a test would find the answers of the one before, and in the user's own file.
 os.environ["SMELT_LEDGER"] = "off"
+
+
+@pytest.fixture(autouse=True)
+def _forget_lanes() -> Iterator[None]:
+    """What a lane learnt of the fake server in one test says nothing about the next."""
+    yield
+    registry._lanes.clear()
 
 
 class MakeScenario(Protocol):

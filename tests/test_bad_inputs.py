@@ -221,7 +221,6 @@ NO_FRAMES = [
     (pd.DataFrame, "not the class DataFrame"),
     (pl.Series([1]), r"call .to_frame\(\) on the Series"),
     (pl.DataFrame(COLUMNS).group_by("name"), "on the frame before group_by"),
-    (pl.LazyFrame(COLUMNS), "LazyFrame"),
     (pa.table(COLUMNS), r"call .to_pandas\(\)"),
     (COLUMNS, "put the dict of one row into a list"),
     (["a", "b"], "not a list with a str in it. Make every row a dict"),
@@ -289,6 +288,11 @@ CALLS: list[tuple[str, Callable[[Any], Any], str]] = [
     ("model by position", lambda model: ACCESSOR.transform(PROMPT, Answer, model), "everything else by name.*model="),
     ("twice", lambda model: SMELT.run(FRAME, PROMPT, Answer, prompt="x", model=model), "multiple values.*prompt"),
     ("slip", lambda model: SMELT.run(FRAME, PROMPT, Answer, modle=model), "no option 'modle'. Did you mean 'model'"),
+    (
+        "of a lazy step",
+        lambda model: SMELT.transform(FRAME, PROMPT, Answer, fields="all"),
+        "fields is an option of lf.sm",
+    ),
     ("slip of an option", lambda model: ACCESSOR.run(PROMPT, Answer, batchsize=3), "Did you mean 'batch_size'"),
     (
         "provider's parameter",

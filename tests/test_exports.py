@@ -12,6 +12,8 @@ PUBLIC = {
     # The verbs
     "transform",
     "atransform",
+    "stream",
+    "astream",
     "run",
     "arun",
     "preview",
@@ -26,6 +28,7 @@ PUBLIC = {
     "Provider",
     "configure",
     "ledger",
+    "AsyncStream",
     "Checkup",
     "Comparison",
     "Estimate",
@@ -34,6 +37,7 @@ PUBLIC = {
     "RowError",
     "SmeltMetrics",
     "SmeltResult",
+    "Stream",
     # What they raise
     "SmeltError",
     "SmeltConfigError",

@@ -15,7 +15,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "smelt"
 SDKS = {"openai", "anthropic", "google", "httpx2", "aiohttp"}
 FRAMES = {"pandas", "polars", "pyarrow", "numpy", "narwhals"}
 HEAVY = SDKS | FRAMES | {"genai_prices", "xllamacpp", "IPython", "ipywidgets"}
-ROOMS_INSIDE = ("plan", "engine")
+ROOMS_INSIDE = ("plan", "engine", "lanes")
 SHOWS_FRAMES = {"demo.py"}
 SECONDS = 0.25
 
@@ -97,6 +97,19 @@ def test_the_plan_imports_nothing_of_smelt_but_plan_and_errors(path: Path) -> No
 @pytest.mark.parametrize("path", modules("engine"), ids=named)
 def test_the_engine_imports_only_what_lies_inward_and_the_protocols(path: Path) -> None:
     inward = ("smelt.engine.", "smelt.plan.", "smelt.errors.", "smelt.providers.base.", "smelt.ledger.base.")
+
+    assert [name for name in ours(path) if not name.startswith(inward)] == []
+
+
+@pytest.mark.parametrize("path", modules("lanes"), ids=named)
+def test_a_lane_knows_of_the_engine_only_what_it_is_asked_for_and_tells(path: Path) -> None:
+    inward = (
+        "smelt.lanes.",
+        "smelt.engine.lane.",
+        "smelt.engine.events.",
+        "smelt.providers.base.",
+        "smelt.providers.keys.",
+    )
 
     assert [name for name in ours(path) if not name.startswith(inward)] == []
 

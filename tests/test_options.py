@@ -48,7 +48,7 @@ CHOICES = {
     "on_conflict": ("raise", "suffix", "replace"),
 }
 FLAGS = ["shuffle", "flatten", "refresh", "extend", "any_key", "store_inputs"]
-TIMES = ["timeout", "deadline"]
+TIMES = ["timeout", "deadline", "max_wait"]
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -121,8 +121,9 @@ def test_seconds_are_a_number(name: str, value: Any) -> None:
 def test_only_the_deadline_may_be_absent() -> None:
     assert checked("deadline", None) is None
 
-    with pytest.raises(SmeltConfigError, match="timeout must be a number of seconds.*not None"):
-        checked("timeout", None)
+    for name in ("timeout", "max_wait"):
+        with pytest.raises(SmeltConfigError, match=f"{name} must be a number of seconds.*not None"):
+            checked(name, None)
 
 
 @pytest.mark.parametrize(("name", "choice"), [(name, one) for name, choices in CHOICES.items() for one in choices])
@@ -251,6 +252,15 @@ def test_dollars_are_a_positive_number(value: Any) -> None:
 
     with pytest.raises(SmeltConfigError, match=r"max_cost must be a number of dollars above 0 and up to 10,000,000"):
         checked("max_cost", value)
+
+
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, 1e13, True, "5", Decimal(5)], ids=repr)
+@pytest.mark.parametrize(("name", "unit"), [("rpm", "requests"), ("tpm", "tokens")])
+def test_a_rate_is_a_positive_number_per_minute(name: str, unit: str, value: Any) -> None:
+    assert [checked(name, one) for one in (0.5, 60, np.int64(600), None)] == [0.5, 60.0, 600.0, None]
+
+    with pytest.raises(SmeltConfigError, match=f"{name} must be a number of {unit} per minute above 0 and up to"):
+        checked(name, value)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "5", 10**16], ids=repr)

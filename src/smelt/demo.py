@@ -28,7 +28,16 @@ class Launch(BaseModel):
 
 def missions() -> list[dict[str, str]]:
     """The rows of the demo, as text: `mission`, `note`, and the known `year` and `agency`."""
-    text = (files("smelt") / "data" / "missions.csv").read_text(encoding="utf-8")
+    return _rows("missions.csv")
+
+
+def packages() -> list[dict[str, str]]:
+    """320 packages of Debian 12, 40 of each of 8 sections: `name`, `summary`, and the known `section`."""
+    return _rows("packages.csv")
+
+
+def _rows(file: str) -> list[dict[str, str]]:
+    text = (files("smelt") / "data" / file).read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))
 
 

@@ -52,7 +52,15 @@ _LONGEST_WORD = 20  # Characters of a string where none was wanted; a key that w
 
 
 class SmeltError(Exception):
-    """The root of all that smelt raises."""
+    """The root of all that smelt raises.
+
+    Examples:
+        >>> try:
+        ...     df.smelt.transform("Classify {nam}.", Company, model=scripted)
+        ... except smelt.SmeltError as error:
+        ...     print(error)
+        The prompt uses {nam}, which is no column of the data. Did you mean 'name'? ...
+    """
 
 
 class SmeltWarning(UserWarning):
@@ -60,13 +68,27 @@ class SmeltWarning(UserWarning):
 
     Attributes:
         partial_result: Where warnings are errors, the result that the call would have returned with this warning.
+
+    Examples:
+        >>> import warnings
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     out = df.smelt.transform("Classify {name}.", Company, model=ScriptedProvider({}), max_attempts=1)
+        >>> print(caught[0].message)
+        Every row failed; ...
     """
 
     partial_result: SmeltResult[Any] | None = None
 
 
 class SmeltConfigError(SmeltError):
-    """An argument, key or setting is wrong. Raised before anything is sent."""
+    """An argument, key or setting is wrong. Raised before anything is sent.
+
+    Examples:
+        >>> smelt.Model("openai", "")
+        Traceback (most recent call last):
+        smelt.errors.SmeltConfigError: ...
+    """
 
     @classmethod
     def for_type(cls, argument: str, value: object, wanted: str) -> SmeltConfigError:
@@ -80,19 +102,43 @@ class SmeltConfigError(SmeltError):
 
 
 class ConfigTypeError(SmeltConfigError, TypeError):
-    """A `SmeltConfigError` that `except TypeError` catches."""
+    """A `SmeltConfigError` that `except TypeError` catches.
+
+    Examples:
+        >>> smelt.Job("Classify {name}.", Company, batch_size=1.5)
+        Traceback (most recent call last):
+        smelt.errors.ConfigTypeError: ...
+    """
 
 
 class ConfigValueError(SmeltConfigError, ValueError):
-    """A `SmeltConfigError` that `except ValueError` catches."""
+    """A `SmeltConfigError` that `except ValueError` catches.
+
+    Examples:
+        >>> smelt.Job("Classify {name}.", Company, batch_size=0)
+        Traceback (most recent call last):
+        smelt.errors.ConfigValueError: ...
+    """
 
 
 class PromptError(SmeltConfigError, ValueError):
-    """The prompt is empty, unbalanced, or names what the frame does not have."""
+    """The prompt is empty, unbalanced, or names what the frame does not have.
+
+    Examples:
+        >>> df.smelt.transform("Classify {nam}.", Company, model=scripted)
+        Traceback (most recent call last):
+        smelt.errors.PromptError: ...
+    """
 
 
 class ColumnError(SmeltConfigError, KeyError):
-    """A column is missing, doubled, or of a type that has no text."""
+    """A column is missing, doubled, or of a type that has no text.
+
+    Examples:
+        >>> df.smelt.transform("Classify it.", Company, model=scripted, columns=["nam"])
+        Traceback (most recent call last):
+        smelt.errors.ColumnError: ...
+    """
 
     __str__ = Exception.__str__  # KeyError would show the message in quotes.
 
@@ -103,27 +149,65 @@ class ColumnError(SmeltConfigError, KeyError):
 
 
 class ColumnTypeError(ColumnError, TypeError):
-    """A column whose values have no text, or something else than names of columns."""
+    """A column whose values have no text, or something else than names of columns.
+
+    Examples:
+        >>> df.smelt.transform("Classify it.", Company, model=scripted, columns="name")
+        Traceback (most recent call last):
+        smelt.errors.ColumnTypeError: ...
+    """
 
 
 class CollisionError(SmeltConfigError, ValueError):
-    """An output column would take the name of a column that is there."""
+    """An output column would take the name of a column that is there.
+
+    Examples:
+        >>> df.assign(sector="?").smelt.transform("Classify {name}.", Company, model=scripted)
+        Traceback (most recent call last):
+        smelt.errors.CollisionError: ...
+    """
 
 
 class SchemaError(SmeltConfigError, TypeError):
-    """The output model cannot be asked of this provider, or cannot become columns."""
+    """The output model cannot be asked of this provider, or cannot become columns.
+
+    Examples:
+        >>> class Loose(BaseModel):
+        ...     anything: dict
+        >>> df.smelt.transform("Classify {name}.", Loose, model=scripted)
+        Traceback (most recent call last):
+        smelt.errors.SchemaError: ...
+    """
 
 
 class AuthConfigError(SmeltConfigError, ValueError):
-    """A key is missing or malformed. Never holds the key."""
+    """A key is missing or malformed. Never holds the key.
+
+    Examples:
+        >>> smelt.Model("openai", "gpt-4.1-mini", api_key="")
+        Traceback (most recent call last):
+        smelt.errors.AuthConfigError: ...
+    """
 
 
 class InsecureURLError(SmeltConfigError, ValueError):
-    """A key would be sent over plain http to another machine."""
+    """A key would be sent over plain http to another machine.
+
+    Examples:
+        >>> model = smelt.Model("vllm", "qwen3", base_url="http://gpu.example.org/v1", api_key="sk-secret")
+        >>> df.smelt.estimate("Classify {name}.", Company, model=model)
+        Traceback (most recent call last):
+        smelt.errors.InsecureURLError: ...
+    """
 
 
 class MissingDependencyError(SmeltConfigError, ImportError):
-    """An extra, a library or a file that this call needs is absent; the message says how to get it."""
+    """An extra, a library or a file that this call needs is absent; the message says how to get it.
+
+    Examples:
+        >>> print(smelt.MissingDependencyError.for_extra("anthropic", "anthropic"))
+        This needs anthropic, which is not installed: pip install 'dfsmelt[anthropic]'
+    """
 
     @classmethod
     def for_extra(cls, extra: str, module: str) -> Self:
@@ -132,7 +216,16 @@ class MissingDependencyError(SmeltConfigError, ImportError):
 
 
 class SmeltValidationError(SmeltError, ValueError):
-    """An answer does not fit the output model."""
+    """An answer does not fit the output model.
+
+    Examples:
+        >>> fish = ScriptedProvider({"sector": "fish"})
+        >>> try:
+        ...     df.smelt.transform("Classify {name}.", Company, model=fish, max_attempts=1, on_error="raise")
+        ... except smelt.SmeltExhaustionError as error:
+        ...     print(type(error.__cause__).__name__)
+        SmeltValidationError
+    """
 
 
 class SmeltAPIError(SmeltError):
@@ -142,6 +235,15 @@ class SmeltAPIError(SmeltError):
         status: The HTTP status, or None where no answer came.
         request_id: The provider's own name for the request, for its support desk.
         partial_result: What was finished before, or None.
+
+    Examples:
+        >>> from smelt.providers.base import Billing, CallFailed
+        >>> no = CallFailed("auth", Billing.REJECTED, "Unknown key", status=401)
+        >>> try:
+        ...     df.smelt.transform("Classify {name}.", Company, model=ScriptedProvider({}, script=[no]))
+        ... except smelt.SmeltAPIError as error:
+        ...     print(type(error).__name__, error.status)
+        AuthenticationError 401
     """
 
     def __init__(
@@ -162,23 +264,63 @@ class SmeltAPIError(SmeltError):
 
 
 class AuthenticationError(SmeltAPIError):
-    """The provider does not accept the key (401, 403)."""
+    """The provider does not accept the key (401, 403).
+
+    Examples:
+        >>> from smelt.providers.base import Billing, CallFailed
+        >>> no = CallFailed("auth", Billing.REJECTED, "Unknown key", status=401)
+        >>> df.smelt.transform("Classify {name}.", Company, model=ScriptedProvider({}, script=[no]))
+        Traceback (most recent call last):
+        smelt.errors.AuthenticationError: ...
+    """
 
 
 class QuotaError(SmeltAPIError):
-    """The account may not spend any more (402, exhausted quota, billing limits)."""
+    """The account may not spend any more (402, exhausted quota, billing limits).
+
+    Examples:
+        >>> from smelt.providers.base import Billing, CallFailed
+        >>> no = CallFailed("quota", Billing.REJECTED, "No credit is left", status=402)
+        >>> df.smelt.transform("Classify {name}.", Company, model=ScriptedProvider({}, script=[no]))
+        Traceback (most recent call last):
+        smelt.errors.QuotaError: ...
+    """
 
 
 class ModelNotFoundError(SmeltAPIError):
-    """The provider has no such model, or no such address (404)."""
+    """The provider has no such model, or no such address (404).
+
+    Examples:
+        >>> from smelt.providers.base import Billing, CallFailed
+        >>> no = CallFailed("not_found", Billing.REJECTED, "No such model", status=404)
+        >>> df.smelt.transform("Classify {name}.", Company, model=ScriptedProvider({}, script=[no]))
+        Traceback (most recent call last):
+        smelt.errors.ModelNotFoundError: ...
+    """
 
 
 class BadRequestError(SmeltAPIError, ValueError):
-    """The provider refuses the request whatever row is in it (400, 422)."""
+    """The provider refuses the request whatever row is in it (400, 422).
+
+    Examples:
+        >>> from smelt.providers.base import Billing, CallFailed
+        >>> no = CallFailed("schema", Billing.REJECTED, "This schema is not supported", status=400)
+        >>> df.smelt.transform("Classify {name}.", Company, model=ScriptedProvider({}, script=[no]))
+        Traceback (most recent call last):
+        smelt.errors.BadRequestError: ...
+    """
 
 
 class UnavailableError(SmeltAPIError):
-    """The provider could not be reached, or kept failing for longer than the run may wait."""
+    """The provider could not be reached, or kept failing for longer than the run may wait.
+
+    Examples:
+        >>> from smelt.providers.base import Billing, CallFailed
+        >>> no = CallFailed("certificate", Billing.REJECTED, "The certificate has expired", status=None)
+        >>> df.smelt.transform("Classify {name}.", Company, model=ScriptedProvider({}, script=[no]))
+        Traceback (most recent call last):
+        smelt.errors.UnavailableError: ...
+    """
 
 
 class SmeltExhaustionError(SmeltError):
@@ -186,6 +328,14 @@ class SmeltExhaustionError(SmeltError):
 
     Attributes:
         partial_result: The whole result, with everything that was answered.
+
+    Examples:
+        >>> silent = ScriptedProvider(lambda row: {"sector": "tech"} if row["name"] == "Arm" else None)
+        >>> try:
+        ...     df.smelt.transform("Classify {name}.", Company, model=silent, max_attempts=1, on_error="raise")
+        ... except smelt.SmeltExhaustionError as error:
+        ...     print(error.partial_result.data)
+        [Company(sector='tech'), None]
     """
 
     def __init__(self, message: str, partial_result: SmeltResult[Any] | None = None) -> None:
@@ -201,6 +351,11 @@ class BudgetExceededError(SmeltError):
 
     Attributes:
         partial_result: The whole result, with everything that was answered; the rest carries the error kind `budget`.
+
+    Examples:
+        >>> df.smelt.transform("Classify {name}.", Company, model=scripted, max_tokens_total=1, on_error="raise")
+        Traceback (most recent call last):
+        smelt.errors.BudgetExceededError: ...
     """
 
     def __init__(self, message: str, partial_result: SmeltResult[Any] | None = None) -> None:
@@ -216,25 +371,58 @@ class StoreError(SmeltError, OSError):
 
     Attributes:
         partial_result: What was answered before, where a run was under way, or None.
+
+    Examples:
+        >>> try:
+        ...     smelt.ledger.open("nowhere.sqlite")
+        ... except smelt.StoreError as error:
+        ...     print(type(error).__name__)
+        StoreNotFoundError
     """
 
     partial_result: SmeltResult[Any] | None = None
 
 
 class UnsafeStoreError(StoreError):
-    """The file or its directory belongs to, or is open to, someone else."""
+    """The file or its directory belongs to, or is open to, someone else.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> Path("link.sqlite").symlink_to("elsewhere.sqlite")
+        >>> smelt.ledger.open("link.sqlite")
+        Traceback (most recent call last):
+        smelt.errors.UnsafeStoreError: ...
+    """
 
 
 class StoreNotFoundError(StoreError):
-    """There is no ledger at that path."""
+    """There is no ledger at that path.
+
+    Examples:
+        >>> smelt.ledger.open("nowhere.sqlite")
+        Traceback (most recent call last):
+        smelt.errors.StoreNotFoundError: ...
+    """
 
 
 class StoreReadOnlyError(StoreError):
-    """Something had to be written to a ledger that can only be read."""
+    """Something had to be written to a ledger that can only be read.
+
+    Examples:
+        >>> try:
+        ...     out = df.smelt.transform("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
+        ... except smelt.StoreReadOnlyError:
+        ...     out = df.smelt.transform("Classify {name}.", Company, model=scripted, ledger=False)
+    """
 
 
 class StoreBusyError(StoreError):
-    """Another process holds the ledger for longer than a write waits."""
+    """Another process holds the ledger for longer than a write waits.
+
+    Examples:
+        >>> print(smelt.StoreBusyError.for_holder("answers.sqlite", pid=4711, seconds=60))
+        Process 4711 has held the ledger answers.sqlite for over 60 s. Try again, or use another ledger=.
+    """
 
     @classmethod
     def for_holder(cls, path: object, pid: int | None, seconds: float) -> Self:
@@ -244,7 +432,12 @@ class StoreBusyError(StoreError):
 
 
 class StoreFullError(StoreError):
-    """The disk has no room for an answer that would be paid for; what was answered is stored."""
+    """The disk has no room for an answer that would be paid for; what was answered is stored.
+
+    Examples:
+        >>> print(smelt.StoreFullError.for_path("answers.sqlite"))
+        No room is left for the ledger answers.sqlite, so nothing more was sent: answers could not be kept. Make room ...
+    """
 
     @classmethod
     def for_path(cls, path: object) -> Self:
@@ -256,11 +449,32 @@ class StoreFullError(StoreError):
 
 
 class StoreVersionError(StoreError):
-    """The ledger was written by a newer smelt than this one."""
+    """The ledger was written by a newer smelt than this one.
+
+    Examples:
+        >>> import sqlite3
+        >>> out = df.smelt.transform("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
+        >>> with sqlite3.connect("answers.sqlite") as later:
+        ...     done = later.execute("PRAGMA user_version = 999")
+        >>> later.close()
+        >>> smelt.ledger.open("answers.sqlite")
+        Traceback (most recent call last):
+        smelt.errors.StoreVersionError: ...
+    """
 
 
 class StoreCorruptError(StoreError):
-    """The file is damaged, or not a ledger at all. It is left as it is."""
+    """The file is damaged, or not a ledger at all. It is left as it is.
+
+    Examples:
+        >>> import os
+        >>> from pathlib import Path
+        >>> size = Path("broken.sqlite").write_bytes(b"This is no ledger. " * 100)
+        >>> os.chmod("broken.sqlite", 0o600)
+        >>> smelt.ledger.open("broken.sqlite")
+        Traceback (most recent call last):
+        smelt.errors.StoreCorruptError: ...
+    """
 
     @classmethod
     def for_path(cls, path: object, problem: str) -> Self:
@@ -277,6 +491,14 @@ class SmeltInterrupt(KeyboardInterrupt):
     Attributes:
         partial: The result so far; unanswered rows carry the error kind `interrupted`.
         signum: Which signal it was; a program that ends for it exits with 128 more than that.
+
+    Examples:
+        >>> try:
+        ...     result = df.smelt.run("Classify {name}.", Company, model=scripted)
+        ... except smelt.SmeltInterrupt as stop:
+        ...     result = stop.partial
+        >>> result.success
+        True
     """
 
     def __init__(self, message: str, partial: SmeltResult[Any] | None = None) -> None:
@@ -289,7 +511,16 @@ class SmeltInterrupt(KeyboardInterrupt):
 
 
 class ClosedError(SmeltError, RuntimeError):
-    """A client, run or store was used after it was closed."""
+    """A client, run or store was used after it was closed.
+
+    Examples:
+        >>> out = df.smelt.transform("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
+        >>> ledger = smelt.ledger.open("answers.sqlite")
+        >>> ledger.close()
+        >>> ledger.runs()
+        Traceback (most recent call last):
+        smelt.errors.ClosedError: ...
+    """
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ import random
 from collections import deque
 from math import ceil
 
-from smelt.engine.crew import FEWEST_ROWS
+from smelt.engine.crew import FEWEST_ROWS, MOST_WORKERS
 from smelt.engine.work import Work
 from smelt.outlook import Estimate, Explanation
 from smelt.plan.chunks import AutoSize, Line, Size
@@ -23,7 +23,7 @@ def estimate(call: Preparation) -> Estimate:
     """Estimate rows, requests, tokens and dollars of *call*. Sends nothing."""
     distinct, provider, work = len(call.folded.distinct), call.provider, call.work()
     row_bytes = _row_bytes(call)
-    requests = _requests(work, row_bytes, workers=call.concurrency)
+    requests = _requests(work, row_bytes, workers=min(call.concurrency, MOST_WORKERS))
     frame, framed = len(user_text([]).encode()), len(user_text([("k7f2x", "", None)]).encode())
     sent = requests * (len(work.system.encode()) + frame) + distinct * (row_bytes + framed - frame + len(","))
     received = requests * len('{"rows":[]}') + distinct * reply_bytes(work.output.fields)

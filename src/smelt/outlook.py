@@ -21,6 +21,10 @@ class Estimate:
         output_tokens: Estimated from the output model, likewise; without reasoning.
         cost_usd: Dollars by the published prices; None where the price is not known.
         model: The model that would answer, as `provider:name`.
+
+    Examples:
+        >>> print(df.smelt.estimate("Classify {name}.", Company, model=scripted))
+        2 rows (2 distinct) in about 1 requests to scripted:script: about ... tokens in, ... out, price unknown
     """
 
     rows: int
@@ -49,6 +53,10 @@ class Explanation:
         user: The rows.
         schema: JSON Schema of the reply.
         rows: How many rows it carries.
+
+    Examples:
+        >>> sorted(df.smelt.explain("Classify {name}.", Company, model=scripted).schema)
+        ['additionalProperties', 'properties', 'required', 'type']
     """
 
     model: str

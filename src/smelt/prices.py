@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from importlib.util import find_spec
 
+from smelt.errors import SmeltConfigError
 from smelt.providers.base import Usage
 
 Price = Callable[[Usage], float | None]
@@ -19,6 +21,20 @@ def cost_usd(provider: str, model: str, usage: Usage) -> float | None:
     The first call for a model loads the price list (half a second); later ones take 0.1 to 0.2 ms.
     """
     return price_of(provider, model)(usage)
+
+
+def check_priced(provider: str, model: str) -> None:
+    """See to it that dollars can be counted, which `max_cost` needs.
+
+    Raises:
+        SmeltConfigError: The price of *model* is not known.
+    """
+    if cost_usd(provider, model, Usage(input_tokens=1, output_tokens=1)) is not None:
+        return
+    cure = "" if find_spec("genai_prices") else ", or install the price list: pip install 'dfsmelt[prices]'"
+    raise SmeltConfigError(
+        f"max_cost needs a price, and that of {provider}:{model} is not known. Use max_tokens_total instead{cure}."
+    )
 
 
 @lru_cache(maxsize=64)

@@ -31,9 +31,21 @@ def test_pull_of_an_unknown_model_fails_in_one_line(capsys: pytest.CaptureFixtur
     assert shown.out == ""
 
 
-@pytest.mark.parametrize("arguments", [[], ["local"], ["nonsense"]], ids=["nothing", "half", "unknown"])
-def test_words_that_are_no_command_show_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [([], "doctor"), (["local"], "pull")],
+    ids=["nothing", "a command without its second word"],
+)
+def test_half_a_command_lists_how_it_goes_on(
+    arguments: list[str], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+
+    assert f"\n    {command} " in capsys.readouterr().out
+
+
+def test_a_word_that_is_no_command_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(arguments)
+        main(["nonsense"])
 
     assert "usage: python -m smelt" in capsys.readouterr().err

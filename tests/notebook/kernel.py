@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+
 
 @dataclass
 class Cell:
@@ -23,12 +26,14 @@ class Cell:
         printed: Its stdout.
         complaints: Its stderr.
         error: The name of the exception that ended it, or None.
+        traceback: What IPython shows of it, without colours.
         displays: MIME bundles, each in its last state, as a saved notebook holds them.
     """
 
     printed: str = ""
     complaints: str = ""
     error: str | None = None
+    traceback: str = ""
     displays: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -91,6 +96,11 @@ class Kernel:
         reply = self._client.complete(code, reply=True, timeout=20.0)
         return list(reply["content"]["matches"])
 
+    def help(self, code: str) -> str:
+        """What `?` shows at the end of *code*, without colours."""
+        reply = self._client.inspect(code, reply=True, timeout=20.0)
+        return _COLOUR.sub("", reply["content"]["data"].get("text/plain", ""))
+
     def save(self, *cells: str) -> nbformat.NotebookNode:
         """A notebook of *cells*, executed in this kernel as nbconvert does it, with its outputs."""
         notebook = nbformat.v4.new_notebook(  # type: ignore[no-untyped-call]
@@ -126,6 +136,7 @@ def _show(cell: Cell, by_id: dict[str, dict[str, Any]], kind: str, content: dict
             cell.complaints += content["text"]
         case "error":
             cell.error = content["ename"]
+            cell.traceback = _COLOUR.sub("", "\n".join(content["traceback"]))
         case "display_data" | "execute_result":
             cell.displays.append(content["data"])
             by_id[content.get("transient", {}).get("display_id", "")] = content["data"]

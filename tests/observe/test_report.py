@@ -296,7 +296,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
         (3, SmeltConfigError, r'path must be the path of a file, such as "run\.html", not 3'),
         (b"run.html", SmeltConfigError, "path must be the path of a file"),
         (".", IsADirectoryError, "is a directory. Name a file in it"),
-        ("no/such/folder/run.html", FileNotFoundError, "no/such/folder"),
+        ("no/such/folder/run.html", FileNotFoundError, r"^There is no directory no/such/folder\. Make it first"),
     ],
     ids=["number", "bytes", "directory", "missing directory"],
 )

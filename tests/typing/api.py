@@ -5,8 +5,9 @@ The accessor is not here. Type checkers know nothing of names registered at run 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Literal, assert_type
 
 import pandas as pd
@@ -34,6 +35,14 @@ def functions(pandas: pd.DataFrame, polars: pl.DataFrame, records: list[dict[str
     assert_type(smelt.explain(pandas, "Classify {name}.", Company), smelt.Explanation)
 
 
+def lazily(lazy: pl.LazyFrame) -> None:
+    assert_type(smelt.transform(lazy, "Classify {name}.", Company, max_cost=5.0), pl.LazyFrame)
+    assert_type(lazy.pipe(smelt.transform, "Classify {name}.", Company), pl.LazyFrame)
+    assert_type(lazy.pipe(smelt.transform, "Classify {name}.", Company).filter(pl.col("is_public")), pl.LazyFrame)
+    smelt.estimate(lazy.collect(), "Classify {name}.", Company)
+    smelt.preview(lazy, "Classify {name}.", Company)  # type: ignore[type-var]
+
+
 def pipes(pandas: pd.DataFrame, polars: pl.DataFrame) -> None:
     assert_type(pandas.pipe(smelt.transform, "Classify {name}.", Company), pd.DataFrame)
     assert_type(polars.pipe(smelt.transform, "Classify {name}.", Company), pl.DataFrame)
@@ -52,7 +61,18 @@ def results(pandas: pd.DataFrame) -> None:
     assert_type(result.errors, list[smelt.RowError])
     assert_type(result.metrics.cost_usd, float | None)
     assert_type(result.success, bool)
+    assert_type(result.report("run.html", first_request=False, overwrite=True), Path)
     assert_type(smelt.run(pandas, "Say.", str).data, list[str | None])
+
+
+async def streams(pandas: Iterator[pd.DataFrame], later: AsyncIterator[pl.DataFrame]) -> None:
+    with smelt.stream(pandas, "Classify {name}.", Company, model="openai:gpt-4.1-mini", max_cost=1.0) as frames:
+        for frame in frames:
+            assert_type(frame, pd.DataFrame)
+        assert_type(frames.metrics, smelt.SmeltMetrics | None)
+    async with smelt.astream(later, "Say.", str, output="said") as said:
+        async for one in said:
+            assert_type(one, pl.DataFrame)
 
 
 async def jobs(records: list[dict[str, Any]], pandas: pd.DataFrame) -> None:

@@ -222,10 +222,9 @@ def _ledger(environ: Mapping[str, str]) -> Iterator[Finding]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SmeltWarning)  # That it was open to others, which opening it mends.
             with open_ledger(path) as opened:
-                runs = opened.runs()
+                runs, answers = len(opened.runs()), opened.count()
         size = sum(one.stat().st_size for one in (path, path.with_name(f"{path.name}-wal")) if one.exists())
-        rows = sum(one["rows"] for one in runs)
-        text = f"{path}, {size / 1e6:,.1f} MB, runs: {len(runs):,}, over {rows:,} rows"
+        text = f"{path}, {size / 1e6:,.1f} MB, stored rows: {answers:,}, of runs: {runs:,}"
         yield Finding(part="ledger", name="file", state="fine", text=text)
     except StoreNotFoundError:
         yield Finding(part="ledger", name="file", state="absent", text=f"{path}, made by the first run")

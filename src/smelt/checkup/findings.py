@@ -32,7 +32,15 @@ class Finding:
 
 @dataclass(frozen=True, repr=False)
 class Checkup:
-    """What was found, in the order in which it is shown."""
+    """What was found, in the order in which it is shown.
+
+    Attributes:
+        findings: One entry for each thing that was looked at, with `part`, `name`, `state` and `text`.
+
+    Examples:
+        >>> smelt.doctor().findings[0].part
+        'versions'
+    """
 
     findings: tuple[Finding, ...]
 
@@ -86,6 +94,13 @@ def doctor(*, live: bool = False, models: Sequence[Any] = ()) -> Checkup:
 
     Raises:
         SmeltConfigError: An argument is of the wrong type.
+
+    Examples:
+        >>> print(smelt.doctor())
+        smelt doctor: ...
+        <BLANKLINE>
+        versions
+        ...
     """
     from smelt.checkup.examination import examine
     from smelt.checkup.heartbeat import ask_all

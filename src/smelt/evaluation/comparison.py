@@ -30,6 +30,14 @@ class Comparison:
         evaluations: The evaluation of each variant, by name; empty where no right answers were given.
         rows: Rows of the sample.
         unlabelled: Rows of the data that were left out, because no right answer of theirs is known.
+
+    Examples:
+        >>> variants = {"one by one": {"batch_size": 1}, "together": {"batch_size": 2}}
+        >>> found = df.smelt.compare("Classify {name}.", Company, variants, model=scripted)
+        >>> found.table[["variant", "requests"]].values.tolist()
+        [['one by one', 2], ['together', 1]]
+        >>> len(found.disagreements)
+        0
     """
 
     def __init__(self, sheets: Mapping[str, Sheet]) -> None:

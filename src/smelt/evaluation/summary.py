@@ -27,6 +27,14 @@ class Evaluation:
         result: The run behind it, row by row; its frame has no column of right answers, as the model saw none.
         rows: Rows of the sample.
         unlabelled: Rows of the data that were left out, because no right answer of theirs is known.
+
+    Examples:
+        >>> labelled = df.assign(known=["tech", "finance"])
+        >>> found = labelled.smelt.evaluate("Classify {name}.", Company, {"sector": "known"}, model=scripted)
+        >>> found.table[["field", "rows", "right"]].values.tolist()
+        [['sector', 2, 1]]
+        >>> found.disagreements[["name", "known", "sector_answer"]].values.tolist()
+        [['Sanofi', 'finance', 'health']]
     """
 
     def __init__(self, sheet: Sheet) -> None:
@@ -63,8 +71,17 @@ class Evaluation:
         Args:
             field: A field of labels or booleans. None: the only one.
 
+        Returns:
+            The column `truth`, one integer column per label, and `(null)` and `(error)` where there were such answers.
+
         Raises:
             SmeltConfigError: There is no such field, or more than one where none is named.
+
+        Examples:
+            >>> labelled = df.assign(known=["tech", "finance"])
+            >>> found = labelled.smelt.evaluate("Classify {name}.", Company, {"sector": "known"}, model=scripted)
+            >>> found.confusion().loc[1].to_dict()
+            {'truth': 'finance', 'tech': 0, 'finance': 0, 'health': 1, 'other': 0}
         """
         (name, labels), *counts = _confusion(self._labelled(field)).items()
         return self._sheet.table([texts(name, labels), *(integers(label, one) for label, one in counts)])

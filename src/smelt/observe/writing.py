@@ -15,13 +15,15 @@ def target_of(path: object, *, overwrite: bool) -> Path:
 
     Raises:
         SmeltConfigError: It is no path.
-        FileExistsError: Something other than a report is there, and is not to be overwritten.
+        OSError: It is a directory, is in none, or something other than a report is there and is not to be overwritten.
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
         raise SmeltConfigError.for_type("path", path, 'the path of a file, such as "run.html"')
     target = Path(path).expanduser()
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a directory. Name a file in it, such as run.html.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"There is no directory {target.parent}. Make it first, or name another file.")
     if not overwrite and os.path.lexists(target) and not _is_report(target):
         raise FileExistsError(
             f"{target} is there already and is no report of smelt. Pass overwrite=True to replace it."

@@ -1,0 +1,37 @@
+"""What to do about a provider that says no to everything: the sentence after its own."""
+
+from __future__ import annotations
+
+from smelt.model import VENDORS
+from smelt.providers.base import CallFailed, Provider
+from smelt.providers.keys import is_loopback
+
+_SCHEMA = "smelt.explain(...) shows the schema that is sent; params= is sent as it is."
+_OURS = "local"  # The embedded model, whose own messages say what to do.
+
+
+def advice(failure: CallFailed, provider: Provider) -> str:
+    """One or two sentences about what to look at first, or none where nothing is known to help."""
+    if provider.name == _OURS:
+        return ""
+    match failure.kind:
+        case "auth":
+            return f"Check {_key_of(provider)}, and that it may use {provider.model!r}."
+        case "quota":
+            return "Look at the credit and the limits of the account, then run again."
+        case "not_found":
+            return f"Check the model's name, {provider.model!r}, and the address, {provider.origin}."
+        case "schema":
+            return _SCHEMA
+        case "connection" | "timeout" | "certificate" if is_loopback(provider.origin):
+            return "Is the server running, and is this its address?"
+        case "connection" | "timeout":
+            return "Is this machine online, and is the address right? A proxy is taken from HTTPS_PROXY."
+        case "certificate":
+            return "If a proxy of your company's signs the traffic, name its certificate in SSL_CERT_FILE."
+    return ""
+
+
+def _key_of(provider: Provider) -> str:
+    vendor = VENDORS.get(provider.name)
+    return f"the key ({' or '.join(vendor.key_variables)}, or api_key=)" if vendor else "the key"
