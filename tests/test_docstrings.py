@@ -102,6 +102,11 @@ def test_a_function_says_what_it_takes_gives_and_raises(name: str) -> None:
     assert "Raises:" in text or name == "smelt.ledger.Ledger.close"
 
 
+@pytest.mark.parametrize("name", ACCESSOR)
+def test_a_method_of_the_accessor_does_not_explain_the_frame(name: str) -> None:
+    assert re.search(r"^Args:\n    prompt: ", help_of(ACCESSOR[name]), re.MULTILINE)
+
+
 @pytest.mark.parametrize("name", [*(f"smelt.{verb}" for verb in VERBS), *ACCESSOR, *LAZY, "smelt.ledger.open"])
 def test_a_verb_says_whether_it_spends_money(name: str) -> None:
     assert SPENDING.search(help_of({**DOORS, **ACCESSOR, **LAZY}[name]))

@@ -154,10 +154,17 @@ SLIPS = {
         says="cannot be made",
         advises="Name another file with ledger=, or go without one: ledger=False.",
     ),
+    "a file for a folder": Slip(
+        code="df.smelt.transform(PROMPT, Company, model=MODEL, ledger='/dev/null/ledger.sqlite')",
+        error="StoreError",
+        says="/dev/null is not a directory.",
+        advises="Name another file with ledger=, or go without one: ledger=False.",
+    ),
     "no ledger there": Slip(
         code="smelt.ledger.open('/proc/nowhere/ledger.sqlite')",
         error="StoreNotFoundError",
         says="There is no directory /proc/nowhere.",
+        advises="Check the path.",
     ),
     "a job": Slip(
         code="smelt.Job(PROMPT, Company).run('openai:gpt-4.1-mini', data=df)",

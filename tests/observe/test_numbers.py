@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smelt.observe.numbers import compact, lasting, money, percent, round_top, three_digits
+from smelt.observe.numbers import axis, compact, lasting, money, percent, round_top, three_digits
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,8 @@ def test_dollars(amount: float | None, shown: str) -> None:
 def test_an_axis_holds_its_peak_and_is_not_much_longer(peak: float) -> None:
     assert peak <= round_top(peak) * (1 + 1e-6)
     assert round_top(peak) <= 2.01 * peak
+
+
+@given(st.floats(0.01, 1e11))
+def test_the_numbers_beside_an_axis_are_short(peak: float) -> None:
+    assert max(len(one) for one in axis(round_top(peak))) <= 6

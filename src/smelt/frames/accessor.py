@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from smelt.result import SmeltResult
 
 OutputModel: TypeAlias = "type[BaseModel] | type[str]"
+_FRAME = re.compile(r"^( *)frame: .*\n(?:\1 +.*\n)*", re.MULTILINE)  # What help says of it, on one line or more.
 
 
 class FrameAccessor:
@@ -103,8 +105,7 @@ class FrameAccessor:
 
 def without_frame(doc: str | None) -> str | None:
     """The help text of a function, for the method whose frame is the one in hand."""
-    lines = (doc or "").splitlines(keepends=True)
-    return "".join(line for line in lines if not line.lstrip().startswith("frame: ")) or None
+    return _FRAME.sub("", doc or "") or None
 
 
 for _name in ("transform", "atransform", "run", "arun", "preview", "explain", "estimate", "evaluate", "compare"):

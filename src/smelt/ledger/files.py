@@ -101,11 +101,11 @@ def check_directory(directory: Path) -> None:
     try:
         found = directory.stat()
     except FileNotFoundError:
-        raise StoreNotFoundError(f"There is no directory {directory}.") from None
+        raise StoreNotFoundError(f"There is no directory {directory}. Check the path.") from None
     except OSError as problem:
-        raise StoreError(f"The directory {directory} cannot be read: {problem.strerror}.") from None
+        raise StoreError(f"The directory {directory} cannot be read: {problem.strerror}. {ELSEWHERE}") from None
     if not stat.S_ISDIR(found.st_mode):
-        raise StoreError(f"{directory} is not a directory.")
+        raise StoreError(f"{directory} is not a directory. {ELSEWHERE}")
     if found.st_uid != os.geteuid():
         raise UnsafeStoreError(
             f"The directory {directory} belongs to another user. Keep the ledger in one of your own."
@@ -136,16 +136,16 @@ def _check_one(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as problem:
-        raise StoreError(f"{path} cannot be looked at: {problem.strerror}.") from None
+        raise StoreError(f"{path} cannot be looked at: {problem.strerror}. {ELSEWHERE}") from None
     if stat.S_ISLNK(found.st_mode):
         raise UnsafeStoreError(f"{path} is a symbolic link, which a ledger does not follow. Name the file itself.")
     if not stat.S_ISREG(found.st_mode):
         what = "a directory; name a file in it" if stat.S_ISDIR(found.st_mode) else "not an ordinary file"
         raise StoreError(f"{path} is {what}.")
     if found.st_uid != os.geteuid():
-        raise UnsafeStoreError(f"{path} belongs to another user.")
+        raise UnsafeStoreError(f"{path} belongs to another user. {ELSEWHERE}")
     if found.st_nlink > 1:
-        raise UnsafeStoreError(f"{path} has a second name (a hard link), so others may be able to read it.")
+        raise UnsafeStoreError(f"{path} has a second name (a hard link), so others may be able to read it. {ELSEWHERE}")
     if found.st_mode & _OTHERS and os.access(path, os.W_OK):
         path.chmod(0o600)
         text = f"Other users could open {path}, which may hold answers. It is closed to them from now on."
@@ -165,7 +165,7 @@ def create_private(path: Path) -> int:
     except FileExistsError:
         raise
     except OSError as problem:
-        raise StoreError(f"{path} cannot be made: {problem.strerror}.") from None
+        raise StoreError(f"{path} cannot be made: {problem.strerror}. {ELSEWHERE}") from None
     os.fchmod(made, 0o600)
     return made
 

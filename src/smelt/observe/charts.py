@@ -11,7 +11,7 @@ from math import ceil, log2
 
 from smelt.observe.histogram import Histogram
 from smelt.observe.markup import Html, el
-from smelt.observe.numbers import lasting, percent, round_top, three_digits
+from smelt.observe.numbers import axis, lasting, percent, round_top, three_digits
 from smelt.observe.timeline import Span, Timeline
 from smelt.progress.words import counted
 
@@ -33,7 +33,7 @@ def in_flight_chart(timeline: Timeline) -> Html:
     shapes += [_column(one, timeline.seconds, f"{three_digits(one.in_flight)} in flight") for one in spans]
     said = f"at most {timeline.most_in_flight:,}, {three_digits(mean)} on average"
     legend = [("wait", f"waiting: {lasting(waited)}")] if waited >= 0.0005 else []
-    return _figure("Requests in flight", said, _axis(top), shapes, _times(timeline.seconds), legend)
+    return _figure("Requests in flight", said, axis(top), shapes, _times(timeline.seconds), legend)
 
 
 def rate_chart(timeline: Timeline) -> Html:
@@ -47,7 +47,7 @@ def rate_chart(timeline: Timeline) -> Html:
     shapes += [_column(one, timeline.seconds, f"{three_digits(one.rows_per_second)} rows/s") for one in spans]
     legend = [("mark", f"{counted(refused, 'request')} refused for rate (429)")] if refused else []
     said = f"{three_digits(timeline.rows_per_second)} rows/s on average"
-    return _figure("Rows answered per second", said, _axis(top), shapes, _times(timeline.seconds), legend)
+    return _figure("Rows answered per second", said, axis(top), shapes, _times(timeline.seconds), legend)
 
 
 def latency_chart(latency: Histogram) -> Html:
@@ -68,7 +68,7 @@ def latency_chart(latency: Histogram) -> Html:
     legend = [("median", f"median {lasting(middle)}"), ("p95", f"95 % within {lasting(p95)}")]
     said = f"{counted(latency.count, 'request')} with a reply, {lasting(latency.least)} to {lasting(latency.most)}"
     labels = [lasting(2.0**octave) for octave in range(first, last + 1, step)]
-    return _figure("Seconds per request", said, _axis(top), shapes, labels, legend)
+    return _figure("Seconds per request", said, axis(top), shapes, labels, legend)
 
 
 def stacked_bar(name: str, parts: Sequence[tuple[str, str, int]]) -> Html:
@@ -180,10 +180,6 @@ def _place(span: Span, seconds: float) -> tuple[float, float]:
 
 def _x(at: float, seconds: float) -> float:
     return _WIDE * at / seconds if seconds else _WIDE
-
-
-def _axis(top: float) -> list[str]:
-    return [three_digits(top), three_digits(top / 2), "0"]
 
 
 def _times(seconds: float) -> list[str]:

@@ -56,3 +56,8 @@ def round_top(peak: float) -> float:
         return 1.0
     unit = 10.0 ** floor(log10(peak))
     return next(step * unit for step in (1, 2, 3, 4, 5, 6, 8, 10) if step * unit >= peak * (1 - 1e-9))
+
+
+def axis(top: float) -> list[str]:
+    """What stands beside an axis, from *top* down to 0; short, since there is little room."""
+    return [compact(round(one)) if one >= 10_000 else three_digits(one) for one in (top, top / 2, 0)]
