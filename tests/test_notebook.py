@@ -1,6 +1,6 @@
-"""The notebooks run from top to bottom in a real kernel, and are saved as they ran.
+"""The notebooks run from top to bottom in a real kernel, and are saved as they ran, also as pages of the docs site.
 
-To run them takes a minute of CPU, so the suite only looks at what is saved. `python3 dev.py notebook` (`python -m
+To run them takes a minute or two of CPU, so the suite only looks at what is saved. `python3 dev.py notebook` (`python -m
 tests.test_notebook`) runs them anew, checks what they show and saves it, as CI does once; `pytest -m notebook` saves nothing.
 """
 
@@ -16,7 +16,11 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+from tests.notebook import pages
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAGES = ROOT / "docs" / "notebooks"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _CELL_FILE = re.compile(r"\S*/ipykernel_\d+/\d+\.py")  # What a warning calls the cell that caused it.
 _PERSONAL = re.compile(r"/(?:home|root|tmp|work|Users)/")
@@ -85,6 +89,13 @@ def test_a_notebook_is_saved_as_it_ran(path: Path) -> None:
     assert faults(saved(path)) == []
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_the_page_of_a_notebook_shows_what_it_is_saved_with(path: Path) -> None:
+    made = pages.files(saved(path), path.stem)
+
+    assert {name: (PAGES / name).read_bytes() for name in made} == made
+
+
 def test_there_is_a_notebook() -> None:
     assert NOTEBOOKS
 
@@ -98,6 +109,7 @@ def main() -> None:
         if found := faults(notebook):
             sys.exit(f"{path.name} is not saved. It shows: {', '.join(found)}.")
         nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
+        pages.write(notebook, path.stem, PAGES)
         print(f"{path.name}: {len(notebook.cells)} cells, saved")
 
 

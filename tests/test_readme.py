@@ -1,5 +1,7 @@
 """Every Python snippet of the README and of docs/ runs as it stands, and prints what the page says.
 
+But for the pages of docs/notebooks, which are notebooks that ran: `tests/test_notebook.py` looks after them.
+
 Snippets ask real SDKs, which ask the fake provider. A page is one session: later snippets see the names of earlier ones.
 A `text` block after a snippet is what it prints; `...` there stands for anything.
 
@@ -12,20 +14,24 @@ import doctest
 import io
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stdout
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import dev
 import pandas as pd
 import pytest
 
 from tests.fakeserver import FakeServer
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.md"))
+PAGES = [ROOT / "README.md", *sorted({*(ROOT / "docs").rglob("*.md")} - {*NOTEBOOKS})]
 FIRST = ROOT / "docs" / "index.md"  # The page that asks the embedded model.
 
 
@@ -175,11 +181,34 @@ def test_the_snippets_of_a_page_print_what_it_says(page: Path) -> None:
         assert says(snippet, printed), f"{name_of(page)}:{snippet.line} prints\n{printed}"
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=name_of)
+@pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS, ROOT / "CONTRIBUTING.md"], ids=name_of)
 def test_every_link_inside_the_project_leads_somewhere(page: Path) -> None:
     targets = _LINK.findall(page.read_text(encoding="utf-8"))
 
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=name_of)
+def test_what_is_shown_is_run_and_compared_or_a_command(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    blocks, shown = list(_BLOCK.finditer(text)), [one.printed for one in snippets(text)]
+    others = [one for one in blocks if one[1] != "python" and one[2] not in shown]
+
+    assert text.count("```") == 2 * len(blocks)
+    # One is not compared: the embedded model's answers are not always the same.
+    assert [one[1] for one in others if one[1] != "bash"] == (["text"] if page == FIRST else [])
+
+
+def test_every_command_of_a_page_is_there() -> None:
+    told = "\n".join(page.read_text(encoding="utf-8") for page in [*PAGES, ROOT / "CONTRIBUTING.md"])
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    named = {one for found in re.findall(r"(?:dfsmelt|\.)\[([\w,]+)\]", told) for one in found.split(",")}
+    modules = set(re.findall(r"python -m ([\w.]+)", told)) - {"pip"}
+    commands = set(re.findall(r"dev\.py ([a-z]+)", told))
+
+    assert named - set(extras) == set()
+    assert [one for one in modules if find_spec(one) is None] == []
+    assert commands - set(dev.COMMANDS) == set()
 
 
 def test_the_readme_stays_short() -> None:

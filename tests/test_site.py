@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -24,6 +25,8 @@ from tests.test_readme import ROOT
 
 CONFIG = ROOT / "zensical.toml"
 _LOADED = re.compile(r'<(?:script|img|iframe|source)\b[^>]*?\bsrc="?([^"\s>]+)|<link\b[^>]*?\bhref="?([^"\s>]+)')
+_LINK = re.compile(r'<a\b[^>]*?\bhref="?([^"\s>]+)')
+_ID = re.compile(r'\bid="?([^"\s>]+)')
 _KEYWORDS = {
     "smallest and largest number": "minimum",
     "multiple of": "multipleOf",
@@ -62,6 +65,23 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
 
     assert len(pages) > 25
     assert outside == set()
+
+
+@pytest.mark.slow
+def test_every_link_of_a_page_leads_to_a_page_and_a_place_on_it(site: Path) -> None:
+    # Zensical looks only at links inside docs/; one that leads out of it is good in a clone, and broken here.
+    texts = {
+        page.resolve(): page.read_text(encoding="utf-8") for page in site.rglob("*.html") if page.name != "404.html"
+    }
+    places = {page: {"", *_ID.findall(text)} for page, text in texts.items()} | {site.resolve(): {""}}
+    links = {(page, *unquote(link).partition("#")) for page, text in texts.items() for link in _LINK.findall(text)}
+
+    assert [
+        (page.name, path, place)
+        for page, path, _, place in links
+        if not path.startswith(("http:", "https:")) and not place.startswith("__")  # What the theme opens and closes.
+        if place not in places.get((page.parent / path).resolve() if path else page, ())
+    ] == []
 
 
 @pytest.mark.slow

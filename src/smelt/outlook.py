@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from smelt.progress.words import counted
+
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
@@ -24,7 +26,7 @@ class Estimate:
 
     Examples:
         >>> print(df.smelt.estimate("Classify {name}.", Company, model=scripted))
-        2 rows (2 distinct) in about 1 requests to scripted:script: about ... tokens in, ... out, price unknown
+        2 rows (2 distinct) in about 1 request to scripted:script: about ... tokens in, ... out, price unknown
     """
 
     rows: int
@@ -38,7 +40,7 @@ class Estimate:
     def __str__(self) -> str:
         cost = "price unknown" if self.cost_usd is None else f"about ${self.cost_usd:,.4f}"
         return (
-            f"{self.rows:,} rows ({self.distinct_rows:,} distinct) in about {self.requests:,} requests to {self.model}: "
+            f"{counted(self.rows, 'row')} ({self.distinct_rows:,} distinct) in about {counted(self.requests, 'request')} to {self.model}: "
             f"about {self.input_tokens:,} tokens in, {self.output_tokens:,} out, {cost}"
         )
 
