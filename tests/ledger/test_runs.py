@@ -199,6 +199,14 @@ def test_nothing_is_said_of_a_job_on_other_rows(path: Path) -> None:
         smelt.run(frame(["elsewhere"]), "Who is {name}?", Label, model=Model(), ledger=path, progress=False)
 
 
+def test_nothing_is_said_of_another_question_for_other_fields(path: Path) -> None:
+    run(path, model=Model())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        smelt.run(frame(), "How long is {name}?", Longer, model=Model(), ledger=path, progress=False)
+
+
 def test_a_refresh_asks_again_and_replaces(path: Path) -> None:
     class Newer(Model):
         async def send(self, request: Request) -> Reply:

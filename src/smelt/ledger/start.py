@@ -216,6 +216,9 @@ def _has_any(connection: sqlite3.Connection, spec: int, keys: Sequence[bytes]) -
 
 
 def _likeness(one: Spec, other: Spec) -> int:
+    """How much of two specs is the same; 0 where another question is asked for other fields, which is no change but another job."""
+    if one.prompt != other.prompt and one.fields.keys() != other.fields.keys():
+        return 0
     same = [
         (one.provider, one.model) == (other.provider, other.model),
         one.prompt == other.prompt,
