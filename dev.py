@@ -97,6 +97,7 @@ def docs() -> None:
 def site() -> None:
     sync()
     run(PYTHON, "-m", "zensical", "build", "--clean", "--strict")
+    print("To read it: site/index.html, or with its search: python3 -m http.server -d site")
 
 
 def bench() -> None:
