@@ -156,6 +156,11 @@ class TestResult:
         assert frames[2].column("kind").to_pylist() == ["odd"] * 5
         assert frames[2].column("smelt_error").to_pylist() == [None] * 5
 
+    def test_a_key_that_a_later_list_lacks_is_null(self) -> None:
+        frames = list(streamed([dicts(0, 1), [{"name": "alone"}], []], Model()))
+
+        assert [[row["length"] for row in frame] for frame in frames] == [[5], [5], []]
+
     def test_lists_of_dicts_come_out_as_such(self) -> None:
         frames = list(streamed(cut(dicts, 2, 1), Model()))
 

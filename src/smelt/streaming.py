@@ -76,7 +76,7 @@ class _Inlet:
         Raises:
             SmeltConfigError: It is no frame, or does not fit the first one, or the prompt does not fit it.
         """
-        frame = adapted(data)
+        frame = adapted(data, None if self._call is None else self._call.frame)
         self._number += 1
         if self._call is None or self._shape is None:
             self._call = self._prepared(data)

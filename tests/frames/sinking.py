@@ -5,6 +5,7 @@ It sends itself HOW (`kill` or `interrupt`) before its request number AFTER, and
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -39,6 +40,7 @@ class Dying(DerivingProvider):
     async def send(self, request: Request) -> Reply:
         if len(self.requests) == self._after:
             os.kill(os.getpid(), self._how)
+            await asyncio.Event().wait()  # For Ctrl-C, which takes its time.
         with self._paid.open("a") as file:
             file.writelines(f"{row['number']}\n" for _, row in asked(request))
         return await super().send(request)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Annotated, Any, cast
 
 import polars as pl
 import pytest
+from polars.exceptions import ComputeError
 from pydantic import AfterValidator, BaseModel, ValidationInfo
 
 import smelt
@@ -33,6 +36,7 @@ from tests.frames.plans import ENGINES
 from tests.models import RULES, Company, served
 
 ROWS = pl.DataFrame({"name": [f"c{at}" for at in range(60)], "number": range(60), "unsent": ["x"] * 60})
+ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "Describe {name} {number}."
 
 
@@ -113,7 +117,8 @@ def test_a_filter_on_answers_before_head_stops_early(scenario: MakeScenario) -> 
     found = step(fake, many.lazy()).filter(pl.col("is_odd")).head(3).collect()
 
     assert found["number"].to_list() == [1, 3, 5]
-    assert fake.stats().rows_sent <= 400
+    # Frames are a pool of 10 rows: the one that is needed, those that Polars takes besides, and what is read ahead of them.
+    assert fake.stats().rows_sent <= 130
 
 
 @pytest.mark.parametrize(
@@ -257,6 +262,59 @@ def test_no_rows_send_nothing_and_have_the_dtypes(scenario: MakeScenario) -> Non
     for engine in ENGINES:
         assert lazy.collect(engine=engine).schema == lazy.collect_schema()
     assert fake.stats().requests == 0
+
+
+def test_a_frame_without_columns_has_no_rows_to_ask_about() -> None:
+    nothing: Any = pl.LazyFrame()
+
+    found = nothing.smelt.transform("Guess.", Size, model=ScriptedProvider({"size": 1}), progress=False).collect()
+
+    assert (found.columns, found.height) == (["size", "smelt_error"], 0)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("write", [pl.LazyFrame.serialize, pickle.dumps], ids=["serialize", "pickle"])
+def test_a_plan_with_a_step_is_not_written_down(write: Any, stream: bool) -> None:
+    lazy = frame().transform("{name}?", Size, model=ScriptedProvider({"size": 1}), stream=stream)
+
+    with pytest.raises(ComputeError, match="ConfigTypeError: A plan with a smelt step cannot be serialized or pickled"):
+        write(lazy)
+    assert lazy.clone().collect_schema() == copy.deepcopy(lazy).collect_schema()
+
+
+LEFT = """
+import asyncio
+import threading
+import polars as pl
+import smelt
+from tests.frames.deriving import DerivingProvider
+from tests.frames.test_lazy import Size
+
+is_sent = threading.Event()
+
+class Waiting(DerivingProvider):
+    async def send(self, request):
+        is_sent.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            print("broken off")
+            raise
+
+query = pl.LazyFrame({"number": [1]}).smelt.transform("{number}?", Size, model=Waiting({}), progress=False)
+running = query.collect(background=True)
+is_sent.wait()
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_polars_does_not_wait_for_is_broken_off_when_the_process_ends() -> None:
+    # Else its thread would wake in an interpreter that is gone, and abort the process.
+    ended = subprocess.run(
+        [sys.executable, "-c", LEFT], cwd=ROOT, capture_output=True, text=True, check=False, timeout=50
+    )
+
+    assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", "broken off\n")
 
 
 def test_failed_rows_are_marked() -> None:

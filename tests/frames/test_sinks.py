@@ -12,9 +12,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+import smelt
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.frames import sinks
 from smelt.frames.height import known_height
+from smelt.providers.base import Billing, CallFailed
+from smelt.testing import ScriptedProvider
 from tests.frames.deriving import DerivingProvider
 from tests.frames.plans import Second
 from tests.frames.sinking import ROWS, Size
@@ -168,23 +171,6 @@ def test_parts_of_another_plan_are_not_taken(plan: Any, says: str, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("small")
-def test_two_sinks_into_one_file_do_not_meet(tmp_path: Path) -> None:
-    target = tmp_path / "out.parquet"
-    inner: list[str] = []
-
-    def rule(row: Any) -> int:
-        if not inner:
-            with pytest.raises(SmeltConfigError, match="Another process is writing") as caught:
-                step().smelt.sink_parquet(target)
-            inner.append(str(caught.value))
-        return int(row["number"]) * 2
-
-    step(None, DerivingProvider({"size": rule})).smelt.sink_parquet(target)
-
-    assert inner and pl.read_parquet(target).equals(EXPECTED)
-
-
-@pytest.mark.usefixtures("small")
 def test_a_manifest_that_was_never_finished_is_begun_anew(tmp_path: Path) -> None:
     target = ended(tmp_path)
     (tmp_path / "out.parquet.smelt" / "manifest.json").write_text(json.dumps({"the format": 1})[:-3])
@@ -194,7 +180,74 @@ def test_a_manifest_that_was_never_finished_is_begun_anew(tmp_path: Path) -> Non
     assert pl.read_parquet(target).equals(EXPECTED)
 
 
-@pytest.mark.parametrize("option", ["lazy", "engine", "optimizations"])
+@pytest.mark.usefixtures("small")
+def test_a_sink_that_is_killed_while_it_tidies_up_has_the_first_rows_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    unlink, gone, model = Path.unlink, [], provider()
+
+    def dying(path: Path, **options: Any) -> None:
+        unlink(path, **options)
+        gone.append(path.name)
+        if path.suffix == ".arrow":
+            raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Path, "unlink", dying)
+        step().smelt.sink_parquet(tmp_path / "out.parquet")
+    step(None, model).smelt.sink_parquet(tmp_path / "out.parquet")
+
+    assert pl.read_parquet(tmp_path / "out.parquet").equals(EXPECTED)
+    assert model.rows_sent == int(gone[-1].split("-")[1]) < ROWS
+
+
+def goes_on(lazy: Any) -> Any:
+    return lazy.filter(pl.col("size") >= 0)
+
+
+@pytest.mark.parametrize("plan", [step, lambda *given: goes_on(step(*given))], ids=["a step", "a plan that goes on"])
+class TestEveryPlan:
+    def test_what_is_wrong_with_a_target_is_said_before_it_costs(self, plan: Any, tmp_path: Path) -> None:
+        model, target = provider(), tmp_path / "out.parquet"
+
+        with pytest.raises(TypeError, match="compresion"):
+            plan(None, model).smelt.sink_parquet(target, compresion="lz4")
+        with pytest.raises(ValueError, match="compression"):
+            plan(None, model).smelt.sink_parquet(target, compression="best")
+        with pytest.raises(SmeltConfigError, match="the path of a file, and that is a folder, not"):
+            plan(None, model).smelt.sink_parquet(tmp_path)
+        with pytest.raises(SmeltConfigError, match=r"on this machine .*, not 's3://bucket/out\.parquet'"):
+            plan(None, model).smelt.sink_parquet("s3://bucket/out.parquet")
+
+        assert (model.rows_sent, list(tmp_path.iterdir())) == (0, [])
+
+    def test_a_sink_that_never_had_a_row_leaves_nothing(self, plan: Any, tmp_path: Path) -> None:
+        refusing = ScriptedProvider({}, script=[CallFailed("auth", Billing.NOT_SENT, "No such key.", status=401)] * 9)
+
+        with pytest.raises(smelt.AuthenticationError):
+            plan(None, refusing).smelt.sink_parquet(tmp_path / "out.parquet")
+
+        assert list(tmp_path.iterdir()) == []
+
+    def test_two_sinks_into_one_file_do_not_meet(self, plan: Any, tmp_path: Path) -> None:
+        target, inner = tmp_path / "out.parquet", list[str]()
+
+        def rule(row: Any) -> int:
+            if not inner:
+                with pytest.raises(SmeltConfigError, match="Another process is writing") as caught:
+                    plan().smelt.sink_parquet(target)
+                inner.append(str(caught.value))
+            return int(row["number"]) * 2
+
+        plan(None, DerivingProvider({"size": rule})).smelt.sink_parquet(target)
+
+        assert inner and pl.read_parquet(target).equals(EXPECTED)
+
+
+@pytest.mark.parametrize("option", ["lazy", "engine", "optimizations", "sinked_paths_callback"])
 def test_options_of_another_end_are_refused(option: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigTypeError, match=f"{option} is no option of this sink"):
         step().smelt.sink_parquet(tmp_path / "out.parquet", **{option: None})

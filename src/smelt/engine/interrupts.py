@@ -62,9 +62,8 @@ class Listening:
 
     def _tell(self, task: asyncio.Task[object]) -> None:
         """Cancel *task*; but only the first of each loop, since those after it tidy up."""
-        if task.get_loop() not in self._told:
+        if task.get_loop() not in self._told and task.cancel():  # One that is done by now leaves it to the next one.
             self._told.add(task.get_loop())
-            task.cancel()
 
 
 _listening: Listening | None = None

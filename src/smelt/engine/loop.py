@@ -8,6 +8,7 @@ asyncio is patched: the hiding uses the calls that its own loops and tasks use, 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import functools
 import inspect
 import os
@@ -149,6 +150,7 @@ class PausingLoop(OneThreadLoop):
 
 
 _MOMENT = 0.1  # Seconds for which a loop that stands still is moved by others.
+_PATIENCE = 5.0  # Seconds for which the end of the process waits for a run that it breaks off.
 _DRIVERS: set[Driver] = set()
 """Those whose loops may have tasks."""
 os.register_at_fork(after_in_child=_DRIVERS.clear)
@@ -164,6 +166,7 @@ class Driver:
     def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop] = PausingLoop) -> None:
         """Make the loop with *loop_factory*, when it is first needed."""
         self.turn = threading.RLock()
+        self._task: asyncio.Task[Any] | None = None
         self._runner = asyncio.Runner(loop_factory=loop_factory)
 
     def __enter__(self) -> Self:
@@ -180,10 +183,24 @@ class Driver:
         """Run *work* to its end; Ctrl-C and SIGTERM as in `run_blocking`."""
         try:
             with self.turn, _outer_loop_hidden(), _interrupts_ours():
-                return self._runner.run(_terminable(work))
+                return self._runner.run(self._noted(work))
         finally:
             if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
                 work.close()  # Ctrl-C came before its first step.
+
+    def end(self) -> None:
+        """Break off what is driven on another thread, and let nothing move any more."""
+        if not self.turn.acquire(blocking=False) and (task := self._task) is not None:
+            with suppress(RuntimeError):  # The loop was closed meanwhile.
+                task.get_loop().call_soon_threadsafe(task.cancel)
+            self.turn.acquire(timeout=_PATIENCE)
+
+    async def _noted(self, work: Coroutine[Any, Any, T]) -> T:
+        self._task = asyncio.current_task()
+        try:
+            return await _terminable(work)
+        finally:
+            self._task = None
 
     def move(self) -> None:
         """Drive the loop for a moment, unless somebody does."""
@@ -201,6 +218,13 @@ def move_others() -> None:
     """Let the loops of this process that stand still move for a moment, since somebody waits for what they have begun."""
     for driver in list(_DRIVERS):
         driver.move()
+
+
+@atexit.register
+def _end_all() -> None:
+    """End the runs on threads of Polars, which does not wait for them: one that wakes later would abort the process."""
+    for driver in list(_DRIVERS):
+        driver.end()
 
 
 async def _terminable(work: Coroutine[Any, Any, T]) -> T:

@@ -257,7 +257,7 @@ def _not_lazy(verb: str) -> ConfigTypeError:
 
 
 def _refuse_other_ends(options: Mapping[str, Any]) -> None:
-    if wrong := sorted({"lazy", "engine", "optimizations"} & options.keys()):
+    if wrong := sorted({"lazy", "engine", "optimizations", "sinked_paths_callback"} & options.keys()):
         raise ConfigTypeError(f"{wrong[0]} is no option of this sink. Call the sink of the LazyFrame itself for it.")
 
 

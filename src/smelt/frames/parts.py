@@ -51,6 +51,7 @@ class Parts:
     """The parts of one sink.
 
     Attributes:
+        whole: Where the file is written before it has its place.
         found: Those that an earlier try has left.
         rows: Rows in all that there are by now.
     """
@@ -58,7 +59,8 @@ class Parts:
     def __init__(self, folder: Path) -> None:
         """Look at what is in *folder*."""
         self._folder = folder
-        self.found = [Part.at(path) for path in sorted(folder.glob("*-*-*.arrow"))]
+        self.whole = folder / "whole"
+        self.found = [Part.at(path) for path in _paths(folder)]
         self.rows = sum(part.rows for part in self.found)
         self._next = len(self.found)
 
@@ -76,13 +78,13 @@ class Parts:
 
     def joined(self, schema: pl.Schema) -> pl.LazyFrame:
         """All rows, in order."""
-        paths = sorted(self._folder.glob("*-*-*.arrow"))
+        paths = _paths(self._folder)
         return pl.scan_ipc(paths, glob=False) if paths else pl.LazyFrame(schema=schema)
 
 
 @contextmanager
 def parts_for(target: Path, manifest: Mapping[str, Any], *, restart: bool) -> Iterator[Parts]:
-    """The parts of the sink into *target*, for this process alone; removed when all went well.
+    """The parts of the sink into *target*, for this process alone; removed when all went well, or where there are none.
 
     Raises:
         SmeltConfigError: Another process is at it, or the parts that are there are those of another sink.
@@ -94,8 +96,14 @@ def parts_for(target: Path, manifest: Mapping[str, Any], *, restart: bool) -> It
         if restart:
             file.truncate(0)
         _settle(file, folder, manifest)
-        yield Parts(folder)
-        shutil.rmtree(folder)
+        parts, is_done = Parts(folder), False
+        try:
+            yield parts
+            is_done = True
+        finally:
+            if is_done or not parts.rows:
+                _clear(folder)
+                shutil.rmtree(folder)
 
 
 def publish(written: Path, target: Path) -> None:
@@ -124,15 +132,20 @@ class Digest:
 def _lock(descriptor: int, target: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_free = (
+            os.fstat(descriptor).st_nlink > 0
+        )  # Else another process has just ended, and removed what is locked here.
     except BlockingIOError:
-        raise SmeltConfigError(f"Another process is writing {target}. Wait for it, or write to another path.") from None
+        is_free = False
+    if not is_free:
+        raise SmeltConfigError(f"Another process is writing {target}. Wait for it, or write to another path.")
 
 
 def _settle(file: Any, folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest, or compare it with the one that is there."""
+    """Write the manifest, or compare it with the one that is there, if there are parts."""
     file.seek(0)
     text = file.read()
-    found = _read(text)
+    found = _read(text) if _paths(folder) else None
     if found is not None and (changed := [name for name in manifest if found.get(name) != manifest[name]]):
         raise SmeltConfigError(
             f"{folder} has the finished rows of another sink: {' and '.join(changed)} changed since. "
@@ -156,10 +169,18 @@ def _read(text: str) -> dict[str, Any] | None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove the parts. The manifest stays: it is what is locked."""
-    for path in folder.iterdir():
+    """Remove the parts. The manifest stays: it is what is locked.
+
+    The last one goes first, so that whoever is killed meanwhile leaves the parts of the first rows.
+    """
+    for path in sorted(folder.iterdir(), reverse=True):
         if path.name != _MANIFEST:
             path.unlink()
+
+
+def _paths(folder: Path) -> list[Path]:
+    """The files of the parts in *folder*, in order."""
+    return sorted(folder.glob("*-*-*.arrow"))
 
 
 def _sync(folder: Path) -> None:

@@ -37,6 +37,11 @@ class RecordsFrame:
         """All keys, in the order in which they are first seen."""
         return tuple(self._keys)
 
+    def know(self, other: RecordsFrame) -> None:
+        """Have the keys of *other*, too."""
+        for name, key in other._keys.items():
+            self._keys.setdefault(name, key)
+
     def __len__(self) -> int:
         return len(self._snapshot)
 

@@ -43,24 +43,17 @@ def sink(frame: pl.LazyFrame, path: str | os.PathLike[str], write: Write, *, res
     """
     target = _target(path)
     base, steps = steps_of(frame)
-    if not steps:
-        _sink_whole(frame, target, write)
-        return
     schema = frame.collect_schema()
     with parts_for(target, _manifest(base, steps, schema), restart=restart) as parts:
-        _fill(parts, base, steps)
-        written = target.with_name(f"{target.name}.smelt") / "whole"
-        write(parts.joined(schema), written)
-        publish(written, target)
-
-
-def _sink_whole(frame: pl.LazyFrame, target: Path, write: Write) -> None:
-    written = target.with_name(f"{target.name}.smelt-part")
-    try:
-        _interruptible(lambda: write(frame, written))
-        publish(written, target)
-    finally:
-        written.unlink(missing_ok=True)
+        write(
+            pl.LazyFrame(schema=schema), parts.whole
+        )  # An option or a place that will not do is found before it costs.
+        if steps:
+            _fill(parts, base, steps)
+            write(parts.joined(schema), parts.whole)
+        else:
+            _interruptible(lambda: write(frame, parts.whole))
+        publish(parts.whole, target)
 
 
 def _interruptible(work: Callable[[], T]) -> T:
@@ -177,4 +170,10 @@ def _asked(call: Preparation) -> str:
 def _target(path: object) -> Path:
     if not isinstance(path, str | os.PathLike):
         raise SmeltConfigError.for_type("path", path, "the path of a file (lf.sink_parquet takes other targets)")
+    if "://" in str(path):
+        raise SmeltConfigError.for_value(
+            "path", path, "the path of a file on this machine (lf.sink_parquet takes others)"
+        )
+    if Path(path).is_dir():
+        raise SmeltConfigError.for_value("path", path, "the path of a file, and that is a folder")
     return Path(path)

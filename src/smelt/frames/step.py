@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NoReturn
 
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from smelt.errors import ConfigTypeError
 from smelt.frames.dtypes import polars_dtype
 from smelt.frames.height import known_height
 from smelt.frames.predicate import split
@@ -23,8 +24,9 @@ from smelt.streaming import stream
 Fields = Literal["used", "all"]
 
 _FROM_ABOVE = 8_192  # Rows that are read at once.
-_FIRST = 32  # Rows of the first frames. Polars reads ahead, and who wants three rows should not pay for thousands,
-_GROWTH = 4  # so a frame has a quarter of the rows before it at the most.
+# Polars takes a frame more than it needs, and the stream reads ahead of that, so frames are small where few rows are wanted:
+_FIRST = 32  # Rows of the first ones, or a pool's worth where that is less.
+_GROWTH = 4  # Later ones have a quarter of the rows before them at the most.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,13 @@ class Step:
     upstream: pl.LazyFrame
     call: Preparation
     is_whole: bool = False
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be written down: a plan would take what the model was given along, and read functions back."""
+        raise ConfigTypeError(
+            "A plan with a smelt step cannot be serialized or pickled. Serialize the plan before the step, and call "
+            "transform where it is read."
+        )
 
     @property
     def outputs(self) -> dict[str, pl.DataType]:
@@ -125,7 +134,7 @@ class Step:
         fields = self._fields(looked_at)
         sent = self.call.source.names if fields else ()
         read = tuple(name for name in inputs if name in looked_at or name in sent)
-        return Wanted(columns=shown, read=read or (inputs[0],), fields=fields, early=early, late=late, most=rows)
+        return Wanted(columns=shown, read=read or tuple(inputs[:1]), fields=fields, early=early, late=late, most=rows)
 
     def _fields(self, looked_at: set[str]) -> tuple[str, ...]:
         every = tuple(dict.fromkeys(column.path[0] for column in self.call.columns))
@@ -143,7 +152,7 @@ class Step:
         rows = known_height(frame) if wanted.fields else None
         frames: Iterator[pl.DataFrame] = frame.collect_batches(chunk_size=_FROM_ABOVE)
         if wanted.fields:
-            frames = self.over(_ramped(frames), wanted.fields, rows)
+            frames = self.over(_ramped(frames, self._first), wanted.fields, rows)
         for finished in frames:
             for part in wanted.late:
                 finished = finished.filter(part)  # noqa: PLW2901
@@ -151,6 +160,10 @@ class Step:
                 finished = finished.with_columns(pl.lit(None).alias(self.blank))  # noqa: PLW2901
             # A frame without columns has no rows either, unless it is told.
             yield finished.select(wanted.columns) if wanted.columns else pl.DataFrame(height=finished.height)
+
+    @property
+    def _first(self) -> int:
+        return min(_FIRST, self.call.concurrency * self.call.work().most_rows)
 
     def _in_words(self) -> str:
         provider, settings = self.call.provider, self.call.settings
@@ -182,13 +195,13 @@ def steps_of(frame: pl.LazyFrame) -> tuple[pl.LazyFrame, list[Step]]:
     return frame, steps
 
 
-def _ramped(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """The rows of *frames* in few at first and more later."""
+def _ramped(frames: Iterator[pl.DataFrame], first: int) -> Iterator[pl.DataFrame]:
+    """The rows of *frames*, *first* of them at once in the beginning and more later."""
     before = 0
     for frame in frames:
         at = 0
         while at < frame.height:
-            rows = max(_FIRST, before // _GROWTH)
+            rows = max(first, before // _GROWTH)
             yield frame.slice(at, rows)
             at += rows
             before += rows

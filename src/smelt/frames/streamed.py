@@ -10,16 +10,23 @@ from typing import Any
 
 from smelt.errors import ColumnError, ConfigTypeError, shown_value
 from smelt.frames.base import Frame, adapt
+from smelt.frames.records import RecordsFrame
 
 
-def adapted(data: Any) -> Frame:
-    """A snapshot of a frame of a stream: what `adapt` takes, and Arrow's tables and record batches."""
+def adapted(data: Any, first: Frame | None = None) -> Frame:
+    """A snapshot of a frame of a stream: what `adapt` takes, and Arrow's tables and record batches.
+
+    A list of dicts has the keys of the *first* one too, null where they are missing.
+    """
     arrow = sys.modules.get("pyarrow")
     if arrow is not None and isinstance(data, arrow.Table | arrow.RecordBatch):
         from smelt.frames.arrow import ArrowFrame
 
         return ArrowFrame(data)
-    return adapt(data)
+    frame = adapt(data)
+    if isinstance(frame, RecordsFrame) and isinstance(first, RecordsFrame):
+        frame.know(first)
+    return frame
 
 
 def joined(frames: Sequence[Any]) -> Any:
