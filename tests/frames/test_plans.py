@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,6 @@ from polars.io.plugins import register_io_source
 from tests.frames.plans import ENGINES
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("threads", "first"), [(1, 0), (2, 150)], ids=["one thread", "two threads"])
-def test_generated_plans_give_what_eager_calls_give(threads: int, first: int) -> None:
-    # More of them: POLARS_MAX_THREADS=1 python -m tests.frames.plans 5000
-    command = [sys.executable, "-m", "tests.frames.plans", "150", str(first)]
-    environment = {**os.environ, "POLARS_MAX_THREADS": str(threads)}
-
-    tried = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-
-    assert tried.stdout.endswith(", 0 wrong\n"), tried.stdout + tried.stderr
-    assert f"150 plans, {threads} threads" in tried.stdout
 
 
 TWICE = """
@@ -52,7 +40,7 @@ PLANS = {
 }
 for name, plan in PLANS.items():
     for engine in ENGINES:
-        if sys.argv[1:] and f"{name} {engine}" not in sys.argv:
+        if f"{name} {engine}" not in ASKED:
             continue
         asked = Counter()
         provider = DerivingProvider({"size": lambda row: asked.update([row["number"]]) or row["number"]}, keep=False)
@@ -65,29 +53,43 @@ frames = smelt.stream(ROWS.lazy().collect_batches(chunk_size=500), "{number}?", 
 print(pl.concat(frames)["size"].equals(ROWS["number"].alias("size")))
 """
 
+# Plan and engine, by the number of threads.
+TWICE_ON = {1: ("join streaming", "branches in-memory"), 2: ("branches streaming", "union in-memory")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """What a process with so many threads of Polars printed, in lines."""
+
+    threads: int
+    twice: Sequence[str]
+    printed: Sequence[str]
+    problem: str
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one thread", "two threads"])
+def tried(request: pytest.FixtureRequest) -> Tried:
+    """One process for all that depends on the number of threads, which is set from outside."""
+    threads: int = request.param
+    script = f"from tests.frames import plans\nplans.main()\nASKED = {TWICE_ON[threads]!r}\n{TWICE}"
+    # Each plan on one engine, in turns. On both, and more of them: POLARS_MAX_THREADS=1 python -m tests.frames.plans 5000
+    command = [sys.executable, "-c", script, "150", str(150 * threads - 150), "--in-turns"]
+    environment = {**os.environ, "POLARS_MAX_THREADS": str(threads)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=150)
+    return Tried(threads=threads, twice=TWICE_ON[threads], printed=done.stdout.splitlines(), problem=done.stderr)
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("threads", "plans"),
-    [(1, ("join streaming", "branches in-memory")), (2, ("branches streaming", "union in-memory"))],
-    ids=["one thread", "two threads"],
-)
-def test_a_step_that_stands_twice_asks_every_row_once_and_a_stream_reads_lazy_batches(
-    threads: int, plans: tuple[str, ...]
-) -> None:
-    environment = {**os.environ, "POLARS_MAX_THREADS": str(threads)}
+def test_generated_plans_give_what_eager_calls_give(tried: Tried) -> None:
+    summary = next((line for line in tried.printed if " plans, " in line), "")
 
-    tried = subprocess.run(
-        [sys.executable, "-c", TWICE, *plans],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=50,
-    )
+    assert summary.startswith(f"150 plans, {tried.threads} threads"), tried.problem
+    assert summary.endswith(", 0 wrong"), "\n".join(tried.printed)
 
-    assert tried.stdout.splitlines() == ["2400 1"] * len(plans) + ["True"], tried.stdout + tried.stderr
+
+@pytest.mark.slow
+def test_a_step_that_stands_twice_asks_every_row_once_and_a_stream_reads_lazy_batches(tried: Tried) -> None:
+    assert list(tried.printed[-3:]) == ["2400 1"] * len(tried.twice) + ["True"], tried.problem
 
 
 @pytest.mark.parametrize("engine", ENGINES)
