@@ -22,7 +22,8 @@ T = TypeVar("T")
 Write = Callable[[pl.LazyFrame, Path], object]
 """Writes all rows of a plan into a file."""
 
-_AT_ONCE = 2_048  # Rows that are read at once.
+_AT_ONCE = 2_048  # Rows that are read at once, and finished at once,
+_TURNS_AT_ONCE = 4  # or these times those that are in flight when the pool is full, where that is less.
 _PART_ROWS = 65_536  # A part has no more rows than this, and the few more that were read with them,
 _PART_SECONDS = 5.0  # and takes no longer; what is in no part yet is asked anew where there is no ledger.
 
@@ -71,7 +72,8 @@ def _fill(parts: Parts, base: pl.LazyFrame, steps: Sequence[Step]) -> None:
     """Add the parts that are missing."""
     names = base.collect_schema().names()
     height = known_height(base)
-    frames: Iterator[pl.DataFrame] = base.collect_batches(chunk_size=_AT_ONCE)
+    at_once = min(_AT_ONCE, *(_TURNS_AT_ONCE * step.turn for step in steps))
+    frames: Iterator[pl.DataFrame] = base.collect_batches(chunk_size=at_once)
     frames = _behind(frames, parts.found)
     for step in steps:
         frames = step.over(frames, rows=None if height is None else max(0, height - parts.rows))

@@ -89,6 +89,11 @@ class Step:
             name += "_"
         return name
 
+    @property
+    def turn(self) -> int:
+        """Rows that are in flight when the pool is full, at the most."""
+        return self.call.concurrency * self.call.work().most_rows
+
     def schema(self) -> pl.Schema:
         """All its columns. Sends nothing."""
         return pl.Schema({**self.upstream.collect_schema(), **self.outputs})
@@ -152,7 +157,7 @@ class Step:
         rows = known_height(frame) if wanted.fields else None
         frames: Iterator[pl.DataFrame] = frame.collect_batches(chunk_size=_FROM_ABOVE)
         if wanted.fields:
-            frames = self.over(_ramped(frames, self._first), wanted.fields, rows)
+            frames = self.over(_ramped(frames, min(_FIRST, self.turn)), wanted.fields, rows)
         for finished in frames:
             for part in wanted.late:
                 finished = finished.filter(part)  # noqa: PLW2901
@@ -160,10 +165,6 @@ class Step:
                 finished = finished.with_columns(pl.lit(None).alias(self.blank))  # noqa: PLW2901
             # A frame without columns has no rows either, unless it is told.
             yield finished.select(wanted.columns) if wanted.columns else pl.DataFrame(height=finished.height)
-
-    @property
-    def _first(self) -> int:
-        return min(_FIRST, self.call.concurrency * self.call.work().most_rows)
 
     def _in_words(self) -> str:
         provider, settings = self.call.provider, self.call.settings
