@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from polars.exceptions import InvalidOperationError
 
 import smelt
 from smelt.errors import ConfigTypeError, SmeltConfigError
@@ -251,6 +252,19 @@ class TestEveryPlan:
 def test_options_of_another_end_are_refused(option: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigTypeError, match=f"{option} is no option of this sink"):
         step().smelt.sink_parquet(tmp_path / "out.parquet", **{option: None})
+
+
+def test_a_target_is_what_polars_makes_of_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "link.parquet").symlink_to("2025-01-02.arrow")
+
+    step().smelt.sink_parquet("~/link.parquet")
+    with pytest.raises(InvalidOperationError, match="does not conform to standard naming"):
+        step().smelt.sink_ndjson(tmp_path / "out.ndjson", compression="gzip")
+    step().smelt.sink_ndjson(tmp_path / "out.ndjson.gz", compression="gzip")
+
+    assert pl.read_parquet(tmp_path / "2025-01-02.arrow").equals(EXPECTED)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2025-01-02.arrow", "link.parquet", "out.ndjson.gz"]
 
 
 def test_a_sink_needs_the_path_of_a_file() -> None:

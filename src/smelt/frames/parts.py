@@ -51,7 +51,7 @@ class Parts:
     """The parts of one sink.
 
     Attributes:
-        whole: Where the file is written before it has its place.
+        whole: Where the file is written before it has its place; Polars may judge by its ending.
         found: Those that an earlier try has left.
         rows: Rows in all that there are by now.
     """
@@ -59,7 +59,7 @@ class Parts:
     def __init__(self, folder: Path) -> None:
         """Look at what is in *folder*."""
         self._folder = folder
-        self.whole = folder / "whole"
+        self.whole = folder / f"whole.{folder.stem}"
         self.found = [Part.at(path) for path in _paths(folder)]
         self.rows = sum(part.rows for part in self.found)
         self._next = len(self.found)
@@ -180,7 +180,7 @@ def _clear(folder: Path) -> None:
 
 def _paths(folder: Path) -> list[Path]:
     """The files of the parts in *folder*, in order."""
-    return sorted(folder.glob("*-*-*.arrow"))
+    return sorted(folder.glob("[0-9]*-*-*.arrow"))
 
 
 def _sync(folder: Path) -> None:

@@ -176,6 +176,9 @@ def _target(path: object) -> Path:
         raise SmeltConfigError.for_value(
             "path", path, "the path of a file on this machine (lf.sink_parquet takes others)"
         )
-    if Path(path).is_dir():
+    target = (
+        Path(path).expanduser().resolve()
+    )  # Where Polars would write: a link stays, and what it leads to is replaced.
+    if target.is_dir():
         raise SmeltConfigError.for_value("path", path, "the path of a file, and that is a folder")
-    return Path(path)
+    return target
