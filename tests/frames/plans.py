@@ -94,7 +94,7 @@ class Drawing:
     columns: list[str]
     is_cut: bool = False
     is_bug_near: bool = False
-    has_union: bool = False
+    is_shared: bool = False
 
     def add(self, name: str, on: Callable[[pl.LazyFrame], pl.LazyFrame], *columns: str) -> None:
         self.ops.append(Op(name, on))
@@ -253,6 +253,7 @@ def join(at: Drawing) -> None:
 
 def self_join(at: Drawing) -> None:
     if at.pick("number"):
+        at.is_shared = True
         key = pl.col("number")
         at.add(
             "self-join",
@@ -264,12 +265,12 @@ def self_join(at: Drawing) -> None:
 
 def union(at: Drawing) -> None:
     if at.pick("number"):
-        at.has_union = True
+        at.is_shared = True
         at.add("union", lambda frame: pl.concat([frame, frame.filter(pl.col("number") > 20)]))
 
 
 def cache(at: Drawing) -> None:
-    if not at.has_union:  # See `test_known_polars_bug…`: Polars may panic.
+    if not at.is_shared:  # See `test_known_polars_bug…`: Polars may panic.
         at.add("cache", lambda frame: frame.cache())
 
 

@@ -111,10 +111,15 @@ def test_known_polars_bug_a_second_head_over_an_unused_row_index_undoes_the_firs
     assert (height(rows.lazy()), height(source)) == (3, 5)
 
 
-def test_known_polars_bug_a_cache_over_a_union_of_python_functions_panics(capfd: pytest.CaptureFixture[str]) -> None:
-    shared = pl.LazyFrame({"a": [1]}).map_batches(lambda frame: frame)
+@pytest.mark.parametrize("join", [True, False], ids=["join", "union"])
+def test_known_polars_bug_a_cache_over_python_functions_that_stand_twice_panics(
+    join: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shared = pl.LazyFrame({"a": [1]}).map_batches(lambda frame: frame, predicate_pushdown=True)
+    part = shared.filter(pl.col("a") > 0)
+    both = shared.join(part, on="a") if join else pl.concat([shared, part])
 
     with pytest.raises(PanicException):
-        pl.concat([shared, shared.filter(pl.col("a") > 0)]).cache().collect()
+        both.cache().collect()
 
     assert "cache_states.rs" in capfd.readouterr().err
