@@ -139,7 +139,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sinks, "_PART_ROWS", 40)
 
 
-@pytest.mark.usefixtures("small")
 def test_what_was_finished_before_an_exception_is_kept(tmp_path: Path) -> None:
     target, model = ended(tmp_path), provider()
 
