@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from pydantic_core import from_json
+
 from smelt.engine.jumping import JumpingLoop, run_jumping
 from smelt.plan.tokens import text_tokens
 from smelt.providers.base import CallFailed, Capabilities, Finish, Reply, Request, Usage
@@ -87,13 +89,27 @@ class ScriptedProvider:
             raise outcome
         if outcome is not None:
             return outcome
-        fields = _fields(request, self.capabilities.codec)
+        fields, answer = _fields(request, self.capabilities.codec), self._answer
+        if not callable(answer):
+            return self._answered_alike(request, {name: answer[name] for name in answer if name in fields})
 
         def one(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
-            answer = self._answer(row) if callable(self._answer) else self._answer
-            return answer and {name: value for name, value in answer.items() if name in fields}
+            found = answer(row)
+            return found and {name: value for name, value in found.items() if name in fields}
 
         return answered(request, one, self.capabilities.codec, self)
+
+    def _answered_alike(self, request: Request, fields: Mapping[str, Any]) -> Reply:
+        """The same as `answered` with the same *fields* for every row, which are written once."""
+        tokens = [row["id"] for row in from_json(request.user.rpartition("\n")[0])]
+        self.rows_sent += len(tokens)
+        written = json.dumps(fields, ensure_ascii=False, default=str)
+        if self.capabilities.codec == "keyed":
+            rows = ", ".join([f'"{token}": {written}' for token in tokens])
+            return _reply(request, f"{{{rows}}}", "stop")
+        rest = f", {written[1:]}" if fields else "}"
+        rows = ", ".join([f'{{"id": "{token}"{rest}' for token in tokens])
+        return _reply(request, f'{{"rows": [{rows}]}}', "stop")
 
 
 def _fields(request: Request, codec: str) -> Collection[str]:
@@ -161,6 +177,10 @@ def answered(
     found = [(token, fields) for token, row in rows if (fields := answer(row)) is not None]
     body: Any = {"rows": [{"id": token, **fields} for token, fields in found]} if codec == "array" else dict(found)
     text = json.dumps(body, ensure_ascii=False, default=str)
+    return _reply(request, text, finish)
+
+
+def _reply(request: Request, text: str, finish: Finish) -> Reply:
     usage = Usage(
         input_tokens=text_tokens(len(request.system) + len(request.user)),
         output_tokens=text_tokens(len(text)),

@@ -21,6 +21,8 @@ import smelt  # noqa: F401  # Registers the accessor.
 from smelt.testing import ScriptedProvider
 from tests.bench.million import _rss_mb
 
+BATCH = 100  # Rows per request.
+
 
 class Label(BaseModel):
     sector: Literal["tech", "finance", "health", "other"]
@@ -48,7 +50,7 @@ def measured(source: Path, target: Path, sink: str, ledger: Path | bool) -> floa
     provider = ScriptedProvider({"sector": "tech", "is_public": True}, keep=False)
     lazy: Any = pl.scan_parquet(source)
     lazy = lazy.smelt.transform(
-        "Classify {name} {number}.", Label, model=provider, batch_size=20, ledger=ledger, progress=False
+        "Classify {name} {number}.", Label, model=provider, batch_size=BATCH, ledger=ledger, progress=False
     )
     before = time.process_time()
     (lazy.smelt if sink.startswith("smelt.") else lazy).sink_parquet(target)

@@ -52,6 +52,10 @@ class Once(Answers):
         self._end(position)
         super().accept(position, values)
 
+    def accept_all(self, positions: Sequence[int], values: Sequence[Sequence[Any]]) -> None:
+        for position, found in zip(positions, values, strict=True):
+            self.accept(position, found)
+
     def fail(self, position: int, failure: RowFailure) -> None:
         self._end(position)
         super().fail(position, failure)

@@ -37,8 +37,8 @@ def test_no_token_occurs_in_a_cell() -> None:
 class Stuck(random.Random):
     """Draws one and the same token, as if all others stood in the cells."""
 
-    def random(self) -> float:
-        return 0.0
+    def randbytes(self, n: int) -> bytes:
+        return bytes(n)
 
 
 def test_cells_that_hold_every_short_token_do_not_keep_a_request_from_leaving() -> None:

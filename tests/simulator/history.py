@@ -27,6 +27,10 @@ class Once(Answers):
         self.endings[position] += 1
         super().accept(position, values)
 
+    def accept_all(self, positions: Sequence[int], values: Sequence[Sequence[Any]]) -> None:
+        for position, found in zip(positions, values, strict=True):
+            self.accept(position, found)
+
     def fail(self, position: int, failure: RowFailure) -> None:
         self.endings[position] += 1
         super().fail(position, failure)

@@ -73,8 +73,7 @@ class Clerk:
         if not known:
             return
         before = self.answers.answered
-        for row, values in known:
-            self.answers.accept(row.position, values)
+        self.answers.accept_all([row.position for row, _ in known], [values for _, values in known])
         self.counts.reused += self.answers.answered - before
         self.tell(settled(self.answers, self.counts))
 
@@ -117,8 +116,8 @@ class Clerk:
         return Halt(stop=failure) if self.counts.hopeless >= _HOPELESS else None
 
     def _carry_out(self, verdict: Verdict, request_id: str | None) -> Halt | None:
-        for row, values, _ in verdict.accepted:
-            self.answers.accept(row.position, values)
+        accepted = verdict.accepted
+        self.answers.accept_all([row.position for row, _, _ in accepted], [values for _, values, _ in accepted])
         for failed in verdict.failed:
             failure = RowFailure(failed.kind, failed.message, failed.row.attempts, request_id)
             self.answers.fail(failed.row.position, failure)

@@ -87,6 +87,9 @@ def decide_failure(
 
 def _sort(chunk: Chunk, tokens: Sequence[str], rows: ReplyRows, validator: Validator) -> _Sorted:
     found = _Sorted()
+    if len(rows.found) == len(tokens) and not rows.problems:  # The usual case: each was answered, and once.
+        _validate(chunk.rows, [rows.found[token] for token in tokens], validator, found)
+        return found
     for row, token in zip(chunk.rows, tokens, strict=True):
         if token in rows.doubled:
             row.problem = "it was answered more than once"
@@ -98,14 +101,18 @@ def _sort(chunk: Chunk, tokens: Sequence[str], rows: ReplyRows, validator: Valid
             row.problem = rows.problems[token]
             found.invalid.append(row)
         else:
-            _validate(row, rows.found[token], validator, found)
+            _validate([row], [rows.found[token]], validator, found)
     return found
 
 
-def _validate(row: Pending, answer: dict[str, Any], validator: Validator, found: _Sorted) -> None:
-    try:
-        found.accepted.append(validator.accept(row, answer))
-    except InvalidRow as problem:
+def _validate(
+    rows: Sequence[Pending], answers: Sequence[dict[str, Any]], validator: Validator, found: _Sorted
+) -> None:
+    outcomes = validator.accept(rows, answers)
+    found.accepted += [one for one in outcomes if type(one) is Accepted]
+    for row, problem in zip(rows, outcomes, strict=True):
+        if type(problem) is Accepted:
+            continue
         row.problem = str(problem)
         if problem.is_final:
             found.broken.append(Failed(row, "validator", row.problem))

@@ -106,19 +106,16 @@ class Parts:
 
     def accept(self, position: int, values: Sequence[Any]) -> None:
         """Store the values of a row, and of those that are equal to it."""
-        part = self._last  # Where the last row was found: looked at here, since this is done for every row.
-        if part is None or not 0 <= position - part.start < part.rows:
-            part = self._part(position)
-        if part is not None:
-            answers = part.answers
-            before = answers.answered
-            answers.accept(position - part.start, values)
-            self.answered += answers.answered - before
-            if answers.answered + answers.failed + answers.skipped == part.rows:
-                self._on_settled()
-        if self._followers:
+        self.accept_all([position], [values])
+
+    def accept_all(self, positions: Sequence[int], values: Sequence[Sequence[Any]]) -> None:
+        """Store the values of many rows, and of those that are equal to them."""
+        if positions and not self._accept_in_one(positions, values):
+            for position, found in zip(positions, values, strict=True):
+                self._accept_in_one([position], [found])
+        for position, found in zip(positions, values, strict=True) if self._followers else ():
             for follower in self._followers.pop(position, ()):
-                self.accept(follower, values)
+                self.accept(follower, found)
 
     def fail(self, position: int, failure: RowFailure) -> None:
         """Store why a row, and those that are equal to it, have no answer."""
@@ -146,6 +143,17 @@ class Parts:
 
     def spread(self) -> None:
         """Nothing: a part's outcomes are copied to its equal rows when it is handed over."""
+
+    def _accept_in_one(self, positions: Sequence[int], values: Sequence[Sequence[Any]]) -> bool:
+        """Store the values of rows that are all in one part that is under way; False where they are not."""
+        part = self._part(min(positions))
+        if part is None or max(positions) >= part.start + part.rows:
+            return False
+        before = part.answers.answered
+        part.answers.accept_all([position - part.start for position in positions], values)
+        self.answered += part.answers.answered - before
+        self._look(part)
+        return True
 
     def _look(self, part: Part) -> None:
         answers = part.answers

@@ -38,6 +38,10 @@ class Outcomes(Protocol):
         """Store the values of a row and of those that are equal to it."""
         ...
 
+    def accept_all(self, positions: Sequence[int], values: Sequence[Sequence[Any]]) -> None:
+        """Store the values of many rows."""
+        ...
+
     def fail(self, position: int, failure: RowFailure) -> None:
         """Store why a row, and those that are equal to it, have no answer."""
         ...
@@ -88,6 +92,19 @@ class Answers:
             column[position] = value
         self._has_answer[position] = 1
         self.answered += 1 + self._copies.get(position, 0)
+
+    def accept_all(self, positions: Sequence[int], values: Sequence[Sequence[Any]]) -> None:
+        """Store the values of the rows at *positions* and of their twins."""
+        if not positions:
+            return
+        for column, found in zip(self.columns, zip(*values, strict=True), strict=True):
+            for position, value in zip(positions, found, strict=True):
+                column[position] = value
+        for position in positions:
+            self._has_answer[position] = 1
+        self.answered += len(positions)
+        if self._copies:
+            self.answered += sum(self._copies.get(position, 0) for position in positions)
 
     def fail(self, position: int, failure: RowFailure) -> None:
         """Store why the row at *position* and its twins have no answer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import ceil
@@ -160,8 +160,11 @@ class Line:
         return taken + self._take_fresh(size.rows - len(taken), room, is_optional=bool(taken))
 
     def _take_fresh(self, count: int, room: int, *, is_optional: bool) -> list[Pending]:
+        choice = self._choice(count)
+        if isinstance(choice, range) and _total([self._block[at] for at in choice]) <= room:
+            return self._cut(choice)
         found: list[int] = []
-        for at in self._choice(count):
+        for at in choice:
             size = _bytes(self._block[at])
             if size <= room or not (found or is_optional):  # One row is always taken.
                 found.append(at)
@@ -171,6 +174,12 @@ class Line:
         rows = [self._block[at] for at in found]
         for at in reversed(found):
             del self._block[at]
+        return sorted(rows, key=_position) if self._is_uneven else rows
+
+    def _cut(self, choice: range) -> list[Pending]:
+        """Take neighbours, at once."""
+        rows = self._block[choice.start : choice.stop]
+        del self._block[choice.start : choice.stop]
         return sorted(rows, key=_position) if self._is_uneven else rows
 
     def _choice(self, count: int) -> Sequence[int]:
@@ -210,13 +219,16 @@ def _bytes(row: Pending) -> int:
     return len(row.text) if row.text.isascii() else len(row.text.encode())
 
 
+def _total(rows: Iterable[Pending]) -> int:
+    return len("".join([row.text for row in rows]).encode())
+
+
 def _position(row: Pending) -> int:
     return row.position
 
 
 def _is_uneven(rows: Sequence[Pending]) -> bool:
-    sizes = [_bytes(row) for row in rows]
-    return bool(sizes) and max(sizes) > _UNEVEN * sum(sizes) / len(sizes)
+    return bool(rows) and max(map(_bytes, rows)) > _UNEVEN * _total(rows) / len(rows)
 
 
 @dataclass(kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails, PydanticSerializationError, from_json, t
 
 from smelt.errors import SmeltValidationError
 from smelt.plan.chunks import Pending
-from smelt.plan.declared import declared
+from smelt.plan.declared import all_declared, declared
 from smelt.plan.kinds import FixedPoint
 from smelt.plan.schema import Output
 from smelt.plan.values import checker
@@ -66,16 +66,37 @@ class Validator:
         self._get: Callable[[Any], Any] = attrgetter(*names)
         self._is_single = len(names) == 1
         self._declared = [(at, field.name, declared(field)) for at, field in enumerate(output.fields)]
+        self._all_declared = [all_declared(field) for field in output.fields]
         checks = [(at, field.name, checker(field.kind)) for at, field in enumerate(output.fields)]
         self._checks = [(at, name, check) for at, name, check in checks if check is not None]
         self._exact = [field.key for field in output.fields if isinstance(field.kind, FixedPoint)]
 
-    def accept(self, row: Pending, answer: dict[str, Any]) -> Accepted:
-        """Validate the *answer* to *row*.
+    def accept(self, rows: Sequence[Pending], answers: Sequence[dict[str, Any]]) -> list[Accepted | InvalidRow]:
+        """Validate the answer to each of *rows*; why it is none, where it does not validate or a value fits no column."""
+        outcomes = [self._read(row, answer) for row, answer in zip(rows, answers, strict=True)]
+        if self._all_fit([one.values for one in outcomes if type(one) is Accepted]):
+            return outcomes
+        return [self._fitting(one) if type(one) is Accepted else one for one in outcomes]
+
+    def values(self, text: str) -> tuple[Any, ...]:
+        """The validated values of an answer's JSON.
 
         Raises:
             InvalidRow: It does not validate, or a value fits no column.
         """
+        values = self._values(text)
+        self._require_fit(values)
+        return values
+
+    def _read(self, row: Pending, answer: dict[str, Any]) -> Accepted | InvalidRow:
+        """What pydantic makes of the *answer*; whether its values fit their columns is yet to be seen."""
+        try:
+            text = self._text(row, answer)
+            return Accepted(row, self._values(text), text)
+        except InvalidRow as problem:
+            return problem
+
+    def _text(self, row: Pending, answer: dict[str, Any]) -> str:
         for key in self._exact:
             if (
                 type(number := answer.get(key)) is float
@@ -84,15 +105,9 @@ class Validator:
                 raise InvalidRow(f"{key}: a decimal of this length has to be a string")
         if self._completing is not None:
             answer = completed(self._completing[row.position], answer)
-        text = json_text(answer)
-        return Accepted(row, self.values(text), text)
+        return json_text(answer)
 
-    def values(self, text: str) -> tuple[Any, ...]:
-        """The validated values of an answer's JSON.
-
-        Raises:
-            InvalidRow: It does not validate, or a value fits no column.
-        """
+    def _values(self, text: str) -> tuple[Any, ...]:
         try:
             answer = self._validate(text, strict=self._strict, extra=self._extra)
         except ValidationError as problem:
@@ -102,7 +117,27 @@ class Validator:
             raise InvalidRow("values nested too deep") from None
         except Exception as problem:  # noqa: BLE001  # The caller's validator raised something else than pydantic's own errors.
             raise InvalidRow(f"the output model's validator raised {type(problem).__name__}", is_final=True) from None
-        values = (self._get(answer),) if self._is_single else self._get(answer)
+        return (self._get(answer),) if self._is_single else self._get(answer)
+
+    def _all_fit(self, values: Sequence[tuple[Any, ...]]) -> bool:
+        """Whether the values of many rows are all what they should be, seen column by column; False where it is in doubt."""
+        if not values:
+            return True
+        columns = list(zip(*values, strict=True))
+        try:
+            are_declared = all(hold(column) for hold, column in zip(self._all_declared, columns, strict=True))
+            return are_declared and not any(any(map(check, columns[at])) for at, _, check in self._checks)
+        except Exception:  # noqa: BLE001  # As in `_require_fit`, which then finds the value.
+            return False
+
+    def _fitting(self, accepted: Accepted) -> Accepted | InvalidRow:
+        try:
+            self._require_fit(accepted.values)
+        except InvalidRow as problem:
+            return problem
+        return accepted
+
+    def _require_fit(self, values: tuple[Any, ...]) -> None:
         for at, name, is_declared in self._declared:
             try:
                 holds = is_declared(values[at])
@@ -113,7 +148,6 @@ class Validator:
         for at, name, check in self._checks:
             if (fault := check(values[at])) is not None:
                 raise InvalidRow(f"{name}: {fault}")
-        return values
 
 
 def json_text(answer: dict[str, Any]) -> str:
