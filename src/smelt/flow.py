@@ -6,7 +6,7 @@ import asyncio
 import time
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
@@ -19,7 +19,7 @@ from smelt.execution import Execution, answers_of
 from smelt.frames.streamed import adapted, joined
 from smelt.outcome import Outcome, metrics
 from smelt.plan.answers import Answers
-from smelt.plan.rows import Folded
+from smelt.plan.rows import Folded, Key
 from smelt.preparation import Preparation
 from smelt.result import SmeltMetrics
 
@@ -76,17 +76,15 @@ class Flow(Execution):
         self._end = asyncio.Event()
         self._started = time.perf_counter()
 
-    def put(self, call: Preparation, digests: dict[bytes, int]) -> None:
-        """Take the next frame in; its rows are asked from the next step on."""
-        skipped = call.folded.skipped
-        kept = {digest: at for digest, at in digests.items() if len(digest) > 8 and at != skipped}
+    def put(self, call: Preparation, keys: Mapping[Key, int]) -> None:
+        """Take the next frame in, of which *keys* are the distinct rows; its rows are asked from the next step on."""
         part = FramePart(
             call=call,
             start=self._read,
             source=call.source,
             order=positions(call.order, self._read),
             answers=answers_of(call),
-            digests=kept,
+            keys=keys,
         )
         self._read, self._distinct = self._read + part.rows, self._distinct + len(call.folded.distinct)
         self._inbox.append(part)

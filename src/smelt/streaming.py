@@ -15,6 +15,7 @@ from smelt.flow import Flow, FramePart, Wants
 from smelt.frames.streamed import Shape, adapted
 from smelt.options import Settings
 from smelt.outcome import attached
+from smelt.plan.rows import Key
 from smelt.preparation import Preparation, prepare
 from smelt.result import SmeltMetrics
 
@@ -83,11 +84,11 @@ class _Inlet:
             self._shape = Shape.of(data, frame.names, self._call.source.names)
         else:
             self._shape.require(data, frame.names, self._number)
-        digests: dict[bytes, int] = {}
-        call = self._call.over(frame, seen=digests)
+        keys: dict[Key, int] = {}
+        call = self._call.over(frame, seen=keys)
         if self.flow is None:
             self.flow = Flow(call, rows=self._rows, is_partial_shown=is_partial_shown)
-        self.flow.put(call, digests)
+        self.flow.put(call, keys)
         return self.flow
 
 

@@ -24,11 +24,11 @@ class Source:
 
 def part(start: int, *rows: str) -> Part:
     """A part with rows that are known by their text."""
-    digests = {row.encode(): at for at, row in reversed(list(enumerate(rows)))}
-    order = [start + at for at in sorted(digests.values())]
-    first = {row: digests[row.encode()] for row in rows}
+    keys = {row.encode(): at for at, row in reversed(list(enumerate(rows)))}
+    order = [start + at for at in sorted(keys.values())]
+    first = {row: keys[row.encode()] for row in rows}
     answers = Answers(len(rows), 1, array("q", [first[row] for row in rows]))
-    return Part(start=start, source=Source(), order=order, answers=answers, digests=digests)
+    return Part(start=start, source=Source(), order=order, answers=answers, keys=keys)
 
 
 def test_an_outcome_goes_to_its_part() -> None:

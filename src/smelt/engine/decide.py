@@ -21,7 +21,7 @@ from typing import Any
 
 from smelt.engine.verdict import ErrorKind, Failed, Policy, Verdict
 from smelt.plan.chunks import Chunk, Pending
-from smelt.plan.validate import Accepted, InvalidRow, Validator
+from smelt.plan.validate import Accepted, Validator
 from smelt.plan.wire import ReplyRows
 from smelt.providers.base import Billing, CallFailed, Reply
 
@@ -105,16 +105,13 @@ def _sort(chunk: Chunk, tokens: Sequence[str], rows: ReplyRows, validator: Valid
     return found
 
 
-def _validate(
-    rows: Sequence[Pending], answers: Sequence[dict[str, Any]], validator: Validator, found: _Sorted
-) -> None:
-    outcomes = validator.accept(rows, answers)
-    found.accepted += [one for one in outcomes if type(one) is Accepted]
-    for row, problem in zip(rows, outcomes, strict=True):
-        if type(problem) is Accepted:
+def _validate(rows: Sequence[Pending], answers: Sequence[dict[str, Any]], validator: Validator, found: _Sorted) -> None:
+    for row, outcome in zip(rows, validator.accept(rows, answers), strict=True):
+        if isinstance(outcome, Accepted):
+            found.accepted.append(outcome)
             continue
-        row.problem = str(problem)
-        if problem.is_final:
+        row.problem = str(outcome)
+        if outcome.is_final:
             found.broken.append(Failed(row, "validator", row.problem))
         else:
             found.invalid.append(row)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smelt.plan.answers import Answers, RowFailure
-from smelt.plan.rows import RowSource
+from smelt.plan.rows import Key, RowSource
 
 
 @dataclass(eq=False, kw_only=True)
@@ -24,7 +24,7 @@ class Part:
         source: Its rows.
         order: Positions of its rows that are to be asked, in the order to ask them in.
         answers: What became of them, by their positions in the frame.
-        digests: What its distinct rows are known by, and where the first of each stands in the frame.
+        keys: What its distinct rows are known by, and where the first of each stands in the frame.
         is_cut: Whether the run ended before all of its rows were answered.
         rows: How many they are.
     """
@@ -33,7 +33,7 @@ class Part:
     source: RowSource
     order: Sequence[int]
     answers: Answers
-    digests: Mapping[bytes, int]
+    keys: Mapping[Key, int]
     is_cut: bool = False
     rows: int = field(init=False)
 
@@ -175,8 +175,8 @@ class Parts:
         for earlier in self._under_way:
             if earlier is part:
                 break
-            for digest in earlier.digests.keys() & part.digests.keys():
-                follower, leader = part.start + part.digests[digest], earlier.start + earlier.digests[digest]
+            for key in earlier.keys.keys() & part.keys.keys():
+                follower, leader = part.start + part.keys[key], earlier.start + earlier.keys[key]
                 if follower not in followers:
                     followers.add(follower)
                     self._join(follower, leader)

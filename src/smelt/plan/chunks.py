@@ -161,7 +161,7 @@ class Line:
 
     def _take_fresh(self, count: int, room: int, *, is_optional: bool) -> list[Pending]:
         choice = self._choice(count)
-        if isinstance(choice, range) and _total([self._block[at] for at in choice]) <= room:
+        if isinstance(choice, range) and sum(_sizes(self._block[choice.start : choice.stop])) <= room:
             return self._cut(choice)
         found: list[int] = []
         for at in choice:
@@ -177,7 +177,7 @@ class Line:
         return sorted(rows, key=_position) if self._is_uneven else rows
 
     def _cut(self, choice: range) -> list[Pending]:
-        """Take neighbours, at once."""
+        """Take neighbours at once, as there is room for all of them."""
         rows = self._block[choice.start : choice.stop]
         del self._block[choice.start : choice.stop]
         return sorted(rows, key=_position) if self._is_uneven else rows
@@ -206,12 +206,11 @@ class Line:
         for start in range(0, len(order), max(1, length)):
             positions = order[start : start + length]
             self._unread -= len(positions)
-            block = []
-            for position, text in zip(positions, texts(positions), strict=True):
+            found = list(zip(positions, texts(positions), strict=True))
+            block = [Pending(position, text) for position, text in found if isinstance(text, str)]
+            for position, text in found if len(block) < len(found) else ():
                 if isinstance(text, Unsendable):
                     self.reject(position, text.reason)
-                elif text is not None:
-                    block.append(Pending(position, text))
             yield block
 
 
@@ -219,8 +218,9 @@ def _bytes(row: Pending) -> int:
     return len(row.text) if row.text.isascii() else len(row.text.encode())
 
 
-def _total(rows: Iterable[Pending]) -> int:
-    return len("".join([row.text for row in rows]).encode())
+def _sizes(rows: Iterable[Pending]) -> list[int]:
+    texts = [row.text for row in rows]
+    return list(map(len, texts)) if "".join(texts).isascii() else [len(text.encode()) for text in texts]
 
 
 def _position(row: Pending) -> int:
@@ -228,7 +228,8 @@ def _position(row: Pending) -> int:
 
 
 def _is_uneven(rows: Sequence[Pending]) -> bool:
-    return bool(rows) and max(map(_bytes, rows)) > _UNEVEN * _total(rows) / len(rows)
+    sizes = _sizes(rows)
+    return bool(sizes) and max(sizes) > _UNEVEN * sum(sizes) / len(sizes)
 
 
 @dataclass(kw_only=True)

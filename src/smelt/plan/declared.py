@@ -33,7 +33,12 @@ Check = Callable[[Any], bool]
 # Compared with `is`, not by isinstance: True is no integer of a column, and a datetime no date.
 _EXACT: dict[type[Kind], type] = {Boolean: bool, Integer: int, Float: float, FixedPoint: Decimal}
 _KINDRED: dict[type[Kind], type] = {Timestamp: datetime, Duration: timedelta}
-_USUAL: dict[type[Kind], type] = {**_EXACT, **_KINDRED, Date: date, Text: str}  # Values of just this type need no check.
+_USUAL: dict[type[Kind], type] = {
+    **_EXACT,
+    **_KINDRED,
+    Date: date,
+    Text: str,
+}  # Values of just this type need no check.
 
 
 def declared(field: Field) -> Check:

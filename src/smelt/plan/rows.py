@@ -54,38 +54,83 @@ class Folded:
     skipped: int | None = None
 
 
+Key = str | bytes
+"""What a row is known by: its text where that is short, else 16 bytes that are made of it."""
+
 _BLOCK = 8_192  # Rows whose text is in memory at a time while they are compared.
+_SHORT = 128  # Characters of a text that is kept as it is.
+_MOST_KEPT = 65_536  # Rows whose texts are kept.
+_PROBED = 64
 
 
-def fold(source: RowSource, *, skip_nulls: bool = False, seen: dict[bytes, int] | None = None) -> Folded:
+def fold(source: RowSource, *, skip_nulls: bool = False, seen: dict[Key, int] | None = None) -> Folded:
     """Find the distinct rows of *source*, so that equal rows are asked and paid for once.
 
     Args:
         source: The rows.
         skip_nulls: Whether rows that are null in every column are left out.
-        seen: An empty dict that is filled: 16 bytes that each distinct row is known by, and where it stands. Rows without
-            a text have 8 bytes there.
+        seen: An empty dict that is filled: what each distinct row that has a text and is not left out is known by, and
+            where it stands.
     """
     nulls = "{" + ",".join(f"{_string(name)}:null" for name in source.names) + "}" if skip_nulls else None
-    skipped: int | None = None
-    seen = {} if seen is None else seen
+    key = _digest if seen is None else key_of  # Digests take less memory, and a frame may have millions of rows.
+    firsts: dict[Key, int] = {} if seen is None else seen
     distinct, twins = array("q"), array("q")
     for start in range(0, len(source), _BLOCK):
         positions = range(start, min(start + _BLOCK, len(source)))
-        for position, text in zip(positions, source.texts(positions), strict=True):
-            # A row without a text is an error of its own: it is equal to no other.
-            digest = _digest(text) if isinstance(text, str) else position.to_bytes(8, "big")
-            first = seen.setdefault(digest, position)
-            twins.append(first)
-            if first != position:
-                continue
-            if text == nulls:
-                skipped = position
-            else:
-                distinct.append(position)
-    return Folded(distinct=distinct, twins=twins if len(seen) < len(twins) else None, skipped=skipped)
+        texts = source.texts(positions)
+        keys = [key(text) if isinstance(text, str) else None for text in texts]
+        # A row without a text is an error of its own: it is equal to no other.
+        block = [
+            position if known is None else firsts.setdefault(known, position)
+            for position, known in zip(positions, keys, strict=True)
+        ]
+        distinct.extend(position for position, first in zip(positions, block, strict=True) if position == first)
+        twins.extend(block)
+    skipped = firsts.pop(key(nulls), None) if nulls is not None else None
+    if skipped is not None:
+        distinct.remove(skipped)
+    has_twins = len(distinct) + (skipped is not None) < len(twins)
+    return Folded(distinct=distinct, twins=twins if has_twins else None, skipped=skipped)
+
+
+def key_of(text: str) -> Key:
+    """What the row with this *text* is known by in a stream."""
+    return text if len(text) <= _SHORT else _digest(text)
+
+
+_BLANK = blake2b(digest_size=16)
 
 
 def _digest(text: str) -> bytes:
     # 128 bits: two of ten million different rows share a digest with a probability of 1e-25.
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    state = _BLANK.copy()
+    state.update(text.encode("utf-8", "surrogatepass"))
+    return state.digest()
+
+
+def remembering(source: RowSource) -> RowSource:
+    """*source*, with its texts in memory where they are few and short: they are read again and again."""
+    rows = len(source)
+    if rows > _MOST_KEPT or not _are_short(source.texts(range(min(rows, _PROBED)))):
+        return source
+    texts = source.texts(range(rows))
+    return _Remembered(source.names, texts) if _are_short(texts) else source
+
+
+def _are_short(texts: Sequence[str | Unsendable]) -> bool:
+    return sum(len(text) for text in texts if isinstance(text, str)) <= _SHORT * len(texts)
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """Rows whose texts are in memory. A `RowSource`."""
+
+    names: tuple[str, ...]
+    _texts: Sequence[str | Unsendable]
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def texts(self, positions: Sequence[int]) -> list[str | Unsendable]:
+        return [self._texts[position] for position in positions]

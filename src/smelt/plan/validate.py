@@ -69,7 +69,8 @@ class Validator:
         self._all_declared = [all_declared(field) for field in output.fields]
         checks = [(at, field.name, checker(field.kind)) for at, field in enumerate(output.fields)]
         self._checks = [(at, name, check) for at, name, check in checks if check is not None]
-        self._exact = [field.key for field in output.fields if isinstance(field.kind, FixedPoint)]
+        exact = [field.key for field in output.fields if isinstance(field.kind, FixedPoint)]
+        self._exact, self._is_plain = exact, not exact and completing is None
 
     def accept(self, rows: Sequence[Pending], answers: Sequence[dict[str, Any]]) -> list[Accepted | InvalidRow]:
         """Validate the answer to each of *rows*; why it is none, where it does not validate or a value fits no column."""
@@ -91,7 +92,7 @@ class Validator:
     def _read(self, row: Pending, answer: dict[str, Any]) -> Accepted | InvalidRow:
         """What pydantic makes of the *answer*; whether its values fit their columns is yet to be seen."""
         try:
-            text = self._text(row, answer)
+            text = json_text(answer) if self._is_plain else self._text(row, answer)
             return Accepted(row, self._values(text), text)
         except InvalidRow as problem:
             return problem
