@@ -37,7 +37,7 @@ class Wants(Enum):
     NOTHING = auto()
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, repr=False)
 class FramePart(Part):
     """The rows of one frame.
 

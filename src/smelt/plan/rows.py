@@ -122,7 +122,7 @@ def _are_short(texts: Sequence[str | Unsendable]) -> bool:
     return sum(len(text) for text in texts if isinstance(text, str)) <= _SHORT * len(texts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Remembered:
     """Rows whose texts are in memory. A `RowSource`."""
 
