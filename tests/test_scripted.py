@@ -9,9 +9,10 @@ import polars as pl
 import pytest
 from pydantic import BaseModel
 
+import smelt
 from smelt.plan.wire import Codec
 from smelt.providers.base import Capabilities
-from smelt.testing import ScriptedProvider
+from smelt.testing import ScriptedProvider, run_jumping
 
 
 class Sized(BaseModel):
@@ -30,3 +31,29 @@ def test_a_field_that_a_plan_does_not_ask_for_is_left_out_of_the_script(codec: C
     assert found["size"].to_list() == [1, 1]
     assert len(provider.requests) == 1
     assert "is_big" not in provider.requests[0].system
+
+
+CELLS: list[dict[str, Any]] = [
+    {"name": "a"},
+    {"name": '{"id":"x","row":{}}'},
+    {"name": {"id": "x", "row": {}}},
+    {"name": [{"id": "x", "row": {}}, {"id": "y", "row": {}}]},
+    {"name": [1, {"id": "x", "row": {"id": 1}}]},
+]
+
+
+@pytest.mark.parametrize("codec", ["array", "keyed"])
+@pytest.mark.parametrize("rows", [CELLS, *([cell, {"name": "b"}] for cell in CELLS)], ids=lambda rows: len(str(rows)))
+def test_one_answer_for_all_rows_is_the_same_as_a_function_that_gives_it(
+    rows: list[dict[str, Any]], codec: Codec
+) -> None:
+    answer = {"size": 1, "is_big": False}
+    capabilities = replace(Capabilities(), codec=codec)
+    alike, each = (ScriptedProvider(one, capabilities=capabilities) for one in (answer, lambda row: answer))
+    smelt.transform(rows, "{name}?", Sized, model=alike, batch_size=9, progress=False, ledger=False)
+    (request,) = alike.requests
+
+    replies = [run_jumping(provider.send(request)) for provider in (alike, each)]
+
+    assert replies[0] == replies[1]
+    assert alike.rows_sent == 2 * each.rows_sent == 2 * len(rows)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
-
-from pydantic_core import from_json
 
 from smelt.engine.jumping import JumpingLoop, run_jumping
 from smelt.plan.tokens import text_tokens
@@ -20,6 +19,7 @@ Answer = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any] | N
 Step = Reply | CallFailed | Callable[[Request], Reply | CallFailed] | None
 
 _ROWS = json.JSONDecoder()
+_ROW_STARTS = re.compile(r'\{"id":"([^"\\]+)","row":\{')
 
 
 class ScriptedProvider:
@@ -101,7 +101,7 @@ class ScriptedProvider:
 
     def _answered_alike(self, request: Request, fields: Mapping[str, Any]) -> Reply:
         """The same as `answered` with the same *fields* for every row, which are written once."""
-        tokens = [row["id"] for row in from_json(request.user.rpartition("\n")[0])]
+        tokens = _tokens(request.user)
         self.rows_sent += len(tokens)
         written = json.dumps(fields, ensure_ascii=False, default=str)
         if self.capabilities.codec == "keyed":
@@ -110,6 +110,14 @@ class ScriptedProvider:
         rest = f", {written[1:]}" if fields else "}"
         rows = ", ".join([f'{{"id": "{token}"{rest}' for token in tokens])
         return _reply(request, f'{{"rows": [{rows}]}}', "stop")
+
+
+def _tokens(text: str) -> list[str]:
+    """The tokens of a request's rows."""
+    tokens = _ROW_STARTS.findall(text)
+    if text.count("{") == 2 * len(tokens) and text.count('},{"id":"') == len(tokens) - 1:  # No object is in a cell.
+        return tokens
+    return [row["id"] for row in _ROWS.raw_decode(text)[0]]
 
 
 def _fields(request: Request, codec: str) -> Collection[str]:

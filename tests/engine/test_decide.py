@@ -6,6 +6,8 @@ import json
 from typing import Any, Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, field_validator
 
 from smelt.engine.decide import decide_failure, decide_reply
@@ -13,7 +15,7 @@ from smelt.engine.verdict import Policy, Verdict
 from smelt.options import Settings
 from smelt.plan.chunks import Chunk, Pending
 from smelt.plan.schema import read_output
-from smelt.plan.validate import Validator
+from smelt.plan.validate import Accepted, InvalidRow, Validator, json_text
 from smelt.plan.wire import read_reply
 from smelt.providers.base import Billing, CallFailed, Finish, Reply
 
@@ -63,6 +65,52 @@ def test_valid_rows_are_accepted_and_only_the_rest_is_asked_again() -> None:
         1: "label: Input should be 'a' or 'b'",
         2: "it was left out",
     }
+
+
+class Strange(BaseModel):
+    """A model whose validator returns what it likes."""
+
+    label: Literal["a", "b", "list"] | None
+    number: int
+    word: str = "-"
+
+    @field_validator("label")
+    @classmethod
+    def _strays(cls, value: object) -> object:
+        return [] if value == "list" else value  # No member of a set can be looked up with it.
+
+    @field_validator("word")
+    @classmethod
+    def _returns_nothing(cls, value: str) -> str | None:
+        if value == "crash":
+            raise RuntimeError("boom")
+        return None if value == "nothing" else value
+
+
+STRANGE = Validator(read_output(Strange))
+ANSWERS = st.fixed_dictionaries(
+    {"label": st.sampled_from(["a", None, "c", "list"]), "number": st.sampled_from([1, 2**63, True, "1"])},
+    optional={"word": st.sampled_from(["é", "\ud800", "nothing", "crash"]), "extra": st.just(1)},
+)
+
+
+def told(outcome: Accepted | InvalidRow) -> tuple[object, object]:
+    return (str(outcome), outcome.is_final) if isinstance(outcome, InvalidRow) else (outcome.values, outcome.text)
+
+
+def told_alone(answer: dict[str, Any]) -> tuple[object, object]:
+    try:
+        text = json_text(answer)
+        return STRANGE.values(text), text
+    except InvalidRow as problem:
+        return told(problem)
+
+
+@given(st.lists(st.just({"label": "a", "number": 1}) | ANSWERS, max_size=6))
+def test_rows_are_validated_together_as_each_would_be_alone(answers: list[dict[str, Any]]) -> None:
+    outcomes = STRANGE.accept([Pending(at, "{}") for at in range(len(answers))], answers)
+
+    assert list(map(told, outcomes)) == list(map(told_alone, answers))
 
 
 def test_a_row_that_fails_twice_is_asked_alone_and_then_given_up() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from smelt.engine.parts import Part, Parts
 from smelt.plan.answers import Answers, RowFailure
-from smelt.plan.rows import Unsendable
+from smelt.plan.rows import Key, Unsendable
 
 FAILED = RowFailure("missing", "No answer came.")
 
@@ -24,9 +24,9 @@ class Source:
 
 def part(start: int, *rows: str) -> Part:
     """A part with rows that are known by their text."""
-    keys = {row.encode(): at for at, row in reversed(list(enumerate(rows)))}
+    keys: dict[Key, int] = {row: at for at, row in reversed(list(enumerate(rows)))}
     order = [start + at for at in sorted(keys.values())]
-    first = {row: keys[row.encode()] for row in rows}
+    first = {row: keys[row] for row in rows}
     answers = Answers(len(rows), 1, array("q", [first[row] for row in rows]))
     return Part(start=start, source=Source(), order=order, answers=answers, keys=keys)
 
@@ -44,6 +44,28 @@ def test_an_outcome_goes_to_its_part() -> None:
     assert two.answers.failures == {1: FAILED}
     assert (parts.answered, parts.failed, parts.settled, len(parts)) == (1, 1, 2, 4)
     assert [parts.is_settled(at) for at in range(4)] == [False, True, False, True]
+
+
+def test_outcomes_that_come_together_go_where_each_of_them_would() -> None:
+    parts = Parts()
+    gone, one, two = part(0, "x"), part(1, "a", "b", "a"), part(4, "b", "c")
+    parts.add(gone)
+    parts.accept(0, ["X"])
+    parts.hand_over()
+    parts.add(one)
+    parts.add(two)
+
+    parts.accept_all([0, 5, 2, 1], [["late"], ["C"], ["B"], ["A"]])
+
+    one.answers.spread()
+    assert [one.answers.columns, two.answers.columns] == [[["A", "B", "A"]], [["B", "C"]]]
+    assert (parts.answered, parts.settled) == (6, 6)
+
+
+def test_a_part_is_not_written_out_with_its_rows() -> None:
+    shown = repr(part(0, "secret"))
+
+    assert "secret" not in shown
 
 
 def test_it_says_when_a_part_has_all_its_outcomes() -> None:

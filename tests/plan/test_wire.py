@@ -147,6 +147,40 @@ def test_a_byte_order_mark_is_no_fault() -> None:
     assert read_reply("\ufeff" + rows({"id": "kkkkb"}), TOKENS, "array").is_whole
 
 
+ROW_TEXTS = [
+    '{"id":"kkkkb","x":1}',
+    '{"id": "kkkkb", "x": -1.5e3}',
+    '{"x":NaN,"id":"pppp2"}',
+    '{"id":"pppp2","x":{"y":1}}',
+    '{"id":"zzzz5","x":"a: b"}',
+    '{"id":"zzzz5","x":1,"x":2}',
+    '{"id":"zzzz5","x":1,"\\u0078":2}',
+    '{"id":"pppp2","x":[{"y":1,"y":":"}]}',
+    f'{{"id":"kkkkb","x":{"9" * 41}}}',
+    f'{{"id":"kkkkb","x":{"9" * 5_000}}}',
+    '{"id":"kkkkb","id":"pppp2"}',
+    '{"id":"nope","x":1}',
+    f'{{"id":"{draw_tokens(1, "", random.Random(3))[0]}"}}',
+    '{"id":["kkkkb"]}',
+    '{"x":1}',
+    '"kkkkb: 1"',
+    "null",
+]
+
+
+@given(st.lists(st.sampled_from(ROW_TEXTS), max_size=5), st.sampled_from(["", " ", "\n"]))
+def test_a_reply_that_is_read_at_once_is_read_as_it_would_be_row_by_row(texts: list[str], blank: str) -> None:
+    text = f'{{{blank}"rows"{blank}:[{f"{blank},".join(texts)}]{blank}}}'
+
+    at_once, row_by_row = read_reply(text, TOKENS, "array"), read_reply(text[:-1], TOKENS, "array")
+
+    assert at_once.is_whole
+    assert not row_by_row.is_whole  # Its last brace is missing, so it cannot be read at once.
+    for reply in (at_once, row_by_row):
+        reply.is_whole = reply.is_cut = False
+    assert repr(at_once) == repr(row_by_row)  # Compared as text, since no NaN is equal to another.
+
+
 def test_keyed_replies_are_read_by_their_keys() -> None:
     reply = read_reply('{"kkkkb":{"x":1},"nope":{"x":2},"pppp2":{"x":3', TOKENS, "keyed")
 

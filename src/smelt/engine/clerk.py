@@ -116,8 +116,9 @@ class Clerk:
         return Halt(stop=failure) if self.counts.hopeless >= _HOPELESS else None
 
     def _carry_out(self, verdict: Verdict, request_id: str | None) -> Halt | None:
-        accepted = verdict.accepted
-        self.answers.accept_all([row.position for row, _, _ in accepted], [values for _, values, _ in accepted])
+        if verdict.accepted:
+            rows, values, _ = zip(*verdict.accepted, strict=True)
+            self.answers.accept_all([row.position for row in rows], values)
         for failed in verdict.failed:
             failure = RowFailure(failed.kind, failed.message, failed.row.attempts, request_id)
             self.answers.fail(failed.row.position, failure)

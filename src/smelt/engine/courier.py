@@ -66,7 +66,7 @@ class Courier:
 
     def estimate(self, chunk: Chunk) -> Usage:
         """What a request with *chunk* will take: its input, and what its rows usually make of output."""
-        sent = len(self.work.system) + sum(len(row.text) + _ROW_FRAME for row in chunk.rows)
+        sent = len(self.work.system) + sum([len(row.text) for row in chunk.rows]) + _ROW_FRAME * len(chunk.rows)
         return Usage(
             input_tokens=text_tokens(sent), output_tokens=text_tokens(self.work.reply_bytes * len(chunk.rows)) or 1
         )

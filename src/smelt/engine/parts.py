@@ -15,7 +15,9 @@ from smelt.plan.answers import Answers, RowFailure
 from smelt.plan.rows import Key, RowSource
 
 
-@dataclass(eq=False, kw_only=True, repr=False)  # The `signal` module writes a task's result when it is asked for a handler.
+@dataclass(
+    eq=False, kw_only=True, repr=False
+)  # The `signal` module writes a task's result when it is asked for a handler.
 class Part:
     """The rows of one frame of a stream.
 

@@ -106,6 +106,7 @@ class Line:
     _blocks: Iterator[list[Pending]] = field(init=False)
     _block: list[Pending] = field(default_factory=list)
     _is_uneven: bool = False  # Whether the rows of the block stand by length, the longest first.
+    _longest: int = 0  # Bytes of the longest row of the block, or of one that has left it.
     _is_first: bool = True
     _unread: int = field(init=False)
 
@@ -161,7 +162,7 @@ class Line:
 
     def _take_fresh(self, count: int, room: int, *, is_optional: bool) -> list[Pending]:
         choice = self._choice(count)
-        if isinstance(choice, range) and sum(_sizes(self._block[choice.start : choice.stop])) <= room:
+        if isinstance(choice, range) and self._longest * len(choice) <= room:
             return self._cut(choice)
         found: list[int] = []
         for at in choice:
@@ -171,13 +172,15 @@ class Line:
                 room -= size
             elif not self._is_uneven:  # Behind a long row there are shorter ones, else only its like.
                 break
+        if not self._is_uneven:
+            return self._cut(range(len(found)))
         rows = [self._block[at] for at in found]
         for at in reversed(found):
             del self._block[at]
-        return sorted(rows, key=_position) if self._is_uneven else rows
+        return sorted(rows, key=_position)
 
     def _cut(self, choice: range) -> list[Pending]:
-        """Take neighbours at once, as there is room for all of them."""
+        """Take rows that stand next to each other."""
         rows = self._block[choice.start : choice.stop]
         del self._block[choice.start : choice.stop]
         return sorted(rows, key=_position) if self._is_uneven else rows
@@ -186,7 +189,9 @@ class Line:
         """Where in the block the rows stand that come next, *count* if there are so many."""
         while len(self._block) < count and (block := next(self._blocks, None)) is not None:
             self._block += block
-            self._is_uneven = self._is_uneven or _is_uneven(self._block)
+            sizes = _sizes(self._block)
+            self._longest = max(sizes, default=0)
+            self._is_uneven = self._is_uneven or self._longest * len(sizes) > _UNEVEN * sum(sizes)
             if self._is_uneven:
                 self._block.sort(key=_bytes, reverse=True)
         left = len(self._block)
@@ -225,11 +230,6 @@ def _sizes(rows: Iterable[Pending]) -> list[int]:
 
 def _position(row: Pending) -> int:
     return row.position
-
-
-def _is_uneven(rows: Sequence[Pending]) -> bool:
-    sizes = _sizes(rows)
-    return bool(sizes) and max(sizes) > _UNEVEN * sum(sizes) / len(sizes)
 
 
 @dataclass(kw_only=True)

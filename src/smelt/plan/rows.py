@@ -85,7 +85,7 @@ def fold(source: RowSource, *, skip_nulls: bool = False, seen: dict[Key, int] | 
             position if known is None else firsts.setdefault(known, position)
             for position, known in zip(positions, keys, strict=True)
         ]
-        distinct.extend(position for position, first in zip(positions, block, strict=True) if position == first)
+        distinct.extend([position for position, first in zip(positions, block, strict=True) if position == first])
         twins.extend(block)
     skipped = firsts.pop(key(nulls), None) if nulls is not None else None
     if skipped is not None:
@@ -119,7 +119,7 @@ def remembering(source: RowSource) -> RowSource:
 
 
 def _are_short(texts: Sequence[str | Unsendable]) -> bool:
-    return sum(len(text) for text in texts if isinstance(text, str)) <= _SHORT * len(texts)
+    return sum([len(text) for text in texts if isinstance(text, str)]) <= _SHORT * len(texts)
 
 
 @dataclass(frozen=True, repr=False)

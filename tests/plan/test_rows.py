@@ -1,0 +1,63 @@
+"""Which rows are the same, whatever they are known by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smelt.plan.rows import Key, Unsendable, fold, remembering
+
+NULLS = '{"a":null}'
+LONG = f'{{"a":"{"x" * 200}"}}'
+UNSENDABLE = Unsendable("no text")
+
+
+class Listed:
+    """Rows with these texts; counts how often they are read."""
+
+    names = ("a",)
+
+    def __init__(self, texts: Sequence[str | Unsendable]) -> None:
+        self._texts = texts
+        self.read = 0
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def texts(self, positions: Sequence[int]) -> list[str | Unsendable]:
+        self.read += len(positions)
+        return [self._texts[position] for position in positions]
+
+
+@given(st.lists(st.sampled_from([NULLS, LONG, LONG.upper(), '{"a":1}', '{"a":2}', UNSENDABLE])), st.booleans())
+def test_every_row_is_asked_once(texts: list[str | Unsendable], skip_nulls: bool) -> None:
+    seen: dict[Key, int] = {}
+
+    folded, streamed = (fold(Listed(texts), skip_nulls=skip_nulls, seen=keys) for keys in (None, seen))
+
+    first = [at if text is UNSENDABLE else texts.index(text) for at, text in enumerate(texts)]
+    asked = [at for at in sorted(set(first)) if not (skip_nulls and texts[at] == NULLS)]
+    assert folded == streamed
+    assert list(folded.distinct) == asked
+    assert list(folded.twins or first) == first
+    assert folded.skipped == (texts.index(NULLS) if skip_nulls and NULLS in texts else None)
+    assert sorted(seen.values()) == [at for at in asked if texts[at] is not UNSENDABLE]
+
+
+@pytest.mark.parametrize(
+    ("texts", "reads"),
+    [(['{"a":1}', UNSENDABLE] * 50, 0), ([LONG] * 100, 100), (['{"a":1}'] * 64 + [LONG * 99] * 36, 100)],
+    ids=["short", "long", "long-behind-short"],
+)
+def test_only_short_texts_are_kept_in_memory(texts: list[str | Unsendable], reads: int) -> None:
+    source = Listed(texts)
+    remembered = remembering(source)
+    source.read = 0
+
+    again = remembered.texts(range(len(texts)))
+
+    assert again == texts
+    assert (source.read, len(remembered), remembered.names) == (reads, len(texts), ("a",))
