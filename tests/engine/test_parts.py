@@ -55,7 +55,8 @@ def test_outcomes_that_come_together_go_where_each_of_them_would() -> None:
     parts.add(one)
     parts.add(two)
 
-    parts.accept_all([0, 5, 2, 1], [["late"], ["C"], ["B"], ["A"]])
+    parts.accept_all([0, 1], [["late"], ["A"]])
+    parts.accept_all([5, 2], [["C"], ["B"]])
 
     one.answers.spread()
     assert [one.answers.columns, two.answers.columns] == [[["A", "B", "A"]], [["B", "C"]]]
