@@ -11,7 +11,8 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from html import unescape
 
 import pandas as pd
 import pytest
@@ -209,6 +210,17 @@ def test_foreign_text_cannot_steer_a_terminal(dirty: str, shown: str) -> None:
     assert clean(dirty) == shown
 
 
+@pytest.mark.parametrize(
+    "shown",
+    [html, text, lambda tally, now: line(tally, now, columns=80), lambda tally, now: line(tally, now, columns=60)],
+    ids=["notebook", "its text", "terminal", "narrow terminal"],
+)
+def test_every_face_says_for_what_a_run_waits(shown: Callable[[Tally, float], str]) -> None:
+    tally = folded([(0, START), (0, sent(9)), (9, settled(97, 3)), (9, Waiting(seconds=12.0, reason="openai's limit"))])
+
+    assert "waiting 12 s for openai's limit" in unescape(shown(tally, 9))
+
+
 class TestNotebookFace:
     def test_foreign_text_is_escaped(self) -> None:
         start = RunStarted(rows=10, distinct_rows=10, provider="openai", model="<script>alert(1)</script>")
@@ -288,7 +300,7 @@ def in_terminal(script: str, columns: int) -> str:
 
 class TestPlainFace:
     @staticmethod
-    def lines(capsys: pytest.CaptureFixture[str], events: Iterable[tuple[float, RowsSettled]]) -> list[str]:
+    def lines(capsys: pytest.CaptureFixture[str], events: Iterable[tuple[float, Event]]) -> list[str]:
         now = 0.0
         drawing = Drawing(PlainFace(), lambda: now)
         drawing(START)
@@ -318,6 +330,16 @@ class TestPlainFace:
         events = [(k / 100, settled(k)) for k in range(1, 1_000)]
 
         assert len(self.lines(capsys, events)) == 4 + 1
+
+    def test_a_wait_that_becomes_longer_has_another_line(self, capsys: pytest.CaptureFixture[str]) -> None:
+        waits = [(now, Waiting(seconds=seconds, reason="openai's limit")) for now, seconds in ((1.0, 12.0), (2.0, 60.0))]
+
+        shown = self.lines(capsys, waits)
+
+        assert [line.split(", ")[-1] for line in shown[:-1]] == [
+            "waiting 12 s for openai's limit",
+            "waiting 1:00 min for openai's limit",
+        ]
 
     def test_no_rows_print_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
         drawing = Drawing(PlainFace(), lambda: 0.0)

@@ -53,9 +53,12 @@ class Stalling(ScriptedProvider):
         return answered(request, lambda row: {"twice": row["n"] * 2})
 
 
-def outcome(provider: Stalling, rows: int, concurrency: int = 64) -> tuple[Answers, Run, float]:
+def outcome(
+    provider: Stalling, rows: int, concurrency: int = 64, deadline: float | None = None
+) -> tuple[Answers, Run, float]:
     """The answers of a job, its run, and the virtual seconds that it took."""
-    call = prepare([{"n": at} for at in range(rows)], "Double {n}.", Echo, provider, Settings.of(batch_size=4))
+    settings = Settings.of(batch_size=4, deadline=deadline)
+    call = prepare([{"n": at} for at in range(rows)], "Double {n}.", Echo, provider, settings)
     answers, events = Answers(rows, 1), list[Event]()
     run = Run(
         work=call.work(),
@@ -67,7 +70,14 @@ def outcome(provider: Stalling, rows: int, concurrency: int = 64) -> tuple[Answe
         price=lambda usage: None,
         rng=random.Random(0),
     )
-    return answers, run, run_jumping(run.execute()).seconds
+
+    async def work() -> None:
+        faults: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        await run.execute()
+        assert faults == []
+
+    return answers, run, run_jumping(work()).seconds
 
 
 def is_right(answers: Answers) -> bool:
@@ -105,6 +115,24 @@ def test_the_first_answer_counts_and_the_loser_is_called_off() -> None:
     assert is_right(answers)
     assert answers.answered == 800
     assert seconds < 6.0
+
+
+def test_nothing_is_raced_any_more_once_the_deadline_has_passed() -> None:
+    class SlowToLetGo(Stalling):
+        async def send(self, request: Request) -> Reply:
+            try:
+                return await super().send(request)
+            except asyncio.CancelledError:
+                await asyncio.sleep(2.0)
+                raise
+
+    provider = SlowToLetGo({})
+
+    answers, _run, seconds = outcome(provider, 4_000, concurrency=8, deadline=9.0)
+
+    assert 0 < answers.answered < 4_000
+    assert provider.asked <= 9.0 / 0.4 * 8
+    assert seconds == pytest.approx(11.0)
 
 
 def test_a_straggler_that_fails_leaves_its_rows_to_its_halves() -> None:

@@ -31,7 +31,7 @@ class Config:
         until_ok: `always` ends after this many requests.
         poison: `{"column": …, "values": […], "status": KIND}`, or `"fault": …` in place of the status: strikes every
             request that has one of those rows; a fault of rows strikes those rows only. One, or a list.
-        latency: Seconds that every reply takes, give or take `jitter`.
+        latency: Seconds that every reply takes, give or take `jitter`; a 429, for which nobody works, comes within 0.04.
         honour_max_tokens: Whether replies end at the request's token limit, at 4 bytes a token.
         context_tokens: Longer requests are refused as too long.
         max_body_bytes: Larger requests are refused as too large.

@@ -150,6 +150,26 @@ def test_every_run_that_waits_is_told_once_and_once_that_it_is_over() -> None:
     assert 30.0 <= told.seconds <= 31.0
 
 
+def test_a_wait_that_becomes_longer_is_told_again() -> None:
+    said: list[Event] = []
+
+    async def work() -> None:
+        lane = joined(make_lane(8), 8, said)
+        lane.settle(await lane.admit(ESTIMATE), REPLY)
+        slots = [await lane.admit(ESTIMATE) for _ in range(3)]
+        lane.settle(slots[0], refusal(5.0))
+        waiting = asyncio.create_task(lane.admit(ESTIMATE))
+        await asyncio.sleep(2.0)
+        lane.settle(slots[1], refusal(60.0))
+        lane.settle(slots[2], refusal(60.0))
+        await waiting
+
+    run(work())
+    told = [event.seconds for event in said if isinstance(event, Waiting)]
+    assert told == [pytest.approx(5.0, abs=1.0), pytest.approx(60.0, abs=1.0)]
+    assert isinstance(said[-1], Resumed)
+
+
 def test_a_run_is_told_that_its_wait_is_over_also_when_it_gives_up() -> None:
     said: list[Event] = []
 

@@ -17,7 +17,7 @@ _LANDING = 5.0  # Seconds that what is in flight has to land when a run stops, a
 _JITTER = 1.0  # Seconds that a lane waits longer than it was told, at the most.
 _HOPELESS = 8  # Rows refused one by one before anything was answered.
 _EARLY = ("missing", "invalid", "malformed")
-_CLIENT_ERRORS = ("bad_request", "schema", "too_long", "too_large")
+_CLIENT_ERRORS = {"bad_request": ("bad_request", "schema"), "too_long": ("too_long", "too_large")}
 
 
 def unjust(history: History, outing: Outing, key: str, failure: RowFailure, entries: Sequence[Entry]) -> str | None:
@@ -43,11 +43,11 @@ def _unjust_row(kind: str, key: str, met: Sequence[Entry], max_attempts: int) ->
             paid = [one for one in met if _is_paid(one) and key not in one.good]
             is_just, instead = len(paid) >= max_attempts, f"only {len(paid)} answers were paid for"
         case "truncated":
-            is_just = last.outcome == "reply"
+            is_just = last.finish == "length"
         case "refused" | "filtered":
-            is_just = last.finish == kind or last.outcome == "filtered"
+            is_just = kind in (last.finish, last.outcome)
         case "bad_request" | "too_long":
-            is_just = last.outcome in _CLIENT_ERRORS
+            is_just = last.outcome in _CLIENT_ERRORS[kind]
         case "connection" | "timeout":
             silent = [one for one in met if one.outcome in ("connection", "timeout", BROKEN_OFF)]
             is_just, instead = len(silent) > _POLICY.resends, f"it met silence only {len(silent)} times"
@@ -68,7 +68,10 @@ def _unjust_stop(history: History, outing: Outing, entries: Sequence[Entry]) -> 
     """A run stops for the account, for a provider that is of no use from the start, or for one that is silent too long."""
     if outing.ending is None or outing.ending.stop is None:
         own = [one for one in outing.answers.failures.values() if one.kind not in ("stopped", "interrupted")]
-        return None if history.world.stops_on_failure and own else "nothing stopped the run"
+        if history.world.stops_on_failure and own:
+            return None
+        if not outing.cancelled:  # Else it was coming to its end already, and no longer says why.
+            return "nothing stopped the run"
     is_fatal = any(one.outcome in FATAL for one in entries)
     if is_fatal or _was_told_to_leave(history, outing) or _was_of_no_use(outing, entries, history.world.max_attempts):
         return None

@@ -165,23 +165,27 @@ def the_ledger_sums_up_as_the_run_does(history: History) -> Iterator[str]:
 
 
 def nothing_answered_is_asked_again(history: History) -> Iterator[str]:
-    """A row that was rightly answered, and delivered, is in no later request; nor is it in two at once on one ledger."""
-    has_ledger = history.world.has_ledger
+    """A row that was rightly answered, and delivered, is in no later request; nor is it in two at once on one ledger.
+
+    A run knows of an answer once it is written down; until then it may go on with the race beside a straggler.
+    """
+    has_ledger, written = history.world.has_ledger, 2 * history.world.disk
     listed = _listed(history)
     answered: dict[tuple[int, str], Entry] = {}
     for entry in history.bill.entries:
         scope = 0 if has_ledger else entry.run
         for key in entry.keys:
             before = answered.get((scope, key))
-            if before is not None and (before.ended or 0.0) < entry.sent - _INSTANT:
+            known = 0.0 if before is None else (before.ended or 0.0) + written * (before.run == entry.run)
+            if before is not None and known < entry.sent - _INSTANT:
                 yield (
                     f"request {entry.number} of run {entry.run} has row {key}, which request {before.number} of run "
                     f"{before.run} answered"
                 )
         if (entry.run, entry.number) not in listed and entry.is_delivered:
             for key in entry.good:
-                known = answered.get((scope, key))
-                if known is None or (entry.ended or 0.0) < (known.ended or 0.0):
+                first = answered.get((scope, key))
+                if first is None or (entry.ended or 0.0) < (first.ended or 0.0):
                     answered[scope, key] = entry
 
 

@@ -164,7 +164,9 @@ class Crew:
         announced = await self.courier.announce(chunk)
         self.clerk.enter_known(announced.known)
         self._held.add(announced.held)
-        if self.halted is not None and announced.chunk.rows:
+        # Writing that down took its time.
+        is_settled = not self.race.left_of(announced.chunk).rows
+        if announced.chunk.rows and (self.halted is not None or is_settled):
             self.courier.withdraw(announced)
             return None
         return await self.courier.carry(announced, slot) if announced.chunk.rows else None

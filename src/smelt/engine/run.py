@@ -200,6 +200,7 @@ class Run:
             await asyncio.shield(asking)
         except asyncio.CancelledError:
             if deadline.expired() or not self.interrupt_grace:
+                crew.leave()
                 asking.cancel()
             else:
                 crew.halt(Halt())

@@ -88,6 +88,13 @@ class Bucket:
         if self.is_known:
             self._left = min(self.size, self._left + (amount - actual) * self.ratio)
 
+    def give_back(self, amount: float, mark: float) -> None:
+        """A request of *amount*, reserved with *mark*, was never charged for."""
+        self.settle(amount, 0.0)
+        if self._last is not None and mark <= self._last[2]:  # What is announced next is compared without it.
+            number, left_at, last, remaining = self._last
+            self._last = number, left_at, last - amount, remaining
+
     def drained(self, now: float) -> None:
         """The provider refused for it: whatever we thought, there is nothing left."""
         if self.is_known:

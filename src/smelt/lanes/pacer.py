@@ -92,6 +92,11 @@ class Pacer:
         return self._window.limit
 
     @property
+    def is_starting(self) -> bool:
+        """Whether requests leave at ever shorter intervals, until the first refusal comes back."""
+        return self._window.is_starting
+
+    @property
     def in_flight(self) -> int:
         return self._window.in_flight
 
@@ -120,8 +125,10 @@ class Pacer:
     def landed(self, now: float, slot: Slot, outcome: Reply | CallFailed) -> None:
         """A request ended."""
         limits = read_limits(outcome.limits)
+        if is_free := isinstance(outcome, CallFailed) and outcome.billing in (Billing.NOT_SENT, Billing.REJECTED):
+            self._give_back(slot, requests=float(outcome.billing is Billing.NOT_SENT))
         if limits:
-            self._announce(now, slot, limits)
+            self._announce(now, slot, limits, is_free=is_free)
         if isinstance(outcome, Reply):
             self._succeeded(now, slot, outcome)
         else:
@@ -148,9 +155,11 @@ class Pacer:
         if self._tpm.is_known:
             yield Wait(self._tpm.wait(now, amounts.tokens), "the tokens per minute that you allow")
 
-    def _announce(self, now: float, slot: Slot, limits: Limits) -> None:
-        for bucket, quota, mark in zip(self._buckets, quotas_of(limits), slot.marks[:-1], strict=True):
+    def _announce(self, now: float, slot: Slot, limits: Limits, *, is_free: bool) -> None:
+        books = zip(self._buckets, quotas_of(limits), slot.marks[:-1], amounts_of(slot.estimate), strict=True)
+        for bucket, quota, mark, amount in books:
             if quota is not None:
+                mark -= amount * is_free
                 bucket.announce(now, quota, number=slot.number, left_at=slot.left_at, mark=mark)
 
     def _succeeded(self, now: float, slot: Slot, reply: Reply) -> None:
@@ -165,8 +174,6 @@ class Pacer:
         self._window.answered(now, now - slot.left_at, float(tokens))
 
     def _failed(self, now: float, slot: Slot, failure: CallFailed, limits: Limits) -> None:
-        if failure.billing in (Billing.NOT_SENT, Billing.REJECTED):
-            self._give_back(slot, requests=float(failure.billing is Billing.NOT_SENT))
         is_refused = failure.kind == "rate_limit"
         is_broken = failure.kind in _FAILING or (failure.kind == "protocol" and failure.billing is Billing.UNKNOWN)
         if is_refused or is_broken:
@@ -223,8 +230,8 @@ class Pacer:
         amounts = amounts_of(slot.estimate)
         self._rpm.settle(requests, 0.0)
         self._tpm.settle(amounts.tokens, 0.0)
-        for bucket, amount in zip(self._buckets, amounts, strict=True):
-            bucket.settle(amount, 0.0)
+        for bucket, amount, mark in zip(self._buckets, amounts, slot.marks[:-1], strict=True):
+            bucket.give_back(amount, mark)
 
 
 def _is_short(bucket: Bucket, quota: Quota | None, amount: float) -> bool:

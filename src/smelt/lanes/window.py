@@ -49,6 +49,11 @@ class Window:
     def _most(self) -> float:
         return min(self.most, self._room)
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether it is being opened by time alone."""
+        return self._doubling is not None
+
     def wait(self, now: float) -> float:
         """Seconds until one more may leave; infinite where one must come back first."""
         if self.in_flight < self.limit:

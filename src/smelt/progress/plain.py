@@ -16,7 +16,8 @@ _PERCENT = 5
 class PlainFace:
     """A line on stderr per 10 seconds or 5 %, whichever comes first, at least 2 seconds apart, and one at the end.
 
-    A wait of 10 seconds or more has a line of its own when it begins, since nothing happens until it is over.
+    A wait of 10 seconds or more has a line of its own when it begins, since nothing happens until it is over, and another
+    when it turns out to be as much longer.
     A run of less than 2 seconds thus prints its last line only.
     """
 
@@ -26,14 +27,13 @@ class PlainFace:
     def __init__(self) -> None:
         self._printed_at: float | None = None
         self._printed_percent = 0
-        self._is_waiting = False
+        self._waiting_until = -inf
 
     def draw(self, tally: Tally, now: float) -> None:
         """Print a line if one is due."""
         since = tally.started if self._printed_at is None else self._printed_at
-        was_waiting, self._is_waiting = self._is_waiting, _is_long_wait(tally, now)
-        if self._is_waiting and not was_waiting:
-            since = -inf
+        if tally.waiting_for and tally.waiting_until - max(now, self._waiting_until) >= _SECONDS:
+            since, self._waiting_until = -inf, tally.waiting_until
         if now - since < _APART or (now - since < _SECONDS and percent(tally) - self._printed_percent < _PERCENT):
             return
         self._printed_at, self._printed_percent = now, percent(tally)
@@ -43,10 +43,6 @@ class PlainFace:
         """Print the last line."""
         if tally.rows:
             _print(tally, now, clean(tally.model))
-
-
-def _is_long_wait(tally: Tally, now: float) -> bool:
-    return bool(tally.waiting_for) and tally.waiting_until - now >= _SECONDS
 
 
 def _print(tally: Tally, now: float, first: str) -> None:

@@ -53,6 +53,8 @@ def line(tally: Tally, now: float, *, columns: int) -> str:
     width = 20 if columns >= 110 else 6
     parts = phrases(tally, now)
     room = columns - len("smelt 100% || ") - width
+    if tally.waiting_for and len(", ".join(parts[:2])) > room:  # The wait says more; how far the run is, the bar does.
+        del parts[0]
     while len(parts) > 1 and len(", ".join(parts)) > room:
         parts.pop()
     words = ", ".join(parts).replace("{", "{{").replace("}", "}}")
