@@ -332,7 +332,9 @@ class TestPlainFace:
         assert len(self.lines(capsys, events)) == 4 + 1
 
     def test_a_wait_that_becomes_longer_has_another_line(self, capsys: pytest.CaptureFixture[str]) -> None:
-        waits = [(now, Waiting(seconds=seconds, reason="openai's limit")) for now, seconds in ((1.0, 12.0), (2.0, 60.0))]
+        waits = [
+            (now, Waiting(seconds=seconds, reason="openai's limit")) for now, seconds in ((1.0, 12.0), (2.0, 60.0))
+        ]
 
         shown = self.lines(capsys, waits)
 

@@ -102,13 +102,32 @@ def test_what_is_given_back_after_the_limit_has_changed_says_nothing_of_the_char
     bucket = announced(Quota(5_000, 100, 10.0), corrects=True, amount=191.0)
     refused = bucket.reserve(1.0, 191.0)
     bucket.announce(1.1, Quota(500, 70, 1.5), number=2, left_at=1.0, mark=refused)
-    bucket.settle(191.0, 0.0)
+    bucket.give_back(191.0, 2)
 
     for number, now in enumerate([2.0, 20.0, 40.0, 60.0], 3):
         mark = bucket.reserve(now, 191.0 * (number > 3))
         bucket.announce(now + 1, Quota(500, 0, 19.7), number=number, left_at=now, mark=mark)
 
     assert bucket.ratio <= 1.5
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["before the next is announced", "after it"])
+def test_what_is_refused_says_nothing_of_the_charges(is_late: bool) -> None:
+    bucket = announced(Quota(60_000, 50_000, 10.0), corrects=True, amount=100.0)
+    left = 50_000.0
+    for number in range(2, 40, 2):
+        now = number * 0.1
+        refused = bucket.reserve(now, 100.0)
+        if not is_late:
+            bucket.give_back(100.0, number)
+            bucket.announce(now, Quota(60_000, left, 10.0), number=number, left_at=now, mark=refused - 100.0)
+        mark = bucket.reserve(now, 100.0)
+        left += 200.0 - 100.0  # Two tenths of a second's refill, and what was charged for one of both.
+        bucket.announce(now, Quota(60_000, left, 10.0), number=number + 1, left_at=now, mark=mark)
+        if is_late:
+            bucket.give_back(100.0, number)
+
+    assert bucket.ratio == pytest.approx(1.0, rel=0.15)
 
 
 def test_a_fixed_window_is_waited_out() -> None:

@@ -6,6 +6,7 @@ import errno
 import math
 import os
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -104,6 +105,23 @@ def test_a_refusal_that_is_announced_teaches_no_hidden_rate() -> None:
     pacer.landed(1.1, slot, refusal(None, **limits))
 
     assert pacer.wait(1.1, ESTIMATE).seconds == pytest.approx(0.1, abs=0.05)
+
+
+def test_what_is_refused_is_not_taken_for_charged() -> None:
+    pacer, left = make_pacer(), 1000.0
+    for number in range(40):
+        now, left = 2.0 * number, left + 200.0
+        is_refused = number % 2 == 1
+        left -= 0.0 if is_refused else 300.0
+        parts = {"limit": "6000", "remaining": f"{left:.0f}", "reset": f"{(6000 - left) / 100:.0f}s"}
+        told = {f"x-ratelimit-{part}-tokens": text for part, text in parts.items()}
+        outcome = (
+            CallFailed("server", Billing.REJECTED, "Busy.", limits=told) if is_refused else replace(REPLY, limits=told)
+        )
+        pacer.landed(now, pacer.left(now, ESTIMATE), outcome)
+
+    lacking = Usage(input_tokens=int(left) + 500, output_tokens=0)
+    assert pacer.wait(now, lacking).seconds == pytest.approx(5.0, abs=1.0)
 
 
 @pytest.mark.parametrize(("cap", "rpm", "tpm"), [("rpm", 60.0, None), ("tpm", None, 18_000.0)])

@@ -43,7 +43,7 @@ def _unjust_row(kind: str, key: str, met: Sequence[Entry], max_attempts: int) ->
             paid = [one for one in met if _is_paid(one) and key not in one.good]
             is_just, instead = len(paid) >= max_attempts, f"only {len(paid)} answers were paid for"
         case "truncated":
-            is_just = last.finish == "length"
+            is_just = last.finish == "length" or last.fault == "foreign"  # Which may be a reply that was cut.
         case "refused" | "filtered":
             is_just = kind in (last.finish, last.outcome)
         case "bad_request" | "too_long":

@@ -44,6 +44,7 @@ class Bucket:
         self._charged = 0.0  # By our estimate, since the beginning.
         self._last: tuple[int, float, float, float] | None = None  # The newest announcement: number, time, mark, left.
         self._limit = 0.0  # As it was last announced.
+        self._first = 0  # The request whose announcement all later ones are compared with, in the end.
         self._theirs = self._ours = 0.0  # Charged between announcements, by the provider and by us.
         self._over = 0.0  # Seconds that this took.
         self._others = 0.0  # What others use in a second.
@@ -88,12 +89,11 @@ class Bucket:
         if self.is_known:
             self._left = min(self.size, self._left + (amount - actual) * self.ratio)
 
-    def give_back(self, amount: float, mark: float) -> None:
-        """A request of *amount*, reserved with *mark*, was never charged for."""
+    def give_back(self, amount: float, number: int) -> None:
+        """The *number*-th request, of *amount*, was never charged for."""
         self.settle(amount, 0.0)
-        if self._last is not None and mark <= self._last[2]:  # What is announced next is compared without it.
-            number, left_at, last, remaining = self._last
-            self._last = number, left_at, last - amount, remaining
+        if number <= self._first:  # It left before what is compared, and is taken off what was sent since.
+            self._ours += amount
 
     def drained(self, now: float) -> None:
         """The provider refused for it: whatever we thought, there is nothing left."""
@@ -150,6 +150,7 @@ class Bucket:
         remaining = quota.remaining or 0.0
         before, self._last = self._last, (number, left_at, mark, remaining)
         if before is None:
+            self._first = number
             self._guess(mark, quota)
         elif self._window.resets_at is None:
             _, then, mark_then, remaining_then = before

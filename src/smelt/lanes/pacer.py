@@ -159,8 +159,8 @@ class Pacer:
         books = zip(self._buckets, quotas_of(limits), slot.marks[:-1], amounts_of(slot.estimate), strict=True)
         for bucket, quota, mark, amount in books:
             if quota is not None:
-                mark -= amount * is_free
-                bucket.announce(now, quota, number=slot.number, left_at=slot.left_at, mark=mark)
+                charged = mark - amount * is_free
+                bucket.announce(now, quota, number=slot.number, left_at=slot.left_at, mark=charged)
 
     def _succeeded(self, now: float, slot: Slot, reply: Reply) -> None:
         self.silence = None
@@ -230,8 +230,8 @@ class Pacer:
         amounts = amounts_of(slot.estimate)
         self._rpm.settle(requests, 0.0)
         self._tpm.settle(amounts.tokens, 0.0)
-        for bucket, amount, mark in zip(self._buckets, amounts, slot.marks[:-1], strict=True):
-            bucket.give_back(amount, mark)
+        for bucket, amount in zip(self._buckets, amounts, strict=True):
+            bucket.give_back(amount, slot.number)
 
 
 def _is_short(bucket: Bucket, quota: Quota | None, amount: float) -> bool:
