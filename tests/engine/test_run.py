@@ -123,3 +123,19 @@ def test_a_run_that_stops_while_it_adds_fields_leaves_no_row_without_an_outcome(
 
     assert ending.stop is REVOKED
     assert run.answers.settled == 6
+
+
+def test_there_are_as_many_connections_as_the_lane_lets_requests_be_in_flight() -> None:
+    asked_for: list[int] = []
+
+    class Noting(Timed):
+        def connect(self, *, connections: int) -> Any:
+            asked_for.append(connections)
+            return super().connect(connections=connections)
+
+    provider = Noting()
+    run = made(provider, called(provider, 4).work())
+
+    run_jumping(run.execute())
+
+    assert asked_for == [run.lane.most] == [3]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from math import ceil, log2
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from smelt.errors import (
     SmeltWarning,
     UnavailableError,
 )
+from smelt.lanes import registry
 from smelt.model import Model
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider, run_jumping
@@ -412,6 +415,35 @@ def test_27_a_wait_of_ten_days_stops_the_run_and_says_so() -> None:
     assert seconds < 20.0
     assert set(failures(result).values()) == {"stopped"}
     assert_each_answer_is_on_its_own_row(companies(2_000), result.data, but=failures(result))
+
+
+LONG_PAUSES: dict[str, dict[str, Any]] = {
+    "openai": {"retry_after": 1_200},
+    "anthropic": {"retry_after": 1_200},
+    "google": {"retry_info": "1200s"},
+}
+
+
+@pytest.mark.parametrize("provider", LONG_PAUSES)
+def test_27_a_pause_beyond_max_wait_stops_the_run_which_says_when_to_come_back_and_goes_on_then(
+    provider: str, scenario: MakeScenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = {"fault": "status", "kind": "rate_limit", **LONG_PAUSES[provider]}
+    pausing = scenario(answers=RULES, count_by="number", script={3: refusal})
+    frame, model, ledger = companies(40), served(provider, pausing), tmp_path / "ledger.sqlite"
+
+    for _ in range(2):  # Too soon, it asks for nothing.
+        with pytest.warns(SmeltWarning, match=r"longer than this run waits\. Come back in 2[01] min"):
+            early = ask(frame, model, ledger=ledger, max_wait=60.0)
+        assert failures(early) == dict.fromkeys(range(12, 40), "stopped")
+        assert pausing.stats().requests == 4
+    monkeypatch.setattr(registry, "_lanes", OrderedDict())  # Another process, later.
+    late = ask(frame, model, ledger=ledger)
+
+    assert_each_answer_is_on_its_own_row(frame, late.data)
+    assert late.metrics.requests == 7
+    sent = pausing.stats().rows_sent_by
+    assert [sent[str(at)] for at in range(40)] == [1] * 12 + [2] * 4 + [1] * 24
 
 
 def test_05_a_server_that_hangs_for_good_ends_the_run() -> None:

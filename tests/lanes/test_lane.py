@@ -150,6 +150,26 @@ def test_every_run_that_waits_is_told_once_and_once_that_it_is_over() -> None:
     assert 30.0 <= told.seconds <= 31.0
 
 
+def test_at_the_start_those_that_left_get_on_their_way_before_the_next_one_leaves() -> None:
+    async def work() -> None:
+        lane, turns = joined(make_lane(8), 8), 0
+
+        async def be_on_the_way() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        lane.settle(await lane.admit(ESTIMATE), REPLY)
+        other = asyncio.create_task(be_on_the_way())
+        await lane.admit(ESTIMATE)
+
+        assert turns >= 12
+        other.cancel()
+
+    run(work())
+
+
 def test_a_wait_that_becomes_longer_is_told_again() -> None:
     said: list[Event] = []
 

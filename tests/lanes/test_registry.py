@@ -97,7 +97,7 @@ def test_a_loop_that_hides_another_does_not_wait_for_it() -> None:
     assert mine is not hiding
 
 
-def test_a_forked_process_learns_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_67_a_forked_process_learns_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
     before = lane_of(Elsewhere())
 
     monkeypatch.setattr(os, "getpid", lambda: -1)

@@ -40,6 +40,19 @@ def test_the_start_doubles_in_a_fraction_of_a_replys_time() -> None:
     assert fill(window, 0.55, 0.3) == 512
 
 
+def test_the_start_lasts_until_all_have_left_or_one_is_refused() -> None:
+    window, refused = proven(64), proven(64)
+
+    assert window.is_starting
+    assert refused.is_starting
+    fill(window, 0.5, 1.0)
+    refused.left(0.6)
+    refused.refused(0.7, 0.6, cut=False)
+
+    assert not window.is_starting
+    assert not refused.is_starting
+
+
 def test_beyond_what_may_go_at_once_replies_are_awaited() -> None:
     assert fill(proven(512, at_once=64), 0.5, 60.0) == 64
 

@@ -38,7 +38,7 @@ def _work(kernel: Kernel) -> None:
     assert kernel.run(WORK).error is None
 
 
-def test_a_blocking_call_works_in_a_cell_and_says_nothing(kernel: Kernel) -> None:
+def test_67_a_blocking_call_works_in_a_cell_and_says_nothing(kernel: Kernel) -> None:
     cell = kernel.run("print(run_blocking(work(progress=False)))")
 
     assert (cell.printed, cell.complaints, cell.error) == ("100\n", "", None)
@@ -56,7 +56,7 @@ def test_it_starts_no_thread(kernel: Kernel) -> None:
     assert cell.printed == "True\n"
 
 
-def test_an_interrupt_brings_what_was_done_within_a_second(kernel: Kernel) -> None:
+def test_67_an_interrupt_brings_what_was_done_within_a_second(kernel: Kernel) -> None:
     running = kernel.start(
         "tell = lambda event: print(event) if isinstance(event, RowsSettled) else None\n"
         "try:\n"
@@ -73,7 +73,7 @@ def test_an_interrupt_brings_what_was_done_within_a_second(kernel: Kernel) -> No
     assert 20 <= int(kernel.run("print(partial)").printed) < 20_000
 
 
-def test_the_kernel_is_usable_after_an_interrupt(kernel: Kernel) -> None:
+def test_67_the_kernel_is_usable_after_an_interrupt(kernel: Kernel) -> None:
     running = kernel.start("print('on'); run_blocking(work(seconds=30.0, progress=False))")
     running.wait_for_output()
     kernel.interrupt()

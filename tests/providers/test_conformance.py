@@ -481,7 +481,7 @@ def test_no_thread_is_started(name: str, scenario: MakeScenario) -> None:
     assert seen == before
 
 
-def test_a_provider_serves_one_loop_after_another(name: str, scenario: MakeScenario) -> None:
+def test_67_a_provider_serves_one_loop_after_another(name: str, scenario: MakeScenario) -> None:
     fake = scenario()
     provider = adapter(name, url(fake, name))
 

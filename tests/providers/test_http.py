@@ -160,6 +160,32 @@ def test_who_gives_up_waiting_for_room_takes_none(scenario: MakeScenario) -> Non
     assert (fake.stats().requests, fake.stats().connections) == (2, 1)
 
 
+def test_as_many_requests_as_there_are_connections_are_on_their_way_at_once() -> None:
+    """A pool of httpx2's own has room for 100; the server answers nobody before it has met everybody."""
+    connections, met = 101, 0
+    everybody = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal met
+        await reader.readuntil(b"\r\n\r\n")
+        met += 1
+        if met == connections:
+            everybody.set()
+        await everybody.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    async def work() -> list[int]:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0, backlog=connections) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+            async with client_for(Access(base_url=url), connections=connections) as client:
+                replies = await asyncio.gather(*(client.get(url, timeout=60.0) for _ in range(connections)))
+        return [reply.status_code for reply in replies]
+
+    with asyncio.Runner(loop_factory=OneThreadLoop) as runner:
+        assert runner.run(work()) == [200] * connections
+
+
 def test_a_proxy_is_not_used_for_this_machine(scenario: MakeScenario, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:1")

@@ -37,6 +37,7 @@ class Window:
         self._doubling: float | None = None  # Seconds, while starting.
         self._next = -math.inf
         self._is_proven = False
+        self._sent = 0  # Requests that left.
         self._cut_at = -math.inf
         self._climb = Climb()
 
@@ -51,8 +52,8 @@ class Window:
 
     @property
     def is_starting(self) -> bool:
-        """Whether it is being opened by time alone."""
-        return self._doubling is not None
+        """Whether it is being opened by time alone, and has not yet let as many leave as there may ever be in flight."""
+        return self._doubling is not None and self._sent < self._most
 
     def wait(self, now: float) -> float:
         """Seconds until one more may leave; infinite where one must come back first."""
@@ -65,6 +66,7 @@ class Window:
     def left(self, now: float) -> None:
         """A request leaves."""
         self.in_flight += 1
+        self._sent += 1
         if self._doubling is None or self.in_flight < self.limit:
             return
         if self.in_flight > self.limit:
