@@ -107,6 +107,16 @@ def test_one_request_in_a_hundred_that_stalls_does_not_keep_the_others_from_thei
     assert provider.asked < 1.03 * 4_000
 
 
+def test_a_race_that_is_late_itself_is_raced_too() -> None:
+    provider = Stalling({190: 30.0, 201: 40.0})
+
+    answers, _run, seconds = outcome(provider, 800)
+
+    assert is_right(answers)
+    assert seconds < 8.0
+    assert provider.asked == 204
+
+
 def test_the_first_answer_counts_and_the_loser_is_called_off() -> None:
     provider = Stalling({190: 2.4})  # Late, but back before both halves of its rows are.
 

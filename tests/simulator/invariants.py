@@ -190,7 +190,10 @@ def nothing_answered_is_asked_again(history: History) -> Iterator[str]:
 
 
 def no_row_is_in_two_requests_at_once(history: History) -> Iterator[str]:
-    """Not even in those of two runs on one ledger; but for the races that a run has beside its stragglers, which are few."""
+    """Not even in those of two runs on one ledger; but for the races that a run has beside its stragglers, which are few.
+
+    A race that is late itself is raced, too.
+    """
     killed = {outing.run for outing in history.outings if outing.was_killed}
     flights: dict[tuple[int, str], list[Entry]] = defaultdict(list)
     races: dict[int, set[int]] = defaultdict(set)
@@ -199,7 +202,7 @@ def no_row_is_in_two_requests_at_once(history: History) -> Iterator[str]:
             there = flights[0 if history.world.has_ledger else entry.run, key]
             there[:] = [one for one in there if one.ended is None or one.ended > entry.sent + _INSTANT]
             for other in there:
-                if other.run != entry.run or len(there) > 1:
+                if other.run != entry.run:
                     yield f"row {key} is in request {other.number} of run {other.run} and {entry.number} of {entry.run}"
                 races[entry.run].add(entry.number)
             there.append(entry)
