@@ -173,7 +173,7 @@ def outage(server: FakeServer) -> list[Figure]:
     """The server answers nothing but 503s for ten minutes, in the middle of a job."""
     usual: dict[str, Any] = {"answers": RULES, **LATENCY}
     scenario = server.scenario(**usual)
-    job = started(scenario, rows=80_000, batch_size=20, concurrency=32)
+    job = started(scenario, rows=20_000, batch_size=5, concurrency=32)
     wait_for_requests(scenario, 1)
     time.sleep(5)
     before = requests_in(scenario, 8)
