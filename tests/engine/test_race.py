@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from smelt.engine.events import Event
 from smelt.engine.flights import Flight
 from smelt.engine.run import Run
 from smelt.engine.stragglers import Stragglers
-from smelt.ledger.base import NoLedger
+from smelt.ledger.base import Claim, NoLedger, RunLedger
 from smelt.options import Settings
 from smelt.plan.answers import Answers
 from smelt.plan.chunks import Chunk, Pending
@@ -54,7 +54,7 @@ class Stalling(ScriptedProvider):
 
 
 def outcome(
-    provider: Stalling, rows: int, concurrency: int = 64, deadline: float | None = None
+    provider: Stalling, rows: int, concurrency: int = 64, deadline: float | None = None, ledger: RunLedger | None = None
 ) -> tuple[Answers, Run, float]:
     """The answers of a job, its run, and the virtual seconds that it took."""
     settings = Settings.of(batch_size=4, deadline=deadline)
@@ -65,7 +65,7 @@ def outcome(
         provider=provider,
         answers=answers,
         lane=make_lane(most=concurrency, tell=events.append),
-        ledger=NoLedger(),
+        ledger=ledger or NoLedger(),
         tell=events.append,
         price=lambda usage: None,
         rng=random.Random(0),
@@ -125,6 +125,21 @@ def test_the_first_answer_counts_and_the_loser_is_called_off() -> None:
     assert is_right(answers)
     assert answers.answered == 800
     assert seconds < 6.0
+
+
+def test_a_race_that_was_won_before_it_was_written_down_does_not_leave() -> None:
+    class Slow(NoLedger):
+        async def intend(self, number: int, rows: Sequence[Pending], tokens: Sequence[str], estimate: int) -> Claim:
+            await asyncio.sleep(0.5)
+            return await super().intend(number, rows, tokens, estimate)
+
+    provider = Stalling({190: 1.6})
+
+    answers, run, _ = outcome(provider, 800, ledger=Slow())
+
+    assert is_right(answers)
+    assert run.counts.announced > 200
+    assert provider.asked == 200
 
 
 def test_nothing_is_raced_any_more_once_the_deadline_has_passed() -> None:
