@@ -25,6 +25,10 @@ class SlowDisk:
     def is_blank(self) -> bool:
         return self._ledger.is_blank
 
+    @property
+    def is_learning(self) -> bool:
+        return self._ledger.is_learning
+
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         return self._ledger.recall(texts)
 

@@ -45,13 +45,18 @@ class Intake:
         """The rows at *order* in line, but for those that the ledger knows: they are answered."""
         return Line(order=await self.unknown(order), texts=self.texts, reject=self.reject)
 
-    async def unknown(self, order: Sequence[int]) -> Sequence[int]:
-        """Those of the rows at *order* that are to be asked; the ledger knows the others, and they are answered."""
+    async def unknown(self, order: Sequence[int], met_before: Sequence[int] | None = None) -> Sequence[int]:
+        """Those of the rows at *order* that are to be asked; the ledger knows the others, and they are answered.
+
+        *met_before* are the only ones that it may know if it knew nothing when the run began; None if there are none.
+        """
         if self.ledger.is_blank:
+            ascending = met_before or ()
+        else:  # Ascending, since neighbours are read faster; what is left is asked in the order that was wanted.
+            rows = range(self.start, self.start + len(self.source))
+            ascending = order if len(order) < len(rows) else rows
+        if not ascending:
             return order
-        # Ascending, since neighbours are read faster; what is left is asked in the order that was wanted.
-        rows = range(self.start, self.start + len(self.source))
-        ascending = order if len(order) < len(rows) else rows
         for start in range(0, len(ascending), _BLOCK):
             self._recall(ascending[start : start + _BLOCK])
             self.tell(settled(self.answers, self.counts))

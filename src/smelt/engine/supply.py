@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from smelt.engine.intake import Intake, refusal
 from smelt.engine.parts import Part, Parts
+from smelt.engine.sieve import Sieve
 from smelt.plan.answers import RowFailure
 from smelt.plan.chunks import Line
 
@@ -29,10 +30,12 @@ class Supply:
         self.rest: RowFailure | None = None
         self._news = asyncio.Event()
         self._is_awaited = False
+        self._met: Sieve | None = None
 
     async def take(self, part: Part, intake: Intake) -> None:
         """Line up the rows of the next part, but for those that are known or under way."""
-        unknown = await intake.unknown(self.parts.add(part))
+        order = self.parts.add(part)
+        unknown = await intake.unknown(order, self._met_before(part) if intake.ledger.is_learning else None)
         if self.rest is None:
             self.line.add(unknown, intake.texts)
         else:
@@ -61,6 +64,12 @@ class Supply:
         """The run is over: whatever has no outcome, or is yet to come, has this one."""
         self.rest = rest
         self.parts.fail_rest(rest)
+
+    def _met_before(self, part: Part) -> Sequence[int]:
+        """Positions of the rows of a part that may be equal to rows of earlier ones."""
+        self._met = self._met or Sieve()
+        places = list(part.digests.values())
+        return [part.start + places[at] for at in self._met.meet(part.digests)]
 
     def _reject(self, position: int, reason: str) -> None:
         self.parts.fail(position, refusal(reason))

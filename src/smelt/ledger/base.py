@@ -35,7 +35,12 @@ class RunLedger(Protocol):
 
     @property
     def is_blank(self) -> bool:
-        """Whether it knows nothing of this run's rows, so that asking it is of no use."""
+        """Whether it knew nothing of this run's rows when it began, so that asking it is of no use."""
+        ...
+
+    @property
+    def is_learning(self) -> bool:
+        """Whether it is blank, and comes to know rows of a stream that may be met again."""
         ...
 
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
@@ -85,6 +90,7 @@ class NoLedger:
     """Remembers nothing."""
 
     is_blank = True
+    is_learning = False
 
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         """Nothing is known of any row."""

@@ -24,7 +24,6 @@ from smelt.ledger.lease import BEAT, Owner
 from smelt.ledger.reading import Reading
 from smelt.ledger.recall import Recall
 from smelt.ledger.reserve import Reserve
-from smelt.ledger.sieve import Sieve
 from smelt.ledger.start import read_leftovers
 from smelt.ledger.store import Store
 from smelt.ledger.writer import Gap, Writer
@@ -78,11 +77,11 @@ class Recorder:
         self._gap = gap
         self.run = run
         self.reused = 0
-        self._is_store_blank = recall.is_blank
+        self.is_blank = recall.is_blank
+        self.is_learning = is_stream and self.is_blank
         self._is_stream = is_stream
         self._own: dict[bytes, str] = {}  # Answers of a stream that are not sorted in yet, by key,
-        self._own_before: dict[bytes, str] = {}  # those that are about to be,
-        self._own_sieve: Sieve | None = None  # and which are, where nothing but they can be.
+        self._own_before: dict[bytes, str] = {}  # and those that are about to be.
         self._reading = reading
         self._extension = extension
         self._store = store
@@ -97,11 +96,6 @@ class Recorder:
         self._pulse = asyncio.get_running_loop().call_later(BEAT, self._beat)
         self._sorting: asyncio.Handle | None = None
         self._is_winding_down = False
-
-    @property
-    def is_blank(self) -> bool:
-        """Whether nothing is known of any row."""
-        return self._is_store_blank and not self._own and not self._own_before and self._own_sieve is None
 
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         """The stored values of rows with these canonical texts, None where there are none."""
@@ -192,21 +186,11 @@ class Recorder:
             self._keep_own(answers)
 
     def _values(self, keys: list[bytes]) -> list[tuple[Any, ...] | None]:
-        found = self._stored(keys)
+        found = self._recall.values(keys)
         for own in (self._own_before, self._own):
             for at, key in enumerate(keys) if own else ():
                 if (text := own.get(key)) is not None:
                     found[at] = self._reading.stored(text)
-        return found
-
-    def _stored(self, keys: list[bytes]) -> list[tuple[Any, ...] | None]:
-        if not self._is_store_blank:
-            return self._recall.values(keys)
-        found: list[tuple[Any, ...] | None] = [None] * len(keys)
-        if self._own_sieve is not None:
-            places = self._own_sieve.caught(keys)
-            for at, values in zip(places, self._recall.values([keys[at] for at in places]), strict=True):
-                found[at] = values
         return found
 
     def _keep_own(self, answers: Mapping[bytes, str]) -> None:
@@ -215,9 +199,6 @@ class Recorder:
         if len(self._own) < _OWN_ROWS or self._own_before:
             return
         self._own_before, self._own = self._own, {}
-        if self._is_store_blank:
-            self._own_sieve = self._own_sieve or Sieve()
-            self._own_sieve.add(self._own_before)
         self._writer.tell(self._sort_own_in)
 
     def _sort_own_in(self, connection: sqlite3.Connection) -> None:

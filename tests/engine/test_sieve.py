@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from smelt.ledger.sieve import Sieve
+from smelt.engine.sieve import Sieve
 
 
 def keys(start: int, count: int) -> list[bytes]:
     return [blake2b(at.to_bytes(8, "big"), digest_size=16).digest() for at in range(start, start + count)]
 
 
-def test_every_row_that_was_put_in_is_caught() -> None:
+def test_every_row_that_was_met_is_met_again() -> None:
     sieve = Sieve()
     known = keys(0, 2_000)
 
-    sieve.add(known)
+    sieve.meet(known)
 
-    assert list(sieve.caught(known)) == list(range(2_000))
+    assert list(sieve.meet(known)) == list(range(2_000))
 
 
-def test_rows_that_were_not_put_in_pass() -> None:
+def test_rows_that_were_not_met_pass() -> None:
     sieve = Sieve()
 
-    sieve.add(keys(0, 2_000))
+    sieve.meet(keys(0, 2_000))
 
-    assert not sieve.caught(keys(2_000, 2_000))
+    assert not sieve.meet(keys(2_000, 2_000))
 
 
-def test_the_places_of_caught_rows_are_told() -> None:
+def test_the_places_of_rows_that_were_met_are_told() -> None:
     sieve = Sieve()
     known, unknown = keys(0, 2), keys(2, 2)
 
-    sieve.add(known)
+    sieve.meet(known)
 
-    assert list(sieve.caught([unknown[0], known[1], unknown[1], known[0]])) == [1, 3]
+    assert list(sieve.meet([unknown[0], known[1], unknown[1], known[0]])) == [1, 3]
