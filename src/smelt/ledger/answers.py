@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice, repeat
+from operator import itemgetter
+from struct import unpack_from
 
 from smelt.ledger.store import Store
 
 KEY_BYTES = 16
 _ROWS_AT_ONCE = 100_000  # Rows of one transaction that sorts in: enough to be quick, few enough to stay small.
+_ROWS_PER_STATEMENT = 200  # A statement for each row costs twice as much.
+_PARTS = 256  # To sort a few rows after the other is quicker than to sort all of them: they fit the processor's cache.
+
+_Row = tuple[bytes, str, int]
+_KEY = itemgetter(0)
 
 
 def add_fresh(connection: sqlite3.Connection, spec: int, attempt: int, answers: Mapping[bytes, str]) -> None:
@@ -26,7 +34,8 @@ def add_missing(connection: sqlite3.Connection, spec: int, attempt: int, answers
 
 def keep_inputs(connection: sqlite3.Connection, inputs: Sequence[tuple[bytes, str]]) -> None:
     """Store rows as they are, beside their keys."""
-    connection.executemany("INSERT OR IGNORE INTO inputs VALUES (?, ?)", inputs)
+    if inputs:
+        connection.executemany("INSERT OR IGNORE INTO inputs VALUES (?, ?)", inputs)
 
 
 def settle(store: Store, spec: int) -> None:
@@ -49,29 +58,42 @@ def fresh_rows(
     connection: sqlite3.Connection, spec: int | None = None, after: int = 0
 ) -> Iterator[tuple[int, int, int, bytes, str]]:
     """Rows that were put down, in their order: id of the whole, spec, attempt, key, JSON."""
-    found = connection.execute(
-        "SELECT id, spec, attempt, keys, answers FROM fresh WHERE id > ? AND (spec = ? OR ? IS NULL) ORDER BY id",
-        (after, spec, spec),
-    )
-    for fresh, its_spec, attempt, keys, texts in found:
+    for fresh, its_spec, attempt, keys, texts in _fresh(connection, spec, after):
         for key, text in zip(split_keys(keys), texts.split("\n"), strict=False):
             yield fresh, its_spec, attempt, key, text
 
 
 def split_keys(keys: bytes) -> list[bytes]:
     """The keys of an attempt, one by one."""
-    return [keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)]
+    return list(unpack_from(f"{KEY_BYTES}s" * (len(keys) // KEY_BYTES), keys))
 
 
 def settle_some(connection: sqlite3.Connection, spec: int, rows: int) -> int:
     """Sort in the oldest *rows* or so of *spec*; the last id that was dealt with, 0 if there are none."""
-    found: dict[bytes, tuple[int, bytes, str, int]] = {}
-    last = 0
-    for fresh, _, attempt, key, text in fresh_rows(connection, spec):
-        if fresh != last and len(found) >= rows:
+    parts: list[list[_Row]] = [[] for _ in range(_PARTS)]
+    taken = last = 0
+    for fresh, _, attempt, keys, texts in _fresh(connection, spec):
+        if taken >= rows:
             break
-        found[key], last = (spec, key, text, attempt), fresh
-    ordered = [found[key] for key in sorted(found)]
-    connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", ordered)
+        for row in zip(split_keys(keys), texts.split("\n"), repeat(attempt), strict=False):
+            parts[row[0][0]].append(row)
+        taken, last = taken + len(keys) // KEY_BYTES, fresh
+    _sort_in(connection, spec, parts)
     connection.execute("DELETE FROM fresh WHERE spec = ? AND id <= ?", (spec, last))
     return last
+
+
+def _sort_in(connection: sqlite3.Connection, spec: int, parts: Sequence[list[_Row]]) -> None:
+    """Put rows, parted by the first byte of their keys, in their place. Of rows with the same key the last one stands."""
+    ordered = chain.from_iterable(sorted(part, key=_KEY) for part in parts)
+    while some := list(islice(ordered, _ROWS_PER_STATEMENT)):
+        marks = ",".join([f"({spec:d},?,?,?)"] * len(some))
+        connection.execute(f"INSERT OR REPLACE INTO answers VALUES {marks}", list(chain.from_iterable(some)))
+
+
+def _fresh(connection: sqlite3.Connection, spec: int | None, after: int = 0) -> sqlite3.Cursor:
+    """Whole replies that were put down, in their order: id, spec, attempt, keys, answers."""
+    return connection.execute(
+        "SELECT id, spec, attempt, keys, answers FROM fresh WHERE id > ? AND (spec = ? OR ? IS NULL) ORDER BY id",
+        (after, spec, spec),
+    )

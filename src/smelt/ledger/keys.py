@@ -82,7 +82,17 @@ class Spec:
 
 def row_key(text: str, secret: bytes) -> bytes:
     """The key of the row with this canonical text."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), key=secret, digest_size=_KEY_BYTES).digest()
+    return row_keys([text], secret)[0]
+
+
+def row_keys(texts: Sequence[str], secret: bytes) -> list[bytes]:
+    """The keys of the rows with these canonical texts."""
+    keyed, keys = blake2b(key=secret, digest_size=_KEY_BYTES).copy, []
+    for text in texts:  # To take a copy is twice as quick as to begin anew.
+        made = keyed()
+        made.update(text.encode("utf-8", "surrogatepass"))
+        keys.append(made.digest())
+    return keys
 
 
 def describe_change(old: Spec, new: Spec) -> str:

@@ -19,7 +19,7 @@ from smelt.ledger import lease
 from smelt.ledger.answers import add_fresh, add_missing, keep_inputs, settle, settle_some
 from smelt.ledger.attempts import announce, close_attempt, end_badly, keep_reply
 from smelt.ledger.base import Claim
-from smelt.ledger.keys import row_key
+from smelt.ledger.keys import row_keys
 from smelt.ledger.lease import BEAT, Owner
 from smelt.ledger.reading import Reading
 from smelt.ledger.recall import Recall
@@ -99,7 +99,7 @@ class Recorder:
 
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         """The stored values of rows with these canonical texts, None where there are none."""
-        keys = [row_key(text, self._store.secret) for text in texts]
+        keys = row_keys(texts, self._store.secret)
         found = self._values(keys)
         known = [at for at, values in enumerate(found) if values is not None]
         self.reused += len(known)
@@ -119,7 +119,7 @@ class Recorder:
         Raises:
             StoreError: It is not on disk, so it must not be sent.
         """
-        keys = [row_key(row.text, self._store.secret) for row in rows]
+        keys = row_keys([row.text for row in rows], self._store.secret)
 
         def claim(connection: sqlite3.Connection) -> Claim:
             if lease.epoch_of(connection, self.run) != self._epoch:

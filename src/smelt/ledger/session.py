@@ -18,7 +18,7 @@ from smelt.errors import SmeltWarning, StoreNotFoundError, StoreReadOnlyError, c
 from smelt.ledger.answers import settle_all
 from smelt.ledger.base import Claim, NoLedger, RunLedger
 from smelt.ledger.files import default_path
-from smelt.ledger.keys import Spec, row_key
+from smelt.ledger.keys import Spec, row_key, row_keys
 from smelt.ledger.opening import open_store
 from smelt.ledger.reading import Reading
 from smelt.ledger.recall import Recall, stored_texts
@@ -112,7 +112,7 @@ class Archive(NoLedger):
         """The stored values of rows with these canonical texts, None where there are none."""
         if self._recall is None:
             return [None] * len(texts)
-        return self._recall.values([row_key(text, self._store.secret) for text in texts])
+        return self._recall.values(row_keys(texts, self._store.secret))
 
     async def intend(self, number: int, rows: Sequence[Pending], tokens: Sequence[str], estimate: int) -> Claim:
         """Nothing may be asked, since its answer could not be kept."""

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from smelt.ledger import lease
 from smelt.ledger.answers import add_missing, settle
 from smelt.ledger.attempts import close_attempt
-from smelt.ledger.keys import Spec, added_fields, describe_change, row_key
+from smelt.ledger.keys import Spec, added_fields, describe_change, row_keys
 from smelt.ledger.lease import Owner
 from smelt.ledger.reading import Reading
 from smelt.ledger.recall import Leftover, leftover_replies, stored_texts
@@ -131,7 +131,7 @@ def find_sibling(store: Store, spec: Spec, texts: Sequence[str], *, any_key: boo
         texts: Some of its rows.
         any_key: Whether another API key is no difference.
     """
-    keys = [row_key(text, store.secret) for text in texts]
+    keys = row_keys(texts, store.secret)
     best: tuple[int, int, Spec, float] | None = None
     with store.reading() as connection:
         found = connection.execute(
