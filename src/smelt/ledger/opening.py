@@ -32,7 +32,8 @@ from smelt.ledger.store import Store
 
 _MOST_BYTES = 64 << 20  # Of one value; nothing of ours comes near it.
 _CHECKED_BYTES = 32 << 20  # Stores up to this size are checked page by page when they are opened: about 50 ms.
-_CHECKPOINT_PAGES = 4_000  # 16 MB of log between checkpoints: fewer, and the same pages are written again and again.
+_PAGE_BYTES = 16 << 10  # Of a new store: sorting into one of millions of rows touches every page, so few are best.
+_LOG_BYTES = 16 << 20  # Between checkpoints: fewer, and the same pages are written again and again.
 _CACHE_KIB = 64 << 10  # Of a million rows, half: keys are random, so any page may be the next.
 _SECRET_BYTES = 32
 
@@ -152,7 +153,7 @@ def _tune(connection: sqlite3.Connection, path: Path, mounts: str | None) -> Non
         )
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA secure_delete = FAST")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_BYTES // _pragma(connection, 'page_size')}")
     connection.execute(f"PRAGMA journal_size_limit = {_MOST_BYTES}")
 
 
@@ -164,6 +165,7 @@ def _make(path: Path) -> None:
         connection = connect(draft, "rw")
         try:
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             connection.execute("BEGIN IMMEDIATE")
             migrations.apply(connection, 0)
             connection.execute("INSERT INTO meta VALUES ('secret', ?)", (secrets.token_bytes(_SECRET_BYTES),))

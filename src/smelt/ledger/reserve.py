@@ -16,7 +16,7 @@ from typing import IO, Self
 from smelt.errors import StoreError, StoreFullError
 
 _BASE_BYTES = 4 << 20
-_BYTES_PER_REQUEST = 128 << 10  # A long reply, its rows, and the pages of the log that they touch.
+_BYTES_PER_REQUEST = 256 << 10  # A long reply, its rows, and the pages of the log that they touch.
 
 
 class Reserve:
