@@ -68,8 +68,8 @@ class Supply:
     def _met_before(self, part: Part) -> Sequence[int]:
         """Positions of the rows of a part that may be equal to rows of earlier ones."""
         self._met = self._met or Sieve()
-        places = list(part.digests.values())
-        return [part.start + places[at] for at in self._met.meet(part.digests)]
+        places = list(part.keys.values())
+        return [part.start + places[at] for at in self._met.meet(part.keys)]
 
     def _reject(self, position: int, reason: str) -> None:
         self.parts.fail(position, refusal(reason))
