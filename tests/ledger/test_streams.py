@@ -11,9 +11,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pydantic import BaseModel
 
 import smelt
 from smelt.ledger.lease import LEASE
+from smelt.testing import ScriptedProvider
 from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
 from tests.fakeserver.answers import expected
@@ -36,6 +38,10 @@ try:
 except KeyboardInterrupt as stop:
     print(type(stop).__name__, stop.signum, handed_over, stop.partial.metrics.total_rows, time.monotonic(), flush=True)
 """
+
+
+class Sector(BaseModel):
+    sector: str
 
 
 def frames() -> Any:
@@ -141,3 +147,14 @@ def test_rows_that_a_stream_has_in_flight_while_nobody_reads_it_are_neither_wait
     assert_right(whole)
     assert_right(pd.concat([*begun, *stream]))
     assert set(provider.stats().rows_sent_by.values()) == {1}
+
+
+def test_rows_that_come_again_and_again_are_asked_once_whether_or_not_the_first_of_them_is_answered_yet(
+    path: Path,
+) -> None:
+    model = ScriptedProvider({"sector": "tech"}, keep=False)
+    cycling = (pd.DataFrame({"name": [f"company {(7 * at + one) % 90}" for one in range(60)]}) for at in range(12))
+
+    made = pd.concat(list(smelt.stream(cycling, "What is {name}?", Sector, model=model, batch_size=5, ledger=path)))
+
+    assert (len(made), made["sector"].isna().sum(), model.rows_sent) == (12 * 60, 0, 90)
