@@ -51,9 +51,7 @@ class Intake:
         *met_before* are the only ones that it may know if it knew nothing when the run began; None if there are none.
         """
         if self.ledger.is_blank:
-            met = set(
-                met_before or ()
-            )  # Among them are rows that share the outcome of an earlier part's: not in *order*.
+            met = set(met_before or ())  # Some of which share the outcome of an earlier row, and are not in *order*.
             ascending: Sequence[int] = sorted(at for at in order if at in met) if met else ()
         else:  # Ascending, since neighbours are read faster; what is left is asked in the order that was wanted.
             rows = range(self.start, self.start + len(self.source))
