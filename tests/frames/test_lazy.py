@@ -27,6 +27,7 @@ from smelt.errors import (
     SmeltExhaustionError,
     SmeltWarning,
 )
+from smelt.frames.step import ramped
 from smelt.providers.base import Billing, CallFailed
 from smelt.testing import ScriptedProvider
 from tests.conftest import MakeScenario
@@ -480,3 +481,11 @@ def test_the_accessor_is_there_whichever_is_imported_first() -> None:
     lines = "assert pl.LazyFrame({'a': [1]}).smelt.transform; assert pl.LazyFrame.smelt.__name__ == 'LazyAccessor'"
     for first, then in (("import smelt", "import polars as pl"), ("import polars as pl", "import smelt")):
         subprocess.run([sys.executable, "-c", f"{first}\n{then}\n{lines}"], check=True)
+
+
+def test_any_number_of_small_frames_is_passed_on_whole() -> None:
+    pieces = [pl.DataFrame({"number": range(at, at + 3)}) for at in range(0, 1_200, 3)]
+
+    passed = list(ramped(iter(pieces), 32))
+
+    assert pl.concat(passed)["number"].to_list() == list(range(1_200))

@@ -157,7 +157,7 @@ class Step:
         rows = known_height(frame) if wanted.fields else None
         frames: Iterator[pl.DataFrame] = frame.collect_batches(chunk_size=_FROM_ABOVE)
         if wanted.fields:
-            frames = self.over(_ramped(frames, min(_FIRST, self.turn)), wanted.fields, rows)
+            frames = self.over(ramped(frames, min(_FIRST, self.turn)), wanted.fields, rows)
         for finished in frames:
             for part in wanted.late:
                 finished = finished.filter(part)  # noqa: PLW2901
@@ -196,13 +196,13 @@ def steps_of(frame: pl.LazyFrame) -> tuple[pl.LazyFrame, list[Step]]:
     return frame, steps
 
 
-def _ramped(frames: Iterator[pl.DataFrame], first: int) -> Iterator[pl.DataFrame]:
+def ramped(frames: Iterator[pl.DataFrame], first: int) -> Iterator[pl.DataFrame]:
     """The rows of *frames*, *first* of them at once in the beginning and more later."""
     before = 0
     for frame in frames:
         at = 0
         while at < frame.height:
-            rows = max(first, before // _GROWTH)
-            yield frame.slice(at, rows)
-            at += rows
-            before += rows
+            part = frame.slice(at, max(first, before // _GROWTH))
+            yield part
+            at += part.height
+            before += part.height
