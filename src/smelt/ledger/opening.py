@@ -32,7 +32,7 @@ from smelt.ledger.store import Store
 
 _MOST_BYTES = 64 << 20  # Of one value; nothing of ours comes near it.
 _CHECKED_BYTES = 32 << 20  # Stores up to this size are checked page by page when they are opened: about 50 ms.
-_PAGE_BYTES = 16 << 10  # Of a new store: sorting into one of millions of rows touches every page, so few are best.
+_PAGE_BYTES = 8 << 10  # Of a new store: sorting into millions of rows wants large ones, every commit small ones.
 _LOG_BYTES = 16 << 20  # Between checkpoints: fewer, and the same pages are written again and again.
 _CACHE_KIB = 64 << 10  # Of a million rows, half: keys are random, so any page may be the next.
 _SECRET_BYTES = 32
