@@ -132,9 +132,7 @@ class Digest:
 def _lock(descriptor: int, target: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_free = (
-            os.fstat(descriptor).st_nlink > 0
-        )  # Else another process has just ended, and removed what is locked here.
+        is_free = os.fstat(descriptor).st_nlink > 0  # Else a process that has just ended removed what is locked here.
     except BlockingIOError:
         is_free = False
     if not is_free:

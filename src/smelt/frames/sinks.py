@@ -46,9 +46,8 @@ def sink(frame: pl.LazyFrame, path: str | os.PathLike[str], write: Write, *, res
     base, steps = steps_of(frame)
     schema = frame.collect_schema()
     with parts_for(target, _manifest(base, steps, schema), restart=restart) as parts:
-        write(
-            pl.LazyFrame(schema=schema), parts.whole
-        )  # An option or a place that will not do is found before it costs.
+        # An option or a place that will not do is found before it costs.
+        write(pl.LazyFrame(schema=schema), parts.whole)
         if steps:
             _fill(parts, base, steps)
             write(parts.joined(schema), parts.whole)
@@ -176,9 +175,7 @@ def _target(path: object) -> Path:
         raise SmeltConfigError.for_value(
             "path", path, "the path of a file on this machine (lf.sink_parquet takes others)"
         )
-    target = (
-        Path(path).expanduser().resolve()
-    )  # Where Polars would write: a link stays, and what it leads to is replaced.
+    target = Path(path).expanduser().resolve()  # As Polars: a link stays, and what it leads to is replaced.
     if target.is_dir():
         raise SmeltConfigError.for_value("path", path, "the path of a file, and that is a folder")
     return target

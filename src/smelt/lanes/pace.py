@@ -79,9 +79,8 @@ class Pace:
         if self._drained is None:
             return math.inf
         if self.rate is None:
-            return (
-                _FIRST / self._span * math.pow(2.0, min(40.0, self._probed / max(_EXPLORING, _HEARD * self._transit)))
-            )
+            doublings = self._probed / max(_EXPLORING, _HEARD * self._transit)
+            return _FIRST / self._span * math.pow(2.0, min(40.0, doublings))
         rise = math.pow(self._probed / self._span - 1, 3)
         if rise < 0:
             return self.rate * (1 + self._below * rise)
@@ -151,10 +150,8 @@ class Pace:
         count, size = number - self._traced - 1, max(1.0, self._burst)
         found = self._trace.rate(clock, count, size=size, usual=max(self._most, _SLOWEST))
         least = self._trace.least(clock, count, size=max(1.0, self._known))
-        if (
-            self.rate is not None and least > _RISEN * self.rate
-        ):  # Where others left room, slower ones shall find it, too.
-            found = max(found, least)
+        if self.rate is not None and least > _RISEN * self.rate:
+            found = max(found, least)  # Where others left room, slower ones shall find it, too.
         self._first, self._counted = self._traced, count
         self._is_stretched = found > _STRETCHED * count / max(clock, 1e-3)
         self.rate = max(_SLOWEST, found if self.rate is None else self._weighed(found, clock, self.rate))
