@@ -64,7 +64,7 @@ class Crew:
     _is_halting: bool = False
     _held: Held = field(init=False)
     _group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
-    _workers: set[asyncio.Task[None]] = field(default_factory=set)
+    _workers: dict[asyncio.Task[None], None] = field(default_factory=dict)  # In the order of their beginning.
     _next: asyncio.Task[None] | None = None  # The worker that waits for the lane.
 
     def __post_init__(self) -> None:
@@ -87,7 +87,8 @@ class Crew:
             return
         self._is_halting, self.halted = True, self.halted or halt
         self.race.end()
-        for worker in self._workers - self.courier.calling - {asyncio.current_task()}:
+        spared = {*self.courier.calling, asyncio.current_task()}
+        for worker in [one for one in self._workers if one not in spared]:
             worker.cancel()
         self.hang_up(after=_GRACE)
 
@@ -97,8 +98,15 @@ class Crew:
 
     def hang_up(self, *, after: float) -> None:
         """Break off what is in flight now, and still is in *after* seconds."""
-        for worker in self._workers & self.courier.calling:
-            asyncio.get_running_loop().call_later(after, worker.cancel)
+        for worker in self._workers:
+            if worker in self.courier.calling:
+                asyncio.get_running_loop().call_later(after, worker.cancel)
+
+    def break_off(self) -> None:
+        """Send nothing more, and break off what is in flight now. The lane learns of it in the order in which it left."""
+        self.leave()
+        for worker in list(self._workers):
+            worker.cancel()
 
     def spawn(self) -> None:
         """See to it that somebody waits for the lane, if there is anything to ask."""
@@ -106,12 +114,13 @@ class Crew:
         if self._next is not None or is_proving or self.halted is not None or not self.line:
             return
         self._next = self._group.create_task(self._pull())
-        self._workers.add(self._next)
-        self._next.add_done_callback(self._workers.discard)
+        self._workers[self._next] = None
+        self._next.add_done_callback(lambda worker: self._workers.pop(worker, None))
 
     async def _pull(self) -> None:
         """Ask chunk after chunk, while there are any and nobody else waits to do so."""
         me = asyncio.current_task()
+        assert me is not None
         try:
             # A turn of the loop first: under an eager task factory a worker would else run inside the one that spawns
             # it, and so on, until the stack is full.
@@ -129,7 +138,7 @@ class Crew:
         except StoreError as problem:
             self.halt(Halt(fault=problem))
         finally:
-            self._workers.discard(me)
+            self._workers.pop(me, None)
             if self._next is me:
                 self._next = None
 

@@ -200,12 +200,16 @@ class Run:
             await asyncio.shield(asking)
         except asyncio.CancelledError:
             if deadline.expired() or not self.interrupt_grace:
-                crew.leave()
-                asking.cancel()
+                crew.break_off()
             else:
                 crew.halt(Halt())
                 crew.hang_up(after=self.interrupt_grace)  # Sooner than a run that was stopping already would.
-            await asyncio.gather(asking, return_exceptions=True)  # Cancelled again, it does not wait.
+            ended = asyncio.gather(asking, return_exceptions=True)
+            try:
+                await asyncio.shield(ended)
+            except asyncio.CancelledError:  # Cancelled again, it does not wait.
+                crew.break_off()
+                await ended
             raise
 
     def _close(self, rest: RowFailure, *, is_stopped: bool) -> None:
