@@ -21,7 +21,7 @@ import smelt  # noqa: F401  # Registers the accessor.
 from smelt.testing import ScriptedProvider
 from tests.bench.million import _rss_mb
 
-BATCH = 100  # Rows per request.
+BATCH = 200  # Rows per request.
 
 
 class Label(BaseModel):

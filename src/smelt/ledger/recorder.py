@@ -31,7 +31,7 @@ from smelt.plan.chunks import Pending
 from smelt.plan.validate import Accepted
 from smelt.providers.base import Billing, CallFailed, Reply
 
-_OWN_ROWS = 400_000  # Answers of a stream that are kept in memory before they are sorted in; some 100 MB.
+_OWN_ROWS = 300_000  # Answers of a stream that are kept in memory before they are sorted in; some 75 MB.
 _SORTED_ROWS = 4_000  # At a time while requests are in flight: some 20 ms.
 _SORTING_PAUSE = 0.005
 _MOMENT = 0.25  # Seconds between two looks at what other runs have in flight.
