@@ -45,6 +45,8 @@ def main(command: str = "help", *extra: str) -> None:
         )
     # A shell starts background jobs with Ctrl-C ignored, which children inherit; the tests of Ctrl-C need it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Hundreds of processes of the tests import the same packages; compiling them every time would take minutes.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         COMMANDS[command](*extra)
     except subprocess.CalledProcessError as failure:

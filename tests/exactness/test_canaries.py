@@ -28,8 +28,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "redirect": {"to": "http://localhost:9/stolen"},
     "set": {"field": "echo", "value": "x"},
     "status": {"code": 418},
-    "trickle": {"every": 0.01},
-    "slow_headers": {"every": 0.01},
+    "trickle": {"every": 0.1},
+    "slow_headers": {"every": 0.1},
     "gzip_bomb": {"megabytes": 8},
 }
 JOBS = (

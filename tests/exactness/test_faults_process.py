@@ -210,8 +210,7 @@ def test_cancelling_arun_hangs_up_on_the_server(scenario: MakeScenario) -> None:
         asyncio.run(cancelled())
 
     deadline = time.monotonic() + 2.0
-    while (stats := slow.stats()).in_flight and time.monotonic() < deadline:
-        pass
+    stats = slow.wait_until(lambda stats: not stats.in_flight or time.monotonic() > deadline)
     assert stats.abandoned == 3
     assert stats.requests == 4
 
@@ -258,8 +257,7 @@ def test_66_ctrl_c_in_a_script_ends_within_a_second_and_brings_what_was_answered
         assert script.stdout is not None
         lines = iter(script.stdout)
         assert any(line == "answered 20\n" for line in lines)
-        while hanging.stats().in_flight < 3:
-            pass
+        hanging.wait_until(lambda stats: stats.in_flight == 3)
         pressed = time.monotonic()
         script.send_signal(signal.SIGINT)
         said = [line.strip() for line in lines if not line.startswith("answered")]

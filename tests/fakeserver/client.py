@@ -6,7 +6,7 @@ import http.client
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -71,6 +71,12 @@ class Scenario:
         counters = self._server.ask("GET", f"/_scenarios/{self.name}")
         counters["statuses"] = {int(status): count for status, count in counters["statuses"].items()}
         return Stats(**{one.name: counters[one.name] for one in fields(Stats)})
+
+    def wait_until(self, reached: Callable[[Stats], bool]) -> Stats:
+        """The counters as soon as they are as wanted."""
+        while not reached(stats := self.stats()):
+            self._server.ask("GET", "/_pause")
+        return stats
 
     def reset(self, **config: Any) -> None:
         """Start afresh under the same address: counters, seed and script; with *config* as another scenario."""

@@ -60,13 +60,13 @@ def stopped(scenario: Scenario, path: Path, *signals: signal.Signals) -> Stopped
     """Run the script, and send it *signals* with three requests in flight."""
     command = [sys.executable, "-c", SCRIPT, scenario.base_url("openai"), KEYS["openai"], str(path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as script:
-        while scenario.stats().requests < 6 or scenario.stats().in_flight < 3:
-            pass
+        scenario.wait_until(lambda stats: stats.requests >= 6 and stats.in_flight == 3)
         pressed = time.monotonic()
-        for one in signals:
+        for one in signals[:-1]:
             script.send_signal(one)
-            while len(signals) > 1 and time.monotonic() < pressed + 0.2:
-                pass
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                script.wait(0.2)
+        script.send_signal(signals[-1])
         with contextlib.suppress(subprocess.TimeoutExpired):
             script.communicate(timeout=0.25)
         sent = scenario.stats().requests

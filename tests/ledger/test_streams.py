@@ -55,8 +55,7 @@ def ended(scenario: Scenario, path: Path, by: signal.Signals) -> tuple[str, floa
     """What the script says, when it gets a signal with three requests in flight, and when that was."""
     command = [sys.executable, "-c", SCRIPT, scenario.base_url("openai"), KEYS["openai"], str(path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as script:
-        while scenario.stats().requests < 12 or scenario.stats().in_flight < 3:
-            pass
+        scenario.wait_until(lambda stats: stats.requests >= 12 and stats.in_flight == 3)
         sent = time.monotonic()
         script.send_signal(by)
         return script.communicate()[0], sent

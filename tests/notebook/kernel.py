@@ -16,6 +16,7 @@ from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_PATIENCE = 120.0  # Seconds. The first completion in a new home parses pandas, on a busy machine for a long while.
 
 
 @dataclass
@@ -55,7 +56,7 @@ class RunningCell:
         """Wait for its end.
 
         Raises:
-            queue.Empty: Nothing comes for 20 seconds.
+            queue.Empty: Nothing comes for two minutes.
         """
         while self._take_message() != "idle":
             pass
@@ -63,7 +64,7 @@ class RunningCell:
 
     def _take_message(self) -> str | None:
         """Take what comes next, and return the state that the kernel says it is in."""
-        message = self._client.get_iopub_msg(timeout=20.0)
+        message = self._client.get_iopub_msg(timeout=_PATIENCE)
         if message["parent_header"].get("msg_id") != self._sent:
             return None
         _show(self._cell, self._by_id, message["msg_type"], message["content"])
@@ -93,12 +94,12 @@ class Kernel:
 
     def completions(self, code: str) -> list[str]:
         """What Tab offers at the end of *code*."""
-        reply = self._client.complete(code, reply=True, timeout=20.0)
+        reply = self._client.complete(code, reply=True, timeout=_PATIENCE)
         return list(reply["content"]["matches"])
 
     def help(self, code: str) -> str:
         """What `?` shows at the end of *code*, without colours."""
-        reply = self._client.inspect(code, reply=True, timeout=20.0)
+        reply = self._client.inspect(code, reply=True, timeout=_PATIENCE)
         return _COLOUR.sub("", reply["content"]["data"].get("text/plain", ""))
 
     def save(self, *cells: str) -> nbformat.NotebookNode:
@@ -106,7 +107,7 @@ class Kernel:
         notebook = nbformat.v4.new_notebook(  # type: ignore[no-untyped-call]
             cells=[nbformat.v4.new_code_cell(code) for code in cells]  # type: ignore[no-untyped-call]
         )
-        client = NotebookClient(notebook, km=self._manager, timeout=60)
+        client = NotebookClient(notebook, km=self._manager, timeout=int(_PATIENCE))
         client.kc = self._client
         return client.execute()
 
@@ -120,7 +121,7 @@ def running_kernel(folder: Path) -> Iterator[Kernel]:
     client = manager.client()
     try:
         client.start_channels()
-        client.wait_for_ready(timeout=60.0)
+        client.wait_for_ready(timeout=_PATIENCE)
         yield Kernel(manager, client)
     finally:
         client.stop_channels()
