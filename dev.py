@@ -5,7 +5,8 @@
 
     setup       the tools, the environment in .venv, the weights of the embedded model
     demo        the main job, on the embedded model
-    test        the tests; further arguments go to pytest
+    test        the tests, but for those that ask the embedded model; further arguments go to pytest
+    model       the tests that ask the embedded model
     lint        ruff: rules and format; `lint --fix` repairs what it can
     types       mypy --strict, and pyright on the public API
     notebook    run notebooks/ anew, check what they show and save it
@@ -72,6 +73,11 @@ def demo() -> None:
 def test(*extra: str) -> None:
     setup()
     run(PYTHON, "-m", "pytest", "-n", "3", *extra)  # Many tests wait, so that two cores bear three.
+
+
+def model() -> None:
+    setup()
+    run(PYTHON, "-m", "pytest", "-m", "model and not notebook")
 
 
 def lint(*extra: str) -> None:
@@ -147,7 +153,7 @@ def run(*command: str, env: dict[str, str] | None = None) -> None:
     subprocess.run(command, cwd=ROOT, env=env, check=True)
 
 
-COMMANDS = {one.__name__: one for one in (setup, demo, test, lint, types, notebook, docs, site, bench, lock)}
+COMMANDS = {one.__name__: one for one in (setup, demo, test, model, lint, types, notebook, docs, site, bench, lock)}
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
