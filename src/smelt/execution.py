@@ -204,7 +204,7 @@ class Execution:
             provider=call.provider.name,
             model=call.provider.model,
             prompt=call.prompt,
-            params={**getattr(call.provider, "params", {}), **settings.params},
+            params=call.params,
             output=call.output,
             whole=call.whole,
             codec=call.provider.capabilities.codec,

@@ -76,6 +76,11 @@ class Preparation:
     system: str
     whole: Output | None = None
 
+    @property
+    def params(self) -> dict[str, Any]:
+        """What the provider is told beside the question: its own parameters, and over them those of the call."""
+        return {**getattr(self.provider, "params", {}), **self.settings.params}
+
     def work(self) -> Work:
         """The run that this call asks for."""
         row_tokens = reply_tokens(self.output.fields)

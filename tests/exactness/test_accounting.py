@@ -48,13 +48,10 @@ class Once(Answers):
         super().__init__(rows, 1)
         self.ended: set[int] = set()
 
-    def accept(self, position: int, values: Sequence[Any]) -> None:
-        self._end(position)
-        super().accept(position, values)
-
     def accept_all(self, positions: Sequence[int], values: Sequence[Sequence[Any]]) -> None:
-        for position, found in zip(positions, values, strict=True):
-            self.accept(position, found)
+        for position in positions:
+            self._end(position)
+        super().accept_all(positions, values)
 
     def fail(self, position: int, failure: RowFailure) -> None:
         self._end(position)

@@ -23,13 +23,10 @@ class Once(Answers):
         super().__init__(len(call.source), len(call.output.fields), call.folded.twins)
         self.endings: dict[int, int] = defaultdict(int)
 
-    def accept(self, position: int, values: Sequence[Any]) -> None:
-        self.endings[position] += 1
-        super().accept(position, values)
-
     def accept_all(self, positions: Sequence[int], values: Sequence[Sequence[Any]]) -> None:
-        for position, found in zip(positions, values, strict=True):
-            self.accept(position, found)
+        for position in positions:
+            self.endings[position] += 1
+        super().accept_all(positions, values)
 
     def fail(self, position: int, failure: RowFailure) -> None:
         self.endings[position] += 1

@@ -173,12 +173,13 @@ class Crew:
         announced = await self.courier.announce(chunk)
         self.clerk.enter_known(announced.known)
         self._held.add(announced.held)
+        if not announced.chunk.rows:
+            return None
         # Writing that down took its time.
-        is_settled = not self.race.left_of(announced.chunk).rows
-        if announced.chunk.rows and (self.halted is not None or is_settled):
+        if self.halted is not None or not self.race.left_of(announced.chunk).rows:
             self.courier.withdraw(announced)
             return None
-        return await self.courier.carry(announced, slot) if announced.chunk.rows else None
+        return await self.courier.carry(announced, slot)
 
     def _take(self, delivery: Delivery, slot: Slot) -> None:
         """Have every row of a request seen to."""

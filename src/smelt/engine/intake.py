@@ -79,9 +79,8 @@ class Intake:
         before = self.answers.answered
         texts = self._read(positions)
         known = self.ledger.recall([text if isinstance(text, str) else "" for text in texts])
-        for position, values in zip(positions, known, strict=True):
-            if values is not None:
-                self.answers.accept(position, values)
+        found = {position: values for position, values in zip(positions, known, strict=True) if values is not None}
+        self.answers.accept_all(list(found), list(found.values()))
         self.counts.reused += self.answers.answered - before
 
     def _read(self, positions: Sequence[int]) -> list[str | Unsendable]:

@@ -15,9 +15,8 @@ from smelt.plan.answers import Answers, RowFailure
 from smelt.plan.rows import Key, RowSource
 
 
-@dataclass(
-    eq=False, kw_only=True, repr=False
-)  # The `signal` module writes a task's result when it is asked for a handler.
+# Without a repr: the `signal` module writes a task's result when it is asked for a handler.
+@dataclass(eq=False, kw_only=True, repr=False)
 class Part:
     """The rows of one frame of a stream.
 
@@ -158,8 +157,7 @@ class Parts:
         return True
 
     def _look(self, part: Part) -> None:
-        answers = part.answers
-        if answers.answered + answers.failed + answers.skipped == part.rows:
+        if part.is_settled:
             self._on_settled()
 
     def _part(self, position: int) -> Part | None:

@@ -13,7 +13,7 @@ from smelt.frames.base import Frame, OutputColumn, adapt, require_distinct, requ
 from smelt.frames.dtypes import arrow_type
 from smelt.plan.kinds import Choice, Text
 from smelt.plan.rows import RowSource
-from smelt.plan.values import plainer
+from smelt.plan.values import plain_all
 
 
 class ArrowFrame:
@@ -78,11 +78,6 @@ def _array(column: OutputColumn) -> Any:
     kind = column.kind or Text()
     if isinstance(kind, Choice):
         codes = {option: code for code, option in enumerate(kind.values)} | {None: None}
-        places = pa.array([codes[value] for value in _plain(kind, column.values)], type=pa.int32())
+        places = pa.array([codes[value] for value in plain_all(kind, column.values)], type=pa.int32())
         return pa.DictionaryArray.from_arrays(places, pa.array(kind.values, type=pa.string()))
-    return pa.array(_plain(kind, column.values), type=arrow_type(kind))
-
-
-def _plain(kind: Any, values: Sequence[Any]) -> Sequence[Any]:
-    turn = plainer(kind)
-    return values if turn is None else list(map(turn, values))
+    return pa.array(plain_all(kind, column.values), type=arrow_type(kind))

@@ -23,7 +23,7 @@ from smelt.frames.dtypes import pandas_dtype
 from smelt.plan import cells
 from smelt.plan.kinds import Boolean, Choice, Duration, Float, Integer, Kind, Text, Timestamp
 from smelt.plan.rows import RowSource
-from smelt.plan.values import plainer
+from smelt.plan.values import plain_all
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -228,8 +228,7 @@ def _lengths(block: Any) -> list[int | None]:
 
 def _array(kind: Kind, values: Sequence[Any]) -> Any:
     """A pandas array of *values*, each kept to the last digit."""
-    turn = plainer(kind)
-    plain = values if turn is None else list(map(turn, values))
+    plain = plain_all(kind, values)
     dtype = pandas_dtype(kind)
     match kind:
         case Integer() | Float() | Boolean():

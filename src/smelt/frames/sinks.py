@@ -161,7 +161,7 @@ def _asked(call: Preparation) -> str:
         provider=call.provider.name,
         model=call.provider.model,
         prompt=call.prompt,
-        params={**getattr(call.provider, "params", {}), **call.settings.params},
+        params=call.params,
         fields=call.output.fields,
         secret=call.error_column.encode(),
     )

@@ -19,9 +19,8 @@ class Breaker:
     """Opens after a run of failures; then one request at a time is let through, at growing intervals, until one succeeds.
 
     A run begins with a request that fails. What was sent before it says nothing any more, good or bad; and it is a run only
-    where much of what was sent since has failed. A probe is not waited for,
-    since a server that hangs would keep it. Intervals are drawn with full jitter while they grow. Source: Nygard, Release
-    It! (2007), "Circuit Breaker".
+    where much of what was sent since has failed. A probe is not waited for, since a server that hangs would keep it.
+    Intervals are drawn with full jitter while they grow. Source: Nygard, Release It! (2007), "Circuit Breaker".
 
     Args:
         rng: Draws the jitter.

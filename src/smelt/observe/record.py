@@ -91,8 +91,7 @@ def _options(call: Preparation) -> dict[str, str]:
     if settings.concurrency == "auto":
         shown["concurrency"] = f"auto, at most {call.concurrency}"
     shown["ledger"] = _ledger(call)
-    params = {**getattr(call.provider, "params", {}), **settings.params}
-    return shown | {f"params.{name}": _param(name, value) for name, value in params.items()}
+    return shown | {f"params.{name}": _param(name, value) for name, value in call.params.items()}
 
 
 def _shown(value: object) -> str:

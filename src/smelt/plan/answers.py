@@ -34,12 +34,8 @@ class Outcomes(Protocol):
 
     def __len__(self) -> int: ...
 
-    def accept(self, position: int, values: Sequence[Any]) -> None:
-        """Store the values of a row and of those that are equal to it."""
-        ...
-
     def accept_all(self, positions: Sequence[int], values: Sequence[Sequence[Any]]) -> None:
-        """Store the values of many rows."""
+        """Store the values of many rows, and of those that are equal to them."""
         ...
 
     def fail(self, position: int, failure: RowFailure) -> None:
@@ -85,13 +81,6 @@ class Answers:
 
     def __len__(self) -> int:
         return len(self._has_answer)
-
-    def accept(self, position: int, values: Sequence[Any]) -> None:
-        """Store the values of the row at *position* and of its twins."""
-        for column, value in zip(self.columns, values, strict=True):
-            column[position] = value
-        self._has_answer[position] = 1
-        self.answered += 1 + self._copies.get(position, 0)
 
     def accept_all(self, positions: Sequence[int], values: Sequence[Sequence[Any]]) -> None:
         """Store the values of the rows at *positions* and of their twins."""

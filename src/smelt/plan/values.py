@@ -6,7 +6,7 @@ wrong compiles to None, and costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from enum import Enum
@@ -30,6 +30,12 @@ def plain(kind: Kind, value: Any) -> Any:
     """Turn one validated *value* into plain Python; `plainer` is the compiled form for many."""
     turn = plainer(kind)
     return turn(value) if turn else value
+
+
+def plain_all(kind: Kind, values: Sequence[Any]) -> Sequence[Any]:
+    """The same for many validated *values*."""
+    turn = plainer(kind)
+    return values if turn is None else list(map(turn, values))
 
 
 def plainer(kind: Kind) -> Plainer | None:
