@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from tests.fakeserver.config import Config
-from tests.fakeserver.connection import Connection, Exchange, Request
+from tests.fakeserver.connection import Connection, Exchange, Request, Route
 from tests.fakeserver.faults import JSON, Response
 from tests.fakeserver.messages import WireProtocol
 from tests.fakeserver.protocols import PROTOCOLS
@@ -116,14 +116,18 @@ class Server:
 
 
 async def serve() -> None:
-    """Listen on a free port of loopback, print the port, and end when stdin is closed."""
+    """Serve scenarios until stdin is closed."""
     # A huge integer in a reply is a fault that we offer; CPython would refuse to write it.
     sys.set_int_max_str_digits(0)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    await listen(Server().route)
+
+
+async def listen(route: Route) -> None:
+    """Listen on a free port of loopback, print the port, and end when stdin is closed."""
     loop = asyncio.get_running_loop()
-    server = Server()
-    listener = await loop.create_server(lambda: Connection(server.route), "127.0.0.1", 0, backlog=4096)
+    listener = await loop.create_server(lambda: Connection(route), "127.0.0.1", 0, backlog=4096)
     print(listener.sockets[0].getsockname()[1], flush=True)
     stdin = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)

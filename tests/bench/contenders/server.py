@@ -26,7 +26,7 @@ from tests.fakeserver.model import render, rows_of, tokens_of
 from tests.fakeserver.protocols import PROTOCOLS
 from tests.fakeserver.rowfaults import Entry
 from tests.fakeserver.scenario import Outgoing
-from tests.fakeserver.server import PATHS
+from tests.fakeserver.server import PATHS, listen
 
 RULES: dict[str, Rule] = {
     "echo": {"copy": "name"},
@@ -172,15 +172,9 @@ def written(reply: Any) -> str:
 
 
 async def serve(config: Config) -> None:
-    """Listen on a free port of loopback, print the port, and end with the counters when stdin is closed."""
-    loop = asyncio.get_running_loop()
-    server = Server(config, loop.time)
-    listener = await loop.create_server(lambda: Connection(server.route), "127.0.0.1", 0, backlog=4096)
-    print(listener.sockets[0].getsockname()[1], flush=True)
-    stdin = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
-    await stdin.read()
-    listener.close()
+    """Serve until stdin is closed, then print the counters."""
+    server = Server(config, asyncio.get_running_loop().time)
+    await listen(server.route)
     print(json.dumps(vars(server.counters)))
 
 
