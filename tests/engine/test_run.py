@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+import smelt
 from smelt.engine.run import INTERRUPT_GRACE, Run
 from smelt.engine.work import Work
 from smelt.ledger.base import NoLedger
@@ -17,6 +18,7 @@ from smelt.plan.answers import Answers
 from smelt.preparation import Preparation, prepare
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider, run_jumping
+from tests.fakeserver.limiter import Limit, Limiter
 from tests.lanes.server import make_lane
 
 REVOKED = CallFailed("auth", Billing.REJECTED, "HTTP 401: revoked", status=401)
@@ -123,6 +125,32 @@ def test_a_run_that_stops_while_it_adds_fields_leaves_no_row_without_an_outcome(
 
     assert ending.stop is REVOKED
     assert run.answers.settled == 6
+
+
+class Limited(Timed):
+    """Takes ten requests a second, and says nothing of it but in refusals."""
+
+    limiter: Limiter
+
+    async def send(self, request: Request) -> Reply:
+        if (wait := self.limiter.refuse(0, 0)) is None:
+            return await super().send(request)
+        raise CallFailed("rate_limit", Billing.REJECTED, "Slow down.", status=429, retry_after=wait)
+
+
+def test_where_a_limit_keeps_requests_apart_the_last_rows_are_not_spread_over_many_of_them() -> None:
+    provider = Limited(latency=0.5)
+
+    async def work() -> smelt.SmeltResult[Numbers]:
+        limit = Limit(requests_per_minute=600, announce=False)
+        provider.limiter = Limiter(limit, asyncio.get_running_loop().time)
+        return await smelt.arun([{"n": at} for at in range(1_000)], "Multiply {n}.", Numbers, model=provider, seed=0)
+
+    jumped = run_jumping(work())
+
+    assert jumped.result.metrics.successful_rows == 1_000
+    assert len(provider.sent) <= 75  # Cut so that 32 workers would be busy to the end, the rows make 105 requests in 10.7 s.
+    assert jumped.seconds <= 8.0
 
 
 def test_there_are_as_many_connections_as_the_lane_lets_requests_be_in_flight() -> None:

@@ -22,7 +22,7 @@ from tests.fakeserver.model import Row, capped, render, rows_of, tokens_of
 from tests.fakeserver.rowfaults import LISTS, ROWS, Entry, Scene
 
 SECRETS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key", "proxy-authorization", "cookie"})
-_AT_THE_GATE = 0.04  # Seconds that a 429 takes at the most: a rate limiter works on nothing.
+AT_THE_GATE = 0.04  # Seconds that a 429 takes at the most: a rate limiter works on nothing.
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Scenario:
         usual |= self._announced(protocol) | dict(self.config.headers)
         delay = self.config.latency + self._rng.uniform(-1, 1) * self.config.jitter
         if response.status == 429 and transport is None:
-            delay = min(delay, _AT_THE_GATE)
+            delay = min(delay, AT_THE_GATE)
         return Outgoing(replace(response, headers=usual | response.headers), transport, max(0.0, delay))
 
     def _response(

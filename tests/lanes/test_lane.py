@@ -48,6 +48,19 @@ def test_a_runs_lane_is_what_the_engine_asks_for() -> None:
     assert lane.limit == lane.most == 2
 
 
+def test_as_many_are_at_work_as_are_in_flight_and_at_the_start_as_there_may_be() -> None:
+    async def work() -> list[int]:
+        lane = joined(make_lane(8), 8)
+        alone = lane.workers
+        lane.settle(await lane.admit(ESTIMATE), REPLY)
+        starting = lane.workers
+        slots = [await lane.admit(ESTIMATE) for _ in range(3)]
+        lane.settle(slots.pop(), refusal(1.0))
+        return [alone, starting, lane.workers]
+
+    assert run_jumping(work()).result == [1, 8, 2]
+
+
 def test_who_asks_first_leaves_first() -> None:
     async def work() -> None:
         lane, order = joined(make_lane(1), 1), []

@@ -211,5 +211,6 @@ class Crew:
         rows = int(self.size.rows)
         if not self.is_auto:
             return rows
-        # Near the end of the line smaller chunks keep every worker busy; the reply then comes sooner.
-        return min(rows, max(FEWEST_ROWS, ceil(self.line.rows_left / min(self.lane.most, MOST_WORKERS))))
+        # Near the end of the line smaller chunks keep every worker busy; the reply then comes sooner. Where a limit keeps
+        # requests apart, few are at work, and smaller chunks would only be more requests.
+        return min(rows, max(FEWEST_ROWS, ceil(self.line.rows_left / min(self.lane.workers, MOST_WORKERS))))

@@ -47,6 +47,11 @@ class Lane(Protocol):
         ...
 
     @property
+    def workers(self) -> int:
+        """Requests of this run that will be in flight at a time, as far as can be told."""
+        ...
+
+    @property
     def notices(self) -> Sequence[str]:
         """Sentences that the caller should see."""
         ...

@@ -209,6 +209,11 @@ class RunLane:
         return self.caps.concurrency
 
     @property
+    def workers(self) -> int:
+        """Requests of this run that will be in flight at a time: as many as now are, but at the start the most."""
+        return self.most if self.lane.pacer.is_starting else len(self.slots) or 1
+
+    @property
     def notices(self) -> list[str]:
         """Sentences that the caller should see, of what happened since the run joined."""
         return list(dict.fromkeys(self.lane.pacer.notices[self._noticed :]))

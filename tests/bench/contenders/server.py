@@ -25,7 +25,7 @@ from tests.fakeserver.messages import Completion, WireProtocol
 from tests.fakeserver.model import render, rows_of, tokens_of
 from tests.fakeserver.protocols import PROTOCOLS
 from tests.fakeserver.rowfaults import Entry
-from tests.fakeserver.scenario import Outgoing
+from tests.fakeserver.scenario import AT_THE_GATE, Outgoing
 from tests.fakeserver.server import PATHS, listen
 
 RULES: dict[str, Rule] = {
@@ -84,7 +84,8 @@ class Call:
         response = self._server.respond(self._protocol, self._body)
         self._counters.requests += 1
         self._counters.statuses[response.status] += 1
-        return Outgoing(response, delay=self._server.config.latency)
+        latency = self._server.config.latency
+        return Outgoing(response, delay=min(latency, AT_THE_GATE) if response.status == 429 else latency)
 
     def done(self, *, abandoned: bool) -> None:
         self._counters.in_flight -= 1
