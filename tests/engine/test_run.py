@@ -149,7 +149,8 @@ def test_where_a_limit_keeps_requests_apart_the_last_rows_are_not_spread_over_ma
     jumped = run_jumping(work())
 
     assert jumped.result.metrics.successful_rows == 1_000
-    assert len(provider.sent) <= 75  # Cut so that 32 workers would be busy to the end, the rows make 105 requests in 10.7 s.
+    # Cut so that 32 workers would be busy to the end, the rows make 105 requests in 10.7 s.
+    assert len(provider.sent) <= 75
     assert jumped.seconds <= 8.0
 
 

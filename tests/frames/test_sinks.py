@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -146,6 +147,25 @@ def test_what_was_finished_before_an_exception_is_kept(tmp_path: Path) -> None:
 
     assert pl.read_parquet(target).equals(EXPECTED)
     assert 0 < model.rows_sent < ROWS
+
+
+def test_a_file_that_could_not_be_written_to_its_end_is_not_left_behind(tmp_path: Path) -> None:
+    target = tmp_path / "out.parquet"
+
+    def write(frame: pl.LazyFrame, path: Path) -> None:
+        path.write_bytes(b"PAR1")
+        if not frame.limit(1).collect().is_empty():
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        sinks.sink(step(), target, write, restart=False)
+    left = [path.name for path in (tmp_path / "out.parquet.smelt").iterdir()]
+    model = provider()
+    step(None, model).smelt.sink_parquet(target)
+
+    assert [name for name in left if not name.endswith((".arrow", ".json"))] == []
+    assert pl.read_parquet(target).equals(EXPECTED)
+    assert model.rows_sent == 0
 
 
 CHANGED: list[tuple[str, Any, str]] = [

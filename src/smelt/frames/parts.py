@@ -60,21 +60,26 @@ class Parts:
         """Look at what is in *folder*."""
         self._folder = folder
         self.whole = folder / f"whole.{folder.stem}"
+        self._nameless = folder / "part"
         self.found = [Part.at(path) for path in _paths(folder)]
         self.rows = sum(part.rows for part in self.found)
         self._next = len(self.found)
 
     def add(self, frame: pl.DataFrame, digest: str) -> None:
         """Keep *frame*, the rows after those that are there."""
-        nameless = self._folder / "part"
-        with nameless.open("wb") as file:
+        with self._nameless.open("wb") as file:
             frame.write_ipc(file, compression="lz4")
             file.flush()
             os.fsync(file.fileno())
-        nameless.rename(self._folder / f"{self._next:06}-{frame.height}-{digest}.arrow")
+        self._nameless.rename(self._folder / f"{self._next:06}-{frame.height}-{digest}.arrow")
         _sync(self._folder)
         self._next += 1
         self.rows += frame.height
+
+    def tidy(self) -> None:
+        """Remove what was not written to its end, such as on a full disk; the parts stay."""
+        for path in (self.whole, self._nameless):
+            path.unlink(missing_ok=True)
 
     def joined(self, schema: pl.Schema) -> pl.LazyFrame:
         """All rows, in order."""
@@ -104,6 +109,8 @@ def parts_for(target: Path, manifest: Mapping[str, Any], *, restart: bool) -> It
             if is_done or not parts.rows:
                 _clear(folder)
                 shutil.rmtree(folder)
+            else:
+                parts.tidy()
 
 
 def publish(written: Path, target: Path) -> None:
