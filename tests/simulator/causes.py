@@ -32,7 +32,16 @@ def unjust(history: History, outing: Outing, key: str, failure: RowFailure, entr
         return "it was never asked"
     if len(met[-1].keys) > 1 and not (history.world.max_attempts == 1 and failure.kind in _EARLY):
         return "it was given up among others"
+    if failure.kind == "server" and _silence(met[-1], entries) >= _POLICY.stall:
+        return None
     return _unjust_row(failure.kind, key, met, history.world.max_attempts)
+
+
+def _silence(last: Entry, entries: Sequence[Entry]) -> float:
+    """Seconds for which nobody had been answered when *last* ended; 0 where nobody ever was."""
+    until = last.ended or 0.0
+    answered = [one.ended for one in entries if one.outcome == "reply" and one.ended is not None and one.ended <= until]
+    return until - max(answered, default=until)
 
 
 def _unjust_row(kind: str, key: str, met: Sequence[Entry], max_attempts: int) -> str | None:
