@@ -394,6 +394,14 @@ def test_an_outage_of_ten_minutes_costs_no_row(failure: CallFailed, isolation: A
     assert 605.0 < seconds < 605.0 + usual + (240.0 if failure.kind == "rate_limit" else 100.0)
 
 
+def test_an_outage_that_the_run_waits_out_costs_no_row() -> None:
+    weather = Weather(CallFailed("server", Billing.REJECTED, "HTTP 503", status=503), start=1.5, end=1.5 + 13.5 * 60)
+
+    result, _ = in_virtual_time(20, weather, isolation="row")
+
+    assert result.errors == []
+
+
 @pytest.mark.parametrize("failure", [one for one in REFUSALS if one.id[:2] in ("31", "32", "33")])
 def test_a_server_that_never_serves_ends_the_run_in_time_with_few_requests(failure: CallFailed) -> None:
     weather = Weather(failure)

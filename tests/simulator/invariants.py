@@ -192,11 +192,11 @@ def nothing_answered_is_asked_again(history: History) -> Iterator[str]:
 def no_row_is_in_two_requests_at_once(history: History) -> Iterator[str]:
     """Not even in those of two runs on one ledger; but for the races that a run has beside its stragglers, which are few.
 
-    A race that is late itself is raced, too.
+    A race that is late itself is raced, too; one that is refused, or answered with nonsense, is asked again.
     """
     killed = {outing.run for outing in history.outings if outing.was_killed}
     flights: dict[tuple[int, str], list[Entry]] = defaultdict(list)
-    races: dict[int, set[int]] = defaultdict(set)
+    raced: dict[int, set[int]] = defaultdict(set)
     for entry in history.bill.entries:
         for key in entry.keys if entry.run not in killed else ():
             there = flights[0 if history.world.has_ledger else entry.run, key]
@@ -204,12 +204,11 @@ def no_row_is_in_two_requests_at_once(history: History) -> Iterator[str]:
             for other in there:
                 if other.run != entry.run:
                     yield f"row {key} is in request {other.number} of run {other.run} and {entry.number} of {entry.run}"
-                if entry.outcome != "rate_limit":  # Which costs nothing, and any other row would have met it.
-                    races[entry.run].add(entry.number)
+                raced[entry.run].add(other.number)
             there.append(entry)
-    for run, raced in races.items():
-        if len(raced) > 1 + _RACES * len(history.bill.of(run)):
-            yield f"run {run} has {len(raced)} requests beside others with the same rows"
+    for run, stragglers in raced.items():
+        if len(stragglers) > 1 + _RACES * len(history.bill.of(run)):
+            yield f"run {run} has sent the rows of {len(stragglers)} requests once more beside them"
 
 
 def what_was_answered_is_kept(history: History) -> Iterator[str]:

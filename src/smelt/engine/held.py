@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from smelt.engine.loop import move_others
 from smelt.ledger.base import RunLedger
-from smelt.plan.chunks import Line, Pending
+from smelt.plan.chunks import Chunk, Line, Pending
 
 
 @dataclass(kw_only=True)
@@ -38,6 +38,11 @@ class Held:
             await self.ledger.await_others()
         finally:
             self._is_waiting = False
-            self.line.put_again(self._rows)
-            self._rows = []
+            self._put_back()
         return True
+
+    def _put_back(self) -> None:
+        """Those that were asked in vain go alone, as the last attempt of a row always does."""
+        rows, self._rows = self._rows, []
+        self.line.put_whole([Chunk(rows=(row,), is_repeat=True) for row in rows if row.attempts])
+        self.line.put_again([row for row in rows if not row.attempts])

@@ -40,8 +40,8 @@ class Policy:
         max_attempts: Paid answers that a row may use up.
         resends: Times that a request of unknown outcome is sent again.
         refusals: Server errors that a row bears while others are answered.
-        stall: Seconds of server errors that a row bears while nobody is: more than most outages last, and less than a run
-            waits for an answer (`max_wait`).
+        stall: Seconds of server errors that a row bears while nobody is: more than most outages last, and a minute less than a
+            run waits for an answer (`max_wait`).
         many_stall: The same for a chunk of several rows, until it is halved.
         free_retries: Failures to reach the server before the first success that a run bears.
         most_room: How far the output limit of a single row may be multiplied.
@@ -50,7 +50,7 @@ class Policy:
     max_attempts: int = 4
     resends: int = 1
     refusals: int = 4
-    stall: float = 660.0
+    stall: float = 840.0
     many_stall: float = 30.0
     free_retries: int = 4
     most_room: int = 8
