@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import smelt
+from smelt.engine.verdict import Policy
 from smelt.errors import (
     AuthenticationError,
     BadRequestError,
@@ -492,7 +493,7 @@ def test_a_row_that_breaks_its_server_is_given_up_alone(failure: CallFailed, kin
     assert failures(result) == {guilty: kind}
     assert_each_answer_is_on_its_own_row(companies(200), result.data, but=[guilty])
     assert len(provider.requests) <= 80 + 15 * halvings(20)
-    assert seconds < 900.0
+    assert seconds < Policy().stall + 240.0  # The others are answered first.
 
 
 @pytest.mark.parametrize("code", [418, 451, 429, 599, 520])
