@@ -285,6 +285,7 @@ def test_a_plan_with_a_step_is_not_written_down(write: Any, stream: bool) -> Non
 
 LEFT = """
 import asyncio
+import sys
 import threading
 import polars as pl
 import smelt
@@ -305,6 +306,7 @@ class Waiting(DerivingProvider):
 query = pl.LazyFrame({"number": [1]}).smelt.transform("{number}?", Size, model=Waiting({}), progress=False)
 running = query.collect(background=True)
 is_sent.wait()
+sys.setswitchinterval(1e-6)  # Whoever is not parked by the end of the process is then met on the way.
 """
 
 

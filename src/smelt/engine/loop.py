@@ -151,6 +151,7 @@ class PausingLoop(OneThreadLoop):
 
 _MOMENT = 0.1  # Seconds for which a loop that stands still is moved by others.
 _PATIENCE = 5.0  # Seconds for which the end of the process waits for a run that it breaks off.
+_SETTLING = 0.02  # Seconds that a thread has from saying that it stands still to doing so.
 _DRIVERS: set[Driver] = set()
 """Those whose loops may have tasks."""
 os.register_at_fork(after_in_child=_DRIVERS.clear)
@@ -167,6 +168,8 @@ class Driver:
         """Make the loop with *loop_factory*, when it is first needed."""
         self.turn = threading.RLock()
         self._task: asyncio.Task[Any] | None = None
+        self._is_ending = False
+        self._is_parked = threading.Event()
         self._runner = asyncio.Runner(loop_factory=loop_factory)
 
     def __enter__(self) -> Self:
@@ -187,13 +190,24 @@ class Driver:
         finally:
             if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
                 work.close()  # Ctrl-C came before its first step.
+            if self._is_ending and threading.get_ident() != threading.main_thread().ident:
+                self._park()
 
     def end(self) -> None:
         """Break off what is driven on another thread, and let nothing move any more."""
         if not self.turn.acquire(blocking=False) and (task := self._task) is not None:
+            self._is_ending = True
             with suppress(RuntimeError):  # The loop was closed meanwhile.
                 task.get_loop().call_soon_threadsafe(task.cancel)
-            self.turn.acquire(timeout=_PATIENCE)
+            if self._is_parked.wait(_PATIENCE):
+                time.sleep(_SETTLING)
+
+    def _park(self) -> None:
+        """Stand still until the process is gone: a thread that wants to go on in an interpreter that is gone aborts it."""
+        never = threading.Lock()
+        never.acquire()
+        self._is_parked.set()
+        never.acquire()
 
     async def _noted(self, work: Coroutine[Any, Any, T]) -> T:
         self._task = asyncio.current_task()
