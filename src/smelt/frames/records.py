@@ -8,7 +8,7 @@ from typing import Any
 from smelt.frames.base import OutputColumn, Reader, Rows, chosen, require_distinct, require_lengths, require_text
 from smelt.plan.cells import cell_text
 from smelt.plan.rows import RowSource
-from smelt.plan.values import plainer
+from smelt.plan.values import plain_all
 
 
 class RecordsFrame:
@@ -67,9 +67,9 @@ class RecordsFrame:
         gone = {self._keys[name] for name in dropped if name in self._keys}
         rows = [{key: value for key, value in row.items() if key not in gone} for row in self._snapshot]
         for column in columns:
-            turn = plainer(column.kind) if column.kind else None
-            for row, value in zip(rows, column.values, strict=True):
-                row[column.name] = turn(value) if turn else value
+            values = plain_all(column.kind, column.values) if column.kind else column.values
+            for row, value in zip(rows, values, strict=True):
+                row[column.name] = value
         return rows
 
     def _reader(self, key: Hashable) -> Reader:
