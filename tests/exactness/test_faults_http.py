@@ -407,10 +407,20 @@ def test_an_outage_that_the_run_waits_out_costs_no_row() -> None:
 def test_a_server_that_never_serves_ends_the_run_in_time_with_few_requests(failure: CallFailed) -> None:
     weather = Weather(failure)
 
-    with pytest.raises(UnavailableError, match=r"has not answered a request for 1[67] min"):
+    with pytest.raises(UnavailableError, match=r"has not answered a request for 15 min"):
         in_virtual_time(2_000, weather)
 
     assert weather.asked <= 110  # One in ten seconds, but for the first.
+
+
+@pytest.mark.parametrize("failure", [one for one in REFUSALS if one.id[:2] in ("31", "32", "33")])
+def test_a_run_of_little_patience_asks_several_times_and_says_how_long_it_waited(failure: CallFailed) -> None:
+    weather = Weather(failure)
+
+    with pytest.raises(UnavailableError, match=r"has not answered a request for 5 s; the last one: HTTP"):
+        in_virtual_time(2_000, weather, max_wait=5.0)
+
+    assert 5 <= weather.asked <= 30
 
 
 def test_27_a_wait_of_ten_days_stops_the_run_and_says_so() -> None:

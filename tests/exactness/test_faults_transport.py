@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import smelt
+from smelt.engine.events import Event, Waiting
 from smelt.engine.loop import OneThreadLoop, drive
 from smelt.errors import AuthenticationError, SmeltAPIError, SmeltWarning, UnavailableError
 from smelt.model import Model, resolve_model
@@ -36,6 +37,21 @@ async def asked(frame: Any, model: Any, **options: Any) -> Any:
 
 
 # --- 1: the way to the server -----------------------------------------------------------------------------------------
+
+
+def test_01_every_run_says_at_once_that_nobody_is_there() -> None:
+    model = Model("openai", "fake-1", api_key=KEYS["openai"], base_url="http://127.0.0.1:1/v1")
+    waits: list[Event] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, Waiting):
+            waits.append(event)
+
+    for _ in range(6):
+        with pytest.raises(UnavailableError, match=r"Cannot connect to http://127\.0\.0\.1:1"):
+            ask(companies(200), model, ledger=False, progress=note)
+
+    assert waits == []
 
 
 @pytest.fixture(scope="session")

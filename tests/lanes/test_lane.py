@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -22,8 +23,8 @@ ESTIMATE = Usage(input_tokens=10, output_tokens=10)
 REPLY = Reply(text="{}", usage=ESTIMATE)
 
 
-def refusal(seconds: float) -> CallFailed:
-    return CallFailed("rate_limit", Billing.REJECTED, "Slow down.", retry_after=seconds)
+def refusal(seconds: float | None, limits: dict[str, str] | None = None) -> CallFailed:
+    return CallFailed("rate_limit", Billing.REJECTED, "Slow down.", retry_after=seconds, limits=limits)
 
 
 def broken() -> CallFailed:
@@ -275,6 +276,146 @@ def test_a_run_bears_silence_for_so_long(later: float) -> None:
     assert later + 60 < run(work()) < later + 90
 
 
+def nobody() -> CallFailed:
+    return CallFailed("connection", Billing.NOT_SENT, "Connection refused.")
+
+
+def overloaded(seconds: float | None = None) -> CallFailed:
+    return CallFailed("server", Billing.REJECTED, "HTTP 503", retry_after=seconds)
+
+
+async def fail(run: RunLane, failure: CallFailed, times: int) -> None:
+    for _ in range(times):
+        run.settle(await run.admit(ESTIMATE), failure)
+
+
+@pytest.mark.parametrize(
+    "failure", [nobody(), CallFailed("protocol", Billing.UNKNOWN, "A web page.")], ids=["refused", "a portal's page"]
+)
+def test_a_server_that_is_not_there_is_tried_at_once_by_every_run(failure: CallFailed) -> None:
+    async def work() -> None:
+        lane = make_lane()
+        for _ in range(10):
+            with joined(lane) as run:
+                await fail(run, failure, 4)
+
+    assert run(work()) == 0.0
+
+
+def test_a_run_that_begins_in_an_outage_asks_once_at_once_and_then_in_its_turn() -> None:
+    async def work() -> list[float]:
+        lane, clock = make_lane(), asyncio.get_running_loop().time
+        with joined(lane) as run:
+            await fail(run, overloaded(), 20)
+        began, asked = clock(), []
+        with joined(lane) as run:
+            for _ in range(4):
+                slot = await run.admit(ESTIMATE)
+                asked.append(clock() - began)
+                run.settle(slot, overloaded())
+        return asked
+
+    first, *others = run_jumping(work()).result
+    assert first == 0.0
+    assert all(later >= at + 10.0 for at, later in pairwise(others))
+
+
+def test_a_server_that_comes_back_between_two_runs_is_asked_at_once_for_all() -> None:
+    async def work() -> None:
+        lane = make_lane(8)
+        with joined(lane, 8) as run:
+            await fail(run, overloaded(), 20)
+        began = asyncio.get_running_loop().time()
+        with joined(lane, 8) as run:
+            run.settle(await run.admit(ESTIMATE), REPLY)
+            for _ in range(8):
+                await run.admit(ESTIMATE)
+        assert asyncio.get_running_loop().time() - began <= 1.0
+
+    run(work())
+
+
+def test_a_run_that_begins_while_another_waits_for_the_server_does_not_wait_behind_it() -> None:
+    async def work() -> float:
+        lane = make_lane()
+        with joined(lane) as first, joined(lane) as second:
+            await fail(first, nobody(), 30)
+            waiting = asyncio.create_task(first.admit(ESTIMATE))
+            await asyncio.sleep(0)
+            began = asyncio.get_running_loop().time()
+            await fail(second, nobody(), 4)
+            took = asyncio.get_running_loop().time() - began
+            assert not waiting.done()
+            waiting.cancel()
+        return took
+
+    assert run_jumping(work()).result == 0.0
+
+
+def test_a_pause_that_was_asked_for_binds_the_next_run_too() -> None:
+    async def work() -> None:
+        lane = make_lane()
+        with joined(lane) as run:
+            run.settle(await run.admit(ESTIMATE), refusal(30.0))
+        with joined(lane) as run:
+            await run.admit(ESTIMATE)
+
+    assert run(work()) >= 30.0
+
+
+@pytest.mark.parametrize("failure", [overloaded(), CallFailed("rate_limit", Billing.REJECTED, "HTTP 429")])
+@pytest.mark.parametrize("max_wait", [1.0, 5.0, 30.0])
+def test_a_run_of_little_patience_asks_several_times_within_it_and_says_how_long_it_heard_nothing(
+    max_wait: float, failure: CallFailed
+) -> None:
+    async def work() -> list[float]:
+        lane = make_lane()
+        with joined(lane) as run:
+            await fail(run, failure, 15)
+        impatient, asked = lane.join(Caps(concurrency=2, max_wait=max_wait), print), []
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(TooLong, match=rf"has not answered a request for {max_wait:g} s; the last one: HTTP"):
+            while True:
+                slot = await impatient.admit(ESTIMATE)
+                asked.append(asyncio.get_running_loop().time() - began)
+                impatient.settle(slot, failure)
+        return [*asked, asyncio.get_running_loop().time() - began]
+
+    *asked, ended = run_jumping(work()).result
+    assert len(asked) >= 3
+    assert ended == pytest.approx(max_wait, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (refusal(40.0), r"asks for a pause that is longer than this run waits\. Come back in 4[0-2] s\."),
+        (overloaded(40.0), r"asks for a pause that is longer than this run waits\. Come back in 4"),
+        (
+            refusal(
+                None,
+                {
+                    "x-ratelimit-limit-requests": "2",
+                    "x-ratelimit-remaining-requests": "0",
+                    "x-ratelimit-reset-requests": "60s",
+                },
+            ),
+            r"has nothing left of its limit for a time that is longer than this run waits\. Come back in 30 s\.",
+        ),
+    ],
+    ids=["429", "503", "announced"],
+)
+def test_what_is_said_of_a_wait_that_is_not_begun_is_what_the_provider_said(failure: CallFailed, words: str) -> None:
+    async def work() -> None:
+        lane = make_lane().join(Caps(concurrency=2, max_wait=5.0), print)
+        lane.settle(await lane.admit(ESTIMATE), failure)
+
+        with pytest.raises(TooLong, match=words):
+            await lane.admit(ESTIMATE)
+
+    assert run(work()) == 0.0
+
+
 def test_a_slot_is_taken_back_once() -> None:
     async def work() -> None:
         lane = joined(make_lane())
@@ -305,7 +446,9 @@ def test_a_wait_that_would_be_too_long_is_not_begun() -> None:
         lane = make_lane().join(Caps(concurrency=2, rpm=1.0, max_wait=5.0), print)
         slot = await lane.admit(ESTIMATE)
 
-        with pytest.raises(TooLong, match="Come back in 1 min"):
+        with pytest.raises(
+            TooLong, match=r"by the rpm= and tpm= of this process, after a time that is .* Come back in 1 min"
+        ):
             await lane.admit(ESTIMATE)
 
         lane.release(slot)

@@ -15,7 +15,7 @@ from smelt.lanes import registry
 from smelt.lanes.caps import Caps
 from smelt.lanes.lane import Lane
 from smelt.providers.base import Capabilities, Usage
-from smelt.providers.keys import Secret
+from smelt.providers.keys import Access, Secret, Vendor, find_access
 from smelt.testing import ScriptedProvider
 
 USUAL = Capabilities()
@@ -28,6 +28,7 @@ class Elsewhere(ScriptedProvider):
     model: str = "m"
     origin: str = "https://api.example.com"
     key: Secret | None = None
+    access: Access | None = None
     name: str = "example"
     capabilities: Capabilities = USUAL
 
@@ -61,6 +62,30 @@ def test_runs_with_the_same_key_share_a_lane() -> None:
 )
 def test_whatever_differs_has_a_lane_of_its_own(other: Elsewhere) -> None:
     assert lane_of(Elsewhere(key=Secret("sk-1"))) is not lane_of(other)
+
+
+def deployment(url: str) -> Elsewhere:
+    vendor = Vendor(
+        name="openai", base_url="https://api.openai.com/v1", key_variables=(), url_variables=(), hosted=True
+    )
+    access = find_access(vendor, api_key=Secret("sk-1"), base_url=url, allow_http=False, environ={})
+    return Elsewhere(name="openai", origin=access.origin, access=access)
+
+
+@pytest.mark.parametrize(
+    ("url", "other", "is_shared"),
+    [
+        ("https://gateway.example/east/v1", "https://gateway.example/west/v1", False),
+        ("https://x.azure.com/openai/deployments/a", "https://x.azure.com/openai/deployments/b", False),
+        ("https://gateway.example/east/v1", "https://Gateway.example:443/east/v1/", True),
+        ("https://api.openai.com/v1", "https://api.openai.com/v1beta", True),
+    ],
+    ids=["two paths of a gateway", "two deployments", "one address, written twice", "one account"],
+)
+def test_a_path_that_is_a_deployment_has_a_lane_of_its_own_and_an_account_has_one(
+    url: str, other: str, is_shared: bool
+) -> None:
+    assert (lane_of(deployment(url)) is lane_of(deployment(other))) is is_shared
 
 
 def test_a_script_has_no_limit_to_share() -> None:

@@ -31,18 +31,19 @@ class Breaker:
         self._rng = rng
         self._first = self._newest = 0  # Numbers of the request that the run began with, and of the last that left.
         self._failures = self._probes = 0
-        self._next = -math.inf
+        self._since = -math.inf  # When the last probe left, or the breaker opened.
+        self._pause = 0.0  # Seconds from then on.
 
-    def wait(self, now: float) -> float:
-        """Seconds until a request may leave."""
-        return max(0.0, self._next - now) if self.is_open else 0.0
+    def wait(self, now: float, *, longest: float = math.inf) -> float:
+        """Seconds until a request may leave; *longest* is the most between two probes."""
+        return max(0.0, self._since + min(self._pause, longest) - now) if self.is_open else 0.0
 
     def left(self, now: float, number: int) -> None:
         """The *number*-th request leaves; if the breaker is open, it is a probe."""
         self._newest = number
         if self.is_open:
             self._probes += 1
-            self._next = now + self._interval()
+            self._since, self._pause = now, self._interval()
 
     def failed(self, now: float, number: int) -> None:
         if not self._failures:
@@ -51,7 +52,7 @@ class Breaker:
         sent = self._newest - self._first + 1
         if not self.is_open and self._failures >= max(_RUN, _MUCH * sent):
             self.is_open, self._probes = True, 0
-            self._next = now + self._interval()
+            self._since, self._pause = now, self._interval()
 
     def succeeded(self, number: int) -> bool:
         """The *number*-th request was answered; returns whether that ends an outage."""

@@ -15,8 +15,12 @@ from smelt.engine.lane import Slot, TooLong
 from smelt.lanes.caps import Caps
 from smelt.lanes.pacer import Pacer, Wait
 from smelt.lanes.queue import Alarm, Waiter, call_on, running_loop
-from smelt.providers.base import CallFailed, Reply, Usage
+from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
+# Requests of a run that look whether anybody is there, whatever other runs have met: as long as none reaches the provider, which
+# therefore is not hammered. As many as the engine makes before it gives up a server that was never reached (`Policy.free_retries`).
+_TRIES = 4
+_IN_SECONDS = 60.0  # Seconds: what takes longer is told in minutes.
 _QUIET = 1.0  # Seconds: shorter waits are pacing, and not worth a word.
 # Turns of the loop that requests which left get before the next one does, as long as these come ever faster: to make one takes
 # milliseconds of CPU, to connect, ask and hear a refusal a dozen turns, and every one that leaves in between is refused, too.
@@ -69,9 +73,9 @@ class Lane:
         """Wait for a request's turn."""
         loop = asyncio.get_running_loop()
         with self._lock:
-            if not self._waiting:
+            if not self._waiting or self._is_first(run):
                 now = loop.time()
-                wait = self.pacer.wait(now, estimate)
+                wait = self.pacer.wait(now, estimate, is_trying=run.is_trying)
                 if wait.seconds <= 0 and run.lost_patience(now, wait) is None:
                     return self._leave(run, now, estimate)
             waiter = Waiter(run, estimate, loop)
@@ -87,6 +91,7 @@ class Lane:
         """Take back the slot of a request that ended."""
         with self._lock:
             if run.slots.pop(slot.number, None) is not None:
+                run.met(outcome)
                 self.pacer.landed(_now(), slot, outcome)
         self._pump()
 
@@ -119,19 +124,30 @@ class Lane:
         news: list[tuple[RunLane, Event]] = []
         wait: Wait | None = None
         while self._waiting:
-            waiter = self._waiting[0]
+            waiter = self._next()
             now = waiter.loop.time()
-            wait = self.pacer.wait(now, waiter.estimate)
+            wait = self.pacer.wait(now, waiter.estimate, is_trying=waiter.run.is_trying)
             if (problem := waiter.run.lost_patience(now, wait)) is not None:
-                self._waiting.popleft().end(problem)
+                self._waiting.remove(waiter)
+                waiter.end(problem)
             elif wait.seconds > 0:
+                if wait.seconds < math.inf:
+                    wait = wait._replace(seconds=min(wait.seconds, waiter.run.patience(now)))
                 break
             else:
                 news.extend(self._resume())
-                self._waiting.popleft().end(self._leave(waiter.run, now, waiter.estimate))
+                self._waiting.remove(waiter)
+                waiter.end(self._leave(waiter.run, now, waiter.estimate))
         self._set_alarm(wait)
         news.extend(self._stall(wait) if self._waiting and wait is not None else self._resume())
         return news
+
+    def _next(self) -> Waiter:
+        """Who is to leave next: in an outage one of a run that has not seen for itself, else the one that has waited longest."""
+        return next((one for one in self._waiting if self._is_first(one.run)), self._waiting[0])
+
+    def _is_first(self, run: RunLane) -> bool:
+        return self.pacer.is_failing and run.is_trying
 
     def _stall(self, wait: Wait) -> list[tuple[RunLane, Event]]:
         """Tell the runs that wait: each of them once, and again where it takes longer than they were told."""
@@ -193,6 +209,7 @@ class RunLane:
     loop: asyncio.AbstractEventLoop | None = None
     thread: int | None = None
     _began: float = 0.0
+    _tries: int = 0
     _noticed: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -235,6 +252,19 @@ class RunLane:
         """Take back the slot of a request that never left, or was broken off."""
         self.lane.release(self, slot)
 
+    @property
+    def is_trying(self) -> bool:
+        """Whether its next request looks if anybody is there: none of its own has reached the provider."""
+        return self._tries < _TRIES and not self.slots
+
+    def met(self, outcome: Reply | CallFailed) -> None:
+        """A request of this run ended."""
+        is_nobody = isinstance(outcome, CallFailed) and (
+            outcome.billing is Billing.NOT_SENT
+            or outcome.kind == "protocol"  # A web page: not from the provider, either.
+        )
+        self._tries = self._tries + 1 if is_nobody else _TRIES
+
     def hear(self, event: Event) -> None:
         """Pass *event* on, on the run's own loop."""
         if self.loop is not None:
@@ -242,13 +272,18 @@ class RunLane:
 
     def lost_patience(self, now: float, wait: Wait) -> TooLong | None:
         """Why the run waits no longer, if so: *wait* is too long, or there was no answer for too long since it began."""
-        silence, longest = self.lane.pacer.silence, self.caps.max_wait
-        if longest < wait.seconds < math.inf:
-            pause = _in_words(wait.seconds)
-            return TooLong(f"asks for a pause that is longer than this run waits. Come back in {pause}.")
-        if silence is not None and (silent := now - max(silence.since, self._began)) > longest:
-            return TooLong(f"has not answered a request for {_in_words(silent)}; the last one: {silence.last}")
+        silence = self.lane.pacer.silence
+        if wait.fact and self.caps.max_wait < wait.seconds < math.inf:
+            return TooLong(f"{wait.fact} longer than this run waits. Come back in {_in_words(wait.seconds)}.")
+        if silence is not None and self.patience(now) <= 0:
+            silent = _in_words(now - max(silence.since, self._began))
+            return TooLong(f"has not answered a request for {silent}; the last one: {silence.last}")
         return None
+
+    def patience(self, now: float) -> float:
+        """Seconds for which the run still goes without an answer."""
+        silence = self.lane.pacer.silence
+        return math.inf if silence is None else max(silence.since, self._began) + self.caps.max_wait - now
 
     def __enter__(self) -> Self:
         return self
@@ -262,5 +297,7 @@ def _now() -> float:
 
 
 def _in_words(seconds: float) -> str:
+    if seconds < _IN_SECONDS:
+        return f"{math.ceil(seconds)} s"
     hours, minutes = divmod(math.ceil(seconds / 60), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"

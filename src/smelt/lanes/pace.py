@@ -86,11 +86,12 @@ class Pace:
             return self.rate * (1 + self._below * rise)
         return self.rate + _RISE * rise * math.sqrt(self.rate * _USUAL)
 
-    def wait(self, now: float) -> float:
-        """Seconds until a request may leave."""
+    def wait(self, now: float, *, longest: float = math.inf) -> float:
+        """Seconds until a request may leave; *longest* is the most between two of them."""
         if self._drained is None:
             return 0.0
-        return max(0.0, (1.0 - self._available(now)) / self.current(), self._held_until - now)
+        wait = max((1.0 - self._available(now)) / self.current(), self._held_until - now)
+        return max(0.0, min(wait, self._last + longest - now))
 
     def left(self, now: float) -> tuple[int, float]:
         """A request leaves; returns its number, and where the clock of use stood."""

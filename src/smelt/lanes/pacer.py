@@ -22,6 +22,9 @@ from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
 _FAILING = frozenset({"server", "connection", "timeout"})
 _JITTER = 0.1  # Of a wait that was asked for; a second at the most.
+_OWN_SHARE = (
+    0.25  # Of `max_wait`, which no pause of our own making may exceed: a run asks several times before it gives up.
+)
 _UNEXPLAINED = 0.7  # Share of the rate that was let through before, below which a refusal is about something else.
 _NO_FILES = tuple(os.strerror(number) for number in (errno.EMFILE, errno.ENFILE))
 _NOTICE = "The system allows too few open files for so many connections; fewer requests are sent at a time."
@@ -33,10 +36,17 @@ class Wait(NamedTuple):
     Attributes:
         seconds: Zero for not at all, infinite where something must come back first.
         reason: What for, in the words that follow "waiting 12 s for".
+        fact: What the provider does, in the words between its name and "longer than this run waits".
     """
 
     seconds: float
     reason: str
+    fact: str = ""
+
+
+_ASKED = "asks for a pause that is"
+_USED_UP = "has nothing left of its limit for a time that is"
+_BY_HAND = "may be asked again, by the rpm= and tpm= of this process, after a time that is"
 
 
 class Silence(NamedTuple):
@@ -79,6 +89,7 @@ class Pacer:
     _rpm: Bucket = field(default_factory=Bucket)
     _tpm: Bucket = field(default_factory=Bucket)
     _until: float = -math.inf
+    _until_reason: str = ""
 
     def __post_init__(self) -> None:
         self._window = Window(self.caps.concurrency, at_once=self.at_once)
@@ -107,9 +118,20 @@ class Pacer:
             rate = math.inf if per_minute is None else per_minute / 60
             bucket.cap(rate, max(1.0, rate))
 
-    def wait(self, now: float, estimate: Usage) -> Wait:
-        """How long a request of this size has to wait."""
-        return max(self._waits(now, amounts_of(estimate)), key=_seconds)
+    @property
+    def is_failing(self) -> bool:
+        """Whether nobody was answered lately, so that single requests look whether the provider is back."""
+        return self._breaker.is_open
+
+    def wait(self, now: float, estimate: Usage, *, is_trying: bool = False) -> Wait:
+        """How long a request of this size has to wait.
+
+        Args:
+            now: The time.
+            estimate: What the request is thought to take.
+            is_trying: Whether it is sent to see if anybody is there, whatever others have met.
+        """
+        return max(self._waits(now, amounts_of(estimate), is_trying), key=_seconds)
 
     def left(self, now: float, estimate: Usage) -> Slot:
         """A request of this size leaves; `wait` said that it may."""
@@ -140,20 +162,31 @@ class Pacer:
         self._give_back(slot, requests=1.0)
         self._window.returned()
 
-    def _waits(self, now: float, amounts: Amounts) -> Iterator[Wait]:
-        limit, recovery = f"{self.provider}'s limit", f"{self.provider} to recover"
+    def _waits(self, now: float, amounts: Amounts, is_trying: bool) -> Iterator[Wait]:
+        limit = f"{self.provider}'s limit"
         yield Wait(self._window.wait(now), "a reply")
-        yield Wait(self._until - now, limit)
-        yield Wait(self._breaker.wait(now) if self._breaker.is_open else self._budget.wait(now), recovery)
+        yield Wait(self._until - now, self._until_reason or limit, _ASKED)
+        if not is_trying:
+            yield Wait(self._recovery(now), f"{self.provider} to recover")
         if self._pace.is_limiting:
-            yield Wait(self._pace.wait(now), limit)
+            yield Wait(self._pace.wait(now, longest=self._longest), limit)
         for bucket, amount in zip(self._buckets, amounts, strict=True):
             if bucket.is_known:
-                yield Wait(bucket.wait(now, amount), limit)
+                yield Wait(bucket.wait(now, amount), limit, _USED_UP)
         if self._rpm.is_known:
-            yield Wait(self._rpm.wait(now, 1.0), "the requests per minute that you allow")
+            yield Wait(self._rpm.wait(now, 1.0), "the requests per minute that you allow", _BY_HAND)
         if self._tpm.is_known:
-            yield Wait(self._tpm.wait(now, amounts.tokens), "the tokens per minute that you allow")
+            yield Wait(self._tpm.wait(now, amounts.tokens), "the tokens per minute that you allow", _BY_HAND)
+
+    def _recovery(self, now: float) -> float:
+        if self._breaker.is_open:
+            return self._breaker.wait(now, longest=self._longest)
+        return min(self._longest, self._budget.wait(now))
+
+    @property
+    def _longest(self) -> float:
+        """Seconds of the longest pause that nobody has asked for."""
+        return _OWN_SHARE * self.caps.max_wait
 
     def _announce(self, now: float, slot: Slot, limits: Limits, *, is_free: bool) -> None:
         books = zip(self._buckets, quotas_of(limits), slot.marks[:-1], amounts_of(slot.estimate), strict=True)
@@ -222,7 +255,10 @@ class Pacer:
         told = failure.retry_after
         if told is None or not 0 <= told < math.inf:
             return None
-        self._until = max(self._until, now + told + min(1.0, _JITTER * told) * self.rng.random())
+        until = now + told + min(1.0, _JITTER * told) * self.rng.random()
+        if until > self._until:
+            whose = "limit" if failure.kind == "rate_limit" else "pause"
+            self._until, self._until_reason = until, f"{self.provider}'s {whose}"
         return told
 
     def _give_back(self, slot: Slot, *, requests: float) -> None:

@@ -1,4 +1,4 @@
-"""The lanes of this process: one for each provider, origin, model and key."""
+"""The lanes of this process: one for each provider, address, model and key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from smelt.lanes.caps import Caps
 from smelt.lanes.lane import Lane, RunLane
 from smelt.lanes.pacer import Pacer
 from smelt.providers.base import Provider
-from smelt.providers.keys import key_of
+from smelt.providers.keys import Access, key_of
 
 _MOST = 64  # Lanes that are remembered; beyond that the one that was not asked for the longest time is forgotten.
 _AT_ONCE = 64  # Requests that a server which queues may be sent before replies say how it takes them.
@@ -38,7 +38,7 @@ def join(provider: Provider, caps: Caps, tell: Callable[[Event], None]) -> RunLa
     """
     if not provider.origin.startswith(("http://", "https://")) or not _is_on_system_time():
         return _new(provider, caps).join(caps, tell)
-    key = (os.getpid(), provider.name, provider.origin, provider.model, _fingerprint(provider))
+    key = (os.getpid(), provider.name, _address(provider), provider.model, _fingerprint(provider))
     lane = _lanes.get(key) or _lanes.setdefault(key, _new(provider, caps))
     _lanes.move_to_end(key)
     while len(_lanes) > _MOST:
@@ -49,6 +49,11 @@ def join(provider: Provider, caps: Caps, tell: Callable[[Event], None]) -> RunLa
 def _new(provider: Provider, caps: Caps) -> Lane:
     at_once = _AT_ONCE if provider.capabilities.queues else None
     return Lane(Pacer(provider=provider.name, caps=caps, at_once=at_once))
+
+
+def _address(provider: Provider) -> str:
+    access = getattr(provider, "access", None)
+    return access.deployment if isinstance(access, Access) else provider.origin
 
 
 def _fingerprint(provider: Provider) -> bytes | None:

@@ -78,11 +78,24 @@ class Vendor:
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Where requests go, and the key that opens the door there; through a Unix socket, if one is named."""
+    """Where requests go, and the key that opens the door there; through a Unix socket, if one is named.
+
+    Attributes:
+        base_url: The address.
+        key: The key.
+        socket: The Unix socket.
+        is_account_wide: Whether all of the host is one service, which counts what an account asks for whatever the path.
+    """
 
     base_url: str
     key: Secret | None = None
     socket: str | None = None
+    is_account_wide: bool = False
+
+    @property
+    def deployment(self) -> str:
+        """What a limit, a pause or an outage is about: a gateway or Azure has several deployments on one host."""
+        return self.origin if self.is_account_wide else self.origin + urlsplit(self.base_url).path.rstrip("/")
 
     @property
     def origin(self) -> str:
@@ -112,13 +125,13 @@ def find_access(
     url, url_source = _find_url(vendor, base_url, environ)
     key, key_source = _find_key(vendor, api_key, environ)
     check_base_url(url, source=url_source)
-    access = Access(base_url=url.rstrip("/"), key=key)
+    is_own = origin_of(url) == origin_of(vendor.base_url)
+    access = Access(base_url=url.rstrip("/"), key=key, is_account_wide=vendor.hosted and is_own)
     if key is None:
         if vendor.hosted:
             _refuse_missing_key(vendor)
         return access
     check_key(key.reveal(), source=key_source)
-    is_own = access.origin == origin_of(vendor.base_url)
     if vendor.hosted and url_source == "base_url" and api_key is None and not is_own:
         raise AuthConfigError(
             f"The key in {key_source} is not sent to {access.origin}, an address given as base_url. "
