@@ -7,6 +7,8 @@ A rule says how a field follows from the row (`answers=` of a scenario):
     {"choice": ["a", "b"], "of": "name"}    one of them, by a stable hash of the cell
     {"parity": "number"}                    whether the number is odd; of a text, whether its length is
     {"const": 3}                            always this
+    {"object": {"size": …}}                 an object, by a rule per member
+    {"digits": "number"}                    the digits of the text of a cell, as a list of integers
     {"lookup": {"a": 1}, "of": "name"}      what the table says of the cell; null where it says nothing
 
 Fields without a rule hold a value that their schema allows. Tests call `expected` for the values of a row they know.
@@ -65,6 +67,8 @@ RULES: dict[str, Callable[[Rule, Mapping[str, Any]], Any]] = {
     "choice": _choice,
     "parity": _parity,
     "const": lambda rule, row: rule["const"],
+    "object": lambda rule, row: expected(rule["object"], row),
+    "digits": lambda rule, row: [int(one) for one in _text(row.get(rule["digits"])) if one.isdecimal()],
     "lookup": lambda rule, row: rule["lookup"].get(_text(row.get(rule["of"]))),
 }
 

@@ -25,6 +25,7 @@ class Config:
     Attributes:
         answers: A rule per field (see `answers.py`) that the schema has; other fields hold any value that it allows.
         rates: Probability of a fault by name: per row for faults of rows, per request for the others.
+        oddities: Probability, per request, of each oddity of the hostile model (see `hostile.py`).
         seed: Seed of everything that is drawn. Draws follow the order in which requests arrive.
         script: Faults by request number, from 0: one fault or a list.
         always: Faults of every request: one fault or a list.
@@ -44,6 +45,7 @@ class Config:
 
     answers: Mapping[str, Rule] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
+    oddities: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     script: Mapping[str, Any] = field(default_factory=dict)
     always: Any = ()

@@ -16,6 +16,7 @@ from tests.fakeserver import errors
 from tests.fakeserver.answers import check_rules, codec_of, expected, row_schema, sample
 from tests.fakeserver.config import Config, Schedule
 from tests.fakeserver.faults import COMPLETIONS, JSON, REFUSALS, RESPONSES, TRANSPORTS, Fault, Response, status
+from tests.fakeserver.hostile import Mood, Temper
 from tests.fakeserver.limiter import Limit, Limiter
 from tests.fakeserver.messages import BadRequest, Completion, Headers, Prompt, WireProtocol
 from tests.fakeserver.model import Row, capped, render, rows_of, tokens_of
@@ -63,6 +64,7 @@ class Scenario:
         self._limiter = Limiter(Limit(**config.limit), clock) if config.limit is not None else None
         self.counters = Counters(timeline=self._limiter.timeline if self._limiter is not None else [])
         self._schedule = Schedule(config, self._rng)
+        self._temper = Temper(config.oddities, self._rng) if config.oddities else None
         self._earlier_ids: tuple[Any, ...] = ()
         check_rules(config.answers)
 
@@ -100,8 +102,17 @@ class Scenario:
         for fault in faults:
             if fault.name in REFUSALS:
                 return REFUSALS[fault.name](fault.options, protocol), transport
-        completion = self._completion(prompt, rows, faults, request_id)
-        response = Response(200, JSON, json.dumps(protocol.write(completion)).encode())
+        mood = self._temper.mood(number) if self._temper is not None and rows else None
+        if mood is not None and (refused := self._odd_refusal(mood, prompt, rows, protocol)) is not None:
+            return refused, transport
+        completion = self._completion(prompt, rows, faults, request_id, mood)
+        written = protocol.write(completion)
+        if mood is not None:
+            self.counters.faults.update(mood.struck)
+            written = mood.enclose(written, completion.text, protocol)
+        response = Response(200, JSON, json.dumps(written).encode())
+        if mood is not None:
+            response = mood.send(response, protocol, may_stream=parsed.get("stream") is not False)
         for fault in faults:
             if fault.name in RESPONSES:
                 response = RESPONSES[fault.name](response, fault.options)
@@ -129,16 +140,31 @@ class Scenario:
         limits = self._limiter.announced() if self._limiter is not None else None
         return {} if limits is None else protocol.limits(limits)
 
-    def _completion(self, prompt: Prompt, rows: Sequence[Row], faults: Sequence[Fault], request_id: str) -> Completion:
+    def _odd_refusal(self, mood: Mood, prompt: Prompt, rows: Sequence[Row], protocol: WireProtocol) -> Response | None:
+        found = mood.instead(rows, protocol, self._scene(prompt))
+        if found is None:
+            return None
+        self.counters.faults[found[0]] += 1
+        return found[1]
+
+    def _scene(self, prompt: Prompt) -> Scene:
         schema = prompt.schema or {}
-        scene = Scene(
+        return Scene(
             rng=self._rng,
             schema=row_schema(schema),
             root=schema,
             max_tokens=prompt.max_tokens,
             earlier_ids=self._earlier_ids,
         )
-        if rows:
+
+    def _completion(
+        self, prompt: Prompt, rows: Sequence[Row], faults: Sequence[Fault], request_id: str, mood: Mood | None
+    ) -> Completion:
+        schema = prompt.schema or {}
+        scene = self._scene(prompt)
+        if rows and mood is not None:
+            text = mood.write(self._entries(rows, faults, scene), scene, codec_of(schema))
+        elif rows:
             text = render(self._entries(rows, faults, scene), codec_of(schema))
         else:
             text = json.dumps(sample(schema, schema)) if schema else "ok"
@@ -147,8 +173,13 @@ class Scenario:
         for fault in faults:
             if fault.name in COMPLETIONS:
                 completion = COMPLETIONS[fault.name](completion, fault.options, scene)
+        thought = mood.thought if mood is not None else 0
         if self.config.honour_max_tokens and prompt.max_tokens is not None:
-            completion = capped(completion, prompt.max_tokens)
+            thought = min(thought, prompt.max_tokens)
+            completion = capped(completion, prompt.max_tokens - thought)
+        if thought and mood is not None:
+            kind = "hidden" if mood.is_silent else "reasoning"
+            completion = replace(completion, usage={**(completion.usage or {}), kind: thought})
         self.counters.rows_answered += len(rows)
         return self._billed(completion, prompt)
 
@@ -178,7 +209,7 @@ class Scenario:
     def _billed(self, completion: Completion, prompt: Prompt) -> Completion:
         spent_in = tokens_of(prompt.system) + tokens_of(prompt.user)
         said = completion.usage
-        spent_out = tokens_of(completion.text) + (said or {}).get("reasoning", 0)
+        spent_out = tokens_of(completion.text) + sum((said or {}).get(kind, 0) for kind in ("reasoning", "hidden"))
         self.counters.input_tokens += spent_in
         self.counters.output_tokens += spent_out
         if said is None:

@@ -1,0 +1,124 @@
+"""The table that a hostile model reads, and a checker that counts what it got wrong.
+
+Every cell of an answer follows from its own row, and no two rows have the same; texts hold what models spoil in JSON.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+from pydantic import BaseModel, Field
+
+import smelt
+from smelt.result import SmeltResult
+from tests.fakeserver.answers import expected
+from tests.fakeserver.oddwire import FIREWALL, QUOTED
+
+PROMPT = "Read {at}, {text}, {sum} and {clue}."
+SPOILT = 'is "new"\n\tcosts \\$5, it\'s \\d+\x0b'
+Amount = Annotated[Decimal, Field(decimal_places=6, max_digits=24)]
+
+
+class Detail(BaseModel):
+    amount: Amount
+    digits: Annotated[list[int], Field(max_length=8)]
+
+
+class Reading(BaseModel):
+    label: Literal["tech", "finance", "health", "other"]
+    number: int
+    is_odd: bool
+    words: Annotated[str, Field(max_length=80)]
+    hint: Annotated[str, Field(max_length=20)] | None
+    detail: Detail
+
+
+RULES: dict[str, Any] = {
+    "label": {"choice": ["tech", "finance", "health", "other"], "of": "text"},
+    "number": {"copy": "at"},
+    "is_odd": {"parity": "at"},
+    "words": {"copy": "text"},
+    "hint": {"copy": "clue"},
+    "detail": {"object": {"amount": {"copy": "sum"}, "digits": {"digits": "at"}}},
+}
+
+
+def readings(count: int, *, first: int = 0, shunned: int = 0) -> pd.DataFrame:
+    """*count* rows from the number *first* on; one in *shunned* has a text that a firewall or a provider takes amiss."""
+    numbers = range(first, first + count)
+    amiss = (FIREWALL, *QUOTED)
+
+    def words(number: int) -> str:
+        odd = f" {amiss[number // shunned % 4]}" if shunned and number % shunned == shunned // 2 else ""
+        return f"item {number} {SPOILT}{odd}"
+
+    return pd.DataFrame({
+        "at": numbers,
+        "text": [words(number) for number in numbers],
+        "sum": [f"{1_234_567_890_123 + number}.{number % 1_000_000:06}" for number in numbers],
+        "clue": [None if number % 3 else f"hint {number}" for number in numbers],
+    })  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marks:
+    """What a run got wrong.
+
+    Attributes:
+        rows: Rows asked.
+        wrong: Cells that hold a value that fits no row.
+        misplaced: Cells that hold another row's value.
+        failed: Rows without an answer, by the kind of their error.
+        sent: Rows in all requests.
+    """
+
+    rows: int
+    wrong: int
+    misplaced: int
+    failed: Counter[str]
+    sent: int
+
+    @property
+    def share(self) -> float:
+        """Rows sent per row."""
+        return self.sent / self.rows
+
+
+def read(frame: pd.DataFrame, model: Any, **options: Any) -> SmeltResult[Reading]:
+    """Read the rows of *frame*, with more attempts than usual: a rare row meets four oddities in a row."""
+    given = {"progress": False, "batch_size": 20, "max_attempts": 8} | options
+    return smelt.run(frame, PROMPT, Reading, model=model, **given)
+
+
+def marked(frame: pd.DataFrame, result: SmeltResult[Reading], sent: int) -> Marks:
+    """Compare every cell with its own row, and with all others."""
+    rows: list[Any] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    wrong = misplaced = 0
+    others: dict[str, set[str]] = {}
+    for row, answer in zip(rows, result.data, strict=True):
+        if answer is None:
+            continue
+        want = _typed(expected(RULES, row))
+        said = answer.model_dump()
+        if said == want:
+            continue
+        others = others or _cells(rows)
+        for name, value in said.items():
+            if value != want[name]:
+                is_anothers = name not in ("label", "is_odd", "hint") and repr(value) in others[name]
+                misplaced, wrong = misplaced + is_anothers, wrong + (not is_anothers)
+    failed = Counter(error.kind for error in result.errors)
+    return Marks(rows=len(frame), wrong=wrong, misplaced=misplaced, failed=failed, sent=sent)
+
+
+def _typed(want: dict[str, Any]) -> dict[str, Any]:
+    return {**want, "detail": {**want["detail"], "amount": Decimal(want["detail"]["amount"])}}
+
+
+def _cells(rows: list[Any]) -> dict[str, set[str]]:
+    wants = [_typed(expected(RULES, row)) for row in rows]
+    return {name: {repr(want[name]) for want in wants} for name in RULES}
