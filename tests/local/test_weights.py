@@ -24,6 +24,11 @@ def test_home_is_the_users_data_directory(environ: dict[str, str], expected: Pat
     assert home(environ) == expected
 
 
+def test_a_home_that_the_system_does_not_know_is_told() -> None:
+    with pytest.raises(SmeltConfigError, match="home directory is not known. Set SMELT_MODELS"):
+        home({"SMELT_MODELS": "~no-such-user/models"})
+
+
 def test_no_name_means_the_default() -> None:
     assert named("").name == DEFAULT
 

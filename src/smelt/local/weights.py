@@ -118,12 +118,19 @@ def named(name: str) -> Weights:
 
 
 def home(environ: Mapping[str, str] = os.environ) -> Path:
-    """The directory of all fetched weights: `SMELT_MODELS`, or smelt's part of the user's data directory."""
-    if own := environ.get("SMELT_MODELS"):
-        return Path(own).expanduser().absolute()
-    data = Path(environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser()
-    # A relative XDG_DATA_HOME is to be ignored (XDG Base Directory Specification, section 2).
-    return (data if data.is_absolute() else Path("~/.local/share").expanduser()) / "smelt" / "models"
+    """The directory of all fetched weights: `SMELT_MODELS`, or smelt's part of the user's data directory.
+
+    Raises:
+        SmeltConfigError: It would be below a home directory, and the system knows none.
+    """
+    try:
+        if own := environ.get("SMELT_MODELS"):
+            return Path(own).expanduser().absolute()
+        data = Path(environ.get("XDG_DATA_HOME", "")).expanduser()
+        # A relative XDG_DATA_HOME is to be ignored (XDG Base Directory Specification, section 2).
+        return (data if data.is_absolute() else Path("~/.local/share").expanduser()) / "smelt" / "models"
+    except RuntimeError:
+        raise SmeltConfigError("The home directory is not known. Set SMELT_MODELS to a directory for models.") from None
 
 
 def place(weights: Weights) -> Path:

