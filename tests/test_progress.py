@@ -6,12 +6,14 @@ import asyncio
 import io
 import os
 import pty
+import random
 import re
 import subprocess
 import sys
 import termios
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from html import unescape
 
 import pandas as pd
@@ -36,7 +38,7 @@ from smelt.progress.notebook import html, text
 from smelt.progress.plain import PlainFace
 from smelt.progress.tally import Pace, Tally
 from smelt.progress.terminal import line
-from smelt.progress.words import clean, dollars, duration, percent, phrases, tokens
+from smelt.progress.words import clean, dollars, duration, lasted, percent, phrases, tokens
 from smelt.providers.base import Billing, CallFailed
 from smelt.testing import ScriptedProvider
 
@@ -73,6 +75,9 @@ class TestPhrases:
             [
                 (0, START),
                 (0, sent(3)),
+                (1, ended(in_flight=2)),
+                (1, settled(10)),
+                (2, settled(20)),
                 (10, ended(tokens=45_200, cost_usd=0.0123, in_flight=2)),
                 (10, ended(ok=False, in_flight=2)),
                 (10, settled(97, 3)),
@@ -125,7 +130,29 @@ class TestPhrases:
     def test_an_early_end_says_why_and_how_far(self) -> None:
         tally = folded([(0, START), (0, sent(8)), (9, settled(400)), (9, RunEnded(reason="interrupted"))])
 
-        assert phrases(tally, 9) == ["interrupted", "400 of 1,000 rows in 9 s"]
+        assert phrases(tally, 9) == ["interrupted", "400 of 1,000 rows in 9.0 s"]
+
+    def test_an_interrupt_tells_rows_in_flight_from_rows_that_failed_and_rows_never_asked(self) -> None:
+        end = RunEnded(reason="interrupted", unanswered=590, in_flight=40)
+        tally = folded([(0, START), (0, sent(8)), (9, settled(400, 10)), (9, settled(400, 600)), (9, end)])
+
+        assert phrases(tally, 9) == [
+            "interrupted",
+            "410 of 1,000 rows (40 more in flight) in 9.0 s",
+            "10 rows failed",
+        ]
+
+    def test_until_the_first_answer_the_columns_that_are_sent_are_named(self) -> None:
+        start = replace(START, columns=("name", "about"))
+
+        assert phrases(folded([(0, start), (0, sent())]), 0)[1] == "sends 2 columns: name, about"
+        assert len(phrases(folded([(0, start), (0, sent()), (9, settled(20))]), 9)) == 2
+
+    @pytest.mark.parametrize(
+        ("seconds", "shown"), [(0.003, "<0.1 s"), (0.42, "0.4 s"), (9.94, "9.9 s"), (9.96, "10 s"), (61, "1:01 min")]
+    )
+    def test_a_short_run_is_not_said_to_take_a_second(self, seconds: float, shown: str) -> None:
+        assert lasted(seconds) == shown
 
 
 class TestPace:
@@ -150,9 +177,42 @@ class TestPace:
         assert pace.per_second == pytest.approx(1.0, rel=0.1)
 
     def test_rows_that_needed_no_request_are_left_out(self) -> None:
-        tally = folded([(0, START), (0.001, settled(500)), (1, sent()), (11, settled(520))])
+        tally = folded(
+            [
+                (0, START),
+                (0.001, settled(500)),
+                (0, sent()),
+                (1, ended()),
+                (1, settled(500)),
+                (2, settled(500)),
+                (12, settled(520)),
+            ]
+        )
 
         assert tally.seconds_left == pytest.approx(240)
+
+    def test_the_outlook_does_not_jump_while_the_pool_fills(self) -> None:
+        """One small request proves the model, then 64 of 20 rows are in flight, each for 0.5 s ± 30 %."""
+        draw = random.Random(7)
+        replies = [(1.0, 0.5, 5)]
+        for _ in range(64):
+            now = 1.0
+            while now < 40:
+                seconds = 0.5 * draw.uniform(0.7, 1.3)
+                now += seconds
+                replies.append((now, seconds, 20))
+        tally, done, shown = Tally(), 0, []
+        tally.take(replace(START, rows=100_000), 0.5)
+        tally.take(sent(), 0.5)
+        for now, seconds, rows in sorted(replies):
+            done += rows
+            tally.take(replace(ended(), seconds=seconds), now)
+            tally.take(settled(done), now)
+            if (left := tally.seconds_left) is not None:
+                shown.append(now + left)
+
+        assert min(shown) == pytest.approx(41, rel=0.12)
+        assert max(shown) == pytest.approx(41, rel=0.12)
 
     def test_without_one_there_is_no_outlook(self) -> None:
         assert folded([(0, START), (0, sent())]).seconds_left is None
@@ -276,7 +336,7 @@ assert [one.name for one in threading.enumerate()] == ["MainThread"]
 
         assert shown.count("\n") == 1
         assert "1 in flight" in shown
-        assert shown.rstrip().endswith("| 40 rows in 3 s")
+        assert shown.rstrip().endswith("| 40 rows in 3.0 s")
 
 
 def in_terminal(script: str, columns: int) -> str:
@@ -312,7 +372,7 @@ class TestPlainFace:
     def test_a_short_run_prints_one_line(self, capsys: pytest.CaptureFixture[str]) -> None:
         events = [(k / 600, settled(k)) for k in range(1, 1_001)]
 
-        assert self.lines(capsys, events) == ["smelt: openai:gpt, 1,000 rows in 2 s"]
+        assert self.lines(capsys, events) == ["smelt: openai:gpt, 1,000 rows in 1.7 s"]
 
     def test_a_slow_run_prints_a_line_per_10_seconds(self, capsys: pytest.CaptureFixture[str]) -> None:
         events = [(float(k), settled(k)) for k in range(1, 36)]
@@ -483,7 +543,7 @@ class TestReporter:
             report(START)
             report(settled(1_000))
 
-        assert capsys.readouterr() == ("", "smelt: openai:gpt, 1,000 rows in 0 s\n")
+        assert capsys.readouterr() == ("", "smelt: openai:gpt, 1,000 rows in <0.1 s\n")
 
     def test_a_closed_stderr_costs_a_warning_and_no_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
         closed = io.StringIO()

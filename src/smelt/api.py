@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, TypeVar, Unpack, overload
 
 from smelt.job import Job
 from smelt.options import Options
@@ -25,6 +25,8 @@ F = TypeVar("F", "pd.DataFrame", "pl.DataFrame", list[dict[str, Any]])
 L = TypeVar("L", "pd.DataFrame", "pl.DataFrame", "pl.LazyFrame", list[dict[str, Any]])
 M = TypeVar("M", bound="BaseModel")
 T = TypeVar("T")
+Variants: TypeAlias = Mapping[str, Mapping[str, Any]] | Sequence[Any]
+"""What `compare` compares: changes by name, or a list of changes or of models."""
 
 
 @spelled_out
@@ -422,7 +424,7 @@ def compare(
     frame: Any,
     prompt: str,
     output_model: type[BaseModel] | type[str],
-    variants: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]],
+    variants: Variants,
     *,
     truth: Mapping[str, str] | None = None,
     n: int | None = None,
@@ -435,7 +437,7 @@ def compare(
     frame: Any,
     prompt: str,
     output_model: type[BaseModel] | type[str],
-    variants: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]],
+    variants: Variants,
     *,
     truth: Mapping[str, str] | None = None,
     n: int | None = None,
@@ -448,7 +450,7 @@ def compare(
     frame: Any,
     prompt: str,
     output_model: type[BaseModel] | type[str],
-    variants: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]],
+    variants: Variants,
     *,
     truth: Mapping[str, str] | None = None,
     n: int | None = None,
@@ -470,7 +472,8 @@ def compare(
         prompt: What to find out about each row, where a variant does not say it.
         output_model: A pydantic model class, or `str` for free text; the same for all.
         variants: What is different, by name, such as `{"one by one": {"batch_size": 1}, "terse": {"prompt": "…"}}`:
-            `prompt`, `model` and any option. A list of such differences names the variants after them.
+            `prompt`, `model` and any option. A list of such differences names the variants after them; a list of models,
+            such as `["openai:gpt-4.1-mini", "anthropic:claude-haiku-4-5"]`, compares these.
         truth: The column with the right answers of each field, as in `evaluate`. None: only agreement is known.
         n: How many rows to ask, drawn with the seed; from those with a known answer, where there is *truth*. None: all.
         dry_run: Whether to check everything, send nothing, and return an `Estimate` of each variant.

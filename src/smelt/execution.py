@@ -67,12 +67,7 @@ async def _interruptible(call: Preparation, gap: Gap) -> SmeltResult[Any]:
     try:
         await execution.run_safely()
     except asyncio.CancelledError:  # On a loop of our own, only Ctrl-C cancels.
-        partial = execution.outcome.result()
-        done = partial.metrics.successful_rows
-        raise SmeltInterrupt(
-            f"Interrupted. {done:,} of {partial.metrics.total_rows:,} rows are answered; they are in `.partial`.",
-            partial,
-        ) from None
+        raise execution.interrupt() from None
     return execution.outcome.checked_result()
 
 
@@ -101,6 +96,7 @@ class Execution:
             check_priced(call.provider.name, call.provider.model)
         self._ending: Ending | None = None
         self._seconds = 0.0
+        self._is_kept = False  # Whether a ledger has the answers.
         self._recorder = Recorder(skipped=self._answers.skipped)
 
     @property
@@ -113,6 +109,20 @@ class Execution:
             seconds=self._seconds,
             ending=self._ending,
             recorder=self._recorder,
+        )
+
+    def interrupt(self) -> SmeltInterrupt:
+        """What to raise when Ctrl-C has stopped the run."""
+        partial = self.outcome.result()
+        done = partial.metrics.successful_rows
+        kept = (
+            "They are in `.partial` and in the ledger: the same call goes on from there."
+            if self._is_kept
+            else "They are in `.partial` only, since no ledger keeps them."
+        )
+        return SmeltInterrupt(
+            f"Interrupted. {done:,} of {partial.metrics.total_rows:,} rows are answered. {kept if done else ''}".rstrip(),
+            partial,
         )
 
     async def run(self) -> None:
@@ -134,6 +144,7 @@ class Execution:
                     distinct_rows=len(call.folded.distinct),
                     provider=provider.name,
                     model=provider.model,
+                    columns=tuple(call.source.names),
                 )
             )
             run = self._run(session, lane, report)
@@ -170,7 +181,8 @@ class Execution:
         extension, work = None, call.work()
         if session.extension is not None:
             extension, work = call.works(session.extension.added, session.extension.completing)
-        is_kept = self._is_partial_shown or not isinstance(session.ledger, NoLedger)
+        self._is_kept = not isinstance(session.ledger, NoLedger)
+        is_wanted = self._is_partial_shown or self._is_kept
         return Run(
             work=work,
             extension=extension,
@@ -184,7 +196,7 @@ class Execution:
             price=self._price,
             rng=random.Random(),  # Seeded by the system: a row's token must not be guessable from its text.
             counts=self._counts,
-            interrupt_grace=INTERRUPT_GRACE if is_kept else 0.0,  # Nobody would ever see what landed.
+            interrupt_grace=INTERRUPT_GRACE if is_wanted else 0.0,  # Nobody would ever see what landed.
         )
 
     def _caps(self) -> Caps:

@@ -142,9 +142,10 @@ class Flow(Execution):
         """What to raise when Ctrl-C has stopped the run."""
         partial = self.outcome.result()
         done, read = partial.metrics.successful_rows, partial.metrics.total_rows
+        kept = " The ledger has all of them: the same call goes on from there." if self._is_kept else ""
         return SmeltInterrupt(
             f"Interrupted. {self._handed_over:,} rows are in the frames that were handed over. Of {read:,} more that were "
-            f"read, {done:,} are answered; they are in `.partial`.",
+            f"read, {done:,} are answered; they are in `.partial`.{kept}",
             partial,
         )
 

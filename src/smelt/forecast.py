@@ -36,6 +36,7 @@ def estimate(call: Preparation) -> Estimate:
         output_tokens=output_tokens,
         cost_usd=_cost(call, requests, input_tokens, output_tokens),
         model=f"{provider.name}:{provider.model}",
+        columns=tuple(call.source.names),
     )
 
 

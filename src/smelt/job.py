@@ -230,7 +230,7 @@ class Job(Generic[T]):
         """
         from smelt.forecast import explain
 
-        return explain(self._prepare(model, data))
+        return explain(self._prepare(model, data, is_sent=False))
 
     @plainly
     def estimate(self, model: Any = None, *, data: Any) -> Estimate:
@@ -252,7 +252,7 @@ class Job(Generic[T]):
         """
         from smelt.forecast import estimate
 
-        return estimate(self._prepare(model, data))
+        return estimate(self._prepare(model, data, is_sent=False))
 
     @overload
     def evaluate(
@@ -307,10 +307,10 @@ class Job(Generic[T]):
 
         return await aexecute(self._prepare(model, data, pick=pick))
 
-    def _prepare(self, model: Any, data: Any, *, pick: Pick | None = None) -> Preparation:
+    def _prepare(self, model: Any, data: Any, *, pick: Pick | None = None, is_sent: bool = True) -> Preparation:
         from smelt.preparation import prepare
 
-        return prepare(data, self.prompt, self.output_model, model, self.settings, pick=pick)
+        return prepare(data, self.prompt, self.output_model, model, self.settings, pick=pick, is_sent=is_sent)
 
 
 def _defaults() -> dict[str, Any]:

@@ -156,19 +156,22 @@ class Model:
         return cls(provider, name)
 
 
-def resolve_model(model: Model | str | Provider | None, *, params: Mapping[str, Any] | None = None) -> Provider:
+def resolve_model(
+    model: Model | str | Provider | None, *, params: Mapping[str, Any] | None = None, needs_key: bool = True
+) -> Provider:
     """The provider that answers for *model*, with everything checked that can be checked without a request.
 
     Args:
         model: A `Model`, a string, an object of the caller's own that satisfies `Provider`, or None for the default:
             `smelt.configure(model=…)`, then `SMELT_MODEL`, then the embedded model if its extra is installed.
         params: The caller's parameters for every request; they come over those of the `Model`.
+        needs_key: Whether a missing key is an error; not if nothing will be sent.
 
     Raises:
         SmeltConfigError: Says what is missing or wrong, and what to do.
     """
     named = read_model(_default_model() if model is None else model)
-    provider = _provider_of(named, params or {}) if isinstance(named, Model) else named
+    provider = _provider_of(named, params or {}, needs_key) if isinstance(named, Model) else named
     provider.check_params({**getattr(provider, "params", {}), **(params or {})})
     return provider
 
@@ -223,7 +226,7 @@ def _say_local() -> None:
     warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
 
 
-def _provider_of(model: Model, params: Mapping[str, Any]) -> Provider:
+def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Provider:
     merged = {**(model.params or {}), **params}
     if model.provider == "local":
         return _local(model.name, merged)
@@ -234,6 +237,7 @@ def _provider_of(model: Model, params: Mapping[str, Any]) -> Provider:
         base_url=model.base_url,
         allow_http=model.allow_http,
         environ=os.environ,
+        needs_key=needs_key,
     )
     if doubt := doubt_about(access, vendor):
         warnings.warn(doubt, SmeltWarning, stacklevel=caller_stacklevel())

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from smelt.plan.prompt import sent_columns
 from smelt.progress.words import counted
+from smelt.result import printable
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Estimate:
     """What a call would take, if nothing has to be asked twice.
 
@@ -23,10 +25,12 @@ class Estimate:
         output_tokens: Estimated from the output model, likewise; without reasoning.
         cost_usd: Dollars by the published prices; None where the price is not known.
         model: The model that would answer, as `provider:name`.
+        columns: The columns that would be sent.
 
     Examples:
         >>> print(df.smelt.estimate("Classify {name}.", Company, model=scripted))
         2 rows (2 distinct) in about 1 request to scripted:script: about ... tokens in, ... out, price unknown
+        sends 1 column: name
     """
 
     rows: int
@@ -36,13 +40,32 @@ class Estimate:
     output_tokens: int
     cost_usd: float | None
     model: str
+    columns: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        cost = "price unknown" if self.cost_usd is None else f"about ${self.cost_usd:,.4f}"
-        return (
+    def __repr__(self) -> str:
+        """Two lines for a person."""
+        first = (
             f"{counted(self.rows, 'row')} ({self.distinct_rows:,} distinct) in about {counted(self.requests, 'request')} to {self.model}: "
-            f"about {self.input_tokens:,} tokens in, {self.output_tokens:,} out, {cost}"
+            f"about {self.input_tokens:,} tokens in, {self.output_tokens:,} out, {self._cost}"
         )
+        sent = [f"sends {sent_columns(self.columns)}"] if self.columns else []
+        return "\n".join(map(printable, [first, *sent]))
+
+    def _repr_html_(self) -> str:
+        from smelt.observe.summary import table
+
+        lines = [
+            ("rows", f"{self.rows:,} ({self.distinct_rows:,} distinct)"),
+            ("requests", f"about {self.requests:,}"),
+            ("tokens", f"about {self.input_tokens:,} in, {self.output_tokens:,} out"),
+            ("cost", self._cost),
+            *([("sends", sent_columns(self.columns))] if self.columns else []),
+        ]
+        return table("Estimate", f"for {self.model}", lines)
+
+    @property
+    def _cost(self) -> str:
+        return "price unknown" if self.cost_usd is None else f"about ${self.cost_usd:,.4f}"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,21 +12,23 @@ from typing import Any
 
 from smelt.engine.verdict import Policy
 from smelt.engine.work import Work
-from smelt.errors import ColumnError, SchemaError, nearest, shown_value
+from smelt.errors import ColumnError, SchemaError, SmeltWarning, caller_stacklevel, nearest, shown_value
 from smelt.frames.base import Frame, adapt
 from smelt.frames.names import settle_names
 from smelt.model import resolve_model
 from smelt.options import Settings
 from smelt.plan.dialect import check_limits
 from smelt.plan.kinds import Field, Struct
-from smelt.plan.prompt import read_prompt
+from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
 from smelt.plan.tokens import reply_bytes, reply_tokens
 from smelt.plan.wire import system_text
 from smelt.providers.base import Provider
+from smelt.result import printable
 
 _FIRST_ROWS = 5  # Of the first request, which proves key, model and schema.
+_told: set[str] = set()  # Prompts without a column's name that were warned of in this process.
 _MOST_AUTO_ROWS = 25  # Beyond this a larger chunk saves little of the shared instructions, and answers get worse.
 
 
@@ -199,6 +202,7 @@ def prepare(
     *,
     pick: Pick | None = None,
     adapt: Callable[[Any], Frame] = adapt,
+    is_sent: bool = True,
 ) -> Preparation:
     """Check everything that can be checked before money is spent, and read the rows once.
 
@@ -210,6 +214,7 @@ def prepare(
         settings: The options.
         pick: Which rows to ask; None asks all.
         adapt: Takes the snapshot of *data*.
+        is_sent: Whether the call will be sent. If not, as for an estimate, it needs no key.
 
     Raises:
         SmeltConfigError: Or one below it, for whatever is wrong; nothing was sent.
@@ -220,11 +225,13 @@ def prepare(
     task = read_prompt(prompt, names)
     output = read_output(output_model, text_column=settings.output)
     columns, error_column, dropped = _columns(output, frame.names, settings)
-    provider = resolve_model(model, params=settings.params)
+    provider = resolve_model(model, params=settings.params, needs_key=is_sent)
     check_limits(output.fields, provider.capabilities.dialect, provider.name)
     source = frame.rows(None if names is None else _chosen(task.columns, names, settings))
     if len(source) and not source.names:
         raise ColumnError("The data has rows but no columns, so there is nothing to send.")
+    if settings.columns is None and not task.columns and len(source.names) > 1:
+        _warn_of_all_columns(prompt, source.names)
     if pick is not None:  # Of the rows, not of the frame: one row of a list may lack a key that the prompt names.
         positions = pick(len(frame))
         frame, source = adapt(frame.take(positions)), _Part(source, positions)
@@ -243,6 +250,18 @@ def prepare(
         prompt=task.text,
         system=system,
     )
+
+
+def _warn_of_all_columns(prompt: str, names: Sequence[str]) -> None:
+    """Say, once for each prompt, that it names no column: the reason is often an f-string, and every column is paid for."""
+    if prompt in _told:
+        return
+    _told.add(prompt)
+    text = (
+        f"The prompt names no column, so a request carries {printable(sent_columns(names))}. Write {{column}} for each "
+        "column that the model needs, or pass columns=[...]. An f-string leaves no {column} in the prompt."
+    )
+    warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
 
 
 def _require_unicode(system: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -45,7 +46,7 @@ class RowError:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class SmeltMetrics:
     """What a run did.
 
@@ -87,6 +88,14 @@ class SmeltMetrics:
     wall_time_seconds: float
     possible_duplicates: int = 0
     ledger_rows: int = 0
+
+    def __repr__(self) -> str:
+        return "\n".join(["SmeltMetrics", *(f"  {name}: {text}" for name, text in described(self))])
+
+    def _repr_html_(self) -> str:
+        from smelt.observe.summary import table
+
+        return table("SmeltMetrics", "", described(self))
 
 
 class SmeltResult(Generic[T]):
@@ -137,6 +146,27 @@ class SmeltResult(Generic[T]):
         """The rows that failed, in input order."""
         return self._errors()
 
+    def head(self, n: int = 5) -> Any:
+        """The first rows of `frame`, to look at.
+
+        Args:
+            n: How many.
+
+        Returns:
+            A frame of the input's own kind.
+
+        Raises:
+            SmeltConfigError: *n* is no whole number from 0 on.
+
+        Examples:
+            >>> df.smelt.run("Classify {name}.", Company, model=scripted).head(1)["sector"].tolist()
+            ['tech']
+        """
+        from smelt.options import integer
+
+        rows = integer("n", n, 0, sys.maxsize)
+        return self.frame[:rows] if isinstance(self.frame, list) else self.frame.head(rows)
+
     @property
     def success(self) -> bool:
         """Whether no row failed."""
@@ -172,6 +202,21 @@ class SmeltResult(Generic[T]):
         target = target_of(path, overwrite=overwrite)
         write_page(render(self, self._record(), first_request=first_request), target)
         return target
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything that the result gives, made now: a copy in another process has nothing to make it from."""
+        return {
+            "metrics": self.metrics,
+            "model": self.model,
+            "data": self.data,
+            "frame": self.frame,
+            "errors": self.errors,
+            "record": self._record(),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        made = {name: partial(state.get, name) for name in ("data", "frame", "errors", "record")}
+        self.__init__(metrics=state["metrics"], model=state["model"], **made)  # type: ignore[misc]  # As it was made.
 
     def __repr__(self) -> str:
         return "\n".join([f"SmeltResult({self._headline()})", *(f"  {name}: {text}" for name, text in self._lines())])

@@ -43,6 +43,15 @@ def test_a_list_of_changes_names_the_variants_after_them() -> None:
     assert len(named[3].name) < 80
 
 
+def test_a_list_of_models_compares_them() -> None:
+    own = Model("vllm", "qwen")
+
+    found = read(["openai:a", own, {"batch_size": 1}])
+
+    assert [one.name for one in found] == ["openai:a", "vllm:qwen", "batch_size=1"]
+    assert [one.model for one in found[:2]] == [Model("openai", "a"), own]
+
+
 @pytest.mark.parametrize(
     ("variants", "kept"),
     [

@@ -42,6 +42,7 @@ class Courier:
         calling: Tasks that wait for the provider, or for what it said to be stored.
         flights: The requests that wait for the provider, by their numbers.
         usual: What the last request was reckoned at; the next one will be much the same.
+        broken_off: Positions of rows whose request was in flight when the run was broken off.
     """
 
     work: Work
@@ -57,6 +58,7 @@ class Courier:
     calling: set[asyncio.Task[Any] | None] = field(default_factory=set)
     flights: dict[int, Flight] = field(default_factory=dict)
     usual: Usage = Usage()
+    broken_off: set[int] = field(default_factory=set)
     _constant_schema: Mapping[str, Any] | None = None
 
     @property
@@ -133,6 +135,7 @@ class Courier:
             fault = await self._keep(number, outcome)
         except asyncio.CancelledError:
             self.calling.discard(task)
+            self.broken_off.update(row.position for row in chunk.rows)
             unknown = CallFailed("timeout", Billing.UNKNOWN, "The request was broken off.")
             self._account(number, chunk, outcome or unknown, clock() - flight.started)
             raise

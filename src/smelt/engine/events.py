@@ -20,12 +20,14 @@ class RunStarted:
         distinct_rows: Rows that differ from each other, which is what has to be answered.
         provider: The provider's name.
         model: The model's name.
+        columns: Names of the columns that are sent.
     """
 
     rows: int
     distinct_rows: int
     provider: str
     model: str
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +124,13 @@ class RunEnded:
 
     Attributes:
         reason: "done", or one or two words for what cut it short, such as "interrupted".
+        unanswered: The caller's rows that had no outcome when the run ended; `RowsSettled` counts them as failed.
+        in_flight: Of these, rows whose request was in flight; it may be billed.
     """
 
     reason: str = "done"
+    unanswered: int = 0
+    in_flight: int = 0
 
 
 Event: TypeAlias = RunStarted | RowsRead | RequestSent | RequestEnded | RowsSettled | Waiting | Resumed | RunEnded

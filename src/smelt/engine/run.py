@@ -66,6 +66,7 @@ class Run:
     _crew_at_work: Crew | None = None
     _halt: Halt | None = None
     _notices: dict[str, None] = field(default_factory=dict)
+    _broken_off: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         capabilities = self.provider.capabilities
@@ -164,6 +165,7 @@ class Run:
             tell=self.tell,
             price=self.price,
             rng=self.rng,
+            broken_off=self._broken_off,
         )
         race = Race(courier=courier, line=line, answers=self.answers)
         clerk = Clerk(
@@ -213,16 +215,34 @@ class Run:
             raise
 
     def _close(self, rest: RowFailure, *, is_stopped: bool) -> None:
+        failed, in_flight = self.answers.failed, 0
         if self.supply is not None:
             self.supply.close(rest)
         elif self.answers.settled < len(self.answers):
-            for work in self._parts:
-                for position in work.order:  # Wherever they got stuck: in line, held, in a request, in a fault of ours.
-                    if not self.answers.is_settled(position):
-                        self.answers.fail(position, rest)
+            in_flight = self._fail_rest(rest)
+        unanswered = self.answers.failed - failed
         self.answers.spread()
         self.tell(settled(self.answers, self.counts))
-        self.tell(RunEnded(reason="done" if rest.kind == "stopped" and not is_stopped else rest.kind))
+        reason = "done" if rest.kind == "stopped" and not is_stopped else rest.kind
+        self.tell(RunEnded(reason=reason, unanswered=unanswered, in_flight=in_flight))
+
+    def _fail_rest(self, rest: RowFailure) -> int:
+        """Mark the rows without an outcome, wherever they are: in line, held, in a request, in a fault of ours.
+
+        Returns:
+            How many of the caller's rows were in a request that was broken off.
+        """
+        failed = self.answers.failed
+        asked = replace(rest, message=f"{rest.message} Its request was in flight, and may be billed.")
+        for position in self._broken_off:
+            if not self.answers.is_settled(position):
+                self.answers.fail(position, asked)
+        in_flight = self.answers.failed - failed
+        for work in self._parts:
+            for position in work.order:
+                if not self.answers.is_settled(position):
+                    self.answers.fail(position, rest)
+        return in_flight
 
     def _note(self, sentence: str) -> None:
         self._notices[sentence] = None

@@ -48,15 +48,15 @@ def compare(
         SmeltAPIError: No variant was answered.
     """
     sample = draw(data, output_model, truth, n, settings)
-    calls = {one.name: _prepared(one, sample, output_model) for one in variants}
+    calls = {one.name: _prepared(one, sample, output_model, is_sent=not dry_run) for one in variants}
     if dry_run:
         return {name: estimate(call) for name, call in calls.items()}
     return Comparison({name: Sheet(sample, result, settings.error_column) for name, result in _asked(calls).items()})
 
 
-def _prepared(variant: Variant, sample: Sample, output_model: Any) -> Preparation:
+def _prepared(variant: Variant, sample: Sample, output_model: Any, *, is_sent: bool) -> Preparation:
     try:
-        return sample.prepare(variant.prompt, output_model, variant.model, variant.settings)
+        return sample.prepare(variant.prompt, output_model, variant.model, variant.settings, is_sent=is_sent)
     except SmeltConfigError as problem:
         raise about(variant.name, problem) from None
 

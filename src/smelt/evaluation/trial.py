@@ -65,7 +65,7 @@ class Sample:
         wanted = [*map(_answer_name, self.targets), _WRONG]
         return settle_names(self.frame.names, wanted, error_column, "suffix")[0]
 
-    def prepare(self, prompt: str, output_model: Any, model: Any, settings: Settings) -> Preparation:
+    def prepare(self, prompt: str, output_model: Any, model: Any, settings: Settings, *, is_sent: bool) -> Preparation:
         """Check a job on these rows, as `preparation.prepare` does.
 
         Raises:
@@ -75,7 +75,9 @@ class Sample:
         self.answer_names(settings.error_column)  # Refuses names that cannot be told apart.
         # No output column is added to the caller's frame, so no name of one can be taken.
         settings = replace(settings, on_conflict="suffix")
-        return prepare(self.blind, prompt, output_model, model, settings, pick=lambda count: self.positions)
+        return prepare(
+            self.blind, prompt, output_model, model, settings, pick=lambda count: self.positions, is_sent=is_sent
+        )
 
     def _refuse_leaks(self, prompt: str, settings: Settings) -> None:
         known = {one.column: one.leaf.name for one in self.targets}
@@ -172,7 +174,7 @@ def evaluate(
     if truth is None:
         raise wrong_truth(truth)
     sample = draw(data, output_model, truth, n, settings)
-    call = sample.prepare(prompt, output_model, model, settings)
+    call = sample.prepare(prompt, output_model, model, settings, is_sent=not dry_run)
     if dry_run:
         return estimate(call)
     return Evaluation(Sheet(sample, execute(call, awaited="arun"), settings.error_column))

@@ -18,7 +18,7 @@ COMPANY = ("batch_size", "isolation", "shuffle", "seed")
 _CHANGES = ("prompt", "model", *NAMES)
 _WANTED = (
     'a dict from names to what is different, like {"one by one": {"batch_size": 1}, "twenty": {"batch_size": 20}}, '
-    "or a list of such differences"
+    'or a list of such differences or of models, like ["openai:gpt-4.1-mini", "anthropic:claude-haiku-4-5"]'
 )
 _LONGEST_NAME = 60
 
@@ -79,12 +79,12 @@ def about(name: str, problem: SmeltConfigError) -> SmeltConfigError:
 
 def _named(given: object) -> dict[str, Mapping[str, Any]]:
     if isinstance(given, Sequence) and not isinstance(given, str | bytes):
-        if not all(isinstance(one, Mapping) for one in given):
-            raise SmeltConfigError.for_type("every one of variants", given[0], _WANTED)
+        if odd := [one for one in given if not isinstance(one, Mapping | str | Model | Provider)]:
+            raise SmeltConfigError.for_type("every one of variants", odd[0], _WANTED)
         names = [_name_of(one) for one in given]
         if doubled := next((one for one in names if names.count(one) > 1), None):
             raise SmeltConfigError(f"Two variants are {doubled}. Give them names: variants={{name: changes, ...}}.")
-        return dict(zip(names, given, strict=True))
+        return {name: _changes(one) for name, one in zip(names, given, strict=True)}
     if not isinstance(given, Mapping):
         raise SmeltConfigError.for_type("variants", given, _WANTED)
     for name, changes in given.items():
@@ -95,7 +95,14 @@ def _named(given: object) -> dict[str, Mapping[str, Any]]:
     return dict(given)
 
 
-def _name_of(changes: Mapping[str, Any]) -> str:
+def _changes(one: Any) -> Mapping[str, Any]:
+    return one if isinstance(one, Mapping) else {"model": one}
+
+
+def _name_of(one: Any) -> str:
+    if not isinstance(one, Mapping):
+        return _shortly(one)
+    changes: Mapping[str, Any] = one
     return ", ".join(f"{name}={_shortly(value)}" for name, value in changes.items()) or "as it is"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from smelt import api
@@ -89,7 +89,7 @@ class FrameAccessor:
         self,
         prompt: str,
         output_model: OutputModel,
-        variants: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]],
+        variants: api.Variants,
         *,
         truth: Mapping[str, str] | None = None,
         n: int | None = None,

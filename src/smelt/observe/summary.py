@@ -20,6 +20,24 @@ _CELL = "text-align:left;vertical-align:top;padding:2px 14px 2px 0;border:0;back
 
 def summary(headline: str, lines: Sequence[tuple[str, str]], *, answered: int, total: int) -> str:
     """A headline, a bar of how many rows of the *total* are answered, and a table of *lines*."""
+    return _block(_title("SmeltResult", headline), _bar(answered, total), _table(lines))
+
+
+def table(name: str, headline: str, lines: Sequence[tuple[str, str]]) -> str:
+    """The *name* of what is shown, a headline, and a table of *lines*."""
+    return _block(_title(name, headline), _table(lines))
+
+
+def _block(*parts: Html) -> str:
+    # A plain `str`: marimo refuses a subclass of it.
+    return str(el("div", *parts, style="max-width:60em;line-height:1.45"))
+
+
+def _title(name: str, headline: str) -> Html:
+    return el("div", el("strong", name), f" {headline}")
+
+
+def _table(lines: Sequence[tuple[str, str]]) -> Html:
     rows = [
         el(
             "tr",
@@ -29,13 +47,7 @@ def summary(headline: str, lines: Sequence[tuple[str, str]], *, answered: int, t
         )
         for name, text in lines
     ]
-    return el(
-        "div",
-        el("div", el("strong", "SmeltResult"), f" {headline}"),
-        _bar(answered, total),
-        el("table", *rows, style="border-collapse:collapse;border:0;margin:0;font-size:inherit;color:inherit"),
-        style="max-width:60em;line-height:1.45",
-    )
+    return el("table", *rows, style="border-collapse:collapse;border:0;margin:0;font-size:inherit;color:inherit")
 
 
 def _bar(answered: int, total: int) -> Html:

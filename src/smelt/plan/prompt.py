@@ -8,6 +8,8 @@ from string import Formatter
 
 from smelt.errors import ConfigTypeError, PromptError, SmeltConfigError, nearest
 
+_MOST_NAMED = 8  # Columns that a sentence lists by name.
+_LONGEST_NAME = 40  # Characters of a column's name in a sentence.
 _LONGEST_SHOWN = 80  # Characters of a placeholder that a message quotes; a JSON example in a prompt is longer.
 
 
@@ -47,6 +49,13 @@ def read_prompt(prompt: str, names: Sequence[str] | None) -> Prompt:
         columns[name] = None
         text.append(f"`{name}`")
     return Prompt(text="".join(text), columns=tuple(columns))
+
+
+def sent_columns(names: Sequence[str]) -> str:
+    """The columns that a request carries, as words: `2 columns: name, about`."""
+    shown = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in names[:_MOST_NAMED]]
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    return f"{len(names):,} column{'s' * (len(names) != 1)}: {', '.join(shown)}{more}"
 
 
 def _require_text(prompt: object) -> None:

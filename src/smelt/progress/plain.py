@@ -6,7 +6,7 @@ import sys
 from math import inf
 
 from smelt.progress.tally import Tally
-from smelt.progress.words import clean, percent, phrases
+from smelt.progress.words import clean, percent, phrases, sends
 
 _APART = 2.0
 _SECONDS = 10.0
@@ -36,8 +36,11 @@ class PlainFace:
             since, self._waiting_until = -inf, tally.waiting_until
         if now - since < _APART or (now - since < _SECONDS and percent(tally) - self._printed_percent < _PERCENT):
             return
+        first = [f"{percent(tally)} %"]
+        if self._printed_at is None and tally.columns and sends(tally) not in phrases(tally, now):
+            first.append(sends(tally))
         self._printed_at, self._printed_percent = now, percent(tally)
-        _print(tally, now, f"{percent(tally)} %")
+        _print(tally, now, *first)
 
     def finish(self, tally: Tally, now: float) -> None:
         """Print the last line."""
@@ -45,5 +48,5 @@ class PlainFace:
             _print(tally, now, clean(tally.model))
 
 
-def _print(tally: Tally, now: float, first: str) -> None:
-    print(f"smelt: {', '.join([first, *phrases(tally, now)])}", file=sys.stderr, flush=True)
+def _print(tally: Tally, now: float, *first: str) -> None:
+    print(f"smelt: {', '.join([*first, *phrases(tally, now)])}", file=sys.stderr, flush=True)

@@ -74,6 +74,9 @@ class Tally:
         started: When the run began.
         pace: Rows per second, rows that no request was needed for left out.
         ended: Why the run ended, None while it lasts.
+        columns: Names of the columns that are sent.
+        unanswered: Of the failed rows, those that had no outcome when the run ended.
+        broken_off: Of these, rows whose request was in flight.
     """
 
     model: str = ""
@@ -93,6 +96,12 @@ class Tally:
     started: float = 0.0
     pace: Pace = Pace()
     ended: str | None = None
+    columns: tuple[str, ...] = ()
+    unanswered: int = 0
+    broken_off: int = 0
+    _slowest: float = 0.0  # Seconds of the slowest reply so far.
+    _first_reply: float | None = None  # When the rows of the first reply were entered.
+    _paced: float | None = None  # Since when the pace is measured.
 
     @property
     def done(self) -> int:
@@ -114,31 +123,42 @@ class Tally:
                 self.waiting_for = ""
             case RunStarted():
                 self.model, self.rows, self.started = f"{event.provider}:{event.model}", event.rows, now
+                self.columns = event.columns
             case RowsRead():
                 self.is_open = self.is_open or event.rows > self.rows
                 self.rows = max(self.rows, event.rows)
             case RunEnded():
                 self.ended, self.in_flight, self.waiting_for = event.reason, 0, ""
+                self.unanswered, self.broken_off = event.unanswered, event.in_flight
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the rest will take at the present pace, None where there is none yet, or the rest is not known."""
-        pace = self.pace.per_second
-        return (self.rows - self.done) / pace if pace and not self.is_open else None
+        """How long the rest will take at the present pace; None if that cannot be told yet.
+
+        A run begins with a few small requests and then fills its pool, so its first replies are too few to judge by. The pace is
+        measured from one reply's time after the first reply, and told after another: each place of a full pool then brought one.
+        """
+        if self.is_open or not self.pace.rows or self._paced is None or self.pace.at - self._paced < self._slowest:
+            return None
+        return (self.rows - self.done) / self.pace.per_second
 
     def _take_settled(self, event: RowsSettled, now: float) -> None:
-        if self.requests:
+        if self._paced is not None:
             self.pace = self.pace.after(event.answered + event.failed - self.done, now)
+        elif self._slowest:
+            self._first_reply = now if self._first_reply is None else self._first_reply
+            if now - self._first_reply >= self._slowest:
+                self._paced, self.pace = now, Pace(at=now)
         self.answered, self.failed, self.reused = event.answered, event.failed, event.reused
 
     def _take_sent(self, event: RequestSent, now: float) -> None:
-        if not self.requests:
-            self.pace = Pace(at=now)
         self.requests += 1
         self.in_flight = event.in_flight
         self.waiting_for = ""
 
     def _take_ended(self, event: RequestEnded) -> None:
+        if event.ok:
+            self._slowest = max(self._slowest, event.seconds)
         tokens = event.input_tokens + event.output_tokens
         self.in_flight = event.in_flight
         self.failed_requests += not event.ok

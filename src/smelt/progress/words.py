@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from math import ceil, inf
 
+from smelt.plan.prompt import sent_columns
 from smelt.progress.tally import Tally
 
 _LONGEST = 80
@@ -42,6 +43,13 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02} h" if minutes < 48 * 60 else f"{ceil(minutes / 1440)} days"
 
 
+def lasted(seconds: float) -> str:
+    """How long a run took: `<0.1 s`, `0.4 s`, `9.3 s`, then as `duration`."""
+    if seconds < 0.1:
+        return "<0.1 s"
+    return f"{seconds:.1f} s" if seconds < 9.95 else duration(seconds)
+
+
 def tokens(number: int) -> str:
     """`950 tokens`, `45.2k tokens`, `1.20M tokens`."""
     if number < 1_000:
@@ -73,13 +81,21 @@ def _outlook(tally: Tally, now: float) -> list[str]:
         left = f"{duration(seconds)} " if 0 < seconds < inf else ""
         return [f"waiting {left}for {clean(tally.waiting_for)}"]
     left_seconds = tally.seconds_left
-    return [f"{duration(left_seconds)} left"] if left_seconds else []
+    if left_seconds:
+        return [f"{duration(left_seconds)} left"]
+    return [sends(tally)] if tally.columns and tally.done <= tally.reused else []
+
+
+def sends(tally: Tally) -> str:
+    """Which columns leave this machine, for the first look at a run."""
+    return clean(f"sends {sent_columns(tally.columns)}")
 
 
 def _counts(tally: Tally) -> list[str]:
     """What is not zero of the rest. Unknown prices show no dollars, not $0, which would claim to know."""
+    failed = tally.failed - tally.unanswered
     shown = {
-        f"{counted(tally.failed, 'row')} failed": tally.failed,
+        f"{counted(failed, 'row')} failed": failed,
         f"{tally.reused:,} from the ledger": tally.reused,
         dollars(tally.cost_usd): tally.cost_usd if tally.is_priced else 0,
         f"{tally.in_flight:,} in flight": tally.in_flight,
@@ -90,7 +106,14 @@ def _counts(tally: Tally) -> list[str]:
 
 
 def _ended(tally: Tally, now: float) -> list[str]:
-    cut = tally.done < tally.rows
-    rows = f"{tally.done:,} of {counted(tally.rows, 'row')}" if cut else counted(tally.rows, "row")
     reason = [] if tally.ended == "done" else [clean(tally.ended or "")]
-    return [*reason, f"{rows} in {duration(now - tally.started)}", *_counts(tally)]
+    return [*reason, f"{_reached(tally)} in {lasted(now - tally.started)}", *_counts(tally)]
+
+
+def _reached(tally: Tally) -> str:
+    """How many rows reached an end of their own; of the others, how many were asked."""
+    own = tally.done - tally.unanswered
+    if own >= tally.rows:
+        return counted(tally.rows, "row")
+    asked = f" ({tally.broken_off:,} more in flight)" if tally.broken_off else ""
+    return f"{own:,} of {counted(tally.rows, 'row')}{asked}"

@@ -114,8 +114,11 @@ def find_access(
     base_url: str | None,
     allow_http: bool,
     environ: Mapping[str, str],
+    needs_key: bool = True,
 ) -> Access:
     """Settle address and key of *vendor*: the argument first, then its environment variables, then what is usual.
+
+    With *needs_key* false a missing key is no error, since the caller sends nothing; a malformed one still is.
 
     Raises:
         AuthConfigError: The key is missing, malformed, or meant for another place.
@@ -128,7 +131,7 @@ def find_access(
     is_own = origin_of(url) == origin_of(vendor.base_url)
     access = Access(base_url=url.rstrip("/"), key=key, is_account_wide=vendor.hosted and is_own)
     if key is None:
-        if vendor.hosted:
+        if vendor.hosted and needs_key:
             _refuse_missing_key(vendor)
         return access
     check_key(key.reveal(), source=key_source)

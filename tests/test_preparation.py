@@ -1,0 +1,81 @@
+"""What a call says before its first request: which columns it sends, and whether it needs a key."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pandas as pd
+import pytest
+from pydantic import BaseModel
+
+import smelt
+from smelt.errors import AuthConfigError, SmeltWarning
+from smelt.model import VENDORS
+from smelt.testing import ScriptedProvider
+
+FRAME = pd.DataFrame({"name": ["Arm", "Lego"], "about": ["chips", "bricks"]})
+HOSTED = [name for name, vendor in VENDORS.items() if vendor.hosted]
+
+
+class Firm(BaseModel):
+    sector: str
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for vendor in VENDORS.values():
+        for variable in (*vendor.key_variables, *vendor.url_variables):
+            monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.mark.parametrize("provider", HOSTED)
+def test_what_sends_nothing_needs_no_key(provider: str) -> None:
+    model = f"{provider}:some-model"
+
+    assert FRAME.smelt.estimate("Classify {name}.", Firm, model=model).rows == 2
+    assert "Arm" in FRAME.smelt.explain("Classify {name}.", Firm, model=model).user
+    dry = FRAME.assign(known="x").smelt.evaluate("{name}?", Firm, {"sector": "known"}, model=model, dry_run=True)
+    assert dry.rows == 2
+    both = FRAME.smelt.compare("{name}?", Firm, [model, f"{provider}:other"], dry_run=True)
+    assert list(both) == [model, f"{provider}:other"]
+
+
+@pytest.mark.parametrize("provider", HOSTED)
+def test_what_sends_something_needs_one(provider: str) -> None:
+    with pytest.raises(AuthConfigError, match=f"There is no key for {provider}"):
+        FRAME.smelt.run("Classify {name}.", Firm, model=f"{provider}:some-model")
+
+
+def test_a_malformed_key_is_refused_also_by_an_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", " sk-with-space")
+
+    with pytest.raises(AuthConfigError, match="OPENAI_API_KEY has spaces"):
+        FRAME.smelt.estimate("Classify {name}.", Firm, model="openai:gpt-4.1-mini")
+
+
+def said(prompt: str, frame: pd.DataFrame = FRAME, **options: Any) -> list[str]:
+    provider = ScriptedProvider({"sector": "tech"})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        smelt.run(frame, prompt, Firm, model=provider, **options)
+        smelt.run(frame, prompt, Firm, model=provider, **options)
+    assert {one.category for one in caught} <= {SmeltWarning}
+    assert all(one.filename == __file__ for one in caught)
+    return [str(one.message) for one in caught]
+
+
+def test_a_prompt_that_names_no_column_is_warned_of_once() -> None:
+    name = "Arm"
+
+    (warning,) = said(f"Which sector is {name} in?")
+
+    assert "The prompt names no column, so a request carries 2 columns: name, about." in warning
+    assert "columns=[...]" in warning
+    assert "f-string" in warning
+
+
+def test_nothing_is_said_if_the_columns_are_plain() -> None:
+    assert said("Which sector is {name} in?") == []
+    assert said("Which sector is this in?", columns=["name", "about"]) == []
+    assert said("Which sector is that in?", FRAME[["name"]]) == []
