@@ -19,8 +19,9 @@ import httpx2
 import openai
 
 from smelt.engine.loop import OneThreadLoop
-from smelt.providers.http import client_for, tls
+from smelt.providers.http import client_for
 from smelt.providers.keys import Access
+from smelt.providers.ways import tls
 from tests.fakeserver import FakeServer
 
 Make = Callable[[str, int], httpx2.AsyncClient]

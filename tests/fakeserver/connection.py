@@ -7,6 +7,7 @@ transport need one. Requests have a content-length; chunked ones are refused.
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -48,6 +49,7 @@ class Connection(asyncio.Protocol):
         self._head: tuple[str, str, dict[str, str]] | None = None
         self._task: asyncio.Task[None] | None = None
         self.transport: asyncio.Transport
+        self.is_closing = False  # What comes is not read any more.
         self.seen: set[str] = set()  # scenarios that have counted this connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -58,6 +60,8 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
+        if self.is_closing:
+            return
         self._received += data
         self._serve()
 
@@ -209,6 +213,14 @@ async def close_after(connection: Connection, response: Response, options: Optio
     connection.transport.close()
 
 
+async def close_soon(connection: Connection, response: Response, options: Options) -> None:
+    """A good reply, and within `seconds` (0.02) a close that no header announced, whatever has been sent meanwhile."""
+    connection.transport.write(encoded(response))
+    moment = options.get("seconds", 0.02) * random.random()
+    asyncio.get_running_loop().call_later(moment, connection.transport.abort)
+    connection.is_closing = True
+
+
 async def flood(connection: Connection, response: Response, options: Options) -> None:
     """A body of `gigabytes` (10) of blanks, made as it is sent."""
     size = int(options.get("gigabytes", 10)) << 30
@@ -230,5 +242,6 @@ TRANSPORTS: dict[str, Callable[[Connection, Response, Options], Awaitable[None]]
     "early_hints": early_hints,
     "bad_status_line": bad_status_line,
     "close_after": close_after,
+    "close_soon": close_soon,
     "flood": flood,
 }

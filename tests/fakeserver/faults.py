@@ -24,6 +24,7 @@ from time import time
 from typing import Any
 
 from tests.fakeserver import errors
+from tests.fakeserver.events import events_of
 from tests.fakeserver.messages import Completion, WireProtocol
 from tests.fakeserver.rowfaults import LISTS, ROWS, Options, Scene
 
@@ -183,6 +184,14 @@ def echo(options: Options, protocol: WireProtocol) -> Response:
     return Response(code, JSON, json.dumps(body).encode())
 
 
+def raw(options: Options, protocol: WireProtocol) -> Response:
+    """The `body`, text or JSON, with status `code` (200) and `headers`; with `latin`, a character is a byte."""
+    body = options["body"]
+    text = body if isinstance(body, str) else json.dumps(body)
+    data = text.encode("latin-1" if options.get("latin") else "utf-8")
+    return Response(options.get("code", 200), JSON | dict(options.get("headers", {})), data)
+
+
 JSON = {"content-type": "application/json"}
 
 
@@ -221,6 +230,48 @@ def unrequested_gzip(response: Response, options: Options) -> Response:
     return replace(
         response, headers=response.headers | {"content-encoding": "gzip"}, body=gzip.compress(response.body, 1)
     )
+
+
+def packed(response: Response, options: Options) -> Response:
+    """The body in `encoding` (gzip): gzip, deflate, raw (deflate without a header), or several, "gzip, deflate"."""
+    encoding = str(options.get("encoding", "gzip"))
+    body = response.body
+    for layer in encoding.split(", "):
+        if layer == "raw":
+            packer = zlib.compressobj(wbits=-15)
+            body = packer.compress(body) + packer.flush()
+        else:
+            body = gzip.compress(body) if layer == "gzip" else zlib.compress(body)
+    header = {"content-encoding": encoding.replace("raw", "deflate")}
+    return replace(response, headers=response.headers | header, body=body)
+
+
+def edit(response: Response, options: Options) -> Response:
+    """The body with other values: `set` is `{"choices.0.finish_reason": …}`; one that is `"(gone)"` is taken out."""
+    body = json.loads(response.body)
+    for path, value in options["set"].items():
+        *steps, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+        place = body
+        for step in steps:
+            place = place[step]
+        if value == "(gone)":
+            del place[last]
+        else:
+            place[last] = value
+    return replace(response, body=json.dumps(body).encode())
+
+
+def another_status(response: Response, options: Options) -> Response:
+    """The good body under `code` (201)."""
+    return replace(response, status=int(options.get("code", 201)))
+
+
+def streamed(response: Response, options: Options) -> Response:
+    """The reply as server-sent events in pieces of `characters` (7), as each protocol streams it."""
+    events = events_of(json.loads(response.body), int(options.get("characters", 7)))
+    lines = [f"data: {one if isinstance(one, str) else json.dumps(one)}\n\n" for one in events]
+    body = ": a comment\n\n" + "".join(lines)
+    return replace(response, headers=response.headers | {"content-type": "text/event-stream"}, body=body.encode())
 
 
 def gzip_bomb(response: Response, options: Options) -> Response:
@@ -284,6 +335,7 @@ REFUSALS: dict[str, Callable[[Options, WireProtocol], Response]] = {
     "html": html,
     "error_object_200": error_object_200,
     "echo": echo,
+    "raw": raw,
 }
 RESPONSES: dict[str, Callable[[Response, Options], Response]] = {
     "wrong_content_type": wrong_content_type,
@@ -291,6 +343,10 @@ RESPONSES: dict[str, Callable[[Response, Options], Response]] = {
     "wrong_charset": wrong_charset,
     "unrequested_gzip": unrequested_gzip,
     "gzip_bomb": gzip_bomb,
+    "packed": packed,
+    "edit": edit,
+    "another_status": another_status,
+    "streamed": streamed,
     "huge_body": huge_body,
     "empty_body": empty_body,
     "cut_json": cut_json,
@@ -306,6 +362,7 @@ TRANSPORTS = frozenset({
     "early_hints",
     "bad_status_line",
     "close_after",
+    "close_soon",
     "flood",
 })  # fmt: skip
 NAMES = frozenset({*ROWS, *LISTS, *COMPLETIONS, *REFUSALS, *RESPONSES, *TRANSPORTS})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import ssl
 from typing import Any
 
 import httpx2
 import pytest
 
-from smelt.providers.base import Billing, FailureKind
+from smelt.providers.base import Billing, FailureKind, Request
 from smelt.providers.complaints import read_complaint
 from smelt.providers.failures import from_status, from_transport, limits_in, no_answer, retry_after
 from smelt.providers.keys import Secret
@@ -74,6 +75,23 @@ CASES: list[tuple[str, int, Any, FailureKind]] = [
     ("ollama model", 404, {"error": "model 'x' not found, try pulling it first"}, "not_found"),
     ("openrouter model", 400, error("x/y is not a valid model ID", code=400), "not_found"),
     ("cloudflare", 520, None, "server"),
+    ("azure version", 400, error("API version not supported", code="BadRequest"), "not_found"),
+    ("an unknown model", 400, error("Unknown model: gpt-9"), "not_found"),
+    ("no JSON Schema", 400, error("This model doesn't support JSON Schema."), "schema"),
+    ("an image's address", 400, error("Error while downloading https://x.example/1.png.", param="url"), "bad_request"),
+    ("a parameter beside the address", 400, error("x", param="url_context"), "schema"),
+    ("groq flex", 498, error("x", type="capacity_exceeded"), "rate_limit"),
+    ("groq flex by its code", 400, error("x", code="capacity_exceeded"), "rate_limit"),
+    ("a text in place of JSON", 400, "Unknown model m", "not_found"),
+    ("a type of AWS in the body", 400, {"__type": "com.amazon.coral#ThrottlingException"}, "rate_limit"),
+    (
+        "cloudflare's list",
+        400,
+        {"success": False, "errors": [{"code": 5, "message": "Unknown model @cf/x"}]},
+        "not_found",
+    ),
+    ("legal reasons", 451, None, "bad_request"),
+    ("gone away", 499, error("cancelled", status="CANCELLED"), "server"),
     ("a status that is none", 999, None, "server"),
 ]
 
@@ -82,7 +100,282 @@ CASES: list[tuple[str, int, Any, FailureKind]] = [
 def test_a_refusal_is_told_apart(status: int, body: Any, kind: FailureKind) -> None:
     failure = from_status(status, {}, body)
 
-    assert (failure.kind, failure.billing, failure.status) == (kind, Billing.REJECTED, status)
+    billing = Billing.PAID_BAD if kind == "protocol" else Billing.REJECTED
+    assert (failure.kind, failure.billing, failure.status) == (kind, billing, status)
+
+
+# What providers were seen to answer, and where.
+SEEN: list[tuple[str, int, Any, FailureKind]] = [
+    (
+        "thepersonalaicompany/amurex-backend#38 (groq)",
+        400,
+        error(
+            "Failed to generate JSON. Please adjust your prompt. See 'failed_generation' for more details.",
+            type="invalid_request_error",
+            code="json_validate_failed",
+        ),
+        "protocol",
+    ),
+    (
+        "lucagrippa/obsidian-ai-tagger#34 (groq)",
+        400,
+        error("Failed to call a function.", type="invalid_request_error", code="tool_use_failed"),
+        "protocol",
+    ),
+    (
+        "HunorLaczko/ha-groq-cloud-api#27 (groq)",
+        413,
+        error(
+            "Request too large for model llama-3.1-8b-instant service tier on_demand on tokens per minute (TPM): Limit 6000, "
+            "Requested 12328. Need more tokens? Upgrade at https://console.groq.com/settings/billing",
+            type="tokens",
+            code="rate_limit_exceeded",
+        ),
+        "too_large",
+    ),
+    (
+        "continuedev/continue#10920 (groq)",
+        429,
+        error(
+            "Rate limit reached for model x service tier `on_demand` on tokens per day (TPD): Limit 100000, Used 97050, "
+            "Requested 3619. Please try again in 9m38.016s."
+        ),
+        "rate_limit",
+    ),
+    (
+        "minorun365/agent-book#29 (bedrock)",
+        429,
+        {"message": "Too many tokens per day, please wait before trying again."},
+        "quota",
+    ),
+    (
+        "anthropics/claude-code#236 (bedrock)",
+        429,
+        {"message": "Too many tokens, please wait before trying again."},
+        "rate_limit",
+    ),
+    (
+        "anthropics/claude-code#1466 (bedrock)",
+        400,
+        {
+            "message": "Invocation of model ID anthropic.claude-sonnet-4-20250514-v1:0 with on-demand throughput "
+            "isn\u2019t supported. Retry your request with the ID or ARN of an inference profile that contains this model."
+        },
+        "not_found",
+    ),
+    (
+        "vllm-project/vllm#13397",
+        400,
+        {"object": "error", "message": "At most 1 image(s) may be provided in one request.", "code": 400},
+        "too_large",
+    ),
+    (
+        "google-gemini/gemini-cli#22486",
+        429,
+        error("* Quota exceeded for metric: x/generate_content_free_tier_requests, limit: 0, model: gemini-3.1-pro"),
+        "quota",
+    ),
+    (
+        "google-gemini/gemini-cli#8437",
+        429,
+        error("x", details=[{"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}]),
+        "quota",
+    ),
+    (
+        "continuedev/continue#10085 (gemini through a gateway)",
+        429,
+        error('{"error": {"code": 429, "message": "Quota exceeded for metric: x, limit: 0, model: gemini-2.5-pro"}}'),
+        "quota",
+    ),
+    (
+        "googleapis/python-genai#2065",
+        429,
+        error("Resource has been exhausted (e.g. check quota).", status="RESOURCE_EXHAUSTED"),
+        "rate_limit",
+    ),
+    (
+        "openai/codex#1352 (xai)",
+        400,
+        {
+            "code": "Client specified an invalid argument",
+            "error": "Incorrect API key provided: sk***gA. You can obtain an API key from https://console.x.ai.",
+        },
+        "auth",
+    ),
+    (
+        "charmbracelet/crush#386 (xai)",
+        400,
+        {"code": "x", "error": "Argument not supported on this model: reasoningEffort"},
+        "schema",
+    ),
+    (
+        "nocmt/LLMSearchPlus#2 (xai)",
+        400,
+        {
+            "code": "Client specified an invalid argument",
+            "error": "The model expects a single `text` element per message.",
+        },
+        "bad_request",
+    ),
+    ("continuedev/continue#9942 (deepseek)", 402, error("Insufficient Balance"), "quota"),
+    (
+        "huggingface/huggingface_hub#2763 (tgi)",
+        422,
+        error(
+            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 8740 `inputs` tokens and 500 "
+            "`max_new_tokens`",
+            http_status_code=422,
+        ),
+        "too_long",
+    ),
+    ("lmstudio-ai/lmstudio-bug-tracker#307", 400, {"error": "'response_format.type' must be 'json_schema'"}, "schema"),
+    (
+        "mkht/PSOpenAI#44 (openai)",
+        400,
+        error(
+            "Unsupported parameter: 'response_format'. In the Responses API, this parameter has moved to 'text.format'."
+        ),
+        "schema",
+    ),
+    (
+        "openai/openai-dotnet#276",
+        400,
+        error(
+            "Invalid parameter: 'response_format' of type 'json_schema' is not supported with model version `gpt-4o`."
+        ),
+        "schema",
+    ),
+    (
+        "p-e-w/waidrin#29 (openai)",
+        400,
+        error("Unrecognized request arguments supplied: dry_multiplier, min_p"),
+        "schema",
+    ),
+    ("reference, models-and-media §1.6 (vllm)", 400, {"message": "m is not a multimodal model"}, "schema"),
+    (
+        "reference, models-and-media §1.6 (bedrock)",
+        400,
+        {"message": "Input is too long for requested model."},
+        "too_long",
+    ),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "kind"), [case[1:] for case in SEEN], ids=[case[0] for case in SEEN])
+def test_what_providers_were_seen_to_answer_is_understood(status: int, body: Any, kind: FailureKind) -> None:
+    assert from_status(status, {}, body).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "kind"),
+    [
+        (400, "ThrottlingException:http://internal.amazon.com/coral/com.amazon.bedrock/", "rate_limit"),
+        (400, "ServiceQuotaExceededException", "quota"),
+        (400, "ExpiredTokenException", "auth"),
+        (400, "ValidationException", "bad_request"),
+        (424, "ModelErrorException", "server"),
+    ],
+)
+def test_the_type_of_an_error_of_aws_stands_in_a_header(status: int, header: str, kind: FailureKind) -> None:
+    assert from_status(status, {"x-amzn-errortype": header}, {"message": "x"}).kind == kind
+
+
+def test_a_model_that_bedrock_has_only_as_a_profile_says_what_to_ask_for() -> None:
+    message = from_status(400, {}, {"message": "With on-demand throughput isn't supported."}).message
+
+    assert "Ask for an inference profile" in message
+
+
+ASKED = Request(
+    system="Check the grammar of {text}, and whether the tone fits our billing schema.",
+    user=json.dumps(
+        [
+            {"id": "a", "row": {"text": "ticket 77 billing is wrong"}},
+            {"id": "b", "row": {"text": "schema"}},
+            {"id": "c", "row": {"text": 'He said: "context window"\nand the maximum context length is 4'}},
+            {"id": "d", "row": {"text": "The quota per day; content policy of 2026, incorrect API key"}},
+        ]
+    )
+    + "\nAnswer for every id.",
+    schema={"properties": {"kind": {"description": "Which unknown model it is about", "enum": ["billing", "grammar"]}}},
+    max_output_tokens=100,
+)
+QUOTES: list[tuple[str, int, str]] = [
+    ("in quotes", 400, "Could not process input 'ticket 77 billing is wrong'"),
+    ("with another kind of quotes", 400, "Could not process \u201cticket 77 billing is wrong\u201d"),
+    ("cut off", 400, "Could not process input 'ticket 77 billing…"),
+    ("in capitals", 400, "COULD NOT PROCESS TICKET 77 BILLING IS WRONG"),
+    ("a whole cell of one word", 400, "Could not process: schema"),
+    (
+        "as JSON",
+        400,
+        'Invalid content: {"text": "He said: \\"context window\\"\\nand the maximum context length is 4"}',
+    ),
+    ("as Python", 422, "Value error, input was 'He said: \"context window\"\\nand the maximum context length is 4'"),
+    ("several words", 400, "flagged: The quota per day; content policy of 2026, incorrect API key"),
+    (
+        "the instructions",
+        400,
+        "Bad message: Check the grammar of {text}, and whether the tone fits our billing schema.",
+    ),
+    ("a description", 400, "Bad message: Which unknown model it is about"),
+    ("a name before a colon", 400, "ticket: 77 billing is wrong"),
+]
+
+
+@pytest.mark.parametrize(("status", "message"), [case[1:] for case in QUOTES], ids=[case[0] for case in QUOTES])
+def test_words_of_the_request_are_no_verdict(status: int, message: str) -> None:
+    failure = from_status(status, {}, error(message, type="invalid_request_error"), asked=ASKED)
+
+    assert failure.kind == "bad_request"
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("Billing is not active on this account.", "quota"),
+        ("Failed to compile the grammar: unknown node", "schema"),
+        ("Invalid schema for response_format 'rows'", "schema"),
+        ("This model's maximum context length is 4096 tokens, you asked for 5000", "too_long"),
+        ("Billing hard limit: could not process 'ticket 77 billing is wrong'", "quota"),
+    ],
+)
+def test_the_providers_own_words_still_count(message: str, kind: FailureKind) -> None:
+    assert from_status(400, {}, error(message), asked=ASKED).kind == kind
+
+
+def test_a_codes_verdict_stands_whatever_the_message_quotes() -> None:
+    body = error("ticket 77 billing is wrong", code="context_length_exceeded")
+
+    assert from_status(400, {}, body, asked=ASKED).kind == "too_long"
+
+
+def test_what_fastapi_sends_back_is_left_out() -> None:
+    rows = [{"type": "string_type", "loc": ["body", "messages", 1, "content"], "msg": "Input should be a valid string"}]
+    sent = {"messages": [{"content": "billing schema quota"}], "secret": "the whole body"}
+
+    failure = from_status(422, {}, {"detail": [{**rows[0], "input": sent}]})
+
+    assert (failure.kind, failure.message) == (
+        "bad_request",
+        "HTTP 422: messages.1.content: Input should be a valid string",
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"detail": [{"loc": ["body", "response_format", "type"], "msg": "bad", "input": "x"}]}, "schema"),
+        ({"detail": [{"loc": ["body", 7], "msg": "JSON decode error", "type": "json_invalid"}]}, "bad_request"),
+        ({"message": {"detail": [{"loc": ["body", "random_seed"], "msg": "Extra inputs"}]}}, "schema"),
+        ({"detail": {"error": {"message": "Unknown model x"}}}, "not_found"),
+        ({"error": {"message": {"detail": "billing is not active"}}}, "bad_request"),
+        ({"detail": [[[[[[["deep"]]]]]]]}, "bad_request"),
+    ],
+    ids=["setting", "place in the JSON", "mistral", "nested", "no verdict of a 422", "depth"],
+)
+def test_a_list_of_problems_is_read_by_what_it_is_about(body: Any, kind: FailureKind) -> None:
+    assert from_status(422, {}, body).kind == kind
 
 
 def test_the_message_is_one_redacted_line() -> None:
@@ -135,6 +428,16 @@ WAITS: list[tuple[str, dict[str, str], float | None, float | None]] = [
     ),
     ("negative", {"retry-after": "-1"}, None, None),
     ("not a number", {"retry-after": "NaN"}, None, None),
+    ("Arabic digits", {"retry-after": "\u0661\u0660", "retry-after-ms": "\u0661"}, None, None),
+    ("an underscore", {"retry-after": "1_0", "retry-after-ms": "1_0"}, None, None),
+    ("an exponent", {"retry-after": "1e3", "retry-after-ms": "1e300"}, None, None),
+    ("more than a year", {"retry-after": "99999999999"}, None, None),
+    (
+        "a date in Arabic digits",
+        {"retry-after": DATE.replace("2026", "\u0662\u0660\u0662\u0666"), "date": DATE},
+        None,
+        None,
+    ),
     ("infinite", {"retry-after": "inf", "retry-after-ms": "1e999"}, None, None),
     ("garbage", {"retry-after": "later", "retry-after-ms": ""}, None, None),
     ("ten days", {"retry-after": "864000"}, None, 864_000.0),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode, urlsafe_b64encode
+from urllib.parse import quote
+
 import pytest
 
 from smelt.providers.keys import Secret
@@ -39,6 +42,33 @@ def test_a_secret_of_any_look_is_hidden() -> None:
 @pytest.mark.parametrize("text", ["risk-averse", "task-1234567", "a disk-shaped thing", "min-p must be 0"])
 def test_ordinary_words_stay(text: str) -> None:
     assert redact(text) == text
+
+
+KEY = "sk-canary7Q9zXw3VbN5mL2kJ8hG4fD+/=?"
+SPELLINGS = {
+    "another case": KEY.upper(),
+    "quoted for a URL": quote(KEY, safe=""),
+    "all of it quoted": "".join(f"%{ord(char):02X}" for char in KEY),
+    "as JSON": "".join(f"\\u{ord(char):04x}" for char in KEY),
+    "over lines": KEY[:9] + "\n" + KEY[9:17] + "\r\n   " + KEY[17:],
+    "over escaped lines": KEY[:9] + "\\n" + KEY[9:],
+    "with invisible characters": "\u200b".join(KEY),
+    "with controls": KEY[:4] + "\x1b\x00" + KEY[4:],
+    "hexadecimal": KEY.encode().hex(),
+    "basic authentication": b64encode(f"user:{KEY}".encode()).decode(),
+    "base64": b64encode(KEY.encode()).decode(),
+    "base64 behind one letter": b64encode(f"x{KEY}".encode()).decode(),
+    "base64 for URLs": urlsafe_b64encode(f"xy{KEY}!".encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("text", SPELLINGS.values(), ids=SPELLINGS.keys())
+def test_a_secret_is_hidden_in_other_spellings(text: str) -> None:
+    shown = redact(f"before {text} after", [Secret(KEY)])
+
+    assert shown.startswith("before ")
+    assert "[key]" in shown
+    assert len(shown) < len("before [key] after") + 12  # What is left of base64 says at most a letter or two.
 
 
 def test_a_line_has_no_controls_and_an_end() -> None:

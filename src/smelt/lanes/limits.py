@@ -6,7 +6,6 @@ and Anthropic write them, with resets as durations, points in time or plain seco
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +13,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 _DURATION = re.compile(
-    r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?(?:(\d+(?:\.\d+)?)[uµ]s)?"
+    r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?(?:(\d+(?:\.\d+)?)[uµ]s)?",
+    re.ASCII,
 )
+_NUMBER = re.compile(r"-?\d{1,18}(?:\.\d{0,18})?", re.ASCII)  # Not what `float` takes: "1_0", "1e300", other digits.
 _UNITS = (86_400.0, 3_600.0, 60.0, 1.0, 1e-3, 1e-6)
 _LONGEST = 400 * 86_400.0  # Seconds: no limit comes back later than in a year.
 _MOST = 1e15  # Above that a number is a slip.
@@ -101,11 +102,8 @@ def _quota(headers: Mapping[str, str], families: tuple[tuple[str, ...], ...]) ->
 
 
 def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+    text = (text or "").strip(" \t")
+    return float(text) if _NUMBER.fullmatch(text) else None
 
 
 def _duration(text: str) -> float | None:
@@ -116,6 +114,8 @@ def _duration(text: str) -> float | None:
 
 
 def _timestamp(text: str) -> float | None:
+    if not text.isascii():
+        return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

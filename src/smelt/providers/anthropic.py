@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -11,12 +11,22 @@ import anthropic
 
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
-from smelt.providers.base import Capabilities, Connection, Finish, Reply, Request, Usage
+from smelt.providers.base import Capabilities, Connection, Reply, Request, Usage
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.http import Answer, answer_of, client_for, settle
 from smelt.providers.keys import Access, Secret
-from smelt.providers.redact import redact
-from smelt.providers.replies import body_of, table, tables, tokens, useless, words
+from smelt.providers.replies import (
+    body_of,
+    finish_of,
+    first_with_json,
+    table,
+    tables,
+    text_of,
+    tokens,
+    useless,
+    words,
+    written,
+)
 
 # platform.claude.com/docs/en/build-with-claude/structured-outputs, "JSON Schema limitations"; the formats are those that
 # anthropic 2.11 keeps (lib/_parse/_transform.py). Bounds, lengths and multiples are refused by the API. November 2026.
@@ -83,7 +93,7 @@ class _Connection:
         self._create = sdk.messages.with_raw_response.create
 
     async def send(self, request: Request) -> Reply:
-        return await settle(self._ask(request), read, (anthropic.AnthropicError,), self._provider.access)
+        return await settle(self._ask(request), read, (anthropic.AnthropicError,), self._provider.access, request)
 
     async def _ask(self, request: Request) -> Answer:
         params = {**self._provider.params, **request.params}
@@ -112,6 +122,7 @@ def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, 
         "messages": [{"role": "user", "content": request.user}],
         "output_config": {**effort, "format": {"type": "json_schema", "schema": request.schema}},
         "max_tokens": request.max_output_tokens,
+        "stream": False,
     }
 
 
@@ -122,29 +133,28 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
         CallFailed: There is none.
     """
     body = body_of(answer, _usage, secrets)
-    if not isinstance(body.get("content"), list):
+    if "content" not in body:
         raise useless(answer, "the answer has no content", secrets, _usage(body))
-    finish = _finish(body)
+    finish = finish_of(body.get("stop_reason"))
     stop = table(body.get("stop_details"))
     refusal = words(stop.get("explanation")) or words(stop.get("category"))
     return Reply(
-        text="".join(words(part.get("text")) or "" for part in tables(body["content"]) if part.get("type") == "text"),
+        text=first_with_json(_texts(body["content"])),
         usage=_usage(body),
         finish=finish,
         model=words(body.get("model")),
         request_id=request_id(answer.headers),
         limits=limits_in(answer.headers),
-        detail=redact(refusal, secrets) if finish == "refused" and refusal else None,
+        detail=refusal if finish == "refused" else None,
     )
 
 
-def _finish(body: Mapping[str, Any]) -> Finish:
-    ends: dict[object, Finish] = {
-        "max_tokens": "length",
-        "model_context_window_exceeded": "length",
-        "refusal": "refused",
-    }
-    return ends.get(body.get("stop_reason"), "stop")
+def _texts(content: object) -> Iterator[str]:
+    """Where the answer may be: in the text, else in the input of a tool that nobody offered."""
+    yield text_of(content)
+    for part in tables(content):
+        if words(part.get("type")) == "tool_use":
+            yield written(part.get("input"))
 
 
 def _usage(body: Mapping[str, Any]) -> Usage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +15,20 @@ from smelt.providers.base import Capabilities, Connection, Finish, Reply, Reques
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.http import Answer, answer_of, client_for, settle
 from smelt.providers.keys import Access, Secret
-from smelt.providers.redact import redact
-from smelt.providers.replies import body_of, check_error, table, tables, tokens, useless, words
+from smelt.providers.replies import (
+    body_of,
+    check_error,
+    failed_generation,
+    finish_of,
+    first_with_json,
+    table,
+    tables,
+    text_of,
+    tokens,
+    useless,
+    words,
+    written,
+)
 
 _TAKES = {
     "temperature": parameters.number(0, 2),
@@ -102,7 +114,7 @@ class _Connection:
         self._create = sdk.chat.completions.with_raw_response.create
 
     async def send(self, request: Request) -> Reply:
-        return await settle(self._ask(request), read, (openai.OpenAIError,), self._provider.access)
+        return await settle(self._ask(request), read, (openai.OpenAIError,), self._provider.access, request)
 
     async def _ask(self, request: Request) -> Answer:
         params = {**self._provider.params, **request.params}
@@ -133,6 +145,7 @@ def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, 
         "messages": messages,
         "response_format": {"type": "json_schema", "json_schema": shape},
         "max_tokens": request.max_output_tokens,
+        "stream": False,
     }
 
 
@@ -142,28 +155,52 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
     Raises:
         CallFailed: There is none.
     """
+    if salvaged := failed_generation(answer):
+        text, finish = salvaged
+        limits = limits_in(answer.headers)
+        return Reply(text=text, finish=finish, request_id=request_id(answer.headers), limits=limits)
     body = body_of(answer, _usage, secrets)
-    choice = next(iter(tables(body.get("choices"))), {})
-    if choice.get("error"):  # OpenRouter, where the model behind it fails midway.
-        check_error({**body, "error": choice["error"]}, answer, _usage, secrets)
-    message = table(choice.get("message"))
-    if not message:
+    if "choices" not in body:
         raise useless(answer, "the answer has no choices", secrets, _usage(body))
+    choice = _first_whole(tables(body["choices"]))
+    # OpenRouter, where the model behind it fails midway.
+    check_error({**body, "error": choice.get("error")}, answer, _usage, secrets)
+    message = _message(choice)
     refusal = words(message.get("refusal"))
+    finish = "refused" if refusal else finish_of(choice.get("finish_reason"))
     return Reply(
-        text=_text(message.get("content")),
+        text=first_with_json(_texts(choice, message, finish)),
         usage=_usage(body),
-        finish="refused" if refusal else _finish(choice),
+        finish=finish,
         model=words(body.get("model")),
         request_id=request_id(answer.headers) or words(body.get("id")),
         limits=limits_in(answer.headers),
-        detail=redact(refusal, secrets) if refusal else None,
+        detail=refusal,
     )
 
 
-def _finish(choice: Mapping[str, Any]) -> Finish:
-    ends: dict[object, Finish] = {"length": "length", "content_filter": "filtered"}
-    return ends.get(choice.get("finish_reason"), "stop")
+def _first_whole(choices: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The first choice that has text and was not cut off; else the first."""
+    whole = (one for one in choices if finish_of(one.get("finish_reason")) == "stop" and _message(one).get("content"))
+    return next(whole, choices[0] if choices else {})
+
+
+def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    return table(choice.get("message")) or table(choice.get("delta"))
+
+
+def _texts(choice: Mapping[str, Any], message: Mapping[str, Any], finish: Finish) -> Iterator[str]:
+    """Where servers put an answer, the usual place first."""
+    yield text_of(message.get("content")) or text_of(choice.get("text"))
+    yield written(message.get("parsed"))
+    for call in [*tables(message.get("tool_calls")), message]:
+        called = table(call.get("function")) or table(call.get("function_call"))
+        yield written(called.get("arguments"))
+    if finish == "stop":
+        # A reasoning parser that meets no end of the thoughts takes the answer for thoughts as well. If the thoughts used up
+        # the tokens, what they hold is a draft.
+        thoughts = (text_of(message.get(name)) for name in ("reasoning_content", "reasoning"))
+        yield from (thought for thought in thoughts if "{" in thought)
 
 
 def _usage(body: Mapping[str, Any]) -> Usage:
@@ -174,9 +211,3 @@ def _usage(body: Mapping[str, Any]) -> Usage:
         cached_input_tokens=tokens(table(usage.get("prompt_tokens_details")).get("cached_tokens")),
         reasoning_tokens=tokens(table(usage.get("completion_tokens_details")).get("reasoning_tokens")),
     )
-
-
-def _text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    return "".join(words(part.get("text")) or "" for part in tables(content))

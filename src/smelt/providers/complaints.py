@@ -6,13 +6,14 @@ anthropic 2.11, google-genai 3.4) or in the named server's own errors, November 
 
 from __future__ import annotations
 
-import math
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from smelt.providers.base import FailureKind
+from smelt.providers.base import FailureKind, Request
+from smelt.providers.prose import Prose
 
 _QUOTA = frozenset(
     [
@@ -22,12 +23,27 @@ _QUOTA = frozenset(
         "billing_error",
         "insufficient_credits",
         "insufficient_user_quota",
+        "exceeded_current_quota_error",
         "account_deactivated",
+        "servicequotaexceededexception",
     ]
 )
-_AUTH = frozenset(["api_key_invalid", "invalid_api_key", "authentication_error", "unauthenticated"])
-_NOT_FOUND = frozenset({"model_not_found"})
+_AUTH = frozenset(
+    [
+        "api_key_invalid",
+        "invalid_api_key",
+        "authentication_error",
+        "unauthenticated",
+        "expiredtokenexception",
+        "unrecognizedclientexception",
+        "accessdeniedexception",
+        "invalidsignatureexception",
+    ]
+)
+_NOT_FOUND = frozenset(["model_not_found", "unknown_model", "model_decommissioned", "resourcenotfoundexception"])
 _TOO_LONG = frozenset(["context_length_exceeded", "string_above_max_length", "exceed_context_size_error"])
+_RATE_LIMIT = frozenset(["capacity_exceeded", "throttlingexception", "rate_limit_exceeded", "rate_limit_error"])
+_SERVER = frozenset(["modelerrorexception", "modeltimeoutexception", "modelnotreadyexception", "generation"])
 _FILTERED = frozenset(
     [
         "content_filter",
@@ -39,6 +55,7 @@ _FILTERED = frozenset(
         "misalignment_policy_violation",
         "prohibited_content",
         "safety",
+        "data_inspection_failed",
     ]
 )
 _SCHEMA = frozenset(
@@ -52,18 +69,41 @@ _SCHEMA = frozenset(
         "unsupported_model",
     ]
 )
+# What the model wrote was of no use to the provider, and is paid for.
+_PAID_BAD = frozenset(["json_validate_failed", "tool_use_failed"])
 
-_QUOTA_TEXT = ("credit balance is too low", "billing hard limit", "api usage limits")
+_QUOTA_TEXT = (
+    "credit balance is too low",
+    "billing hard limit",
+    "api usage limits",
+    "insufficient balance",
+    "insufficient credits",
+)
+_PER_DAY = re.compile(r"\bper day\b|\blimit: 0\b")
+_AUTH_TEXT = ("incorrect api key", "invalid api key", "api key not valid")
 _TOO_LARGE_TEXT = ("request payload size exceeds",)
-_NOT_FOUND_TEXT = ("is not a valid model id",)
+_TOO_MANY_MEDIA = re.compile(r"at most \d+ (?:image|video|audio)")
+_NOT_FOUND_TEXT = (
+    "is not a valid model id",
+    "on-demand throughput isn't supported",
+    "api version not supported",
+    "unknown model",
+    "model not exist",
+    "model not found",
+    "model does not exist",
+    "has been decommissioned",
+)
+_PROFILE_HINT = "Ask for an inference profile instead, such as us.MODEL-ID"
 _TOO_LONG_TEXT = (
     "maximum context length",
     "prompt is too long",
+    "input is too long",
     "exceeds the maximum number of tokens",
     "exceed context limit",
     "exceeds the available context size",
     "context window",
     "longer than the maximum model length",
+    "'inputs' tokens + 'max_new_tokens' must be",
 )
 _FILTERED_TEXT = ("content filter", "content management policy", "flagged as potentially violating", "content policy")
 _SCHEMA_TEXT = (
@@ -77,12 +117,20 @@ _SCHEMA_TEXT = (
     "unknown name",
     "unsupported parameter",
     "unrecognized request argument",
+    "argument not supported on this model",
     "extra inputs are not permitted",
     "too many states",
+    "is not a multimodal model",
 )
-_NAMED = re.compile(r"([a-z_]+(?:\.[\w-]+)*): ")
+# The fields of a request that Anthropic begins a message with: "temperature: Input should be …".
+_NAMED = re.compile(
+    r"((?:model|max_tokens|messages|system|temperature|top_[pk]|thinking|metadata|stop_sequences|stream|service_tier"
+    r"|output_config|output_format|effort|speed|inference_geo|tools|tool_choice|cache_control)(?:\.[\w-]+)*): "
+)
 # A parameter that differs from request to request; any other is the same for all requests of a job.
-_ROWS_PARAM = re.compile(r"(input|messages|contents|user|prompt)\b")
+_ROWS_PARAM = re.compile(
+    r"(?:body\W+|\W+)?(input|messages|contents?|user|prompt|url|image|image_url|file|media)(?![a-z_])"
+)
 
 # The HTTP status that a word stands for, for an error object inside a 200.
 _STATUS = {
@@ -141,30 +189,49 @@ class Complaint:
     is_moderation: bool = False
 
 
-def read_complaint(body: object) -> Complaint:
-    """Find the error object in *body*, whatever the provider; an empty `Complaint` where there is none."""
+def complains(error: object, depth: int = 4) -> bool:
+    """Whether an error object says anything. Gateways put an empty one beside a good answer."""
+    if isinstance(error, str):
+        return error.strip().lower() not in _NOTHING
+    if isinstance(error, Mapping | list):
+        inner = error.values() if isinstance(error, Mapping) else error
+        return not depth or any(complains(one, depth - 1) for one in inner)
+    return error not in (None, False, 0, 200)
+
+
+_NOTHING = frozenset(["", "null", "none", "ok", "success", "0", "200"])
+
+
+def read_complaint(body: object, *, type_header: str = "") -> Complaint:
+    """Find the error object in *body*, whatever the provider; an empty `Complaint` where there is none.
+
+    Args:
+        body: The JSON of the answer. Plain text is taken for the message.
+        type_header: AWS names the type of an error in a header.
+    """
     if isinstance(body, list) and len(body) == 1:  # Gemini, on some of its endpoints.
         body = body[0]
+    if isinstance(body, str):
+        body = {"message": body}
     if not isinstance(body, Mapping):
-        return Complaint()
+        body = {}
     error = body.get("error")
-    if isinstance(error, str):  # Ollama.
-        return Complaint(message=error)
-    if not isinstance(error, Mapping):  # FastAPI says `detail`, older vLLM puts the error at the top.
-        error = {**body, "message": body.get("message") or body.get("detail")}
+    if not isinstance(error, Mapping):
+        # FastAPI says `detail`, Cloudflare `errors`; older vLLM puts the error at the top; TGI and xAI a text and a code.
+        said = next((body[name] for name in ("error", "message", "detail", "errors") if complains(body.get(name))), "")
+        error = {**body, "message": said}
     details = [one for one in _list(error.get("details")) if isinstance(one, Mapping)]
     inner = _table(error.get("innererror"))  # Azure.
     metadata = _table(error.get("metadata"))  # OpenRouter.
-    words = [error.get("code"), error.get("type"), error.get("status"), inner.get("code")]
+    words = [error.get(name) for name in ("code", "type", "status", "error_type", "__type")]
+    words += [inner.get("code"), type_header.partition(":")[0]]
     words += [one.get("reason") for one in details]
     words += ["insufficient_quota" for one in details if "PerDay" in str(one.get("violations"))]
     delays = [_proto_seconds(one.get("retryDelay")) for one in details]
-    codes = frozenset(word.lower() for word in words if isinstance(word, str))
-    message = error.get("message")
-    message = message if isinstance(message, str) else str(message or "")
-    # Anthropic begins with the name: "temperature: Input should be …".
+    codes = frozenset(word.rpartition("#")[2].lower() for word in words if isinstance(word, str) and word)
+    message = _said(error.get("message"))
     named = _NAMED.match(message) if "invalid_request_error" in codes else None
-    param = named[1] if named else error.get("param")
+    param = named[1] if named else error.get("param") or _located(error.get("message"))
     return Complaint(
         message=message,
         codes=codes,
@@ -175,12 +242,17 @@ def read_complaint(body: object) -> Complaint:
     )
 
 
-def kind_of(status: int, complaint: Complaint) -> FailureKind:
-    """What an error status means, with the words that came with it."""
-    codes, text = complaint.codes, complaint.message.lower()
-    if codes & _QUOTA or status == 402 or _has(text, _QUOTA_TEXT):
+def kind_of(status: int, complaint: Complaint, asked: Request | None = None) -> FailureKind:
+    """What an error status means, with the words that came with it.
+
+    Codes and types count first. In the message, only what is not quoted from the request *asked* counts.
+    """
+    codes, said = complaint.codes, Prose(complaint.message, asked)
+    if codes & _PAID_BAD:
+        return "protocol"
+    if codes & _QUOTA or status == 402 or said.says(_QUOTA_TEXT):
         return "quota"
-    if status in (400, 403) and "billing" in text:  # Gemini's 429 speaks of billing in every minute's limit.
+    if status in (400, 403) and said.says(("billing",)):  # Gemini's 429 speaks of billing in every minute's limit.
         return "quota"
     if codes & _AUTH:
         return "auth"
@@ -193,45 +265,96 @@ def kind_of(status: int, complaint: Complaint) -> FailureKind:
             return "not_found"
         case 413:
             return "too_large"
-        case 408 | 409 | 425:
+        case 408 | 409 | 424 | 425 | 499:
             return "server"
         case 429:
-            # OpenAI's word for a request that is larger than the whole minute's allowance: waiting never helps.
-            return "too_large" if "request too large" in text else "rate_limit"
+            return _limit_kind(said)
+        case 498:  # Groq's flex tier.
+            return "rate_limit"
         case _ if 300 <= status < 400:
             return "redirect"
         case _ if 400 <= status < 500:
-            return _refusal_kind(complaint, text)
+            return _refusal_kind(complaint, said)
         case _:
             return "server"
 
 
-def _refusal_kind(complaint: Complaint, text: str) -> FailureKind:
+def _limit_kind(said: Prose) -> FailureKind:
+    if said.says(("request too large",)):
+        return "too_large"  # OpenAI's word for a request larger than a whole minute's allowance: waiting never helps.
+    # Bedrock's day, and a limit of nothing at Gemini's. Groq's day passes in minutes, and it says so.
+    is_long = said.matches(_PER_DAY) and not said.says(("try again in",))
+    return "quota" if is_long else "rate_limit"
+
+
+def _refusal_kind(complaint: Complaint, said: Prose) -> FailureKind:
     codes = complaint.codes
-    if codes & _TOO_LONG or _has(text, _TOO_LONG_TEXT):
+    if codes & _RATE_LIMIT:
+        return "rate_limit"
+    if codes & _TOO_LONG or said.says(_TOO_LONG_TEXT):
         return "too_long"
-    if _has(text, _TOO_LARGE_TEXT):
+    if said.says(_TOO_LARGE_TEXT) or said.matches(_TOO_MANY_MEDIA):
         return "too_large"
-    if codes & _FILTERED or _has(text, _FILTERED_TEXT):
+    if codes & _FILTERED or said.says(_FILTERED_TEXT):
         return "filtered"
-    if codes & _NOT_FOUND or _has(text, _NOT_FOUND_TEXT):
+    if codes & _NOT_FOUND or said.says(_NOT_FOUND_TEXT):
         return "not_found"
-    if codes & _SCHEMA or _names_setting(complaint.param) or _has(text, _SCHEMA_TEXT):
+    if said.says(_AUTH_TEXT):  # xAI says it with a 400.
+        return "auth"
+    if complaint.param is not None and _ROWS_PARAM.match(complaint.param):
+        return "bad_request"
+    if codes & _SCHEMA or complaint.param is not None or said.says(_SCHEMA_TEXT):
         return "schema"
+    if codes & _SERVER:
+        return "server"
     # Gemini, where the account or the place it is used from does not qualify.
     return "auth" if "failed_precondition" in codes else "bad_request"
 
 
-def _names_setting(param: str | None) -> bool:
-    return param is not None and not _ROWS_PARAM.match(param)
+def hint_for(complaint: Complaint) -> str | None:
+    """What to do, where the provider's message does not say it."""
+    text = complaint.message.replace("\u2019", "'").lower()
+    return _PROFILE_HINT if "on-demand throughput" in text and "inference profile" not in text else None
 
 
-def _has(text: str, markers: Sequence[str]) -> bool:
-    return any(marker in text for marker in markers)
+def _said(value: object, depth: int = 4) -> str:
+    """The words in *value*: text, an object with text, or FastAPI's list. What was sent, which it repeats, is left out."""
+    if isinstance(value, str):
+        return _said(_json_in(value), depth - 1) or value if depth and value.lstrip().startswith("{") else value
+    if not depth or value is None:
+        return ""
+    if isinstance(value, list):
+        return "; ".join(words for one in value[:5] if (words := _said(one, depth - 1)))
+    if not isinstance(value, Mapping):
+        return str(value)[:100]
+    names = ("message", "msg", "detail", "error", "errors", "reason", "description", "title")
+    words = next((found for name in names if (found := _said(value.get(name), depth - 1))), "")
+    place = _located(value)
+    return f"{place}: {words}" if place and words else words
+
+
+def _located(value: object) -> str | None:
+    """Which part of the request FastAPI's list of problems is about; a number alone is a place in the JSON."""
+    if isinstance(value, list):
+        return next((place for one in value if (place := _located(one))), None)
+    if not isinstance(value, Mapping):
+        return None
+    if not isinstance(value.get("loc"), list):
+        return _located(value.get("detail"))
+    steps = value["loc"][1:] if value["loc"][:1] == ["body"] else value["loc"]
+    return ".".join(str(step) for step in steps) if steps and isinstance(steps[0], str) else None
+
+
+def _json_in(text: str) -> object:
+    """The JSON in *text*: gateways put a provider's whole answer into their message."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _implied_status(code: object, codes: frozenset[str]) -> int | None:
-    if isinstance(code, str) and code.isdecimal():  # Some servers write it as text.
+    if isinstance(code, str) and code.isascii() and code.isdecimal():  # Some servers write it as text.
         code = int(code[:4])
     if isinstance(code, int) and 300 <= code < 600:
         return code
@@ -251,9 +374,12 @@ def _proto_seconds(value: object) -> float | None:
 
 
 def seconds_in(value: object, *, scale: float = 1.0) -> float | None:
-    """The number of seconds that *value* writes out, or None where that is nonsense, negative or endless."""
-    try:
-        seconds = float(value) * scale if isinstance(value, str) else math.nan
-    except ValueError:
+    """The number of seconds that *value* writes out, or None where that is nonsense, negative or more than a year."""
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value.strip(" \t")):
         return None
-    return seconds if 0 <= seconds < math.inf else None
+    seconds = float(value) * scale
+    return seconds if seconds <= _LONGEST else None
+
+
+_NUMBER = re.compile(r"\d{1,15}(?:\.\d{0,15})?", re.ASCII)  # Not what `float` takes: "1_0", "1e300", other digits.
+_LONGEST = 400 * 86_400.0  # Seconds.

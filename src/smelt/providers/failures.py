@@ -6,6 +6,7 @@ Pure, and the same for all providers. The vocabulary of their error objects is i
 from __future__ import annotations
 
 import errno
+import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
@@ -13,12 +14,13 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from smelt.providers.base import Billing, CallFailed, FailureKind, Usage
-from smelt.providers.complaints import kind_of, read_complaint, seconds_in
+from smelt.providers.base import Billing, CallFailed, FailureKind, Request, Usage
+from smelt.providers.complaints import hint_for, kind_of, read_complaint, seconds_in
 from smelt.providers.keys import Secret
-from smelt.providers.redact import redact
+from smelt.providers.redact import holds, redact
 
 Headers = Mapping[str, str]  # Lower-case names.
+_PLAIN = 2_000  # Characters up to which a text that is not JSON is taken for an error's message.
 
 
 def from_status(
@@ -29,6 +31,7 @@ def from_status(
     text: str = "",
     secrets: Sequence[Secret] = (),
     usage: Usage | None = None,
+    asked: Request | None = None,
 ) -> CallFailed:
     """The failure that an answer with an error status, or a 200 with an error object, stands for.
 
@@ -39,17 +42,20 @@ def from_status(
         text: The answer as it came, for the message where it is not JSON.
         secrets: What must not appear in the message.
         usage: Tokens, where an answer came with them.
+        asked: The request, whose own words in the message say nothing.
     """
-    complaint = read_complaint(body)
-    kind = kind_of(status, complaint)
+    is_plain = body is None and len(text) <= _PLAIN and "<" not in text
+    complaint = read_complaint(text if is_plain else body, type_header=headers.get("x-amzn-errortype", ""))
+    kind = kind_of(status, complaint, asked)
     if kind == "redirect":
         words = f"redirects to {_target(headers)}, which is not followed. Check the base URL"
     else:
         words = complaint.message or redact(text, secrets, limit=200) or "no explanation"
+    hint = hint_for(complaint)
     return CallFailed(
         kind,
-        Billing.REJECTED,
-        redact(f"HTTP {status}: {words}", secrets),
+        Billing.PAID_BAD if kind == "protocol" else Billing.REJECTED,
+        redact(f"HTTP {status}: {words}" + (f" {hint}." if hint else ""), secrets),
         status=status,
         retry_after=retry_after(headers, complaint.retry_delay),
         request_id=request_id(headers),
@@ -121,7 +127,32 @@ def limits_in(headers: Headers) -> dict[str, str]:
 
 def request_id(headers: Headers) -> str | None:
     """The provider's name for the request."""
-    return headers.get("x-request-id") or headers.get("request-id")
+    names = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id")
+    return next((headers[name] for name in names if headers.get(name)), None)
+
+
+def kept(headers: Headers, secrets: Sequence[Secret]) -> dict[str, str]:
+    """Of *headers* those that are read, without any of *secrets*: from here on they may be shown and stored.
+
+    A value that no such header has (too long, not ASCII), or that repeats a secret, is dropped; a request's name, which is
+    any text, is redacted.
+    """
+    found = {}
+    for name, value in headers.items():
+        if name in _NAMES:
+            if value := redact(value, secrets, limit=200):
+                found[name] = value
+        elif (name == "date" or _is_limit(name)) and len(name) <= 64 and _PLAIN_VALUE.fullmatch(value):
+            found[name] = value
+    if holds("\n".join([*found, *found.values()]), secrets):
+        found = {name: value for name, value in found.items() if not holds(f"{name}\n{value}", secrets)}
+    return found
+
+
+_NAMES = frozenset(
+    ["x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-amzn-errortype", "location"]
+)
+_PLAIN_VALUE = re.compile(r"[\w :.,;=+/µ-]{1,64}", re.ASCII)
 
 
 def _is_limit(name: str) -> bool:
@@ -137,6 +168,8 @@ def _target(headers: Headers) -> str:
 
 def _seconds_until(moment: str | None, date: str | None) -> float | None:
     """Seconds from the answer's own Date to *moment*; the clock of this machine may be anywhere."""
+    if not (moment or "").isascii():
+        return None
     try:
         return max(0.0, (parsedate_to_datetime(moment or "") - parsedate_to_datetime(date or "")).total_seconds())
     except (ValueError, TypeError, OverflowError):

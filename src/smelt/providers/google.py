@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -17,10 +17,22 @@ from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
 from smelt.providers.base import Capabilities, Connection, Finish, Reply, Request, Usage
 from smelt.providers.failures import limits_in, request_id
-from smelt.providers.http import Answer, client_for, settle, tls
+from smelt.providers.http import Answer, client_for, settle
 from smelt.providers.keys import Access, Secret
 from smelt.providers.redact import redact
-from smelt.providers.replies import body_of, table, tables, tokens, words
+from smelt.providers.replies import (
+    body_of,
+    finish_of,
+    first_with_json,
+    table,
+    tables,
+    tokens,
+    useless,
+    word_in,
+    words,
+    written,
+)
+from smelt.providers.ways import bare
 
 # ai.google.dev/gemini-api/docs/structured-output, "JSON schema support". Read November 2026.
 _DIALECT = Dialect(
@@ -38,20 +50,11 @@ _TAKES = {
     "safety_settings": parameters.TABLES,
     "service_tier": parameters.TEXT,
 }
-_FILTERS = frozenset(
-    [
-        "SAFETY",
-        "RECITATION",
-        "LANGUAGE",
-        "BLOCKLIST",
-        "PROHIBITED_CONTENT",
-        "SPII",
-        "IMAGE_SAFETY",
-        "IMAGE_PROHIBITED_CONTENT",
-        "IMAGE_RECITATION",
-        "MODEL_ARMOR",
-    ]
-)
+# What a body of the API has, of which a blocked or an empty reply may have only some.
+_MEMBERS = ("candidates", "promptFeedback", "usageMetadata", "modelVersion", "responseId")
+# A gateway that speaks protobuf may write the number of an enum's value (`FinishReason` of the v1beta API).
+_NUMBERS: dict[object, Finish] = {2: "length", 3: "filtered", 4: "filtered", 6: "filtered", 7: "filtered"}
+_NUMBERS |= {8: "filtered", 9: "filtered", 11: "filtered"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +102,8 @@ class Google:
                 base_url=self.access.base_url,
                 httpx_async_client=http,  # Else the SDK takes aiohttp wherever it is importable (python-genai#2090).
                 # Never used; else the SDK loads the system's certificates for each of them, which takes 60 ms.
-                httpx_client=httpx2.Client(verify=tls()),
-                async_client_args={"ssl": tls()},
+                httpx_client=httpx2.Client(verify=bare(), trust_env=False),
+                async_client_args={"ssl": bare()},
                 retry_options=types.HttpRetryOptions(attempts=1),
             )
             sdk = genai.Client(api_key=key.reveal() if key else "none", vertexai=False, http_options=options)
@@ -114,7 +117,7 @@ class _Connection:
         self._generate = sdk.aio.models.generate_content
 
     async def send(self, request: Request) -> Reply:
-        return await settle(self._ask(request), read, (errors.APIError,), self._provider.access)
+        return await settle(self._ask(request), read, (errors.APIError,), self._provider.access, request)
 
     async def _ask(self, request: Request) -> Answer:
         params = {**self._provider.params, **request.params}
@@ -154,32 +157,52 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
         CallFailed: There is none.
     """
     body = body_of(answer, _usage, secrets)
-    candidate = next(iter(tables(body.get("candidates"))), {})
-    parts = tables(table(candidate.get("content")).get("parts"))
-    finish = _finish(candidate)
+    if not any(name in body for name in _MEMBERS):
+        raise useless(answer, "the answer has no candidates", secrets, _usage(body))
+    candidate = _first_whole(tables(body.get("candidates")))
+    finish = _finish(body, candidate)
     return Reply(
-        text="".join(words(part.get("text")) or "" for part in parts if not part.get("thought")),
+        text=first_with_json(_texts(candidate)),
         usage=_usage(body),
         finish=finish,
         model=words(body.get("modelVersion")),
         request_id=request_id(answer.headers) or words(body.get("responseId")),
         limits=limits_in(answer.headers),
-        detail=redact(_reason(body, candidate), secrets) if finish == "filtered" else None,
+        detail=_reason(body, candidate) if finish == "filtered" else None,
     )
 
 
-def _finish(candidate: Mapping[str, Any]) -> Finish:
+def _first_whole(candidates: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The first candidate that has content and was not cut off; else the first."""
+    whole = (one for one in candidates if _end(one) == "stop" and one.get("content"))
+    return next(whole, candidates[0] if candidates else {})
+
+
+def _texts(candidate: Mapping[str, Any]) -> Iterator[str]:
+    """Where the answer may be: in the text, else in the arguments of a call that nobody asked for. Not in thoughts."""
+    parts = [part for part in tables(table(candidate.get("content")).get("parts")) if not part.get("thought")]
+    yield "".join(words(part.get("text")) or "" for part in parts)
+    for part in parts:
+        yield written(table(part.get("functionCall")).get("args"))
+
+
+def _finish(body: Mapping[str, Any], candidate: Mapping[str, Any]) -> Finish:
+    """Why the model stopped. A reply without a candidate was filtered only if it says so: now and then one is empty."""
+    if candidate:
+        return _end(candidate)
+    return "filtered" if word_in(table(body.get("promptFeedback")).get("blockReason")) else "stop"
+
+
+def _end(candidate: Mapping[str, Any]) -> Finish:
     reason = candidate.get("finishReason")
-    if not candidate or reason in _FILTERS:
-        return "filtered"
-    return "length" if reason in ("MAX_TOKENS", "CONTINUATION") else "stop"
+    return _NUMBERS.get(reason, "stop") if isinstance(reason, int) else finish_of(reason)
 
 
 def _reason(body: Mapping[str, Any], candidate: Mapping[str, Any]) -> str:
     feedback = table(body.get("promptFeedback"))
     said = [feedback.get("blockReason"), feedback.get("blockReasonMessage")]
     said += [candidate.get("finishReason"), candidate.get("finishMessage")]
-    return ": ".join(word for one in said if (word := words(one))) or "no candidates"
+    return ": ".join(word for one in said if (word := word_in(one))) or "no candidates"
 
 
 def _usage(body: Mapping[str, Any]) -> Usage:

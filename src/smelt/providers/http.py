@@ -2,48 +2,68 @@
 
 All three SDKs run on httpx2. Left alone they follow redirects with the key (google-genai), decompress whatever comes, and
 read bodies of any size; so each gets this client, made inside the run and closed with it.
+
+`settle` is the edge: what a server sent is bounded, stripped of control characters and freed of keys there, once, whatever
+it is used for later.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 import sys
 import traceback
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from types import TracebackType
 from typing import Any
 
 import httpx2
 
-from smelt.errors import SmeltConfigError
 from smelt.providers import failures
-from smelt.providers.base import Billing, CallFailed, Reply
+from smelt.providers.base import Billing, CallFailed, Reply, Request
+from smelt.providers.encodings import Undecodable, unpacked
 from smelt.providers.keys import Access, Secret, is_loopback, is_private_to_cloud
+from smelt.providers.logs import keep_discreet, ours
+from smelt.providers.redact import masked, redact
+from smelt.providers.ways import bare, proxy_to, tls_for
 
 BODY_CAP = 64 * 2**20
 _CONNECT_SECONDS = 10.0
 # uvicorn, under vLLM and many gateways, closes an idle connection after 5 s; leave it before it is closed on us.
 _IDLE_SECONDS = 4.0
+# Seconds that a connection is left alone after its reply, once the other end has closed one that was used again at once.
+_REST = 0.05
+_SOON = 1.0  # Seconds: a connection that breaks later after a request was sent over it broke over the request.
 
 
 class Unreadable(Exception):
-    """An answer that we will not read: too large, compressed without being asked, or not UTF-8."""
+    """An answer that we will not read: too large, in an unknown encoding, or not UTF-8."""
 
 
+_CLOSED = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
 _TRANSPORT_ERRORS: tuple[type[Exception], ...] = (httpx2.HTTPError, httpx2.InvalidURL, OSError, Unreadable)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What came back, whatever its status; header names in lower case."""
+    """What came back, whatever its status; header names in lower case.
+
+    Attributes:
+        asked: The request that it answers.
+    """
 
     status: int
     headers: Mapping[str, str]
     text: str
+    asked: Request | None = None
+
+
+class Exchange:
+    """What is known of a call while it lasts: the last response, which an SDK may lose over an exception of its own."""
+
+    response: httpx2.Response | None = None
 
 
 class Client(httpx2.AsyncClient):
@@ -52,17 +72,23 @@ class Client(httpx2.AsyncClient):
     Every connection is an httpx2 client of its own, the one used last on top of a stack. A pool of httpx2's looks at each
     of its connections twice per request, which at 512 in flight takes more time than all the rest (`tests/bench/pool.py`).
 
+    A connection is used again at once, while it is warm. Some servers close each one a moment after its reply, and a request
+    that is sent into that moment is lost: after the first such loss a connection rests before it is used again, which
+    shows whether it is still open.
+
     Raises:
-        ValueError, InvalidURL: A proxy variable of the environment is malformed.
+        SmeltConfigError: The certificates or the proxy that the environment names cannot be used.
     """
 
     def __init__(self, access: Access, *, connections: int) -> None:
-        super().__init__(headers={"accept-encoding": "identity"}, verify=tls(), trust_env=False)
+        super().__init__(headers={"accept-encoding": "identity"}, verify=bare(), trust_env=False)
         self._access = access
         self._home = _place(httpx2.URL(access.base_url))
         self._watch = _refuse_metadata if _may_be_rebound(access.base_url) else None
         self._room = asyncio.Semaphore(connections)
-        self._idle = [_connection(access)]
+        self._rest = 0.0
+        self._idle = deque([(_connection(access), 0.0)])
+        keep_discreet()
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
         if _place(request.url) != self._home:
@@ -73,19 +99,50 @@ class Client(httpx2.AsyncClient):
             request.extensions["trace"] = self._watch
         options["follow_redirects"] = False  # An SDK may ask for it per request.
         async with self._room:
-            connection = self._idle.pop() if self._idle else _connection(self._access)
+            answer = await self._ask(request, options)
+        exchange = ours.get()
+        if exchange is not None:
+            exchange.response = answer
+        return answer
+
+    async def _ask(self, request: httpx2.Request, options: dict[str, Any]) -> httpx2.Response:
+        clock = asyncio.get_running_loop().time
+        connection = self._take(clock())
+        sent = clock()
+        try:
+            response = await self._sent(connection, request, options, sent)
             try:
-                answer = await _ask(connection, request, options)
-            except BaseException:  # It may be in any state, and is not used again.
-                await connection.aclose()
-                raise
-            self._idle.append(connection)
-            return answer
+                answer = await _read(response)
+            finally:
+                await response.aclose()
+        except BaseException:  # It may be in any state, and is not used again.
+            await connection.aclose()
+            raise
+        self._idle.append((connection, clock()))
+        return answer
+
+    async def _sent(
+        self, connection: httpx2.AsyncClient, request: httpx2.Request, options: dict[str, Any], sent: float
+    ) -> httpx2.Response:
+        try:
+            return await connection.send(request, stream=True, **options)
+        except _CLOSED:
+            if asyncio.get_running_loop().time() - sent < _SOON:
+                self._rest = _REST
+            raise
+
+    def _take(self, now: float) -> httpx2.AsyncClient:
+        """The connection that was used last; or the one that rests longest, if they have to rest and it did so enough."""
+        if not self._idle:
+            return _connection(self._access)
+        if not self._rest:
+            return self._idle.pop()[0]
+        return self._idle.popleft()[0] if self._idle[0][1] <= now - self._rest else _connection(self._access)
 
     async def aclose(self) -> None:
         await super().aclose()
         while self._idle:
-            await self._idle.pop().aclose()
+            await self._idle.pop()[0].aclose()
 
     async def __aexit__(
         self,
@@ -100,13 +157,9 @@ def client_for(access: Access, *, connections: int) -> Client:
     """A client for at most *connections* requests at a time to *access*.
 
     Raises:
-        SmeltConfigError: A proxy variable of the environment is malformed.
+        SmeltConfigError: The certificates or the proxy that the environment names cannot be used.
     """
-    try:
-        return Client(access, connections=connections)
-    except (ValueError, httpx2.InvalidURL):
-        problem = "A proxy variable of the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is not the URL of a proxy."
-    raise SmeltConfigError(problem)
+    return Client(access, connections=connections)
 
 
 async def settle(
@@ -114,6 +167,7 @@ async def settle(
     read: Callable[[Answer, Sequence[Secret]], Reply],
     errors: tuple[type[Exception], ...],
     access: Access,
+    asked: Request,
 ) -> Reply:
     """Await an SDK's call and read its raw answer, also where the SDK raised because of its status.
 
@@ -125,28 +179,65 @@ async def settle(
         read: The adapter's reading of an answer.
         errors: The SDK's own exceptions.
         access: Names the origin in messages, and what to redact.
+        asked: The request.
 
     Raises:
         CallFailed: There is no reply. It has neither cause nor context: an SDK's exception holds the request, and so the key.
     """
     outer = sys.exception()  # What the caller is handling is none of ours, and stays as it is.
     try:
-        return read(await _answer(call, errors, access), access.secrets)
+        return _shown(_reply(await _answer(call, errors, access, asked), read, access), access, asked)
     except BaseException as error:
         for one in takewhile(lambda one: one is not outer, failures.causes(error)):
             traceback.clear_frames(one.__traceback__)
         raise
 
 
-async def _answer(call: Awaitable[Answer], errors: tuple[type[Exception], ...], access: Access) -> Answer:
+async def _answer(
+    call: Awaitable[Answer], errors: tuple[type[Exception], ...], access: Access, asked: Request
+) -> Answer:
+    exchange = Exchange()
+    token = ours.set(exchange)
     try:
-        return await call
-    except errors + _TRANSPORT_ERRORS as error:
-        response = getattr(error, "response", None)
-        if isinstance(response, httpx2.Response):
-            return answer_of(response)
-        failure = _failure(error, access)
-    raise failure
+        answer = await call
+    except Exception as error:
+        if exchange.response is not None:  # Whatever the SDK makes of it, it is there to be read.
+            answer = answer_of(exchange.response)
+        elif isinstance(error, errors + _TRANSPORT_ERRORS):
+            failure = _failure(error, access)
+            answer = None
+        else:
+            raise
+    finally:
+        ours.reset(token)
+    if answer is None:
+        raise failure
+    return replace(answer, headers=failures.kept(answer.headers, access.secrets), asked=asked)
+
+
+def _reply(answer: Answer, read: Callable[[Answer, Sequence[Secret]], Reply], access: Access) -> Reply:
+    try:
+        return read(answer, access.secrets)
+    except CallFailed:
+        raise
+    except Exception as error:  # noqa: BLE001  # Whatever shape an envelope has, it costs its request and not the run.
+        problem = f"it cannot be read ({type(error).__name__})"
+    raise failures.no_answer(answer.status, answer.headers, answer.text, problem=problem, secrets=access.secrets)
+
+
+def _shown(reply: Reply, access: Access, asked: Request) -> Reply:
+    """*reply* without a key in it: names and words for people in one line, the text as it is but for the key itself."""
+    secrets = access.secrets
+    text = masked(reply.text, secrets)
+    if text != reply.text and masked(asked.user, secrets) != asked.user:
+        text = reply.text  # The key stands in a row, so it may stand in the answer.
+    return replace(
+        reply,
+        text=text,
+        model=reply.model and redact(reply.model, secrets, limit=200),
+        request_id=reply.request_id and redact(reply.request_id, secrets, limit=200),
+        detail=reply.detail and redact(reply.detail, secrets),
+    )
 
 
 def answer_of(response: httpx2.Response) -> Answer:
@@ -157,47 +248,48 @@ def answer_of(response: httpx2.Response) -> Answer:
 def _connection(access: Access) -> httpx2.AsyncClient:
     """A client that holds a single connection."""
     limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE_SECONDS)
-    return httpx2.AsyncClient(
-        transport=httpx2.AsyncHTTPTransport(uds=access.socket, limits=limits) if access.socket else None,
-        verify=tls(),
-        limits=limits,
-        # A proxy has no way to this machine's own servers, and should not see the key of one.
-        trust_env=not is_loopback(access.base_url),
-    )
+    if access.socket:
+        transport = httpx2.AsyncHTTPTransport(uds=access.socket, limits=limits)
+        return httpx2.AsyncClient(transport=transport, verify=bare(), trust_env=False)
+    proxy = proxy_to(access.base_url)
+    verify = tls_for(access.base_url, proxy)
+    return httpx2.AsyncClient(verify=verify, limits=limits, proxy=proxy, trust_env=False)
 
 
 def _place(url: httpx2.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port  # The port is None where it is the scheme's own.
 
 
-async def _ask(connection: httpx2.AsyncClient, request: httpx2.Request, options: dict[str, Any]) -> httpx2.Response:
-    response = await connection.send(request, stream=True, **options)
-    try:
-        return await _read(response)
-    finally:
-        await response.aclose()
-
-
 async def _read(response: httpx2.Response) -> httpx2.Response:
-    if response.headers.get("content-encoding", "identity").lower() != "identity":
-        if response.status_code == 200:
-            raise Unreadable("the answer is compressed, which was not asked for")
-        return httpx2.Response(response.status_code, headers=_plain(response.headers), request=response.request)
     assert isinstance(response.stream, httpx2.AsyncByteStream)
     response.stream = _Capped(response.stream)
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        response = await _unpacked(response, encoding)
     body = await response.aread()
     try:
         body.decode()
     except UnicodeDecodeError:
-        if response.status_code == 200:
+        if response.is_success:
             raise Unreadable("the answer is not UTF-8") from None
     response.encoding = "utf-8"  # JSON is, whatever the content-type says (RFC 8259, section 8.1).
     return response
 
 
-def _plain(headers: httpx2.Headers) -> dict[str, str]:
-    dropped = ("content-encoding", "content-length", "transfer-encoding")
-    return {name: value for name, value in headers.items() if name.lower() not in dropped}
+async def _unpacked(response: httpx2.Response, encoding: str) -> httpx2.Response:
+    """*response* with a plain body. Of an error that cannot be unpacked, the status and the headers are left."""
+    packed = b"".join([part async for part in response.aiter_raw()])
+    try:
+        body = unpacked(packed, encoding, BODY_CAP)
+    except Undecodable as problem:
+        if response.is_success:
+            raise Unreadable(str(problem)) from None
+        body = b""
+    headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in _OF_THE_BODY]
+    return httpx2.Response(response.status_code, headers=headers, content=body, request=response.request)
+
+
+_OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")
 
 
 class _Capped(httpx2.AsyncByteStream):
@@ -239,9 +331,3 @@ async def _refuse_metadata(event: str, info: Mapping[str, Any]) -> None:
     peer = info["return_value"].get_extra_info("server_addr")
     if peer and is_private_to_cloud(str(peer[0])):
         raise httpx2.ConnectError(f"{peer[0]} is a link-local or cloud-metadata address; it is not asked")
-
-
-@cache
-def tls() -> ssl.SSLContext:
-    """One context for the process: loading the system's certificates takes 40 ms."""
-    return httpx2.create_ssl_context()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -15,8 +15,20 @@ from smelt.providers.base import Capabilities, Connection, Finish, Reply, Reques
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.http import Answer, answer_of, client_for, settle
 from smelt.providers.keys import Access, Secret
-from smelt.providers.redact import redact
-from smelt.providers.replies import body_of, table, tables, tokens, useless, words
+from smelt.providers.replies import (
+    body_of,
+    failed_generation,
+    finish_of,
+    first_with_json,
+    table,
+    tables,
+    text_of,
+    tokens,
+    useless,
+    word_in,
+    words,
+    written,
+)
 
 # platform.openai.com/docs/guides/structured-outputs, "Supported schemas"; as of February 2026 also at
 # jsonschemaprofiles.unitvectorylabs.com/schemas/openai. Read November 2026.
@@ -100,7 +112,7 @@ class _Connection:
         self._create = sdk.responses.with_raw_response.create
 
     async def send(self, request: Request) -> Reply:
-        return await settle(self._ask(request), read, (openai.OpenAIError,), self._provider.access)
+        return await settle(self._ask(request), read, (openai.OpenAIError,), self._provider.access, request)
 
     async def _ask(self, request: Request) -> Answer:
         params = {**self._provider.params, **request.params}
@@ -122,6 +134,7 @@ def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, 
         "text": {"format": shape},
         "max_output_tokens": request.max_output_tokens,
         "store": False,
+        "stream": False,
     }
 
 
@@ -131,26 +144,48 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
     Raises:
         CallFailed: There is none.
     """
+    if salvaged := failed_generation(answer):
+        text, finish = salvaged
+        limits = limits_in(answer.headers)
+        return Reply(text=text, finish=finish, request_id=request_id(answer.headers), limits=limits)
     body = body_of(answer, _usage, secrets)
-    if not isinstance(body.get("output"), list):
+    if "output" not in body:
         raise useless(answer, "the answer has no output", secrets, _usage(body))
-    parts = [part for item in tables(body["output"]) for part in tables(item.get("content"))]
+    items = tables(body["output"])
+    parts = [part for item in items if _is_final(item) for part in tables(item.get("content"))]
     refusal = "".join(words(part.get("refusal")) or "" for part in parts)
     return Reply(
-        text="".join(words(part.get("text")) or "" for part in parts if part.get("type") == "output_text"),
+        text=first_with_json(_texts(parts, items)),
         usage=_usage(body),
         finish="refused" if refusal else _finish(body),
         model=words(body.get("model")),
         request_id=request_id(answer.headers),
         limits=limits_in(answer.headers),
-        detail=redact(refusal, secrets) if refusal else None,
+        detail=refusal or None,
     )
 
 
+def _is_final(item: Mapping[str, Any]) -> bool:
+    """Whether *item* is a message of the answer. What a model says on its way there is of phase `commentary`."""
+    if word_in(item.get("type")) not in ("message", None) or word_in(item.get("role")) not in ("assistant", None):
+        return False
+    phase = word_in(item.get("phase"))
+    return phase is None or phase.startswith("final")
+
+
+def _texts(parts: Sequence[Mapping[str, Any]], items: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Where the answer may be: in the text, else in the arguments of a call that nobody asked for."""
+    yield "".join(text_of(part) for part in parts if word_in(part.get("type")) in ("output_text", "text", None))
+    for item in items:
+        if word_in(item.get("type")) == "function_call":
+            yield written(item.get("arguments"))
+
+
 def _finish(body: Mapping[str, Any]) -> Finish:
-    if body.get("status") != "incomplete":
+    if word_in(body.get("status")) != "incomplete":
         return "stop"
-    return "filtered" if table(body.get("incomplete_details")).get("reason") == "content_filter" else "length"
+    reason = finish_of(table(body.get("incomplete_details")).get("reason"))
+    return "length" if reason == "stop" else reason
 
 
 def _usage(body: Mapping[str, Any]) -> Usage:

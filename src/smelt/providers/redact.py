@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from base64 import b64encode
 from collections.abc import Iterable
+from functools import lru_cache
+from urllib.parse import quote
 
 from smelt.providers.keys import Secret
 
 _MASK = "[key]"
+_LONG = 8  # Characters from which on a key is looked for in other spellings: a shorter one would be found everywhere.
 # What keys look like, for those that are not ours to know: a provider may echo a part of one (`sk-abc***xyz`).
 _KEY_LIKE = re.compile(
     r"""
@@ -28,15 +32,51 @@ _KEY_LIKE = re.compile(
 def redact(text: str, secrets: Iterable[Secret] = (), *, limit: int = 300) -> str:
     """Make *text* one line of at most *limit* characters that holds none of the *secrets* and nothing like a key.
 
-    Control, format (bidirectional, zero-width) and surrogate characters are dropped: the line goes to terminals and logs.
+    A secret is found in any case, wrapped over lines, in URL, JSON, base64 and hexadecimal notation. Control, format
+    (bidirectional, zero-width) and surrogate characters are dropped: the line goes to terminals and logs.
     """
     hidden = [secret.reveal() for secret in secrets]
     cut = 4 * limit + 2_000  # A look at the first part is enough, and keeps a body of megabytes cheap.
     line = " ".join(text[:cut].split())
-    line = "".join(char for char in line if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
+    if not (line.isascii() and line.isprintable()):
+        line = "".join(char for char in line if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
     if len(text) > cut:  # The last of it may be the beginning of a key.
         line = line[: -max(256, *map(len, hidden), 0)]
     for key in hidden:
-        line = line.replace(key, _MASK)
+        line = line.replace(key, _MASK) if len(key) < _LONG else _spellings(key).sub(_MASK, line)
     line = _KEY_LIKE.sub(_MASK, line)
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def masked(text: str, secrets: Iterable[Secret]) -> str:
+    """*text* as it is, but for the *secrets* in it: for what is read by programs and of any length."""
+    for secret in secrets:
+        key = secret.reveal()
+        if len(key) >= _LONG:
+            for form in (key, quote(key, safe="")):
+                text = text.replace(form, _MASK)
+    return text
+
+
+def holds(text: str, secrets: Iterable[Secret]) -> bool:
+    """Whether *text* has one of the *secrets* in it, in any case."""
+    lower = text.lower()
+    return any(secret.reveal().lower() in lower for secret in secrets)
+
+
+@lru_cache(maxsize=64)
+def _spellings(key: str) -> re.Pattern[str]:
+    """Finds *key* as servers have been seen to write it."""
+    between = r"(?:\s|\\[nrt])*"
+    letters = [rf"(?:{re.escape(char)}|%{ord(char):02x}|\\u{ord(char):04x})" for char in key]
+    return re.compile("|".join([between.join(letters), *map(re.escape, _encoded(key))]), re.IGNORECASE)
+
+
+def _encoded(key: str) -> list[str]:
+    """*key* in hexadecimal, and the part of its base64 that is the same whatever stands around it."""
+    found = [key.encode().hex()]
+    for before in range(3):
+        text = b64encode(bytes(before) + key.encode()).decode()
+        text = text[(before * 8 + 5) // 6 : (before + len(key.encode())) * 8 // 6]
+        found += [text, text.replace("+", "-").replace("/", "_")]
+    return [one for one in dict.fromkeys(found) if len(one) >= _LONG]

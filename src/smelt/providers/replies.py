@@ -1,32 +1,68 @@
-"""What the replies of all providers have in common: a JSON object, perhaps with an error in it, and counts of tokens."""
+"""What the replies of all providers have in common: a JSON object, perhaps with an error in it, and counts of tokens.
+
+Gateways and servers of one's own send the documented fields in other types: an end as an object, a count as text, a list
+that is missing. Every field is read through one of the small readers here, none of which raises.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from smelt.providers import failures
-from smelt.providers.base import CallFailed, Usage
-from smelt.providers.complaints import read_complaint
+from smelt.providers.base import CallFailed, Finish, Usage
+from smelt.providers.complaints import complains, read_complaint
+from smelt.providers.events import joined, joined_chunks
 from smelt.providers.http import Answer
 from smelt.providers.keys import Secret
 
 _MOST_TOKENS = 10**9  # More than any context window: a count above it is a mistake.
+_DEPTH = 4  # How far into an odd value a word is looked for.
+# What the parts of a message are called. A list of anything else is the answer itself, parsed already.
+_PARTS = ("text", "output_text", "input_text", "refusal", "image_url", "tool_use", "audio", "file")
+_THOUGHTS = ("thinking", "reasoning", "redacted_thinking", "reasoning_text")
+
+# The words for an end do not collide, so one table serves all providers, and gateways that mix their vocabularies.
+_ENDS: dict[str, Finish] = {
+    "length": "length",
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "model_length": "length",  # Mistral
+    "model_context_window_exceeded": "length",
+    "continuation": "length",
+    "refusal": "refused",
+    "content_filter": "filtered",
+    "content_filtered": "filtered",
+    "safety": "filtered",
+    "recitation": "filtered",
+    "language": "filtered",
+    "blocklist": "filtered",
+    "prohibited_content": "filtered",
+    "spii": "filtered",
+    "image_safety": "filtered",
+    "image_prohibited_content": "filtered",
+    "image_recitation": "filtered",
+    "model_armor": "filtered",
+}
 
 
 def body_of(
     answer: Answer, usage_of: Callable[[Mapping[str, Any]], Usage], secrets: Sequence[Secret]
 ) -> Mapping[str, Any]:
-    """The JSON object of a good answer.
+    """The JSON object of a good answer; of one that was streamed without being asked, what its events add up to.
 
     Raises:
         CallFailed: The status, or an error object inside a 200, says no; or the answer is no JSON object.
     """
     body = _parsed(answer.text)
     if not 200 <= answer.status < 300:
-        raise failures.from_status(answer.status, answer.headers, body, text=answer.text, secrets=secrets)
-    if answer.status != 200 or not isinstance(body, dict):
+        raise failures.from_status(
+            answer.status, answer.headers, body, text=answer.text, secrets=secrets, asked=answer.asked
+        )
+    if isinstance(body, list):
+        body = joined_chunks(body)
+    if not isinstance(body, dict):
         raise useless(answer, _problem(answer, body), secrets)
     check_error(body, answer, usage_of, secrets)
     return body
@@ -35,17 +71,31 @@ def body_of(
 def check_error(
     body: Mapping[str, Any], answer: Answer, usage_of: Callable[[Mapping[str, Any]], Usage], secrets: Sequence[Secret]
 ) -> None:
-    """Raise what an error object in the *body* of a 200 stands for.
+    """Raise what an error object in the *body* of a 200 stands for. One that says nothing is none.
 
     Raises:
         CallFailed: There is one.
     """
-    if not body.get("error"):
+    if not complains(body.get("error")):
         return
     complaint = read_complaint(body)
     if complaint.status is None:
         raise useless(answer, f"it holds an error ({complaint.message or 'without words'})", secrets, usage_of(body))
-    raise failures.from_status(complaint.status, answer.headers, body, secrets=secrets, usage=usage_of(body))
+    raise failures.from_status(
+        complaint.status, answer.headers, body, secrets=secrets, usage=usage_of(body), asked=answer.asked
+    )
+
+
+def failed_generation(answer: Answer) -> tuple[str, Finish] | None:
+    """What Groq's model wrote if Groq refuses it with a 400 for not fitting the schema, and why it ended.
+
+    It may hold rows, and is paid for.
+    """
+    error = table(table(_parsed(answer.text)).get("error")) if answer.status == 400 else {}
+    text = words(error.get("failed_generation"))
+    if text is None or "{" not in text:
+        return None
+    return text, "length" if "max completion tokens" in str(error.get("message")) else "stop"
 
 
 def useless(answer: Answer, problem: str, secrets: Sequence[Secret], usage: Usage | None = None) -> CallFailed:
@@ -54,7 +104,11 @@ def useless(answer: Answer, problem: str, secrets: Sequence[Secret], usage: Usag
 
 
 def tokens(count: object) -> int | None:
-    """A count of tokens, or None where it is missing or not believable."""
+    """A count of tokens, or None if it is missing or not believable. Some gateways write it as text or as a float."""
+    if isinstance(count, str) and len(count) < 12 and count.isascii() and count.isdigit():
+        count = float(count)
+    if isinstance(count, float) and count.is_integer():
+        count = int(count)
     return count if type(count) is int and 0 <= count <= _MOST_TOKENS else None
 
 
@@ -64,7 +118,9 @@ def table(value: object) -> Mapping[str, Any]:
 
 
 def tables(value: object) -> list[Mapping[str, Any]]:
-    """The JSON objects in *value*, which should be an array."""
+    """The JSON objects in *value*, which should be an array; a single object stands for an array of one."""
+    if isinstance(value, dict):
+        return [value]
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
@@ -73,16 +129,73 @@ def words(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _parsed(text: str) -> object:
-    try:
-        return json.loads(text.removeprefix("\ufeff"))
-    except (ValueError, RecursionError):  # Too deep, or a number of thousands of digits, is no answer either.
+def word_in(value: object, depth: int = _DEPTH) -> str | None:
+    """The first word in *value*: `"stop"`, and also `{"type": "stop"}` and `["stop"]`."""
+    if isinstance(value, str):
+        return value or None
+    if not depth or not isinstance(value, dict | list):
         return None
+    inner = value if isinstance(value, list) else [value.get(name) for name in ("reason", "type")] + [*value.values()]
+    return next((found for one in inner if (found := word_in(one, depth - 1))), None)
+
+
+def finish_of(said: object) -> Finish:
+    """Why the model stopped, in whatever type and case it is *said*; an unknown word is a normal end."""
+    return _ENDS.get((word_in(said) or "").lower(), "stop")
+
+
+def text_of(content: object) -> str:
+    """The text in a message's *content*: a string, one part, several parts, or JSON that a gateway has parsed already."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list) and all(isinstance(part, str) for part in content):
+        return "".join(content)
+    parts = tables(content)
+    found = [text for part in parts if (text := _text_in(part)) is not None]
+    if found or not parts or any(words(part.get("type")) in _PARTS + _THOUGHTS for part in parts):
+        return "".join(found)
+    return json.dumps(content, ensure_ascii=False)
+
+
+def first_with_json(texts: Iterator[str]) -> str:
+    """The first of *texts* that may hold an answer; if none does, the first that says anything."""
+    found = ""
+    for text in texts:
+        if "{" in text or "[" in text:
+            return text
+        found = found or text
+    return found
+
+
+def written(value: object) -> str:
+    """The arguments of a tool call, or what a gateway has parsed, as the JSON text that the model wrote."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else ""
+
+
+def _text_in(part: Mapping[str, Any]) -> str | None:
+    if _is_thought(part):
+        return None
+    text = part.get("text")
+    if isinstance(text, dict):
+        text = text.get("value")
+    return text if isinstance(text, str) else None
+
+
+def _is_thought(part: Mapping[str, Any]) -> bool:
+    return words(part.get("type")) in _THOUGHTS
+
+
+def _parsed(text: str) -> object:
+    text = text.removeprefix("\ufeff")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # Too deep, or a number of thousands of digits, is no answer either.
+        return joined(text)
 
 
 def _problem(answer: Answer, body: object) -> str:
-    if answer.status != 200:
-        return "that is not the status of an answer"
     start = answer.text.lstrip("\ufeff \t\r\n")[:1]
     if not start:
         return "the answer is empty"

@@ -1,0 +1,107 @@
+"""Bodies that a gateway compressed although nobody asked: unpacked within a bound, whatever they claim to be."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+_MOST_LAYERS = 3  # "gzip, gzip" has been seen; more than a few is an attack.
+_PIECE = 128  # Bytes: what a codec without a bound of its own is fed at a time, which may unpack to some megabytes.
+
+
+class Undecodable(Exception):
+    """A body that cannot be unpacked. Says why."""
+
+
+def unpacked(body: bytes, encoding: str, cap: int) -> bytes:
+    """The *body* under the content-encoding *encoding*, of at most *cap* bytes at each layer.
+
+    Raises:
+        Undecodable: It is larger, damaged, or in an encoding that needs a package which is not installed.
+    """
+    layers = [layer for one in encoding.lower().split(",") if (layer := one.strip()) not in ("", "identity")]
+    if len(layers) > _MOST_LAYERS:
+        raise Undecodable(f"the answer is compressed {len(layers)} times")
+    for layer in reversed(layers):
+        body = _unpacked_once(body, layer, cap)
+    return body
+
+
+def _unpacked_once(body: bytes, layer: str, cap: int) -> bytes:
+    codec = _CODECS.get(layer)
+    if codec is None:
+        raise Undecodable(f"the answer is compressed in a way that is not known ({layer[:20]!r})")
+    try:
+        found = codec(body, cap + 1)
+    except ImportError:
+        raise Undecodable(f"the answer is compressed as {layer}, which was not asked for and cannot be read") from None
+    except Undecodable:
+        raise
+    except Exception:  # noqa: BLE001  # Each codec has exceptions of its own.
+        if body.lstrip()[:1] in (b"{", b"["):  # The header lies, and the body is plain.
+            return body
+        raise Undecodable(f"the answer is not the {layer} that it claims to be") from None
+    if len(found) > cap:
+        raise Undecodable(f"the answer is larger than {cap // 2**20} MB")
+    return found
+
+
+def _gzip(body: bytes, most: int) -> bytes:
+    found = b""
+    while body[:2] == b"\x1f\x8b" or not found:  # A body may have several members.
+        unpacker = zlib.decompressobj(wbits=31)
+        found += unpacker.decompress(body, most - len(found))
+        body = unpacker.unused_data
+        if len(found) >= most or not body:
+            break
+    return found
+
+
+def _deflate(body: bytes, most: int) -> bytes:
+    """Both things that servers call deflate: with the header of zlib, and without."""
+    try:
+        return zlib.decompressobj().decompress(body, most)
+    except zlib.error:
+        return zlib.decompressobj(wbits=-15).decompress(body, most)
+
+
+def _brotli(body: bytes, most: int) -> bytes:
+    unpacker = _first_of("brotli", "brotlicffi").Decompressor()
+    return _in_pieces(body, getattr(unpacker, "process", None) or unpacker.decompress, most)
+
+
+def _zstd(body: bytes, most: int) -> bytes:
+    library = _first_of("compression.zstd", "backports.zstd", "zstandard")
+    unpacker = library.ZstdDecompressor()
+    if hasattr(unpacker, "decompressobj"):  # zstandard; the others are bounded by themselves.
+        return _in_pieces(body, unpacker.decompressobj().decompress, most)
+    return bytes(unpacker.decompress(body, most))
+
+
+def _in_pieces(body: bytes, unpack: Callable[[bytes], bytes], most: int) -> bytes:
+    found = bytearray()
+    for start in range(0, len(body), _PIECE):
+        found += unpack(body[start : start + _PIECE])
+        if len(found) >= most:
+            break
+    return bytes(found)
+
+
+def _first_of(*names: str) -> Any:
+    for name in names[:-1]:
+        try:
+            return import_module(name)
+        except ImportError:
+            continue
+    return import_module(names[-1])
+
+
+_CODECS: dict[str, Callable[[bytes, int], bytes]] = {
+    "gzip": _gzip,
+    "x-gzip": _gzip,
+    "deflate": _deflate,
+    "br": _brotli,
+    "zstd": _zstd,
+}
