@@ -10,11 +10,13 @@ it is used for later.
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import takewhile
 from types import TracebackType
 from typing import Any
@@ -33,8 +35,9 @@ BODY_CAP = 64 * 2**20
 _CONNECT_SECONDS = 10.0
 # uvicorn, under vLLM and many gateways, closes an idle connection after 5 s; leave it before it is closed on us.
 _IDLE_SECONDS = 4.0
-# Seconds that a connection is left alone after its reply, once the other end has closed one that was used again at once.
+# Seconds that a connection is left alone after its reply, once the other end has closed some that were used again at once.
 _REST = 0.05
+_LOSSES = 2  # One may be chance.
 _SOON = 1.0  # Seconds: a connection that breaks later after a request was sent over it broke over the request.
 
 
@@ -73,8 +76,8 @@ class Client(httpx2.AsyncClient):
     of its connections twice per request, which at 512 in flight takes more time than all the rest (`tests/bench/pool.py`).
 
     A connection is used again at once, while it is warm. Some servers close each one a moment after its reply, and a request
-    that is sent into that moment is lost: after the first such loss a connection rests before it is used again, which
-    shows whether it is still open.
+    that is sent into that moment is lost: after two such losses a connection rests before it is used again, which shows
+    whether it is still open.
 
     Raises:
         SmeltConfigError: The certificates or the proxy that the environment names cannot be used.
@@ -86,8 +89,8 @@ class Client(httpx2.AsyncClient):
         self._home = _place(httpx2.URL(access.base_url))
         self._watch = _refuse_metadata if _may_be_rebound(access.base_url) else None
         self._room = asyncio.Semaphore(connections)
-        self._rest = 0.0
-        self._idle = deque([(_connection(access), 0.0)])
+        self._losses = 0
+        self._idle = deque([(_connection(access), -math.inf)])
         keep_discreet()
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
@@ -107,10 +110,14 @@ class Client(httpx2.AsyncClient):
 
     async def _ask(self, request: httpx2.Request, options: dict[str, Any]) -> httpx2.Response:
         clock = asyncio.get_running_loop().time
-        connection = self._take(clock())
         sent = clock()
+        connection, answered = self._take(sent)
         try:
-            response = await self._sent(connection, request, options, sent)
+            try:
+                response = await connection.send(request, stream=True, **options)
+            except _CLOSED:
+                self._losses += sent - answered < _IDLE_SECONDS and clock() - sent < _SOON
+                raise
             try:
                 answer = await _read(response)
             finally:
@@ -121,23 +128,13 @@ class Client(httpx2.AsyncClient):
         self._idle.append((connection, clock()))
         return answer
 
-    async def _sent(
-        self, connection: httpx2.AsyncClient, request: httpx2.Request, options: dict[str, Any], sent: float
-    ) -> httpx2.Response:
-        try:
-            return await connection.send(request, stream=True, **options)
-        except _CLOSED:
-            if asyncio.get_running_loop().time() - sent < _SOON:
-                self._rest = _REST
-            raise
-
-    def _take(self, now: float) -> httpx2.AsyncClient:
-        """The connection that was used last; or the one that rests longest, if they have to rest and it did so enough."""
-        if not self._idle:
-            return _connection(self._access)
-        if not self._rest:
-            return self._idle.pop()[0]
-        return self._idle.popleft()[0] if self._idle[0][1] <= now - self._rest else _connection(self._access)
+    def _take(self, now: float) -> tuple[httpx2.AsyncClient, float]:
+        """A connection, and when it brought its last reply: the one used last, or a rested one where they have to rest."""
+        if self._idle and self._losses < _LOSSES:
+            return self._idle.pop()
+        if self._idle and self._idle[0][1] <= now - _REST:
+            return self._idle.popleft()
+        return _connection(self._access), -math.inf
 
     async def aclose(self) -> None:
         await super().aclose()
@@ -234,10 +231,16 @@ def _shown(reply: Reply, access: Access, asked: Request) -> Reply:
     return replace(
         reply,
         text=text,
-        model=reply.model and redact(reply.model, secrets, limit=200),
+        model=reply.model and _name(reply.model, secrets),
         request_id=reply.request_id and redact(reply.request_id, secrets, limit=200),
         detail=reply.detail and redact(reply.detail, secrets),
     )
+
+
+@lru_cache(maxsize=64)
+def _name(text: str, secrets: tuple[Secret, ...]) -> str:
+    """A model's name, which is the same in most replies."""
+    return redact(text, secrets, limit=200)
 
 
 def answer_of(response: httpx2.Response) -> Answer:

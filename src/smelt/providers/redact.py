@@ -51,11 +51,16 @@ def redact(text: str, secrets: Iterable[Secret] = (), *, limit: int = 300) -> st
 def masked(text: str, secrets: Iterable[Secret]) -> str:
     """*text* as it is, but for the *secrets* in it: for what is read by programs and of any length."""
     for secret in secrets:
-        key = secret.reveal()
-        if len(key) >= _LONG:
-            for form in (key, quote(key, safe="")):
+        for form in _forms(secret):
+            if form in text:
                 text = text.replace(form, _MASK)
     return text
+
+
+@lru_cache(maxsize=64)
+def _forms(secret: Secret) -> tuple[str, ...]:
+    key = secret.reveal()
+    return tuple({key, quote(key, safe="")}) if len(key) >= _LONG else ()
 
 
 def holds(text: str, secrets: Iterable[Secret]) -> bool:
