@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings
 
+from smelt import rooms
 from smelt.lanes import registry
 from tests.fakeserver import FakeServer, Scenario
 
@@ -26,6 +27,7 @@ def _forget_lanes() -> Iterator[None]:
     """What a lane learnt of the fake server in one test says nothing about the next."""
     yield
     registry._lanes.clear()
+    rooms._rooms.clear()
 
 
 class MakeScenario(Protocol):

@@ -35,6 +35,7 @@ from smelt.prices import check_priced, price_of
 from smelt.progress import Reporter, progress_for
 from smelt.providers.keys import key_of
 from smelt.result import SmeltResult
+from smelt.rooms import room_of
 
 
 def execute(call: Preparation, *, awaited: str, gap: Gap = lambda name: None) -> SmeltResult[Any]:
@@ -192,6 +193,7 @@ class Execution:
             lane=lane,
             ledger=session.ledger,
             budget=self._budget,
+            room=room_of(provider, call.params),
             tell=report,
             price=self._price,
             rng=random.Random(),  # Seeded by the system: a row's token must not be guessable from its text.

@@ -6,6 +6,7 @@ import random
 from collections import deque
 from math import ceil
 
+from smelt.engine.courier import rows_worth
 from smelt.engine.crew import FEWEST_ROWS, MOST_WORKERS
 from smelt.engine.work import Work
 from smelt.outlook import Estimate, Explanation
@@ -15,6 +16,7 @@ from smelt.plan.wire import draw_tokens, reply_schema, user_text
 from smelt.preparation import Preparation
 from smelt.prices import cost_usd
 from smelt.providers.base import Usage
+from smelt.rooms import room_of
 
 _SAMPLE = 2_000  # Rows whose length is measured; more would not change the estimate.
 
@@ -23,11 +25,14 @@ def estimate(call: Preparation) -> Estimate:
     """Estimate rows, requests, tokens and dollars of *call*. Sends nothing."""
     distinct, provider, work = len(call.folded.distinct), call.provider, call.work()
     row_bytes = _row_bytes(call)
-    requests = _requests(work, row_bytes, workers=min(call.concurrency, MOST_WORKERS))
+    thoughts = room_of(provider, call.params).usual
+    requests = _requests(work, row_bytes, workers=min(call.concurrency, MOST_WORKERS), thoughts=thoughts)
     frame, framed = len(user_text([]).encode()), len(user_text([("k7f2x", "", None)]).encode())
     sent = requests * (len(work.system.encode()) + frame) + distinct * (row_bytes + framed - frame + len(","))
     received = requests * len('{"rows":[]}') + distinct * reply_bytes(work.output.fields)
-    input_tokens, output_tokens = round(sent / BYTES_PER_TOKEN), round(received / BYTES_PER_TOKEN)
+    thinking_tokens = round(requests * thoughts)
+    input_tokens = round(sent / BYTES_PER_TOKEN)
+    output_tokens = round(received / BYTES_PER_TOKEN) + thinking_tokens
     return Estimate(
         rows=len(call.source),
         distinct_rows=distinct,
@@ -37,6 +42,7 @@ def estimate(call: Preparation) -> Estimate:
         cost_usd=_cost(call, requests, input_tokens, output_tokens),
         model=f"{provider.name}:{provider.model}",
         columns=tuple(call.source.names),
+        thinking_tokens=thinking_tokens,
     )
 
 
@@ -57,7 +63,7 @@ def explain(call: Preparation) -> Explanation:
     )
 
 
-def _requests(work: Work, row_bytes: float, *, workers: int) -> int:
+def _requests(work: Work, row_bytes: float, *, workers: int, thoughts: float) -> int:
     """How many requests the run sends if every reply is clean: its own loop, in numbers only.
 
     The first request goes out alone; then *workers* at a time, and every reply lets the size grow.
@@ -65,12 +71,13 @@ def _requests(work: Work, row_bytes: float, *, workers: int) -> int:
     left, requests = len(work.order), 0
     size = AutoSize(most=work.most_rows, rows=float(work.first_rows if work.is_auto else work.most_rows))
     by_bytes = max(1, int(Size(rows=1).input_bytes / max(1.0, row_bytes)))
+    fewest = max(FEWEST_ROWS, rows_worth(thoughts, work))
     in_flight: deque[int] = deque()
     while left or in_flight:
         if left and len(in_flight) < (workers if requests > 1 or not in_flight else 1):
             rows = int(size.rows)
             if work.is_auto:
-                rows = min(rows, max(FEWEST_ROWS, ceil(left / workers)))
+                rows = min(rows, max(fewest, ceil(left / workers)))
             rows = min(rows, by_bytes, left)
             in_flight.append(rows)
             left, requests = left - rows, requests + 1

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from typing import Any, Self
 
 from smelt.errors import MissingDependencyError, SmeltConfigError, SmeltWarning, caller_stacklevel, nearest
+from smelt.options import integer
 from smelt.providers.base import Provider
 from smelt.providers.keys import Secret, Vendor, check_base_url, check_key, doubt_about, find_access
 from smelt.providers.redact import redact
@@ -103,6 +104,9 @@ class Model:
         base_url: Another address of the same API.
         params: Parameters of every request, in the provider's words, such as `temperature`.
         allow_http: Whether the key may travel to another machine in clear text.
+        thinking_tokens: Output tokens allowed for thoughts at first, on top of what the answers take. None: what the model
+            is known for. Replies that think longer raise it. It is room, not a wish: how much a model thinks is set in
+            `params`.
 
     Raises:
         SmeltConfigError: There is no such provider, or an argument is malformed. Nothing is sent.
@@ -118,6 +122,7 @@ class Model:
     base_url: str | None = None
     params: Mapping[str, Any] | None = field(default=None, hash=False)
     allow_http: bool = False
+    thinking_tokens: int | None = field(default=None, repr=False)
 
     @plainly
     def __post_init__(self) -> None:
@@ -131,6 +136,8 @@ class Model:
             raise SmeltConfigError.for_type("params", self.params, "a dict with string keys")
         if not isinstance(self.allow_http, bool):
             raise SmeltConfigError.for_type("allow_http", self.allow_http, "True or False")
+        if self.thinking_tokens is not None:
+            integer("thinking_tokens", self.thinking_tokens, 0, 1_000_000)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -246,7 +253,9 @@ def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Pr
     extra = model.provider if own else "openai"
     adapter = getattr(_load(module, extra=extra, sdk=_SDKS.get(model.provider, _OPENAI_SDK)), name)
     kind = {} if own else {"name": model.provider}
-    provider: Provider = adapter(**kind, model=model.name, access=access, params=merged)
+    provider: Provider = adapter(
+        **kind, model=model.name, access=access, params=merged, thinking_tokens=model.thinking_tokens
+    )
     return provider
 
 

@@ -22,10 +22,12 @@ class Estimate:
         requests: Requests.
         input_tokens: Estimated from the bytes of the text that would be sent, four to a token. What a provider adds for
             the reply schema, or takes off for what it has cached, is its own matter.
-        output_tokens: Estimated from the output model, likewise; without reasoning.
+        output_tokens: Estimated from the output model, likewise, with the thoughts of a model that thinks.
         cost_usd: Dollars by the published prices; None where the price is not known.
         model: The model that would answer, as `provider:name`.
         columns: The columns that would be sent.
+        thinking_tokens: The thoughts among the output tokens: what earlier runs of this process saw, else a guess by the
+            model's name, which may be far off.
 
     Examples:
         >>> print(df.smelt.estimate("Classify {name}.", Company, model=scripted))
@@ -41,12 +43,13 @@ class Estimate:
     cost_usd: float | None
     model: str
     columns: tuple[str, ...] = ()
+    thinking_tokens: int = 0
 
     def __repr__(self) -> str:
         """Two lines for a person."""
         first = (
             f"{counted(self.rows, 'row')} ({self.distinct_rows:,} distinct) in about {counted(self.requests, 'request')} to {self.model}: "
-            f"about {self.input_tokens:,} tokens in, {self.output_tokens:,} out, {self._cost}"
+            f"about {self.input_tokens:,} tokens in, {self.output_tokens:,} out{self._thoughts}, {self._cost}"
         )
         sent = [f"sends {sent_columns(self.columns)}"] if self.columns else []
         return "\n".join(map(printable, [first, *sent]))
@@ -57,11 +60,15 @@ class Estimate:
         lines = [
             ("rows", f"{self.rows:,} ({self.distinct_rows:,} distinct)"),
             ("requests", f"about {self.requests:,}"),
-            ("tokens", f"about {self.input_tokens:,} in, {self.output_tokens:,} out"),
+            ("tokens", f"about {self.input_tokens:,} in, {self.output_tokens:,} out{self._thoughts}"),
             ("cost", self._cost),
             *([("sends", sent_columns(self.columns))] if self.columns else []),
         ]
         return table("Estimate", f"for {self.model}", lines)
+
+    @property
+    def _thoughts(self) -> str:
+        return f" (perhaps {self.thinking_tokens:,} of them thoughts)" if self.thinking_tokens else ""
 
     @property
     def _cost(self) -> str:

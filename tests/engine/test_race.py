@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from smelt.engine.events import Event
 from smelt.engine.flights import Flight
+from smelt.engine.room import Grant
 from smelt.engine.run import Run
 from smelt.engine.stragglers import Stragglers
 from smelt.ledger.base import Claim, NoLedger, RunLedger
@@ -181,7 +182,7 @@ def test_where_everything_is_slow_nothing_is_raced() -> None:
 
 def flight(*, rows: int, started: float) -> Flight:
     chunk = Chunk(rows=tuple(Pending(at, "{}") for at in range(rows)))
-    return Flight(chunk=chunk, expected=100, started=started)
+    return Flight(chunk=chunk, expected=100, grant=Grant(limit=100, answers=100, input_tokens=10), started=started)
 
 
 def watched(replies: int) -> Stragglers:

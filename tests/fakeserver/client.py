@@ -31,6 +31,7 @@ class Stats:
         abandoned: Requests whose client hung up before the reply was out.
         input_tokens: Tokens billed, at four bytes each.
         output_tokens: The same for replies.
+        useful_thoughts: Tokens of thought before replies that were not cut off.
         connections: Connections that carried requests of this scenario.
         rows_sent_by: How often each value of the column `count_by` was sent, by its text.
         timeline: With a `limit`, for every second since the first request: requests admitted, requests refused, tokens
@@ -48,6 +49,7 @@ class Stats:
     abandoned: int
     input_tokens: int
     output_tokens: int
+    useful_thoughts: int
     connections: int
     rows_sent_by: Mapping[str, int]
     timeline: list[list[int]]

@@ -36,6 +36,10 @@ class Config:
         honour_max_tokens: Whether replies end at the request's token limit, at 4 bytes a token.
         context_tokens: Longer requests are refused as too long.
         max_body_bytes: Larger requests are refused as too large.
+        thoughts: Tokens of thought before every answer, `{"tokens": [LEAST, MOST], "told": true}`: billed as output, counted
+            against the request's token limit, and reported unless they are not to be told.
+        most_output: Requests with a higher token limit are refused.
+        bills_schema: Whether the schema is billed as input, as providers do.
         usage: `cached` and `reasoning` tokens to report with every reply.
         headers: Further headers of every reply.
         limit: A rate limit, see `Limit`.
@@ -56,6 +60,9 @@ class Config:
     honour_max_tokens: bool = True
     context_tokens: int | None = None
     max_body_bytes: int | None = None
+    thoughts: Mapping[str, Any] | None = None
+    most_output: int | None = None
+    bills_schema: bool = False
     usage: Mapping[str, int] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     limit: Mapping[str, Any] | None = None

@@ -49,6 +49,7 @@ class Counters:
     abandoned: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    useful_thoughts: int = 0
     connections: int = 0
     rows_sent_by: Counter[str] = field(default_factory=Counter)
     timeline: list[list[int]] = field(default_factory=list)
@@ -125,6 +126,9 @@ class Scenario:
             return status({"kind": "auth"}, protocol)
         if config.max_body_bytes is not None and len(body) > config.max_body_bytes:
             return status({"kind": "too_large"}, protocol)
+        if config.most_output is not None and (prompt.max_tokens or 0) > config.most_output:
+            code, words = errors.too_much_output(protocol.name, prompt.max_tokens or 0, config.most_output)
+            return Response(code, JSON, json.dumps(words).encode())
         tokens = tokens_of(prompt.system) + tokens_of(prompt.user)
         if config.context_tokens is not None and tokens > config.context_tokens:
             return status({"kind": "context_length"}, protocol)
@@ -173,15 +177,21 @@ class Scenario:
         for fault in faults:
             if fault.name in COMPLETIONS:
                 completion = COMPLETIONS[fault.name](completion, fault.options, scene)
-        thought = mood.thought if mood is not None else 0
+        thought, is_silent = (mood.thought, mood.is_silent) if mood is not None else self._thoughts()
         if self.config.honour_max_tokens and prompt.max_tokens is not None:
             thought = min(thought, prompt.max_tokens)
             completion = capped(completion, prompt.max_tokens - thought)
-        if thought and mood is not None:
-            kind = "hidden" if mood.is_silent else "reasoning"
+        if thought:
+            kind = "hidden" if is_silent else "reasoning"
             completion = replace(completion, usage={**(completion.usage or {}), kind: thought})
         self.counters.rows_answered += len(rows)
+        self.counters.useful_thoughts += thought if completion.finish != "length" else 0
         return self._billed(completion, prompt)
+
+    def _thoughts(self) -> tuple[int, bool]:
+        """Tokens that are thought before the answer, and whether that is not told."""
+        config = self.config.thoughts
+        return (0, False) if config is None else (self._rng.randint(*config["tokens"]), not config["told"])
 
     def _entries(self, rows: Sequence[Row], faults: Sequence[Fault], scene: Scene) -> list[Entry]:
         template = sample(scene.schema, scene.root) if scene.schema else {}
@@ -208,6 +218,8 @@ class Scenario:
 
     def _billed(self, completion: Completion, prompt: Prompt) -> Completion:
         spent_in = tokens_of(prompt.system) + tokens_of(prompt.user)
+        if self.config.bills_schema and prompt.schema is not None:
+            spent_in += tokens_of(json.dumps(prompt.schema, separators=(",", ":")))
         said = completion.usage
         spent_out = tokens_of(completion.text) + sum((said or {}).get(kind, 0) for kind in ("reasoning", "hidden"))
         self.counters.input_tokens += spent_in

@@ -1,8 +1,8 @@
 """What a run may spend: looked at before every request, with what is in flight counted as if it were spent.
 
-The input of a request is known from its bytes; what its reply takes is estimated, and the estimate is corrected by what
-replies turn out to take. It is rather too high than too low, so a run goes over its budget at the most by what the
-replies in flight take beyond that.
+What a request takes is estimated: its input (instructions, schema and rows) from its bytes, its output from what answers
+and thoughts usually take. Both estimates are corrected by what replies turn out to take. They are rather too high than too
+low, so a run goes over its budget at the most by what the replies in flight take beyond that.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Budget:
     cost: float = 0.0
     tokens: int = 0
     _in_flight: dict[int, Usage] = field(default_factory=dict)
-    _ratio: float = _FIRST_RATIO
+    _input_ratio: float = 1.0
+    _output_ratio: float = _FIRST_RATIO
 
     @property
     def is_limited(self) -> bool:
@@ -64,9 +65,10 @@ class Budget:
     def settle(self, number: int, usage: Usage) -> None:
         """Count what a request took; what its provider does not tell, as estimated."""
         estimate = self._in_flight.pop(number, Usage())
+        if usage.input_tokens and estimate.input_tokens:
+            self._input_ratio = _learnt(self._input_ratio, usage.input_tokens / estimate.input_tokens)
         if usage.output_tokens is not None and estimate.output_tokens:
-            ratio = usage.output_tokens / estimate.output_tokens
-            self._ratio = max(ratio, self._ratio * _MEMORY + ratio * (1 - _MEMORY))
+            self._output_ratio = _learnt(self._output_ratio, usage.output_tokens / estimate.output_tokens)
         likely = self._likely(estimate)
         spent = Usage(
             input_tokens=usage.input_tokens or likely.input_tokens,  # No request takes none, whatever is reported.
@@ -87,9 +89,14 @@ class Budget:
 
     def _likely(self, estimate: Usage) -> Usage:
         return Usage(
-            input_tokens=estimate.input_tokens or 0,
-            output_tokens=round((estimate.output_tokens or 0) * self._ratio),
+            input_tokens=round((estimate.input_tokens or 0) * self._input_ratio),
+            output_tokens=round((estimate.output_tokens or 0) * self._output_ratio),
         )
+
+
+def _learnt(ratio: float, found: float) -> float:
+    """A ratio after *found* was seen: up at once, down slowly."""
+    return max(found, ratio * _MEMORY + found * (1 - _MEMORY))
 
 
 def _tokens(usage: Usage) -> int:

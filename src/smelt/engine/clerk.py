@@ -41,6 +41,7 @@ class Clerk:
         counts: Sums over the run.
         tell: Takes the events.
         note: Takes sentences that the caller should see.
+        is_proven: Whether a reply came for which the output limit was high enough. Until then requests go out one by one.
     """
 
     work: Work
@@ -54,6 +55,7 @@ class Clerk:
     counts: Counts
     tell: Callable[[Event], None]
     note: Callable[[str], None]
+    is_proven: bool = False
     _validator: Validator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,8 +84,11 @@ class Clerk:
         rows = self.reader.read(reply, delivery.tokens)
         if not self.reader.keeps_to_schema and self.reader.replies == 1 and self.work.is_auto:
             self.size.most = max(1, self.size.most // 2)  # Without a grammar long replies go astray sooner.
-        verdict = self._judged(chunk, delivery.tokens, reply, rows)
-        if reply.finish in ("stop", "length"):  # A refusal is about a row, not about how many there are.
+        is_crowded = self._is_crowded(delivery, reply, rows)
+        self.is_proven = self.is_proven or not is_crowded
+        verdict = self._judged(chunk, delivery.tokens, reply, rows, is_crowded=is_crowded)
+        # A refusal is about a row, and thoughts are about none, not about how many there are.
+        if reply.finish in ("stop", "length") and not is_crowded:
             self.size.learn(sent=len(chunk.rows), answered=len(verdict.accepted), was_cut=verdict.was_cut)
         self.counts.strangers += rows.strangers
         self.race.landed(delivery.flight)
@@ -91,10 +96,21 @@ class Clerk:
         self.ledger.commit(delivery.number, verdict.accepted)
         return self._carry_out(verdict, reply.request_id)
 
-    def _judged(self, chunk: Chunk, tokens: Sequence[str], reply: Reply, rows: ReplyRows) -> Verdict:
+    def _is_crowded(self, delivery: Delivery, reply: Reply, rows: ReplyRows) -> bool:
+        """Whether thoughts took the place of answers for which there is more room next time."""
+        grant = delivery.flight.grant
+        has_rows = bool(rows.found or rows.doubled)
+        # Some servers end such a reply as if it were whole.
+        is_full = not has_rows and (reply.usage.output_tokens or 0) >= grant.limit
+        is_cut = reply.finish == "length" or (reply.finish == "stop" and (rows.is_cut or is_full))
+        return self.race.courier.room.learn(reply, grant, has_rows=has_rows, is_cut=is_cut)
+
+    def _judged(
+        self, chunk: Chunk, tokens: Sequence[str], reply: Reply, rows: ReplyRows, *, is_crowded: bool
+    ) -> Verdict:
         clock = asyncio.get_running_loop().time
         started = clock()
-        verdict = decide_reply(chunk, tokens, reply, rows, self._validator, self.policy)
+        verdict = decide_reply(chunk, tokens, reply, rows, self._validator, self.policy, is_crowded=is_crowded)
         if clock() - started > _SLOW_VALIDATION:
             name = self.work.output.model.__name__
             self.note(f"Validating a reply takes over {_SLOW_VALIDATION:g} s: look at {name}.")
@@ -105,6 +121,7 @@ class Clerk:
             delivery.flight.chunk,
             failure,
             self.policy,
+            is_over_limit=self.race.courier.room.refused(failure, delivery.flight.grant),
             answered=self.reader.replies,
             in_flight=len(self.race.courier.flights),
             now=asyncio.get_running_loop().time(),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any
 
 from smelt.engine.budget import Budget
 from smelt.engine.events import Event, RequestEnded, RequestSent
 from smelt.engine.flights import Announced, Delivery, Flight
 from smelt.engine.lane import Lane, Slot
+from smelt.engine.room import Grant, Room
 from smelt.engine.work import Counts, Work
 from smelt.errors import StoreError
 from smelt.ledger.base import RunLedger
@@ -36,6 +39,7 @@ class Courier:
         counts: Sums over all requests.
         ledger: Told of every request before it leaves, and of what came of it before anything else happens.
         budget: What may be spent.
+        room: How much replies may think.
         tell: Takes the events.
         price: Dollars for the usage of one request, None where unknown.
         rng: Draws the row tokens.
@@ -52,6 +56,7 @@ class Courier:
     counts: Counts
     ledger: RunLedger
     budget: Budget
+    room: Room
     tell: Callable[[Event], None]
     price: Callable[[Usage], float | None]
     rng: random.Random
@@ -60,17 +65,30 @@ class Courier:
     usual: Usage = Usage()
     broken_off: set[int] = field(default_factory=set)
     _constant_schema: Mapping[str, Any] | None = None
+    _schema_bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Providers take the schema in as text. One of a grammar, with a property for each row, no model reads.
+        is_read = self.capabilities.codec == "array"
+        self._schema_bytes = len(json.dumps(self._schema(()), separators=(",", ":"))) if is_read else 0
 
     @property
     def shared_tokens(self) -> int:
         """Input tokens that every request repeats."""
-        return text_tokens(len(self.work.system))
+        return text_tokens(len(self.work.system) + self._schema_bytes)
+
+    @property
+    def fewest_rows(self) -> int:
+        """Rows below which a reply is more thoughts than answers."""
+        return rows_worth(self.room.usual, self.work)
 
     def estimate(self, chunk: Chunk) -> Usage:
-        """What a request with *chunk* will take: its input, and what its rows usually make of output."""
-        sent = len(self.work.system) + sum([len(row.text) for row in chunk.rows]) + _ROW_FRAME * len(chunk.rows)
+        """What a request with *chunk* will take: its input, and what thoughts and its rows usually make of output."""
+        rows = sum([len(row.text) for row in chunk.rows]) + _ROW_FRAME * len(chunk.rows)
+        answers = text_tokens(self.work.reply_bytes * len(chunk.rows)) or 1
         return Usage(
-            input_tokens=text_tokens(sent), output_tokens=text_tokens(self.work.reply_bytes * len(chunk.rows)) or 1
+            input_tokens=text_tokens(len(self.work.system) + self._schema_bytes + rows),
+            output_tokens=answers + round(self.room.usual),
         )
 
     async def announce(self, chunk: Chunk) -> Announced:
@@ -117,7 +135,8 @@ class Courier:
             CancelledError: While waiting; the request may have been billed, and is counted so.
         """
         number, chunk = announced.number, announced.chunk
-        request = self._render(chunk, announced.tokens)
+        grant = self._grant(chunk)
+        request = self._render(chunk, announced.tokens, grant)
         self.counts.requests += 1
         self.counts.first_request = self.counts.first_request or request
         self.counts.retries += chunk.is_repeat
@@ -125,7 +144,7 @@ class Courier:
         self.calling.add(task)
         self.tell(RequestSent(number=number, rows=len(chunk.rows), in_flight=len(self.calling)))
         clock = asyncio.get_running_loop().time
-        flight = Flight(chunk=chunk, expected=announced.expected, started=clock())
+        flight = Flight(chunk=chunk, expected=announced.expected, grant=grant, started=clock())
         outcome = None
         try:
             outcome = await self._call(request, number, flight)
@@ -164,14 +183,18 @@ class Courier:
         usual = _OVERHEAD_TOKENS + self.work.row_tokens
         return max(1, min(self.work.policy.most_room, -(-self.capabilities.max_output_tokens // usual)))
 
-    def _render(self, chunk: Chunk, tokens: Sequence[str]) -> Request:
+    def _grant(self, chunk: Chunk) -> Grant:
+        answers = (_OVERHEAD_TOKENS + self.work.row_tokens * len(chunk.rows)) * chunk.room
+        expected = self.estimate(chunk).input_tokens or 0
+        return self.room.grant(min(answers, self.capabilities.max_output_tokens), expected)
+
+    def _render(self, chunk: Chunk, tokens: Sequence[str], grant: Grant) -> Request:
         rows = [(token, row.text, row.problem) for token, row in zip(tokens, chunk.rows, strict=True)]
-        room = (_OVERHEAD_TOKENS + self.work.row_tokens * len(rows)) * chunk.room
         return Request(
             system=self.work.system,
             user=user_text(rows),
             schema=self._schema(tokens),
-            max_output_tokens=min(room, self.capabilities.max_output_tokens),
+            max_output_tokens=grant.limit,
             params=self.work.params,
             timeout=self.work.timeout,
         )
@@ -227,3 +250,8 @@ class Courier:
                 in_flight=len(self.calling),
             )
         )
+
+
+def rows_worth(thoughts: float, work: Work) -> int:
+    """Rows whose answers take as many tokens as the *thoughts* of their request."""
+    return ceil(thoughts / max(1, text_tokens(work.reply_bytes)))

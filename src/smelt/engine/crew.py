@@ -110,7 +110,7 @@ class Crew:
 
     def spawn(self) -> None:
         """See to it that somebody waits for the lane, if there is anything to ask."""
-        is_proving = not self.clerk.reader.replies and self._workers
+        is_proving = not self.clerk.is_proven and self._workers
         if self._next is not None or is_proving or self.halted is not None or not self.line:
             return
         self._next = self._group.create_task(self._pull())
@@ -213,4 +213,7 @@ class Crew:
             return rows
         # Near the end of the line smaller chunks keep every worker busy; the reply then comes sooner. Where a limit keeps
         # requests apart, few are at work, and smaller chunks would only be more requests.
-        return min(rows, max(FEWEST_ROWS, ceil(self.line.rows_left / min(self.lane.workers, MOST_WORKERS))))
+        fewest = max(
+            FEWEST_ROWS, self.courier.fewest_rows
+        )  # Each request of a model that thinks is paid for its thoughts.
+        return min(rows, max(fewest, ceil(self.line.rows_left / min(self.lane.workers, MOST_WORKERS))))

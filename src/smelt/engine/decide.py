@@ -6,7 +6,8 @@ The rules, in the order in which they matter:
 - A row that is missing or invalid is asked again, told what was wrong: once among others, then alone.
 - A chunk that fails as a whole is halved, down to the guilty row. Where the failure costs nothing (a 400, a filter) no
   attempt is counted; where an answer was paid for, the last attempt of a row is always made alone.
-- A reply that was cut off gives its complete rows; the rest goes out in smaller chunks with more room.
+- A reply that was cut off gives its complete rows; the rest goes out in smaller chunks with more room. If it was thoughts
+  that took the room, the chunk goes out as it is: no row is at fault, and no attempt is counted.
 - A refusal to serve (429, 5xx) is the lane's business; it costs no row an attempt. Only a row that breaks its server
   again and again while others are answered is given up.
 - What may have been billed without an answer is sent once more, and then in halves.
@@ -37,10 +38,29 @@ class _Sorted:
 
 
 def decide_reply(
-    chunk: Chunk, tokens: Sequence[str], reply: Reply, rows: ReplyRows, validator: Validator, policy: Policy
+    chunk: Chunk,
+    tokens: Sequence[str],
+    reply: Reply,
+    rows: ReplyRows,
+    validator: Validator,
+    policy: Policy,
+    *,
+    is_crowded: bool = False,
 ) -> Verdict:
-    """Choose what becomes of the rows of *chunk*, which went out under *tokens* and came back as *rows*."""
+    """Choose what becomes of the rows of *chunk* after a reply.
+
+    Args:
+        chunk: The rows.
+        tokens: What they went out under.
+        reply: What came back.
+        rows: What was read of it.
+        validator: Checks the answers.
+        policy: How persistent the run is.
+        is_crowded: Whether the model's thoughts took the room of the answers, and the next request has more.
+    """
     found = _sort(chunk, tokens, rows, validator)
+    if is_crowded:
+        return _after_thoughts(chunk, found)
     if reply.finish in ("refused", "filtered"):
         left = [*found.missing, *found.invalid]
         return _after_refusal(chunk, found, left, reply)
@@ -52,7 +72,14 @@ def decide_reply(
 
 
 def decide_failure(
-    chunk: Chunk, failure: CallFailed, policy: Policy, *, answered: int, in_flight: int = 0, now: float
+    chunk: Chunk,
+    failure: CallFailed,
+    policy: Policy,
+    *,
+    answered: int,
+    in_flight: int = 0,
+    now: float,
+    is_over_limit: bool = False,
 ) -> Verdict:
     """Choose what becomes of the rows of *chunk* after a call that brought no reply.
 
@@ -63,7 +90,10 @@ def decide_failure(
         answered: Replies that this run has had. From the first on, key, model and schema are known to be good.
         in_flight: Requests that still wait for theirs. They left before, so what comes of them says nothing of later ones.
         now: When it happened, in seconds by any clock.
+        is_over_limit: Whether the output limit was higher than the server allows, and the next request has a lower one.
     """
+    if is_over_limit:
+        return Verdict(chunks=[replace(chunk, is_repeat=True)])
     match failure.kind:
         case "auth" | "quota" | "redirect" | "certificate" | "not_found":
             return Verdict(chunks=[chunk], stop=failure)
@@ -131,6 +161,15 @@ def _after_answers(chunk: Chunk, found: _Sorted, policy: Policy) -> Verdict:
                 alone.append(row)
     chunks = replace(chunk, rows=tuple(alone)).singles()
     return Verdict(accepted=found.accepted, again=again, chunks=chunks, failed=failed)
+
+
+def _after_thoughts(chunk: Chunk, found: _Sorted) -> Verdict:
+    """The limit was met by thoughts: the same rows fit with more room."""
+    left = (*found.missing, *found.invalid)
+    for row in left:
+        row.problem = None
+    rest = [replace(chunk, rows=left, is_repeat=True)] if left else []
+    return Verdict(accepted=found.accepted, chunks=rest, failed=found.broken)
 
 
 def _after_cut(chunk: Chunk, found: _Sorted, policy: Policy) -> Verdict:

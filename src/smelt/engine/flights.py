@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from smelt.engine.room import Grant
 from smelt.errors import StoreError
 from smelt.plan.chunks import Chunk, Pending
 from smelt.providers.base import CallFailed, Reply
@@ -40,6 +41,7 @@ class Flight:
     Attributes:
         chunk: Its rows.
         expected: Tokens that it will be billed for, as far as is known.
+        grant: What its reply may take.
         started: When it left, by the loop's clock.
         deadline: Ends the wait.
         seconds: How long it took in the end.
@@ -49,6 +51,7 @@ class Flight:
 
     chunk: Chunk
     expected: int
+    grant: Grant
     started: float
     deadline: asyncio.Timeout | None = None
     seconds: float = 0.0

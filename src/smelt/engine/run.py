@@ -17,6 +17,7 @@ from smelt.engine.lane import Lane
 from smelt.engine.parts import Part
 from smelt.engine.race import Race
 from smelt.engine.reader import Reader
+from smelt.engine.room import Room
 from smelt.engine.supply import Supply
 from smelt.engine.work import Counts, Ending, Halt, Work, settled
 from smelt.errors import BudgetExceededError
@@ -41,6 +42,7 @@ class Run:
         lane: Paces the requests.
         ledger: Remembers them.
         budget: What may be spent.
+        room: How much replies may think; shared with other runs that ask the same model.
         tell: Takes the events.
         price: Dollars for the usage of one request, None where unknown.
         rng: Draws the row tokens.
@@ -60,6 +62,7 @@ class Run:
     counts: Counts = field(default_factory=Counts)
     extension: Work | None = None
     budget: Budget = field(default_factory=Budget)
+    room: Room = field(default_factory=Room)
     interrupt_grace: float = INTERRUPT_GRACE
     supply: Supply | None = None
     _reader: Reader = field(init=False)
@@ -162,6 +165,7 @@ class Run:
             counts=self.counts,
             ledger=self.ledger,
             budget=self.budget,
+            room=self.room,
             tell=self.tell,
             price=self.price,
             rng=self.rng,

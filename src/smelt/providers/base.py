@@ -26,7 +26,7 @@ class Request:
         system: Instructions; the same text for every request of a job, so that providers can cache it.
         user: The rows, as JSON text.
         schema: JSON Schema of the reply (an object), already compiled for this provider's dialect.
-        max_output_tokens: The most the reply may take, in tokens.
+        max_output_tokens: The most the reply may take, in tokens, thoughts included.
         params: The caller's own parameters (temperature and the like), already checked by the adapter.
         timeout: Seconds until the engine gives the call up. The engine enforces it; an SDK may be told.
     """
@@ -147,7 +147,8 @@ class Capabilities:
             object with a property per row, for decoders that enforce the grammar and cache nothing by it.
         enforces_schema: Whether replies can be trusted to be bare JSON of the schema's shape. Where False, a code fence or
             prose around the JSON is tolerated.
-        max_output_tokens: The most one reply may be allowed.
+        max_output_tokens: The most that the answers of one reply may be allowed.
+        thinking_tokens: Output tokens to allow for thoughts at first, on top of those for the answers; more is learnt.
         context_tokens: Input and output together, where it is known and small.
         rows_per_request: The most rows that one request should carry, or None; caps `batch_size="auto"`.
         concurrency: Requests in flight at the most for `concurrency="auto"`.
@@ -159,6 +160,7 @@ class Capabilities:
     codec: Literal["array", "keyed"] = "array"
     enforces_schema: bool = True
     max_output_tokens: int = 16_000
+    thinking_tokens: int = 0
     context_tokens: int | None = None
     rows_per_request: int | None = None
     concurrency: int = 512
@@ -183,7 +185,7 @@ class Provider(Protocol):
     """A model that can be asked.
 
     It may also have `params`, the parameters of every request, and `key`: what was bought with one key is not reused with
-    another.
+    another; and `thinking_tokens`, the room for thoughts that the caller set.
 
     Attributes:
         name: The provider's name, as in `"openai:gpt-4.1-mini"`.

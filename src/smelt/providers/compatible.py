@@ -71,12 +71,14 @@ class Compatible:
         model: The model's name, as the server calls it.
         access: Where to ask, and with which key.
         params: Parameters of every request; those of a `Request` come over them.
+        thinking_tokens: Room for thoughts that the caller set, or None.
     """
 
     name: str
     model: str
     access: Access
     params: Mapping[str, Any] = field(default_factory=dict)
+    thinking_tokens: int | None = None
 
     @property
     def capabilities(self) -> Capabilities:

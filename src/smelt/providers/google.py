@@ -65,11 +65,13 @@ class Google:
         model: The model's name.
         access: Where to ask, and with which key.
         params: Parameters of every request; those of a `Request` come over them.
+        thinking_tokens: Room for thoughts that the caller set, or None.
     """
 
     model: str
     access: Access
     params: Mapping[str, Any] = field(default_factory=dict)
+    thinking_tokens: int | None = None
 
     name: ClassVar[str] = "google"
     capabilities: ClassVar[Capabilities] = Capabilities(dialect=_DIALECT)

@@ -1,0 +1,116 @@
+"""How much a model thinks before it answers, as far as its name and the caller's parameters tell.
+
+Tokens of thought are billed as output and counted against the output limit, so the limit needs room for them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+USUAL_ROOM = 4_000  # Tokens: four times what most requests of this kind of work take, so that few replies are cut off.
+
+# Whether a model thinks if nothing is said of it, by how its name begins; the longest beginning counts. From the vendors'
+# model pages and the profiles of pydantic-ai-slim 2.68 (pydantic_ai/profiles), read November 2026. A model that is not
+# listed starts without room, and gets it as soon as a reply shows that it thinks.
+_THINKS = {
+    "gpt-5": True,
+    "gpt-5-chat": False,
+    "gpt-5.1": False,  # These think on request only.
+    "gpt-5.2": False,
+    "gpt-5.3": False,
+    "gpt-5.4": False,
+    "gpt-6": True,
+    "gpt-oss": True,
+    "o1": True,
+    "o3": True,
+    "o4": True,
+    "claude-opus-5": True,
+    "claude-sonnet-5": True,
+    "claude-haiku-5": True,
+    "gemini-2.5": True,
+    "gemini-2.5-flash-lite": False,
+    "gemini-3": True,
+    "qwen3": True,
+    "qwen3-coder": False,
+    "qwq": True,
+    "deepseek-r1": True,
+    "deepseek-reasoner": True,
+    "magistral": True,
+    "grok-3-mini": True,
+    "grok-4": True,
+    "glm-4.5": True,
+    "glm-4.6": True,
+    "glm-4.7": True,
+    "glm-5": True,
+    "kimi-k2.5": True,
+    "minimax-m": True,
+    "seed-oss": True,
+}
+_SAYS_SO = re.compile(r"think|reason")  # In the name of a model that has it as its trade.
+_SAYS_NO = re.compile(r"non-?(think|reason)|no-?think|instruct")
+_EFFORTS = {
+    "none": 0,
+    "minimal": 1_000,
+    "low": 2_000,
+    "medium": USUAL_ROOM,
+    "high": 16_000,
+    "xhigh": 32_000,
+    "max": 32_000,
+}
+
+
+def thinking_room(model: str, params: Mapping[str, Any]) -> int:
+    """Output tokens to allow for thoughts at first.
+
+    Args:
+        model: The model's name, in the provider's words.
+        params: Parameters of every request; what they say of thinking counts more than the name.
+    """
+    asked = _asked(params)
+    return asked if asked is not None else USUAL_ROOM * _thinks(model)
+
+
+def thinking_params(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters that change how much a model thinks."""
+    return {name: params[name] for name in _PARAMS if name in params}
+
+
+def _thinks(model: str) -> bool:
+    name = model.lower().rpartition("/")[2]
+    if _SAYS_NO.search(name):
+        return False
+    known = max((start for start in _THINKS if name.startswith(start)), key=len, default=None)
+    return bool(_SAYS_SO.search(name)) or (known is not None and _THINKS[known])
+
+
+def _asked(params: Mapping[str, Any]) -> int | None:
+    found = [_in_words(params[name]) for name in _PARAMS if name in params]
+    return max((room for room in found if room is not None), default=None)
+
+
+_PARAMS = ("thinking", "reasoning", "reasoning_effort", "thinking_config", "effort", "chat_template_kwargs")
+_BUDGETS = ("budget_tokens", "max_tokens", "thinking_budget", "thinkingBudget")
+_LEVELS = ("effort", "thinking_level", "thinkingLevel")
+_SWITCHES = ("enabled", "enable_thinking", "thinking")
+_TYPES = {"enabled": USUAL_ROOM, "adaptive": USUAL_ROOM, "disabled": 0, "between_tools": 0}
+
+
+def _in_words(value: object) -> int | None:
+    """What one parameter asks for, in the words of any provider; None if it does not say."""
+    if isinstance(value, str):
+        return _EFFORTS.get(value.lower())
+    if not isinstance(value, Mapping):
+        return None
+    for name in _BUDGETS:
+        budget = value.get(name)
+        if type(budget) is int:  # -1: as many as the model likes.
+            return USUAL_ROOM if budget < 0 else budget
+    for name in _LEVELS:
+        if isinstance(level := value.get(name), str) and level.lower() in _EFFORTS:
+            return _EFFORTS[level.lower()]
+    for name in _SWITCHES:
+        if isinstance(switch := value.get(name), bool):
+            return USUAL_ROOM * switch
+    return _TYPES.get(str(value.get("type")))
