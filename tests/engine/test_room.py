@@ -215,7 +215,7 @@ def test_room_has_an_end() -> None:
         requests += 1
         assert requests < 10
 
-    assert grant.limit > 100_000
+    assert grant.limit == 421 + 32_000
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from smelt.plan.tokens import text_tokens
 from smelt.providers.base import CallFailed, Reply
 
 _FIRST_STEP = 4_000  # Tokens of room after the first reply that was cut off before its first row.
-_MOST = 128_000  # Tokens of room at the most: what the models with the longest replies can write.
+# Tokens of room that replies which were cut off may bring about: a model that needs more than that runs in a circle.
+_MOST = 32_000
 _LARGEST = 2  # Times the largest thoughts seen that the next ones may take.
 _EXPECTED = 0.25  # Share of the room that thoughts are expected to take before a reply shows it.
 _MEMORY = 0.8  # How slowly earlier thoughts are forgotten.
@@ -86,12 +87,12 @@ class Room:
             Whether thoughts took the place of its answers, and the next request for them has more room.
         """
         thoughts = thoughts_in(reply, limit=grant.limit, is_cut=is_cut)
-        self._expect(thoughts)
         is_crowded = is_cut and thoughts > grant.thoughts
+        self._expect(thoughts, is_over=not is_crowded)
         wanted = _LARGEST * thoughts
         if is_crowded and not has_rows:  # It was still thinking: for how long it would have, nobody knows.
             wanted = max(wanted, _LARGEST * grant.thoughts, _FIRST_STEP)
-        self.tokens = max(self.tokens, min(wanted, _MOST))
+        self.tokens = max(self.tokens, min(wanted, _MOST) if is_cut else wanted)
         return is_crowded and self._has_grown(grant)
 
     def refused(self, failure: CallFailed, grant: Grant) -> bool:
@@ -106,7 +107,10 @@ class Room:
     def _has_grown(self, grant: Grant) -> bool:
         return self.grant(grant.answers, grant.input_tokens).limit > grant.limit
 
-    def _expect(self, thoughts: int) -> None:
+    def _expect(self, thoughts: int, *, is_over: bool) -> None:
+        if not is_over:  # They would have gone on.
+            self.usual = max(self.usual, thoughts)
+            return
         self.usual = self.usual * _MEMORY + thoughts * (1 - _MEMORY) if self._has_seen else float(thoughts)
         self._has_seen = True
 
