@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
-
 from smelt.advice import advice
 from smelt.engine.work import Counts, Ending
 from smelt.errors import (
@@ -32,6 +29,7 @@ from smelt.frames.base import OutputColumn
 from smelt.observe.record import Record, recorded
 from smelt.observe.recorder import Recorder
 from smelt.plan.answers import Answers
+from smelt.plan.instances import instance
 from smelt.preparation import Column, Preparation
 from smelt.providers.base import CallFailed, Provider
 from smelt.result import RowError, SmeltMetrics, SmeltResult, printable
@@ -132,7 +130,10 @@ class Outcome:
         output = self.call.output
         if output.is_text:
             return [None if row is None else row[0] for row in self.answers.rows()]
-        return [None if row is None else _instance(output.model, row) for row in self.answers.rows()]
+        model, names = output.model, tuple(output.model.model_fields)
+        return [
+            None if row is None else instance(model, dict(zip(names, row, strict=True))) for row in self.answers.rows()
+        ]
 
     def _errors(self) -> list[RowError]:
         failures = sorted(self.answers.failures.items())
@@ -189,26 +190,6 @@ def _values(call: Preparation, answers: Answers, column: Column) -> Sequence[Any
     for name in column.path[1:]:
         values = [None if value is None else getattr(value, name) for value in values]
     return values
-
-
-def _instance(model: type[BaseModel], values: Sequence[Any]) -> BaseModel:
-    """An instance with validated *values*, as unpickling makes one: nothing is aliased, validated or initialised again."""
-    fields = dict(zip(model.model_fields, values, strict=True))
-    private = {
-        name: one.get_default(call_default_factory=True, validated_data=fields)
-        for name, one in model.__private_attributes__.items()
-    }
-    made = model.__new__(model)
-    made.__setstate__(
-        {
-            "__dict__": fields,
-            "__pydantic_fields_set__": set(fields),
-            "__pydantic_extra__": None,
-            "__pydantic_private__": {name: one for name, one in private.items() if one is not PydanticUndefined}
-            or None,
-        }
-    )
-    return made
 
 
 def _api_error(stop: CallFailed, provider: Provider, result: SmeltResult[Any]) -> SmeltAPIError:

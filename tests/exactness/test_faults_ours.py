@@ -103,10 +103,8 @@ def test_a_value_that_refuses_to_be_compared_fails_its_row() -> None:
     assert [error.kind for error in result.errors] == ["validator"]
 
 
-@pytest.mark.parametrize(
-    ("number", "kept"), [("12.34", True), ("12345678901234567.89", False), ('"12345678901234567.89"', True)]
-)
-def test_a_decimal_that_json_rounds_is_asked_for_as_a_string(number: str, kept: bool) -> None:
+@pytest.mark.parametrize("number", ["12.34", "12345678901234567.89", '"12345678901234567.89"'])
+def test_a_decimal_that_json_rounds_is_read_as_it_was_written(number: str) -> None:
     def reply(request: Any) -> Reply:
         usual = answered(request, lambda row: {"amount": "@"})
         return Reply(text=usual.text.replace('"@"', number))
@@ -115,10 +113,7 @@ def test_a_decimal_that_json_rounds_is_asked_for_as_a_string(number: str, kept: 
         [{"a": 1}], "Of {a}.", Price, model=ScriptedProvider({}, script=[reply]), progress=False, max_attempts=1
     )
 
-    if kept:
-        assert result.data == [Price(amount=Decimal(number.strip('"')))]
-    else:
-        assert [error.kind for error in result.errors] == ["invalid"]
+    assert result.data == [Price(amount=Decimal(number.strip('"')))]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")

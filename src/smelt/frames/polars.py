@@ -11,9 +11,9 @@ import polars as pl
 from smelt.frames.base import OutputColumn, Reader, Rows, chosen, no_text, require_lengths, require_text
 from smelt.frames.dtypes import polars_dtype
 from smelt.plan import cells
-from smelt.plan.kinds import Array, FixedPoint, Kind, Struct, Text
+from smelt.plan.kinds import Kind, Text
 from smelt.plan.rows import RowSource
-from smelt.plan.values import Plainer, exact_decimal, plainer
+from smelt.plan.values import plain_all
 
 
 class PolarsFrame:
@@ -117,30 +117,4 @@ def _texts(block: pl.Series) -> list[str]:
 
 def _series(name: str, kind: Kind, values: Sequence[Any]) -> pl.Series:
     """A Series of *values*, each kept to the last digit."""
-    turns = [turn for turn in (plainer(kind), _exact(kind)) if turn]
-    for turn in turns:
-        values = list(map(turn, values))
-    return pl.Series(name, values, dtype=polars_dtype(kind), strict=True)
-
-
-def _exact(kind: Kind) -> Plainer | None:
-    """Gives plain decimals their declared places, or raises: Polars would round them without a word."""
-    match kind:
-        case FixedPoint(places=places):
-            return lambda value: None if value is None else exact_decimal(value, places)
-        case Array(item=item):
-            return _exact_list(_exact(item))
-        case Struct(fields=fields):
-            return _exact_struct({one.name: turn for one in fields if (turn := _exact(one.kind))})
-        case _:
-            return None
-
-
-def _exact_list(turn: Plainer | None) -> Plainer | None:
-    return turn and (lambda value: None if value is None else list(map(turn, value)))
-
-
-def _exact_struct(turns: dict[str, Plainer]) -> Plainer | None:
-    if not turns:
-        return None
-    return lambda value: value and value | {name: turn(value[name]) for name, turn in turns.items()}
+    return pl.Series(name, plain_all(kind, values), dtype=polars_dtype(kind), strict=True)

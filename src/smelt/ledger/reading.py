@@ -58,8 +58,7 @@ class Reading:
                 answer = rows.found[token]
                 if known is not None:
                     answer = completed(known(at) or "{}", answer)
-                json = json_text(answer)
-                self._validator.values(json)
+                _, json = self._validator.read(answer)
             except InvalidRow:
                 continue
             found.append((at, json))

@@ -2,6 +2,10 @@
 
 pydantic does not look at what an "after" validator gives back. One without its `return` makes every answer None, and one
 that returns another type would surface when the column is built, after everything was paid for.
+
+Values of exactly the declared types are the usual case, and are seen at once, column by column. Anything else goes through
+`settler`, which makes instances of subclasses (a pandas Timestamp, a str Enum) plain and refuses the rest. What it gives
+back belongs to the row alone, so a validator that keeps a list or a nested model and changes it later changes no answer.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
+from smelt.plan.instances import copied, instance
 from smelt.plan.kinds import (
     Array,
     Boolean,
@@ -27,55 +32,195 @@ from smelt.plan.kinds import (
     Text,
     Timestamp,
 )
+from smelt.plan.values import checker
 
 Check = Callable[[Any], bool]
+Settle = Callable[[Any], Any]
 
-# Compared with `is`, not by isinstance: True is no integer of a column, and a datetime no date.
-_EXACT: dict[type[Kind], type] = {Boolean: bool, Integer: int, Float: float, FixedPoint: Decimal}
-_KINDRED: dict[type[Kind], type] = {Timestamp: datetime, Duration: timedelta}
-_USUAL: dict[type[Kind], type] = {
-    **_EXACT,
-    **_KINDRED,
+# Compared with `is`, not by isinstance: True is no integer of a column, a datetime no date, and pd.NaT no datetime.
+_TYPES: dict[type[Kind], type] = {
+    Boolean: bool,
+    Integer: int,
+    Float: float,
+    FixedPoint: Decimal,
+    Timestamp: datetime,
     Date: date,
+    Duration: timedelta,
     Text: str,
-}  # Values of just this type need no check.
+    Choice: str,
+}
 
 
-def declared(field: Field) -> Check:
-    """Compile the check whether a value is one that *field* declares; a default of None is the author's own choice."""
-    check = _check(field.kind)
-    if field.kind.nullable or not field.required:
-        return lambda value: value is None or check(value)
-    return check  # None is of no type; what a validator may not return, no check lets pass.
+class Unfit(Exception):
+    """A value that its column does not take.
+
+    Attributes:
+        message: Why, without the value.
+        is_stray: Whether it is not of the declared type, which only the model's own code can bring about.
+    """
+
+    def __init__(self, message: str, *, is_stray: bool) -> None:
+        super().__init__(message)
+        self.message = message
+        self.is_stray = is_stray
+
+    def at(self, place: str) -> Unfit:
+        """The same, said of the *place* that it was found in."""
+        return Unfit(f"{place}: {self.message}", is_stray=self.is_stray)
 
 
 def all_declared(field: Field) -> Callable[[Sequence[Any]], bool]:
-    """Compile the same check of many values, which is quick where all are as they usually are."""
-    check, kind = declared(field), field.kind
+    """Compile the check whether many values are all of exactly the types that *field* declares."""
+    check, kind = _exact(field), field.kind
     if isinstance(kind, Choice):
-        choices = frozenset(kind.values)
-        return lambda values: choices.issuperset(values) or all(map(check, values))
-    usual = {_USUAL[type(kind)]} if type(kind) in _USUAL else set()
-    if kind.nullable or not field.required:
-        usual.add(type(None))
-    return lambda values: usual.issuperset(map(type, values)) or all(map(check, values))
+        absent: tuple[None, ...] = (None,) if _takes_none(field) else ()
+        choices, types = frozenset((*kind.values, *absent)), {str, *map(type, absent)}
+        return lambda values: (
+            (types.issuperset(map(type, values)) and choices.issuperset(values)) or all(map(check, values))
+        )
+    if type(kind) not in _TYPES:
+        return lambda values: all(map(check, values))
+    usual = {_TYPES[type(kind)], type(None)} if _takes_none(field) else {_TYPES[type(kind)]}
+    return lambda values: usual.issuperset(map(type, values))
 
 
-def _check(kind: Kind) -> Check:
+def settler(field: Field) -> Settle:
+    """Compile the way from any object to a value that the column of *field* takes: of exactly the declared type, in range.
+
+    It raises `Unfit`, or whatever the object itself raises if it is looked at.
+    """
+    settle = _settle(field.kind)
+    if _takes_none(field):
+        return lambda value: None if value is None else settle(value)
+    return settle
+
+
+def _takes_none(field: Field) -> bool:
+    return field.kind.nullable or not field.required  # A default of None is the author's own choice.
+
+
+def _exact(field: Field) -> Check:
+    check = _exact_kind(field.kind)
+    return (lambda value: value is None or check(value)) if _takes_none(field) else check
+
+
+def _exact_kind(kind: Kind) -> Check:
     match kind:
         case Choice(values=values):
-            # Compared, not hashed: what a validator returns may have no hash.
-            return lambda value: (value.value if isinstance(value, Enum) else value) in values
-        case Date():
-            return lambda value: isinstance(value, date) and not isinstance(value, datetime)
+            return lambda value: type(text := _said(value)) is str and text in values
         case Array(item=item):
-            inner = declared(Field(name="", key="", kind=item))
-            return lambda value: isinstance(value, list) and all(map(inner, value))
+            inner = _exact(_item(item))
+            return lambda value: type(value) is list and all(map(inner, value))
         case Struct(model=model, fields=fields):
-            checks = [(field.name, declared(field)) for field in fields]
-            return lambda value: isinstance(value, model) and all(check(getattr(value, name)) for name, check in checks)
-        case _ if (exact := _EXACT.get(type(kind))) is not None:
-            return lambda value: type(value) is exact
+            checks = [(field.name, _exact(field)) for field in fields]
+            return lambda value: type(value) is model and all(check(getattr(value, name)) for name, check in checks)
         case _:
-            kindred = _KINDRED.get(type(kind), str)
-            return lambda value: isinstance(value, kindred)
+            exact = _TYPES[type(kind)]
+            return lambda value: type(value) is exact
+
+
+def _settle(kind: Kind) -> Settle:
+    match kind:
+        case Array(item=item):
+            return _list_settler(settler(_item(item)))
+        case Struct(model=model, fields=fields):
+            return _model_settler(model, [(field.name, settler(field)) for field in fields])
+        case _:
+            return _leaf_settler(kind)
+
+
+def _leaf_settler(kind: Kind) -> Settle:
+    if isinstance(kind, Choice):
+        return _choice_settler(kind)
+    exact, check = _TYPES[type(kind)], checker(kind)
+
+    def settle(value: Any) -> Any:
+        if type(value) is not exact:
+            value = _base(exact, value)
+        if check is not None and (problem := check(value)) is not None:
+            raise Unfit(problem, is_stray=False)
+        return value
+
+    return settle
+
+
+def _choice_settler(kind: Choice) -> Settle:
+    def settle(value: Any) -> Any:
+        text = _said(value)
+        if type(text) is not str:
+            text = value = _base(str, text)
+        if text not in kind.values:
+            raise Unfit(_strayed(value), is_stray=True)
+        return value  # A member of an enum stays one in the instances that the caller is given.
+
+    return settle
+
+
+def _said(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
+
+
+def _list_settler(settle: Settle) -> Settle:
+    def settle_all(value: Any) -> Any:
+        if not issubclass(type(value), list):
+            raise Unfit(_strayed(value), is_stray=True)
+        return [_part(settle, one, f"item {place}") for place, one in enumerate(list.__iter__(value))]
+
+    return settle_all
+
+
+def _model_settler(model: type[Any], parts: Sequence[tuple[str, Settle]]) -> Settle:
+    def settle_all(value: Any) -> Any:
+        if not issubclass(type(value), model):
+            raise Unfit(_strayed(value), is_stray=True)
+        fields = {name: _part(settle, getattr(value, name), name) for name, settle in parts}
+        return copied(value, fields) if type(value) is model else instance(model, fields)
+
+    return settle_all
+
+
+def _part(settle: Settle, value: Any, place: str) -> Any:
+    try:
+        return settle(value)
+    except Unfit as problem:
+        raise problem.at(place) from None
+
+
+def _base(exact: type, value: Any) -> Any:
+    """The plain value of an instance of a subclass, read by the base class's own means: the subclass's may say anything."""
+    if not issubclass(type(value), exact) or isinstance(value, bool):
+        raise Unfit(_strayed(value), is_stray=True)
+    if exact is datetime:
+        return _datetime(value)
+    if exact is date and not isinstance(value, datetime):
+        return date(value.year, value.month, value.day)
+    if exact is timedelta:
+        return timedelta(value.days, value.seconds, value.microseconds)
+    if (read := _READ.get(exact)) is not None:
+        return read(value)
+    raise Unfit(_strayed(value), is_stray=True)
+
+
+def _datetime(value: datetime) -> datetime:
+    parts = (value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond)
+    if not all(type(part) is int for part in parts):  # pd.NaT has not-a-number in all of them.
+        raise Unfit(_strayed(value), is_stray=True)
+    return datetime(*parts, tzinfo=value.tzinfo, fold=value.fold)
+
+
+_READ: dict[type, Callable[[Any], Any]] = {
+    int: int.__int__,
+    float: float.__float__,
+    str: str.__str__,
+    Decimal: Decimal,
+}
+
+
+def _item(kind: Kind) -> Field:
+    return Field(name="", key="", kind=kind)
+
+
+def _strayed(value: object) -> str:
+    if value is None:
+        return "None after validation, which the model does not declare: does a validator lack its return?"
+    return f"not what the model declares after validation, but of type {type(value).__name__}: look at its validators"

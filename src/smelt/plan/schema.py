@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -122,6 +123,30 @@ def part_of(output: Output, names: Sequence[str]) -> Output | None:
         output.model.__name__, __config__=output.model.model_config, __doc__=output.model.__doc__, **kept
     )
     return Output(model=model, fields=tuple(field for field in output.fields if field.name in names))
+
+
+def has_own_code(model: type[BaseModel]) -> bool:
+    """Whether validating an answer runs code of the model's author, at any depth."""
+    return _runs_code(model.__pydantic_core_schema__)
+
+
+def _runs_code(schema: object) -> bool:
+    if isinstance(schema, dict):
+        if str(schema.get("type")).startswith("function-"):
+            return True
+        if schema.get("post_init") or schema.get("custom_init") or schema.get("default_factory"):
+            return True
+        return any(_runs_code(part) for key, part in schema.items() if key != "metadata")
+    return isinstance(schema, list | tuple) and any(map(_runs_code, schema))
+
+
+def has_async_code(schema: object) -> bool:
+    """Whether a core *schema* calls a coroutine function, which pydantic does not await."""
+    if isinstance(schema, dict):
+        return any(has_async_code(part) for key, part in schema.items() if key != "metadata")
+    if isinstance(schema, list | tuple):
+        return any(map(has_async_code, schema))
+    return callable(schema) and inspect.iscoroutinefunction(schema)
 
 
 def _has_code(model: type[BaseModel]) -> bool:

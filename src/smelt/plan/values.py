@@ -7,14 +7,18 @@ wrong compiles to None, and costs nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from enum import Enum
 from math import isfinite
 from typing import Any
+from zoneinfo import ZoneInfo
+
+from pydantic_core import TzInfo
 
 from smelt.plan.kinds import Array, Choice, Duration, FixedPoint, Float, Integer, Kind, Struct, Text, Timestamp
 
+_ZONES = frozenset({timezone, ZoneInfo, TzInfo})
 Plainer = Callable[[Any], Any]
 Checker = Callable[[Any], str | None]
 
@@ -42,13 +46,16 @@ def plainer(kind: Kind) -> Plainer | None:
     """Compile the way from a validated value of *kind* to plain Python; None where the value is plain already.
 
     Members of an enum become their strings, models become dicts by field name, instants are moved to UTC (a naive one
-    is read as UTC). None stays None.
+    is read as UTC), decimals get their declared places. None stays None.
     """
     match kind:
         case Choice():
             return _string_of_choice
         case Timestamp(aware=True):
             return _in_utc
+        case FixedPoint(places=places):
+            # Arrow cannot read 0E+50, and Polars would round without a word.
+            return lambda value: None if value is None else exact_decimal(value, places)
         case Array(item=item):
             return _list_plainer(plainer(item))
         case Struct(fields=fields):
@@ -163,13 +170,15 @@ def _decimal_checker(places: int) -> Checker:
 
 
 def _instant_problem(value: datetime | None) -> str | None:
-    # Only the first and the last year can leave the calendar on the way to UTC.
-    if value is None or value.tzinfo is None or 1 < value.year < 9999:
+    # Only the first and the last year can leave the calendar on the way to UTC, and only foreign zones can fail in between.
+    if value is None or value.tzinfo is None or (1 < value.year < 9999 and type(value.tzinfo) in _ZONES):
         return None
     try:
         value.astimezone(UTC)
     except OverflowError:
         return "an instant outside the years 1 to 9999 in UTC"
+    except Exception:  # noqa: BLE001  # A time zone of a validator's own making may raise anything.
+        return "an instant whose time zone does not say its offset"
     return None
 
 

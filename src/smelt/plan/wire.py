@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from smelt.plan.dialect import Dialect, array_schema, describe, keyed_schema
 from smelt.plan.kinds import ROW_ID, Field
+from smelt.plan.numbers import read_number
 
 Codec = Literal["array", "keyed"]
 
@@ -304,7 +305,7 @@ def _scanner(faults: list[str]) -> Callable[[str, int], tuple[Any, int]]:
             return None
         return int(digits)
 
-    return json.JSONDecoder(object_pairs_hook=pairs, parse_int=integer).raw_decode
+    return json.JSONDecoder(object_pairs_hook=pairs, parse_int=integer, parse_float=read_number).raw_decode
 
 
 def _short_integer(digits: str) -> int:
@@ -313,4 +314,4 @@ def _short_integer(digits: str) -> int:
     return int(digits)
 
 
-_scan_flat = json.JSONDecoder(parse_int=_short_integer).raw_decode
+_scan_flat = json.JSONDecoder(parse_int=_short_integer, parse_float=read_number).raw_decode

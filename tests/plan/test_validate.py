@@ -1,0 +1,401 @@
+"""What counts as an answer: numbers as JSON Schema has them, and validators that do anything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import warnings
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from smelt.plan.chunks import Pending
+from smelt.plan.numbers import LongNumber, read_number, settled_numbers
+from smelt.plan.schema import read_output
+from smelt.plan.validate import Accepted, InvalidRow, Validator
+from smelt.plan.wire import read_reply
+
+Money = Annotated[Decimal, Field(decimal_places=2)]
+
+
+class Item(BaseModel):
+    count: int = Field(alias="howMany")
+    price: Money
+
+
+class Order(BaseModel):
+    number: Annotated[int, Field(ge=-5)]
+    maybe: int | None
+    many: list[list[int]]
+    item: Item
+    items: list[Item] | None
+    total: Money
+    share: float
+
+
+def answer(number: str = "5", price: str = '"1.00"', share: str = "0.5") -> str:
+    item = f'{{"howMany":{number},"price":{price}}}'
+    return (
+        f'{{"number":{number},"maybe":{number},"many":[[{number}],[]],"item":{item},"items":[{item},{item}],'
+        f'"total":{price},"share":{share}}}'
+    )
+
+
+def judged(model: type[BaseModel], text: str) -> Accepted | InvalidRow:
+    """What becomes of a row that is answered with this JSON, read as a reply is."""
+    rows = read_reply(f'{{"rows":[{{"id":"bbbbb",{text[1:]}]}}', ["bbbbb"], "array")
+    row = Pending(position=0, text="{}")
+    (outcome,) = Validator(read_output(model)).accept([row], [rows.found["bbbbb"]])
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("number", "value"),
+    [
+        ("5.0", 5),
+        ("5e0", 5),
+        ("-0.0", 0),
+        ("1.0E2", 100),
+        ("1.5e1", 15),
+        ("9007199254740993.0", 9007199254740993),
+        ("1.23456789012345678e17", 123456789012345678),
+        ("123456789012345e3", 123456789012345000),
+        ("9223372036854775807.000", 2**63 - 1),
+    ],
+)
+def test_a_number_without_a_fraction_is_an_integer_at_every_depth(number: str, value: int) -> None:
+    outcome = judged(Order, answer(number))
+
+    assert isinstance(outcome, Accepted)
+    order = outcome.values
+    assert (order[0], order[1], order[2]) == (value, value, [[value], []])
+    assert [one.count for one in (order[3], *order[4])] == [value] * 3
+    assert all(type(one) is int for one in (order[0], order[1], order[2][0][0], order[3].count))
+    assert json.loads(outcome.text)["item"]["howMany"] == value  # The ledger reads it as it was read here.
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["5.5", '"5"', '"5.0"', "true", "1e400", "1e-400", "9007199254740993.5", "5.00000000000000000001", "1e999999999",
+     "1e99999999999999999999", "9223372036854775808.0", "-6.0"],
+)  # fmt: skip
+def test_nothing_else_is_an_integer(number: str) -> None:
+    assert isinstance(judged(Order, answer(number)), InvalidRow)
+
+
+@pytest.mark.parametrize("price", ["12345678901234567.89", "-12345678901234567.89", "1234567890123456789e-2", "0.10"])
+def test_a_decimal_is_exact_at_every_depth(price: str) -> None:
+    outcome = judged(Order, answer(price=price))
+
+    assert isinstance(outcome, Accepted)
+    _, _, _, item, items, total, _ = outcome.values
+    assert [total, item.price, *(one.price for one in items)] == [Decimal(price)] * 4
+    assert Validator(read_output(Order)).values(outcome.text) == outcome.values
+
+
+def test_a_long_number_is_a_float_to_a_float() -> None:
+    outcome = judged(Order, answer(share="0.12345678901234567890123"))
+
+    assert isinstance(outcome, Accepted)
+    assert outcome.values[-1] == 0.12345678901234567890123
+
+
+def test_a_number_is_no_text_however_long_it_is() -> None:
+    class Said(BaseModel):
+        word: str
+
+    assert isinstance(judged(Said, '{"word":12345678901234567.89}'), InvalidRow)
+
+
+def test_a_model_that_is_not_strict_reads_long_integers_to_the_last_digit() -> None:
+    class Lax(BaseModel):
+        model_config = ConfigDict(strict=False)
+        n: int
+
+    outcome = judged(Lax, '{"n":9007199254740993.0}')
+
+    assert isinstance(outcome, Accepted)
+    assert outcome.values == (9007199254740993,)
+
+
+def test_a_field_that_was_not_asked_for_is_refused_beside_an_integral_float() -> None:
+    outcome = judged(Item, '{"howMany":5.0,"price":"1.00","more":12345678901234567.89}')
+
+    assert isinstance(outcome, InvalidRow)
+    assert str(outcome) == "a field that was not asked for"
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False), st.sampled_from(["f", "e"]))
+def test_a_number_is_read_to_the_last_digit_or_kept_as_its_text(value: Decimal, form: str) -> None:
+    text = format(value, form)
+    if not {".", "e", "E"} & set(text):
+        text += ".0"
+
+    found = read_number(text)
+
+    assert isinstance(found, LongNumber) or Decimal(repr(found)) == Decimal(text) or found in (0, float("inf"))
+    fields = read_output(Item).fields
+    settled = settled_numbers(fields, {"howMany": found, "price": found})
+    if type(settled["howMany"]) is int:
+        assert settled["howMany"] == Decimal(text)
+    if type(settled["price"]) is str:
+        assert Decimal(settled["price"]) == Decimal(text)
+
+
+# Validators
+
+
+class Plain(BaseModel):
+    n: int
+    word: str
+
+
+BEFORE: Any = model_validator(mode="before")
+WRAP: Any = model_validator(mode="wrap")
+
+
+def after(check: Any) -> type[BaseModel]:
+    return type("Checked", (Plain,), {"check": model_validator(mode="after")(check), "__module__": __name__})
+
+
+def before(check: Any) -> type[BaseModel]:
+    return type("Checked", (Plain,), {"check": BEFORE(classmethod(check)), "__module__": __name__})
+
+
+def wrap(check: Any) -> type[BaseModel]:
+    return type("Checked", (Plain,), {"check": WRAP(classmethod(check)), "__module__": __name__})
+
+
+class Other(BaseModel):
+    n: int = 1
+    word: str = "other"
+
+
+RETURNS = {
+    "nothing": None,
+    "a dict": {"n": 1, "word": "a"},
+    "another model": Other(),
+    "a text": "x",
+    "a class": Plain,
+    "a model without its fields": Plain.model_construct(),
+}
+
+
+@pytest.mark.parametrize("make", [after, wrap])
+@pytest.mark.parametrize("returned", RETURNS.values(), ids=RETURNS.keys())
+def test_a_model_validator_that_returns_something_else_costs_its_row(make: Any, returned: Any) -> None:
+    model = make((lambda self: returned) if make is after else (lambda cls, value, handler: returned))
+
+    outcome = judged(model, '{"n":1,"word":"a"}')
+
+    assert isinstance(outcome, InvalidRow)
+    assert outcome.is_final
+
+
+@pytest.mark.parametrize("returned", [None, 5, "x", ["n"]], ids=repr)
+def test_what_a_validator_before_makes_of_an_answer_is_validated_as_the_answer(returned: Any) -> None:
+    assert isinstance(judged(before(lambda cls, value: returned), '{"n":1,"word":"a"}'), InvalidRow)
+
+
+class Unshowable(ValueError):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+RAISED: list[BaseException] = [
+    RecursionError(), AttributeError("n"), KeyError("n"), StopIteration(), StopAsyncIteration(), MemoryError(), OSError(), NotImplementedError(),
+    RuntimeError(), TypeError(), SystemExit(2), GeneratorExit(), asyncio.CancelledError(), Unshowable(), ExceptionGroup("many", [ValueError()]),
+    BaseException(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("problem", RAISED, ids=lambda one: type(one).__name__)
+def test_whatever_a_validator_raises_costs_its_row(problem: BaseException) -> None:
+    def check(self: Any) -> Any:
+        raise problem
+
+    outcome = judged(after(check), '{"n":1,"word":"a"}')
+
+    assert isinstance(outcome, InvalidRow)
+    assert outcome.is_final
+
+
+@pytest.mark.parametrize("problem", [ValueError("no"), AssertionError("no")], ids=repr)
+def test_what_a_validator_says_of_an_answer_is_told_to_the_model(problem: Exception) -> None:
+    def check(self: Any) -> Any:
+        raise problem
+
+    outcome = judged(after(check), '{"n":1,"word":"a"}')
+
+    assert isinstance(outcome, InvalidRow)
+    assert not outcome.is_final
+    assert "no" in str(outcome)
+
+
+def test_ctrl_c_in_a_validator_ends_the_run() -> None:
+    def check(self: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judged(after(check), '{"n":1,"word":"a"}')
+
+
+def test_what_a_signal_handler_raises_while_a_validator_runs_ends_the_run() -> None:
+    def stop(signum: int, frame: object) -> None:
+        sys.exit(143)
+
+    def check(self: Any) -> Any:
+        signal.raise_signal(signal.SIGUSR1)
+        return self
+
+    earlier = signal.signal(signal.SIGUSR1, stop)
+    try:
+        with pytest.raises(SystemExit):
+            judged(after(check), '{"n":1,"word":"a"}')
+    finally:
+        signal.signal(signal.SIGUSR1, earlier)
+
+
+async def _after(self: Any) -> Any:
+    return self
+
+
+async def _before(cls: Any, value: Any) -> Any:
+    return value
+
+
+async def _wrap(cls: Any, value: Any, handler: Any) -> Any:
+    return handler(value)
+
+
+class AsyncFields(BaseModel):
+    n: int
+    words: list[str]
+
+    @field_validator("n")
+    @classmethod
+    async def _n(cls, value: int) -> int:
+        return value
+
+    @field_validator("words", mode="before")
+    @classmethod
+    async def _words(cls, value: Any) -> Any:
+        return value
+
+
+class AsyncAfter(BaseModel):
+    n: int
+    words: list[str]
+
+    @field_validator("n", "words")
+    @classmethod
+    async def _all(cls, value: Any) -> Any:
+        return value
+
+
+class Hidden(BaseModel):
+    """Whose coroutine nothing gives away before it is made."""
+
+    n: int
+    words: list[str]
+
+    @field_validator("n", "words")
+    @classmethod
+    def _all(cls, value: Any) -> Any:
+        return _before(cls, value)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [after(_after), before(_before), wrap(_wrap), AsyncFields, AsyncAfter, Hidden],
+    ids=["after", "before", "wrap", "fields", "fields after", "hidden"],
+)
+def test_an_async_validator_costs_its_row_and_leaves_no_coroutine(model: Any) -> None:
+    text = '{"n":1,"word":"a"}' if issubclass(model, Plain) else '{"n":1,"words":["a"]}'
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        outcome = judged(model, text)
+
+    assert not caught
+    assert isinstance(outcome, InvalidRow)
+    assert outcome.is_final
+
+
+class Shared(BaseModel):
+    item: Item
+    words: list[str]
+
+    @model_validator(mode="after")
+    def _shares(self) -> Shared:
+        self.item, self.words = KEPT
+        self.words.append("more")
+        return self
+
+
+KEPT: tuple[Item, list[Any]] = (Item(howMany=1, price=Decimal(1)), [])
+
+
+def test_a_validator_that_keeps_what_it_returned_changes_no_answer_later() -> None:
+    first = judged(Shared, '{"item":{"howMany":1,"price":"1.00"},"words":[]}')
+    judged(Shared, '{"item":{"howMany":1,"price":"1.00"},"words":[]}')
+    KEPT[0].count = "many"  # type: ignore[assignment]  # As a validator may.
+
+    assert isinstance(first, Accepted)
+    assert first.values[1] == ["more"]
+    assert first.values[0].count == 1
+
+
+class Ranges(BaseModel):
+    n: int
+    moment: datetime
+    word: str
+    kind: Literal["a", "b"]
+
+    @field_validator("n")
+    @classmethod
+    def _n(cls, value: int) -> int:
+        return 2**70 if value == 1 else value
+
+    @field_validator("word")
+    @classmethod
+    def _word(cls, value: str) -> str:
+        return "\ud800" if value == "half" else value
+
+    @field_validator("kind")
+    @classmethod
+    def _kind(cls, value: str) -> Any:
+        class Equal:
+            def __eq__(self, other: object) -> bool:
+                return True
+
+            __hash__ = None  # type: ignore[assignment]  # As of a mock.ANY.
+
+        return Equal() if value == "b" else value
+
+
+@pytest.mark.parametrize(
+    ("n", "moment", "word", "kind", "is_final"),
+    [
+        (1, "2026-01-01T00:00:00Z", "a", "a", True),
+        (2**70, "2026-01-01T00:00:00Z", "a", "a", False),
+        (2, "0001-01-01T00:00:00+01:00", "a", "a", False),
+        (2, "2026-01-01T00:00:00Z", "half", "a", True),
+        (2, "2026-01-01T00:00:00Z", "a", "b", True),
+    ],
+    ids=["integer of the validator's", "integer of the model's", "instant of the model's", "surrogate", "equal to all"],
+)
+def test_a_value_out_of_range_is_asked_again_only_if_the_model_gave_it(
+    n: int, moment: str, word: str, kind: str, is_final: bool
+) -> None:
+    outcome = judged(Ranges, json.dumps({"n": n, "moment": moment, "word": word, "kind": kind}))
+
+    assert isinstance(outcome, InvalidRow)
+    assert outcome.is_final is is_final
