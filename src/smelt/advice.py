@@ -27,6 +27,8 @@ def advice(failure: CallFailed, provider: Provider) -> str:
             return "Is the server running, and is this its address?"
         case "connection" | "timeout":
             return "Is this machine online, and is the address right? A proxy is taken from HTTPS_PROXY."
+        case "no_files":
+            return "Allow this process more open files (ulimit -n), or fewer requests at a time (concurrency=)."
         case "certificate":
             return "If a proxy of your company's signs the traffic, name its certificate in SSL_CERT_FILE."
     return ""

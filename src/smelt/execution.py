@@ -34,6 +34,7 @@ from smelt.preparation import Preparation
 from smelt.prices import check_priced, price_of
 from smelt.progress import Reporter, progress_for
 from smelt.providers.keys import key_of
+from smelt.providers.redact import redact
 from smelt.result import SmeltResult
 from smelt.rooms import room_of
 
@@ -248,7 +249,10 @@ class Execution:
         except Exception as fault:
             if isinstance(fault, SmeltError) and not self._answers.answered:
                 raise
-            message = f"The run broke off: {type(fault).__name__} was raised, see above. What was answered is kept."
+            key = key_of(self._call.provider)
+            words = redact(str(fault), [key] if key else []).rstrip(".")
+            what = f"{type(fault).__name__} was raised" + (f": {words}" if words else "")
+            message = f"The run broke off: {what}. What was answered is kept."
             raise SmeltAPIError(message, partial_result=self.outcome.result()) from fault
 
 

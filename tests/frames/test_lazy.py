@@ -416,7 +416,7 @@ def test_an_exception_keeps_its_type_and_its_words(engine: Any, stream: bool) ->
         frame().transform("{name}?", Size, model=refusing, **given).collect(engine=engine)
     with pytest.raises(SmeltExhaustionError, match=r"Row \d+ failed \(missing\)"):
         frame().transform("{name}?", Size, model=mute, on_error="raise", **given).collect(engine=engine)
-    with pytest.raises(SmeltAPIError, match="Broken was raised") as caught:
+    with pytest.raises(SmeltAPIError, match="Broken was raised: from the caller's own code") as caught:
         frame().transform("{name}?", Size, model=ScriptedProvider(broken), **given).collect(engine=engine)
     assert isinstance(caught.value.__cause__, Broken)
 

@@ -24,6 +24,7 @@ from smelt.providers.base import Billing, CallFailed, FailureKind, Finish
 from smelt.providers.keys import key_of
 from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
+from tests.fakeserver.oddwire import ENVELOPES, RESPONSES
 from tests.providers.asking import CANARY, KEYS, PROTOCOLS, ROW, adapter, ask, failure_of, request
 
 ADAPTERS = tuple(KEYS)
@@ -288,6 +289,16 @@ def test_a_strange_but_whole_answer_is_read(name: str, scenario: MakeScenario, f
     fake = scenario(always=fault, answers={"label": {"copy": "name"}})
 
     assert "Größe" in json.loads(ask(adapter(name, url(fake, name))).text)["rows"][1]["label"]
+
+
+@pytest.mark.parametrize("oddity", [*ENVELOPES, *RESPONSES, "stream"])
+def test_every_envelope_of_the_hostile_model_is_opened(name: str, scenario: MakeScenario, oddity: str) -> None:
+    fake = scenario(oddities={oddity: 1.0}, answers={"label": {"copy": "name"}})
+
+    reply = ask(adapter(name, url(fake, name)))
+
+    assert [row["label"] for row in json.loads(reply.text)["rows"]] == ["Acme", "Größe"]
+    assert reply.finish == "stop"
 
 
 def test_a_body_over_the_cap_is_given_up(name: str, scenario: MakeScenario) -> None:

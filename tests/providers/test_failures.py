@@ -502,7 +502,7 @@ TRANSPORT: list[tuple[str, Exception, FailureKind, Billing]] = [
     (
         "too many files",
         caused(httpx2.ConnectError(""), OSError(errno.EMFILE, "Too many")),
-        "connection",
+        "no_files",
         Billing.NOT_SENT,
     ),
     (

@@ -9,10 +9,14 @@ from typing import Any
 
 import httpx2
 import pytest
+from pydantic import BaseModel
 
+import smelt
 from smelt.engine.loop import OneThreadLoop
+from smelt.errors import SmeltAPIError
 from smelt.providers.http import client_for
 from smelt.providers.keys import Access
+from smelt.testing import ScriptedProvider
 from tests.conftest import MakeScenario
 
 
@@ -141,6 +145,24 @@ def test_a_connection_is_kept_for_the_next_request_and_left_after_a_failure(scen
         assert runner.run(work()) == [1, 1, 1, 2, 2]
 
 
+def test_a_peer_that_closes_each_connection_after_its_reply_costs_two_requests(scenario: MakeScenario) -> None:
+    fake = scenario(answers={}, always="close_soon")
+    url = fake.base_url("compatible") + "/chat/completions"
+
+    async def work() -> int:
+        lost = 0
+        async with client_for(Access(base_url=url), connections=4) as client:
+            for _ in range(40):
+                try:
+                    await client.post(url, json={"model": "m", "messages": []})
+                except httpx2.TransportError:
+                    lost += 1
+        return lost
+
+    with asyncio.Runner(loop_factory=OneThreadLoop) as runner:
+        assert runner.run(work()) <= 2
+
+
 def test_who_gives_up_waiting_for_room_takes_none(scenario: MakeScenario) -> None:
     fake = scenario(answers={}, latency=0.1)
     url = fake.base_url("compatible") + "/chat/completions"
@@ -199,3 +221,19 @@ def test_a_proxy_is_not_used_for_this_machine(scenario: MakeScenario, monkeypatc
 
     with asyncio.Runner(loop_factory=OneThreadLoop) as runner:
         assert runner.run(work()) == 400
+
+
+def test_what_a_providers_own_fault_says_is_told_without_its_key() -> None:
+    key = "sk-proj-abcdefghijk123"
+
+    def answer(row: Any) -> Any:
+        raise RuntimeError(f"No luck\nwith {key}.")
+
+    faulty = ScriptedProvider(answer)
+    faulty.key = key  # type: ignore[attr-defined]  # As a provider of the caller's own may have it.
+    with pytest.raises(SmeltAPIError, match=r"RuntimeError was raised: No luck with \[key\]\. What was"):
+        smelt.run([{"text": "a"}], "Sort {text}.", Label, model=faulty, ledger=False, progress=False)
+
+
+class Label(BaseModel):
+    label: str

@@ -289,6 +289,14 @@ def test_a_stream_is_read_however_it_is_written(text: str) -> None:
     assert read("chat", text).text == ROWS
 
 
+@pytest.mark.parametrize("protocol", READERS)
+def test_a_whole_body_in_an_event_or_behind_comments_is_read(protocol: str) -> None:
+    body = {**PLACES[protocol][0], "type": "message"} if protocol == "messages" else PLACES[protocol][0]
+
+    for text in (f": OPENROUTER PROCESSING\n\n{json.dumps(body)}", f"data: {json.dumps(body)}\n\ndata: [DONE]\n\n"):
+        assert read(protocol, text).text == ROWS
+
+
 def test_an_error_in_a_stream_is_the_error() -> None:
     text = 'data: {"choices": [{"delta": {"content": "x"}}]}\n\ndata: {"error": {"message": "Busy.", "code": 503}}\n\n'
 

@@ -109,7 +109,7 @@ def decide_failure(
             return _after_server_error(chunk, failure, policy, answered=answered, known=answered + in_flight, now=now)
         case "protocol":
             return _after_first_nonsense(chunk, failure, policy)
-        case "connection" | "timeout":
+        case "connection" | "no_files" | "timeout":
             return _after_silence(chunk, failure, policy, answered=answered)
         case _:
             return _after_client_error(chunk, failure)

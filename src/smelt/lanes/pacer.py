@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,13 +18,12 @@ from smelt.lanes.pace import Pace
 from smelt.lanes.window import Window
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
-_FAILING = frozenset({"server", "connection", "timeout"})
+_FAILING = frozenset({"server", "connection", "no_files", "timeout"})
 _JITTER = 0.1  # Of a wait that was asked for; a second at the most.
 _OWN_SHARE = (
     0.25  # Of `max_wait`, which no pause of our own making may exceed: a run asks several times before it gives up.
 )
 _UNEXPLAINED = 0.7  # Share of the rate that was let through before, below which a refusal is about something else.
-_NO_FILES = tuple(os.strerror(number) for number in (errno.EMFILE, errno.ENFILE))
 _NOTICE = "The system allows too few open files for so many connections; fewer requests are sent at a time."
 
 
@@ -244,7 +241,7 @@ class Pacer:
         if failure.billing is not Billing.NOT_SENT:
             self._budget.failed(now)
             self._pace.admitted(slot.left_at)
-        elif any(words in failure.message for words in _NO_FILES):
+        elif failure.kind == "no_files":
             if self._window.halve(slot.left_at, now):
                 self.notices.append(_NOTICE)
             return

@@ -83,6 +83,7 @@ class Billing(Enum):
 
 FailureKind = Literal[
     "connection",  # DNS, refused, reset, cut body
+    "no_files",  # this machine has no more open files for a connection
     "certificate",  # TLS verification: never retried
     "timeout",  # the total deadline of the call passed
     "rate_limit",  # 429 that passes with time

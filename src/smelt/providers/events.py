@@ -12,6 +12,7 @@ from typing import Any
 from smelt.providers.complaints import complains
 
 Body = dict[str, Any]
+_EVENTS = ("message_", "content_block_", "response.", "ping")  # How the types of events begin, and of no body.
 _SIGNS = ("data:", "event:", ":", "{")  # What a line of a stream begins with.
 
 
@@ -38,8 +39,8 @@ def joined_chunks(chunks: Sequence[object]) -> Body | None:
     broken = next((chunk for chunk in found if complains(chunk.get("error"))), None)
     if broken is not None:
         return broken
-    if len(found) == 1 and "type" not in found[0] and not _has_delta(found[0]):
-        return found[0]  # A whole body, under another content type.
+    if len(found) == 1 and not str(found[0].get("type")).startswith(_EVENTS) and not _has_delta(found[0]):
+        return found[0]  # A whole body, in one event or behind comments.
     if any("choices" in chunk for chunk in found):
         return _chat(found)
     if any(isinstance(chunk.get("response"), dict) for chunk in found):

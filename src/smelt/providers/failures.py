@@ -180,7 +180,7 @@ def _transport_kind(chain: Sequence[BaseException]) -> tuple[FailureKind, Billin
     if any(isinstance(one, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(one) for one in chain):
         return "certificate", Billing.NOT_SENT
     if any(isinstance(one, OSError) and one.errno in (errno.EMFILE, errno.ENFILE) for one in chain):
-        return "connection", Billing.NOT_SENT
+        return "no_files", Billing.NOT_SENT
     for one in chain:
         match one:
             case httpx2.ProxyError():
