@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 
 from smelt.ledger.base import Claim
 from smelt.ledger.keys import Spec
+from smelt.ledger.lease import Moment
 from smelt.ledger.opening import open_store
 from smelt.ledger.reading import Reading
 from smelt.ledger.recall import Recall
@@ -28,6 +30,9 @@ class Label(BaseModel):
     sector: Literal["tech", "other"]
     size: int
 
+
+_NOW = 1_000_000.0
+_STARTED = time.monotonic()
 
 OUTPUT = read_output(Label)
 TECH = {"sector": "tech", "size": 3}
@@ -50,12 +55,14 @@ class Actor:
         self,
         path: Path,
         *,
-        now: float = 1_000_000.0,
+        now: float = _NOW,
+        step: float = 0.0,  # By which its time of day is off.
         changes: Mapping[str, Any] | None = None,
         is_refresh: bool = False,
         keeps_inputs: bool = False,
     ) -> None:
         self.now = now
+        self.step = step
         self.store = open_store(path)
         self.started: Started = start(
             self.store,
@@ -63,15 +70,17 @@ class Actor:
             rows=10,
             distinct_rows=10,
             version="test",
-            now=now,
+            now=self.moment,
             prompt="Classify {name}." if keeps_inputs else None,
         )
         self.reading = Reading(OUTPUT, "array")
-        self.recovered = read_leftovers(self.store, self.started.spec, self.reading, now)
+        self.recovered = read_leftovers(self.store, self.started.spec, self.reading, self.moment)
         recall = Recall(
             self.store,
             [self.started.spec],
             self.reading,
+            before=self.started.before,
+            version=self.started.data_version,
             is_contended=self.started.is_contended,
             is_refresh=is_refresh,
         )
@@ -83,9 +92,14 @@ class Actor:
             reading=self.reading,
             reserve=Reserve(path, 1),
             keeps_inputs=keeps_inputs,
-            clock=lambda: self.now,
+            clock=lambda: self.moment,
         )
         self.number = 0
+
+    @property
+    def moment(self) -> Moment:
+        """Its time of day; the steady clock goes with it, and is the real one where that is not told."""
+        return Moment(self.now + self.step, _STARTED + self.now - _NOW)
 
     @property
     def run(self) -> int:

@@ -246,7 +246,7 @@ async def test_a_reader_that_keeps_the_log_from_being_emptied_is_told_of(path: P
 
 
 async def test_a_run_that_goes_on_is_not_forgotten(path: Path) -> None:
-    actor = Actor(path, now=datetime.now(UTC).timestamp())
+    actor = Actor(path)
     await actor.send("a")
 
     with smelt.ledger.open(path) as ledger, pytest.raises(StoreError, match="still under way"):

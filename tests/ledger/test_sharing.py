@@ -16,7 +16,7 @@ import smelt.ledger
 from smelt.errors import StoreBusyError
 from smelt.ledger import lease
 from smelt.ledger.guard import Guard
-from smelt.ledger.lease import LEASE, Owner
+from smelt.ledger.lease import LEASE, Moment, Owner
 from smelt.ledger.opening import open_store
 from tests.ledger.acting import Actor
 
@@ -123,6 +123,49 @@ async def test_a_run_that_overslept_is_fenced(path: Path) -> None:
     with smelt.ledger.open(path) as ledger:
         assert sum(one["cost_usd"] or 0 for one in ledger.spend()) == 1.0
         assert [one["rows"] for one in ledger.possible_duplicates()] == [1]  # "c": in flight when its run ended.
+
+
+@pytest.mark.parametrize("step", [-7_200.0, -61.0, 90.0, 86_400.0])
+async def test_a_step_of_the_time_of_day_takes_no_run_from_its_owner(path: Path, step: float) -> None:
+    first = Actor(path)
+    await first.send("a")
+    second = Actor(path, step=step)
+
+    assert (await second.send("a")).held == [0]
+
+    first.end()
+    second.end()
+
+
+@pytest.mark.parametrize("step", [-7_200.0, 7_200.0])
+async def test_what_the_other_run_answered_is_known_after_a_step_of_the_time_of_day(path: Path, step: float) -> None:
+    first = Actor(path)
+    await first.send("z")
+    second = Actor(path, step=step)
+    await second.ask("a")
+    second.end()
+
+    assert (await first.send("a")).known == [(0, VALUES)]
+
+    third = Actor(path, step=2 * step)
+    await third.ask("b")
+    assert (await first.send("b")).known == [(0, VALUES)]
+    first.end()
+    third.end()
+
+
+def test_between_machines_the_time_of_day_tells_and_after_a_start_of_this_one_its_clock_does(path: Path) -> None:
+    here = Owner.me().machine
+    assert lease._is_fresh("elsewhere", Moment(940.5, 0.0), Moment(1_000.0, 5.0))
+    assert not lease._is_fresh("elsewhere", Moment(939.0, 5.0), Moment(1_000.0, 5.0))
+    assert lease._is_fresh(here, Moment(0.0, 440.5), Moment(1_000.0, 500.0))
+    assert not lease._is_fresh(here, Moment(1_000.0, 439.0), Moment(1_000.0, 500.0))
+    assert not lease._is_fresh(here, Moment(1_000.0, 501.0), Moment(1_000.0, 500.0))
+
+
+def test_containers_of_one_machine_have_one_clock() -> None:
+    assert lease._start_of("web 5f0c-boot pid:[1]") == lease._start_of("db 5f0c-boot pid:[2]") == "5f0c-boot"
+    assert lease._start_of("mac  ") == "mac  "
 
 
 def test_a_process_that_ended_is_gone_and_one_that_runs_is_not() -> None:

@@ -82,7 +82,7 @@ class Ledger:
             [('done', 2)]
         """
         with self._store.reading() as connection:
-            return runs(connection, time.time())
+            return runs(connection, lease.present())
 
     def count(self) -> int:
         """How many rows it holds the answers of.
@@ -338,7 +338,7 @@ def _forget(store: Store, run: int | None, before: float | None) -> int:
     settle_all(store)
     with store.writing() as connection:
         connection.execute("PRAGMA secure_delete = ON")
-        now = time.time()
+        now = lease.present()
         lease.lose_dead_runs(connection, now)
         if run is not None:
             _require_run(connection, run)

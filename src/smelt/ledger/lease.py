@@ -1,7 +1,8 @@
 """Who is running: a run is its owner's while the owner is alive and says so now and then.
 
-An owner whose process is gone, or that has not been heard of for `LEASE` seconds, has lost its run: whoever notices
-raises the run's epoch, and the requests that were in flight are from then on ones that may have been billed. An owner that was
+An owner whose process is gone, or that has not been heard of for `LEASE` seconds, has lost its run. On one machine these are
+seconds of a clock that nobody sets and that stands still while the machine sleeps; only between machines the time of day has
+to do. Whoever notices raises the run's epoch, and the requests that were in flight are from then on ones that may have been billed. An owner that was
 only asleep finds the epoch changed: what it was paid for is still taken, but before it asks again it must take a new lease.
 """
 
@@ -10,13 +11,31 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 LEASE = 60.0  # Seconds without a sign of life after which a run is lost.
 BEAT = 15.0  # Seconds between two signs.
+
+
+class Moment(NamedTuple):
+    """When something is.
+
+    Attributes:
+        wall: Seconds since 1970, by a clock that may be set.
+        steady: Seconds since the machine's start, without its sleep.
+    """
+
+    wall: float
+    steady: float
+
+
+def present() -> Moment:
+    """This moment."""
+    return Moment(time.time(), time.monotonic())
 
 
 _HERE: set[tuple[bytes, int]] = set()
@@ -50,12 +69,12 @@ class Owner:
         return born != self.born if born is not None else not _exists(self.pid)
 
 
-def take(connection: sqlite3.Connection, run: int, owner: Owner, now: float) -> int:
+def take(connection: sqlite3.Connection, run: int, owner: Owner, now: Moment) -> int:
     """Make *owner* the owner of *run*; its epoch."""
     connection.execute(
-        "INSERT INTO leases VALUES (?, 1, ?, ?, ?, ?) ON CONFLICT (run) DO UPDATE SET epoch = epoch + 1,"
-        " machine = excluded.machine, pid = excluded.pid, born = excluded.born, beat = excluded.beat",
-        (run, owner.machine, owner.pid, owner.born, now),
+        "INSERT INTO leases VALUES (?, 1, ?, ?, ?, ?, ?) ON CONFLICT (run) DO UPDATE SET epoch = epoch + 1, machine ="
+        " excluded.machine, pid = excluded.pid, born = excluded.born, beat = excluded.beat, steady = excluded.steady",
+        (run, owner.machine, owner.pid, owner.born, now.wall, now.steady),
     )
     connection.execute("UPDATE runs SET state = 'running', ended = NULL WHERE id = ?", (run,))
     _HERE.add((_secret(connection), run))
@@ -68,9 +87,10 @@ def epoch_of(connection: sqlite3.Connection, run: int) -> int:
     return int(found[0]) if found else 0
 
 
-def beat(connection: sqlite3.Connection, run: int, epoch: int, now: float) -> None:
+def beat(connection: sqlite3.Connection, run: int, epoch: int, now: Moment) -> None:
     """Give a sign of life, if the run is still ours."""
-    connection.execute("UPDATE leases SET beat = ? WHERE run = ? AND epoch = ?", (now, run, epoch))
+    query = "UPDATE leases SET beat = ?, steady = ? WHERE run = ? AND epoch = ?"
+    connection.execute(query, (now.wall, now.steady, run, epoch))
 
 
 def free(connection: sqlite3.Connection, run: int) -> None:
@@ -83,46 +103,58 @@ def leave(secret: bytes, run: int) -> None:
     _HERE.discard((secret, run))
 
 
-def live_runs(connection: sqlite3.Connection, now: float) -> set[int]:
+def live_runs(connection: sqlite3.Connection, now: Moment) -> set[int]:
     """The runs that somebody is at."""
     return {run for run, is_live in _leases(connection, now) if is_live}
 
 
-def lose_dead_runs(connection: sqlite3.Connection, now: float) -> set[int]:
+def lose_dead_runs(connection: sqlite3.Connection, now: Moment) -> set[int]:
     """Take the runs from owners that are gone, and count their requests in flight as possibly billed; which runs."""
     dead = {run for run, is_live in _leases(connection, now) if not is_live}
     for run in dead:
         connection.execute("UPDATE leases SET epoch = epoch + 1 WHERE run = ?", (run,))
-        connection.execute("UPDATE runs SET state = 'lost', ended = ? WHERE id = ?", (now, run))
+        connection.execute("UPDATE runs SET state = 'lost', ended = ? WHERE id = ?", (now.wall, run))
         lose_requests(connection, run, now)
     return dead
 
 
-def lose_requests(connection: sqlite3.Connection, run: int, now: float) -> None:
+def lose_requests(connection: sqlite3.Connection, run: int, now: Moment) -> None:
     """Count the requests of *run* that are in flight as possibly billed without an answer."""
     connection.execute(
         "UPDATE attempts SET state = 'lost', billing = 'unknown', kind = 'lost', ended = ?"
         " WHERE state = 'sent' AND id >= ? AND id < ?",
-        (now, run << 32, (run + 1) << 32),
+        (now.wall, run << 32, (run + 1) << 32),
     )
 
 
-def _leases(connection: sqlite3.Connection, now: float) -> list[tuple[int, bool]]:
+def _leases(connection: sqlite3.Connection, now: Moment) -> list[tuple[int, bool]]:
     found = connection.execute(
-        "SELECT run, machine, pid, born, beat FROM leases JOIN runs ON runs.id = run WHERE state = 'running'"
+        "SELECT run, machine, pid, born, beat, steady FROM leases JOIN runs ON runs.id = run WHERE state = 'running'"
     ).fetchall()
     secret, me = _secret(connection), Owner.me()
     leases = []
-    for run, machine, pid, born, beat in found:
+    for run, machine, pid, born, wall, steady in found:
         owner = Owner(machine=machine, pid=pid, born=born)
         is_here = (secret, run) in _HERE if owner == me else not owner.is_gone()
-        leases.append((run, is_here and beat > now - LEASE))
+        leases.append((run, is_here and _is_fresh(machine, Moment(wall, steady), now)))
     return leases
+
+
+def _is_fresh(machine: str, beat: Moment, now: Moment) -> bool:
+    """Whether a sign of life is recent. One of the steady clock that is yet to come is from before the machine's last start."""
+    if _start_of(machine) != _start_of(_machine()):
+        return beat.wall > now.wall - LEASE
+    return now.steady - LEASE < beat.steady <= now.steady
 
 
 def _secret(connection: sqlite3.Connection) -> bytes:
     found: bytes = connection.execute("SELECT value FROM meta WHERE name = 'secret'").fetchone()[0]
     return found
+
+
+def _start_of(machine: str) -> str:
+    """What names the machine's last start; containers share it, and their clock since then. Else all that is known of it."""
+    return machine.rsplit(" ", 2)[1] if machine.count(" ") >= 2 and machine.rsplit(" ", 2)[1] else machine
 
 
 @cache

@@ -96,7 +96,12 @@ UPDATE runs SET state = 'lost', ended = started WHERE state = 'running';
 UPDATE attempts SET state = 'lost', billing = 'unknown', kind = 'lost' WHERE state = 'sent';
 """
 
-STEPS = (_FIRST, _SECOND)
+# A sign of life by the clock of the owner's machine since its start, which nobody sets.
+_THIRD = """
+ALTER TABLE leases ADD COLUMN steady REAL NOT NULL DEFAULT 0;
+"""
+
+STEPS = (_FIRST, _SECOND, _THIRD)
 VERSION = len(STEPS)
 
 

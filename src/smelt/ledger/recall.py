@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,8 @@ class Recall:
         reading: Reading,
         *,
         wider: Sequence[int] = (),
+        before: Mapping[int, float | None] | None = None,
+        version: int | None = None,
         is_contended: bool = False,
         is_refresh: bool = False,
     ) -> None:
@@ -39,6 +41,9 @@ class Recall:
             specs: The spec, last; before it those whose answers are as good as its own.
             reading: Reads its rows.
             wider: Specs that ask for more fields; where nothing better is known, a part of their answers will do.
+            before: The runs of the spec when this one began, and when they had ended: those that are as they were then
+                have done nothing since.
+            version: How often other connections had written by then; None for now.
             is_contended: Whether other runs of the spec are known to be under way.
             is_refresh: Whether all that was answered before counts as unknown.
         """
@@ -48,7 +53,8 @@ class Recall:
         self._store = store
         self._reading = reading
         self._is_refresh = is_refresh
-        self._version = _data_version(store.connection)
+        self._before = before or {}
+        self._version = data_version_of(store.connection) if version is None else version
         self._is_contended = is_contended
         self._fresh: dict[bytes, str] = {}  # What other runs put down since, by key.
         self._seen = 0
@@ -75,17 +81,17 @@ class Recall:
         return [None if (text := found.get(key)) is None else stored(text) for key in keys]
 
     def taken(
-        self, connection: sqlite3.Connection, run: int, keys: Sequence[bytes], now: float
+        self, connection: sqlite3.Connection, run: int, keys: Sequence[bytes], now: lease.Moment
     ) -> tuple[dict[bytes, tuple[Any, ...]], set[bytes]]:
         """What others did to these rows since this run began: their answers, and which are in flight.
 
         Nothing has to be looked up while no other connection writes.
         """
         if not self._is_contended:
-            if _data_version(connection) == self._version:
+            if data_version_of(connection) == self._version:
                 return {}, set()
             self._is_contended = True
-        others = _other_runs(connection, self.spec, run)
+        others = self._other_runs(connection, run)
         if not others:
             return {}, set()
         for fresh, _, attempt, key, text in fresh_rows(connection, self.spec, self._seen):
@@ -102,6 +108,11 @@ class Recall:
             found.update((key, self._fresh[key]) for key in keys if key in self._fresh)
             known = {key: values for key, text in found.items() if (values := self._reading.stored(text)) is not None}
         return known, held - known.keys()
+
+    def _other_runs(self, connection: sqlite3.Connection, run: int) -> set[int]:
+        """Other runs of the spec that were at it since *run* began: by what the store says of them, since clocks are set."""
+        found = connection.execute("SELECT id, ended FROM runs WHERE spec = ? AND id <> ?", (self.spec, run))
+        return {one for one, ended in found if ended is None or self._before.get(one) != ended}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,20 +159,11 @@ def stored_texts(connection: sqlite3.Connection, spec: int, keys: Sequence[bytes
     return found
 
 
-def _other_runs(connection: sqlite3.Connection, spec: int, run: int) -> set[int]:
-    """Other runs of the spec that were at it since *run* began."""
-    found = connection.execute(
-        "SELECT id FROM runs WHERE spec = ? AND id <> ? AND (ended IS NULL OR ended >="
-        " (SELECT started FROM runs WHERE id = ?))",
-        (spec, run, run),
-    )
-    return {row[0] for row in found}
-
-
 def _in_flight(connection: sqlite3.Connection, runs: set[int]) -> set[bytes]:
     found = connection.execute("SELECT id, keys FROM attempts WHERE state IN ('sent', 'received')")
     return {key for attempt, keys in found if attempt >> 32 in runs for key in split_keys(keys or b"")}
 
 
-def _data_version(connection: sqlite3.Connection) -> int:
+def data_version_of(connection: sqlite3.Connection) -> int:
+    """A number that changes when another connection writes."""
     return int(connection.execute("PRAGMA data_version").fetchone()[0])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from smelt.ledger.answers import add_fresh, add_missing, keep_inputs, settle, se
 from smelt.ledger.attempts import announce, close_attempt, end_badly, keep_reply
 from smelt.ledger.base import Claim
 from smelt.ledger.keys import row_keys
-from smelt.ledger.lease import BEAT, Owner
+from smelt.ledger.lease import BEAT, Moment, Owner
 from smelt.ledger.reading import Reading
 from smelt.ledger.recall import Recall
 from smelt.ledger.reserve import Reserve
@@ -67,10 +66,10 @@ class Recorder:
         extension: Extension | None = None,
         keeps_inputs: bool = False,
         is_stream: bool = False,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], Moment] = lease.present,
         gap: Gap = lambda name: None,
     ) -> None:
-        """Take over *run*, which `start` has made; *clock* tells seconds since 1970.
+        """Take over *run*, which `start` has made; *clock* tells the time.
 
         The rows of a stream come bit by bit, so what they may be equal to is among its own answers, too.
         """
@@ -129,7 +128,7 @@ class Recorder:
             if free:
                 extends = self._extends(rows[0])
                 chosen = [keys[at] for at in free], [tokens[at] for at in free]
-                announce(connection, self._id(number), *chosen, estimate, extends, self._clock())
+                announce(connection, self._id(number), *chosen, estimate, extends, self._clock().wall)
             return Claim(
                 rows=free,
                 known=[(at, known[key]) for at, key in enumerate(keys) if key in known],
@@ -146,7 +145,9 @@ class Recorder:
     def withdraw(self, number: int) -> None:
         """A request that was announced did not leave."""
         withdrawn = CallFailed("connection", Billing.NOT_SENT, "It was not sent.")
-        self._writer.tell(lambda connection: end_badly(connection, self._id(number), withdrawn, None, self._clock()))
+        self._writer.tell(
+            lambda connection: end_badly(connection, self._id(number), withdrawn, None, self._clock().wall)
+        )
 
     async def receive(self, number: int, outcome: Reply | CallFailed, cost_usd: float | None) -> None:
         """The request ended. On disk when this returns.
@@ -157,9 +158,9 @@ class Recorder:
 
         def end(connection: sqlite3.Connection) -> None:
             if isinstance(outcome, Reply):
-                keep_reply(connection, self._id(number), outcome, cost_usd, self._clock())
+                keep_reply(connection, self._id(number), outcome, cost_usd, self._clock().wall)
             else:
-                end_badly(connection, self._id(number), outcome, cost_usd, self._clock())
+                end_badly(connection, self._id(number), outcome, cost_usd, self._clock().wall)
 
         if not isinstance(outcome, Reply):
             self._keys.pop(number, None)
@@ -247,7 +248,8 @@ class Recorder:
             lease.lose_requests(connection, self.run, now)
             lease.free(connection, self.run)
             connection.execute(
-                "UPDATE runs SET state = ?, ended = ?, reused = ? WHERE id = ?", (state, now, self.reused, self.run)
+                "UPDATE runs SET state = ?, ended = ?, reused = ? WHERE id = ?",
+                (state, now.wall, self.reused, self.run),
             )
             if size is not None:
                 connection.execute("UPDATE runs SET rows = ?, distinct_rows = ? WHERE id = ?", (*size, self.run))

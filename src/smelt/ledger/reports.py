@@ -48,7 +48,7 @@ class Row:
         return record if self.input is None else {**record, "smelt_input": self.input}
 
 
-def runs(connection: sqlite3.Connection, now: float) -> list[dict[str, Any]]:
+def runs(connection: sqlite3.Connection, now: lease.Moment) -> list[dict[str, Any]]:
     """All runs, oldest first."""
     live = lease.live_runs(connection, now)
     found = connection.execute(

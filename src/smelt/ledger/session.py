@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import warnings
 from array import array
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from smelt.errors import SmeltWarning, StoreNotFoundError, StoreReadOnlyError, caller_stacklevel
+from smelt.ledger import lease
 from smelt.ledger.answers import settle_all
 from smelt.ledger.base import Claim, NoLedger, RunLedger
 from smelt.ledger.files import default_path
@@ -165,7 +165,7 @@ def _opened(path: bool | str | None) -> Store | None:
 
 
 def _begin(store: Store, matter: Matter, gap: Gap) -> tuple[Session, Recorder]:
-    now = time.time()
+    now = lease.present()
     spec = _spec(matter, store)
     reserve = Reserve(store.path, matter.requests)
     gap("reserved")
@@ -192,6 +192,8 @@ def _begin(store: Store, matter: Matter, gap: Gap) -> tuple[Session, Recorder]:
             specs,
             reading,
             wider=list(wider),
+            before=started.before,
+            version=started.data_version,
             is_contended=started.is_contended,
             is_refresh=matter.is_refresh,
         )

@@ -13,9 +13,9 @@ from smelt.ledger import lease
 from smelt.ledger.answers import add_missing, settle
 from smelt.ledger.attempts import close_attempt
 from smelt.ledger.keys import Spec, added_fields, describe_change, row_keys
-from smelt.ledger.lease import Owner
+from smelt.ledger.lease import Moment, Owner
 from smelt.ledger.reading import Reading
-from smelt.ledger.recall import Leftover, leftover_replies, stored_texts
+from smelt.ledger.recall import Leftover, data_version_of, leftover_replies, stored_texts
 from smelt.ledger.store import Store
 
 _SIBLINGS = 50  # The latest specs among which one that resembles this one is looked for.
@@ -30,12 +30,16 @@ class Started:
         spec: The id of its spec.
         epoch: The epoch of its lease.
         is_contended: Whether other runs of the spec are under way.
+        before: The runs of the spec when it began, and when they had ended.
+        data_version: How often other connections had written by then.
     """
 
     run: int
     spec: int
     epoch: int
     is_contended: bool
+    before: Mapping[int, float | None]
+    data_version: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,7 @@ class Sibling:
 
 
 def start(
-    store: Store, spec: Spec, *, rows: int, distinct_rows: int, version: str, now: float, prompt: str | None = None
+    store: Store, spec: Spec, *, rows: int, distinct_rows: int, version: str, now: Moment, prompt: str | None = None
 ) -> Started:
     """Enter a run of *spec*; runs whose owner is gone are closed. *prompt* is stored where it is given."""
     with store.writing() as connection:
@@ -64,16 +68,20 @@ def start(
         lease.lose_dead_runs(connection, now)
         run = connection.execute(
             "INSERT INTO runs (spec, started, state, rows, distinct_rows, version) VALUES (?, ?, 'running', ?, ?, ?)",
-            (spec_id, now, rows, distinct_rows, version),
+            (spec_id, now.wall, rows, distinct_rows, version),
         ).lastrowid
         assert run is not None
         epoch = lease.take(connection, run, Owner.me(), now)
         others = connection.execute("SELECT count(*) FROM runs WHERE spec = ? AND state = 'running'", (spec_id,))
         is_contended = others.fetchone()[0] > 1
-    return Started(run=run, spec=spec_id, epoch=epoch, is_contended=is_contended)
+        before = dict(connection.execute("SELECT id, ended FROM runs WHERE spec = ? AND id <> ?", (spec_id, run)))
+        data_version = data_version_of(connection)
+    return Started(
+        run=run, spec=spec_id, epoch=epoch, is_contended=is_contended, before=before, data_version=data_version
+    )
 
 
-def read_leftovers(store: Store, spec: int, reading: Reading, now: float) -> int:
+def read_leftovers(store: Store, spec: int, reading: Reading, now: Moment) -> int:
     """Finish what earlier runs of *spec* did not come to: read the replies they paid for, and sort their rows in.
 
     Returns:
