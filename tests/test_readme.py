@@ -145,6 +145,7 @@ def runs(page: Path) -> Iterator[tuple[Snippet, str]]:
     """Each snippet of a page with what it prints now, in a folder of its own and with a ledger that is still empty."""
     names: dict[str, Any] = {"__name__": "__main__"}
     with TemporaryDirectory() as folder, chdir(folder), pd.option_context("display.width", 120):
+        Path(folder, "cache").mkdir(mode=0o700)
         os.environ["SMELT_LEDGER"] = str(Path(folder, "cache", "ledger.sqlite"))
         for snippet in snippets(page.read_text(encoding="utf-8")):
             printed = io.StringIO()

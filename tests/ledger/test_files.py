@@ -27,6 +27,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 @pytest.mark.usefixtures("umask")
 async def test_files_are_closed_to_others_under_any_umask(tmp_path: Path) -> None:
     path = tmp_path / "made" / "here" / "ledger.sqlite"
+    open_store(path, makes_directory=True).close()
     actor = Actor(path)
     await actor.ask("a")
 
@@ -127,7 +128,7 @@ def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_looked_for_is_one_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(StoreReadOnlyError, match=r"cannot be made: File name too long"):
-        open_store(tmp_path / ("x" * 300) / "ledger.sqlite")
+        open_store(tmp_path / ("x" * 300) / "ledger.sqlite", makes_directory=True)
 
 
 def test_nothing_is_made_where_a_ledger_is_only_looked_for(tmp_path: Path) -> None:

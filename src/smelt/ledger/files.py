@@ -10,6 +10,8 @@ import os
 import stat
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 
 from smelt.errors import (
@@ -25,6 +27,10 @@ SIDES = ("-wal", "-shm", "-journal", "-lock")  # What stands beside a store whil
 
 ELSEWHERE = "Name another file with ledger=, or go without one: ledger=False."
 
+OFF = ("off", "false", "no", "0")  # What SMELT_LEDGER says for no ledger at all,
+_ON = ("on", "true", "yes", "1")  # and for the one in the cache directory.
+_SWITCHES = (*OFF, *_ON, "none", "null", "disable", "disabled", "enable", "enabled")
+
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _REMOTE = frozenset({
@@ -33,15 +39,32 @@ _REMOTE = frozenset({
 })  # fmt: skip
 
 
+def named_path(environ: Mapping[str, str]) -> Path | None:
+    """The store that `SMELT_LEDGER` names, if it does: it may say on or off as well.
+
+    Raises:
+        StoreError: It is a bare word, so more likely a switch that is misspelt than a file.
+    """
+    named = environ.get("SMELT_LEDGER", "").strip()
+    if not named or named.lower() in (*OFF, *_ON):
+        return None
+    if os.sep not in named and "." not in named and not named.startswith("~"):
+        raise StoreError(
+            f"The environment variable SMELT_LEDGER is {named!r}, which is neither the path of a file nor one of "
+            f"{', '.join(OFF)}. A file beside you is ./{named}."
+        )
+    return Path(named)
+
+
 def default_path(environ: Mapping[str, str]) -> Path:
     """The store of a user who names none: `SMELT_LEDGER`, or a file in the cache directory.
 
     Raises:
+        StoreError: The variable is no path.
         StoreReadOnlyError: There is neither the variable nor a home directory.
     """
-    named = environ.get("SMELT_LEDGER", "").strip()
-    if named and named.lower() not in ("off", "false", "0"):
-        return Path(named)
+    if (named := named_path(environ)) is not None:
+        return named
     cache = environ.get("XDG_CACHE_HOME", "")
     try:
         base = Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache"
@@ -58,11 +81,18 @@ def located(path: str | os.PathLike[str]) -> Path:
     Raises:
         StoreError: It cannot be the path of a file.
     """
-    text = os.fspath(path)
+    text = os.fsdecode(path)
     if not text.strip() or "\0" in text:
         raise StoreError(f"A ledger's path must be the path of a file, not {text!r}.")
-    given = Path(text).expanduser()
-    if not given.name or given.name in (".", ".."):
+    if text.strip().lower() in _SWITCHES or get_close_matches(text.strip().lower(), OFF[:2], cutoff=0.8):
+        raise StoreError(
+            f"{text!r} looks like a switch: ledger=False keeps nothing, and a file of that name is ./{text}."
+        )
+    try:
+        given = Path(text).expanduser()
+    except RuntimeError:
+        raise StoreError(f"There is no home directory for {text!r}. Give the whole path.") from None
+    if not given.name or text.endswith((os.sep, f"{os.sep}.")) or given.name == "..":
         raise StoreError(f"A ledger's path must be the path of a file, not {text!r}.")
     try:
         return given.parent.resolve() / given.name
@@ -119,14 +149,14 @@ def check_directory(directory: Path) -> None:
 
 
 def check_file(path: Path) -> bool:
-    """Whether the store at *path* is there; refuse what should not be trusted, and close what is open to others.
+    """Whether the store at *path* is there; refuse what should not be trusted. Nothing is touched.
 
     Raises:
         UnsafeStoreError: It, or a file beside it, is a symlink, someone else's, or has a second name.
         StoreError: It is no ordinary file.
     """
-    for side in SIDES:
-        _check_one(path.with_name(path.name + side))
+    for side in sides_of(path):
+        _check_one(side)
     return _check_one(path)
 
 
@@ -146,11 +176,46 @@ def _check_one(path: Path) -> bool:
         raise UnsafeStoreError(f"{path} belongs to another user. {ELSEWHERE}")
     if found.st_nlink > 1:
         raise UnsafeStoreError(f"{path} has a second name (a hard link), so others may be able to read it. {ELSEWHERE}")
-    if found.st_mode & _OTHERS and os.access(path, os.W_OK):
-        path.chmod(0o600)
-        text = f"Other users could open {path}, which may hold answers. It is closed to them from now on."
-        warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
     return True
+
+
+def close_to_others(path: Path) -> None:
+    """Take from others what they may do with the store at *path*, and say so."""
+    for one in (path, *sides_of(path)):
+        with suppress(FileNotFoundError):
+            if one.lstat().st_mode & _OTHERS and os.access(one, os.W_OK):
+                one.chmod(0o600)
+                text = f"Other users could open {one}, which may hold answers. It is closed to them from now on."
+                warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
+
+
+def sides_of(path: Path) -> list[Path]:
+    """What stands beside the store at *path* while it is in use."""
+    return [path.with_name(path.name + side) for side in SIDES]
+
+
+def set_aside(path: Path) -> None:
+    """Move a log that belongs to another store than the one at *path* out of the way: SQLite would replay it into that one."""
+    kept = [path.with_name(path.name + side) for side in ("-wal", "-journal")]
+    kept = [one for one in kept if one.exists() and one.stat().st_size]
+    if kept:
+        aside = free_name(path, "stray")
+        for one in kept:
+            one.rename(aside.with_name(aside.name + one.name.removeprefix(path.name)))
+        text = f"A log stood beside the ledger {path} that is not its own: what is left of one that is gone. It is now {aside}-wal."
+        warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
+    for side in ("-wal", "-shm", "-journal"):
+        path.with_name(path.name + side).unlink(missing_ok=True)  # Empty, or an index, which is made anew.
+
+
+def free_name(path: Path, mark: str) -> Path:
+    """A name beside *path* that nobody has, neither for a store nor for what stands beside one."""
+    number = 1
+    while True:
+        one = path.with_name(f"{path.name}.{mark}" + (f".{number}" if number > 1 else ""))
+        if not any(os.path.lexists(each) for each in (one, *sides_of(one))):
+            return one
+        number += 1
 
 
 def create_private(path: Path) -> int:
@@ -172,7 +237,7 @@ def create_private(path: Path) -> int:
 
 def copies_of(path: Path) -> list[Path]:
     """The copies of the store at *path* that were made before a migration or a recovery."""
-    marks = (".damaged", ".v")
+    marks = (".damaged", ".v", ".stray", ".rescued")
     return sorted(
         one for one in path.parent.iterdir() if one.name.startswith(tuple(path.name + mark for mark in marks))
     )

@@ -54,6 +54,17 @@ class Guard:
         """Give the lock back."""
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
+    @property
+    def mark(self) -> bytes:
+        """What names the store whose log stands beside it, as whoever opened it last has left it; empty where nobody did."""
+        return os.pread(self._file, 64, 0)
+
+    @mark.setter
+    def mark(self, mark: bytes) -> None:
+        if mark != self.mark:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, mark, 0)
+
     def holder(self) -> int | None:
         """The process that has the lock, where the system tells."""
         return holder(self._file)

@@ -12,6 +12,7 @@ import secrets
 import sqlite3
 import sys
 import warnings
+from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from smelt.errors import (
     SmeltWarning,
     StoreBusyError,
     StoreCorruptError,
+    StoreError,
     StoreNotFoundError,
     StoreReadOnlyError,
     StoreVersionError,
@@ -38,24 +40,29 @@ _CACHE_KIB = 64 << 10  # Of a million rows, half: keys are random, so any page m
 _SECRET_BYTES = 32
 
 
-def open_store(path: str | os.PathLike[str], *, make: bool = True, mounts: str | None = None) -> Store:
+def open_store(
+    path: str | os.PathLike[str], *, make: bool = True, makes_directory: bool = False, mounts: str | None = None
+) -> Store:
     """Open the store at *path*.
 
     Args:
         path: The file.
-        make: Whether to make it, and its directory, where there is none.
+        make: Whether to make it where there is none.
+        makes_directory: Whether to make its directory, too: one that was named may be misspelt.
         mounts: What is mounted where, as `remote_kind` takes it.
 
     Raises:
         StoreError: Or one below it; the file is as it was.
     """
     where = files.located(path)
-    if make:
+    if makes_directory:
         files.ensure_directory(where.parent)
     else:
         files.check_directory(where.parent)
     is_there = files.check_file(where)
-    if not is_there and not make:
+    if is_there:
+        _check_kind(where)
+    elif not make:
         raise StoreNotFoundError(f"There is no ledger at {where}.")
     if not os.access(where.parent, os.W_OK) or (is_there and not os.access(where, os.W_OK)):
         if not is_there:
@@ -75,23 +82,77 @@ def open_store(path: str | os.PathLike[str], *, make: bool = True, mounts: str |
 def _open(path: Path, guard: Guard, mounts: str | None) -> Store:
     try:
         if not files.check_file(path):
+            files.set_aside(path)
             _make(path)
+        elif guard.mark not in (b"", mark := _mark(path)) and mark:
+            files.set_aside(path)
+        files.close_to_others(path)
         version, secret = _look(path)
         connection = connect(path, "rw")
         try:
             if version < migrations.VERSION:
                 _migrate(connection, path, version)
             _tune(connection, path, mounts)
-            store = Store(path, connection, guard, secret)
+            anchor = _anchor(path)
         except BaseException:
             connection.close()
             raise
+        store = Store(path, connection, guard, secret, anchor)
+        guard.mark = _mark(path)
     except sqlite3.Error as problem:
         if is_busy(problem):
             raise StoreBusyError.for_holder(path, holder(path), 5.0) from None
         raise store_error(problem, path) from None
     guard.free()
     return store
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse a file that is no store of ours before anything is touched, itself or beside it.
+
+    Raises:
+        StoreCorruptError: It is of another kind, or so damaged that it looks so.
+        StoreError: It cannot be read.
+    """
+    if not os.access(path, os.R_OK):
+        raise StoreError(f"The ledger {path} cannot be read: you may not. Check its permissions (chmod u+rw).")
+    if not path.stat().st_size:
+        raise StoreCorruptError.for_path(path, "it is empty")
+    try:
+        connection = connect(path, "ro", is_still=True)
+        try:
+            application = _pragma(connection, "application_id")
+        finally:
+            connection.close()
+    except sqlite3.Error as problem:
+        raise store_error(problem, path) from None
+    if application != migrations.APPLICATION:
+        raise StoreCorruptError.for_path(path, "it is a database of another program")
+
+
+def _mark(path: Path) -> bytes:
+    """What names the store at *path*, by its file alone, so that a log that is not its own changes nothing; empty if unreadable."""
+    try:
+        connection = connect(path, "ro", is_still=True)
+        try:
+            secret = _secret(connection, path)
+        finally:
+            connection.close()
+    except (sqlite3.Error, StoreError):
+        return b""
+    return blake2b(secret, digest_size=16, person=b"smelt-mark").hexdigest().encode()
+
+
+def _anchor(path: Path) -> sqlite3.Connection:
+    """A second connection, which only reads: while there is one, the end of the first takes no log away, whoever's that is."""
+    connection = connect(path, "ro")
+    try:
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("SELECT count(*) FROM meta").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _open_read_only(path: Path) -> Store:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ from smelt.ledger.recall import Recall
 from smelt.ledger.reserve import Reserve
 from smelt.ledger.start import read_leftovers
 from smelt.ledger.store import Store
-from smelt.ledger.writer import Gap, Writer
+from smelt.ledger.writer import Gap, Step, Writer
 from smelt.plan.chunks import Pending
 from smelt.plan.validate import Accepted
 from smelt.providers.base import Billing, CallFailed, Reply
@@ -255,13 +256,37 @@ class Recorder:
                 connection.execute("UPDATE runs SET rows = ?, distinct_rows = ? WHERE id = ?", (*size, self.run))
 
         try:
-            self._writer.finish(end)
-            self._gap("finished")
-            settle(self._store, self._recall.spec)
-            self._gap("settled")
+            if self._store.lost is None:
+                self._writer.finish(end)
+                self._gap("finished")
+                settle(self._store, self._recall.spec)
+                self._gap("settled")
+            if self._store.lost is not None:
+                self._rescue(end)
         finally:
             lease.leave(self._store.secret, self.run)
             self._reserve.spend()
+
+    def _rescue(self, end: Step[None]) -> None:
+        """The name of the store leads elsewhere: bring all of it where it can be found, and say so.
+
+        Raises:
+            StoreError: Always.
+        """
+        store = self._store
+        text = f"The ledger {store.path} {store.lost} while this run was using it, so nothing more was sent."
+        place = None
+        with suppress(StoreError, sqlite3.Error):
+            self._writer.finish(end, is_anywhere=True)
+            place = store.rescue()
+        if place is None:
+            raise StoreError(
+                f"{text} What it held could not be kept: the answers of this run are in `.partial_result` only."
+            )
+        raise StoreError(
+            f"{text} All that it held, with the answers of this run, is in {place}: name that with ledger=, or move it to its "
+            "place, and run again."
+        )
 
     def _beat(self) -> None:
         self._writer.tell(lambda connection: lease.beat(connection, self.run, self._epoch, self._clock()))

@@ -69,9 +69,7 @@ def salvage(path: str | os.PathLike[str]) -> Store:
 
 
 def _move_aside(path: Path) -> Path:
-    number = 1
-    while (aside := path.with_name(f"{path.name}.damaged" + (f".{number}" if number > 1 else ""))).exists():
-        number += 1
+    aside = files.free_name(path, "damaged")
     for side in ("-wal", "-journal", ""):
         with suppress(FileNotFoundError):
             path.with_name(path.name + side).rename(aside.with_name(aside.name + side))

@@ -17,7 +17,7 @@ from smelt.errors import SmeltWarning, StoreNotFoundError, StoreReadOnlyError, c
 from smelt.ledger import lease
 from smelt.ledger.answers import settle_all
 from smelt.ledger.base import Claim, NoLedger, RunLedger
-from smelt.ledger.files import default_path
+from smelt.ledger.files import default_path, named_path
 from smelt.ledger.keys import Spec, row_key, row_keys
 from smelt.ledger.opening import open_store
 from smelt.ledger.reading import Reading
@@ -140,7 +140,7 @@ def remembering(
     try:
         store = _opened(path)
     except (StoreReadOnlyError, StoreNotFoundError) as problem:
-        if not is_default:
+        if not is_default or (isinstance(problem, StoreNotFoundError) and named_path(os.environ) is not None):
             raise
         _warn(f"No ledger is kept, so what is paid for is not remembered: {problem} ledger=False says so on purpose.")
         store = None
@@ -161,7 +161,9 @@ def remembering(
 def _opened(path: bool | str | None) -> Store | None:
     if path is None or path is False:
         return None
-    return open_store(default_path(os.environ) if path is True else path)
+    if path is not True:
+        return open_store(path)
+    return open_store(default_path(os.environ), makes_directory=named_path(os.environ) is None)
 
 
 def _begin(store: Store, matter: Matter, gap: Gap) -> tuple[Session, Recorder]:

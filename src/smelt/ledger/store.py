@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from smelt.errors import ClosedError, SmeltError, StoreBusyError, StoreReadOnlyError
+from smelt.errors import ClosedError, SmeltError, StoreBusyError, StoreError, StoreReadOnlyError
 from smelt.ledger.complaints import UNREADABLE, is_busy, store_error
+from smelt.ledger.files import create_private, free_name
 from smelt.ledger.guard import PATIENCE, Guard, holder
+from smelt.ledger.place import Place
 
 
 class Store:
@@ -24,12 +27,22 @@ class Store:
         is_read_only: Whether nothing can be written to it.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, guard: Guard | None, secret: bytes) -> None:
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        guard: Guard | None,
+        secret: bytes,
+        anchor: sqlite3.Connection | None = None,
+    ) -> None:
+        """Take what is open; *anchor* keeps the log from being taken away where it may be another store's by now."""
         self.path = path
         self.secret = secret
         self.is_read_only = guard is None
         self._connection: sqlite3.Connection | None = connection
         self._guard = guard
+        self._anchor = anchor
+        self._place = Place(path)
         self._pid = os.getpid()
         self._index = path.with_name(path.name + "-shm")
 
@@ -68,10 +81,15 @@ class Store:
             raise store_error(problem, self.path) from problem
 
     @contextmanager
-    def writing(self, patience: float = PATIENCE) -> Iterator[sqlite3.Connection]:
-        """One transaction, on disk when the block is left, undone if it raises. Waits, blocking, for other writers."""
+    def writing(self, patience: float = PATIENCE, *, is_anywhere: bool = False) -> Iterator[sqlite3.Connection]:
+        """One transaction, on disk when the block is left, undone if it raises. Waits, blocking, for other writers.
+
+        Args:
+            patience: Seconds to wait.
+            is_anywhere: Whether to write even if the name of the store leads elsewhere by now.
+        """
         until = time.monotonic() + patience
-        while not self.try_begin():
+        while not self.try_begin(is_anywhere=is_anywhere):
             if time.monotonic() > until:
                 raise self.busy_error(patience)
             time.sleep(0.005)
@@ -83,11 +101,17 @@ class Store:
             raise
         self.commit()
 
-    def try_begin(self) -> bool:
-        """Begin a transaction that writes, unless somebody else has one."""
+    def try_begin(self, *, is_anywhere: bool = False) -> bool:
+        """Begin a transaction that writes, unless somebody else has one.
+
+        Raises:
+            StoreError: The name of the store leads elsewhere by now, so nobody would find what is written.
+        """
         if self._guard is None:
             raise StoreReadOnlyError(f"The ledger {self.path} can only be read.")
         connection = self.connection
+        if not is_anywhere and (lost := self._place.lost()) is not None:
+            raise StoreError(f"The ledger {self.path} {lost} while it was in use.")
         if not self._guard.try_take():
             return False
         try:
@@ -110,7 +134,35 @@ class Store:
         except sqlite3.Error as problem:
             self.roll_back()
             raise store_error(problem, self.path) from None
+        self._place.note_log()
         self._free()
+
+    @property
+    def lost(self) -> str | None:
+        """What became of the file, in words that follow its name, if the name leads elsewhere by now."""
+        return None if self.is_read_only or self._connection is None else self._place.lost()
+
+    def rescue(self) -> Path | None:
+        """Where all that this store holds can be found, now that its name leads elsewhere; None where it could not be kept.
+
+        If the file was not only moved, all of it is copied to a new one beside its name.
+        """
+        if (moved := self._place.elsewhere()) is not None:
+            return moved
+        for directory in (self.path.parent, None):
+            try:
+                beside = self.path if directory else Path(tempfile.mkdtemp(prefix="smelt-")) / self.path.name
+                copy = free_name(beside, "rescued")
+                os.close(create_private(copy))
+                target = sqlite3.connect(copy, isolation_level=None)
+                try:
+                    self.connection.backup(target)
+                finally:
+                    target.close()
+            except (OSError, sqlite3.Error):
+                continue
+            return copy
+        return None
 
     def roll_back(self) -> None:
         """Undo the transaction."""
@@ -136,6 +188,8 @@ class Store:
         self._guard.take()
         until = time.monotonic() + patience
         try:
+            if (lost := self._place.lost()) is not None:
+                raise StoreError(f"The ledger {self.path} {lost} while it was in use.")
             with self.reading() as connection:
                 connection.execute("VACUUM")
                 while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
@@ -154,8 +208,12 @@ class Store:
             return
         if self._guard is not None:
             self._guard.take()
-        self._connection.close()
-        self._connection = None
+        # The last connection to a store takes the log with it, by its name. The anchor cannot.
+        ends = [self._connection, self._anchor]
+        for one in ends if self.lost is not None else reversed(ends):
+            if one is not None:
+                one.close()
+        self._connection = self._anchor = None
         if self._guard is not None:
             self._guard.close()
 

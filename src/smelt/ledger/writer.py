@@ -74,8 +74,8 @@ class Writer:
         """Carry *step* out with the next transaction."""
         self._tell(_Told(step, None, is_intent=False))
 
-    def finish(self, step: Step[Any]) -> None:
-        """Carry out everything that was told, and *step* last; blocking.
+    def finish(self, step: Step[Any], *, is_anywhere: bool = False) -> None:
+        """Carry out everything that was told, and *step* last; blocking. *is_anywhere* as in `Store.writing`.
 
         Raises:
             StoreError: Some of it is not on disk.
@@ -85,7 +85,7 @@ class Writer:
         if self.failure is not None:
             self._reserve.spend()
         told = [*self._told, _Told(step, None, is_intent=False)]
-        with self._store.writing() as connection:
+        with self._store.writing(is_anywhere=is_anywhere) as connection:
             results = [one.step(connection) for one in told]
             self._gap("finishing")
         self._told.clear()

@@ -1,0 +1,92 @@
+"""Whether the name of a store still leads to the file that is open.
+
+A file can be removed, replaced, moved or cut short while it is in use, and SQLite would go on writing into what nobody finds
+any more.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_Id = tuple[int, int]
+
+
+@dataclass(slots=True)
+class Place:
+    """The names of an open store and of its log, and the files that they led to.
+
+    Attributes:
+        path: The name of the store.
+        store: The file.
+        size: Its bytes, as far as is known; a store only shrinks when smelt compacts it.
+        log: The file of its log, once there is one.
+    """
+
+    path: Path
+    store: _Id = field(init=False)
+    size: int = field(init=False)
+    log: _Id | None = None
+
+    def __post_init__(self) -> None:
+        found = self.path.stat()
+        self.store, self.size = (found.st_dev, found.st_ino), found.st_size
+
+    def lost(self) -> str | None:
+        """What became of the store, in words that follow its name; None as long as it is where it was."""
+        try:
+            found = os.stat(self.path)  # noqa: PTH116  # Asked before every write.
+        except OSError:
+            return self._gone()
+        if (found.st_dev, found.st_ino) != self.store:
+            return "was replaced by another file"
+        if found.st_size < self.size and not found.st_size:
+            return "was emptied"
+        self.size = found.st_size
+        log = _identity(f"{self.path}-wal")
+        if self.log is not None and log != self.log:
+            return "was parted from its log (-wal), which was removed or replaced"
+        return None
+
+    def note_log(self) -> None:
+        """There is a log now, if it keeps one."""
+        if self.log is None:
+            self.log = _identity(f"{self.path}-wal")
+
+    def elsewhere(self) -> Path | None:
+        """Where the whole store, log included, is now, if it was moved; None where the system does not tell."""
+        moved = _name_of(self.store)
+        if moved is None or moved == self.path:
+            return None
+        is_whole = self.log is None or _identity(f"{moved}-wal") == self.log
+        return moved if is_whole else None
+
+    def _gone(self) -> str:
+        moved = _name_of(self.store)
+        return "was removed" if moved is None else f"was moved to {moved}"
+
+
+def _identity(path: str) -> _Id | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _name_of(file: _Id) -> Path | None:
+    """The present name of a *file* that this process has open, by `/proc`."""
+    try:
+        opened = os.listdir("/proc/self/fd")  # noqa: PTH208
+    except OSError:
+        return None
+    for one in opened:
+        try:
+            link = f"/proc/self/fd/{one}"
+            name = os.readlink(link)  # noqa: PTH115
+        except OSError:
+            continue
+        if _identity(link) == file and _identity(name) == file:
+            return Path(name)
+    return None

@@ -1,0 +1,201 @@
+"""A store that is removed, replaced, moved or cut short under way, and logs that belong to another one: nothing is lost unsaid."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+import smelt
+from smelt.errors import SmeltConfigError, SmeltWarning, StoreCorruptError, StoreError, StoreNotFoundError
+from smelt.ledger.files import default_path, located
+from smelt.ledger.opening import open_store
+from smelt.settings import setting
+from tests.ledger.acting import Actor
+
+VALUES = ("tech", 3)
+
+
+def _remove_all(path: Path) -> None:
+    for one in path.parent.glob("ledger.sqlite*"):
+        one.unlink()
+
+
+def _replace(path: Path) -> None:
+    other = path.with_name("other.sqlite")
+    actor = Actor(other)
+    actor.end()
+    other.rename(path)
+
+
+def _remove_log(path: Path) -> None:
+    path.with_name(path.name + "-wal").unlink()
+
+
+HARM: dict[str, Callable[[Path], object]] = {
+    "removed": _remove_all,
+    "removed alone": Path.unlink,
+    "replaced": _replace,
+    "moved alone": lambda path: path.rename(path.with_name("mine.sqlite")),
+    "moved with its folder": lambda path: path.parent.rename(path.parent.with_name("moved")),
+    "removed with its folder": lambda path: shutil.rmtree(path.parent),
+    "parted from its log": _remove_log,
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """In a folder that may be moved."""
+    (tmp_path / "folder").mkdir(mode=0o700)
+    return tmp_path / "folder" / "ledger.sqlite"
+
+
+@pytest.mark.parametrize("harm", HARM)
+async def test_what_a_run_paid_for_is_kept_and_named_whatever_happens_to_its_file(path: Path, harm: str) -> None:
+    actor = Actor(path)
+    await actor.ask("a", "b")
+    await actor.send("c")
+    HARM[harm](path)
+
+    with pytest.raises(StoreError, match="while it was in use"):
+        await actor.land()
+    actor.settle()
+    with pytest.raises(StoreError, match="while it was in use"):
+        await actor.send("d")
+    with pytest.raises(StoreError, match=r"(?s)ledger\.sqlite was .* nothing more was sent.* is in ") as caught:
+        actor.recorder.finish("done")
+    actor.store.close()
+
+    kept = Path(str(caught.value).partition(" is in ")[2].partition(": name")[0])
+    kept.parent.chmod(0o700)
+    after = Actor(kept)
+    assert after.knows("a", "b", "c", "d") == [VALUES, VALUES, VALUES, None]
+    after.end()
+    with smelt.ledger.open(kept) as ledger:
+        assert ledger.check() == []
+        assert sum(one["cost_usd"] or 0 for one in ledger.spend()) == 0.5
+
+
+@pytest.mark.parametrize("harm", ["removed", "removed alone", "replaced", "moved alone"])
+async def test_the_end_of_a_run_leaves_the_log_of_the_store_that_took_its_name(path: Path, harm: str) -> None:
+    first = Actor(path)
+    await first.ask("a")
+    HARM[harm](path)
+    with pytest.warns(SmeltWarning) if harm != "removed" else nullcontext():
+        second = Actor(path)
+    await second.ask("b")
+
+    with pytest.raises(StoreError, match="nothing more was sent"):
+        first.recorder.finish("done")
+    first.store.close()
+
+    assert path.with_name(path.name + "-wal").stat().st_size
+    await second.ask("c")
+    second.end()
+    after = Actor(path)
+    assert after.knows("a", "b", "c") == [None, VALUES, VALUES]
+    after.end()
+    with smelt.ledger.open(path) as ledger:
+        assert ledger.check() == []
+
+
+async def test_a_store_that_was_emptied_is_noticed(path: Path) -> None:
+    actor = Actor(path)
+    await actor.ask("a")
+    os.truncate(path, 0)
+
+    with pytest.raises(StoreError, match="was emptied"):
+        await actor.send("b")
+    with pytest.raises(StoreError, match="was emptied while this run was using it"):
+        actor.recorder.finish("done")
+    actor.store.close()
+
+
+async def test_a_new_store_does_not_take_over_the_log_of_a_dead_one(path: Path) -> None:
+    dead = Actor(path)
+    await dead.ask("a")
+    log = path.with_name(path.name + "-wal").read_bytes()
+    dead.die()
+    HARM["removed alone"](path)
+    path.with_name(path.name + "-wal").write_bytes(log)
+
+    with pytest.warns(SmeltWarning, match=r"is not its own.*ledger\.sqlite\.stray-wal"):
+        actor = Actor(path)
+
+    assert actor.knows("a") == [None]
+    actor.end()
+    assert path.with_name("ledger.sqlite.stray-wal").read_bytes() == log
+    with smelt.ledger.open(path) as ledger:
+        assert ledger.check() == []
+
+
+async def test_a_copy_of_a_store_and_its_log_is_as_good_as_the_store(path: Path) -> None:
+    dead = Actor(path)
+    await dead.ask("a")
+    copy = path.parent.with_name("copy")
+    shutil.copytree(path.parent, copy)
+    copy.chmod(0o700)
+    dead.end()
+
+    actor = Actor(copy / path.name)
+
+    assert actor.knows("a") == [VALUES]
+    actor.end()
+
+
+@pytest.mark.parametrize("content", [b"name,sector\nSanofi,health\n" * 50, b"SQLite format 3\0" + bytes(4_000), b""])
+def test_a_file_that_is_no_store_is_not_touched(tmp_path: Path, content: bytes) -> None:
+    mine = tmp_path / "mine.csv"
+    mine.write_bytes(content)
+    mine.chmod(0o644)
+
+    with pytest.raises(StoreCorruptError):
+        open_store(mine)
+
+    assert mine.read_bytes() == content
+    assert stat.S_IMODE(mine.stat().st_mode) == 0o644
+    assert list(tmp_path.iterdir()) == [mine]
+
+
+def test_a_folder_that_was_named_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(StoreNotFoundError, match="There is no directory"):
+        open_store(tmp_path / "no" / "such" / "ledger.sqlite")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("word", ["offf", "ledger", "disabled"])
+def test_a_variable_that_is_a_bare_word_is_refused(word: str) -> None:
+    with pytest.raises(StoreError, match=f"SMELT_LEDGER is '{word}'"):
+        default_path({"SMELT_LEDGER": word})
+
+
+@pytest.mark.parametrize("word", ["on", "TRUE", "yes", "1", ""])
+def test_a_variable_may_say_that_there_is_one(word: str, tmp_path: Path) -> None:
+    environ = {"SMELT_LEDGER": word, "XDG_CACHE_HOME": str(tmp_path)}
+
+    assert default_path(environ) == tmp_path / "smelt" / "ledger.sqlite"
+
+
+@pytest.mark.parametrize("word", ["off", "No", "0", "FALSE"])
+def test_a_variable_may_say_that_there_is_none(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMELT_LEDGER", word)
+
+    assert setting("ledger") is False
+
+
+@pytest.mark.parametrize("word", ["off", "offf", "False", "none", "0"])
+def test_an_argument_that_looks_like_a_switch_makes_no_file(word: str) -> None:
+    with pytest.raises(StoreError, match=f"'{word}' looks like a switch"):
+        located(word)
+
+
+@pytest.mark.parametrize("bad", ["folder/", "folder/.", "~nobody-of-that-name/x.sqlite"])
+def test_a_path_that_is_a_folder_or_leads_nowhere_is_refused(bad: str) -> None:
+    with pytest.raises((StoreError, SmeltConfigError)):
+        located(bad)
