@@ -22,6 +22,13 @@ from smelt.plan.wire import ReplyRows
 from smelt.providers.base import CallFailed, Reply
 
 _SLOW_VALIDATION = 1.0  # Seconds for one reply, above which the caller's validator is named.
+_STUCK = (
+    "Another call on this thread has it in flight, and stands still until this one is done. It was not asked again."
+)
+_STUCK_NOTE = (
+    "Some rows are in flight in a call that is awaited on this thread, whose event loop stands still while this call blocks: "
+    "they are marked, and were not paid for again. Await atransform() here, or the other call first, and run this again."
+)
 _HOPELESS = 8  # Rows refused one by one before anything was answered: by then it is not the rows. Nothing was billed.
 
 
@@ -77,6 +84,15 @@ class Clerk:
         before = self.answers.answered
         self.answers.accept_all([row.position for row, _ in known], [values for _, values in known])
         self.counts.reused += self.answers.answered - before
+        self.tell(settled(self.answers, self.counts))
+
+    def enter_stuck(self, rows: Sequence[Pending]) -> None:
+        """Give up rows whose answers are on their way to a call that cannot move before this one is over."""
+        if not rows:
+            return
+        for row in rows:
+            self.answers.fail(row.position, RowFailure("stopped", _STUCK, row.attempts))
+        self.note(_STUCK_NOTE)
         self.tell(settled(self.answers, self.counts))
 
     def _enter_reply(self, delivery: Delivery, reply: Reply) -> Halt | None:

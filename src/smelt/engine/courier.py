@@ -121,6 +121,7 @@ class Courier:
             expected=expected * len(claim.rows) // len(chunk.rows),
             known=[(chunk.rows[at], values) for at, values in claim.known],
             held=[chunk.rows[at] for at in claim.held],
+            stuck=[chunk.rows[at] for at in claim.stuck],
         )
 
     def withdraw(self, announced: Announced) -> None:

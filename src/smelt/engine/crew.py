@@ -173,6 +173,7 @@ class Crew:
         announced = await self.courier.announce(chunk)
         self.clerk.enter_known(announced.known)
         self._held.add(announced.held)
+        self.clerk.enter_stuck(announced.stuck)
         if not announced.chunk.rows:
             return None
         # Writing that down took its time.

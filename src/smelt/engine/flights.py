@@ -24,6 +24,7 @@ class Announced:
         expected: Tokens that it will be billed for, as far as is known.
         known: Rows of the chunk that were answered meanwhile, with their values.
         held: Rows of the chunk that another run has in flight.
+        stuck: Rows of the chunk that a run has in flight which stands still until this one is over.
     """
 
     number: int
@@ -32,6 +33,7 @@ class Announced:
     expected: int
     known: Sequence[tuple[Pending, tuple[Any, ...]]] = ()
     held: Sequence[Pending] = ()
+    stuck: Sequence[Pending] = ()
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

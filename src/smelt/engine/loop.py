@@ -126,7 +126,12 @@ class PausingLoop(OneThreadLoop):
 
     What is in flight then waits, and nobody looks at what came; its timeouts must not have passed when somebody does. The
     clock begins at 0, which shows that it is not the system's.
+
+    Attributes:
+        is_moved_by_others: Whoever waits for what is in flight on it can let it move (`move_others`).
     """
+
+    is_moved_by_others = True
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -8,9 +8,11 @@ only asleep finds the epoch changed: what it was paid for is still taken, but be
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import sqlite3
+import threading
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -38,8 +40,23 @@ def present() -> Moment:
     return Moment(time.time(), time.monotonic())
 
 
-_HERE: set[tuple[bytes, int]] = set()
+_HERE: dict[tuple[bytes, int], _Home] = {}
 """The runs of this process that are under way, by the secret of their store: a run may end and find no way to write so."""
+
+
+class _Home(NamedTuple):
+    """Where a run of this process lives."""
+
+    thread: int
+    loop: asyncio.AbstractEventLoop | None
+
+    def is_stuck(self) -> bool:
+        """Whether it stands still until what runs here is over: its loop is on this thread, and another one runs."""
+        running = asyncio._get_running_loop()
+        if self.loop is None or self.loop is running or getattr(self.loop, "is_moved_by_others", False):
+            return False
+        thread = getattr(self.loop, "_thread_id", self.thread) if self.loop.is_running() else self.thread
+        return thread == threading.get_ident()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +94,7 @@ def take(connection: sqlite3.Connection, run: int, owner: Owner, now: Moment) ->
         (run, owner.machine, owner.pid, owner.born, now.wall, now.steady),
     )
     connection.execute("UPDATE runs SET state = 'running', ended = NULL WHERE id = ?", (run,))
-    _HERE.add((_secret(connection), run))
+    _HERE[_secret(connection), run] = _Home(threading.get_ident(), asyncio._get_running_loop())
     return epoch_of(connection, run)
 
 
@@ -100,7 +117,12 @@ def free(connection: sqlite3.Connection, run: int) -> None:
 
 def leave(secret: bytes, run: int) -> None:
     """The run of the store with this *secret* is over in this process, whether or not that could be written."""
-    _HERE.discard((secret, run))
+    _HERE.pop((secret, run), None)
+
+
+def stuck_runs(secret: bytes) -> set[int]:
+    """The runs of the store with this *secret* that stand still until what runs here is over: it would wait in vain."""
+    return {run for (one, run), home in list(_HERE.items()) if one == secret and home.is_stuck()}
 
 
 def live_runs(connection: sqlite3.Connection, now: Moment) -> set[int]:
@@ -132,11 +154,13 @@ def _leases(connection: sqlite3.Connection, now: Moment) -> list[tuple[int, bool
         "SELECT run, machine, pid, born, beat, steady FROM leases JOIN runs ON runs.id = run WHERE state = 'running'"
     ).fetchall()
     secret, me = _secret(connection), Owner.me()
+    stuck = stuck_runs(secret)  # They give no sign of life, and have lost nothing.
     leases = []
     for run, machine, pid, born, wall, steady in found:
         owner = Owner(machine=machine, pid=pid, born=born)
         is_here = (secret, run) in _HERE if owner == me else not owner.is_gone()
-        leases.append((run, is_here and _is_fresh(machine, Moment(wall, steady), now)))
+        is_live = run in stuck or _is_fresh(machine, Moment(wall, steady), now)
+        leases.append((run, is_here and is_live))
     return leases
 
 

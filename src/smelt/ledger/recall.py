@@ -98,10 +98,10 @@ class Recall:
             self._seen = fresh
             if attempt >> 32 != run:
                 self._fresh[key] = text
-        held = _in_flight(connection, others) & set(keys)
+        held = in_flight(connection, others) & set(keys)
         if held:
             lease.lose_dead_runs(connection, now)
-            held = _in_flight(connection, others) & set(keys)
+            held = in_flight(connection, others) & set(keys)
         known: dict[bytes, tuple[Any, ...]] = {}
         if not self._is_refresh:
             found = stored_texts(connection, self.spec, keys)
@@ -159,7 +159,8 @@ def stored_texts(connection: sqlite3.Connection, spec: int, keys: Sequence[bytes
     return found
 
 
-def _in_flight(connection: sqlite3.Connection, runs: set[int]) -> set[bytes]:
+def in_flight(connection: sqlite3.Connection, runs: set[int]) -> set[bytes]:
+    """The keys of the rows that *runs* have in flight."""
     found = connection.execute("SELECT id, keys FROM attempts WHERE state IN ('sent', 'received')")
     return {key for attempt, keys in found if attempt >> 32 in runs for key in split_keys(keys or b"")}
 

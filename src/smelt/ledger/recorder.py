@@ -22,7 +22,7 @@ from smelt.ledger.base import Claim
 from smelt.ledger.keys import row_keys
 from smelt.ledger.lease import BEAT, Moment, Owner
 from smelt.ledger.reading import Reading
-from smelt.ledger.recall import Recall
+from smelt.ledger.recall import Recall, in_flight
 from smelt.ledger.reserve import Reserve
 from smelt.ledger.start import read_leftovers
 from smelt.ledger.store import Store
@@ -130,10 +130,12 @@ class Recorder:
                 extends = self._extends(rows[0])
                 chosen = [keys[at] for at in free], [tokens[at] for at in free]
                 announce(connection, self._id(number), *chosen, estimate, extends, self._clock().wall)
+            stuck = held & self._stuck(connection) if held else held
             return Claim(
                 rows=free,
                 known=[(at, known[key]) for at, key in enumerate(keys) if key in known],
-                held=[at for at, key in enumerate(keys) if key in held],
+                held=[at for at, key in enumerate(keys) if key in held and key not in stuck],
+                stuck=[at for at, key in enumerate(keys) if key in stuck],
             )
 
         self._gap("intending")
@@ -186,6 +188,10 @@ class Recorder:
         self._writer.tell(write)
         if self._is_stream:
             self._keep_own(answers)
+
+    def _stuck(self, connection: sqlite3.Connection) -> set[bytes]:
+        runs = lease.stuck_runs(self._store.secret)
+        return in_flight(connection, runs) if runs else set()
 
     def _values(self, keys: list[bytes]) -> list[tuple[Any, ...] | None]:
         found = self._recall.values(keys)
