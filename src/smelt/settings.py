@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 from smelt.errors import SmeltConfigError
-from smelt.ledger.files import OFF
 from smelt.options import NAMES, checked, unknown_option
 from smelt.signatures import plainly
 
@@ -18,6 +17,7 @@ _VARIABLES = {
     "timeout": "SMELT_TIMEOUT",
     "ledger": "SMELT_LEDGER",
 }
+_NO_LEDGER = ("off", "false", "no", "0")
 _configured: dict[str, Any] = {}
 
 
@@ -59,7 +59,7 @@ def setting(name: str) -> Any:
         return None
     source = f"The environment variable {variable}"
     if name == "ledger":  # As a path it says where, not whether.
-        return False if text.lower() in OFF else None
+        return False if text.lower() in _NO_LEDGER else None
     if name != "model":
         return checked(name, _number(text), source=source)
     if not text.isprintable():

@@ -32,7 +32,6 @@ class Label(BaseModel):
 
 
 _NOW = 1_000_000.0
-_STARTED = time.monotonic()
 
 OUTPUT = read_output(Label)
 TECH = {"sector": "tech", "size": 3}
@@ -99,7 +98,7 @@ class Actor:
     @property
     def moment(self) -> Moment:
         """Its time of day; the steady clock goes with it, and is the real one where that is not told."""
-        return Moment(self.now + self.step, _STARTED + self.now - _NOW)
+        return Moment(self.now + self.step, time.monotonic() + self.now - _NOW)
 
     @property
     def run(self) -> int:
