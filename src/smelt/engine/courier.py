@@ -35,7 +35,7 @@ class Courier:
         work: What the run is to do.
         capabilities: What the provider bears.
         connection: The provider's clients.
-        lane: Told how every request ended: of a failure before it is written down, of a reply after its rows are entered.
+        lane: Told how every request ended, before that is written down.
         counts: Sums over all requests.
         ledger: Told of every request before it leaves, and of what came of it before anything else happens.
         budget: What may be spent.
@@ -150,8 +150,9 @@ class Courier:
         try:
             outcome = await self._call(request, number, flight)
             flight.seconds = clock() - flight.started
-            if isinstance(outcome, CallFailed):  # A refusal stops the lane at once. What was paid for is safe first.
-                self.settle(slot, flight, outcome)
+            # A refusal stops the lane at once. The place of a reply is free, too: what leaves next is told to the ledger after
+            # it, so that what was paid for is safe first, and both go to the disk together.
+            self.settle(slot, flight, outcome)
             fault = await self._keep(number, outcome)
         except asyncio.CancelledError:
             self.calling.discard(task)
@@ -165,7 +166,11 @@ class Courier:
         return Delivery(number=number, tokens=announced.tokens, flight=flight, outcome=outcome, fault=fault)
 
     def settle(self, slot: Slot, flight: Flight, outcome: Reply | CallFailed) -> None:
-        """Give the place of a request back to the lane, if that was not done already."""
+        """Give the place of a request back to the lane, if that was not done already.
+
+        The time that the ledger took before it left is not the server's.
+        """
+        slot = replace(slot, left_at=max(slot.left_at, flight.started))
         if flight.is_called_off:
             self.lane.release(slot)
         else:

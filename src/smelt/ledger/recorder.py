@@ -93,6 +93,7 @@ class Recorder:
         self._writer = Writer(store, reserve, gap)
         self._reserve = reserve
         self._keys: dict[int, dict[int, bytes]] = {}
+        self._left: dict[int, float] = {}  # When requests left, by their numbers.
         self._pulse = asyncio.get_running_loop().call_later(BEAT, self._beat)
         self._sorting: asyncio.Handle | None = None
         self._is_winding_down = False
@@ -142,11 +143,13 @@ class Recorder:
         claimed = await self._writer.write(claim, is_intent=True)
         self._gap("intended")
         self._keys[number] = {rows[at].position: keys[at] for at in claimed.rows}
+        self._left[number] = asyncio.get_running_loop().time()
         self.reused += len(claimed.known)
         return claimed
 
     def withdraw(self, number: int) -> None:
         """A request that was announced did not leave."""
+        self._left.pop(number, None)
         withdrawn = CallFailed("connection", Billing.NOT_SENT, "It was not sent.")
         self._writer.tell(
             lambda connection: end_badly(connection, self._id(number), withdrawn, None, self._clock().wall)
@@ -165,8 +168,11 @@ class Recorder:
             else:
                 end_badly(connection, self._id(number), outcome, cost_usd, self._clock().wall)
 
+        left = self._left.pop(number, None)
         if not isinstance(outcome, Reply):
             self._keys.pop(number, None)
+        elif left is not None:
+            self._writer.learn(asyncio.get_running_loop().time() - left)
         self._gap("receiving")
         await self._writer.write(end)
         self._gap("received")

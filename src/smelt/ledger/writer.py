@@ -1,14 +1,16 @@
 """Group commit: what becomes ready within a few turns of the loop goes to the disk together.
 
 A commit waits for the disk, a millisecond or ten, and everything else waits with it. So steps are collected until a few
-turns have brought no new one, which takes microseconds, and written together; while the disk works, more replies come in,
-which are then ready together: the slower the disk, the larger the groups. Each step has a future that resolves when it is
-on disk, never sooner.
+turns have brought no new one, which takes microseconds, and written together. Between two commits there is a pause of many
+times what they cost, so that they take a small share of the time, but a small one beside the time that a reply takes, so that
+requests wait little: the slower the disk, the larger the groups. Each step has a future that resolves when it is on disk,
+never sooner.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +29,10 @@ Gap = Callable[[str], None]
 _BUSY_PAUSE = 0.005
 _STILL_TURNS = 3  # Of the loop without a new step, after which those that were told are written.
 _MOST_STEPS = 128  # Of one transaction; with so many it does not wait for more.
+_PAUSE = 10.0  # Times the cost of a commit between two of them: a tenth of the time is theirs at the most,
+_PAUSE_CHEAP = (40.0, 0.02)  # or less where they are cheap; times their cost, but no more than so many seconds.
+_SHARE = 0.1  # Of the time that a reply takes, which the pause does not exceed.
+_NEWS = 0.2  # Weight of the latest commit, or reply.
 
 
 @dataclass(slots=True)
@@ -52,6 +58,20 @@ class Writer:
         self._timer: asyncio.Handle | None = None
         self._still = 0  # Turns of the loop since the last step was told.
         self._busy_since: float | None = None
+        self._cost = 0.0  # Seconds of a commit,
+        self._latency: float | None = None  # and of a reply.
+        self._last = -math.inf  # When the last commit ended.
+
+    def learn(self, latency: float) -> None:
+        """A reply took so many seconds."""
+        self._latency = latency if self._latency is None else self._latency + _NEWS * (latency - self._latency)
+
+    @property
+    def pause(self) -> float:
+        """Seconds between two commits."""
+        factor, most = _PAUSE_CHEAP
+        wanted = max(_PAUSE * self._cost, min(most, factor * self._cost))
+        return min(wanted, _SHARE * (self._latency or 0.0))
 
     async def write(self, step: Step[T], *, is_intent: bool = False) -> T:
         """Carry *step* out and wait until it is on disk. Cancelling the wait does not take the step back.
@@ -105,17 +125,24 @@ class Writer:
         self._still += 1
         if self._still < _STILL_TURNS and len(self._told) < _MOST_STEPS:
             self._timer = asyncio.get_running_loop().call_soon(self._gather)
+            return
+        loop = asyncio.get_running_loop()
+        if (wait := self._last + self.pause - loop.time()) > 0:
+            self._timer = loop.call_later(wait, self._flush)
         else:
             self._flush()
 
     def _flush(self) -> None:
         self._timer = None
         loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             if not self._store.try_begin():
                 self._wait_for_others(loop)
                 return
             self._commit()
+            self._last = loop.time()
+            self._cost += _NEWS * (self._last - began - self._cost) if self._cost else self._last - began
         except StoreFullError as problem:
             self._make_room(problem)
         except StoreError as problem:

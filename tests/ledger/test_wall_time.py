@@ -1,0 +1,90 @@
+"""What the ledger adds to the time of a run, by disks of several speeds; in virtual time, in which a commit stalls the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from smelt.execution import Execution
+from smelt.options import Settings
+from smelt.preparation import prepare
+from smelt.providers.base import Reply, Request
+from smelt.testing import JumpingLoop, ScriptedProvider
+
+ROWS, LATENCY, JITTER = 10_000, 0.5, 0.3
+ASKING, TAKING = 0.0015, 0.001  # Seconds of CPU that a request and a reply take.
+WRITING = 0.0005  # Seconds of CPU that a commit takes, besides the disk.
+
+
+class StallingLoop(JumpingLoop):
+    """A loop that can be kept busy."""
+
+    def stall(self, seconds: float) -> None:
+        self._jumper.now += seconds
+
+
+class Out(BaseModel):
+    y: str
+
+
+class Server(ScriptedProvider):
+    """Answers after half a second, more or less, and takes CPU as an SDK does."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda row: {"y": "v"}, keep=False)
+        self.capabilities = dataclasses.replace(self.capabilities, is_worth_keeping=True)
+        self._rng = random.Random(1)
+
+    async def send(self, request: Request) -> Reply:
+        stall(ASKING)
+        await asyncio.sleep(LATENCY * (1 + JITTER * (2 * self._rng.random() - 1)))
+        stall(TAKING)
+        return await super().send(request)
+
+
+def stall(seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, StallingLoop)
+    loop.stall(seconds)
+
+
+def seconds_of(ledger: Path | None, sync: float = 0.0, concurrency: int | None = None) -> tuple[float, int]:
+    """Virtual seconds of a run, and its commits."""
+    commits = 0
+
+    def gap(name: str) -> None:
+        nonlocal commits
+        if name in ("committed", "finished"):
+            commits += 1
+            stall(WRITING + sync)
+
+    options = {} if concurrency is None else {"concurrency": concurrency, "batch_size": 20}
+    settings = Settings.of(ledger=ledger or False, progress=False, **options)
+    call = prepare([{"x": at} for at in range(ROWS)], "t {x}", Out, Server(), settings)
+
+    async def run() -> float:
+        started = asyncio.get_running_loop().time()
+        await Execution(call, gap=gap).run()
+        return asyncio.get_running_loop().time() - started
+
+    factory: Callable[[], asyncio.AbstractEventLoop] = StallingLoop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(run()), commits
+
+
+@pytest.mark.parametrize("concurrency", [None, 64])
+def test_a_ledger_adds_little_to_the_time_of_a_run(path: Path, concurrency: int | None) -> None:
+    without, _ = seconds_of(None, concurrency=concurrency)
+
+    quick, many = seconds_of(path, 0.0002, concurrency)
+    slow, few = seconds_of(path.with_name("slow.sqlite"), 0.004, concurrency)
+
+    assert quick <= 1.1 * without
+    assert slow <= 1.2 * without
+    assert few < many < 400
