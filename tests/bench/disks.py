@@ -3,7 +3,7 @@
     python -m tests.bench.disks [ROWS]
 
 10,000 rows, replies after half a second ± 30 %. The disk is slowed by a library that `cc` makes and that waits in `fsync` and
-`fdatasync`; both ways run in turn, in one process for each speed. Acceptance: at most 1.1 × with 0.2 ms, 1.2 × with 4 ms,
+`fdatasync`; both ways run in turn, in one process for each speed. Acceptance: at most 1.1 times with 0.2 ms, 1.2 times with 4 ms,
 by the ratio of medians. The machine must be quiet; `tests/ledger/test_wall_time.py` holds the same in virtual time.
 """
 
@@ -66,7 +66,10 @@ def one(speed: int, rows: int) -> None:
             times[True].append(measured(frame, model, Path(folder) / f"{at}.sqlite"))
     without, kept = (statistics.median(times[is_kept]) for is_kept in (False, True))
     ratio = kept / without
-    print(f"fsync {speed / 1e3:g} ms: {without:.2f} s without, {kept:.2f} s with a ledger: {ratio:.3f} ×", flush=True)
+    print(
+        f"fsync {speed / 1e3:g} ms: {without:.2f} s without, {kept:.2f} s with a ledger: {ratio:.3f} times as long",
+        flush=True,
+    )
     sys.exit(ratio > _LIMITS[speed])
 
 
