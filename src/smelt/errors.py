@@ -38,9 +38,11 @@ plain strings and smelt's own objects only, never an SDK's, so no key can travel
 from __future__ import annotations
 
 import builtins
+import os
 import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -447,6 +449,15 @@ class StoreFullError(StoreError):
             "Make room and run again; what is stored is not asked again."
         )
 
+    @classmethod
+    def for_room(cls, path: object, needed: int, free: int | None) -> Self:
+        """The error for a disk that has not the room that a run sets aside, with the sizes in bytes."""
+        there = "" if free is None else f", and {free / 1e6:,.1f} MB are free"
+        return cls(
+            f"No room is left for the ledger {path}: this run sets {needed / 1e6:,.1f} MB aside for answers that are on their way"
+            f"{there}. Nothing was sent. Make room, name a ledger= on another disk, or ask with a smaller concurrency=."
+        )
+
 
 class StoreVersionError(StoreError):
     """The ledger was written by a newer smelt than this one.
@@ -547,6 +558,22 @@ def _described(value: object) -> str:
         name = f"{type(value).__module__}.{name}"
     article = "an" if name[:1].lower() in "aeiou" else "a"
     return f"{article} {name}" if not isinstance(value, type) else f"the class {value.__name__}"
+
+
+def plain_path(path: object, wanted: str) -> Path:
+    """*path* as one of the file system, with `~` followed; *wanted* says what it is to be.
+
+    Raises:
+        SmeltConfigError: No file can have it.
+    """
+    if not isinstance(path, str | os.PathLike) or not isinstance(text := os.fspath(path), str):
+        raise SmeltConfigError.for_type("path", path, wanted)
+    if "\0" in text:
+        raise SmeltConfigError.for_value("path", text, wanted)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise SmeltConfigError.for_value("path", text, f"{wanted}: there is no such home directory") from None
 
 
 def shown_value(value: object) -> str:

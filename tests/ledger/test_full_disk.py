@@ -64,6 +64,15 @@ def test_without_room_for_what_will_be_in_flight_nothing_begins(path: Path) -> N
     assert list(path.parent.iterdir()) == []
 
 
+@pytest.mark.usefixtures("limited")
+def test_the_room_of_few_rows_is_small_and_what_lacks_is_named(path: Path) -> None:
+    limit_files(16 << 20)
+    Reserve(path, 512, rows=63).spend()
+
+    with pytest.raises(StoreFullError, match=r"sets 138\.4 MB aside .* MB are free"):
+        Reserve(path, 512)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     subprocess.run([*PRIVATE, "true"], capture_output=True, check=False).returncode != 0,

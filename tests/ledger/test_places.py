@@ -199,3 +199,18 @@ def test_an_argument_that_looks_like_a_switch_makes_no_file(word: str) -> None:
 def test_a_path_that_is_a_folder_or_leads_nowhere_is_refused(bad: str) -> None:
     with pytest.raises((StoreError, SmeltConfigError)):
         located(bad)
+
+
+@pytest.mark.parametrize("bad", ["a\0b.jsonl", "~nobody-of-that-name/x.jsonl"])
+def test_a_path_of_an_export_that_no_file_can_have_is_refused(path: Path, bad: str) -> None:
+    open_store(path).close()
+
+    with smelt.ledger.open(path) as ledger, pytest.raises(SmeltConfigError, match="path must be"):
+        ledger.export(bad)
+
+
+def test_an_export_makes_no_folder(path: Path) -> None:
+    open_store(path).close()
+
+    with smelt.ledger.open(path) as ledger, pytest.raises(StoreError, match="There is no directory"):
+        ledger.export(path.parent / "none" / "x.jsonl")

@@ -115,6 +115,7 @@ def test_many_failed_rows_are_counted_and_not_all_listed(tmp_path: Path) -> None
 
 def test_rows_that_the_ledger_knows_are_told_apart(tmp_path: Path) -> None:
     ledger = tmp_path / "secret-folder" / "run.sqlite"
+    ledger.parent.mkdir(mode=0o700)
     small(20, ledger=ledger)
 
     some, known = (text_of(page_of(small(rows, ledger=ledger), tmp_path)) for rows in (30, 20))

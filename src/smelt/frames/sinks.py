@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from smelt.engine.interrupts import hearing_interrupts
-from smelt.errors import ConfigTypeError, SmeltConfigError, SmeltInterrupt
+from smelt.errors import ConfigTypeError, SmeltConfigError, SmeltInterrupt, plain_path
 from smelt.frames.height import known_height
 from smelt.frames.parts import Digest, Part, Parts, parts_for, publish
 from smelt.frames.step import Step, steps_of
@@ -175,7 +175,9 @@ def _target(path: object) -> Path:
         raise SmeltConfigError.for_value(
             "path", path, "the path of a file on this machine (lf.sink_parquet takes others)"
         )
-    target = Path(path).expanduser().resolve()  # As Polars: a link stays, and what it leads to is replaced.
+    target = plain_path(
+        path, "the path of a file"
+    ).resolve()  # As Polars: a link stays, and what it leads to is replaced.
     if target.is_dir():
         raise SmeltConfigError.for_value("path", path, "the path of a file, and that is a folder")
     return target

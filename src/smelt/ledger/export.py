@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from smelt.errors import SmeltConfigError, StoreError
+from smelt.errors import SmeltConfigError, StoreError, plain_path
 from smelt.ledger.files import create_private
 from smelt.ledger.reports import Row
 
@@ -21,11 +21,11 @@ def target_of(path: str | os.PathLike[str]) -> Path:
         SmeltConfigError: The name does not say of what kind it is to be.
     """
     wanted = "the name of a .jsonl or a .parquet file"
-    if not isinstance(path, str | os.PathLike):
-        raise SmeltConfigError.for_type("path", path, wanted)
-    target = Path(path)
+    target = plain_path(path, wanted)
     if target.suffix not in _WRITERS:
         raise SmeltConfigError.for_value("path", str(target), wanted)
+    if not target.parent.is_dir():
+        raise StoreError(f"There is no directory {target.parent}. Make it first, or name another file.")
     if os.path.lexists(target):
         raise StoreError(f"{target} is there already, and is not overwritten.")
     return target

@@ -17,18 +17,21 @@ from smelt.errors import StoreError, StoreFullError
 
 _BASE_BYTES = 4 << 20
 _BYTES_PER_REQUEST = 256 << 10  # A long reply, its rows, and the pages of the log that they touch.
+_BYTES_PER_ROW = 64 << 10  # Where there are few.
 
 
 class Reserve:
-    """The room of one run, for *requests* in flight, beside the store at *path*.
+    """The room of one run beside the store at *path*, for *requests* in flight with *rows* at the most, None for any number.
 
     Raises:
         StoreFullError: There is not even that much room: nothing should be sent.
     """
 
-    def __init__(self, path: Path, requests: int) -> None:
+    def __init__(self, path: Path, requests: int, rows: int | None = None) -> None:
         self._file: IO[bytes] | None = None
         size = _BASE_BYTES + requests * _BYTES_PER_REQUEST
+        if rows is not None:
+            size = min(size, _BASE_BYTES + rows * _BYTES_PER_ROW)
         try:
             self._file = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115  # It lasts as long as the run.
             _fill(self._file.fileno(), size)
@@ -36,7 +39,7 @@ class Reserve:
             self.spend()
             if isinstance(problem, PermissionError):
                 raise StoreError(f"The directory {path.parent} cannot be written to.") from None
-            raise StoreFullError.for_path(path) from None
+            raise StoreFullError.for_room(path, size, _free(path.parent)) from None
 
     def __enter__(self) -> Self:
         return self
@@ -54,6 +57,15 @@ class Reserve:
             self._file.close()
         self._file = None
         return True
+
+
+def _free(directory: Path) -> int | None:
+    """Bytes that are free there, where the system tells."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
 
 
 def _fill(descriptor: int, size: int) -> None:

@@ -169,7 +169,7 @@ def _opened(path: bool | str | None) -> Store | None:
 def _begin(store: Store, matter: Matter, gap: Gap) -> tuple[Session, Recorder]:
     now = lease.present()
     spec = _spec(matter, store)
-    reserve = Reserve(store.path, matter.requests)
+    reserve = Reserve(store.path, matter.requests, None if matter.is_stream else len(matter.distinct))
     gap("reserved")
     try:
         started = start(

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from smelt.errors import SmeltConfigError
+from smelt.errors import plain_path
 from smelt.observe.page import MARK
 
 
@@ -17,9 +17,7 @@ def target_of(path: object, *, overwrite: bool) -> Path:
         SmeltConfigError: It is no path.
         OSError: It is a directory, is in none, or something other than a report is there and is not to be overwritten.
     """
-    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
-        raise SmeltConfigError.for_type("path", path, 'the path of a file, such as "run.html"')
-    target = Path(path).expanduser()
+    target = plain_path(path, 'the path of a file, such as "run.html"')
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a directory. Name a file in it, such as run.html.")
     if not target.parent.is_dir():
