@@ -41,6 +41,7 @@ class Server:
         steps: Limits that hold from a moment on.
         charges: Tokens that the limit counts for a request.
         says: How limits are announced.
+        resets: Whether headers say when a limit is there again; else they say 0, whatever is missing.
         is_late: Whether limits are announced as they are when the reply leaves, or as they were on admission.
         rng: Draws everything.
     """
@@ -56,6 +57,7 @@ class Server:
     steps: Sequence[tuple[float, Limit]] = ()
     charges: int = 300
     says: str = "openai"
+    resets: bool = True
     is_late: bool = False
     rng: random.Random = field(default_factory=random.Random)
     asked: list[tuple[float, str, object]] = field(default_factory=list)  # When, what came of it, and who asked.
@@ -129,6 +131,8 @@ class Server:
         limits = None if limiter is None else limiter.announced()
         if limits is None:
             return {}
+        if not self.resets:
+            limits = replace(limits, requests_reset=0.0, tokens_reset=0.0)
         return OpenAI().limits(limits) if self.says == "openai" else _as_anthropic(limits)
 
     def _vary(self, seconds: float) -> float:
@@ -189,6 +193,7 @@ class Client:
                 task.add_done_callback(asking.discard)
 
     async def _admitted(self) -> Slot:
+        self.lane.rest = self._left
         self._left -= 1
         return await self.lane.admit(self.estimate)
 

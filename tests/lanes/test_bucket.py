@@ -188,3 +188,24 @@ def test_a_bucket_that_may_have_run_over_says_nothing_of_what_is_charged() -> No
         bucket.announce(now + 0.5, quota, number=number, left_at=now, mark=mark)
 
     assert bucket.ratio == 1.0
+
+
+def test_a_reset_of_nothing_does_not_make_a_bucket_small() -> None:
+    bucket = Bucket()
+    for number, remaining in enumerate((20.0, 12.0, 3.0), start=1):
+        mark = bucket.reserve(float(number), 1.0)
+        quota = Quota(1200.0, remaining, 0.0)
+        bucket.announce(number + 0.1, quota, number=number, left_at=float(number), mark=mark)
+
+    assert bucket.size == 20.0
+
+
+def test_the_last_requests_do_not_wait_where_there_is_enough_for_all() -> None:
+    bucket = Bucket()
+    mark = bucket.reserve(0.0, 1.0)
+    bucket.announce(0.1, Quota(600.0, 3.0, 0.7), number=1, left_at=0.0, mark=mark)
+    bucket.reserve(0.1, 1.0)
+
+    assert bucket.wait(0.1, 1.0) > 0.0
+    assert bucket.wait(0.1, 1.0, rest=2) == 0.0
+    assert bucket.wait(0.1, 1.0, rest=4) > 0.0

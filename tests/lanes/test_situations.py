@@ -82,6 +82,14 @@ def test_an_announced_limit_is_used_up_and_not_exceeded(requests: int, burst: in
     assert seconds <= 1.15 * ideal(requests, burst) + 1.0
 
 
+@pytest.mark.parametrize("is_late", [True, False], ids=["now", "then"])
+def test_a_short_job_leaves_nothing_of_an_announced_limit_unused_at_its_end(is_late: bool) -> None:
+    server, seconds = ask(200, 1, limit=limited(1200), latency=0.2, is_late=is_late)
+
+    assert seconds <= 1.05 * ((200 - 20) / 20 + 0.2)
+    assert refused(server) == 0
+
+
 @pytest.mark.parametrize("seed", [0])
 @pytest.mark.parametrize(("requests", "burst"), [(1000, 1), (2000, 60)])
 @pytest.mark.parametrize(
@@ -192,6 +200,52 @@ def test_two_processes_share_a_key(burst: int, announce: bool, later: float) -> 
 
     assert 0.375 <= share <= 0.625
     assert refusals <= 0.05
+
+
+def group(processes: int, seed: int, limit: Limit, **server: Any) -> tuple[float, float, list[int]]:
+    """What so many processes come to that begin one after the other: quota used, 429s, and what each of them gets."""
+    start, end = 8.0, 34.0
+
+    async def work() -> tuple[Server, list[Client]]:
+        asked = Server(limit=limit, latency=0.3, rng=random.Random(seed), **server)
+        clients = [Client(server=asked, lane=make_lane(100 * seed + at), requests=10**9) for at in range(processes)]
+
+        async def begin(at: int) -> None:
+            await asyncio.sleep(0.15 * at)
+            await clients[at].run()
+
+        try:
+            async with asyncio.timeout(end):
+                await asyncio.gather(*map(begin, range(processes)))
+        except TimeoutError:
+            return asked, clients
+        raise AssertionError("It can never be done.")
+
+    asked, clients = run_jumping(work()).result
+    replies, refusals = count(asked, "reply", start), count(asked, "rate_limit", start)
+    shares = [sum(at >= start for at in client.answered) for client in clients]
+    assert limit.requests_per_minute is not None
+    used = replies / (limit.requests_per_minute / 60 * (end - start))
+    return used, refusals / (replies + refusals), shares
+
+
+@pytest.mark.parametrize("is_late", [True, False], ids=["now", "then"])
+@pytest.mark.parametrize("seed", range(2))
+def test_four_processes_keep_to_a_limit_whose_headers_reset_to_nothing(seed: int, is_late: bool) -> None:
+    used, refusals, _ = group(4, seed, limited(1200), resets=False, is_late=is_late)
+
+    assert used >= 0.85
+    assert refusals <= 0.03
+
+
+@pytest.mark.parametrize("burst", [1, 10])
+@pytest.mark.parametrize("seed", range(2))
+def test_eight_processes_find_a_hidden_limit_together(seed: int, burst: int) -> None:
+    used, refusals, shares = group(8, seed, limited(1200, announce=False, burst=burst))
+
+    assert used >= 0.95
+    assert refusals <= 0.055
+    assert min(shares) >= 0.25 * max(shares)
 
 
 @pytest.mark.parametrize("seed", [0])

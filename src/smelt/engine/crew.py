@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
 from smelt.engine.budget import Budget
@@ -127,6 +127,7 @@ class Crew:
             await asyncio.sleep(0)
             while self._is_pulling(me) and (self.line or await self._more(me)) and self._is_pulling(me):
                 self._next = me
+                self.lane.rest = self._rest
                 slot = await self.lane.admit(self.courier.usual)
                 self._next = None
                 if not await self._use(slot):
@@ -141,6 +142,12 @@ class Crew:
             self._workers.pop(me, None)
             if self._next is me:
                 self._next = None
+
+    @property
+    def _rest(self) -> float:
+        """Requests that the rows in line make, as far as is known: not where a stream brings more."""
+        is_all = self.supply is None or self.supply.is_over
+        return ceil(self.line.rows_left / max(1, self._rows_wanted())) if is_all else inf
 
     def _is_pulling(self, me: asyncio.Task[Any] | None) -> bool:
         return self._next in (None, me) and self.halted is None

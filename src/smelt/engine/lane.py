@@ -36,6 +36,10 @@ class Slot:
 class Lane(Protocol):
     """What the engine asks before and tells after every request."""
 
+    rest: (
+        float  # How many requests the run will yet send, the next one included, as far as is known; told by the engine.
+    )
+
     @property
     def limit(self) -> int:
         """Requests that may be in flight now."""

@@ -44,6 +44,7 @@ class Bucket:
         self._charged = 0.0  # By our estimate, since the beginning.
         self._last: tuple[int, float, float, float] | None = None  # The newest announcement: number, time, mark, left.
         self._limit = 0.0  # As it was last announced.
+        self._largest = 0.0  # The most that was ever left of that.
         self._first = 0  # The request whose announcement all later ones are compared with, in the end.
         self._theirs = self._ours = 0.0  # Charged between announcements, by the provider and by us.
         self._over = 0.0  # Seconds that this took.
@@ -65,9 +66,12 @@ class Bucket:
         self._seen = max(self._seen, now)
         return self._left
 
-    def wait(self, now: float, amount: float) -> float:
-        """Seconds until *amount* may be taken. What is more than it holds needs a full one."""
-        if not self.is_known:
+    def wait(self, now: float, amount: float, *, rest: float = math.inf) -> float:
+        """Seconds until *amount* may be taken. What is more than it holds needs a full one.
+
+        Of *rest* requests of that amount, which are all that will be sent, none waits where there is enough for all.
+        """
+        if not self.is_known or rest * amount * self.ratio <= self.left(now):
             return 0.0
         lack = min(amount * self.ratio, self.size) - self.left(now)
         if lack > 0 and self._window.resets_at is not None:
@@ -115,7 +119,7 @@ class Bucket:
             return
         if quota.limit != self._limit:  # What was compared under another limit says nothing of this one.
             self._limit, self._last, self._window = quota.limit, None, _Window()
-            self._theirs = self._ours = self._over = self._others = 0.0
+            self._theirs = self._ours = self._over = self._others = self._largest = 0.0
         is_first = self._last is None
         self._learn_rate(quota)
         self._window.watch(now, quota, self.rate)
@@ -141,7 +145,10 @@ class Bucket:
             rate = max(used, 1.0) / quota.reset
         self.rate = rate
         if quota.reset is not None:  # Buckets are often smaller than a minute of their rate.
-            self.size = max(1.0, min(quota.limit, (quota.remaining or 0.0) + quota.reset * rate))
+            # But one does not shrink. A reset that makes it seem so, as 0 does where much is missing, is wrong.
+            seems = max(1.0, min(quota.limit, (quota.remaining or 0.0) + quota.reset * rate))
+            self.size = seems if self._largest == 0.0 else max(seems, self._largest)
+            self._largest = max(self._largest, min(quota.remaining or 0.0, self.size))
         elif self.size == math.inf:
             self.size = quota.limit
 

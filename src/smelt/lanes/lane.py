@@ -75,7 +75,7 @@ class Lane:
         with self._lock:
             if not self._waiting or self._is_first(run):
                 now = loop.time()
-                wait = self.pacer.wait(now, estimate, is_trying=run.is_trying)
+                wait = self._wait(run, now, estimate)
                 if wait.seconds <= 0 and run.lost_patience(now, wait) is None:
                     return self._leave(run, now, estimate)
             waiter = Waiter(run, estimate, loop)
@@ -102,6 +102,10 @@ class Lane:
                 self.pacer.released(slot)
         self._pump()
 
+    def _wait(self, run: RunLane, now: float, estimate: Usage) -> Wait:
+        rest = run.rest if len(self._runs) == 1 else math.inf
+        return self.pacer.wait(now, estimate, is_trying=run.is_trying, rest=rest)
+
     def _leave(self, run: RunLane, now: float, estimate: Usage) -> Slot:
         slot = self.pacer.left(now, estimate)
         run.slots[slot.number] = slot
@@ -126,7 +130,7 @@ class Lane:
         while self._waiting:
             waiter = self._next()
             now = waiter.loop.time()
-            wait = self.pacer.wait(now, waiter.estimate, is_trying=waiter.run.is_trying)
+            wait = self._wait(waiter.run, now, waiter.estimate)
             if (problem := waiter.run.lost_patience(now, wait)) is not None:
                 self._waiting.remove(waiter)
                 waiter.end(problem)
@@ -199,6 +203,7 @@ class RunLane:
         slots: The requests that it has in flight, by their numbers.
         loop: Where it runs, from its first request on.
         thread: The thread of that loop.
+        rest: How many requests the run will yet send, the next one included, as far as is known.
     """
 
     lane: Lane
@@ -208,6 +213,7 @@ class RunLane:
     slots: dict[int, Slot] = field(default_factory=dict)
     loop: asyncio.AbstractEventLoop | None = None
     thread: int | None = None
+    rest: float = math.inf
     _began: float = 0.0
     _tries: int = 0
     _noticed: int = field(init=False)

@@ -23,6 +23,13 @@ _EXPLORING = 0.15  # Seconds in which the pace doubles while nothing was measure
 _HEARD = 2.0  # Times what a refusal took to come back, which are the least of that.
 _FIRST = 4.0  # Requests per waiting time that exploring begins with.
 _CATCH_UP = 1.0  # Seconds of the rate that may be caught up with after a wait.
+_HURRY = 2.0  # Times the pace at which that is done: a refusal then finds few behind it.
+_FEW = 10  # Requests between two refusals, with fewer of which a measure is chance,
+_MANY = 80  # and with as many of which it is good.
+_FAIR = 2.0  # Requests per second that steps begin with.
+_STEP_UP = 0.06  # Requests per second that a step gains in each second; at slow rates so many times the rate.
+_STEP_DOWN = 0.25  # Share of the pace that a refusal takes.
+_PATIENT = (9.0, 20.0)  # Seconds after which a step gains twice as much: before the first refusal on it, and later.
 _LARGEST = 1e6  # Requests that a bucket may hold.
 _RISEN = 2.5  # Times the rate of before, above which what was let through lately says more than the time since.
 _STRETCHED = 1.05  # Times what was let through, above which a rate rests on what the bucket could not hold.
@@ -61,6 +68,8 @@ class Pace:
         self._probed = 0.0  # Seconds of use since the refusal.
         self._clock = 0.0  # The same, with the pauses that were asked for.
         self._held_until = -math.inf
+        self._level: float | None = None  # Where the present step began, if it goes by steps.
+        self._cuts = 0  # Refusals since it does.
         self._transit = 0.0  # Seconds that a refusal took to come back, at the most.
         self._first = 0  # Number of the last request before those of the newest measure.
         self._counted = 0  # Requests that the newest measure took for admitted.
@@ -78,6 +87,9 @@ class Pace:
         """Requests per second that may leave now."""
         if self._drained is None:
             return math.inf
+        if self._level is not None:
+            gain = _STEP_UP * min(1.0, self._level) * self._probed
+            return self._level + gain * (1 + math.pow(self._probed / _PATIENT[self._cuts > 0], 2))
         if self.rate is None:
             doublings = self._probed / max(_EXPLORING, _HEARD * self._transit)
             return _FIRST / self._span * math.pow(2.0, min(40.0, doublings))
@@ -90,7 +102,9 @@ class Pace:
         """Seconds until a request may leave; *longest* is the most between two of them."""
         if self._drained is None:
             return 0.0
-        wait = max((1.0 - self._available(now)) / self.current(), self._held_until - now)
+        pace = self.current()
+        apart = self._last + 1 / (_HURRY * pace) - now if self.rate is not None else 0.0
+        wait = max((1.0 - self._available(now)) / pace, apart, self._held_until - now)
         return max(0.0, min(wait, self._last + longest - now))
 
     def left(self, now: float) -> tuple[int, float]:
@@ -118,7 +132,7 @@ class Pace:
             self._heard_late(number)
             return False
         self._transit = max(self._transit, now - left_at)
-        self._measure(number, clock)
+        self._measure(number, clock, told is not None)
         self._streak += 1
         pause = self._backoff() if told is None else told
         self._held_until = max(self._held_until, now + pause)
@@ -142,11 +156,12 @@ class Pace:
             self.rate = max(_SLOWEST, self.rate * (self._counted - 1) / self._counted)
             self._counted -= 1
 
-    def _measure(self, number: int, clock: float) -> None:
+    def _measure(self, number: int, clock: float, is_told: bool) -> None:
         """The rate that explains this refusal, if it is the second one; a short time counts for little."""
         if self._drained is None:
             self._burst = float(number - 1)
             return
+        pace = self.current()
         self._resize()
         count, size = number - self._traced - 1, max(1.0, self._burst)
         found = self._trace.rate(clock, count, size=size, usual=max(self._most, _SLOWEST))
@@ -156,12 +171,27 @@ class Pace:
         self._first, self._counted = self._traced, count
         self._is_stretched = found > _STRETCHED * count / max(clock, 1e-3)
         self.rate = max(_SLOWEST, found if self.rate is None else self._weighed(found, clock, self.rate))
+        self._step(count, pace, is_told)
         self._most, self._measured = max(self._most, self.rate), clock
         span = max(_PROVEN / self.rate, min(clock, _USUAL_SPAN * math.sqrt(self.rate)))
         self._span = min(_SPANS[1], max(_SPANS[0], span))
         # What is not asked for at first is not lost as long as the bucket can hold it.
         spare = max(1.0, self._burst * self.rate / self._most) - 1
         self._below = min(_BELOW[1], max(_BELOW[0], 4 * spare / (self.rate * self._span)))
+
+    def _step(self, count: int, pace: float, is_told: bool) -> None:
+        """Where too few requests are let through between refusals to measure by, go up and down by steps instead.
+
+        All who share a limit begin with the same step, gain the same and lose the same share, so they come to equal rates
+        (Chiu and Jain 1989); what chance let each of them have at first would else last.
+        """
+        if self._level is not None and count < _MANY:
+            self._level, self._cuts = max(_SLOWEST, pace * (1 - _STEP_DOWN)), self._cuts + 1
+            self.rate = self._level
+        elif self._measured == 0.0 and is_told and max(count, self._burst) < _FEW:
+            self._level, self._cuts = min(pace, max(_FAIR, count / 3)), 0
+        else:
+            self._level = None
 
     def _resize(self) -> None:
         """Correct what the bucket is thought to hold by what came of it."""

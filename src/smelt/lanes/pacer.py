@@ -20,6 +20,8 @@ from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
 _FAILING = frozenset({"server", "connection", "no_files", "timeout"})
 _JITTER = 0.1  # Of a wait that was asked for; a second at the most.
+_LATELY = 20.0  # Seconds in which so many refusals are borne of a limit that is announced:
+_BORNE = 3
 _OWN_SHARE = (
     0.25  # Of `max_wait`, which no pause of our own making may exceed: a run asks several times before it gives up.
 )
@@ -87,6 +89,7 @@ class Pacer:
     _tpm: Bucket = field(default_factory=Bucket)
     _until: float = -math.inf
     _until_reason: str = ""
+    _refusals: list[float] = field(default_factory=list)  # Lately, for a limit that is announced.
 
     def __post_init__(self) -> None:
         self._window = Window(self.caps.concurrency, at_once=self.at_once)
@@ -120,15 +123,16 @@ class Pacer:
         """Whether nobody was answered lately, so that single requests look whether the provider is back."""
         return self._breaker.is_open
 
-    def wait(self, now: float, estimate: Usage, *, is_trying: bool = False) -> Wait:
+    def wait(self, now: float, estimate: Usage, *, is_trying: bool = False, rest: float = math.inf) -> Wait:
         """How long a request of this size has to wait.
 
         Args:
             now: The time.
             estimate: What the request is thought to take.
             is_trying: Whether it is sent to see if anybody is there, whatever others have met.
+            rest: How many such requests will be sent, this one included, as far as is known.
         """
-        return max(self._waits(now, amounts_of(estimate), is_trying), key=_seconds)
+        return max(self._waits(now, amounts_of(estimate), is_trying, rest), key=_seconds)
 
     def left(self, now: float, estimate: Usage) -> Slot:
         """A request of this size leaves; `wait` said that it may."""
@@ -159,7 +163,7 @@ class Pacer:
         self._give_back(slot, requests=1.0)
         self._window.returned()
 
-    def _waits(self, now: float, amounts: Amounts, is_trying: bool) -> Iterator[Wait]:
+    def _waits(self, now: float, amounts: Amounts, is_trying: bool, rest: float) -> Iterator[Wait]:
         limit = f"{self.provider}'s limit"
         yield Wait(self._window.wait(now), "a reply")
         yield Wait(self._until - now, self._until_reason or limit, _ASKED)
@@ -169,7 +173,7 @@ class Pacer:
             yield Wait(self._pace.wait(now, longest=self._longest), limit)
         for bucket, amount in zip(self._buckets, amounts, strict=True):
             if bucket.is_known:
-                yield Wait(bucket.wait(now, amount), limit, _USED_UP)
+                yield Wait(bucket.wait(now, amount, rest=rest), limit, _USED_UP)
         if self._rpm.is_known:
             yield Wait(self._rpm.wait(now, 1.0), "the requests per minute that you allow", _BY_HAND)
         if self._tpm.is_known:
@@ -219,7 +223,7 @@ class Pacer:
 
     def _refused(self, now: float, slot: Slot, failure: CallFailed, limits: Limits) -> None:
         told = self._obey(now, failure)
-        if self._is_announced(now, slot, limits):
+        if self._is_announced(now, slot, limits) and not self._is_surprising(now):
             self._window.refused(now, slot.left_at, cut=False)
             return
         before = self._pace.rate
@@ -227,6 +231,11 @@ class Pacer:
         is_slower = before is not None and (self._pace.rate or before) < _UNEXPLAINED * before
         # Then it may be for how many are in flight.
         self._window.refused(now, slot.left_at, cut=is_news and is_slower)
+
+    def _is_surprising(self, now: float) -> bool:
+        """Whether refusals go on although by what is announced there was room: others use the limit, or it is told wrongly."""
+        self._refusals = [at for at in self._refusals if now - at < _LATELY] + [now]
+        return self._pace.is_limiting or len(self._refusals) > _BORNE
 
     def _is_announced(self, now: float, slot: Slot, limits: Limits) -> bool:
         """Whether a limit that is announced has run out; then its bucket is empty, and nothing is hidden."""
