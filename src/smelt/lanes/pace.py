@@ -24,10 +24,14 @@ _HEARD = 2.0  # Times what a refusal took to come back, which are the least of t
 _FIRST = 4.0  # Requests per waiting time that exploring begins with.
 _CATCH_UP = 1.0  # Seconds of the rate that may be caught up with after a wait.
 _HURRY = 2.0  # Times the pace at which that is done: a refusal then finds few behind it.
+_AT_LEAST = (
+    0.1  # Requests per pause that is asked for, which no pace falls below: who is beaten down by others comes back.
+)
 _FEW = 10  # Requests between two refusals, with fewer of which a measure is chance,
 _MANY = 80  # and with as many of which it is good.
 _FAIR = 2.0  # Requests per second that steps begin with.
 _STEP_UP = 0.06  # Requests per second that a step gains in each second; at slow rates so many times the rate.
+_LEAST_GAIN = 0.2  # Of that, however slow the rate.
 _STEP_DOWN = 0.25  # Share of the pace that a refusal takes.
 _PATIENT = (9.0, 20.0)  # Seconds after which a step gains twice as much: before the first refusal on it, and later.
 _LARGEST = 1e6  # Requests that a bucket may hold.
@@ -88,7 +92,7 @@ class Pace:
         if self._drained is None:
             return math.inf
         if self._level is not None:
-            gain = _STEP_UP * min(1.0, self._level) * self._probed
+            gain = _STEP_UP * min(1.0, max(_LEAST_GAIN, self._level)) * self._probed
             return self._level + gain * (1 + math.pow(self._probed / _PATIENT[self._cuts > 0], 2))
         if self.rate is None:
             doublings = self._probed / max(_EXPLORING, _HEARD * self._transit)
@@ -132,7 +136,7 @@ class Pace:
             self._heard_late(number)
             return False
         self._transit = max(self._transit, now - left_at)
-        self._measure(number, clock, told is not None)
+        self._measure(number, clock, told)
         self._streak += 1
         pause = self._backoff() if told is None else told
         self._held_until = max(self._held_until, now + pause)
@@ -156,7 +160,7 @@ class Pace:
             self.rate = max(_SLOWEST, self.rate * (self._counted - 1) / self._counted)
             self._counted -= 1
 
-    def _measure(self, number: int, clock: float, is_told: bool) -> None:
+    def _measure(self, number: int, clock: float, told: float | None) -> None:
         """The rate that explains this refusal, if it is the second one; a short time counts for little."""
         if self._drained is None:
             self._burst = float(number - 1)
@@ -171,7 +175,9 @@ class Pace:
         self._first, self._counted = self._traced, count
         self._is_stretched = found > _STRETCHED * count / max(clock, 1e-3)
         self.rate = max(_SLOWEST, found if self.rate is None else self._weighed(found, clock, self.rate))
-        self._step(count, pace, is_told)
+        self._step(count, pace, is_told=told is not None)
+        if told:  # Whoever says that there is room again so soon lets more through than that.
+            self.rate = max(self.rate, _AT_LEAST / max(1.0, told))
         self._most, self._measured = max(self._most, self.rate), clock
         span = max(_PROVEN / self.rate, min(clock, _USUAL_SPAN * math.sqrt(self.rate)))
         self._span = min(_SPANS[1], max(_SPANS[0], span))
@@ -179,7 +185,7 @@ class Pace:
         spare = max(1.0, self._burst * self.rate / self._most) - 1
         self._below = min(_BELOW[1], max(_BELOW[0], 4 * spare / (self.rate * self._span)))
 
-    def _step(self, count: int, pace: float, is_told: bool) -> None:
+    def _step(self, count: int, pace: float, *, is_told: bool) -> None:
         """Where too few requests are let through between refusals to measure by, go up and down by steps instead.
 
         All who share a limit begin with the same step, gain the same and lose the same share, so they come to equal rates
