@@ -9,11 +9,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from smelt.providers.base import Request
 
+_MOST = 10_000  # Characters of a message that are looked at.
 _REACH = 40  # Characters to either side of a word in which a quotation is recognised.
+_LOOKS = 8  # Places of a word in the message that are looked at.
 _ENOUGH = 6  # Letters and digits around a word that make it a quotation: fewer are the same by chance.
 # Straight, grave, acute, and the typographic ones.
 _QUOTES = str.maketrans(dict.fromkeys(map(chr, (0x22, 0x60, 0xB4, 0x2018, 0x2019, 0x201C, 0x201D)), "'"))
@@ -28,35 +31,37 @@ class Prose:
     """
 
     def __init__(self, message: str, asked: Request | None = None) -> None:
-        self._text = _plain(message)
+        self._text = _plain(message[:_MOST])
         self._request = asked
 
     def says(self, markers: Sequence[str]) -> bool:
         """Whether one of *markers*, which are lower-case, is in the message and not quoted from the request."""
-        return any(self._means(marker) for marker in markers if marker in self._text)
+        return any(self.matches(re.compile(re.escape(marker))) for marker in markers if marker in self._text)
 
     def matches(self, pattern: re.Pattern[str]) -> bool:
         """Whether *pattern* is in the message and not quoted from the request."""
-        return any(self._is_own(found.start(), found.end()) for found in pattern.finditer(self._text))
-
-    def _means(self, marker: str) -> bool:
-        starts = [found.start() for found in re.finditer(re.escape(marker), self._text)]
-        return any(self._is_own(start, start + len(marker)) for start in starts)
-
-    def _is_own(self, start: int, end: int) -> bool:
-        if self._request is None:
-            return True
-        marker = self._text[start:end]
+        if self._request is None or not pattern.search(self._text):
+            return pattern.search(self._text) is not None
+        text = self._text
         for cell in self._cells:
-            if marker in cell and self._text.find(cell, max(0, start - len(cell)), end + len(cell)) >= 0:
-                return False
+            if pattern.search(cell):
+                text = text.replace(cell, "…")
+        return any(self._is_own(text, *found.span()) for found in islice(pattern.finditer(text), _LOOKS))
+
+    def _is_own(self, text: str, start: int, end: int) -> bool:
+        """Whether the words around a place in *text* are others than those around the same word in the request."""
         left, right = start, end
-        while left > max(0, start - _REACH) and self._text[left - 1 : right] in self._asked:
-            left -= 1
-        while right < min(len(self._text), end + _REACH) and self._text[left : right + 1] in self._asked:
+        if text[left:right] not in self._asked:
+            return True
+        while right < len(text) and right - end < _REACH and text[left : right + 1] in self._asked:
             right += 1
-        around = self._text[left:start] + self._text[end:right]
-        return self._text[left:right] not in self._asked or sum(map(str.isalnum, around)) < _ENOUGH
+            if _letters(text[end:right]) >= _ENOUGH:
+                return False
+        while left > 0 and start - left < _REACH and text[left - 1 : right] in self._asked:
+            left -= 1
+            if _letters(text[left:start] + text[end:right]) >= _ENOUGH:
+                return False
+        return True
 
     @cached_property
     def _cells(self) -> list[str]:
@@ -66,7 +71,8 @@ class Prose:
             rows, _ = json.JSONDecoder().raw_decode(self._request.user)
         except (ValueError, RecursionError):
             return []
-        return [plain for text in _texts(rows) if (plain := _plain(text))]
+        cells = {plain for text in _texts(rows) if (plain := _plain(text))}
+        return sorted(cells, key=len, reverse=True)
 
     @cached_property
     def _asked(self) -> str:
@@ -74,6 +80,10 @@ class Prose:
         assert self._request is not None
         schema = " ' ".join(_texts(self._request.schema))
         return " ' ".join([_plain(self._request.system), *self._cells, _plain(schema), _plain(self._request.user)])
+
+
+def _letters(text: str) -> int:
+    return sum(map(str.isalnum, text))
 
 
 def _plain(text: str) -> str:
