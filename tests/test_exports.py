@@ -96,3 +96,7 @@ def test_every_exception_of_smelt_is_public() -> None:
     defined = {node.name for node in tree.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")}
 
     assert defined <= PUBLIC
+
+
+def test_dir_shows_the_public_names_and_no_others() -> None:
+    assert set(dir(smelt)) == set(smelt.__all__)

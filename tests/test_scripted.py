@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
+from smelt.errors import ConfigTypeError
 from smelt.plan.wire import Codec
 from smelt.providers.base import Capabilities
 from smelt.testing import ScriptedProvider, run_jumping
@@ -57,3 +58,27 @@ def test_one_answer_for_all_rows_is_the_same_as_a_function_that_gives_it(
 
     assert replies[0] == replies[1]
     assert alike.rows_sent == 2 * each.rows_sent == 2 * len(rows)
+
+
+@pytest.mark.parametrize(
+    "answer", [Sized(size=3, is_big=True), lambda row: Sized(size=3, is_big=True)], ids=["all", "each"]
+)
+def test_an_instance_is_an_answer(answer: Any) -> None:
+    result = smelt.run([{"name": "a"}], "{name}?", Sized, model=ScriptedProvider(answer), progress=False)
+
+    assert result.data == [Sized(size=3, is_big=True)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ([{"size": 1}], "answers have no order"),
+        (Sized, "not the class Sized"),
+        ("big", "must be a dict of fields"),
+        (None, "not None"),
+    ],
+    ids=["list", "class", "text", "nothing"],
+)
+def test_what_is_no_answer_is_refused_when_the_provider_is_made(answer: Any, says: str) -> None:
+    with pytest.raises(ConfigTypeError, match=says):
+        ScriptedProvider(answer)

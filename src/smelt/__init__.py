@@ -96,6 +96,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'smelt' has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)  # And not the modules, which are ours to change.
+
+
 _register("smelt", pandas=_accessor, polars=_accessor, lazy=_lazy_accessor)
 
 __all__ = [

@@ -124,7 +124,7 @@ class Preparation:
             whole,
             order=array("q", (position for position in whole.order if position in completing)),
             asked=fields,
-            system=system_text(self.prompt, fields, self.provider.capabilities.codec),
+            system=system_text(self.prompt, fields, self.provider.capabilities.codec, about=self.output.description),
             row_tokens=reply_tokens(fields),
             reply_bytes=reply_bytes(fields),
             completing=completing,
@@ -141,7 +141,7 @@ class Preparation:
             output=output,
             whole=self.output,
             columns=tuple(column for column in self.columns if column.path[0] in names),
-            system=system_text(self.prompt, output.fields, self.provider.capabilities.codec),
+            system=system_text(self.prompt, output.fields, self.provider.capabilities.codec, about=output.description),
         )
 
     def over(self, frame: Frame, *, seen: dict[Key, int]) -> Preparation:
@@ -235,7 +235,7 @@ def prepare(
     if pick is not None:  # Of the rows, not of the frame: one row of a list may lack a key that the prompt names.
         positions = pick(len(frame))
         frame, source = adapt(frame.take(positions)), _Part(source, positions)
-    system = system_text(task.text, output.fields, provider.capabilities.codec)
+    system = system_text(task.text, output.fields, provider.capabilities.codec, about=output.description)
     _require_unicode(system)
     return Preparation(
         frame=frame,

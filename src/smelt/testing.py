@@ -9,13 +9,16 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from pydantic import BaseModel
+
 from smelt.engine.jumping import JumpingLoop, run_jumping
+from smelt.errors import ConfigTypeError
 from smelt.plan.tokens import text_tokens
 from smelt.providers.base import CallFailed, Capabilities, Finish, Reply, Request, Usage
 
 __all__ = ["Answer", "JumpingLoop", "ScriptedProvider", "answered", "asked", "run_jumping"]
 
-Answer = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
+Answer = Mapping[str, Any] | BaseModel | Callable[[Mapping[str, Any]], Mapping[str, Any] | BaseModel | None]
 Step = Reply | CallFailed | Callable[[Request], Reply | CallFailed] | None
 
 _ROWS = json.JSONDecoder()
@@ -26,8 +29,8 @@ class ScriptedProvider:
     """A provider whose answers you write.
 
     Args:
-        answer: The answer to every row: a dict for all, or a function that takes a row (a dict of its columns) and
-            returns the answer's fields, or None to leave the row out. Fields that are not asked for, as a lazy plan does
+        answer: The answer to every row: a dict or an instance of the output model for all, or a function that takes a row (a
+            dict of its columns) and returns one, or None to leave the row out. Fields that are not asked for, as a lazy plan does
             with those that nobody looks at, are left out.
         script: What becomes of the first requests, one entry each: a `Reply`, a `CallFailed`, a function that takes the
             `Request`, or None to answer as usual.
@@ -58,14 +61,18 @@ class ScriptedProvider:
         model: str = "script",
         keep: bool = True,
     ) -> None:
-        """Make a provider; nothing is sent."""
+        """Make a provider; nothing is sent.
+
+        Raises:
+            ConfigTypeError: *answer* is neither a dict, a model's instance nor a function.
+        """
         self.name = name
         self.model = model
         self.origin = f"{name}://local"
         self.capabilities = replace(capabilities or Capabilities(), is_worth_keeping=False)
         self.requests: list[Request] = []
         self.rows_sent = 0
-        self._answer = answer
+        self._answer = _as_answer(answer)
         self._script = list(script)
         self._keep = keep
         self._number = 0
@@ -94,7 +101,7 @@ class ScriptedProvider:
             return self._answered_alike(request, {name: answer[name] for name in answer if name in fields})
 
         def one(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
-            found = answer(row)
+            found = _as_fields(answer(row))
             return found and {name: value for name, value in found.items() if name in fields}
 
         return answered(request, one, self.capabilities.codec, self)
@@ -103,13 +110,49 @@ class ScriptedProvider:
         """The same as `answered` with the same *fields* for every row, which are written once."""
         tokens = _tokens(request.user)
         self.rows_sent += len(tokens)
-        written = json.dumps(fields, ensure_ascii=False, default=str)
+        written = json.dumps(fields, ensure_ascii=False, default=_plain)
         if self.capabilities.codec == "keyed":
             rows = ", ".join([f'"{token}": {written}' for token in tokens])
             return _reply(request, f"{{{rows}}}", "stop")
         rest = f", {written[1:]}" if fields else "}"
         rows = ", ".join([f'{{"id": "{token}"{rest}' for token in tokens])
         return _reply(request, f'{{"rows": [{rows}]}}', "stop")
+
+
+def _as_answer(answer: Any) -> Mapping[str, Any] | Callable[[Mapping[str, Any]], Any]:
+    if isinstance(answer, type):
+        raise ConfigTypeError(
+            f"answer must be the answer to a row, not the class {answer.__name__}. Pass a dict of its fields, "
+            "an instance of it, or a function that takes a row and returns one."
+        )
+    if isinstance(answer, list | tuple):
+        raise ConfigTypeError(
+            f"answer must be the answer to a row, not a {type(answer).__name__}: rows are shuffled and may be asked again, so "
+            "answers have no order. Pass a function that takes a row (a dict of its columns) and returns its answer, "
+            'such as lambda row: known[row["name"]].'
+        )
+    if callable(answer) and not isinstance(answer, BaseModel):
+        return answer  # type: ignore[no-any-return]  # What it returns is looked at when it does.
+    fields = _as_fields(answer)
+    if fields is None:
+        raise ConfigTypeError("answer must be a dict, an instance of a model or a function, not None.")
+    return fields
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json", by_alias=True) if isinstance(value, BaseModel) else str(value)
+
+
+def _as_fields(answer: Any) -> Mapping[str, Any] | None:
+    """The fields of one answer: a dict as it is, a model's instance as JSON has it."""
+    if isinstance(answer, BaseModel):
+        return answer.model_dump(mode="json", by_alias=True)
+    if answer is None or isinstance(answer, Mapping):
+        return answer
+    raise ConfigTypeError(
+        f"An answer must be a dict of fields or an instance of the output model, not {type(answer).__name__} {answer!r:.80}. "
+        "Write {name: value}, with the names of the output model's fields."
+    )
 
 
 def _tokens(text: str) -> list[str]:
@@ -184,7 +227,7 @@ def answered(
         counter.rows_sent += len(rows)
     found = [(token, fields) for token, row in rows if (fields := answer(row)) is not None]
     body: Any = {"rows": [{"id": token, **fields} for token, fields in found]} if codec == "array" else dict(found)
-    text = json.dumps(body, ensure_ascii=False, default=str)
+    text = json.dumps(body, ensure_ascii=False, default=_plain)
     return _reply(request, text, finish)
 
 

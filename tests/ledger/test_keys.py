@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, create_model
 
-from smelt.ledger.keys import Spec, added_fields, describe_change, row_key
+from smelt.ledger.keys import Spec, added_fields, definition, describe_change, row_key
 from smelt.plan.schema import read_output
 from smelt.providers.keys import Secret
 
@@ -51,6 +51,11 @@ OTHERS: dict[str, tuple[Spec, str]] = {
         spec(model(sector=SECTOR, size=(Annotated[int, Field(ge=1, description="employees")], ...))),
         "the output model ('size' changed) changed",
     ),
+    "an example": (
+        spec(model(sector=SECTOR, size=(Annotated[int, Field(ge=0, description="employees", examples=[5])], ...))),
+        "the output model ('size' changed) changed",
+    ),
+    "the docstring": (spec(about="A company."), "the prompt changed"),
     "a choice": (
         spec(model(sector=(Literal["tech", "none"], ...), size=SIZE)),
         "the output model ('sector' changed) changed",
@@ -110,3 +115,31 @@ def test_two_rows_share_a_key_only_if_they_are_equal(one: str, other: str, secre
 
 def test_keys_of_two_stores_differ() -> None:
     assert row_key("{}", SECRET) != row_key("{}", bytes(31) + b"\1")
+
+
+def test_a_model_without_new_words_is_known_by_the_key_that_it_had() -> None:
+    class Inner(BaseModel):
+        size: Annotated[int, Field(ge=0, description="employees")]
+
+    class Outer(BaseModel):
+        inner: Inner
+
+    (field,) = read_output(Outer).fields
+
+    shape = ["Integer", False, [("minimum", 0)], []]
+    assert definition(field) == ["inner", "", True, ["Struct", False, [], [["size", "employees", True, shape]]]]
+
+
+def test_the_docstring_of_a_nested_model_is_part_of_the_key() -> None:
+    class Inner(BaseModel):
+        size: int
+
+    class Told(BaseModel):
+        """How large it is."""
+
+        size: int
+
+    def outer(inner: type[BaseModel]) -> Spec:
+        return spec(create_model("Outer", inner=(list[inner], ...)))  # type: ignore[valid-type]  # It is a class.
+
+    assert outer(Inner) != outer(Told)

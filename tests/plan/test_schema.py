@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
+import json
+import typing
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -28,6 +31,7 @@ from smelt.plan.kinds import (
     Timestamp,
 )
 from smelt.plan.schema import read_output
+from smelt.plan.wire import system_text
 
 
 class Colour(str, enum.Enum):
@@ -225,3 +229,58 @@ def test_a_schema_over_the_providers_limits_is_refused_with_the_counts(dialect: 
 
     with pytest.raises(SchemaError, match=says):
         check_limits(fields, dialect, "acme")
+
+
+class Named(typing.TypedDict):
+    name: str
+    when: date
+
+
+@dataclasses.dataclass
+class Sized:
+    size: int
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (Literal["a", "b"], r"class Answer\(BaseModel\): value: Literal\['a', 'b'\]"),
+        (bool, r"value: bool"),
+        (date, r"value: date"),
+        (list[str], r"value: list\[str\]"),
+        (dict, r"label: Literal"),
+        (Named, r"class Named, a TypedDict.*class Named\(BaseModel\): name: str; when: date"),
+        (Sized, r"class Sized, a dataclass.*class Sized\(BaseModel\): size: int"),
+    ],
+    ids=["literal", "bool", "date", "list", "dict", "typed dict", "dataclass"],
+)
+def test_a_type_that_is_no_model_is_shown_as_one(given: Any, says: str) -> None:
+    with pytest.raises(SchemaError, match=says):
+        read_output(given)
+
+
+class Street(BaseModel):
+    """Where a letter goes."""
+
+    name: str = Field(description="without the number", examples=["Mainzer Gasse", "Broadway"])
+
+
+class Letter(BaseModel):
+    """What a letter
+    says."""
+
+    to: Street
+    copies: list[Street] = Field(description="everybody else")
+
+
+def test_all_that_the_author_says_is_in_the_words_and_in_the_schema() -> None:
+    output = read_output(Letter)
+
+    words = system_text("Read it.", output.fields, "array", about=output.description)
+    schema = json.dumps(array_schema(output.fields, Dialect()))
+
+    name = 'text: without the number; for example "Mainzer Gasse", "Broadway"'
+    assert "What an answer is: What a letter says." in words
+    assert f'- "to": an object with "name" ({name}). Where a letter goes.' in words
+    assert f'- "copies": a list, each an object with "name" ({name}). everybody else; Where a letter goes.' in words
+    assert schema.count("Where a letter goes.") == schema.count("without the number; for example") == 2

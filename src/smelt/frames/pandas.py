@@ -100,8 +100,7 @@ def _reader(name: str, column: pd.Series[Any]) -> Reader:
     if isinstance(dtype, pd.ArrowDtype):
         if problem := _arrow_problem(dtype.pyarrow_dtype):
             raise no_text(name, problem)
-        if dtype == pd.ArrowDtype(_arrow().string_view()):  # pyarrow cannot take rows of it.
-            column = pd.Series(column.array.astype(pd.ArrowDtype(_arrow().large_string())))
+        column = _in_plain_types(column)
     elif dtype.kind in "biufmM" and dtype != np.longdouble:
         if isinstance(dtype, np.dtype):
             return lambda block: _numpy_texts(column.to_numpy().take(block))
@@ -175,9 +174,62 @@ def _arrow_problem(arrow: pa.DataType) -> str | None:
     if any(matches(arrow) for matches in binary):
         return "binary values"
     inner = [arrow.field(place).type for place in range(arrow.num_fields)]
-    if is_.is_dictionary(arrow):
+    if is_.is_dictionary(arrow) or is_.is_run_end_encoded(arrow):
         inner = [arrow.value_type]
     return next(filter(None, map(_arrow_problem, inner)), None)
+
+
+def _in_plain_types(column: pd.Series[Any]) -> pd.Series[Any]:
+    """An Arrow column without the types that pyarrow cannot take rows of, or that Polars has another name for."""
+    pa, dtype = _arrow(), column.dtype
+    assert isinstance(dtype, pd.ArrowDtype)
+    arrow = dtype.pyarrow_dtype
+    if (wanted := _plain_type(arrow)) == arrow:
+        return column
+    array = column.array.__arrow_array__()
+    try:
+        if "list_view" in str(arrow):  # pyarrow's cast loses the items behind a null.
+            raise pa.ArrowNotImplementedError
+        array = array.cast(wanted)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        array = pa.array(array.to_pylist(), type=wanted)
+    return pd.Series(pd.arrays.ArrowExtensionArray(pa.chunked_array(array)))
+
+
+def _plain_type(arrow: pa.DataType) -> pa.DataType:
+    import pyarrow.types as is_
+
+    pa = _arrow()
+    if is_.is_string_view(arrow):
+        return pa.large_string()
+    if is_.is_date64(arrow):
+        return pa.timestamp("ms")  # What it is to Polars, which cannot tell the two apart.
+    if is_.is_run_end_encoded(arrow):
+        return _plain_type(arrow.value_type)
+    if is_.is_dictionary(arrow):
+        inner = _plain_type(arrow.value_type)
+        return arrow if inner == arrow.value_type else inner
+    if is_.is_map(arrow):
+        return _retyped(arrow, pa.map_, arrow.key_type, arrow.item_type)
+    if is_.is_struct(arrow):
+        names = [field.name for field in arrow]
+        make = lambda *types: pa.struct(list(zip(names, types, strict=True)))  # noqa: E731  # One of five alike.
+        return _retyped(arrow, make, *(field.type for field in arrow))
+    if is_.is_fixed_size_list(arrow):
+        return _retyped(arrow, lambda item: pa.list_(item, arrow.list_size), arrow.value_type)
+    if is_.is_list(arrow):
+        return _retyped(arrow, pa.list_, arrow.value_type)
+    if is_.is_large_list(arrow):
+        return _retyped(arrow, pa.large_list, arrow.value_type)
+    if is_.is_list_view(arrow) or is_.is_large_list_view(arrow):
+        return pa.large_list(_plain_type(arrow.value_type))
+    return arrow
+
+
+def _retyped(arrow: pa.DataType, make: Any, *inner: pa.DataType) -> pa.DataType:
+    """*arrow* itself, if its *inner* types are plain, else the same *make* of plain ones."""
+    plain = [_plain_type(one) for one in inner]
+    return arrow if plain == list(inner) else make(*plain)
 
 
 def _arrow_texts(block: Any) -> list[str]:
@@ -205,11 +257,28 @@ def _arrow_texts(block: Any) -> list[str]:
         return cells.duration_texts(_integers(block), kind.unit)
     if is_.is_list(kind) or is_.is_large_list(kind) or is_.is_fixed_size_list(kind):
         return cells.list_texts(_lengths(block), _arrow_texts(block.flatten()))
+    if is_.is_map(kind):
+        return [cells.cell_text(_as_objects(kind, pairs)) for pairs in block.to_pylist()]
     if is_.is_struct(kind):
         names = [field.name for field in kind]
         texts = cells.object_texts(names, list(map(_arrow_texts, block.flatten())), len(block))
         return cells.struct_texts(texts, block.is_valid().to_pylist())
     return list(map(cells.cell_text, block.to_pylist()))
+
+
+def _as_objects(kind: pa.DataType, value: Any) -> Any:
+    """A Python value of *kind* in which maps are dicts, as they are in Polars, and not lists of pairs."""
+    import pyarrow.types as is_
+
+    if value is None:
+        return None
+    if is_.is_map(kind):
+        return {key: _as_objects(kind.item_type, item) for key, item in value}
+    if is_.is_struct(kind):
+        return {field.name: _as_objects(field.type, value[field.name]) for field in kind}
+    if isinstance(value, list):
+        return [_as_objects(kind.value_type, item) for item in value]
+    return value
 
 
 def _integers(block: Any) -> list[int | None]:

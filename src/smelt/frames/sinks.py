@@ -163,6 +163,7 @@ def _asked(call: Preparation) -> str:
         prompt=call.prompt,
         params=call.params,
         fields=call.output.fields,
+        about=call.output.description,
         secret=call.error_column.encode(),
     )
     return spec.fingerprint(" ".join([*call.source.names, call.settings.null_rows]).encode()[:64]).hex()

@@ -31,7 +31,7 @@ class Spec:
     Attributes:
         provider: The provider's name.
         model: The model's name.
-        prompt: Hash of the prompt.
+        prompt: Hash of the prompt, and of the output model's docstring if it has one.
         params: Hash of each parameter's value, by name.
         fields: Hash of each field's definition, by its name on the wire; in order.
         account: Hash of the API key; empty where there is none.
@@ -55,6 +55,7 @@ class Spec:
         prompt: str,
         params: Mapping[str, Any],
         fields: Sequence[Field],
+        about: str = "",
         secret: bytes,
         key: Secret | None = None,
     ) -> Self:
@@ -62,7 +63,7 @@ class Spec:
         return cls(
             provider=provider,
             model=model,
-            prompt=_hash(prompt, secret),
+            prompt=_hash(f"{prompt}\0{about}" if about else prompt, secret),
             params={name: _hash(_json(params[name]), secret) for name in sorted(params)},
             fields={field.key: _hash(_json(definition(field)), secret) for field in fields},
             account="" if key is None else _hash(key.reveal(), secret),
@@ -122,7 +123,9 @@ def added_fields(old: Spec, new: Spec) -> tuple[str, ...]:
 
 def definition(field: Field) -> list[Any]:
     """All of a field that shows in what is asked, or in what counts as an answer."""
-    return [field.key, field.description, field.required, _shape(field.kind)]
+    # What came later is left out if there is none of it, so that answers bought before are known by the same keys.
+    examples = [list(field.examples)] if field.examples else []
+    return [field.key, field.description, field.required, _shape(field.kind), *examples]
 
 
 def _shape(kind: Kind) -> list[Any]:
@@ -130,8 +133,8 @@ def _shape(kind: Kind) -> list[Any]:
     match kind:
         case Array(item=item):
             return [*own, _shape(item)]
-        case Struct(fields=fields):
-            return [*own, [definition(one) for one in fields]]
+        case Struct(fields=fields, description=description):
+            return [*own, [definition(one) for one in fields], *([description] if description else [])]
         case _:
             rest = {name: value for name, value in vars(kind).items() if name not in ("nullable", "constraints")}
             return [*own, sorted(rest.items())]

@@ -243,6 +243,7 @@ def _spec(matter: Matter, store: Store) -> Spec:
         prompt=matter.prompt,
         params=matter.params,
         fields=matter.output.fields,
+        about=matter.output.description,
         secret=store.secret,
         key=matter.key,
     )

@@ -118,7 +118,7 @@ def _closed_object(properties: dict[str, Any]) -> dict[str, Any]:
 
 def _property(field: Field, dialect: Dialect) -> dict[str, Any]:
     schema, unenforced = _compile(field.kind, dialect)
-    notes = [field.description.strip(), *unenforced]
+    notes = [notes_of(field), *unenforced]
     if note := "; ".join(note for note in notes if note):
         schema = {**schema, "description": note}
     return schema
@@ -208,11 +208,27 @@ def _text_of(kind: Kind) -> str:
         case Array(item=item):
             return f"a list, each {describe(item)}"
         case Struct(fields=fields):
-            return "an object with " + ", ".join(f'"{one.key}" ({describe(one.kind)})' for one in fields)
+            return "an object with " + ", ".join(f'"{one.key}" ({_with_notes(one)})' for one in fields)
         case Text():
             return "text"
         case _:
             raise TypeError(f"unknown kind {kind!r}")
+
+
+def _with_notes(field: Field) -> str:
+    return ": ".join(part for part in (describe(field.kind), notes_of(field)) if part)
+
+
+def _about(kind: Kind) -> list[str]:
+    """What the class of a nested model says of itself, if *kind* is one or a list of them."""
+    while isinstance(kind, Array):
+        kind = kind.item
+    return [kind.description] if isinstance(kind, Struct) and kind.description else []
+
+
+def notes_of(field: Field) -> str:
+    """All that the author says of a field, and of the nested model in it."""
+    return "; ".join(one for one in (field.notes, *_about(field.kind)) if one)
 
 
 def _sizes(fields: Sequence[Field]) -> tuple[int, int, int]:

@@ -89,10 +89,11 @@ class Array(Kind):
 
 @dataclass(frozen=True, kw_only=True)
 class Struct(Kind):
-    """A nested model."""
+    """A nested model; *description* is its class's docstring."""
 
     model: type
     fields: tuple[Field, ...]
+    description: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +105,7 @@ class Field:
         key: The name on the wire (the alias, if there is one).
         kind: What it holds.
         description: What the model's author says of it.
+        examples: Values that the author gives as examples, as JSON.
         required: Whether the model has no default for it.
     """
 
@@ -111,4 +113,11 @@ class Field:
     key: str
     kind: Kind
     description: str = ""
+    examples: tuple[str, ...] = ()
     required: bool = True
+
+    @property
+    def notes(self) -> str:
+        """All that the author says of it, in one line."""
+        said = [self.description.strip()] if self.description.strip() else []
+        return "; ".join([*said, f"for example {', '.join(self.examples)}"] if self.examples else said)

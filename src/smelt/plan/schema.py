@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,8 +16,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import pydantic
+import typing_extensions
 from pydantic import AliasChoices, AliasPath, BaseModel, RootModel
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticSerializationError, to_json
 from typing_extensions import TypeAliasType
 
 from smelt.errors import SchemaError
@@ -36,6 +40,7 @@ from smelt.plan.kinds import (
     Timestamp,
 )
 
+_MOST_SHOWN = 4  # Fields of a class that a message writes out.
 _DEEPEST = 20  # Levels of models and lists; providers take ten at the most, and every library recurses over them.
 
 _PLAIN: dict[object, Kind] = {
@@ -85,11 +90,13 @@ class Output:
         model: The class that validates a row.
         fields: Its fields, in declared order.
         is_text: Whether the caller asked for `str`; then *model* has one field, of smelt's making.
+        description: The docstring of *model*.
     """
 
     model: type[BaseModel]
     fields: tuple[Field, ...]
     is_text: bool = False
+    description: str = ""
 
 
 def read_output(output_model: Any, *, text_column: str = "smelt_text") -> Output:
@@ -109,7 +116,7 @@ def read_output(output_model: Any, *, text_column: str = "smelt_text") -> Output
             f"{output_model.__name__} has a field {ROW_ID!r}, the name under which replies carry the row's token. "
             "Give the field another name or alias."
         )
-    return Output(model=output_model, fields=fields)
+    return Output(model=output_model, fields=fields, description=_docstring(output_model))
 
 
 def part_of(output: Output, names: Sequence[str]) -> Output | None:
@@ -122,7 +129,8 @@ def part_of(output: Output, names: Sequence[str]) -> Output | None:
     model = pydantic.create_model(
         output.model.__name__, __config__=output.model.model_config, __doc__=output.model.__doc__, **kept
     )
-    return Output(model=model, fields=tuple(field for field in output.fields if field.name in names))
+    kept_fields = tuple(field for field in output.fields if field.name in names)
+    return Output(model=model, fields=kept_fields, description=output.description)
 
 
 def has_own_code(model: type[BaseModel]) -> bool:
@@ -178,12 +186,52 @@ def _no_model(given: object) -> SchemaError:
         way = "Pass the class itself, not its name; str without quotes asks for free text"
     elif given is None:
         shown = "None"
-    elif isinstance(given, type) and get_origin(given) is None:
-        shown = f"the class {given.__name__}"
-    elif get_origin(given) is not None:
-        shown = str(given).replace("typing.", "")
-        way = "A row has one answer; a list, a choice or an optional value is a field of the model"
+    elif (kind := _kind_of_class(given)) is not None:
+        shown, way = f"the class {given.__name__}, a {kind}", _as_model(given)  # type: ignore[attr-defined]  # It is a class.
+    elif (written := _written(given)) is not None:
+        shown = written if get_origin(given) is not None else f"the class {written}"
+        if _is_field(given):
+            way = f"A row has one answer, and this is a field of the model: class Answer(BaseModel): value: {written}"
     return SchemaError(f"output_model must be a pydantic BaseModel class or str, not {shown}. {way}.")
+
+
+def _is_field(annotation: object) -> bool:
+    """Whether *annotation* can be the type of a field."""
+    try:
+        _kind(annotation, (), "Answer.value", ())
+    except SchemaError:
+        return False
+    return True
+
+
+def _kind_of_class(given: object) -> str | None:
+    """What sort of class with named fields *given* is, if it is no model."""
+    if not isinstance(given, type) or get_origin(given) is not None:
+        return None
+    if dataclasses.is_dataclass(given):
+        return "dataclass"
+    if typing_extensions.is_typeddict(given):
+        return "TypedDict"
+    return "NamedTuple" if issubclass(given, tuple) and hasattr(given, "_fields") else None
+
+
+def _as_model(given: Any) -> str:
+    """How the class *given*, which has annotations, is written as a model."""
+    fields = getattr(given, "__annotations__", {})
+    shown = [
+        f"{name}: {_written(one) or getattr(one, '__forward_arg__', one)}"
+        for name, one in list(fields.items())[:_MOST_SHOWN]
+    ]
+    more = ["..."] if len(fields) > _MOST_SHOWN or not fields else []
+    return f"Make it a model: class {given.__name__}(BaseModel): {'; '.join([*shown, *more])}"
+
+
+def _written(annotation: object) -> str | None:
+    """A type as its author wrote it; None of what is no type."""
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return annotation.__name__
+    is_type = get_origin(annotation) is not None or annotation is Any
+    return re.sub(r"\b(typing|typing_extensions|datetime|decimal)\.", "", str(annotation)) if is_type else None
 
 
 def _fields(model: type[BaseModel], above: tuple[type, ...]) -> tuple[Field, ...]:
@@ -222,8 +270,21 @@ def _field(model: type[BaseModel], name: str, info: FieldInfo, above: tuple[type
         key=_wire_key(model, name, info, path),
         kind=kind,
         description=info.description or "",
+        examples=_examples(info),
         required=info.is_required(),
     )
+
+
+def _docstring(model: type) -> str:
+    """What the author wrote below the class's name; not what a base class says of itself."""
+    return " ".join(inspect.cleandoc(model.__dict__.get("__doc__") or "").split())
+
+
+def _examples(info: FieldInfo) -> tuple[str, ...]:
+    try:
+        return tuple(to_json(one, by_alias=True).decode() for one in info.examples or ())
+    except (PydanticSerializationError, TypeError):
+        return ()  # Which of them a model could give cannot be told.
 
 
 def _wire_key(model: type[BaseModel], name: str, info: FieldInfo, path: str) -> str:
@@ -291,7 +352,7 @@ def _unconstrained(annotation: Any, metadata: list[Any], path: str, above: tuple
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return _enum(annotation, path)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return Struct(model=annotation, fields=_fields(annotation, above))
+        return Struct(model=annotation, fields=_fields(annotation, above), description=_docstring(annotation))
     raise _unsupported(annotation, origin, path)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from smelt.plan.dialect import Dialect, array_schema, describe, keyed_schema
+from smelt.plan.dialect import Dialect, array_schema, describe, keyed_schema, notes_of
 from smelt.plan.kinds import ROW_ID, Field
 from smelt.plan.numbers import read_number
 
@@ -65,10 +65,10 @@ def _is_token(text: str) -> bool:
     return len(digits) == 5 and min(digits) >= 0 and _ALPHABET[sum(digits[:4]) % len(_ALPHABET)] == text[4]
 
 
-def system_text(prompt: str, fields: Sequence[Field], codec: Codec) -> str:
+def system_text(prompt: str, fields: Sequence[Field], codec: Codec, *, about: str = "") -> str:
     """The instructions: the same for every request of a job, so that providers can cache them."""
     lines = [
-        f'- "{one.key}": {describe(one.kind)}' + (f". {one.description}" if one.description else "") for one in fields
+        f'- "{one.key}": {describe(one.kind)}' + (f". {notes}" if (notes := notes_of(one)) else "") for one in fields
     ]
     example = ", ".join(f'"{one.key}": …' for one in fields)
     shape = f'{{"rows": [{{"id": "…", {example}}}, …]}}' if codec == "array" else f'{{"<id>": {{{example}}}, …}}'
@@ -79,6 +79,7 @@ def system_text(prompt: str, fields: Sequence[Field], codec: Codec) -> str:
             "Task:",
             prompt.strip(),
             "",
+            *([f"What an answer is: {about}", ""] if about else []),
             "Fields of each answer:",
             *lines,
             "",
