@@ -15,10 +15,10 @@ import tempfile
 from pathlib import Path
 
 from tests.fakeserver import FakeServer
-from tests.ledger.killing import CLOSING_GAPS, OPENING_GAPS, REQUEST_GAPS, kill_and_resume
+from tests.ledger.killing import CLOSING_GAPS, OPENING_GAPS, REQUEST_GAPS, ROUGH, harm_and_resume, kill_and_resume
 from tests.models import RULES
 
-_KILLS_PER_JOB, _ROWS = 24, 600
+_KILLS_PER_JOB, _HARMS_PER_JOB, _ROWS = 24, 12, 600
 
 
 def main(kills: int = 200) -> None:
@@ -35,8 +35,28 @@ def main(kills: int = 200) -> None:
             done += bill.kills
             problems += bill.lost + bill.twice + (bill.paid != bill.billed)
             print(f"{done} kills: {bill}", flush=True)
-    print(f"{done} kills, {problems} problems")
+    print(f"{done} kills, {problems} problems", flush=True)
+    problems += rough(kills)
     sys.exit(problems != 0)
+
+
+def rough(kills: int) -> int:
+    """Two processes at a time, killed, with clocks that are set, and a store that is moved, replaced and removed; problems."""
+    rng, done, rounds, problems = random.Random(0), 0, 0, 0
+    with FakeServer() as server:
+        while done < kills:
+            with tempfile.TemporaryDirectory() as directory:
+                folder = Path(directory) / "folder"
+                folder.mkdir(mode=0o700)
+                scenario = server.scenario(answers=RULES, count_by="name", log=True, latency=0.05, jitter=0.05)
+                harms = [rng.choice(ROUGH) for _ in range(_HARMS_PER_JOB)]
+                bill = harm_and_resume(folder / "ledger.sqlite", scenario, _ROWS, harms, rng)
+                scenario.close()
+            done, rounds = done + bill.kills, rounds + len(harms)
+            found = bill.lost + bill.twice + (bill.paid != bill.billed)
+            problems += found
+            print(f"{done} kills in {rounds} rounds: {bill}{' ' + str(harms) if found else ''}", flush=True)
+    return problems
 
 
 if __name__ == "__main__":

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import signal
+import time
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +21,7 @@ from typing import Any
 
 import smelt
 from smelt.engine.events import RowsSettled
+from smelt.errors import StoreError
 from smelt.execution import execute
 from smelt.ledger.keys import row_key
 from smelt.ledger.opening import open_store
@@ -76,6 +81,98 @@ def kill_and_resume(path: Path, scenario: Scenario, rows: int, kills: Iterable[t
         answered = max(answered, answered_now)
     assert answered == rows
     return _settle_up(path, scenario, rows, killed, lost)
+
+
+ROUGH = ("kill one", "kill both", "step", "remove", "remove alone", "replace", "move")
+
+
+def harm_and_resume(path: Path, scenario: Scenario, rows: int, harms: Sequence[str], rng: random.Random) -> Bill:
+    """Have two processes do the job together, once for each of *harms*, which comes in the middle, and then to its end.
+
+    A file that is taken away is put back as the error says it can be. Rows that were acknowledged are lost if the ledger
+    does not know them afterwards.
+    """
+    lost = killed = known = 0
+    for harm in harms:
+        said = [path.parent.with_name(f"{path.parent.name}.{name}.said") for name in ("one", "other")]
+        steps = path.parent.with_name(f"{path.parent.name}.step")
+        steps.write_text("0")
+        two = [begin(_work_roughly, path, scenario.base_url("openai"), rows, steps, one) for one in said]
+        until = time.monotonic() + rng.uniform(0.1, 1.5)
+        while time.monotonic() < until or not path.exists():
+            time.sleep(0.005)
+        killed += _harm(path, harm, two, steps, rng)
+        for process in two:
+            process.join()
+        _put_back(path, [one.read_text() for one in said if one.exists()])
+        for one in said:
+            one.unlink(missing_ok=True)
+        with smelt.ledger.open(path) as ledger:
+            ledger._settle()
+            lost += max(0, known - ledger.count())
+            known = ledger.count()
+    _run(path, scenario, rows, "", 0)
+    return _settle_up(path, scenario, rows, killed, lost)
+
+
+def _harm(path: Path, harm: str, two: Sequence[Any], steps: Path, rng: random.Random) -> int:
+    """Do it; how many processes were killed."""
+    steps.with_suffix(".new").write_text(str(rng.choice([-7_200, 90, 86_400])))
+    if harm.startswith("kill"):
+        doomed = two if harm == "kill both" else [rng.choice(two)]
+        alive = [one for one in doomed if one.is_alive()]
+        for one in alive:
+            one.kill()
+        return len(alive)
+    if not any(one.is_alive() for one in two):
+        return 0
+    folder = path.parent
+    if harm == "step":
+        steps.with_suffix(".new").rename(steps)
+    elif harm.startswith("remove"):
+        for one in [path] if harm == "remove alone" else list(folder.glob(f"{path.name}*")):
+            shutil.copy2(one, folder.with_name(f"{folder.name}.{one.name}.gone"))
+            one.unlink()
+    elif harm == "replace":
+        other = path.with_name("other.sqlite")
+        open_store(other).close()
+        other.rename(path)
+    else:
+        folder.rename(folder.with_name(f"{folder.name}.moved"))
+    return 0
+
+
+def _put_back(path: Path, said: Sequence[str]) -> None:
+    """Follow what the errors say: the latest copy of all that was held takes its place."""
+    folder = path.parent
+    moved = folder.with_name(f"{folder.name}.moved")
+    if moved.exists():
+        if folder.exists():
+            shutil.rmtree(folder)
+        moved.rename(folder)
+        return
+    kept = [Path(one.partition(" is in ")[2].partition(": name")[0]) for one in said if " is in " in one]
+    kept = [one for one in kept if one.exists()]
+    if kept:
+        for one in folder.glob(f"{path.name}-*"):
+            one.unlink()
+        max(kept, key=lambda one: one.stat().st_mtime_ns).rename(path)
+    gone = folder.with_name(f"{folder.name}.{path.name}.gone")
+    if not path.exists():  # Both had ended by then, so nobody could say so.
+        gone.rename(path)
+
+
+def _work_roughly(path: Path, url: str, rows: int, steps: Path, said: Path) -> None:
+    """A process whose time of day is off by what stands in *steps*, and that leaves in *said* why it ended."""
+    real = time.time
+    time.time = lambda: real() + float(steps.read_text() or 0)
+    model = Model("openai", "fake-1", api_key=KEYS["openai"], base_url=url)
+    settings = Settings.of(ledger=path, batch_size=5, concurrency=4, progress=False)
+    warnings.simplefilter("ignore")
+    try:
+        execute(prepare(job(rows), PROMPT, Company, model, settings), awaited="arun")
+    except StoreError as problem:
+        said.write_text(str(problem))
 
 
 def _run(path: Path, scenario: Scenario, rows: int, gap: str, passes: int) -> tuple[int, int | None, int]:
