@@ -99,20 +99,27 @@ def harm_and_resume(path: Path, scenario: Scenario, rows: int, harms: Sequence[s
         steps.write_text("0")
         two = [begin(_work_roughly, path, scenario.base_url("openai"), rows, steps, one) for one in said]
         until = time.monotonic() + rng.uniform(0.1, 1.5)
-        while time.monotonic() < until or not path.exists():
-            time.sleep(0.005)
+        while time.monotonic() < until or not all(
+            _has_begun(one, process) for one, process in zip(said, two, strict=True)
+        ):
+            time.sleep(0.005)  # Who opens a ledger after it was removed makes a new one, and rightly so.
         killed += _harm(path, harm, two, steps, rng)
         for process in two:
             process.join()
         _put_back(path, [one.read_text() for one in said if one.exists()])
         for one in said:
             one.unlink(missing_ok=True)
+            one.with_suffix(".begun").unlink(missing_ok=True)
         with smelt.ledger.open(path) as ledger:
             ledger._settle()
             lost += max(0, known - ledger.count())
             known = ledger.count()
     _run(path, scenario, rows, "", 0)
     return _settle_up(path, scenario, rows, killed, lost)
+
+
+def _has_begun(said: Path, process: Any) -> bool:
+    return said.with_suffix(".begun").exists() or not process.is_alive()
 
 
 def _harm(path: Path, harm: str, two: Sequence[Any], steps: Path, rng: random.Random) -> int:
@@ -164,13 +171,18 @@ def _put_back(path: Path, said: Sequence[str]) -> None:
 
 def _work_roughly(path: Path, url: str, rows: int, steps: Path, said: Path) -> None:
     """A process whose time of day is off by what stands in *steps*, and that leaves in *said* why it ended."""
+
+    def begun(name: str) -> None:
+        if name == "recalled":
+            said.with_suffix(".begun").touch()
+
     real = time.time
     time.time = lambda: real() + float(steps.read_text() or 0)
     model = Model("openai", "fake-1", api_key=KEYS["openai"], base_url=url)
     settings = Settings.of(ledger=path, batch_size=5, concurrency=4, progress=False)
     warnings.simplefilter("ignore")
     try:
-        execute(prepare(job(rows), PROMPT, Company, model, settings), awaited="arun")
+        execute(prepare(job(rows), PROMPT, Company, model, settings), awaited="arun", gap=begun)
     except StoreError as problem:
         said.write_text(str(problem))
 

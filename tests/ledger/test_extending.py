@@ -60,7 +60,9 @@ def test_64_a_paid_reply_with_added_fields_is_merged_after_a_crash(path: Path) -
         assert last.sent == []
         assert after.data == result.data
         with smelt.ledger.open(where) as ledger:
-            assert (ledger.possible_duplicates(), ledger.check()) == ([], [])
+            assert ledger.check() == []
+            # What would have left next was announced in the commit of the reply, and nobody knows that it did not.
+            assert [one["rows"] for one in ledger.possible_duplicates()] == [10]
 
 
 @pytest.mark.slow
@@ -71,6 +73,6 @@ def test_answers_of_a_run_that_was_killed_are_extended(path: Path) -> None:
     result = run(path, model=growing, output=Longer, extend=True, batch_size=10)
 
     assert result.success
-    assert sorted(map(tuple, growing.fields)) == [("first",)] * 3 + [("length", "kind", "first")]
+    assert sorted(map(tuple, growing.fields)) == [("first",)] * 2 + [("length", "kind", "first")] * 2
     with smelt.ledger.open(path) as ledger:
         assert [one["rows"] for one in ledger.possible_duplicates()] == [10]

@@ -67,10 +67,11 @@ class Ledger:
         return str(self._opened.path)
 
     def runs(self) -> list[dict[str, Any]]:
-        """All runs, oldest first: when, with which model, over how many rows, how they ended and what was reused.
+        """All runs, oldest first: when, with which model, over how many rows, how they ended, what was reused and spent.
 
         Returns:
-            One dict per run, with `run` (its id), `state`, `model`, `rows`, `reused_rows` and more; times are in UTC.
+            One dict per run, with `run` (its id), `state`, `model`, `rows`, `reused_rows`, `cost_usd` (None where nothing is
+            known), `prompt` (its beginning where inputs were stored, else None) and more; times are in UTC.
 
         Raises:
             ClosedError: The ledger was closed.

@@ -14,6 +14,7 @@ from pydantic_core import from_json
 from smelt.ledger import lease
 from smelt.ledger.answers import KEY_BYTES, fresh_rows, split_keys
 
+_PROMPT_SHOWN = 80  # Characters.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _GROUPS = {
     "run": ("r.id", "run"),
@@ -53,7 +54,9 @@ def runs(connection: sqlite3.Connection, now: lease.Moment) -> list[dict[str, An
     live = lease.live_runs(connection, now)
     found = connection.execute(
         "SELECT r.id, r.started, r.ended, r.state, s.provider || ':' || s.model, s.fields, r.rows, r.distinct_rows, r.reused,"
-        " r.version FROM runs r JOIN specs s ON s.id = r.spec ORDER BY r.id"
+        " r.version, (SELECT sum(cost_usd) FROM attempts WHERE id >= r.id << 32 AND id < (r.id + 1) << 32), substr(p.text, 1, ?)"
+        " FROM runs r JOIN specs s ON s.id = r.spec LEFT JOIN prompts p ON p.spec = r.spec ORDER BY r.id",
+        (_PROMPT_SHOWN,),
     )
     return [
         {
@@ -62,13 +65,15 @@ def runs(connection: sqlite3.Connection, now: lease.Moment) -> list[dict[str, An
             "ended": _when(ended),
             "state": "lost" if state == "running" and run not in live else state,
             "model": model,
+            "prompt": prompt,
             "fields": list(from_json(fields)),
             "rows": rows,
             "distinct_rows": distinct,
             "reused_rows": reused,
+            "cost_usd": cost,
             "smelt": version,
         }
-        for run, started, ended, state, model, fields, rows, distinct, reused, version in found
+        for run, started, ended, state, model, fields, rows, distinct, reused, version, cost, prompt in found
     ]
 
 

@@ -199,7 +199,7 @@ def _begin(store: Store, matter: Matter, gap: Gap) -> tuple[Session, Recorder]:
             is_contended=started.is_contended,
             is_refresh=matter.is_refresh,
         )
-        extension = _related(store, spec, matter, recall)
+        extension = _related(store, spec, matter, recall, is_news=not started.before)
         gap("recalled")
     except BaseException:
         reserve.spend()
@@ -258,7 +258,7 @@ def _wider(store: Store, spec: Spec, matter: Matter) -> dict[int, Output]:
     return {one: part_of(whole, names) or whole for one, names in parts.items()}
 
 
-def _related(store: Store, spec: Spec, matter: Matter, recall: Recall) -> Extension | None:
+def _related(store: Store, spec: Spec, matter: Matter, recall: Recall, *, is_news: bool) -> Extension | None:
     """Look for a run that differs a little: to add fields to its answers, or else to say why they are of no use."""
     if matter.is_refresh or not (matter.extends or recall.is_blank):
         return None
@@ -270,7 +270,7 @@ def _related(store: Store, spec: Spec, matter: Matter, recall: Recall) -> Extens
         return None
     if matter.extends and sibling.added:
         return _extension(store, sibling, matter)
-    if recall.is_blank:
+    if recall.is_blank and is_news:  # An earlier run of the spec has said so.
         _warn(sibling.sentence)
     return None
 
