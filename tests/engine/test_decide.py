@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, field_validator
 
 from smelt.engine.decide import decide_failure, decide_reply
-from smelt.engine.verdict import Policy, Verdict
+from smelt.engine.verdict import Doubts, Policy, Verdict
 from smelt.options import Settings
 from smelt.plan.chunks import Chunk, Pending
 from smelt.plan.schema import read_output
@@ -334,11 +334,98 @@ def test_what_was_never_sent_is_free_to_try_again_but_not_for_ever_at_the_start(
 
 
 def test_a_page_instead_of_an_answer_is_tried_again_and_then_ends_a_run_that_never_had_one() -> None:
-    chunk = chunk_of(2)
-    for _ in range(3):
-        (chunk,) = decide_failure(chunk, failure("protocol", Billing.UNKNOWN), Policy(), answered=0, now=0.0).chunks
+    page = failure("protocol", Billing.UNKNOWN)
+    chunk = chunk_of(1)
+    for total in range(1, 4):
+        verdict = decide_failure(chunk, page, Policy(), answered=0, now=0.0, doubts=Doubts(total=total))
+        assert verdict.stop is None
+        (chunk,) = verdict.later
 
-    assert decide_failure(chunk, failure("protocol", Billing.UNKNOWN), Policy(), answered=0, now=0.0).stop is not None
+    assert decide_failure(chunk, page, Policy(), answered=0, now=0.0, doubts=Doubts(total=4)).stop is not None
+
+
+def test_a_page_for_one_row_among_others_is_found_by_halves_and_costs_that_row() -> None:
+    """The server answers whatever does not hold row 0; nothing else is in line."""
+    chunks, answered, failed, requests = [chunk_of(8)], 5, [], 0
+    while chunks and requests < 100:
+        chunk, requests = chunks.pop(0), requests + 1
+        if all(row.position for row in chunk.rows):
+            answered += 1
+            continue
+        verdict = decide_failure(chunk, failure("protocol", Billing.UNKNOWN), Policy(), answered=answered, now=0.0)
+        chunks = [*verdict.chunks, *chunks, *verdict.later]
+        failed += [one.row.position for one in verdict.failed]
+
+    assert failed == [0]
+    assert answered == 5 + 3
+    assert requests <= 10
+
+
+def refused(status: int, *, is_named: bool = False) -> CallFailed:
+    kind: Any = {404: "not_found", 405: "not_found", 307: "redirect"}.get(status, "auth")
+    return CallFailed(kind, Billing.REJECTED, "it said no", status=status, is_named=is_named)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 307])
+@pytest.mark.parametrize("is_named", [True, False])
+def test_after_an_answer_a_refusal_of_the_account_is_halved_and_waits_for_another_row(
+    status: int, is_named: bool
+) -> None:
+    first = Doubts(others=1, total=1)
+
+    many = decide_failure(chunk_of(8), refused(status, is_named=is_named), Policy(), answered=1, now=0.0, doubts=first)
+    one = decide_failure(chunk_of(1), refused(status, is_named=is_named), Policy(), answered=1, now=0.0, doubts=first)
+
+    assert many.stop is None
+    assert [len(chunk.rows) for chunk in many.later] == [4, 4]
+    assert [failed.kind for failed in one.failed] == ["bad_request"]
+    assert one.is_doubtful
+
+
+@pytest.mark.parametrize(("status", "is_named", "others"), [(403, True, 2), (401, False, 2), (403, False, 8)])
+def test_rows_of_elsewhere_that_are_refused_too_end_the_run(status: int, is_named: bool, others: int) -> None:
+    no = refused(status, is_named=is_named)
+
+    def after(count: int) -> Verdict:
+        doubts = Doubts(others=count, total=count)
+        return decide_failure(chunk_of(8), no, Policy(), answered=1, now=0.0, doubts=doubts)
+
+    assert after(others - 1).stop is None
+    assert after(others).stop is no
+
+
+@pytest.mark.parametrize(
+    ("status", "is_named", "is_known", "stops"),
+    [
+        pytest.param(401, True, False, True, id="a key"),
+        pytest.param(401, True, True, True, id="a key, after answers in the ledger"),
+        pytest.param(403, True, False, True, id="rights"),
+        pytest.param(404, True, False, True, id="a model"),
+        pytest.param(307, False, False, True, id="another address"),
+        pytest.param(403, False, False, False, id="a page"),
+        pytest.param(404, False, False, False, id="a page that is not found"),
+        pytest.param(307, False, True, False, id="a redirect, after answers in the ledger"),
+    ],
+)
+def test_before_the_first_answer_one_refusal_is_enough_if_it_has_a_word_for_it(
+    status: int, is_named: bool, is_known: bool, stops: bool
+) -> None:
+    no, first = refused(status, is_named=is_named), Doubts(others=1, total=1)
+
+    verdict = decide_failure(chunk_of(8), no, Policy(), answered=0, now=0.0, doubts=first, is_known=is_known)
+
+    assert (verdict.stop is not None) == stops
+
+
+def test_thoughts_that_took_the_room_leave_the_chunk_as_it_is() -> None:
+    chunk, tokens = chunk_of(8), [f"t{at}" for at in range(8)]
+    reply = Reply(text="", finish="length")
+
+    verdict = decide_reply(chunk, tokens, reply, read_reply("", tokens, "array"), VALIDATOR, Policy(), is_crowded=True)
+
+    assert [(len(one.rows), one.room, one.cuts) for one in verdict.chunks] == [(8, 1, 0)]
+    assert not verdict.was_cut
+    assert all(row.attempts == 0 for row in chunk.rows)
 
 
 @pytest.mark.parametrize(("billing", "attempts"), [(Billing.PAID_BAD, 1), (Billing.UNKNOWN, 0)])

@@ -108,7 +108,7 @@ def test_what_hangs_is_broken_off_within_a_second_of_an_interrupt_and_at_once_at
 
 
 def test_an_interrupt_shortens_the_grace_of_a_run_that_is_stopping() -> None:
-    provider = Timed(hanging=frozenset({1}), script=[None, None, REVOKED])
+    provider = Timed(hanging=frozenset({1}), script=[None, None, *[REVOKED] * 40])
     run = made(provider, called(provider, 40).work())
 
     _, seconds = run_jumping(interrupted(run, 1.1))
@@ -117,7 +117,7 @@ def test_an_interrupt_shortens_the_grace_of_a_run_that_is_stopping() -> None:
 
 
 def test_a_run_that_stops_while_it_adds_fields_leaves_no_row_without_an_outcome() -> None:
-    provider = Timed(script=[None, REVOKED])
+    provider = Timed(script=[None, *[REVOKED] * 6])
     extension, rest = called(provider, 6).works(["thrice"], {at: f'{{"twice": {2 * at}}}' for at in (0, 2, 4)})
     run = made(provider, rest, extension)
 

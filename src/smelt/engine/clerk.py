@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from smelt.engine.decide import decide_failure, decide_reply
+from smelt.engine.decide import decide_failure, decide_reply, is_doubtful
+from smelt.engine.doubt import Doubt
 from smelt.engine.events import Event
 from smelt.engine.flights import Delivery
 from smelt.engine.race import Race
 from smelt.engine.reader import Reader
-from smelt.engine.verdict import Policy, Verdict
+from smelt.engine.verdict import Failed, Policy, Verdict
 from smelt.engine.work import Counts, Halt, Work, settled
 from smelt.ledger.base import RunLedger
 from smelt.plan.answers import Outcomes, RowFailure
@@ -49,6 +50,7 @@ class Clerk:
         tell: Takes the events.
         note: Takes sentences that the caller should see.
         is_proven: Whether a reply came for which the output limit was high enough. Until then requests go out one by one.
+        doubt: The refusals of which it is not known yet whether they are about a row.
     """
 
     work: Work
@@ -63,6 +65,7 @@ class Clerk:
     tell: Callable[[Event], None]
     note: Callable[[str], None]
     is_proven: bool = False
+    doubt: Doubt = field(default_factory=Doubt)
     _validator: Validator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -107,6 +110,7 @@ class Clerk:
         if reply.finish in ("stop", "length") and not is_crowded:
             self.size.learn(sent=len(chunk.rows), answered=len(verdict.accepted), was_cut=verdict.was_cut)
         self.counts.strangers += rows.strangers
+        self._fail(self.doubt.answered(left_at=delivery.flight.started))
         self.race.landed(delivery.flight)
         verdict = self.race.judged(delivery.flight, verdict)
         self.ledger.commit(delivery.number, verdict.accepted)
@@ -132,7 +136,28 @@ class Clerk:
             self.note(f"Validating a reply takes over {_SLOW_VALIDATION:g} s: look at {name}.")
         return verdict
 
+    def conclude(self) -> Halt | None:
+        """Nothing is left to ask: rows that are held are guilty if anything was ever answered, else nobody is served."""
+        last = self.doubt.last
+        if last is None:
+            return None
+        if not (self.reader.replies or self.counts.reused):
+            return Halt(stop=last)
+        guilty = self.doubt.settle()
+        self._fail(guilty)
+        self.tell(settled(self.answers, self.counts))
+        return Halt() if guilty and self.work.stop_on_failure else None
+
+    def _fail(self, guilty: Sequence[tuple[Failed, str | None]]) -> None:
+        for failed, request_id in guilty:
+            if not self.answers.is_settled(failed.row.position):
+                failure = RowFailure(failed.kind, failed.message, failed.row.attempts, request_id)
+                self.answers.fail(failed.row.position, failure)
+
     def _enter_failure(self, delivery: Delivery, failure: CallFailed) -> Halt | None:
+        flight, now, is_known = delivery.flight, asyncio.get_running_loop().time(), bool(self.counts.reused)
+        if is_doubtful(failure, is_answered=self.reader.replies > 0, is_known=is_known):
+            self.doubt.refused(flight.chunk, failure, left_at=flight.started, now=now)
         verdict = decide_failure(
             delivery.flight.chunk,
             failure,
@@ -140,21 +165,24 @@ class Clerk:
             is_over_limit=self.race.courier.room.refused(failure, delivery.flight.grant),
             answered=self.reader.replies,
             in_flight=len(self.race.courier.flights),
-            now=asyncio.get_running_loop().time(),
+            now=now,
+            doubts=self.doubt.count,
+            is_known=is_known,
         )
         halt = self._carry_out(self.race.judged(delivery.flight, verdict), failure.request_id)
         if halt is not None or self.reader.replies:
             return halt
-        self.counts.hopeless += len(verdict.failed)
+        self.counts.hopeless += 0 if verdict.is_doubtful else len(verdict.failed)
         return Halt(stop=failure) if self.counts.hopeless >= _HOPELESS else None
 
     def _carry_out(self, verdict: Verdict, request_id: str | None) -> Halt | None:
         if verdict.accepted:
             rows, values, _ = zip(*verdict.accepted, strict=True)
             self.answers.accept_all([row.position for row in rows], values)
-        for failed in verdict.failed:
-            failure = RowFailure(failed.kind, failed.message, failed.row.attempts, request_id)
-            self.answers.fail(failed.row.position, failure)
+        if verdict.is_doubtful:
+            self.doubt.hold(verdict.failed, request_id)
+        else:
+            self._fail([(failed, request_id) for failed in verdict.failed])
         self.line.put_whole(verdict.chunks)
         self.line.put_last(verdict.later)
         self.line.put_again(verdict.again)
@@ -162,4 +190,5 @@ class Clerk:
         self.race.settle()
         if verdict.stop is not None:
             return Halt(stop=verdict.stop)
-        return Halt() if verdict.failed and self.work.stop_on_failure else None
+        is_over = verdict.failed and not verdict.is_doubtful and self.work.stop_on_failure
+        return Halt() if is_over else None

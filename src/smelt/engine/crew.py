@@ -194,6 +194,8 @@ class Crew:
         if (halt := self.clerk.enter(delivery)) is not None:
             self.halt(halt)
         self.courier.settle(slot, delivery.flight, delivery.outcome)
+        if not self.line and not self.courier.calling and (halt := self.clerk.conclude()) is not None:
+            self.halt(halt)
         self.spawn()
 
     def _next_chunk(self) -> Chunk | None:
@@ -209,6 +211,8 @@ class Crew:
 
     def _cut(self) -> Chunk | None:
         """The next rows in line that still want an answer."""
+        if self.clerk.doubt.probe() and (probe := self.line.sample()) is not None:
+            return probe
         size = Size(rows=self._rows_wanted())
         while (chunk := self.line.next(size)) is not None:
             if (chunk := self.race.left_of(chunk)).rows:

@@ -11,7 +11,8 @@ The rules, in the order in which they matter:
 - A refusal to serve (429, 5xx) is the lane's business; it costs no row an attempt. Only a row that breaks its server
   again and again while others are answered is given up.
 - What may have been billed without an answer is sent once more, and then in halves.
-- An account error ends the run.
+- An account error ends the run: at the start at once, later only if other rows are refused, too. A firewall that dislikes one
+  text answers with the same words; then halving finds the row.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from smelt.engine.verdict import ErrorKind, Failed, Policy, Verdict
+from smelt.engine.verdict import NO_DOUBTS, Doubts, ErrorKind, Failed, Policy, Verdict
 from smelt.plan.chunks import Chunk, Pending
 from smelt.plan.validate import Accepted, Validator
 from smelt.plan.wire import ReplyRows
@@ -80,6 +81,8 @@ def decide_failure(
     in_flight: int = 0,
     now: float,
     is_over_limit: bool = False,
+    doubts: Doubts = NO_DOUBTS,
+    is_known: bool = False,
 ) -> Verdict:
     """Choose what becomes of the rows of *chunk* after a call that brought no reply.
 
@@ -91,13 +94,17 @@ def decide_failure(
         in_flight: Requests that still wait for theirs. They left before, so what comes of them says nothing of later ones.
         now: When it happened, in seconds by any clock.
         is_over_limit: Whether the output limit was higher than the server allows, and the next request has a lower one.
+        doubts: Refusals in a row that may be about the account, this one included if it is of that kind.
+        is_known: Whether the ledger has answers that were had with the same key, model and schema.
     """
     if is_over_limit:
         return Verdict(chunks=[replace(chunk, is_repeat=True)])
+    if is_doubtful(failure, is_answered=answered > 0, is_known=is_known):
+        return _after_doubt(chunk, failure, policy, doubts, answered=answered, known=answered + in_flight)
     match failure.kind:
         case "auth" | "quota" | "redirect" | "certificate" | "not_found":
             return Verdict(chunks=[chunk], stop=failure)
-        case "schema" if not answered:
+        case "schema" if not (answered or is_known):
             return Verdict(chunks=[chunk], stop=failure)
         case "rate_limit":
             return Verdict(chunks=[replace(chunk, is_repeat=True)])
@@ -105,14 +112,48 @@ def decide_failure(
             return _after_server_error(chunk, failure, policy, answered=answered, known=answered + in_flight, now=now)
         case "protocol" if failure.billing is Billing.PAID_BAD:
             return _paid_for_nothing(chunk, failure.message, policy)
-        case "protocol" if answered:  # Not from the model: a proxy's page, an empty body.
-            return _after_server_error(chunk, failure, policy, answered=answered, known=answered + in_flight, now=now)
-        case "protocol":
-            return _after_first_nonsense(chunk, failure, policy)
+        case "protocol":  # Not from the model: a proxy's page, an empty body.
+            return _after_page(chunk, failure, policy, answered=answered, known=answered + in_flight, now=now)
         case "connection" | "no_files" | "timeout":
             return _after_silence(chunk, failure, policy, answered=answered)
         case _:
             return _after_client_error(chunk, failure)
+
+
+def is_doubtful(failure: CallFailed, *, is_answered: bool, is_known: bool) -> bool:
+    """Whether *failure* may be about the account or about one row.
+
+    Args:
+        failure: What happened.
+        is_answered: Whether this run had an answer.
+        is_known: Whether the ledger has answers that were had with the same key, model and schema.
+    """
+    if failure.kind == "protocol":
+        return failure.billing is not Billing.PAID_BAD and not is_answered
+    if failure.kind not in ("auth", "not_found", "redirect") or failure.status in (None, 407):
+        return False
+    if is_answered or (is_known and failure.status != 401):
+        return True
+    return not failure.is_named and failure.status in (403, 404, 405, 410)
+
+
+def _after_doubt(
+    chunk: Chunk, failure: CallFailed, policy: Policy, doubts: Doubts, *, answered: int, known: int
+) -> Verdict:
+    """Ask for other rows before anything is believed, then for these in halves."""
+    rest = replace(chunk, doubts=chunk.doubts + 1, is_repeat=True)
+    if failure.kind == "protocol":  # Nobody was answered yet, and it may pass.
+        is_over = doubts.total >= policy.max_attempts
+        return Verdict(later=_paged(rest, known).halves(), stop=failure if is_over else None)
+    needed = policy.named if failure.is_named or failure.status == 401 else policy.unnamed  # No firewall says 401.
+    if not answered:
+        needed = policy.unnamed_first
+    # If there are no other rows, halves tell as much: of one bad row, one half is always answered.
+    if doubts.others >= needed or doubts.singles >= max(needed, 4) or doubts.total >= 4 * needed:
+        return Verdict(chunks=[chunk], stop=failure)
+    if len(chunk.rows) == 1:
+        return Verdict(failed=_all_failed(chunk, "bad_request", failure), is_doubtful=True)
+    return Verdict(later=rest.halves())
 
 
 def _sort(chunk: Chunk, tokens: Sequence[str], rows: ReplyRows, validator: Validator) -> _Sorted:
@@ -244,10 +285,29 @@ def _after_server_error(
     return Verdict(later=rest) if is_outage else Verdict(chunks=rest)
 
 
-def _after_first_nonsense(chunk: Chunk, failure: CallFailed, policy: Policy) -> Verdict:
-    """A 200 that no model wrote, and never an answer: this is not the provider."""
-    met = replace(chunk, free_failures=chunk.free_failures + 1, is_repeat=True)
-    return Verdict(chunks=[met], stop=failure if met.free_failures >= policy.max_attempts else None)
+def _after_page(chunk: Chunk, failure: CallFailed, policy: Policy, *, answered: int, known: int, now: float) -> Verdict:
+    """A 200 that no model wrote. A portal passes, and costs no row; a firewall's page is about one row, which halves find.
+
+    Where a reply came to a request that left after the first page, the way to the provider is open.
+    """
+    met = _paged(chunk, known)
+    is_open = answered > met.answered_before
+    since = now if chunk.stalled_since is None or is_open else chunk.stalled_since
+    met = replace(met, stalled_since=since)
+    is_slow = now - since >= policy.many_stall
+    if len(chunk.rows) > 1:
+        if met.pages == 1:
+            return Verdict(chunks=[met])
+        return Verdict(later=met.halves() if met.pages > 2 or is_open or is_slow else [met])
+    if (is_open and met.pages >= policy.refusals) or now - since >= policy.stall:
+        return Verdict(failed=_all_failed(chunk, "server", failure))
+    return Verdict(later=[met])
+
+
+def _paged(chunk: Chunk, known: int) -> Chunk:
+    """*chunk* after one more page; *known* replies were there, or on their way, at this moment."""
+    first = chunk.answered_before if chunk.pages else known
+    return replace(chunk, pages=chunk.pages + 1, answered_before=first, is_repeat=True)
 
 
 def _after_silence(chunk: Chunk, failure: CallFailed, policy: Policy, *, answered: int) -> Verdict:

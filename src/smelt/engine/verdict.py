@@ -45,6 +45,10 @@ class Policy:
         many_stall: The same for a chunk of several rows, until it is halved.
         free_retries: Failures to reach the server before the first success that a run bears.
         most_room: How far the output limit of a single row may be multiplied.
+        named: Requests for different rows that the provider has to refuse as it refuses an account, with its own word for
+            that, before the run believes it. At the start one is enough.
+        unnamed: The same without such a word: a page, a bare 403. Firewalls answer so.
+        unnamed_first: The same before the first answer.
     """
 
     max_attempts: int = 4
@@ -54,6 +58,27 @@ class Policy:
     many_stall: float = 30.0
     free_retries: int = 4
     most_room: int = 8
+    named: int = 2
+    unnamed: int = 8
+    unnamed_first: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubts:
+    """Refusals in a row that may be about the account, each but the first to a request that left after it.
+
+    Attributes:
+        others: Those of rows that were not refused before.
+        singles: Those of single rows.
+        total: All.
+    """
+
+    others: int = 0
+    singles: int = 0
+    total: int = 0
+
+
+NO_DOUBTS = Doubts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +102,7 @@ class Verdict:
         failed: Rows that are given up.
         stop: The failure that ends the run, if it does; the rows it met are in *chunks*.
         was_cut: Whether the reply ended at the output limit.
+        is_doubtful: Whether *failed* holds only if the account turns out to be good.
     """
 
     accepted: Sequence[Accepted] = ()
@@ -86,3 +112,4 @@ class Verdict:
     failed: Sequence[Failed] = ()
     stop: CallFailed | None = None
     was_cut: bool = False
+    is_doubtful: bool = False

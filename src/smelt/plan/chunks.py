@@ -11,6 +11,7 @@ from math import ceil
 from smelt.plan.rows import Unsendable
 
 _BLOCK = 4_096  # Rows whose text is made at a time: enough to be quick about it, few enough to stay small.
+_GOLDEN = 0.618034  # Its multiples spread evenly, however many there are.
 _UNEVEN = 2.0  # Times the usual length above which the longest row of a block is far from the others.
 
 
@@ -44,6 +45,8 @@ class Chunk:
         stalled_since: When they met the first server error since which nobody was answered, or None.
         answered_before: Replies that the run had, or had yet to get, when these rows last met a server error.
         free_failures: Calls for these rows that never reached the server.
+        doubts: Refusals of these rows, perhaps among others, that may be about the account.
+        pages: Pages that came for these rows, perhaps among others, in place of an answer.
         is_repeat: Whether its rows were in a request before.
     """
 
@@ -55,6 +58,8 @@ class Chunk:
     stalled_since: float | None = None
     answered_before: int = -1
     free_failures: int = 0
+    doubts: int = 0
+    pages: int = 0
     is_repeat: bool = False
 
     def halves(self) -> tuple[Chunk, ...]:
@@ -108,6 +113,7 @@ class Line:
     _is_uneven: bool = False  # Whether the rows of the block stand by length, the longest first.
     _longest: int = 0  # Bytes of the longest row of the block, or of one that has left it.
     _is_first: bool = True
+    _sampled: int = 0
     _unread: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -149,6 +155,15 @@ class Line:
             return self._last.popleft() if self._last else None
         self._is_first = False
         return Chunk(rows=tuple(taken), is_repeat=any(row.attempts for row in taken))
+
+    def sample(self) -> Chunk | None:
+        """One fresh row from anywhere in the block, or None: what stands next to a bad row is often bad as well."""
+        self._choice(1)
+        if not self._block:
+            return None
+        self._sampled += 1
+        at = int(len(self._block) * (self._sampled * _GOLDEN % 1))
+        return Chunk(rows=(self._block.pop(at),))
 
     def _take(self, size: Size) -> list[Pending]:
         taken: list[Pending] = []

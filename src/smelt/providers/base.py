@@ -113,6 +113,7 @@ class CallFailed(Exception):
         request_id: The provider's name for the request.
         limits: Rate-limit headers, lower-case names.
         usage: Tokens, if any were reported.
+        is_named: Whether the provider's error object has a word for it, as that of a page or a firewall has not.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class CallFailed(Exception):
         request_id: str | None = None,
         limits: Mapping[str, str] | None = None,
         usage: Usage | None = None,
+        is_named: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -136,6 +138,7 @@ class CallFailed(Exception):
         self.request_id = request_id
         self.limits = limits or {}
         self.usage = usage or Usage()
+        self.is_named = is_named
 
 
 @dataclass(frozen=True, kw_only=True)

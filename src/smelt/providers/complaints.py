@@ -41,6 +41,19 @@ _AUTH = frozenset(
     ]
 )
 _NOT_FOUND = frozenset(["model_not_found", "unknown_model", "model_decommissioned", "resourcenotfoundexception"])
+_ACCOUNT = (
+    _QUOTA
+    | _AUTH
+    | _NOT_FOUND
+    | {
+        "permission_error",
+        "permission_denied",
+        "insufficient_permissions",
+        "not_found_error",
+        "not_found",
+        "notfounderror",
+    }
+)
 _TOO_LONG = frozenset(["context_length_exceeded", "string_above_max_length", "exceed_context_size_error"])
 _RATE_LIMIT = frozenset(["capacity_exceeded", "throttlingexception", "rate_limit_exceeded", "rate_limit_error"])
 _SERVER = frozenset(["modelerrorexception", "modeltimeoutexception", "modelnotreadyexception", "generation"])
@@ -277,6 +290,11 @@ def kind_of(status: int, complaint: Complaint, asked: Request | None = None) -> 
             return _refusal_kind(complaint, said)
         case _:
             return "server"
+
+
+def names_account(complaint: Complaint) -> bool:
+    """Whether a code or type says that key, rights or model are refused; a firewall's page and a bare "Forbidden" do not."""
+    return bool(complaint.codes & _ACCOUNT)
 
 
 def _limit_kind(said: Prose) -> FailureKind:

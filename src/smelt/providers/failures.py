@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from smelt.providers.base import Billing, CallFailed, FailureKind, Request, Usage
-from smelt.providers.complaints import hint_for, kind_of, read_complaint, seconds_in
+from smelt.providers.complaints import hint_for, kind_of, names_account, read_complaint, seconds_in
 from smelt.providers.keys import Secret
 from smelt.providers.redact import holds, redact
 
@@ -61,6 +61,7 @@ def from_status(
         request_id=request_id(headers),
         limits=limits_in(headers),
         usage=usage,
+        is_named=names_account(complaint),
     )
 
 
