@@ -14,9 +14,9 @@ from smelt.engine.decide import decide_failure, decide_reply
 from smelt.engine.verdict import Doubts, Policy, Verdict
 from smelt.options import Settings
 from smelt.plan.chunks import Chunk, Pending
+from smelt.plan.replies import read_reply
 from smelt.plan.schema import read_output
 from smelt.plan.validate import Accepted, InvalidRow, Validator, json_text
-from smelt.plan.wire import read_reply
 from smelt.providers.base import Billing, CallFailed, Finish, Reply
 
 

@@ -18,8 +18,8 @@ from smelt.engine.work import Counts, Halt, Work, settled
 from smelt.ledger.base import RunLedger
 from smelt.plan.answers import Outcomes, RowFailure
 from smelt.plan.chunks import AutoSize, Chunk, Line, Pending
+from smelt.plan.replyrows import ReplyRows
 from smelt.plan.validate import Validator
-from smelt.plan.wire import ReplyRows
 from smelt.providers.base import CallFailed, Reply
 
 _SLOW_VALIDATION = 1.0  # Seconds for one reply, above which the caller's validator is named.
@@ -101,7 +101,7 @@ class Clerk:
     def _enter_reply(self, delivery: Delivery, reply: Reply) -> Halt | None:
         chunk = delivery.flight.chunk
         rows = self.reader.read(reply, delivery.tokens)
-        if not self.reader.keeps_to_schema and self.reader.replies == 1 and self.work.is_auto:
+        if self.reader.just_strayed and self.work.is_auto:
             self.size.most = max(1, self.size.most // 2)  # Without a grammar long replies go astray sooner.
         is_crowded = self._is_crowded(delivery, reply, rows)
         self.is_proven = self.is_proven or not is_crowded

@@ -23,8 +23,8 @@ from typing import Any
 
 from smelt.engine.verdict import NO_DOUBTS, Doubts, ErrorKind, Failed, Policy, Verdict
 from smelt.plan.chunks import Chunk, Pending
+from smelt.plan.replyrows import ReplyRows
 from smelt.plan.validate import Accepted, Validator
-from smelt.plan.wire import ReplyRows
 from smelt.providers.base import Billing, CallFailed, Reply
 
 
@@ -67,7 +67,7 @@ def decide_reply(
         return _after_refusal(chunk, found, left, reply)
     if reply.finish == "length" or rows.is_cut:
         return _after_cut(chunk, found, policy)
-    if not rows.is_whole and not found.accepted:
+    if not (rows.is_whole or rows.found or rows.problems):
         return _after_nonsense(chunk, found, reply, policy)
     return _after_answers(chunk, found, policy)
 
@@ -158,19 +158,16 @@ def _after_doubt(
 
 def _sort(chunk: Chunk, tokens: Sequence[str], rows: ReplyRows, validator: Validator) -> _Sorted:
     found = _Sorted()
-    if len(rows.found) == len(tokens) and not rows.problems:  # The usual case: each was answered, and once.
+    if len(rows.found) == len(tokens):  # The usual case: each was answered, and once.
         _validate(chunk.rows, [rows.found[token] for token in tokens], validator, found)
         return found
     for row, token in zip(chunk.rows, tokens, strict=True):
-        if token in rows.doubled:
-            row.problem = "it was answered more than once"
-            found.missing.append(row)
+        if token in rows.problems:
+            row.problem = rows.problems[token]
+            (found.missing if token in rows.doubled else found.invalid).append(row)
         elif token not in rows.found:
             row.problem = "it was left out"
             found.missing.append(row)
-        elif token in rows.problems:
-            row.problem = rows.problems[token]
-            found.invalid.append(row)
         else:
             _validate([row], [rows.found[token]], validator, found)
     return found
@@ -245,7 +242,9 @@ def _after_refusal(chunk: Chunk, found: _Sorted, left: list[Pending], reply: Rep
 
 def _after_nonsense(chunk: Chunk, found: _Sorted, reply: Reply, policy: Policy) -> Verdict:
     """Not one row could be read from a reply that was paid for."""
-    what = "The reply could not be read." if reply.text.strip() else "The reply was empty."
+    what = "The reply was empty."
+    if reply.text.strip():
+        what = f"The reply could not be read. It begins: {reply.beginning}"
     verdict = _paid_for_nothing(replace(chunk, rows=(*found.missing, *found.invalid)), what, policy)
     return replace(verdict, failed=[*found.broken, *verdict.failed])
 

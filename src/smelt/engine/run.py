@@ -76,7 +76,7 @@ class Run:
         self._reader = Reader(
             provider=self.provider.name,
             codec=capabilities.codec,
-            is_lenient=not capabilities.enforces_schema,
+            is_trusted=capabilities.enforces_schema,
             note=self._note,
         )
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from smelt.plan.replies import read_reply
 from smelt.plan.schema import Output
 from smelt.plan.validate import InvalidRow, Validator, completed, json_text
-from smelt.plan.wire import Codec, read_reply
+from smelt.plan.wire import Codec
 
 
 class Reading:
@@ -37,7 +38,7 @@ class Reading:
         return json_text({key: fields[key] for key in self._keys if key in fields}) if isinstance(fields, dict) else ""
 
     def replied(
-        self, text: str, tokens: Sequence[str], known: Callable[[int], str | None] | None
+        self, text: str, tokens: Sequence[str], known: Callable[[int], str | None] | None, *, is_cut: bool = False
     ) -> list[tuple[int, str]]:
         """The valid rows of a stored reply.
 
@@ -45,14 +46,15 @@ class Reading:
             text: The reply.
             tokens: The tokens of its rows.
             known: The JSON of the answer that a row's reply adds to, by its place; None where replies are whole answers.
+            is_cut: Whether the reply ended at the output limit.
 
         Returns:
             Which of *tokens*, and the JSON to store.
         """
-        rows = read_reply(text, tokens, self._codec, lenient=True)
+        rows = read_reply(text, tokens, self._codec, is_cut=is_cut)
         found = []
         for at, token in enumerate(tokens):
-            if token not in rows.found or token in rows.doubled or token in rows.problems:
+            if token not in rows.found:
                 continue
             try:
                 answer = rows.found[token]

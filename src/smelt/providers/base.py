@@ -13,6 +13,9 @@ from enum import Enum
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from smelt.plan.dialect import Dialect
+from smelt.providers.redact import redact
+
+_SHOWN = 200  # Characters of a reply that could not be read.
 
 Finish = Literal["stop", "length", "refused", "filtered"]
 """Why the model stopped: done, out of tokens, would not answer, or was stopped by the provider's filter."""
@@ -70,6 +73,11 @@ class Reply:
     request_id: str | None = None
     limits: Mapping[str, str] = field(default_factory=dict)
     detail: str | None = None
+
+    @property
+    def beginning(self) -> str:
+        """The first of the text, redacted and on one line, for people to see what it is."""
+        return redact(self.text, limit=_SHOWN)
 
 
 class Billing(Enum):
@@ -149,8 +157,9 @@ class Capabilities:
         dialect: The JSON Schema it takes.
         codec: Shape of the reply. `array`: one array of rows, the schema is the same for every request. `keyed`: an
             object with a property per row, for decoders that enforce the grammar and cache nothing by it.
-        enforces_schema: Whether replies can be trusted to be bare JSON of the schema's shape. Where False, a code fence or
-            prose around the JSON is tolerated.
+        enforces_schema: Whether the server says that replies are bare JSON of the schema's shape. Every reply is read with the
+            same tolerance. If False, the first one that strays shows that requests should be smaller, whenever it comes; else
+            only the first of the run does.
         max_output_tokens: The most that the answers of one reply may be allowed.
         thinking_tokens: Output tokens to allow for thoughts at first, on top of those for the answers; more is learnt.
         context_tokens: Input and output together, where it is known and small.

@@ -1,0 +1,222 @@
+"""The JSON documents of a text that bear rows of a request, wherever they stand and however they are wrapped.
+
+A text is read once, from left to right. Where an object or an array begins, it is read as a whole; where that fails, what
+is inside of it is read piece by piece, so that a broken row costs itself only. A limit on what may be read in vain keeps
+the time linear, whatever the text is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from typing import Any
+
+from smelt.plan.kinds import ROW_ID
+from smelt.plan.mending import BrokenJSON, mend
+from smelt.plan.rowsets import Document, Row, RowSet, rows_in
+from smelt.plan.scanner import noting, ran_out
+
+_QUOTES = "[\"'“”‘’]"
+_MENTION = re.compile(rf"{_QUOTES}(\w{{1,64}})(?={_QUOTES})")
+# Begins with no blanks: searched for, they would take quadratic time.
+_OPENING = re.compile(rf'\{{\s*"rows"\s*:\s*\[|\{{\s*(?={_QUOTES}|\w)|\[\s*(?=[{{\[])')
+_ID = re.compile(rf"\{{\s*{_QUOTES}?id{_QUOTES}?\s*[:：]\s*{_QUOTES}(\w{{1,64}}){_QUOTES}")
+_KEYED = re.compile(rf"{_QUOTES}(\w{{1,64}}){_QUOTES}\s*[:：]\s*(?=\{{)")
+_KEY_BEFORE = re.compile(rf"{_QUOTES}(\w{{1,64}}){_QUOTES}\s*[:：]\s*$")
+_LONGEST_KEY = 120  # Characters between the beginning of a row's key and its value.
+_BETWEEN = re.compile(r"[\s,，]*")
+_NEW_DOCUMENT = re.compile(rf"```|{_QUOTES}rows{_QUOTES}\s*[:：]|<|◁|\[/?think", re.IGNORECASE)
+_IN_VAIN = 3  # Times the text's length that may be read without success,
+_ALWAYS = 50_000  # and as many characters of any text.
+_LEAST_COST = 128  # Characters that one failure costs at least,
+_DEEP_COST = 20_000  # and one for its depth.
+_WINDOW = (
+    20_000  # Characters; an error of Python's scanner counts the lines before it, from the beginning of what it reads.
+)
+_LAST_TRIES = 20  # Openings that are looked at behind the last token, for one that the text's end cuts.
+
+
+@dataclass(slots=True)
+class Documents:
+    """What `find_documents` found.
+
+    Attributes:
+        found: The documents, in their order.
+        data: The parts of the text that are JSON without a fault, in their order.
+        mentions: Where tokens of the request stand, and which.
+        unended: Where documents begin that the text's end cuts.
+    """
+
+    found: list[Document] = field(default_factory=list)
+    data: list[tuple[int, int]] = field(default_factory=list)
+    mentions: list[tuple[int, str]] = field(default_factory=list)
+    unended: list[int] = field(default_factory=list)
+
+
+def find_documents(text: str, tokens: frozenset[str]) -> Documents:
+    """The documents in *text* that bear any of *tokens*."""
+    search = _Search(text, tokens)
+    search.run()
+    return search.documents
+
+
+class _Search:
+    def __init__(self, text: str, tokens: frozenset[str]) -> None:
+        self.documents = Documents()
+        self._text = text
+        self._tokens = tokens
+        self._left = _IN_VAIN * len(text) + _ALWAYS
+        self._faults: list[str] = []
+        self._scan = noting(self._faults, strict=False)
+        self._rest, self._rest_start = text, 0
+        self._open: Document | None = None  # Takes the next row, if that stands right behind.
+        self._is_broken = False  # Whether the last row of it is, so that nobody knows where it ends.
+        self._anchors: list[int] | None = None  # Where rows begin with them.
+
+    def run(self) -> None:
+        if any(token in self._text for token in self._tokens):
+            found = _MENTION.finditer(self._text)
+            self.documents.mentions = [(one.start(), one[1]) for one in found if one[1] in self._tokens]
+        mentions = self.documents.mentions
+        last = mentions[-1][0] if mentions else -_LONGEST_KEY
+        at, tries = 0, 0
+        while (opening := _OPENING.search(self._text, at)) is not None:
+            if opening.start() > last + _LONGEST_KEY:
+                tries += 1
+                if tries > _LAST_TRIES:
+                    return
+            at = self._read(opening)
+            if self._left <= 0:  # What is behind may correct what was found.
+                self.documents.found.clear()
+                return
+
+    def _read(self, opening: re.Match[str]) -> int:
+        """Read what begins at *opening*, if anything; where to go on."""
+        start = opening.start()
+        token = self._token_at(start)
+        self._faults.clear()
+        try:
+            value, end = self._scanned(start)
+        except json.JSONDecodeError as problem:
+            return self._mended(opening, token, problem)
+        except RecursionError:
+            self._left -= _DEEP_COST
+            return self._mended(opening, token, None)
+        if self._faults and not self._is_row(value):  # Whose fault it is shows when the rows are read one by one.
+            self._left -= end - start
+            return opening.end()
+        return self._entered(start, end, value, token)
+
+    def _scanned(self, start: int) -> tuple[Any, int]:
+        if start - self._rest_start > _WINDOW:
+            self._rest, self._rest_start = self._text[start:], start
+        value, end = self._scan(self._rest, start - self._rest_start)
+        return value, end + self._rest_start
+
+    def _mended(self, opening: re.Match[str], token: str | None, problem: json.JSONDecodeError | None) -> int:
+        start = opening.start()
+        if problem is not None:
+            self._left -= max(problem.pos + self._rest_start - start, _LEAST_COST)
+            if ran_out(problem):
+                self._enter_cut(start)
+        if self._text[start] != "{" or not self.documents.mentions:
+            return opening.end()
+        limit = self._limit(start)
+        if token is None and not self._is_mentioned(start, limit):
+            return opening.end()
+        self._faults.clear()
+        try:
+            value, end = mend(self._text, start, limit, self._faults)
+        except BrokenJSON as broken:
+            self._left -= broken.at - start
+            if token is None:
+                return opening.end()
+            self._enter_broken(start, token, broken)
+            return self._behind_head(start)
+        return self._entered(start, end, value, token)
+
+    def _entered(self, start: int, end: int, value: Any, token: str | None) -> int:
+        """Enter the rows of a *value* that was read; the place behind it."""
+        self.documents.data.append((start, end))
+        fault = "; ".join(dict.fromkeys(self._faults)) or None
+        key_start = self._key_start(start) if token is not None else None
+        if key_start is not None and token is not None and isinstance(value, dict):
+            self._join(key_start, end, RowSet.of_keyed({token: value}, self._tokens, fault))
+        elif isinstance(value, dict) and isinstance(name := value.get(ROW_ID), str):
+            self._join(start, end, rows_in(value, self._tokens, fault) or RowSet(strangers=[name]))
+        elif rows := rows_in(value, self._tokens, fault):
+            self._open = None
+            self.documents.found.append(Document(start, end, rows.rows, rows.strangers))
+        elif self._open is not None and not self._is_broken:
+            key = self._key(start)
+            if key is not None and self._is_next(self._open.end, key.start()):
+                self._join(key.start(), end, RowSet(strangers=[key[1]]))
+        return end
+
+    def _enter_broken(self, start: int, token: str, broken: BrokenJSON) -> None:
+        reason = f"the JSON of this row was broken: {broken.reason}"
+        row = Row(token, None, reason, is_cut=broken.ran_out)
+        key_start = self._key_start(start)
+        self._join(start if key_start is None else key_start, self._behind_head(start), RowSet([row]))
+        self._is_broken = True
+
+    def _enter_cut(self, start: int) -> None:
+        """What begins at *start* has no end: a row of the document before it, or another document."""
+        if self._open is not None and self._is_next(self._open.end, start):
+            self._open.is_row_cut = True
+        else:
+            self.documents.unended.append(start)
+
+    def _is_row(self, value: Any) -> bool:
+        return isinstance(value, dict) and isinstance(token := value.get(ROW_ID), str) and token in self._tokens
+
+    def _join(self, start: int, end: int, rows: RowSet) -> None:
+        """Enter rows that stand by themselves: they belong to those before if there is nothing between them."""
+        if self._open is None or not self._is_next(self._open.end, start):
+            self._open = Document(start, end)
+            self.documents.found.append(self._open)
+        self._open.rows += rows.rows
+        self._open.strangers += rows.strangers
+        self._open.end, self._is_broken = end, False
+
+    def _is_next(self, end: int, start: int) -> bool:
+        if self._is_broken:
+            return _NEW_DOCUMENT.search(self._text, end, start) is None
+        return _BETWEEN.match(self._text, end).end() == start  # type: ignore[union-attr]  # It matches nothing, too.
+
+    def _is_mentioned(self, start: int, end: int) -> bool:
+        mentions = self.documents.mentions
+        at = bisect_left(mentions, (start, ""))
+        return at < len(mentions) and mentions[at][0] < end
+
+    def _token_at(self, start: int) -> str | None:
+        """The token of the row that begins at *start*, if it begins with its token or has it for a key."""
+        if (head := _ID.match(self._text, start)) is not None:
+            return head[1] if head[1] in self._tokens else None
+        key = self._key_start(start)
+        return None if key is None else _MENTION.match(self._text, key)[1]  # type: ignore[index]  # A key is one.
+
+    def _key_start(self, start: int) -> int | None:
+        """Where the key of the row that begins at *start* stands, if its token is its key."""
+        if _ID.match(self._text, start):
+            return None
+        key = self._key(start)
+        return key.start() if key is not None and key[1] in self._tokens else None
+
+    def _key(self, start: int) -> re.Match[str] | None:
+        """The key in front of *start*, if there is one."""
+        return _KEY_BEFORE.search(self._text, max(0, start - _LONGEST_KEY), start)
+
+    def _behind_head(self, start: int) -> int:
+        head = _ID.match(self._text, start)
+        return head.end() if head is not None else start + 1
+
+    def _limit(self, start: int) -> int:
+        """Where the next row begins, which one that is broken cannot reach."""
+        if self._anchors is None:
+            heads = [*_ID.finditer(self._text), *_KEYED.finditer(self._text)]
+            self._anchors = sorted(one.start() for one in heads if one[1] in self._tokens)
+        at = bisect_right(self._anchors, start)
+        return self._anchors[at] if at < len(self._anchors) else len(self._text)

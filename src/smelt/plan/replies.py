@@ -1,0 +1,188 @@
+"""A reply's text back into rows, whatever is wrong with it. A row is taken only under a token that was sent.
+
+A clean reply is one JSON document of the shape that was asked for, and is read at once. Every other one is searched for
+documents that bear the request's tokens (`plan.documents`), and then:
+
+- Text up to the last end of a thought is no answer, and neither is a thought without an end (`plan.thoughts`). Marks of
+  thoughts inside of a JSON value are data.
+- The last document that answers every row of the request counts, and those before it are drafts.
+- If rows still differ between two documents, they are answered twice, so not at all. What the earlier of the two says
+  about rows that no later document repeats is not taken either: it may be a draft whose correction left them out.
+- An equal answer in two documents is one answer. Twice in one document it is none: an id may stand at the wrong row.
+- If the reply was cut by the output limit, its rows count only if nothing but the JSON of one document stands in it:
+  the end of the thought that the words around it belong to may have been cut off.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from smelt.plan.documents import find_documents
+from smelt.plan.kinds import ROW_ID
+from smelt.plan.replyrows import ReplyRows
+from smelt.plan.rowsets import ROWS, Document, Row
+from smelt.plan.scanner import flat, noting
+from smelt.plan.thoughts import Spoken, spoken
+from smelt.plan.wire import Codec
+
+_BROKEN = "the JSON of this row was broken"
+_ECHO = frozenset({"row", "problem"})  # What stands beside the token of a row that is sent.
+_BEFORE = re.compile(r"[\s`\"\ufeff]*(?:json)?\s*(?:[\[{]\s*(?:[\"'“]?\w+[\"'”]?\s*[:：]\s*)?)*", re.IGNORECASE)
+_BEHIND = re.compile(r"[\s,\]}`]*(?:[\"'“]\w*[\"'”]?\s*:?\s*)?")
+_ESCAPED = re.compile(r'\\(["\\/bfnrt]|u[0-9a-fA-F]{4})')
+
+
+def read_reply(text: str, tokens: Sequence[str], codec: Codec, *, is_cut: bool = False) -> ReplyRows:
+    """Read the rows of a reply as far as they are complete.
+
+    Args:
+        text: The model's text.
+        tokens: The tokens of the request.
+        codec: The shape that was asked for.
+        is_cut: Whether the provider said that the reply ends at the output limit.
+    """
+    text = text.removeprefix("\ufeff")
+    known = frozenset(tokens)
+    rows = _clean(text, known, codec)
+    if rows is not None and (rows.found or rows.problems or not _has_token(text, known)):
+        return rows
+    rows = _searched(text, known, is_cut=is_cut)
+    rows.is_whole = _is_asked_shape(text, codec)  # A key in it twice is a row's fault, not the server's.
+    return rows
+
+
+def _is_asked_shape(text: str, codec: Codec) -> bool:
+    try:
+        reply, end = noting([])(text, len(text) - len(text.lstrip()))
+    except (json.JSONDecodeError, RecursionError):
+        return False
+    if not isinstance(reply, dict) or text[end:].strip():
+        return False
+    return codec == "keyed" or (len(reply) == 1 and isinstance(reply.get(ROWS), list))
+
+
+def _clean(text: str, tokens: frozenset[str], codec: Codec) -> ReplyRows | None:
+    """The rows of a reply that is one document of the shape that was asked for; None of any other."""
+    start = len(text) - len(text.lstrip())
+    if not text.startswith("{", start):
+        return None
+    if codec == "array":
+        values = _flat_rows(text, start)
+        values = _nested_rows(text, start) if values is None else values
+        return None if values is None else _filed(values, tokens)
+    reply = _whole(text, start)
+    return None if reply is None else _filed_keyed(reply, tokens)
+
+
+def _flat_rows(text: str, start: int) -> list[Any] | None:
+    """The rows of a reply that shows without a look at every pair that no key is in it twice; None of any other.
+
+    Every key has a colon behind it, so where there are no more colons than keys were kept, none was dropped.
+    """
+    try:
+        reply, end = flat(text, start)
+    except (ValueError, RecursionError):
+        return None
+    values = reply.get(ROWS)
+    if not isinstance(values, list) or set(map(type, values)) != {dict} or text[end:].strip():
+        return None
+    return values if text.count(":", start, end) == 1 + sum(map(len, values)) else None
+
+
+def _nested_rows(text: str, start: int) -> list[Any] | None:
+    reply = _whole(text, start)
+    if reply is None or len(reply) != 1 or not isinstance(values := reply.get(ROWS), list):
+        return None
+    return values
+
+
+def _whole(text: str, start: int) -> dict[str, Any] | None:
+    """The object that the text is from *start* to its end, if no key is in it twice."""
+    faults: list[str] = []
+    try:
+        reply, end = noting(faults)(text, start)
+    except (json.JSONDecodeError, RecursionError):
+        return None
+    return None if faults or text[end:].strip() else reply
+
+
+def _filed(values: list[Any], tokens: frozenset[str]) -> ReplyRows:
+    """The rows of a clean reply, where they belong."""
+    found = [value.pop(ROW_ID, None) if isinstance(value, dict) else None for value in values]
+    if set(map(type, found)) == {str} and tokens.issuperset(found) and len(set(found)) == len(found):
+        return ReplyRows(found=dict(zip(found, values, strict=True)), is_whole=True)  # type: ignore[arg-type]  # All are.
+    pairs = list(zip(found, values, strict=True))
+    return _entered(pairs, tokens)
+
+
+def _filed_keyed(reply: dict[str, Any], tokens: frozenset[str]) -> ReplyRows:
+    if tokens.issuperset(reply) and set(map(type, reply.values())) == {dict}:
+        return ReplyRows(found=reply, is_whole=True)
+    return _entered(reply.items(), tokens)
+
+
+def _entered(pairs: Iterable[tuple[object, Any]], tokens: frozenset[str]) -> ReplyRows:
+    """The rows of a clean reply with strangers or doubles in it."""
+    document = Document(0, 0)
+    for token, value in pairs:
+        if isinstance(token, str) and token in tokens and isinstance(value, dict):
+            document.rows.append(Row(token, value))
+        else:
+            document.strangers.append(token)
+    rows = ReplyRows.agreed([document], tokens)
+    rows.is_whole = True
+    return rows
+
+
+def _has_token(text: str, tokens: frozenset[str]) -> bool:
+    return any(token in text for token in tokens)
+
+
+def _searched(text: str, tokens: frozenset[str], *, is_cut: bool) -> ReplyRows:
+    """The rows of a reply that is not clean."""
+    documents = find_documents(text, tokens)
+    for _ in range(2):  # JSON as a string of JSON, without the quotes around it, or cut, or broken.
+        if documents.found or '\\"' not in text:
+            break
+        text = _ESCAPED.sub(lambda found: str(json.loads(f'"{found[0]}"')), text)
+        documents = find_documents(text, tokens)
+    part = spoken(text, documents.data) if documents.mentions else Spoken(0, len(text))
+    found = [one for one in documents.found if part.start <= one.start < part.end]
+    unended = [at for at in documents.unended if part.start <= at < part.end]
+    if (is_cut or any(one.is_row_cut for one in found)) and not _is_bare(text, part, found):
+        found = []
+    rows = ReplyRows.agreed(_answers(found), tokens, unended)
+    rows.is_cut = is_cut or bool(unended) or any(one.is_row_cut for one in found) or _is_start(text)
+    if not rows.is_cut:
+        for at, token in documents.mentions:
+            if part.start <= at < part.end and token not in rows.found:
+                rows.problems.setdefault(token, _BROKEN)
+    return rows
+
+
+def _is_start(text: str) -> bool:
+    """Whether a text ends before the first row of the shape that is asked for."""
+    squeezed = "".join(text.split())
+    return bool(squeezed) and '{"rows":['.startswith(squeezed)
+
+
+def _is_bare(text: str, part: Spoken, found: list[Document]) -> bool:
+    """Whether the spoken part of a text is JSON of one document and nothing else."""
+    if len(found) != 1:
+        return False
+    before, behind = _BEFORE.match(text, part.start), found[0].end
+    assert before is not None  # It matches nothing, too.
+    return before.end() >= found[0].start and (found[0].is_row_cut or _BEHIND.fullmatch(text, behind) is not None)
+
+
+def _answers(documents: list[Document]) -> list[Document]:
+    """Without those that only repeat the rows as they were sent, if there are others."""
+    answers = [one for one in documents if not all(_is_echo(row.value) for row in one.rows)]
+    return answers or documents
+
+
+def _is_echo(value: Mapping[str, Any] | None) -> bool:
+    return value is not None and "row" in value and _ECHO.issuperset(value)

@@ -1,0 +1,101 @@
+"""What a reply comes to, row by row: what its documents agree on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from smelt.plan.rowsets import Document, Row
+from smelt.plan.wire import is_token
+
+_TWICE = "it was answered more than once"
+_DOUBTED = "the reply held answers that contradict each other"
+
+
+@dataclass(slots=True)
+class ReplyRows:
+    """What a reply's text holds.
+
+    Attributes:
+        found: Rows by token, without the token; only tokens that were sent, once.
+        problems: Why a row that is in the text is not taken, by token: its JSON is broken, or it has several answers.
+        doubled: Those of *problems* that were answered more than once: which answer is meant cannot be known.
+        strangers: Rows under no token that was sent.
+        foreign: Those of them that bear a token of some other request.
+        is_whole: Whether the text is JSON of the expected shape from its first character to its last.
+        is_cut: Whether it ends in the middle.
+    """
+
+    found: dict[str, dict[str, Any]] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    doubled: set[str] = field(default_factory=set)
+    strangers: int = 0
+    foreign: int = 0
+    is_whole: bool = False
+    is_cut: bool = False
+
+    @classmethod
+    def agreed(cls, documents: Sequence[Document], tokens: frozenset[str], unended: Sequence[int] = ()) -> Self:
+        """The rows that *documents* agree on, as `plan.replies` says; at *unended* others begin that the text's end cuts."""
+        rows = cls()
+        for document in documents:
+            rows.strangers += len(document.strangers)
+            rows.foreign += sum(isinstance(name, str) and is_token(name) for name in document.strangers)
+        documents = documents[_last_whole(documents, tokens) :]
+        said = _said(documents)
+        differing = {token for token, entries in said.items() if not _agree(entries)}
+        doubted = {at for token in differing for at, _ in said[token] if at < said[token][-1][0]}
+        doubted.update(at for at, one in enumerate(documents) if any(start >= one.end for start in unended))
+        for token, entries in said.items():
+            if token in differing:
+                rows._double(token, entries)
+            elif entries[-1][0] in doubted:
+                rows.problems[token] = _DOUBTED
+            else:
+                rows._enter(entries[0][1])
+        return rows
+
+    def _double(self, token: str, entries: Sequence[tuple[int, Row]]) -> None:
+        self.doubled.add(token)
+        self.problems[token] = next((row.fault for _, row in entries if row.fault), _TWICE)
+
+    def _enter(self, row: Row) -> None:
+        if row.fault is None and row.value is not None:
+            self.found[row.token] = row.value
+        elif not row.is_cut:  # Else nothing is wrong with it but its length.
+            self.problems[row.token] = row.fault or ""
+
+
+def _last_whole(documents: Sequence[Document], tokens: frozenset[str]) -> int:
+    """Which document is the last that answers every row; 0 without one."""
+    for at in range(len(documents) - 1, 0, -1):
+        rows = documents[at].rows
+        if len(rows) >= len(tokens) and tokens.issubset(row.token for row in rows if not row.is_cut):
+            return at
+    return 0
+
+
+def _said(documents: Sequence[Document]) -> dict[str, list[tuple[int, Row]]]:
+    """What is said of each row, with the number of the document that says it."""
+    said: dict[str, list[tuple[int, Row]]] = {}
+    for at, document in enumerate(documents):
+        for row in document.rows:
+            said.setdefault(row.token, []).append((at, row))
+    return said
+
+
+def _agree(entries: Sequence[tuple[int, Row]]) -> bool:
+    if len(entries) == 1:
+        return True
+    if len({at for at, _ in entries}) < len(entries) or any(row.fault for _, row in entries):
+        return False  # Twice in one document: an id may stand at the wrong row, however equal they are.
+    return len({_canonical(row.value) for _, row in entries}) == 1
+
+
+def _canonical(value: Any) -> str:
+    try:
+        return json.dumps(value, sort_keys=True, default=repr)
+    except RecursionError:
+        return repr(id(value))  # Equal to nothing.

@@ -1,0 +1,137 @@
+"""Rows inside of a JSON value, however it wraps them.
+
+Asked for is an array of rows or an object with a property per row. Seen are also: the other one of the two, a bare array, one
+bare row, another key than `rows`, one more object around, and any of these as a JSON string inside of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+
+from smelt.plan.kinds import ROW_ID
+from smelt.plan.scanner import noting
+
+ROWS = "rows"  # The key of the array that is asked for.
+_DEEPEST = 4  # Objects, arrays and strings around a row.
+
+
+class Row(NamedTuple):
+    """A row of a reply.
+
+    Attributes:
+        token: Its token.
+        value: Its fields; None where they cannot be read.
+        fault: What is wrong with its JSON, or None.
+        is_cut: Whether the text ends in it.
+    """
+
+    token: str
+    value: dict[str, Any] | None
+    fault: str | None = None
+    is_cut: bool = False
+
+
+@dataclass(slots=True)
+class RowSet:
+    """Rows of one array or object.
+
+    Attributes:
+        rows: Those under tokens that were sent.
+        strangers: The others: what stands for their token, None where nothing does.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    strangers: list[object] = field(default_factory=list)
+
+    @classmethod
+    def of_keyed(cls, values: Mapping[str, Any], tokens: frozenset[str], fault: str | None = None) -> Self:
+        """The rows of an object with a property per row."""
+        rows = cls()
+        for key, value in values.items():
+            if key not in tokens or not isinstance(value, dict):
+                rows.strangers.append(key)
+            elif (own := value.pop(ROW_ID, key)) != key:
+                rows.rows.append(Row(key, None, f"it has two ids, {key} and another one"))
+                rows.rows += [Row(own, None, "its id stands at two rows")] if own in tokens else []
+            else:
+                rows.rows.append(Row(key, value, fault))
+        return rows
+
+    def add(self, other: Self) -> None:
+        """Take the rows of another set in."""
+        self.rows += other.rows
+        self.strangers += other.strangers
+
+
+@dataclass(slots=True)
+class Document:
+    """Rows that stand together.
+
+    Attributes:
+        start: Where they begin.
+        end: The place behind them.
+        rows: The rows, in their order.
+        strangers: Rows under no token that was sent: their tokens, None where they have none.
+        is_row_cut: Whether the text ends in a row of it.
+    """
+
+    start: int
+    end: int
+    rows: list[Row] = field(default_factory=list)
+    strangers: list[object] = field(default_factory=list)
+    is_row_cut: bool = False
+
+
+def rows_in(value: Any, tokens: frozenset[str], fault: str | None = None, depth: int = 0) -> RowSet | None:
+    """The rows in a JSON *value* that bear any of *tokens*, or None; *fault* is what is wrong with its JSON."""
+    if depth > _DEEPEST:
+        return None
+    if isinstance(value, dict):
+        return _in_object(value, tokens, fault, depth)
+    if isinstance(value, list):
+        return _in_array(value, tokens, fault, depth)
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        return _in_string(value, tokens, fault, depth)
+    return None
+
+
+def _in_object(value: dict[str, Any], tokens: frozenset[str], fault: str | None, depth: int) -> RowSet | None:
+    if isinstance(token := value.get(ROW_ID), str) and token in tokens:
+        del value[ROW_ID]
+        return RowSet([Row(token, value, fault)])
+    if any(key in tokens for key in value):
+        return RowSet.of_keyed(value, tokens, fault)
+    if ROWS in value and (rows := rows_in(value[ROWS], tokens, fault, depth + 1)):
+        return rows
+    # If several keys hold rows, nobody knows which are meant: they are one set, in which a row may be answered twice.
+    return _merged(rows_in(inner, tokens, fault, depth + 1) for inner in value.values())
+
+
+def _in_array(values: list[Any], tokens: frozenset[str], fault: str | None, depth: int) -> RowSet | None:
+    found = RowSet()
+    for value in values:
+        if (rows := rows_in(value, tokens, fault, depth + 1)) is not None:
+            found.add(rows)
+        else:
+            found.strangers.append(value.get(ROW_ID) if isinstance(value, dict) else None)
+    return found if found.rows else None
+
+
+def _in_string(text: str, tokens: frozenset[str], fault: str | None, depth: int) -> RowSet | None:
+    faults: list[str] = []
+    try:
+        value, _ = noting(faults, strict=False)(text, len(text) - len(text.lstrip()))
+    except (json.JSONDecodeError, RecursionError):
+        return None
+    return None if faults else rows_in(value, tokens, fault, depth + 1)
+
+
+def _merged(sets: Iterable[RowSet | None]) -> RowSet | None:
+    whole = RowSet()
+    for one in sets:
+        if one is not None:
+            whole.add(one)
+    return whole if whole.rows else None

@@ -1,0 +1,61 @@
+"""JSON as replies hold it, read by Python's own scanner, with what that would let pass or choke on made visible."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from smelt.plan.numbers import read_number
+
+LONGEST_INTEGER = 40  # Digits; a 64-bit column holds 19, and int() of thousands is slow or refused.
+
+Scan = Callable[[str, int], tuple[Any, int]]
+"""Reads one JSON value of a text from a place on: the value, and the place behind it."""
+
+
+def noting(faults: list[str], *, strict: bool = True) -> Scan:
+    """A scanner that notes in *faults* what Python's own would let pass (doubled keys) or choke on (huge integers).
+
+    Args:
+        faults: Takes the faults.
+        strict: Whether raw control characters inside strings are refused, as the standard wants.
+    """
+
+    def integer(digits: str) -> int | None:
+        return whole_number(digits, faults)
+
+    return json.JSONDecoder(
+        object_pairs_hook=lambda pairs: paired(pairs, faults), parse_int=integer, parse_float=read_number, strict=strict
+    ).raw_decode
+
+
+def paired(pairs: list[tuple[str, Any]], faults: list[str]) -> dict[str, Any]:
+    """An object of *pairs*; a key that is in it twice goes into *faults*."""
+    read = dict(pairs)
+    if len(read) != len(pairs):
+        faults.append("the same key twice")
+    return read
+
+
+def whole_number(digits: str, faults: list[str]) -> int | None:
+    """The integer of these *digits*; None, and an entry in *faults*, where there are absurdly many."""
+    if len(digits) > LONGEST_INTEGER:
+        faults.append(f"an integer of {len(digits)} digits")
+        return None
+    return int(digits)
+
+
+def ran_out(problem: json.JSONDecodeError) -> bool:
+    """Whether a scanner met the end of the text rather than a fault."""
+    return problem.pos >= len(problem.doc) - 1 or problem.msg.startswith("Unterminated string")
+
+
+def _short_integer(digits: str) -> int:
+    if len(digits) > LONGEST_INTEGER:
+        raise ValueError
+    return int(digits)
+
+
+flat: Scan = json.JSONDecoder(parse_int=_short_integer, parse_float=read_number).raw_decode
+"""The quickest scanner: drops doubled keys unseen, and raises ValueError at huge integers."""

@@ -1,0 +1,66 @@
+"""Where a model thinks aloud inside of its reply: what it says there is a draft and no answer.
+
+Thoughts stand in the text itself where a server has no parser for its model's marks, or one that fails. Often only the end
+of a thought is marked, since chat templates begin it for the model.
+
+Marks: vLLM's and SGLang's reasoning parsers, and OpenAI's harmony format (https://docs.vllm.ai/en/latest/api/vllm/reasoning/,
+https://cookbook.openai.com/articles/openai-harmony), as of 2026-11.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_TAGS = "think|thinking|thought|thoughts|reason|reasoning|reflection|analysis|scratchpad"
+# Where a mark may begin; to look for all of them at every character takes a microsecond each.
+_BEGINNING = re.compile(
+    r"<(?i:\|?/?\s{0,9}(?:\w{1,20}[:_])?(?:\|?>|think|thou|reas|refl|anal|scra|chan|start|begin|end|unused))"
+    r"|\[(?i:/?think)|◁/?think|assistantfinal"
+)
+_MARK = re.compile(
+    rf"""
+      (?P<final><\|channel\|>\s{{0,9}}final\b[^\n{{\[]{{0,60}}<\|message\|> | \bassistantfinal | <\|START_(?:RESPONSE|TEXT)\|>
+         | <\|begin_of_solution\|>)
+    | (?P<channel><\|channel\|>\s{{0,9}}(?:analysis|commentary)\b)
+    | (?P<message_end><\|end\|>)
+    | (?P<close></\s{{0,9}}(?:\w{{1,20}}:)?(?:\w{{1,20}}_)?(?:{_TAGS})\s{{0,9}}> | \[/think(?:ing)?\] | ◁/think▷ | <\|/think(?:ing)?\|>
+         | <\|end_of_thought\|> | <\|END_THINKING\|> | <channel\|> | <unused95>)
+    | (?P<open><(?:\w{{1,20}}:)?(?:\w{{1,20}}_)?(?:{_TAGS})(?:\s[^<>]{{0,60}})?> | \[think(?:ing)?\] | ◁think▷ | <\|think(?:ing)?\|>
+         | <\|begin_of_thought\|> | <\|START_THINKING\|> | <\|channel>\s{{0,9}}thought | <unused94>)
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+class Spoken(NamedTuple):
+    """The part of a text that is no thought.
+
+    Attributes:
+        start: Behind the last end of a thought; 0 without one.
+        end: Where a thought begins behind that which has no end; else the end of the text.
+    """
+
+    start: int
+    end: int
+
+
+def spoken(text: str, data: Sequence[tuple[int, int]]) -> Spoken:
+    """What of *text* is no thought. *data* is where it is JSON, in order: marks in there are a value's own characters."""
+    start, opened, is_channel = 0, None, False
+    begins = [begin for begin, _ in data]
+    for beginning in _BEGINNING.finditer(text):
+        mark = _MARK.match(text, beginning.start())
+        if mark is None:
+            continue
+        at = bisect_right(begins, mark.start()) - 1
+        if at >= 0 and mark.start() < data[at][1]:
+            continue
+        kind = mark.lastgroup
+        if kind in ("final", "close") or (kind == "message_end" and is_channel):
+            start, opened, is_channel = mark.end(), None, False
+        elif kind in ("open", "channel") and opened is None:
+            opened, is_channel = mark.start(), kind == "channel"
+    return Spoken(start, len(text) if opened is None else opened)
