@@ -26,7 +26,7 @@ _ID = re.compile(rf"\{{\s*{_QUOTES}?id{_QUOTES}?\s*[:：]\s*{_QUOTES}(\w{{1,64}}
 _KEYED = re.compile(rf"{_QUOTES}(\w{{1,64}}){_QUOTES}\s*[:：]\s*(?=\{{)")
 _KEY_BEFORE = re.compile(rf"{_QUOTES}(\w{{1,64}}){_QUOTES}\s*[:：]\s*$")
 _LONGEST_KEY = 120  # Characters between the beginning of a row's key and its value.
-_BETWEEN = re.compile(r"[\s,，]*")
+_BETWEEN = re.compile(r"[\s,，}]*")  # A brace too many may end a row.
 _NEW_DOCUMENT = re.compile(rf"```|{_QUOTES}rows{_QUOTES}\s*[:：]|<|◁|\[/?think", re.IGNORECASE)
 _IN_VAIN = 3  # Times the text's length that may be read without success,
 _ALWAYS = 50_000  # and as many characters of any text.
@@ -151,8 +151,9 @@ class _Search:
             self.documents.found.append(Document(start, end, rows.rows, rows.strangers))
         elif self._open is not None and not self._is_broken:
             key = self._key(start)
-            if key is not None and self._is_next(self._open.end, key.start()):
-                self._join(key.start(), end, RowSet(strangers=[key[1]]))
+            begin = start if key is None else key.start()
+            if self._is_next(self._open.end, begin):
+                self._join(begin, end, RowSet(strangers=[None if key is None else key[1]]))
         return end
 
     def _enter_broken(self, start: int, token: str, broken: BrokenJSON) -> None:
