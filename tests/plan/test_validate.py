@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from smelt.plan.chunks import Pending
 from smelt.plan.numbers import LongNumber, read_number, settled_numbers
+from smelt.plan.replies import read_reply
 from smelt.plan.schema import read_output
 from smelt.plan.validate import Accepted, InvalidRow, Validator
-from smelt.plan.wire import read_reply
 
 Money = Annotated[Decimal, Field(decimal_places=2)]
 
