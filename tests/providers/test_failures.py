@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import html
 import json
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -14,6 +16,7 @@ from smelt.providers.base import Billing, FailureKind, Request
 from smelt.providers.complaints import read_complaint
 from smelt.providers.failures import from_status, from_transport, limits_in, no_answer, retry_after
 from smelt.providers.keys import Secret
+from smelt.providers.prose import Prose
 
 
 def error(message: str = "", **more: Any) -> dict[str, Any]:
@@ -551,3 +554,20 @@ def test_the_innermost_reason_is_the_one_that_is_told() -> None:
 )
 def test_what_no_model_wrote_may_not_have_been_paid(text: str, billing: Billing) -> None:
     assert no_answer(200, {}, text, problem="it is none").billing is billing
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [repr, json.dumps, html.escape, lambda text: json.dumps(json.dumps(text)), lambda text: f"{text[:50]}…"],
+    ids=["repr", "json", "html", "json-in-json", "cut"],
+)
+def test_a_row_is_recognised_however_it_is_quoted(quoted: Callable[[str], str]) -> None:
+    row = 'it is "new"\n\tand\\or it\'s\x0b schema <b> & \x07 billing is'
+    asked = Request(
+        system="Sort.", user=json.dumps([{"id": "a", "row": {"text": row}}]), schema={}, max_output_tokens=9
+    )
+
+    prose = Prose(f"Could not process input {quoted(row)}", asked)
+
+    assert not prose.says(("schema", "billing"))
+    assert Prose("Invalid schema for response_format", asked).says(("schema",))

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from html import unescape
 from itertools import islice
 from typing import Any
 
@@ -18,6 +19,7 @@ _MOST = 10_000  # Characters of a message that are looked at.
 _REACH = 40  # Characters to either side of a word in which a quotation is recognised.
 _LOOKS = 8  # Places of a word in the message that are looked at.
 _ENOUGH = 6  # Letters and digits around a word that make it a quotation: fewer are the same by chance.
+_ESCAPE = re.compile(r"\\(?:[nrtvf]|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4}))")
 # Straight, grave, acute, and the typographic ones.
 _QUOTES = str.maketrans(dict.fromkeys(map(chr, (0x22, 0x60, 0xB4, 0x2018, 0x2019, 0x201C, 0x201D)), "'"))
 
@@ -87,9 +89,14 @@ def _letters(text: str) -> int:
 
 
 def _plain(text: str) -> str:
-    """*text* without what quoting changes: case, kinds of quotes, escapes, line ends."""
-    text = re.sub(r"\\[nrt]", " ", text.translate(_QUOTES)).replace("\\", "")
-    return " ".join(text.lower().split())
+    """*text* without what quoting changes: case, kinds of quotes, escapes of JSON, Python and HTML, line ends."""
+    text = _ESCAPE.sub(_character, unescape(text)).translate(_QUOTES).replace("\\", "")
+    return " ".join("".join(one if one.isprintable() else " " for one in text.lower()).split())
+
+
+def _character(escape: re.Match[str]) -> str:
+    code = escape[1] or escape[2]
+    return chr(int(code, 16)) if code else " "
 
 
 def _texts(value: Any) -> Iterator[str]:
