@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeScenario
-from tests.fakeserver import hostile
+from tests.fakeserver import hostile, oddities
 from tests.fakeserver.oddrows import DAMAGES, VALUES
 from tests.fakeserver.oddtext import AROUND, SHAPES
 from tests.fakeserver.oddwire import ENVELOPES, FIREWALL, INSTEAD, QUOTED, RESPONSES, THOUGHTS
@@ -87,7 +87,7 @@ def test_a_refusal_comes_in_place_of_an_answer(name: str, scenario: MakeScenario
     fake = scenario(answers=RULES, oddities={name: 1.0})
     words = {"firewall": FIREWALL, "quoting": QUOTED[0]}.get(name, "")
     user = json.dumps([{"id": "k2bcd", "row": {"name": words}}])
-    usual = [post(fake, user=user) for _ in range(hostile.FIRST_ONCE)] if name in hostile.ONCE else []
+    usual = [post(fake, user=user) for _ in range(hostile.FIRST_ONCE)] if name in oddities.ONCE else []
 
     status, _, body = post(fake, user=user)
 
@@ -107,8 +107,9 @@ def test_thoughts_take_their_tokens_from_the_limit(name: str, scenario: MakeScen
     assert usage["completion_tokens_details"]["reasoning_tokens"] == (0 if "untold" in name else THOUGHTS[name])
 
 
-def test_rates_name_every_oddity_and_unknown_ones_are_refused(scenario: MakeScenario) -> None:
-    assert set(hostile.rates(0.05)) == set(hostile.NAMES)
-    assert len(set(hostile.NAMES)) == len(hostile.NAMES)
+def test_every_oddity_is_of_one_kind_and_unknown_ones_are_refused(scenario: MakeScenario) -> None:
+    made = [*INSTEAD, "empty", *THOUGHTS, *VALUES, *DAMAGES, *SHAPES, *AROUND, *ENVELOPES, *RESPONSES, "stream"]
+    assert sorted(oddities.NAMES) == sorted(made)
+    assert set(oddities.rates(0.05)) == set(oddities.each(0.05)) == set(made)
     with pytest.raises(ValueError, match="unknown oddities \\['nonsense'\\]"):
         scenario(oddities={"nonsense": 0.1})

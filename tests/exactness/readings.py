@@ -6,6 +6,7 @@ Every cell of an answer follows from its own row, and no two rows have the same;
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -94,15 +95,20 @@ def read(frame: pd.DataFrame, model: Any, **options: Any) -> SmeltResult[Reading
     return smelt.run(frame, PROMPT, Reading, model=model, **given)
 
 
-def marked(frame: pd.DataFrame, result: SmeltResult[Reading], sent: int) -> Marks:
-    """Compare every cell with its own row, and with all others."""
-    rows: list[Any] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+def is_refused(text: str) -> bool:
+    """Whether the hostile server refuses every request with a row of this *text*."""
+    return any(word in text for word in (FIREWALL, *QUOTED))
+
+
+def marked(frame: pd.DataFrame, result: SmeltResult[Reading], sent: int, *, but: Collection[int] = ()) -> Marks:
+    """Compare every cell with its own row, and with all others; the failures at the positions *but* are expected."""
+    rows = records(frame)
     wrong = misplaced = 0
     others: dict[str, set[str]] = {}
     for row, answer in zip(rows, result.data, strict=True):
         if answer is None:
             continue
-        want = _typed(expected(RULES, row))
+        want = typed(expected(RULES, row))
         said = answer.model_dump()
         if said == want:
             continue
@@ -111,14 +117,20 @@ def marked(frame: pd.DataFrame, result: SmeltResult[Reading], sent: int) -> Mark
             if value != want[name]:
                 is_anothers = name not in ("label", "is_odd", "hint") and repr(value) in others[name]
                 misplaced, wrong = misplaced + is_anothers, wrong + (not is_anothers)
-    failed = Counter(error.kind for error in result.errors)
+    failed = Counter(error.kind for error in result.errors if error.position not in but)
     return Marks(rows=len(frame), wrong=wrong, misplaced=misplaced, failed=failed, sent=sent)
 
 
-def _typed(want: dict[str, Any]) -> dict[str, Any]:
+def records(frame: pd.DataFrame) -> list[Any]:
+    """The rows of *frame* as dicts, None for what is missing."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+
+
+def typed(want: dict[str, Any]) -> dict[str, Any]:
+    """What the model makes of the values *want*, as they are in JSON."""
     return {**want, "detail": {**want["detail"], "amount": Decimal(want["detail"]["amount"])}}
 
 
 def _cells(rows: list[Any]) -> dict[str, set[str]]:
-    wants = [_typed(expected(RULES, row)) for row in rows]
+    wants = [typed(expected(RULES, row)) for row in rows]
     return {name: {repr(want[name]) for want in wants} for name in RULES}

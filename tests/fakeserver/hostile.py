@@ -1,35 +1,10 @@
 """A hostile model: replies as real servers give them on a bad day, each oddity by its name and with its probability.
 
-    scenario = fake.scenario(answers=RULES, oddities=hostile.rates(0.05))
+    scenario = fake.scenario(answers=RULES, oddities=oddities.rates(0.05))
 
-Oddities are drawn for every request, each by itself, so that they meet in one reply as they do in the wild. They strike in
+Their names are in `oddities.py`. They are drawn for every request, each by itself, so that they meet in one reply as they do in the wild. They strike in
 the order in which a reply is made: values and JSON of rows (`oddrows.py`), the document and what stands around it
 (`oddtext.py`), envelope and transport, or a refusal in place of all that (`oddwire.py`).
-
-Where an oddity was seen: issue 12 of this project's tracker, and these threads on GitHub, read in November 2026.
-
-    in_reasoning…        vllm-project/vllm#48863 and #50948, ai-dynamo/dynamo#11203
-    in_tool              browser-use/browser-use#5011
-    thought_before       NousResearch/hermes-agent#4748 (Mistral), ShaftHQ/SHAFT_ENGINE#4099 (Gemini)
-    text_in_parts        mistralai/client-python#252
-    rows_as_string       browser-use/browser-use#4521, anthropics/anthropic-tools#29
-    bare_think_end       logancyang/obsidian-copilot#2153, ml-explore/mlx-lm#877, lmstudio-ai/lmstudio-bug-tracker#1495
-    begin_of_thought     Infinitix-LLC/gpt_markdown#42, thought_tag too
-    gemma_channel        noonghunna/club-3090#289
-    harmony              vllm-project/vllm#35906, NVIDIA/TensorRT-LLM#9256, sgl-project/sglang#9259
-    stripped_harmony     Augustas11/macprovider#743
-    tagged, boxed        ollama/ollama#8965
-    odd_fence            keephq/keep#6670
-    trailing_blanks      ollama/ollama#4446
-    unescaped_quote      agno-agi/agno#2128, anthropics/claude-code#55886
-    raw_control          567-labs/instructor#644
-    empty                langgenius/dify#13068 (DeepSeek)
-    blank_lines          router-for-me/CLIProxyAPI#2690 (OpenRouter), deepseek-ai/DeepSeek-R1#91
-    comment_lines        router-for-me/CLIProxyAPI#417 (OpenRouter)
-    blanks_and_dot       BerriAI/litellm#31413 (OpenRouter)
-    no_choices           langchain-ai/langchain#35236 (vLLM), promptfoo/promptfoo#10203
-    no_parts             0xPlaygrounds/rig#1030, pydantic/pydantic-ai#631 (Gemini)
-    end_empty            BerriAI/litellm#20732; end_unknown: #21348
 
 The right answers still follow from the rows (`answers.py`); drafts have false values under the right ids. So whatever a
 reader makes of a reply, a wrong value, or one on the wrong row, is a fault of the reader's.
@@ -43,29 +18,14 @@ from collections.abc import Collection, Mapping, Sequence
 from tests.fakeserver.answers import Codec
 from tests.fakeserver.faults import Response
 from tests.fakeserver.messages import Json, WireProtocol
-from tests.fakeserver.model import Row
+from tests.fakeserver.model import BYTES_PER_TOKEN, Row
+from tests.fakeserver.oddities import NAMES, ONCE, UNMARKED
 from tests.fakeserver.oddrows import DAMAGES, VALUES, drafts, written
 from tests.fakeserver.oddtext import AROUND, SHAPES, Sheet, plain
 from tests.fakeserver.oddwire import ENVELOPES, INSTEAD, RESPONSES, THOUGHTS, Letter, events
 from tests.fakeserver.rowfaults import Entry, Scene
 
-ONCE = frozenset({"one_401", "one_404"})  # At most once in a scenario, and not among its first requests.
-FIRST_ONCE = 6
-NAMES = (*INSTEAD, "empty", *THOUGHTS, *VALUES, *DAMAGES, *SHAPES, *AROUND, *ENVELOPES, *RESPONSES, "stream")
-
-# What a reply loses at the most, if it is read as well as can be. All other oddities lose nothing.
-COSTS_ALL = frozenset(
-    ["empty", "page", "bad_gateway", "blanks_and_dot", "no_choices", "no_parts", "no_candidates", "validate_failed"]
-    + ["endless_think", "endless_bracket", "endless_harmony", "two_documents", "rows_twice"]
-)
-COSTS_A_ROW = frozenset(DAMAGES) - {"raw_newline", "raw_tab", "raw_control"}
-# Rows of certain texts only.
-BY_WORDS = frozenset({"firewall", "quoting"})
-
-
-def rates(rate: float, *, but: Collection[str] = (), only: Collection[str] = NAMES) -> dict[str, float]:
-    """`oddities=` with the same probability for each; those that certain words bring about strike whenever they occur."""
-    return {name: 1.0 if name in BY_WORDS else rate for name in NAMES if name in only and name not in but}
+FIRST_ONCE = 6  # Requests before one of those that come once.
 
 
 def check_names(oddities: Mapping[str, float]) -> None:
@@ -101,16 +61,31 @@ class Mood:
         return "thoughts_untold" in self.struck
 
     def write(self, entries: list[Entry], scene: Scene, codec: Codec) -> str:
-        """The text of a reply to *entries*."""
+        """The text of a reply to *entries*.
+
+        Half of a draft that no mark sets apart is half of an answer to any reader, so there is none where it would be cut.
+        """
+        text = self._written(entries, scene, codec)
+        if scene.max_tokens is not None and not UNMARKED.isdisjoint(self.struck):
+            room = (scene.max_tokens - self.thought) * BYTES_PER_TOKEN
+            if len(text.encode()) > room:
+                self.struck = [name for name in self.struck if name not in UNMARKED]
+                text = self._written(entries, scene, codec)
+        return text
+
+    def _written(self, entries: list[Entry], scene: Scene, codec: Codec) -> str:
         false = drafts(entries, scene)
+        if "fields_in_row" in self.struck:
+            false = VALUES["fields_in_row"](false, scene)
         for name in VALUES:
             if name in self.struck:
                 entries = VALUES[name](entries, scene)
         rows = [written(one) for one in entries]
         bare = [written(one, with_id=False) for one in entries]
+        whole = self._rng.sample(range(len(rows)), len(rows))
         for name in DAMAGES:
-            if name in self.struck and rows:
-                at = self._rng.randrange(len(rows))
+            if name in self.struck and whole:  # One damage a row: two of them may make another text of it.
+                at = whole.pop()
                 rows[at], bare[at] = DAMAGES[name](rows[at]), DAMAGES[name](bare[at])
         ids, false_rows = [one.id for one in entries], [written(one) for one in false]
         shape = next((SHAPES[name] for name in SHAPES if name in self.struck), plain)

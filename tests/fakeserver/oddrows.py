@@ -83,20 +83,22 @@ def _escape(name: str, meant: str) -> Callable[[str], str]:
 
 def python_row(row: str) -> str:
     """Single quotes, None, True: Python instead of JSON."""
-    return repr(json.loads(row))
+    read = _read(row)
+    return row if read is None else repr(read)
 
 
-def _before(key: str, row: str) -> tuple[str, str] | None:
-    """The row before and from its field *key* on."""
-    at = row.find(f',"{key}":')
-    return None if at < 0 else (row[:at], row[at + 1 :])
+def _read(row: str) -> dict[str, Any] | None:
+    try:
+        read: dict[str, Any] = json.loads(row)
+    except ValueError:  # It was damaged before.
+        return None
+    return read
 
 
 def missing_comma(row: str) -> str:
     """The comma before the last field is missing."""
-    keys = list(json.loads(row))
-    parts = _before(keys[-1], row)
-    return row if parts is None else f"{parts[0]} {parts[1]}"
+    before, mark, last = row.rpartition(f',"{[*(_read(row) or ["id"])][-1]}":')
+    return f"{before} {mark[1:]}{last}" if mark else row
 
 
 def missing_brace(row: str) -> str:

@@ -49,6 +49,7 @@ def in_field(name: str, content: Any = None) -> Callable[[Letter], None]:
 
     def move(letter: Letter) -> None:
         message = _message(letter)
+        message.pop("reasoning_content", None)
         message[name], message["content"] = message["content"], content
 
     return move
@@ -134,13 +135,18 @@ def thought_part(letter: Letter) -> None:
 
 
 def more_candidates(letter: Letter) -> None:
-    """A second candidate that nobody asked for says something else."""
+    """A second candidate that nobody asked for says something else; if the first was cut, the second is as good."""
+    if letter.body["candidates"][0].get("finishReason") != "STOP":
+        return
     other = {"content": {"role": "model", "parts": [{"text": letter.draft}]}, "finishReason": "STOP", "index": 1}
     letter.body["candidates"].append(other)
 
 
 def more_choices(letter: Letter) -> None:
     """The same of chat completions."""
+    first = letter.body["choices"][0]
+    if first.get("finish_reason") != "stop" or not first["message"]["content"]:
+        return
     message = {"role": "assistant", "content": letter.draft}
     letter.body["choices"].append({"index": 1, "finish_reason": "stop", "message": message})
 
@@ -151,22 +157,21 @@ def error_beside(letter: Letter) -> None:
 
 
 def _end(make: Callable[[Any], Any]) -> dict[str, Callable[[Letter], None]]:
-    """The reason why the model stopped, in another type."""
+    """The reason why the model stopped, in another type; of every choice or candidate."""
 
-    def change(path: Sequence[Any], name: str) -> Callable[[Letter], None]:
+    def change(inside: str | None, name: str) -> Callable[[Letter], None]:
         def write(letter: Letter) -> None:
-            place: Any = letter.body
-            for step in path:
-                place = place[step] if len(place) else {}
-            place[name] = make(place.get(name))
+            places: Sequence[Json] = [letter.body] if inside is None else letter.body.get(inside, ())
+            for place in places:
+                place[name] = make(place.get(name))
 
         return write
 
     return {
-        "openai": change((), "status"),
-        "compatible": change(("choices", 0), "finish_reason"),
-        "anthropic": change((), "stop_reason"),
-        "google": change(("candidates", 0), "finishReason"),
+        "openai": change(None, "status"),
+        "compatible": change("choices", "finish_reason"),
+        "anthropic": change(None, "stop_reason"),
+        "google": change("candidates", "finishReason"),
     }
 
 
@@ -181,7 +186,7 @@ def _usage(value: Any) -> Callable[[Letter], None]:
 
 def _texts_of_usage(letter: Letter) -> None:
     for name in ("usage", "usageMetadata"):
-        if name in letter.body:
+        if isinstance(letter.body.get(name), dict):
             letter.body[name] = {key: str(value) for key, value in letter.body[name].items()}
 
 
