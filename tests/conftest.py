@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
+import socket
+import sys
 from collections.abc import Iterator
+from ipaddress import ip_address
+from itertools import groupby
 from typing import Any, Protocol
 
 import pytest
@@ -16,6 +21,65 @@ from tests.fakeserver import FakeServer, Scenario
 # A slow machine is no fault, and CI looks at the same examples every time; elsewhere each run looks at new ones.
 settings.register_profile("smelt", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("smelt")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", metavar="SEED", help="run modules, and the tests of each, in an order drawn by SEED")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    seed = config.getoption("--shuffle")
+    return [f"order: --shuffle={seed}"] if seed else []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Shuffle, alike in every worker of xdist. Modules stay together, so that their fixtures are set up once."""
+    if not (seed := config.getoption("--shuffle")):
+        return
+    draw = random.Random(seed)
+    modules = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
+    draw.shuffle(modules)
+    for tests in modules:
+        draw.shuffle(tests)
+    items[:] = [test for tests in modules for test in tests]
+
+
+_left: list[str] = []
+
+
+def _stay_here(event: str, args: tuple[Any, ...]) -> None:
+    """Refuse what would leave this machine, look-ups of names included."""
+    if event in {"socket.connect", "socket.sendto"} and isinstance(args[1], tuple):
+        host = args[1][0]
+    elif event in {"socket.getaddrinfo", "socket.gethostbyname"}:
+        host = args[0]
+    else:
+        return
+    host = host.decode() if isinstance(host, bytes) else host
+    if str(host).endswith(".invalid"):  # Which no resolver knows (RFC 2606): as it would say, but without being asked.
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    if host not in (None, "", "localhost") and not _is_loopback(str(host)):
+        _left.append(f"{event} {host}")
+        raise OSError(f"A test may not leave this machine: {event} {host}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+sys.addaudithook(_stay_here)  # Below every library, and for good; the children of a test are not watched.
+
+
+@pytest.fixture(autouse=True)
+def _no_network() -> Iterator[None]:
+    """Fail a test that tried to leave this machine, also if the code under test took the refusal for an outage."""
+    _left.clear()
+    yield
+    assert _left == [], "a test may not depend on the network"
 
 
 # A test that wants a ledger names one; else a test would find the answers of the one before, and in the user's own file.

@@ -339,6 +339,70 @@ assert [one.name for one in threading.enumerate()] == ["MainThread"]
         assert shown.rstrip().endswith("| 40 rows in 3.0 s")
 
 
+_STAND_INS = """
+import errno, io, sys, warnings
+import pandas as pd
+import smelt
+from pydantic import BaseModel
+from smelt.testing import ScriptedProvider
+
+class Out(BaseModel):
+    label: str
+
+class Log:  # As hosts put in its place: it has no isatty.
+    def write(self, text): return len(text)
+    def flush(self): pass
+
+class Gone(io.StringIO):  # The other end of the pipe is gone.
+    def write(self, text): raise OSError(errno.EPIPE, "Broken pipe")
+
+class Console(io.StringIO):  # Of an editor: a terminal without a file descriptor.
+    def isatty(self): return True
+
+class Odd(Console):
+    def isatty(self): raise RuntimeError("not now")
+
+class GoneTerminal(Console):
+    def write(self, text): raise OSError(errno.EIO, "Input/output error")
+
+(closed := io.StringIO()).close()
+ascii = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+warnings.simplefilter("always")
+kept, found = sys.stderr, {}
+stand_ins = {"none": None, "closed": closed, "log": Log(), "bytes": io.BytesIO(), "gone": Gone(), "console": Console(),
+             "odd": Odd(), "gone terminal": GoneTerminal(), "ascii": ascii, "nothing like it": object()}
+for name, stand_in in stand_ins.items():
+    sys.stderr = stand_in
+    try:
+        # The second row gets no valid answer, and neither it nor what becomes of the display may raise.
+        scripted = ScriptedProvider(lambda row: {"label": "right"} if row["text"] == "a" else {"label": None})
+        frame = pd.DataFrame({"text": ["a", "b"]})
+        found[name] = smelt.run(frame, "Sort {text}.", Out, model=scripted, max_attempts=1).metrics.failed_rows
+    except Exception as error:
+        found[name] = repr(error)
+    finally:
+        sys.stderr = kept
+assert set(found.values()) == {1}, found
+assert "2 rows" in stand_ins["console"].getvalue(), "the console shows the bar"
+ascii.flush()
+assert b"smelt: scripted" in ascii.buffer.getvalue()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "environ", [{}, {"TQDM_DISABLE": "1"}, {"TQDM_MININTERVAL": "soon"}], ids=["plain", "no tqdm", "odd tqdm"]
+)
+def test_whatever_stands_in_for_stderr_costs_no_run_anything(environ: dict[str, str]) -> None:
+    script = _STAND_INS if not environ else _STAND_INS.replace('assert "2 rows"', 'assert True or "2 rows"')
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, **environ}, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def in_terminal(script: str, columns: int) -> str:
     """What *script* writes to a terminal on its stderr."""
     ours, theirs = pty.openpty()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -38,6 +40,7 @@ from smelt.progress.words import phrases
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.streaming import stream as door
 from smelt.testing import ScriptedProvider, asked, run_jumping
+from tests.conftest import MakeScenario
 
 PROMPT = "Describe {name}."
 SCHEMA = pa.schema([("name", pa.string()), ("number", pa.int64())])
@@ -664,3 +667,38 @@ class TestDoor:
         assert [frame.columns for frame in out] == [["name", "length", "smelt_error"]] * 2
         assert "kind" not in model.requests[0].system
         assert out[1]["length"].to_list() == [3, 3, 3]
+
+
+_LEFT_OPEN = """
+import sys
+import pandas as pd
+import smelt
+from pydantic import BaseModel
+
+class Out(BaseModel):
+    sector: str
+
+frames = (pd.DataFrame({"name": [f"{number}-{row}" for row in range(10)]}) for number in range(20))
+model = smelt.Model("openai", "gpt-4.1-mini", api_key="sk-test-0123456789abcdef", base_url=sys.argv[1])
+kept = smelt.stream(frames, "Classify {name}.", Out, model=model, ledger=sys.argv[2], progress=False)
+next(kept)
+raise RuntimeError("the script's own trouble")
+"""
+
+
+@pytest.mark.slow
+def test_a_script_that_dies_with_an_open_stream_shows_its_own_trouble_alone(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    slow = scenario(latency=0.2, answers={"sector": {"choice": ["tech", "other"], "of": "name"}})
+    command = [sys.executable, "-c", _LEFT_OPEN, slow.base_url("openai"), str(tmp_path / "ledger.sqlite")]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):")
+    assert done.stderr.rstrip().endswith("RuntimeError: the script's own trouble")
+    assert len(done.stderr.splitlines()) <= 4
+    with smelt.ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.runs()[0]["state"] == "interrupted"
+        assert ledger.count() >= 10

@@ -40,6 +40,7 @@ from __future__ import annotations
 import builtins
 import os
 import sys
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -583,6 +584,20 @@ def shown_value(value: object) -> str:
     except Exception:  # noqa: BLE001  # A repr is code of anyone's, and Python refuses to write integers of 5,000 digits.
         return f"a value of type {type(value).__name__}"
     return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
+
+
+def warn(text: str) -> None:
+    """Issue a `SmeltWarning` that points at the user's line.
+
+    A stderr that is closed or broken loses the text and costs nothing else: the standard library lets most of what goes
+    wrong there through to the caller. Where warnings are errors, the warning is raised.
+    """
+    try:
+        warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
+    except SmeltWarning:
+        raise
+    except Exception:  # noqa: BLE001  # Whatever stands in for stderr may raise anything, and nobody is there to tell.
+        pass
 
 
 def caller_stacklevel() -> int:

@@ -7,7 +7,6 @@ refused here, before any request.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,7 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Self
 
-from smelt.errors import MissingDependencyError, SmeltConfigError, SmeltWarning, caller_stacklevel, nearest
+from smelt.errors import MissingDependencyError, SmeltConfigError, nearest, warn
 from smelt.options import integer
 from smelt.providers.base import Provider
 from smelt.providers.keys import Secret, Vendor, check_base_url, check_key, doubt_about, find_access
@@ -230,7 +229,7 @@ def _default_model() -> Any:
 @cache  # Once per process.
 def _say_local() -> None:
     text = 'No model is named, so the small embedded one answers (model="local:"); pass model= for a better one.'
-    warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
+    warn(text)
 
 
 def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Provider:
@@ -247,7 +246,7 @@ def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Pr
         needs_key=needs_key,
     )
     if doubt := doubt_about(access, vendor):
-        warnings.warn(doubt, SmeltWarning, stacklevel=caller_stacklevel())
+        warn(doubt)
     own = _ADAPTERS.get(model.provider)
     module, name = own or ("smelt.providers.compatible", "Compatible")
     extra = model.provider if own else "openai"

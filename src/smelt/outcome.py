@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +21,8 @@ from smelt.errors import (
     SmeltWarning,
     StoreError,
     UnavailableError,
-    caller_stacklevel,
     shown_value,
+    warn,
 )
 from smelt.frames.base import OutputColumn
 from smelt.observe.record import Record, recorded
@@ -106,7 +105,7 @@ class Outcome:
     def warn(self) -> None:
         """Say what the caller should know, at his line."""
         for sentence in self._sentences(self.result()):
-            warnings.warn(printable(sentence), SmeltWarning, stacklevel=caller_stacklevel())
+            warn(printable(sentence))
 
     def _sentences(self, result: SmeltResult[Any]) -> list[str]:
         sentences = list(self.ending.notices) if self.ending else []

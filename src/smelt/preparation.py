@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import warnings
 from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 from smelt.engine.verdict import Policy
 from smelt.engine.work import Work
-from smelt.errors import ColumnError, SchemaError, SmeltWarning, caller_stacklevel, nearest, shown_value
+from smelt.errors import ColumnError, SchemaError, nearest, shown_value, warn
 from smelt.frames.base import Frame, adapt
 from smelt.frames.names import settle_names
 from smelt.model import resolve_model
@@ -261,7 +260,7 @@ def _warn_of_all_columns(prompt: str, names: Sequence[str]) -> None:
         f"The prompt names no column, so a request carries {printable(sent_columns(names))}. Write {{column}} for each "
         "column that the model needs, or pass columns=[...]. An f-string leaves no {column} in the prompt."
     )
-    warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
+    warn(text)
 
 
 def _require_unicode(system: str) -> None:

@@ -91,10 +91,16 @@ class _Inlet:
         self.flow.put(call, keys)
         return self.flow
 
+    async def stop(self) -> None:
+        """End the run, if there is one."""
+        if self.flow is not None:
+            await self.flow.stop()
+
 
 def _driven(frames: Iterator[F], inlet: _Inlet) -> Generator[F, None, None]:
     """The finished frames. Between two of them, and while one is read, nothing moves and no clock runs."""
     with Driver() as driver:
+        driver.last = inlet.stop
         try:
             while True:
                 found = driver.run(_step(inlet.flow)) if inlet.flow is not None else Wants.MORE
@@ -110,9 +116,9 @@ def _driven(frames: Iterator[F], inlet: _Inlet) -> Generator[F, None, None]:
             driver.run(inlet.flow.stop())  # It came while a frame was read, or between two steps.
             raise inlet.flow.interrupt() from None
         finally:
-            if inlet.flow is not None and not sys.is_finalizing():
+            if inlet.flow is not None and not driver.has_ended and not sys.is_finalizing():
                 inlet.flow.leave()
-                driver.run(inlet.flow.stop())
+                driver.run(inlet.stop())
 
 
 def _has_read(frames: Iterator[Any], inlet: _Inlet, driver: Driver) -> bool:
@@ -167,8 +173,7 @@ async def _awaited(frames: Iterator[F] | AsyncIterator[F], inlet: _Inlet) -> Asy
             reading.cancel()
             with suppress(asyncio.CancelledError):
                 await reading
-        if inlet.flow is not None:
-            await inlet.flow.stop()
+        await inlet.stop()
 
 
 async def _aread(frames: Iterator[Any] | AsyncIterator[Any], inlet: _Inlet) -> None:

@@ -17,7 +17,6 @@ import socket
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
@@ -25,7 +24,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from smelt.engine.interrupts import listening
 from smelt.engine.names import GETENT, Names
-from smelt.errors import SmeltInterrupt, SmeltWarning, caller_stacklevel
+from smelt.errors import SmeltInterrupt, SmeltWarning, warn
 
 T = TypeVar("T")
 
@@ -167,11 +166,15 @@ class Driver:
 
     Attributes:
         turn: Held by whoever drives the loop, or must not have it driven meanwhile.
+        last: Makes the work that ends what the tasks do; done when the process ends while they stand still. None: none.
+        has_ended: Whether the process ends, and nothing can be driven any more.
     """
 
     def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop] = PausingLoop) -> None:
         """Make the loop with *loop_factory*, when it is first needed."""
         self.turn = threading.RLock()
+        self.last: Callable[[], Coroutine[Any, Any, None]] | None = None
+        self.has_ended = False
         self._task: asyncio.Task[Any] | None = None
         self._is_ending = False
         self._is_parked = threading.Event()
@@ -199,13 +202,25 @@ class Driver:
                 self._park()
 
     def end(self) -> None:
-        """Break off what is driven on another thread, and let nothing move any more."""
-        if not self.turn.acquire(blocking=False) and (task := self._task) is not None:
+        """Break off what is driven on another thread, end what stands still, and let nothing move any more."""
+        if self.turn.acquire(blocking=False):
+            self._end_here()
+        elif (task := self._task) is not None:
             self._is_ending = True
             with suppress(RuntimeError):  # The loop was closed meanwhile.
                 task.get_loop().call_soon_threadsafe(task.cancel)
             if self._is_parked.wait(_PATIENCE):
                 time.sleep(_SETTLING)
+
+    def _end_here(self) -> None:
+        """End the tasks and close the loop, or asyncio would complain that they were destroyed."""
+        try:
+            if self.last is not None:
+                self.run(self.last())
+        finally:
+            self.has_ended = True
+            with _outer_loop_hidden():
+                self._runner.close()
 
     def _park(self) -> None:
         """Stand still until the process is gone: a thread that wants to go on in an interpreter that is gone aborts it."""
@@ -241,9 +256,15 @@ def move_others() -> None:
 
 @atexit.register
 def _end_all() -> None:
-    """End the runs on threads of Polars, which does not wait for them: one that wakes later would abort the process."""
+    """End the runs that are open: streams that nobody closed, and runs on threads of Polars, which does not wait for them.
+
+    A thread that resumes after the interpreter is finalised would abort the process.
+    """
     for driver in list(_DRIVERS):
-        driver.end()
+        try:
+            driver.end()
+        except Exception as problem:  # noqa: BLE001  # The others are to be ended, too.
+            warn(f"A run that was open at the end of the program: {problem}")
 
 
 async def _terminable(work: Coroutine[Any, Any, T]) -> T:
@@ -336,4 +357,4 @@ def warn_of_blocking(awaited: str) -> None:
     if asyncio._get_running_loop() is None or _in_notebook():
         return
     text = f"This call blocks the event loop that runs here until it is done. In async code, await {awaited}() instead."
-    warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
+    warn(text)

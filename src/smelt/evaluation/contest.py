@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smelt.errors import SmeltAPIError, SmeltConfigError, SmeltWarning, caller_stacklevel
+from smelt.errors import SmeltAPIError, SmeltConfigError, SmeltWarning, warn
 from smelt.evaluation.comparison import Comparison
 from smelt.evaluation.trial import Sample, Sheet, draw
 from smelt.evaluation.variants import Variant, about
@@ -78,5 +78,5 @@ def _asked(calls: Mapping[str, Preparation]) -> dict[str, SmeltResult[Any]]:
         raise next(iter(problems.values()))
     for name, refusal in problems.items():
         text = f"Variant {printable(name)!r} was not answered: {refusal}"
-        warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
+        warn(text)
     return results

@@ -5,18 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-import warnings
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
-from smelt.errors import (
-    SmeltConfigError,
-    SmeltWarning,
-    StoreCorruptError,
-    StoreError,
-    StoreReadOnlyError,
-    caller_stacklevel,
-)
+from smelt.errors import SmeltConfigError, StoreCorruptError, StoreError, StoreReadOnlyError, warn
 from smelt.ledger import lease
 from smelt.ledger.answers import settle_all
 from smelt.ledger.export import target_of, write_export
@@ -320,7 +312,7 @@ def _is_damaged(store: Store) -> bool:
 
 
 def _warn(sentence: str) -> None:
-    warnings.warn(sentence, SmeltWarning, stacklevel=caller_stacklevel())
+    warn(sentence)
 
 
 def _moment(older_than: timedelta | datetime | None) -> float | None:

@@ -8,20 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
-from smelt.errors import (
-    SmeltWarning,
-    StoreError,
-    StoreNotFoundError,
-    StoreReadOnlyError,
-    UnsafeStoreError,
-    caller_stacklevel,
-)
+from smelt.errors import StoreError, StoreNotFoundError, StoreReadOnlyError, UnsafeStoreError, warn
 
 SIDES = ("-wal", "-shm", "-journal", "-lock")  # What stands beside a store while it is in use.
 
@@ -186,7 +178,7 @@ def close_to_others(path: Path) -> None:
             if one.lstat().st_mode & _OTHERS and os.access(one, os.W_OK):
                 one.chmod(0o600)
                 text = f"Other users could open {one}, which may hold answers. It is closed to them from now on."
-                warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
+                warn(text)
 
 
 def sides_of(path: Path) -> list[Path]:
@@ -203,7 +195,7 @@ def set_aside(path: Path) -> None:
         for one in kept:
             one.rename(aside.with_name(aside.name + one.name.removeprefix(path.name)))
         text = f"A log stood beside the ledger {path} that is not its own: what is left of one that is gone. It is now {aside}-wal."
-        warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
+        warn(text)
     for side in ("-wal", "-shm", "-journal"):
         path.with_name(path.name + side).unlink(missing_ok=True)  # Empty, or an index, which is made anew.
 

@@ -11,21 +11,19 @@ import os
 import secrets
 import sqlite3
 import sys
-import warnings
 from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
 from smelt.errors import (
-    SmeltWarning,
     StoreBusyError,
     StoreCorruptError,
     StoreError,
     StoreNotFoundError,
     StoreReadOnlyError,
     StoreVersionError,
-    caller_stacklevel,
+    warn,
 )
 from smelt.ledger import files, migrations
 from smelt.ledger.complaints import is_busy, store_error
@@ -206,11 +204,9 @@ def _tune(connection: sqlite3.Connection, path: Path, mounts: str | None) -> Non
         connection.execute("PRAGMA busy_timeout = 0")  # Whoever writes waits in a way that can be interrupted.
     else:
         connection.execute("PRAGMA journal_mode = DELETE")
-        warnings.warn(
+        warn(
             f"The ledger {path} is on a network file system ({remote}), which is slower and less safe. "
-            "Name a path on this machine's disk: ledger= or SMELT_LEDGER.",
-            SmeltWarning,
-            stacklevel=caller_stacklevel(),
+            "Name a path on this machine's disk: ledger= or SMELT_LEDGER."
         )
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA secure_delete = FAST")

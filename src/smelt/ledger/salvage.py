@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from operator import itemgetter
@@ -13,7 +12,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from smelt.errors import SmeltWarning, caller_stacklevel
+from smelt.errors import warn
 from smelt.ledger import files
 from smelt.ledger.answers import split_keys
 from smelt.ledger.guard import Guard
@@ -59,11 +58,7 @@ def salvage(path: str | os.PathLike[str]) -> Store:
             source.close()
     with store.reading() as connection:
         rows = connection.execute("SELECT count(*) FROM answers").fetchone()[0]
-    warnings.warn(
-        f"The ledger {where} was damaged. {rows:,} rows could be read and are kept; the damaged file is {aside}.",
-        SmeltWarning,
-        stacklevel=caller_stacklevel(),
-    )
+    warn(f"The ledger {where} was damaged. {rows:,} rows could be read and are kept; the damaged file is {aside}.")
     store.close()
     return open_store(where)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from smelt.errors import SmeltWarning, StoreNotFoundError, StoreReadOnlyError, caller_stacklevel
+from smelt.errors import StoreNotFoundError, StoreReadOnlyError, warn
 from smelt.ledger import lease
 from smelt.ledger.answers import settle_all
 from smelt.ledger.base import Claim, NoLedger, RunLedger
@@ -298,4 +297,4 @@ def _is_object(text: str) -> bool:
 
 
 def _warn(sentence: str) -> None:
-    warnings.warn(sentence, SmeltWarning, stacklevel=caller_stacklevel())
+    warn(sentence)

@@ -10,13 +10,13 @@ import asyncio
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
 
 from smelt.engine.events import Event, Observer, RunEnded, RunStarted
-from smelt.errors import SmeltConfigError, SmeltWarning, caller_stacklevel
+from smelt.errors import SmeltConfigError, SmeltWarning, warn
 from smelt.progress.tally import Tally
 
 Clock = Callable[[], float]
@@ -66,15 +66,20 @@ def progress_for(
 
 
 def fitting_face() -> Face:
-    """The face that fits: HTML in a Jupyter kernel, a bar where stderr is a terminal, plain lines elsewhere."""
-    if _in_kernel():
-        from smelt.progress.notebook import NotebookFace
+    """The face that fits: HTML in a Jupyter kernel, a bar where stderr is a terminal, plain lines elsewhere.
 
-        return NotebookFace()
-    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        from smelt.progress.terminal import TerminalFace
+    Plain lines also if the better face cannot be had, as with a `TQDM_…` variable that tqdm does not understand. They fit
+    any stderr: none, one that is closed, or whatever a host put in its place.
+    """
+    with suppress(Exception):
+        if _in_kernel():
+            from smelt.progress.notebook import NotebookFace
 
-        return TerminalFace()
+            return NotebookFace()
+        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            from smelt.progress.terminal import TerminalFace
+
+            return TerminalFace()
     from smelt.progress.plain import PlainFace
 
     return PlainFace()
@@ -109,7 +114,8 @@ class Reporter:
             except Exception as problem:  # noqa: BLE001  # Paid rows are worth more than a report on them.
                 self._observers = tuple(one for one in self._observers if one is not observer)
                 text = f"Progress is no longer shown: {type(problem).__name__}: {problem}"
-                warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
+                with suppress(SmeltWarning):  # Nor is a warning worth them that is an error here.
+                    warn(text)
 
 
 class Drawing:
@@ -158,7 +164,10 @@ class Drawing:
     def _move(self) -> None:
         now = self._clock()
         if now - self._drawn >= self._face.interval:
-            self._draw(now)
+            try:
+                self._draw(now)
+            except Exception:  # noqa: BLE001  # The next event meets it again, where it is told; the loop would print it.
+                return
         self._keep_moving()
 
 

@@ -49,4 +49,12 @@ class PlainFace:
 
 
 def _print(tally: Tally, now: float, *first: str) -> None:
-    print(f"smelt: {', '.join([*first, *phrases(tally, now)])}", file=sys.stderr, flush=True)
+    if sys.stderr is None:  # As in a service; `print` would take stdout for it.
+        return
+    line = f"smelt: {', '.join([*first, *phrases(tally, now)])}"
+    print(_fitting(line, getattr(sys.stderr, "encoding", None)), file=sys.stderr, flush=True)
+
+
+def _fitting(line: str, encoding: str | None) -> str:
+    """*line* with a `?` for each character that *encoding* does not have."""
+    return line.encode(encoding, "replace").decode(encoding) if encoding else line

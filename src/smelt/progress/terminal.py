@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 
@@ -37,7 +38,7 @@ class TerminalFace:
         if self._bar is None:
             self._bar = _Bar(total=tally.rows, file=sys.stderr, leave=True, bar_format="smelt")
         self._bar.n = tally.done
-        self._bar.ncols = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1  # Some terminals say 0.
+        self._bar.ncols = _width() - 1
         self._bar.bar_format = line(tally, now, columns=self._bar.ncols)
         self._bar.refresh()
 
@@ -46,6 +47,14 @@ class TerminalFace:
         self.draw(tally, now)
         if self._bar is not None:
             self._bar.close()
+
+
+def _width() -> int:
+    """Columns of stderr; what `COLUMNS` or stdout say for a console that has no file descriptor."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80  # Some terminals say 0.
+    except (OSError, ValueError, AttributeError):
+        return shutil.get_terminal_size().columns
 
 
 def line(tally: Tally, now: float, *, columns: int) -> str:

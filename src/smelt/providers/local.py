@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-from smelt.errors import MissingDependencyError, SmeltConfigError, SmeltWarning, caller_stacklevel
+from smelt.errors import MissingDependencyError, SmeltConfigError, warn
 from smelt.local.child import SLOT_TOKENS, SLOTS
 from smelt.local.process import Server, server_of
 from smelt.local.weights import fetched, named
@@ -108,4 +107,4 @@ class _Connection:
 @cache  # Once per process and model.
 def _say_what_it_is(model: str) -> None:
     text = f"The answers of {model}, a small model on this machine's CPU, are for trying smelt out, not for relying on."
-    warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
+    warn(text)
