@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import MISSING, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from smelt.options import Settings
 from smelt.plan.dialect import Dialect
 from smelt.providers.anthropic import Anthropic
 from smelt.providers.google import Google
@@ -90,6 +92,31 @@ def test_the_reference_shows_help_texts_with_their_examples(site: Path) -> None:
 
     assert 'id="smelt.transform"' in verbs
     assert verbs.count("&gt;&gt;&gt;") > 10
+
+
+def options_table() -> str:
+    """The options of `transform` as Markdown: name, default, and the first sentence of what it says of itself."""
+    told = dict(re.findall(r"^        (\w+): (.+?)(?=\n        \w|\Z)", _attributes(), re.MULTILINE | re.DOTALL))
+    lines = ["| option | default | |", "| --- | --- | --- |"]
+    for one in fields(Settings):
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        sentence = re.split(r"(?<=[.:]) (?=[A-Z`])", " ".join(told[one.name].split()), maxsplit=1)[0].rstrip(":")
+        lines.append(f"| `{one.name}` | `{default!r}` | {sentence} |")
+    return "\n".join(lines)
+
+
+def _attributes() -> str:
+    return (Settings.__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+
+
+def test_the_page_of_transform_lists_every_option_with_its_default() -> None:
+    assert options_table() in (ROOT / "docs" / "reference" / "verbs.md").read_text(encoding="utf-8")
+
+
+def test_the_site_names_the_version_it_is_of() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+    assert f"smelt {version} " in tomllib.loads(CONFIG.read_text(encoding="utf-8"))["project"]["copyright"]
 
 
 def test_every_page_is_in_the_navigation_once() -> None:
