@@ -237,6 +237,8 @@ class SmeltResult(Generic[T]):
 
 def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
     """The metrics in words, for a repr or a demo."""
+    from smelt.progress.words import lasted  # Loaded by the first call, and not by `import smelt`.
+
     known = f", {metrics.ledger_rows:,} known from the ledger" if metrics.ledger_rows else ""
     cost = "unknown" if metrics.cost_usd is None else f"${metrics.cost_usd:,.4f}"
     return [
@@ -247,7 +249,7 @@ def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
         ),
         ("tokens", f"{metrics.input_tokens:,} in, {metrics.output_tokens:,} out"),
         ("cost", cost),
-        ("time", f"{metrics.wall_time_seconds:,.1f} s"),
+        ("time", lasted(metrics.wall_time_seconds)),
     ]
 
 

@@ -333,3 +333,10 @@ def test_what_is_recorded_of_a_run_does_not_depend_on_its_progress() -> None:
 
     assert [one.timeline.sent for one in records] == [1, 1]
     assert len(events) > 3
+
+
+def test_a_run_of_less_than_a_second_has_no_rate(tmp_path: Path) -> None:
+    page = page_of(small(), tmp_path)
+
+    assert "rows/s" not in page
+    assert "Rows per second —" in text_of(page)

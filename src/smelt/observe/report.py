@@ -13,6 +13,7 @@ from smelt.observe.markup import Child, Html, el, joined, short
 from smelt.observe.numbers import compact, lasting, money, percent, three_digits
 from smelt.observe.page import page
 from smelt.observe.record import Record
+from smelt.observe.timeline import Timeline
 from smelt.progress.words import counted
 from smelt.providers.base import Request
 
@@ -25,6 +26,7 @@ _SHOWN_COLUMNS = 30
 _LONGEST_PROMPT = 20_000  # Characters.
 _LONGEST_REQUEST = 100_000
 _NONE = "—"
+_SHORT = 1.0  # Seconds. The rates of a shorter run say nothing about a longer one: one reply would be 20,000 rows/s.
 
 
 def render(result: SmeltResult[Any], record: Record, *, first_request: bool) -> str:
@@ -81,10 +83,15 @@ def _tiles(metrics: SmeltMetrics, record: Record) -> Html:
         ("Requests", f"{metrics.requests:,}"),
         ("Tokens", compact(tokens)),
         ("Time", lasting(metrics.wall_time_seconds)),
-        ("Rows per second", three_digits(timeline.rows_per_second) if timeline.answered else _NONE),
+        ("Rows per second", _rate(timeline)),
         ("Median latency", lasting(timeline.latency.quantile(0.5)) if timeline.replies else _NONE),
     ]
     return el("dl", *[el("div", el("dt", name), el("dd", value)) for name, value in tiles], class_="tiles")
+
+
+def _rate(timeline: Timeline) -> str:
+    """Rows per second; none of a run that was over within one, whose rate says nothing about a longer run."""
+    return three_digits(timeline.rows_per_second) if timeline.answered and timeline.seconds >= _SHORT else _NONE
 
 
 def _rows(result: SmeltResult[Any], record: Record) -> Html:
@@ -114,7 +121,8 @@ def _course(record: Record) -> Iterator[Html]:
     if not timeline.sent:
         yield section("Requests", el("p", "No request was sent."))
         return
-    yield section("Requests over time", in_flight_chart(timeline), rate_chart(timeline))
+    rates = rate_chart(timeline) if timeline.seconds >= _SHORT else None
+    yield section("Requests over time", in_flight_chart(timeline), rates)
     charts: list[Child] = [latency_chart(timeline.latency)] if timeline.replies else []
     if timeline.failures:
         lines = [[words(kind), f"{number:,}"] for kind, number in Counter(timeline.failures).most_common()]
