@@ -158,3 +158,19 @@ def test_keyed_replies_are_read_by_their_keys() -> None:
     assert reply.found == {"kkkkb": {"x": 1}}
     assert reply.strangers == 1
     assert reply.is_cut
+
+
+DRAFT = r'{"rows":"[{\"id\":\"k7f2x\",\"n\":0}]"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<think>{DRAFT} No.</think>" + r'{"rows":"[{id:\"k7f2x\",\"n\":5}]"}',
+        f"<think>{DRAFT} No, I should",
+        f"{DRAFT}\n" + r'{"rows":"[{id:\"k7f2x\",\"n\":5}]"}',
+    ],
+    ids=["thought", "endless-thought", "two-documents"],
+)
+def test_a_draft_is_no_answer_where_the_answer_cannot_be_read(text: str) -> None:
+    assert read_reply(text, ["k7f2x"], "array").found == {}

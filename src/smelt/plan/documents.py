@@ -19,7 +19,7 @@ from smelt.plan.rowsets import Document, Row, RowSet, rows_in
 from smelt.plan.scanner import noting, ran_out
 
 _QUOTES = "[\"'“”‘’]"
-_MENTION = re.compile(rf"{_QUOTES}(\w{{1,64}})(?={_QUOTES})")
+_MENTION = re.compile(rf"{_QUOTES}(\w{{1,64}})(?=\\*{_QUOTES})")
 # Begins with no blanks: searched for, they would take quadratic time.
 _OPENING = re.compile(rf'\{{\s*"rows"\s*:\s*\[|\{{\s*(?={_QUOTES}|\w)|\[\s*(?=[{{\[])')
 _ID = re.compile(rf"\{{\s*{_QUOTES}?id{_QUOTES}?\s*[:：]\s*{_QUOTES}(\w{{1,64}}){_QUOTES}")

@@ -156,11 +156,21 @@ def _searched(text: str, tokens: frozenset[str], *, is_cut: bool) -> ReplyRows:
         found = []
     rows = ReplyRows.agreed(_answers(found), tokens, unended)
     rows.is_cut = is_cut or bool(unended) or any(one.is_row_cut for one in found) or _is_start(text)
+    _drop_unconfirmed(rows, found, [one for one in documents.mentions if part.start <= one[0] < part.end])
     if not rows.is_cut:
         for at, token in documents.mentions:
             if part.start <= at < part.end and token not in rows.found:
                 rows.problems.setdefault(token, _BROKEN)
     return rows
+
+
+def _drop_unconfirmed(rows: ReplyRows, found: list[Document], mentions: list[tuple[int, str]]) -> None:
+    """Take out the rows whose token stands behind the last document that was read: what is said there may correct it."""
+    ends = {row.token: one.end for one in found for row in one.rows}
+    for at, token in mentions:
+        if token in rows.found and at >= ends[token]:
+            del rows.found[token]
+            rows.problems[token] = _BROKEN
 
 
 def _is_start(text: str) -> bool:
