@@ -147,9 +147,8 @@ def test_a_reply_that_is_read_at_once_is_read_as_it_would_be_row_by_row(texts: l
     assert not row_by_row.is_whole  # Its last brace is missing, so it cannot be read at once.
     for token, value in at_once.found.items():  # What is no object parts the rows, so that doubts may reach farther.
         assert repr(row_by_row.found.get(token)) in (repr(value), repr(None) if at_once.strangers else "")
-    assert (
-        row_by_row.problems.items() <= at_once.problems.items()
-    )  # It may end in a row, which is then no fault of that.
+    # It may end in a row, which is then no fault of that.
+    assert at_once.strangers or row_by_row.problems.items() <= at_once.problems.items()
 
 
 def test_keyed_replies_are_read_by_their_keys() -> None:
