@@ -141,7 +141,7 @@ def lock() -> None:
 def sync(*extras: str) -> None:
     """Bring the environment to what uv.lock says: all of it, or what *extras* need, beside what is there."""
     if not ENV.exists():
-        size = "400 MB" if extras else "1.4 GB"
+        size = "240 MB" if extras else "1.4 GB"
         print(f"Installing {', '.join(extras) or 'everything'} into {ENV} ({size})", file=sys.stderr, flush=True)
     if (uv := tools()) and not (problem := by_uv(uv, extras)):
         return

@@ -217,6 +217,15 @@ class MissingDependencyError(SmeltConfigError, ImportError):
         """The error for an extra that is not installed."""
         return cls(f"This needs {module}, which is not installed: pip install 'dfsmelt[{extra}]'", name=module)
 
+    @classmethod
+    def for_field(cls, field: str) -> Self:
+        """The error for a field that is an Arrow column in pandas, where pyarrow is not installed."""
+        return cls(
+            f"Field {shown_value(field)} needs pyarrow, which is not installed: pip install 'dfsmelt[arrow]'. pandas itself has "
+            "no type for dates, decimals, lists and nested models.",
+            name="pyarrow",
+        )
+
 
 class SmeltValidationError(SmeltError, ValueError):
     """An answer does not fit the output model.

@@ -224,6 +224,8 @@ def prepare(
     task = read_prompt(prompt, names)
     output = read_output(output_model, text_column=settings.output)
     columns, error_column, dropped = _columns(output, frame.names, settings)
+    for column in columns:
+        frame.require(".".join(column.path), column.field.kind)
     provider = resolve_model(model, params=settings.params, needs_key=is_sent)
     check_limits(output.fields, provider.capabilities.dialect, provider.name)
     source = frame.rows(None if names is None else _chosen(task.columns, names, settings))

@@ -11,7 +11,7 @@ import pyarrow as pa
 from smelt.errors import MissingDependencyError
 from smelt.frames.base import Frame, OutputColumn, adapt, require_distinct, require_lengths
 from smelt.frames.dtypes import arrow_type
-from smelt.plan.kinds import Choice, Text
+from smelt.plan.kinds import Choice, Kind, Text
 from smelt.plan.rows import RowSource
 from smelt.plan.values import plain_all
 
@@ -47,6 +47,9 @@ class ArrowFrame:
     def take(self, positions: Sequence[int]) -> Any:
         """The rows at *positions*."""
         return self._native.take(pa.array(positions, type=pa.int64()))
+
+    def require(self, field: str, kind: Kind) -> None:
+        """Refuse nothing: there is a type for every kind."""
 
     def attach(self, columns: Sequence[OutputColumn], dropped: Sequence[str] = ()) -> Any:
         """The same without the *dropped* columns and with *columns* at its end."""

@@ -80,6 +80,14 @@ class Frame(Protocol):
         """A native frame of the rows at *positions*, in that order."""
         ...
 
+    def require(self, field: str, kind: Kind) -> None:
+        """Refuse a *field* of this *kind*, if its column could not be made with what is installed.
+
+        Raises:
+            MissingDependencyError: Names the field and the extra.
+        """
+        ...
+
     def attach(self, columns: Sequence[OutputColumn], dropped: Sequence[str] = ()) -> Any:
         """A native frame without the *dropped* columns and with *columns* at its end, row by row in place.
 

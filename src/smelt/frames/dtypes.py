@@ -17,13 +17,15 @@ any values. The libraries are imported by the functions, since only one of them 
     Array               list<…>[pyarrow]                List
     Struct              struct<…>[pyarrow]              Struct
 
-Inside Arrow lists and structs a Choice is plain text.
+Inside Arrow lists and structs a Choice is plain text. What is marked [pyarrow] needs it, whatever else pandas could store
+there: a dtype that depends on what is installed would not be declared.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from smelt.errors import MissingDependencyError
 from smelt.plan.kinds import (
     Array,
     Boolean,
@@ -76,9 +78,12 @@ def pandas_dtype(kind: Kind) -> Any:
 
 
 def arrow_type(kind: Kind) -> pa.DataType:
-    """The Arrow type of *kind*, as it is stored in pandas and inside lists and structs."""
-    import pyarrow as pa
+    """The Arrow type of *kind*, as it is stored in pandas and inside lists and structs.
 
+    Raises:
+        MissingDependencyError: pyarrow is absent.
+    """
+    pa = load_arrow()
     match kind:
         case Text() | Choice():
             return pa.string()
@@ -101,6 +106,21 @@ def arrow_type(kind: Kind) -> pa.DataType:
         case Struct(fields=fields):
             return pa.struct([(one.name, arrow_type(one.kind)) for one in fields])
     raise TypeError(f"There is no Arrow type for {type(kind).__name__}.")
+
+
+def load_arrow() -> Any:
+    """The module pyarrow.
+
+    Raises:
+        MissingDependencyError: It is absent.
+    """
+    try:
+        import pyarrow
+    except ModuleNotFoundError as error:
+        if error.name != "pyarrow":
+            raise
+        raise MissingDependencyError.for_extra("arrow", "pyarrow") from None
+    return pyarrow
 
 
 def polars_dtype(kind: Kind) -> pl.DataType:

@@ -19,7 +19,7 @@ from smelt.frames.base import (
     require_lengths,
     require_text,
 )
-from smelt.frames.dtypes import pandas_dtype
+from smelt.frames.dtypes import load_arrow, pandas_dtype
 from smelt.plan import cells
 from smelt.plan.kinds import Boolean, Choice, Duration, Float, Integer, Kind, Text, Timestamp
 from smelt.plan.rows import RowSource
@@ -74,6 +74,13 @@ class PandasFrame:
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """The rows at *positions*, with their labels."""
         return self._snapshot.iloc[list(positions)]
+
+    def require(self, field: str, kind: Kind) -> None:
+        """Refuse a *field* whose column cannot be made: some kinds need pyarrow."""
+        try:
+            pandas_dtype(kind)
+        except MissingDependencyError:
+            raise MissingDependencyError.for_field(field) from None
 
     def attach(self, columns: Sequence[OutputColumn], dropped: Sequence[str] = ()) -> pd.DataFrame:
         """The frame without the *dropped* columns and with *columns* at its end."""
@@ -168,7 +175,7 @@ def _ticks(block: np.ndarray[Any, Any]) -> tuple[list[int | None], Any]:
 def _arrow_problem(arrow: pa.DataType) -> str | None:
     import pyarrow.types as is_
 
-    if isinstance(arrow, _arrow().BaseExtensionType):
+    if isinstance(arrow, load_arrow().BaseExtensionType):
         return None
     binary = (is_.is_binary, is_.is_large_binary, is_.is_fixed_size_binary, is_.is_binary_view)
     if any(matches(arrow) for matches in binary):
@@ -181,7 +188,7 @@ def _arrow_problem(arrow: pa.DataType) -> str | None:
 
 def _in_plain_types(column: pd.Series[Any]) -> pd.Series[Any]:
     """An Arrow column without the types that pyarrow cannot take rows of, or that Polars has another name for."""
-    pa, dtype = _arrow(), column.dtype
+    pa, dtype = load_arrow(), column.dtype
     assert isinstance(dtype, pd.ArrowDtype)
     arrow = dtype.pyarrow_dtype
     if (wanted := _plain_type(arrow)) == arrow:
@@ -199,7 +206,7 @@ def _in_plain_types(column: pd.Series[Any]) -> pd.Series[Any]:
 def _plain_type(arrow: pa.DataType) -> pa.DataType:
     import pyarrow.types as is_
 
-    pa = _arrow()
+    pa = load_arrow()
     if is_.is_string_view(arrow):
         return pa.large_string()
     if is_.is_date64(arrow):
@@ -236,7 +243,7 @@ def _arrow_texts(block: Any) -> list[str]:
     """Write an Arrow array, children first, so that nothing inside a list or struct is converted on the way."""
     import pyarrow.types as is_
 
-    pa = _arrow()
+    pa = load_arrow()
     if isinstance(block, pa.ChunkedArray):
         block = block.combine_chunks()
     kind = block.type
@@ -282,7 +289,7 @@ def _as_objects(kind: pa.DataType, value: Any) -> Any:
 
 
 def _integers(block: Any) -> list[int | None]:
-    pa = _arrow()
+    pa = load_arrow()
     width = pa.int32() if block.type.bit_width == 32 else pa.int64()
     integers: list[int | None] = block.cast(width).to_pylist()
     return integers
@@ -319,14 +326,4 @@ def _array(kind: Kind, values: Sequence[Any]) -> Any:
         case Text():
             return pd.array(plain, dtype=dtype)
         case _:
-            return pd.arrays.ArrowExtensionArray(_arrow().array(plain, type=dtype.pyarrow_dtype))
-
-
-def _arrow() -> Any:
-    try:
-        import pyarrow
-    except ModuleNotFoundError as error:
-        if error.name != "pyarrow":
-            raise
-        raise MissingDependencyError.for_extra("pandas", "pyarrow") from error
-    return pyarrow
+            return pd.arrays.ArrowExtensionArray(load_arrow().array(plain, type=dtype.pyarrow_dtype))

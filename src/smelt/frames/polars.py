@@ -49,6 +49,9 @@ class PolarsFrame:
         """The rows at *positions*."""
         return self._snapshot[_positions(positions)]
 
+    def require(self, field: str, kind: Kind) -> None:
+        """Refuse nothing: there is a type for every kind."""
+
     def attach(self, columns: Sequence[OutputColumn], dropped: Sequence[str] = ()) -> pl.DataFrame:
         """The frame without the *dropped* columns and with *columns* at its end."""
         require_lengths(columns, len(self))

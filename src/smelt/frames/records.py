@@ -7,6 +7,7 @@ from typing import Any
 
 from smelt.frames.base import OutputColumn, Reader, Rows, chosen, require_distinct, require_lengths, require_text
 from smelt.plan.cells import cell_text
+from smelt.plan.kinds import Kind
 from smelt.plan.rows import RowSource
 from smelt.plan.values import plain_all
 
@@ -59,6 +60,9 @@ class RecordsFrame:
     def take(self, positions: Sequence[int]) -> list[dict[Any, Any]]:
         """New dicts of the rows at *positions*."""
         return [dict(self._snapshot[position]) for position in positions]
+
+    def require(self, field: str, kind: Kind) -> None:
+        """Refuse nothing: there is a type for every kind."""
 
     def attach(self, columns: Sequence[OutputColumn], dropped: Sequence[str] = ()) -> list[dict[Any, Any]]:
         """New dicts, without the *dropped* keys and with *columns* at their end."""

@@ -14,6 +14,7 @@ from types import NoneType
 from typing import IO, Any, Literal
 
 from smelt.errors import MissingDependencyError, SmeltConfigError
+from smelt.frames.dtypes import load_arrow
 
 Library = Literal["pandas", "polars"]
 Holds = Literal["int", "text", "time"]
@@ -46,17 +47,24 @@ def frame_of(records: Sequence[Record], library: Library | None) -> Any:
             raise SmeltConfigError.for_value("library", library, "'pandas' or 'polars'")
 
 
+def require_parquet() -> None:
+    """Refuse to write Parquet where there is nothing to write it with.
+
+    Raises:
+        MissingDependencyError: pyarrow is not installed.
+    """
+    load_arrow()
+
+
 def write_parquet(records: Iterable[Record], file: IO[bytes], columns: Mapping[str, Holds]) -> int:
     """Write *records* to *file* with these *columns*, in UTC where they hold times; how many rows that were.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
     """
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingDependencyError.for_extra("pandas", "pyarrow") from None
+    pa = load_arrow()
+    from pyarrow import parquet
+
     types = {"int": pa.int64(), "text": pa.string(), "time": pa.timestamp("us", "UTC")}
     schema = pa.schema({name: types[holds] for name, holds in columns.items()})
     rows, count = iter(records), 0

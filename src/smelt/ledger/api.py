@@ -167,6 +167,7 @@ class Ledger:
         Raises:
             StoreError: The file is there already, or cannot be written.
             SmeltConfigError: The name ends in something else.
+            MissingDependencyError: `.parquet` without pyarrow (the `arrow` extra).
             ClosedError: The ledger was closed.
 
         Examples:

@@ -19,6 +19,7 @@ def target_of(path: str | os.PathLike[str]) -> Path:
     Raises:
         StoreError: The file is there already.
         SmeltConfigError: The name does not say of what kind it is to be.
+        MissingDependencyError: It is to be Parquet, and pyarrow is not installed.
     """
     wanted = "the name of a .jsonl or a .parquet file"
     target = plain_path(path, wanted)
@@ -28,6 +29,10 @@ def target_of(path: str | os.PathLike[str]) -> Path:
         raise StoreError(f"There is no directory {target.parent}. Make it first, or name another file.")
     if os.path.lexists(target):
         raise StoreError(f"{target} is there already, and is not overwritten.")
+    if target.suffix == ".parquet":
+        from smelt.frames.tables import require_parquet
+
+        require_parquet()
     return target
 
 
