@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smelt.plan import rows
 from smelt.plan.rows import Key, Unsendable, fold, remembering
 
 NULLS = '{"a":null}'
@@ -61,3 +62,15 @@ def test_only_short_texts_are_kept_in_memory(texts: list[str | Unsendable], read
 
     assert again == texts
     assert (source.read, len(remembered), remembered.names) == (reads, len(texts), ("a",))
+
+
+@given(st.lists(st.sampled_from([NULLS, LONG, '{"a":1}', '{"a":2}', '{"a":3}', '{"a":4}', UNSENDABLE])), st.booleans())
+def test_equal_rows_are_found_among_more_than_one_dict_holds(texts: list[str | Unsendable], skip_nulls: bool) -> None:
+    wanted = fold(Listed(texts), skip_nulls=skip_nulls)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "_BLOCK", 3)
+        patch.setattr(rows, "_MOST_LOOSE", 2)
+        folded = fold(Listed(texts), skip_nulls=skip_nulls)
+
+    assert folded == wanted

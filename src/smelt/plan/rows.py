@@ -10,11 +10,12 @@ Columns stand in the order of the frame, compact separators, UTF-8, nothing esca
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from json.encoder import encode_basestring as _string
-from typing import Protocol
+from struct import iter_unpack
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,9 @@ _BLOCK = 8_192  # Rows whose text is in memory at a time while they are compared
 _SHORT = 128  # Characters of a text that is kept as it is.
 _MOST_KEPT = 65_536  # Rows whose texts are kept.
 _PROBED = 64
+_DIGEST = 16  # Bytes.
+_MOST_LOOSE = 131_072  # Distinct rows that are looked up in one dict; of more rows than these, digests are packed.
+_HEAPS = 64
 
 
 def fold(source: RowSource, *, skip_nulls: bool = False, seen: dict[Key, int] | None = None) -> Folded:
@@ -76,6 +80,7 @@ def fold(source: RowSource, *, skip_nulls: bool = False, seen: dict[Key, int] | 
     key = _digest if seen is None else key_of  # Digests take less memory, and a frame may have millions of rows.
     firsts: dict[Key, int] = {} if seen is None else seen
     distinct, twins = array("q"), array("q")
+    packed, skipped = _Packed(), None
     for start in range(0, len(source), _BLOCK):
         positions = range(start, min(start + _BLOCK, len(source)))
         texts = source.texts(positions)
@@ -87,11 +92,59 @@ def fold(source: RowSource, *, skip_nulls: bool = False, seen: dict[Key, int] | 
         ]
         distinct.extend([position for position, first in zip(positions, block, strict=True) if position == first])
         twins.extend(block)
-    skipped = firsts.pop(key(nulls), None) if nulls is not None else None
-    if skipped is not None:
+        if nulls is not None and skipped is None and nulls in texts:
+            skipped = start + texts.index(nulls)
+        if seen is None and len(firsts) > _MOST_LOOSE:
+            packed.add(firsts)
+            firsts = {}
+    if packed and packed.merge(firsts, twins):
+        distinct = array("q", (position for position, first in enumerate(twins) if position == first))
+    if nulls is not None and skipped is not None:
         distinct.remove(skipped)
+        if seen is not None:
+            del seen[key(nulls)]
     has_twins = len(distinct) + (skipped is not None) < len(twins)
     return Folded(distinct=distinct, twins=twins if has_twins else None, skipped=skipped)
+
+
+class _Packed:
+    """What distinct rows are known by, a few bytes for each: as objects they take seven times the memory.
+
+    They lie in heaps by their first bits, so that equal ones are in one heap, and one heap at a time is looked through.
+    """
+
+    def __init__(self) -> None:
+        self._digests: list[bytearray] = []
+        self._positions: list[array[int]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._digests)
+
+    def add(self, firsts: Mapping[Any, int]) -> None:
+        """Take rows that differ, and come after those that are here."""
+        if not self:
+            self._digests = [bytearray() for _ in range(_HEAPS)]
+            self._positions = [array("q") for _ in range(_HEAPS)]
+        digests, positions = self._digests, self._positions
+        for digest, position in firsts.items():
+            heap = digest[0] % _HEAPS
+            digests[heap] += digest
+            positions[heap].append(position)
+
+    def merge(self, firsts: Mapping[Any, int], twins: array[int]) -> bool:
+        """Have *twins* name the first of all equal rows, *firsts* among them; whether that changed any. Empties this."""
+        self.add(firsts)
+        is_changed = False
+        while self._digests:
+            digests, positions = self._digests.pop(), self._positions.pop()
+            met: dict[bytes, int] = {}
+            for (digest,), position in zip(iter_unpack(f"{_DIGEST}s", digests), positions, strict=True):
+                if (first := met.setdefault(digest, position)) != position:
+                    twins[position] = first
+                    is_changed = True
+        if is_changed:
+            twins[:] = array("q", map(twins.__getitem__, twins))
+        return is_changed
 
 
 def key_of(text: str) -> Key:
@@ -99,7 +152,7 @@ def key_of(text: str) -> Key:
     return text if len(text) <= _SHORT else _digest(text)
 
 
-_BLANK = blake2b(digest_size=16)
+_BLANK = blake2b(digest_size=_DIGEST)
 
 
 def _digest(text: str) -> bytes:
