@@ -18,7 +18,9 @@ from tests.fakeserver import FakeServer
 from tests.ledger.killing import CLOSING_GAPS, OPENING_GAPS, REQUEST_GAPS, ROUGH, harm_and_resume, kill_and_resume
 from tests.models import RULES
 
-_KILLS_PER_JOB, _HARMS_PER_JOB, _ROWS = 24, 12, 600
+_KILLS_PER_JOB, _ROWS = 24, 600
+_HARMS_PER_JOB, _ROUGH_ROWS = 40, 4_000  # So many rows that no job ends before its harm.
+_KILLING = 5  # Times as often as any other harm.
 
 
 def main(kills: int = 200) -> None:
@@ -49,10 +51,11 @@ def rough(kills: int) -> int:
                 folder = Path(directory) / "folder"
                 folder.mkdir(mode=0o700)
                 scenario = server.scenario(answers=RULES, count_by="name", log=True, latency=0.05, jitter=0.05)
-                harms = [rng.choice(ROUGH) for _ in range(_HARMS_PER_JOB)]
-                bill = harm_and_resume(folder / "ledger.sqlite", scenario, _ROWS, harms, rng)
+                kinds = [one for one in ROUGH for _ in range(_KILLING if one.startswith("kill") else 1)]
+                harms = [rng.choice(kinds) for _ in range(_HARMS_PER_JOB)]
+                bill = harm_and_resume(folder / "ledger.sqlite", scenario, _ROUGH_ROWS, harms, rng)
                 scenario.close()
-            done, rounds = done + bill.kills, rounds + len(harms)
+            done, rounds = done + bill.kills, rounds + len(harms)  # At the most: a job that is done ends its rounds.
             found = bill.lost + bill.twice + (bill.paid != bill.billed)
             problems += found
             print(f"{done} kills in {rounds} rounds: {bill}{' ' + str(harms) if found else ''}", flush=True)

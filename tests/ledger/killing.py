@@ -98,39 +98,42 @@ def harm_and_resume(path: Path, scenario: Scenario, rows: int, harms: Sequence[s
         steps = path.parent.with_name(f"{path.parent.name}.step")
         steps.write_text("0")
         two = [begin(_work_roughly, path, scenario.base_url("openai"), rows, steps, one) for one in said]
-        until = time.monotonic() + rng.uniform(0.1, 1.5)
-        while time.monotonic() < until or not all(
-            _has_begun(one, process) for one, process in zip(said, two, strict=True)
-        ):
+        while not _are_at_it(said, two):
             time.sleep(0.005)  # Who opens a ledger after it was removed makes a new one, and rightly so.
+        time.sleep(rng.uniform(0.0, 0.5))
         killed += _harm(path, harm, two, steps, rng)
+        if harm in ("kill one", "step"):  # The other one goes on for a while.
+            time.sleep(rng.uniform(0.1, 0.6))
+            killed += _kill(two)
         for process in two:
             process.join()
         _put_back(path, [one.read_text() for one in said if one.exists()])
         for one in said:
             one.unlink(missing_ok=True)
-            one.with_suffix(".begun").unlink(missing_ok=True)
+            for mark in (".recalled", ".received"):
+                one.with_suffix(mark).unlink(missing_ok=True)
         with smelt.ledger.open(path) as ledger:
             ledger._settle()
             lost += max(0, known - ledger.count())
             known = ledger.count()
+        if known == rows:
+            break
     _run(path, scenario, rows, "", 0)
     return _settle_up(path, scenario, rows, killed, lost)
 
 
-def _has_begun(said: Path, process: Any) -> bool:
-    return said.with_suffix(".begun").exists() or not process.is_alive()
+def _are_at_it(said: Sequence[Path], two: Sequence[Any]) -> bool:
+    """Whether both have opened the ledger and one has got a reply, or they are done."""
+    alive = [one for one, process in zip(said, two, strict=True) if process.is_alive()]
+    is_paid = any(one.with_suffix(".received").exists() for one in said)
+    return all(one.with_suffix(".recalled").exists() for one in alive) and (is_paid or not alive)
 
 
 def _harm(path: Path, harm: str, two: Sequence[Any], steps: Path, rng: random.Random) -> int:
     """Do it; how many processes were killed."""
     steps.with_suffix(".new").write_text(str(rng.choice([-7_200, 90, 86_400])))
     if harm.startswith("kill"):
-        doomed = two if harm == "kill both" else [rng.choice(two)]
-        alive = [one for one in doomed if one.is_alive()]
-        for one in alive:
-            one.kill()
-        return len(alive)
+        return _kill(two if harm == "kill both" else [rng.choice(two)])
     if not any(one.is_alive() for one in two):
         return 0
     folder = path.parent
@@ -147,6 +150,13 @@ def _harm(path: Path, harm: str, two: Sequence[Any], steps: Path, rng: random.Ra
     else:
         folder.rename(folder.with_name(f"{folder.name}.moved"))
     return 0
+
+
+def _kill(doomed: Sequence[Any]) -> int:
+    alive = [one for one in doomed if one.is_alive()]
+    for one in alive:
+        one.kill()
+    return len(alive)
 
 
 def _put_back(path: Path, said: Sequence[str]) -> None:
@@ -173,8 +183,8 @@ def _work_roughly(path: Path, url: str, rows: int, steps: Path, said: Path) -> N
     """A process whose time of day is off by what stands in *steps*, and that leaves in *said* why it ended."""
 
     def begun(name: str) -> None:
-        if name == "recalled":
-            said.with_suffix(".begun").touch()
+        if name in ("recalled", "received"):
+            said.with_suffix(f".{name}").touch()
 
     real = time.time
     time.time = lambda: real() + float(steps.read_text() or 0)

@@ -33,6 +33,11 @@ def _replace(path: Path) -> None:
     other.rename(path)
 
 
+def _move_to_another_disk(path: Path) -> None:
+    shutil.copytree(path.parent, path.parent.with_name("moved"))
+    shutil.rmtree(path.parent)
+
+
 def _remove_log(path: Path) -> None:
     path.with_name(path.name + "-wal").unlink()
 
@@ -44,6 +49,7 @@ HARM: dict[str, Callable[[Path], object]] = {
     "moved alone": lambda path: path.rename(path.with_name("mine.sqlite")),
     "moved with its folder": lambda path: path.parent.rename(path.parent.with_name("moved")),
     "removed with its folder": lambda path: shutil.rmtree(path.parent),
+    "moved to another disk": _move_to_another_disk,
     "parted from its log": _remove_log,
 }
 
@@ -104,16 +110,58 @@ async def test_the_end_of_a_run_leaves_the_log_of_the_store_that_took_its_name(p
         assert ledger.check() == []
 
 
-async def test_a_store_that_was_emptied_is_noticed(path: Path) -> None:
+@pytest.mark.parametrize(("pages", "words"), [(0, "was emptied"), (1, "was cut short"), (6, "was cut short")])
+async def test_a_store_that_was_emptied_or_cut_short_is_noticed(path: Path, pages: int, words: str) -> None:
+    before = Actor(path)
+    await before.ask(*(f"row {at}" for at in range(300)))
+    before.end()
     actor = Actor(path)
     await actor.ask("a")
-    os.truncate(path, 0)
+    assert os.stat(path).st_size > 6 * 8192  # noqa: PTH116
+    os.truncate(path, pages * 8192)
 
-    with pytest.raises(StoreError, match="was emptied"):
+    with pytest.raises(StoreError, match=words):
         await actor.send("b")
-    with pytest.raises(StoreError, match="was emptied while this run was using it"):
+    with pytest.raises(StoreError, match=f"{words} while this run was using it") as caught:
         actor.recorder.finish("done")
     actor.store.close()
+    assert "All that it held" not in str(caught.value)
+
+
+async def test_a_store_that_another_process_compacts_is_not_taken_for_one_that_was_cut_short(path: Path) -> None:
+    before = Actor(path)
+    await before.ask(*(f"row {at}" for at in range(300)))
+    before.end()
+    actor = Actor(path)
+    size = os.stat(path).st_size  # noqa: PTH116
+    with smelt.ledger.open(path) as ledger:
+        ledger.forget(run=before.run)
+    assert os.stat(path).st_size < size  # noqa: PTH116
+
+    await actor.ask("a")
+    actor.end()
+
+    after = Actor(path)
+    assert after.knows("a", "row 1") == [VALUES, None]
+    after.end()
+
+
+async def test_two_who_write_agree_on_a_lock_after_it_was_removed(path: Path) -> None:
+    lock = path.with_name(path.name + "-lock")
+    first = Actor(path)
+    lock.unlink()
+    second = Actor(path)
+
+    assert second.store.try_begin()
+    assert not first.store.try_begin()
+    second.store.roll_back()
+    assert first.store.try_begin()
+    assert not second.store.try_begin()
+    first.store.roll_back()
+    for actor in (first, second):
+        await actor.ask(str(actor.run))
+        actor.end()
+    assert os.stat(lock).st_size  # noqa: PTH116  # It names the store, as the one before it did.
 
 
 async def test_a_new_store_does_not_take_over_the_log_of_a_dead_one(path: Path) -> None:

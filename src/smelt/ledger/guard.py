@@ -24,11 +24,8 @@ class Guard:
 
     def __init__(self, path: Path) -> None:
         self._store = path
-        name = path.with_name(path.name + "-lock")
-        try:
-            self._file = create_private(name)
-        except FileExistsError:
-            self._file = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._name = path.with_name(path.name + "-lock")
+        self._file = self._opened()
 
     def try_take(self) -> bool:
         """Take the lock if nobody has it."""
@@ -36,7 +33,7 @@ class Guard:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        return True
+        return self._is_in_place() or self._try_take_anew()
 
     def take(self, patience: float = PATIENCE) -> None:
         """Wait for the lock, blocking.
@@ -64,6 +61,31 @@ class Guard:
         if mark != self.mark:
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, mark, 0)
+
+    def _opened(self) -> int:
+        try:
+            return create_private(self._name)
+        except FileExistsError:
+            return os.open(self._name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def _is_in_place(self) -> bool:
+        """Whether others lock the same file; where the store itself is gone nobody has to."""
+        try:
+            named = os.stat(self._name, follow_symlinks=False)  # noqa: PTH116  # Asked at every write.
+        except OSError:
+            return not os.path.lexists(self._store)
+        found = os.fstat(self._file)
+        return (named.st_dev, named.st_ino) == (found.st_dev, found.st_ino)
+
+    def _try_take_anew(self) -> bool:
+        """The file was removed or replaced while it was in use: lock the one that whoever comes next will lock."""
+        mark, old = self.mark, self._file
+        self._file = self._opened()
+        os.close(old)
+        if not self.try_take():
+            return False
+        self.mark = self.mark or mark
+        return True
 
     def holder(self) -> int | None:
         """The process that has the lock, where the system tells."""

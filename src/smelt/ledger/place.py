@@ -7,6 +7,7 @@ any more.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,19 +20,23 @@ class Place:
 
     Attributes:
         path: The name of the store.
+        version: Tells the version of its tables, which changes when it is compacted; None where it cannot be read.
         store: The file.
-        size: Its bytes, as far as is known; a store only shrinks when smelt compacts it.
+        size: Its bytes, as far as is known; a store only shrinks when it is compacted.
         log: The file of its log, once there is one.
     """
 
     path: Path
+    version: Callable[[], int | None]
     store: _Id = field(init=False)
     size: int = field(init=False)
     log: _Id | None = None
+    _seen: int | None = field(init=False)
 
     def __post_init__(self) -> None:
         found = self.path.stat()
         self.store, self.size = (found.st_dev, found.st_ino), found.st_size
+        self._seen = self.version()
 
     def lost(self) -> str | None:
         """What became of the store, in words that follow its name; None as long as it is where it was."""
@@ -41,13 +46,20 @@ class Place:
             return self._gone()
         if (found.st_dev, found.st_ino) != self.store:
             return "was replaced by another file"
-        if found.st_size < self.size and not found.st_size:
-            return "was emptied"
+        if found.st_size < self.size and not self._was_compacted(found.st_size):
+            return "was cut short" if found.st_size else "was emptied"
         self.size = found.st_size
         log = _identity(f"{self.path}-wal")
         if self.log is not None and log != self.log:
             return "was parted from its log (-wal), which was removed or replaced"
         return None
+
+    def _was_compacted(self, size: int) -> bool:
+        version = self.version() if size else None
+        if version is None or version == self._seen:
+            return False
+        self._seen = version
+        return True
 
     def note_log(self) -> None:
         """There is a log now, if it keeps one."""

@@ -287,13 +287,19 @@ class Recorder:
         """
         store = self._store
         text = f"The ledger {store.path} {store.lost} while this run was using it, so nothing more was sent."
-        place = None
+        found = None
         with suppress(StoreError, sqlite3.Error):
             self._writer.finish(end, is_anywhere=True)
-            place = store.rescue()
-        if place is None:
+            found = store.rescue()
+        if found is None:
             raise StoreError(
                 f"{text} What it held could not be kept: the answers of this run are in `.partial_result` only."
+            )
+        place, is_whole = found
+        if not is_whole:
+            raise StoreError(
+                f"{text} What is left of it is in {place}: smelt.ledger.open(path, recover=True) keeps what can be read. "
+                "The answers of this run are in `.partial_result`."
             )
         raise StoreError(
             f"{text} All that it held, with the answers of this run, is in {place}: name that with ledger=, or move it to its "

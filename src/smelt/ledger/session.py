@@ -23,12 +23,20 @@ from smelt.ledger.reading import Reading
 from smelt.ledger.recall import Recall, stored_texts
 from smelt.ledger.recorder import Extension, Recorder
 from smelt.ledger.reserve import Reserve
-from smelt.ledger.start import Sibling, find_sibling, read_leftovers, specs_of_other_keys, start, wider_specs
+from smelt.ledger.start import (
+    Sibling,
+    find_sibling,
+    narrower_specs,
+    read_leftovers,
+    specs_of_other_keys,
+    start,
+    wider_specs,
+)
 from smelt.ledger.store import Store
 from smelt.ledger.writer import Gap
 from smelt.plan.chunks import Pending
 from smelt.plan.rows import RowSource
-from smelt.plan.schema import Output, part_of
+from smelt.plan.schema import Output, bare_part, part_of
 from smelt.plan.wire import Codec
 from smelt.providers.keys import Secret
 
@@ -261,6 +269,8 @@ def _related(store: Store, spec: Spec, matter: Matter, recall: Recall, *, is_new
     """Look for a run that differs a little: to add fields to its answers, or else to say why they are of no use."""
     if matter.is_refresh or not (matter.extends or recall.is_blank):
         return None
+    if matter.extends:
+        _read_narrower(store, spec, matter)
     settle_all(store)  # Of other specs too, whose runs may have died.
     texts = matter.source.texts(list(islice(matter.distinct, _SAMPLE)))
     known = [text for text in texts if isinstance(text, str)]
@@ -272,6 +282,14 @@ def _related(store: Store, spec: Spec, matter: Matter, recall: Recall, *, is_new
     if recall.is_blank and is_news:  # An earlier run of the spec has said so.
         _warn(sibling.sentence)
     return None
+
+
+def _read_narrower(store: Store, spec: Spec, matter: Matter) -> None:
+    """Read what runs that asked for less were paid for and did not come to: what is added to it is added to these rows, too."""
+    for one, other in narrower_specs(store, spec, any_key=matter.any_key).items():
+        # The author's code has its say when the whole answer is there.
+        part = bare_part(matter.output, [field.name for field in matter.output.fields if field.key in other.fields])
+        read_leftovers(store, one, Reading(part, matter.codec), lease.present())
 
 
 def _extension(store: Store, sibling: Sibling, matter: Matter) -> Extension:

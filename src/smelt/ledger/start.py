@@ -130,6 +130,16 @@ def wider_specs(store: Store, spec: Spec, whole: Spec, *, any_key: bool = False)
     return wider
 
 
+def narrower_specs(store: Store, spec: Spec, *, any_key: bool = False) -> dict[int, Spec]:
+    """The specs that ask for less than *spec*, and else are the same; by id, oldest first. *any_key* as in `wider_specs`."""
+    narrower = {}
+    for spec_id, found in _specs_of_prompt(store, spec.prompt):
+        other = found.of_account(spec.account) if any_key else found
+        if added_fields(other, spec):
+            narrower[spec_id] = other
+    return narrower
+
+
 def find_sibling(store: Store, spec: Spec, texts: Sequence[str], *, any_key: bool = False) -> Sibling | None:
     """The spec that has answers for rows like *texts* (a sample of this run's) and differs least from *spec*.
 

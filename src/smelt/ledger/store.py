@@ -42,8 +42,8 @@ class Store:
         self._connection: sqlite3.Connection | None = connection
         self._guard = guard
         self._anchor = anchor
-        self._place = Place(path)
         self._pid = os.getpid()
+        self._place = Place(path, self._version)
         self._index = path.with_name(path.name + "-shm")
 
     def __enter__(self) -> Self:
@@ -142,13 +142,19 @@ class Store:
         """What became of the file, in words that follow its name, if the name leads elsewhere by now."""
         return None if self.is_read_only or self._connection is None else self._place.lost()
 
-    def rescue(self) -> Path | None:
-        """Where all that this store holds can be found, now that its name leads elsewhere; None where it could not be kept.
+    def _version(self) -> int | None:
+        try:
+            return int(self.connection.execute("PRAGMA schema_version").fetchone()[0])
+        except sqlite3.Error:
+            return None
 
-        If the file was not only moved, all of it is copied to a new one beside its name.
+    def rescue(self) -> tuple[Path, bool] | None:
+        """Where what this store holds can be found, now that its name leads elsewhere, and whether that is all of it.
+
+        If the file was not only moved, all of it is copied to a new one beside its name. None where it could not be kept.
         """
         if (moved := self._place.elsewhere()) is not None:
-            return moved
+            return moved, True
         for directory in (self.path.parent, None):
             try:
                 beside = self.path if directory else Path(tempfile.mkdtemp(prefix="smelt-")) / self.path.name
@@ -157,11 +163,12 @@ class Store:
                 target = sqlite3.connect(copy, isolation_level=None)
                 try:
                     self.connection.backup(target)
+                    is_whole = target.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
                 finally:
                     target.close()
             except (OSError, sqlite3.Error):
                 continue
-            return copy
+            return copy, is_whole
         return None
 
     def roll_back(self) -> None:

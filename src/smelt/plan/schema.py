@@ -123,6 +123,11 @@ def part_of(output: Output, names: Sequence[str]) -> Output | None:
     """*output* with the fields of these *names* only; None where its model's validators want to see a whole answer."""
     if output.is_text or not 0 < len(names) < len(output.fields) or _has_code(output.model):
         return None
+    return bare_part(output, names)
+
+
+def bare_part(output: Output, names: Sequence[str]) -> Output:
+    """*output* with the fields of these *names* only, and without the code of its model's author that sees more than one of them."""
     kept: dict[str, Any] = {
         name: (one.annotation, one) for name, one in output.model.model_fields.items() if name in names
     }
