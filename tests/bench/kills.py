@@ -19,7 +19,7 @@ from tests.ledger.killing import CLOSING_GAPS, OPENING_GAPS, REQUEST_GAPS, ROUGH
 from tests.models import RULES
 
 _KILLS_PER_JOB, _ROWS = 24, 600
-_HARMS_PER_JOB, _ROUGH_ROWS = 40, 4_000  # So many rows that no job ends before its harm.
+_HARMS_PER_JOB, _ROUGH_ROWS = 40, 2_000  # So many rows that no job ends before its harm.
 _KILLING = 5  # Times as often as any other harm.
 
 
