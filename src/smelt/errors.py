@@ -304,7 +304,7 @@ class ModelNotFoundError(SmeltAPIError):
 
     Examples:
         >>> from smelt.providers.base import Billing, CallFailed
-        >>> no = CallFailed("not_found", Billing.REJECTED, "No such model", status=404)
+        >>> no = CallFailed("not_found", Billing.REJECTED, "No such model", status=404, is_named=True)
         >>> df.smelt.transform("Classify {name}.", Company, model=ScriptedProvider({}, script=[no]))
         Traceback (most recent call last):
         smelt.errors.ModelNotFoundError: ...
