@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -31,12 +32,16 @@ from smelt.observe.recorder import Recorder
 from smelt.outcome import Outcome
 from smelt.plan.answers import Answers
 from smelt.preparation import Preparation
-from smelt.prices import check_priced, price_of
+from smelt.prices import check_priced, cost_usd, price_of
 from smelt.progress import Reporter, progress_for
 from smelt.providers.keys import key_of
 from smelt.providers.redact import redact
 from smelt.result import SmeltResult
 from smelt.rooms import room_of
+
+_WRITTEN = (
+    0.1  # Seconds after which the first request is on its way, and its reply is waited for: time to load the prices.
+)
 
 
 def execute(call: Preparation, *, awaited: str, gap: Gap = lambda name: None) -> SmeltResult[Any]:
@@ -91,7 +96,9 @@ class Execution:
         self._is_partial_shown = is_partial_shown
         self._answers = answers_of(call)
         self._counts = Counts()
-        self._price = price_of(call.provider.name, call.provider.model)  # Now: it may load the price list.
+        self._price = partial(
+            cost_usd, call.provider.name, call.provider.model
+        )  # Loads the price list when it is needed.
         settings = call.settings
         self._budget = Budget(max_cost=settings.max_cost, max_tokens=settings.max_tokens_total, price=self._price)
         if settings.max_cost is not None:
@@ -151,6 +158,7 @@ class Execution:
             )
             run = self._run(session, lane, report)
             self._begun(run)
+            loading = asyncio.get_running_loop().call_later(_WRITTEN, price_of, provider.name, provider.model)
             try:
                 self._ending = await run.execute()
                 session.state = _state(self._ending)
@@ -159,6 +167,7 @@ class Execution:
                 session.state = "interrupted"
                 raise
             finally:
+                loading.cancel()
                 self._seconds = time.perf_counter() - started
                 session.size = self._size
 

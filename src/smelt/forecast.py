@@ -7,11 +7,11 @@ from collections import deque
 from math import ceil
 
 from smelt.engine.courier import rows_worth
-from smelt.engine.crew import FEWEST_ROWS, MOST_WORKERS
+from smelt.engine.crew import FEWEST_ROWS, MANY_REQUESTS, MOST_WORKERS, PROVERS
 from smelt.engine.work import Work
 from smelt.outlook import Estimate, Explanation
 from smelt.plan.chunks import AutoSize, Line, Size
-from smelt.plan.tokens import BYTES_PER_TOKEN, reply_bytes
+from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, reply_bytes, text_tokens
 from smelt.plan.wire import draw_tokens, reply_schema, user_text
 from smelt.preparation import Preparation
 from smelt.prices import cost_usd
@@ -66,16 +66,21 @@ def explain(call: Preparation) -> Explanation:
 def _requests(work: Work, row_bytes: float, *, workers: int, thoughts: float) -> int:
     """How many requests the run sends if every reply is clean: its own loop, in numbers only.
 
-    The first request goes out alone; then *workers* at a time, and every reply lets the size grow.
+    The first request goes out alone, or as a few small ones; then *workers* at a time, and every reply lets the size grow.
     """
     left, requests = len(work.order), 0
     size = AutoSize(most=work.most_rows, rows=float(work.first_rows if work.is_auto else work.most_rows))
     by_bytes = max(1, int(Size(rows=1).input_bytes / max(1.0, row_bytes)))
-    fewest = max(FEWEST_ROWS, rows_worth(thoughts, work))
+    shared = text_tokens(len(work.system))
+    size.least = min(fewest_rows(shared, row_bytes / BYTES_PER_TOKEN), work.most_rows) if work.is_auto else 1
+    fewest = max(FEWEST_ROWS, rows_worth(thoughts, work), int(size.least))
+    provers = PROVERS if left >= MANY_REQUESTS * work.most_rows else 1
     in_flight: deque[int] = deque()
     while left or in_flight:
-        if left and len(in_flight) < (workers if requests > 1 or not in_flight else 1):
+        if left and len(in_flight) < (workers if requests > provers or not in_flight else provers):
             rows = int(size.rows)
+            if requests < provers > 1:
+                rows = min(rows, max(FEWEST_ROWS, rows // provers))
             if work.is_auto:
                 rows = min(rows, max(fewest, ceil(left / workers)))
             rows = min(rows, by_bytes, left)

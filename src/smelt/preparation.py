@@ -21,13 +21,14 @@ from smelt.plan.kinds import Field, Struct
 from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
-from smelt.plan.tokens import reply_bytes, reply_tokens
+from smelt.plan.tokens import reply_bytes, reply_tokens, text_tokens
 from smelt.plan.wire import system_text
 from smelt.providers.base import Provider
 from smelt.result import printable
 
 _FIRST_ROWS = 5  # Of the first request, which proves key, model and schema.
 _told: set[str] = set()  # Prompts without a column's name that were warned of in this process.
+_ROOM = 2  # Times what the answer to a row usually takes; twice that is allowed for.
 _MOST_AUTO_ROWS = 25  # Beyond this a larger chunk saves little of the shared instructions, and answers get worse.
 
 
@@ -166,7 +167,10 @@ class Preparation:
             return 1
         if self.settings.batch_size != "auto":
             return self.settings.batch_size
-        by_output = max(1, capabilities.max_output_tokens // (2 * row_tokens))
+        # By what answers usually take, not by the most that they may: a str without a length may take pages, and rarely does. A
+        # reply that is cut off says so, and later requests are smaller.
+        usual = min(row_tokens, _ROOM * max(1, text_tokens(reply_bytes(self.output.fields))))
+        by_output = max(1, capabilities.max_output_tokens // (2 * usual))
         return min(_MOST_AUTO_ROWS, by_output, capabilities.rows_per_request or _MOST_AUTO_ROWS)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, field_validator
 
 from smelt.engine.decide import decide_failure, decide_reply
+from smelt.engine.doubt import Doubt
 from smelt.engine.verdict import Doubts, Policy, Verdict
 from smelt.options import Settings
 from smelt.plan.chunks import Chunk, Pending
@@ -392,6 +394,26 @@ def test_rows_of_elsewhere_that_are_refused_too_end_the_run(status: int, is_name
 
     assert after(others - 1).stop is None
     assert after(others).stop is no
+
+
+def test_parts_that_are_refused_do_not_end_the_run_while_other_rows_are_on_their_way() -> None:
+    def after(*, are_all: bool) -> Verdict:
+        doubts = Doubts(others=1, singles=40, total=80, are_all=are_all)
+        return decide_failure(chunk_of(2), refused(403), Policy(), answered=1, now=0.0, doubts=doubts)
+
+    assert after(are_all=False).stop is None
+    assert after(are_all=True).stop is not None
+
+
+def test_rows_are_on_their_way_from_the_line_to_the_reply_and_those_refused_before_are_no_others() -> None:
+    doubt = Doubt()
+
+    with doubt.asking(replace(chunk_of(2), doubts=1)):
+        parts = doubt.is_asking_others
+    with doubt.asking(chunk_of(2)):
+        others = doubt.is_asking_others
+
+    assert (parts, others, doubt.is_asking_others) == (False, True, False)
 
 
 @pytest.mark.parametrize(

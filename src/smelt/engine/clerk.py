@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from smelt.engine.decide import decide_failure, decide_reply, is_doubtful
@@ -20,7 +20,7 @@ from smelt.plan.answers import Outcomes, RowFailure
 from smelt.plan.chunks import AutoSize, Chunk, Line, Pending
 from smelt.plan.replyrows import ReplyRows
 from smelt.plan.validate import Validator
-from smelt.providers.base import CallFailed, Reply
+from smelt.providers.base import Billing, CallFailed, Reply
 
 _SLOW_VALIDATION = 1.0  # Seconds for one reply, above which the caller's validator is named.
 _STUCK = (
@@ -66,6 +66,7 @@ class Clerk:
     note: Callable[[str], None]
     is_proven: bool = False
     doubt: Doubt = field(default_factory=Doubt)
+    _unreached: int = 0  # Requests that never reached the server.
     _validator: Validator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -166,12 +167,15 @@ class Clerk:
             answered=self.reader.replies,
             in_flight=len(self.race.courier.flights),
             now=now,
-            doubts=self.doubt.count,
+            doubts=replace(self.doubt.count, are_all=not (self.line.has_fresh or self.doubt.is_asking_others)),
             is_known=is_known,
         )
         halt = self._carry_out(self.race.judged(delivery.flight, verdict), failure.request_id)
         if halt is not None or self.reader.replies:
             return halt
+        self._unreached += failure.billing is Billing.NOT_SENT
+        if self._unreached >= self.policy.free_retries:  # Side by side or one after the other.
+            return Halt(stop=failure)
         self.counts.hopeless += 0 if verdict.is_doubtful else len(verdict.failed)
         return Halt(stop=failure) if self.counts.hopeless >= _HOPELESS else None
 

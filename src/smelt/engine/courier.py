@@ -19,7 +19,7 @@ from smelt.engine.work import Counts, Work
 from smelt.errors import StoreError
 from smelt.ledger.base import RunLedger
 from smelt.plan.chunks import Chunk
-from smelt.plan.tokens import text_tokens
+from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, text_tokens
 from smelt.plan.wire import draw_tokens, reply_schema, user_text
 from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, Reply, Request, Usage
 
@@ -90,6 +90,11 @@ class Courier:
             input_tokens=text_tokens(len(self.work.system) + self._schema_bytes + rows),
             output_tokens=answers + round(self.room.usual),
         )
+
+    def rows_worth_instructions(self, chunk: Chunk) -> int:
+        """Rows like those of *chunk* that make a request worth its instructions."""
+        row = sum([len(row.text) for row in chunk.rows]) / len(chunk.rows) + _ROW_FRAME
+        return fewest_rows(self.shared_tokens, row / BYTES_PER_TOKEN)
 
     async def announce(self, chunk: Chunk) -> Announced:
         """Tell the ledger what is about to be asked, and learn which rows may be.

@@ -1,7 +1,8 @@
 """The workers of a run: each pulls a chunk from the line, asks, hands over what came, and pulls the next.
 
-There is never a task per row: one worker for each request in flight, and one that waits for the lane to let the next one leave. The first request goes out alone: it proves key, model and schema, so that a mistake there
-costs one request and not one per worker.
+There is never a task per row: one worker for each request in flight, and one that waits for the lane to let the next one leave.
+The first request goes out alone, or in a long run as a few small ones side by side: it proves key, model and schema, so that a mistake
+there costs that and not one request per worker.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from smelt.providers.base import Billing, CallFailed
 
 MOST_WORKERS = 32  # An automatic chunk is not made smaller than this many workers want, however many there may be.
 FEWEST_ROWS = 5  # An automatic chunk is not made smaller than this only to keep every worker busy.
+PROVERS = 4  # Requests side by side that prove key, model and schema, in a run of many requests:
+MANY_REQUESTS = 60  # so many at the least, beside which the instructions of a few more weigh little.
 _GRACE = 2.0  # Seconds that requests in flight get to land after the run was stopped.
 
 
@@ -110,7 +113,7 @@ class Crew:
 
     def spawn(self) -> None:
         """See to it that somebody waits for the lane, if there is anything to ask."""
-        is_proving = not self.clerk.is_proven and self._workers
+        is_proving = not self.clerk.is_proven and len(self._workers) >= self._provers
         if self._next is not None or is_proving or self.halted is not None or not self.line:
             return
         self._next = self._group.create_task(self._pull())
@@ -144,13 +147,25 @@ class Crew:
                 self._next = None
 
     @property
+    def _provers(self) -> int:
+        """Requests that may be in flight before the first reply: one, or in a long run several small ones, once.
+
+        The first of them to come back proves what all are to prove, and together they carry what one would.
+        """
+        is_first = self.courier.counts.announced < PROVERS and not self.clerk.is_proven
+        if not is_first or self.supply is not None or self.budget.is_limited:
+            return 1
+        return PROVERS if self.line.rows_left >= MANY_REQUESTS * self.size.most else 1
+
+    @property
     def _rest(self) -> float:
         """Requests that the rows in line make, as far as is known: not where a stream brings more."""
         is_all = self.supply is None or self.supply.is_over
         return ceil(self.line.rows_left / max(1, self._rows_wanted())) if is_all else inf
 
     def _is_pulling(self, me: asyncio.Task[Any] | None) -> bool:
-        return self._next in (None, me) and self.halted is None
+        is_one_too_many = not self.clerk.is_proven and len(self._workers) > self._provers
+        return self._next in (None, me) and self.halted is None and not is_one_too_many
 
     async def _more(self, me: asyncio.Task[Any] | None) -> bool:
         """Whether rows come into line again: those that others had in flight, or what a stream brings."""
@@ -168,7 +183,10 @@ class Crew:
             chunk = self._next_chunk()
             if chunk is not None:  # Else whoever lands next sees whether there is something to ask, and room.
                 self.spawn()
-            delivery = await self._delivery(chunk, slot) if chunk is not None else None
+            delivery = None
+            if chunk is not None:
+                with self.clerk.doubt.asking(chunk):
+                    delivery = await self._delivery(chunk, slot)
             if delivery is not None:
                 self._take(delivery, slot)
         finally:  # Cancelled, or a fault of the provider's own: the run finds the rows without an outcome.
@@ -215,17 +233,20 @@ class Crew:
             return probe
         size = Size(rows=self._rows_wanted())
         while (chunk := self.line.next(size)) is not None:
+            if self.is_auto and not self.clerk.is_proven:
+                self.size.least = min(self.courier.rows_worth_instructions(chunk), self.size.most)
             if (chunk := self.race.left_of(chunk)).rows:
                 break
         return chunk
 
     def _rows_wanted(self) -> int:
         rows = int(self.size.rows)
+        if self._provers > 1:
+            rows = min(rows, max(FEWEST_ROWS, rows // PROVERS))
         if not self.is_auto:
             return rows
         # Near the end of the line smaller chunks keep every worker busy; the reply then comes sooner. Where a limit keeps
         # requests apart, few are at work, and smaller chunks would only be more requests.
-        fewest = max(
-            FEWEST_ROWS, self.courier.fewest_rows
-        )  # Each request of a model that thinks is paid for its thoughts.
+        # Each request is paid for its instructions, and that of a model that thinks for its thoughts.
+        fewest = max(FEWEST_ROWS, self.courier.fewest_rows, int(self.size.least))
         return min(rows, max(fewest, ceil(self.line.rows_left / min(self.lane.workers, MOST_WORKERS))))

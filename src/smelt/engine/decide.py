@@ -149,7 +149,8 @@ def _after_doubt(
     if not answered:
         needed = policy.unnamed_first
     # If there are no other rows, halves tell as much: of one bad row, one half is always answered.
-    if doubts.others >= needed or doubts.singles >= max(needed, 4) or doubts.total >= 4 * needed:
+    is_everywhere = doubts.singles >= max(needed, 4) or doubts.total >= 4 * needed
+    if doubts.others >= needed or (doubts.are_all and is_everywhere):
         return Verdict(chunks=[chunk], stop=failure)
     if len(chunk.rows) == 1:
         return Verdict(failed=_all_failed(chunk, "bad_request", failure), is_doubtful=True)

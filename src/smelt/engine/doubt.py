@@ -7,7 +7,8 @@ a request that left after the refusal shows that the account is good. Until then
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from smelt.engine.verdict import NO_DOUBTS, Doubts, Failed
@@ -29,6 +30,22 @@ class Doubt:
     _since: float | None = None
     _held: list[tuple[Failed, str | None]] = field(default_factory=list)
     _is_probing: bool = False
+    _asking: int = 0
+
+    @property
+    def is_asking_others(self) -> bool:
+        """Whether rows that were not refused before are on their way, from the line to the reply."""
+        return self._asking > 0
+
+    @contextmanager
+    def asking(self, chunk: Chunk) -> Iterator[None]:
+        """While *chunk* is on its way."""
+        is_other = not chunk.doubts
+        self._asking += is_other
+        try:
+            yield
+        finally:
+            self._asking -= is_other
 
     def refused(self, chunk: Chunk, failure: CallFailed, *, left_at: float, now: float) -> None:
         """Count a refusal of *chunk*. Those that left before the first one came back are the same news."""

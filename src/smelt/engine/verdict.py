@@ -71,11 +71,13 @@ class Doubts:
         others: Those of rows that were not refused before.
         singles: Those of single rows.
         total: All.
+        are_all: Whether no row is left that was not refused yet, in line or in flight: else those tell more than all parts.
     """
 
     others: int = 0
     singles: int = 0
     total: int = 0
+    are_all: bool = True
 
 
 NO_DOUBTS = Doubts()

@@ -50,6 +50,7 @@ class Bucket:
         self._over = 0.0  # Seconds that this took.
         self._others = 0.0  # What others use in a second.
         self._window = _Window()
+        self._is_vague = False  # Whether what is announced does not tell how much it holds.
 
     @property
     def is_known(self) -> bool:
@@ -133,10 +134,10 @@ class Bucket:
         """How fast to send with so much left: at the rate where the reserve is there, slower below, faster above."""
         if self._window.resets_at is not None:
             return math.inf
-        reserve = min(self.size / 2, self.rate * _RESERVE)
-        return (
-            self.rate * min(1.0, max(left / reserve, _SLOWEST)) + max(0.0, left - reserve) / _SPENDING[self._is_guess]
-        )
+        # Who began while others had used it up has seen little of a vague one; all must yield at the same level.
+        reserve = self.rate * _RESERVE / 2 if self._is_vague else min(self.size / 2, self.rate * _RESERVE)
+        share = min(1.0, max(left / reserve, _SLOWEST))
+        return self.rate * share + max(0.0, left - reserve) / _SPENDING[self._is_guess]
 
     def _learn_rate(self, quota: Quota) -> None:
         """Limits are per minute, unless their reset says that what was used takes longer to come back (Groq: a day)."""
@@ -146,6 +147,7 @@ class Bucket:
         self.rate = rate
         if quota.reset is not None:  # Buckets are often smaller than a minute of their rate.
             # But one does not shrink. A reset that makes it seem so, as 0 does where much is missing, is wrong.
+            self._is_vague = self._is_vague or (quota.reset == 0 and used > 1.0)
             seems = max(1.0, min(quota.limit, (quota.remaining or 0.0) + quota.reset * rate))
             self.size = seems if self._largest == 0.0 else max(seems, self._largest)
             self._largest = max(self._largest, min(quota.remaining or 0.0, self.size))

@@ -18,8 +18,9 @@ from smelt.lanes.queue import Alarm, Waiter, call_on, running_loop
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
 # Requests of a run that look whether anybody is there, whatever other runs have met: as long as none reaches the provider, which
-# therefore is not hammered. As many as the engine makes before it gives up a server that was never reached (`Policy.free_retries`).
-_TRIES = 4
+# therefore is not hammered. No fewer than the engine makes before it gives up a server that was never reached: a few side by side, and
+# then those of `Policy.free_retries`.
+_TRIES = 8
 _IN_SECONDS = 60.0  # Seconds: what takes longer is told in minutes.
 _QUIET = 1.0  # Seconds: shorter waits are pacing, and not worth a word.
 # Turns of the loop that requests which left get before the next one does, as long as these come ever faster: to make one takes

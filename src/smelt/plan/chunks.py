@@ -129,6 +129,11 @@ class Line:
         whole = sum(len(chunk.rows) for chunk in self._whole) + sum(len(chunk.rows) for chunk in self._last)
         return whole + len(self._again) + len(self._block) + self._unread
 
+    @property
+    def has_fresh(self) -> bool:
+        """Whether there are rows in line that were never asked."""
+        return bool(self._block or self._unread)
+
     def add(self, order: Sequence[int], texts: Callable[[Sequence[int]], Sequence[str | Unsendable | None]]) -> None:
         """More fresh rows, behind those that wait: their positions in order, and what reads their texts."""
         self._unread += len(order)
@@ -251,17 +256,19 @@ def _position(row: Pending) -> int:
 class AutoSize:
     """Finds how many rows a request should carry, reply by reply.
 
-    Starts small, so that the first reply comes soon and a wrong schema costs little; grows by half after every clean
-    reply, as a window of them has shown that the size is borne; halves after a reply that was cut off; shrinks by a
+    Starts small, so that the first reply comes soon and a wrong schema costs little; grows to the least that is worth its
+    instructions, and then by half after every clean reply, as a window of them has shown that the size is borne; halves after a reply that was cut off; shrinks by a
     quarter while more than one row in ten is missing or invalid.
 
     Attributes:
         most: The most rows that the provider's output limit, or the caller, allows.
         rows: The present size.
+        least: What it grows to at once, as long as nothing was cut off or left out.
     """
 
     most: int
     rows: float = 5.0
+    least: float = 1.0
     _bad: float = 0.0  # Share of rows without an answer, as an exponential mean over replies.
 
     def __post_init__(self) -> None:
@@ -271,9 +278,9 @@ class AutoSize:
         """Take one reply into account."""
         self._bad += 0.1 * ((1 - answered / sent) - self._bad)
         if was_cut:
-            self.rows = max(1.0, min(self.rows, sent / 2))
+            self.rows, self.least = max(1.0, min(self.rows, sent / 2)), 1.0
         elif self._bad > 0.1:
-            self.rows = max(1.0, self.rows * 0.75)
+            self.rows, self.least = max(1.0, self.rows * 0.75), 1.0
             self._bad /= 2
         elif answered == sent and sent >= int(self.rows):
-            self.rows = min(float(self.most), self.rows * 1.5)
+            self.rows = min(float(self.most), max(self.least, self.rows * 1.5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 
 from smelt.plan.kinds import (
     Array,
@@ -26,6 +27,8 @@ _MOST_TEXT = 400  # Tokens allowed for a str without a length.
 _MOST_ITEMS = 12  # Items allowed for a list without a length.
 _USUAL_TEXT = 160  # Bytes of a str without a length: a sentence or two.
 _USUAL_ITEMS = 3
+_USUAL_ROWS = 20
+_DEARER = 1.1  # Times the input of so many rows a request.
 
 
 def text_tokens(size: int) -> int:
@@ -41,6 +44,20 @@ def reply_tokens(fields: Sequence[Field]) -> int:
 def reply_bytes(fields: Sequence[Field]) -> int:
     """Bytes of JSON that the answer to one row usually takes."""
     return _ROW_FRAME + sum(len(f'"{field.key}": , '.encode()) + _usual(field.kind) for field in fields)
+
+
+def fewest_rows(shared: int, row: float) -> int:
+    """Rows that a request of an automatic size carries at the least, unless something else asks for fewer.
+
+    Where they are few, the instructions are most of what is paid for. So there are as many as keep the input near what it is
+    with 20 rows a request.
+
+    Args:
+        shared: Tokens that every request repeats.
+        row: Tokens of a row, its frame included.
+    """
+    most = _DEARER * (shared / _USUAL_ROWS + row)
+    return max(1, ceil(shared / max(1e-9, most - row)))
 
 
 def _most(kind: Kind) -> int:

@@ -1,0 +1,89 @@
+"""Rows per request where the number is smelt's to find, and the requests that a run begins with."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel
+
+import smelt
+from smelt.providers.base import Reply, Request
+from smelt.testing import ScriptedProvider, run_jumping
+
+
+class Review(BaseModel):
+    sentiment: Literal["positive", "negative", "mixed"]
+    stars: int
+    topics: list[str]
+    is_refund: bool
+    is_urgent: bool
+
+
+GUIDELINES = "Read the review {text} and judge it by what it says, not by its tone. " * 12
+
+
+class Slow(ScriptedProvider):
+    """Answers after half a second, give or take 30 %, and notes when it was asked and for how much."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            {"sentiment": "mixed", "stars": 3, "topics": ["delivery"], "is_refund": False, "is_urgent": False}
+        )
+        self.asked: list[float] = []
+        self.bytes = 0
+        self._rng = random.Random(0)
+
+    async def send(self, request: Request) -> Reply:
+        self.asked.append(asyncio.get_running_loop().time())
+        self.bytes += len(request.system) + len(request.user)
+        await asyncio.sleep(0.5 * self._rng.uniform(0.7, 1.3))
+        return await super().send(request)
+
+
+def reviews(count: int) -> list[dict[str, str]]:
+    return [{"text": f"Review {at}: " + "the box came late and the lid was bent. " * 6} for at in range(count)]
+
+
+def ask(rows: Sequence[dict[str, str]], **options: Any) -> tuple[Slow, float]:
+    provider = Slow()
+    given = {"progress": False, "seed": 0, "concurrency": 64} | options
+    jumped = run_jumping(smelt.arun(rows, GUIDELINES, Review, model=provider, **given))
+    assert jumped.result.metrics.failed_rows == 0
+    return provider, jumped.seconds
+
+
+@pytest.mark.parametrize("rows", [600, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("concurrency", [64, "auto"])
+def test_an_automatic_size_costs_little_more_input_than_twenty_rows_a_request(rows: int, concurrency: Any) -> None:
+    auto, _ = ask(reviews(rows), concurrency=concurrency)
+    twenty, _ = ask(reviews(rows), concurrency=concurrency, batch_size=20)
+
+    assert auto.bytes <= 1.15 * twenty.bytes
+
+
+@pytest.mark.slow
+def test_a_short_job_is_done_in_little_more_than_its_waves() -> None:
+    ideal = 4.1  # 500 requests of 20 rows, 64 at a time, after half a second each.
+
+    _, seconds = ask(reviews(10_000))
+
+    assert seconds <= 1.12 * ideal
+
+
+def test_a_long_run_begins_with_a_few_small_requests_side_by_side() -> None:
+    provider, _ = ask(reviews(1_400), batch_size=20)
+
+    assert provider.asked[:4] == [0.0] * 4
+    assert provider.asked[4] > 0.3
+    assert len(provider.asked) == 4 + 69
+
+
+def test_a_short_run_begins_with_one() -> None:
+    provider, _ = ask(reviews(400), batch_size=20)
+
+    assert provider.asked[1] > 0.3
+    assert len(provider.asked) == 20
