@@ -73,17 +73,26 @@ def test_a_reply_that_was_overtaken_says_nothing() -> None:
     assert bucket.left(0.2) < 20
 
 
-def test_what_others_use_is_taken_off_the_refilling() -> None:
-    bucket = announced(Quota(600, 300, 30.0))
-    for number in range(2, 40):  # We send 4 a second; 10 are refilled, and 4 are missing every second.
-        now = number * 0.25
+def sent_in(bucket: Bucket, seconds: float, *, left: float, start: float = 0.0) -> int:
+    """Requests that leave in so many seconds while others see to it that so much is left."""
+    now, sent = start, 0
+    while (now := now + bucket.wait(now, 1.0) + 1e-6) < start + seconds:
+        sent += 1
         mark = bucket.reserve(now, 1.0)
-        left = 300 - now * 4
-        bucket.announce(now, Quota(600, round(left), (600 - left) / 10), number=number, left_at=now, mark=mark)
+        bucket.announce(now, Quota(600, left, 1.0), number=round(now * 1e6), left_at=now, mark=mark)
+    return sent
 
-    level = bucket.left(10.0)
 
-    assert bucket.left(11.0) - level == pytest.approx(0.0, abs=1.0)
+def test_what_others_use_up_is_left_to_them_and_comes_back_with_time() -> None:
+    bucket = announced(Quota(600, 590, 1.0))
+    usual = sent_in(bucket, 5.0, left=9.0)
+
+    emptied = sent_in(bucket, 10.0, left=2.0, start=10.0)
+    soon, later = (sent_in(bucket, 5.0, left=9.0, start=start) for start in (30.0, 60.0))
+
+    assert emptied / 2 < 0.5 * usual
+    assert soon < 0.8 * usual
+    assert later > soon
 
 
 def test_the_estimate_is_corrected_by_what_is_charged() -> None:

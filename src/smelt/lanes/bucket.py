@@ -10,10 +10,17 @@ _MINUTE = 60.0
 _SPENDING = (0.5, 2.5)  # Seconds over which what is above the reserve is spent, and before it is known what is charged.
 _RESERVE = 1.0  # Seconds of the rate that are kept in the bucket, or half of it where it is smaller.
 _SLOWEST = 0.25  # Of the rate, however little is left: what is left is only what was last announced.
+_ENOUGH = 0.75  # Of the reserve, from which on it is well filled.
+_MORE = 0.035  # Of the rate, that is taken more in each second then,
+_LESS = 0.5  # and the part that is taken less in each second else;
+_LEAST = 0.05  # never less than this share.
+_LONGEST = 5.0  # Seconds that one announcement speaks for, at the most.
+_COARSE = 4.0  # Requests in the reserve, with fewer of which what is left does not tell how well it is filled.
+_CUT = 0.7  # What is left of the share after a refusal,
+_APART = 0.5  # and seconds within which others are the same news.
 _LATE = 0.05  # Seconds by which a timer may be late without slowing us down.
 _SLOWER = 0.75  # A reset that speaks of less than this share of limit per minute speaks of another span of time.
 _MEMORY = 64  # Announcements over which the estimate is corrected.
-_NOTICED = 5.0  # Seconds over which the use that others make is measured.
 _RATIOS = (0.1, 100.0)
 
 
@@ -24,8 +31,10 @@ class Bucket:
     in another order find something, and several processes that see the same bucket settle at equal shares, since each
     sends by what is left and not by what it had. An unknown bucket never makes anyone wait.
 
-    What is missing between two announcements beyond what we sent, others have used: it is taken off the refilling. Where
-    what we charge is an estimate, as for tokens, a running ratio to what the provider takes off corrects it instead.
+    All who share it see the same bucket. Each begins with the whole of its rate, and takes the same amount more in each second
+    while it is well filled and the same part less while it is not, so they come to equal shares (Chiu and Jain 1989).
+
+    Where what we charge is an estimate, as for tokens, a running ratio to what the provider takes off corrects it.
 
     Args:
         rate: What is refilled in a second; infinite while nothing is known.
@@ -47,10 +56,9 @@ class Bucket:
         self._largest = 0.0  # The most that was ever left of that.
         self._first = 0  # The request whose announcement all later ones are compared with, in the end.
         self._theirs = self._ours = 0.0  # Charged between announcements, by the provider and by us.
-        self._over = 0.0  # Seconds that this took.
-        self._others = 0.0  # What others use in a second.
         self._window = _Window()
-        self._is_vague = False  # Whether what is announced does not tell how much it holds.
+        self._share, self._shared, self._cut = 1.0, -math.inf, -math.inf
+        self.is_vague = False  # Whether what is announced does not tell how much it holds.
 
     @property
     def is_known(self) -> bool:
@@ -63,7 +71,7 @@ class Bucket:
             if now >= self._window.resets_at:
                 self._left, self._window.resets_at = self.size, None
         elif now > self._seen:
-            self._left = min(self.size, self._left + (now - self._seen) * (self.rate - self._others))
+            self._left = min(self.size, self._left + (now - self._seen) * self.rate)
         self._seen = max(self._seen, now)
         return self._left
 
@@ -77,7 +85,7 @@ class Bucket:
         lack = min(amount * self.ratio, self.size) - self.left(now)
         if lack > 0 and self._window.resets_at is not None:
             return self._window.resets_at - now
-        return max(lack / (self.rate - self._others), self._next - now, 0.0)
+        return max(lack / self.rate, self._next - now, 0.0)
 
     def reserve(self, now: float, amount: float) -> float:
         """Take *amount*; returns a mark, by which an announcement is known to be older than what was sent after it."""
@@ -104,6 +112,8 @@ class Bucket:
         """The provider refused for it: whatever we thought, there is nothing left."""
         if self.is_known:
             self._left = min(0.0, self.left(now))
+            if now >= self._cut + _APART and not self._corrects:
+                self._share, self._cut = max(_LEAST, self._share * _CUT), now
 
     def cap(self, rate: float, size: float) -> None:
         """Change what is refilled and held; what is in it stays."""
@@ -120,24 +130,40 @@ class Bucket:
             return
         if quota.limit != self._limit:  # What was compared under another limit says nothing of this one.
             self._limit, self._last, self._window = quota.limit, None, _Window()
-            self._theirs = self._ours = self._over = self._others = self._largest = 0.0
+            self._theirs = self._ours = self._largest = 0.0
         is_first = self._last is None
         self._learn_rate(quota)
         self._window.watch(now, quota, self.rate)
         self._compare(number, left_at, mark, quota)
-        refill = 0.0 if self._window.resets_at is not None else (self.rate - self._others) * (now - left_at)
+        refill = 0.0 if self._window.resets_at is not None else self.rate * (now - left_at)
         at_least, at_most = sorted((quota.remaining, quota.remaining + refill - (self._charged - mark) * self.ratio))
         mine = at_least if is_first else self.left(now)
         self._left, self._seen = min(self.size, at_most, max(at_least, mine)), now
+        self._learn_share(now, quota.remaining)
+
+    @property
+    def _reserve(self) -> float:
+        # Who began while others had used it up has seen little of a vague one; all must yield at the same level.
+        return self.rate * _RESERVE / 2 if self.is_vague else min(self.size / 2, self.rate * _RESERVE)
 
     def _pace(self, left: float) -> float:
         """How fast to send with so much left: at the rate where the reserve is there, slower below, faster above."""
         if self._window.resets_at is not None:
             return math.inf
-        # Who began while others had used it up has seen little of a vague one; all must yield at the same level.
-        reserve = self.rate * _RESERVE / 2 if self._is_vague else min(self.size / 2, self.rate * _RESERVE)
+        reserve = self._reserve
         share = min(1.0, max(left / reserve, _SLOWEST))
-        return self.rate * share + max(0.0, left - reserve) / _SPENDING[self._is_guess]
+        return self._share * (self.rate * share + max(0.0, left - reserve) / _SPENDING[self._is_guess])
+
+    def _learn_share(self, now: float, remaining: float) -> None:
+        """Take a little more while there is enough for all, and a part less while there is not."""
+        seconds, self._shared = min(_LONGEST, now - self._shared), now
+        if self._corrects or self._window.resets_at is not None or self._reserve < _COARSE:
+            self._share = 1.0
+            return
+        if remaining >= _ENOUGH * self._reserve:
+            self._share = min(1.0, self._share + _MORE * seconds)
+        else:
+            self._share = max(_LEAST, self._share * math.exp(-_LESS * seconds))
 
     def _learn_rate(self, quota: Quota) -> None:
         """Limits are per minute, unless their reset says that what was used takes longer to come back (Groq: a day)."""
@@ -147,7 +173,7 @@ class Bucket:
         self.rate = rate
         if quota.reset is not None:  # Buckets are often smaller than a minute of their rate.
             # But one does not shrink. A reset that makes it seem so, as 0 does where much is missing, is wrong.
-            self._is_vague = self._is_vague or (quota.reset == 0 and used > 1.0)
+            self.is_vague = self.is_vague or (quota.reset == 0 and used > 1.0)
             seems = max(1.0, min(quota.limit, (quota.remaining or 0.0) + quota.reset * rate))
             self.size = seems if self._largest == 0.0 else max(seems, self._largest)
             self._largest = max(self._largest, min(quota.remaining or 0.0, self.size))
@@ -168,8 +194,6 @@ class Bucket:
             is_long = self.rate * (left_at - then) >= self.size  # Long enough to have run over unseen.
             if self._corrects and not is_full and not is_long:
                 self._learn_ratio(taken, mark - mark_then)
-            elif not self._corrects:
-                self._learn_others(0.0 if is_full else taken - (mark - mark_then), left_at - then)
 
     def _guess(self, mark: float, quota: Quota) -> None:
         """The first reply: what is missing is what was charged for it, unless others use the bucket, too."""
@@ -185,12 +209,6 @@ class Bucket:
         elif self._theirs > 0:
             self.ratio = min(_RATIOS[1], max(_RATIOS[0], self._theirs / self._ours))
             self._is_guess = False
-
-    def _learn_others(self, taken: float, seconds: float) -> None:
-        fading = math.exp(-max(0.0, seconds) / _NOTICED)
-        self._theirs, self._over = self._theirs * fading + taken, self._over * fading + seconds
-        if self._over > 0:
-            self._others = min(0.9 * self.rate, max(0.0, self._theirs / self._over))
 
 
 class _Window:

@@ -235,7 +235,7 @@ class Pacer:
     def _is_surprising(self, now: float) -> bool:
         """Whether refusals go on although by what is announced there was room: others use the limit, or it is told wrongly."""
         self._refusals = [at for at in self._refusals if now - at < _LATELY] + [now]
-        return self._pace.is_limiting or len(self._refusals) > _BORNE
+        return self._buckets[0].is_vague and (self._pace.is_limiting or len(self._refusals) > _BORNE)
 
     def _is_announced(self, now: float, slot: Slot, limits: Limits) -> bool:
         """Whether a limit that is announced has run out; then its bucket is empty, and nothing is hidden."""
