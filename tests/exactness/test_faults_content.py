@@ -307,7 +307,6 @@ def _names(user: str) -> str:
             "google", {"fault": "filter", "reason": "RECITATION"}, "filtered", "RECITATION", id="41-recitation"
         ),
         pytest.param("google", {"fault": "block_prompt"}, "filtered", "PROHIBITED_CONTENT", id="41-blocked"),
-        pytest.param("google", {"fault": "no_content"}, "filtered", "no candidates", id="41-no_candidates"),
     ],
 )
 @pytest.mark.parametrize("guilty", [0, 13])
@@ -326,11 +325,12 @@ def test_a_row_that_a_model_would_not_answer_is_found_at_no_cost_to_others(
     assert shy.stats().rows_sent_by[str(guilty)] == 4  # 8, 4, 2, 1: never the same request twice.
 
 
-def test_41_an_openai_reply_without_any_content_is_asked_again(scenario: MakeScenario) -> None:
+@pytest.mark.parametrize("provider", ["openai", "google"], ids=["no_text", "no_candidates"])
+def test_41_a_reply_without_any_content_or_reason_is_asked_again(provider: str, scenario: MakeScenario) -> None:
     blank = scenario(answers=RULES, script={1: "no_content"})
     frame = companies(12)
 
-    result = ask(frame, served("openai", blank))
+    result = ask(frame, served(provider, blank))
 
     assert_each_answer_is_on_its_own_row(frame, result.data)
     assert blank.stats().requests == 5

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -109,6 +111,22 @@ async def test_of_a_leftover_reply_only_valid_rows_are_taken(path: Path) -> None
     second = Actor(path, now=2_000_000.0)
 
     assert second.knows("a", "b") == [None, VALUES]
+    second.end()
+
+
+@pytest.mark.parametrize(("finish", "known"), [("stop", VALUES), ("length", None)])
+async def test_a_leftover_reply_that_was_cut_is_read_as_one_that_was_cut(
+    path: Path, finish: Literal["stop", "length"], known: tuple[Any, ...] | None
+) -> None:
+    first = Actor(path)
+    await first.send("a")
+    draft = 'Perhaps {"rows": [{"id": "tok0", "sector": "tech", "size": 3}]}'
+    await first.recorder.receive(1, replace(reply_to(0), text=draft, finish=finish), None)
+    first.die()
+
+    second = Actor(path, now=2_000_000.0)
+
+    assert second.knows("a") == [known]
     second.end()
 
 

@@ -162,14 +162,51 @@ def test_keyed_replies_are_read_by_their_keys() -> None:
 DRAFT = r'{"rows":"[{\"id\":\"k7f2x\",\"n\":0}]"}'
 
 
+WHOLE = '{"rows":[{"id":"k7f2x","n":0},{"id":"pppp2","n":0}]}'
+
+
 @pytest.mark.parametrize(
     "text",
     [
         f"<think>{DRAFT} No.</think>" + r'{"rows":"[{id:\"k7f2x\",\"n\":5}]"}',
         f"<think>{DRAFT} No, I should",
         f"{DRAFT}\n" + r'{"rows":"[{id:\"k7f2x\",\"n\":5}]"}',
+        f"analysisLet me see {WHOLE} okassistantfinal",
+        f"{WHOLE}\nWait, the answer is:\n" + r'"{\"rows\":[{\"id\":\"k7f2x\",',
+        f"{WHOLE}\n" + r'{"rows":"[{\u0022id\u0022:\u0022k7f2x\u0022,\u0022n\u0022: +5}]"}',
+        f"{WHOLE}\n" + '<tool_call>{"arguments":{"rows":[{id:"k7f2x",n',
+        f"{WHOLE}\nRow k7f2x: {{",
+        f'{{"draft":{WHOLE},"final":' + r'{"rows":"[{\"id\":\"k7f2x\",\"n\": +5},{\"id\":\"pppp2\",\"n\": 5%}]"}}',
+        f'{WHOLE}\nCorrected:\n{{"rows":[{{"id":"k7f2x","row":{{"n":5}}}},{{"id":"pppp2","row":{{"n":6}}}}]}}',
     ],
-    ids=["thought", "endless-thought", "two-documents"],
+    ids=[
+        "thought",
+        "endless-thought",
+        "two-documents",
+        "glued-mark",
+        "cut-string",
+        "escaped-quotes",
+        "cut-bare-keys",
+        "cut-at-once",
+        "unreadable-beside",
+        "wrapped-fields",
+    ],
 )
 def test_a_draft_is_no_answer_where_the_answer_cannot_be_read(text: str) -> None:
-    assert read_reply(text, ["k7f2x"], "array").found == {}
+    found = read_reply(text, ["k7f2x", "pppp2"], "array").found
+
+    assert [row for row in found.values() if "row" not in row] == []
+
+
+def test_a_broken_row_costs_no_other_row_where_its_token_stands_last() -> None:
+    broken = '{"n":2,"s":"say "hi" now","id":"pppp2"}'
+
+    reply = read_reply(f'{{"rows":[{{"n":1,"id":"kkkkb"}},{broken},{{"n":3,"id":"zzzz5"}}]}}', TOKENS, "array")
+
+    assert reply.found == {"kkkkb": {"n": 1}, "zzzz5": {"n": 3}}
+
+
+def test_a_second_fence_behind_a_cut_reply_is_no_end_of_the_first() -> None:
+    text = '```json\n{"rows":[{"id":"kkkkb","x":1}]}\n```\n```'
+
+    assert read_reply(text, ["kkkkb"], "array", is_cut=True).found == {}

@@ -124,6 +124,7 @@ class Leftover:
         keys: The keys of its rows.
         tokens: Their tokens.
         text: The reply.
+        is_cut: Whether it ended at the output limit.
         extends: The spec whose answers it adds fields to, or None.
     """
 
@@ -131,19 +132,20 @@ class Leftover:
     keys: list[bytes]
     tokens: list[str]
     text: str
+    is_cut: bool
     extends: int | None
 
 
 def leftover_replies(connection: sqlite3.Connection, spec: int, live: set[int]) -> list[Leftover]:
     """The replies that runs of *spec* which are not *live* any more have left unread."""
     found = connection.execute(
-        "SELECT a.id, a.keys, a.tokens, p.text, a.extends FROM attempts a JOIN replies p ON p.attempt = a.id"
+        "SELECT a.id, a.keys, a.tokens, p.text, a.kind, a.extends FROM attempts a JOIN replies p ON p.attempt = a.id"
         " JOIN runs r ON r.id = a.id >> 32 WHERE a.state = 'received' AND r.spec = ?",
         (spec,),
     )
     return [
-        Leftover(attempt, split_keys(keys), tokens.split(), text, extends)
-        for attempt, keys, tokens, text, extends in found
+        Leftover(attempt, split_keys(keys), tokens.split(), text, kind == "length", extends)
+        for attempt, keys, tokens, text, kind, extends in found
         if attempt >> 32 not in live and isinstance(keys, bytes) and isinstance(tokens, str) and isinstance(text, str)
     ]
 

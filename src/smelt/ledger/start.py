@@ -105,7 +105,8 @@ def read_leftovers(store: Store, spec: int, reading: Reading, now: Moment) -> in
 def _read(leftover: Leftover, reading: Reading, known: Mapping[bytes, str] | None) -> dict[bytes, str]:
     keys = leftover.keys
     complete = None if known is None else (lambda at: known.get(keys[at]))
-    return {keys[at]: text for at, text in reading.replied(leftover.text, leftover.tokens, complete)}
+    rows = reading.replied(leftover.text, leftover.tokens, complete, is_cut=leftover.is_cut)
+    return {keys[at]: text for at, text in rows}
 
 
 def specs_of_other_keys(store: Store, spec: Spec) -> list[int]:

@@ -19,15 +19,17 @@ from smelt.plan.rowsets import Document, Row, RowSet, rows_in
 from smelt.plan.scanner import noting, ran_out
 
 _QUOTES = "[\"'“”‘’]"
-_MENTION = re.compile(rf"{_QUOTES}(\w{{1,64}})(?=\\*{_QUOTES})")
+_ESCAPED_QUOTE = r"\\u(?:002[27]|201[89cdCD])"  # As in a string of JSON by whoever escapes all quotes.
+_MENTION = re.compile(rf"(?:{_QUOTES}|{_ESCAPED_QUOTE})(\w{{1,64}})(?=\\*{_QUOTES}|\\*{_ESCAPED_QUOTE})")
 # Begins with no blanks: searched for, they would take quadratic time.
-_OPENING = re.compile(rf'\{{\s*"rows"\s*:\s*\[|\{{\s*(?={_QUOTES}|\w)|\[\s*(?=[{{\[])')
+_OPENING = re.compile(rf'\{{\s*"rows"\s*:\s*\[|\{{\s*(?={_QUOTES}|\w)|\[\s*(?=[{{\[])|[{{\[]\s*\Z')
 _ID = re.compile(rf"\{{\s*{_QUOTES}?id{_QUOTES}?\s*[:：]\s*{_QUOTES}(\w{{1,64}}){_QUOTES}")
 _KEYED = re.compile(rf"{_QUOTES}(\w{{1,64}}){_QUOTES}\s*[:：]\s*(?=\{{)")
 _KEY_BEFORE = re.compile(rf"{_QUOTES}(\w{{1,64}}){_QUOTES}\s*[:：]\s*$")
 _LONGEST_KEY = 120  # Characters between the beginning of a row's key and its value.
 _BETWEEN = re.compile(r"[\s,，}]*")  # A brace too many may end a row.
-_NEW_DOCUMENT = re.compile(rf"```|{_QUOTES}rows{_QUOTES}\s*[:：]|<|◁|\[/?think", re.IGNORECASE)
+NEW_DOCUMENT = re.compile(rf"```|{_QUOTES}rows\\*{_QUOTES}\s*[:：]|<|◁|\[/?think", re.IGNORECASE)
+"""What stands between two documents, and hardly between two rows of one."""
 _IN_VAIN = 3  # Times the text's length that may be read without success,
 _ALWAYS = 50_000  # and as many characters of any text.
 _LEAST_COST = 128  # Characters that one failure costs at least,
@@ -184,7 +186,7 @@ class _Search:
 
     def _is_next(self, end: int, start: int) -> bool:
         if self._is_broken:
-            return _NEW_DOCUMENT.search(self._text, end, start) is None
+            return NEW_DOCUMENT.search(self._text, end, start) is None
         return _BETWEEN.match(self._text, end).end() == start  # type: ignore[union-attr]  # It matches nothing, too.
 
     def _is_mentioned(self, start: int, end: int) -> bool:

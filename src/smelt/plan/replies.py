@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from smelt.plan.documents import find_documents
+from smelt.plan.documents import NEW_DOCUMENT, find_documents
 from smelt.plan.kinds import ROW_ID
-from smelt.plan.replyrows import ReplyRows
+from smelt.plan.replyrows import DOUBTED, ReplyRows
 from smelt.plan.rowsets import ROWS, Document, Row
 from smelt.plan.scanner import flat, noting
 from smelt.plan.thoughts import Spoken, spoken
@@ -31,7 +32,10 @@ from smelt.plan.wire import Codec
 _BROKEN = "the JSON of this row was broken"
 _ECHO = frozenset({"row", "problem"})  # What stands beside the token of a row that is sent.
 _BEFORE = re.compile(r"[\s`\"\ufeff]*(?:json)?\s*(?:[\[{]\s*(?:[\"'“]?\w+[\"'”]?\s*[:：]\s*)?)*", re.IGNORECASE)
-_BEHIND = re.compile(r"[\s,\]}`]*(?:[\"'“]\w*[\"'”]?\s*:?\s*)?")
+_BEHIND = re.compile(r"[\s,\]}]*`{0,3}[\s,\]}]*(?:[\"'“]\w*[\"'”]?\s*:?\s*)?")
+_ID_BEFORE = re.compile(r"id[\\\"'“”‘’\s]*[:：][\\\s]*$")
+_KEYED = re.compile(r".\w+[\\\"'“”‘’]+\s*[:：]\s*\{")
+_NEAR = 16  # Characters between a row's `id` and its token.
 _ESCAPED = re.compile(r'\\(["\\/bfnrt]|u[0-9a-fA-F]{4})')
 
 
@@ -156,7 +160,7 @@ def _searched(text: str, tokens: frozenset[str], *, is_cut: bool) -> ReplyRows:
         found = []
     rows = ReplyRows.agreed(_answers(found), tokens, unended)
     rows.is_cut = is_cut or bool(unended) or any(one.is_row_cut for one in found) or _is_start(text)
-    _drop_unconfirmed(rows, found, [one for one in documents.mentions if part.start <= one[0] < part.end])
+    _drop_unconfirmed(text, rows, found, [one for one in documents.mentions if part.start <= one[0] < part.end])
     if not rows.is_cut:
         for at, token in documents.mentions:
             if part.start <= at < part.end and token not in rows.found:
@@ -164,13 +168,42 @@ def _searched(text: str, tokens: frozenset[str], *, is_cut: bool) -> ReplyRows:
     return rows
 
 
-def _drop_unconfirmed(rows: ReplyRows, found: list[Document], mentions: list[tuple[int, str]]) -> None:
-    """Take out the rows whose token stands behind the last document that was read: what is said there may correct it."""
-    ends = {row.token: one.end for one in found for row in one.rows}
+def _drop_unconfirmed(text: str, rows: ReplyRows, found: list[Document], mentions: list[tuple[int, str]]) -> None:
+    """Take out the rows whose token stands behind the last document that was read: what is said there may correct it.
+
+    Where that is a document of its own it may correct every row before it, also those that it lost or does not come to.
+    """
+    last = {row.token: one.end for one in found for row in one.rows}
+    corrected = _corrected(text, found, last, mentions)
+    for token in [one for one in rows.found if last[one] <= corrected]:
+        del rows.found[token]
+        rows.problems[token] = DOUBTED
     for at, token in mentions:
-        if token in rows.found and at >= ends[token]:
+        if token in rows.found and at >= last[token]:
             del rows.found[token]
             rows.problems[token] = _BROKEN
+
+
+def _corrected(
+    text: str, found: Sequence[Document], last: Mapping[str, int], mentions: Sequence[tuple[int, str]]
+) -> int:
+    """The last place where a document begins that could not be read, as far as its tokens show it; -1 without one."""
+    corrected, places = -1, [at for at, _ in mentions]
+    for number, one in enumerate(found):
+        behind = found[number + 1].start if number + 1 < len(found) else len(text)
+        unread = mentions[bisect_left(places, one.end) : bisect_left(places, behind)]
+        if not unread:
+            continue
+        if NEW_DOCUMENT.search(text, one.end, unread[-1][0]):
+            corrected = unread[-1][0]
+        again = [at for at, token in unread if last.get(token, behind) <= at and _is_head(text, at)]
+        corrected = max([corrected, *again])
+    return corrected
+
+
+def _is_head(text: str, at: int) -> bool:
+    """Whether the token that is mentioned at this place names a row, rather than being spoken of."""
+    return _ID_BEFORE.search(text, max(0, at - _NEAR), at) is not None or _KEYED.match(text, at) is not None
 
 
 def _is_start(text: str) -> bool:
@@ -189,9 +222,12 @@ def _is_bare(text: str, part: Spoken, found: list[Document]) -> bool:
 
 
 def _answers(documents: list[Document]) -> list[Document]:
-    """Without those that only repeat the rows as they were sent, if there are others."""
-    answers = [one for one in documents if not all(_is_echo(row.value) for row in one.rows)]
-    return answers or documents
+    """Without those before the first answer that only repeat the rows as they were sent.
+
+    Behind an answer such a one may be a correction that wraps its fields as the rows are.
+    """
+    first = next((at for at, one in enumerate(documents) if not all(_is_echo(row.value) for row in one.rows)), 0)
+    return documents[first:]
 
 
 def _is_echo(value: Mapping[str, Any] | None) -> bool:

@@ -11,7 +11,7 @@ from smelt.plan.rowsets import Document, Row
 from smelt.plan.wire import is_token
 
 _TWICE = "it was answered more than once"
-_DOUBTED = "the reply held answers that contradict each other"
+DOUBTED = "the reply held answers that contradict each other"
 
 
 @dataclass(slots=True)
@@ -47,12 +47,13 @@ class ReplyRows:
         said = _said(documents)
         differing = {token for token, entries in said.items() if not _agree(entries)}
         doubted = {at for token in differing for at, _ in said[token] if at < said[token][-1][0]}
-        doubted.update(at for at, one in enumerate(documents) if any(start >= one.end for start in unended))
+        cut = max([*unended, *(one.start for one in documents if one.is_cut)], default=-1)
+        doubted.update(at for at, one in enumerate(documents) if cut >= one.end)
         for token, entries in said.items():
             if token in differing:
                 rows._double(token, entries)
             elif entries[-1][0] in doubted:
-                rows.problems[token] = _DOUBTED
+                rows.problems[token] = DOUBTED
             else:
                 rows._enter(entries[0][1])
         return rows

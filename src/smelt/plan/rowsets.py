@@ -7,6 +7,7 @@ bare row, another key than `rows`, one more object around, and any of these as a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
@@ -15,6 +16,7 @@ from smelt.plan.kinds import ROW_ID
 from smelt.plan.scanner import noting
 
 ROWS = "rows"  # The key of the array that is asked for.
+_QUOTED = re.compile(r"[\"'“‘](\w{1,64})(?=\\*[\"'”’])")
 _DEEPEST = 4  # Objects, arrays and strings around a row.
 
 
@@ -84,6 +86,11 @@ class Document:
     strangers: list[object] = field(default_factory=list)
     is_row_cut: bool = False
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the text ends before it does, as far as that shows."""
+        return self.is_row_cut or any(row.is_cut for row in self.rows)
+
 
 def rows_in(value: Any, tokens: frozenset[str], fault: str | None = None, depth: int = 0) -> RowSet | None:
     """The rows in a JSON *value* that bear any of *tokens*, or None; *fault* is what is wrong with its JSON."""
@@ -93,9 +100,7 @@ def rows_in(value: Any, tokens: frozenset[str], fault: str | None = None, depth:
         return _in_object(value, tokens, fault, depth)
     if isinstance(value, list):
         return _in_array(value, tokens, fault, depth)
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        return _in_string(value, tokens, fault, depth)
-    return None
+    return _in_string(value, tokens, fault, depth) if isinstance(value, str) else None
 
 
 def _in_object(value: dict[str, Any], tokens: frozenset[str], fault: str | None, depth: int) -> RowSet | None:
@@ -122,11 +127,20 @@ def _in_array(values: list[Any], tokens: frozenset[str], fault: str | None, dept
 
 def _in_string(text: str, tokens: frozenset[str], fault: str | None, depth: int) -> RowSet | None:
     faults: list[str] = []
-    try:
-        value, _ = noting(faults, strict=False)(text, len(text) - len(text.lstrip()))
-    except (json.JSONDecodeError, RecursionError):
-        return None
-    return None if faults else rows_in(value, tokens, fault, depth + 1)
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            value, _ = noting(faults, strict=False)(text, len(text) - len(text.lstrip()))
+        except (json.JSONDecodeError, RecursionError):
+            return _unread(text, tokens)
+        if not faults:
+            return rows_in(value, tokens, fault, depth + 1)
+    return _unread(text, tokens)
+
+
+def _unread(text: str, tokens: frozenset[str]) -> RowSet | None:
+    """The rows that a string speaks of and does not give in JSON."""
+    spoken_of = dict.fromkeys(name for name in _QUOTED.findall(text) if name in tokens)
+    return RowSet([Row(token, None, "the JSON of this row was broken") for token in spoken_of]) if spoken_of else None
 
 
 def _merged(sets: Iterable[RowSet | None]) -> RowSet | None:

@@ -22,7 +22,7 @@ _BEGINNING = re.compile(
 )
 _MARK = re.compile(
     rf"""
-      (?P<final><\|channel\|>\s{{0,9}}final\b[^\n{{\[]{{0,60}}<\|message\|> | \bassistantfinal | <\|START_(?:RESPONSE|TEXT)\|>
+      (?P<final><\|channel\|>\s{{0,9}}final\b[^\n{{\[]{{0,60}}<\|message\|> | assistantfinal | <\|START_(?:RESPONSE|TEXT)\|>
          | <\|begin_of_solution\|>)
     | (?P<channel><\|channel\|>\s{{0,9}}(?:analysis|commentary)\b)
     | (?P<message_end><\|end\|>)
