@@ -23,6 +23,7 @@ from smelt.providers.anthropic import Anthropic
 from smelt.providers.google import Google
 from smelt.providers.local import LocalProvider
 from smelt.providers.openai import OpenAI
+from tests.observe.chromium import Visit, look_at, missing
 from tests.test_readme import ROOT
 
 CONFIG = ROOT / "zensical.toml"
@@ -92,6 +93,48 @@ def test_the_reference_shows_help_texts_with_their_examples(site: Path) -> None:
 
     assert 'id="smelt.transform"' in verbs
     assert verbs.count("&gt;&gt;&gt;") > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_no_page_is_wider_than_the_window(site: Path, width: int) -> None:
+    if reason := missing():
+        (pytest.fail if "CI" in os.environ else pytest.skip)(reason)
+    pages = [site / page.relative_to(ROOT / "docs").with_suffix(".html") for page in _widest(ROOT / "docs")]
+
+    seen = look_at([Visit(url=page.as_uri(), width=width) for page in [*pages, site / "reference" / "verbs.html"]])
+
+    assert [one.found["title"] for one in seen if one.found["width"] > width] == []
+
+
+@pytest.mark.slow
+def test_the_navigation_can_be_reached_in_a_narrow_window(site: Path) -> None:
+    if reason := missing():
+        (pytest.fail if "CI" in os.environ else pytest.skip)(reason)
+    address = (site / "providers.html").as_uri()
+
+    before, after = look_at(
+        [Visit(url=address, width=360), Visit(url=address, width=360, click="header label[for=__drawer]")]
+    )
+
+    assert "Verbs" not in before.found["links"]
+    assert {"Verbs", "Options", "Limits", "Architecture"} <= set(after.found["links"])
+
+
+def _widest(docs: Path) -> list[Path]:
+    """The page with the longest line of code, and that with the table of the most columns."""
+    pages = list(docs.rglob("*.md"))
+    code = re.compile(r"^```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+    def longest(page: Path) -> int:
+        fences = code.findall(page.read_text(encoding="utf-8"))
+        return max((len(line) for fence in fences for line in fence.splitlines()), default=0)
+
+    def most(page: Path) -> int:
+        lines = page.read_text(encoding="utf-8").splitlines()
+        return max((line.count("|") for line in lines if line.startswith("| ")), default=0)
+
+    return [max(pages, key=longest), max(pages, key=most)]
 
 
 def options_table() -> str:

@@ -39,6 +39,8 @@ _LOOK = """() => {
         smallest: Math.min(...all.filter(one => one.innerText && one.closest('main')).map(
             one => parseFloat(getComputedStyle(one).fontSize))),
         unnamed: all.filter(one => one.matches('svg, [role=region]') && !one.getAttribute('aria-label')).length,
+        links: all.filter(one => one.matches('nav a') && one.checkVisibility({visibilityProperty: true}) && right(one) > 0)
+            .map(one => one.innerText.trim()),
         headless: [...document.querySelectorAll('table')].filter(one => !one.querySelector('th[scope=col]')).length,
     };
 }"""
@@ -53,6 +55,7 @@ class Visit:
         width: Pixels.
         scheme: What the reader prefers, "light" or "dark".
         is_allowed_all: Whether the page's own policy is put aside, so that what got into the page would act.
+        click: The selector of what is clicked before the page is looked at, if anything.
         picture: Where to save a picture of it, if at all.
     """
 
@@ -60,6 +63,7 @@ class Visit:
     width: int = 1280
     scheme: str = "light"
     is_allowed_all: bool = False
+    click: str | None = None
     picture: str | None = None
 
 
@@ -130,6 +134,9 @@ def _visit(context: Any, visit: Visit) -> Seen:
     page.on("requestfailed", lambda request: seen.requests.append(f"{request.url} {request.failure}"))
     page.goto(visit.url)
     seen.requests = [one for one in seen.requests if one != visit.url]
+    if visit.click:
+        page.click(visit.click)
+        page.evaluate("() => Promise.all(document.getAnimations().map(one => one.finished))")
     seen.found = page.evaluate(_LOOK)
     if visit.picture:
         page.screenshot(path=visit.picture, full_page=True)
