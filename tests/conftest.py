@@ -56,7 +56,7 @@ def _stay_here(event: str, args: tuple[Any, ...]) -> None:
     else:
         return
     host = host.decode() if isinstance(host, bytes) else host
-    if str(host).endswith(".invalid"):  # Which no resolver knows (RFC 2606): as it would say, but without being asked.
+    if str(host).endswith((".invalid", ".example", ".test")):  # Reserved (RFC 2606): answered as by a resolver, without one.
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     if host not in (None, "", "localhost") and not _is_loopback(str(host)):
         _left.append(f"{event} {host}")
