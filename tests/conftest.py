@@ -56,16 +56,20 @@ def _stay_here(event: str, args: tuple[Any, ...]) -> None:
     else:
         return
     host = host.decode() if isinstance(host, bytes) else host
-    if str(host).endswith((".invalid", ".example", ".test")):  # Reserved (RFC 2606): answered as by a resolver, without one.
+    if (
+        str(host).lower().endswith((".invalid", ".example", ".test"))
+    ):  # Reserved (RFC 2606): answered as by a resolver, without one.
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-    if host not in (None, "", "localhost") and not _is_loopback(str(host)):
+    if host not in (None, "") and not _is_loopback(str(host).lower()):
         _left.append(f"{event} {host}")
         raise OSError(f"A test may not leave this machine: {event} {host}")
 
 
 def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
     try:
-        address = ip_address(host.partition("%")[0])
+        address = ip_address(int(host) if host.isdecimal() else host.partition("%")[0])
     except ValueError:
         return False
     return address.is_loopback or address.is_unspecified

@@ -150,9 +150,9 @@ SLIPS = {
     ),
     "no place for a ledger": Slip(
         code="df.smelt.transform(PROMPT, Company, model=MODEL, ledger='/proc/nowhere/ledger.sqlite')",
-        error="StoreReadOnlyError",
-        says="cannot be made",
-        advises="Name another file with ledger=, or go without one: ledger=False.",
+        error="StoreNotFoundError",
+        says="There is no directory /proc/nowhere.",
+        advises="Check the path.",
     ),
     "a file for a folder": Slip(
         code="df.smelt.transform(PROMPT, Company, model=MODEL, ledger='/dev/null/ledger.sqlite')",

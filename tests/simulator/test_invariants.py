@@ -141,7 +141,7 @@ def _never_end(history: History) -> None:
         (_fail_without_reason, "failures have a kind and a reason"),
         (_come_early, "nobody comes back early"),
         (_crowd, "no more are in flight than allowed"),
-        (_do_not_wait_for_the_first, "the first request goes alone"),
+        (_do_not_wait_for_the_first, "few requests prove the provider"),
         (_forget_a_request, "the run counts what was billed"),
         (_send_without_intent, "the ledger has the bill"),
         (_book_less, "the ledger has the bill"),

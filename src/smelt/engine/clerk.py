@@ -173,7 +173,7 @@ class Clerk:
         halt = self._carry_out(self.race.judged(delivery.flight, verdict), failure.request_id)
         if halt is not None or self.reader.replies:
             return halt
-        self._unreached += failure.billing is Billing.NOT_SENT
+        self._unreached += failure.billing is Billing.NOT_SENT and failure.kind == "connection"
         if self._unreached >= self.policy.free_retries:  # Side by side or one after the other.
             return Halt(stop=failure)
         self.counts.hopeless += 0 if verdict.is_doubtful else len(verdict.failed)
