@@ -46,8 +46,8 @@ class SlowDisk:
         await self._ledger.receive(number, outcome, cost_usd)
         await self._turn()
 
-    def commit(self, number: int, accepted: Sequence[Accepted]) -> None:
-        self._ledger.commit(number, accepted)
+    def commit(self, number: int, accepted: Sequence[Accepted], unread: str | None = None) -> None:
+        self._ledger.commit(number, accepted, unread)
 
     def wind_down(self) -> None:
         self._ledger.wind_down()

@@ -113,8 +113,8 @@ class Clerk:
         self.counts.strangers += rows.strangers
         self._fail(self.doubt.answered(left_at=delivery.flight.started))
         self.race.landed(delivery.flight)
-        verdict = self.race.judged(delivery.flight, verdict)
-        self.ledger.commit(delivery.number, verdict.accepted)
+        unread, verdict = verdict.unread, self.race.judged(delivery.flight, verdict)
+        self.ledger.commit(delivery.number, verdict.accepted, unread)
         return self._carry_out(verdict, reply.request_id)
 
     def _is_crowded(self, delivery: Delivery, reply: Reply, rows: ReplyRows) -> bool:

@@ -243,11 +243,12 @@ def _after_refusal(chunk: Chunk, found: _Sorted, left: list[Pending], reply: Rep
 
 def _after_nonsense(chunk: Chunk, found: _Sorted, reply: Reply, policy: Policy) -> Verdict:
     """Not one row could be read from a reply that was paid for."""
-    what = "The reply was empty."
+    what, unread = "The reply was empty.", None
     if reply.text.strip():
-        what = f"The reply could not be read. It begins: {reply.beginning}"
+        unread = reply.beginning
+        what = f"The reply could not be read. It begins: {unread}"
     verdict = _paid_for_nothing(replace(chunk, rows=(*found.missing, *found.invalid)), what, policy)
-    return replace(verdict, failed=[*found.broken, *verdict.failed])
+    return replace(verdict, failed=[*found.broken, *verdict.failed], unread=unread)
 
 
 def _paid_for_nothing(chunk: Chunk, message: str, policy: Policy) -> Verdict:

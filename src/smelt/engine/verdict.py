@@ -105,6 +105,7 @@ class Verdict:
         stop: The failure that ends the run, if it does; the rows it met are in *chunks*.
         was_cut: Whether the reply ended at the output limit.
         is_doubtful: Whether *failed* holds only if the account turns out to be good.
+        unread: The beginning of the reply, redacted, if nothing could be read of it.
     """
 
     accepted: Sequence[Accepted] = ()
@@ -115,3 +116,4 @@ class Verdict:
     stop: CallFailed | None = None
     was_cut: bool = False
     is_doubtful: bool = False
+    unread: str | None = None

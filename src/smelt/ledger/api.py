@@ -22,6 +22,7 @@ from smelt.ledger.reports import (
     problems_of,
     runs,
     spending,
+    unreadable,
 )
 from smelt.ledger.salvage import salvage
 from smelt.ledger.store import Store
@@ -198,6 +199,26 @@ class Ledger:
         """
         with self._store.reading() as connection:
             return possible_duplicates(connection)
+
+    def unreadable(self) -> list[dict[str, Any]]:
+        """The replies of which nothing could be read: the first 200 characters of each, without keys.
+
+        A page or cut JSON that came with status 200 is among them; its `text` begins with what was wrong with it.
+
+        Returns:
+            One dict per request: `run`, when it was `received`, how many `rows` it carried, what it cost, and the `text`.
+
+        Raises:
+            ClosedError: The ledger was closed.
+
+        Examples:
+            >>> result = df.smelt.run("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
+            >>> with smelt.ledger.open("answers.sqlite") as ledger:
+            ...     ledger.unreadable()
+            []
+        """
+        with self._store.reading() as connection:
+            return unreadable(connection)
 
     def check(self) -> list[str]:
         """Read the whole file and say what is wrong with it; nothing is the good answer.

@@ -35,15 +35,24 @@ def keep_reply(connection: sqlite3.Connection, attempt: int, reply: Reply, cost_
 def end_badly(
     connection: sqlite3.Connection, attempt: int, failure: CallFailed, cost_usd: float | None, now: float
 ) -> None:
-    """No reply came."""
+    """No reply came. Of a body that was no answer the failure's words are kept, which quote its beginning."""
     ending = ("failed", failure.billing.value, failure.kind, failure.status, now)
     connection.execute(_END, (*ending, *_tokens(failure.usage), cost_usd, None, failure.request_id, attempt))
+    if failure.kind == "protocol":
+        connection.execute("UPDATE attempts SET unread = ? WHERE id = ?", (failure.message, attempt))
 
 
-def close_attempt(connection: sqlite3.Connection, attempt: int) -> None:
-    """A reply has been read: what it said is in the answers, and its text is of no more use."""
+def close_attempt(connection: sqlite3.Connection, attempt: int, unread: str | None = None) -> None:
+    """A reply has been read: what it said is in the answers, and its text is of no more use.
+
+    Args:
+        connection: The store.
+        attempt: The request.
+        unread: The beginning of the text, redacted, if nothing could be read of it.
+    """
     connection.execute("DELETE FROM replies WHERE attempt = ?", (attempt,))
-    connection.execute("UPDATE attempts SET state = 'done', keys = NULL, tokens = NULL WHERE id = ?", (attempt,))
+    end = "UPDATE attempts SET state = 'done', keys = NULL, tokens = NULL, unread = ? WHERE id = ?"
+    connection.execute(end, (unread, attempt))
 
 
 def _tokens(usage: Usage) -> tuple[int | None, ...]:

@@ -75,8 +75,8 @@ class RunLedger(Protocol):
         """
         ...
 
-    def commit(self, number: int, accepted: Sequence[Accepted]) -> None:
-        """The reply was read, and these are its rows."""
+    def commit(self, number: int, accepted: Sequence[Accepted], unread: str | None = None) -> None:
+        """The reply was read, and these are its rows; *unread* is its beginning, redacted, if nothing could be read."""
         ...
 
     def wind_down(self) -> None:
@@ -108,7 +108,7 @@ class NoLedger:
     async def receive(self, number: int, outcome: Reply | CallFailed, cost_usd: float | None) -> None:
         """Keep nothing."""
 
-    def commit(self, number: int, accepted: Sequence[Accepted]) -> None:
+    def commit(self, number: int, accepted: Sequence[Accepted], unread: str | None = None) -> None:
         """Keep nothing."""
 
     def wind_down(self) -> None:

@@ -101,7 +101,13 @@ _THIRD = """
 ALTER TABLE leases ADD COLUMN steady REAL NOT NULL DEFAULT 0;
 """
 
-STEPS = (_FIRST, _SECOND, _THIRD)
+# What a reply, or a body that was none, began with if nothing could be read of it: redacted, and a few hundred characters at
+# the most.
+_FOURTH = """
+ALTER TABLE attempts ADD COLUMN unread TEXT;
+"""
+
+STEPS = (_FIRST, _SECOND, _THIRD, _FOURTH)
 VERSION = len(STEPS)
 
 

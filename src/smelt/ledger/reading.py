@@ -11,6 +11,7 @@ from smelt.plan.replies import read_reply
 from smelt.plan.schema import Output
 from smelt.plan.validate import InvalidRow, Validator, completed, json_text
 from smelt.plan.wire import Codec
+from smelt.providers.base import Reply
 
 
 class Reading:
@@ -36,6 +37,12 @@ class Reading:
         except ValueError:
             return ""
         return json_text({key: fields[key] for key in self._keys if key in fields}) if isinstance(fields, dict) else ""
+
+    def unread(self, text: str, tokens: Sequence[str]) -> str | None:
+        """The beginning of a stored reply, redacted, if nothing can be read of it; None for an empty one."""
+        rows = read_reply(text, tokens, self._codec)
+        is_readable = rows.is_whole or rows.is_cut or rows.found or rows.problems
+        return None if is_readable or not text.strip() else Reply(text=text).beginning
 
     def replied(
         self, text: str, tokens: Sequence[str], known: Callable[[int], str | None] | None, *, is_cut: bool = False

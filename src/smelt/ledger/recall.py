@@ -124,7 +124,7 @@ class Leftover:
         keys: The keys of its rows.
         tokens: Their tokens.
         text: The reply.
-        is_cut: Whether it ended at the output limit.
+        finish: Why it ended, as the provider said.
         extends: The spec whose answers it adds fields to, or None.
     """
 
@@ -132,7 +132,7 @@ class Leftover:
     keys: list[bytes]
     tokens: list[str]
     text: str
-    is_cut: bool
+    finish: str | None
     extends: int | None
 
 
@@ -144,7 +144,7 @@ def leftover_replies(connection: sqlite3.Connection, spec: int, live: set[int]) 
         (spec,),
     )
     return [
-        Leftover(attempt, split_keys(keys), tokens.split(), text, kind == "length", extends)
+        Leftover(attempt, split_keys(keys), tokens.split(), text, kind, extends)
         for attempt, keys, tokens, text, kind, extends in found
         if attempt >> 32 not in live and isinstance(keys, bytes) and isinstance(tokens, str) and isinstance(text, str)
     ]

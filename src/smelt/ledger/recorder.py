@@ -177,8 +177,14 @@ class Recorder:
         await self._writer.write(end)
         self._gap("received")
 
-    def commit(self, number: int, accepted: Sequence[Accepted]) -> None:
-        """The reply was read, and these are its rows; the rest of it is of no use."""
+    def commit(self, number: int, accepted: Sequence[Accepted], unread: str | None = None) -> None:
+        """The reply was read, and these are its rows; the rest of it is of no use.
+
+        Args:
+            number: The request.
+            accepted: The rows.
+            unread: The beginning of the reply, redacted, if nothing could be read of it.
+        """
         keys = self._keys.pop(number, {})
         answers = {keys[row.position]: text for row, _, text in accepted}
         inputs = [(keys[row.position], row.text) for row, _, _ in accepted] if self._keeps_inputs else []
@@ -188,7 +194,7 @@ class Recorder:
             put = add_fresh if lease.epoch_of(connection, self.run) == self._epoch else add_missing
             put(connection, self._recall.spec, self._id(number), answers)
             keep_inputs(connection, inputs)
-            close_attempt(connection, self._id(number))
+            close_attempt(connection, self._id(number), unread)
 
         self._gap("read")
         self._writer.tell(write)

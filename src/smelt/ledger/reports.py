@@ -151,6 +151,29 @@ def possible_duplicates(connection: sqlite3.Connection) -> list[dict[str, Any]]:
     ]
 
 
+def unreadable(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Attempts that brought a text of which nothing could be read, oldest first."""
+    found = connection.execute(
+        "SELECT a.id, a.ended, a.rows, a.status, a.cost_usd, a.request_id, s.provider || ':' || s.model, a.unread"
+        " FROM attempts a JOIN runs r ON r.id = a.id >> 32 JOIN specs s ON s.id = r.spec"
+        " WHERE a.unread IS NOT NULL ORDER BY a.id"
+    )
+    return [
+        {
+            "run": attempt >> 32,
+            "request": attempt & 0xFFFFFFFF,
+            "received": _when(ended),
+            "rows": rows,
+            "status": status,
+            "cost_usd": cost,
+            "request_id": request_id,
+            "model": model,
+            "text": text,
+        }
+        for attempt, ended, rows, status, cost, request_id, model, text in found
+    ]
+
+
 def problems_of(connection: sqlite3.Connection) -> list[str]:
     """What is wrong with the store, in sentences."""
     return damage_of(connection) + _violations(connection, _REFERENCES)

@@ -92,20 +92,24 @@ def read_leftovers(store: Store, spec: int, reading: Reading, now: Moment) -> in
         leftovers = leftover_replies(connection, spec, lease.live_runs(connection, now))
         known = {one.attempt: stored_texts(connection, one.extends, one.keys) for one in leftovers if one.extends}
     # Read outside of the transaction, since validators are the caller's code and may take their time.
-    found = [(one, _read(one, reading, known.get(one.attempt))) for one in leftovers]
+    found = []
+    for one in leftovers:
+        answers = _read(one, reading, known.get(one.attempt))
+        is_unread = not answers and one.finish == "stop"
+        found.append((one, answers, reading.unread(one.text, one.tokens) if is_unread else None))
     if not found:
         return 0
     with store.writing() as connection:
-        for one, answers in found:
+        for one, answers, unread in found:
             add_missing(connection, spec, one.attempt, answers)
-            close_attempt(connection, one.attempt)
-    return sum(len(answers) for _, answers in found)
+            close_attempt(connection, one.attempt, unread)
+    return sum(len(answers) for _, answers, _ in found)
 
 
 def _read(leftover: Leftover, reading: Reading, known: Mapping[bytes, str] | None) -> dict[bytes, str]:
     keys = leftover.keys
     complete = None if known is None else (lambda at: known.get(keys[at]))
-    rows = reading.replied(leftover.text, leftover.tokens, complete, is_cut=leftover.is_cut)
+    rows = reading.replied(leftover.text, leftover.tokens, complete, is_cut=leftover.finish == "length")
     return {keys[at]: text for at, text in rows}
 
 
