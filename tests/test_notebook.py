@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,6 +33,7 @@ def executed(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.Notebook
     Raises:
         nbclient.exceptions.CellExecutionError: A cell failed.
     """
+    import_module("matplotlib.font_manager")  # A kernel that has to make the list of fonts says so on stderr after 5 s.
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", record_timing=False)
     manager = client.create_kernel_manager()
     manager.transport, manager.ip = "ipc", str(folder / "socket")  # Sockets in a folder, not ports of this machine.
@@ -62,6 +64,10 @@ def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
 
 
+def _stderr(notebook: nbformat.NotebookNode) -> str:
+    return "".join(output.text for output in outputs(notebook) if output.get("name") == "stderr")
+
+
 def faults(notebook: nbformat.NotebookNode) -> list[str]:
     """What a reader should not find in a notebook that ran."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -69,7 +75,7 @@ def faults(notebook: nbformat.NotebookNode) -> list[str]:
         "cells that did not run in order": [cell.execution_count for cell in code] != list(range(1, len(code) + 1)),
         "no output": not outputs(notebook),
         "an error": any(output.output_type == "error" for output in outputs(notebook)),
-        "text on stderr": any(output.get("name") == "stderr" for output in outputs(notebook)),
+        f"text on stderr ({_stderr(notebook)!r})": bool(_stderr(notebook)),
         "a widget": _WIDGET in nbformat.writes(notebook),  # type: ignore[no-untyped-call]
         "a path of a machine": bool(_PERSONAL.search(nbformat.writes(notebook))),  # type: ignore[no-untyped-call]
     }
