@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from smelt.engine.budget import Budget
-from smelt.engine.events import RunStarted
+from smelt.engine.events import Event, RequestSent, RunStarted
 from smelt.engine.lane import Lane
 from smelt.engine.loop import run_blocking
 from smelt.engine.run import INTERRUPT_GRACE, Run
@@ -39,9 +39,7 @@ from smelt.providers.redact import redact
 from smelt.result import SmeltResult
 from smelt.rooms import room_of
 
-_WRITTEN = (
-    0.1  # Seconds after which the first request is on its way, and its reply is waited for: time to load the prices.
-)
+_ON_ITS_WAY = 0.1  # Seconds after which a request that is being sent has left, and its reply is waited for.
 
 
 def execute(call: Preparation, *, awaited: str, gap: Gap = lambda name: None) -> SmeltResult[Any]:
@@ -96,15 +94,15 @@ class Execution:
         self._is_partial_shown = is_partial_shown
         self._answers = answers_of(call)
         self._counts = Counts()
-        self._price = partial(
-            cost_usd, call.provider.name, call.provider.model
-        )  # Loads the price list when it is needed.
+        # Loads the price list when it is needed first.
+        self._price = partial(cost_usd, call.provider.name, call.provider.model)
         settings = call.settings
         self._budget = Budget(max_cost=settings.max_cost, max_tokens=settings.max_tokens_total, price=self._price)
         if settings.max_cost is not None:
             check_priced(call.provider.name, call.provider.model)
         self._ending: Ending | None = None
         self._seconds = 0.0
+        self._loading: asyncio.TimerHandle | None = None
         self._is_kept = False  # Whether a ledger has the answers.
         self._recorder = Recorder(skipped=self._answers.skipped)
 
@@ -158,7 +156,7 @@ class Execution:
             )
             run = self._run(session, lane, report)
             self._begun(run)
-            loading = asyncio.get_running_loop().call_later(_WRITTEN, price_of, provider.name, provider.model)
+            self._load_prices_after_the_first_request(run)
             try:
                 self._ending = await run.execute()
                 session.state = _state(self._ending)
@@ -167,7 +165,8 @@ class Execution:
                 session.state = "interrupted"
                 raise
             finally:
-                loading.cancel()
+                if self._loading is not None:
+                    self._loading.cancel()
                 self._seconds = time.perf_counter() - started
                 session.size = self._size
 
@@ -183,6 +182,21 @@ class Execution:
 
     def _begun(self, run: Run) -> None:
         """The ledger is open, and *run* begins."""
+
+    def _load_prices_after_the_first_request(self, run: Run) -> None:
+        """Load the price list, which takes a while, when the first request has left and its reply is waited for."""
+        loop, tell = asyncio.get_running_loop(), run.tell
+        name, model = self._call.provider.name, self._call.provider.model
+
+        def begin() -> None:
+            self._loading = loop.call_later(_ON_ITS_WAY, price_of, name, model)
+
+        def watching(event: Event) -> None:
+            tell(event)
+            if self._loading is None and isinstance(event, RequestSent):
+                loop.call_soon(begin)  # In the next turn: in this one the SDK has yet to make the request.
+
+        run.tell = watching
 
     async def _linger(self, run: Run) -> None:
         """Keep the ledger open after the run, for as long as there is need."""

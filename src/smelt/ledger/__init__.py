@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
-from smelt.ledger.api import Ledger, open  # noqa: A004  # `smelt.ledger.open`, as in `gzip.open`.
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smelt.ledger.api import Ledger, open  # noqa: A004  # `smelt.ledger.open`, as in `gzip.open`.
 
 __all__ = ["Ledger", "open"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:  # Loaded by the first look: a run keeps its ledger without the reports.
+        from smelt.ledger import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'smelt.ledger' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import anthropic
+import httpx2
+from anthropic import RequestOptions
 
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
@@ -92,7 +94,8 @@ class Anthropic:
 class _Connection:
     def __init__(self, provider: Anthropic, sdk: anthropic.AsyncAnthropic) -> None:
         self._provider = provider
-        self._create = sdk.messages.with_raw_response.create
+        # Not `sdk.messages`: loading that takes long, for types of answers that are read raw here.
+        self._post = sdk.post
 
     async def send(self, request: Request) -> Reply:
         return await settle(self._ask(request), read, (anthropic.AnthropicError,), self._provider.access, request)
@@ -101,15 +104,8 @@ class _Connection:
         params = {**self._provider.params, **request.params}
         headers = params.pop("extra_headers", None)
         body = write(self._provider.model, request, params)
-        raw = await self._create(
-            model=self._provider.model,
-            max_tokens=request.max_output_tokens,
-            messages=(),
-            extra_body=body,
-            extra_headers=headers,
-            timeout=request.timeout,
-        )
-        return answer_of(raw.http_response)
+        options: RequestOptions = {"timeout": request.timeout, "headers": headers or {}}
+        return answer_of(await self._post("/v1/messages", cast_to=httpx2.Response, body=body, options=options))
 
 
 def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx2
 import openai
+from openai import RequestOptions
 
 from smelt.providers import params as parameters
 from smelt.providers.base import Capabilities, Connection, Finish, Reply, Request, Usage
@@ -113,7 +115,7 @@ class Compatible:
 class _Connection:
     def __init__(self, provider: Compatible, sdk: openai.AsyncOpenAI) -> None:
         self._provider = provider
-        self._create = sdk.chat.completions.with_raw_response.create
+        self._post = sdk.post  # As in `openai`: not the SDK's resource, which takes long to load.
 
     async def send(self, request: Request) -> Reply:
         return await settle(self._ask(request), read, (openai.OpenAIError,), self._provider.access, request)
@@ -121,12 +123,13 @@ class _Connection:
     async def _ask(self, request: Request) -> Answer:
         params = {**self._provider.params, **request.params}
         headers = params.pop("extra_headers", None)
-        # In `extra_body`, nothing is walked and rewritten by the SDK: 0.4 ms of CPU per call.
         body = write(self._provider.model, request, params)
-        raw = await self._create(
-            model=self._provider.model, messages=(), extra_body=body, extra_headers=headers, timeout=request.timeout
-        )
-        return answer_of(raw.http_response)
+        options: RequestOptions = {
+            "timeout": request.timeout,
+            "headers": headers or {},
+            "security": {"bearer_auth": True},
+        }
+        return answer_of(await self._post("/chat/completions", cast_to=httpx2.Response, body=body, options=options))
 
 
 def _not_for_others(environ: Mapping[str, str]) -> dict[str, Any]:
