@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shutil
@@ -139,7 +140,7 @@ def _widest(docs: Path) -> list[Path]:
 
 def options_table() -> str:
     """The options of `transform` as Markdown: name, default, and the first sentence of what it says of itself."""
-    told = dict(re.findall(r"^        (\w+): (.+?)(?=\n        \w|\Z)", _attributes(), re.MULTILINE | re.DOTALL))
+    told = dict(re.findall(r"^    (\w+): (.+?)(?=\n    \w|\Z)", _attributes(), re.MULTILINE | re.DOTALL))
     lines = ["| option | default | |", "| --- | --- | --- |"]
     for one in fields(Settings):
         default = one.default if one.default_factory is MISSING else one.default_factory()
@@ -149,7 +150,7 @@ def options_table() -> str:
 
 
 def _attributes() -> str:
-    return (Settings.__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+    return inspect.cleandoc(Settings.__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
 
 
 def test_the_page_of_transform_lists_every_option_with_its_default() -> None:
