@@ -326,6 +326,7 @@ async def test_an_unknown_choice_is_refused(path: Path, call: str) -> None:
 
 READ_ONLY = """
 import os, sys, smelt.ledger
+smelt.ledger.open  # Loaded now: another user may not be able to read where Python lies.
 if os.geteuid() == 0:
     os.setuid(12345)  # Nothing is read-only for root.
 with smelt.ledger.open(sys.argv[1]) as ledger:
