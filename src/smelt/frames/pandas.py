@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -199,8 +200,19 @@ def _in_plain_types(column: pd.Series[Any]) -> pd.Series[Any]:
             raise pa.ArrowNotImplementedError
         array = array.cast(wanted)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        array = pa.array(array.to_pylist(), type=wanted)
+        array = pa.array(_with_times(array.to_pylist()), type=wanted)
     return pd.Series(pd.arrays.ArrowExtensionArray(pa.chunked_array(array)))
+
+
+def _with_times(value: Any) -> Any:
+    """*value* with dates as midnights: pyarrow takes a datetime for a date or a timestamp, a date for a date only."""
+    if type(value) is date:
+        return datetime(value.year, value.month, value.day)  # noqa: DTZ001  # A date has no time zone.
+    if isinstance(value, list):
+        return [_with_times(one) for one in value]
+    if isinstance(value, tuple):
+        return tuple(_with_times(one) for one in value)
+    return {name: _with_times(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 def _plain_type(arrow: pa.DataType) -> pa.DataType:
