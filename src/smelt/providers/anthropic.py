@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import anthropic
-import httpx2
-from anthropic import RequestOptions
 
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
 from smelt.providers.base import Capabilities, Connection, Reply, Request, Usage
 from smelt.providers.failures import limits_in, request_id
-from smelt.providers.http import Answer, answer_of, client_for, settle
+from smelt.providers.http import Answer, client_for, posted, settle
 from smelt.providers.keys import Access, Secret
 from smelt.providers.replies import (
     body_of,
@@ -94,7 +92,6 @@ class Anthropic:
 class _Connection:
     def __init__(self, provider: Anthropic, sdk: anthropic.AsyncAnthropic) -> None:
         self._provider = provider
-        # Not `sdk.messages`: loading that takes long, for types of answers that are read raw here.
         self._post = sdk.post
 
     async def send(self, request: Request) -> Reply:
@@ -104,8 +101,7 @@ class _Connection:
         params = {**self._provider.params, **request.params}
         headers = params.pop("extra_headers", None)
         body = write(self._provider.model, request, params)
-        options: RequestOptions = {"timeout": request.timeout, "headers": headers or {}}
-        return answer_of(await self._post("/v1/messages", cast_to=httpx2.Response, body=body, options=options))
+        return await posted(self._post, "/v1/messages", body, timeout=request.timeout, headers=headers or {})
 
 
 def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,14 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx2
 import openai
-from openai import RequestOptions
 
 from smelt.providers import params as parameters
 from smelt.providers.base import Capabilities, Connection, Finish, Reply, Request, Usage
 from smelt.providers.failures import limits_in, request_id
-from smelt.providers.http import Answer, answer_of, client_for, settle
+from smelt.providers.http import Answer, client_for, posted, settle
 from smelt.providers.keys import Access, Secret
 from smelt.providers.replies import (
     body_of,
@@ -115,7 +113,7 @@ class Compatible:
 class _Connection:
     def __init__(self, provider: Compatible, sdk: openai.AsyncOpenAI) -> None:
         self._provider = provider
-        self._post = sdk.post  # As in `openai`: not the SDK's resource, which takes long to load.
+        self._post = sdk.post
 
     async def send(self, request: Request) -> Reply:
         return await settle(self._ask(request), read, (openai.OpenAIError,), self._provider.access, request)
@@ -124,12 +122,8 @@ class _Connection:
         params = {**self._provider.params, **request.params}
         headers = params.pop("extra_headers", None)
         body = write(self._provider.model, request, params)
-        options: RequestOptions = {
-            "timeout": request.timeout,
-            "headers": headers or {},
-            "security": {"bearer_auth": True},
-        }
-        return answer_of(await self._post("/chat/completions", cast_to=httpx2.Response, body=body, options=options))
+        options = {"timeout": request.timeout, "headers": headers or {}, "security": {"bearer_auth": True}}
+        return await posted(self._post, "/chat/completions", body, **options)
 
 
 def _not_for_others(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -7,15 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import httpx2
 import openai
-from openai import RequestOptions
 
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
 from smelt.providers.base import Capabilities, Connection, Finish, Reply, Request, Usage
 from smelt.providers.failures import limits_in, request_id
-from smelt.providers.http import Answer, answer_of, client_for, settle
+from smelt.providers.http import Answer, client_for, posted, settle
 from smelt.providers.keys import Access, Secret
 from smelt.providers.replies import (
     body_of,
@@ -113,7 +111,6 @@ class OpenAI:
 class _Connection:
     def __init__(self, provider: OpenAI, sdk: openai.AsyncOpenAI) -> None:
         self._provider = provider
-        # Not `sdk.responses`: loading that takes 0.2 s, for types of answers that are read raw here.
         self._post = sdk.post
 
     async def send(self, request: Request) -> Reply:
@@ -123,12 +120,8 @@ class _Connection:
         params = {**self._provider.params, **request.params}
         headers = params.pop("extra_headers", None)
         body = write(self._provider.model, request, params)
-        options: RequestOptions = {
-            "timeout": request.timeout,
-            "headers": headers or {},
-            "security": {"bearer_auth": True},
-        }
-        return answer_of(await self._post("/responses", cast_to=httpx2.Response, body=body, options=options))
+        options = {"timeout": request.timeout, "headers": headers or {}, "security": {"bearer_auth": True}}
+        return await posted(self._post, "/responses", body, **options)
 
 
 def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
