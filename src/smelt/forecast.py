@@ -7,7 +7,7 @@ from collections import deque
 from math import ceil
 
 from smelt.engine.courier import rows_worth
-from smelt.engine.crew import FEWEST_ROWS, MANY_REQUESTS, MOST_WORKERS, PROVERS
+from smelt.engine.crew import FEWEST_ROWS, MOST_WORKERS, provers, rows_of_prover
 from smelt.engine.work import Work
 from smelt.outlook import Estimate, Explanation
 from smelt.plan.chunks import AutoSize, Line, Size
@@ -74,13 +74,13 @@ def _requests(work: Work, row_bytes: float, *, workers: int, thoughts: float) ->
     shared = text_tokens(len(work.system))
     size.least = min(fewest_rows(shared, row_bytes / BYTES_PER_TOKEN), work.most_rows) if work.is_auto else 1
     fewest = max(FEWEST_ROWS, rows_worth(thoughts, work), int(size.least))
-    provers = PROVERS if left >= MANY_REQUESTS * work.most_rows else 1
+    at_first = provers(left, work.most_rows)
     in_flight: deque[int] = deque()
     while left or in_flight:
-        if left and len(in_flight) < (workers if requests > provers or not in_flight else provers):
+        if left and len(in_flight) < (workers if requests > at_first or not in_flight else at_first):
             rows = int(size.rows)
-            if requests < provers > 1:
-                rows = min(rows, max(FEWEST_ROWS, rows // provers))
+            if requests < at_first > 1:
+                rows = rows_of_prover(rows)
             if work.is_auto:
                 rows = min(rows, max(fewest, ceil(left / workers)))
             rows = min(rows, by_bytes, left)

@@ -33,6 +33,16 @@ MANY_REQUESTS = 60  # so many at the least, beside which the instructions of a f
 _GRACE = 2.0  # Seconds that requests in flight get to land after the run was stopped.
 
 
+def provers(rows: int, most: int) -> int:
+    """How many requests prove key, model and schema side by side, where *rows* are to be asked, *most* in a request."""
+    return PROVERS if rows >= MANY_REQUESTS * most else 1
+
+
+def rows_of_prover(rows: int) -> int:
+    """How many rows each of several such requests carries, where one would carry *rows*."""
+    return min(rows, max(FEWEST_ROWS, rows // PROVERS))
+
+
 @dataclass(kw_only=True)
 class Crew:
     """Workers that ask for all that is in line.
@@ -155,7 +165,7 @@ class Crew:
         is_first = self.courier.counts.announced < PROVERS and not self.clerk.is_proven
         if not is_first or self.supply is not None or self.budget.is_limited:
             return 1
-        return PROVERS if self.line.rows_left >= MANY_REQUESTS * self.size.most else 1
+        return provers(self.line.rows_left, self.size.most)
 
     @property
     def _rest(self) -> float:
@@ -242,7 +252,7 @@ class Crew:
     def _rows_wanted(self) -> int:
         rows = int(self.size.rows)
         if self._provers > 1:
-            rows = min(rows, max(FEWEST_ROWS, rows // PROVERS))
+            rows = rows_of_prover(rows)
         if not self.is_auto:
             return rows
         # Near the end of the line smaller chunks keep every worker busy; the reply then comes sooner. Where a limit keeps
