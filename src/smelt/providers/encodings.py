@@ -51,13 +51,14 @@ def _unpacked_once(body: bytes, layer: str, cap: int) -> bytes:
 
 def _gzip(body: bytes, most: int) -> bytes:
     """All members of *body*, each of which may unpack to nothing; whatever else stands behind them is dropped."""
-    found = bytearray()
+    found: list[bytes] = []  # Of one member there is no second copy: it may be as large as the cap.
     for _ in range(_MOST_MEMBERS):
         unpacker = zlib.decompressobj(wbits=31)
-        found += unpacker.decompress(body, most - len(found))
+        found.append(unpacker.decompress(body, most))
+        most -= len(found[-1])
         body = unpacker.unused_data
-        if len(found) >= most or body[:2] != b"\x1f\x8b":
-            return bytes(found)
+        if most <= 0 or body[:2] != b"\x1f\x8b":
+            return b"".join(found)
     raise Undecodable(f"the answer is compressed in more than {_MOST_MEMBERS} parts")
 
 
