@@ -67,7 +67,7 @@ def decide_reply(
         return _after_refusal(chunk, found, left, reply)
     if reply.finish == "length" or rows.is_cut:
         return _after_cut(chunk, found, policy)
-    if not (rows.is_whole or rows.found or rows.problems):
+    if rows.is_unreadable:
         return _after_nonsense(chunk, found, reply, policy)
     return _after_answers(chunk, found, policy)
 

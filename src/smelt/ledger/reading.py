@@ -41,8 +41,8 @@ class Reading:
     def unread(self, text: str, tokens: Sequence[str]) -> str | None:
         """The beginning of a stored reply, redacted, if nothing can be read of it; None for an empty one."""
         rows = read_reply(text, tokens, self._codec)
-        is_readable = rows.is_whole or rows.is_cut or rows.found or rows.problems
-        return None if is_readable or not text.strip() else Reply(text=text).beginning
+        is_unread = rows.is_unreadable and not rows.is_cut and text.strip()
+        return Reply(text=text).beginning if is_unread else None
 
     def replied(
         self, text: str, tokens: Sequence[str], known: Callable[[int], str | None] | None, *, is_cut: bool = False

@@ -15,7 +15,7 @@ from typing import Any
 
 from smelt.plan.kinds import ROW_ID
 from smelt.plan.mending import BrokenJSON, mend
-from smelt.plan.rowsets import Document, Row, RowSet, rows_in
+from smelt.plan.rowsets import BROKEN, Document, Row, RowSet, rows_in
 from smelt.plan.scanner import noting, ran_out
 
 _QUOTES = "[\"'“”‘’]"
@@ -34,9 +34,8 @@ _IN_VAIN = 3  # Times the text's length that may be read without success,
 _ALWAYS = 50_000  # and as many characters of any text.
 _LEAST_COST = 128  # Characters that one failure costs at least,
 _DEEP_COST = 20_000  # and one for its depth.
-_WINDOW = (
-    20_000  # Characters; an error of Python's scanner counts the lines before it, from the beginning of what it reads.
-)
+# Characters; an error of Python's scanner counts the lines before it, from the beginning of what it reads.
+_WINDOW = 20_000
 _LAST_TRIES = 20  # Openings that are looked at behind the last token, for one that the text's end cuts.
 
 
@@ -159,7 +158,7 @@ class _Search:
         return end
 
     def _enter_broken(self, start: int, token: str, broken: BrokenJSON) -> None:
-        reason = f"the JSON of this row was broken: {broken.reason}"
+        reason = f"{BROKEN}: {broken.reason}"
         row = Row(token, None, reason, is_cut=broken.ran_out)
         key_start = self._key_start(start)
         self._join(start if key_start is None else key_start, self._behind_head(start), RowSet([row]))

@@ -24,12 +24,11 @@ from typing import Any
 from smelt.plan.documents import NEW_DOCUMENT, find_documents
 from smelt.plan.kinds import ROW_ID
 from smelt.plan.replyrows import DOUBTED, ReplyRows
-from smelt.plan.rowsets import ROWS, Document, Row
+from smelt.plan.rowsets import BROKEN, ROWS, Document, Row
 from smelt.plan.scanner import flat, noting
 from smelt.plan.thoughts import Spoken, spoken
 from smelt.plan.wire import Codec
 
-_BROKEN = "the JSON of this row was broken"
 _ECHO = frozenset({"row", "problem"})  # What stands beside the token of a row that is sent.
 _BEFORE = re.compile(r"[\s`\"\ufeff]*(?:json)?\s*(?:[\[{]\s*(?:[\"'“]?\w+[\"'”]?\s*[:：]\s*)?)*", re.IGNORECASE)
 _BEHIND = re.compile(r"[\s,\]}]*`{0,3}[\s,\]}]*(?:[\"'“]\w*[\"'”]?\s*:?\s*)?")
@@ -164,7 +163,7 @@ def _searched(text: str, tokens: frozenset[str], *, is_cut: bool) -> ReplyRows:
     if not rows.is_cut:
         for at, token in documents.mentions:
             if part.start <= at < part.end and token not in rows.found:
-                rows.problems.setdefault(token, _BROKEN)
+                rows.problems.setdefault(token, BROKEN)
     return rows
 
 
@@ -181,7 +180,7 @@ def _drop_unconfirmed(text: str, rows: ReplyRows, found: list[Document], mention
     for at, token in mentions:
         if token in rows.found and at >= last[token]:
             del rows.found[token]
-            rows.problems[token] = _BROKEN
+            rows.problems[token] = BROKEN
 
 
 def _corrected(

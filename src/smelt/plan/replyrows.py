@@ -36,6 +36,11 @@ class ReplyRows:
     is_whole: bool = False
     is_cut: bool = False
 
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether nothing was found that answers a row, or tries to, and the text is not of the expected shape either."""
+        return not (self.is_whole or self.found or self.problems)
+
     @classmethod
     def agreed(cls, documents: Sequence[Document], tokens: frozenset[str], unended: Sequence[int] = ()) -> Self:
         """The rows that *documents* agree on, as `plan.replies` says; at *unended* others begin that the text's end cuts."""

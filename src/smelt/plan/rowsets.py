@@ -16,6 +16,7 @@ from smelt.plan.kinds import ROW_ID
 from smelt.plan.scanner import noting
 
 ROWS = "rows"  # The key of the array that is asked for.
+BROKEN = "the JSON of this row was broken"
 _QUOTED = re.compile(r"[\"'“‘](\w{1,64})(?=\\*[\"'”’])")
 _DEEPEST = 4  # Objects, arrays and strings around a row.
 
@@ -140,7 +141,7 @@ def _in_string(text: str, tokens: frozenset[str], fault: str | None, depth: int)
 def _unread(text: str, tokens: frozenset[str]) -> RowSet | None:
     """The rows that a string speaks of and does not give in JSON."""
     spoken_of = dict.fromkeys(name for name in _QUOTED.findall(text) if name in tokens)
-    return RowSet([Row(token, None, "the JSON of this row was broken") for token in spoken_of]) if spoken_of else None
+    return RowSet([Row(token, None, BROKEN) for token in spoken_of]) if spoken_of else None
 
 
 def _merged(sets: Iterable[RowSet | None]) -> RowSet | None:
