@@ -333,10 +333,6 @@ def _is_damaged(store: Store) -> bool:
     return True
 
 
-def _warn(sentence: str) -> None:
-    warn(sentence)
-
-
 def _moment(older_than: timedelta | datetime | None) -> float | None:
     if older_than is None:
         return None
@@ -366,7 +362,7 @@ def _forget(store: Store, run: int | None, before: float | None) -> int:
             connection.execute(statement)
     store.compact()
     if copies := [one.name for one in copies_of(store.path)]:
-        _warn(
+        warn(
             f"Copies that smelt made of the ledger may still hold what is forgotten. Delete them: {', '.join(copies)}."
         )
     return forgotten

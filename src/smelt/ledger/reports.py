@@ -15,6 +15,7 @@ from smelt.ledger import lease
 from smelt.ledger.answers import KEY_BYTES, fresh_rows, split_keys
 
 _PROMPT_SHOWN = 80  # Characters.
+_FROM = " FROM attempts a JOIN runs r ON r.id = a.id >> 32 JOIN specs s ON s.id = r.spec"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _GROUPS = {
     "run": ("r.id", "run"),
@@ -87,7 +88,7 @@ def spending(connection: sqlite3.Connection, by: str) -> list[dict[str, Any]]:
         " coalesce(sum(a.reasoning_tokens), 0) AS reasoning_tokens, sum(a.cost_usd) AS cost_usd,"
         " count(*) FILTER (WHERE a.billing = 'paid' AND a.cost_usd IS NULL) AS unpriced,"
         " count(*) FILTER (WHERE a.billing = 'unknown') AS possible_duplicates"
-        " FROM attempts a JOIN runs r ON r.id = a.id >> 32 JOIN specs s ON s.id = r.spec GROUP BY 1 ORDER BY 1"
+        f"{_FROM} GROUP BY 1 ORDER BY 1"
     )
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
@@ -128,17 +129,20 @@ def _fresh_between(connection: sqlite3.Connection, first: int, last: int) -> Ite
             yield spec, attempt, key, text
 
 
+def _request(attempt: int) -> dict[str, int]:
+    """What names an attempt: its run, and its number there."""
+    return {"run": attempt >> 32, "request": attempt & 0xFFFFFFFF}
+
+
 def possible_duplicates(connection: sqlite3.Connection) -> list[dict[str, Any]]:
     """Attempts that may have been billed without an answer, oldest first."""
     found = connection.execute(
         "SELECT a.id, a.sent, a.kind, a.rows, a.estimate, a.request_id, a.keys, s.provider || ':' || s.model"
-        " FROM attempts a JOIN runs r ON r.id = a.id >> 32 JOIN specs s ON s.id = r.spec"
-        " WHERE a.billing = 'unknown' ORDER BY a.id"
+        f"{_FROM} WHERE a.billing = 'unknown' ORDER BY a.id"
     )
     return [
         {
-            "run": attempt >> 32,
-            "request": attempt & 0xFFFFFFFF,
+            **_request(attempt),
             "sent": _when(sent),
             "reason": kind,
             "rows": rows,
@@ -155,13 +159,11 @@ def unreadable(connection: sqlite3.Connection) -> list[dict[str, Any]]:
     """Attempts that brought a text of which nothing could be read, oldest first."""
     found = connection.execute(
         "SELECT a.id, a.ended, a.rows, a.status, a.cost_usd, a.request_id, s.provider || ':' || s.model, a.unread"
-        " FROM attempts a JOIN runs r ON r.id = a.id >> 32 JOIN specs s ON s.id = r.spec"
-        " WHERE a.unread IS NOT NULL ORDER BY a.id"
+        f"{_FROM} WHERE a.unread IS NOT NULL ORDER BY a.id"
     )
     return [
         {
-            "run": attempt >> 32,
-            "request": attempt & 0xFFFFFFFF,
+            **_request(attempt),
             "received": _when(ended),
             "rows": rows,
             "status": status,

@@ -149,7 +149,7 @@ def remembering(
     except (StoreReadOnlyError, StoreNotFoundError) as problem:
         if not is_default or (isinstance(problem, StoreNotFoundError) and named_path(os.environ) is not None):
             raise
-        _warn(f"No ledger is kept, so what is paid for is not remembered: {problem} ledger=False says so on purpose.")
+        warn(f"No ledger is kept, so what is paid for is not remembered: {problem} ledger=False says so on purpose.")
         store = None
     if store is None:
         yield Session(ledger=NoLedger())
@@ -280,7 +280,7 @@ def _related(store: Store, spec: Spec, matter: Matter, recall: Recall, *, is_new
     if matter.extends and sibling.added:
         return _extension(store, sibling, matter)
     if recall.is_blank and is_news:  # An earlier run of the spec has said so.
-        _warn(sibling.sentence)
+        warn(sibling.sentence)
     return None
 
 
@@ -312,7 +312,3 @@ def _is_object(text: str) -> bool:
         return isinstance(from_json(text), dict)
     except ValueError:
         return False
-
-
-def _warn(sentence: str) -> None:
-    warn(sentence)
