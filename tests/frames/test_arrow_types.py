@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smelt.errors import ColumnTypeError
@@ -75,6 +75,7 @@ def test_a_type_has_one_text(kind: pa.DataType, value: Any) -> None:
 
 # A dictionary inside a list or a map cannot be made by `pa.array`.
 @given(st.sampled_from(LEAVES[:-2]).flatmap(nested) | st.sampled_from(LEAVES[:-2]).flatmap(nested).flatmap(nested))
+@example((pa.list_view(pa.list_view(pa.date64())), [[date(2026, 1, 2)]]))
 def test_a_type_inside_others_has_one_text(made: tuple[pa.DataType, Any]) -> None:
     kind, value = made
     try:

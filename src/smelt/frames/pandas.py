@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -194,14 +195,16 @@ def _in_plain_types(column: pd.Series[Any]) -> pd.Series[Any]:
     arrow = dtype.pyarrow_dtype
     if (wanted := _plain_type(arrow)) == arrow:
         return column
-    array = column.array.__arrow_array__()
-    try:
-        if "list_view" in str(arrow):  # pyarrow's cast loses the items behind a null.
-            raise pa.ArrowNotImplementedError
-        array = array.cast(wanted)
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        array = pa.array(_with_times(array.to_pylist()), type=wanted)
+    array = _converted(column.array.__arrow_array__(), wanted)
     return pd.Series(pd.arrays.ArrowExtensionArray(pa.chunked_array(array)))
+
+
+def _converted(array: Any, wanted: pa.DataType) -> Any:
+    pa = load_arrow()
+    if "list_view" not in str(array.type):  # There pyarrow's cast loses the items behind a null.
+        with suppress(pa.ArrowNotImplementedError, pa.ArrowInvalid):
+            return array.cast(wanted)
+    return pa.array(_with_times(array.to_pylist()), type=wanted)
 
 
 def _with_times(value: Any) -> Any:
