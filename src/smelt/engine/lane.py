@@ -36,9 +36,8 @@ class Slot:
 class Lane(Protocol):
     """What the engine asks before and tells after every request."""
 
-    rest: (
-        float  # How many requests the run will yet send, the next one included, as far as is known; told by the engine.
-    )
+    rest: float
+    """How many requests the run will yet send, the next one included, as far as is known; told by the engine."""
 
     @property
     def limit(self) -> int:

@@ -24,9 +24,8 @@ _HEARD = 2.0  # Times what a refusal took to come back, which are the least of t
 _FIRST = 4.0  # Requests per waiting time that exploring begins with.
 _CATCH_UP = 1.0  # Seconds of the rate that may be caught up with after a wait.
 _HURRY = 2.0  # Times the pace at which that is done: a refusal then finds few behind it.
-_AT_LEAST = (
-    0.1  # Requests per pause that is asked for, which no pace falls below: who is beaten down by others comes back.
-)
+# Requests per pause that is asked for, which no pace falls below: who is beaten down by others comes back.
+_AT_LEAST = 0.1
 _FEW = 10  # Requests between two refusals, with fewer of which a measure is chance,
 _MANY = 80  # and with as many of which it is good.
 _FAIR = 2.0  # Requests per second that steps begin with.
