@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+import warnings
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -79,4 +80,5 @@ def _frame(rows: list[dict[str, str]]) -> Any:
 
 
 if __name__ == "__main__":
+    warnings.formatwarning = lambda message, *_args, **_rest: f"{message}\n"  # Without a line of this file.
     sys.exit(main())
