@@ -133,9 +133,6 @@ def test_all_kinds_of_odd_replies_at_once(provider: str, scenario: MakeScenario)
     assert marks.share <= 1.25
 
 
-@pytest.mark.xfail(
-    strict=False, reason="In some compositions of several oddities a draft is still taken; rare, and drawn anew."
-)
 @pytest.mark.slow
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_several_oddities_in_every_reply_give_no_wrong_value(provider: str, scenario: MakeScenario) -> None:

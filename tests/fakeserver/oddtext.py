@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.fakeserver.answers import Codec
-from tests.fakeserver.oddrows import with_bare_numbers
+from tests.fakeserver.oddrows import bare_number, with_bare_numbers
 from tests.fakeserver.rowfaults import Scene
 
 
@@ -99,7 +99,7 @@ def beside_others(sheet: Sheet, codec: Codec) -> str:
 def pretty(sheet: Sheet, codec: Codec) -> str:
     """Printed over many lines, with blanks around every mark."""
     try:
-        read = json.loads(plain(sheet, codec), parse_float="@bare@{}@".format)
+        read = json.loads(plain(sheet, codec), parse_float=bare_number)
         return with_bare_numbers(json.dumps(read, indent=4, ensure_ascii=False))
     except ValueError:  # A row was damaged.
         return plain(sheet, codec)

@@ -18,6 +18,7 @@ from tests.fakeserver import errors
 from tests.fakeserver.faults import JSON, Response, html, unrequested_gzip
 from tests.fakeserver.messages import Json, WireProtocol
 from tests.fakeserver.model import Row
+from tests.fakeserver.oddrows import bare_number
 from tests.fakeserver.rowfaults import Scene
 
 # Texts of a row that a firewall or a provider takes amiss.
@@ -83,7 +84,7 @@ def commentary(letter: Letter) -> None:
     """A message of the phase `commentary` holds a draft; the final one follows."""
     output: list[Json] = letter.body["output"]
     final = next((one for one in output if one["type"] == "message"), None)
-    if final is None:
+    if final is None or "phase" in final:  # It was struck before.
         return
     words = {"type": "output_text", "text": letter.draft, "annotations": []}
     final["phase"] = "final_answer"
@@ -120,7 +121,7 @@ def thinking_block(letter: Letter) -> None:
 def tool_use(letter: Letter) -> None:
     """The answer is the input of a tool that nobody offered."""
     try:
-        value = json.loads(letter.text)
+        value = json.loads(letter.text, parse_float=bare_number)
     except ValueError:
         return
     letter.body["content"] = [{"type": "tool_use", "id": "toolu_1", "name": "rows", "input": value}]

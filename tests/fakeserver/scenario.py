@@ -20,6 +20,7 @@ from tests.fakeserver.hostile import Mood, Temper
 from tests.fakeserver.limiter import Limit, Limiter
 from tests.fakeserver.messages import BadRequest, Completion, Headers, Prompt, WireProtocol
 from tests.fakeserver.model import Row, capped, render, rows_of, tokens_of
+from tests.fakeserver.oddrows import with_bare_numbers
 from tests.fakeserver.rowfaults import LISTS, ROWS, Entry, Scene
 
 SECRETS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key", "proxy-authorization", "cookie"})
@@ -111,7 +112,7 @@ class Scenario:
         if mood is not None:
             self.counters.faults.update(mood.struck)
             written = mood.enclose(written, completion.text, protocol)
-        response = Response(200, JSON, json.dumps(written).encode())
+        response = Response(200, JSON, with_bare_numbers(json.dumps(written)).encode())
         if mood is not None:
             response = mood.send(response, protocol, may_stream=parsed.get("stream") is not False)
         for fault in faults:

@@ -98,6 +98,25 @@ def test_no_draft_counts_wherever_the_reply_is_cut(before: str, is_said: bool) -
         assert found.items() <= TRUTH.items()
 
 
+WORDS = "\nNo, that is wrong. I should look at each"
+
+
+@pytest.mark.parametrize("before", ["", "First try:\n", "```json\n"])
+@pytest.mark.parametrize("end", range(2, len(WORDS), 3))
+def test_a_draft_in_a_thought_that_may_be_cut_is_no_answer(before: str, end: int) -> None:
+    rows = read_reply(before + FALSE + WORDS[:end], TOKENS, "array", may_be_cut=True)
+
+    assert (rows.found, rows.is_cut) == ({}, True)
+
+
+@pytest.mark.parametrize("before", ["", "Sure, here it is:\n", "<think>{draft}</think>"])
+@pytest.mark.parametrize("behind", ["", "\n", "\n```", "</answer>", "<|im_end|>", '\n], "count": 3}', "\n}."])
+def test_a_document_at_the_end_of_a_reply_that_may_be_cut_is_read(before: str, behind: str) -> None:
+    text = before.replace("{draft}", FALSE) + FINAL + behind
+
+    assert read_reply(text, TOKENS, "array", may_be_cut=True).found == TRUTH
+
+
 def test_marks_and_openings_inside_of_a_value_are_data() -> None:
     answers = {token: {"label": f'</think> {{"rows":[{{"id":"{token}"}}]}} <think>'} for token in TOKENS}
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from smelt.providers import anthropic, compatible, google, openai
-from smelt.providers.base import Billing, CallFailed, Finish, Reply, Usage
+from smelt.providers.base import ENDED, Billing, CallFailed, Finish, Reply, Usage
 from smelt.providers.events import joined
 from smelt.providers.http import Answer
 
@@ -113,7 +114,59 @@ def test_the_answer_is_found_where_it_was_put(protocol: str, body: Any) -> None:
         json.loads(reply.text[reply.text.index("{") :]) if reply.text[0] != "[" else {"rows": json.loads(reply.text)}
     )
     assert found == json.loads(ROWS)
-    assert reply.finish == "stop"
+    assert reply.finish in ENDED
+
+
+# More digits than a float holds, as a gateway writes them that has parsed the answer.
+LONG = '{"rows": [{"id": "k7f2", "sum": 1234567890123.456789, "parts": [{"share": 0.12345678901234567890}]}]}'
+PARSED = {
+    "input of a tool": ("messages", json.dumps(messages({"type": "tool_use", "input": "@"}))),
+    "arguments as an object": ("chat", json.dumps(chat({"tool_calls": [{"function": {"arguments": "@"}}]}))),
+    "parsed": ("chat", json.dumps(chat({"content": None, "parsed": "@"}))),
+    "content as an object": ("chat", json.dumps(chat({"content": "@"}))),
+    "arguments of a call": ("gemini", json.dumps(gemini({"functionCall": {"args": "@"}}))),
+    "item of a call": ("responses", json.dumps(responses({"type": "function_call", "arguments": "@"}))),
+    "chunks": ("gemini", json.dumps([gemini({"functionCall": {"args": "@"}})])),
+    "events": ("gemini", f"data: {json.dumps(gemini({'functionCall': {'args': '@'}}))}\n\n"),
+    "end of a stream behind": ("messages", f"{json.dumps(messages({'type': 'tool_use', 'input': '@'}))}\ndata: [DONE]"),
+}
+
+
+@pytest.mark.parametrize(("protocol", "body"), PARSED.values(), ids=PARSED.keys())
+def test_an_answer_that_is_parsed_already_keeps_every_digit(protocol: str, body: str) -> None:
+    text = read(protocol, body.replace('"@"', LONG)).text
+
+    assert json.loads(text, parse_float=str) == json.loads(LONG, parse_float=str)
+
+
+def test_values_that_are_nested_without_end_are_no_answer() -> None:
+    deep = '{"a":' * 700 + "1.00000000000000000001" + "}" * 700
+
+    assert read("messages", json.dumps(messages({"type": "tool_use", "input": "@"})).replace('"@"', deep)).text == ""
+
+
+FULL, UNHEARD_OF = {"reason": "max_output_tokens"}, {"reason": "who knows"}
+TOLD: list[tuple[str, Any, Usage, Finish]] = [
+    ("responses", responses(said(ROWS), status=""), Usage(), "unknown"),
+    ("responses", responses(said(ROWS), status="", incomplete_details=FULL), Usage(), "length"),
+    ("responses", responses(said(ROWS), incomplete_details={"reason": "content_filter"}), Usage(), "filtered"),
+    ("responses", responses(said(ROWS), status="incomplete"), Usage(), "length"),
+    ("responses", responses(said(ROWS), status="incomplete", incomplete_details=UNHEARD_OF), Usage(), "length"),
+    ("chat", chat(finish_reason=None), Usage(), "unknown"),
+    ("chat", chat(finish_reason=""), Usage(output_tokens=499), "stop"),
+    ("chat", chat(finish_reason="tool_calls"), Usage(output_tokens=500), "unknown"),
+    ("chat", chat(finish_reason="eos"), Usage(), "stop"),
+    ("chat", chat(), Usage(output_tokens=499), "stop"),
+    ("chat", chat(), Usage(output_tokens=500), "unknown"),
+    ("chat", chat(finish_reason="length"), Usage(output_tokens=3), "length"),
+    ("messages", messages({"type": "text", "text": ROWS}, stop_reason=""), Usage(output_tokens=0), "unknown"),
+    ("gemini", gemini({"text": ROWS}, finishReason=None), Usage(), "unknown"),
+]
+
+
+@pytest.mark.parametrize(("protocol", "body", "usage", "finish"), TOLD)
+def test_a_reply_ends_as_all_that_is_told_of_it_says(protocol: str, body: Any, usage: Usage, finish: Finish) -> None:
+    assert replace(read(protocol, body), usage=usage).with_end(500).finish == finish
 
 
 NOT_THERE: list[tuple[str, str, Any]] = [
@@ -146,7 +199,7 @@ def test_a_reply_without_an_answer_is_empty(protocol: str, body: Any) -> None:
     reply = read(protocol, body)
 
     assert reply.text == ""
-    assert reply.finish in ("stop", "length")
+    assert reply.finish in (*ENDED, "length")
 
 
 @pytest.mark.parametrize("protocol", READERS)
@@ -210,8 +263,8 @@ ENDS: list[tuple[str, Any, Finish]] = [
     ("chat", {"type": "stop", "reason": "content_filter"}, "filtered"),
     ("chat", ["max_tokens"], "length"),
     ("chat", "model_length", "length"),
-    ("chat", "tool_calls", "stop"),
-    ("chat", 2, "stop"),
+    ("chat", "tool_calls", "unknown"),
+    ("chat", 2, "unknown"),
     ("messages", {"type": "max_tokens", "sequence": None}, "length"),
     ("messages", "refusal", "refused"),
     ("gemini", "MAX_TOKENS", "length"),

@@ -20,7 +20,7 @@ from smelt.plan.answers import Outcomes, RowFailure
 from smelt.plan.chunks import AutoSize, Chunk, Line, Pending
 from smelt.plan.replyrows import ReplyRows
 from smelt.plan.validate import Validator
-from smelt.providers.base import Billing, CallFailed, Reply
+from smelt.providers.base import ENDED, Billing, CallFailed, Reply
 
 _SLOW_VALIDATION = 1.0  # Seconds for one reply, above which the caller's validator is named.
 _STUCK = (
@@ -108,7 +108,7 @@ class Clerk:
         self.is_proven = self.is_proven or not is_crowded
         verdict = self._judged(chunk, delivery.tokens, reply, rows, is_crowded=is_crowded)
         # A refusal is about a row, and thoughts are about none, not about how many there are.
-        if reply.finish in ("stop", "length") and not is_crowded:
+        if reply.finish in (*ENDED, "length") and not is_crowded:
             self.size.learn(sent=len(chunk.rows), answered=len(verdict.accepted), was_cut=verdict.was_cut)
         self.counts.strangers += rows.strangers
         self._fail(self.doubt.answered(left_at=delivery.flight.started))
@@ -123,7 +123,7 @@ class Clerk:
         has_rows = bool(rows.found or rows.doubled)
         # Some servers end such a reply as if it were whole.
         is_full = not has_rows and (reply.usage.output_tokens or 0) >= grant.limit
-        is_cut = reply.finish == "length" or (reply.finish == "stop" and (rows.is_cut or is_full))
+        is_cut = reply.finish == "length" or (reply.finish in ENDED and (rows.is_cut or is_full))
         return self.race.courier.room.learn(reply, grant, has_rows=has_rows, is_cut=is_cut)
 
     def _judged(

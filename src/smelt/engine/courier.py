@@ -223,7 +223,7 @@ class Courier:
         self.flights[number] = flight
         try:
             async with asyncio.timeout(self.work.timeout) as flight.deadline:
-                return await self.connection.send(request)
+                return (await self.connection.send(request)).with_end(request.max_output_tokens)
         except TimeoutError:
             return CallFailed("timeout", Billing.UNKNOWN, flight.why_broken_off(self.work.timeout))
         except CallFailed as failure:

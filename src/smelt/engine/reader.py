@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from smelt.plan.replies import read_reply
 from smelt.plan.replyrows import ReplyRows
 from smelt.plan.wire import Codec
-from smelt.providers.base import Reply
+from smelt.providers.base import ENDED, Reply
 
 
 @dataclass(kw_only=True)
@@ -37,7 +37,9 @@ class Reader:
 
     def read(self, reply: Reply, tokens: list[str]) -> ReplyRows:
         """The rows of *reply* to a request with *tokens*."""
-        rows = read_reply(reply.text, tokens, self.codec, is_cut=reply.finish == "length")
+        rows = read_reply(
+            reply.text, tokens, self.codec, is_cut=reply.finish == "length", may_be_cut=reply.finish == "unknown"
+        )
         self.replies += 1
         self._watch(reply, rows)
         if rows.foreign and not rows.found and not rows.doubled:
@@ -47,7 +49,7 @@ class Reader:
         return rows
 
     def _watch(self, reply: Reply, rows: ReplyRows) -> None:
-        is_stray = not rows.is_whole and not rows.is_cut and bool(rows.found) and reply.finish == "stop"
+        is_stray = not rows.is_whole and not rows.is_cut and bool(rows.found) and reply.finish in ENDED
         self.just_strayed = is_stray and self.keeps_to_schema and (self.replies == 1 or not self.is_trusted)
         if not self.just_strayed:
             return

@@ -45,7 +45,7 @@ class Reading:
         return Reply(text=text).beginning if is_unread else None
 
     def replied(
-        self, text: str, tokens: Sequence[str], known: Callable[[int], str | None] | None, *, is_cut: bool = False
+        self, text: str, tokens: Sequence[str], known: Callable[[int], str | None] | None, *, finish: str | None = None
     ) -> list[tuple[int, str]]:
         """The valid rows of a stored reply.
 
@@ -53,12 +53,13 @@ class Reading:
             text: The reply.
             tokens: The tokens of its rows.
             known: The JSON of the answer that a row's reply adds to, by its place; None where replies are whole answers.
-            is_cut: Whether the reply ended at the output limit.
+            finish: Why the reply ended, as it was stored.
 
         Returns:
             Which of *tokens*, and the JSON to store.
         """
-        rows = read_reply(text, tokens, self._codec, is_cut=is_cut)
+        is_cut, may_be_cut = finish == "length", finish == "unknown"
+        rows = read_reply(text, tokens, self._codec, is_cut=is_cut, may_be_cut=may_be_cut)
         found = []
         for at, token in enumerate(tokens):
             if token not in rows.found:

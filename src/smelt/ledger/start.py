@@ -17,6 +17,7 @@ from smelt.ledger.lease import Moment, Owner
 from smelt.ledger.reading import Reading
 from smelt.ledger.recall import Leftover, data_version_of, leftover_replies, stored_texts
 from smelt.ledger.store import Store
+from smelt.providers.base import ENDED
 
 _SIBLINGS = 50  # The latest specs among which one that resembles this one is looked for.
 
@@ -95,7 +96,7 @@ def read_leftovers(store: Store, spec: int, reading: Reading, now: Moment) -> in
     found = []
     for one in leftovers:
         answers = _read(one, reading, known.get(one.attempt))
-        is_unread = not answers and one.finish == "stop"
+        is_unread = not answers and one.finish in ENDED
         found.append((one, answers, reading.unread(one.text, one.tokens) if is_unread else None))
     if not found:
         return 0
@@ -109,7 +110,7 @@ def read_leftovers(store: Store, spec: int, reading: Reading, now: Moment) -> in
 def _read(leftover: Leftover, reading: Reading, known: Mapping[bytes, str] | None) -> dict[bytes, str]:
     keys = leftover.keys
     complete = None if known is None else (lambda at: known.get(keys[at]))
-    rows = reading.replied(leftover.text, leftover.tokens, complete, is_cut=leftover.finish == "length")
+    rows = reading.replied(leftover.text, leftover.tokens, complete, finish=leftover.finish)
     return {keys[at]: text for at, text in rows}
 
 

@@ -11,6 +11,8 @@ documents that bear the request's tokens (`plan.documents`), and then:
 - An equal answer in two documents is one answer. Twice in one document it is none: an id may stand at the wrong row.
 - If the reply was cut by the output limit, its rows count only if nothing but the JSON of one document stands in it:
   the end of the thought that the words around it belong to may have been cut off.
+- If nobody says whether it was cut, its rows count only if its last document stands at the end: what is cut off in a
+  thought, behind a draft, ends in the middle of a sentence.
 """
 
 from __future__ import annotations
@@ -32,13 +34,17 @@ from smelt.plan.wire import Codec
 _ECHO = frozenset({"row", "problem"})  # What stands beside the token of a row that is sent.
 _BEFORE = re.compile(r"[\s`\"\ufeff]*(?:json)?\s*(?:[\[{]\s*(?:[\"'“]?\w+[\"'”]?\s*[:：]\s*)?)*", re.IGNORECASE)
 _BEHIND = re.compile(r"[\s,\]}]*`{0,3}[\s,\]}]*(?:[\"'“]\w*[\"'”]?\s*:?\s*)?")
+# What stands behind a document in a text that is whole: brackets, fences, marks of an end, and the last members of an object.
+_END = re.compile(r"(?:[\s,\]})`~.;\"'”]|</?[\w:]{1,40}>|<\|\w{1,40}\|>|\"\w{1,40}\"\s{0,9}:\s{0,9}[\w.-]{1,40})*")
 _ID_BEFORE = re.compile(r"id[\\\"'“”‘’\s]*[:：][\\\s]*$")
 _KEYED = re.compile(r".\w+[\\\"'“”‘’]+\s*[:：]\s*\{")
 _NEAR = 16  # Characters between a row's `id` and its token.
 _ESCAPED = re.compile(r'\\(["\\/bfnrt]|u[0-9a-fA-F]{4})')
 
 
-def read_reply(text: str, tokens: Sequence[str], codec: Codec, *, is_cut: bool = False) -> ReplyRows:
+def read_reply(
+    text: str, tokens: Sequence[str], codec: Codec, *, is_cut: bool = False, may_be_cut: bool = False
+) -> ReplyRows:
     """Read the rows of a reply as far as they are complete.
 
     Args:
@@ -46,13 +52,14 @@ def read_reply(text: str, tokens: Sequence[str], codec: Codec, *, is_cut: bool =
         tokens: The tokens of the request.
         codec: The shape that was asked for.
         is_cut: Whether the provider said that the reply ends at the output limit.
+        may_be_cut: Whether it may, because the provider did not say why it ends.
     """
     text = text.removeprefix("\ufeff")
     known = frozenset(tokens)
     rows = _clean(text, known, codec)
     if rows is not None and (rows.found or rows.problems or not _has_token(text, known)):
         return rows
-    rows = _searched(text, known, is_cut=is_cut)
+    rows = _searched(text, known, is_cut=is_cut, may_be_cut=may_be_cut)
     rows.is_whole = _is_asked_shape(text, codec)  # A key in it twice is a row's fault, not the server's.
     return rows
 
@@ -144,7 +151,7 @@ def _has_token(text: str, tokens: frozenset[str]) -> bool:
     return any(token in text for token in tokens)
 
 
-def _searched(text: str, tokens: frozenset[str], *, is_cut: bool) -> ReplyRows:
+def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bool) -> ReplyRows:
     """The rows of a reply that is not clean."""
     documents = find_documents(text, tokens)
     for _ in range(2):  # JSON as a string of JSON, without the quotes around it, or cut, or broken.
@@ -157,6 +164,8 @@ def _searched(text: str, tokens: frozenset[str], *, is_cut: bool) -> ReplyRows:
     unended = [at for at in documents.unended if part.start <= at < part.end]
     if (is_cut or any(one.is_row_cut for one in found)) and not _is_bare(text, part, found):
         found = []
+    elif may_be_cut and found and _END.fullmatch(text, found[-1].end, part.end) is None:
+        found, is_cut = [], True
     rows = ReplyRows.agreed(_answers(found), tokens, unended)
     rows.is_cut = is_cut or bool(unended) or any(one.is_row_cut for one in found) or _is_start(text)
     _drop_unconfirmed(text, rows, found, [one for one in documents.mentions if part.start <= one[0] < part.end])

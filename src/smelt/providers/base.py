@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -17,8 +17,13 @@ from smelt.providers.redact import redact
 
 _SHOWN = 200  # Characters of a reply that could not be read.
 
-Finish = Literal["stop", "length", "refused", "filtered"]
-"""Why the model stopped: done, out of tokens, would not answer, or was stopped by the provider's filter."""
+Finish = Literal["stop", "length", "refused", "filtered", "unknown"]
+"""Why the model stopped: done, out of tokens, would not answer, was stopped by the provider's filter, or nothing says why.
+
+`unknown` is a reply that may be whole and may be cut off.
+"""
+ENDED: tuple[Finish, ...] = ("stop", "unknown")
+"""Ends of a reply that may be whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +78,18 @@ class Reply:
     request_id: str | None = None
     limits: Mapping[str, str] = field(default_factory=dict)
     detail: str | None = None
+
+    def with_end(self, limit: int) -> Reply:
+        """This reply, with what its tokens tell about its end; *limit* is the most that it was allowed.
+
+        Some servers end a reply that they cut off as if it were whole, and some say nothing of ends.
+        """
+        spent = self.usage.output_tokens
+        if self.finish == "stop" and spent is not None and spent >= limit:
+            return replace(self, finish="unknown")
+        if self.finish == "unknown" and spent and spent < limit:
+            return replace(self, finish="stop")
+        return self
 
     @property
     def beginning(self) -> str:

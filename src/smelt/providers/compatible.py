@@ -11,7 +11,7 @@ from typing import Any
 import openai
 
 from smelt.providers import params as parameters
-from smelt.providers.base import Capabilities, Connection, Finish, Reply, Request, Usage
+from smelt.providers.base import ENDED, Capabilities, Connection, Finish, Reply, Request, Usage
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.http import Answer, client_for, posted, settle
 from smelt.providers.keys import Access, Secret
@@ -180,7 +180,7 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
 
 def _first_whole(choices: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """The first choice that has text and was not cut off; else the first."""
-    whole = (one for one in choices if finish_of(one.get("finish_reason")) == "stop" and _message(one).get("content"))
+    whole = (one for one in choices if finish_of(one.get("finish_reason")) in ENDED and _message(one).get("content"))
     return next(whole, choices[0] if choices else {})
 
 
@@ -195,7 +195,7 @@ def _texts(choice: Mapping[str, Any], message: Mapping[str, Any], finish: Finish
     for call in [*tables(message.get("tool_calls")), message]:
         called = table(call.get("function")) or table(call.get("function_call"))
         yield written(called.get("arguments"))
-    if finish == "stop":
+    if finish in ENDED:
         # A reasoning parser that meets no end of the thoughts takes the answer for thoughts as well. If the thoughts used up
         # the tokens, what they hold is a draft.
         thoughts = (text_of(message.get(name)) for name in ("reasoning_content", "reasoning"))

@@ -9,9 +9,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from smelt.plan.numbers import read_number
 from smelt.providers.complaints import complains
 
 Body = dict[str, Any]
+DECODER = json.JSONDecoder(parse_float=read_number)
+"""Reads the bodies of replies. A gateway may have parsed the answer inside of one, so its numbers keep all their digits."""
+
 _EVENTS = ("message_", "content_block_", "response.", "ping")  # How the types of events begin, and of no body.
 _SIGNS = ("data:", "event:", ":", "{")  # What a line of a stream begins with.
 
@@ -23,7 +27,7 @@ def joined(text: str) -> Body | None:
         return None
     if text.startswith("{"):  # A whole body, and the end of a stream behind it.
         try:
-            body, end = json.JSONDecoder().raw_decode(text)
+            body, end = DECODER.raw_decode(text)
         except (ValueError, RecursionError):
             return None
         if text[end:].strip() in ("data: [DONE]", "data:[DONE]", "[DONE]"):
@@ -68,7 +72,7 @@ def _events(data: str) -> Iterator[Body]:
     """The JSON objects in *data*: one, or one a line from servers that leave out the blank lines. A cut one is dropped."""
     for part in (data,) if "\n{" not in data else data.split("\n"):
         try:
-            found = json.loads(part)
+            found = DECODER.decode(part)
         except (ValueError, RecursionError):
             continue
         if isinstance(found, dict):

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from smelt.errors import SmeltConfigError
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
-from smelt.providers.base import Capabilities, Connection, Finish, Reply, Request, Usage
+from smelt.providers.base import ENDED, Capabilities, Connection, Finish, Reply, Request, Usage
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.http import Answer, client_for, settle
 from smelt.providers.keys import Access, Secret
@@ -176,7 +176,7 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
 
 def _first_whole(candidates: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """The first candidate that has content and was not cut off; else the first."""
-    whole = (one for one in candidates if _end(one) == "stop" and one.get("content"))
+    whole = (one for one in candidates if _end(one) in ENDED and one.get("content"))
     return next(whole, candidates[0] if candidates else {})
 
 

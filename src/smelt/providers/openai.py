@@ -183,9 +183,11 @@ def _texts(parts: Sequence[Mapping[str, Any]], items: Sequence[Mapping[str, Any]
 
 
 def _finish(body: Mapping[str, Any]) -> Finish:
-    if word_in(body.get("status")) != "incomplete":
-        return "stop"
+    """Why the model stopped. The reason of an unfinished reply counts whatever the status is: gateways change that one."""
     reason = finish_of(table(body.get("incomplete_details")).get("reason"))
+    is_unfinished = word_in(body.get("status")) == "incomplete"
+    if reason == "unknown":
+        return "length" if is_unfinished else finish_of(body.get("status"))
     return "length" if reason == "stop" else reason
 
 

@@ -10,10 +10,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from smelt.plan.numbers import LongNumber
 from smelt.providers import failures
 from smelt.providers.base import CallFailed, Finish, Usage
 from smelt.providers.complaints import complains, read_complaint
-from smelt.providers.events import joined, joined_chunks
+from smelt.providers.events import DECODER, joined, joined_chunks
 from smelt.providers.http import Answer
 from smelt.providers.keys import Secret
 
@@ -25,6 +26,11 @@ _THOUGHTS = ("thinking", "reasoning", "redacted_thinking", "reasoning_text")
 
 # The words for an end do not collide, so one table serves all providers, and gateways that mix their vocabularies.
 _ENDS: dict[str, Finish] = {
+    "": "unknown",
+    # A call of a tool that nobody offered. Servers write so in place of the end, also where that was the limit.
+    "tool_calls": "unknown",
+    "tool_use": "unknown",
+    "function_call": "unknown",
     "length": "length",
     "max_tokens": "length",
     "max_output_tokens": "length",
@@ -140,7 +146,7 @@ def word_in(value: object, depth: int = _DEPTH) -> str | None:
 
 
 def finish_of(said: object) -> Finish:
-    """Why the model stopped, in whatever type and case it is *said*; an unknown word is a normal end."""
+    """Why the model stopped, in whatever type and case it is *said*. A word that is not in the table is a normal end."""
     return _ENDS.get((word_in(said) or "").lower(), "stop")
 
 
@@ -154,7 +160,7 @@ def text_of(content: object) -> str:
     found = [text for part in parts if (text := _text_in(part)) is not None]
     if found or not parts or any(words(part.get("type")) in _PARTS + _THOUGHTS for part in parts):
         return "".join(found)
-    return json.dumps(content, ensure_ascii=False)
+    return written(content)
 
 
 def first_with_json(texts: Iterator[str]) -> str:
@@ -168,10 +174,30 @@ def first_with_json(texts: Iterator[str]) -> str:
 
 
 def written(value: object) -> str:
-    """The arguments of a tool call, or what a gateway has parsed, as the JSON text that the model wrote."""
+    """The arguments of a tool call, or what a gateway has parsed, as the JSON text that the model wrote, digit by digit."""
     if isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else ""
+    try:
+        return _json(value) if isinstance(value, dict | list) else ""
+    except RecursionError:
+        return ""
+
+
+def _json(value: object) -> str:
+    """JSON of a *value* that may hold a `LongNumber`, which json.dumps would round or refuse."""
+    match value:
+        case dict():
+            return (
+                "{"
+                + ",".join(f"{json.dumps(key, ensure_ascii=False)}:{_json(one)}" for key, one in value.items())
+                + "}"
+            )
+        case list():
+            return "[" + ",".join(map(_json, value)) + "]"
+        case LongNumber(text=digits):
+            return digits
+        case _:
+            return json.dumps(value, ensure_ascii=False)
 
 
 def _text_in(part: Mapping[str, Any]) -> str | None:
@@ -190,7 +216,7 @@ def _is_thought(part: Mapping[str, Any]) -> bool:
 def _parsed(text: str) -> object:
     text = text.removeprefix("\ufeff")
     try:
-        return json.loads(text)
+        return DECODER.decode(text)
     except (ValueError, RecursionError):  # Too deep, or a number of thousands of digits, is no answer either.
         return joined(text)
 
