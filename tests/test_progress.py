@@ -38,7 +38,7 @@ from smelt.progress.notebook import html, text
 from smelt.progress.plain import PlainFace
 from smelt.progress.tally import Pace, Tally
 from smelt.progress.terminal import line
-from smelt.progress.words import clean, dollars, duration, lasted, percent, phrases, tokens
+from smelt.progress.words import clean, dollars, duration, lasted, percent, phrases, price, tokens
 from smelt.providers.base import Billing, CallFailed
 from smelt.testing import ScriptedProvider
 
@@ -239,7 +239,12 @@ def test_durations_read_well(seconds: float, shown: str) -> None:
     ("amount", "shown"), [(0.00004, "<$0.0001"), (0.0123, "$0.0123"), (0.5, "$0.5000"), (1234.5, "$1,234.50")]
 )
 def test_dollars_read_well(amount: float, shown: str) -> None:
-    assert dollars(amount) == shown
+    assert dollars(amount) == price(amount) == shown
+
+
+@pytest.mark.parametrize(("amount", "shown"), [(None, "unknown"), (0.0, "free")])
+def test_what_costs_nothing_is_free_and_not_zero_dollars(amount: float | None, shown: str) -> None:
+    assert price(amount) == shown
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,7 @@ class Execution:
                 if self._loading is not None:
                     self._loading.cancel()
                 self._seconds = time.perf_counter() - started
+                self._counts.reused_cost_usd = session.ledger.reused_cost_usd()
                 session.size = self._size
 
     @property

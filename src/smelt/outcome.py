@@ -122,8 +122,7 @@ class Outcome:
         return metrics(self.counts, rows=len(self.answers), failed=failed, distinct=distinct, seconds=self.seconds)
 
     def _record(self) -> Record:
-        skipped, first = self.answers.skipped, self.counts.first_request
-        return recorded(self.call, self.recorder, skipped=skipped, first_request=first)
+        return recorded(self.call, self.answers, self.recorder, first_request=self.counts.first_request)
 
     def _data(self) -> list[Any]:
         output = self.call.output
@@ -168,6 +167,7 @@ def metrics(counts: Counts, *, rows: int, failed: int, distinct: int, seconds: f
         wall_time_seconds=seconds,
         possible_duplicates=counts.possible_duplicates,
         ledger_rows=counts.reused,
+        ledger_cost_usd=counts.reused_cost_usd if counts.reused else 0.0,
     )
 
 

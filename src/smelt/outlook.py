@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from smelt.plan.prompt import sent_columns
-from smelt.progress.words import counted
+from smelt.progress.words import counted, price
 from smelt.result import printable
 
 
@@ -72,7 +72,10 @@ class Estimate:
 
     @property
     def _cost(self) -> str:
-        return "price unknown" if self.cost_usd is None else f"about ${self.cost_usd:,.4f}"
+        if not self.cost_usd:
+            return "price unknown" if self.cost_usd is None else price(self.cost_usd)
+        shown = price(self.cost_usd)
+        return shown if shown.startswith("<") else f"about {shown}"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

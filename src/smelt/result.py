@@ -56,6 +56,8 @@ class SmeltMetrics:
         failed_rows: Rows with one.
         distinct_rows: Rows that differ, each of which is paid once.
         ledger_rows: The caller's rows that the ledger answered, at no cost.
+        ledger_cost_usd: Dollars that their answers cost when they were bought: their share, by rows, of the requests that
+            brought them. None where that is not known, and of a stream until it has ended.
         requests: Requests sent, retries included.
         total_retries: Requests that carried a row for the second time or more.
         rate_limited: Requests refused with 429.
@@ -88,6 +90,7 @@ class SmeltMetrics:
     wall_time_seconds: float
     possible_duplicates: int = 0
     ledger_rows: int = 0
+    ledger_cost_usd: float | None = None
 
     def __repr__(self) -> str:
         return "\n".join(["SmeltMetrics", *(f"  {name}: {text}" for name, text in described(self))])
@@ -176,12 +179,12 @@ class SmeltResult(Generic[T]):
         """Write what there is to know of the run to *path*, as one HTML file that needs no network and no script.
 
         It shows what was asked, rows by outcome, requests and rows over time, latency, tokens, dollars, the failed rows with
-        their labels and reasons, and the first request as it was sent, which holds the text of rows. Only the owner can
-        read the file; whoever you send it to sees all of it. It is written whole or not at all.
+        their labels and reasons, some answers beside their rows, and the first request as it was sent. Only the owner can
+        read the file; everybody you send it to sees all of it. It is written whole or not at all.
 
         Args:
             path: Where to. A report that is there is replaced, as a notebook that is run again wants it.
-            first_request: Whether to show the first request. Without it, no text of a row is in the file.
+            first_request: Whether to show the first request and some answers. If not, no text of a row is in the file.
             overwrite: Whether to replace a file that is not a report, too.
 
         Returns:
@@ -237,10 +240,12 @@ class SmeltResult(Generic[T]):
 
 def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
     """The metrics in words, for a repr or a demo."""
-    from smelt.progress.words import lasted  # Loaded by the first call, and not by `import smelt`.
+    from smelt.progress.words import lasted, price  # Loaded by the first call, and not by `import smelt`.
 
     known = f", {metrics.ledger_rows:,} known from the ledger" if metrics.ledger_rows else ""
-    cost = "unknown" if metrics.cost_usd is None else f"${metrics.cost_usd:,.4f}"
+    cost = price(metrics.cost_usd) if metrics.requests or metrics.cost_usd else "nothing"
+    if metrics.ledger_rows and metrics.ledger_cost_usd:
+        cost += f"; the rows from the ledger cost {price(metrics.ledger_cost_usd)} when they were bought"
     return [
         ("rows", f"{metrics.total_rows:,} ({metrics.distinct_rows:,} distinct), {metrics.failed_rows:,} failed{known}"),
         (

@@ -261,7 +261,7 @@ def test_live_asks_each_configured_provider_one_tiny_question(given: SetEnv, sce
     assert list(live) == ["openai:gpt-4.1-nano", "vllm"]
     assert live["openai:gpt-4.1-nano"].state == "fine"
     assert doctest.OutputChecker().check_output(
-        "answered in ... s, ... tokens in, ... out, $0.0000...\n",
+        "answered in ... s, ... tokens in, ... out, <$0.0001\n",
         live["openai:gpt-4.1-nano"].text + "\n",
         doctest.ELLIPSIS,
     )

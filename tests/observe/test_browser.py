@@ -23,7 +23,7 @@ LOOKS = {
     "screen, dark": (1280, "dark"),
 }
 SECTIONS = [
-    "H2 Rows", "H2 Requests over time", "H2 Latency", "H2 Spend", "H2 Failed rows (37)", "H2 Question", "H3 Columns sent",
+    "H2 Rows", "H2 Answers of 8 rows", "H2 Requests over time", "H2 Latency", "H2 Spend", "H2 Failed rows (37)", "H2 Question", "H3 Columns sent",
     "H3 Answer: Company", "H2 Setting", "H2 First request", "H3 System", "H3 User",
 ]  # fmt: skip
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smelt.observe.numbers import axis, compact, lasting, money, percent, round_top, three_digits
+from smelt.observe.numbers import axis, compact, lasting, percent, round_top, three_digits
 
 
 @pytest.mark.parametrize(
@@ -38,11 +38,6 @@ def test_three_digits_that_count(number: float, shown: str) -> None:
 )  # fmt: skip
 def test_shares(part: int, whole: int, shown: str) -> None:
     assert percent(part, whole) == shown
-
-
-@pytest.mark.parametrize(("amount", "shown"), [(None, "unknown"), (0.0, "$0"), (0.00001, "<$0.0001"), (12.3, "$12.30")])
-def test_dollars(amount: float | None, shown: str) -> None:
-    assert money(amount) == shown
 
 
 @given(st.floats(1e-6, 1e9))

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from base64 import b64encode
+from datetime import date
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -14,9 +15,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pydantic import BaseModel
 
 import smelt
 from smelt.errors import SmeltConfigError, SmeltWarning
+from smelt.progress.words import dollars
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider
 from tests.observe.runs import PAYLOADS, PROMPT, Company, hostile_result, result_of, usual_result
@@ -125,6 +128,38 @@ def test_rows_that_the_ledger_knows_are_told_apart(tmp_path: Path) -> None:
     assert "No request was sent." in known
     assert "ledger on: run.sqlite" in known
     assert "secret-folder" not in known
+
+
+def test_what_the_ledger_knows_is_shown_with_its_price_and_a_sample_of_answers(tmp_path: Path) -> None:
+    def priced() -> ScriptedProvider:
+        return ScriptedProvider(ANSWER, name="openai", model="gpt-4.1-mini")
+
+    first = small(20, model=priced(), ledger=tmp_path / "run.sqlite")
+
+    again = small(20, model=priced(), ledger=tmp_path / "run.sqlite")
+
+    shown = text_of(page_of(again, tmp_path))
+    cost = dollars(first.metrics.cost_usd or 0.0)
+    assert f"Rows from the ledger, at no cost 20 what they cost when they were bought {cost}" in shown
+    assert "Cost nothing Requests 0" in shown
+    assert "Answers of 8 rows" in shown
+    assert '{"name":"name 2"' in shown
+    assert "This page holds text of rows: a sample of answers." in shown
+    assert "Answers of" not in text_of(page_of(again, tmp_path, first_request=False))
+
+
+def test_few_answers_are_all_shown_and_values_read_as_they_are(tmp_path: Path) -> None:
+    class Answer(BaseModel):
+        day: date
+        tags: list[str]
+        note: str | None
+
+    answer = {"day": "2026-11-29", "tags": ["a", "b"], "note": None}
+    job = smelt.Job("Read {name}.", Answer, progress=False)
+
+    result = result_of(job, ScriptedProvider(answer), pd.DataFrame({"name": ["x", "y"]}, index=["first", "second"]))
+
+    assert 'first {"name":"x"} day 2026-11-29 tags ["a","b"] note null second' in text_of(page_of(result, tmp_path))
 
 
 def test_no_rows_make_a_report_too(tmp_path: Path) -> None:

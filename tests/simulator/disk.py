@@ -55,5 +55,8 @@ class SlowDisk:
     async def await_others(self) -> None:
         await self._ledger.await_others()
 
+    def reused_cost_usd(self) -> float | None:
+        return self._ledger.reused_cost_usd()
+
     async def _turn(self) -> None:
         await asyncio.sleep(self._rng.uniform(0, self._seconds))

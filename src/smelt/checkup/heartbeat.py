@@ -14,6 +14,7 @@ from smelt.errors import SmeltConfigError, SmeltWarning
 from smelt.job import Job
 from smelt.local.weights import CATALOG, DEFAULT, is_here
 from smelt.model import Model, called, read_model
+from smelt.progress.words import price
 from smelt.result import SmeltMetrics, SmeltResult
 
 # A small and cheap model of each company, of November 2026. One that is gone gives an error that says so, and
@@ -112,6 +113,6 @@ def _result(model: Any) -> SmeltResult[Fruit]:
 
 
 def _spent(metrics: SmeltMetrics) -> str:
-    cost = "price unknown" if metrics.cost_usd is None else f"${metrics.cost_usd:.6f}"
+    cost = "price unknown" if metrics.cost_usd is None else price(metrics.cost_usd)
     tokens = f"{metrics.input_tokens:,} tokens in, {metrics.output_tokens:,} out"
     return f"answered in {metrics.wall_time_seconds:.1f} s, {tokens}, {cost}"

@@ -64,6 +64,7 @@ class Counts:
     Attributes:
         announced: Requests that the ledger was told of; numbers them.
         reused: The caller's rows that the ledger knew.
+        reused_cost_usd: Dollars that their answers cost when they were bought; None if that is not known.
         requests: Requests that were sent.
         retries: Of these, those that carried a row again.
         rate_limited: Of these, those refused for rate.
@@ -80,6 +81,7 @@ class Counts:
 
     announced: int = 0
     reused: int = 0
+    reused_cost_usd: float | None = None
     requests: int = 0
     retries: int = 0
     rate_limited: int = 0

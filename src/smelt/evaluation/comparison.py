@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from smelt.evaluation.summary import Evaluation, html_table
 from smelt.frames.names import settle_names
 from smelt.frames.overview import floats, integers, texts
+from smelt.progress.words import price
 from smelt.result import SmeltMetrics, SmeltResult, printable
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _in_words(share: Share) -> str:
 
 
 def _spent(metrics: SmeltMetrics) -> list[str]:
-    cost = "unknown" if metrics.cost_usd is None else f"${metrics.cost_usd:,.4f}"
+    cost = price(metrics.cost_usd) if metrics.requests or metrics.cost_usd else "nothing"
     known = f" ({metrics.ledger_rows:,} rows from the ledger)" if metrics.ledger_rows else ""
     return [
         f"{metrics.failed_rows:,}",

@@ -87,6 +87,10 @@ class RunLedger(Protocol):
         """Give the runs that hold rows of ours a moment to answer them."""
         ...
 
+    def reused_cost_usd(self) -> float | None:
+        """What the answers that were used again cost when they were bought; None if that is not known."""
+        ...
+
 
 class NoLedger:
     """Remembers nothing."""
@@ -116,3 +120,7 @@ class NoLedger:
 
     async def await_others(self) -> None:
         """There are none."""
+
+    def reused_cost_usd(self) -> float | None:
+        """No answer was used again."""
+        return 0.0

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from smelt.errors import StoreError
 from smelt.ledger import lease
 from smelt.ledger.answers import fresh_rows, split_keys
 from smelt.ledger.reading import Reading
+from smelt.ledger.shares import Shares
 from smelt.ledger.store import Store
 
 _AT_ONCE = 4_096  # Keys per query.
@@ -48,6 +50,7 @@ class Recall:
             is_refresh: Whether all that was answered before counts as unknown.
         """
         self.spec = specs[-1]
+        self._shares = Shares()
         self._specs = specs
         self._wider = wider
         self._store = store
@@ -56,7 +59,7 @@ class Recall:
         self._before = before or {}
         self._version = data_version_of(store.connection) if version is None else version
         self._is_contended = is_contended
-        self._fresh: dict[bytes, str] = {}  # What other runs put down since, by key.
+        self._fresh: dict[bytes, tuple[str, int]] = {}  # What other runs put down since, by key.
         self._seen = 0
 
     @property
@@ -70,15 +73,17 @@ class Recall:
         """The values of the rows with these keys, None where there are none."""
         if self._is_refresh:
             return [None] * len(keys)
-        found: dict[bytes, str] = {}
+        found: dict[bytes, tuple[str, int]] = {}
         with self._store.reading() as connection:
             for spec in self._wider:
-                texts = stored_texts(connection, spec, keys)
-                found.update((key, self._reading.narrowed(text)) for key, text in texts.items())
+                wider = stored_rows(connection, spec, keys).items()
+                found.update((key, (self._reading.narrowed(text), attempt)) for key, (text, attempt) in wider)
             for spec in self._specs:
-                found.update(stored_texts(connection, spec, keys))
+                found.update(stored_rows(connection, spec, keys))
         stored = self._reading.stored
-        return [None if (text := found.get(key)) is None else stored(text) for key in keys]
+        values = [None if (row := found.get(key)) is None else stored(row[0]) for key in keys]
+        self._shares.add(found[key][1] for key, one in zip(keys, values, strict=True) if one is not None)
+        return values
 
     def taken(
         self, connection: sqlite3.Connection, run: int, keys: Sequence[bytes], now: lease.Moment
@@ -97,17 +102,30 @@ class Recall:
         for fresh, _, attempt, key, text in fresh_rows(connection, self.spec, self._seen):
             self._seen = fresh
             if attempt >> 32 != run:
-                self._fresh[key] = text
+                self._fresh[key] = text, attempt
         held = in_flight(connection, others) & set(keys)
         if held:
             lease.lose_dead_runs(connection, now)
             held = in_flight(connection, others) & set(keys)
         known: dict[bytes, tuple[Any, ...]] = {}
         if not self._is_refresh:
-            found = stored_texts(connection, self.spec, keys)
+            found = stored_rows(connection, self.spec, keys)
             found.update((key, self._fresh[key]) for key in keys if key in self._fresh)
-            known = {key: values for key, text in found.items() if (values := self._reading.stored(text)) is not None}
+            known = {
+                key: values for key, (text, _) in found.items() if (values := self._reading.stored(text)) is not None
+            }
+            self._shares.add(found[key][1] for key in known)
         return known, held - known.keys()
+
+    def cost_usd(self, run: int | None = None) -> float | None:
+        """What the answers that were used again cost, those of *run* left out; None if that is not known."""
+        try:
+            return self._shares.cost_usd(self._store.connection, run)
+        except (
+            StoreError,
+            sqlite3.Error,
+        ):  # The run is over, and it is only a number: what is wrong is told elsewhere.
+            return None
 
     def _other_runs(self, connection: sqlite3.Connection, run: int) -> set[int]:
         """Other runs of the spec that were at it since *run* began: by what the store says of them, since clocks are set."""
@@ -152,12 +170,18 @@ def leftover_replies(connection: sqlite3.Connection, spec: int, live: set[int]) 
 
 def stored_texts(connection: sqlite3.Connection, spec: int, keys: Sequence[bytes]) -> dict[bytes, str]:
     """The JSON that is stored of rows with these keys."""
-    found: dict[bytes, str] = {}
+    return {key: text for key, (text, _) in stored_rows(connection, spec, keys).items()}
+
+
+def stored_rows(connection: sqlite3.Connection, spec: int, keys: Sequence[bytes]) -> dict[bytes, tuple[str, int]]:
+    """The JSON that is stored of rows with these keys, and the attempt that brought it."""
+    found: dict[bytes, tuple[str, int]] = {}
     for start in range(0, len(keys), _AT_ONCE):
         some = keys[start : start + _AT_ONCE]
         marks = ",".join("?" * len(some))
-        query = f"SELECT key, value FROM answers WHERE spec = ? AND key IN ({marks})"
-        found.update(connection.execute(query, (spec, *some)))
+        query = f"SELECT key, value, attempt FROM answers WHERE spec = ? AND key IN ({marks})"
+        for key, text, attempt in connection.execute(query, (spec, *some)):
+            found[key] = text, attempt
     return found
 
 

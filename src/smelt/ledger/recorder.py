@@ -248,6 +248,10 @@ class Recorder:
         if last:
             self._sorting = asyncio.get_running_loop().call_later(_SORTING_PAUSE, self._sort_in)
 
+    def reused_cost_usd(self) -> float | None:
+        """What the answers that were used again cost when they were bought; None if that is not known."""
+        return self._recall.cost_usd(self.run)
+
     def finish(self, state: str, size: tuple[int, int] | None = None) -> None:
         """The run is over; everything is on disk afterwards. Blocks.
 

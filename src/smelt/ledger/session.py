@@ -121,6 +121,10 @@ class Archive(NoLedger):
             return [None] * len(texts)
         return self._recall.values(row_keys(texts, self._store.secret))
 
+    def reused_cost_usd(self) -> float | None:
+        """What the answers that were used again cost when they were bought; None if that is not known."""
+        return 0.0 if self._recall is None else self._recall.cost_usd()
+
     async def intend(self, number: int, rows: Sequence[Pending], tokens: Sequence[str], estimate: int) -> Claim:
         """Nothing may be asked, since its answer could not be kept."""
         raise StoreReadOnlyError(

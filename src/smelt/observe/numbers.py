@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import floor, log10
 
-from smelt.progress.words import dollars, duration
+from smelt.progress.words import duration
 
 
 def lasting(seconds: float) -> str:
@@ -31,13 +31,6 @@ def compact(number: int) -> str:
         if number >= size * 0.9995:
             return f"{three_digits(number / size)}{unit}"
     return f"{number:,}"
-
-
-def money(amount: float | None) -> str:
-    """Dollars; `unknown` where they are, and `$0` where nothing was paid."""
-    if amount is None:
-        return "unknown"
-    return dollars(amount) if amount else "$0"
 
 
 def percent(part: float, whole: float) -> str:

@@ -9,12 +9,15 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
+
+from pydantic_core import from_json, to_json
 
 from smelt.errors import shown_value
 from smelt.observe.recorder import Recorder
 from smelt.observe.timeline import Timeline
 from smelt.options import Settings
+from smelt.plan.answers import Answers
 from smelt.plan.dialect import describe
 from smelt.preparation import Preparation
 from smelt.providers.base import Request
@@ -33,6 +36,7 @@ _LIBRARIES = {  # By the name of the module.
     "genai_prices": "genai-prices",
 }
 _LONGEST_OPTION = 200  # Characters.
+_SAMPLED = 8  # Rows.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,7 @@ class Record:
         versions: Libraries that were loaded, and their versions.
         started: When the run began.
         skipped: Rows that were not asked, since they are null in every column sent.
+        sample: Some of the rows that have an answer, from all over the input.
         timeline: What happened when.
         first_request: The first request that was sent, or None.
     """
@@ -62,10 +67,25 @@ class Record:
     skipped: int
     timeline: Timeline
     first_request: Request | None
+    sample: Sequence[Sampled] = ()
 
 
-def recorded(call: Preparation, recorder: Recorder, *, skipped: int, first_request: Request | None) -> Record:
-    """The record of *call*."""
+class Sampled(NamedTuple):
+    """A row and its answer, in words.
+
+    Attributes:
+        label: Its label in the frame.
+        row: What was sent of it, as JSON.
+        answer: The fields of its answer, by name.
+    """
+
+    label: str
+    row: str
+    answer: Mapping[str, str]
+
+
+def recorded(call: Preparation, answers: Answers, recorder: Recorder, *, first_request: Request | None) -> Record:
+    """The record of *call*, which was answered with *answers*."""
     return Record(
         prompt=call.prompt,
         columns=call.source.names,
@@ -74,10 +94,31 @@ def recorded(call: Preparation, recorder: Recorder, *, skipped: int, first_reque
         options=_options(call),
         versions=_versions(),
         started=recorder.started,
-        skipped=skipped,
+        skipped=answers.skipped,
         timeline=recorder.timeline,
         first_request=first_request,
+        sample=_sample(call, answers),
     )
+
+
+def _sample(call: Preparation, answers: Answers) -> list[Sampled]:
+    positions = answers.spread_out(_SAMPLED)
+    labels, rows = call.frame.labels(positions), call.source.texts(positions)
+    names = [field.name for field in call.output.fields]
+    return [
+        Sampled(
+            str(label),
+            str(row),
+            {name: _in_words(column[at]) for name, column in zip(names, answers.columns, strict=True)},
+        )
+        for at, label, row in zip(positions, labels, rows, strict=True)
+    ]
+
+
+def _in_words(value: Any) -> str:
+    """A value of an answer as JSON; text and dates without quotation marks."""
+    text = to_json(value, fallback=str).decode("utf-8", "replace")
+    return str(from_json(text)) if text.startswith('"') else text
 
 
 def _options(call: Preparation) -> dict[str, str]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from smelt.observe.blocks import aside, keyed, part, section, table, text_box, words
 from smelt.observe.charts import in_flight_chart, latency_chart, rate_chart, stacked_bar
 from smelt.observe.markup import Child, Html, el, joined, short
-from smelt.observe.numbers import compact, lasting, money, percent, three_digits
+from smelt.observe.numbers import compact, lasting, percent, three_digits
 from smelt.observe.page import page
-from smelt.observe.record import Record
+from smelt.observe.record import Record, Sampled
 from smelt.observe.timeline import Timeline
-from smelt.progress.words import counted
+from smelt.progress.words import counted, price
 from smelt.providers.base import Request
 
 if TYPE_CHECKING:
@@ -32,11 +32,13 @@ _SHORT = 1.0  # Seconds. The rates of a shorter run say nothing about a longer o
 def render(result: SmeltResult[Any], record: Record, *, first_request: bool) -> str:
     """The page. With *first_request* it holds the text of rows, and says so at its top."""
     request = record.first_request if first_request else None
+    sample = record.sample if first_request else ()
     return page(
         f"{_headline(result.metrics)} · smelt report",
-        _head(result, record, shows_rows=request is not None),
+        _head(result, record, _privacy(shows_request=request is not None, shows_answers=bool(sample))),
         _tiles(result.metrics, record),
         _rows(result, record),
+        *_sample(sample, result.metrics),
         *_course(record),
         _spend(result.metrics, record),
         *_failures(result.errors),
@@ -46,7 +48,7 @@ def render(result: SmeltResult[Any], record: Record, *, first_request: bool) -> 
     )
 
 
-def _head(result: SmeltResult[Any], record: Record, *, shows_rows: bool) -> Html:
+def _head(result: SmeltResult[Any], record: Record, privacy: Html) -> Html:
     metrics, ended = result.metrics, record.timeline.ended
     when = record.started.strftime("%d %B %Y, %H:%M:%S UTC").removeprefix("0")
     facts = [el("span", short(result.model)), el("time", when, datetime=record.started.isoformat(timespec="seconds"))]
@@ -58,7 +60,7 @@ def _head(result: SmeltResult[Any], record: Record, *, shows_rows: bool) -> Html
         el("h1", _headline(metrics)),
         el("p", *[one for fact in facts for one in (fact, " ")], class_="facts"),
         text_box(record.prompt, most=_LONGEST_PROMPT, name="Prompt"),
-        _privacy(shows_rows=shows_rows),
+        privacy,
     )
 
 
@@ -66,20 +68,20 @@ def _headline(metrics: SmeltMetrics) -> str:
     return f"{metrics.successful_rows:,} of {counted(metrics.total_rows, 'row')} answered"
 
 
-def _privacy(*, shows_rows: bool) -> Html:
-    if not shows_rows:
+def _privacy(*, shows_request: bool, shows_answers: bool) -> Html:
+    shown = ["the first request, as it was sent"] * shows_request + ["a sample of answers"] * shows_answers
+    if not shown:
         return el("p", "Of the data, this page holds the labels of failed rows at most.", class_="note")
     option = el("code", "report(path, first_request=False)")
-    return el(
-        "p", "This page holds text of rows: the first request, as it was sent. Without it: ", option, class_="note"
-    )
+    it = "it" if len(shown) == 1 else "them"
+    return el("p", f"This page holds text of rows: {' and '.join(shown)}. Without {it}: ", option, class_="note")
 
 
 def _tiles(metrics: SmeltMetrics, record: Record) -> Html:
     timeline = record.timeline
     tokens = metrics.input_tokens + metrics.output_tokens
     tiles = [
-        ("Cost", money(metrics.cost_usd)),
+        ("Cost", _paid(metrics)),
         ("Requests", f"{metrics.requests:,}"),
         ("Tokens", compact(tokens)),
         ("Time", lasting(metrics.wall_time_seconds)),
@@ -87,6 +89,10 @@ def _tiles(metrics: SmeltMetrics, record: Record) -> Html:
         ("Median latency", lasting(timeline.latency.quantile(0.5)) if timeline.replies else _NONE),
     ]
     return el("dl", *[el("div", el("dt", name), el("dd", value)) for name, value in tiles], class_="tiles")
+
+
+def _paid(metrics: SmeltMetrics) -> str:
+    return price(metrics.cost_usd) if metrics.requests else "nothing"
 
 
 def _rate(timeline: Timeline) -> str:
@@ -116,6 +122,22 @@ def _rows(result: SmeltResult[Any], record: Record) -> Html:
     )
 
 
+def _sample(sample: Sequence[Sampled], metrics: SmeltMetrics) -> Iterator[Html]:
+    if not sample:
+        return
+    is_all = len(sample) == metrics.successful_rows
+    lines = [[el("bdi", short(one.label)), el("bdi", short(one.row)), _answer(one.answer)] for one in sample]
+    yield section(
+        "Answers" if is_all else f"Answers of {len(sample)} rows",
+        table(["Row", "Sent", "Answer"], lines, class_="answers"),
+    )
+
+
+def _answer(answer: Mapping[str, str]) -> Html:
+    shown = list(answer.items())[:_SHOWN_COLUMNS]
+    return joined(*[el("div", el("small", short(name)), el("bdi", short(value))) for name, value in shown])
+
+
 def _course(record: Record) -> Iterator[Html]:
     timeline = record.timeline
     if not timeline.sent:
@@ -132,16 +154,18 @@ def _course(record: Record) -> Iterator[Html]:
 
 def _spend(metrics: SmeltMetrics, record: Record) -> Html:
     answered = record.timeline.answered
-    per_thousand = metrics.cost_usd / answered * 1_000 if metrics.cost_usd is not None and answered else None
+    per_thousand = None if metrics.cost_usd is None else metrics.cost_usd / max(1, answered) * 1_000
     lines: list[list[Child]] = [
-        ["Cost", money(metrics.cost_usd)],
-        [part("per 1,000 rows answered"), money(per_thousand) if answered else _NONE],
+        ["Cost", _paid(metrics)],
+        [part("per 1,000 rows answered"), price(per_thousand) if answered else _NONE],
         ["Requests", f"{metrics.requests:,}"],
         [part("repeated"), f"{metrics.total_retries:,}"],
         [part("refused for rate (429)"), f"{metrics.rate_limited:,}"],
         [part("possibly billed without an answer"), f"{metrics.possible_duplicates:,}"],
         ["Rows from the ledger, at no cost", f"{metrics.ledger_rows:,}"],
     ]
+    if metrics.ledger_rows:
+        lines.append([part("what they cost when they were bought"), price(metrics.ledger_cost_usd)])
     spend = table(["Item", "Number"], lines, numbers=1)
     return section("Spend", el("div", spend, el("div", *_tokens(metrics, record)), class_="pair"))
 

@@ -137,6 +137,19 @@ class Answers:
         self.failed += others.failed
         self.skipped += others.skipped
 
+    def spread_out(self, most: int) -> list[int]:
+        """Positions of at most *most* rows that have an answer, at equal distances among these."""
+        has, found, at = self._has_answer, [], -1
+        count = has.count(1)
+        wanted = {rank * count // most for rank in range(most)} if count > most else set(range(count))
+        for rank in range(count if wanted else 0):
+            at = has.index(1, at + 1)
+            if rank in wanted:
+                found.append(at)
+                if len(found) == len(wanted):
+                    break
+        return found
+
     def rows(self) -> Iterator[tuple[Any, ...] | None]:
         """The values of every row, None where there is no answer."""
         values: Iterable[tuple[Any, ...]] = zip(*self.columns, strict=True)

@@ -64,6 +64,13 @@ def dollars(amount: float) -> str:
     return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
 
 
+def price(amount: float | None) -> str:
+    """`unknown`, `free`, or dollars: what costs nothing, as the embedded model, is never `$0.0000`."""
+    if amount is None:
+        return "unknown"
+    return dollars(amount) if amount else "free"
+
+
 def clean(text: str) -> str:
     """*text* on one line, without anything that could steer a terminal or turn the writing direction."""
     kept = "".join(" " if _steers(one) else one for one in text[: 4 * _LONGEST])
