@@ -85,7 +85,7 @@ def sent_in(bucket: Bucket, seconds: float, *, left: float, start: float = 0.0) 
 
 def test_what_others_use_up_is_left_to_them_and_comes_back_with_time() -> None:
     bucket = announced(Quota(600, 590, 1.0))
-    usual = sent_in(bucket, 5.0, left=9.0)
+    usual = sent_in(bucket, 5.0, left=9.0, start=2.0)  # Until 1.0 it is taken for a window, in which nothing waits.
 
     emptied = sent_in(bucket, 10.0, left=2.0, start=10.0)
     soon, later = (sent_in(bucket, 5.0, left=9.0, start=start) for start in (30.0, 60.0))
