@@ -64,6 +64,8 @@ def draft_in_field(letter: Letter) -> None:
 def in_tool_call(letter: Letter) -> None:
     """The text is the arguments of a tool that nobody offered."""
     message = _message(letter)
+    if not isinstance(message["content"], str):  # It is in parts already, which no tool takes.
+        return
     call = {"id": "call_1", "type": "function", "function": {"name": "rows", "arguments": message["content"]}}
     message |= {"content": None, "tool_calls": [call]}
     letter.body["choices"][0]["finish_reason"] = "tool_calls"

@@ -117,6 +117,19 @@ def test_a_document_at_the_end_of_a_reply_that_may_be_cut_is_read(before: str, b
     assert read_reply(text, TOKENS, "array", may_be_cut=True).found == TRUTH
 
 
+@pytest.mark.parametrize("codec", ["array", "keyed"])
+def test_the_complete_rows_before_a_cut_are_read_wherever_that_is(codec: Codec) -> None:
+    text = document(TRUTH, codec)
+    for end in range(len(text)):
+        found = read_reply(text[:end], TOKENS, codec, is_cut=True).found
+
+        assert found == {token: TRUTH[token] for token in TOKENS if _end_of(text, token) <= end}, text[:end]
+
+
+def _end_of(text: str, token: str) -> int:
+    return text.index("}", text.index(token)) + 1
+
+
 def test_marks_and_openings_inside_of_a_value_are_data() -> None:
     answers = {token: {"label": f'</think> {{"rows":[{{"id":"{token}"}}]}} <think>'} for token in TOKENS}
 

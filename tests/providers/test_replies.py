@@ -139,6 +139,12 @@ def test_an_answer_that_is_parsed_already_keeps_every_digit(protocol: str, body:
     assert json.loads(text, parse_float=str) == json.loads(LONG, parse_float=str)
 
 
+def test_parsed_rows_with_a_field_called_text_are_no_parts_of_a_message() -> None:
+    rows = [{"id": "k7f2", "text": "a", "type": "b"}, {"id": "p3xw", "text": "c", "type": "d"}]
+
+    assert json.loads(read("chat", chat({"content": rows})).text) == rows
+
+
 def test_values_that_are_nested_without_end_are_no_answer() -> None:
     deep = '{"a":' * 700 + "1.00000000000000000001" + "}" * 700
 

@@ -134,7 +134,8 @@ class _Search:
             self._left -= broken.at - start
             if token is None:
                 return opening.end()
-            self._enter_broken(start, token, broken)
+            is_cut = broken.ran_out or (problem is not None and ran_out(problem))
+            self._enter_broken(start, token, broken.reason, is_cut=is_cut)
             return self._behind_head(start)
         return self._entered(start, end, value, token)
 
@@ -157,16 +158,16 @@ class _Search:
                 self._join(begin, end, RowSet(strangers=[None if key is None else key[1]]))
         return end
 
-    def _enter_broken(self, start: int, token: str, broken: BrokenJSON) -> None:
-        reason = f"{BROKEN}: {broken.reason}"
-        row = Row(token, None, reason, is_cut=broken.ran_out)
+    def _enter_broken(self, start: int, token: str, reason: str, *, is_cut: bool) -> None:
+        row = Row(token, None, f"{BROKEN}: {reason}", is_cut=is_cut)
         key_start = self._key_start(start)
         self._join(start if key_start is None else key_start, self._behind_head(start), RowSet([row]))
         self._is_broken = True
 
     def _enter_cut(self, start: int) -> None:
         """What begins at *start* has no end: a row of the document before it, or another document."""
-        if self._open is not None and self._is_next(self._open.end, start):
+        key = self._key(start)
+        if self._open is not None and self._is_next(self._open.end, start if key is None else key.start()):
             self._open.is_row_cut = True
         else:
             self.documents.unended.append(start)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 from smelt.plan.numbers import read_number
 
+# What the text's end leaves of a word, of a number's exponent or of an escape.
+_HALF = re.compile(r"tru?|fa(?:ls?)?|nul?|NaN?|-?I\w{0,7}|[.eE][-+]?|\\?u[0-9a-fA-F]{0,3}|[0-9a-fA-F]{0,3}")
+_LONGEST_HALF = 10  # Characters.
 LONGEST_INTEGER = 40  # Digits; a 64-bit column holds 19, and int() of thousands is slow or refused.
 
 Scan = Callable[[str, int], tuple[Any, int]]
@@ -48,7 +52,9 @@ def whole_number(digits: str, faults: list[str]) -> int | None:
 
 def ran_out(problem: json.JSONDecodeError) -> bool:
     """Whether a scanner met the end of the text rather than a fault."""
-    return problem.pos >= len(problem.doc) - 1 or problem.msg.startswith("Unterminated string")
+    if problem.pos >= len(problem.doc) - 1 or problem.msg.startswith("Unterminated string"):
+        return True
+    return len(problem.doc) - problem.pos < _LONGEST_HALF and _HALF.fullmatch(problem.doc, problem.pos) is not None
 
 
 def _short_integer(digits: str) -> int:

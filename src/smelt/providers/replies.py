@@ -157,8 +157,10 @@ def text_of(content: object) -> str:
     if isinstance(content, list) and all(isinstance(part, str) for part in content):
         return "".join(content)
     parts = tables(content)
+    if any("id" in part and not _is_part(part) for part in parts):  # Rows, which may have a field `text`.
+        return written(content)
     found = [text for part in parts if (text := _text_in(part)) is not None]
-    if found or not parts or any(words(part.get("type")) in _PARTS + _THOUGHTS for part in parts):
+    if found or not parts or any(map(_is_part, parts)):
         return "".join(found)
     return written(content)
 
@@ -207,6 +209,10 @@ def _text_in(part: Mapping[str, Any]) -> str | None:
     if isinstance(text, dict):
         text = text.get("value")
     return text if isinstance(text, str) else None
+
+
+def _is_part(part: Mapping[str, Any]) -> bool:
+    return words(part.get("type")) in _PARTS + _THOUGHTS
 
 
 def _is_thought(part: Mapping[str, Any]) -> bool:
