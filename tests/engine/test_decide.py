@@ -405,6 +405,26 @@ def test_parts_that_are_refused_do_not_end_the_run_while_other_rows_are_on_their
     assert after(are_all=True).stop is not None
 
 
+@pytest.mark.parametrize(("status", "stops"), [(401, True), (403, False), (404, False), (307, False)])
+def test_the_last_rows_of_a_run_may_all_be_bad(status: int, stops: bool) -> None:
+    doubts = Doubts(others=8, singles=40, total=80, are_all=True, is_end=True)
+
+    verdict = decide_failure(chunk_of(1), refused(status), Policy(), answered=1, now=0.0, doubts=doubts)
+
+    assert (verdict.stop is not None) == stops
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+def test_a_page_for_a_last_row_is_believed_after_half_a_minute(is_last: bool) -> None:
+    chunk, page = chunk_of(1), failure("protocol", Billing.UNKNOWN)
+    for now in (0.0, 10.0, 20.0):
+        (chunk,) = decide_failure(chunk, page, Policy(), answered=5, now=now, doubts=Doubts(are_all=is_last)).later
+
+    verdict = decide_failure(chunk, page, Policy(), answered=5, now=30.0, doubts=Doubts(are_all=is_last))
+
+    assert [one.kind for one in verdict.failed] == (["server"] if is_last else [])
+
+
 def test_rows_are_on_their_way_from_the_line_to_the_reply_and_those_refused_before_are_no_others() -> None:
     doubt = Doubt()
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from pydantic import BaseModel
 
+import smelt
+from smelt.engine.jumping import Jumped
 from smelt.errors import AuthenticationError, SmeltWarning
 from smelt.plan.chunks import Line
+from smelt.providers.base import Billing, CallFailed, Reply, Request
+from smelt.testing import ScriptedProvider, answered, asked, run_jumping
 from tests.conftest import MakeScenario
 from tests.exactness.companies import ask, assert_each_answer_is_on_its_own_row, companies, failures
 from tests.models import PROVIDERS, RULES, served
@@ -111,6 +120,58 @@ def test_a_page_with_status_200_for_one_row_costs_that_row(at: int, concurrency:
 
     assert failures(result) == {at: "server"}
     assert_each_answer_is_on_its_own_row(frame, result.data, but=[at])
+
+
+class Wall(ScriptedProvider):
+    """Refuses every request with a row whose number is *bad*, half a second later."""
+
+    def __init__(self, bad: Collection[int], failure: Callable[[], CallFailed]) -> None:
+        super().__init__({}, keep=False)
+        self.bad = bad
+        self.failure = failure
+
+    @asynccontextmanager
+    async def connect(self, *, connections: int) -> AsyncIterator[Wall]:
+        yield self
+
+    async def send(self, request: Request) -> Reply:
+        await asyncio.sleep(0.5)
+        if any(row["n"] in self.bad for _, row in asked(request)):
+            raise self.failure()
+        return answered(request, lambda row: {"twice": row["n"] * 2})
+
+
+class Echo(BaseModel):
+    twice: int
+
+
+def behind(wall: Wall, rows: int, concurrency: int) -> Jumped[Any]:
+    frame = pd.DataFrame({"n": range(rows)})
+    options = {"batch_size": 1, "concurrency": concurrency, "progress": False}
+    with warnings.catch_warnings(action="ignore"):
+        return run_jumping(smelt.arun(frame, "Double {n}.", Echo, model=wall, **options))
+
+
+@pytest.mark.parametrize(("rows", "bad"), [(12, range(4, 12)), (60, range(0, 60, 2))])
+def test_bad_rows_that_are_all_that_is_left_do_not_stop_the_run(rows: int, bad: range) -> None:
+    wall = Wall(bad, lambda: CallFailed("auth", Billing.REJECTED, "HTTP 403: a page", status=403))
+
+    jumped = behind(wall, rows, concurrency=8)
+
+    assert failures(jumped.result) == dict.fromkeys(bad, "bad_request")
+
+
+@pytest.mark.parametrize("bad", [[0], [1]])
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_a_page_with_status_200_for_the_last_row_is_waited_for_less_than_a_minute(
+    bad: list[int], concurrency: int
+) -> None:
+    wall = Wall(bad, lambda: CallFailed("protocol", Billing.UNKNOWN, "a web page", status=200))
+
+    jumped = behind(wall, 2, concurrency)
+
+    assert failures(jumped.result) == dict.fromkeys(bad, "server")
+    assert jumped.seconds < 60
 
 
 def test_samples_of_a_line_come_from_all_over_it_and_each_row_comes_once() -> None:

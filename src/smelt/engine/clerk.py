@@ -159,6 +159,8 @@ class Clerk:
         flight, now, is_known = delivery.flight, asyncio.get_running_loop().time(), bool(self.counts.reused)
         if is_doubtful(failure, is_answered=self.reader.replies > 0, is_known=is_known):
             self.doubt.refused(flight.chunk, failure, left_at=flight.started, now=now)
+        is_end = not self.line.has_fresh
+        are_all = is_end and not self.doubt.is_asking_others
         verdict = decide_failure(
             delivery.flight.chunk,
             failure,
@@ -167,7 +169,7 @@ class Clerk:
             answered=self.reader.replies,
             in_flight=len(self.race.courier.flights),
             now=now,
-            doubts=replace(self.doubt.count, are_all=not (self.line.has_fresh or self.doubt.is_asking_others)),
+            doubts=replace(self.doubt.count, are_all=are_all, is_end=is_end),
             is_known=is_known,
         )
         halt = self._carry_out(self.race.judged(delivery.flight, verdict), failure.request_id)

@@ -113,7 +113,8 @@ def decide_failure(
         case "protocol" if failure.billing is Billing.PAID_BAD:
             return _paid_for_nothing(chunk, failure.message, policy)
         case "protocol":  # Not from the model: a proxy's page, an empty body.
-            return _after_page(chunk, failure, policy, answered=answered, known=answered + in_flight, now=now)
+            known = answered + in_flight
+            return _after_page(chunk, failure, policy, answered, known=known, now=now, is_last=doubts.are_all)
         case "connection" | "no_files" | "timeout":
             return _after_silence(chunk, failure, policy, answered=answered)
         case _:
@@ -150,7 +151,9 @@ def _after_doubt(
         needed = policy.unnamed_first
     # If there are no other rows, halves tell as much: of one bad row, one half is always answered.
     is_everywhere = doubts.singles >= max(needed, 4) or doubts.total >= 4 * needed
-    if doubts.others >= needed or (doubts.are_all and is_everywhere):
+    # The last rows of a run may all be bad, so that only a key which is refused is believed there.
+    may_be_rows = answered > 0 and failure.status != 401 and doubts.is_end
+    if not may_be_rows and (doubts.others >= needed or (doubts.are_all and is_everywhere)):
         return Verdict(chunks=[chunk], stop=failure)
     if len(chunk.rows) == 1:
         return Verdict(failed=_all_failed(chunk, "bad_request", failure), is_doubtful=True)
@@ -286,10 +289,13 @@ def _after_server_error(
     return Verdict(later=rest) if is_outage else Verdict(chunks=rest)
 
 
-def _after_page(chunk: Chunk, failure: CallFailed, policy: Policy, *, answered: int, known: int, now: float) -> Verdict:
+def _after_page(
+    chunk: Chunk, failure: CallFailed, policy: Policy, answered: int, *, known: int, now: float, is_last: bool
+) -> Verdict:
     """A 200 that no model wrote. A portal passes, and costs no row; a firewall's page is about one row, which halves find.
 
-    Where a reply came to a request that left after the first page, the way to the provider is open.
+    Where a reply came to a request that left after the first page, the way to the provider is open. If every row that is
+    left had pages (*is_last*), no such reply can be waited for, and most portals pass sooner than that.
     """
     met = _paged(chunk, known)
     is_open = answered > met.answered_before
@@ -300,7 +306,8 @@ def _after_page(chunk: Chunk, failure: CallFailed, policy: Policy, *, answered: 
         if met.pages == 1:
             return Verdict(chunks=[met])
         return Verdict(later=met.halves() if met.pages > 2 or is_open or is_slow else [met])
-    if (is_open and met.pages >= policy.refusals) or now - since >= policy.stall:
+    is_guilty = met.pages >= policy.refusals if is_open else is_last and is_slow and met.pages > 1
+    if is_guilty or now - since >= policy.stall:
         return Verdict(failed=_all_failed(chunk, "server", failure))
     return Verdict(later=[met])
 

@@ -40,7 +40,7 @@ class Doubt:
     @contextmanager
     def asking(self, chunk: Chunk) -> Iterator[None]:
         """While *chunk* is on its way."""
-        is_other = not chunk.doubts
+        is_other = not (chunk.doubts or chunk.pages)
         self._asking += is_other
         try:
             yield

@@ -72,12 +72,14 @@ class Doubts:
         singles: Those of single rows.
         total: All.
         are_all: Whether no row is left that was not refused yet, in line or in flight: else those tell more than all parts.
+        is_end: Whether no row is left in line that was never asked.
     """
 
     others: int = 0
     singles: int = 0
     total: int = 0
     are_all: bool = True
+    is_end: bool = False
 
 
 NO_DOUBTS = Doubts()
