@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, create_model
 
-from smelt.ledger.keys import Spec, added_fields, definition, describe_change, row_key
+from smelt.ledger.keys import Spec, added_fields, as_chosen, count_differences, definition, describe_change, row_key
 from smelt.plan.schema import read_output
 from smelt.providers.keys import Secret
 
@@ -60,6 +61,7 @@ OTHERS: dict[str, tuple[Spec, str]] = {
         spec(model(sector=(Literal["tech", "none"], ...), size=SIZE)),
         "the output model ('sector' changed) changed",
     ),
+    "the words around it": (replace(spec(), codec=2), "the way in which smelt asks changed"),
     "the key": (spec(key=KEY), "the API key changed"),
     "two things": (
         spec(prompt="Now.", params={}),
@@ -78,6 +80,33 @@ def test_what_changes_the_answers_changes_the_fingerprint_and_is_named(what: str
 
     assert other.fingerprint(SECRET) != spec().fingerprint(SECRET)
     assert describe_change(spec(), other) == sentence
+
+
+LOCAL = spec(provider="local", params={"temperature": 0})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (LOCAL, spec(params={}), "the model (local:m to openai:m) changed"),
+        (spec(params={}), LOCAL, "the model (openai:m to local:m) changed"),
+        (spec(params={"temperature": 0}), LOCAL, "the model (openai:m to local:m) changed"),
+        (spec(params={}, key=KEY), LOCAL, "the model (openai:m to local:m) changed"),
+        (LOCAL, spec(provider="local", params={"temperature": 1}), "params ('temperature' added) changed"),
+        (spec(provider="local", params={"temperature": 1}), LOCAL, "params ('temperature' removed) changed"),
+    ],
+    ids=["from local", "to local", "the same value", "a key less", "a choice", "a choice less"],
+)
+def test_only_what_the_caller_chose_is_named(old: Spec, new: Spec, sentence: str) -> None:
+    assert describe_change(as_chosen(old, new, SECRET), as_chosen(new, old, SECRET)) == sentence
+
+
+def test_details_tell_which_of_two_specs_is_nearer() -> None:
+    base = spec(params={})
+    near, far = spec(params={"top_p": 1}), spec(params={"top_p": 1, "seed": 2})
+
+    assert count_differences(base, base) == (0, 0)
+    assert count_differences(near, base) < count_differences(far, base) < count_differences(spec(prompt="x"), base)
 
 
 def test_the_same_job_has_the_same_fingerprint() -> None:

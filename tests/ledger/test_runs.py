@@ -191,6 +191,67 @@ def test_another_job_reuses_nothing_and_says_what_changed(path: Path, options: d
     assert result.metrics.ledger_rows == 0
 
 
+class Local(Model):
+    """A provider that sets a parameter by itself, as the embedded model does."""
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(name="local", model="small")
+        self.params = {"temperature": 0, **params}
+
+
+def said(
+    path: Path,
+    model: Any,
+    prompt: str = "What is {name}?",
+    output: Any = Label,
+    names: list[str] = NAMES,
+    **options: Any,
+) -> list[str]:
+    """What a run warns of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        smelt.run(frame(names), prompt, output, model=model, ledger=path, progress=False, **options)
+    return [str(one.message).partition(" since ")[0] for one in caught]
+
+
+NOT_REUSED = "None of the 40 rows answered before is reused"
+
+
+def test_a_parameter_that_the_provider_sets_by_itself_is_not_named(path: Path) -> None:
+    assert said(path, Local()) == []
+    assert said(path, Model()) == [f"{NOT_REUSED}: the model (local:small to scripted:script) changed"]
+    assert said(path, Local(temperature=1)) == [f"{NOT_REUSED}: params ('temperature' added) changed"]
+
+
+def test_a_change_is_told_against_the_nearest_job(path: Path) -> None:
+    said(path, Model(), params={"top_p": 1, "seed": 1})
+    said(path, Model(), params={"top_p": 1})
+    said(path, Model(), params={"top_p": 1, "seed": 1, "stop": "x"})
+
+    changed = said(path, Model(), params={"top_p": 1, "temperature": 1})
+
+    assert changed == [f"{NOT_REUSED}: params ('temperature' added) changed"]
+
+
+def test_a_change_is_told_once(path: Path) -> None:
+    said(path, Model())
+
+    told = [said(path, Model(), prompt="Who is {name}?", names=names) for names in (NAMES[:10], NAMES[10:])]
+
+    assert told == [[f"{NOT_REUSED}: the prompt changed"], []]
+
+
+def test_a_changed_docstring_may_be_what_changed_the_question(path: Path) -> None:
+    class Documented(Label):
+        """How long a name is."""
+
+    said(path, Model())
+
+    assert said(path, Model(), output=Documented) == [
+        f"{NOT_REUSED}: the prompt or the docstring of the output model changed"
+    ]
+
+
 def test_nothing_is_said_of_a_job_on_other_rows(path: Path) -> None:
     run(path, model=Model())
 

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from smelt.plan.kinds import Array, Field, Kind, Struct
 from smelt.providers.keys import Secret
+from smelt.providers.params import USUAL
 
 CODEC = 1  # Raised when smelt itself comes to ask in other words, so that the answers may be others.
 
@@ -96,22 +97,48 @@ def row_keys(texts: Sequence[str], secret: bytes) -> list[bytes]:
     return keys
 
 
-def describe_change(old: Spec, new: Spec) -> str:
-    """What changed from *old* to *new*, as the subject and verb of a sentence: "the prompt and the model … changed"."""
+def as_chosen(one: Spec, other: Spec, secret: bytes) -> Spec:
+    """*one* without parameters that its provider sets by itself, so that only the caller's choices are compared.
+
+    A value that *other* has, too, stays: it is no difference, whoever chose it.
+    """
+    usual = {name: _hash(_json(value), secret) for name, value in USUAL.get(one.provider, {}).items()}
+    chosen = {
+        name: value for name, value in one.params.items() if value != usual.get(name) or value == other.params.get(name)
+    }
+    return replace(one, params=chosen)
+
+
+def describe_change(old: Spec, new: Spec, *, asked: str = "the prompt") -> str:
+    """What changed from *old* to *new*, as the subject and verb of a sentence: "the prompt and the model … changed".
+
+    Args:
+        old: The earlier spec.
+        new: The later one.
+        asked: What a changed prompt is called. The docstring of the output model is a part of it.
+    """
     changes = []
     if old.prompt != new.prompt:
-        changes.append("the prompt")
+        changes.append(asked)
     if (old.provider, old.model) != (new.provider, new.model):
         changes.append(f"the model ({old.provider}:{old.model} to {new.provider}:{new.model})")
     if old.params != new.params:
         changes.append(_changed("params", old.params, new.params))
     if old.fields != new.fields or list(old.fields) != list(new.fields):
         changes.append(_changed("the output model", old.fields, new.fields))
-    if old.account != new.account:
+    if old.account != new.account and old.provider == new.provider:  # Another provider has another key, of course.
         changes.append("the API key")
     if old.codec != new.codec:
         changes.append("the way in which smelt asks")
     return " and ".join(", ".join(changes).rsplit(", ", 1) if len(changes) > 1 else changes) + " changed"
+
+
+def count_differences(old: Spec, new: Spec) -> tuple[int, int]:
+    """How far two specs are apart: how many of model, prompt, parameters and fields differ, and in how many details."""
+    is_reordered = list(old.fields) != list(new.fields)
+    params, fields = _differences(old.params, new.params), _differences(old.fields, new.fields)
+    parts = [(old.provider, old.model) != (new.provider, new.model), old.prompt != new.prompt]
+    return sum(parts) + bool(params) + bool(fields or is_reordered), len(params) + len(fields)
 
 
 def added_fields(old: Spec, new: Spec) -> tuple[str, ...]:

@@ -278,7 +278,8 @@ def _related(store: Store, spec: Spec, matter: Matter, recall: Recall, *, is_new
     settle_all(store)  # Of other specs too, whose runs may have died.
     texts = matter.source.texts(list(islice(matter.distinct, _SAMPLE)))
     known = [text for text in texts if isinstance(text, str)]
-    sibling = find_sibling(store, spec, known, any_key=matter.any_key)
+    asked = "the prompt or the docstring of the output model" if matter.output.description else "the prompt"
+    sibling = find_sibling(store, spec, known, any_key=matter.any_key, asked=asked)
     if sibling is None:
         return None
     if matter.extends and sibling.added:

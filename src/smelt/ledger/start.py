@@ -12,13 +12,14 @@ from pydantic_core import from_json
 from smelt.ledger import lease
 from smelt.ledger.answers import add_missing, settle
 from smelt.ledger.attempts import close_attempt
-from smelt.ledger.keys import Spec, added_fields, describe_change, row_keys
+from smelt.ledger.keys import Spec, added_fields, as_chosen, count_differences, describe_change, row_keys
 from smelt.ledger.lease import Moment, Owner
 from smelt.ledger.reading import Reading
 from smelt.ledger.recall import Leftover, data_version_of, leftover_replies, stored_texts
 from smelt.ledger.store import Store
 from smelt.providers.base import ENDED
 
+_PARTS_OF_SPEC = 4  # Model, prompt, parameters, fields.
 _SIBLINGS = 50  # The latest specs among which one that resembles this one is looked for.
 
 
@@ -146,7 +147,9 @@ def narrower_specs(store: Store, spec: Spec, *, any_key: bool = False) -> dict[i
     return narrower
 
 
-def find_sibling(store: Store, spec: Spec, texts: Sequence[str], *, any_key: bool = False) -> Sibling | None:
+def find_sibling(
+    store: Store, spec: Spec, texts: Sequence[str], *, any_key: bool = False, asked: str = "the prompt"
+) -> Sibling | None:
     """The spec that has answers for rows like *texts* (a sample of this run's) and differs least from *spec*.
 
     Args:
@@ -154,9 +157,10 @@ def find_sibling(store: Store, spec: Spec, texts: Sequence[str], *, any_key: boo
         spec: The spec of this run.
         texts: Some of its rows.
         any_key: Whether another API key is no difference.
+        asked: What a changed prompt is called.
     """
     keys = row_keys(texts, store.secret)
-    best: tuple[int, int, Spec, float] | None = None
+    best: tuple[_Distance, int, Spec, float] | None = None
     with store.reading() as connection:
         found = connection.execute(
             f"SELECT {_PARTS}, id, (SELECT max(started) FROM runs WHERE spec = specs.id) FROM specs ORDER BY id DESC LIMIT ?",
@@ -166,17 +170,20 @@ def find_sibling(store: Store, spec: Spec, texts: Sequence[str], *, any_key: boo
             other = _spec_of(*parts)
             if any_key:
                 other = other.of_account(spec.account)
-            likeness = 0 if _is_same(other, spec) else _likeness(other, spec)
-            if likeness > (best[0] if best else 0) and _has_any(connection, spec_id, keys):
-                best = (likeness, spec_id, other, started or 0.0)
+            distance = None if _is_same(other, spec) else _distance(other, spec, store.secret)
+            is_nearer = distance is not None and (best is None or distance < best[0])
+            if distance is not None and is_nearer and _has_any(connection, spec_id, keys):
+                best = (distance, spec_id, other, started or 0.0)
         if best is None:
             return None
         _, spec_id, other, started = best
         rows = connection.execute("SELECT count(*) FROM answers WHERE spec = ?", (spec_id,)).fetchone()[0]
         day = connection.execute("SELECT date(?, 'unixepoch')", (started,)).fetchone()[0]
-    sentence = (
-        f"None of the {rows:,} rows answered before is reused: {describe_change(other, spec)} since the run of {day}."
+    known = (
+        f"None of the {rows:,} rows answered before is reused" if rows > 1 else "The row answered before is not reused"
     )
+    change = describe_change(*_as_chosen(other, spec, store.secret), asked=asked)
+    sentence = f"{known}: {change} since the run of {day}."
     if _differs_by_key_alone(other, spec):
         sentence += " any_key=True reuses them."
     return Sibling(spec=spec_id, sentence=sentence, added=added_fields(other, spec))
@@ -239,15 +246,18 @@ def _has_any(connection: sqlite3.Connection, spec: int, keys: Sequence[bytes]) -
     return any(connection.execute(query, (spec, key)).fetchone() for key in keys)
 
 
-def _likeness(one: Spec, other: Spec) -> int:
-    """How much of two specs is the same; 0 where another question is asked for other fields, which is no change but another job."""
+def _as_chosen(one: Spec, other: Spec, secret: bytes) -> tuple[Spec, Spec]:
+    return as_chosen(one, other, secret), as_chosen(other, one, secret)
+
+
+_Distance = tuple[int, bool, int, bool]
+
+
+def _distance(one: Spec, other: Spec, secret: bytes) -> _Distance | None:
+    """How far two specs are apart; None if they are different jobs: another question for other fields, or nothing in common."""
     if one.prompt != other.prompt and one.fields.keys() != other.fields.keys():
-        return 0
-    same = [
-        (one.provider, one.model) == (other.provider, other.model),
-        one.prompt == other.prompt,
-        one.params == other.params,
-        list(one.fields.items()) == list(other.fields.items()),
-    ]
-    likeness = 2 * sum(same) + bool(added_fields(one, other))
-    return likeness and 2 * likeness + (one.account == other.account)
+        return None
+    parts, details = count_differences(*_as_chosen(one, other, secret))
+    if parts == _PARTS_OF_SPEC:
+        return None
+    return parts, not added_fields(one, other), details, one.account != other.account

@@ -16,6 +16,7 @@ from smelt.plan.dialect import Dialect
 from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, Reply, Request
 from smelt.providers.compatible import Compatible
 from smelt.providers.keys import Access, Secret
+from smelt.providers.params import USUAL
 
 # What llama.cpp's grammars were measured to enforce. Not `pattern`: one with a class like \d, or that is not anchored, is
 # dropped without a word. Bounds hold for integers; those of floats are dropped too, but the model reads nothing of the
@@ -44,7 +45,7 @@ class LocalProvider:
 
     def __init__(self, name: str = "", *, params: Mapping[str, Any] | None = None) -> None:
         self._weights = named(name)
-        self.params: Mapping[str, Any] = {"temperature": 0, **(params or {})}
+        self.params: Mapping[str, Any] = {**USUAL["local"], **(params or {})}
         if find_spec("xllamacpp") is None:
             raise MissingDependencyError.for_extra("local", "xllamacpp")
         fetched(self._weights)

@@ -57,6 +57,9 @@ _RESERVED = frozenset(
         "truncation",
     ]
 )
+# Parameters that a provider sets by itself unless the caller does.
+USUAL: Mapping[str, Mapping[str, Any]] = {"local": {"temperature": 0}}
+
 _AUTH_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie"})
 _OUR_HEADERS = frozenset(
     {"host", "accept-encoding", "content-length", "content-type", "transfer-encoding", "connection"}
