@@ -40,8 +40,10 @@ class Server(ScriptedProvider):
         super().__init__(lambda row: {"y": "v"}, keep=False)
         self.capabilities = dataclasses.replace(self.capabilities, is_worth_keeping=True)
         self._rng = random.Random(1)
+        self.sent = 0
 
     async def send(self, request: Request) -> Reply:
+        self.sent += 1
         stall(ASKING)
         await asyncio.sleep(LATENCY * (1 + JITTER * (2 * self._rng.random() - 1)))
         stall(TAKING)
@@ -54,9 +56,18 @@ def stall(seconds: float) -> None:
     loop.stall(seconds)
 
 
-def seconds_of(ledger: Path | None, sync: float = 0.0, concurrency: int | None = None) -> tuple[float, int]:
-    """Virtual seconds of a run, and its commits."""
-    commits = 0
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a run took: virtual seconds, requests, commits."""
+
+    seconds: float
+    requests: int
+    commits: int
+
+
+def cost_of(ledger: Path | None, sync: float = 0.0, concurrency: int | None = None) -> Cost:
+    """What a run with a ledger takes on a disk that takes *sync* seconds; None for one without."""
+    commits, server = 0, Server()
 
     def gap(name: str) -> None:
         nonlocal commits
@@ -66,7 +77,7 @@ def seconds_of(ledger: Path | None, sync: float = 0.0, concurrency: int | None =
 
     options = {} if concurrency is None else {"concurrency": concurrency, "batch_size": 20}
     settings = Settings.of(ledger=ledger or False, progress=False, **options)
-    call = prepare([{"x": at} for at in range(ROWS)], "t {x}", Out, Server(), settings)
+    call = prepare([{"x": at} for at in range(ROWS)], "t {x}", Out, server, settings)
 
     async def run() -> float:
         started = asyncio.get_running_loop().time()
@@ -75,16 +86,17 @@ def seconds_of(ledger: Path | None, sync: float = 0.0, concurrency: int | None =
 
     factory: Callable[[], asyncio.AbstractEventLoop] = StallingLoop
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(run()), commits
+        return Cost(runner.run(run()), server.sent, commits)
 
 
 @pytest.mark.parametrize("concurrency", [None, 64])
 def test_a_ledger_adds_little_to_the_time_of_a_run(path: Path, concurrency: int | None) -> None:
-    without, _ = seconds_of(None, concurrency=concurrency)
+    without = cost_of(None, concurrency=concurrency)
 
-    quick, many = seconds_of(path, 0.0002, concurrency)
-    slow, few = seconds_of(path.with_name("slow.sqlite"), 0.004, concurrency)
+    quick = cost_of(path, 0.0002, concurrency)
+    slow = cost_of(path.with_name("slow.sqlite"), 0.004, concurrency)
 
-    assert quick <= 1.1 * without
-    assert slow <= 1.2 * without
-    assert few < many < 400
+    assert quick.seconds <= 1.1 * without.seconds
+    assert slow.seconds <= 1.2 * without.seconds
+    assert slow.commits < quick.commits < 400
+    assert max(quick.requests, slow.requests) <= without.requests

@@ -30,6 +30,9 @@ MOST_WORKERS = 32  # An automatic chunk is not made smaller than this many worke
 FEWEST_ROWS = 5  # An automatic chunk is not made smaller than this only to keep every worker busy.
 PROVERS = 4  # Requests side by side that prove key, model and schema, in a run of many requests:
 MANY_REQUESTS = 60  # so many at the least, beside which the instructions of a few more weigh little.
+MOST_UNSENT = (
+    16  # Requests that the ledger is being told of, as long as a reply may show that they can carry more rows.
+)
 _GRACE = 2.0  # Seconds that requests in flight get to land after the run was stopped.
 
 
@@ -75,6 +78,7 @@ class Crew:
     supply: Supply | None = None
     halted: Halt | None = None
     _is_halting: bool = False
+    _unsent: int = 0  # Requests that the ledger is being told of.
     _held: Held = field(init=False)
     _group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     _workers: dict[asyncio.Task[None], None] = field(default_factory=dict)  # In the order of their beginning.
@@ -124,7 +128,7 @@ class Crew:
     def spawn(self) -> None:
         """See to it that somebody waits for the lane, if there is anything to ask."""
         is_proving = not self.clerk.is_proven and len(self._workers) >= self._provers
-        if self._next is not None or is_proving or self.halted is not None or not self.line:
+        if self._next is not None or is_proving or self._is_ahead or self.halted is not None or not self.line:
             return
         self._next = self._group.create_task(self._pull())
         self._workers[self._next] = None
@@ -175,7 +179,16 @@ class Crew:
 
     def _is_pulling(self, me: asyncio.Task[Any] | None) -> bool:
         is_one_too_many = not self.clerk.is_proven and len(self._workers) > self._provers
-        return self._next in (None, me) and self.halted is None and not is_one_too_many
+        return self._next in (None, me) and self.halted is None and not (is_one_too_many or self._is_ahead)
+
+    @property
+    def _is_ahead(self) -> bool:
+        """Whether enough requests wait for the ledger, as long as the number of rows is being found.
+
+        To wait for the disk takes no CPU, so what paces the start holds nothing back here: one commit after the other would
+        let a hundred small requests leave, which stand in line for the CPU while the replies that would have made them larger come.
+        """
+        return self._unsent >= MOST_UNSENT and self.is_auto and self.size.rows < self.size.most
 
     async def _more(self, me: asyncio.Task[Any] | None) -> bool:
         """Whether rows come into line again: those that others had in flight, or what a stream brings."""
@@ -205,7 +218,12 @@ class Crew:
 
     async def _delivery(self, chunk: Chunk, slot: Slot) -> Delivery | None:
         """What came of asking *chunk*; None where others have all its rows."""
-        announced = await self.courier.announce(chunk)
+        self._unsent += 1
+        try:
+            announced = await self.courier.announce(chunk)
+        finally:
+            self._unsent -= 1
+        self.spawn()
         self.clerk.enter_known(announced.known)
         self._held.add(announced.held)
         self.clerk.enter_stuck(announced.stuck)
