@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import json
+import re
 import typing
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -12,7 +14,17 @@ from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, Optional, TypeVar, Union
 
 import pytest
-from pydantic import AliasPath, AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime, RootModel, create_model
+from pydantic import (
+    AliasPath,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NaiveDatetime,
+    PrivateAttr,
+    RootModel,
+    create_model,
+)
 
 from smelt.errors import SchemaError
 from smelt.plan.dialect import Dialect, array_schema, check_limits, keyed_schema
@@ -284,3 +296,59 @@ def test_all_that_the_author_says_is_in_the_words_and_in_the_schema() -> None:
     assert f'- "to": an object with "name" ({name}). Where a letter goes.' in words
     assert f'- "copies": a list, each an object with "name" ({name}). everybody else; Where a letter goes.' in words
     assert schema.count("Where a letter goes.") == schema.count("without the number; for example") == 2
+
+
+class AsyncPost(BaseModel):
+    n: int
+
+    async def model_post_init(self, context: Any, /) -> None:  # type: ignore[override]
+        raise AssertionError
+
+
+class AsyncPostWithPrivate(AsyncPost):
+    _seen: int = PrivateAttr(default=0)
+
+
+class AsyncInit(BaseModel):
+    n: int
+
+    async def __init__(self, **values: Any) -> None:  # type: ignore[misc]
+        raise AssertionError
+
+
+class Holding(BaseModel):
+    parts: list[AsyncPost | None]
+
+
+def awaiting(hook: Any) -> Any:
+    @functools.wraps(hook)
+    def run(self: Any, context: Any) -> None:
+        hook(self, context).close()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        (AsyncPost, "AsyncPost.model_post_init"),
+        (AsyncPostWithPrivate, "AsyncPostWithPrivate.model_post_init"),
+        (AsyncInit, "AsyncInit.__init__"),
+        (Holding, "AsyncPost.model_post_init"),
+    ],
+)
+def test_an_async_hook_that_nobody_would_await_is_refused_by_name(model: type[BaseModel], named: str) -> None:
+    with pytest.raises(SchemaError, match=rf"{re.escape(named)} is async, and pydantic never awaits it"):
+        read_output(model)
+
+
+def test_a_hook_whose_wrapper_awaits_it_is_taken() -> None:
+    class Wrapped(BaseModel):
+        n: int
+        _seen: int = PrivateAttr(default=0)
+
+        @awaiting
+        async def model_post_init(self, context: Any, /) -> None:
+            raise AssertionError
+
+    assert [field.name for field in read_output(Wrapped).fields] == ["n"]

@@ -111,6 +111,7 @@ def read_output(output_model: Any, *, text_column: str = "smelt_text") -> Output
     if not isinstance(output_model, type) or not issubclass(output_model, BaseModel):
         raise _no_model(output_model)
     fields = _fields(output_model, ())
+    _refuse_async_hooks(output_model)
     if any(field.key == ROW_ID for field in fields):
         raise SchemaError(
             f"{output_model.__name__} has a field {ROW_ID!r}, the name under which replies carry the row's token. "
@@ -151,6 +152,42 @@ def _runs_code(schema: object) -> bool:
             return True
         return any(_runs_code(part) for key, part in schema.items() if key != "metadata")
     return isinstance(schema, list | tuple) and any(map(_runs_code, schema))
+
+
+def _refuse_async_hooks(output_model: type[BaseModel]) -> None:
+    """Refuse hooks whose coroutine pydantic drops: the model would seem to work, without what they do.
+
+    An async validator is another matter: its coroutine stands in the answer, and costs that row.
+    """
+    for model in (output_model, *_models(output_model.__pydantic_core_schema__)):
+        for name in ("model_post_init", "__init__"):
+            if _is_async(getattr(model, name)):
+                raise SchemaError(
+                    f"{model.__name__}.{name} is async, and pydantic never awaits it, so it would not run. Write it with "
+                    "def; what has to be awaited can be done with the result."
+                )
+
+
+def _models(schema: object) -> Iterator[type[BaseModel]]:
+    """The classes of all models in a core *schema*."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "model":
+            yield schema["cls"]
+        for key, part in schema.items():
+            if key != "metadata":
+                yield from _models(part)
+    elif isinstance(schema, list | tuple):
+        for part in schema:
+            yield from _models(part)
+
+
+def _is_async(hook: Any) -> bool:
+    # A model with private attributes has its hook wrapped by pydantic. Other wrappers may well await what they wrap.
+    while str(getattr(hook, "__globals__", {}).get("__name__")).startswith("pydantic.") and hasattr(
+        hook, "__wrapped__"
+    ):
+        hook = hook.__wrapped__
+    return inspect.iscoroutinefunction(hook)
 
 
 def has_async_code(schema: object) -> bool:
