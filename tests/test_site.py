@@ -97,15 +97,21 @@ def test_the_reference_shows_help_texts_with_their_examples(site: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [360, 768, 1280])
-def test_no_page_is_wider_than_the_window(site: Path, width: int) -> None:
+def test_no_page_is_wider_than_the_window(site: Path) -> None:
     if reason := missing():
         (pytest.fail if "CI" in os.environ else pytest.skip)(reason)
     pages = [site / page.relative_to(ROOT / "docs").with_suffix(".html") for page in _widest(ROOT / "docs")]
+    pages.append(site / "reference" / "verbs.html")
+    visits = [Visit(url=page.as_uri(), width=width) for width in (360, 768, 1280) for page in pages]
 
-    seen = look_at([Visit(url=page.as_uri(), width=width) for page in [*pages, site / "reference" / "verbs.html"]])
+    seen = look_at(visits)
 
-    assert [one.found["title"] for one in seen if one.found["width"] > width] == []
+    found = [
+        (one.found["title"], visit.width)
+        for visit, one in zip(visits, seen, strict=True)
+        if one.found["width"] > visit.width
+    ]
+    assert found == []
 
 
 @pytest.mark.slow

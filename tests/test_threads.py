@@ -1,7 +1,8 @@
-"""Promise 3: a run starts no thread, whoever answers. Asserted by name, in a process of its own per provider."""
+"""Promise 3: a run starts no thread, whoever answers. Asserted by name, in a process of its own."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,40 +10,40 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeScenario
-from tests.models import KEYS, PROVIDERS, RULES, served
+from tests.models import PROVIDERS, RULES, served
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
-import asyncio, sys, threading
+import asyncio, json, sys, threading
 import pandas as pd, smelt
-from tests.models import Company
+from tests.models import KEYS, Company
 started = []
 start = threading.Thread.start
 def watched(thread):
     started.append(thread.name)
     start(thread)
 threading.Thread.start = watched
-provider, base, key = sys.argv[1:]
 frame = pd.DataFrame({"name": [f"c{at}" for at in range(60)], "number": range(60)})
-def model(host):
-    return smelt.Model(provider, "fake-1", api_key=key, base_url=base.replace("127.0.0.1", host))
 prompt = "Describe {name} {number}."
-# By name, so that the resolver is asked, too; on a loop of the caller's it is the caller's loop that looks names up.
-one = frame.smelt.transform(prompt, Company, model=model("localhost"))
-two = asyncio.run(frame.smelt.atransform(prompt, Company, model=model("127.0.0.1")))
-assert one.smelt_error.isna().all() and two.smelt_error.isna().all(), (one, two)
-print(started, [thread.name for thread in threading.enumerate()])
+for provider, base in json.loads(sys.argv[1]).items():
+    def model(host):
+        return smelt.Model(provider, "fake-1", api_key=KEYS[provider], base_url=base.replace("127.0.0.1", host))
+    # By name, so that the resolver is asked, too; on a loop of the caller's it is the caller's loop that looks names up.
+    one = frame.smelt.transform(prompt, Company, model=model("localhost"))
+    two = asyncio.run(frame.smelt.atransform(prompt, Company, model=model("127.0.0.1")))
+    assert one.smelt_error.isna().all() and two.smelt_error.isna().all(), (one, two)
+    print(provider, started, [thread.name for thread in threading.enumerate()])
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_run_starts_no_thread_blocking_or_awaited(provider: str, scenario: MakeScenario) -> None:
-    model = served(provider, scenario(answers=RULES))
+def test_a_run_starts_no_thread_blocking_or_awaited(scenario: MakeScenario) -> None:
+    addresses = {provider: str(served(provider, scenario(answers=RULES)).base_url) for provider in PROVIDERS}
 
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, provider, str(model.base_url), KEYS[provider]],
+        [sys.executable, "-c", SCRIPT, json.dumps(addresses)],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
-    assert (done.stdout, done.returncode) == ("[] ['MainThread']\n", 0), done.stderr
+    assert done.stdout.splitlines() == [f"{provider} [] ['MainThread']" for provider in PROVIDERS], done.stderr
+    assert done.returncode == 0, done.stderr

@@ -109,29 +109,35 @@ def main() -> None:
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_executable(), args=options)
-        contexts: dict[Any, Any] = {}
-        seen = [_visit(_context(browser, contexts, one), one) for one in visits]
+        pages: dict[Any, Any] = {}
+        seen = [_visit(_page(browser, pages, one), one) for one in visits]
         browser.close()
     json.dump([asdict(one) for one in seen], sys.stdout)
 
 
-def _context(browser: Any, contexts: dict[Any, Any], visit: Visit) -> Any:
-    """A reader with the preferences of *visit*; one is enough for all pages that are read alike."""
+def _page(browser: Any, pages: dict[Any, Any], visit: Visit) -> Any:
+    """A tab with the preferences of *visit*; one is enough for all pages that are read alike, and each costs a process."""
     key = (visit.width, visit.scheme, visit.is_allowed_all)
-    if key not in contexts:
-        contexts[key] = browser.new_context(
+    if key not in pages:
+        context = browser.new_context(
             viewport={"width": visit.width, "height": 800}, color_scheme=visit.scheme, bypass_csp=visit.is_allowed_all
         )
-        contexts[key].set_offline(True)
-    return contexts[key]
+        context.set_offline(True)
+        pages[key] = context.new_page()
+    return pages[key]
 
 
-def _visit(context: Any, visit: Visit) -> Seen:
-    seen, page = Seen(), context.new_page()
-    page.on("console", lambda message: seen.complaints.append(message.text))
-    page.on("pageerror", lambda error: seen.complaints.append(str(error)))
-    page.on("requestfinished", lambda request: seen.requests.append(request.url))
-    page.on("requestfailed", lambda request: seen.requests.append(f"{request.url} {request.failure}"))
+def _visit(page: Any, visit: Visit) -> Seen:
+    page.goto("about:blank")  # What the page before still had to say is not heard any more.
+    seen = Seen()
+    heard = {
+        "console": lambda message: seen.complaints.append(message.text),
+        "pageerror": lambda error: seen.complaints.append(str(error)),
+        "requestfinished": lambda request: seen.requests.append(request.url),
+        "requestfailed": lambda request: seen.requests.append(f"{request.url} {request.failure}"),
+    }
+    for event, hear in heard.items():
+        page.on(event, hear)
     page.goto(visit.url)
     seen.requests = [one for one in seen.requests if one != visit.url]
     if visit.click:
@@ -140,7 +146,8 @@ def _visit(context: Any, visit: Visit) -> Seen:
     seen.found = page.evaluate(_LOOK)
     if visit.picture:
         page.screenshot(path=visit.picture, full_page=True)
-    page.close()
+    for event, hear in heard.items():
+        page.remove_listener(event, hear)
     return seen
 
 
