@@ -69,11 +69,11 @@ class Actor:
             rows=10,
             distinct_rows=10,
             version="test",
-            now=self.moment,
+            clock=lambda: self.moment,
             prompt="Classify {name}." if keeps_inputs else None,
         )
         self.reading = Reading(OUTPUT, "array")
-        self.recovered = read_leftovers(self.store, self.started.spec, self.reading, self.moment)
+        self.recovered = read_leftovers(self.store, self.started.spec, self.reading, lambda: self.moment)
         recall = Recall(
             self.store,
             [self.started.spec],

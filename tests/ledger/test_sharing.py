@@ -14,11 +14,15 @@ import pytest
 
 import smelt.ledger
 from smelt.errors import StoreBusyError
+from smelt.execution import execute
 from smelt.ledger import lease
 from smelt.ledger.guard import Guard
 from smelt.ledger.lease import LEASE, Moment, Owner
 from smelt.ledger.opening import open_store
-from tests.ledger.acting import Actor
+from smelt.options import Settings
+from smelt.preparation import prepare
+from smelt.testing import ScriptedProvider
+from tests.ledger.acting import TECH, Actor, Label, count
 
 VALUES = ("tech", 3)
 
@@ -62,6 +66,21 @@ async def test_a_run_that_began_earlier_is_seen_by_one_that_began_later(path: Pa
 
     one.end()
     other.end()
+
+
+def test_a_run_that_began_while_another_waited_to_begin_is_not_taken_for_dead(path: Path) -> None:
+    began: list[Actor] = []
+
+    def begin(gap: str) -> None:
+        if gap == "reserved":  # The other has all that it needs, and waits for the ledger.
+            began.append(Actor(path))
+
+    model = ScriptedProvider(TECH)
+    settings = Settings.of(ledger=path, progress=False)
+    execute(prepare([{"name": "a"}], "Classify {name}.", Label, model, settings), awaited="arun", gap=begin)
+
+    assert count(path, "runs", f"id = {began[0].run} AND state = 'running'") == 1
+    began[0].end()
 
 
 async def test_runs_of_different_specs_do_not_meet(path: Path) -> None:

@@ -76,7 +76,7 @@ class Ledger:
             [('done', 2)]
         """
         with self._store.reading() as connection:
-            return runs(connection, lease.present())
+            return runs(connection)
 
     def count(self) -> int:
         """How many rows it holds the answers of.
@@ -349,13 +349,12 @@ def _forget(store: Store, run: int | None, before: float | None) -> int:
     settle_all(store)
     with store.writing() as connection:
         connection.execute("PRAGMA secure_delete = ON")
-        now = lease.present()
-        lease.lose_dead_runs(connection, now)
+        lease.lose_dead_runs(connection, lease.present)
         if run is not None:
             _require_run(connection, run)
         found = connection.execute("SELECT id FROM runs WHERE id = ? OR started < ?", (run, before)).fetchall()
         doomed = {row[0] for row in found}
-        if live := doomed & lease.live_runs(connection, now):
+        if live := doomed & lease.live_runs(connection, lease.present):
             raise StoreError(f"Run {min(live)} is still under way.")
         forgotten = sum(_forget_run(connection, one) for one in sorted(doomed))
         for statement in _ORPHANS:

@@ -14,6 +14,7 @@ import platform
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -125,14 +126,15 @@ def stuck_runs(secret: bytes) -> set[int]:
     return {run for (one, run), home in list(_HERE.items()) if one == secret and home.is_stuck()}
 
 
-def live_runs(connection: sqlite3.Connection, now: Moment) -> set[int]:
+def live_runs(connection: sqlite3.Connection, clock: Callable[[], Moment]) -> set[int]:
     """The runs that somebody is at."""
-    return {run for run, is_live in _leases(connection, now) if is_live}
+    return {run for run, is_live in _leases(connection, clock)[1] if is_live}
 
 
-def lose_dead_runs(connection: sqlite3.Connection, now: Moment) -> set[int]:
+def lose_dead_runs(connection: sqlite3.Connection, clock: Callable[[], Moment]) -> set[int]:
     """Take the runs from owners that are gone, and count their requests in flight as possibly billed; which runs."""
-    dead = {run for run, is_live in _leases(connection, now) if not is_live}
+    now, leases = _leases(connection, clock)
+    dead = {run for run, is_live in leases if not is_live}
     for run in dead:
         connection.execute("UPDATE leases SET epoch = epoch + 1 WHERE run = ?", (run,))
         connection.execute("UPDATE runs SET state = 'lost', ended = ? WHERE id = ?", (now.wall, run))
@@ -149,11 +151,12 @@ def lose_requests(connection: sqlite3.Connection, run: int, now: Moment) -> None
     )
 
 
-def _leases(connection: sqlite3.Connection, now: Moment) -> list[tuple[int, bool]]:
+def _leases(connection: sqlite3.Connection, clock: Callable[[], Moment]) -> tuple[Moment, list[tuple[int, bool]]]:
+    """The runs that are said to be under way, and whether they are. The time is read last: no sign of life is later than it."""
     found = connection.execute(
         "SELECT run, machine, pid, born, beat, steady FROM leases JOIN runs ON runs.id = run WHERE state = 'running'"
     ).fetchall()
-    secret, me = _secret(connection), Owner.me()
+    now, secret, me = clock(), _secret(connection), Owner.me()
     stuck = stuck_runs(secret)  # They give no sign of life, and have lost nothing.
     leases = []
     for run, machine, pid, born, wall, steady in found:
@@ -161,7 +164,7 @@ def _leases(connection: sqlite3.Connection, now: Moment) -> list[tuple[int, bool
         is_here = (secret, run) in _HERE if owner == me else not owner.is_gone()
         is_live = run in stuck or _is_fresh(machine, Moment(wall, steady), now)
         leases.append((run, is_here and is_live))
-    return leases
+    return now, leases
 
 
 def _is_fresh(machine: str, beat: Moment, now: Moment) -> bool:

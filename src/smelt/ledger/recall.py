@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +86,7 @@ class Recall:
         return values
 
     def taken(
-        self, connection: sqlite3.Connection, run: int, keys: Sequence[bytes], now: lease.Moment
+        self, connection: sqlite3.Connection, run: int, keys: Sequence[bytes], clock: Callable[[], lease.Moment]
     ) -> tuple[dict[bytes, tuple[Any, ...]], set[bytes]]:
         """What others did to these rows since this run began: their answers, and which are in flight.
 
@@ -105,7 +105,7 @@ class Recall:
                 self._fresh[key] = text, attempt
         held = in_flight(connection, others) & set(keys)
         if held:
-            lease.lose_dead_runs(connection, now)
+            lease.lose_dead_runs(connection, clock)
             held = in_flight(connection, others) & set(keys)
         known: dict[bytes, tuple[Any, ...]] = {}
         if not self._is_refresh:

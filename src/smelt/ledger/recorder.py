@@ -125,7 +125,7 @@ class Recorder:
         def claim(connection: sqlite3.Connection) -> Claim:
             if lease.epoch_of(connection, self.run) != self._epoch:
                 self._epoch = lease.take(connection, self.run, self._owner, self._clock())
-            known, held = self._recall.taken(connection, self.run, keys, self._clock())
+            known, held = self._recall.taken(connection, self.run, keys, self._clock)
             free = [at for at, key in enumerate(keys) if key not in known and key not in held]
             if free:
                 extends = self._extends(rows[0])
@@ -228,7 +228,7 @@ class Recorder:
     async def await_others(self) -> None:
         """Give the runs that hold rows of ours a moment, and read what they left if they died."""
         await asyncio.sleep(_MOMENT)
-        read_leftovers(self._store, self._recall.spec, self._reading, self._clock())
+        read_leftovers(self._store, self._recall.spec, self._reading, self._clock)
 
     def wind_down(self) -> None:
         """The last requests are in flight: while they are, what was put down can be sorted in."""

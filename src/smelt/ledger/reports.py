@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -50,9 +50,9 @@ class Row:
         return record if self.input is None else {**record, "smelt_input": self.input}
 
 
-def runs(connection: sqlite3.Connection, now: lease.Moment) -> list[dict[str, Any]]:
+def runs(connection: sqlite3.Connection, clock: Callable[[], lease.Moment] = lease.present) -> list[dict[str, Any]]:
     """All runs, oldest first."""
-    live = lease.live_runs(connection, now)
+    live = lease.live_runs(connection, clock)
     found = connection.execute(
         "SELECT r.id, r.started, r.ended, r.state, s.provider || ':' || s.model, s.fields, r.rows, r.distinct_rows, r.reused,"
         " r.version, (SELECT sum(cost_usd) FROM attempts WHERE id >= r.id << 32 AND id < (r.id + 1) << 32), substr(p.text, 1, ?)"

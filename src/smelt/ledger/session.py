@@ -13,7 +13,6 @@ from typing import Any
 from pydantic_core import from_json
 
 from smelt.errors import StoreNotFoundError, StoreReadOnlyError, warn
-from smelt.ledger import lease
 from smelt.ledger.answers import settle_all
 from smelt.ledger.base import Claim, NoLedger, RunLedger
 from smelt.ledger.files import default_path, named_path
@@ -178,7 +177,6 @@ def _opened(path: bool | str | None) -> Store | None:
 
 
 def _begin(store: Store, matter: Matter, gap: Gap) -> tuple[Session, Recorder]:
-    now = lease.present()
     spec = _spec(matter, store)
     reserve = Reserve(store.path, matter.requests, None if matter.is_stream else len(matter.distinct))
     gap("reserved")
@@ -189,17 +187,16 @@ def _begin(store: Store, matter: Matter, gap: Gap) -> tuple[Session, Recorder]:
             rows=len(matter.source),
             distinct_rows=len(matter.distinct),
             version=matter.version,
-            now=now,
             prompt=matter.prompt if matter.keeps_inputs else None,
         )
         gap("started")
         reading = Reading(matter.output, matter.codec)
         specs = [*(specs_of_other_keys(store, spec) if matter.any_key else ()), started.spec]
         for one in specs:
-            read_leftovers(store, one, reading, now)
+            read_leftovers(store, one, reading)
         wider = _wider(store, spec, matter)
         for one, part in wider.items():
-            read_leftovers(store, one, Reading(part, matter.codec), now)
+            read_leftovers(store, one, Reading(part, matter.codec))
         recall = Recall(
             store,
             specs,
@@ -294,7 +291,7 @@ def _read_narrower(store: Store, spec: Spec, matter: Matter) -> None:
     for one, other in narrower_specs(store, spec, any_key=matter.any_key).items():
         # The author's code has its say when the whole answer is there.
         part = bare_part(matter.output, [field.name for field in matter.output.fields if field.key in other.fields])
-        read_leftovers(store, one, Reading(part, matter.codec), lease.present())
+        read_leftovers(store, one, Reading(part, matter.codec))
 
 
 def _extension(store: Store, sibling: Sibling, matter: Matter) -> Extension:

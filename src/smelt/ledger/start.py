@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic_core import from_json
@@ -60,14 +60,23 @@ class Sibling:
 
 
 def start(
-    store: Store, spec: Spec, *, rows: int, distinct_rows: int, version: str, now: Moment, prompt: str | None = None
+    store: Store,
+    spec: Spec,
+    *,
+    rows: int,
+    distinct_rows: int,
+    version: str,
+    clock: Callable[[], Moment] = lease.present,
+    prompt: str | None = None,
 ) -> Started:
-    """Enter a run of *spec*; runs whose owner is gone are closed. *prompt* is stored where it is given."""
+    """Enter a run of *spec*; runs whose owner is gone are closed. *prompt* is stored where it is given, *clock* tells the time."""
     with store.writing() as connection:
+        # Only now that it is our turn: a run that began while we waited would have begun in the future, and seem lost.
+        now = clock()
         spec_id = _spec_id(connection, spec, store.secret)
         if prompt is not None:
             connection.execute("INSERT OR IGNORE INTO prompts VALUES (?, ?)", (spec_id, prompt))
-        lease.lose_dead_runs(connection, now)
+        lease.lose_dead_runs(connection, lambda: now)
         run = connection.execute(
             "INSERT INTO runs (spec, started, state, rows, distinct_rows, version) VALUES (?, ?, 'running', ?, ?, ?)",
             (spec_id, now.wall, rows, distinct_rows, version),
@@ -83,7 +92,7 @@ def start(
     )
 
 
-def read_leftovers(store: Store, spec: int, reading: Reading, now: Moment) -> int:
+def read_leftovers(store: Store, spec: int, reading: Reading, clock: Callable[[], Moment] = lease.present) -> int:
     """Finish what earlier runs of *spec* did not come to: read the replies they paid for, and sort their rows in.
 
     Returns:
@@ -91,7 +100,7 @@ def read_leftovers(store: Store, spec: int, reading: Reading, now: Moment) -> in
     """
     settle(store, spec)
     with store.reading() as connection:
-        leftovers = leftover_replies(connection, spec, lease.live_runs(connection, now))
+        leftovers = leftover_replies(connection, spec, lease.live_runs(connection, clock))
         known = {one.attempt: stored_texts(connection, one.extends, one.keys) for one in leftovers if one.extends}
     # Read outside of the transaction, since validators are the caller's code and may take their time.
     found = []
