@@ -130,6 +130,53 @@ def _end_of(text: str, token: str) -> int:
     return text.index("}", text.index(token)) + 1
 
 
+ROW = f'{{"id":"{TOKENS[0]}","label":"x"}}'
+LARGE = {
+    "objects": "{",
+    "arrays": "[",
+    "objects in arrays": "[{",
+    "keys": '{"a":',
+    "bare keys": "{a ",
+    "single quotes": "{'a':",
+    "wide quotes": "{“a”：“b”，",
+    "openings of answers": '{"rows":[',
+    "quotes": '" ',
+    "escaped quotes": '\\"',
+    "backslashes": "\\",
+    "codes": "\\u0022",
+    "thoughts": "<think>",
+    "ends of thoughts": "</think>",
+    "channels": "<|channel|>analysis<|message|>",
+    "tokens": f'"{TOKENS[0]}" ',
+    "ids": f'{{"id":"{TOKENS[0]}",',
+    "broken rows": f'{{"id":"{TOKENS[0]}","label":"a"b"}},',
+    "keyed rows": f'"{TOKENS[0]}":{{"a":',
+    "rows": ROW + ",",
+    "documents": FALSE + "\n",
+    "comments": "{/* ",
+    "prose": 'the {name} of [1] and {"a": x} ',
+}
+
+
+@pytest.mark.parametrize("part", LARGE.values(), ids=LARGE.keys())
+def test_a_large_reply_of_any_shape_is_read_in_linear_time(part: str) -> None:
+    text = part * (400_000 // len(part))
+    for whole in (text, text + FINAL, FINAL + text):
+        before = time.process_time()
+        read_reply(whole, TOKENS, "array")
+
+        assert time.process_time() - before < 1.0
+
+
+def test_escapes_are_taken_out_as_json_means_them() -> None:
+    answers = {token: {"label": f"\\n \n \\\\ \ue000 😀 {token} é"} for token in TOKENS}
+    text = document(answers)
+    for _ in range(2):
+        text = json.dumps(text)[1:-1]
+
+        assert read(text) == answers
+
+
 def test_marks_and_openings_inside_of_a_value_are_data() -> None:
     answers = {token: {"label": f'</think> {{"rows":[{{"id":"{token}"}}]}} <think>'} for token in TOKENS}
 

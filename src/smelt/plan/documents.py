@@ -32,8 +32,12 @@ NEW_DOCUMENT = re.compile(rf"```|{_QUOTES}rows\\*{_QUOTES}\s*[:：]|<|◁|\[/?th
 """What stands between two documents, and hardly between two rows of one."""
 _IN_VAIN = 3  # Times the text's length that may be read without success,
 _ALWAYS = 50_000  # and as many characters of any text.
-_LEAST_COST = 128  # Characters that one failure costs at least,
-_DEEP_COST = 20_000  # and one for its depth.
+_LEAST_COST = (
+    128  # Characters that one failure costs at least; in a large text more, so that there are no more failures
+)
+_MOST_FAILURES = 20_000  # than these,
+_MOST_MENDED = 4_000  # and of what was to be mended no more than these.
+_DEEP_COST = 20_000  # Characters that a failure for its depth costs.
 # Characters; an error of Python's scanner counts the lines before it, from the beginning of what it reads.
 _WINDOW = 20_000
 _LAST_TRIES = 20  # Openings that are looked at behind the last token, for one that the text's end cuts.
@@ -69,6 +73,8 @@ class _Search:
         self._text = text
         self._tokens = tokens
         self._left = _IN_VAIN * len(text) + _ALWAYS
+        self._least_cost = max(_LEAST_COST, self._left // _MOST_FAILURES)
+        self._mending_cost = max(_LEAST_COST, self._left // _MOST_MENDED)
         self._faults: list[str] = []
         self._scan = noting(self._faults, strict=False)
         self._rest, self._rest_start = text, 0
@@ -119,7 +125,7 @@ class _Search:
     def _mended(self, opening: re.Match[str], token: str | None, problem: json.JSONDecodeError | None) -> int:
         start = opening.start()
         if problem is not None:
-            self._left -= max(problem.pos + self._rest_start - start, _LEAST_COST)
+            self._left -= max(problem.pos + self._rest_start - start, self._least_cost)
             if ran_out(problem):
                 self._enter_cut(start)
         if self._text[start] != "{" or not self.documents.mentions:
@@ -131,7 +137,7 @@ class _Search:
         try:
             value, end = mend(self._text, start, limit, self._faults)
         except BrokenJSON as broken:
-            self._left -= broken.at - start
+            self._left -= max(broken.at - start, self._mending_cost)
             if token is None:
                 return opening.end()
             is_cut = broken.ran_out or (problem is not None and ran_out(problem))

@@ -39,7 +39,8 @@ _END = re.compile(r"(?:[\s,\]})`~.;\"'”]|</?[\w:]{1,40}>|<\|\w{1,40}\|>|\"\w{1
 _ID_BEFORE = re.compile(r"id[\\\"'“”‘’\s]*[:：][\\\s]*$")
 _KEYED = re.compile(r".\w+[\\\"'“”‘’]+\s*[:：]\s*\{")
 _NEAR = 16  # Characters between a row's `id` and its token.
-_ESCAPED = re.compile(r'\\(["\\/bfnrt]|u[0-9a-fA-F]{4})')
+_CODES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")  # Of two together: an emoji is a pair.
+_SHORT_ESCAPES = {'"': '"', "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
 def read_reply(
@@ -157,7 +158,7 @@ def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bo
     for _ in range(2):  # JSON as a string of JSON, without the quotes around it, or cut, or broken.
         if documents.found or '\\"' not in text:
             break
-        text = _ESCAPED.sub(lambda found: str(json.loads(f'"{found[0]}"')), text)
+        text = _unescaped(text)
         documents = find_documents(text, tokens)
     part = spoken(text, documents.data) if documents.mentions else Spoken(0, len(text))
     found = [one for one in documents.found if part.start <= one.start < part.end]
@@ -174,6 +175,15 @@ def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bo
             if part.start <= at < part.end and token not in rows.found:
                 rows.problems.setdefault(token, BROKEN)
     return rows
+
+
+def _unescaped(text: str) -> str:
+    """*text* without its escapes, each of which is taken for what JSON means by it."""
+    backslash = next(mark for mark in map(chr, range(0xE000, 0xF900)) if mark not in text)  # Meant as one.
+    text = text.replace("\\\\", backslash)
+    for mark, meant in _SHORT_ESCAPES.items():
+        text = text.replace(f"\\{mark}", meant)
+    return _CODES.sub(lambda found: str(json.loads(f'"{found[0]}"')), text).replace(backslash, "\\")
 
 
 def _drop_unconfirmed(text: str, rows: ReplyRows, found: list[Document], mentions: list[tuple[int, str]]) -> None:
