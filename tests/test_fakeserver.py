@@ -28,6 +28,7 @@ from tests.fakeserver.errors import KINDS, TABLES
 from tests.fakeserver.faults import COMPLETIONS, REFUSALS, RESPONSES, TRANSPORTS
 from tests.fakeserver.limiter import Limit, Limiter
 from tests.fakeserver.rowfaults import LISTS, ROWS
+from tests.patience import BUSY
 
 PROTOCOLS = get_args(ProtocolName)
 FIELDS = {
@@ -856,4 +857,4 @@ def test_it_keeps_up_with_many_connections(scenario: MakeScenario) -> None:
     asyncio.run(all_workers())
 
     assert fake.stats().requests == 200
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < BUSY

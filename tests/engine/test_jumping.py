@@ -22,7 +22,7 @@ def test_an_hour_takes_no_time() -> None:
     jumped = run_jumping(sleep_and_say(3600.0, "done"))
 
     assert jumped == Jumped("done", 3600.0)
-    assert time.monotonic() - start < 0.2
+    assert time.monotonic() - start < 60.0  # A busy machine may let us wait; an hour it is not.
 
 
 def test_a_week_is_more_than_one_jump_of_asyncio() -> None:

@@ -487,8 +487,8 @@ def test_48_a_reply_by_position_names_nobody(codec: Any) -> None:
     ids=["blanks", "braces", "openings", "almost"],
 )
 def test_39_a_runaway_text_is_read_in_linear_time(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
 
     read_reply(text, ["kkkkb"], "array")
 
-    assert time.perf_counter() - started < 0.2
+    assert time.process_time() - started < 0.2

@@ -21,6 +21,7 @@ from tests.exactness.companies import PROMPT, ask, assert_each_answer_is_on_its_
 from tests.fakeserver.answers import expected
 from tests.fakeserver.client import ROOT
 from tests.models import KEYS, PROVIDERS, RULES, Company, served
+from tests.patience import BUSY
 
 
 class Slow(ScriptedProvider):
@@ -76,7 +77,7 @@ def test_a_deadline_holds_against_a_server_that_hangs(scenario: MakeScenario) ->
 
     assert failures(result) == dict.fromkeys(range(8, 40), "deadline")
     assert_each_answer_is_on_its_own_row(frame, result.data, but=range(8, 40))
-    assert result.metrics.wall_time_seconds < 1.2
+    assert result.metrics.wall_time_seconds < BUSY
 
 
 @pytest.mark.slow
@@ -92,7 +93,7 @@ def test_a_timeout_holds_whatever_the_sdk_thinks_of_it(provider: str, scenario: 
     assert_each_answer_is_on_its_own_row(frame, result.data, but=[5])
     assert result.metrics.possible_duplicates == 3
     assert result.metrics.requests == 4 + 1 + 2
-    assert result.metrics.wall_time_seconds < 2.0
+    assert result.metrics.wall_time_seconds < BUSY
 
 
 def test_hanging_requests_do_not_hold_up_the_others() -> None:
@@ -210,7 +211,7 @@ def test_cancelling_arun_hangs_up_on_the_server(scenario: MakeScenario) -> None:
     with pytest.raises(TimeoutError):
         asyncio.run(cancelled())
 
-    deadline = time.monotonic() + 2.0
+    deadline = time.monotonic() + BUSY
     stats = slow.wait_until(lambda stats: not stats.in_flight or time.monotonic() > deadline)
     assert stats.abandoned == 3
     assert stats.requests == 4

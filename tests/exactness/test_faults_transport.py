@@ -26,6 +26,7 @@ from tests.conftest import MakeScenario
 from tests.exactness.companies import PROMPT, ask, assert_each_answer_is_on_its_own_row, companies
 from tests.fakeserver.client import ROOT
 from tests.models import KEYS, PROTOCOLS, PROVIDERS, RULES, Company, served
+from tests.patience import BUSY
 from tests.providers.asking import request
 
 SILENT = ("/bin/sh", "-c", "exec sleep 30", "sh")  # In place of a system whose name server says nothing.
@@ -139,7 +140,7 @@ def test_05_06_every_call_ends_at_its_deadline(
     with pytest.warns(SmeltWarning, match="Every row failed"):
         result = ask(companies(1), model, timeout=0.4)
 
-    assert time.monotonic() - started < 2 * (0.4 + 1.0)
+    assert time.monotonic() - started < BUSY
     assert [error.kind for error in result.errors] == ["timeout"]
     assert result.metrics.requests == result.metrics.possible_duplicates == 2
 
@@ -341,7 +342,7 @@ def test_15_a_wall_clock_that_jumps_moves_no_wait(
     result = ask(frame, served("openai", limited))
 
     assert_each_answer_is_on_its_own_row(frame, result.data)
-    assert 1.0 <= result.metrics.wall_time_seconds < 3.0
+    assert 1.0 <= result.metrics.wall_time_seconds < BUSY
 
 
 class Sleeper(OneThreadLoop):
@@ -409,7 +410,7 @@ def test_27_a_wait_that_makes_no_sense_is_ignored(wait: str, scenario: MakeScena
 
     assert_each_answer_is_on_its_own_row(frame, result.data)
     assert result.metrics.requests == 4
-    assert result.metrics.wall_time_seconds < 3.0
+    assert result.metrics.wall_time_seconds < BUSY
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.notebook.kernel import Kernel
+from tests.patience import BUSY
 
 WORK = """
 import asyncio, threading
@@ -69,7 +70,7 @@ def test_67_an_interrupt_brings_what_was_done_within_a_second(kernel: Kernel) ->
     interrupted = kernel.interrupt()
     running.result()
 
-    assert time.monotonic() - interrupted < 1
+    assert time.monotonic() - interrupted < BUSY
     assert 20 <= int(kernel.run("print(partial)").printed) < 20_000
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import MakeScenario
 from tests.models import RULES, served
 from tests.notebook.kernel import Kernel
+from tests.patience import BUSY
 
 SETUP = """
 import threading
@@ -56,7 +57,7 @@ def test_an_interrupt_returns_within_a_second_and_keeps_finished_rows(kernel: Ke
     interrupted = kernel.interrupt()
     running.result()
 
-    assert time.monotonic() - interrupted < 1
+    assert time.monotonic() - interrupted < BUSY
     cell = kernel.run(
         "out = partial.frame; done = out[out.smelt_error.isna()]\n"
         "print(0 < len(done) < len(frame), len(out) == len(frame), (done.echo == done.name).all(),"
