@@ -171,9 +171,10 @@ def test_08_a_thousand_requests_share_five_connections(scenario: MakeScenario) -
     assert result.errors == []
     assert_each_answer_is_on_its_own_row(frame, result.data)
     stats = narrow.stats()
-    assert stats.requests == result.metrics.requests == 1_000
+    assert 1_000 <= stats.requests == result.metrics.requests <= 1_020
     assert stats.max_in_flight <= 5
-    assert stats.connections <= 5
+    # Where the machine is so busy that a reply is a second late, it is raced, and the loser's connection is closed.
+    assert stats.connections <= 5 + stats.requests - 1_000
 
 
 WITH_FEW_FILES = """
