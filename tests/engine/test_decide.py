@@ -375,13 +375,16 @@ def test_after_an_answer_a_refusal_of_the_account_is_halved_and_waits_for_anothe
 ) -> None:
     first = Doubts(others=1, total=1)
 
-    many = decide_failure(chunk_of(8), refused(status, is_named=is_named), Policy(), answered=1, now=0.0, doubts=first)
-    one = decide_failure(chunk_of(1), refused(status, is_named=is_named), Policy(), answered=1, now=0.0, doubts=first)
+    no = refused(status, is_named=is_named)
+    many = decide_failure(chunk_of(8), no, Policy(), answered=1, now=0.0, doubts=first)
+    one = decide_failure(chunk_of(1), no, Policy(), answered=1, now=0.0, doubts=first)
+    again = decide_failure(one.later[0], no, Policy(), answered=1, now=0.0, doubts=first)
 
     assert many.stop is None
     assert [len(chunk.rows) for chunk in many.later] == [4, 4]
-    assert [failed.kind for failed in one.failed] == ["bad_request"]
-    assert one.is_doubtful
+    assert (len(one.later), one.failed) == (1, ())
+    assert [failed.kind for failed in again.failed] == ["bad_request"]
+    assert again.is_doubtful
 
 
 @pytest.mark.parametrize(("status", "is_named", "others"), [(403, True, 2), (401, False, 2), (403, False, 8)])

@@ -161,6 +161,22 @@ def test_bad_rows_that_are_all_that_is_left_do_not_stop_the_run(rows: int, bad: 
     assert failures(jumped.result) == dict.fromkeys(bad, "bad_request")
 
 
+@pytest.mark.parametrize("kind", ["auth", "not_found"])
+def test_a_row_that_is_refused_once_alone_gets_its_answer(kind: Any) -> None:
+    refused: list[CallFailed] = []
+
+    def refuse_once() -> CallFailed:
+        wall.bad = ()
+        status = 401 if kind == "auth" else 404
+        refused.append(CallFailed(kind, Billing.REJECTED, "It passes.", status=status, is_named=True))
+        return refused[0]
+
+    wall = Wall({3}, refuse_once)
+
+    assert failures(behind(wall, 12, concurrency=1).result) == {}
+    assert len(refused) == 1
+
+
 @pytest.mark.parametrize("bad", [[0], [1]])
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_a_page_with_status_200_for_the_last_row_is_waited_for_less_than_a_minute(

@@ -155,9 +155,13 @@ def _after_doubt(
     may_be_rows = answered > 0 and failure.status != 401 and doubts.is_end
     if not may_be_rows and (doubts.others >= needed or (doubts.are_all and is_everywhere)):
         return Verdict(chunks=[chunk], stop=failure)
-    if len(chunk.rows) == 1:
-        return Verdict(failed=_all_failed(chunk, "bad_request", failure), is_doubtful=True)
-    return Verdict(later=rest.halves())
+    if len(chunk.rows) > 1:
+        return Verdict(later=rest.halves())
+    if (
+        answered and not chunk.doubts
+    ):  # A single refusal may be nobody's fault. Those that came in halves had two already.
+        return Verdict(later=[rest])
+    return Verdict(failed=_all_failed(chunk, "bad_request", failure), is_doubtful=True)
 
 
 def _sort(chunk: Chunk, tokens: Sequence[str], rows: ReplyRows, validator: Validator) -> _Sorted:
