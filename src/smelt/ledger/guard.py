@@ -12,7 +12,7 @@ import os
 import time
 from pathlib import Path
 
-from smelt.errors import StoreBusyError
+from smelt.errors import StoreBusyError, StoreError
 from smelt.ledger.files import create_private
 
 PATIENCE = 30.0  # Seconds that a write waits for another process.
@@ -66,7 +66,11 @@ class Guard:
         try:
             return create_private(self._name)
         except FileExistsError:
+            pass
+        try:
             return os.open(self._name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as problem:  # Somebody put a symlink or a directory there.
+            raise StoreError(f"The ledger's lock {self._name} cannot be opened: {problem.strerror}.") from None
 
     def _is_in_place(self) -> bool:
         """Whether others lock the same file; where the store itself is gone nobody has to."""
