@@ -487,6 +487,9 @@ class StoreVersionError(StoreError):
 class StoreCorruptError(StoreError):
     """The file is damaged, or not a ledger at all. It is left as it is.
 
+    Attributes:
+        is_ledger: Whether it is, or was, a ledger, so that `recover=True` can help.
+
     Examples:
         >>> import os
         >>> from pathlib import Path
@@ -497,13 +500,19 @@ class StoreCorruptError(StoreError):
         smelt.errors.StoreCorruptError: ...
     """
 
+    is_ledger: bool = True
+
     @classmethod
-    def for_path(cls, path: object, problem: str) -> Self:
+    def for_path(cls, path: object, problem: str, *, is_ledger: bool = True) -> Self:
         """The error for a file that cannot be trusted, and the way to what is still readable in it."""
-        return cls(
-            f"The ledger {path} cannot be used: {problem}. It was left as it is. "
+        way = (
             f"smelt.ledger.open({str(path)!r}, recover=True) moves it aside and keeps the rows that can be read."
+            if is_ledger
+            else "It is no ledger of smelt. Name another file with ledger=, or go without one: ledger=False."
         )
+        error = cls(f"The ledger {path} cannot be used: {problem}. It was left as it is. {way}")
+        error.is_ledger = is_ledger
+        return error
 
 
 class SmeltInterrupt(KeyboardInterrupt):

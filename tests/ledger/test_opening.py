@@ -85,7 +85,6 @@ def copy_old(path: Path) -> None:
 
 BROKEN: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_bytes(b""),
-    "text": lambda path: path.write_text("name,sector\n" * 1_000),
     "noise": lambda path: path.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 64),
     "cut": cut,
     "cut oddly": cut_oddly,
@@ -129,8 +128,71 @@ async def test_recovery_moves_it_aside_and_keeps_what_can_be_read(path: Path, br
         actor = Actor(path)
         assert actor.knows(*names) == [VALUES] * len(names)
         actor.end()
-    elif broken in ("empty", "text", "noise", "cut oddly"):
+    elif broken in ("empty", "noise", "cut oddly"):
         assert kept == 0
+
+
+def database(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE specs (id INTEGER)")
+    connection.close()
+
+
+def half_a_database(path: Path) -> None:
+    database(path)
+    cut_oddly(path)
+
+
+FOREIGN: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("name,sector\n" * 1_000),
+    "short": lambda path: path.write_text("x"),
+    "a picture": lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 64),
+    "a database": database,
+    "half a database": half_a_database,
+}
+
+
+@pytest.mark.parametrize("foreign", list(FOREIGN))
+@pytest.mark.parametrize("recover", [False, True])
+def test_a_file_that_is_no_ledger_is_refused_and_nothing_is_moved_or_made(
+    path: Path, foreign: str, recover: bool
+) -> None:
+    FOREIGN[foreign](path)
+    path.chmod(0o644)
+    before = digest(path)
+
+    with pytest.raises(StoreCorruptError, match="left as it is. It is no ledger of smelt. Name another file"):
+        smelt.ledger.open(path, recover=recover)
+
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+    assert digest(path) == before
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+async def test_a_text_that_was_written_over_a_ledger_stays(path: Path) -> None:
+    await fill(path)
+    FOREIGN["text"](path)
+    before = digest(path)
+
+    with pytest.raises(StoreCorruptError, match="It is no ledger"):
+        smelt.ledger.open(path, recover=True)
+
+    assert digest(path) == before
+
+
+@pytest.mark.parametrize("side", ["-lock", "-wal", "-journal", "-shm"])
+def test_a_file_that_only_has_the_name_of_a_side_is_never_moved_or_changed(path: Path, side: str) -> None:
+    other = path.with_name(path.name + side)
+    other.write_text("my notes\n")
+
+    with pytest.raises(
+        StoreError, match=f"{side} has the name of the ledger's .* is something else. It was left as it is"
+    ):
+        open_store(path)
+
+    assert other.read_text() == "my notes\n"
+    assert [one.name for one in path.parent.iterdir()] == [other.name]
 
 
 async def test_much_of_a_file_with_bad_pages_is_kept(path: Path) -> None:

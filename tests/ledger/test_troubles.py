@@ -23,11 +23,11 @@ from tests.models import KEYS, served
 PROMPT = "What is {name}?"
 
 
-def test_a_damaged_ledger_stops_a_run_before_it_spends(path: Path) -> None:
+def test_a_file_that_is_no_ledger_stops_a_run_before_it_spends(path: Path) -> None:
     path.write_bytes(b"not a ledger" * 1_000)
     provider = Model()
 
-    with pytest.raises(smelt.StoreCorruptError, match="recover=True"):
+    with pytest.raises(smelt.StoreCorruptError, match="It is no ledger of smelt"):
         run(path, model=provider)
 
     assert provider.sent == []

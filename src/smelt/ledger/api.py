@@ -294,7 +294,8 @@ def open(path: str | os.PathLike[str] | None = None, *, recover: bool = False) -
 
     Args:
         path: Its file. None: `SMELT_LEDGER`, or the one in the user's cache directory.
-        recover: Whether a damaged file is moved aside, and what can be read of it put into a new one.
+        recover: Whether a damaged file is moved aside, and what can be read of it put into a new one. A file that
+            is no ledger stays as it is.
 
     Returns:
         The open ledger; close it, or use it in a `with` statement.
@@ -315,8 +316,8 @@ def open(path: str | os.PathLike[str] | None = None, *, recover: bool = False) -
         store = open_store(where, make=False)
         if not recover or not _is_damaged(store):
             return Ledger(store)
-    except StoreCorruptError:
-        if not recover:
+    except StoreCorruptError as problem:
+        if not recover or not problem.is_ledger:
             raise
     return Ledger(salvage(where))
 

@@ -25,7 +25,7 @@ from smelt.errors import (
     StoreVersionError,
     warn,
 )
-from smelt.ledger import files, migrations
+from smelt.ledger import files, migrations, origin
 from smelt.ledger.complaints import is_busy, store_error
 from smelt.ledger.guard import Guard, holder
 from smelt.ledger.store import Store
@@ -58,6 +58,7 @@ def open_store(
     else:
         files.check_directory(where.parent)
     is_there = files.check_file(where)
+    origin.check_sides(where, is_new=not is_there)
     if is_there:
         _check_kind(where)
     elif not make:
@@ -114,18 +115,22 @@ def _check_kind(path: Path) -> None:
     """
     if not os.access(path, os.R_OK):
         raise StoreError(f"The ledger {path} cannot be read: you may not. Check its permissions (chmod u+rw).")
-    if not path.stat().st_size:
-        raise StoreCorruptError.for_path(path, "it is empty")
+    connection, problem = None, "it is empty"
     try:
-        connection = connect(path, "ro", is_still=True)
-        try:
-            application = _pragma(connection, "application_id")
-        finally:
+        if path.stat().st_size:
+            connection, problem = connect(path, "ro", is_still=True), "it is a database of another program"
+            if _pragma(connection, "application_id") == migrations.APPLICATION:
+                return
+    except sqlite3.Error as found:
+        complaint = store_error(found, path)
+        if not isinstance(complaint, StoreCorruptError):
+            raise complaint from None
+        problem = str(found)
+    try:
+        raise StoreCorruptError.for_path(path, problem, is_ledger=origin.is_damaged_ledger(path, connection))
+    finally:
+        if connection is not None:
             connection.close()
-    except sqlite3.Error as problem:
-        raise store_error(problem, path) from None
-    if application != migrations.APPLICATION:
-        raise StoreCorruptError.for_path(path, "it is a database of another program")
 
 
 def _mark(path: Path) -> bytes:
