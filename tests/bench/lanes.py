@@ -267,12 +267,14 @@ def measured(
     return stats, job
 
 
-def started(scenario: Scenario, *, rows: int, **options: Any) -> subprocess.Popen[str]:
-    """A process that does the job; `finished` waits for it."""
-    job = json.dumps({"url": scenario.base_url("openai"), "rows": rows, "options": options})
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.lanes", "--job", job], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+def started(scenario: Scenario, *, rows: int, waits: bool = False, **options: Any) -> subprocess.Popen[str]:
+    """A process that does the job; `finished` waits for it.
+
+    One that *waits* says a line when it is ready, and begins when it is told one.
+    """
+    job = json.dumps({"url": scenario.base_url("openai"), "rows": rows, "waits": waits, "options": options})
+    command = [sys.executable, "-m", "tests.bench.lanes", "--job", job]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -289,6 +291,9 @@ def do(job: Mapping[str, Any]) -> None:
     frame = pd.DataFrame({"name": [f"company {at}" for at in range(job["rows"])], "number": range(job["rows"])})
     model = Model("openai", "fake-1", api_key=KEYS["openai"], base_url=job["url"])
     warnings.simplefilter("ignore", smelt.SmeltWarning)  # Of the deadline, which is how some situations end.
+    if job["waits"]:
+        print("ready", flush=True)
+        sys.stdin.readline()
     begun = time.perf_counter()
     out = smelt.transform(
         frame, "Describe {name} {number}.", Company, model=model, progress=False, ledger=False, **job["options"]

@@ -19,6 +19,7 @@ class Limit:
         burst: Seconds of the rate that a rested bucket holds.
         in_flight: The most requests at a time, or None.
         announce: Whether replies carry the provider's rate-limit headers.
+        resets: Whether headers say when a limit is there again; else they say 0, whatever is missing.
         retry_after: Whether refusals say how long to wait.
         changes: Pairs of seconds, counted from the first request and rising, and the factor by which both rates are
             multiplied from then on.
@@ -29,6 +30,7 @@ class Limit:
     burst: float = 1.0
     in_flight: int | None = None
     announce: bool = True
+    resets: bool = True
     retry_after: bool = True
     changes: Sequence[tuple[float, float]] = ()
 
@@ -134,10 +136,10 @@ class Limiter:
         return Limits(
             requests=_whole(requests.per_minute),
             requests_left=_whole(min(requests.left, requests.per_minute)),
-            requests_reset=_until_full(requests),
+            requests_reset=_until_full(requests) * self.limit.resets,
             tokens=_whole(tokens.per_minute),
             tokens_left=_whole(min(tokens.left, tokens.per_minute)),
-            tokens_reset=_until_full(tokens),
+            tokens_reset=_until_full(tokens) * self.limit.resets,
         )
 
 

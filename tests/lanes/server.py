@@ -13,6 +13,7 @@ from email.utils import format_datetime
 
 from smelt.engine.events import Event
 from smelt.engine.lane import Slot
+from smelt.lanes.board import SIZE, Board, Find
 from smelt.lanes.caps import Caps
 from smelt.lanes.lane import Lane, RunLane
 from smelt.lanes.pacer import Pacer
@@ -41,7 +42,6 @@ class Server:
         steps: Limits that hold from a moment on.
         charges: Tokens that the limit counts for a request.
         says: How limits are announced.
-        resets: Whether headers say when a limit is there again; else they say 0, whatever is missing.
         is_late: Whether limits are announced as they are when the reply leaves, or as they were on admission.
         rng: Draws everything.
     """
@@ -57,7 +57,6 @@ class Server:
     steps: Sequence[tuple[float, Limit]] = ()
     charges: int = 300
     says: str = "openai"
-    resets: bool = True
     is_late: bool = False
     rng: random.Random = field(default_factory=random.Random)
     asked: list[tuple[float, str, object]] = field(default_factory=list)  # When, what came of it, and who asked.
@@ -131,8 +130,6 @@ class Server:
         limits = None if limiter is None else limiter.announced()
         if limits is None:
             return {}
-        if not self.resets:
-            limits = replace(limits, requests_reset=0.0, tokens_reset=0.0)
         return OpenAI().limits(limits) if self.says == "openai" else _as_anthropic(limits)
 
     def _vary(self, seconds: float) -> float:
@@ -216,14 +213,34 @@ class Client:
 
 
 def make_lane(
-    seed: int = 0, *, most: int = 512, at_once: int | None = None, tell: Callable[[Event], None] | None = None
+    seed: int = 0,
+    *,
+    most: int = 512,
+    at_once: int | None = None,
+    board: Find | None = None,
+    tell: Callable[[Event], None] | None = None,
 ) -> RunLane:
     """A lane of its own for one run."""
     caps = Caps(concurrency=most)
-    lane = Lane(Pacer(provider="openai", caps=caps, at_once=at_once, rng=random.Random(seed)))
+    lane = Lane(Pacer(provider="openai", caps=caps, at_once=at_once, rng=random.Random(seed), board=board))
     return lane.join(caps, tell or deque[Event](maxlen=0).append)
 
 
 def limited(rpm: float = 600.0, **options: object) -> Limit:
     """A limit of requests per minute; the options are those of `tests.fakeserver.limiter.Limit`."""
     return replace(Limit(requests_per_minute=rpm), **options)  # type: ignore[arg-type]  # checked where it is made
+
+
+def make_boards(seed: int = 0) -> Callable[[int], Find]:
+    """How the processes of one machine find their board: each by its number."""
+    memory, made = bytearray(SIZE), False
+
+    def finder(number: int) -> Find:
+        def find(make: bool) -> Board | None:
+            nonlocal made
+            made = made or make
+            return Board(memory, random.Random(1000 * seed + number)) if made else None
+
+        return find
+
+    return finder

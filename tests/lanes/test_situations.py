@@ -6,6 +6,7 @@ Bursts are seconds of the rate that a rested bucket holds. Each situation runs o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import statistics
 from dataclasses import replace
@@ -15,8 +16,9 @@ from typing import Any
 import pytest
 
 from smelt.engine.jumping import run_jumping
+from smelt.lanes.lane import RunLane
 from tests.fakeserver.limiter import Limit
-from tests.lanes.server import Client, Server, limited, make_lane
+from tests.lanes.server import Client, Server, limited, make_boards, make_lane
 
 RATE = 10.0  # Requests per second: 600 a minute.
 pytestmark = pytest.mark.slow
@@ -203,16 +205,28 @@ def test_two_processes_share_a_key(burst: int, announce: bool, later: float) -> 
     assert refusals <= 0.05
 
 
-def group(processes: int, seed: int, limit: Limit, **server: Any) -> tuple[float, float, list[int]]:
+def group(
+    processes: int,
+    seed: int,
+    limit: Limit,
+    *,
+    end: float = 34.0,
+    apart: float = 0.15,
+    is_one_machine: bool = False,
+    **server: Any,
+) -> tuple[float, float, list[int]]:
     """What so many processes come to that begin one after the other: quota used, 429s, and what each of them gets."""
-    start, end = 8.0, 34.0
+    start, boards = 8.0, make_boards(seed)
+
+    def lane(at: int) -> RunLane:
+        return make_lane(100 * seed + at, board=boards(at) if is_one_machine else None)
 
     async def work() -> tuple[Server, list[Client]]:
         asked = Server(limit=limit, latency=0.3, rng=random.Random(seed), **server)
-        clients = [Client(server=asked, lane=make_lane(100 * seed + at), requests=10**9) for at in range(processes)]
+        clients = [Client(server=asked, lane=lane(at), requests=10**9) for at in range(processes)]
 
         async def begin(at: int) -> None:
-            await asyncio.sleep(0.15 * at)
+            await asyncio.sleep(apart * at)
             await clients[at].run()
 
         try:
@@ -232,7 +246,7 @@ def group(processes: int, seed: int, limit: Limit, **server: Any) -> tuple[float
 
 @pytest.mark.parametrize("is_late", [True, False], ids=["now", "then"])
 def test_four_processes_keep_to_a_limit_whose_headers_reset_to_nothing(is_late: bool) -> None:
-    groups = [group(4, seed, limited(1200), resets=False, is_late=is_late) for seed in range(4)]
+    groups = [group(4, seed, limited(1200, resets=False), is_late=is_late) for seed in range(4)]
 
     assert statistics.mean(used for used, _, _ in groups) >= 0.95
     assert all(refusals <= 0.03 for _, refusals, _ in groups)
@@ -258,6 +272,90 @@ def test_eight_processes_find_a_hidden_limit_together(seed: int, burst: int) -> 
     assert used >= 0.95
     assert refusals <= 0.055
     assert min(shares) >= 0.25 * max(shares)
+
+
+@pytest.mark.parametrize(
+    ("processes", "rpm", "burst", "apart"),
+    [
+        (8, 1200, 1, 0.0),
+        (8, 1200, 1, 0.15),
+        (8, 1200, 1, 0.5),
+        (8, 1200, 10, 0.15),
+        (4, 1200, 1, 0.15),
+        (2, 600, 1, 1.5),
+    ],
+)
+def test_processes_of_one_machine_get_equal_shares_of_a_hidden_limit(
+    processes: int, rpm: int, burst: int, apart: float
+) -> None:
+    limit = limited(rpm, announce=False, burst=burst)
+
+    used, refusals, shares = group(processes, 0, limit, apart=apart, is_one_machine=True)
+
+    assert used >= 0.95
+    assert refusals <= 0.02
+    assert min(shares) >= 0.8 * max(shares)
+
+
+def test_processes_of_one_machine_share_a_limit_of_bare_refusals() -> None:
+    used, refusals, shares = group(8, 0, limited(1200, announce=False, retry_after=False), is_one_machine=True)
+
+    assert used >= 0.9
+    assert refusals <= 0.05
+    assert min(shares) >= 0.8 * max(shares)
+
+
+def test_processes_of_one_machine_share_a_slow_limit() -> None:
+    used, refusals, shares = group(8, 0, limited(180, announce=False), end=100.0, is_one_machine=True)
+
+    assert used >= 0.95
+    assert refusals <= 0.08  # By its nature: a bucket of three requests among eight.
+    assert min(shares) >= 0.7 * max(shares)
+
+
+def test_what_some_processes_leave_the_others_take() -> None:
+    """Of eight, six end after some ten seconds; two use the whole limit from then on."""
+    boards = make_boards()
+
+    async def work() -> Server:
+        asked = Server(limit=limited(1200, announce=False), latency=0.3, rng=random.Random(0))
+        sizes = [25] * 6 + [10**9] * 2
+        clients = [
+            Client(server=asked, lane=make_lane(at, board=boards(at)), requests=size) for at, size in enumerate(sizes)
+        ]
+
+        async def run(client: Client) -> None:
+            with client.lane:
+                await client.run()
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(60):
+                await asyncio.gather(*map(run, clients))
+        return asked
+
+    asked = run_jumping(work()).result
+
+    assert count(asked, "reply", 25, 60) >= 0.95 * 35 * 20
+    assert count(asked, "rate_limit", 25, 60) <= 0.03 * 35 * 20
+
+
+def test_processes_of_one_machine_follow_a_limit_that_falls_and_returns() -> None:
+    boards, full = make_boards(), limited(1200, announce=False)
+    steps = [(20.0, limited(120, announce=False)), (80.0, full)]
+
+    async def work() -> Server:
+        asked = Server(limit=full, latency=0.3, rng=random.Random(0), steps=steps)
+        clients = [Client(server=asked, lane=make_lane(at, board=boards(at)), requests=10**9) for at in range(4)]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(160):
+                await asyncio.gather(*(client.run() for client in clients))
+        return asked
+
+    asked = run_jumping(work()).result
+
+    assert count(asked, "reply", 40, 80) >= 0.7 * 40 * 2
+    assert count(asked, "rate_limit", 40, 80) <= 0.2 * 40 * 2
+    assert count(asked, "reply", 120, 160) >= 0.9 * 40 * 20
 
 
 @pytest.mark.parametrize("seed", [0])

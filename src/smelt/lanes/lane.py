@@ -63,6 +63,8 @@ class Lane:
                 self.pacer.released(slot)
             run.slots.clear()
             self._cap()
+            if not self._runs:
+                self.pacer.rest()
         self._pump()
 
     @property

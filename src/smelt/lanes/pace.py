@@ -149,6 +149,15 @@ class Pace:
             self._span = max(0.05, pause)
         return True
 
+    def begin(self, now: float, rate: float) -> None:
+        """The rate is known from elsewhere; so far nobody was refused at it."""
+        self.rate, self._drained, self._event_at = rate, self._sent, now
+        self._trace, self._traced = Trace(), self._sent
+        self._left, self._seen, self._last = 0.0, now, now
+        self._probed = self._clock = self._measured = 0.0
+        self._level, self._most = None, max(self._most, rate)
+        self._span, self._below = min(_SPANS[1], max(_SPANS[0], _PROVEN / rate)), _BELOW[1]
+
     def _heard_late(self, number: int) -> None:
         """Of two requests that were refused together, the news of the one that left first came last."""
         if number >= (self._drained or 0):

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from smelt.engine.lane import Slot
 from smelt.lanes.amounts import Amounts, amounts_of, quotas_of
+from smelt.lanes.board import Find
 from smelt.lanes.breaker import Breaker, Budget
 from smelt.lanes.bucket import Bucket
 from smelt.lanes.caps import Caps
 from smelt.lanes.limits import Limits, Quota, read_limits
-from smelt.lanes.pace import Pace
+from smelt.lanes.sharing import SharedPace
 from smelt.lanes.window import Window
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
@@ -70,6 +71,7 @@ class Pacer:
         at_once: How many requests the start may have in flight before replies say how the server takes them; None for as
             many as the caps allow. See `Window`.
         rng: Draws the jitter.
+        board: Finds the board on which processes meet that share the limit; None if there is none.
         notices: Sentences that the caller should see.
         silence: Since when there is no answer, while there is none.
     """
@@ -78,10 +80,11 @@ class Pacer:
     caps: Caps
     at_once: int | None = None
     rng: random.Random = field(default_factory=random.Random)
+    board: Find | None = None
     notices: list[str] = field(default_factory=list)
     silence: Silence | None = None
     _window: Window = field(init=False)
-    _pace: Pace = field(init=False)
+    _pace: SharedPace = field(init=False)
     _breaker: Breaker = field(init=False)
     _budget: Budget = field(default_factory=Budget)
     _buckets: tuple[Bucket, ...] = field(init=False)
@@ -93,7 +96,7 @@ class Pacer:
 
     def __post_init__(self) -> None:
         self._window = Window(self.caps.concurrency, at_once=self.at_once)
-        self._pace, self._breaker = Pace(self.rng), Breaker(self.rng)
+        self._pace, self._breaker = SharedPace(self.rng, self.board), Breaker(self.rng)
         self._buckets = tuple(Bucket(corrects=kind != "requests") for kind in Amounts._fields)
         self.cap(self.caps)
 
@@ -163,14 +166,17 @@ class Pacer:
         self._give_back(slot, requests=1.0)
         self._window.returned()
 
+    def rest(self) -> None:
+        """No run is left that would send anything."""
+        self._pace.rest()
+
     def _waits(self, now: float, amounts: Amounts, is_trying: bool, rest: float) -> Iterator[Wait]:
         limit = f"{self.provider}'s limit"
         yield Wait(self._window.wait(now), "a reply")
         yield Wait(self._until - now, self._until_reason or limit, _ASKED)
         if not is_trying:
             yield Wait(self._recovery(now), f"{self.provider} to recover")
-        if self._pace.is_limiting:
-            yield Wait(self._pace.wait(now, longest=self._longest), limit)
+        yield Wait(self._pace.wait(now, longest=self._longest), limit)
         for bucket, amount in zip(self._buckets, amounts, strict=True):
             if bucket.is_known:
                 yield Wait(bucket.wait(now, amount, rest=rest), limit, _USED_UP)

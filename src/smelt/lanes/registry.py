@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
 from smelt.engine.events import Event
+from smelt.lanes.board import Find, on_this_machine
 from smelt.lanes.caps import Caps
 from smelt.lanes.lane import Lane, RunLane
 from smelt.lanes.pacer import Pacer
@@ -39,16 +41,23 @@ def join(provider: Provider, caps: Caps, tell: Callable[[Event], None]) -> RunLa
     if not provider.origin.startswith(("http://", "https://")) or not _is_on_system_time():
         return _new(provider, caps).join(caps, tell)
     key = (os.getpid(), provider.name, _address(provider), provider.model, _fingerprint(provider))
-    lane = _lanes.get(key) or _lanes.setdefault(key, _new(provider, caps))
+    lane = _lanes.get(key) or _lanes.setdefault(key, _new(provider, caps, _board(provider)))
     _lanes.move_to_end(key)
     while len(_lanes) > _MOST:
         _lanes.popitem(last=False)
     return (_new(provider, caps) if lane.is_hidden else lane).join(caps, tell)
 
 
-def _new(provider: Provider, caps: Caps) -> Lane:
+def _new(provider: Provider, caps: Caps, board: Find | None = None) -> Lane:
     at_once = _AT_ONCE if provider.capabilities.queues else None
-    return Lane(Pacer(provider=provider.name, caps=caps, at_once=at_once))
+    return Lane(Pacer(provider=provider.name, caps=caps, at_once=at_once, board=board))
+
+
+def _board(provider: Provider) -> Find:
+    """Where this process meets others of this machine that share the limit."""
+    key = key_of(provider)
+    limit = (provider.name, _address(provider), provider.model, "" if key is None else key.reveal())
+    return on_this_machine("\0".join(limit), random.Random(os.urandom(16)))
 
 
 def _address(provider: Provider) -> str:

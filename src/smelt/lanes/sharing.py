@@ -1,0 +1,184 @@
+"""The pace of a process that shares a hidden rate with others of this machine, by what all of them were refused."""
+
+from __future__ import annotations
+
+import math
+import random
+
+from smelt.lanes.board import Board, Find
+from smelt.lanes.pace import Pace
+
+_FIRST = 4.0  # Requests per second that all of them begin with where nothing was measured,
+_DOUBLING = 0.6  # and seconds in which they double.
+_BELOW = 0.15  # Share of the rate under which they go after a refusal.
+_RISE = 0.3  # How fast they climb above it.
+_USUAL = 10.0  # Requests per second.
+_SPANS = (5.0, 30.0)  # Seconds: the least and most that they take to come back to the rate.
+_USUAL_SPAN = 2.5  # Seconds, for one request per second; by the square root of the rate.
+_PROVEN = 4.0  # Requests for which they stay below it, at the least.
+_SHORT = 1.0  # Seconds in which a first measure would be chance.
+_FAR = 1.5  # Times what was let through, above which the pace at the refusal counts as well,
+_FARTHEST = 3.0  # and up to which it does;
+_GUESSED = 0.2  # seconds for which such a measure stands.
+_TRUSTED = (1.0, 4.0)  # Seconds, and requests, for which what was measured before counts.
+_CATCH_UP = 1.0  # Seconds of its share that a member may catch up with after a wait.
+_HURRY = 2.0  # Times its share at which it does.
+_BACKOFF = (0.5, 30.0)  # Seconds: the first and the longest pause where the provider names none.
+_FRESH = 60.0  # Seconds for which what others have left there is worth something.
+_LOOK = 0.25  # Seconds after which a member looks again who else is there.
+_STAY = 2.0  # Seconds for which it is thought to be there after its next request could have left.
+
+
+class SharedPace:
+    """Keeps a share of a hidden rate, equal to that of every other process that asks.
+
+    As long as nobody else is there it is a `Pace`. Members follow one curve, that of CUBIC (RFC 9438), over the requests that all of
+    them have sent, each at its part of it; a refusal that one of them meets holds for all, so they grow and yield together.
+    No two of them send at once (the generic cell rate algorithm, ITU-T I.371, over the last request of all): small buckets do not hold both.
+
+    Args:
+        rng: Draws the jitter.
+        find: Finds the board on which they meet; None if there is none.
+    """
+
+    def __init__(self, rng: random.Random, find: Find | None = None) -> None:
+        self._own, self._rng, self._find = Pace(rng), rng, find
+        self._board: Board | None = None
+        self._has_looked = False
+        self._joined = math.inf
+        self._others = 0
+        self._counted_at = -math.inf
+        self._next = -math.inf  # When the next request may leave by this member's share.
+        self._last = -math.inf
+        self._held_until = -math.inf
+        self._streak = 0  # Refusals in a row.
+
+    @property
+    def rate(self) -> float | None:
+        """Requests per second that this process was let through, as measured."""
+        board = self._company
+        return self._own.rate if board is None else board.rate / (self._others + 1) or None
+
+    @property
+    def is_limiting(self) -> bool:
+        """Whether there was a refusal at all."""
+        return self._own.is_limiting or self._company is not None
+
+    def wait(self, now: float, *, longest: float = math.inf) -> float:
+        """Seconds until a request may leave; *longest* is the most between two of them."""
+        if not self._has_looked:
+            self._has_looked = True
+            self._join(now, make=False)
+        self._look(now)
+        board = self._company
+        if board is None:
+            wait = self._own.wait(now, longest=longest)
+        else:
+            share = self._pace(board) / (self._others + 1)
+            apart = max(self._last + 1 / (_HURRY * share), board.last + 1 / self._pace(board))
+            wait = max(0.0, self._next - now, apart - now)
+        if self._board is not None:
+            self._board.stay(now, wait + _STAY)
+        return max(0.0, min(max(wait, self._held_until - now), self._last + longest - now)) if board else wait
+
+    def left(self, now: float) -> tuple[int, float]:
+        """A request leaves; returns its number, and where the clock of use stood."""
+        if (board := self._company) is not None:
+            share = self._pace(board) / (self._others + 1)
+            self._next = max(self._next, now - _CATCH_UP) + 1 / share
+        self._last = now
+        if self._board is not None:
+            self._board.count(now)
+        return self._own.left(now)
+
+    def admitted(self, left_at: float) -> None:
+        """A request was let through, whatever came of it then."""
+        self._own.admitted(left_at)
+        if self._board is not None and left_at >= self._board.event:
+            self._streak = 0
+
+    def refused(self, now: float, number: int, left_at: float, clock: float, told: float | None) -> bool:
+        """A request was refused, with how long to wait if it was said; returns whether that was news."""
+        if self._board is None:
+            self._join(now, make=True)
+        self._look(now)
+        if (board := self._company) is None:
+            return self._refused_alone(now, number, left_at, clock, told)
+        if not self._own.is_limiting:
+            self._own.refused(now, number, left_at, clock, told)
+        if left_at < max(board.event, self._joined):
+            board.heard_late(left_at)
+            return False
+        self._measure(board, now)
+        self._streak += 1
+        self._held_until = max(self._held_until, now + (self._backoff(board) if told is None else told))
+        self._next = self._held_until
+        return True
+
+    def rest(self) -> None:
+        """Nothing is left to be sent: the others share the rate among them."""
+        if self._board is not None:
+            self._board.leave()
+            self._counted_at = -math.inf
+
+    @property
+    def _company(self) -> Board | None:
+        """The board, while others are on it."""
+        return self._board if self._others else None
+
+    def _join(self, now: float, *, make: bool) -> None:
+        self._board = None if self._find is None else self._find(make)
+        self._joined = now
+        if self._board is not None and not self._board.others(now) and not 0 <= now - self._board.event <= _FRESH:
+            self._board.note(0.0, 0.0, 0.0)
+
+    def _look(self, now: float) -> None:
+        """See who else is there."""
+        if self._board is None or now - self._counted_at < _LOOK:
+            return
+        before, self._others = self._others, self._board.others(now)
+        self._counted_at = now
+        if self._others and not before:
+            self._next = now
+        elif before and not self._others and self._board.rate:
+            self._own.begin(now, self._board.rate)
+
+    def _refused_alone(self, now: float, number: int, left_at: float, clock: float, told: float | None) -> bool:
+        is_news = self._own.refused(now, number, left_at, clock, told)
+        if is_news and self._board is not None:
+            self._board.note(now, self._own.rate or 0.0, now - self._board.event if self._own.rate else 0.0)
+            self._board.stay(now, _STAY)
+        return is_news
+
+    def _pace(self, board: Board) -> float:
+        """Requests per second that all members may send now."""
+        rate = board.rate
+        if not board.event:
+            return math.inf
+        if not rate:
+            return _FIRST + board.sent * math.log(2) / _DOUBLING
+        span = max(_SPANS[0], _PROVEN / rate, min(board.span, _USUAL_SPAN * math.sqrt(rate)))
+        rise = math.pow(board.sent / (rate * min(_SPANS[1], span)) - 1, 3)
+        return rate * (1 + _BELOW * rise) if rise < 0 else rate + _RISE * rise * math.sqrt(rate * _USUAL)
+
+    def _measure(self, board: Board, now: float) -> None:
+        """What was let through since the last refusal is the rate; but a bucket that was full has lost what it could not hold."""
+        seconds, pace, old = max(0.05, now - board.event), self._pace(board), board.rate
+        if not board.event:
+            board.note(now, 0.0, 0.0)
+            return
+        if not old and seconds < _SHORT:
+            board.discount()
+            return
+        found = max(1.0, board.sent - 1) / seconds
+        is_guess = pace > _FAR * found
+        if is_guess:
+            found *= math.sqrt(min(pace / found, _FARTHEST))
+        if old:
+            trusted, counted = max(min(_TRUSTED[0], board.span), _TRUSTED[1] / old), min(seconds, _SPANS[1])
+            found = max(old / 2, (found * counted + old * trusted) / (counted + trusted))
+        board.note(now, found, _GUESSED if is_guess else seconds)
+
+    def _backoff(self, board: Board) -> float:
+        first = 1 / board.rate if board.rate else _BACKOFF[0]
+        return min(_BACKOFF[1], first * 2.0 ** (self._streak - 1)) * self._rng.random()
