@@ -53,6 +53,8 @@ frames = smelt.stream(ROWS.lazy().collect_batches(chunk_size=500), "{number}?", 
 print(pl.concat(frames)["size"].equals(ROWS["number"].alias("size")))
 """
 
+PLANS = 100
+
 # Plan and engine, by the number of threads.
 TWICE_ON = {1: ("join streaming", "branches in-memory"), 2: ("branches streaming", "union in-memory")}
 
@@ -73,7 +75,7 @@ def tried(request: pytest.FixtureRequest) -> Tried:
     threads: int = request.param
     script = f"from tests.frames import plans\nplans.main()\nASKED = {TWICE_ON[threads]!r}\n{TWICE}"
     # Each plan on one engine, in turns. On both, and more of them: POLARS_MAX_THREADS=1 python -m tests.frames.plans 5000
-    command = [sys.executable, "-c", script, "150", str(150 * threads - 150), "--in-turns"]
+    command = [sys.executable, "-c", script, str(PLANS), str(PLANS * threads - PLANS), "--in-turns"]
     environment = {**os.environ, "POLARS_MAX_THREADS": str(threads)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=150)
     return Tried(threads=threads, twice=TWICE_ON[threads], printed=done.stdout.splitlines(), problem=done.stderr)
@@ -83,7 +85,7 @@ def tried(request: pytest.FixtureRequest) -> Tried:
 def test_generated_plans_give_what_eager_calls_give(tried: Tried) -> None:
     summary = next((line for line in tried.printed if " plans, " in line), "")
 
-    assert summary.startswith(f"150 plans, {tried.threads} threads"), tried.problem
+    assert summary.startswith(f"{PLANS} plans, {tried.threads} threads"), tried.problem
     assert summary.endswith(", 0 wrong"), "\n".join(tried.printed)
 
 
