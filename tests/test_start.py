@@ -38,7 +38,10 @@ LATER = (
     "smelt.ledger.reports",
     "smelt.local",
     "smelt.observe.charts",
+    "smelt.observe.record",
     "smelt.observe.report",
+    "smelt.plan.documents",
+    "smelt.plan.thoughts",
     "smelt.streaming",
 )
 

@@ -42,7 +42,6 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -555,6 +554,8 @@ class ClosedError(SmeltError, RuntimeError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A sentence that offers the nearest of the *known* names, or lists a few of them."""
+    from difflib import get_close_matches  # Loaded for a message only.
+
     names = [str(one) for one in known]
     # Comparing takes time that grows with the product of two lengths, and a column name may have 10,000 characters.
     short = [one for one in names if len(one) <= _LONGEST_SHOWN]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smelt.advice import advice
 from smelt.engine.work import Counts, Ending
@@ -25,13 +25,15 @@ from smelt.errors import (
     warn,
 )
 from smelt.frames.base import OutputColumn
-from smelt.observe.record import Record, recorded
 from smelt.observe.recorder import Recorder
 from smelt.plan.answers import Answers
 from smelt.plan.instances import instance
 from smelt.preparation import Column, Preparation
 from smelt.providers.base import CallFailed, Provider
 from smelt.result import RowError, SmeltMetrics, SmeltResult, printable
+
+if TYPE_CHECKING:
+    from smelt.observe.record import Record
 
 _ERRORS: dict[str, type[SmeltAPIError]] = {
     "auth": AuthenticationError,
@@ -45,7 +47,7 @@ _ERRORS: dict[str, type[SmeltAPIError]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
     """What is known of a run when it is over, or broken off.
 
@@ -122,6 +124,8 @@ class Outcome:
         return metrics(self.counts, rows=len(self.answers), failed=failed, distinct=distinct, seconds=self.seconds)
 
     def _record(self) -> Record:
+        from smelt.observe.record import recorded  # Loaded for a report or a pickle, which most runs do not make.
+
         return recorded(self.call, self.answers, self.recorder, first_request=self.counts.first_request)
 
     def _data(self) -> list[Any]:

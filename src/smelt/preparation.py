@@ -47,7 +47,7 @@ class Column:
     field: Field
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Preparation:
     """A call that has been checked and may be sent.
 
@@ -178,7 +178,7 @@ Pick = Callable[[int], Sequence[int]]
 """Chooses positions of rows, given how many there are."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Part:
     """Some rows of a source. A `RowSource`."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any, Literal
 
 from smelt.errors import SmeltConfigError
@@ -62,6 +61,8 @@ class Checkup:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
+        from html import escape  # `import smelt` loads this module, and not all of HTML's entities.
+
         rows = ""
         for part, findings in self._parts():
             rows += f'<tr><th colspan="2" style="text-align:left">{escape(part)}</th></tr>'

@@ -16,7 +16,7 @@ _FIRST_RATIO = 1.5  # Taken for output over its estimate until a reply shows it.
 _MEMORY = 0.9  # How slowly a high ratio is forgotten.
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Budget:
     """The money and tokens of one run.
 

@@ -33,7 +33,7 @@ _STUCK_NOTE = (
 _HOPELESS = 8  # Rows refused one by one before anything was answered: by then it is not the rows. Nothing was billed.
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Clerk:
     """Carries out what `decide` says of every request.
 

@@ -27,7 +27,7 @@ _OVERHEAD_TOKENS = 256  # Output tokens of a reply apart from its rows.
 _ROW_FRAME = 24  # Bytes around a row of a request.
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Courier:
     """Carries chunks to the provider and keeps the books.
 

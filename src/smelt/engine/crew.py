@@ -46,7 +46,7 @@ def rows_of_prover(rows: int) -> int:
     return min(rows, max(FEWEST_ROWS, rows // PROVERS))
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Crew:
     """Workers that ask for all that is in line.
 

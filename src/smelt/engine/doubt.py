@@ -16,7 +16,7 @@ from smelt.plan.chunks import Chunk
 from smelt.providers.base import CallFailed
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Doubt:
     """The refusals of this kind since the last proof that the account is good.
 

@@ -13,7 +13,7 @@ from smelt.plan.chunks import Chunk, Pending
 from smelt.providers.base import CallFailed, Reply
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Announced:
     """A request that the ledger was told of, and that has yet to leave.
 
@@ -71,7 +71,7 @@ class Flight:
         return "Its rows were answered sooner elsewhere." if self.is_called_off else f"No reply within {timeout:g} s."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Delivery:
     """What came of one request.
 

@@ -19,7 +19,7 @@ _TOO_LONG = "The row alone is longer than the model's context"
 _BYTES_PER_TOKEN = 6  # More than any text has: a row over the limit by this measure cannot fit.
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Intake:
     """Looks rows up and lines up the others.
 

@@ -17,7 +17,7 @@ from smelt.plan.answers import Outcomes
 from smelt.plan.chunks import Chunk, Line, Pending
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Race:
     """Watches the requests in flight. As long as none is late it costs one timer and one sum per reply.
 

@@ -11,7 +11,7 @@ from smelt.plan.wire import Codec
 from smelt.providers.base import ENDED, Reply
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Reader:
     """Reads the replies of one run. Each is read by itself: what an earlier one looked like settles nothing.
 

@@ -43,7 +43,7 @@ class Grant:
         return max(0, self.limit - self.answers)
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Room:
     """How much the replies of one model may think. Runs that ask the same model in the same way share it.
 

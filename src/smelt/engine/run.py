@@ -30,7 +30,7 @@ from smelt.providers.base import Connection, Provider, Usage
 INTERRUPT_GRACE = 0.75  # Seconds; whoever pressed Ctrl-C is answered within one.
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Run:
     """One execution of a job.
 

@@ -21,7 +21,7 @@ _KEPT = 256  # Replies that are remembered.
 _EVERY = 10  # Replies between two judgements.
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Stragglers:
     """Knows how long requests take.
 

@@ -16,7 +16,7 @@ from smelt.plan.schema import Output
 from smelt.providers.base import CallFailed, Request, Usage
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Work:
     """What a run is to do.
 
@@ -57,7 +57,7 @@ class Work:
     completing: Mapping[int, str] | None = None
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Counts:
     """What a run did, in numbers, and the first thing it sent. Tokens are sums over the replies that reported them.
 
@@ -104,7 +104,7 @@ class Counts:
         self.cost_usd = None if self.cost_usd is None or cost_usd is None else self.cost_usd + cost_usd
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Halt:
     """Why a run sends nothing more; neither of the two where it was interrupted, or ends at its first failed row.
 
@@ -117,7 +117,7 @@ class Halt:
     fault: SmeltError | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Ending:
     """How a run ended.
 

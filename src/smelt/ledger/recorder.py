@@ -37,7 +37,7 @@ _SORTING_PAUSE = 0.005
 _MOMENT = 0.25  # Seconds between two looks at what other runs have in flight.
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Extension:
     """Answers of another spec that this run adds fields to.
 

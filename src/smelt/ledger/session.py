@@ -44,7 +44,7 @@ _BLOCK = 4_096
 _NO_SPEC = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Matter:
     """What a run is about, as far as a ledger is concerned.
 
@@ -87,7 +87,7 @@ class Matter:
     whole: Output | None = None
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Session:
     """The ledger of one run.
 

@@ -23,7 +23,7 @@ _PARTS_OF_SPEC = 4  # Model, prompt, parameters, fields.
 _SIBLINGS = 50  # The latest specs among which one that resembles this one is looked for.
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Started:
     """A run that has begun.
 
@@ -44,7 +44,7 @@ class Started:
     data_version: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Sibling:
     """A spec that has rows of this run, and differs.
 

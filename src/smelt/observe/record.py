@@ -39,7 +39,7 @@ _LONGEST_OPTION = 200  # Characters.
 _SAMPLED = 8  # Rows.
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Record:
     """What there is to say of a run beside its result. Strings are as they came, and have to be escaped.
 

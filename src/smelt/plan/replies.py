@@ -21,15 +21,18 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from smelt.plan.documents import NEW_DOCUMENT, find_documents
 from smelt.plan.kinds import ROW_ID
 from smelt.plan.replyrows import DOUBTED, ReplyRows
 from smelt.plan.rowsets import BROKEN, ROWS, Document, Row
 from smelt.plan.scanner import flat, noting
-from smelt.plan.thoughts import Spoken, spoken
 from smelt.plan.wire import Codec
+
+# `documents` and `thoughts` are loaded with the first reply that is not clean: to compile their patterns takes 15 ms of the
+# time until the first request leaves.
+if TYPE_CHECKING:
+    from smelt.plan.thoughts import Spoken
 
 _ECHO = frozenset({"row", "problem"})  # What stands beside the token of a row that is sent.
 _BEFORE = re.compile(r"[\s`\"\ufeff]*(?:json)?\s*(?:[\[{]\s*(?:[\"'“]?\w+[\"'”]?\s*[:：]\s*)?)*", re.IGNORECASE)
@@ -154,6 +157,9 @@ def _has_token(text: str, tokens: frozenset[str]) -> bool:
 
 def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bool) -> ReplyRows:
     """The rows of a reply that is not clean."""
+    from smelt.plan.documents import find_documents
+    from smelt.plan.thoughts import Spoken, spoken
+
     documents = find_documents(text, tokens)
     for _ in range(2):  # JSON as a string of JSON, without the quotes around it, or cut, or broken.
         if documents.found or '\\"' not in text:
@@ -206,6 +212,8 @@ def _corrected(
     text: str, found: Sequence[Document], last: Mapping[str, int], mentions: Sequence[tuple[int, str]]
 ) -> int:
     """The last place where a document begins that could not be read, as far as its tokens show it; -1 without one."""
+    from smelt.plan.documents import NEW_DOCUMENT
+
     corrected, places = -1, [at for at, _ in mentions]
     for number, one in enumerate(found):
         behind = found[number + 1].start if number + 1 < len(found) else len(text)

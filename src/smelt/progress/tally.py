@@ -52,7 +52,7 @@ class Pace:
         return self.rows / self.seconds if self.seconds else 0.0
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Tally:
     """Where a run stands. Changed in place, as a copy per event would cost more than all the rest of progress.
 
