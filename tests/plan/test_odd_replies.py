@@ -109,6 +109,13 @@ def test_a_draft_in_a_thought_that_may_be_cut_is_no_answer(before: str, end: int
     assert (rows.found, rows.is_cut) == ({}, True)
 
 
+@pytest.mark.parametrize("before", ["analysisMaybe ", "</think>First try:\n"])
+def test_a_draft_that_may_be_cut_between_two_rows_is_no_answer(before: str) -> None:
+    text = before + FALSE[: FALSE.index("},") + 2]
+
+    assert read_reply(text, TOKENS, "array", may_be_cut=True).found == {}
+
+
 @pytest.mark.parametrize("before", ["", "Sure, here it is:\n", "<think>{draft}</think>"])
 @pytest.mark.parametrize("behind", ["", "\n", "\n```", "</answer>", "<|im_end|>", '\n], "count": 3}', "\n}."])
 def test_a_document_at_the_end_of_a_reply_that_may_be_cut_is_read(before: str, behind: str) -> None:

@@ -11,8 +11,8 @@ documents that bear the request's tokens (`plan.documents`), and then:
 - An equal answer in two documents is one answer. Twice in one document it is none: an id may stand at the wrong row.
 - If the reply was cut by the output limit, its rows count only if nothing but the JSON of one document stands in it:
   the end of the thought that the words around it belong to may have been cut off.
-- If nobody says whether it was cut, its rows count only if its last document stands at the end: what is cut off in a
-  thought, behind a draft, ends in the middle of a sentence.
+- If nobody says whether it was cut, its rows count only if its last document is whole and stands at the end, or if nothing
+  but its JSON stands in it: what is cut off in a thought, behind a draft, ends in the middle of a sentence.
 """
 
 from __future__ import annotations
@@ -169,10 +169,9 @@ def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bo
     part = spoken(text, documents.data) if documents.mentions else Spoken(0, len(text))
     found = [one for one in documents.found if part.start <= one.start < part.end]
     unended = [at for at in documents.unended if part.start <= at < part.end]
-    if (is_cut or any(one.is_row_cut for one in found)) and not _is_bare(text, part, found):
-        found = []
-    elif may_be_cut and found and _END.fullmatch(text, found[-1].end, part.end) is None:
-        found, is_cut = [], True
+    is_open = may_be_cut and bool(found) and (bool(unended) or not _END.fullmatch(text, found[-1].end, part.end))
+    if (is_cut or is_open or any(one.is_row_cut for one in found)) and not _is_bare(text, part, found):
+        found, is_cut = [], is_cut or is_open
     rows = ReplyRows.agreed(_answers(found), tokens, unended)
     rows.is_cut = is_cut or bool(unended) or any(one.is_row_cut for one in found) or _is_start(text)
     _drop_unconfirmed(text, rows, found, [one for one in documents.mentions if part.start <= one[0] < part.end])
