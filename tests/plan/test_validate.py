@@ -399,3 +399,16 @@ def test_a_value_out_of_range_is_asked_again_only_if_the_model_gave_it(
 
     assert isinstance(outcome, InvalidRow)
     assert outcome.is_final is is_final
+
+
+@given(st.lists(st.sampled_from([answer(), answer(number='"x"'), "no JSON", "{}", "[1]", None])))
+def test_many_stored_answers_are_read_as_each_by_itself(texts: list[str | None]) -> None:
+    validator = Validator(read_output(Order))
+
+    def alone(text: str | None) -> Any:
+        try:
+            return None if text is None else validator.values(text)
+        except InvalidRow:
+            return None
+
+    assert validator.all_values(texts) == [alone(text) for text in texts]

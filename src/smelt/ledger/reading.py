@@ -30,6 +30,10 @@ class Reading:
         except InvalidRow:
             return None
 
+    def all_stored(self, texts: Sequence[object]) -> list[tuple[Any, ...] | None]:
+        """The values of many stored rows; None for those that are no answer any more, or None."""
+        return self._validator.all_values(texts)
+
     def narrowed(self, text: str | bytes) -> str:
         """The JSON of a stored row that has more fields, with these only; blank where it is none."""
         try:

@@ -80,8 +80,7 @@ class Recall:
                 found.update((key, (self._reading.narrowed(text), attempt)) for key, (text, attempt) in wider)
             for spec in self._specs:
                 found.update(stored_rows(connection, spec, keys))
-        stored = self._reading.stored
-        values = [None if (row := found.get(key)) is None else stored(row[0]) for key in keys]
+        values = self._reading.all_stored([None if (row := found.get(key)) is None else row[0] for key in keys])
         self._shares.add(found[key][1] for key, one in zip(keys, values, strict=True) if one is not None)
         return values
 
@@ -180,8 +179,7 @@ def stored_rows(connection: sqlite3.Connection, spec: int, keys: Sequence[bytes]
         some = keys[start : start + _AT_ONCE]
         marks = ",".join("?" * len(some))
         query = f"SELECT key, value, attempt FROM answers WHERE spec = ? AND key IN ({marks})"
-        for key, text, attempt in connection.execute(query, (spec, *some)):
-            found[key] = text, attempt
+        found.update({key: (text, attempt) for key, text, attempt in connection.execute(query, (spec, *some))})
     return found
 
 

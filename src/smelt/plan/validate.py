@@ -84,6 +84,28 @@ class Validator:
         """
         return self._settled(self._values(text), text)
 
+    def all_values(self, texts: Sequence[object]) -> list[tuple[Any, ...] | None]:
+        """The validated values of many answers' JSON, which is quicker than one by one; None where there is none that is valid."""
+        found = [self._values_or_none(text) for text in texts]
+        if self._all_fit([values for values in found if values is not None]):
+            return found
+        return [
+            None if values is None else self._settled_or_none(values, str(text))
+            for values, text in zip(found, texts, strict=True)
+        ]
+
+    def _values_or_none(self, text: object) -> tuple[Any, ...] | None:
+        try:
+            return self._values(text) if isinstance(text, str) else None
+        except InvalidRow:
+            return None
+
+    def _settled_or_none(self, values: tuple[Any, ...], text: str) -> tuple[Any, ...] | None:
+        try:
+            return self._settled(values, text)
+        except InvalidRow:
+            return None
+
     def _read(self, row: Pending, answer: dict[str, Any]) -> Accepted | InvalidRow:
         """What pydantic makes of the *answer*; whether its values fit their columns is yet to be seen."""
         try:
