@@ -17,6 +17,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ async def _ask_each_once(models: list[Model]) -> None:
         ended, asking = await asyncio.wait(asking, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
     for call, limit in zip(calls, limits, strict=True):
         if call in asking:
-            limit.reschedule(0.0)
+            with suppress(RuntimeError):  # Its answer has come, and it is still busy telling so.
+                limit.reschedule(0.0)
     await asyncio.gather(*calls)
 
 
