@@ -159,3 +159,33 @@ def test_an_earlier_request_that_was_refused_too_was_not_let_through() -> None:
     assert before is not None
     assert pace.rate is not None
     assert pace.rate < before
+
+
+def refused_twice() -> Pace:
+    """A pace that has met ten requests' bucket twice, and measured 10 requests a second."""
+    pace = Pace(random.Random(0))
+    for _ in range(11):
+        number, clock = pace.left(0.0)
+    pace.refused(0.1, number, 0.0, clock, 1.0)
+    now = 1.1
+    for _ in range(12):
+        number, clock = pace.left(now)
+        now += 0.1
+    pace.refused(now, number, now - 0.1, clock, 1.0)
+    return pace
+
+
+def test_the_last_requests_leave_at_once_if_the_bucket_is_sure_to_hold_them() -> None:
+    pace = refused_twice()
+    now = 6.0
+    pace.left(now)
+
+    assert pace.wait(now) > 0
+    assert pace.wait(now, rest=30) > 0
+    assert pace.wait(now, rest=5) == 0
+
+
+def test_no_request_leaves_early_while_a_pause_is_asked_for() -> None:
+    pace = refused_twice()
+
+    assert pace.wait(2.8, rest=1) > 0

@@ -26,6 +26,7 @@ _CATCH_UP = 1.0  # Seconds of the rate that may be caught up with after a wait.
 _HURRY = 2.0  # Times the pace at which that is done: a refusal then finds few behind it.
 # Requests per pause that is asked for, which no pace falls below: who is beaten down by others comes back.
 _AT_LEAST = 0.1
+_SURE = 0.9  # Share of the measured rate at which the provider's bucket is sure to be refilled.
 _FEW = 10  # Requests between two refusals, with fewer of which a measure is chance,
 _MANY = 80  # and with as many of which it is good.
 _FAIR = 2.0  # Requests per second that steps begin with.
@@ -78,6 +79,9 @@ class Pace:
         self._counted = 0  # Requests that the newest measure took for admitted.
         self._is_stretched = False  # Whether it took the bucket to have been full for a while.
         self._last = -math.inf
+        self._opened = math.inf  # When the first request left,
+        self._opening = 0.0  # and seconds from then to the first that was refused.
+        self._stock, self._stocked_at = 0.0, math.inf  # Requests that the provider's bucket holds at the least.
         self._left = 0.0
         self._seen = -math.inf
 
@@ -101,10 +105,16 @@ class Pace:
             return self.rate * (1 + self._below * rise)
         return self.rate + _RISE * rise * math.sqrt(self.rate * _USUAL)
 
-    def wait(self, now: float, *, longest: float = math.inf) -> float:
-        """Seconds until a request may leave; *longest* is the most between two of them."""
+    def wait(self, now: float, *, longest: float = math.inf, rest: float = math.inf) -> float:
+        """Seconds until a request may leave; *longest* is the most between two of them, *rest* how many will yet leave.
+
+        What is left in the provider's bucket at the end of a job is lost to it: so the last requests leave as soon as all
+        of them are sure to be let through.
+        """
         if self._drained is None:
             return 0.0
+        if rest <= self._in_stock(now):
+            return max(0.0, self._held_until - now)
         pace = self.current()
         apart = self._last + 1 / (_HURRY * pace) - now if self.rate is not None else 0.0
         wait = max((1.0 - self._available(now)) / pace, apart, self._held_until - now)
@@ -113,6 +123,8 @@ class Pace:
     def left(self, now: float) -> tuple[int, float]:
         """A request leaves; returns its number, and where the clock of use stood."""
         self._sent += 1
+        self._opened = min(self._opened, now)
+        self._stock, self._stocked_at = self._in_stock(now) - 1.0, now
         if self._drained is not None:
             self._left = self._available(now) - 1.0
             self._use(now)
@@ -135,7 +147,8 @@ class Pace:
             self._heard_late(number)
             return False
         self._transit = max(self._transit, now - left_at)
-        self._measure(number, clock, told)
+        self._stock, self._stocked_at = 0.0, now
+        self._measure(number, clock, left_at, told)
         self._streak += 1
         pause = self._backoff() if told is None else told
         self._held_until = max(self._held_until, now + pause)
@@ -168,10 +181,10 @@ class Pace:
             self.rate = max(_SLOWEST, self.rate * (self._counted - 1) / self._counted)
             self._counted -= 1
 
-    def _measure(self, number: int, clock: float, told: float | None) -> None:
+    def _measure(self, number: int, clock: float, left_at: float, told: float | None) -> None:
         """The rate that explains this refusal, if it is the second one; a short time counts for little."""
         if self._drained is None:
-            self._burst = float(number - 1)
+            self._burst, self._opening = float(number - 1), left_at - self._opened
             return
         pace = self.current()
         self._resize()
@@ -231,6 +244,13 @@ class Pace:
         gained = max(0.0, now - self._seen) * pace
         self._left, self._seen = min(max(1.0, pace * _CATCH_UP), self._left + gained), max(now, self._seen)
         return self._left
+
+    def _in_stock(self, now: float) -> float:
+        """What the provider's bucket holds at the least, by what it held at first and what was sent since it was empty."""
+        if self.rate is None:
+            return 0.0
+        size = max(0.0, self._known - self.rate * self._opening)
+        return min(size, self._stock + _SURE * self.rate * max(0.0, now - self._stocked_at))
 
     def _use(self, now: float) -> None:
         """Count the time since the last request as used, as far as a request was waiting for it."""

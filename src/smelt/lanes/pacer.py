@@ -176,7 +176,7 @@ class Pacer:
         yield Wait(self._until - now, self._until_reason or limit, _ASKED)
         if not is_trying:
             yield Wait(self._recovery(now), f"{self.provider} to recover")
-        yield Wait(self._pace.wait(now, longest=self._longest), limit)
+        yield Wait(self._pace.wait(now, longest=self._longest, rest=rest), limit)
         for bucket, amount in zip(self._buckets, amounts, strict=True):
             if bucket.is_known:
                 yield Wait(bucket.wait(now, amount, rest=rest), limit, _USED_UP)

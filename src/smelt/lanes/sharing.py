@@ -64,15 +64,15 @@ class SharedPace:
         """Whether there was a refusal at all."""
         return self._own.is_limiting or self._company is not None
 
-    def wait(self, now: float, *, longest: float = math.inf) -> float:
-        """Seconds until a request may leave; *longest* is the most between two of them."""
+    def wait(self, now: float, *, longest: float = math.inf, rest: float = math.inf) -> float:
+        """Seconds until a request may leave; *longest* is the most between two of them, *rest* how many will yet leave."""
         if not self._has_looked:
             self._has_looked = True
             self._join(now, make=False)
         self._look(now)
         board = self._company
         if board is None:
-            wait = self._own.wait(now, longest=longest)
+            wait = self._own.wait(now, longest=longest, rest=rest)
         else:
             share = self._pace(board) / (self._others + 1)
             apart = max(self._last + 1 / (_HURRY * share), board.last + 1 / self._pace(board))
