@@ -32,7 +32,9 @@ def unjust(history: History, outing: Outing, key: str, failure: RowFailure, entr
         return "it was never asked"
     if len(met[-1].keys) > 1 and not (history.world.max_attempts == 1 and failure.kind in _EARLY):
         return "it was given up among others"
-    if failure.kind == "server" and _silence(met[-1], entries) >= _POLICY.stall:
+    # Pages for the rows that are left at the end of a run are believed sooner than silence.
+    enough = _POLICY.many_stall if met[-1].outcome == "protocol" else _POLICY.stall
+    if failure.kind == "server" and _silence(met[-1], entries) >= enough:
         return None
     return _unjust_row(failure.kind, key, met, history.world.max_attempts)
 
