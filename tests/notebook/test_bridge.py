@@ -57,7 +57,7 @@ def test_it_starts_no_thread(kernel: Kernel) -> None:
     assert cell.printed == "True\n"
 
 
-def test_67_an_interrupt_brings_what_was_done_within_a_second(kernel: Kernel) -> None:
+def test_67_an_interrupt_brings_what_was_done_soon(kernel: Kernel) -> None:
     running = kernel.start(
         "tell = lambda event: print(event) if isinstance(event, RowsSettled) else None\n"
         "try:\n"
