@@ -246,6 +246,20 @@ class TestCtrlC:
 
         assert not is_waited_for
 
+    def test_one_that_comes_as_the_work_is_done_leaves_a_driver_that_can_go_on(self) -> None:
+        async def first() -> None:
+            asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+
+        async def second() -> str:
+            await asyncio.sleep(0)
+            return "whole"
+
+        with Driver(OneThreadLoop) as driver:
+            with pytest.raises(KeyboardInterrupt):
+                driver.run(first())
+
+            assert driver.run(second()) == "whole"
+
     def test_the_bridge_works_afterwards(self) -> None:
         with pytest.raises(SmeltInterrupt):
             run_blocking(interrupted_with(None))

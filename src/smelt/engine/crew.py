@@ -30,9 +30,8 @@ MOST_WORKERS = 32  # An automatic chunk is not made smaller than this many worke
 FEWEST_ROWS = 5  # An automatic chunk is not made smaller than this only to keep every worker busy.
 PROVERS = 4  # Requests side by side that prove key, model and schema, in a run of many requests:
 MANY_REQUESTS = 60  # so many at the least, beside which the instructions of a few more weigh little.
-MOST_UNSENT = (
-    16  # Requests that the ledger is being told of, as long as a reply may show that they can carry more rows.
-)
+# Requests that the ledger is being told of, as long as a reply may show that they can carry more rows.
+MOST_UNSENT = 16
 _GRACE = 2.0  # Seconds that requests in flight get to land after the run was stopped.
 
 

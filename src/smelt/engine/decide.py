@@ -157,9 +157,8 @@ def _after_doubt(
         return Verdict(chunks=[chunk], stop=failure)
     if len(chunk.rows) > 1:
         return Verdict(later=rest.halves())
-    if (
-        answered and not chunk.doubts
-    ):  # A single refusal may be nobody's fault. Those that came in halves had two already.
+    # A single refusal may be nobody's fault. Those that came in halves had two already.
+    if answered and not chunk.doubts:
         return Verdict(later=[rest])
     return Verdict(failed=_all_failed(chunk, "bad_request", failure), is_doubtful=True)
 

@@ -194,12 +194,26 @@ class Driver:
         """Run *work* to its end; Ctrl-C and SIGTERM as in `run_blocking`."""
         try:
             with self.turn, _outer_loop_hidden(), _interrupts_ours():
-                return self._runner.run(self._noted(work))
+                try:
+                    return self._runner.run(self._noted(work))
+                except KeyboardInterrupt:
+                    self._settle()
+                    raise
         finally:
             if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
                 work.close()  # Ctrl-C came before its first step.
             if self._is_ending and threading.get_ident() != threading.main_thread().ident:
                 self._park()
+
+    def _settle(self) -> None:
+        """Let the loop do what is due at once.
+
+        Where Ctrl-C came in the moment in which the work was done, asyncio has left an order to stop in the loop's line, which
+        would end the next run before its first step.
+        """
+        loop = self._runner.get_loop()
+        loop.call_soon(loop.stop)
+        loop.run_forever()
 
     def end(self) -> None:
         """Break off what is driven on another thread, end what stands still, and let nothing move any more."""
