@@ -255,6 +255,15 @@ def test_tokens_read_well(number: int, shown: str) -> None:
     assert tokens(number) == shown
 
 
+@pytest.mark.parametrize("reason", ["stopped", "interrupted"])
+def test_rows_that_a_stopped_run_left_are_not_done(reason: str) -> None:
+    end = RunEnded(reason=reason, unanswered=1_000)
+    tally = folded([(0, START), (1, settled(0, 1_000)), (1, end)])
+
+    assert percent(tally) == 0
+    assert line(tally, 1, columns=120).startswith("smelt   0% |")
+
+
 @pytest.mark.parametrize(("done", "shown"), [(0, 0), (999, 99), (1_000, 100)])
 def test_percent_is_100_only_at_the_end(done: int, shown: int) -> None:
     assert percent(folded([(0, START), (0, settled(done))])) == shown

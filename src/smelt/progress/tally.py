@@ -105,8 +105,8 @@ class Tally:
 
     @property
     def done(self) -> int:
-        """Rows that reached their end."""
-        return self.answered + self.failed
+        """Rows that reached an end of their own: not those that a stopped run left without one."""
+        return self.answered + self.failed - self.unanswered
 
     def take(self, event: Event, now: float) -> None:
         """Count *event*, which happened at *now*."""

@@ -28,7 +28,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def percent(tally: Tally) -> int:
-    """Rows that reached their end, of 100; 100 only when all did."""
+    """Rows that are done, of 100; 100 only when all are."""
     return 100 if tally.done >= tally.rows else 100 * tally.done // tally.rows
 
 
@@ -119,8 +119,7 @@ def _ended(tally: Tally, now: float) -> list[str]:
 
 def _reached(tally: Tally) -> str:
     """How many rows reached an end of their own; of the others, how many were asked."""
-    own = tally.done - tally.unanswered
-    if own >= tally.rows:
+    if tally.done >= tally.rows:
         return counted(tally.rows, "row")
     asked = f" ({tally.broken_off:,} more in flight)" if tally.broken_off else ""
-    return f"{own:,} of {counted(tally.rows, 'row')}{asked}"
+    return f"{tally.done:,} of {counted(tally.rows, 'row')}{asked}"
