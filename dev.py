@@ -52,8 +52,11 @@ BUNDLES = (
 
 def main(command: str = "help", *extra: str) -> None:
     """Carry out one command."""
+    if command in ("help", "-h", "--help"):
+        print(__doc__.strip())
+        return
     if command not in COMMANDS:
-        sys.exit(__doc__)
+        sys.exit(f"There is no command {command!r}. There are: {', '.join(COMMANDS)}.")
     if sys.version_info < (3, 11):
         sys.exit(
             f"smelt needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: python3.11 dev.py {command}"

@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 
+from smelt import __version__
 from smelt.checkup.findings import doctor
 from smelt.errors import SmeltError
 from smelt.local.pull import pull
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="python -m smelt", description="Tools around smelt.")
+    parser.add_argument("--version", action="version", version=f"smelt {__version__}")
     parser.set_defaults(command=_help_of(parser))
     rooms = parser.add_subparsers(metavar="COMMAND")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import smelt
 from smelt.cli import main
 
 
@@ -42,6 +43,13 @@ def test_half_a_command_lists_how_it_goes_on(
     assert main(arguments) == 0
 
     assert f"\n    {command} " in capsys.readouterr().out
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+
+    assert capsys.readouterr().out == f"smelt {smelt.__version__}\n"
 
 
 def test_a_word_that_is_no_command_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
