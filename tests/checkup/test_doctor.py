@@ -220,7 +220,7 @@ def test_the_ledger_is_opened_and_measured(given: SetEnv, tmp_path: Path) -> Non
 
     assert finding.state == "fine"
     assert finding.text.startswith("~/mine.sqlite, 0.")
-    assert finding.text.endswith(" MB, stored rows: 2, of runs: 1")
+    assert finding.text.endswith(" MB, 2 rows from 1 run")
 
 
 def test_a_ledger_that_is_none_is_broken(given: SetEnv, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from smelt.ledger.api import open as open_ledger
 from smelt.ledger.files import default_path
 from smelt.local.weights import CATALOG, is_here
 from smelt.model import VENDORS, Model, called, resolve_model
+from smelt.progress.words import counted
 from smelt.providers.keys import Secret, Vendor, find_access, origin_of
 from smelt.providers.redact import redact
 from smelt.settings import OPTIONS, setting
@@ -204,11 +205,9 @@ def _in_words(problem: Exception) -> str:
 
 def _of_no_model() -> Finding:
     if installed("xllamacpp"):
-        text = (
-            "none is named, so the embedded one answers; smelt.configure(model=...) or SMELT_MODEL names a better one"
-        )
+        text = "the embedded one answers until you set SMELT_MODEL"
         return Finding(part="settings", name="model", state="fine", text=text)
-    text = 'none is named: model="openai:gpt-4.1-mini" in a call, smelt.configure(model=...) or SMELT_MODEL'
+    text = 'none: pass model="openai:gpt-4.1-mini" or set SMELT_MODEL'
     return Finding(part="settings", name="model", state="absent", text=text)
 
 
@@ -224,7 +223,7 @@ def _ledger(environ: Mapping[str, str]) -> Iterator[Finding]:
             with open_ledger(path) as opened:
                 runs, answers = len(opened.runs()), opened.count()
         size = sum(one.stat().st_size for one in (path, path.with_name(f"{path.name}-wal")) if one.exists())
-        text = f"{path}, {size / 1e6:,.1f} MB, stored rows: {answers:,}, of runs: {runs:,}"
+        text = f"{path}, {size / 1e6:,.1f} MB, {counted(answers, 'row')} from {counted(runs, 'run')}"
         yield Finding(part="ledger", name="file", state="fine", text=text)
     except StoreNotFoundError:
         yield Finding(part="ledger", name="file", state="absent", text=f"{path}, made by the first run")
