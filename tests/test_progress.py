@@ -255,6 +255,13 @@ def test_tokens_read_well(number: int, shown: str) -> None:
     assert tokens(number) == shown
 
 
+def test_a_request_that_the_end_broke_off_is_no_failed_one() -> None:
+    broken_off = replace(ended(ok=False), is_broken_off=True)
+    tally = folded([(0, START), (1, ended(ok=False)), (2, broken_off), (2, RunEnded(reason="interrupted"))])
+
+    assert phrases(tally, 2)[-1] == "1 request failed"
+
+
 @pytest.mark.parametrize("reason", ["stopped", "interrupted"])
 def test_rows_that_a_stopped_run_left_are_not_done(reason: str) -> None:
     end = RunEnded(reason=reason, unanswered=1_000)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 import smelt
+from smelt.engine.events import Event, RequestEnded
 from smelt.engine.run import INTERRUPT_GRACE, Run
 from smelt.engine.work import Work
 from smelt.ledger.base import NoLedger
@@ -50,7 +52,12 @@ def called(provider: ScriptedProvider, rows: int) -> Preparation:
     return prepare([{"n": at} for at in range(rows)], "Multiply {n}.", Numbers, provider, settings)
 
 
-def made(provider: ScriptedProvider, work: Work, extension: Work | None = None) -> Run:
+def made(
+    provider: ScriptedProvider,
+    work: Work,
+    extension: Work | None = None,
+    tell: Callable[[Event], None] = lambda event: None,
+) -> Run:
     return Run(
         work=work,
         extension=extension,
@@ -58,7 +65,7 @@ def made(provider: ScriptedProvider, work: Work, extension: Work | None = None) 
         answers=Answers(len(work.source), 2),
         lane=make_lane(most=3),
         ledger=NoLedger(),
-        tell=lambda event: None,
+        tell=tell,
         price=lambda usage: None,
         rng=random.Random(0),
     )
@@ -98,11 +105,13 @@ def test_what_hangs_is_broken_off_within_a_second_of_an_interrupt_and_at_once_at
     after: tuple[float, ...], ends: float
 ) -> None:
     provider = Timed(hanging=frozenset({4, 5, 6}))
-    run = made(provider, called(provider, 40).work())
+    told: list[Event] = []
+    run = made(provider, called(provider, 40).work(), tell=told.append)
 
     _, seconds = run_jumping(interrupted(run, *after))
 
     assert seconds == pytest.approx(ends)
+    assert {one.number for one in told if isinstance(one, RequestEnded) and one.is_broken_off} == {5, 6, 7}
     assert kinds(run) == dict.fromkeys(range(4, 40), "interrupted")
     assert run.counts.possible_duplicates == 3
 

@@ -163,7 +163,7 @@ class Courier:
             self.calling.discard(task)
             self.broken_off.update(row.position for row in chunk.rows)
             unknown = CallFailed("timeout", Billing.UNKNOWN, "The request was broken off.")
-            self._account(number, chunk, outcome or unknown, clock() - flight.started)
+            self._account(number, chunk, outcome or unknown, clock() - flight.started, is_broken_off=outcome is None)
             raise
         finally:
             self.calling.discard(task)
@@ -236,7 +236,9 @@ class Courier:
         is_billed = isinstance(outcome, Reply) or outcome.usage != Usage()
         return self.price(outcome.usage) if is_billed else None
 
-    def _account(self, number: int, chunk: Chunk, outcome: Reply | CallFailed, seconds: float) -> None:
+    def _account(
+        self, number: int, chunk: Chunk, outcome: Reply | CallFailed, seconds: float, *, is_broken_off: bool = False
+    ) -> None:
         failure = outcome if isinstance(outcome, CallFailed) else None
         cost = self._cost(outcome)
         if failure is None or failure.usage != Usage():
@@ -259,6 +261,7 @@ class Courier:
                 output_tokens=outcome.usage.output_tokens or 0,
                 cost_usd=cost,
                 in_flight=len(self.calling),
+                is_broken_off=is_broken_off,
             )
         )
 

@@ -72,6 +72,7 @@ class RequestEnded:
         output_tokens: What the provider reported, 0 where it said nothing.
         cost_usd: What it cost, or None where the price is not known.
         in_flight: Requests still in flight.
+        is_broken_off: Whether no reply came because the run's end broke it off, which is no failure of the server.
     """
 
     number: int
@@ -83,6 +84,7 @@ class RequestEnded:
     output_tokens: int = 0
     cost_usd: float | None = None
     in_flight: int = 0
+    is_broken_off: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

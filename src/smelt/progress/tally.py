@@ -65,7 +65,7 @@ class Tally:
         reused: Of the answered, those that the ledger knew.
         in_flight: Requests in flight.
         requests: Requests sent.
-        failed_requests: Requests that brought no reply.
+        failed_requests: Requests that brought no reply, but for those that the end of the run broke off.
         tokens: Input and output tokens reported.
         cost_usd: What is known to have been paid; meaningless where `is_priced` is false.
         is_priced: Whether the price of every reported token is known.
@@ -161,7 +161,7 @@ class Tally:
             self._slowest = max(self._slowest, event.seconds)
         tokens = event.input_tokens + event.output_tokens
         self.in_flight = event.in_flight
-        self.failed_requests += not event.ok
+        self.failed_requests += not event.ok and not event.is_broken_off
         self.tokens += tokens
         self.cost_usd += event.cost_usd or 0.0
         self.is_priced = self.is_priced and (event.cost_usd is not None or tokens == 0)
