@@ -34,6 +34,7 @@ from smelt.plan.answers import Answers
 from smelt.preparation import Preparation
 from smelt.prices import check_priced, cost_usd, price_of
 from smelt.progress import Reporter, progress_for
+from smelt.progress.words import counted
 from smelt.providers.keys import key_of
 from smelt.providers.redact import redact
 from smelt.result import SmeltResult
@@ -123,12 +124,12 @@ class Execution:
         partial = self.outcome.result()
         done = partial.metrics.successful_rows
         kept = (
-            "They are in `.partial` and in the ledger: the same call goes on from there."
+            "What is answered is in `.partial` and in the ledger: the same call goes on from there."
             if self._is_kept
-            else "They are in `.partial` only, since no ledger keeps them."
+            else "What is answered is in `.partial` only, since no ledger keeps it."
         )
         return SmeltInterrupt(
-            f"Interrupted. {done:,} of {partial.metrics.total_rows:,} rows are answered. {kept if done else ''}".rstrip(),
+            f"Interrupted. {done:,} of {counted(partial.metrics.total_rows, 'row')} answered. {kept if done else ''}".rstrip(),
             partial,
         )
 

@@ -29,6 +29,7 @@ from smelt.observe.recorder import Recorder
 from smelt.plan.answers import Answers
 from smelt.plan.instances import instance
 from smelt.preparation import Column, Preparation
+from smelt.progress.words import counted
 from smelt.providers.base import CallFailed, Provider
 from smelt.result import RowError, SmeltMetrics, SmeltResult, printable
 
@@ -207,7 +208,7 @@ def _exhaustion(result: SmeltResult[Any]) -> SmeltExhaustionError:
     first = next((error for error in result.errors if error.kind != "stopped"), result.errors[0])
     error = SmeltExhaustionError(
         f"Row {shown_value(first.label)} failed ({first.kind}): {printable(first.message)} "
-        f"{result.metrics.successful_rows:,} rows are answered; they are in `.partial_result`.",
+        f"What is answered ({counted(result.metrics.successful_rows, 'row')}) is in `.partial_result`.",
         result,
     )
     if first.kind in ("invalid", "validator"):
