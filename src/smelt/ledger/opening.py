@@ -121,13 +121,13 @@ def _check_kind(path: Path) -> None:
             connection, problem = connect(path, "ro", is_still=True), "it is a database of another program"
             if _pragma(connection, "application_id") == migrations.APPLICATION:
                 return
+        raise StoreCorruptError.for_path(path, problem, is_ledger=origin.is_damaged_ledger(path, connection))
     except sqlite3.Error as found:
         complaint = store_error(found, path)
         if not isinstance(complaint, StoreCorruptError):
             raise complaint from None
-        problem = str(found)
-    try:
-        raise StoreCorruptError.for_path(path, problem, is_ledger=origin.is_damaged_ledger(path, connection))
+        is_ledger = origin.is_damaged_ledger(path, connection)
+        raise StoreCorruptError.for_path(path, str(found), is_ledger=is_ledger) from None
     finally:
         if connection is not None:
             connection.close()
