@@ -25,6 +25,7 @@ from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, 
 
 _OVERHEAD_TOKENS = 256  # Output tokens of a reply apart from its rows.
 _ROW_FRAME = 24  # Bytes around a row of a request.
+_TOLD = 1e-3  # Seconds that nobody minds until a request leaves, of which the ledger is told before.
 
 
 @dataclass(kw_only=True, eq=False)
@@ -175,7 +176,8 @@ class Courier:
 
         The time that the ledger took before it left is not the server's.
         """
-        slot = replace(slot, left_at=max(slot.left_at, flight.started))
+        if flight.started - slot.left_at > _TOLD:
+            slot = replace(slot, left_at=flight.started)
         if flight.is_called_off:
             self.lane.release(slot)
         else:

@@ -204,7 +204,7 @@ def _after_answers(chunk: Chunk, found: _Sorted, policy: Policy) -> Verdict:
                 again.append(row)
             else:
                 alone.append(row)
-    chunks = replace(chunk, rows=tuple(alone)).singles()
+    chunks = replace(chunk, rows=tuple(alone)).singles() if alone else ()
     return Verdict(accepted=found.accepted, again=again, chunks=chunks, failed=failed)
 
 

@@ -123,9 +123,10 @@ class Pace:
     def left(self, now: float) -> tuple[int, float]:
         """A request leaves; returns its number, and where the clock of use stood."""
         self._sent += 1
-        self._opened = min(self._opened, now)
-        self._stock, self._stocked_at = self._in_stock(now) - 1.0, now
+        if self._sent == 1:
+            self._opened = now
         if self._drained is not None:
+            self._stock, self._stocked_at = self._in_stock(now) - 1.0, now
             self._left = self._available(now) - 1.0
             self._use(now)
             self._trace.add(self._clock)

@@ -47,7 +47,8 @@ class Validator:
         self._fields, self._model = output.fields, output.model
         config = output.model.model_config
         names = tuple(output.model.model_fields)
-        self._is_async = has_async_code(output.model.__pydantic_core_schema__)
+        is_async = has_async_code(output.model.__pydantic_core_schema__)
+        self._values = self._values_unawaited if is_async else self._values_of
         self._validate = output.model.__pydantic_validator__.validate_json
         self._strict = config.get("strict") is not False
         self._extra: Literal["forbid"] | None = None if "extra" in config else "forbid"
@@ -139,13 +140,11 @@ class Validator:
         except RecursionError:
             raise InvalidRow("values nested too deep") from None
 
-    def _values(self, text: str) -> tuple[Any, ...]:
-        if not self._is_async:
-            return self._unsettled(text)
+    def _values_unawaited(self, text: str) -> tuple[Any, ...]:
         with unawaited():
-            return self._unsettled(text)
+            return self._values_of(text)
 
-    def _unsettled(self, text: str) -> tuple[Any, ...]:
+    def _values_of(self, text: str) -> tuple[Any, ...]:
         try:
             answer = self._validate(text, strict=self._strict, extra=self._extra)
             if isinstance(answer, self._model):
