@@ -240,10 +240,10 @@ class SmeltResult(Generic[T]):
 
 def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
     """The metrics in words, for a repr or a demo."""
-    from smelt.progress.words import lasted, price  # Loaded by the first call, and not by `import smelt`.
+    from smelt.progress.words import lasted, paid, price  # Loaded by the first call, and not by `import smelt`.
 
     known = f", {metrics.ledger_rows:,} known from the ledger" if metrics.ledger_rows else ""
-    cost = price(metrics.cost_usd) if metrics.requests or metrics.cost_usd else "nothing"
+    cost = paid(metrics.cost_usd, metrics.requests)
     if metrics.ledger_rows and metrics.ledger_cost_usd:
         cost += f"; the rows from the ledger cost {price(metrics.ledger_cost_usd)} when they were bought"
     return [

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.bench.lanes import Figure, finished, started
+from tests.bench.lanes import Figure, finished, main, started
 from tests.fakeserver import FakeServer
 from tests.models import RULES
 
@@ -77,17 +77,5 @@ def tell(job: subprocess.Popen[str]) -> None:
 SITUATIONS: dict[str, Callable[[FakeServer], list[Figure]]] = {one.__name__: one for one in (hidden, bare, resets)}
 
 
-def main(*names: str) -> None:
-    """Run the situations, all unless some are named."""
-    holds = True
-    with FakeServer() as server:
-        for name in names or SITUATIONS:
-            print(f"{name}: {SITUATIONS[name].__doc__}", flush=True)
-            for figure in SITUATIONS[name](server):
-                print(f"  {figure}", flush=True)
-                holds = holds and figure.holds
-    sys.exit(not holds)
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:], situations=SITUATIONS)

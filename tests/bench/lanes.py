@@ -303,12 +303,12 @@ def do(job: Mapping[str, Any]) -> None:
     print(json.dumps({"wall": wall, "answered": len(out) - failed_rows, "failed": failed_rows}))
 
 
-def main(*names: str) -> None:
-    """Run the situations, all unless some are named."""
+def main(*names: str, situations: Mapping[str, Callable[[FakeServer], list[Figure]]] = SITUATIONS) -> None:
+    """Run the *situations*, all unless some are named."""
     holds = True
     with FakeServer() as server:
-        for name in names or SITUATIONS:
-            situation = SITUATIONS[name]
+        for name in names or situations:
+            situation = situations[name]
             print(f"{name}: {situation.__doc__}", flush=True)
             for figure in situation(server):
                 print(f"  {figure}", flush=True)

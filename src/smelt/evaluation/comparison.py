@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from smelt.evaluation.summary import Evaluation, html_table
 from smelt.frames.names import settle_names
 from smelt.frames.overview import floats, integers, texts
-from smelt.progress.words import price
+from smelt.progress.words import paid
 from smelt.result import SmeltMetrics, SmeltResult, printable
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _in_words(share: Share) -> str:
 
 
 def _spent(metrics: SmeltMetrics) -> list[str]:
-    cost = price(metrics.cost_usd) if metrics.requests or metrics.cost_usd else "nothing"
+    cost = paid(metrics.cost_usd, metrics.requests)
     known = f" ({metrics.ledger_rows:,} rows from the ledger)" if metrics.ledger_rows else ""
     return [
         f"{metrics.failed_rows:,}",

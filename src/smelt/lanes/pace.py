@@ -22,8 +22,8 @@ _USUAL_SPAN = 2.5  # Seconds, for one request per second; by the square root of 
 _EXPLORING = 0.15  # Seconds in which the pace doubles while nothing was measured; more where refusals come late.
 _HEARD = 2.0  # Times what a refusal took to come back, which are the least of that.
 _FIRST = 4.0  # Requests per waiting time that exploring begins with.
-_CATCH_UP = 1.0  # Seconds of the rate that may be caught up with after a wait.
-_HURRY = 2.0  # Times the pace at which that is done: a refusal then finds few behind it.
+CATCH_UP = 1.0  # Seconds of the rate that may be caught up with after a wait.
+HURRY = 2.0  # Times the pace at which that is done: a refusal then finds few behind it.
 # Requests per pause that is asked for, which no pace falls below: who is beaten down by others comes back.
 _AT_LEAST = 0.1
 _SURE = 0.9  # Share of the measured rate at which the provider's bucket is sure to be refilled.
@@ -39,6 +39,23 @@ _RISEN = 2.5  # Times the rate of before, above which what was let through latel
 _STRETCHED = 1.05  # Times what was let through, above which a rate rests on what the bucket could not hold.
 _SLOWEST = 1 / 60.0  # Requests per second.
 _BACKOFF = (0.5, 30.0)  # Seconds: the first and the longest pause where the provider names none.
+
+
+def on_curve(rate: float, progress: float, *, below: float) -> float:
+    """Requests per second where so much of the way back to *rate* is done; it began by a share of *below* under it."""
+    rise = math.pow(progress - 1, 3)
+    return rate * (1 + below * rise) if rise < 0 else rate + _RISE * rise * math.sqrt(rate * _USUAL)
+
+
+def span_of(rate: float, measured: float, *, least: float = _SPANS[0]) -> float:
+    """Seconds of use that the way back to *rate* takes, which was *measured* over so many; *least* at the least."""
+    return min(_SPANS[1], max(least, _PROVEN / rate, min(measured, _USUAL_SPAN * math.sqrt(rate))))
+
+
+def backoff(rate: float | None, streak: int, rng: random.Random) -> float:
+    """Seconds to pause after so many refusals in a row that named no pause, with full jitter."""
+    first = 1 / rate if rate else _BACKOFF[0]
+    return min(_BACKOFF[1], first * 2.0 ** (streak - 1)) * rng.random()
 
 
 class Pace:
@@ -100,10 +117,7 @@ class Pace:
         if self.rate is None:
             doublings = self._probed / max(_EXPLORING, _HEARD * self._transit)
             return _FIRST / self._span * math.pow(2.0, min(40.0, doublings))
-        rise = math.pow(self._probed / self._span - 1, 3)
-        if rise < 0:
-            return self.rate * (1 + self._below * rise)
-        return self.rate + _RISE * rise * math.sqrt(self.rate * _USUAL)
+        return on_curve(self.rate, self._probed / self._span, below=self._below)
 
     def wait(self, now: float, *, longest: float = math.inf, rest: float = math.inf) -> float:
         """Seconds until a request may leave; *longest* is the most between two of them, *rest* how many will yet leave.
@@ -116,7 +130,7 @@ class Pace:
         if rest <= self._in_stock(now):
             return max(0.0, self._held_until - now)
         pace = self.current()
-        apart = self._last + 1 / (_HURRY * pace) - now if self.rate is not None else 0.0
+        apart = self._last + 1 / (HURRY * pace) - now if self.rate is not None else 0.0
         wait = max((1.0 - self._available(now)) / pace, apart, self._held_until - now)
         return max(0.0, min(wait, self._last + longest - now))
 
@@ -170,7 +184,7 @@ class Pace:
         self._left, self._seen, self._last = 0.0, now, now
         self._probed = self._clock = self._measured = 0.0
         self._level, self._most = None, max(self._most, rate)
-        self._span, self._below = min(_SPANS[1], max(_SPANS[0], _PROVEN / rate)), _BELOW[1]
+        self._span, self._below = span_of(rate, 0.0), _BELOW[1]
 
     def _heard_late(self, number: int) -> None:
         """Of two requests that were refused together, the news of the one that left first came last."""
@@ -201,8 +215,7 @@ class Pace:
         if told:  # Whoever says that there is room again so soon lets more through than that.
             self.rate = max(self.rate, _AT_LEAST / max(1.0, told))
         self._most, self._measured = max(self._most, self.rate), clock
-        span = max(_PROVEN / self.rate, min(clock, _USUAL_SPAN * math.sqrt(self.rate)))
-        self._span = min(_SPANS[1], max(_SPANS[0], span))
+        self._span = span_of(self.rate, clock)
         # What is not asked for at first is not lost as long as the bucket can hold it.
         spare = max(1.0, self._burst * self.rate / self._most) - 1
         self._below = min(_BELOW[1], max(_BELOW[0], 4 * spare / (self.rate * self._span)))
@@ -237,13 +250,12 @@ class Pace:
         return rate * (1 - _BELOW[1] / 2) if is_falling else rate
 
     def _backoff(self) -> float:
-        first = _BACKOFF[0] if self.rate is None else 1 / self.rate
-        return min(_BACKOFF[1], first * 2.0 ** (self._streak - 1)) * self._rng.random()
+        return backoff(self.rate, self._streak, self._rng)
 
     def _available(self, now: float) -> float:
         pace = self.current()
         gained = max(0.0, now - self._seen) * pace
-        self._left, self._seen = min(max(1.0, pace * _CATCH_UP), self._left + gained), max(now, self._seen)
+        self._left, self._seen = min(max(1.0, pace * CATCH_UP), self._left + gained), max(now, self._seen)
         return self._left
 
     def _in_stock(self, now: float) -> float:

@@ -6,24 +6,18 @@ import math
 import random
 
 from smelt.lanes.board import Board, Find
-from smelt.lanes.pace import Pace
+from smelt.lanes.pace import CATCH_UP, HURRY, Pace, backoff, on_curve, span_of
 
 _FIRST = 4.0  # Requests per second that all of them begin with where nothing was measured,
 _DOUBLING = 0.6  # and seconds in which they double.
 _BELOW = 0.15  # Share of the rate under which they go after a refusal.
-_RISE = 0.3  # How fast they climb above it.
-_USUAL = 10.0  # Requests per second.
-_SPANS = (5.0, 30.0)  # Seconds: the least and most that they take to come back to the rate.
-_USUAL_SPAN = 2.5  # Seconds, for one request per second; by the square root of the rate.
-_PROVEN = 4.0  # Requests for which they stay below it, at the least.
+_LEAST_SPAN = 5.0  # Seconds that they take to come back to the rate, at the least.
 _SHORT = 1.0  # Seconds in which a first measure would be chance.
 _FAR = 1.5  # Times what was let through, above which the pace at the refusal counts as well,
 _FARTHEST = 3.0  # and up to which it does;
 _GUESSED = 0.2  # seconds for which such a measure stands.
-_TRUSTED = (1.0, 4.0)  # Seconds, and requests, for which what was measured before counts.
-_CATCH_UP = 1.0  # Seconds of its share that a member may catch up with after a wait.
-_HURRY = 2.0  # Times its share at which it does.
-_BACKOFF = (0.5, 30.0)  # Seconds: the first and the longest pause where the provider names none.
+_TRUSTED = (1.0, 4.0)  # Seconds, and requests, for which what was measured before counts,
+_LONGEST = 30.0  # and seconds for which the new measure does, at the most.
 _FRESH = 60.0  # Seconds for which what others have left there is worth something.
 _LOOK = 0.25  # Seconds after which a member looks again who else is there.
 _STAY = 2.0  # Seconds for which it is thought to be there after its next request could have left.
@@ -74,18 +68,20 @@ class SharedPace:
         if board is None:
             wait = self._own.wait(now, longest=longest, rest=rest)
         else:
-            share = self._pace(board) / (self._others + 1)
-            apart = max(self._last + 1 / (_HURRY * share), board.last + 1 / self._pace(board))
-            wait = max(0.0, self._next - now, apart - now)
+            pace = self._pace(board)
+            share = pace / (self._others + 1)
+            wait = max(0.0, max(self._next, self._last + 1 / (HURRY * share), board.last + 1 / pace) - now)
         if self._board is not None:
             self._board.stay(now, wait + _STAY)
-        return max(0.0, min(max(wait, self._held_until - now), self._last + longest - now)) if board else wait
+        if board is None:
+            return wait
+        return max(0.0, min(max(wait, self._held_until - now), self._last + longest - now))
 
     def left(self, now: float) -> tuple[int, float]:
         """A request leaves; returns its number, and where the clock of use stood."""
         if (board := self._company) is not None:
             share = self._pace(board) / (self._others + 1)
-            self._next = max(self._next, now - _CATCH_UP) + 1 / share
+            self._next = max(self._next, now - CATCH_UP) + 1 / share
         self._last = now
         if self._board is not None:
             self._board.count(now)
@@ -111,7 +107,9 @@ class SharedPace:
             return False
         self._measure(board, now)
         self._streak += 1
-        self._held_until = max(self._held_until, now + (self._backoff(board) if told is None else told))
+        self._held_until = max(
+            self._held_until, now + (backoff(board.rate, self._streak, self._rng) if told is None else told)
+        )
         self._next = self._held_until
         return True
 
@@ -157,9 +155,7 @@ class SharedPace:
             return math.inf
         if not rate:
             return _FIRST + board.sent * math.log(2) / _DOUBLING
-        span = max(_SPANS[0], _PROVEN / rate, min(board.span, _USUAL_SPAN * math.sqrt(rate)))
-        rise = math.pow(board.sent / (rate * min(_SPANS[1], span)) - 1, 3)
-        return rate * (1 + _BELOW * rise) if rise < 0 else rate + _RISE * rise * math.sqrt(rate * _USUAL)
+        return on_curve(rate, board.sent / (rate * span_of(rate, board.span, least=_LEAST_SPAN)), below=_BELOW)
 
     def _measure(self, board: Board, now: float) -> None:
         """What was let through since the last refusal is the rate; but a bucket that was full has lost what it could not hold."""
@@ -175,10 +171,6 @@ class SharedPace:
         if is_guess:
             found *= math.sqrt(min(pace / found, _FARTHEST))
         if old:
-            trusted, counted = max(min(_TRUSTED[0], board.span), _TRUSTED[1] / old), min(seconds, _SPANS[1])
+            trusted, counted = max(min(_TRUSTED[0], board.span), _TRUSTED[1] / old), min(seconds, _LONGEST)
             found = max(old / 2, (found * counted + old * trusted) / (counted + trusted))
         board.note(now, found, _GUESSED if is_guess else seconds)
-
-    def _backoff(self, board: Board) -> float:
-        first = 1 / board.rate if board.rate else _BACKOFF[0]
-        return min(_BACKOFF[1], first * 2.0 ** (self._streak - 1)) * self._rng.random()

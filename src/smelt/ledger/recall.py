@@ -120,11 +120,8 @@ class Recall:
         """What the answers that were used again cost, those of *run* left out; None if that is not known."""
         try:
             return self._shares.cost_usd(self._store.connection, run)
-        except (
-            StoreError,
-            sqlite3.Error,
-        ):  # The run is over, and it is only a number: what is wrong is told elsewhere.
-            return None
+        except (StoreError, sqlite3.Error):
+            return None  # The run is over, and it is only a number: what is wrong is told elsewhere.
 
     def _other_runs(self, connection: sqlite3.Connection, run: int) -> set[int]:
         """Other runs of the spec that were at it since *run* began: by what the store says of them, since clocks are set."""

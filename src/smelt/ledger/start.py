@@ -180,8 +180,9 @@ def find_sibling(
             if any_key:
                 other = other.of_account(spec.account)
             distance = None if _is_same(other, spec) else _distance(other, spec, store.secret)
-            is_nearer = distance is not None and (best is None or distance < best[0])
-            if distance is not None and is_nearer and _has_any(connection, spec_id, keys):
+            if distance is None or (best is not None and distance >= best[0]):
+                continue
+            if _has_any(connection, spec_id, keys):
                 best = (distance, spec_id, other, started or 0.0)
         if best is None:
             return None

@@ -14,7 +14,7 @@ from smelt.observe.numbers import compact, lasting, percent, three_digits
 from smelt.observe.page import page
 from smelt.observe.record import Record, Sampled
 from smelt.observe.timeline import Timeline
-from smelt.progress.words import counted, price
+from smelt.progress.words import counted, paid, price
 from smelt.providers.base import Request
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _tiles(metrics: SmeltMetrics, record: Record) -> Html:
     timeline = record.timeline
     tokens = metrics.input_tokens + metrics.output_tokens
     tiles = [
-        ("Cost", _paid(metrics)),
+        ("Cost", paid(metrics.cost_usd, metrics.requests)),
         ("Requests", f"{metrics.requests:,}"),
         ("Tokens", compact(tokens)),
         ("Time", lasting(metrics.wall_time_seconds)),
@@ -89,10 +89,6 @@ def _tiles(metrics: SmeltMetrics, record: Record) -> Html:
         ("Median latency", lasting(timeline.latency.quantile(0.5)) if timeline.replies else _NONE),
     ]
     return el("dl", *[el("div", el("dt", name), el("dd", value)) for name, value in tiles], class_="tiles")
-
-
-def _paid(metrics: SmeltMetrics) -> str:
-    return price(metrics.cost_usd) if metrics.requests else "nothing"
 
 
 def _rate(timeline: Timeline) -> str:
@@ -156,7 +152,7 @@ def _spend(metrics: SmeltMetrics, record: Record) -> Html:
     answered = record.timeline.answered
     per_thousand = None if metrics.cost_usd is None else metrics.cost_usd / max(1, answered) * 1_000
     lines: list[list[Child]] = [
-        ["Cost", _paid(metrics)],
+        ["Cost", paid(metrics.cost_usd, metrics.requests)],
         [part("per 1,000 rows answered"), price(per_thousand) if answered else _NONE],
         ["Requests", f"{metrics.requests:,}"],
         [part("repeated"), f"{metrics.total_retries:,}"],

@@ -32,9 +32,8 @@ NEW_DOCUMENT = re.compile(rf"```|{_QUOTES}rows\\*{_QUOTES}\s*[:：]|<|◁|\[/?th
 """What stands between two documents, and hardly between two rows of one."""
 _IN_VAIN = 3  # Times the text's length that may be read without success,
 _ALWAYS = 50_000  # and as many characters of any text.
-_LEAST_COST = (
-    128  # Characters that one failure costs at least; in a large text more, so that there are no more failures
-)
+# Characters that one failure costs at least; in a large text more, so that there are no more failures
+_LEAST_COST = 128
 _MOST_FAILURES = 20_000  # than these,
 _MOST_MENDED = 4_000  # and of what was to be mended no more than these.
 _DEEP_COST = 20_000  # Characters that a failure for its depth costs.

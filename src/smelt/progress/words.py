@@ -71,6 +71,11 @@ def price(amount: float | None) -> str:
     return dollars(amount) if amount else "free"
 
 
+def paid(amount: float | None, requests: int) -> str:
+    """What a run has cost, by `price`; `nothing` if it sent no request."""
+    return price(amount) if requests or amount else "nothing"
+
+
 def clean(text: str) -> str:
     """*text* on one line, without anything that could steer a terminal or turn the writing direction."""
     kept = "".join(" " if _steers(one) else one for one in text[: 4 * _LONGEST])
