@@ -18,6 +18,7 @@ from smelt.testing import ScriptedProvider, answered, asked
 from tests.conftest import MakeScenario
 from tests.exactness.companies import ask, assert_each_answer_is_on_its_own_row, companies, failures
 from tests.fakeserver.answers import expected
+from tests.growth import assert_time_grows_linearly
 from tests.models import PROVIDERS, RULES, served
 
 STRICT = ["openai", "anthropic", "google"]
@@ -482,13 +483,7 @@ def test_48_a_reply_by_position_names_nobody(codec: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    [" " * 300_000, "{ " * 100_000, '{"rows":[' * 50_000, ('{"rows"' + " " * 1_000) * 300],
-    ids=["blanks", "braces", "openings", "almost"],
+    "piece", [" ", "{ ", '{"rows":[', '{"rows"' + " " * 1_000], ids=["blanks", "braces", "openings", "almost"]
 )
-def test_39_a_runaway_text_is_read_in_linear_time(text: str) -> None:
-    started = time.process_time()
-
-    read_reply(text, ["kkkkb"], "array")
-
-    assert time.process_time() - started < 0.2
+def test_39_a_runaway_text_is_read_in_linear_time(piece: str) -> None:
+    assert_time_grows_linearly(lambda size: read_reply(piece * (size // len(piece)), ["kkkkb"], "array"), 40_000)
