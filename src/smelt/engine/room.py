@@ -124,7 +124,8 @@ def thoughts_in(reply: Reply, *, limit: int, is_cut: bool) -> int:
     if spent is None:
         spent = limit if is_cut else 0
     answer = _answer(reply.text)
-    if spent <= _most_tokens(answer) + _SLACK:
+    # A token takes two bytes at the least, which spares most replies a look at their letters.
+    if spent <= len(answer) // 2 + _SLACK or spent <= _most_tokens(answer) + _SLACK:
         return 0
     return spent - text_tokens(len(answer.encode(errors="replace")))
 

@@ -59,11 +59,13 @@ class Validator:
         checks = [(at, checker(field.kind)) for at, field in enumerate(output.fields)]
         self._checks = [(at, check) for at, check in checks if check is not None]
         is_nested = any(isinstance(field.kind, Array | Struct) for field in output.fields)
-        self._may_be_shared = is_nested and has_own_code(output.model)
+        has_code = is_async or has_own_code(output.model)
+        self._may_be_shared = is_nested and has_code
+        self._may_be_repeated = completing is None and not has_code
 
     def accept(self, rows: Sequence[Pending], answers: Sequence[dict[str, Any]]) -> list[Accepted | InvalidRow]:
         """Validate the answer to each of *rows*; why it is none, where it does not validate or a value fits no column."""
-        outcomes = [self._read(row, answer) for row, answer in zip(rows, answers, strict=True)]
+        outcomes = self._clean(rows, answers) or [self._read(*pair) for pair in zip(rows, answers, strict=True)]
         if self._all_fit([one.values for one in outcomes if type(one) is Accepted]):
             return outcomes
         return [self._fitting(one) if type(one) is Accepted else one for one in outcomes]
@@ -106,6 +108,19 @@ class Validator:
             return self._settled(values, text)
         except InvalidRow:
             return None
+
+    def _clean(self, rows: Sequence[Pending], answers: Sequence[dict[str, Any]]) -> list[Accepted | InvalidRow]:
+        """All answers read in one go, where each is valid as it is; else none, and each is read by itself."""
+        if not self._may_be_repeated:
+            return []
+        validate, strict, extra = self._validate, self._strict, self._extra
+        try:
+            texts = [to_json(answer).decode() for answer in answers]
+            found = [self._get(validate(text, strict=strict, extra=extra)) for text in texts]
+        except Exception:  # noqa: BLE001  # What is wrong, and with which row, is found row by row.
+            return []
+        values = [(value,) for value in found] if self._is_single else found
+        return list(map(Accepted, rows, values, texts))
 
     def _read(self, row: Pending, answer: dict[str, Any]) -> Accepted | InvalidRow:
         """What pydantic makes of the *answer*; whether its values fit their columns is yet to be seen."""

@@ -10,6 +10,7 @@ it is used for later.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import sys
 import traceback
@@ -25,20 +26,23 @@ import httpx2
 
 from smelt.providers import failures
 from smelt.providers.base import Billing, CallFailed, Reply, Request
+from smelt.providers.connection import IDLE_SECONDS, connection_to
 from smelt.providers.encodings import Undecodable, unpacked
 from smelt.providers.keys import Access, Secret, is_loopback, is_private_to_cloud
 from smelt.providers.logs import keep_discreet, ours
 from smelt.providers.redact import masked, redact
-from smelt.providers.ways import bare, proxy_to, tls_for
+from smelt.providers.ways import bare
 
 BODY_CAP = 64 * 2**20
 _CONNECT_SECONDS = 10.0
-# uvicorn, under vLLM and many gateways, closes an idle connection after 5 s; leave it before it is closed on us.
-_IDLE_SECONDS = 4.0
 # Seconds that a connection is left alone after its reply, once the other end has closed some that were used again at once.
 _REST = 0.05
 _LOSSES = 2  # One may be chance.
 _SOON = 1.0  # Seconds: a connection that breaks later after a request was sent over it broke over the request.
+
+
+# httpx2's own line for each request, under its own name; the reason phrase, the server's text, is left out.
+_log = logging.getLogger("httpx2")
 
 
 class Unreadable(Exception):
@@ -72,8 +76,8 @@ class Exchange:
 class Client(httpx2.AsyncClient):
     """Reads one whole, plain, bounded answer per request, from the host that it was made for and no other.
 
-    Every connection is an httpx2 client of its own, the one used last on top of a stack. A pool of httpx2's looks at each
-    of its connections twice per request, which at 512 in flight takes more time than all the rest (`tests/bench/pool.py`).
+    Every connection is a transport of its own, the one used last on top of a stack. A pool of httpx2's looks at each of its
+    connections twice per request, which at 512 in flight takes more time than all the rest (`tests/bench/pool.py`).
 
     A connection is used again at once, while it is warm. Some servers close each one a moment after its reply, and a request
     that is sent into that moment is lost: after two such losses a connection rests before it is used again, which shows
@@ -90,33 +94,35 @@ class Client(httpx2.AsyncClient):
         self._watch = _refuse_metadata if _may_be_rebound(access.base_url) else None
         self._room = asyncio.Semaphore(connections)
         self._losses = 0
-        self._idle = deque([(_connection(access), -math.inf)])
+        self._idle = deque([(connection_to(access), -math.inf)])
         keep_discreet()
 
-    async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
+    async def send(self, request: httpx2.Request, *, stream: bool = False, **_options: Any) -> httpx2.Response:
+        """The whole answer, whatever an SDK asks for besides: a redirect is not followed."""
         if _place(request.url) != self._home:
             raise httpx2.UnsupportedProtocol(f"the key is for this address, and is not sent to {request.url.host}")
         bounds = request.extensions.get("timeout", {})
         bounds["connect"] = min(bounds.get("connect") or _CONNECT_SECONDS, _CONNECT_SECONDS)
         if self._watch is not None:
             request.extensions["trace"] = self._watch
-        options["follow_redirects"] = False  # An SDK may ask for it per request.
         async with self._room:
-            answer = await self._ask(request, options)
+            answer = await self._ask(request)
+        _log.info('HTTP Request: %s %s "%s %d"', request.method, request.url, answer.http_version, answer.status_code)
         exchange = ours.get()
         if exchange is not None:
             exchange.response = answer
         return answer
 
-    async def _ask(self, request: httpx2.Request, options: dict[str, Any]) -> httpx2.Response:
+    async def _ask(self, request: httpx2.Request) -> httpx2.Response:
         clock = asyncio.get_running_loop().time
         sent = clock()
         connection, answered = self._take(sent)
         try:
             try:
-                response = await connection.send(request, stream=True, **options)
+                response = await connection.handle_async_request(request)
+                response.request = request
             except _CLOSED:
-                self._losses += sent - answered < _IDLE_SECONDS and clock() - sent < _SOON
+                self._losses += sent - answered < IDLE_SECONDS and clock() - sent < _SOON
                 raise
             try:
                 answer = await _read(response)
@@ -128,13 +134,13 @@ class Client(httpx2.AsyncClient):
         self._idle.append((connection, clock()))
         return answer
 
-    def _take(self, now: float) -> tuple[httpx2.AsyncClient, float]:
+    def _take(self, now: float) -> tuple[httpx2.AsyncBaseTransport, float]:
         """A connection, and when it brought its last reply: the one used last, or a rested one where they have to rest."""
         if self._idle and self._losses < _LOSSES:
             return self._idle.pop()
         if self._idle and self._idle[0][1] <= now - _REST:
             return self._idle.popleft()
-        return _connection(self._access), -math.inf
+        return connection_to(self._access), -math.inf
 
     async def aclose(self) -> None:
         await super().aclose()
@@ -228,12 +234,12 @@ def _shown(reply: Reply, access: Access, asked: Request) -> Reply:
     text = masked(reply.text, secrets)
     if text != reply.text and masked(asked.user, secrets) != asked.user:
         text = reply.text  # The key stands in a row, so it may stand in the answer.
+    model, name = reply.model and _name(reply.model, secrets), reply.request_id
+    name = name and redact(name, secrets, limit=200)
+    if (text, model, name, reply.detail) == (reply.text, reply.model, reply.request_id, None):  # The usual case.
+        return reply
     return replace(
-        reply,
-        text=text,
-        model=reply.model and _name(reply.model, secrets),
-        request_id=reply.request_id and redact(reply.request_id, secrets, limit=200),
-        detail=reply.detail and redact(reply.detail, secrets),
+        reply, text=text, model=model, request_id=name, detail=reply.detail and redact(reply.detail, secrets)
     )
 
 
@@ -255,17 +261,6 @@ async def posted(post: Callable[..., Awaitable[Any]], path: str, body: Any, **op
 def answer_of(response: httpx2.Response) -> Answer:
     """The answer in an httpx2 response."""
     return Answer(status=response.status_code, headers=dict(response.headers), text=response.text)
-
-
-def _connection(access: Access) -> httpx2.AsyncClient:
-    """A client that holds a single connection."""
-    limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE_SECONDS)
-    if access.socket:
-        transport = httpx2.AsyncHTTPTransport(uds=access.socket, limits=limits)
-        return httpx2.AsyncClient(transport=transport, verify=bare(), trust_env=False)
-    proxy = proxy_to(access.base_url)
-    verify = tls_for(access.base_url, proxy)
-    return httpx2.AsyncClient(verify=verify, limits=limits, proxy=proxy, trust_env=False)
 
 
 def _place(url: httpx2.URL) -> tuple[str, str, int | None]:

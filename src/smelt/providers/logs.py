@@ -23,16 +23,12 @@ _LOGGERS = (
 
 
 class _Discreet(logging.Filter):
-    """Lets through, of the records of our calls, warnings and the one line per request that httpx2 writes at INFO."""
+    """Lets through, of the records of our calls, warnings and the one line per request at INFO."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if ours.get() is None or record.levelno >= logging.WARNING:
             return True
-        if record.name != "httpx2" or record.levelno < logging.INFO or not isinstance(record.args, tuple):
-            return False
-        # The last argument is the reason phrase, which is the server's own text.
-        record.args = (*record.args[:-1], "")
-        return True
+        return record.name == "httpx2" and record.levelno == logging.INFO
 
 
 def keep_discreet() -> None:

@@ -1,0 +1,163 @@
+"""One HTTP/1.1 connection, by httpcore2, for requests that come one after another.
+
+httpx2's own transport keeps a pool, which looks at each of its connections twice per request, and writes the head and the body
+of a request one after the other, so that a system call and a packet more go out for each.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import httpcore2
+import httpx2
+
+from smelt.providers.keys import Access
+from smelt.providers.ways import bare, proxy_to, tls_for
+
+# uvicorn, under vLLM and many gateways, closes an idle connection after 5 s; leave it before it is closed on us.
+IDLE_SECONDS = 4.0
+_FAILURES = (
+    httpcore2.TimeoutException,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.UnsupportedProtocol,
+)
+
+
+def connection_to(access: Access) -> httpx2.AsyncBaseTransport:
+    """A transport that holds a single connection, by the proxy that the environment names if there is one.
+
+    Raises:
+        SmeltConfigError: The certificates or the proxy that the environment names cannot be used.
+    """
+    proxy = None if access.socket else proxy_to(access.base_url)
+    if proxy is None:
+        return Connection(access, bare() if access.socket else tls_for(access.base_url))
+    limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE_SECONDS)
+    return httpx2.AsyncHTTPTransport(
+        verify=tls_for(access.base_url, proxy), limits=limits, proxy=proxy, trust_env=False
+    )
+
+
+class Connection(httpx2.AsyncBaseTransport):
+    """A connection to a server, made with the first request and made anew where the other end has closed it since."""
+
+    def __init__(self, access: Access, verify: ssl.SSLContext) -> None:
+        url = httpx2.URL(access.base_url)
+        self._origin = _core_url(url).origin
+        self._verify, self._socket = verify, access.socket
+        self._current: httpcore2.AsyncHTTPConnection | None = None
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        try:
+            response = await (await self._usable()).handle_async_request(
+                httpcore2.Request(
+                    request.method,
+                    _core_url(request.url),
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+        except _FAILURES as error:
+            raise _as_httpx(error) from error
+        assert isinstance(response.stream, AsyncIterable)
+        return httpx2.Response(
+            response.status,
+            headers=response.headers,
+            stream=_Body(response.stream),
+            extensions=response.extensions,
+        )
+
+    async def _usable(self) -> httpcore2.AsyncHTTPConnection:
+        current = self._current
+        if current is not None and (not current.is_available() or current.has_expired()):
+            await current.aclose()
+            current = None
+        if current is None:
+            current = self._current = httpcore2.AsyncHTTPConnection(
+                self._origin,
+                ssl_context=self._verify,
+                keepalive_expiry=IDLE_SECONDS,
+                uds=self._socket,
+                network_backend=_Joining(),
+            )
+        return current
+
+    async def aclose(self) -> None:
+        if self._current is not None:
+            await self._current.aclose()
+
+
+def _core_url(url: httpx2.URL) -> httpcore2.URL:
+    return httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+
+
+def _as_httpx(error: Exception) -> httpx2.TransportError:
+    """The exception of the same name in httpx2, which is what the SDKs know."""
+    named: type[httpx2.TransportError] = getattr(httpx2, type(error).__name__)
+    return named(str(error))
+
+
+class _Body(httpx2.AsyncByteStream):
+    """The body of an answer, with failures as httpx2's."""
+
+    def __init__(self, parts: AsyncIterable[bytes]) -> None:
+        self._parts = parts
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for part in self._parts:
+                yield part
+        except _FAILURES as error:
+            raise _as_httpx(error) from error
+
+    async def aclose(self) -> None:
+        close = getattr(self._parts, "aclose", None)
+        if close is not None:
+            await close()
+
+
+class _Joining(httpcore2.AnyIOBackend):
+    """Makes streams that send a whole request at once."""
+
+    async def connect_tcp(self, *args: Any, **options: Any) -> httpcore2.AsyncNetworkStream:
+        return _Joined(await super().connect_tcp(*args, **options))
+
+    async def connect_unix_socket(self, *args: Any, **options: Any) -> httpcore2.AsyncNetworkStream:
+        return _Joined(await super().connect_unix_socket(*args, **options))
+
+
+class _Joined(httpcore2.AsyncNetworkStream):
+    """Holds back what is written until the answer to it is read, and sends it in one piece."""
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._held: list[bytes] = []
+        self._timeout: float | None = None
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._held.append(buffer)
+        self._timeout = timeout
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._held:
+            whole = b"".join(self._held)
+            self._held.clear()
+            with suppress(httpcore2.WriteError):  # An end that refuses a request before its end says so in its answer.
+                await self._stream.write(whole, self._timeout)
+        return await self._stream.read(max_bytes, timeout)
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.AsyncNetworkStream:
+        return _Joined(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
