@@ -22,14 +22,14 @@ def trace(times: list[float]) -> Trace:
 def test_between_two_refusals_as_much_was_let_through_as_was_refilled() -> None:
     times = [one / 10 for one in range(1, 101)]
 
-    assert trace(times).rate(10.0, 100, size=1000, usual=10) == pytest.approx(10.0, rel=0.02)
+    assert trace(times).rate(10.0, 100, size=lambda rate: 1000) == pytest.approx(10.0, rel=0.02)
 
 
 def test_what_ran_over_is_counted_as_refilled() -> None:
     slow, fast = [one / 2 for one in range(1, 17)], [8 + one / 20 for one in range(1, 41)]
 
-    small = trace(slow + fast).rate(10.0, 56, size=10, usual=10)
-    large = trace(slow + fast).rate(10.0, 56, size=1000, usual=10)
+    small = trace(slow + fast).rate(10.0, 56, size=lambda rate: 10)
+    large = trace(slow + fast).rate(10.0, 56, size=lambda rate: 1000)
 
     assert large == pytest.approx(5.6, rel=0.05)
     assert small > 1.3 * large
@@ -46,14 +46,14 @@ def test_a_pace_that_a_full_bucket_explains_says_nothing_of_the_rate() -> None:
 
 
 def test_only_what_left_before_the_refused_request_counts() -> None:
-    assert trace([1.0] * 30).rate(1.0, 10, size=100, usual=10) == pytest.approx(10.5, rel=0.05)
+    assert trace([1.0] * 30).rate(1.0, 10, size=lambda rate: 100) == pytest.approx(10.5, rel=0.05)
 
 
 @given(st.integers(1, 5000))
 def test_a_long_trace_stays_small_and_loses_no_request(requests: int) -> None:
     found = trace([one / 100 for one in range(requests)])
 
-    assert found.rate(requests / 100, requests, size=1e9, usual=1.0) == pytest.approx(100.0, rel=0.02, abs=60)
+    assert found.rate(requests / 100, requests, size=lambda rate: 1e9) == pytest.approx(100.0, rel=0.02, abs=60)
 
 
 def test_nothing_is_known_before_the_first_refusal() -> None:
@@ -189,3 +189,25 @@ def test_no_request_leaves_early_while_a_pause_is_asked_for() -> None:
     pace = refused_twice()
 
     assert pace.wait(2.8, rest=1) > 0
+
+
+def test_what_is_caught_up_with_after_a_pause_is_no_more_than_the_bucket_holds() -> None:
+    pace = refused_twice()
+    now, sent = 2.4, 0
+    while pace.wait(now) == 0 or sent < 30:
+        now += pace.wait(now)
+        pace.left(now)
+        sent += 1
+
+    assert sent / (now - 2.4) < 12
+
+
+def test_near_the_end_of_a_job_the_pace_does_not_climb_over_what_was_measured() -> None:
+    pace = refused_twice()
+    assert pace.rate is not None
+    for at in range(60):
+        now = 2.4 + at / pace.rate
+        pace.left(now)
+
+    assert pace.wait(now) < 0.5 / pace.rate
+    assert pace.wait(now, rest=5) == pytest.approx(1 / pace.rate)

@@ -1,7 +1,8 @@
 """The rate that a provider keeps to itself, learnt from its refusals.
 
 A refusal says that the provider's bucket is empty. Between two refusals it therefore let through exactly what it
-refilled, so what was admitted over the time between is its rate, as long as the bucket was never full.
+refilled, so what was admitted over the time between is its rate, as long as the bucket was never full. What it holds
+when it is full is known from what it let through before the first refusal, so the time when it was full can be taken off.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 import random
 
+from smelt.lanes.stock import Opening, Stock
 from smelt.lanes.trace import Trace
 
 _BELOW = (0.05, 0.3)  # How far under the measured rate the pace begins: at the least, and at the most.
@@ -19,14 +21,16 @@ _PROVEN = 4.0  # Requests for which the pace stays near what was measured, at th
 _SPANS = (0.5, 30.0)  # Seconds: the least and most that the pace takes to come back to what was measured.
 _USUAL = 10.0  # Requests per second.
 _USUAL_SPAN = 2.5  # Seconds, for one request per second; by the square root of the rate.
-_EXPLORING = 0.15  # Seconds in which the pace doubles while nothing was measured; more where refusals come late.
+# Seconds in which the pace doubles while nothing was measured; more where refusals come late. Twice as fast would measure over too
+# short a time.
+_EXPLORING = 0.3
 _HEARD = 2.0  # Times what a refusal took to come back, which are the least of that.
 _FIRST = 4.0  # Requests per waiting time that exploring begins with.
 CATCH_UP = 1.0  # Seconds of the rate that may be caught up with after a wait.
 HURRY = 2.0  # Times the pace at which that is done: a refusal then finds few behind it.
 # Requests per pause that is asked for, which no pace falls below: who is beaten down by others comes back.
 _AT_LEAST = 0.1
-_SURE = 0.9  # Share of the measured rate at which the provider's bucket is sure to be refilled.
+_UNSURE = 3.0  # Requests by which a measure may be wrong: one at either end, and one of what the bucket holds.
 _FEW = 10  # Requests between two refusals, with fewer of which a measure is chance,
 _MANY = 80  # and with as many of which it is good.
 _FAIR = 2.0  # Requests per second that steps begin with.
@@ -79,7 +83,7 @@ class Pace:
         self._trace = Trace()
         self._traced = 0  # Number of the last request before the trace.
         self._burst = 0.0  # Requests that were admitted before the first refusal: what a full bucket held.
-        self._known = 0.0  # What it is known to hold at the least.
+        self._opening, self._stock = Opening(), Stock()
         self._measured = 0.0  # Seconds over which the rate was measured.
         self._most = 0.0  # The highest rate that was measured.
         self._event_at = -math.inf
@@ -89,6 +93,7 @@ class Pace:
         self._probed = 0.0  # Seconds of use since the refusal.
         self._clock = 0.0  # The same, with the pauses that were asked for.
         self._held_until = -math.inf
+        self._pause = 0.0  # Seconds of the last one that was asked for.
         self._level: float | None = None  # Where the present step began, if it goes by steps.
         self._cuts = 0  # Refusals since it does.
         self._transit = 0.0  # Seconds that a refusal took to come back, at the most.
@@ -96,9 +101,6 @@ class Pace:
         self._counted = 0  # Requests that the newest measure took for admitted.
         self._is_stretched = False  # Whether it took the bucket to have been full for a while.
         self._last = -math.inf
-        self._opened = math.inf  # When the first request left,
-        self._opening = 0.0  # and seconds from then to the first that was refused.
-        self._stock, self._stocked_at = 0.0, math.inf  # Requests that the provider's bucket holds at the least.
         self._left = 0.0
         self._seen = -math.inf
 
@@ -116,32 +118,39 @@ class Pace:
             return self._level + gain * (1 + math.pow(self._probed / _PATIENT[self._cuts > 0], 2))
         if self.rate is None:
             doublings = self._probed / max(_EXPLORING, _HEARD * self._transit)
-            return _FIRST / self._span * math.pow(2.0, min(40.0, doublings))
+            guess = self._opening.count / (self._opening.seconds + self._span)  # As if the pause had filled the bucket.
+            first = max(_FIRST / self._span, min(guess, 1 / max(1e-3, self._transit)))
+            return first * math.pow(2.0, min(40.0, doublings))
         return on_curve(self.rate, self._probed / self._span, below=self._below)
 
     def wait(self, now: float, *, longest: float = math.inf, rest: float = math.inf) -> float:
         """Seconds until a request may leave; *longest* is the most between two of them, *rest* how many will yet leave.
 
         What is left in the provider's bucket at the end of a job is lost to it: so the last requests leave as soon as all
-        of them are sure to be let through.
+        of them are sure to be let through, and before that at a pace at which they and the bucket end together. A refusal
+        near the end would cost a pause in which nothing is left to be gained: so the pace does not climb there.
         """
         if self._drained is None:
             return 0.0
-        if rest <= self._in_stock(now):
+        pace, stock = self.current(), self._in_stock(now)
+        if rest <= stock:
             return max(0.0, self._held_until - now)
-        pace = self.current()
-        apart = self._last + 1 / (HURRY * pace) - now if self.rate is not None else 0.0
-        wait = max((1.0 - self._available(now)) / pace, apart, self._held_until - now)
-        return max(0.0, min(wait, self._last + longest - now))
+        wait = (1.0 - self._available(now)) / pace
+        if self.rate is not None:
+            is_ending = rest < self.rate * self._pause
+            least = 1 / min(pace, self.rate) if is_ending else 1 / (HURRY * pace)
+            most = (rest - stock) / (rest * self.rate) if rest <= HURRY * stock else math.inf
+            wait = min(max(wait, self._last + least - now), self._last + most - now)
+        return max(0.0, min(max(wait, self._held_until - now), self._last + longest - now))
 
     def left(self, now: float) -> tuple[int, float]:
         """A request leaves; returns its number, and where the clock of use stood."""
         self._sent += 1
-        if self._sent == 1:
-            self._opened = now
-        if self._drained is not None:
-            self._stock, self._stocked_at = self._in_stock(now) - 1.0, now
-            self._left = self._available(now) - 1.0
+        if self._drained is None:
+            self._opening.add(now)
+        else:
+            self._stock.take(now, self._sure)
+            self._left = max(0.0, self._available(now) - 1.0)
             self._use(now)
             self._trace.add(self._clock)
         self._last = now
@@ -162,11 +171,11 @@ class Pace:
             self._heard_late(number)
             return False
         self._transit = max(self._transit, now - left_at)
-        self._stock, self._stocked_at = 0.0, now
+        self._stock.emptied(now)
         self._measure(number, clock, left_at, told)
         self._streak += 1
         pause = self._backoff() if told is None else told
-        self._held_until = max(self._held_until, now + pause)
+        self._held_until, self._pause = max(self._held_until, now + pause), pause
         self._drained, self._event_at = number, now
         self._trace, self._traced = Trace(), self._sent
         # What came in since then went to those that left meanwhile.
@@ -191,7 +200,7 @@ class Pace:
         if number >= (self._drained or 0):
             return
         if self.rate is None:
-            self._burst -= 1
+            self._opening.count -= 1
         elif self._first < number and self._counted > 1:
             self.rate = max(_SLOWEST, self.rate * (self._counted - 1) / self._counted)
             self._counted -= 1
@@ -199,13 +208,15 @@ class Pace:
     def _measure(self, number: int, clock: float, left_at: float, told: float | None) -> None:
         """The rate that explains this refusal, if it is the second one; a short time counts for little."""
         if self._drained is None:
-            self._burst, self._opening = float(number - 1), left_at - self._opened
+            self._opening.end(left_at, number - 1)
             return
         pace = self.current()
         self._resize()
-        count, size = number - self._traced - 1, max(1.0, self._burst)
-        found = self._trace.rate(clock, count, size=size, usual=max(self._most, _SLOWEST))
-        least = self._trace.least(clock, count, size=max(1.0, self._known))
+        count = number - self._traced - 1
+        found = self._trace.rate(clock, count, size=self._size_at)
+        if self.rate is None:
+            self._burst = self._stock.size = self._opening.size(found)
+        least = self._trace.least(clock, count, size=max(1.0, self._stock.size))
         if self.rate is not None and least > _RISEN * self.rate:
             found = max(found, least)  # Where others left room, slower ones shall find it, too.
         self._first, self._counted = self._traced, count
@@ -234,15 +245,21 @@ class Pace:
         else:
             self._level = None
 
+    def _size_at(self, rate: float) -> float:
+        """What the bucket holds if it is refilled at *rate*: at first, as much as the opening took beyond what came in."""
+        if self.rate is None:
+            return self._opening.size(rate)
+        return max(1.0, self._burst) * min(1.0, rate / max(self._most, _SLOWEST))
+
     def _resize(self) -> None:
         """Correct what the bucket is thought to hold by what came of it."""
         if self.rate is None:
-            self._known = self._burst
-        elif self._probed < self._span and self._is_stretched:
+            return
+        if self._probed < self._span and self._is_stretched:
             # Refused at less than what was measured: so that was too much, and the bucket lost less than it seemed.
             self._burst = min(_LARGEST, 4 * self._burst)
         else:
-            self._burst = max(self._known, 0.7 * self._burst)
+            self._burst = max(self._stock.size, 0.7 * self._burst)
 
     def _weighed(self, found: float, clock: float, old: float) -> float:
         rate = max(old / 2, (found * clock + 1) / (clock + 1 / old))
@@ -255,15 +272,17 @@ class Pace:
     def _available(self, now: float) -> float:
         pace = self.current()
         gained = max(0.0, now - self._seen) * pace
-        self._left, self._seen = min(max(1.0, pace * CATCH_UP), self._left + gained), max(now, self._seen)
+        most = _FIRST if self.rate is None else max(1.0, min(pace * CATCH_UP, self._stock.size or math.inf))
+        self._left, self._seen = min(most, self._left + gained), max(now, self._seen)
         return self._left
 
+    @property
+    def _sure(self) -> float:
+        """The rate at which the provider's bucket is refilled at the least; zero while nothing was measured."""
+        return (self.rate or 0.0) * max(0.0, 1 - _UNSURE / max(1, self._counted))
+
     def _in_stock(self, now: float) -> float:
-        """What the provider's bucket holds at the least, by what it held at first and what was sent since it was empty."""
-        if self.rate is None:
-            return 0.0
-        size = max(0.0, self._known - self.rate * self._opening)
-        return min(size, self._stock + _SURE * self.rate * max(0.0, now - self._stocked_at))
+        return 0.0 if self.rate is None else self._stock.left(now, self._sure)
 
     def _use(self, now: float) -> None:
         """Count the time since the last request as used, as far as a request was waiting for it."""

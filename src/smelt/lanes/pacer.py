@@ -267,7 +267,9 @@ class Pacer:
         told = failure.retry_after
         if told is None or not 0 <= told < math.inf:
             return None
-        until = now + told + min(1.0, _JITTER * told) * self.rng.random()
+        rate = self._pace.rate
+        apart = math.inf if rate is None else 1 / rate
+        until = now + told + min(1.0, _JITTER * told, apart) * self.rng.random()
         if until > self._until:
             whose = "limit" if failure.kind == "rate_limit" else "pause"
             self._until, self._until_reason = until, f"{self.provider}'s {whose}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _MOST_BINS = 256
 _STEPS = 20  # Halvings of the interval in which the rate lies.
@@ -27,7 +27,7 @@ class Trace:
             pairs = zip(self._bins[::2], [*self._bins[1::2], (0.0, 0)], strict=False)
             self._bins = [(max(a, b), m + n) for (a, m), (b, n) in pairs]
 
-    def rate(self, until: float, count: int, *, size: float, usual: float) -> float:
+    def rate(self, until: float, count: int, *, size: Callable[[float], float]) -> float:
         """The rate at which a bucket, empty at first, would be empty again after *until* and *count* requests.
 
         Without an end to the bucket that is the number of requests over the time. But a bucket that was full for a while
@@ -36,19 +36,25 @@ class Trace:
         Args:
             until: When the request left that was refused.
             count: Requests that left before it.
-            size: Requests that the bucket holds at the usual rate; at lower ones, in proportion less.
-            usual: That rate.
+            size: Requests that the bucket holds if it is refilled at a rate.
         """
         bins = list(self._first(count))
         low = max(count, 0.5) / max(until, 1e-3)
         high = _MOST_LOST * low
         for _ in range(_STEPS):
             middle = (low + high) / 2
-            if _left(bins, middle, until, max(1.0, size * min(1.0, middle / usual))) < 0:
+            if _left(bins, middle, until, max(1.0, size(middle))) < 0:
                 low = middle
             else:
                 high = middle
         return low
+
+    def size(self, until: float, count: int, *, rate: float) -> float:
+        """What a bucket holds that was full at first and empty at *until*, after *count* requests, while it was refilled."""
+        missing = seen = 0.0
+        for at, number in self._first(count):
+            missing, seen = max(0.0, missing - (at - seen) * rate) + number, at
+        return max(1.0, missing - (until - seen) * rate + 0.5)
 
     def least(self, until: float, count: int, *, size: float) -> float:
         """The lowest rate at which a bucket, full at some moment, would be empty at *until*: what it held is not refilled."""

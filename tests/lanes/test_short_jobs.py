@@ -1,0 +1,82 @@
+"""Whole jobs of some hundred requests under a limit, by the engine in virtual time: over before a pace has settled."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+import smelt
+from smelt.providers.base import CallFailed, Reply, Request
+from smelt.testing import ScriptedProvider, run_jumping
+from tests.lanes.server import Server, limited
+
+LATENCY = 0.2
+
+
+class Out(BaseModel):
+    y: str
+
+
+class Limited(ScriptedProvider):
+    """Answers as *server* does, which announces its limit in replies, in refusals, or in both."""
+
+    def __init__(self, server: Server, *, announces: Sequence[type[Reply] | type[CallFailed]]) -> None:
+        super().__init__({"y": "v"}, keep=False)
+        self.server, self.announces = server, announces
+
+    async def send(self, request: Request) -> Reply:
+        try:
+            limits = (await self.server.send()).limits
+        except CallFailed as refusal:
+            refusal.limits = refusal.limits if CallFailed in self.announces else {}
+            raise
+        return replace(await super().send(request), limits=limits if Reply in self.announces else {})
+
+
+def job(
+    seed: int, *, rows: int = 200, rpm: float = 1200, announces: Sequence[Any] = (), **limit: Any
+) -> tuple[float, int]:
+    """The seconds that one row a request takes, and the refusals."""
+    server = Server(limit=limited(rpm, **limit), latency=LATENCY, rng=random.Random(seed))
+    provider = Limited(server, announces=announces)
+    run = smelt.arun(
+        [{"x": at} for at in range(rows)], "t {x}", Out, model=provider, batch_size=1, progress=False, ledger=False
+    )
+    jumped = run_jumping(run)
+    assert jumped.result.metrics.failed_rows == 0
+    return jumped.seconds, sum(what == "rate_limit" for _, what, _ in server.asked)
+
+
+def ideal(rows: int, rpm: float, burst: float = 1.0) -> float:
+    """The seconds that a client takes that knows the bucket."""
+    return rows * 60 / rpm - burst + LATENCY
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rows", "rpm", "burst", "slower"),
+    [
+        pytest.param(200, 1200, 1, 1.05, id="the bucket of a second"),
+        pytest.param(200, 1200, 3, 1.09, id="a larger bucket"),
+        pytest.param(200, 1200, 0.3, 1.35, id="a bucket that holds less than comes in during a pause"),
+        pytest.param(400, 3000, 1, 1.1, id="a faster limit"),
+    ],
+)
+def test_a_hidden_limit_is_nearly_used_up(rows: int, rpm: float, burst: float, slower: float) -> None:
+    jobs = [job(seed, rows=rows, rpm=rpm, burst=burst) for seed in range(20)]
+
+    assert statistics.mean(seconds for seconds, _ in jobs) <= slower * ideal(rows, rpm, burst)
+    assert statistics.mean(refusals for _, refusals in jobs) <= 0.5 * rows
+
+
+def test_an_announced_limit_is_nearly_used_up() -> None:
+    seconds, refusals = job(0, announces=(Reply, CallFailed))
+
+    assert seconds <= 1.02 * ideal(200, 1200)
+    assert refusals == 0
