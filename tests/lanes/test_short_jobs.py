@@ -80,3 +80,9 @@ def test_an_announced_limit_is_nearly_used_up() -> None:
 
     assert seconds <= 1.02 * ideal(200, 1200)
     assert refusals == 0
+
+
+def test_a_limit_that_only_refusals_announce_is_nearly_used_up() -> None:
+    seconds, _ = job(0, announces=(CallFailed,))
+
+    assert seconds <= 1.05 * ideal(200, 1200)

@@ -156,7 +156,10 @@ class Bucket:
 
     def _learn_share(self, now: float, remaining: float) -> None:
         """Take a little more while there is enough for all, and a part less while there is not."""
-        seconds, self._shared = min(_LONGEST, now - self._shared), now
+        seconds = (
+            min(_LONGEST, now - self._shared) if self._shared > -math.inf else 0.0
+        )  # It begins with the first one.
+        self._shared = now
         if self._corrects or self._window.resets_at is not None or self._reserve < _COARSE:
             self._share = 1.0
             return
