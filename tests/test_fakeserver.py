@@ -287,7 +287,7 @@ def post(scenario: Scenario, *, user: str = USER, schema: Any = ARRAY, **body: A
     if schema is not None:
         message["response_format"] = {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}
     host, _, path = scenario.base_url("compatible").removeprefix("http://").partition("/")
-    connection = http.client.HTTPConnection(host, timeout=5)
+    connection = http.client.HTTPConnection(host, timeout=BUSY)
     try:
         connection.request("POST", f"/{path}/chat/completions", json.dumps(message), {"Authorization": "Bearer key"})
         response = connection.getresponse()
@@ -534,7 +534,7 @@ def test_a_broken_transport_breaks_the_call(
 ) -> None:
     fake = scenario(always={"fault": fault})
     host, _, path = fake.base_url("compatible").removeprefix("http://").partition("/")
-    connection = http.client.HTTPConnection(host, timeout=0.1 if fault == "hang" else 5)
+    connection = http.client.HTTPConnection(host, timeout=0.1 if fault == "hang" else BUSY)
     body = json.dumps({"messages": [{"role": "user", "content": USER}], "model": "fake-1"})
 
     def call() -> bytes:
@@ -574,7 +574,7 @@ def test_a_lawful_surprise_still_answers(scenario: MakeScenario, fault: str) -> 
 def test_a_flood_goes_on_as_long_as_someone_reads(scenario: MakeScenario) -> None:
     fake = scenario(always={"fault": "flood", "gigabytes": 1})
     host, _, path = fake.base_url("compatible").removeprefix("http://").partition("/")
-    connection = http.client.HTTPConnection(host, timeout=5)
+    connection = http.client.HTTPConnection(host, timeout=BUSY)
     connection.request("POST", f"/{path}/chat/completions", json.dumps({"messages": [], "model": "fake-1"}))
 
     response = connection.getresponse()
@@ -718,7 +718,7 @@ def test_limits_are_announced_in_the_providers_headers(
 
 
 def test_calls_that_hang_up_are_counted_as_abandoned(scenario: MakeScenario) -> None:
-    fake = scenario(latency=5.0)
+    fake = scenario(latency=3_600.0)
 
     async def hang_up() -> None:
         calls = [asyncio.create_task(ask("compatible", fake)) for _ in range(2)]
@@ -730,7 +730,7 @@ def test_calls_that_hang_up_are_counted_as_abandoned(scenario: MakeScenario) -> 
         while fake.stats().in_flight:
             await asyncio.sleep(0.01)
 
-    asyncio.run(asyncio.wait_for(hang_up(), timeout=5))
+    asyncio.run(asyncio.wait_for(hang_up(), timeout=BUSY))
 
     stats = fake.stats()
     assert (stats.requests, stats.max_in_flight, stats.abandoned) == (2, 2, 2)

@@ -34,7 +34,7 @@ def executed(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.Notebook
         nbclient.exceptions.CellExecutionError: A cell failed.
     """
     import_module("matplotlib.font_manager")  # A kernel that has to make the list of fonts says so on stderr after 5 s.
-    client = NotebookClient(notebook, timeout=300, kernel_name="python3", record_timing=False)
+    client = NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False)
     manager = client.create_kernel_manager()
     manager.transport, manager.ip = "ipc", str(folder / "socket")  # Sockets in a folder, not ports of this machine.
     manager.connection_file = str(folder / "kernel.json")

@@ -25,6 +25,7 @@ from smelt.providers.google import Google
 from smelt.providers.local import LocalProvider
 from smelt.providers.openai import OpenAI
 from tests.observe.chromium import Visit, look_at, missing
+from tests.patience import HANGING
 from tests.test_readme import ROOT
 
 CONFIG = ROOT / "zensical.toml"
@@ -51,7 +52,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("docs", "src"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-m", "zensical", "build", "--strict"]
-    built = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    built = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=HANGING)
     assert built.returncode == 0, built.stdout + built.stderr
     return folder / "site"
 

@@ -41,6 +41,7 @@ from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.streaming import stream as door
 from smelt.testing import ScriptedProvider, asked, run_jumping
 from tests.conftest import MakeScenario
+from tests.patience import HANGING
 
 PROMPT = "Describe {name}."
 SCHEMA = pa.schema([("name", pa.string()), ("number", pa.int64())])
@@ -693,7 +694,7 @@ def test_a_script_that_dies_with_an_open_stream_shows_its_own_trouble_alone(
     slow = scenario(latency=0.2, answers={"sector": {"choice": ["tech", "other"], "of": "name"}})
     command = [sys.executable, "-c", _LEFT_OPEN, slow.base_url("openai"), str(tmp_path / "ledger.sqlite")]
 
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANGING)
 
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback (most recent call last):")

@@ -11,12 +11,14 @@ import pytest
 
 from tests.conftest import MakeScenario
 from tests.models import PROVIDERS, RULES, served
+from tests.patience import HANGING
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
 import asyncio, json, sys, threading
 import pandas as pd, smelt
 from tests.models import KEYS, Company
+from tests.patience import HANGING
 started = []
 start = threading.Thread.start
 def watched(thread):
@@ -42,7 +44,7 @@ def test_a_run_starts_no_thread_blocking_or_awaited(scenario: MakeScenario) -> N
 
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(addresses)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=HANGING, check=False,
     )  # fmt: skip
 
     assert done.stdout.splitlines() == [f"{provider} [] ['MainThread']" for provider in PROVIDERS], done.stderr

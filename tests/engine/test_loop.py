@@ -21,6 +21,7 @@ import pytest
 
 from smelt.engine.loop import Driver, OneThreadLoop, PausingLoop, run_blocking
 from smelt.errors import SmeltInterrupt, SmeltWarning
+from tests.patience import BUSY
 
 ROWS: Any = object()  # Stands for a partial result.
 
@@ -311,7 +312,7 @@ class TestCtrlC:
             async def work():
                 print("ready", flush=True)
                 try:
-                    await asyncio.sleep(30)
+                    await asyncio.sleep(120)
                 except asyncio.CancelledError:
                     raise SmeltInterrupt("Interrupted.", partial="rows") from None
 
@@ -327,7 +328,7 @@ class TestCtrlC:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=1)
+            out, err = process.communicate(timeout=BUSY)
 
         assert (out, err, process.returncode) == ("rows\n", "", 0)
 

@@ -12,6 +12,7 @@ import pytest
 
 from smelt.engine.loop import OneThreadLoop
 from smelt.engine.names import GETENT, Names
+from tests.patience import BUSY
 
 
 def shell(script: str) -> tuple[str, ...]:
@@ -124,7 +125,7 @@ async def test_a_failure_is_not_remembered(tmp_path: Path) -> None:
 
 async def test_a_silent_name_server_holds_nobody_past_a_deadline(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    names = Names(shell(f"echo $$ > {pid}; exec sleep 30"))
+    names = Names(shell(f"echo $$ > {pid}; exec sleep 300"))
     loop = asyncio.get_running_loop()
     started, other = loop.time(), asyncio.create_task(names.addresses("some.example"))
 
@@ -137,7 +138,7 @@ async def test_a_silent_name_server_holds_nobody_past_a_deadline(tmp_path: Path)
     other.cancel()
     await asyncio.wait([other])
 
-    assert loop.time() - started < 5.0
+    assert loop.time() - started < BUSY
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
 

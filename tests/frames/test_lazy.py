@@ -35,6 +35,7 @@ from tests.fakeserver import FakeServer, Scenario
 from tests.frames.deriving import DerivingProvider
 from tests.frames.plans import ENGINES
 from tests.models import RULES, Company, served
+from tests.patience import HANGING
 
 ROWS = pl.DataFrame({"name": [f"c{at}" for at in range(60)], "number": range(60), "unsent": ["x"] * 60})
 ROOT = Path(__file__).resolve().parents[2]
@@ -316,7 +317,7 @@ sys.setswitchinterval(1e-6)  # Whoever is not parked by the end of the process i
 def test_a_run_that_polars_does_not_wait_for_is_broken_off_when_the_process_ends() -> None:
     # Else its thread would wake in an interpreter that is gone, and abort the process.
     ended = subprocess.run(
-        [sys.executable, "-c", LEFT], cwd=ROOT, capture_output=True, text=True, check=False, timeout=50
+        [sys.executable, "-c", LEFT], cwd=ROOT, capture_output=True, text=True, check=False, timeout=HANGING
     )
 
     assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", "broken off\n")

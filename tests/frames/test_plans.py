@@ -16,6 +16,7 @@ from polars.exceptions import PanicException
 from polars.io.plugins import register_io_source
 
 from tests.frames.plans import ENGINES
+from tests.patience import HANGING
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,6 +29,8 @@ import smelt
 from pydantic import BaseModel
 from tests.frames.deriving import DerivingProvider
 from tests.frames.plans import ENGINES
+from tests.patience import HANGING
+from tests.patience import HANGING
 
 class Size(BaseModel):
     size: int
@@ -77,7 +80,9 @@ def tried(request: pytest.FixtureRequest) -> Tried:
     # Each plan on one engine, in turns. On both, and more of them: POLARS_MAX_THREADS=1 python -m tests.frames.plans 5000
     command = [sys.executable, "-c", script, str(PLANS), str(PLANS * threads - PLANS), "--in-turns"]
     environment = {**os.environ, "POLARS_MAX_THREADS": str(threads)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=150)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=HANGING
+    )
     return Tried(threads=threads, twice=TWICE_ON[threads], printed=done.stdout.splitlines(), problem=done.stderr)
 
 

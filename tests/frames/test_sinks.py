@@ -23,6 +23,7 @@ from smelt.testing import ScriptedProvider
 from tests.frames.deriving import DerivingProvider
 from tests.frames.plans import Second
 from tests.frames.sinking import ROWS, Size
+from tests.patience import HANGING
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBERS = pl.DataFrame({"number": range(ROWS), "kind": ["a", "b", None] * (ROWS // 3)})
@@ -34,7 +35,7 @@ def sunk(verb: str, folder: Path, *, after: int = 10_000, how: str = "kill") -> 
     command = [sys.executable, "-m", "tests.frames.sinking", verb, str(folder), str(after), how]
     ledger = {"SMELT_LEDGER": str(folder / "ledger.sqlite")} if verb == "more" else {}
     return subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **ledger}, capture_output=True, text=True, check=False, timeout=60
+        command, cwd=ROOT, env={**os.environ, **ledger}, capture_output=True, text=True, check=False, timeout=HANGING
     )
 
 

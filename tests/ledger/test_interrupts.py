@@ -21,12 +21,14 @@ from tests.fakeserver import Scenario
 from tests.fakeserver.answers import expected
 from tests.fakeserver.client import ROOT
 from tests.models import KEYS, RULES, Company, served
+from tests.patience import BUSY
 
 SCRIPT = """
 import sys, time
-import smelt
+import smelt, smelt.execution
 from tests.models import Company
 
+smelt.execution.INTERRUPT_GRACE = float(sys.argv[4])
 model = smelt.Model("openai", "fake-1", api_key=sys.argv[2], base_url=sys.argv[1])
 data = [{"name": f"company {at}", "number": at} for at in range(100)]
 try:
@@ -46,35 +48,36 @@ class Stopped(NamedTuple):
         signum: The signal that it names; the exit code where nothing was said.
         rows: Rows that were answered.
         seconds: From the first signal to the end.
-        sent: Requests that had been sent 250 ms after the last signal.
+        before: Requests that had been sent when the first signal was.
     """
 
     name: str
     signum: int
     rows: int
     seconds: float
-    sent: int
+    before: int
 
 
-def stopped(scenario: Scenario, path: Path, *signals: signal.Signals) -> Stopped:
-    """Run the script, and send it *signals* with three requests in flight."""
-    command = [sys.executable, "-c", SCRIPT, scenario.base_url("openai"), KEYS["openai"], str(path)]
+def stopped(scenario: Scenario, path: Path, sent: signal.Signals, grace: float, *, again: bool = False) -> Stopped:
+    """Run the script, and send it *sent* with three requests in flight, which it gives *grace* seconds.
+
+    Args:
+        again: Send it until the script has ended. A process that is held up takes two signals for one.
+    """
+    command = [sys.executable, "-c", SCRIPT, scenario.base_url("openai"), KEYS["openai"], str(path), str(grace)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as script:
-        scenario.wait_until(lambda stats: stats.requests >= 6 and stats.in_flight == 3)
+        before = scenario.wait_until(lambda stats: stats.requests >= 6 and stats.in_flight == 3).requests
         pressed = time.monotonic()
-        for one in signals[:-1]:
-            script.send_signal(one)
+        script.send_signal(sent)
+        while again and script.poll() is None and time.monotonic() - pressed < BUSY:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                script.wait(0.2)
-        script.send_signal(signals[-1])
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            script.communicate(timeout=0.25)
-        sent = scenario.stats().requests
+                script.wait(0.5)
+            script.send_signal(sent)
         said, _ = script.communicate()
     if not said:
-        return Stopped("", script.returncode, 0, time.monotonic() - pressed, sent)
+        return Stopped("", script.returncode, 0, time.monotonic() - pressed, before)
     name, signum, rows, ended = said.split()
-    return Stopped(name, int(signum), int(rows), float(ended) - pressed, sent)
+    return Stopped(name, int(signum), int(rows), float(ended) - pressed, before)
 
 
 @pytest.mark.slow
@@ -84,13 +87,13 @@ def test_66_what_is_in_flight_lands_and_is_not_paid_again_and_nothing_new_is_sen
 ) -> None:
     provider = scenario(answers=RULES, latency=0.4, count_by="name")
 
-    name, signum, rows, seconds, sent_soon = stopped(provider, path, sent)
+    name, signum, rows, seconds, before = stopped(provider, path, sent, 600.0)
 
     requests = provider.stats().requests
     assert (name, signum) == ("SmeltInterrupt", sent)
     assert rows == provider.stats().rows_answered == 4 * requests
-    assert requests == sent_soon
-    assert seconds < 1.0
+    assert requests <= before + 3  # The last replies before the signal is heard make room for three.
+    assert seconds < BUSY
     result = smelt.run(
         DATA, "Describe {name} {number}.", Company, model=served("openai", provider), ledger=path, progress=False
     )
@@ -102,12 +105,12 @@ def test_66_what_is_in_flight_lands_and_is_not_paid_again_and_nothing_new_is_sen
 
 
 @pytest.mark.slow
-def test_66_what_does_not_land_within_a_second_may_have_been_billed(path: Path, scenario: MakeScenario) -> None:
+def test_66_what_does_not_land_in_time_may_have_been_billed(path: Path, scenario: MakeScenario) -> None:
     provider = scenario(answers=RULES, script=dict.fromkeys(range(5, 99), "hang"))
 
-    _, _, rows, seconds, _ = stopped(provider, path, signal.SIGINT)
+    _, _, rows, seconds, _ = stopped(provider, path, signal.SIGINT, 0.75)
 
-    assert 0.7 < seconds <= 1.0
+    assert 0.7 < seconds < BUSY
     assert rows == 20
     with smelt.ledger.open(path) as ledger:
         assert [one["rows"] for one in ledger.possible_duplicates()] == [4, 4, 4]
@@ -119,9 +122,9 @@ def test_66_what_does_not_land_within_a_second_may_have_been_billed(path: Path, 
 def test_66_a_second_one_does_not_wait(sent: signal.Signals, path: Path, scenario: MakeScenario) -> None:
     provider = scenario(answers=RULES, script=dict.fromkeys(range(5, 99), "hang"))
 
-    stop = stopped(provider, path, sent, sent)
+    stop = stopped(provider, path, sent, 600.0, again=True)
 
-    assert stop.seconds < 0.7
+    assert stop.seconds < BUSY
     with smelt.ledger.open(path) as ledger:
         assert ledger.check() == []
         assert len(ledger.rows()) == 20

@@ -28,6 +28,7 @@ from smelt.providers.base import CallFailed, Provider, Reply, Request
 from smelt.providers.compatible import Compatible
 from smelt.providers.keys import Access, Secret
 from smelt.providers.local import LocalProvider
+from tests.patience import BUSY
 
 pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.filterwarnings("ignore:The answers of smollm2-135m")]
 
@@ -158,7 +159,7 @@ def test_no_orphan_after_kill_9_of_the_parent() -> None:
         pid, _, room = parent.stdout.readline().strip().partition(" ")
         parent.kill()
 
-        assert wait_for_end(int(pid), seconds=5)
+        assert wait_for_end(int(pid), seconds=BUSY)
         assert not Path(room).exists()
 
 

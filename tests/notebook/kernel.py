@@ -15,8 +15,10 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
+from tests.patience import HANGING
+
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
-_PATIENCE = 120.0  # Seconds. The first completion in a new home parses pandas, on a busy machine for a long while.
+_PATIENCE = HANGING  # The first completion in a new home parses pandas, on a busy machine for a long while.
 
 
 @dataclass
@@ -56,7 +58,7 @@ class RunningCell:
         """Wait for its end.
 
         Raises:
-            queue.Empty: Nothing comes for two minutes.
+            queue.Empty: Nothing comes for ten minutes.
         """
         while self._take_message() != "idle":
             pass

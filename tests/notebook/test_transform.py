@@ -15,7 +15,7 @@ SETUP = """
 import threading
 import pandas as pd, polars as pl, smelt
 from tests.models import Company
-frame = pd.DataFrame({"name": [f"c{at}" for at in range(400)], "number": range(400)})
+frame = pd.DataFrame({"name": [f"c{at}" for at in range(4_000)], "number": range(4_000)})
 model = smelt.Model("openai", "fake-1", api_key="sk-proj-test", base_url=BASE)
 """
 

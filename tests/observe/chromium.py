@@ -19,6 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tests.patience import HANGING
+
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 # The page's elements, each with the names of its attributes; but for what stands for a character that shows nothing.
@@ -95,7 +97,7 @@ def look_at(visits: Sequence[Visit]) -> list[Seen]:
     """Visit pages, one after the other, in one browser."""
     told = json.dumps([asdict(one) for one in visits])
     run = subprocess.run(
-        [sys.executable, "-m", "tests.observe.chromium"], input=told, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-m", "tests.observe.chromium"], input=told, capture_output=True, text=True, check=False, timeout=HANGING
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     return [Seen(**one) for one in json.loads(run.stdout)]

@@ -163,23 +163,39 @@ def test_a_peer_that_closes_each_connection_after_its_reply_costs_two_requests(s
         assert runner.run(work()) <= 2
 
 
-def test_who_gives_up_waiting_for_room_takes_none(scenario: MakeScenario) -> None:
-    fake = scenario(answers={}, latency=0.1)
-    url = fake.base_url("compatible") + "/chat/completions"
-    body = {"model": "m", "messages": []}
+def test_who_gives_up_waiting_for_room_takes_none() -> None:
+    connections, requests = 0, 0
+    may_answer, is_gone = asyncio.Event(), asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections, requests
+        connections += 1
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                requests += 1
+                await may_answer.wait()
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+        is_gone.set()
 
     async def work() -> None:
-        async with client_for(Access(base_url=url), connections=1) as client:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(client.post(url, json=body))
-                waiting = group.create_task(client.post(url, json=body))
-                await asyncio.sleep(0.05)
-                waiting.cancel()
-            await client.post(url, json=body)
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+            async with client_for(Access(base_url=url), connections=1) as client:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(client.get(url))
+                    waiting = group.create_task(client.get(url))
+                    while not requests:
+                        await asyncio.sleep(0.01)
+                    waiting.cancel()
+                    may_answer.set()
+                await client.get(url)
+            await is_gone.wait()
 
     with asyncio.Runner(loop_factory=OneThreadLoop) as runner:
         runner.run(work())
-    assert (fake.stats().requests, fake.stats().connections) == (2, 1)
+    assert (requests, connections) == (2, 1)
 
 
 def test_as_many_requests_as_there_are_connections_are_on_their_way_at_once() -> None:
