@@ -42,7 +42,6 @@ HOPELESS = {
     "endless_think": "malformed",
     "endless_bracket": "malformed",
     "endless_harmony": "malformed",
-    "thought_behind": "malformed",
     "empty": "malformed",
     "odd_fields": "invalid",
     "fields_in_row": "invalid",

@@ -3,8 +3,9 @@
 A clean reply is one JSON document of the shape that was asked for, and is read at once. Every other one is searched for
 documents that bear the request's tokens (`plan.documents`), and then:
 
-- Text up to the last end of a thought is no answer, and neither is a thought without an end (`plan.thoughts`). Marks of
-  thoughts inside of a JSON value are data.
+- What stands inside of a marked thought is no answer, and neither is a thought without an end, nor the text before an end
+  whose beginning is not marked (`plan.thoughts`). Marks of thoughts inside of a JSON value are data.
+- Of the parts between the thoughts the last one that bears a token of the request counts.
 - The last document that answers every row of the request counts, and those before it are drafts.
 - If rows still differ between two documents, they are answered twice, so not at all. What the earlier of the two says
   about rows that no later document repeats is not taken either: it may be a draft whose correction left them out.
@@ -166,10 +167,13 @@ def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bo
             break
         text = _unescaped(text)
         documents = find_documents(text, tokens)
-    part = spoken(text, documents.data) if documents.mentions else Spoken(0, len(text))
+    parts = spoken(text, documents.data) if documents.mentions else [Spoken(0, len(text))]
+    part = _answering(parts, documents.mentions)
     found = [one for one in documents.found if part.start <= one.start < part.end]
     unended = [at for at in documents.unended if part.start <= at < part.end]
     is_open = may_be_cut and bool(found) and (bool(unended) or not _END.fullmatch(text, found[-1].end, part.end))
+    if (is_cut or may_be_cut) and part.end < parts[-1].start and not _END.fullmatch(text, *parts[-1]):
+        is_open, found = True, []  # Behind a thought about them, other answers may have begun.
     if (is_cut or is_open or any(one.is_row_cut for one in found)) and not _is_bare(text, part, found):
         found, is_cut = [], is_cut or is_open
     rows = ReplyRows.agreed(_answers(found), tokens, unended)
@@ -229,6 +233,13 @@ def _corrected(
 def _is_head(text: str, at: int) -> bool:
     """Whether the token that is mentioned at this place names a row, rather than being spoken of."""
     return _ID_BEFORE.search(text, max(0, at - _NEAR), at) is not None or _KEYED.match(text, at) is not None
+
+
+def _answering(parts: Sequence[Spoken], mentions: Sequence[tuple[int, str]]) -> Spoken:
+    """The last of *parts* in which a token of the request stands; without one, the last."""
+    places = [at for at, _ in mentions]
+    bearing = (one for one in reversed(parts) if bisect_left(places, one.start) < bisect_left(places, one.end))
+    return next(bearing, parts[-1])
 
 
 def _is_start(text: str) -> bool:

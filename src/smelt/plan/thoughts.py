@@ -36,19 +36,27 @@ _MARK = re.compile(
 
 
 class Spoken(NamedTuple):
-    """The part of a text that is no thought.
+    """A part of a text that is no thought.
 
     Attributes:
-        start: Behind the last end of a thought; 0 without one.
-        end: Where a thought begins behind that which has no end; else the end of the text.
+        start: Behind the end of a thought; 0 without one.
+        end: Where the next thought begins; else the end of the text.
     """
 
     start: int
     end: int
 
 
-def spoken(text: str, data: Sequence[tuple[int, int]]) -> Spoken:
-    """What of *text* is no thought. *data* is where it is JSON, in order: marks in there are a value's own characters."""
+def spoken(text: str, data: Sequence[tuple[int, int]]) -> list[Spoken]:
+    """The parts of *text* that are no thought, in order; there is always a last one.
+
+    All before an end whose beginning is not marked is a thought. A thought that has no end reaches to the end of the text.
+
+    Args:
+        text: A model's text.
+        data: Where it is JSON, in order. Marks in there are a value's own characters.
+    """
+    parts: list[Spoken] = []
     start, opened, is_channel = 0, None, False
     begins = [begin for begin, _ in data]
     for beginning in _BEGINNING.finditer(text):
@@ -60,7 +68,11 @@ def spoken(text: str, data: Sequence[tuple[int, int]]) -> Spoken:
             continue
         kind = mark.lastgroup
         if kind in ("final", "close") or (kind == "message_end" and is_channel):
+            if opened is None or kind == "final":
+                parts.clear()
+            else:
+                parts.append(Spoken(start, opened))
             start, opened, is_channel = mark.end(), None, False
         elif kind in ("open", "channel") and opened is None:
             opened, is_channel = mark.start(), kind == "channel"
-    return Spoken(start, len(text) if opened is None else opened)
+    return [*parts, Spoken(start, len(text) if opened is None else opened)]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
+from pydantic import AliasChoices
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from smelt.plan.chunks import Pending
@@ -52,6 +53,8 @@ class Validator:
         self._validate = output.model.__pydantic_validator__.validate_json
         self._strict = config.get("strict") is not False
         self._extra: Literal["forbid"] | None = None if "extra" in config else "forbid"
+        # A model that ignores what it does not know, and needs nothing, would take any object for its defaults.
+        self._keys = _keys(output) if config.get("extra") == "ignore" and not _needs_any(output) else None
         self._get: Callable[[Any], Any] = attrgetter(*names)
         self._is_single = len(names) == 1
         self._settlers = [settler(field) for field in output.fields]
@@ -125,6 +128,8 @@ class Validator:
     def _read(self, row: Pending, answer: dict[str, Any]) -> Accepted | InvalidRow:
         """What pydantic makes of the *answer*; whether its values fit their columns is yet to be seen."""
         try:
+            if self._keys is not None and answer and self._keys.isdisjoint(answer):
+                raise InvalidRow("none of the fields that were asked for")
             if self._completing is not None:
                 answer = completed(self._completing[row.position], answer)
             return Accepted(row, *self._answered(answer))
@@ -202,6 +207,20 @@ class Validator:
                 shown = f"{field.name}: not what the model declares after validation: {type(problem).__name__}"
                 raise InvalidRow(shown, is_final=True) from None
         return tuple(settled)
+
+
+def _needs_any(output: Output) -> bool:
+    """Whether the model of *output* has a field without a default."""
+    return any(info.is_required() for info in output.model.model_fields.values())
+
+
+def _keys(output: Output) -> frozenset[str]:
+    """The keys under which an answer may have a field."""
+    keys = {*output.model.model_fields, *(field.key for field in output.fields)}
+    for info in output.model.model_fields.values():
+        if isinstance(info.validation_alias, AliasChoices):
+            keys.update(one for one in info.validation_alias.choices if isinstance(one, str))
+    return frozenset(keys)
 
 
 def json_text(answer: dict[str, Any]) -> str:
