@@ -473,7 +473,8 @@ def test_every_fault_of_text_and_http_has_a_case() -> None:
         "packed",
         "another_status",
         "streamed",
-    }  # What to give: tests/providers/test_conformance.py does.
+        "failed_generation",
+    }  # What to give: tests/providers/test_conformance.py and tests/exactness/test_failed_generation.py do.
 
     assert COMPLETION_CASES.keys() | WHOLE_CASES.keys() | told == (
         COMPLETIONS.keys() | REFUSALS.keys() | RESPONSES.keys()

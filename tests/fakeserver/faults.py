@@ -266,6 +266,18 @@ def another_status(response: Response, options: Options) -> Response:
     return replace(response, status=int(options.get("code", 201)))
 
 
+def failed_generation(response: Response, options: Options) -> Response:
+    """Groq's 400 for an answer that does not fit the schema: `fraction` (0.5) of it, with the error's `message`."""
+    text = json.loads(response.body)["choices"][0]["message"]["content"]
+    error = {
+        "message": options.get("message", "Failed to generate JSON. Please adjust your prompt."),
+        "type": "invalid_request_error",
+        "code": "json_validate_failed",
+        "failed_generation": text[: round(len(text) * options.get("fraction", 0.5))],
+    }
+    return replace(response, status=400, body=json.dumps({"error": error}).encode())
+
+
 def streamed(response: Response, options: Options) -> Response:
     """The reply as server-sent events in pieces of `characters` (7), as each protocol streams it."""
     events = events_of(json.loads(response.body), int(options.get("characters", 7)))
@@ -346,6 +358,7 @@ RESPONSES: dict[str, Callable[[Response, Options], Response]] = {
     "packed": packed,
     "edit": edit,
     "another_status": another_status,
+    "failed_generation": failed_generation,
     "streamed": streamed,
     "huge_body": huge_body,
     "empty_body": empty_body,
