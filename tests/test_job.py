@@ -489,6 +489,10 @@ def test_an_explanation_shows_rows_without_being_steered_by_them(payload: str) -
                                 model=ScriptedProvider({}))  # fmt: skip
 
     assert not steering(str(explanation)) - {"CHARACTER TABULATION"}
+    html = Elements(explanation._repr_html_())
+    assert not steering(html.text) - {"CHARACTER TABULATION"}
+    assert not {"script", "b", "img"} & {tag for tag, _ in html.found}
+    assert html.text.count("reply schema") == 1
     assert json.JSONDecoder().raw_decode(explanation.user)[0][0]["row"] == {payload: payload}
 
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
-from smelt.errors import AuthConfigError, SmeltWarning
+from smelt.errors import AuthConfigError, SmeltConfigError, SmeltWarning
 from smelt.model import VENDORS
 from smelt.testing import ScriptedProvider
 
@@ -45,6 +45,46 @@ def test_what_sends_nothing_needs_no_key(provider: str) -> None:
 def test_what_sends_something_needs_one(provider: str) -> None:
     with pytest.raises(AuthConfigError, match=f"There is no key for {provider}"):
         FRAME.smelt.run("Classify {name}.", Firm, model=f"{provider}:some-model")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "output", "options", "match"),
+    [
+        ("Classify {name}.", Firm, {"columns": ["naem"]}, "columns has 'naem'"),
+        ("Classify {naem}.", Firm, {}, "The prompt uses {naem}"),
+        ("Classify {name}.", Firm, {"columns": ["about"]}, "columns leaves it out"),
+        ("Classify {name}.", dict, {}, "output_model"),
+        ("Classify {name}.", Firm, {"batch_size": 0}, "batch_size"),
+        ("Classify {name}.", Firm, {"error_column": ""}, "error_column"),
+        ("Classify {name}.", Firm, {"temperature": 0}, "temperature"),
+    ],
+)
+def test_what_is_wrong_with_the_arguments_is_told_before_a_missing_key(
+    prompt: str, output: Any, options: dict[str, Any], match: str
+) -> None:
+    with pytest.raises(SmeltConfigError, match=match) as caught:
+        FRAME.smelt.run(prompt, output, model="openai:gpt-4.1-mini", **options)
+
+    assert not isinstance(caught.value, AuthConfigError)
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "compare"])
+def test_a_wrong_name_in_truth_is_told_before_a_missing_key(verb: str) -> None:
+    truth = {"sector": "knwon"}
+    rest: Any = (truth,) if verb == "evaluate" else (["openai:a", "openai:b"],)
+    named: Any = {"model": "openai:gpt-4.1-mini"} if verb == "evaluate" else {"truth": truth}
+
+    with pytest.raises(SmeltConfigError, match="knwon") as caught:
+        getattr(FRAME.assign(known="x").smelt, verb)("{name}?", Firm, *rest, **named)
+
+    assert not isinstance(caught.value, AuthConfigError)
+
+
+def test_binary_cells_are_told_before_a_missing_key() -> None:
+    with pytest.raises(SmeltConfigError) as caught:
+        pd.DataFrame({"name": pd.array([b"x"], dtype=object)}).smelt.run("{name}?", Firm, model="openai:gpt-4.1-mini")
+
+    assert not isinstance(caught.value, AuthConfigError)
 
 
 def test_a_malformed_key_is_refused_also_by_an_estimate(monkeypatch: pytest.MonkeyPatch) -> None:

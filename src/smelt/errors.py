@@ -41,7 +41,9 @@ import builtins
 import os
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -605,12 +607,32 @@ def shown_value(value: object) -> str:
     return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
 
 
+_said: ContextVar[set[str] | None] = ContextVar(
+    "said", default=None
+)  # What was warned of, where that is to be said once.
+
+
+@contextmanager
+def warning_once() -> Iterator[None]:
+    """Give a warning that comes again while this lasts, word for word, only the first time."""
+    before = _said.set(set())
+    try:
+        yield
+    finally:
+        _said.reset(before)
+
+
 def warn(text: str) -> None:
     """Issue a `SmeltWarning` that points at the user's line.
 
     A stderr that is closed or broken loses the text and costs nothing else: the standard library lets most of what goes
     wrong there through to the caller. Where warnings are errors, the warning is raised.
     """
+    said = _said.get()
+    if said is not None and text in said:
+        return
+    if said is not None:
+        said.add(text)
     try:
         warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
     except SmeltWarning:

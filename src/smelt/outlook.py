@@ -101,7 +101,19 @@ class Explanation:
     rows: int
 
     def __repr__(self) -> str:
+        parts = [f"--- {name}\n{text}" for name, text in self._parts()]
+        return "\n\n".join([f"to {_shown(self.model)}", *parts])
+
+    def _repr_html_(self) -> str:
+        from smelt.observe.summary import texts
+
+        return texts("Explanation", f"of the first request to {self.model}, {counted(self.rows, 'row')}", self._parts())
+
+    def _parts(self) -> list[tuple[str, str]]:
         schema = json.dumps(self.schema, indent=2, ensure_ascii=False)
-        text = f"to {self.model}\n\n--- system\n{self.system}\n\n--- user\n{self.user}\n\n--- reply schema\n{schema}"
-        # The rows are anyone's text: what goes to a terminal may not steer it. `user` and `system` are as they are.
-        return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text)
+        return [("system", _shown(self.system)), ("user", _shown(self.user)), ("reply schema", _shown(schema))]
+
+
+def _shown(text: str) -> str:
+    """*text* as a terminal can show it: the rows are anyone's, and may not steer it. `user` and `system` are as they are."""
+    return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text)

@@ -230,11 +230,12 @@ def prepare(
     columns, error_column, dropped = _columns(output, frame.names, settings)
     for column in columns:
         frame.require(".".join(column.path), column.field.kind)
-    provider = resolve_model(model, params=settings.params, needs_key=is_sent)
-    check_limits(output.fields, provider.capabilities.dialect, provider.name)
     source = frame.rows(None if names is None else _chosen(task.columns, names, settings))
     if len(source) and not source.names:
         raise ColumnError("The data has rows but no columns, so there is nothing to send.")
+    # Last, since it may ask for a key: what is wrong with the other arguments would have to be told after that anyway.
+    provider = resolve_model(model, params=settings.params, needs_key=is_sent)
+    check_limits(output.fields, provider.capabilities.dialect, provider.name)
     if settings.columns is None and not task.columns and len(source.names) > 1:
         _warn_of_all_columns(prompt, source.names)
     if pick is not None:  # Of the rows, not of the frame: one row of a list may lack a key that the prompt names.

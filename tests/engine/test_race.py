@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from smelt.engine.events import Event
+from smelt.engine.events import Event, RequestEnded
 from smelt.engine.flights import Flight
 from smelt.engine.room import Grant
 from smelt.engine.run import Run
@@ -55,7 +55,12 @@ class Stalling(ScriptedProvider):
 
 
 def outcome(
-    provider: Stalling, rows: int, concurrency: int = 64, deadline: float | None = None, ledger: RunLedger | None = None
+    provider: Stalling,
+    rows: int,
+    concurrency: int = 64,
+    deadline: float | None = None,
+    ledger: RunLedger | None = None,
+    tell: Callable[[Event], None] = lambda event: None,
 ) -> tuple[Answers, Run, float]:
     """The answers of a job, its run, and the virtual seconds that it took."""
     settings = Settings.of(batch_size=4, deadline=deadline)
@@ -67,7 +72,7 @@ def outcome(
         answers=answers,
         lane=make_lane(most=concurrency, tell=events.append),
         ledger=ledger or NoLedger(),
-        tell=events.append,
+        tell=tell,
         price=lambda usage: None,
         rng=random.Random(0),
     )
@@ -120,12 +125,15 @@ def test_a_race_that_is_late_itself_is_raced_too() -> None:
 
 def test_the_first_answer_counts_and_the_loser_is_called_off() -> None:
     provider = Stalling({190: 2.4})  # Late, but back before both halves of its rows are.
+    told: list[Event] = []
 
-    answers, _run, seconds = outcome(provider, 800)
+    answers, _run, seconds = outcome(provider, 800, tell=told.append)
 
     assert is_right(answers)
     assert answers.answered == 800
     assert seconds < 6.0
+    lost = [one for one in told if isinstance(one, RequestEnded) and not one.ok]
+    assert lost and all(one.is_broken_off for one in lost)  # No failure of the server.
 
 
 def test_a_race_that_was_won_before_it_was_written_down_does_not_leave() -> None:

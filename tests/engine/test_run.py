@@ -116,6 +116,21 @@ def test_what_hangs_is_broken_off_within_a_second_of_an_interrupt_and_at_once_at
     assert run.counts.possible_duplicates == 3
 
 
+@pytest.mark.parametrize("price", [0.0, 0.01, None], ids=["free", "paid", "unknown"])
+def test_only_what_may_cost_something_may_be_billed(price: float | None) -> None:
+    provider = Timed(hanging=frozenset({4, 5, 6}))
+    run = made(provider, called(provider, 10).work())
+    run.price = lambda usage: price
+
+    run_jumping(interrupted(run, 2.5))
+
+    is_free = price == 0
+    assert isinstance(run.answers, Answers)
+    messages = [failure.message for at, failure in run.answers.failures.items() if at in (4, 5, 6)]
+    assert all("was in flight" in one and ("billed" in one) is not is_free for one in messages)
+    assert run.counts.possible_duplicates == (0 if is_free else 3)
+
+
 def test_an_interrupt_shortens_the_grace_of_a_run_that_is_stopping() -> None:
     provider = Timed(hanging=frozenset({1}), script=[None, None, *[REVOKED] * 40])
     run = made(provider, called(provider, 40).work())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,8 +14,8 @@ from pydantic import BaseModel
 
 import smelt
 from smelt.errors import PromptError, QuotaError, SmeltConfigError
-from smelt.providers.base import Billing, CallFailed
-from smelt.testing import ScriptedProvider, asked
+from smelt.providers.base import Billing, CallFailed, Reply
+from smelt.testing import ScriptedProvider, answered, asked
 from tests.evaluation.test_evaluation import LIBRARIES, as_records
 
 
@@ -213,6 +215,23 @@ def test_a_variant_that_is_refused_as_a_whole_costs_the_others_nothing() -> None
     assert found.table["parity.accuracy"].to_list() == [pd.NA, 1.0]
     assert "not asked" in repr(found)
     assert found.pairs["rows"].to_list() == [0]
+
+
+def test_what_is_the_same_for_all_variants_is_warned_of_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smelt.ledger.files.remote_kind", lambda *_: "nfs")  # Every variant opens the ledger.
+    said = ScriptedProvider(lambda row: good(row), script=[lambda request: fenced(answered(request, good))] * 9)
+
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        compared(pd.DataFrame(COLUMNS), {"a": {"model": said}, "b": {"model": said}}, ledger=tmp_path / "ledger.sqlite")
+
+    texts = [str(one.message) for one in caught]
+    assert sum("network file system" in one for one in texts) == 1
+    assert sum("does not enforce the reply schema" in one for one in texts) == 1
+    assert all(one.filename == __file__ for one in caught)
+
+
+def fenced(reply: Reply) -> Reply:
+    return replace(reply, text=f"```json\n{reply.text}\n```")
 
 
 def test_variants_that_are_all_refused_raise() -> None:

@@ -221,6 +221,16 @@ def test_it_says_what_it_is_once() -> None:
     assert done.stderr.count("smollm2-135m") == done.stderr.count("for trying smelt out") == 1
 
 
+def test_no_model_named_is_one_warning() -> None:
+    code = "import os; os.environ.pop('SMELT_MODEL', None); from smelt.model import resolve_model as r; r(None); r(None); r('local:')"
+
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert done.stderr.count("Warning") == 1
+    assert "No model is named, so smollm2-135m, a small model on this machine's CPU, answers." in done.stderr
+    assert "for trying smelt out, not for relying on; pass model= for a better one." in done.stderr
+
+
 class Part(BaseModel):
     count: int
     colour: Literal["red", "grün", "blau"] | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -20,7 +21,7 @@ from smelt.engine.events import (
     RunStarted,
     Waiting,
 )
-from smelt.observe.timeline import MOST_BINS, Timeline
+from smelt.observe.timeline import BROKEN_OFF, MOST_BINS, Timeline
 
 START = RunStarted(rows=1_000, distinct_rows=1_000, provider="openai", model="gpt")
 Timed = tuple[float, Event]
@@ -155,6 +156,14 @@ def test_failures_are_counted_by_kind_and_have_no_latency() -> None:
 
     assert timeline.failures == {"rate_limit": 2, "timeout": 1}
     assert (timeline.replies, timeline.latency.count, timeline.latency.most) == (1, 1, 2.0)
+
+
+def test_a_request_that_the_run_broke_off_is_no_timeout() -> None:
+    broken_off = replace(ended(failure="timeout"), is_broken_off=True)
+
+    timeline = folded([(1, sent()), (2, ended(failure="timeout")), (3, broken_off), (4, broken_off)])
+
+    assert timeline.failures == {"timeout": 1, BROKEN_OFF: 2}
 
 
 def test_tokens_are_counted_per_row() -> None:

@@ -15,7 +15,7 @@ from smelt.engine.events import Event, RequestEnded, RequestSent
 from smelt.engine.flights import Announced, Delivery, Flight
 from smelt.engine.lane import Lane, Slot
 from smelt.engine.room import Grant, Room
-from smelt.engine.work import Counts, Work
+from smelt.engine.work import Counts, Work, is_free
 from smelt.errors import StoreError
 from smelt.ledger.base import RunLedger
 from smelt.plan.chunks import Chunk
@@ -168,7 +168,8 @@ class Courier:
             raise
         finally:
             self.calling.discard(task)
-        self._account(number, chunk, outcome, flight.seconds)
+        is_lost = flight.is_called_off and isinstance(outcome, CallFailed)
+        self._account(number, chunk, outcome, flight.seconds, is_broken_off=is_lost)
         return Delivery(number=number, tokens=announced.tokens, flight=flight, outcome=outcome, fault=fault)
 
     def settle(self, slot: Slot, flight: Flight, outcome: Reply | CallFailed) -> None:
@@ -251,7 +252,7 @@ class Courier:
             self.budget.settle(number, outcome.usage)
         if failure is not None:
             self.counts.rate_limited += failure.kind == "rate_limit"
-            self.counts.possible_duplicates += failure.billing is Billing.UNKNOWN
+            self.counts.possible_duplicates += failure.billing is Billing.UNKNOWN and not is_free(self.price)
         self.tell(
             RequestEnded(
                 number=number,

@@ -72,7 +72,8 @@ class RequestEnded:
         output_tokens: What the provider reported, 0 where it said nothing.
         cost_usd: What it cost, or None where the price is not known.
         in_flight: Requests still in flight.
-        is_broken_off: Whether no reply came because the run's end broke it off, which is no failure of the server.
+        is_broken_off: Whether no reply came because the run broke it off, at its end or since others answered its rows sooner.
+            That is no failure of the server.
     """
 
     number: int
@@ -127,7 +128,7 @@ class RunEnded:
     Attributes:
         reason: "done", or one or two words for what cut it short, such as "interrupted".
         unanswered: The caller's rows that had no outcome when the run ended; `RowsSettled` counts them as failed.
-        in_flight: Of these, rows whose request was in flight; it may be billed.
+        in_flight: Of these, rows whose request was in flight; unless the model is free, it may be billed.
     """
 
     reason: str = "done"

@@ -19,7 +19,7 @@ from smelt.engine.race import Race
 from smelt.engine.reader import Reader
 from smelt.engine.room import Room
 from smelt.engine.supply import Supply
-from smelt.engine.work import Counts, Ending, Halt, Work, settled
+from smelt.engine.work import Counts, Ending, Halt, Work, is_free, settled
 from smelt.errors import BudgetExceededError
 from smelt.ledger.base import RunLedger
 from smelt.plan.answers import Outcomes, RowFailure
@@ -237,7 +237,8 @@ class Run:
             How many of the caller's rows were in a request that was broken off.
         """
         failed = self.answers.failed
-        asked = replace(rest, message=f"{rest.message} Its request was in flight, and may be billed.")
+        billed = "" if is_free(self.price) else ", and may be billed"
+        asked = replace(rest, message=f"{rest.message} Its request was in flight{billed}.")
         for position in self._broken_off:
             if not self.answers.is_settled(position):
                 self.answers.fail(position, asked)

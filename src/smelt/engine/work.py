@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from smelt.plan.kinds import Field
 from smelt.plan.rows import RowSource
 from smelt.plan.schema import Output
 from smelt.providers.base import CallFailed, Request, Usage
+
+_SOME = Usage(input_tokens=1, output_tokens=1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -137,3 +139,8 @@ class Ending:
 def settled(answers: Outcomes, counts: Counts) -> RowsSettled:
     """How many rows have reached their end by now, as observers are told."""
     return RowsSettled(answered=answers.answered + answers.skipped, failed=answers.failed, reused=counts.reused)
+
+
+def is_free(price: Callable[[Usage], float | None]) -> bool:
+    """Whether a model costs nothing, so that nothing of it can be billed."""
+    return price(_SOME) == 0

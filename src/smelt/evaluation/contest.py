@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smelt.errors import SmeltAPIError, SmeltConfigError, SmeltWarning, warn
+from smelt.errors import SmeltAPIError, SmeltConfigError, SmeltWarning, warn, warning_once
 from smelt.evaluation.comparison import Comparison
 from smelt.evaluation.trial import Sample, Sheet, draw
 from smelt.evaluation.variants import Variant, about
@@ -48,6 +48,13 @@ def compare(
         SmeltAPIError: No variant was answered.
     """
     sample = draw(data, output_model, truth, n, settings)
+    with warning_once():  # A ledger or a server that is warned of is the same for all variants.
+        return _compared(variants, output_model, settings, sample, dry_run=dry_run)
+
+
+def _compared(
+    variants: Sequence[Variant], output_model: Any, settings: Settings, sample: Sample, *, dry_run: bool
+) -> Comparison | dict[str, Estimate]:
     calls = {one.name: _prepared(one, sample, output_model, is_sent=not dry_run) for one in variants}
     if dry_run:
         return {name: estimate(call) for name, call in calls.items()}

@@ -28,6 +28,22 @@ def table(name: str, headline: str, lines: Sequence[tuple[str, str]]) -> str:
     return _block(_title(name, headline), _table(lines))
 
 
+def texts(name: str, headline: str, parts: Sequence[tuple[str, str]]) -> str:
+    """The *name* of what is shown, a headline, and texts with their names, line by line as they are."""
+    return _block(_title(name, headline), *[one for title, text in parts for one in (_name(title), _text(text))])
+
+
+def _name(name: str) -> Html:
+    return el("div", name, style="opacity:0.7;margin:8px 0 2px")
+
+
+def _text(text: str) -> Html:
+    style = (
+        "margin:0;padding:0;background:none;color:inherit;white-space:pre-wrap;overflow-wrap:anywhere;font-size:0.92em"
+    )
+    return el("pre", text, style=style)
+
+
 def _block(*parts: Html) -> str:
     # A plain `str`: marimo refuses a subclass of it.
     return str(el("div", *parts, style="max-width:60em;line-height:1.45"))

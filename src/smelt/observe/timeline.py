@@ -15,6 +15,7 @@ from smelt.engine.events import Event, RequestEnded, RequestSent, Resumed, RowsS
 from smelt.observe.histogram import Histogram
 
 MOST_BINS = 1_024
+BROKEN_OFF = "broken off"  # The kind, among the failures, of requests that the run itself broke off.
 _FINEST = 2.0**-10  # Seconds. A power of two, so that no instant is rounded into the bin beside its own.
 
 
@@ -49,7 +50,7 @@ class Timeline:
         replies: Requests that brought a reply.
         rows_replied: Rows in those requests.
         answered: The caller's rows that requests answered.
-        failures: Requests that brought none, by kind.
+        failures: Requests that brought none, by kind; `BROKEN_OFF` for those that the run itself broke off.
         most_in_flight: The most requests that were in flight at a time.
         latency: Seconds of the requests that brought a reply.
         input_per_row: Input tokens per row of those requests, counted once per row.
@@ -140,7 +141,7 @@ class Timeline:
 
     def _take_ended(self, event: RequestEnded, at: int) -> None:
         if not event.ok:
-            kind = event.failure_kind or "unknown"
+            kind = BROKEN_OFF if event.is_broken_off else event.failure_kind or "unknown"
             self.failures[kind] = self.failures.get(kind, 0) + 1
             self._refused[at] += kind == "rate_limit"
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -28,6 +27,7 @@ _DIALECT = Dialect(
 )
 # A request that is given up holds its slot until it has written all that it may.
 _MOST_TOKENS = 512
+_told: set[str] = set()
 _BASE_URL = "http://localhost/v1"  # Only the path counts on a Unix socket.
 
 
@@ -37,19 +37,20 @@ class LocalProvider:
     Args:
         name: The model, `smollm2-135m` where it is empty.
         params: Parameters of every request. The temperature is 0 unless it is given: the same row, the same answer.
+        is_named: Whether the caller asked for it; else it answers since no model was named, which is said.
 
     Raises:
         SmeltConfigError: There is no such model.
         MissingDependencyError: The runtime or the weights are missing; names the command that brings them.
     """
 
-    def __init__(self, name: str = "", *, params: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, name: str = "", *, params: Mapping[str, Any] | None = None, is_named: bool = True) -> None:
         self._weights = named(name)
         self.params: Mapping[str, Any] = {**USUAL["local"], **(params or {})}
         if find_spec("xllamacpp") is None:
             raise MissingDependencyError.for_extra("local", "xllamacpp")
         fetched(self._weights)
-        _say_what_it_is(self.model)
+        _say_what_it_is(self.model, is_named=is_named)
 
     @property
     def name(self) -> str:
@@ -105,7 +106,15 @@ class _Connection:
         return await self._inner.send(request)
 
 
-@cache  # Once per process and model.
-def _say_what_it_is(model: str) -> None:
-    text = f"The answers of {model}, a small model on this machine's CPU, are for trying smelt out, not for relying on."
+def _say_what_it_is(model: str, *, is_named: bool) -> None:
+    """Say, once per process and model, what its answers are good for."""
+    if model in _told:
+        return
+    _told.add(model)
+    what = f"{model}, a small model on this machine's CPU"
+    text = (
+        f"The answers of {what}, are for trying smelt out, not for relying on."
+        if is_named
+        else f"No model is named, so {what}, answers. It is for trying smelt out, not for relying on; pass model= for a better one."
+    )
     warn(text)
