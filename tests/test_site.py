@@ -110,7 +110,7 @@ def test_no_page_is_wider_than_the_window(site: Path) -> None:
     found = [
         (one.found["title"], visit.width)
         for visit, one in zip(visits, seen, strict=True)
-        if one.found["width"] > visit.width
+        if one.found["width"] > visit.width or one.found["runs_out"]  # A long line of code scrolls inside of its box.
     ]
     assert found == []
 

@@ -35,6 +35,8 @@ _LOOK = """() => {
         injected: window.injected === undefined ? null : String(window.injected),
         width: document.documentElement.scrollWidth,
         sticks_out: all.filter(one => !boxed(one) && right(one) > innerWidth + 0.5).map(one => one.outerHTML.slice(0, 80)),
+        runs_out: [...document.querySelectorAll('pre > code')].filter(
+            one => one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).overflowX === 'visible').length,
         paper: getComputedStyle(document.body).backgroundColor,
         ink: getComputedStyle(document.body).color,
         headings: [...document.querySelectorAll('h1, h2, h3')].map(one => one.tagName + ' ' + one.innerText),
