@@ -493,6 +493,7 @@ def test_an_explanation_shows_rows_without_being_steered_by_them(payload: str) -
     assert not steering(html.text) - {"CHARACTER TABULATION"}
     assert not {"script", "b", "img"} & {tag for tag, _ in html.found}
     assert html.text.count("reply schema") == 1
+    assert '{\n  "type": "object"' in html.text  # Line by line.
     assert json.JSONDecoder().raw_decode(explanation.user)[0][0]["row"] == {payload: payload}
 
 

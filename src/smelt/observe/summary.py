@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from smelt.observe.markup import Html, el
+from smelt.observe.markup import Html, el, exact
 from smelt.observe.numbers import percent
 
 _ANSWERED, _FAILED = "#14918a", "#d9534f"  # Both seen on white and on black.
+_MOST_SHOWN = 20_000  # Characters of a text; a notebook keeps what it shows.
 _BAR = (
     "display:flex;height:6px;width:min(100%,28em);border-radius:3px;overflow:hidden;margin:6px 0;background:#88888840"
 )
@@ -41,7 +42,7 @@ def _text(text: str) -> Html:
     style = (
         "margin:0;padding:0;background:none;color:inherit;white-space:pre-wrap;overflow-wrap:anywhere;font-size:0.92em"
     )
-    return el("pre", text, style=style)
+    return el("pre", exact(text, most=_MOST_SHOWN), style=style)
 
 
 def _block(*parts: Html) -> str:
