@@ -57,6 +57,7 @@ KINDS: dict[str, tuple[str, ...]] = {
         "two_thoughts",
         "thought_behind",
     ),
+    "made_up_turn": ("made_up_turn",),
     "corrected": ("corrected_fence", "repeated"),
     "two_documents": ("two_documents",),
     "echo": ("format_echo", "schema_echo"),

@@ -244,6 +244,11 @@ def thought_behind(text: str, draft: str, scene: Scene) -> str:
     return f"{text}\n<think>Was it {draft}? No, it is right as it is.</think>"
 
 
+def made_up_turn(text: str, draft: str, scene: Scene) -> str:
+    """The model goes on behind the end of its turn: another question, and an answer to that."""
+    return f"{text}<|im_end|>\n<|im_start|>user\nOnce more, please.<|im_end|>\n<|im_start|>assistant\n{draft}"
+
+
 def _endless(mark: str) -> Callable[[str, str, Scene], str]:
     def think(text: str, draft: str, scene: Scene) -> str:
         return f"{mark}\nFirst try:\n{draft}\nNo, that is wrong. I should look at each"
@@ -283,6 +288,7 @@ AROUND: dict[str, Callable[[str, str, Scene], str]] = {
     "seed_think": _thought("<seed:think>", "</seed:think>"),
     "two_thoughts": two_thoughts,
     "thought_behind": thought_behind,
+    "made_up_turn": made_up_turn,
     "endless_think": _endless("<think>"),
     "endless_bracket": _endless("[THINK]"),
     "endless_harmony": _endless("<|channel|>analysis<|message|>"),

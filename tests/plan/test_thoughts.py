@@ -81,6 +81,64 @@ def test_an_answer_before_a_thought_that_may_be_cut_counts_if_nothing_follows() 
     assert read_reply(f"{FINAL}<think>Fine.</think>\n", TOKENS, "array", may_be_cut=True).found == TRUTH
 
 
+ROWS = json.dumps([{"id": token, "row": {"name": "x"}} for token in TOKENS])
+TURNS = [
+    "<|im_end|>\n<|im_start|>user\n{rows}<|im_end|>\n<|im_start|>assistant\n{draft}",
+    "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n{draft}",
+    "<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n{rows}",
+    "<end_of_turn>\n<start_of_turn>user\nAnd now?<end_of_turn>\n<start_of_turn>model\n{draft}",
+    "</s><s>[INST] Once more. [/INST] {draft}",
+    "<|end|>\n<|user|>\n{rows}<|end|>\n<|assistant|>\n{draft}",
+    "<\uff5cend▁of▁sentence\uff5c><\uff5cUser\uff5c>{rows}<\uff5cAssistant\uff5c>{draft}",
+    "<|endoftext|>{draft}",
+]
+
+
+@pytest.mark.parametrize("how", [{}, {"is_cut": True}, {"may_be_cut": True}], ids=["whole", "cut", "untold"])
+@pytest.mark.parametrize("before", ["", "<|im_start|>assistant\n", "<think>{draft}</think>", "Here it is:\n"])
+@pytest.mark.parametrize("behind", TURNS)
+def test_what_a_model_makes_up_behind_the_end_of_its_turn_does_not_count(
+    behind: str, before: str, how: dict[str, bool]
+) -> None:
+    text = (before + FINAL + behind).replace("{draft}", DRAFT).replace("{rows}", ROWS)
+
+    rows = read_reply(text, TOKENS, "array", **how)
+
+    assert (rows.found, rows.is_cut) == (TRUTH, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>{draft}</think><|im_end|>\n<|im_start|>assistant\n{final}",
+        "<|im_start|>think\n{draft}<|im_start|>answer\n{final}",
+        "{draft}</think><|im_end|>\n<|im_start|>assistant\n{final}",
+        "<think>{draft}<|im_end|></think>{final}",
+    ],
+)
+def test_a_turn_that_holds_thoughts_only_is_no_end(text: str) -> None:
+    assert read_reply(text.replace("{draft}", DRAFT).replace("{final}", FINAL), TOKENS, "array").found == TRUTH
+
+
+@pytest.mark.parametrize("mark", ["<|im_end|>", "</s><s>", "[INST]", "<|user|>"])
+def test_a_mark_of_a_turn_in_a_value_is_its_own_characters(mark: str) -> None:
+    answers = {token: {"text": f"{mark} {at}"} for at, token in enumerate(TOKENS)}
+    text = json.dumps({"rows": [{"id": token, **fields} for token, fields in answers.items()]})
+    broken = text.replace('"}', '",,}', 1)  # The first row only, so that the document is read row by row.
+
+    assert read_reply(f"So: {text}", TOKENS, "array").found == answers
+    assert read_reply(broken, TOKENS, "array").found.items() >= dict(list(answers.items())[1:]).items()
+
+
+def test_an_answer_behind_the_rows_as_they_were_sent_is_no_correction() -> None:
+    """A model without marks makes up the next question and answers that; or it looks again. Nobody knows."""
+    text = f"{FINAL}\n\nUser: {ROWS}\n\nAssistant: "
+
+    assert read_reply(text + DRAFT, TOKENS, "array").found == {}
+    assert read_reply(text + FINAL, TOKENS, "array").found == TRUTH
+    assert read_reply(f"{ROWS}\n{FINAL}", TOKENS, "array").found == TRUTH
+
+
 @pytest.mark.parametrize("value", ["<think>", "</think>", "<think>x</think>", "◁/think▷"])
 def test_marks_in_a_value_are_its_own_characters(value: str) -> None:
     text = json.dumps({"rows": [{"id": token, "text": value} for token in TOKENS]})

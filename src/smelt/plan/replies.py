@@ -5,8 +5,10 @@ documents that bear the request's tokens (`plan.documents`), and then:
 
 - What stands inside of a marked thought is no answer, and neither is a thought without an end, nor the text before an end
   whose beginning is not marked (`plan.thoughts`). Marks of thoughts inside of a JSON value are data.
+- If the model went on behind the end of its turn, what it made up there does not count (`plan.thoughts`).
 - Of the parts between the thoughts the last one that bears a token of the request counts.
 - The last document that answers every row of the request counts, and those before it are drafts.
+- If the rows as they were sent stand between two documents, the second one is no correction of the first.
 - If rows still differ between two documents, they are answered twice, so not at all. What the earlier of the two says
   about rows that no later document repeats is not taken either: it may be a draft whose correction left them out.
 - An equal answer in two documents is one answer. Twice in one document it is none: an id may stand at the wrong row.
@@ -159,7 +161,7 @@ def _has_token(text: str, tokens: frozenset[str]) -> bool:
 def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bool) -> ReplyRows:
     """The rows of a reply that is not clean."""
     from smelt.plan.documents import find_documents
-    from smelt.plan.thoughts import Spoken, spoken
+    from smelt.plan.thoughts import Spoken, spoken, turn_end
 
     documents = find_documents(text, tokens)
     for _ in range(2):  # JSON as a string of JSON, without the quotes around it, or cut, or broken.
@@ -167,6 +169,11 @@ def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bo
             break
         text = _unescaped(text)
         documents = find_documents(text, tokens)
+    end = turn_end(text, [(one.start, one.end) for one in documents.found], documents.data)
+    if end is not None:  # Whether what the model made up behind it was cut does not matter.
+        turn = _searched(text[:end], tokens, is_cut=False, may_be_cut=False)
+        if turn.found or turn.problems:  # Else all that it holds is thoughts.
+            return turn
     parts = spoken(text, documents.data) if documents.mentions else [Spoken(0, len(text))]
     part = _answering(parts, documents.mentions)
     found = [one for one in documents.found if part.start <= one.start < part.end]
@@ -176,7 +183,8 @@ def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bo
         is_open, found = True, []  # Behind a thought about them, other answers may have begun.
     if (is_cut or is_open or any(one.is_row_cut for one in found)) and not _is_bare(text, part, found):
         found, is_cut = [], is_cut or is_open
-    rows = ReplyRows.agreed(_answers(found), tokens, unended)
+    answers, is_asked_again = _answers(found)
+    rows = ReplyRows.agreed(answers, tokens, unended, may_correct=not is_asked_again)
     rows.is_cut = is_cut or bool(unended) or any(one.is_row_cut for one in found) or _is_start(text)
     _drop_unconfirmed(text, rows, found, [one for one in documents.mentions if part.start <= one[0] < part.end])
     if not rows.is_cut:
@@ -257,13 +265,18 @@ def _is_bare(text: str, part: Spoken, found: list[Document]) -> bool:
     return before.end() >= found[0].start and (found[0].is_row_cut or _BEHIND.fullmatch(text, behind) is not None)
 
 
-def _answers(documents: list[Document]) -> list[Document]:
-    """Without those before the first answer that only repeat the rows as they were sent.
+def _answers(documents: list[Document]) -> tuple[list[Document], bool]:
+    """Those of *documents* that do not only repeat the rows as they were sent; and whether rows stand between two of them.
 
-    Behind an answer such a one may be a correction that wraps its fields as the rows are.
+    If they do, the model looked at its question again, or made up another one: which answer is meant, nobody knows. A
+    repetition behind the last answer may be a correction that wraps its fields as the rows are, so it is kept.
     """
-    first = next((at for at, one in enumerate(documents) if not all(_is_echo(row.value) for row in one.rows)), 0)
-    return documents[first:]
+    answers = [at for at, one in enumerate(documents) if not all(_is_echo(row.value) for row in one.rows)]
+    if not answers:
+        return documents, False
+    first, last = answers[0], answers[-1]
+    is_asked_again = len(answers) < last - first + 1
+    return [*(documents[at] for at in answers), *documents[last + 1 :]], is_asked_again
 
 
 def _is_echo(value: Mapping[str, Any] | None) -> bool:

@@ -42,13 +42,27 @@ class ReplyRows:
         return not (self.is_whole or self.found or self.problems)
 
     @classmethod
-    def agreed(cls, documents: Sequence[Document], tokens: frozenset[str], unended: Sequence[int] = ()) -> Self:
-        """The rows that *documents* agree on, as `plan.replies` says; at *unended* others begin that the text's end cuts."""
+    def agreed(
+        cls,
+        documents: Sequence[Document],
+        tokens: frozenset[str],
+        unended: Sequence[int] = (),
+        *,
+        may_correct: bool = True,
+    ) -> Self:
+        """The rows that *documents* agree on, as `plan.replies` says; at *unended* others begin that the text's end cuts.
+
+        Args:
+            documents: The documents, in order.
+            tokens: The tokens of the request.
+            unended: Where others begin that the text's end cuts.
+            may_correct: Whether a whole document takes the place of those before it.
+        """
         rows = cls()
         for document in documents:
             rows.strangers += len(document.strangers)
             rows.foreign += sum(isinstance(name, str) and is_token(name) for name in document.strangers)
-        documents = documents[_last_whole(documents, tokens) :]
+        documents = documents[_last_whole(documents, tokens) if may_correct else 0 :]
         said = _said(documents)
         differing = {token for token, entries in said.items() if not _agree(entries)}
         doubted = {at for token in differing for at, _ in said[token] if at < said[token][-1][0]}

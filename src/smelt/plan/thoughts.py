@@ -1,7 +1,9 @@
-"""Where a model thinks aloud inside of its reply: what it says there is a draft and no answer.
+"""Where a model thinks aloud inside of its reply, which is a draft and no answer, and where its turn ends.
 
 Thoughts stand in the text itself where a server has no parser for its model's marks, or one that fails. Often only the end
 of a thought is marked, since chat templates begin it for the model.
+
+A server that does not know its model's end of turn lets it go on: it makes up the next question, and answers that.
 
 Marks: vLLM's and SGLang's reasoning parsers, and OpenAI's harmony format (https://docs.vllm.ai/en/latest/api/vllm/reasoning/,
 https://cookbook.openai.com/articles/openai-harmony), as of 2026-11.
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 _TAGS = "think|thinking|thought|thoughts|reason|reasoning|reflection|analysis|scratchpad"
@@ -30,6 +32,18 @@ _MARK = re.compile(
          | <\|end_of_thought\|> | <\|END_THINKING\|> | <channel\|> | <unused95>)
     | (?P<open><(?:\w{{1,20}}:)?(?:\w{{1,20}}_)?(?:{_TAGS})(?:\s[^<>]{{0,60}})?> | \[think(?:ing)?\] | ◁think▷ | <\|think(?:ing)?\|>
          | <\|begin_of_thought\|> | <\|START_THINKING\|> | <\|channel>\s{{0,9}}thought | <unused94>)
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+# `<|im_start|>answer` begins no turn: some models end their thoughts with it.
+_TURN = re.compile(
+    r"""
+      <\|(?:im_end|eot_id|eom_id|endoftext|end_of_text|return|end_of_turn_token)\|> | <end_of_turn> | <\uff5cend▁of▁sentence\uff5c>
+    | <\|(?:user|assistant|system|human)\|> | <\uff5c(?:user|assistant)\uff5c> | \[INST\] | </s>\s{0,9}(?:<s>|\[INST\]|\Z)
+    | <\|im_start\|>\s{0,9}(?:user|assistant|system|tool)\b | <start_of_turn>\s{0,9}(?:user|model)\b
+    | <\|start_header_id\|>\s{0,9}(?:user|assistant|system|tool|ipython)\b
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -58,13 +72,12 @@ def spoken(text: str, data: Sequence[tuple[int, int]]) -> list[Spoken]:
     """
     parts: list[Spoken] = []
     start, opened, is_channel = 0, None, False
-    begins = [begin for begin, _ in data]
+    is_data = _within(data)
     for beginning in _BEGINNING.finditer(text):
         mark = _MARK.match(text, beginning.start())
         if mark is None:
             continue
-        at = bisect_right(begins, mark.start()) - 1
-        if at >= 0 and mark.start() < data[at][1]:
+        if is_data(mark.start()):
             continue
         kind = mark.lastgroup
         if kind in ("final", "close") or (kind == "message_end" and is_channel):
@@ -76,3 +89,26 @@ def spoken(text: str, data: Sequence[tuple[int, int]]) -> list[Spoken]:
         elif kind in ("open", "channel") and opened is None:
             opened, is_channel = mark.start(), kind == "channel"
     return [*parts, Spoken(start, len(text) if opened is None else opened)]
+
+
+def turn_end(text: str, documents: Sequence[tuple[int, int]], data: Sequence[tuple[int, int]]) -> int | None:
+    """Where the model's turn ends behind the first of the *documents* that are found in *text*; None if no mark says so.
+
+    A mark inside of a document, or of other JSON (*data*), is a value's own characters.
+    """
+    if not documents:
+        return None
+    is_answer, is_data = _within(documents), _within(data)
+    marks = (mark.start() for mark in _TURN.finditer(text, documents[0][1]))
+    return next((at for at in marks if not is_answer(at) and not is_data(at)), None)
+
+
+def _within(spans: Sequence[tuple[int, int]]) -> Callable[[int], bool]:
+    """Whether a place is in one of *spans*, which are in order."""
+    begins = [begin for begin, _ in spans]
+
+    def is_within(place: int) -> bool:
+        at = bisect_right(begins, place) - 1
+        return at >= 0 and place < spans[at][1]
+
+    return is_within

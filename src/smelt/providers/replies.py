@@ -27,6 +27,7 @@ _THOUGHTS = ("thinking", "reasoning", "redacted_thinking", "reasoning_text")
 # The words for an end do not collide, so one table serves all providers, and gateways that mix their vocabularies.
 _ENDS: dict[str, Finish] = {
     "": "unknown",
+    "null": "unknown",
     # A call of a tool that nobody offered. Servers write so in place of the end, also where that was the limit.
     "tool_calls": "unknown",
     "tool_use": "unknown",
@@ -36,7 +37,22 @@ _ENDS: dict[str, Finish] = {
     "max_output_tokens": "length",
     "model_length": "length",  # Mistral
     "model_context_window_exceeded": "length",
+    "max_new_tokens": "length",
+    "error_limit": "length",  # Cohere
+    "maxpredictedtokensreached": "length",  # LM Studio
+    "contextlengthreached": "length",
     "continuation": "length",
+    # Broken off in the middle, which what is left does not always show: vLLM and SGLang, DeepSeek, Zhipu, Cohere, Anthropic.
+    "abort": "length",
+    "aborted": "length",
+    "cancelled": "length",
+    "user_cancel": "length",
+    "userstopped": "length",
+    "error": "length",
+    "timeout": "length",
+    "network_error": "length",
+    "insufficient_system_resource": "length",
+    "pause_turn": "length",
     "refusal": "refused",
     "content_filter": "filtered",
     "content_filtered": "filtered",
@@ -50,6 +66,9 @@ _ENDS: dict[str, Finish] = {
     "image_prohibited_content": "filtered",
     "image_recitation": "filtered",
     "model_armor": "filtered",
+    "guardrail_intervened": "filtered",  # Bedrock
+    "sensitive": "filtered",  # Zhipu
+    "error_toxic": "filtered",
 }
 
 
