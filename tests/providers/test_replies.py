@@ -61,6 +61,10 @@ WHERE: list[tuple[str, str, Any]] = [
     ("thoughts among the parts", "chat", chat({"content": [
         {"type": "thinking", "thinking": [{"type": "text", "text": DRAFT}]}, {"type": "text", "text": ROWS},
     ]})),
+    ("thoughts of another type", "chat", chat({"content": [{"type": "thought", "text": DRAFT}, {"type": "text", "text": ROWS}]})),
+    ("thoughts by a mark", "chat", chat({"content": [{"thought": True, "text": DRAFT}, {"type": "text", "text": ROWS}]})),
+    ("words in braces and a tool call", "chat", chat({"content": "I used {rows} [twice].", "tool_calls": [CALL]})),
+    ("an object of JavaScript", "chat", chat({"content": "[object Object]", "tool_calls": [CALL]})),
     ("parsed content", "chat", chat({"content": json.loads(ROWS)})),
     ("a parsed list", "chat", chat({"content": json.loads(ROWS)["rows"]})),
     ("strings", "chat", chat({"content": [ROWS]})),
@@ -373,3 +377,29 @@ def test_chunks_of_gemini_in_a_list_are_one_reply() -> None:
     chunks = [gemini({"text": ROWS[:9]}), gemini({"text": ROWS[9:]})]
 
     assert read("gemini", chunks).text == ROWS
+
+
+@pytest.mark.parametrize(
+    ("said", "finish"),
+    [
+        ("abort", "length"),
+        ("network_error", "length"),
+        ("insufficient_system_resource", "length"),
+        ("ERROR_LIMIT", "length"),
+        ("contextLengthReached", "length"),
+        ("pause_turn", "length"),
+        ("sensitive", "filtered"),
+        ("guardrail_intervened", "filtered"),
+        ("null", "unknown"),
+        ("eos_token", "stop"),
+        ("STOP_SEQUENCE", "stop"),
+        ("COMPLETE", "stop"),
+    ],
+)
+def test_an_end_in_the_words_of_another_server_is_known(said: str, finish: Finish) -> None:
+    assert read("chat", chat(finish_reason=said)).finish == finish
+
+
+@pytest.mark.parametrize("status", ["in_progress", "queued", "cancelled", "incomplete"])
+def test_a_response_that_is_not_over_is_cut(status: str) -> None:
+    assert read("responses", responses(said(ROWS[:20]), status=status)).finish == "length"

@@ -91,7 +91,9 @@ _QUOTA_TEXT = (
     "api usage limits",
     "insufficient balance",
     "insufficient credits",
+    "monthly spending limit",
 )
+_SERVER_TEXT = ("has crashed", "unloaded or crashed", "model unloaded", "model is loading", "is currently loading")
 _PER_DAY = re.compile(r"\bper day\b|\blimit: 0\b")
 _AUTH_TEXT = ("incorrect api key", "invalid api key", "api key not valid")
 _TOO_LARGE_TEXT = ("request payload size exceeds",)
@@ -323,7 +325,7 @@ def _refusal_kind(complaint: Complaint, said: Prose) -> FailureKind:
         return "bad_request"
     if codes & _SCHEMA or complaint.param is not None or said.says(_SCHEMA_TEXT):
         return "schema"
-    if codes & _SERVER:
+    if codes & _SERVER or said.says(_SERVER_TEXT):  # LM Studio says it with a 400.
         return "server"
     # Gemini, where the account or the place it is used from does not qualify.
     return "auth" if "failed_precondition" in codes else "bad_request"

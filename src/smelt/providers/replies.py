@@ -7,6 +7,7 @@ that is missing. Every field is read through one of the small readers here, none
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,10 +20,11 @@ from smelt.providers.http import Answer
 from smelt.providers.keys import Secret
 
 _MOST_TOKENS = 10**9  # More than any context window: a count above it is a mistake.
+_JSON = re.compile(r"[{\[]\s*[\"'“”{\[\\]")  # How JSON begins, in a string of JSON, too; and `{name}` does not.
 _DEPTH = 4  # How far into an odd value a word is looked for.
 # What the parts of a message are called. A list of anything else is the answer itself, parsed already.
 _PARTS = ("text", "output_text", "input_text", "refusal", "image_url", "tool_use", "audio", "file")
-_THOUGHTS = ("thinking", "reasoning", "redacted_thinking", "reasoning_text")
+_THOUGHTS = ("thinking", "thought", "reasoning", "reasoning_content", "redacted_thinking", "reasoning_text")
 
 # The words for an end do not collide, so one table serves all providers, and gateways that mix their vocabularies.
 _ENDS: dict[str, Finish] = {
@@ -53,6 +55,8 @@ _ENDS: dict[str, Finish] = {
     "network_error": "length",
     "insufficient_system_resource": "length",
     "pause_turn": "length",
+    "in_progress": "length",
+    "queued": "length",
     "refusal": "refused",
     "content_filter": "filtered",
     "content_filtered": "filtered",
@@ -185,13 +189,15 @@ def text_of(content: object) -> str:
 
 
 def first_with_json(texts: Iterator[str]) -> str:
-    """The first of *texts* that may hold an answer; if none does, the first that says anything."""
-    found = ""
+    """The first of *texts* that may hold an answer; if none does, the first that has a bracket, else that says anything."""
+    found, bracketed = "", ""
     for text in texts:
-        if "{" in text or "[" in text:
+        if _JSON.search(text):
             return text
         found = found or text
-    return found
+        if not bracketed and ("{" in text or "[" in text):
+            bracketed = text
+    return bracketed or found
 
 
 def written(value: object) -> str:
@@ -235,7 +241,7 @@ def _is_part(part: Mapping[str, Any]) -> bool:
 
 
 def _is_thought(part: Mapping[str, Any]) -> bool:
-    return words(part.get("type")) in _THOUGHTS
+    return words(part.get("type")) in _THOUGHTS or part.get("thought") is True
 
 
 def _parsed(text: str) -> object:
