@@ -6,11 +6,14 @@ import http.client
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
+
+from tests.patience import HANGING
 
 ProtocolName = Literal["openai", "compatible", "anthropic", "google"]
 ROOT = Path(__file__).parents[2]
@@ -75,8 +78,15 @@ class Scenario:
         return Stats(**{one.name: counters[one.name] for one in fields(Stats)})
 
     def wait_until(self, reached: Callable[[Stats], bool]) -> Stats:
-        """The counters as soon as they are as wanted."""
+        """The counters as soon as they are as wanted.
+
+        Raises:
+            TimeoutError: They never are; the process that was to ask may have died.
+        """
+        until = time.monotonic() + HANGING
         while not reached(stats := self.stats()):
+            if time.monotonic() > until:
+                raise TimeoutError(f"The server waits for requests in vain: {stats}")
             self._server.ask("GET", "/_pause")
         return stats
 
