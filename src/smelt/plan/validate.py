@@ -62,9 +62,8 @@ class Validator:
         checks = [(at, checker(field.kind)) for at, field in enumerate(output.fields)]
         self._checks = [(at, check) for at, check in checks if check is not None]
         is_nested = any(isinstance(field.kind, Array | Struct) for field in output.fields)
-        has_code = is_async or has_own_code(output.model)
-        self._may_be_shared = is_nested and has_code
-        self._may_be_repeated = completing is None and not has_code
+        self._runs_code = is_async or has_own_code(output.model)
+        self._may_be_shared = is_nested and self._runs_code
 
     def accept(self, rows: Sequence[Pending], answers: Sequence[dict[str, Any]]) -> list[Accepted | InvalidRow]:
         """Validate the answer to each of *rows*; why it is none, where it does not validate or a value fits no column."""
@@ -92,7 +91,7 @@ class Validator:
 
     def all_values(self, texts: Sequence[object]) -> list[tuple[Any, ...] | None]:
         """The validated values of many answers' JSON, which is quicker than one by one; None where there is none that is valid."""
-        found = [self._values_or_none(text) for text in texts]
+        found: list[tuple[Any, ...] | None] = [*self._clean_values(texts)] or list(map(self._values_or_none, texts))
         if self._all_fit([values for values in found if values is not None]):
             return found
         return [
@@ -114,16 +113,24 @@ class Validator:
 
     def _clean(self, rows: Sequence[Pending], answers: Sequence[dict[str, Any]]) -> list[Accepted | InvalidRow]:
         """All answers read in one go, where each is valid as it is; else none, and each is read by itself."""
-        if not self._may_be_repeated:
+        if self._completing is not None or self._keys is not None:
+            return []
+        try:
+            texts = [to_json(answer).decode() for answer in answers]
+        except Exception:  # noqa: BLE001  # Which of them has no JSON is found row by row.
+            return []
+        return list(map(Accepted, rows, self._clean_values(texts), texts))
+
+    def _clean_values(self, texts: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """The values of all *texts*, where each is valid as it is and no code of the model's author sees it twice; else none."""
+        if self._runs_code:
             return []
         validate, strict, extra = self._validate, self._strict, self._extra
         try:
-            texts = [to_json(answer).decode() for answer in answers]
             found = [self._get(validate(text, strict=strict, extra=extra)) for text in texts]
         except Exception:  # noqa: BLE001  # What is wrong, and with which row, is found row by row.
             return []
-        values = [(value,) for value in found] if self._is_single else found
-        return list(map(Accepted, rows, values, texts))
+        return [(value,) for value in found] if self._is_single else found
 
     def _read(self, row: Pending, answer: dict[str, Any]) -> Accepted | InvalidRow:
         """What pydantic makes of the *answer*; whether its values fit their columns is yet to be seen."""
