@@ -130,6 +130,14 @@ def test_a_mark_of_a_turn_in_a_value_is_its_own_characters(mark: str) -> None:
     assert read_reply(broken, TOKENS, "array").found.items() >= dict(list(answers.items())[1:]).items()
 
 
+@pytest.mark.parametrize("end", ["", '"}', '"', '","more":"'], ids=["whole", "closed", "string", "middle"])
+def test_a_row_that_cannot_be_read_is_not_taken_from_the_next_turn(end: str) -> None:
+    row = json.dumps({"id": TOKENS[0], "nested": {"label": 'said "so"'}}).removesuffix('"}}') + end
+    text = f"{row}<|im_end|>\n<|im_start|>user\nOnce more.<|im_end|>\n<|im_start|>assistant\n{DRAFT}"
+
+    assert read_reply(text, TOKENS[:1], "array").found == {}
+
+
 def test_an_answer_behind_the_rows_as_they_were_sent_is_no_correction() -> None:
     """A model without marks makes up the next question and answers that; or it looks again. Nobody knows."""
     text = f"{FINAL}\n\nUser: {ROWS}\n\nAssistant: "

@@ -158,8 +158,8 @@ def _has_token(text: str, tokens: frozenset[str]) -> bool:
     return any(token in text for token in tokens)
 
 
-def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bool) -> ReplyRows:
-    """The rows of a reply that is not clean."""
+def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bool, is_over: bool = False) -> ReplyRows:
+    """The rows of a reply that is not clean; one that *is_over*, as a mark of its end shows, is broken where it has no end."""
     from smelt.plan.documents import find_documents
     from smelt.plan.thoughts import Spoken, spoken, turn_end
 
@@ -171,7 +171,7 @@ def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bo
         documents = find_documents(text, tokens)
     end = turn_end(text, [(one.start, one.end) for one in documents.found], documents.data)
     if end is not None:  # Whether what the model made up behind it was cut does not matter.
-        turn = _searched(text[:end], tokens, is_cut=False, may_be_cut=False)
+        turn = _searched(text[:end], tokens, is_cut=False, may_be_cut=False, is_over=True)
         if turn.found or turn.problems:  # Else all that it holds is thoughts.
             return turn
     parts = spoken(text, documents.data) if documents.mentions else [Spoken(0, len(text))]
@@ -185,7 +185,7 @@ def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bo
         found, is_cut = [], is_cut or is_open
     answers, is_asked_again = _answers(found)
     rows = ReplyRows.agreed(answers, tokens, unended, may_correct=not is_asked_again)
-    rows.is_cut = is_cut or bool(unended) or any(one.is_row_cut for one in found) or _is_start(text)
+    rows.is_cut = not is_over and (is_cut or bool(unended) or any(one.is_row_cut for one in found) or _is_start(text))
     _drop_unconfirmed(text, rows, found, [one for one in documents.mentions if part.start <= one[0] < part.end])
     if not rows.is_cut:
         for at, token in documents.mentions:

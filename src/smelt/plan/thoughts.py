@@ -49,6 +49,9 @@ _TURN = re.compile(
 )
 
 
+_QUOTE = re.compile(r'(?<!\\)(?:\\\\)*"')
+
+
 class Spoken(NamedTuple):
     """A part of a text that is no thought.
 
@@ -94,13 +97,28 @@ def spoken(text: str, data: Sequence[tuple[int, int]]) -> list[Spoken]:
 def turn_end(text: str, documents: Sequence[tuple[int, int]], data: Sequence[tuple[int, int]]) -> int | None:
     """Where the model's turn ends behind the first of the *documents* that are found in *text*; None if no mark says so.
 
-    A mark inside of a document, or of other JSON (*data*), is a value's own characters.
+    A mark inside of JSON (*data*) is a value's own characters. So is one in a string of a row that cannot be read, if the
+    string ends before the next mark does: else the model stopped in the middle of the string.
     """
     if not documents:
         return None
-    is_answer, is_data = _within(documents), _within(data)
-    marks = (mark.start() for mark in _TURN.finditer(text, documents[0][1]))
-    return next((at for at in marks if not is_answer(at) and not is_data(at)), None)
+    is_data, is_answer = _within(data), _within(documents)
+    first, ends = documents[0][0], [end for _, end in data]
+    for mark in _TURN.finditer(text, first):
+        if is_data(mark.start()):
+            continue
+        known = bisect_right(ends, mark.start())
+        begin = max(first, ends[known - 1] if known else 0)
+        if not (is_answer(mark.start()) and _is_in_string(text, begin, mark)):
+            return mark.start()
+    return None
+
+
+def _is_in_string(text: str, begin: int, mark: re.Match[str]) -> bool:
+    """Whether *mark* stands in a string, as the quotes since *begin* show, that ends before another mark."""
+    quotes = len(_QUOTE.findall(text, begin, mark.start()))
+    closing = _QUOTE.search(text, mark.end())
+    return quotes % 2 == 1 and closing is not None and _TURN.search(text, mark.end(), closing.start()) is None
 
 
 def _within(spans: Sequence[tuple[int, int]]) -> Callable[[int], bool]:
