@@ -299,6 +299,7 @@ HOSTILE = {
     "backslashes": "\\",
     "braces": "{",
     "marks": "<|channel|>final ",
+    "turns": f'{{"id":"{TOKENS[0]}",,"x":"<|im_end|>"',
 }
 
 

@@ -102,23 +102,26 @@ def turn_end(text: str, documents: Sequence[tuple[int, int]], data: Sequence[tup
     """
     if not documents:
         return None
-    is_data, is_answer = _within(data), _within(documents)
-    first, ends = documents[0][0], [end for _, end in data]
-    for mark in _TURN.finditer(text, first):
-        if is_data(mark.start()):
+    is_data, ends = _within(data), [end for _, end in data]
+    seen, quotes = documents[0][0], 0
+    for mark in _TURN.finditer(text, seen):
+        at = mark.start()
+        if is_data(at):
             continue
-        known = bisect_right(ends, mark.start())
-        begin = max(first, ends[known - 1] if known else 0)
-        if not (is_answer(mark.start()) and _is_in_string(text, begin, mark)):
-            return mark.start()
+        known = bisect_right(ends, at)
+        if known and ends[known - 1] > seen:
+            seen, quotes = ends[known - 1], 0
+        quotes += len(_QUOTE.findall(text, seen, at))
+        seen = mark.end()
+        if quotes % 2 == 0 or not _closes(text, seen):
+            return at
     return None
 
 
-def _is_in_string(text: str, begin: int, mark: re.Match[str]) -> bool:
-    """Whether *mark* stands in a string, as the quotes since *begin* show, that ends before another mark."""
-    quotes = len(_QUOTE.findall(text, begin, mark.start()))
-    closing = _QUOTE.search(text, mark.end())
-    return quotes % 2 == 1 and closing is not None and _TURN.search(text, mark.end(), closing.start()) is None
+def _closes(text: str, start: int) -> bool:
+    """Whether a string that is open at *start* ends before the next mark of a turn."""
+    closing = _QUOTE.search(text, start)
+    return closing is not None and _TURN.search(text, start, closing.start()) is None
 
 
 def _within(spans: Sequence[tuple[int, int]]) -> Callable[[int], bool]:
