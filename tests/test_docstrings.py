@@ -18,7 +18,7 @@ import pytest
 import smelt
 import smelt.ledger
 import smelt.testing
-from smelt.frames.accessor import FrameAccessor
+from smelt.api.accessor import FrameAccessor
 from smelt.options import NAMES, Settings
 from tests.test_readme import ROOT, snippets
 

@@ -20,8 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, Field, create_model
 
+from smelt.api.job import Job
 from smelt.errors import SmeltWarning
-from smelt.job import Job
 from smelt.plan.dialect import Dialect
 from smelt.providers.base import Capabilities
 from smelt.testing import ScriptedProvider, asked

@@ -16,7 +16,21 @@ the layers sit, from the outside in; imports point inward only:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from smelt.api import arun, astream, atransform, compare, estimate, evaluate, explain, preview, run, stream, transform
+from smelt.api.functions import (
+    arun,
+    astream,
+    atransform,
+    compare,
+    estimate,
+    evaluate,
+    explain,
+    preview,
+    run,
+    stream,
+    transform,
+)
+from smelt.api.job import Job
+from smelt.api.register import register as _register
 from smelt.checkup.findings import Checkup, doctor
 from smelt.errors import (
     AuthConfigError,
@@ -52,8 +66,6 @@ from smelt.errors import (
     UnavailableError,
     UnsafeStoreError,
 )
-from smelt.frames.register import register as _register
-from smelt.job import Job
 from smelt.model import Model
 from smelt.outlook import Estimate, Explanation
 from smelt.providers.base import Provider
@@ -77,13 +89,13 @@ _LATE = {
 
 
 def _accessor() -> type:
-    from smelt.frames.accessor import FrameAccessor
+    from smelt.api.accessor import FrameAccessor
 
     return FrameAccessor
 
 
 def _lazy_accessor() -> type:
-    from smelt.frames.lazy import LazyAccessor
+    from smelt.api.lazy import LazyAccessor
 
     return LazyAccessor
 

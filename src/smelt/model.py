@@ -13,13 +13,13 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Self
 
+from smelt.api.signatures import plainly
 from smelt.errors import MissingDependencyError, SmeltConfigError, nearest, warn
 from smelt.options import integer
 from smelt.providers.base import Provider
 from smelt.providers.keys import Secret, Vendor, check_base_url, check_key, doubt_about, find_access
 from smelt.providers.redact import redact
 from smelt.settings import setting
-from smelt.signatures import plainly
 
 VENDORS = {
     vendor.name: vendor

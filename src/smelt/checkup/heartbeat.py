@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from smelt.api.job import Job
 from smelt.checkup.examination import configured, default_model, installed, shown
 from smelt.checkup.findings import Finding
 from smelt.errors import SmeltConfigError, SmeltWarning
-from smelt.job import Job
 from smelt.local.weights import CATALOG, DEFAULT, is_here
 from smelt.model import Model, called, read_model
 from smelt.progress.words import price

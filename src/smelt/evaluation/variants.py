@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from smelt.api.job import Job
 from smelt.errors import ConfigTypeError, SmeltConfigError, shown_value
-from smelt.job import Job
 from smelt.model import Model, called, read_model
 from smelt.options import NAMES, Settings, unknown_option
 from smelt.providers.base import Provider

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
 import polars as pl
 
-from smelt import api
+from smelt.api import functions
+from smelt.api.accessor import without_frame
+from smelt.api.job import Job
+from smelt.api.signatures import spelled_out
 from smelt.errors import CollisionError, ConfigTypeError, SmeltConfigError, shown_value
 from smelt.frames import sinks
-from smelt.frames.accessor import without_frame
 from smelt.frames.step import Fields, Step
-from smelt.job import Job
 from smelt.options import Options, integer
 from smelt.preparation import Preparation
 from smelt.prices import check_priced
-from smelt.signatures import spelled_out
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -146,7 +146,7 @@ class LazyAccessor:
             ['tech']
         """
         rows = self._frame.head(integer("n", n, 1, 100_000)).collect()
-        return api.transform(rows, prompt, output_model, model=model, **options)
+        return functions.transform(rows, prompt, output_model, model=model, **options)
 
     def collect(self, **options: Any) -> pl.DataFrame:
         """`LazyFrame.collect`, which Ctrl-C ends at once. Pays for the steps of the plan.

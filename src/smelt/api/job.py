@@ -10,10 +10,10 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
 
+from smelt.api.signatures import plainly, spelled_out
 from smelt.errors import ConfigTypeError, SmeltConfigError, shown_value
 from smelt.options import NAMES, Options, Settings, integer
 from smelt.settings import setting
-from smelt.signatures import plainly, spelled_out
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -1,4 +1,4 @@
-"""The `.smelt` accessor: the functions of `smelt.api` on the frame in hand."""
+"""The `.smelt` accessor: the functions of `smelt.api.functions` on the frame in hand."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
-from smelt import api
+from smelt.api import functions
+from smelt.api.signatures import spelled_out
 from smelt.options import Options
-from smelt.signatures import spelled_out
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -31,43 +31,43 @@ class FrameAccessor:
     def transform(
         self, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
     ) -> Any:
-        return api.transform(self._frame, prompt, output_model, model=model, **options)
+        return functions.transform(self._frame, prompt, output_model, model=model, **options)
 
     @spelled_out
     async def atransform(
         self, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
     ) -> Any:
-        return await api.atransform(self._frame, prompt, output_model, model=model, **options)
+        return await functions.atransform(self._frame, prompt, output_model, model=model, **options)
 
     @spelled_out
     def run(
         self, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
     ) -> SmeltResult[Any]:
-        return api.run(self._frame, prompt, output_model, model=model, **options)
+        return functions.run(self._frame, prompt, output_model, model=model, **options)
 
     @spelled_out
     async def arun(
         self, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
     ) -> SmeltResult[Any]:
-        return await api.arun(self._frame, prompt, output_model, model=model, **options)
+        return await functions.arun(self._frame, prompt, output_model, model=model, **options)
 
     @spelled_out
     def preview(
         self, prompt: str, output_model: OutputModel, n: int = 5, *, model: Any = None, **options: Unpack[Options]
     ) -> Any:
-        return api.preview(self._frame, prompt, output_model, n, model=model, **options)
+        return functions.preview(self._frame, prompt, output_model, n, model=model, **options)
 
     @spelled_out
     def explain(
         self, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
     ) -> Explanation:
-        return api.explain(self._frame, prompt, output_model, model=model, **options)
+        return functions.explain(self._frame, prompt, output_model, model=model, **options)
 
     @spelled_out
     def estimate(
         self, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
     ) -> Estimate:
-        return api.estimate(self._frame, prompt, output_model, model=model, **options)
+        return functions.estimate(self._frame, prompt, output_model, model=model, **options)
 
     @spelled_out
     def evaluate(
@@ -81,7 +81,7 @@ class FrameAccessor:
         model: Any = None,
         **options: Unpack[Options],
     ) -> Any:
-        evaluate: Any = api.evaluate  # Whose overloads want to know what dry_run is.
+        evaluate: Any = functions.evaluate  # Whose overloads want to know what dry_run is.
         return evaluate(self._frame, prompt, output_model, truth, n=n, dry_run=dry_run, model=model, **options)
 
     @spelled_out
@@ -97,7 +97,7 @@ class FrameAccessor:
         model: Any = None,
         **options: Unpack[Options],
     ) -> Any:
-        compare: Any = api.compare  # Whose overloads want to know what dry_run is.
+        compare: Any = functions.compare  # Whose overloads want to know what dry_run is.
         return compare(
             self._frame, prompt, output_model, variants, truth=truth, n=n, dry_run=dry_run, model=model, **options
         )

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow  # Importing pandas and Polars is.
 HEAD = """
 import gc, importlib, importlib.util, sys, warnings, weakref
 warnings.simplefilter("error")
-from smelt.frames.register import register
+from smelt.api.register import register
 class Accessor:
     def __init__(self, frame): self.frame = frame
     def width(self): return len(self.frame.columns)
@@ -59,11 +59,11 @@ def test_registering_again_replaces_our_own_in_silence() -> None:
     passes("""
 go(); go()
 assert len([f for f in finders() if f.name == "tried"]) == 1
-Accessor.__module__ = Lazy.__module__ = "smelt.frames.accessor"
+Accessor.__module__ = Lazy.__module__ = "smelt.api.accessor"
 import pandas, polars
 old = Accessor
 class Accessor(old): pass
-Accessor.__module__ = "smelt.frames.accessor"
+Accessor.__module__ = "smelt.api.accessor"
 go(lazy=lambda: Lazy); go(lazy=lambda: Lazy)
 assert type(pandas.DataFrame().tried) is Accessor and type(polars.DataFrame().tried) is Accessor
 """)

@@ -6,9 +6,9 @@ import sys
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, TypeVar, Unpack, overload
 
-from smelt.job import Job
+from smelt.api.job import Job
+from smelt.api.signatures import spelled_out
 from smelt.options import Options
-from smelt.signatures import spelled_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,7 @@ def transform(
         (['tech', 'health'], 'category')
     """
     if _is_lazy(frame):
-        from smelt.frames.lazy import transform as step
+        from smelt.api.lazy import transform as step
 
         lazily: Any = step(frame, prompt, output_model, model=model, **options)
         return lazily  # type: ignore[no-any-return]  # Of its own kind.

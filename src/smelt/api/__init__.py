@@ -1,0 +1,1 @@
+"""What users call: functions, `Job`, and the accessors of frames."""
