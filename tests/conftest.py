@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings
 
-from smelt import rooms
+from smelt.call import thinking as rooms
 from smelt.lanes import registry
 from tests.fakeserver import FakeServer, Scenario
 

@@ -19,7 +19,7 @@ import smelt
 import smelt.ledger
 import smelt.testing
 from smelt.api.accessor import FrameAccessor
-from smelt.options import NAMES, Settings
+from smelt.call.options import NAMES, Settings
 from tests.test_readme import ROOT, snippets
 
 START = ROOT / "docs" / "reference" / "verbs.md"
@@ -38,7 +38,7 @@ def _named() -> Iterator[tuple[str, Any]]:
         for name in names:
             if name not in NO_HELP:
                 yield f"{room.__name__}.{name}", getattr(room, name)
-    yield "smelt.options.Settings", Settings
+    yield "smelt.call.options.Settings", Settings
 
 
 def _members(full_name: str, owner: Any) -> Iterator[tuple[str, Any]]:

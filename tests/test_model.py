@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from smelt import model as model_module
+from smelt.call.defaults import configure
 from smelt.errors import AuthConfigError, MissingDependencyError, SmeltConfigError, SmeltWarning
 from smelt.model import PROVIDERS, Model, resolve_model
 from smelt.providers.base import Capabilities, Connection
 from smelt.providers.keys import Secret
-from smelt.settings import configure
 
 KEY = "sk-proj-c4n4ry"
 

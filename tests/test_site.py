@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from smelt.options import Settings
+from smelt.call.options import Settings
 from smelt.plan.dialect import Dialect
 from smelt.providers.anthropic import Anthropic
 from smelt.providers.google import Google

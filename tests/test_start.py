@@ -38,7 +38,7 @@ LATER = (
     "smelt.ledger.reports",
     "smelt.local",
     "smelt.observe.charts",
-    "smelt.observe.record",
+    "smelt.call.record",
     "smelt.observe.report",
     "smelt.plan.documents",
     "smelt.plan.thoughts",

@@ -21,6 +21,8 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
+from smelt.call.options import Settings
+from smelt.call.preparation import prepare
 from smelt.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -33,8 +35,6 @@ from smelt.errors import (
     SmeltWarning,
     StoreError,
 )
-from smelt.options import Settings
-from smelt.preparation import prepare
 from smelt.progress.tally import Tally
 from smelt.progress.words import phrases
 from smelt.providers.base import Billing, CallFailed, Reply, Request

@@ -31,6 +31,7 @@ from smelt.api.functions import (
 )
 from smelt.api.job import Job
 from smelt.api.register import register as _register
+from smelt.call.defaults import configure
 from smelt.checkup.findings import Checkup, doctor
 from smelt.errors import (
     AuthConfigError,
@@ -70,7 +71,6 @@ from smelt.model import Model
 from smelt.outlook import Estimate, Explanation
 from smelt.providers.base import Provider
 from smelt.result import RowError, SmeltMetrics, SmeltResult
-from smelt.settings import configure
 
 if TYPE_CHECKING:
     from smelt import ledger

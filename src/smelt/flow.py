@@ -10,17 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+from smelt.call.execution import Execution, answers_of
+from smelt.call.outcome import Outcome, metrics
+from smelt.call.preparation import Preparation
 from smelt.engine.events import Event, RequestSent
 from smelt.engine.parts import Part
 from smelt.engine.run import Run
 from smelt.engine.supply import Supply, positions
 from smelt.errors import SmeltInterrupt
-from smelt.execution import Execution, answers_of
 from smelt.frames.streamed import adapted, joined
-from smelt.outcome import Outcome, metrics
 from smelt.plan.answers import Answers
 from smelt.plan.rows import Folded, Key
-from smelt.preparation import Preparation
 from smelt.result import SmeltMetrics
 
 _TRUST = 2  # Rows that are read ahead for each one that was handed over, at the most.

@@ -14,12 +14,12 @@ from importlib.util import find_spec
 from typing import Any, Self
 
 from smelt.api.signatures import plainly
+from smelt.call.defaults import setting
+from smelt.call.options import integer
 from smelt.errors import MissingDependencyError, SmeltConfigError, nearest, warn
-from smelt.options import integer
 from smelt.providers.base import Provider
 from smelt.providers.keys import Secret, Vendor, check_base_url, check_key, doubt_about, find_access
 from smelt.providers.redact import redact
-from smelt.settings import setting
 
 VENDORS = {
     vendor.name: vendor

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from smelt.observe.record import Record
+    from smelt.call.record import Record
 
 T = TypeVar("T")
 
@@ -165,7 +165,7 @@ class SmeltResult(Generic[T]):
             >>> df.smelt.run("Classify {name}.", Company, model=scripted).head(1)["sector"].tolist()
             ['tech']
         """
-        from smelt.options import integer
+        from smelt.call.options import integer
 
         rows = integer("n", n, 0, sys.maxsize)
         return self.frame[:rows] if isinstance(self.frame, list) else self.frame.head(rows)

@@ -9,14 +9,14 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+from smelt.call.options import Settings
+from smelt.call.outcome import attached
+from smelt.call.preparation import Preparation, prepare
 from smelt.engine.loop import Driver, warn_of_blocking
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.flow import Flow, FramePart, Wants
 from smelt.frames.streamed import Shape, adapted
-from smelt.options import Settings
-from smelt.outcome import attached
 from smelt.plan.rows import Key
-from smelt.preparation import Preparation, prepare
 from smelt.result import SmeltMetrics
 
 F = TypeVar("F")
@@ -38,7 +38,7 @@ def stream(
     Args:
         frames: Frames of one library with one schema; they have the columns that *call* sends, and may lack others.
         call: The checked call, prepared with an empty frame of the whole schema
-            (`smelt.preparation.prepare(pl.DataFrame(schema=...), prompt, output_model, model, settings)`). It decides
+            (`smelt.call.preparation.prepare(pl.DataFrame(schema=...), prompt, output_model, model, settings)`). It decides
             which columns are sent and what the new ones are called (`call.columns`, `call.error_column`).
         fields: Names of the output model's fields to ask for; only their columns are attached, and the error column.
             None: all. A model with validators of its own is always asked for all its fields, and those are attached.

@@ -21,6 +21,7 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
+from smelt.call.defaults import OPTIONS
 from smelt.errors import (
     AuthenticationError,
     CollisionError,
@@ -29,7 +30,6 @@ from smelt.errors import (
     SmeltWarning,
 )
 from smelt.providers.base import Billing, CallFailed, Capabilities, Provider
-from smelt.settings import OPTIONS
 from smelt.testing import ScriptedProvider, asked
 
 

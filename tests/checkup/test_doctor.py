@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 
 import smelt
+from smelt.call.defaults import OPTIONS
 from smelt.checkup import examination
 from smelt.checkup.findings import Finding
 from smelt.cli import main
 from smelt.errors import SmeltConfigError
 from smelt.model import VENDORS
-from smelt.settings import OPTIONS
 from smelt.testing import ScriptedProvider
 from tests.conftest import MakeScenario
 

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from smelt.call.options import Settings
+from smelt.call.preparation import prepare
 from smelt.engine.events import Event, RequestEnded
 from smelt.engine.flights import Flight
 from smelt.engine.room import Grant
 from smelt.engine.run import Run
 from smelt.engine.stragglers import Stragglers
 from smelt.ledger.base import Claim, NoLedger, RunLedger
-from smelt.options import Settings
 from smelt.plan.answers import Answers
 from smelt.plan.chunks import Chunk, Pending
-from smelt.preparation import prepare
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider, answered, asked, run_jumping
 from tests.lanes.server import make_lane

@@ -8,11 +8,11 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
+from smelt.call.thinking import room_of
 from smelt.engine.room import Grant, RefusedLimit, Room, refused_limit, thoughts_in
 from smelt.model import Model
 from smelt.providers.base import Billing, CallFailed, Capabilities, Reply, Usage
 from smelt.providers.thinking import thinking_room
-from smelt.rooms import room_of
 from smelt.testing import ScriptedProvider
 from tests.conftest import MakeScenario
 from tests.exactness.companies import PROMPT, companies

@@ -11,13 +11,13 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
+from smelt.call.options import Settings
+from smelt.call.preparation import Preparation, prepare
 from smelt.engine.events import Event, RequestEnded
 from smelt.engine.run import INTERRUPT_GRACE, Run
 from smelt.engine.work import Work
 from smelt.ledger.base import NoLedger
-from smelt.options import Settings
 from smelt.plan.answers import Answers
-from smelt.preparation import Preparation, prepare
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider, run_jumping
 from tests.fakeserver.limiter import Limit, Limiter

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, field_validator
 
+from smelt.call.options import Settings
+from smelt.call.preparation import prepare
 from smelt.engine.run import Run
 from smelt.engine.verdict import ErrorKind
 from smelt.ledger.base import NoLedger
-from smelt.options import Settings
 from smelt.plan.answers import Answers, RowFailure
-from smelt.preparation import prepare
 from smelt.providers.base import Billing, CallFailed, Capabilities, Reply, Request, Usage
 from smelt.testing import ScriptedProvider, answered, asked, run_jumping
 from tests.lanes.server import make_lane

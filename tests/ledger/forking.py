@@ -20,5 +20,5 @@ def begin(target: Callable[..., Any], *args: Any) -> BaseProcess:
 @cache
 def _server() -> ForkServerContext:
     context = get_context("forkserver")
-    context.set_forkserver_preload(["smelt.execution", "smelt.providers.openai", "tests.ledger.killing"])
+    context.set_forkserver_preload(["smelt.call.execution", "smelt.providers.openai", "tests.ledger.killing"])
     return context

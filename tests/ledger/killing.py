@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import smelt
+from smelt.call.execution import execute
+from smelt.call.options import Settings
+from smelt.call.preparation import prepare
 from smelt.engine.events import RowsSettled
 from smelt.errors import StoreError
-from smelt.execution import execute
 from smelt.ledger.keys import row_key
 from smelt.ledger.opening import open_store
 from smelt.model import Model
-from smelt.options import Settings
-from smelt.preparation import prepare
 from tests.fakeserver import Scenario
 from tests.fakeserver.answers import expected
 from tests.fakeserver.model import tokens_of

@@ -15,9 +15,9 @@ from tests.ledger.test_runs import NAMES, Longer, Model, about, run
 
 EXTENDED = """
 import os, signal, sys
-from smelt.execution import execute
-from smelt.options import Settings
-from smelt.preparation import prepare
+from smelt.call.execution import execute
+from smelt.call.options import Settings
+from smelt.call.preparation import prepare
 from tests.ledger.test_runs import Longer, Model, frame
 
 path, gap, passes = sys.argv[1], sys.argv[2], int(sys.argv[3])

@@ -25,10 +25,10 @@ from tests.patience import BUSY
 
 SCRIPT = """
 import sys, time
-import smelt, smelt.execution
+import smelt, smelt.call.execution
 from tests.models import Company
 
-smelt.execution.INTERRUPT_GRACE = float(sys.argv[4])
+smelt.call.execution.INTERRUPT_GRACE = float(sys.argv[4])
 model = smelt.Model("openai", "fake-1", api_key=sys.argv[2], base_url=sys.argv[1])
 data = [{"name": f"company {at}", "number": at} for at in range(100)]
 try:

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import smelt
+from smelt.call.defaults import setting
 from smelt.errors import SmeltConfigError, SmeltWarning, StoreCorruptError, StoreError, StoreNotFoundError
 from smelt.ledger.files import default_path, located
 from smelt.ledger.opening import open_store
-from smelt.settings import setting
 from tests.ledger.acting import Actor
 
 VALUES = ("tech", 3)

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 import smelt.ledger
+from smelt.call.execution import execute
+from smelt.call.options import Settings
+from smelt.call.preparation import prepare
 from smelt.errors import StoreBusyError
-from smelt.execution import execute
 from smelt.ledger import lease
 from smelt.ledger.guard import Guard
 from smelt.ledger.lease import LEASE, Moment, Owner
 from smelt.ledger.opening import open_store
-from smelt.options import Settings
-from smelt.preparation import prepare
 from smelt.testing import ScriptedProvider
 from tests.ledger.acting import TECH, Actor, Label, count
 

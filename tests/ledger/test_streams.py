@@ -27,13 +27,13 @@ PROMPT = "Describe {name} {number}."
 ROWS, SIZE = 120, 10
 SCRIPT = """
 import asyncio, signal, sys, time
-import smelt, smelt.execution
+import smelt, smelt.call.execution
 from smelt.engine.events import RequestSent
 from tests.ledger.test_streams import PROMPT, frames
 from tests.models import Company
 
 pressed = []
-smelt.execution.INTERRUPT_GRACE = 600.0  # However slow the machine, what is in flight lands.
+smelt.call.execution.INTERRUPT_GRACE = 600.0  # However slow the machine, what is in flight lands.
 
 def press():
     pressed.append(time.monotonic())

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from smelt.execution import Execution
-from smelt.options import Settings
-from smelt.preparation import prepare
+from smelt.call.execution import Execution
+from smelt.call.options import Settings
+from smelt.call.preparation import prepare
 from smelt.providers.base import Reply, Request
 from smelt.testing import JumpingLoop, ScriptedProvider
 

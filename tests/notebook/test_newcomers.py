@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from smelt.advice import advice
+from smelt.call.advice import advice
 from smelt.engine.loop import OneThreadLoop
 from smelt.providers.base import Billing, CallFailed, FailureKind
 from smelt.testing import ScriptedProvider

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from smelt.call.preparation import Preparation
 from smelt.engine.work import Counts, Ending
 from smelt.plan.answers import Answers, RowFailure
-from smelt.preparation import Preparation
 from smelt.providers.base import Usage
 from tests.simulator.bill import Bill
 from tests.simulator.table import key_of

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import smelt.ledger
+from smelt.call.options import Settings
+from smelt.call.preparation import Preparation, prepare
 from smelt.engine.budget import Budget
 from smelt.engine.loop import drive
 from smelt.engine.run import Run
@@ -21,8 +23,6 @@ from smelt.ledger.base import RunLedger
 from smelt.ledger.opening import open_store
 from smelt.ledger.reports import answered_rows
 from smelt.ledger.session import Matter, remembering
-from smelt.options import Settings
-from smelt.preparation import Preparation, prepare
 from smelt.providers.base import Usage
 from tests.simulator.axe import Axe
 from tests.simulator.clock import LONGEST, ImpatientLoop
@@ -107,7 +107,7 @@ class _Stage:
         outing.was_killed = axe.has_fallen
 
     async def _carry_out(self, outing: Outing, call: Preparation, door: Door, lane: RunLane, axe: Axe) -> None:
-        """Run as `smelt.execution` does, but for what has to be drawn from the seed."""
+        """Run as `smelt.call.execution` does, but for what has to be drawn from the seed."""
         path = str(self.path) if self.path and len(call.folded.distinct) else None
         with remembering(path, _matter(call), is_default=False, gap=axe.pass_gap) as session:
             outing.stored = getattr(session.ledger, "run", None)

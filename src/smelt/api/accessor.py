@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from smelt.api import functions
 from smelt.api.signatures import spelled_out
-from smelt.options import Options
+from smelt.call.options import Options
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -89,7 +89,7 @@ class FrameAccessor:
         self,
         prompt: str,
         output_model: OutputModel,
-        variants: api.Variants,
+        variants: functions.Variants,
         *,
         truth: Mapping[str, str] | None = None,
         n: int | None = None,
@@ -109,4 +109,4 @@ def without_frame(doc: str | None) -> str | None:
 
 
 for _name in ("transform", "atransform", "run", "arun", "preview", "explain", "estimate", "evaluate", "compare"):
-    getattr(FrameAccessor, _name).__doc__ = without_frame(getattr(api, _name).__doc__)
+    getattr(FrameAccessor, _name).__doc__ = without_frame(getattr(functions, _name).__doc__)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, TypeVar, U
 
 from smelt.api.job import Job
 from smelt.api.signatures import spelled_out
-from smelt.options import Options
+from smelt.call.options import Options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ def transform(
         output_model: A pydantic model class, whose fields become columns, or `str` for one column of free text.
         model: A `smelt.Model`, `"provider:name"`, or any object with the members of `smelt.Provider`. None: what
             `smelt.configure` or `SMELT_MODEL` names, else the embedded model.
-        **options: See `smelt.options.Settings`.
+        **options: See `smelt.call.options.Settings`.
 
     Returns:
         A new frame of the same kind, with the old columns, the output columns, and the error column (string, null where
@@ -84,7 +84,7 @@ async def atransform(
         prompt: As in `transform`.
         output_model: As in `transform`.
         model: As in `transform`.
-        **options: See `smelt.options.Settings`.
+        **options: See `smelt.call.options.Settings`.
 
     Returns:
         A new frame, as from `transform`.
@@ -121,7 +121,7 @@ def run(
         prompt: As in `transform`.
         output_model: As in `transform`.
         model: As in `transform`.
-        **options: See `smelt.options.Settings`.
+        **options: See `smelt.call.options.Settings`.
 
     Returns:
         One instance of *output_model* per row and one reason per failed row, in the frame's order; the frame that
@@ -157,7 +157,7 @@ async def arun(
         prompt: As in `transform`.
         output_model: As in `transform`.
         model: As in `transform`.
-        **options: See `smelt.options.Settings`.
+        **options: See `smelt.call.options.Settings`.
 
     Returns:
         All that is known of the run, as from `run`.
@@ -196,7 +196,7 @@ def stream(
         prompt: What to find out about each row. `{column}` names a column to send; without placeholders all are sent.
         output_model: A pydantic model class, whose fields become columns, or `str` for one column of free text.
         model: As in `transform`.
-        **options: See `smelt.options.Settings`.
+        **options: See `smelt.call.options.Settings`.
 
     Returns:
         An iterator of frames of the same library, in the same order. Leaving its `with` block, or dropping it, ends the
@@ -240,7 +240,7 @@ def astream(
         prompt: As in `stream`.
         output_model: As in `stream`.
         model: As in `stream`.
-        **options: See `smelt.options.Settings`.
+        **options: See `smelt.call.options.Settings`.
 
     Returns:
         An asynchronous iterator of frames of the same library, in the same order.
@@ -279,7 +279,7 @@ def preview(
         output_model: As in `transform`.
         n: Rows at the most, from 1 to 100,000.
         model: As in `transform`.
-        **options: See `smelt.options.Settings`.
+        **options: See `smelt.call.options.Settings`.
 
     Returns:
         A frame of the sampled rows, with the columns and dtypes that `transform` would give.
@@ -305,7 +305,7 @@ def explain(
         prompt: As in `transform`.
         output_model: As in `transform`.
         model: As in `transform`.
-        **options: See `smelt.options.Settings`.
+        **options: See `smelt.call.options.Settings`.
 
     Returns:
         Instructions, rows and reply schema as text; printed, all of them.
@@ -331,7 +331,7 @@ def estimate(
         prompt: As in `transform`.
         output_model: As in `transform`.
         model: As in `transform`.
-        **options: See `smelt.options.Settings`.
+        **options: See `smelt.call.options.Settings`.
 
     Returns:
         Tokens estimated from bytes, and dollars by the published prices; it expects that nothing is asked twice.
@@ -398,7 +398,7 @@ def evaluate(
         n: How many rows to ask, drawn with the seed from those with a known answer. None asks all of these.
         dry_run: Whether to check everything, send nothing, and return the `Estimate`.
         model: As in `transform`.
-        **options: See `smelt.options.Settings`.
+        **options: See `smelt.call.options.Settings`.
 
     Returns:
         Accuracy with its interval, macro F1 or mean errors for each field, confusion matrices, and the rows that are
@@ -478,7 +478,7 @@ def compare(
         n: How many rows to ask, drawn with the seed; from those with a known answer, where there is *truth*. None: all.
         dry_run: Whether to check everything, send nothing, and return an `Estimate` of each variant.
         model: As in `transform`, where a variant does not say it.
-        **options: See `smelt.options.Settings`.
+        **options: See `smelt.call.options.Settings`.
 
     Returns:
         A table of the variants, how far each two of them agree, and the rows on which they do not.

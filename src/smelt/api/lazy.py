@@ -12,11 +12,11 @@ from smelt.api import functions
 from smelt.api.accessor import without_frame
 from smelt.api.job import Job
 from smelt.api.signatures import spelled_out
+from smelt.call.options import Options, integer
+from smelt.call.preparation import Preparation
 from smelt.errors import CollisionError, ConfigTypeError, SmeltConfigError, shown_value
 from smelt.frames import sinks
 from smelt.frames.step import Fields, Step
-from smelt.options import Options, integer
-from smelt.preparation import Preparation
 from smelt.prices import check_priced
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def transform(
             on the thread that collects; all fields are asked then, and only filters on inputs and `head` save rows.
         model: A `smelt.Model`, `"provider:name"`, or any object with the members of `smelt.Provider`. None: what
             `smelt.configure` or `SMELT_MODEL` names, else the embedded model.
-        **options: See `smelt.options.Settings`.
+        **options: See `smelt.call.options.Settings`.
 
     Returns:
         A LazyFrame with the output columns and the error column (string, null where the row succeeded) at its end.
@@ -131,7 +131,7 @@ class LazyAccessor:
             output_model: As in `transform`.
             n: How many rows.
             model: As in `transform`.
-            **options: See `smelt.options.Settings`.
+            **options: See `smelt.call.options.Settings`.
 
         Returns:
             A frame of those rows, with the columns and dtypes that `transform` would give.

@@ -12,12 +12,12 @@ from dataclasses import fields
 from functools import cache, wraps
 from typing import Any, TypeVar, cast
 
+from smelt.call.options import Options, Settings, unknown_option
 from smelt.errors import ConfigTypeError, SmeltError, SmeltInterrupt
-from smelt.options import Options, Settings, unknown_option
 
 C = TypeVar("C", bound=Callable[..., Any])
 
-_SEE = "**options: See `smelt.options.Settings`."
+_SEE = "**options: See `smelt.call.options.Settings`."
 _NEEDS = {
     "frame": "the data: a pandas or Polars DataFrame, or a list of dicts",
     "frames": "the data: an iterator of frames, like pandas.read_csv(path, chunksize=10_000)",

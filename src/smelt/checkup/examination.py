@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
+from smelt.call.defaults import OPTIONS, setting
 from smelt.checkup.findings import Finding, State
 from smelt.errors import (
     MissingDependencyError,
@@ -28,7 +29,6 @@ from smelt.model import VENDORS, Model, called, resolve_model
 from smelt.progress.words import counted
 from smelt.providers.keys import Secret, Vendor, find_access, origin_of
 from smelt.providers.redact import redact
-from smelt.settings import OPTIONS, setting
 
 _DISTRIBUTION = "dfsmelt"
 _REQUIREMENT = re.compile(r"([\w.-]+)([^;]*)(?:;.*extra == ['\"](\w+)['\"])?")

@@ -6,15 +6,15 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from smelt.call.estimate import estimate
+from smelt.call.execution import execute
+from smelt.call.options import Settings
+from smelt.call.preparation import Preparation
 from smelt.errors import SmeltAPIError, SmeltConfigError, SmeltWarning, warn, warning_once
 from smelt.evaluation.comparison import Comparison
 from smelt.evaluation.trial import Sample, Sheet, draw
 from smelt.evaluation.variants import Variant, about
-from smelt.execution import execute
-from smelt.forecast import estimate
-from smelt.options import Settings
 from smelt.outlook import Estimate
-from smelt.preparation import Preparation
 from smelt.result import SmeltResult, printable
 
 _NOT_REUSED = "None of the .* rows answered before is reused"  # What the ledger says of a prompt that has changed.

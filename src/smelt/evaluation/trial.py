@@ -8,21 +8,21 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from smelt.call.estimate import estimate
+from smelt.call.execution import execute
+from smelt.call.options import Settings, integer
+from smelt.call.preparation import Preparation, prepare
 from smelt.errors import ColumnError, PromptError, SmeltConfigError, shown_value
 from smelt.evaluation.grading import Grade, grade
 from smelt.evaluation.reference import known_rows, read_truth
 from smelt.evaluation.summary import Evaluation
 from smelt.evaluation.truth import Leaf, Target, find_targets, leaves, wrong_truth
-from smelt.execution import execute
-from smelt.forecast import estimate
 from smelt.frames.base import Frame, OutputColumn, adapt
 from smelt.frames.names import settle_names
 from smelt.frames.overview import table, texts
-from smelt.options import Settings, integer
 from smelt.outlook import Estimate
 from smelt.plan.prompt import read_prompt
 from smelt.plan.schema import Output, read_output
-from smelt.preparation import Preparation, prepare
 from smelt.result import SmeltResult
 
 _MOST_SAMPLED = 1_000_000

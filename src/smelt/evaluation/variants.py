@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from smelt.api.job import Job
+from smelt.call.options import NAMES, Settings, unknown_option
 from smelt.errors import ConfigTypeError, SmeltConfigError, shown_value
 from smelt.model import Model, called, read_model
-from smelt.options import NAMES, Settings, unknown_option
 from smelt.providers.base import Provider
 
 # Which rows travel in one request, and in which order. The ledger knows a row's answer, but not its company.

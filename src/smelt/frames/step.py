@@ -14,11 +14,11 @@ from typing import Literal, NoReturn
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from smelt.call.preparation import Preparation
 from smelt.errors import ConfigTypeError
 from smelt.frames.dtypes import polars_dtype
 from smelt.frames.height import known_height
 from smelt.frames.predicate import split
-from smelt.preparation import Preparation
 from smelt.streaming import stream
 
 Fields = Literal["used", "all"]

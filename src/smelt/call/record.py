@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
+from smelt.call.options import Settings
+from smelt.call.preparation import Preparation
 from smelt.errors import shown_value
 from smelt.observe.recorder import Recorder
 from smelt.observe.timeline import Timeline
-from smelt.options import Settings
 from smelt.plan.answers import Answers
 from smelt.plan.dialect import describe
-from smelt.preparation import Preparation
 from smelt.providers.base import Request
 from smelt.providers.redact import redact
 

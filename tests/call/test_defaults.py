@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from smelt.call.defaults import OPTIONS, configure, setting
 from smelt.errors import SmeltConfigError
-from smelt.settings import OPTIONS, configure, setting
 
 VARIABLES = {
     "model": "SMELT_MODEL",

@@ -9,6 +9,9 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+from smelt.call.outcome import Outcome
+from smelt.call.preparation import Preparation
+from smelt.call.thinking import room_of
 from smelt.engine.budget import Budget
 from smelt.engine.events import Event, RequestSent, RunStarted
 from smelt.engine.lane import Lane
@@ -29,16 +32,13 @@ from smelt.ledger.base import NoLedger
 from smelt.ledger.session import Matter, Session, remembering
 from smelt.ledger.writer import Gap
 from smelt.observe.recorder import Recorder
-from smelt.outcome import Outcome
 from smelt.plan.answers import Answers
-from smelt.preparation import Preparation
 from smelt.prices import check_priced, cost_usd, price_of
 from smelt.progress import Reporter, progress_for
 from smelt.progress.words import counted
 from smelt.providers.keys import key_of
 from smelt.providers.redact import redact
 from smelt.result import SmeltResult
-from smelt.rooms import room_of
 
 _ON_ITS_WAY = 0.1  # Seconds after which a request that is being sent has left, and its reply is waited for.
 

@@ -6,6 +6,8 @@ import random
 from collections import deque
 from math import ceil
 
+from smelt.call.preparation import Preparation
+from smelt.call.thinking import room_of
 from smelt.engine.courier import rows_worth
 from smelt.engine.crew import FEWEST_ROWS, MOST_WORKERS, provers, rows_of_prover
 from smelt.engine.work import Work
@@ -13,10 +15,8 @@ from smelt.outlook import Estimate, Explanation
 from smelt.plan.chunks import AutoSize, Line, Size
 from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, reply_bytes, text_tokens
 from smelt.plan.wire import draw_tokens, reply_schema, user_text
-from smelt.preparation import Preparation
 from smelt.prices import cost_usd
 from smelt.providers.base import Usage
-from smelt.rooms import room_of
 
 _SAMPLE = 2_000  # Rows whose length is measured; more would not change the estimate.
 

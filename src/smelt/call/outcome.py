@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from smelt.advice import advice
+from smelt.call.advice import advice
+from smelt.call.preparation import Column, Preparation
 from smelt.engine.work import Counts, Ending
 from smelt.errors import (
     AuthenticationError,
@@ -28,13 +29,12 @@ from smelt.frames.base import OutputColumn
 from smelt.observe.recorder import Recorder
 from smelt.plan.answers import Answers
 from smelt.plan.instances import instance
-from smelt.preparation import Column, Preparation
 from smelt.progress.words import counted
 from smelt.providers.base import CallFailed, Provider
 from smelt.result import RowError, SmeltMetrics, SmeltResult, printable
 
 if TYPE_CHECKING:
-    from smelt.observe.record import Record
+    from smelt.call.record import Record
 
 _ERRORS: dict[str, type[SmeltAPIError]] = {
     "auth": AuthenticationError,
@@ -125,7 +125,7 @@ class Outcome:
         return metrics(self.counts, rows=len(self.answers), failed=failed, distinct=distinct, seconds=self.seconds)
 
     def _record(self) -> Record:
-        from smelt.observe.record import recorded  # Loaded for a report or a pickle, which most runs do not make.
+        from smelt.call.record import recorded  # Loaded for a report or a pickle, which most runs do not make.
 
         return recorded(self.call, self.answers, self.recorder, first_request=self.counts.first_request)
 

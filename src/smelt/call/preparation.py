@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from smelt.call.options import Settings
 from smelt.engine.verdict import Policy
 from smelt.engine.work import Work
 from smelt.errors import ColumnError, SchemaError, nearest, shown_value, warn
 from smelt.frames.base import Frame, adapt
 from smelt.frames.names import settle_names
 from smelt.model import resolve_model
-from smelt.options import Settings
 from smelt.plan.dialect import check_limits
 from smelt.plan.kinds import Field, Struct
 from smelt.plan.prompt import read_prompt, sent_columns

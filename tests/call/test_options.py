@@ -17,9 +17,9 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
+from smelt.call.defaults import OPTIONS
+from smelt.call.options import NAMES, Options, Settings, checked
 from smelt.errors import ColumnError, SmeltConfigError
-from smelt.options import NAMES, Options, Settings, checked
-from smelt.settings import OPTIONS
 from smelt.testing import ScriptedProvider
 
 

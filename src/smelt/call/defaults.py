@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 from smelt.api.signatures import plainly
+from smelt.call.options import NAMES, checked, unknown_option
 from smelt.errors import SmeltConfigError
-from smelt.options import NAMES, checked, unknown_option
 
 OPTIONS = ("model", *NAMES)
 _VARIABLES = {
