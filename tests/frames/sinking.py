@@ -16,7 +16,7 @@ import polars as pl
 from pydantic import BaseModel
 
 import smelt
-from smelt.frames import sinks
+from smelt.lazy import sinks
 from smelt.providers.base import Reply, Request
 from smelt.testing import asked
 from tests.frames.deriving import DerivingProvider

@@ -27,7 +27,7 @@ from smelt.errors import (
     SmeltExhaustionError,
     SmeltWarning,
 )
-from smelt.frames.step import ramped
+from smelt.lazy.step import ramped
 from smelt.providers.base import Billing, CallFailed
 from smelt.testing import ScriptedProvider
 from tests.conftest import MakeScenario

@@ -15,8 +15,8 @@ from smelt.api.signatures import spelled_out
 from smelt.call.options import Options, integer
 from smelt.call.preparation import Preparation
 from smelt.errors import CollisionError, ConfigTypeError, SmeltConfigError, shown_value
-from smelt.frames import sinks
-from smelt.frames.step import Fields, Step
+from smelt.lazy import sinks
+from smelt.lazy.step import Fields, Step
 from smelt.prices import check_priced
 
 if TYPE_CHECKING:

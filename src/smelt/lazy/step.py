@@ -17,8 +17,8 @@ from polars.io.plugins import register_io_source
 from smelt.call.preparation import Preparation
 from smelt.errors import ConfigTypeError
 from smelt.frames.dtypes import polars_dtype
-from smelt.frames.height import known_height
-from smelt.frames.predicate import split
+from smelt.lazy.height import known_height
+from smelt.lazy.predicate import split
 from smelt.streaming import stream
 
 Fields = Literal["used", "all"]

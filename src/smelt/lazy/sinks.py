@@ -13,9 +13,9 @@ import polars as pl
 from smelt.call.preparation import Preparation
 from smelt.engine.interrupts import hearing_interrupts
 from smelt.errors import ConfigTypeError, SmeltConfigError, SmeltInterrupt, plain_path
-from smelt.frames.height import known_height
-from smelt.frames.parts import Digest, Part, Parts, parts_for, publish
-from smelt.frames.step import Step, steps_of
+from smelt.lazy.height import known_height
+from smelt.lazy.shards import Digest, Part, Parts, parts_for, publish
+from smelt.lazy.step import Step, steps_of
 from smelt.ledger.keys import Spec
 
 T = TypeVar("T")

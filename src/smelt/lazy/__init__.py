@@ -1,0 +1,1 @@
+"""A transform as a step of a Polars plan, and what collects or writes such a plan."""
