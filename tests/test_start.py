@@ -42,7 +42,7 @@ LATER = (
     "smelt.observe.report",
     "smelt.plan.documents",
     "smelt.plan.thoughts",
-    "smelt.streaming",
+    "smelt.streaming.driving",
 )
 
 

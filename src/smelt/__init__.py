@@ -76,15 +76,15 @@ if TYPE_CHECKING:
     from smelt import ledger
     from smelt.evaluation.comparison import Comparison
     from smelt.evaluation.summary import Evaluation
-    from smelt.streaming import AsyncStream, Stream
+    from smelt.streaming.driving import AsyncStream, Stream
 
 __version__ = "0.1.0"
 
 _LATE = {
-    "AsyncStream": "smelt.streaming",
+    "AsyncStream": "smelt.streaming.driving",
     "Comparison": "smelt.evaluation.comparison",
     "Evaluation": "smelt.evaluation.summary",
-    "Stream": "smelt.streaming",
+    "Stream": "smelt.streaming.driving",
 }
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from smelt.evaluation.summary import Evaluation
     from smelt.outlook import Estimate, Explanation
     from smelt.result import SmeltResult
-    from smelt.streaming import AsyncStream, Stream
+    from smelt.streaming.driving import AsyncStream, Stream
 
 F = TypeVar("F", "pd.DataFrame", "pl.DataFrame", list[dict[str, Any]])
 L = TypeVar("L", "pd.DataFrame", "pl.DataFrame", "pl.LazyFrame", list[dict[str, Any]])
@@ -216,7 +216,7 @@ def stream(
         ...     [frame["sector"].tolist() for frame in frames]
         [['tech'], ['health']]
     """
-    from smelt.streaming import Stream
+    from smelt.streaming.driving import Stream
 
     return Stream(frames, prompt, output_model, model, _job(prompt, output_model, options).settings)
 
@@ -256,7 +256,7 @@ def astream(
         >>> asyncio.run(main())
         [['tech', 'health'], ['tech', 'health']]
     """
-    from smelt.streaming import AsyncStream
+    from smelt.streaming.driving import AsyncStream
 
     return AsyncStream(frames, prompt, output_model, model, _job(prompt, output_model, options).settings)
 

@@ -19,7 +19,7 @@ from smelt.errors import ConfigTypeError
 from smelt.frames.dtypes import polars_dtype
 from smelt.lazy.height import known_height
 from smelt.lazy.predicate import split
-from smelt.streaming import stream
+from smelt.streaming.driving import stream
 
 Fields = Literal["used", "all"]
 

@@ -14,10 +14,10 @@ from smelt.call.outcome import attached
 from smelt.call.preparation import Preparation, prepare
 from smelt.engine.loop import Driver, warn_of_blocking
 from smelt.errors import ConfigTypeError, SmeltConfigError
-from smelt.flow import Flow, FramePart, Wants
-from smelt.frames.streamed import Shape, adapted
 from smelt.plan.rows import Key
 from smelt.result import SmeltMetrics
+from smelt.streaming.flow import Flow, FramePart, Wants
+from smelt.streaming.shape import Shape, adapted
 
 F = TypeVar("F")
 T = TypeVar("T")

@@ -18,10 +18,10 @@ from smelt.engine.parts import Part
 from smelt.engine.run import Run
 from smelt.engine.supply import Supply, positions
 from smelt.errors import SmeltInterrupt
-from smelt.frames.streamed import adapted, joined
 from smelt.plan.answers import Answers
 from smelt.plan.rows import Folded, Key
 from smelt.result import SmeltMetrics
+from smelt.streaming.shape import adapted, joined
 
 _TRUST = 2  # Rows that are read ahead for each one that was handed over, at the most.
 # In turns of the pool, that is, rows that are in flight when it is full:

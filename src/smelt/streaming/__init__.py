@@ -1,0 +1,1 @@
+"""Frames in, finished frames out, as one run."""
