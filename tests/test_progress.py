@@ -31,8 +31,8 @@ from smelt.engine.events import (
     RunStarted,
     Waiting,
 )
-from smelt.engine.jumping import run_jumping
 from smelt.errors import SmeltConfigError, SmeltWarning
+from smelt.loop.jumping import run_jumping
 from smelt.progress import Drawing, Reporter, progress_for
 from smelt.progress.notebook import html, text
 from smelt.progress.plain import PlainFace
@@ -339,7 +339,7 @@ class TestTerminalFace:
         script = """
 import asyncio, threading
 from smelt.engine.events import RequestSent, RowsSettled, RunEnded, RunStarted
-from smelt.engine.jumping import run_jumping
+from smelt.loop.jumping import run_jumping
 from smelt.progress import progress_for
 
 async def work():

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from smelt.engine.jumping import JumpingLoop, run_jumping
 from smelt.errors import ConfigTypeError
+from smelt.loop.jumping import JumpingLoop, run_jumping
 from smelt.plan.tokens import text_tokens
 from smelt.providers.base import CallFailed, Capabilities, Finish, Reply, Request, Usage
 

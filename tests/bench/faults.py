@@ -18,7 +18,7 @@ from typing import Any
 
 import smelt
 from smelt.engine.events import Event, RequestEnded
-from smelt.engine.loop import OneThreadLoop
+from smelt.loop.bridge import OneThreadLoop
 from smelt.model import Model, resolve_model
 from tests.bench.lanes import Figure
 from tests.bench.million import _forget_peak, _rss_mb

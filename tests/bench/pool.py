@@ -18,7 +18,7 @@ from collections.abc import Callable
 import httpx2
 import openai
 
-from smelt.engine.loop import OneThreadLoop
+from smelt.loop.bridge import OneThreadLoop
 from smelt.providers.http import client_for
 from smelt.providers.keys import Access
 from smelt.providers.ways import tls

@@ -22,7 +22,7 @@ import openai
 import pandas as pd
 
 import smelt
-from smelt.engine.loop import OneThreadLoop
+from smelt.loop.bridge import OneThreadLoop
 from smelt.model import resolve_model
 from smelt.plan.dialect import array_schema
 from smelt.plan.schema import read_output

@@ -14,8 +14,8 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
-from smelt.engine.jumping import Jumped
 from smelt.errors import AuthenticationError, SmeltWarning
+from smelt.loop.jumping import Jumped
 from smelt.plan.chunks import Line
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider, answered, asked, run_jumping

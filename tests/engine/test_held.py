@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from smelt.engine.held import Held
-from smelt.engine.jumping import run_jumping
 from smelt.ledger.base import NoLedger
+from smelt.loop.jumping import run_jumping
 from smelt.plan.chunks import Line, Pending, Size
 
 

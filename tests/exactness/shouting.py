@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import smelt
-from smelt.engine.loop import OneThreadLoop
+from smelt.loop.bridge import OneThreadLoop
 from smelt.model import Model, resolve_model
 from smelt.providers.base import CallFailed
 from tests.exactness.companies import PROMPT, companies

@@ -18,8 +18,8 @@ import pytest
 
 import smelt
 from smelt.engine.events import Event, Waiting
-from smelt.engine.loop import OneThreadLoop, drive
 from smelt.errors import AuthenticationError, SmeltAPIError, SmeltWarning, UnavailableError
+from smelt.loop.bridge import OneThreadLoop, drive
 from smelt.model import Model, resolve_model
 from smelt.providers.base import Billing, CallFailed
 from tests.conftest import MakeScenario

@@ -12,11 +12,11 @@ import pytest
 
 from smelt.engine import lane as engine
 from smelt.engine.events import Event, Resumed, Waiting
-from smelt.engine.jumping import run_jumping
 from smelt.engine.lane import Slot, TooLong
 from smelt.lanes.caps import Caps
 from smelt.lanes.lane import Lane, RunLane
 from smelt.lanes.pacer import Pacer
+from smelt.loop.jumping import run_jumping
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
 ESTIMATE = Usage(input_tokens=10, output_tokens=10)

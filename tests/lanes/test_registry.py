@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from smelt.engine.jumping import run_jumping
-from smelt.engine.loop import run_blocking
 from smelt.errors import SmeltWarning
 from smelt.lanes import registry
 from smelt.lanes.caps import Caps
 from smelt.lanes.lane import Lane
+from smelt.loop.bridge import run_blocking
+from smelt.loop.jumping import run_jumping
 from smelt.providers.base import Capabilities, Usage
 from smelt.providers.keys import Access, Secret, Vendor, find_access
 from smelt.testing import ScriptedProvider

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from smelt.engine.jumping import run_jumping
 from smelt.lanes.lane import RunLane
+from smelt.loop.jumping import run_jumping
 from tests.fakeserver.limiter import Limit
 from tests.lanes.server import Client, Server, limited, make_boards, make_lane
 

@@ -20,10 +20,10 @@ import pytest
 from pydantic import BaseModel, Field
 
 import smelt
-from smelt.engine.loop import run_blocking
 from smelt.errors import MissingDependencyError, SmeltConfigError
 from smelt.local.process import end_all, server_of
 from smelt.local.weights import fetched, named, place
+from smelt.loop.bridge import run_blocking
 from smelt.providers.base import CallFailed, Provider, Reply, Request
 from smelt.providers.compatible import Compatible
 from smelt.providers.keys import Access, Secret

@@ -12,7 +12,7 @@ from tests.patience import BUSY
 WORK = """
 import asyncio, threading
 from smelt.engine.events import RequestSent, RowsSettled, RunEnded, RunStarted
-from smelt.engine.loop import run_blocking
+from smelt.loop.bridge import run_blocking
 from smelt.errors import SmeltInterrupt
 from smelt.progress import progress_for
 

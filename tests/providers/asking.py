@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from smelt.engine.loop import OneThreadLoop
+from smelt.loop.bridge import OneThreadLoop
 from smelt.model import Model, resolve_model
 from smelt.providers.base import CallFailed, Provider, Reply, Request
 

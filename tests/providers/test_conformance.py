@@ -18,8 +18,8 @@ from urllib.parse import quote
 
 import pytest
 
-from smelt.engine.loop import OneThreadLoop
 from smelt.errors import SmeltConfigError
+from smelt.loop.bridge import OneThreadLoop
 from smelt.providers.base import ENDED, Billing, CallFailed, FailureKind, Finish
 from smelt.providers.keys import key_of
 from tests.conftest import MakeScenario

@@ -12,8 +12,8 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
-from smelt.engine.loop import OneThreadLoop
 from smelt.errors import SmeltAPIError
+from smelt.loop.bridge import OneThreadLoop
 from smelt.providers.http import client_for
 from smelt.providers.keys import Access
 from smelt.testing import ScriptedProvider

@@ -14,7 +14,6 @@ import smelt.ledger
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation, prepare
 from smelt.engine.budget import Budget
-from smelt.engine.loop import drive
 from smelt.engine.run import Run
 from smelt.lanes.caps import Caps
 from smelt.lanes.lane import Lane, RunLane
@@ -23,6 +22,7 @@ from smelt.ledger.base import RunLedger
 from smelt.ledger.opening import open_store
 from smelt.ledger.reports import answered_rows
 from smelt.ledger.session import Matter, remembering
+from smelt.loop.bridge import drive
 from smelt.providers.base import Usage
 from tests.simulator.axe import Axe
 from tests.simulator.clock import LONGEST, ImpatientLoop

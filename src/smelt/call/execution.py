@@ -15,7 +15,6 @@ from smelt.call.thinking import room_of
 from smelt.engine.budget import Budget
 from smelt.engine.events import Event, RequestSent, RunStarted
 from smelt.engine.lane import Lane
-from smelt.engine.loop import run_blocking
 from smelt.engine.run import INTERRUPT_GRACE, Run
 from smelt.engine.supply import Supply
 from smelt.engine.work import Counts, Ending
@@ -31,6 +30,7 @@ from smelt.lanes.registry import join
 from smelt.ledger.base import NoLedger
 from smelt.ledger.session import Matter, Session, remembering
 from smelt.ledger.writer import Gap
+from smelt.loop.bridge import run_blocking
 from smelt.observe.recorder import Recorder
 from smelt.plan.answers import Answers
 from smelt.prices import check_priced, cost_usd, price_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from smelt.engine.loop import move_others
 from smelt.ledger.base import RunLedger
+from smelt.loop.bridge import move_others
 from smelt.plan.chunks import Chunk, Line, Pending
 
 

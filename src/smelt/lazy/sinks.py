@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import polars as pl
 
 from smelt.call.preparation import Preparation
-from smelt.engine.interrupts import hearing_interrupts
 from smelt.errors import ConfigTypeError, SmeltConfigError, SmeltInterrupt, plain_path
 from smelt.lazy.height import known_height
 from smelt.lazy.shards import Digest, Part, Parts, parts_for, publish
 from smelt.lazy.step import Step, steps_of
 from smelt.ledger.keys import Spec
+from smelt.loop.interrupts import hearing_interrupts
 
 T = TypeVar("T")
 Write = Callable[[pl.LazyFrame, Path], object]

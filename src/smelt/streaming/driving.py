@@ -12,8 +12,8 @@ from typing import Any, Generic, Self, TypeVar
 from smelt.call.options import Settings
 from smelt.call.outcome import attached
 from smelt.call.preparation import Preparation, prepare
-from smelt.engine.loop import Driver, warn_of_blocking
 from smelt.errors import ConfigTypeError, SmeltConfigError
+from smelt.loop.bridge import Driver, warn_of_blocking
 from smelt.plan.rows import Key
 from smelt.result import SmeltMetrics
 from smelt.streaming.flow import Flow, FramePart, Wants

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from smelt.engine.jumping import DeadlockError, Jumped, JumpingLoop, run_jumping
+from smelt.loop.jumping import DeadlockError, Jumped, JumpingLoop, run_jumping
 
 
 async def sleep_and_say(seconds: float, word: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from smelt.engine.loop import OneThreadLoop
-from smelt.engine.names import GETENT, Names
+from smelt.loop.bridge import OneThreadLoop
+from smelt.loop.resolver import GETENT, Names
 from tests.patience import BUSY
 
 

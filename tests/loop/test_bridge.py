@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from smelt.engine.loop import Driver, OneThreadLoop, PausingLoop, run_blocking
 from smelt.errors import SmeltInterrupt, SmeltWarning
+from smelt.loop.bridge import Driver, OneThreadLoop, PausingLoop, run_blocking
 from tests.patience import BUSY
 
 ROWS: Any = object()  # Stands for a partial result.
@@ -306,7 +306,7 @@ class TestCtrlC:
         script = textwrap.dedent(
             """
             import asyncio
-            from smelt.engine.loop import run_blocking
+            from smelt.loop.bridge import run_blocking
             from smelt.errors import SmeltInterrupt
 
             async def work():

@@ -22,9 +22,9 @@ from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, Self, TypeVar
 
-from smelt.engine.interrupts import listening
-from smelt.engine.names import GETENT, Names
 from smelt.errors import SmeltInterrupt, SmeltWarning, warn
+from smelt.loop.interrupts import listening
+from smelt.loop.resolver import GETENT, Names
 
 T = TypeVar("T")
 

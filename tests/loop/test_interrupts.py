@@ -11,8 +11,8 @@ from contextlib import suppress
 
 import pytest
 
-from smelt.engine.interrupts import hearing_interrupts, listening
-from smelt.engine.loop import Driver, drive
+from smelt.loop.bridge import Driver, drive
+from smelt.loop.interrupts import hearing_interrupts, listening
 
 
 def on_a_thread(work: Callable[[], None]) -> None:

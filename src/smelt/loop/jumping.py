@@ -7,7 +7,7 @@ import selectors
 from collections.abc import Coroutine
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from smelt.engine.loop import OneThreadLoop, drive
+from smelt.loop.bridge import OneThreadLoop, drive
 
 T = TypeVar("T")
 

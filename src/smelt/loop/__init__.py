@@ -1,0 +1,1 @@
+"""Asyncio on the caller's thread; knows nothing of rows."""
