@@ -14,7 +14,7 @@ from pydantic import BaseModel, field_validator
 from smelt.call.options import Settings
 from smelt.engine.decide import decide_failure, decide_reply
 from smelt.engine.doubt import Doubt
-from smelt.engine.verdict import Doubts, Policy, Verdict
+from smelt.engine.policy import Doubts, Policy, Verdict
 from smelt.plan.chunks import Chunk, Pending
 from smelt.plan.replies import read_reply
 from smelt.plan.schema import read_output

@@ -14,8 +14,8 @@ from pydantic import BaseModel, Field, field_validator
 
 from smelt.call.options import Settings
 from smelt.call.preparation import prepare
+from smelt.engine.policy import ErrorKind
 from smelt.engine.run import Run
-from smelt.engine.verdict import ErrorKind
 from smelt.ledger.base import NoLedger
 from smelt.plan.answers import Answers, RowFailure
 from smelt.providers.base import Billing, CallFailed, Capabilities, Reply, Request, Usage

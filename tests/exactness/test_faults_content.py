@@ -455,7 +455,7 @@ class Slow(BaseModel):
 
 
 def test_62_a_slow_validator_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smelt.engine.clerk._SLOW_VALIDATION", 0.01)
+    monkeypatch.setattr("smelt.engine.applier._SLOW_VALIDATION", 0.01)
 
     with pytest.warns(SmeltWarning, match="look at Slow"):
         smelt.run([{"n": 0}], "Say {n}.", Slow, model=ScriptedProvider({"word": "so"}), progress=False)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import smelt
-from smelt.engine.verdict import Policy
+from smelt.engine.policy import Policy
 from smelt.errors import (
     AuthenticationError,
     BadRequestError,

@@ -33,13 +33,13 @@ async def test_a_row_in_flight_elsewhere_is_held_and_then_known(path: Path) -> N
 
     claim = await other.send("b", "c")
 
-    assert (claim.rows, claim.held, claim.known) == ([1], [0], [])
+    assert (claim.rows, claim.deferred, claim.known) == ([1], [0], [])
     await one.land()
-    assert (await other.send("b")).held == [0]  # Answered, but not read yet.
+    assert (await other.send("b")).deferred == [0]  # Answered, but not read yet.
     one.settle()
     one.end()
     claim = await other.send("b")
-    assert (claim.rows, claim.held, claim.known) == ([], [], [(0, VALUES)])
+    assert (claim.rows, claim.deferred, claim.known) == ([], [], [(0, VALUES)])
     other.end()
 
 
@@ -62,7 +62,7 @@ async def test_a_run_that_began_earlier_is_seen_by_one_that_began_later(path: Pa
     await one.send("a")
     other = Actor(path)
 
-    assert (await other.send("a")).held == [0]
+    assert (await other.send("a")).deferred == [0]
 
     one.end()
     other.end()
@@ -96,7 +96,7 @@ async def test_runs_of_different_specs_do_not_meet(path: Path) -> None:
 async def test_a_row_that_the_other_gave_up_is_asked(path: Path) -> None:
     one, other = Actor(path), Actor(path)
     await one.send("a")
-    assert (await other.send("a")).held == [0]
+    assert (await other.send("a")).deferred == [0]
     await one.land()
     one.pending = []
     one.settle()
@@ -150,7 +150,7 @@ async def test_a_step_of_the_time_of_day_takes_no_run_from_its_owner(path: Path,
     await first.send("a")
     second = Actor(path, step=step)
 
-    assert (await second.send("a")).held == [0]
+    assert (await second.send("a")).deferred == [0]
 
     first.end()
     second.end()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from smelt.engine.verdict import Policy
+from smelt.engine.policy import Policy
 from smelt.plan.answers import RowFailure
 from smelt.providers.base import Billing
 from tests.simulator.bill import BROKEN_OFF, Entry

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import get_args
 
-from smelt.engine.crew import MANY_REQUESTS, PROVERS
-from smelt.engine.verdict import ErrorKind
+from smelt.engine.policy import ErrorKind
+from smelt.engine.workers import MANY_REQUESTS, PROVERS
 from smelt.providers.base import Billing
 from tests.simulator.bill import BROKEN_OFF, Entry
 from tests.simulator.causes import unjust
@@ -198,18 +198,18 @@ def no_row_is_in_two_requests_at_once(history: History) -> Iterator[str]:
     A race that is late itself is raced, too; one that is refused, or answered with nonsense, is asked again.
     """
     killed = {outing.run for outing in history.outings if outing.was_killed}
-    flights: dict[tuple[int, str], list[Entry]] = defaultdict(list)
-    raced: dict[int, set[int]] = defaultdict(set)
+    in_flight: dict[tuple[int, str], list[Entry]] = defaultdict(list)
+    hedged: dict[int, set[int]] = defaultdict(set)
     for entry in history.bill.entries:
         for key in entry.keys if entry.run not in killed else ():
-            there = flights[0 if history.world.has_ledger else entry.run, key]
+            there = in_flight[0 if history.world.has_ledger else entry.run, key]
             there[:] = [one for one in there if one.ended is None or one.ended > entry.sent + _INSTANT]
             for other in there:
                 if other.run != entry.run:
                     yield f"row {key} is in request {other.number} of run {other.run} and {entry.number} of {entry.run}"
-                raced[entry.run].add(other.number)
+                hedged[entry.run].add(other.number)
             there.append(entry)
-    for run, stragglers in raced.items():
+    for run, stragglers in hedged.items():
         if len(stragglers) > 1 + _RACES * len(history.bill.of(run)):
             yield f"run {run} has sent the rows of {len(stragglers)} requests once more beside them"
 

@@ -8,9 +8,9 @@ from math import ceil
 
 from smelt.call.preparation import Preparation
 from smelt.call.thinking import room_of
-from smelt.engine.courier import rows_worth
-from smelt.engine.crew import FEWEST_ROWS, MOST_WORKERS, provers, rows_of_prover
+from smelt.engine.sender import rows_worth
 from smelt.engine.work import Work
+from smelt.engine.workers import FEWEST_ROWS, MOST_WORKERS, provers, rows_of_prover
 from smelt.outlook import Estimate, Explanation
 from smelt.plan.chunks import AutoSize, Line, Size
 from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, reply_bytes, text_tokens

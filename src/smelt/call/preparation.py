@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from smelt.call.options import Settings
-from smelt.engine.verdict import Policy
+from smelt.engine.policy import Policy
 from smelt.engine.work import Work
 from smelt.errors import ColumnError, SchemaError, nearest, shown_value, warn
 from smelt.frames.base import Frame, adapt

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from smelt.engine.verdict import NO_DOUBTS, Doubts, ErrorKind, Failed, Policy, Verdict
+from smelt.engine.policy import NO_DOUBTS, Doubts, ErrorKind, Failed, Policy, Verdict
 from smelt.plan.chunks import Chunk, Pending
 from smelt.plan.replyrows import ReplyRows
 from smelt.plan.validate import Accepted, Validator

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from smelt.engine.verdict import NO_DOUBTS, Doubts, Failed
+from smelt.engine.policy import NO_DOUBTS, Doubts, Failed
 from smelt.plan.chunks import Chunk
 from smelt.providers.base import CallFailed
 

@@ -7,19 +7,19 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from smelt.engine.applier import Applier
 from smelt.engine.budget import Budget
-from smelt.engine.clerk import Clerk
-from smelt.engine.courier import Courier
-from smelt.engine.crew import Crew
 from smelt.engine.events import Event, RowsRead, RunEnded
+from smelt.engine.hedging import Hedging
 from smelt.engine.intake import Intake
 from smelt.engine.lane import Lane
 from smelt.engine.parts import Part
-from smelt.engine.race import Race
-from smelt.engine.reader import Reader
+from smelt.engine.replies import ReplyReader
 from smelt.engine.room import Room
+from smelt.engine.sender import Sender
 from smelt.engine.supply import Supply
 from smelt.engine.work import Counts, Ending, Halt, Work, is_free, settled
+from smelt.engine.workers import WorkerPool
 from smelt.errors import BudgetExceededError
 from smelt.ledger.base import RunLedger
 from smelt.plan.answers import Outcomes, RowFailure
@@ -65,15 +65,15 @@ class Run:
     room: Room = field(default_factory=Room)
     interrupt_grace: float = INTERRUPT_GRACE
     supply: Supply | None = None
-    _reader: Reader = field(init=False)
-    _crew_at_work: Crew | None = None
+    _reader: ReplyReader = field(init=False)
+    _pool: WorkerPool | None = None
     _halt: Halt | None = None
     _notices: dict[str, None] = field(default_factory=dict)
     _broken_off: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         capabilities = self.provider.capabilities
-        self._reader = Reader(
+        self._reader = ReplyReader(
             provider=self.provider.name,
             codec=capabilities.codec,
             is_trusted=capabilities.enforces_schema,
@@ -119,8 +119,8 @@ class Run:
 
     def leave(self) -> None:
         """Send nothing more from now on. Whoever says so interrupts the run next."""
-        if self._crew_at_work is not None:
-            self._crew_at_work.leave()
+        if self._pool is not None:
+            self._pool.leave()
 
     @property
     def _parts(self) -> tuple[Work, ...]:
@@ -132,11 +132,11 @@ class Run:
         if not line:
             return
         async with self.provider.connect(connections=self.lane.most) as connection:
-            self._crew_at_work = crew = self._crew(work, line, connection)
+            self._pool = pool = self._make_pool(work, line, connection)
             try:
-                await self._see_through(crew, deadline)
+                await self._see_through(pool, deadline)
             finally:
-                self._halt, self._crew_at_work = crew.halted, None
+                self._halt, self._pool = pool.halted, None
 
     async def _lined_up(self, work: Work) -> Line:
         if self.supply is None:
@@ -155,9 +155,9 @@ class Run:
             start=start,
         )
 
-    def _crew(self, work: Work, line: Line, connection: Connection) -> Crew:
+    def _make_pool(self, work: Work, line: Line, connection: Connection) -> WorkerPool:
         size = AutoSize(most=work.most_rows, rows=float(work.first_rows if work.is_auto else work.most_rows))
-        courier = Courier(
+        sender = Sender(
             work=work,
             capabilities=self.provider.capabilities,
             connection=connection,
@@ -171,50 +171,50 @@ class Run:
             rng=self.rng,
             broken_off=self._broken_off,
         )
-        race = Race(courier=courier, line=line, answers=self.answers)
-        clerk = Clerk(
+        hedging = Hedging(sender=sender, line=line, answers=self.answers)
+        applier = Applier(
             work=work,
-            policy=replace(work.policy, most_room=courier.most_room()),
+            policy=replace(work.policy, most_room=sender.most_room()),
             line=line,
             size=size,
             reader=self._reader,
             answers=self.answers,
-            race=race,
+            hedging=hedging,
             ledger=self.ledger,
             counts=self.counts,
             tell=self.tell,
             note=self._note,
         )
-        return Crew(
+        return WorkerPool(
             line=line,
             size=size,
             is_auto=work.is_auto,
             lane=self.lane,
             budget=self.budget,
             ledger=self.ledger,
-            courier=courier,
-            clerk=clerk,
-            race=race,
+            sender=sender,
+            applier=applier,
+            hedging=hedging,
             provider=self.provider.name,
             supply=self.supply,
         )
 
-    async def _see_through(self, crew: Crew, deadline: asyncio.Timeout) -> None:
-        """Let *crew* ask. When interrupted, let what is in flight land before giving way; once."""
-        asking = asyncio.create_task(crew.ask_all())
+    async def _see_through(self, pool: WorkerPool, deadline: asyncio.Timeout) -> None:
+        """Let *pool* ask. When interrupted, let what is in flight land before giving way; once."""
+        asking = asyncio.create_task(pool.ask_all())
         try:
             await asyncio.shield(asking)
         except asyncio.CancelledError:
             if deadline.expired() or not self.interrupt_grace:
-                crew.break_off()
+                pool.break_off()
             else:
-                crew.halt(Halt())
-                crew.hang_up(after=self.interrupt_grace)  # Sooner than a run that was stopping already would.
+                pool.halt(Halt())
+                pool.hang_up(after=self.interrupt_grace)  # Sooner than a run that was stopping already would.
             ended = asyncio.gather(asking, return_exceptions=True)
             try:
                 await asyncio.shield(ended)
             except asyncio.CancelledError:  # Cancelled again, it does not wait.
-                crew.break_off()
+                pool.break_off()
                 await ended
             raise
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from smelt.engine.bloom import BloomFilter
 from smelt.engine.intake import Intake, refusal
 from smelt.engine.parts import Part, Parts
-from smelt.engine.sieve import Sieve
 from smelt.plan.answers import RowFailure
 from smelt.plan.chunks import Line
 
@@ -30,7 +30,7 @@ class Supply:
         self.rest: RowFailure | None = None
         self._news = asyncio.Event()
         self._is_awaited = False
-        self._met: Sieve | None = None
+        self._met: BloomFilter | None = None
 
     async def take(self, part: Part, intake: Intake) -> None:
         """Line up the rows of the next part, but for those that are known or under way."""
@@ -67,7 +67,7 @@ class Supply:
 
     def _met_before(self, part: Part) -> Sequence[int]:
         """Positions of the rows of a part that may be equal to rows of earlier ones."""
-        self._met = self._met or Sieve()
+        self._met = self._met or BloomFilter()
         places = list(part.keys.values())
         return [part.start + places[at] for at in self._met.meet(part.keys)]
 

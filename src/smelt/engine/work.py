@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from smelt.engine.events import RowsSettled
-from smelt.engine.verdict import Policy
+from smelt.engine.policy import Policy
 from smelt.errors import SmeltError
 from smelt.plan.answers import Outcomes
 from smelt.plan.kinds import Field

@@ -22,13 +22,13 @@ class Claim:
     Attributes:
         rows: Those to send.
         known: Those that have been answered meanwhile, with their values.
-        held: Those that another run has in flight.
+        deferred: Those that another run has in flight.
         stuck: Those that a run has in flight which stands still until this one is over.
     """
 
     rows: Sequence[int]
     known: Sequence[tuple[int, tuple[Any, ...]]] = ()
-    held: Sequence[int] = ()
+    deferred: Sequence[int] = ()
     stuck: Sequence[int] = ()
 
 

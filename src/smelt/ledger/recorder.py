@@ -135,7 +135,7 @@ class Recorder:
             return Claim(
                 rows=free,
                 known=[(at, known[key]) for at, key in enumerate(keys) if key in known],
-                held=[at for at, key in enumerate(keys) if key in held and key not in stuck],
+                deferred=[at for at, key in enumerate(keys) if key in held and key not in stuck],
                 stuck=[at for at, key in enumerate(keys) if key in stuck],
             )
 

@@ -13,7 +13,7 @@ class RowFailure:
     """Why a row has no answer.
 
     Attributes:
-        kind: A `smelt.engine.verdict.ErrorKind`.
+        kind: A `smelt.engine.policy.ErrorKind`.
         message: One line for people.
         attempts: Paid answers that were of no use to it.
         request_id: The provider's name for the last request that carried it.

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from smelt.engine.flights import Flight
+from smelt.engine.inflight import InFlight
 
 _FEWEST = 20  # Replies from which on "usually" means something.
 _TIMES = 2.0  # Later than so many times what 19 of 20 requests take.
@@ -22,18 +22,18 @@ _EVERY = 10  # Replies between two judgements.
 
 
 @dataclass(kw_only=True, eq=False)
-class Stragglers:
+class Latencies:
     """Knows how long requests take.
 
     Attributes:
         sent: Tokens of all requests that ended, as they were estimated.
-        raced: Tokens of the requests that were sent beside a straggler.
+        hedged: Tokens of the requests that were sent beside a straggler.
         shared: Tokens of the instructions, which every request repeats.
     """
 
     shared: int = 0
     sent: int = 0
-    raced: int = 0
+    hedged: int = 0
     _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
     _rows: deque[int] = field(default_factory=lambda: deque(maxlen=_KEPT))
     _replies: int = 0
@@ -55,16 +55,16 @@ class Stragglers:
             self._limit = max(_SOONEST, _TIMES * statistics.quantiles(self._seconds, n=20)[-1])
             self._usual_rows = statistics.median(self._rows)
 
-    def late(self, flights: Iterable[Flight], now: float, *, in_halves: bool) -> list[Flight]:
-        """Those of *flights* to race now, as far as the allowance goes; they are counted."""
+    def late(self, in_flight: Iterable[InFlight], now: float, *, in_halves: bool) -> list[InFlight]:
+        """Those of *in_flight* to race now, as far as the allowance goes; they are counted."""
         found = []
-        for flight in flights:
-            if flight.is_raced or not self._is_late(len(flight.chunk.rows), now - flight.started):
+        for flight in in_flight:
+            if flight.is_hedged or not self._is_late(len(flight.chunk.rows), now - flight.started):
                 continue
             cost = flight.expected + self.shared * in_halves
-            if self.raced + cost > _SHARE * self.sent:
+            if self.hedged + cost > _SHARE * self.sent:
                 break
-            self.raced += cost
+            self.hedged += cost
             found.append(flight)
         return found
 

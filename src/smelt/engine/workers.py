@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from math import ceil, inf
 from typing import Any
 
+from smelt.engine.applier import Applier
 from smelt.engine.budget import Budget
-from smelt.engine.clerk import Clerk
-from smelt.engine.courier import Courier
-from smelt.engine.flights import Delivery
-from smelt.engine.held import Held
+from smelt.engine.deferred import Deferred
+from smelt.engine.hedging import Hedging
+from smelt.engine.inflight import Delivery
 from smelt.engine.lane import Lane, Slot, TooLong
-from smelt.engine.race import Race
+from smelt.engine.sender import Sender
 from smelt.engine.supply import Supply
 from smelt.engine.work import Halt
 from smelt.errors import BudgetExceededError, StoreError
@@ -46,7 +46,7 @@ def rows_of_prover(rows: int) -> int:
 
 
 @dataclass(kw_only=True, eq=False)
-class Crew:
+class WorkerPool:
     """Workers that ask for all that is in line.
 
     Attributes:
@@ -56,9 +56,9 @@ class Crew:
         lane: Paces the requests.
         budget: What may be spent.
         ledger: Told when the line is empty.
-        courier: Carries the requests.
-        clerk: Sees to the rows of what comes back.
-        race: Beside requests that are late.
+        sender: Carries the requests.
+        applier: Sees to the rows of what comes back.
+        hedging: Beside requests that are late.
         provider: Whom they ask, for what is said of it.
         supply: Where more rows come from; None where all there are stand in line.
         halted: Why nothing more is sent, once that is so.
@@ -70,40 +70,40 @@ class Crew:
     lane: Lane
     budget: Budget
     ledger: RunLedger
-    courier: Courier
-    clerk: Clerk
-    race: Race
+    sender: Sender
+    applier: Applier
+    hedging: Hedging
     provider: str
     supply: Supply | None = None
     halted: Halt | None = None
     _is_halting: bool = False
     _unsent: int = 0  # Requests that the ledger is being told of.
-    _held: Held = field(init=False)
+    _deferred: Deferred = field(init=False)
     _group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     _workers: dict[asyncio.Task[None], None] = field(default_factory=dict)  # In the order of their beginning.
     _next: asyncio.Task[None] | None = None  # The worker that waits for the lane.
 
     def __post_init__(self) -> None:
-        self._held = Held(ledger=self.ledger, line=self.line)
-        self.race.spawn = self.spawn
+        self._deferred = Deferred(ledger=self.ledger, line=self.line)
+        self.hedging.spawn = self.spawn
 
     async def ask_all(self) -> None:
-        """Ask until nothing is in line or in flight, or the crew was halted."""
+        """Ask until nothing is in line or in flight, or the pool was halted."""
         try:
             async with self._group:
                 self.spawn()
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None  # Workers raise nothing on purpose; show a fault as it is.
         finally:
-            self.race.end()
+            self.hedging.end()
 
     def halt(self, halt: Halt) -> None:
         """Send nothing more; what is in flight may land for a moment. The first reason is the one that counts."""
         if self._is_halting:
             return
         self._is_halting, self.halted = True, self.halted or halt
-        self.race.end()
-        spared = {*self.courier.calling, asyncio.current_task()}
+        self.hedging.end()
+        spared = {*self.sender.calling, asyncio.current_task()}
         for worker in [one for one in self._workers if one not in spared]:
             worker.cancel()
         self.hang_up(after=_GRACE)
@@ -115,7 +115,7 @@ class Crew:
     def hang_up(self, *, after: float) -> None:
         """Break off what is in flight now, and still is in *after* seconds."""
         for worker in self._workers:
-            if worker in self.courier.calling:
+            if worker in self.sender.calling:
                 asyncio.get_running_loop().call_later(after, worker.cancel)
 
     def break_off(self) -> None:
@@ -126,7 +126,7 @@ class Crew:
 
     def spawn(self) -> None:
         """See to it that somebody waits for the lane, if there is anything to ask."""
-        is_proving = not self.clerk.is_proven and len(self._workers) >= self._provers
+        is_proving = not self.applier.is_proven and len(self._workers) >= self._provers
         if self._next is not None or is_proving or self._is_ahead or self.halted is not None or not self.line:
             return
         self._next = self._group.create_task(self._pull())
@@ -144,7 +144,7 @@ class Crew:
             while self._is_pulling(me) and (self.line or await self._more(me)) and self._is_pulling(me):
                 self._next = me
                 self.lane.rest = self._rest
-                slot = await self.lane.admit(self.courier.usual)
+                slot = await self.lane.admit(self.sender.usual)
                 self._next = None
                 if not await self._use(slot):
                     break
@@ -165,7 +165,7 @@ class Crew:
 
         The first of them to come back proves what all are to prove, and together they carry what one would.
         """
-        is_first = self.courier.counts.announced < PROVERS and not self.clerk.is_proven
+        is_first = self.sender.counts.announced < PROVERS and not self.applier.is_proven
         if not is_first or self.supply is not None or self.budget.is_limited:
             return 1
         return provers(self.line.rows_left, self.size.most)
@@ -177,7 +177,7 @@ class Crew:
         return ceil(self.line.rows_left / max(1, self._rows_wanted())) if is_all else inf
 
     def _is_pulling(self, me: asyncio.Task[Any] | None) -> bool:
-        is_one_too_many = not self.clerk.is_proven and len(self._workers) > self._provers
+        is_one_too_many = not self.applier.is_proven and len(self._workers) > self._provers
         return self._next in (None, me) and self.halted is None and not (is_one_too_many or self._is_ahead)
 
     @property
@@ -191,7 +191,7 @@ class Crew:
 
     async def _more(self, me: asyncio.Task[Any] | None) -> bool:
         """Whether rows come into line again: those that others had in flight, or what a stream brings."""
-        if await self._held.come_back():
+        if await self._deferred.come_back():
             return True
         if self.supply is None:
             return False
@@ -207,7 +207,7 @@ class Crew:
                 self.spawn()
             delivery = None
             if chunk is not None:
-                with self.clerk.doubt.asking(chunk):
+                with self.applier.doubt.asking(chunk):
                     delivery = await self._delivery(chunk, slot)
             if delivery is not None:
                 self._take(delivery, slot)
@@ -219,27 +219,27 @@ class Crew:
         """What came of asking *chunk*; None where others have all its rows."""
         self._unsent += 1
         try:
-            announced = await self.courier.announce(chunk)
+            announced = await self.sender.announce(chunk)
         finally:
             self._unsent -= 1
         self.spawn()
-        self.clerk.enter_known(announced.known)
-        self._held.add(announced.held)
-        self.clerk.enter_stuck(announced.stuck)
+        self.applier.enter_known(announced.known)
+        self._deferred.add(announced.deferred)
+        self.applier.enter_stuck(announced.stuck)
         if not announced.chunk.rows:
             return None
         # Writing that down took its time.
-        if self.halted is not None or not self.race.left_of(announced.chunk).rows:
-            self.courier.withdraw(announced)
+        if self.halted is not None or not self.hedging.left_of(announced.chunk).rows:
+            self.sender.withdraw(announced)
             return None
-        return await self.courier.carry(announced, slot)
+        return await self.sender.carry(announced, slot)
 
     def _take(self, delivery: Delivery, slot: Slot) -> None:
         """Have every row of a request seen to."""
-        if (halt := self.clerk.enter(delivery)) is not None:
+        if (halt := self.applier.enter(delivery)) is not None:
             self.halt(halt)
-        self.courier.settle(slot, delivery.flight, delivery.outcome)
-        if not self.line and not self.courier.calling and (halt := self.clerk.conclude()) is not None:
+        self.sender.settle(slot, delivery.flight, delivery.outcome)
+        if not self.line and not self.sender.calling and (halt := self.applier.conclude()) is not None:
             self.halt(halt)
         self.spawn()
 
@@ -247,7 +247,7 @@ class Crew:
         if self.halted is not None:  # Since this worker asked to be admitted.
             return None
         chunk = self._cut()
-        if chunk is None or not self.budget.is_limited or self.budget.fits(self.courier.estimate(chunk)):
+        if chunk is None or not self.budget.is_limited or self.budget.fits(self.sender.estimate(chunk)):
             return chunk
         self.line.put_whole([chunk])  # What is in flight may take less than it might; whoever lands last sees.
         if self.budget.is_idle:
@@ -256,13 +256,13 @@ class Crew:
 
     def _cut(self) -> Chunk | None:
         """The next rows in line that still want an answer."""
-        if self.clerk.doubt.probe() and (probe := self.line.sample()) is not None:
+        if self.applier.doubt.probe() and (probe := self.line.sample()) is not None:
             return probe
         size = Size(rows=self._rows_wanted())
         while (chunk := self.line.next(size)) is not None:
-            if self.is_auto and not self.clerk.is_proven:
-                self.size.least = min(self.courier.rows_worth_instructions(chunk), self.size.most)
-            if (chunk := self.race.left_of(chunk)).rows:
+            if self.is_auto and not self.applier.is_proven:
+                self.size.least = min(self.sender.rows_worth_instructions(chunk), self.size.most)
+            if (chunk := self.hedging.left_of(chunk)).rows:
                 break
         return chunk
 
@@ -275,5 +275,5 @@ class Crew:
         # Near the end of the line smaller chunks keep every worker busy; the reply then comes sooner. Where a limit keeps
         # requests apart, few are at work, and smaller chunks would only be more requests.
         # Each request is paid for its instructions, and that of a model that thinks for its thoughts.
-        fewest = max(FEWEST_ROWS, self.courier.fewest_rows, int(self.size.least))
+        fewest = max(FEWEST_ROWS, self.sender.fewest_rows, int(self.size.least))
         return min(rows, max(fewest, ceil(self.line.rows_left / min(self.lane.workers, MOST_WORKERS))))

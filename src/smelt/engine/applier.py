@@ -10,10 +10,10 @@ from typing import Any
 from smelt.engine.decide import decide_failure, decide_reply, is_doubtful
 from smelt.engine.doubt import Doubt
 from smelt.engine.events import Event
-from smelt.engine.flights import Delivery
-from smelt.engine.race import Race
-from smelt.engine.reader import Reader
-from smelt.engine.verdict import Failed, Policy, Verdict
+from smelt.engine.hedging import Hedging
+from smelt.engine.inflight import Delivery
+from smelt.engine.policy import Failed, Policy, Verdict
+from smelt.engine.replies import ReplyReader
 from smelt.engine.work import Counts, Halt, Work, settled
 from smelt.ledger.base import RunLedger
 from smelt.plan.answers import Outcomes, RowFailure
@@ -34,7 +34,7 @@ _HOPELESS = 8  # Rows refused one by one before anything was answered: by then i
 
 
 @dataclass(kw_only=True, eq=False)
-class Clerk:
+class Applier:
     """Carries out what `decide` says of every request.
 
     Attributes:
@@ -44,7 +44,7 @@ class Clerk:
         size: Learns from every reply how many rows a request should carry.
         reader: Reads the replies.
         answers: Takes the rows that are not.
-        race: Knows which rows are in two requests.
+        hedging: Knows which rows are in two requests.
         ledger: Told of the rows of every reply.
         counts: Sums over the run.
         tell: Takes the events.
@@ -57,9 +57,9 @@ class Clerk:
     policy: Policy
     line: Line
     size: AutoSize
-    reader: Reader
+    reader: ReplyReader
     answers: Outcomes
-    race: Race
+    hedging: Hedging
     ledger: RunLedger
     counts: Counts
     tell: Callable[[Event], None]
@@ -112,8 +112,8 @@ class Clerk:
             self.size.learn(sent=len(chunk.rows), answered=len(verdict.accepted), was_cut=verdict.was_cut)
         self.counts.strangers += rows.strangers
         self._fail(self.doubt.answered(left_at=delivery.flight.started))
-        self.race.landed(delivery.flight)
-        unread, verdict = verdict.unread, self.race.judged(delivery.flight, verdict)
+        self.hedging.landed(delivery.flight)
+        unread, verdict = verdict.unread, self.hedging.judged(delivery.flight, verdict)
         self.ledger.commit(delivery.number, verdict.accepted, unread)
         return self._carry_out(verdict, reply.request_id)
 
@@ -124,7 +124,7 @@ class Clerk:
         # Some servers end such a reply as if it were whole.
         is_full = not has_rows and (reply.usage.output_tokens or 0) >= grant.limit
         is_cut = reply.finish == "length" or (reply.finish in ENDED and (rows.is_cut or is_full))
-        return self.race.courier.room.learn(reply, grant, has_rows=has_rows, is_cut=is_cut)
+        return self.hedging.sender.room.learn(reply, grant, has_rows=has_rows, is_cut=is_cut)
 
     def _judged(
         self, chunk: Chunk, tokens: Sequence[str], reply: Reply, rows: ReplyRows, *, is_crowded: bool
@@ -165,14 +165,14 @@ class Clerk:
             delivery.flight.chunk,
             failure,
             self.policy,
-            is_over_limit=self.race.courier.room.refused(failure, delivery.flight.grant),
+            is_over_limit=self.hedging.sender.room.refused(failure, delivery.flight.grant),
             answered=self.reader.replies,
-            in_flight=len(self.race.courier.flights),
+            in_flight=len(self.hedging.sender.in_flight),
             now=now,
             doubts=replace(self.doubt.count, are_all=are_all, is_end=is_end),
             is_known=is_known,
         )
-        halt = self._carry_out(self.race.judged(delivery.flight, verdict), failure.request_id)
+        halt = self._carry_out(self.hedging.judged(delivery.flight, verdict), failure.request_id)
         if halt is not None or self.reader.replies:
             return halt
         self._unreached += failure.billing is Billing.NOT_SENT and failure.kind == "connection"
@@ -193,7 +193,7 @@ class Clerk:
         self.line.put_last(verdict.later)
         self.line.put_again(verdict.again)
         self.tell(settled(self.answers, self.counts))
-        self.race.settle()
+        self.hedging.settle()
         if verdict.stop is not None:
             return Halt(stop=verdict.stop)
         is_over = verdict.failed and not verdict.is_doubtful and self.work.stop_on_failure

@@ -12,7 +12,7 @@ from typing import Any
 
 from smelt.engine.budget import Budget
 from smelt.engine.events import Event, RequestEnded, RequestSent
-from smelt.engine.flights import Announced, Delivery, Flight
+from smelt.engine.inflight import Announced, Delivery, InFlight
 from smelt.engine.lane import Lane, Slot
 from smelt.engine.room import Grant, Room
 from smelt.engine.work import Counts, Work, is_free
@@ -29,7 +29,7 @@ _TOLD = 1e-3  # Seconds that nobody minds until a request leaves, of which the l
 
 
 @dataclass(kw_only=True, eq=False)
-class Courier:
+class Sender:
     """Carries chunks to the provider and keeps the books.
 
     Attributes:
@@ -45,7 +45,7 @@ class Courier:
         price: Dollars for the usage of one request, None where unknown.
         rng: Draws the row tokens.
         calling: Tasks that wait for the provider, or for what it said to be stored.
-        flights: The requests that wait for the provider, by their numbers.
+        in_flight: The requests that wait for the provider, by their numbers.
         usual: What the last request was reckoned at; the next one will be much the same.
         broken_off: Positions of rows whose request was in flight when the run was broken off.
     """
@@ -62,7 +62,7 @@ class Courier:
     price: Callable[[Usage], float | None]
     rng: random.Random
     calling: set[asyncio.Task[Any] | None] = field(default_factory=set)
-    flights: dict[int, Flight] = field(default_factory=dict)
+    in_flight: dict[int, InFlight] = field(default_factory=dict)
     usual: Usage = Usage()
     broken_off: set[int] = field(default_factory=set)
     _constant_schema: Mapping[str, Any] | None = None
@@ -126,7 +126,7 @@ class Courier:
             tokens=[tokens[at] for at in claim.rows],
             expected=expected * len(claim.rows) // len(chunk.rows),
             known=[(chunk.rows[at], values) for at, values in claim.known],
-            held=[chunk.rows[at] for at in claim.held],
+            deferred=[chunk.rows[at] for at in claim.deferred],
             stuck=[chunk.rows[at] for at in claim.stuck],
         )
 
@@ -151,7 +151,7 @@ class Courier:
         self.calling.add(task)
         self.tell(RequestSent(number=number, rows=len(chunk.rows), in_flight=len(self.calling)))
         clock = asyncio.get_running_loop().time
-        flight = Flight(chunk=chunk, expected=announced.expected, grant=grant, started=clock())
+        flight = InFlight(chunk=chunk, expected=announced.expected, grant=grant, started=clock())
         outcome = None
         try:
             outcome = await self._call(request, number, flight)
@@ -172,7 +172,7 @@ class Courier:
         self._account(number, chunk, outcome, flight.seconds, is_broken_off=is_lost)
         return Delivery(number=number, tokens=announced.tokens, flight=flight, outcome=outcome, fault=fault)
 
-    def settle(self, slot: Slot, flight: Flight, outcome: Reply | CallFailed) -> None:
+    def settle(self, slot: Slot, flight: InFlight, outcome: Reply | CallFailed) -> None:
         """Give the place of a request back to the lane, if that was not done already.
 
         The time that the ledger took before it left is not the server's.
@@ -221,9 +221,9 @@ class Courier:
             self._constant_schema = schema
         return schema
 
-    async def _call(self, request: Request, number: int, flight: Flight) -> Reply | CallFailed:
+    async def _call(self, request: Request, number: int, flight: InFlight) -> Reply | CallFailed:
         """Ask once, under a total deadline whatever the SDK thinks of it."""
-        self.flights[number] = flight
+        self.in_flight[number] = flight
         try:
             async with asyncio.timeout(self.work.timeout) as flight.deadline:
                 return (await self.connection.send(request)).with_end(request.max_output_tokens)
@@ -232,7 +232,7 @@ class Courier:
         except CallFailed as failure:
             return failure
         finally:
-            del self.flights[number]
+            del self.in_flight[number]
 
     def _cost(self, outcome: Reply | CallFailed) -> float | None:
         """Dollars for *outcome*; None where they are not known, or where nothing was billed as far as is known."""

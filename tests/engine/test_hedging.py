@@ -14,10 +14,10 @@ from pydantic import BaseModel
 from smelt.call.options import Settings
 from smelt.call.preparation import prepare
 from smelt.engine.events import Event, RequestEnded
-from smelt.engine.flights import Flight
+from smelt.engine.inflight import InFlight
+from smelt.engine.latencies import Latencies
 from smelt.engine.room import Grant
 from smelt.engine.run import Run
-from smelt.engine.stragglers import Stragglers
 from smelt.ledger.base import Claim, NoLedger, RunLedger
 from smelt.plan.answers import Answers
 from smelt.plan.chunks import Chunk, Pending
@@ -188,13 +188,13 @@ def test_where_everything_is_slow_nothing_is_raced() -> None:
     assert run.counts.possible_duplicates == 0
 
 
-def flight(*, rows: int, started: float) -> Flight:
+def flight(*, rows: int, started: float) -> InFlight:
     chunk = Chunk(rows=tuple(Pending(at, "{}") for at in range(rows)))
-    return Flight(chunk=chunk, expected=100, grant=Grant(limit=100, answers=100, input_tokens=10), started=started)
+    return InFlight(chunk=chunk, expected=100, grant=Grant(limit=100, answers=100, input_tokens=10), started=started)
 
 
-def watched(replies: int) -> Stragglers:
-    stragglers = Stragglers()
+def watched(replies: int) -> Latencies:
+    stragglers = Latencies()
     for at in range(replies):
         stragglers.learn(4, 1.0 + at % 2 / 10, 100)
     return stragglers
@@ -213,11 +213,11 @@ def test_what_is_late_depends_on_what_is_usual(rows: int, seconds: float, is_lat
 
 def test_the_extra_spend_is_capped() -> None:
     stragglers = watched(200)  # 20,000 tokens so far: 400 may go into races.
-    flights = [flight(rows=4, started=0.0) for _ in range(20)]
+    in_flight = [flight(rows=4, started=0.0) for _ in range(20)]
 
-    found = stragglers.late(flights, 100.0, in_halves=False)
+    found = stragglers.late(in_flight, 100.0, in_halves=False)
 
-    assert found == flights[:4]
+    assert found == in_flight[:4]
 
 
 def test_nothing_is_late_before_it_is_known_what_is_usual() -> None:
@@ -225,7 +225,7 @@ def test_nothing_is_late_before_it_is_known_what_is_usual() -> None:
 
 
 def test_short_waits_are_not_worth_a_race() -> None:
-    stragglers: Any = Stragglers()
+    stragglers: Any = Latencies()
     for _ in range(40):
         stragglers.learn(4, 0.01, 100)
 

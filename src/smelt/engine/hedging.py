@@ -9,47 +9,47 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from smelt.engine.courier import Courier
-from smelt.engine.flights import Flight
-from smelt.engine.stragglers import Stragglers
-from smelt.engine.verdict import Verdict
+from smelt.engine.inflight import InFlight
+from smelt.engine.latencies import Latencies
+from smelt.engine.policy import Verdict
+from smelt.engine.sender import Sender
 from smelt.plan.answers import Outcomes
 from smelt.plan.chunks import Chunk, Line, Pending
 
 
 @dataclass(kw_only=True, eq=False)
-class Race:
+class Hedging:
     """Watches the requests in flight. As long as none is late it costs one timer and one sum per reply.
 
     Attributes:
-        courier: Knows what is in flight.
+        sender: Knows what is in flight.
         line: Where their rows go.
         answers: Knows which rows have their outcome.
         spawn: Sees to it that somebody asks for the others.
     """
 
-    courier: Courier
+    sender: Sender
     line: Line
     answers: Outcomes
     spawn: Callable[[], None] = lambda: None
-    _stragglers: Stragglers = field(init=False)
-    _raced: set[int] = field(default_factory=set)  # Positions of rows that are, or were, in two requests.
+    _latencies: Latencies = field(init=False)
+    _hedged: set[int] = field(default_factory=set)  # Positions of rows that are, or were, in two requests.
     _timer: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
-        self._stragglers = Stragglers(shared=self.courier.shared_tokens)
+        self._latencies = Latencies(shared=self.sender.shared_tokens)
 
-    def landed(self, flight: Flight) -> None:
+    def landed(self, flight: InFlight) -> None:
         """A request was answered."""
-        self._stragglers.learn(len(flight.chunk.rows), flight.seconds, flight.expected)
+        self._latencies.learn(len(flight.chunk.rows), flight.seconds, flight.expected)
         self._watch()
 
-    def judged(self, flight: Flight, verdict: Verdict) -> Verdict:
+    def judged(self, flight: InFlight, verdict: Verdict) -> Verdict:
         """*verdict* on the rows of a request, without those that others have settled or are seeing to."""
-        if not self._raced:
+        if not self._hedged:
             return verdict
         accepted = [one for one in verdict.accepted if not self._is_settled(one.row)]
-        if flight.is_raced:
+        if flight.is_hedged:
             return Verdict(accepted=accepted, stop=verdict.stop, was_cut=verdict.was_cut)
         return replace(
             verdict, accepted=accepted, failed=[one for one in verdict.failed if not self._is_settled(one.row)]
@@ -57,16 +57,16 @@ class Race:
 
     def left_of(self, chunk: Chunk) -> Chunk:
         """The rows of *chunk* that still want an answer; none, where the other side has won meanwhile."""
-        if not self._raced:
+        if not self._hedged:
             return chunk
         return replace(chunk, rows=tuple(row for row in chunk.rows if not self._is_settled(row)))
 
     def settle(self) -> None:
         """Call off whoever lost."""
-        if not self._raced:
+        if not self._hedged:
             return
-        for flight in self.courier.flights.values():
-            if flight.chunk.rows[0].position in self._raced and all(map(self._is_settled, flight.chunk.rows)):
+        for flight in self.sender.in_flight.values():
+            if flight.chunk.rows[0].position in self._hedged and all(map(self._is_settled, flight.chunk.rows)):
                 flight.call_off()
 
     def end(self) -> None:
@@ -79,16 +79,16 @@ class Race:
         return self.answers.is_settled(row.position)
 
     def _watch(self) -> None:
-        patience = self._stragglers.patience
-        if self._timer is None and patience is not None and self.courier.flights:
+        patience = self._latencies.patience
+        if self._timer is None and patience is not None and self.sender.in_flight:
             self._timer = asyncio.get_running_loop().call_later(patience / 4, self._look)
 
     def _look(self) -> None:
         self._timer = None
         now, in_halves = asyncio.get_running_loop().time(), not self.line
-        for flight in self._stragglers.late(self.courier.flights.values(), now, in_halves=in_halves):
-            flight.is_raced = True
-            self._raced.update(row.position for row in flight.chunk.rows)
+        for flight in self._latencies.late(self.sender.in_flight.values(), now, in_halves=in_halves):
+            flight.is_hedged = True
+            self._hedged.update(row.position for row in flight.chunk.rows)
             left = replace(self.left_of(flight.chunk), is_repeat=True)
             self.line.put_whole(left.halves() if in_halves else [left])
         self.spawn()

@@ -23,7 +23,7 @@ class Announced:
         tokens: The names of its rows.
         expected: Tokens that it will be billed for, as far as is known.
         known: Rows of the chunk that were answered meanwhile, with their values.
-        held: Rows of the chunk that another run has in flight.
+        deferred: Rows of the chunk that another run has in flight.
         stuck: Rows of the chunk that a run has in flight which stands still until this one is over.
     """
 
@@ -32,12 +32,12 @@ class Announced:
     tokens: list[str]
     expected: int
     known: Sequence[tuple[Pending, tuple[Any, ...]]] = ()
-    held: Sequence[Pending] = ()
+    deferred: Sequence[Pending] = ()
     stuck: Sequence[Pending] = ()
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Flight:
+class InFlight:
     """A request that waits, or has waited, for its reply.
 
     Attributes:
@@ -47,7 +47,7 @@ class Flight:
         started: When it left, by the loop's clock.
         deadline: Ends the wait.
         seconds: How long it took in the end.
-        is_raced: Whether its rows were sent once more beside it.
+        is_hedged: Whether its rows were sent once more beside it.
         is_called_off: Whether it was broken off since others answered its rows.
     """
 
@@ -57,7 +57,7 @@ class Flight:
     started: float
     deadline: asyncio.Timeout | None = None
     seconds: float = 0.0
-    is_raced: bool = False
+    is_hedged: bool = False
     is_called_off: bool = False
 
     def call_off(self) -> None:
@@ -85,6 +85,6 @@ class Delivery:
 
     number: int
     tokens: list[str]
-    flight: Flight
+    flight: InFlight
     outcome: Reply | CallFailed
     fault: StoreError | None

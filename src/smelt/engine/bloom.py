@@ -11,7 +11,7 @@ _BITS = 28  # 32 MB: of 5,000,000 rows, one new row in 100 is looked up in vain.
 _MASK = (1 << _BITS) - 1
 
 
-class Sieve:
+class BloomFilter:
     """Rows that were met, by what they are known by. It may take a row for one of them, and never the other way round."""
 
     def __init__(self) -> None:

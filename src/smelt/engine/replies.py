@@ -12,7 +12,7 @@ from smelt.providers.base import ENDED, Reply
 
 
 @dataclass(kw_only=True, eq=False)
-class Reader:
+class ReplyReader:
     """Reads the replies of one run. Each is read by itself: what an earlier one looked like settles nothing.
 
     Attributes:

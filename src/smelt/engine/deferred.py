@@ -11,7 +11,7 @@ from smelt.plan.chunks import Chunk, Line, Pending
 
 
 @dataclass(kw_only=True)
-class Held:
+class Deferred:
     """The rows of one run that others have in flight.
 
     Attributes:
