@@ -55,7 +55,7 @@ class Estimate:
         return "\n".join(map(printable, [first, *sent]))
 
     def _repr_html_(self) -> str:
-        from smelt.observe.summary import table
+        from smelt.report.summary import table
 
         lines = [
             ("rows", f"{self.rows:,} ({self.distinct_rows:,} distinct)"),
@@ -105,7 +105,7 @@ class Explanation:
         return "\n\n".join([f"to {_shown(self.model)}", *parts])
 
     def _repr_html_(self) -> str:
-        from smelt.observe.summary import texts
+        from smelt.report.summary import texts
 
         return texts("Explanation", f"of the first request to {self.model}, {counted(self.rows, 'row')}", self._parts())
 

@@ -96,7 +96,7 @@ class SmeltMetrics:
         return "\n".join(["SmeltMetrics", *(f"  {name}: {text}" for name, text in described(self))])
 
     def _repr_html_(self) -> str:
-        from smelt.observe.summary import table
+        from smelt.report.summary import table
 
         return table("SmeltMetrics", "", described(self))
 
@@ -199,8 +199,8 @@ class SmeltResult(Generic[T]):
             >>> df.smelt.run("Classify {name}.", Company, model=scripted).report("run.html").name
             'run.html'
         """
-        from smelt.observe.report import render
-        from smelt.observe.writing import target_of, write_page
+        from smelt.report.report import render
+        from smelt.report.writing import target_of, write_page
 
         target = target_of(path, overwrite=overwrite)
         write_page(render(self, self._record(), first_request=first_request), target)
@@ -225,7 +225,7 @@ class SmeltResult(Generic[T]):
         return "\n".join([f"SmeltResult({self._headline()})", *(f"  {name}: {text}" for name, text in self._lines())])
 
     def _repr_html_(self) -> str:
-        from smelt.observe.summary import summary
+        from smelt.report.summary import summary
 
         answered, total = self.metrics.successful_rows, self.metrics.total_rows
         return summary(self._headline(), self._lines(), answered=answered, total=total)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smelt.observe.markup import Html, el, exact, joined, plain, short
+from smelt.report.markup import Html, el, exact, joined, plain, short
 
 TEXTS = st.text(st.characters()) | st.text(st.sampled_from("<>&\"'`=/ -!\0\n\r\t\u202e\ud800a"))
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smelt.observe.numbers import axis, compact, lasting, percent, round_top, three_digits
+from smelt.report.numbers import axis, compact, lasting, percent, round_top, three_digits
 
 
 @pytest.mark.parametrize(

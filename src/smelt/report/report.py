@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from smelt.call.record import Record, Sampled
-from smelt.observe.blocks import aside, keyed, part, section, table, text_box, words
-from smelt.observe.charts import in_flight_chart, latency_chart, rate_chart, stacked_bar
-from smelt.observe.markup import Child, Html, el, joined, short
-from smelt.observe.numbers import compact, lasting, percent, three_digits
-from smelt.observe.page import page
 from smelt.observe.timeline import Timeline
 from smelt.progress.words import counted, paid, price
 from smelt.providers.base import Request
+from smelt.report.blocks import aside, keyed, part, section, table, text_box, words
+from smelt.report.charts import in_flight_chart, latency_chart, rate_chart, stacked_bar
+from smelt.report.markup import Child, Html, el, joined, short
+from smelt.report.numbers import compact, lasting, percent, three_digits
+from smelt.report.page import page
 
 if TYPE_CHECKING:
     from smelt.result import RowError, SmeltMetrics, SmeltResult

@@ -6,7 +6,7 @@ from base64 import b64encode
 from hashlib import sha256
 from importlib.resources import files
 
-from smelt.observe.markup import Child, Html, el, joined
+from smelt.report.markup import Child, Html, el, joined
 
 MARK = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="smelt">'
 """How every page begins; a file that does is one that a new page may replace."""

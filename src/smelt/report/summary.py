@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from smelt.observe.markup import Html, el, exact
-from smelt.observe.numbers import percent
+from smelt.report.markup import Html, el, exact
+from smelt.report.numbers import percent
 
 _ANSWERED, _FAILED = "#14918a", "#d9534f"  # Both seen on white and on black.
 _MOST_SHOWN = 20_000  # Characters of a text; a notebook keeps what it shows.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from smelt.observe.markup import Child, Html, el, exact, joined, short
+from smelt.report.markup import Child, Html, el, exact, joined, short
 
 
 def section(title: str, *content: Child) -> Html:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from math import ceil, log2
 
 from smelt.observe.histogram import Histogram
-from smelt.observe.markup import Html, el
-from smelt.observe.numbers import axis, lasting, percent, round_top, three_digits
 from smelt.observe.timeline import Span, Timeline
 from smelt.progress.words import counted
+from smelt.report.markup import Html, el
+from smelt.report.numbers import axis, lasting, percent, round_top, three_digits
 
 _WIDE, _HIGH = 1_000.0, 200.0  # Units of a plot; it is stretched in both directions.
 _MOST_COLUMNS = 96

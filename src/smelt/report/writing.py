@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from smelt.errors import plain_path
-from smelt.observe.page import MARK
+from smelt.report.page import MARK
 
 
 def target_of(path: object, *, overwrite: bool) -> Path:
