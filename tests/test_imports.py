@@ -110,7 +110,7 @@ def test_a_lane_knows_of_the_engine_only_what_it_is_asked_for_and_tells(path: Pa
         "smelt.engine.lane.",
         "smelt.engine.events.",
         "smelt.providers.base.",
-        "smelt.providers.keys.",
+        "smelt.providers.access.",
     )
 
     assert [name for name in ours(path) if not name.startswith(inward)] == []

@@ -16,8 +16,8 @@ from smelt import model as model_module
 from smelt.call.defaults import configure
 from smelt.errors import AuthConfigError, MissingDependencyError, SmeltConfigError, SmeltWarning
 from smelt.model import PROVIDERS, Model, resolve_model
+from smelt.providers.access import Secret
 from smelt.providers.base import Capabilities, Connection
-from smelt.providers.keys import Secret
 
 KEY = "sk-proj-c4n4ry"
 

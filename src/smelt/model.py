@@ -17,8 +17,8 @@ from smelt.api.signatures import plainly
 from smelt.call.defaults import setting
 from smelt.call.options import integer
 from smelt.errors import MissingDependencyError, SmeltConfigError, nearest, warn
+from smelt.providers.access import Secret, Vendor, check_base_url, check_key, doubt_about, find_access
 from smelt.providers.base import Provider
-from smelt.providers.keys import Secret, Vendor, check_base_url, check_key, doubt_about, find_access
 from smelt.providers.redact import redact
 
 VENDORS = {

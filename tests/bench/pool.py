@@ -19,8 +19,8 @@ import httpx2
 import openai
 
 from smelt.loop.bridge import OneThreadLoop
+from smelt.providers.access import Access
 from smelt.providers.http import client_for
-from smelt.providers.keys import Access
 from smelt.providers.ways import tls
 from tests.fakeserver import FakeServer
 

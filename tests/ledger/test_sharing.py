@@ -18,8 +18,8 @@ from smelt.call.options import Settings
 from smelt.call.preparation import prepare
 from smelt.errors import StoreBusyError
 from smelt.ledger import lease
-from smelt.ledger.guard import Guard
 from smelt.ledger.lease import LEASE, Moment, Owner
+from smelt.ledger.lock import Guard
 from smelt.ledger.opening import open_store
 from smelt.testing import ScriptedProvider
 from tests.ledger.acting import TECH, Actor, Label, count
@@ -200,7 +200,7 @@ def test_a_process_that_ended_is_gone_and_one_that_runs_is_not() -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from smelt.ledger.guard import Guard
+from smelt.ledger.lock import Guard
 guard = Guard(Path(sys.argv[1]))
 guard.take()
 print("held", flush=True)

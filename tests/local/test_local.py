@@ -24,9 +24,9 @@ from smelt.errors import MissingDependencyError, SmeltConfigError
 from smelt.local.process import end_all, server_of
 from smelt.local.weights import fetched, named, place
 from smelt.loop.bridge import run_blocking
+from smelt.providers.access import Access, Secret
 from smelt.providers.base import CallFailed, Provider, Reply, Request
 from smelt.providers.compatible import Compatible
-from smelt.providers.keys import Access, Secret
 from smelt.providers.local import LocalProvider
 from tests.patience import BUSY
 

@@ -20,8 +20,8 @@ import pytest
 
 from smelt.errors import SmeltConfigError
 from smelt.loop.bridge import OneThreadLoop
+from smelt.providers.access import key_of
 from smelt.providers.base import ENDED, Billing, CallFailed, FailureKind, Finish
-from smelt.providers.keys import key_of
 from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
 from tests.fakeserver.oddwire import ENVELOPES, RESPONSES

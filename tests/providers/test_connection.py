@@ -9,8 +9,8 @@ import httpcore2
 import httpx2
 import pytest
 
+from smelt.providers.access import Access
 from smelt.providers.connection import Connection, connection_to
-from smelt.providers.keys import Access
 from smelt.providers.ways import bare
 
 _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"

@@ -12,10 +12,10 @@ from typing import Any
 import httpx2
 import pytest
 
+from smelt.providers.access import Secret
 from smelt.providers.base import Billing, FailureKind, Request
-from smelt.providers.complaints import read_complaint
+from smelt.providers.error_bodies import read_complaint
 from smelt.providers.failures import from_status, from_transport, limits_in, no_answer, retry_after
-from smelt.providers.keys import Secret
 from smelt.providers.prose import Prose
 
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 import smelt
 from smelt.errors import SmeltAPIError
 from smelt.loop.bridge import OneThreadLoop
+from smelt.providers.access import Access
 from smelt.providers.http import client_for
-from smelt.providers.keys import Access
 from smelt.testing import ScriptedProvider
 from tests.conftest import MakeScenario
 

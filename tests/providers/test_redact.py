@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from smelt.providers.keys import Secret
+from smelt.providers.access import Secret
 from smelt.providers.redact import redact
 
 LIKE_KEYS = {

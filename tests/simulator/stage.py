@@ -21,7 +21,7 @@ from smelt.lanes.pacer import Pacer
 from smelt.ledger.base import RunLedger
 from smelt.ledger.opening import open_store
 from smelt.ledger.reports import answered_rows
-from smelt.ledger.session import Matter, remembering
+from smelt.ledger.session import RunSubject, remembering
 from smelt.loop.bridge import drive
 from smelt.providers.base import Usage
 from tests.simulator.axe import Axe
@@ -189,8 +189,8 @@ def _settings(world: World, launch: Launch) -> Settings:
     )
 
 
-def _matter(call: Preparation) -> Matter:
-    return Matter(
+def _matter(call: Preparation) -> RunSubject:
+    return RunSubject(
         provider=call.provider.name,
         model=call.provider.model,
         prompt=call.prompt,

@@ -494,7 +494,7 @@ def compare(
         >>> found.pairs[["field", "first", "second", "agreement"]].values.tolist()
         [['sector', 'long', 'short', 1.0]]
     """
-    from smelt.evaluation.contest import compare
+    from smelt.evaluation.comparing import compare
     from smelt.evaluation.variants import read_variants
 
     given: dict[str, Any] = dict(options)

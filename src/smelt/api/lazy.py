@@ -17,7 +17,7 @@ from smelt.call.preparation import Preparation
 from smelt.errors import CollisionError, ConfigTypeError, SmeltConfigError, shown_value
 from smelt.lazy import sinks
 from smelt.lazy.step import Fields, Step
-from smelt.prices import check_priced
+from smelt.providers.prices import check_priced
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -15,8 +15,8 @@ from smelt.outlook import Estimate, Explanation
 from smelt.plan.chunks import AutoSize, Line, Size
 from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, reply_bytes, text_tokens
 from smelt.plan.wire import draw_tokens, reply_schema, user_text
-from smelt.prices import cost_usd
 from smelt.providers.base import Usage
+from smelt.providers.prices import cost_usd
 
 _SAMPLE = 2_000  # Rows whose length is measured; more would not change the estimate.
 

@@ -28,15 +28,15 @@ from smelt.errors import (
 from smelt.lanes.caps import Caps
 from smelt.lanes.registry import join
 from smelt.ledger.base import NoLedger
-from smelt.ledger.session import Matter, Session, remembering
+from smelt.ledger.session import RunSubject, Session, remembering
 from smelt.ledger.writer import Gap
 from smelt.loop.bridge import run_blocking
 from smelt.observe.recorder import Recorder
 from smelt.plan.answers import Answers
-from smelt.prices import check_priced, cost_usd, price_of
 from smelt.progress import Reporter, progress_for
 from smelt.progress.words import counted
-from smelt.providers.keys import key_of
+from smelt.providers.access import key_of
+from smelt.providers.prices import check_priced, cost_usd, price_of
 from smelt.providers.redact import redact
 from smelt.result import SmeltResult
 
@@ -238,9 +238,9 @@ class Execution:
             return False
         return self._call.provider.capabilities.is_worth_keeping if chosen is None else chosen
 
-    def _matter(self) -> Matter:
+    def _matter(self) -> RunSubject:
         call, settings = self._call, self._call.settings
-        return Matter(
+        return RunSubject(
             provider=call.provider.name,
             model=call.provider.model,
             prompt=call.prompt,

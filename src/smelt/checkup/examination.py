@@ -27,7 +27,7 @@ from smelt.ledger.files import default_path
 from smelt.local.weights import CATALOG, is_here
 from smelt.model import VENDORS, Model, called, resolve_model
 from smelt.progress.words import counted
-from smelt.providers.keys import Secret, Vendor, find_access, origin_of
+from smelt.providers.access import Secret, Vendor, find_access, origin_of
 from smelt.providers.redact import redact
 
 _DISTRIBUTION = "dfsmelt"

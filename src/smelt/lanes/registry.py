@@ -15,8 +15,8 @@ from smelt.lanes.board import Find, on_this_machine
 from smelt.lanes.caps import Caps
 from smelt.lanes.lane import Lane, RunLane
 from smelt.lanes.pacer import Pacer
+from smelt.providers.access import Access, key_of
 from smelt.providers.base import Provider
-from smelt.providers.keys import Access, key_of
 
 _MOST = 64  # Lanes that are remembered; beyond that the one that was not asked for the longest time is forgotten.
 _AT_ONCE = 64  # Requests that a server which queues may be sent before replies say how it takes them.

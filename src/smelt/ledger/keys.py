@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import Any, Self
 
 from smelt.plan.kinds import Array, Field, Kind, Struct
-from smelt.providers.keys import Secret
+from smelt.providers.access import Secret
 from smelt.providers.params import USUAL
 
 CODEC = 1  # Raised when smelt itself comes to ask in other words, so that the answers may be others.

@@ -26,8 +26,8 @@ from smelt.errors import (
     warn,
 )
 from smelt.ledger import files, migrations, origin
-from smelt.ledger.complaints import is_busy, store_error
-from smelt.ledger.guard import Guard, holder
+from smelt.ledger.lock import Guard, holder
+from smelt.ledger.sqlite_errors import is_busy, store_error
 from smelt.ledger.store import Store
 
 _MOST_BYTES = 64 << 20  # Of one value; nothing of ours comes near it.

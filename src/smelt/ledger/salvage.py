@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from smelt.errors import warn
 from smelt.ledger import files
 from smelt.ledger.answers import split_keys
-from smelt.ledger.guard import Guard
+from smelt.ledger.lock import Guard
 from smelt.ledger.opening import connect, open_store
 from smelt.ledger.reports import kinds_of
 from smelt.ledger.store import Store

@@ -37,7 +37,7 @@ from smelt.plan.chunks import Pending
 from smelt.plan.rows import RowSource
 from smelt.plan.schema import Output, bare_part, part_of
 from smelt.plan.wire import Codec
-from smelt.providers.keys import Secret
+from smelt.providers.access import Secret
 
 _SAMPLE = 64  # Rows by which an earlier run of the same data is known.
 _BLOCK = 4_096
@@ -45,7 +45,7 @@ _NO_SPEC = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Matter:
+class RunSubject:
     """What a run is about, as far as a ledger is concerned.
 
     Attributes:
@@ -134,7 +134,7 @@ class Archive(NoLedger):
 
 @contextmanager
 def remembering(
-    path: bool | str | None, matter: Matter, *, is_default: bool, gap: Gap = lambda name: None
+    path: bool | str | None, matter: RunSubject, *, is_default: bool, gap: Gap = lambda name: None
 ) -> Iterator[Session]:
     """The ledger at *path* while a run lasts. Opened inside the run's loop, closed with everything on disk.
 
@@ -176,7 +176,7 @@ def _opened(path: bool | str | None) -> Store | None:
     return open_store(default_path(os.environ), makes_directory=named_path(os.environ) is None)
 
 
-def _begin(store: Store, matter: Matter, gap: Gap) -> tuple[Session, Recorder]:
+def _begin(store: Store, matter: RunSubject, gap: Gap) -> tuple[Session, Recorder]:
     spec = _spec(matter, store)
     reserve = Reserve(store.path, matter.requests, None if matter.is_stream else len(matter.distinct))
     gap("reserved")
@@ -227,7 +227,7 @@ def _begin(store: Store, matter: Matter, gap: Gap) -> tuple[Session, Recorder]:
     return Session(ledger=recorder, extension=extension), recorder
 
 
-def _archive(store: Store, matter: Matter) -> Session:
+def _archive(store: Store, matter: RunSubject) -> Session:
     spec = _spec(matter, store)
     specs = specs_of_other_keys(store, spec) if matter.any_key else []
     with store.reading() as connection:
@@ -244,7 +244,7 @@ def _archive(store: Store, matter: Matter) -> Session:
     return Session(ledger=Archive(store, known))
 
 
-def _spec(matter: Matter, store: Store) -> Spec:
+def _spec(matter: RunSubject, store: Store) -> Spec:
     return Spec.of(
         provider=matter.provider,
         model=matter.model,
@@ -257,7 +257,7 @@ def _spec(matter: Matter, store: Store) -> Spec:
     )
 
 
-def _wider(store: Store, spec: Spec, matter: Matter) -> dict[int, Output]:
+def _wider(store: Store, spec: Spec, matter: RunSubject) -> dict[int, Output]:
     """The specs that ask for more of the same output model, and what they ask for."""
     if (whole := matter.whole) is None:
         return {}
@@ -266,7 +266,7 @@ def _wider(store: Store, spec: Spec, matter: Matter) -> dict[int, Output]:
     return {one: part_of(whole, names) or whole for one, names in parts.items()}
 
 
-def _related(store: Store, spec: Spec, matter: Matter, recall: Recall, *, is_news: bool) -> Extension | None:
+def _related(store: Store, spec: Spec, matter: RunSubject, recall: Recall, *, is_news: bool) -> Extension | None:
     """Look for a run that differs a little: to add fields to its answers, or else to say why they are of no use."""
     if matter.is_refresh or not (matter.extends or recall.is_blank):
         return None
@@ -286,7 +286,7 @@ def _related(store: Store, spec: Spec, matter: Matter, recall: Recall, *, is_new
     return None
 
 
-def _read_narrower(store: Store, spec: Spec, matter: Matter) -> None:
+def _read_narrower(store: Store, spec: Spec, matter: RunSubject) -> None:
     """Read what runs that asked for less were paid for and did not come to: what is added to it is added to these rows, too."""
     for one, other in narrower_specs(store, spec, any_key=matter.any_key).items():
         # The author's code has its say when the whole answer is there.
@@ -294,7 +294,7 @@ def _read_narrower(store: Store, spec: Spec, matter: Matter) -> None:
         read_leftovers(store, one, Reading(part, matter.codec))
 
 
-def _extension(store: Store, sibling: Sibling, matter: Matter) -> Extension:
+def _extension(store: Store, sibling: Sibling, matter: RunSubject) -> Extension:
     completing: dict[int, str] = {}
     distinct = array("q", matter.distinct)
     for begin in range(0, len(distinct), _BLOCK):

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Self
 
 from smelt.errors import ClosedError, SmeltError, StoreBusyError, StoreError, StoreReadOnlyError
-from smelt.ledger.complaints import UNREADABLE, is_busy, store_error
 from smelt.ledger.files import create_private, free_name
-from smelt.ledger.guard import PATIENCE, Guard, holder
+from smelt.ledger.lock import PATIENCE, Guard, holder
 from smelt.ledger.place import Place
+from smelt.ledger.sqlite_errors import UNREADABLE, is_busy, store_error
 
 
 class Store:

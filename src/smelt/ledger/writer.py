@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from smelt.errors import StoreError, StoreFullError
-from smelt.ledger.guard import PATIENCE
+from smelt.ledger.lock import PATIENCE
 from smelt.ledger.reserve import Reserve
 from smelt.ledger.store import Store
 

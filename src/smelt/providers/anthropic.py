@@ -11,11 +11,9 @@ import anthropic
 
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
+from smelt.providers.access import Access, Secret
 from smelt.providers.base import Capabilities, Connection, Reply, Request, Usage
-from smelt.providers.failures import limits_in, request_id
-from smelt.providers.http import Answer, client_for, posted, settle
-from smelt.providers.keys import Access, Secret
-from smelt.providers.replies import (
+from smelt.providers.bodies import (
     body_of,
     finish_of,
     first_with_json,
@@ -27,6 +25,8 @@ from smelt.providers.replies import (
     words,
     written,
 )
+from smelt.providers.failures import limits_in, request_id
+from smelt.providers.http import Answer, client_for, posted, settle
 
 # platform.claude.com/docs/en/build-with-claude/structured-outputs, "JSON Schema limitations"; the formats are those that
 # anthropic 2.11 keeps (lib/_parse/_transform.py). Bounds, lengths and multiples are refused by the API. November 2026.

@@ -11,11 +11,9 @@ from typing import Any
 import openai
 
 from smelt.providers import params as parameters
+from smelt.providers.access import Access, Secret
 from smelt.providers.base import ENDED, Capabilities, Connection, Finish, Reply, Request, Usage
-from smelt.providers.failures import limits_in, request_id
-from smelt.providers.http import Answer, client_for, posted, settle
-from smelt.providers.keys import Access, Secret
-from smelt.providers.replies import (
+from smelt.providers.bodies import (
     body_of,
     check_error,
     failed_generation,
@@ -29,6 +27,8 @@ from smelt.providers.replies import (
     words,
     written,
 )
+from smelt.providers.failures import limits_in, request_id
+from smelt.providers.http import Answer, client_for, posted, settle
 
 _TAKES = {
     "temperature": parameters.number(0, 2),

@@ -14,7 +14,7 @@ from typing import Any
 import httpcore2
 import httpx2
 
-from smelt.providers.keys import Access
+from smelt.providers.access import Access
 from smelt.providers.ways import bare, proxy_to, tls_for
 
 # uvicorn, under vLLM and many gateways, closes an idle connection after 5 s; leave it before it is closed on us.

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from smelt.plan.numbers import read_number
-from smelt.providers.complaints import complains
+from smelt.providers.error_bodies import complains
 
 Body = dict[str, Any]
 DECODER = json.JSONDecoder(parse_float=read_number)

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from smelt.providers.access import Secret
 from smelt.providers.base import Billing, CallFailed, FailureKind, Request, Usage
-from smelt.providers.complaints import hint_for, kind_of, names_account, read_complaint, seconds_in
-from smelt.providers.keys import Secret
+from smelt.providers.error_bodies import hint_for, kind_of, names_account, read_complaint, seconds_in
 from smelt.providers.redact import holds, redact
 
 Headers = Mapping[str, str]  # Lower-case names.

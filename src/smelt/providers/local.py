@@ -12,9 +12,9 @@ from smelt.local.child import SLOT_TOKENS, SLOTS
 from smelt.local.process import Server, server_of
 from smelt.local.weights import fetched, named
 from smelt.plan.dialect import Dialect
+from smelt.providers.access import Access, Secret
 from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, Reply, Request
 from smelt.providers.compatible import Compatible
-from smelt.providers.keys import Access, Secret
 from smelt.providers.params import USUAL
 
 # What llama.cpp's grammars were measured to enforce. Not `pattern`: one with a class like \d, or that is not anchored, is

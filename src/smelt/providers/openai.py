@@ -11,11 +11,9 @@ import openai
 
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
+from smelt.providers.access import Access, Secret
 from smelt.providers.base import Capabilities, Connection, Finish, Reply, Request, Usage
-from smelt.providers.failures import limits_in, request_id
-from smelt.providers.http import Answer, client_for, posted, settle
-from smelt.providers.keys import Access, Secret
-from smelt.providers.replies import (
+from smelt.providers.bodies import (
     body_of,
     failed_generation,
     finish_of,
@@ -29,6 +27,8 @@ from smelt.providers.replies import (
     words,
     written,
 )
+from smelt.providers.failures import limits_in, request_id
+from smelt.providers.http import Answer, client_for, posted, settle
 
 # platform.openai.com/docs/guides/structured-outputs, "Supported schemas"; as of February 2026 also at
 # jsonschemaprofiles.unitvectorylabs.com/schemas/openai. Read November 2026.

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import quote
 
-from smelt.providers.keys import Secret
+from smelt.providers.access import Secret
 
 _MASK = "[key]"
 _LONG = 8  # Characters from which on a key is looked for in other spellings: a shorter one would be found everywhere.

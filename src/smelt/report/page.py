@@ -14,7 +14,7 @@ MARK = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name=
 
 def page(title: str, *content: Child) -> str:
     """A whole page around *content*."""
-    style = (files("smelt.observe") / "report.css").read_text(encoding="utf-8")
+    style = (files("smelt.report") / "report.css").read_text(encoding="utf-8")
     digest = b64encode(sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
     head = joined(

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from smelt.prices import cost_usd
 from smelt.providers.base import Usage
+from smelt.providers.prices import cost_usd
 
 USAGE = Usage(input_tokens=1_000, output_tokens=100)
 

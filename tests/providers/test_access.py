@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from smelt.errors import AuthConfigError, InsecureURLError, SmeltConfigError
-from smelt.providers.keys import (
+from smelt.providers.access import (
     Access,
     Secret,
     Vendor,

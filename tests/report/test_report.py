@@ -25,7 +25,7 @@ from smelt.testing import ScriptedProvider
 from tests.observe.runs import PAYLOADS, PROMPT, Company, hostile_result, result_of, usual_result
 from tests.observe.test_markup import Parsed
 
-STYLE = (files("smelt.observe") / "report.css").read_text(encoding="utf-8")
+STYLE = (files("smelt.report") / "report.css").read_text(encoding="utf-8")
 ANSWER = {"sector": "tech", "founded": None}
 
 

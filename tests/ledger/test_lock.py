@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from smelt.errors import StoreError
-from smelt.ledger.guard import Guard
+from smelt.ledger.lock import Guard
 from smelt.ledger.opening import open_store
 
 
