@@ -14,8 +14,9 @@ import pytest
 
 from smelt import model as model_module
 from smelt.call.defaults import configure
+from smelt.call.resolve import resolve_model
 from smelt.errors import AuthConfigError, MissingDependencyError, SmeltConfigError, SmeltWarning
-from smelt.model import PROVIDERS, Model, resolve_model
+from smelt.model import PROVIDERS, Model
 from smelt.providers.access import Secret
 from smelt.providers.base import Capabilities, Connection
 
@@ -209,7 +210,8 @@ class Missing:
         if name == {blocked!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Missing())
-from smelt.model import Model, resolve_model
+from smelt.model import Model
+from smelt.call.resolve import resolve_model
 try:
     resolve_model(Model({provider!r}, "m", api_key="key"))
 except ImportError as problem:

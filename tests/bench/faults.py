@@ -17,9 +17,10 @@ from itertools import chain
 from typing import Any
 
 import smelt
+from smelt.call.resolve import resolve_model
 from smelt.engine.events import Event, RequestEnded
-from smelt.loop.bridge import OneThreadLoop
-from smelt.model import Model, resolve_model
+from smelt.loop.one_thread import OneThreadLoop
+from smelt.model import Model
 from tests.bench.lanes import Figure
 from tests.bench.million import _forget_peak, _rss_mb
 from tests.exactness.companies import ask, companies

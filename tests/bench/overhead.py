@@ -22,7 +22,8 @@ import openai
 import pandas as pd
 
 import smelt
-from smelt.model import Model, resolve_model
+from smelt.call.resolve import resolve_model
+from smelt.model import Model
 from smelt.plan.dialect import array_schema
 from smelt.plan.schema import read_output
 from tests.fakeserver import FakeServer, Scenario

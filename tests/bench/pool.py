@@ -18,7 +18,7 @@ from collections.abc import Callable
 import httpx2
 import openai
 
-from smelt.loop.bridge import OneThreadLoop
+from smelt.loop.one_thread import OneThreadLoop
 from smelt.providers.access import Access
 from smelt.providers.http import client_for
 from smelt.providers.ways import tls

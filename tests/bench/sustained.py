@@ -22,8 +22,8 @@ import openai
 import pandas as pd
 
 import smelt
-from smelt.loop.bridge import OneThreadLoop
-from smelt.model import resolve_model
+from smelt.call.resolve import resolve_model
+from smelt.loop.one_thread import OneThreadLoop
 from smelt.plan.dialect import array_schema
 from smelt.plan.schema import read_output
 from tests.fakeserver import FakeServer, Scenario

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, NaiveDatetime, create_model
 from smelt.errors import ColumnError, ColumnTypeError, ConfigTypeError, ConfigValueError, SmeltError
 from smelt.evaluation.reference import known_rows, read_truth
 from smelt.evaluation.truth import comparable, find_targets, leaves
-from smelt.frames.base import adapt
+from smelt.frames.adapt import adapt
 from smelt.plan.schema import read_output
 
 

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import smelt
-from smelt.loop.bridge import OneThreadLoop
-from smelt.model import Model, resolve_model
+from smelt.call.resolve import resolve_model
+from smelt.loop.one_thread import OneThreadLoop
+from smelt.model import Model
 from smelt.providers.base import CallFailed
 from tests.exactness.companies import PROMPT, companies
 from tests.models import Company

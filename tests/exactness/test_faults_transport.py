@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 
 import smelt
+from smelt.call.resolve import resolve_model
 from smelt.engine.events import Event, Waiting
 from smelt.errors import AuthenticationError, SmeltAPIError, SmeltWarning, UnavailableError
-from smelt.loop.bridge import OneThreadLoop, drive
-from smelt.model import Model, resolve_model
+from smelt.loop.bridge import drive
+from smelt.loop.one_thread import OneThreadLoop
+from smelt.model import Model
 from smelt.providers.base import Billing, CallFailed
 from tests.conftest import MakeScenario
 from tests.exactness.companies import PROMPT, ask, assert_each_answer_is_on_its_own_row, companies
@@ -179,7 +181,8 @@ def test_08_a_thousand_requests_share_five_connections(scenario: MakeScenario) -
 
 WITH_FEW_FILES = """
 import os, resource, sys, warnings
-from smelt.model import Model, resolve_model
+from smelt.model import Model
+from smelt.call.resolve import resolve_model
 from smelt.providers.base import Billing, CallFailed
 from tests.exactness.companies import ask, assert_each_answer_is_on_its_own_row, companies
 from tests.models import KEYS

@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smelt.errors import ColumnTypeError
-from smelt.frames.base import adapt
+from smelt.frames.adapt import adapt
 
 # What Polars cannot hold at all, so there is nothing to be the same as.
 PANDAS_ONLY = ("list_view", "run_end_encoded", "decimal256", "month_day_nano", "union", "decimal32", "decimal64")

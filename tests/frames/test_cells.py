@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smelt.frames.base import adapt
+from smelt.frames.adapt import adapt
 from smelt.plan.cells import cell_text
 
 NEW_YORK = ZoneInfo("America/New_York")

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pytest
 from pydantic import BaseModel
 
-from smelt.frames.base import OutputColumn, adapt
+from smelt.frames.adapt import adapt
+from smelt.frames.base import OutputColumn
 from smelt.frames.dtypes import pandas_dtype, polars_dtype
 from smelt.plan.kinds import (
     Array,

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 
 from smelt.errors import ColumnError, SmeltConfigError
-from smelt.frames.base import OutputColumn, adapt
+from smelt.frames.adapt import adapt
+from smelt.frames.base import OutputColumn
 from smelt.plan.kinds import Boolean, Choice
 
 LABEL = Choice(values=("a", "b"))

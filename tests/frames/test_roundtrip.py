@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel, Field, NaiveDatetime, create_model
 
-from smelt.frames.base import OutputColumn, adapt
+from smelt.frames.adapt import adapt
+from smelt.frames.base import OutputColumn
 from smelt.plan.schema import read_output
 from smelt.plan.values import plain, storable_problem
 

@@ -20,7 +20,9 @@ from typing import Any
 import pytest
 
 from smelt.errors import SmeltInterrupt, SmeltWarning
-from smelt.loop.bridge import Driver, OneThreadLoop, PausingLoop, run_blocking
+from smelt.loop.bridge import run_blocking
+from smelt.loop.driver import Driver, PausingLoop
+from smelt.loop.one_thread import OneThreadLoop
 from tests.patience import BUSY
 
 ROWS: Any = object()  # Stands for a partial result.

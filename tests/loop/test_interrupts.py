@@ -11,7 +11,8 @@ from contextlib import suppress
 
 import pytest
 
-from smelt.loop.bridge import Driver, drive
+from smelt.loop.bridge import drive
+from smelt.loop.driver import Driver
 from smelt.loop.interrupts import hearing_interrupts, listening
 
 

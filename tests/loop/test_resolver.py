@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from smelt.loop.bridge import OneThreadLoop
+from smelt.loop.one_thread import OneThreadLoop
 from smelt.loop.resolver import GETENT, Names
 from tests.patience import BUSY
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from smelt.call.advice import advice
-from smelt.loop.bridge import OneThreadLoop
+from smelt.loop.one_thread import OneThreadLoop
 from smelt.providers.base import Billing, CallFailed, FailureKind
 from smelt.testing import ScriptedProvider
 from tests.conftest import MakeScenario

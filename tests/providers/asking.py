@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from smelt.loop.bridge import OneThreadLoop
-from smelt.model import Model, resolve_model
+from smelt.call.resolve import resolve_model
+from smelt.loop.one_thread import OneThreadLoop
+from smelt.model import Model
 from smelt.providers.base import CallFailed, Provider, Reply, Request
 
 # Each looks like a key of its provider, and is found by a search for CANARY wherever it leaks.

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import pytest
 
 from smelt.errors import SmeltConfigError
-from smelt.loop.bridge import OneThreadLoop
+from smelt.loop.one_thread import OneThreadLoop
 from smelt.providers.access import key_of
 from smelt.providers.base import ENDED, Billing, CallFailed, FailureKind, Finish
 from tests.conftest import MakeScenario

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 import smelt
 from smelt.errors import SmeltAPIError
-from smelt.loop.bridge import OneThreadLoop
+from smelt.loop.one_thread import OneThreadLoop
 from smelt.providers.access import Access
 from smelt.providers.http import client_for
 from smelt.testing import ScriptedProvider

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from smelt.call.options import Settings
+from smelt.call.resolve import resolve_model
 from smelt.engine.policy import Policy
 from smelt.engine.work import Work
 from smelt.errors import ColumnError, SchemaError, nearest, shown_value, warn
-from smelt.frames.base import Frame, adapt
+from smelt.frames.adapt import adapt
+from smelt.frames.base import Frame
 from smelt.frames.names import settle_names
-from smelt.model import resolve_model
 from smelt.plan.dialect import check_limits
 from smelt.plan.kinds import Field, Struct
 from smelt.plan.prompt import read_prompt, sent_columns

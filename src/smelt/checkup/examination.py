@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from smelt.call.defaults import OPTIONS, setting
+from smelt.call.resolve import resolve_model
 from smelt.checkup.findings import Finding, State
 from smelt.errors import (
     MissingDependencyError,
@@ -25,7 +26,7 @@ from smelt.errors import (
 from smelt.ledger.api import open as open_ledger
 from smelt.ledger.files import default_path
 from smelt.local.weights import CATALOG, is_here
-from smelt.model import VENDORS, Model, called, resolve_model
+from smelt.model import VENDORS, Model, called
 from smelt.progress.words import counted
 from smelt.providers.access import Secret, Vendor, find_access, origin_of
 from smelt.providers.redact import redact

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from smelt.ledger.base import RunLedger
-from smelt.loop.bridge import move_others
+from smelt.loop.driver import move_others
 from smelt.plan.chunks import Chunk, Line, Pending
 
 

@@ -17,7 +17,8 @@ from smelt.evaluation.grading import Grade, grade
 from smelt.evaluation.reference import known_rows, read_truth
 from smelt.evaluation.summary import Evaluation
 from smelt.evaluation.truth import Leaf, Target, find_targets, leaves, wrong_truth
-from smelt.frames.base import Frame, OutputColumn, adapt
+from smelt.frames.adapt import adapt
+from smelt.frames.base import Frame, OutputColumn
 from smelt.frames.names import settle_names
 from smelt.frames.overview import table, texts
 from smelt.outlook import Estimate

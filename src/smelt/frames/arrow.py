@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from smelt.errors import MissingDependencyError
-from smelt.frames.base import Frame, OutputColumn, adapt, require_distinct, require_lengths
+from smelt.frames.adapt import adapt
+from smelt.frames.base import Frame, OutputColumn, require_distinct, require_lengths
 from smelt.frames.dtypes import arrow_type
 from smelt.plan.kinds import Choice, Kind, Text
 from smelt.plan.rows import RowSource

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from smelt.frames.base import OutputColumn, adapt
+from smelt.frames.adapt import adapt
+from smelt.frames.base import OutputColumn
 from smelt.plan.kinds import Float, Integer, Text
 
 _PLACE = ""  # A column that gives a frame its length, and goes.

@@ -1,19 +1,25 @@
-"""Ctrl-C for runs on threads of others, while the main thread waits in code that Python cannot interrupt.
+"""Ctrl-C and SIGTERM end a run in its own way, on whichever thread it is.
 
 Polars collects in Rust: the main thread is in there, and the run, which is Python, on a worker of Polars. Python's own
 handler only runs when the main thread is back, which is when the run is over. But the interpreter writes the signal's
-number to a file descriptor at once, and that a loop on any thread can watch.
+number to a file descriptor at once, and that a loop on any thread can watch (`Listening`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 from weakref import WeakSet
+
+from smelt.errors import SmeltInterrupt
+
+T = TypeVar("T")
 
 
 class Listening:
@@ -98,3 +104,62 @@ def hearing_interrupts() -> Iterator[Listening | None]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.set_wakeup_fd(before)
             _listening = None
+
+
+async def terminable(work: Coroutine[Any, Any, T]) -> T:
+    """*work*, which SIGTERM ends as Ctrl-C does; unless the program handles it in its own way.
+
+    On a thread of others, Ctrl-C ends it too, if somebody listens for it.
+    """
+    if (ears := listening()) is not None and (me := asyncio.current_task()) is not None:
+        with ears.heard_by(me):
+            return await work
+    is_ours = (
+        threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+    if not is_ours:
+        return await work
+    loop, task, times = asyncio.get_running_loop(), asyncio.current_task(), 0
+
+    def terminate(signum: int, frame: object) -> None:
+        nonlocal times
+        times += 1
+        if times > 1 or task is None:
+            raise KeyboardInterrupt
+        loop.call_soon_threadsafe(task.cancel)  # Wakes the loop, too.
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if times:
+            raise KeyboardInterrupt from None
+        raise
+    except SmeltInterrupt as interrupt:
+        interrupt.signum = signal.SIGTERM if times else signal.SIGINT
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def interrupts_ours() -> Iterator[None]:
+    """Take Ctrl-C over from an `asyncio.run` around us, whose handler cancels a task that stands still, or a `Listening`.
+
+    Our own Runner takes it over from Python's default handler by itself. Any other handler is the program's choice, and
+    stays.
+    """
+    found = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not _is_of_a_runner(found):
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, found)
+
+
+def _is_of_a_runner(handler: object) -> bool:
+    inner = handler.func if isinstance(handler, functools.partial) else handler
+    return getattr(inner, "__qualname__", None) in ("Runner._on_sigint", "Listening.handle")

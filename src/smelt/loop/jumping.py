@@ -7,7 +7,8 @@ import selectors
 from collections.abc import Coroutine
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from smelt.loop.bridge import OneThreadLoop, drive
+from smelt.loop.bridge import drive
+from smelt.loop.one_thread import OneThreadLoop
 
 T = TypeVar("T")
 

@@ -13,7 +13,8 @@ from smelt.call.options import Settings
 from smelt.call.outcome import attached
 from smelt.call.preparation import Preparation, prepare
 from smelt.errors import ConfigTypeError, SmeltConfigError
-from smelt.loop.bridge import Driver, warn_of_blocking
+from smelt.loop.bridge import warn_of_blocking
+from smelt.loop.driver import Driver
 from smelt.plan.rows import Key
 from smelt.result import SmeltMetrics
 from smelt.streaming.flow import Flow, FramePart, Wants

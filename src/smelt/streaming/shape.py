@@ -9,7 +9,8 @@ from itertools import chain
 from typing import Any
 
 from smelt.errors import ColumnError, ConfigTypeError, shown_value
-from smelt.frames.base import Frame, adapt
+from smelt.frames.adapt import adapt
+from smelt.frames.base import Frame
 from smelt.frames.records import RecordsFrame
 
 

@@ -1,0 +1,93 @@
+"""A model that a call names, or the default, as a provider that can be asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from smelt.call.defaults import setting
+from smelt.errors import MissingDependencyError, SmeltConfigError, warn
+from smelt.model import _ADAPTERS, _OPENAI_SDK, _SDKS, VENDORS, Model, read_model
+from smelt.providers.access import Secret, doubt_about, find_access
+from smelt.providers.base import Provider
+
+
+def resolve_model(
+    model: Model | str | Provider | None, *, params: Mapping[str, Any] | None = None, needs_key: bool = True
+) -> Provider:
+    """The provider that answers for *model*, with everything checked that can be checked without a request.
+
+    Args:
+        model: A `Model`, a string, an object of the caller's own that satisfies `Provider`, or None for the default:
+            `smelt.configure(model=…)`, then `SMELT_MODEL`, then the embedded model if its extra is installed.
+        params: The caller's parameters for every request; they come over those of the `Model`.
+        needs_key: Whether a missing key is an error; not if nothing will be sent.
+
+    Raises:
+        SmeltConfigError: Says what is missing or wrong, and what to do.
+    """
+    named = read_model(_default_model() if model is None else model)
+    provider = _provider_of(named, params or {}, needs_key) if isinstance(named, Model) else named
+    provider.check_params({**getattr(provider, "params", {}), **(params or {})})
+    return provider
+
+
+_EMBEDDED = Model("local", "")  # The one that answers if none is named.
+
+
+def _default_model() -> Any:
+    if (named := setting("model")) is not None:
+        return named
+    if find_spec("xllamacpp") is None:
+        raise SmeltConfigError(
+            'No model is named. Pass model="openai:gpt-4.1-mini" or the like, call smelt.configure(model=…) or set '
+            "SMELT_MODEL; or install the embedded model, which needs no key: pip install 'dfsmelt[local]'"
+        )
+    return _EMBEDDED
+
+
+def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Provider:
+    merged = {**(model.params or {}), **params}
+    if model.provider == "local":
+        return _local(model.name, merged, is_named=model is not _EMBEDDED)
+    vendor = VENDORS[model.provider]
+    access = find_access(
+        vendor,
+        api_key=model.api_key if isinstance(model.api_key, Secret) else None,
+        base_url=model.base_url,
+        allow_http=model.allow_http,
+        environ=os.environ,
+        needs_key=needs_key,
+    )
+    if doubt := doubt_about(access, vendor):
+        warn(doubt)
+    own = _ADAPTERS.get(model.provider)
+    module, name = own or ("smelt.providers.compatible", "Compatible")
+    extra = model.provider if own else "openai"
+    adapter = getattr(_load(module, extra=extra, sdk=_SDKS.get(model.provider, _OPENAI_SDK)), name)
+    kind = {} if own else {"name": model.provider}
+    provider: Provider = adapter(
+        **kind, model=model.name, access=access, params=merged, thinking_tokens=model.thinking_tokens
+    )
+    return provider
+
+
+def _local(name: str, params: Mapping[str, Any], *, is_named: bool) -> Provider:
+    if find_spec("xllamacpp") is None:
+        raise MissingDependencyError.for_extra("local", "xllamacpp")
+    module = _load("smelt.providers.local", extra="local", sdk=_OPENAI_SDK)
+    provider: Provider = module.LocalProvider(name, params=params, is_named=is_named)
+    return provider
+
+
+def _load(module: str, *, extra: str, sdk: tuple[str, ...]) -> Any:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as problem:
+        if problem.name not in sdk:  # Installed, but broken: its own message says more.
+            raise
+        missing = sdk[-1]
+    raise MissingDependencyError.for_extra(extra, missing)
