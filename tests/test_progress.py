@@ -33,7 +33,8 @@ from smelt.engine.events import (
 )
 from smelt.errors import SmeltConfigError, SmeltWarning
 from smelt.loop.jumping import run_jumping
-from smelt.progress import Drawing, Reporter, progress_for
+from smelt.observe.reporter import Reporter
+from smelt.progress.drawing import Drawing, progress_for
 from smelt.progress.notebook import html, text
 from smelt.progress.plain import PlainFace
 from smelt.progress.tally import Pace, Tally
@@ -340,7 +341,7 @@ class TestTerminalFace:
 import asyncio, threading
 from smelt.engine.events import RequestSent, RowsSettled, RunEnded, RunStarted
 from smelt.loop.jumping import run_jumping
-from smelt.progress import progress_for
+from smelt.progress.drawing import progress_for
 
 async def work():
     with progress_for(None, clock=asyncio.get_running_loop().time) as report:

@@ -67,8 +67,8 @@ from smelt.errors import (
     UnavailableError,
     UnsafeStoreError,
 )
+from smelt.estimates import Estimate, Explanation
 from smelt.model import Model
-from smelt.outlook import Estimate, Explanation
 from smelt.providers.base import Provider
 from smelt.result import RowError, SmeltMetrics, SmeltResult
 
@@ -76,15 +76,15 @@ if TYPE_CHECKING:
     from smelt import ledger
     from smelt.evaluation.comparison import Comparison
     from smelt.evaluation.summary import Evaluation
-    from smelt.streaming.driving import AsyncStream, Stream
+    from smelt.streaming.stream import AsyncStream, Stream
 
 __version__ = "0.1.0"
 
 _LATE = {
-    "AsyncStream": "smelt.streaming.driving",
+    "AsyncStream": "smelt.streaming.stream",
     "Comparison": "smelt.evaluation.comparison",
     "Evaluation": "smelt.evaluation.summary",
-    "Stream": "smelt.streaming.driving",
+    "Stream": "smelt.streaming.stream",
 }
 
 

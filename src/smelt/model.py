@@ -13,67 +13,11 @@ from typing import Any, Self
 from smelt.api.signatures import plainly
 from smelt.call.options import integer
 from smelt.errors import SmeltConfigError, nearest
-from smelt.providers.access import Secret, Vendor, check_base_url, check_key
+from smelt.providers.access import Secret, check_base_url, check_key
 from smelt.providers.base import Provider
 from smelt.providers.redact import redact
+from smelt.providers.vendors import PROVIDERS
 
-VENDORS = {
-    vendor.name: vendor
-    for vendor in (
-        Vendor(
-            name="openai",
-            base_url="https://api.openai.com/v1",
-            key_variables=("OPENAI_API_KEY",),
-            url_variables=("OPENAI_BASE_URL",),
-            hosted=True,
-        ),
-        Vendor(
-            name="anthropic",
-            base_url="https://api.anthropic.com",
-            key_variables=("ANTHROPIC_API_KEY",),
-            url_variables=("ANTHROPIC_BASE_URL",),
-            hosted=True,
-        ),
-        Vendor(
-            name="google",
-            base_url="https://generativelanguage.googleapis.com",
-            key_variables=("GOOGLE_API_KEY", "GEMINI_API_KEY"),  # In the SDK's order.
-            url_variables=("GOOGLE_GEMINI_BASE_URL",),
-            hosted=True,
-        ),
-        Vendor(
-            name="openrouter",
-            base_url="https://openrouter.ai/api/v1",
-            key_variables=("OPENROUTER_API_KEY",),
-            url_variables=("OPENROUTER_BASE_URL",),
-            hosted=True,
-        ),
-        Vendor(
-            name="vllm",
-            base_url="http://localhost:8000/v1",
-            key_variables=("VLLM_API_KEY",),
-            url_variables=("VLLM_BASE_URL",),
-        ),
-        Vendor(
-            name="ollama",
-            base_url="http://localhost:11434/v1",
-            key_variables=("OLLAMA_API_KEY",),
-            url_variables=("OLLAMA_BASE_URL",),
-        ),
-        Vendor(
-            name="llamacpp",
-            base_url="http://localhost:8080/v1",
-            key_variables=("LLAMACPP_API_KEY",),
-            url_variables=("LLAMACPP_BASE_URL",),
-        ),
-        Vendor(
-            name="lmstudio",
-            base_url="http://localhost:1234/v1",
-            key_variables=("LMSTUDIO_API_KEY",),
-            url_variables=("LMSTUDIO_BASE_URL",),
-        ),
-    )
-}
 # Module and class of an adapter of its own; the vendors without one speak OpenAI's chat completions.
 _ADAPTERS = {
     "openai": ("smelt.providers.openai", "OpenAI"),
@@ -83,8 +27,6 @@ _ADAPTERS = {
 # Where an import fails for want of these names, the extra is not installed; any other name is a broken SDK's.
 _SDKS = {"anthropic": ("anthropic",), "google": ("google", "google.genai")}
 _OPENAI_SDK = ("openai",)
-
-PROVIDERS = (*VENDORS, "local")
 
 
 @dataclass(frozen=True)

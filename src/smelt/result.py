@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from smelt.call.record import Record
+    from smelt.report.record import Record
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 import smelt
 from smelt.errors import AuthConfigError, SmeltConfigError, SmeltWarning
-from smelt.model import VENDORS
+from smelt.providers.vendors import VENDORS
 from smelt.testing import ScriptedProvider
 
 FRAME = pd.DataFrame({"name": ["Arm", "Lego"], "about": ["chips", "bricks"]})

@@ -17,7 +17,7 @@ from smelt.checkup import examination
 from smelt.checkup.findings import Finding
 from smelt.cli import main
 from smelt.errors import SmeltConfigError
-from smelt.model import VENDORS
+from smelt.providers.vendors import VENDORS
 from smelt.testing import ScriptedProvider
 from tests.conftest import MakeScenario
 

@@ -14,7 +14,7 @@ import asyncio, threading
 from smelt.engine.events import RequestSent, RowsSettled, RunEnded, RunStarted
 from smelt.loop.bridge import run_blocking
 from smelt.errors import SmeltInterrupt
-from smelt.progress import progress_for
+from smelt.progress.drawing import progress_for
 
 async def work(*, chunks=5, seconds=0.0, progress=None):
     "Answer 20 rows per chunk; an interrupt brings those that are done."

@@ -11,7 +11,6 @@ from smelt.errors import AuthConfigError, InsecureURLError, SmeltConfigError
 from smelt.providers.access import (
     Access,
     Secret,
-    Vendor,
     check_base_url,
     check_key,
     doubt_about,
@@ -20,6 +19,7 @@ from smelt.providers.access import (
     is_private_to_cloud,
     origin_of,
 )
+from smelt.providers.vendors import Vendor
 
 HOSTED = Vendor(
     name="openai",

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     import polars as pl
     from pydantic import BaseModel
 
+    from smelt.estimates import Estimate, Explanation
     from smelt.evaluation.comparison import Comparison
     from smelt.evaluation.summary import Evaluation
-    from smelt.outlook import Estimate, Explanation
     from smelt.result import SmeltResult
-    from smelt.streaming.driving import AsyncStream, Stream
+    from smelt.streaming.stream import AsyncStream, Stream
 
 F = TypeVar("F", "pd.DataFrame", "pl.DataFrame", list[dict[str, Any]])
 L = TypeVar("L", "pd.DataFrame", "pl.DataFrame", "pl.LazyFrame", list[dict[str, Any]])
@@ -216,7 +216,7 @@ def stream(
         ...     [frame["sector"].tolist() for frame in frames]
         [['tech'], ['health']]
     """
-    from smelt.streaming.driving import Stream
+    from smelt.streaming.stream import Stream
 
     return Stream(frames, prompt, output_model, model, _job(prompt, output_model, options).settings)
 
@@ -256,7 +256,7 @@ def astream(
         >>> asyncio.run(main())
         [['tech', 'health'], ['tech', 'health']]
     """
-    from smelt.streaming.driving import AsyncStream
+    from smelt.streaming.stream import AsyncStream
 
     return AsyncStream(frames, prompt, output_model, model, _job(prompt, output_model, options).settings)
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from smelt.call.preparation import Pick, Preparation
+    from smelt.estimates import Estimate, Explanation
     from smelt.evaluation.summary import Evaluation
-    from smelt.outlook import Estimate, Explanation
     from smelt.result import SmeltResult
 
 M = TypeVar("M", bound="BaseModel")

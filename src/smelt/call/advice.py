@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from smelt.model import VENDORS
 from smelt.providers.access import is_loopback
 from smelt.providers.base import CallFailed, Provider
+from smelt.providers.vendors import VENDORS
 
 _SCHEMA = "smelt.explain(...) shows the schema that is sent; params= is sent as it is."
 _OURS = "local"  # The embedded model, whose own messages say what to do.

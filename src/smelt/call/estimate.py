@@ -11,7 +11,7 @@ from smelt.call.thinking import room_of
 from smelt.engine.sender import rows_worth
 from smelt.engine.work import Work
 from smelt.engine.workers import FEWEST_ROWS, MOST_WORKERS, provers, rows_of_prover
-from smelt.outlook import Estimate, Explanation
+from smelt.estimates import Estimate, Explanation
 from smelt.plan.chunks import AutoSize, Line, Size
 from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, reply_bytes, text_tokens
 from smelt.plan.wire import draw_tokens, reply_schema, user_text

@@ -32,8 +32,9 @@ from smelt.ledger.session import RunSubject, Session, remembering
 from smelt.ledger.writer import Gap
 from smelt.loop.bridge import run_blocking
 from smelt.observe.recorder import Recorder
+from smelt.observe.reporter import Reporter
 from smelt.plan.answers import Answers
-from smelt.progress import Reporter, progress_for
+from smelt.progress.drawing import progress_for
 from smelt.progress.words import counted
 from smelt.providers.access import key_of
 from smelt.providers.prices import check_priced, cost_usd, price_of

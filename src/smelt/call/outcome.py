@@ -34,7 +34,7 @@ from smelt.providers.base import CallFailed, Provider
 from smelt.result import RowError, SmeltMetrics, SmeltResult, printable
 
 if TYPE_CHECKING:
-    from smelt.call.record import Record
+    from smelt.report.record import Record
 
 _ERRORS: dict[str, type[SmeltAPIError]] = {
     "auth": AuthenticationError,

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime
+from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic_core import from_json, to_json
 
@@ -17,11 +15,11 @@ from smelt.call.options import Settings
 from smelt.call.preparation import Preparation
 from smelt.errors import shown_value
 from smelt.observe.recorder import Recorder
-from smelt.observe.timeline import Timeline
 from smelt.plan.answers import Answers
 from smelt.plan.dialect import describe
 from smelt.providers.base import Request
 from smelt.providers.redact import redact
+from smelt.report.record import Record, Sampled
 
 _SHOWN_ALWAYS = ("batch_size", "concurrency", "isolation", "max_attempts", "timeout", "shuffle", "seed")
 _SHOWN_ELSEWHERE = frozenset({"columns", "params", "ledger", "progress"})  # Or no part of what was asked.
@@ -37,51 +35,6 @@ _LIBRARIES = {  # By the name of the module.
 }
 _LONGEST_OPTION = 200  # Characters.
 _SAMPLED = 8  # Rows.
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Record:
-    """What there is to say of a run beside its result. Strings are as they came, and have to be escaped.
-
-    Attributes:
-        prompt: What was asked.
-        columns: The columns that were sent.
-        output: The output model's name.
-        fields: Its fields: name, what values it takes, and what its author says of it.
-        options: Options that matter, by name.
-        versions: Libraries that were loaded, and their versions.
-        started: When the run began.
-        skipped: Rows that were not asked, since they are null in every column sent.
-        sample: Some of the rows that have an answer, from all over the input.
-        timeline: What happened when.
-        first_request: The first request that was sent, or None.
-    """
-
-    prompt: str
-    columns: Sequence[str]
-    output: str
-    fields: Sequence[tuple[str, str, str]]
-    options: Mapping[str, str]
-    versions: Mapping[str, str]
-    started: datetime
-    skipped: int
-    timeline: Timeline
-    first_request: Request | None
-    sample: Sequence[Sampled] = ()
-
-
-class Sampled(NamedTuple):
-    """A row and its answer, in words.
-
-    Attributes:
-        label: Its label in the frame.
-        row: What was sent of it, as JSON.
-        answer: The fields of its answer, by name.
-    """
-
-    label: str
-    row: str
-    answer: Mapping[str, str]
 
 
 def recorded(call: Preparation, answers: Answers, recorder: Recorder, *, first_request: Request | None) -> Record:

@@ -26,10 +26,11 @@ from smelt.errors import (
 from smelt.ledger.api import open as open_ledger
 from smelt.ledger.files import default_path
 from smelt.local.weights import CATALOG, is_here
-from smelt.model import VENDORS, Model, called
+from smelt.model import Model, called
 from smelt.progress.words import counted
-from smelt.providers.access import Secret, Vendor, find_access, origin_of
+from smelt.providers.access import Secret, find_access, origin_of
 from smelt.providers.redact import redact
+from smelt.providers.vendors import VENDORS, Vendor
 
 _DISTRIBUTION = "dfsmelt"
 _REQUIREMENT = re.compile(r"([\w.-]+)([^;]*)(?:;.*extra == ['\"](\w+)['\"])?")

@@ -11,10 +11,10 @@ from smelt.call.execution import execute
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation
 from smelt.errors import SmeltAPIError, SmeltConfigError, SmeltWarning, warn, warning_once
+from smelt.estimates import Estimate
 from smelt.evaluation.comparison import Comparison
-from smelt.evaluation.trial import Sample, Sheet, draw
+from smelt.evaluation.sheet import Sample, Sheet, draw
 from smelt.evaluation.variants import Variant, about
-from smelt.outlook import Estimate
 from smelt.result import SmeltResult, printable
 
 _NOT_REUSED = "None of the .* rows answered before is reused"  # What the ledger says of a prompt that has changed.

@@ -17,7 +17,7 @@ from smelt.result import SmeltMetrics, SmeltResult, printable
 if TYPE_CHECKING:
     from smelt.evaluation.pairing import Pair
     from smelt.evaluation.scores import Share
-    from smelt.evaluation.trial import Sheet
+    from smelt.evaluation.sheet import Sheet
     from smelt.frames.base import OutputColumn
 
 _MOST_PAIRS = 12  # That a repr shows.

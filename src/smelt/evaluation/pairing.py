@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smelt.evaluation.scores import Share, exact_mcnemar
-from smelt.evaluation.trial import Sheet
+from smelt.evaluation.sheet import Sheet
 from smelt.evaluation.truth import Leaf
 
 

@@ -13,7 +13,7 @@ from smelt.result import SmeltMetrics, SmeltResult, described, printable
 
 if TYPE_CHECKING:
     from smelt.evaluation.grading import FieldScore
-    from smelt.evaluation.trial import Sheet
+    from smelt.evaluation.sheet import Sheet
     from smelt.frames.base import OutputColumn
 
 _MOST_LABELS = 12  # Of a confusion matrix that the HTML repr shows.

@@ -12,7 +12,7 @@ import polars as pl
 
 from smelt.call.preparation import Preparation
 from smelt.errors import ConfigTypeError, SmeltConfigError, SmeltInterrupt, plain_path
-from smelt.lazy.height import known_height
+from smelt.lazy.pushdown import known_height
 from smelt.lazy.shards import Digest, Part, Parts, parts_for, publish
 from smelt.lazy.step import Step, steps_of
 from smelt.ledger.keys import Spec

@@ -17,9 +17,8 @@ from polars.io.plugins import register_io_source
 from smelt.call.preparation import Preparation
 from smelt.errors import ConfigTypeError
 from smelt.frames.dtypes import polars_dtype
-from smelt.lazy.height import known_height
-from smelt.lazy.predicate import split
-from smelt.streaming.driving import stream
+from smelt.lazy.pushdown import known_height, split
+from smelt.streaming.stream import stream
 
 Fields = Literal["used", "all"]
 

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from smelt.errors import AuthConfigError, InsecureURLError, SmeltConfigError
+from smelt.providers.vendors import Vendor
 
 
 class Secret:
@@ -54,26 +55,6 @@ def key_of(provider: object) -> Secret | None:
     if isinstance(key, str):
         return Secret(key)
     return key if isinstance(key, Secret) else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Vendor:
-    """What is usual for a provider.
-
-    Attributes:
-        name: The provider's name, as in `"openai:gpt-4.1-mini"`.
-        base_url: Its own address, or where a server of this kind listens by default.
-        key_variables: Environment variables that hold a key; the first that is set wins.
-        url_variables: Environment variables that hold another base URL.
-        hosted: Whether *base_url* is a company's service: then a key is needed, and a key from the environment is meant
-            for that service only.
-    """
-
-    name: str
-    base_url: str
-    key_variables: tuple[str, ...]
-    url_variables: tuple[str, ...]
-    hosted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

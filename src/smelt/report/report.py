@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from smelt.call.record import Record, Sampled
 from smelt.observe.timeline import Timeline
 from smelt.progress.words import counted, paid, price
 from smelt.providers.base import Request
@@ -16,6 +15,7 @@ from smelt.report.charts import in_flight_chart, latency_chart, rate_chart, stac
 from smelt.report.markup import Child, Html, el, joined, short
 from smelt.report.numbers import compact, lasting, percent, three_digits
 from smelt.report.page import page
+from smelt.report.record import Record, Sampled
 
 if TYPE_CHECKING:
     from smelt.result import RowError, SmeltMetrics, SmeltResult

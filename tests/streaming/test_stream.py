@@ -38,7 +38,7 @@ from smelt.errors import (
 from smelt.progress.tally import Tally
 from smelt.progress.words import phrases
 from smelt.providers.base import Billing, CallFailed, Reply, Request
-from smelt.streaming.driving import stream as door
+from smelt.streaming.stream import stream as door
 from smelt.testing import ScriptedProvider, asked, run_jumping
 from tests.conftest import MakeScenario
 from tests.patience import HANGING
@@ -120,7 +120,7 @@ def watched(frames: Iterator[Any], read: list[Any]) -> Iterator[Any]:
         yield frame
 
 
-def streamed(frames: Any, model: Any = None, **options: Any) -> smelt.streaming.driving.Stream[Any]:
+def streamed(frames: Any, model: Any = None, **options: Any) -> smelt.Stream[Any]:
     options = {"progress": False, "batch_size": 4, **options}
     return smelt.stream(frames, options.pop("prompt", PROMPT), options.pop("output", Label), model=model, **options)
 

@@ -17,7 +17,7 @@ from polars.exceptions import InvalidOperationError
 import smelt
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.lazy import sinks
-from smelt.lazy.height import known_height
+from smelt.lazy.pushdown import known_height
 from smelt.providers.base import Billing, CallFailed
 from smelt.testing import ScriptedProvider
 from tests.frames.deriving import DerivingProvider

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from smelt.lazy.predicate import split
+from smelt.lazy.pushdown import split
 
 IN, OTHER, OUT = pl.col("in") > 1, pl.col("other") == "x", pl.col("out") < 5
 

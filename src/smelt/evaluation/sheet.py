@@ -1,0 +1,192 @@
+"""The sample that a trial asks about, and the sheet that its answers are entered in."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from smelt.call.options import Settings, integer
+from smelt.call.preparation import Preparation, prepare
+from smelt.errors import ColumnError, PromptError, SmeltConfigError, shown_value
+from smelt.evaluation.grading import Grade, grade
+from smelt.evaluation.reference import known_rows, read_truth
+from smelt.evaluation.truth import Leaf, Target, find_targets, leaves
+from smelt.frames.adapt import adapt
+from smelt.frames.base import Frame, OutputColumn
+from smelt.frames.names import settle_names
+from smelt.frames.overview import table, texts
+from smelt.plan.prompt import read_prompt
+from smelt.plan.schema import Output, read_output
+from smelt.result import SmeltResult
+
+_MOST_SAMPLED = 1_000_000
+
+
+_WRONG = "smelt_wrong"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """The rows of a trial.
+
+    Attributes:
+        frame: The caller's data.
+        blind: The same without the columns that have right answers: what a model may see of it.
+        positions: The rows to ask.
+        unlabelled: Rows that cannot be asked, because no right answer of theirs is known.
+        truths: The right answers of the rows to ask, by field.
+        targets: The fields with right answers.
+        output: What is asked for.
+    """
+
+    frame: Frame
+    blind: Any
+    positions: Sequence[int]
+    unlabelled: int
+    truths: Mapping[str, Sequence[Any]]
+    targets: tuple[Target, ...]
+    output: Output
+
+    @cached_property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """All fields that are asked for."""
+        return tuple(leaves(self.output).values())
+
+    def take(self, rows: Sequence[int]) -> Frame:
+        """The caller's rows at these places of the sample."""
+        return adapt(self.frame.take([self.positions[row] for row in rows]))
+
+    def answer_names(self, error_column: str) -> dict[str, str]:
+        """What the columns beside a row that disagrees are called, by what they would like to be called."""
+        wanted = [*map(_answer_name, self.targets), _WRONG]
+        return settle_names(self.frame.names, wanted, error_column, "suffix")[0]
+
+    def prepare(self, prompt: str, output_model: Any, model: Any, settings: Settings, *, is_sent: bool) -> Preparation:
+        """Check a job on these rows, as `preparation.prepare` does.
+
+        Raises:
+            SmeltConfigError: Something is wrong with the arguments, or the model would be told the right answers.
+        """
+        self._refuse_leaks(prompt, settings)
+        self.answer_names(settings.error_column)  # Refuses names that cannot be told apart.
+        # No output column is added to the caller's frame, so no name of one can be taken.
+        settings = replace(settings, on_conflict="suffix")
+        return prepare(
+            self.blind, prompt, output_model, model, settings, pick=lambda count: self.positions, is_sent=is_sent
+        )
+
+    def _refuse_leaks(self, prompt: str, settings: Settings) -> None:
+        known = {one.column: one.leaf.name for one in self.targets}
+        for name in read_prompt(prompt, self.frame.names).columns:
+            if name in known:
+                raise PromptError(
+                    f"The prompt names {shown_value(name)}, the column with the right answers of {known[name]!r}: the model "
+                    "would only have to copy them. Take it out of the prompt."
+                )
+        for name in settings.columns or ():
+            if name in known:
+                raise ColumnError(
+                    f"columns has {shown_value(name)}, the column with the right answers of {known[name]!r}: the model "
+                    "would only have to copy them. Take it out of columns."
+                )
+        if not set(self.frame.names) - set(known):
+            raise ColumnError("All columns have right answers, which are not sent, so there is nothing to ask about.")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A finished run over a sample, graded.
+
+    Attributes:
+        sample: The sample.
+        result: The run.
+        error_column: What the caller calls the column of errors.
+    """
+
+    sample: Sample
+    result: SmeltResult[Any]
+    error_column: str
+
+    @cached_property
+    def errors(self) -> Mapping[int, str]:
+        """Kinds of the errors of rows that failed, by their place in the sample."""
+        return {one.position: one.kind for one in self.result.errors}
+
+    @cached_property
+    def grades(self) -> tuple[Grade, ...]:
+        """What became of each field with right answers."""
+        truths = self.sample.truths
+        return tuple(
+            grade(one, truths[one.leaf.name], self.answers[one.leaf.name], self.errors) for one in self.sample.targets
+        )
+
+    @cached_property
+    def wrong_rows(self) -> list[int]:
+        """Places of the rows with a wrong answer or an error, in any field."""
+        marks = [one.marks for one in self.grades]
+        return [row for row, found in enumerate(zip(*marks, strict=True)) if False in found]
+
+    @cached_property
+    def answers(self) -> Mapping[str, Sequence[Any]]:
+        """The answers by field, as they are compared; None where there is none."""
+        return {leaf.name: leaf.compared(self.result.data) for leaf in self.sample.leaves}
+
+    def table(self, columns: Sequence[OutputColumn]) -> Any:
+        """A frame of *columns*, of the caller's library."""
+        return table(self.sample.frame.native, columns)
+
+    def disagreements(self) -> Any:
+        """The caller's rows that were answered wrong, with the answers beside them."""
+        sample, rows = self.sample, self.wrong_rows
+        names = sample.answer_names(self.error_column)
+        answers = [self.result.data[row] for row in rows]
+        messages = {one.position: f"{one.kind}: {one.message}" for one in self.result.errors}
+        columns = [
+            *(one.leaf.column(names[_answer_name(one)], answers) for one in sample.targets),
+            texts(names[_WRONG], [self._wrong_fields(row) for row in rows]),
+            texts(names[self.error_column], [messages.get(row) for row in rows]),
+        ]
+        return sample.take(rows).attach(columns)
+
+    def _wrong_fields(self, row: int) -> str | None:
+        return ", ".join(one.score.field for one in self.grades if one.marks[row] is False) or None
+
+
+def draw(data: Any, output_model: Any, truth: object, n: int | None, settings: Settings) -> Sample:
+    """Choose the rows of a trial: all with a known answer, or *n* of them by the seed; all count where *truth* is None.
+
+    Raises:
+        SmeltConfigError: The truth does not fit the output model or the data, or there is no row to ask.
+    """
+    frame, output = adapt(data), read_output(output_model, text_column=settings.output)
+    if not len(frame):
+        raise SmeltConfigError("data is empty, so there is no row to ask. Give it one row at least.")
+    targets = () if truth is None else find_targets(truth, output, frame.names)
+    candidates: Sequence[int] = range(len(frame))
+    if targets:
+        candidates = [row for row, is_known in enumerate(known_rows(frame, targets)) if is_known]
+    if not candidates:
+        columns = ", ".join(shown_value(one.column) for one in targets)
+        raise SmeltConfigError(f"No row has a known answer in {columns}.")
+    positions = candidates if n is None else _sampled(candidates, n, settings.seed)
+    return Sample(
+        frame=frame,
+        blind=frame.attach((), dropped=tuple({one.column: None for one in targets})) if targets else frame.native,
+        positions=positions,
+        unlabelled=len(frame) - len(candidates),
+        truths={one.leaf.name: read_truth(frame, one, positions) for one in targets},
+        targets=targets,
+        output=output,
+    )
+
+
+def _answer_name(target: Target) -> str:
+    return f"{target.leaf.name}_answer"
+
+
+def _sampled(candidates: Sequence[int], n: object, seed: int) -> list[int]:
+    wanted = integer("n", n, 1, _MOST_SAMPLED)
+    return sorted(random.Random(seed).sample(candidates, min(wanted, len(candidates))))

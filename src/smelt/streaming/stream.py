@@ -1,0 +1,165 @@
+"""What `smelt.stream` and `smelt.astream` give back: an iterator of finished frames."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Generic, Self
+
+from smelt.call.options import Settings
+from smelt.call.preparation import Preparation, prepare
+from smelt.errors import ConfigTypeError, SmeltConfigError
+from smelt.loop.bridge import warn_of_blocking
+from smelt.result import SmeltMetrics
+from smelt.streaming.driving import F, Inlet, awaited, driven
+from smelt.streaming.shape import adapted
+
+_AN_ITERATOR = "an iterator of frames, such as pandas.read_csv(path, chunksize=10_000)"
+_FRAMES = ("DataFrame", "LazyFrame", "Series", "Table", "RecordBatch", "dict", "str", "bytes")
+
+
+def stream(
+    frames: Iterable[F], call: Preparation, *, fields: Sequence[str] | None = None, rows: int | None = None
+) -> Generator[F, None, None]:
+    """Ask about the rows of *frames*, and yield each of them with its answers, in their order. Spends money.
+
+    One run for all of them: one budget, one progress display, one run in the ledger, and requests that carry rows of
+    several frames. Frames are read ahead of the one that is yielded, a few at first. Closing the generator breaks off
+    what is in flight; what was paid for stays in the ledger. It may be driven from one thread after another.
+
+    Args:
+        frames: Frames of one library with one schema; they have the columns that *call* sends, and may lack others.
+        call: The checked call, prepared with an empty frame of the whole schema
+            (`smelt.call.preparation.prepare(pl.DataFrame(schema=...), prompt, output_model, model, settings)`). It decides
+            which columns are sent and what the new ones are called (`call.columns`, `call.error_column`).
+        fields: Names of the output model's fields to ask for; only their columns are attached, and the error column.
+            None: all. A model with validators of its own is always asked for all its fields, and those are attached.
+        rows: How many rows there will be, for the progress display; None where that is not known.
+
+    Yields:
+        Each frame, with the output columns and the error column at its end.
+
+    Raises:
+        SmeltError: As `execution.execute`; and a `ColumnError` where a frame does not fit.
+    """
+    chosen = call.asking(fields)
+    _refuse(chosen.settings)
+    return driven(iter(frames), Inlet(lambda data: chosen, rows))
+
+
+class _Metered:
+    """What a stream knows of its run."""
+
+    def __init__(self, inlet: Inlet) -> None:
+        self._inlet = inlet
+
+    @property
+    def metrics(self) -> SmeltMetrics | None:
+        """What the run did by now, with the rows of all frames that were read; None before the first one."""
+        return None if self._inlet.flow is None else self._inlet.flow.metrics
+
+
+class Stream(_Metered, Generic[F]):
+    """The finished frames of a stream, in order. Iterate it once; `close` it, or leave its `with` block, to end it early.
+
+    Attributes:
+        metrics: What the run did by now, with the rows of all frames that were read; None before the first one.
+
+    Examples:
+        >>> frames = smelt.stream([df], "Classify {name}.", Company, model=scripted)
+        >>> next(frames)["sector"].tolist(), frames.metrics.total_rows
+        (['tech', 'health'], 2)
+        >>> frames.close()
+    """
+
+    def __init__(self, frames: Iterable[F], prompt: str, output_model: Any, model: Any, settings: Settings) -> None:
+        """Check everything that can be checked without a frame; `smelt.stream` says what the arguments are."""
+        inlet = _checked_inlet(prompt, output_model, model, settings)
+        super().__init__(inlet)
+        self._finished: Generator[F, None, None] = driven(_sync(frames), inlet)
+        self._is_begun = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> F:
+        if not self._is_begun:
+            self._is_begun = True
+            warn_of_blocking("smelt.astream")
+        return next(self._finished)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the run: send nothing more, and give what is in flight a moment to land. Does nothing where it has ended."""
+        self._finished.close()
+
+
+class AsyncStream(_Metered, Generic[F]):
+    """`Stream`, for `async for`; `await` its `aclose`, or leave its `async with` block, to end it early.
+
+    Attributes:
+        metrics: What the run did by now, with the rows of all frames that were read; None before the first one.
+
+    Examples:
+        >>> import asyncio
+        >>> async def main():
+        ...     async with smelt.astream([df], "Classify {name}.", Company, model=scripted) as frames:
+        ...         first = await anext(frames)
+        ...         return first["sector"].tolist(), frames.metrics.total_rows
+        >>> asyncio.run(main())
+        (['tech', 'health'], 2)
+    """
+
+    def __init__(self, frames: Any, prompt: str, output_model: Any, model: Any, settings: Settings) -> None:
+        """Check everything that can be checked without a frame; `smelt.astream` says what the arguments are."""
+        inlet = _checked_inlet(prompt, output_model, model, settings)
+        super().__init__(inlet)
+        source = aiter(frames) if hasattr(frames, "__aiter__") else _sync(frames)
+        self._finished: AsyncGenerator[F, None] = awaited(source, inlet)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Coroutine[Any, Any, F]:
+        return self._finished.__anext__()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the run: send nothing more, and give what is in flight a moment to land. Does nothing where it has ended."""
+        await self._finished.aclose()
+
+
+def _checked_inlet(prompt: str, output_model: Any, model: Any, settings: Settings) -> Inlet:
+    _refuse(settings)
+    provider = prepare([], prompt, output_model, model, settings).provider
+    return Inlet(lambda data: prepare(data, prompt, output_model, provider, settings, adapt=adapted))
+
+
+def _refuse(settings: Settings) -> None:
+    if settings.extend:
+        raise SmeltConfigError(
+            "extend=True has to look at all rows before the first one is asked, so a stream cannot do it. Leave it out, "
+            "and all fields are asked for; or use transform."
+        )
+
+
+def _sync(frames: Any) -> Iterator[Any]:
+    name = next((one.__name__ for one in type(frames).__mro__ if one.__name__ in _FRAMES), None)
+    if name is not None or not hasattr(frames, "__iter__"):
+        hint = " For one frame use transform." if name not in (None, "dict", "str", "bytes", "LazyFrame") else ""
+        raise ConfigTypeError(f"frames must be {_AN_ITERATOR}, not a {type(frames).__name__}.{hint}")
+    return iter(frames)
