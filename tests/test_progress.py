@@ -33,13 +33,14 @@ from smelt.engine.events import (
 )
 from smelt.errors import SmeltConfigError, SmeltWarning
 from smelt.loop.jumping import run_jumping
+from smelt.messages import clean, dollars, duration, lasted, price, tokens
 from smelt.observe.reporter import Reporter
 from smelt.progress.drawing import Drawing, progress_for
 from smelt.progress.notebook import html, text
 from smelt.progress.plain import PlainFace
 from smelt.progress.tally import Pace, Tally
 from smelt.progress.terminal import line
-from smelt.progress.words import clean, dollars, duration, lasted, percent, phrases, price, tokens
+from smelt.progress.words import percent, phrases
 from smelt.providers.base import Billing, CallFailed
 from smelt.testing import ScriptedProvider
 

@@ -67,13 +67,13 @@ from smelt.errors import (
     UnavailableError,
     UnsafeStoreError,
 )
-from smelt.estimates import Estimate, Explanation
 from smelt.model import Model
 from smelt.providers.base import Provider
 from smelt.result import RowError, SmeltMetrics, SmeltResult
 
 if TYPE_CHECKING:
     from smelt import ledger
+    from smelt.call.estimate import Estimate, Explanation
     from smelt.evaluation.comparison import Comparison
     from smelt.evaluation.summary import Evaluation
     from smelt.streaming.stream import AsyncStream, Stream
@@ -83,7 +83,9 @@ __version__ = "0.1.0"
 _LATE = {
     "AsyncStream": "smelt.streaming.stream",
     "Comparison": "smelt.evaluation.comparison",
+    "Estimate": "smelt.call.estimate",
     "Evaluation": "smelt.evaluation.summary",
+    "Explanation": "smelt.call.estimate",
     "Stream": "smelt.streaming.stream",
 }
 

@@ -37,22 +37,17 @@ plain strings and smelt's own objects only, never an SDK's, so no key can travel
 
 from __future__ import annotations
 
-import builtins
-import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+from smelt.messages import _described, nearest, shown_value
 
 if TYPE_CHECKING:
     from smelt.result import SmeltResult
-
-
-_LONGEST_SHOWN = 80  # Characters of a value or name that a message quotes.
-_LONGEST_WORD = 20  # Characters of a string where none was wanted; a key that went to the wrong argument is longer.
 
 
 class SmeltError(Exception):
@@ -552,59 +547,6 @@ class ClosedError(SmeltError, RuntimeError):
         Traceback (most recent call last):
         smelt.errors.ClosedError: ...
     """
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A sentence that offers the nearest of the *known* names, or lists a few of them."""
-    from difflib import get_close_matches  # Loaded for a message only.
-
-    names = [str(one) for one in known]
-    # Comparing takes time that grows with the product of two lengths, and a column name may have 10,000 characters.
-    short = [one for one in names if len(one) <= _LONGEST_SHOWN]
-    if len(name) <= _LONGEST_SHOWN and (near := get_close_matches(name, short, n=1)):
-        return f" Did you mean {near[0]!r}?"
-    shown = ", ".join(shown_value(one) for one in names[:8])
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return f" There are {shown}{more}." if names else " There are none."
-
-
-def _described(value: object) -> str:
-    if value is None or isinstance(value, bool | int | float):
-        return shown_value(value)
-    if isinstance(value, str) and len(value) <= _LONGEST_WORD:
-        return f"a str ({shown_value(value)})"
-    name = type(value).__name__
-    if (
-        hasattr(builtins, name) and type(value).__module__ != "builtins"
-    ):  # "Not a bool" would puzzle whoever gave NumPy's.
-        name = f"{type(value).__module__}.{name}"
-    article = "an" if name[:1].lower() in "aeiou" else "a"
-    return f"{article} {name}" if not isinstance(value, type) else f"the class {value.__name__}"
-
-
-def plain_path(path: object, wanted: str) -> Path:
-    """*path* as one of the file system, with `~` followed; *wanted* says what it is to be.
-
-    Raises:
-        SmeltConfigError: No file can have it.
-    """
-    if not isinstance(path, str | os.PathLike) or not isinstance(text := os.fspath(path), str):
-        raise SmeltConfigError.for_type("path", path, wanted)
-    if "\0" in text:
-        raise SmeltConfigError.for_value("path", text, wanted)
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        raise SmeltConfigError.for_value("path", text, f"{wanted}: there is no such home directory") from None
-
-
-def shown_value(value: object) -> str:
-    """A value of the caller's as a message can show it: short, and without an error of its own."""
-    try:
-        shown = repr(value)
-    except Exception:  # noqa: BLE001  # A repr is code of anyone's, and Python refuses to write integers of 5,000 digits.
-        return f"a value of type {type(value).__name__}"
-    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
 
 
 _said: ContextVar[set[str] | None] = ContextVar(

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from smelt.api.signatures import plainly
-from smelt.call.options import integer
-from smelt.errors import SmeltConfigError, nearest
+from smelt.checks import integer
+from smelt.errors import SmeltConfigError
+from smelt.messages import nearest
 from smelt.providers.access import Secret, check_base_url, check_key
 from smelt.providers.base import Provider
 from smelt.providers.redact import redact
 from smelt.providers.vendors import PROVIDERS
+from smelt.tracebacks import plainly
 
 # Module and class of an adapter of its own; the vendors without one speak OpenAI's chat completions.
 _ADAPTERS = {

@@ -10,13 +10,14 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from smelt.messages import printable
+
 if TYPE_CHECKING:
     from smelt.report.record import Record
 
 T = TypeVar("T")
 
 _SHOWN_ERRORS = 5
-_LONGEST_SHOWN = 400  # Characters of a label or a message.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +166,7 @@ class SmeltResult(Generic[T]):
             >>> df.smelt.run("Classify {name}.", Company, model=scripted).head(1)["sector"].tolist()
             ['tech']
         """
-        from smelt.call.options import integer
+        from smelt.checks import integer
 
         rows = integer("n", n, 0, sys.maxsize)
         return self.frame[:rows] if isinstance(self.frame, list) else self.frame.head(rows)
@@ -240,7 +241,7 @@ class SmeltResult(Generic[T]):
 
 def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
     """The metrics in words, for a repr or a demo."""
-    from smelt.progress.words import lasted, paid, price  # Loaded by the first call, and not by `import smelt`.
+    from smelt.messages import lasted, paid, price  # Loaded by the first call, and not by `import smelt`.
 
     known = f", {metrics.ledger_rows:,} known from the ledger" if metrics.ledger_rows else ""
     cost = paid(metrics.cost_usd, metrics.requests)
@@ -256,12 +257,6 @@ def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
         ("cost", cost),
         ("time", lasted(metrics.wall_time_seconds)),
     ]
-
-
-def printable(text: str) -> str:
-    """*text* without characters that move a cursor, hide or reverse what is shown; of a bounded length."""
-    shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
-    return "".join(one if one.isprintable() else "\ufffd" for one in shown)
 
 
 def _error_lines(errors: Sequence[RowError]) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 import smelt
 from smelt.errors import SmeltConfigError, SmeltWarning
-from smelt.progress.words import dollars
+from smelt.messages import dollars
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider
 from tests.observe.runs import PAYLOADS, PROMPT, Company, hostile_result, result_of, usual_result

@@ -13,7 +13,7 @@ from smelt.call.options import Options
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from smelt.estimates import Estimate, Explanation
+    from smelt.call.estimate import Estimate, Explanation
     from smelt.result import SmeltResult
 
 OutputModel: TypeAlias = "type[BaseModel] | type[str]"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
     from pydantic import BaseModel
 
-    from smelt.estimates import Estimate, Explanation
+    from smelt.call.estimate import Estimate, Explanation
     from smelt.evaluation.comparison import Comparison
     from smelt.evaluation.summary import Evaluation
     from smelt.result import SmeltResult

@@ -10,16 +10,19 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
 
-from smelt.api.signatures import plainly, spelled_out
+from smelt.api.signatures import spelled_out
 from smelt.call.defaults import setting
-from smelt.call.options import NAMES, Options, Settings, integer
-from smelt.errors import ConfigTypeError, SmeltConfigError, shown_value
+from smelt.call.options import NAMES, Options, Settings
+from smelt.checks import integer
+from smelt.errors import ConfigTypeError, SmeltConfigError
+from smelt.messages import shown_value
+from smelt.tracebacks import plainly
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from smelt.call.estimate import Estimate, Explanation
     from smelt.call.preparation import Pick, Preparation
-    from smelt.estimates import Estimate, Explanation
     from smelt.evaluation.summary import Evaluation
     from smelt.result import SmeltResult
 

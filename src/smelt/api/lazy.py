@@ -12,11 +12,13 @@ from smelt.api import functions
 from smelt.api.accessor import without_frame
 from smelt.api.job import Job
 from smelt.api.signatures import spelled_out
-from smelt.call.options import Options, integer
+from smelt.call.options import Options
 from smelt.call.preparation import Preparation
-from smelt.errors import CollisionError, ConfigTypeError, SmeltConfigError, shown_value
+from smelt.checks import integer
+from smelt.errors import CollisionError, ConfigTypeError, SmeltConfigError
 from smelt.lazy import sinks
 from smelt.lazy.step import Fields, Step
+from smelt.messages import shown_value
 from smelt.providers.prices import check_priced
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from functools import cache, wraps
 from typing import Any, TypeVar, cast
 
 from smelt.call.options import Options, Settings, unknown_option
-from smelt.errors import ConfigTypeError, SmeltError, SmeltInterrupt
+from smelt.errors import ConfigTypeError
+from smelt.tracebacks import plainly
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -49,34 +50,6 @@ def spelled_out(function: C) -> C:
     door.__signature__ = signature  # Read by inspect.
     door.__doc__ = _with_options(function.__doc__)
     return cast("C", door)
-
-
-def plainly(function: C) -> C:
-    """Let what smelt raises on purpose leave *function* without the frames inside, which say nothing to a caller.
-
-    Its message says what happened. A fault of smelt's own, or of a provider's, keeps its traceback: as the cause of what is
-    raised, or because it is no `SmeltError`. IPython and pytest leave this frame out as well.
-    """
-
-    @wraps(function)
-    def call(*args: Any, **options: Any) -> Any:
-        __tracebackhide__ = True
-        try:
-            return function(*args, **options)
-        except (SmeltError, SmeltInterrupt) as problem:
-            problem.__traceback__ = None
-            raise
-
-    @wraps(function)
-    async def acall(*args: Any, **options: Any) -> Any:
-        __tracebackhide__ = True
-        try:
-            return await function(*args, **options)
-        except (SmeltError, SmeltInterrupt) as problem:
-            problem.__traceback__ = None
-            raise
-
-    return cast("C", acall if inspect.iscoroutinefunction(function) else call)
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:

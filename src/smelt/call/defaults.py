@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from smelt.api.signatures import plainly
 from smelt.call.options import NAMES, checked, unknown_option
 from smelt.errors import SmeltConfigError
+from smelt.tracebacks import plainly
 
 OPTIONS = ("model", *NAMES)
 _VARIABLES = {

@@ -31,11 +31,11 @@ from smelt.ledger.base import NoLedger
 from smelt.ledger.session import RunSubject, Session, remembering
 from smelt.ledger.writer import Gap
 from smelt.loop.bridge import run_blocking
+from smelt.messages import counted
 from smelt.observe.recorder import Recorder
 from smelt.observe.reporter import Reporter
 from smelt.plan.answers import Answers
 from smelt.progress.drawing import progress_for
-from smelt.progress.words import counted
 from smelt.providers.access import key_of
 from smelt.providers.prices import check_priced, cost_usd, price_of
 from smelt.providers.redact import redact

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -11,8 +10,10 @@ from numbers import Real
 from os import PathLike, fspath
 from typing import Any, Literal, Self, TypedDict
 
+from smelt.checks import integer
 from smelt.engine.events import Event
-from smelt.errors import ColumnError, ColumnTypeError, ConfigTypeError, SmeltConfigError, nearest, shown_value
+from smelt.errors import ColumnError, ColumnTypeError, ConfigTypeError, SmeltConfigError
+from smelt.messages import nearest, shown_value
 
 _MOST_ROWS = 1_000
 _MOST_IN_FLIGHT = 10_000
@@ -172,20 +173,6 @@ def unknown_option(name: str, known: Sequence[str]) -> SmeltConfigError:
             "a key or an address into smelt.Model(...)."
         )
     return ConfigTypeError(f"There is no option {shown_value(name)}.{hint}")
-
-
-def integer(name: str, value: object, least: int, most: int, *, also: str = "") -> int:
-    """*value* as an int between *least* and *most*; booleans are no numbers here, NumPy's integers are."""
-    wanted = f"{also}an integer from {least:,} to {most:,}"
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]  # What has no index raises.
-    except TypeError:
-        raise SmeltConfigError.for_type(name, value, wanted) from None
-    if isinstance(value, bool):
-        raise SmeltConfigError.for_type(name, value, wanted)
-    if not least <= number <= most:
-        raise SmeltConfigError.for_value(name, number, wanted)
-    return number
 
 
 def seconds(name: str, value: object) -> float:

@@ -22,16 +22,15 @@ from smelt.errors import (
     SmeltWarning,
     StoreError,
     UnavailableError,
-    shown_value,
     warn,
 )
 from smelt.frames.base import OutputColumn
+from smelt.messages import counted, printable, shown_value
 from smelt.observe.recorder import Recorder
 from smelt.plan.answers import Answers
 from smelt.plan.instances import instance
-from smelt.progress.words import counted
 from smelt.providers.base import CallFailed, Provider
-from smelt.result import RowError, SmeltMetrics, SmeltResult, printable
+from smelt.result import RowError, SmeltMetrics, SmeltResult
 
 if TYPE_CHECKING:
     from smelt.report.record import Record

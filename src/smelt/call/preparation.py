@@ -13,10 +13,11 @@ from smelt.call.options import Settings
 from smelt.call.resolve import resolve_model
 from smelt.engine.policy import Policy
 from smelt.engine.work import Work
-from smelt.errors import ColumnError, SchemaError, nearest, shown_value, warn
+from smelt.errors import ColumnError, SchemaError, warn
 from smelt.frames.adapt import adapt
 from smelt.frames.base import Frame
 from smelt.frames.names import settle_names
+from smelt.messages import nearest, printable, shown_value
 from smelt.plan.dialect import check_limits
 from smelt.plan.kinds import Field, Struct
 from smelt.plan.prompt import read_prompt, sent_columns
@@ -25,7 +26,6 @@ from smelt.plan.schema import Output, part_of, read_output
 from smelt.plan.tokens import reply_bytes, reply_tokens, text_tokens
 from smelt.plan.wire import system_text
 from smelt.providers.base import Provider
-from smelt.result import printable
 
 _FIRST_ROWS = 5  # Of the first request, which proves key, model and schema.
 _told: set[str] = set()  # Prompts without a column's name that were warned of in this process.

@@ -13,7 +13,7 @@ from pydantic_core import from_json, to_json
 
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation
-from smelt.errors import shown_value
+from smelt.messages import shown_value
 from smelt.observe.recorder import Recorder
 from smelt.plan.answers import Answers
 from smelt.plan.dialect import describe

@@ -26,8 +26,8 @@ from smelt.errors import (
 from smelt.ledger.api import open as open_ledger
 from smelt.ledger.files import default_path
 from smelt.local.weights import CATALOG, is_here
+from smelt.messages import counted
 from smelt.model import Model, called
-from smelt.progress.words import counted
 from smelt.providers.access import Secret, find_access, origin_of
 from smelt.providers.redact import redact
 from smelt.providers.vendors import VENDORS, Vendor

@@ -13,8 +13,8 @@ from smelt.checkup.examination import configured, default_model, installed, show
 from smelt.checkup.findings import Finding
 from smelt.errors import SmeltConfigError, SmeltWarning
 from smelt.local.weights import CATALOG, DEFAULT, is_here
+from smelt.messages import price
 from smelt.model import Model, called, read_model
-from smelt.progress.words import price
 from smelt.result import SmeltMetrics, SmeltResult
 
 # A small and cheap model of each company, of November 2026. One that is gone gives an error that says so, and

@@ -6,16 +6,16 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smelt.call.estimate import estimate
+from smelt.call.estimate import Estimate, estimate
 from smelt.call.execution import execute
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation
 from smelt.errors import SmeltAPIError, SmeltConfigError, SmeltWarning, warn, warning_once
-from smelt.estimates import Estimate
 from smelt.evaluation.comparison import Comparison
 from smelt.evaluation.sheet import Sample, Sheet, draw
 from smelt.evaluation.variants import Variant, about
-from smelt.result import SmeltResult, printable
+from smelt.messages import printable
+from smelt.result import SmeltResult
 
 _NOT_REUSED = "None of the .* rows answered before is reused"  # What the ledger says of a prompt that has changed.
 

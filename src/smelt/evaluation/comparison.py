@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from smelt.evaluation.summary import Evaluation, html_table
 from smelt.frames.names import settle_names
 from smelt.frames.overview import floats, integers, texts
-from smelt.progress.words import paid
-from smelt.result import SmeltMetrics, SmeltResult, printable
+from smelt.messages import paid, printable
+from smelt.result import SmeltMetrics, SmeltResult
 
 if TYPE_CHECKING:
     from smelt.evaluation.pairing import Pair

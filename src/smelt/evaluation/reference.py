@@ -11,9 +11,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from smelt.errors import ColumnTypeError, nearest, shown_value
+from smelt.errors import ColumnTypeError
 from smelt.evaluation.truth import Target, comparable
 from smelt.frames.base import Frame
+from smelt.messages import nearest, shown_value
 from smelt.plan.kinds import (
     Array,
     Boolean,

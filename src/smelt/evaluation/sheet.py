@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from smelt.call.options import Settings, integer
+from smelt.call.options import Settings
 from smelt.call.preparation import Preparation, prepare
-from smelt.errors import ColumnError, PromptError, SmeltConfigError, shown_value
+from smelt.checks import integer
+from smelt.errors import ColumnError, PromptError, SmeltConfigError
 from smelt.evaluation.grading import Grade, grade
 from smelt.evaluation.reference import known_rows, read_truth
 from smelt.evaluation.truth import Leaf, Target, find_targets, leaves
@@ -18,6 +19,7 @@ from smelt.frames.adapt import adapt
 from smelt.frames.base import Frame, OutputColumn
 from smelt.frames.names import settle_names
 from smelt.frames.overview import table, texts
+from smelt.messages import shown_value
 from smelt.plan.prompt import read_prompt
 from smelt.plan.schema import Output, read_output
 from smelt.result import SmeltResult

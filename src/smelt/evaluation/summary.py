@@ -7,9 +7,10 @@ from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from smelt.errors import ConfigValueError, nearest, shown_value
+from smelt.errors import ConfigValueError
 from smelt.frames.overview import floats, integers, texts
-from smelt.result import SmeltMetrics, SmeltResult, described, printable
+from smelt.messages import nearest, printable, shown_value
+from smelt.result import SmeltMetrics, SmeltResult, described
 
 if TYPE_CHECKING:
     from smelt.evaluation.grading import FieldScore

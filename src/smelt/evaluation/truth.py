@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from smelt.errors import ColumnError, ConfigValueError, SmeltConfigError, nearest, shown_value
+from smelt.errors import ColumnError, ConfigValueError, SmeltConfigError
 from smelt.frames.base import OutputColumn
+from smelt.messages import nearest, shown_value
 from smelt.plan.kinds import Array, Field, Kind, Struct, Text
 from smelt.plan.schema import Output
 from smelt.plan.values import plainer

@@ -8,7 +8,8 @@ from typing import Any
 
 from smelt.api.job import Job
 from smelt.call.options import NAMES, Settings, unknown_option
-from smelt.errors import ConfigTypeError, SmeltConfigError, shown_value
+from smelt.errors import ConfigTypeError, SmeltConfigError
+from smelt.messages import shown_value
 from smelt.model import Model, called, read_model
 from smelt.providers.base import Provider
 

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import polars as pl
 
 from smelt.call.preparation import Preparation
-from smelt.errors import ConfigTypeError, SmeltConfigError, SmeltInterrupt, plain_path
+from smelt.checks import plain_path
+from smelt.errors import ConfigTypeError, SmeltConfigError, SmeltInterrupt
 from smelt.lazy.pushdown import known_height
 from smelt.lazy.shards import Digest, Part, Parts, parts_for, publish
 from smelt.lazy.step import Step, steps_of

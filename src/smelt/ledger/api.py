@@ -8,7 +8,6 @@ import time
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
-from smelt.api.signatures import plainly
 from smelt.errors import SmeltConfigError, StoreCorruptError, StoreError, StoreReadOnlyError, warn
 from smelt.ledger import lease
 from smelt.ledger.answers import settle_all
@@ -27,6 +26,7 @@ from smelt.ledger.reports import (
 )
 from smelt.ledger.salvage import salvage
 from smelt.ledger.store import Store
+from smelt.tracebacks import plainly
 
 
 class Ledger:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from smelt.errors import SmeltConfigError, StoreError, plain_path
+from smelt.checks import plain_path
+from smelt.errors import SmeltConfigError, StoreError
 from smelt.ledger.files import create_private
 from smelt.ledger.reports import Row
 

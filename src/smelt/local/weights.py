@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from smelt.errors import MissingDependencyError, SmeltConfigError, nearest
+from smelt.errors import MissingDependencyError, SmeltConfigError
+from smelt.messages import nearest
 
 DEFAULT = "smollm2-135m"
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import Formatter
 
-from smelt.errors import ConfigTypeError, PromptError, SmeltConfigError, nearest
+from smelt.errors import ConfigTypeError, PromptError, SmeltConfigError
+from smelt.messages import nearest
 
 _MOST_NAMED = 8  # Columns that a sentence lists by name.
 _LONGEST_NAME = 40  # Characters of a column's name in a sentence.

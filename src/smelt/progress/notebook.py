@@ -6,8 +6,9 @@ from html import escape
 
 from IPython.display import DisplayHandle, display
 
+from smelt.messages import clean
 from smelt.progress.tally import Tally
-from smelt.progress.words import clean, percent, phrases
+from smelt.progress.words import percent, phrases
 
 
 class NotebookFace:

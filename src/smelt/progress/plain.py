@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from math import inf
 
+from smelt.messages import clean
 from smelt.progress.tally import Tally
-from smelt.progress.words import clean, percent, phrases, sends
+from smelt.progress.words import percent, phrases, sends
 
 _APART = 2.0
 _SECONDS = 10.0

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smelt.errors import SmeltConfigError, nearest
+from smelt.errors import SmeltConfigError
+from smelt.messages import nearest
 
 # Set by smelt, or without a meaning where each request has one answer that must be read by row.
 _RESERVED = frozenset(

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil, log2
 
+from smelt.messages import counted
 from smelt.observe.histogram import Histogram
 from smelt.observe.timeline import Span, Timeline
-from smelt.progress.words import counted
 from smelt.report.markup import Html, el
 from smelt.report.numbers import axis, lasting, percent, round_top, three_digits
 

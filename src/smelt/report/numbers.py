@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import floor, log10
 
-from smelt.progress.words import duration
+from smelt.messages import duration
 
 
 def lasting(seconds: float) -> str:

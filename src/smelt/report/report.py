@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from smelt.messages import counted, paid, price
 from smelt.observe.timeline import Timeline
-from smelt.progress.words import counted, paid, price
 from smelt.providers.base import Request
 from smelt.report.blocks import aside, keyed, part, section, table, text_box, words
 from smelt.report.charts import in_flight_chart, latency_chart, rate_chart, stacked_bar

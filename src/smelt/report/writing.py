@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from smelt.errors import plain_path
+from smelt.checks import plain_path
 from smelt.report.page import MARK
 
 

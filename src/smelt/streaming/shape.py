@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from smelt.errors import ColumnError, ConfigTypeError, shown_value
+from smelt.errors import ColumnError, ConfigTypeError
 from smelt.frames.adapt import adapt
 from smelt.frames.base import Frame
 from smelt.frames.records import RecordsFrame
+from smelt.messages import shown_value
 
 
 def adapted(data: Any, first: Frame | None = None) -> Frame:

@@ -1,0 +1,120 @@
+"""Words for people: values, counts, times and sums as messages and displays show them."""
+
+from __future__ import annotations
+
+import builtins
+import unicodedata
+from collections.abc import Iterable
+from math import ceil
+
+_LONGEST_SHOWN = 80  # Characters of a value or name that a message quotes.
+
+
+_LONGEST_PRINTED = 400  # Characters of a label or a message that is printed.
+_LONGEST_WORD = 20  # Characters of a string where none was wanted; a key that went to the wrong argument is longer.
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence that offers the nearest of the *known* names, or lists a few of them."""
+    from difflib import get_close_matches  # Loaded for a message only.
+
+    names = [str(one) for one in known]
+    # Comparing takes time that grows with the product of two lengths, and a column name may have 10,000 characters.
+    short = [one for one in names if len(one) <= _LONGEST_SHOWN]
+    if len(name) <= _LONGEST_SHOWN and (near := get_close_matches(name, short, n=1)):
+        return f" Did you mean {near[0]!r}?"
+    shown = ", ".join(shown_value(one) for one in names[:8])
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f" There are {shown}{more}." if names else " There are none."
+
+
+def _described(value: object) -> str:
+    if value is None or isinstance(value, bool | int | float):
+        return shown_value(value)
+    if isinstance(value, str) and len(value) <= _LONGEST_WORD:
+        return f"a str ({shown_value(value)})"
+    name = type(value).__name__
+    if (
+        hasattr(builtins, name) and type(value).__module__ != "builtins"
+    ):  # "Not a bool" would puzzle whoever gave NumPy's.
+        name = f"{type(value).__module__}.{name}"
+    article = "an" if name[:1].lower() in "aeiou" else "a"
+    return f"{article} {name}" if not isinstance(value, type) else f"the class {value.__name__}"
+
+
+def shown_value(value: object) -> str:
+    """A value of the caller's as a message can show it: short, and without an error of its own."""
+    try:
+        shown = repr(value)
+    except Exception:  # noqa: BLE001  # A repr is code of anyone's, and Python refuses to write integers of 5,000 digits.
+        return f"a value of type {type(value).__name__}"
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
+
+
+def printable(text: str) -> str:
+    """*text* without characters that move a cursor, hide or reverse what is shown; of a bounded length."""
+    shown = text if len(text) <= _LONGEST_PRINTED else f"{text[:_LONGEST_PRINTED]}…"
+    return "".join(one if one.isprintable() else "\ufffd" for one in shown)
+
+
+_LONGEST = 80  # Characters of a phrase.
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def duration(seconds: float) -> str:
+    """`9 s`, `2:05 min`, `3:07 h`, `4 days`: rounded up, and never finer than it is worth."""
+    whole = ceil(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02} min"
+    minutes = ceil(seconds / 60)
+    return f"{minutes // 60}:{minutes % 60:02} h" if minutes < 48 * 60 else f"{ceil(minutes / 1440)} days"
+
+
+def lasted(seconds: float) -> str:
+    """How long a run took: `<0.1 s`, `0.4 s`, `9.3 s`, then as `duration`."""
+    if seconds < 0.1:
+        return "<0.1 s"
+    return f"{seconds:.1f} s" if seconds < 9.95 else duration(seconds)
+
+
+def tokens(number: int) -> str:
+    """`950 tokens`, `45.2k tokens`, `1.20M tokens`."""
+    if number < 1_000:
+        return counted(number, "token")
+    return f"{number / 1e3:.1f}k tokens" if number < 999_950 else f"{number / 1e6:.2f}M tokens"
+
+
+def dollars(amount: float) -> str:
+    """`$12.30`, `$0.0123`, `<$0.0001`."""
+    if amount < 0.0001:
+        return "<$0.0001"
+    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
+
+
+def price(amount: float | None) -> str:
+    """`unknown`, `free`, or dollars: what costs nothing, as the embedded model, is never `$0.0000`."""
+    if amount is None:
+        return "unknown"
+    return dollars(amount) if amount else "free"
+
+
+def paid(amount: float | None, requests: int) -> str:
+    """What a run has cost, by `price`; `nothing` if it sent no request."""
+    return price(amount) if requests or amount else "nothing"
+
+
+def clean(text: str) -> str:
+    """*text* on one line, without anything that could steer a terminal or turn the writing direction."""
+    kept = "".join(" " if _steers(one) else one for one in text[: 4 * _LONGEST])
+    short = " ".join(kept.split())
+    return short if len(short) <= _LONGEST else short[: _LONGEST - 1] + "…"
+
+
+def _steers(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
