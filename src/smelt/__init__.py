@@ -32,7 +32,8 @@ from smelt.api.functions import (
 from smelt.api.job import Job
 from smelt.api.register import register as _register
 from smelt.call.defaults import configure
-from smelt.checkup.findings import Checkup, doctor
+from smelt.checkup.doctor import doctor
+from smelt.checkup.findings import Checkup
 from smelt.errors import (
     AuthConfigError,
     AuthenticationError,

@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 
 from smelt import __version__
-from smelt.checkup.findings import doctor
+from smelt.checkup.doctor import doctor
 from smelt.errors import SmeltError
 from smelt.local.pull import pull
 from smelt.local.weights import CATALOG, DEFAULT, home, is_here, named

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from smelt.messages import printable
-
-if TYPE_CHECKING:
-    from smelt.report.record import Record
 
 T = TypeVar("T")
 
@@ -102,6 +99,14 @@ class SmeltMetrics:
         return table("SmeltMetrics", "", described(self))
 
 
+class Report(Protocol):
+    """What is known of a run beside its result, and can be written down with it."""
+
+    def write(self, result: SmeltResult[Any], path: object, *, first_request: bool, overwrite: bool) -> Path:
+        """Do what `SmeltResult.report` promises."""
+        ...
+
+
 class SmeltResult(Generic[T]):
     """The outcome of a run, aligned with its input row by row.
 
@@ -125,7 +130,7 @@ class SmeltResult(Generic[T]):
         data: Callable[[], list[T | None]],
         frame: Callable[[], Any],
         errors: Callable[[], list[RowError]],
-        record: Callable[[], Record],
+        report: Callable[[], Report],
     ) -> None:
         """Hold what the run made; everything but the metrics is built when it is first looked at."""
         self.metrics = metrics
@@ -133,7 +138,7 @@ class SmeltResult(Generic[T]):
         self._data = data
         self._frame = frame
         self._errors = errors
-        self._record = record
+        self._report = report
 
     @cached_property
     def data(self) -> list[T | None]:
@@ -200,12 +205,7 @@ class SmeltResult(Generic[T]):
             >>> df.smelt.run("Classify {name}.", Company, model=scripted).report("run.html").name
             'run.html'
         """
-        from smelt.report.report import render
-        from smelt.report.writing import target_of, write_page
-
-        target = target_of(path, overwrite=overwrite)
-        write_page(render(self, self._record(), first_request=first_request), target)
-        return target
+        return self._report().write(self, path, first_request=first_request, overwrite=overwrite)
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything that the result gives, made now: a copy in another process has nothing to make it from."""
@@ -215,11 +215,11 @@ class SmeltResult(Generic[T]):
             "data": self.data,
             "frame": self.frame,
             "errors": self.errors,
-            "record": self._record(),
+            "report": self._report(),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        made = {name: partial(state.get, name) for name in ("data", "frame", "errors", "record")}
+        made = {name: partial(state.get, name) for name in ("data", "frame", "errors", "report")}
         self.__init__(metrics=state["metrics"], model=state["model"], **made)  # type: ignore[misc]  # As it was made.
 
     def __repr__(self) -> str:

@@ -364,7 +364,8 @@ def test_what_is_recorded_of_a_run_does_not_depend_on_its_progress() -> None:
     events: list[Any] = []
     jobs = [smelt.Job(PROMPT, Company, progress=progress) for progress in (False, events.append)]
 
-    records = [result_of(job, ScriptedProvider(ANSWER), frame)._record() for job in jobs]
+    reports: list[Any] = [result_of(job, ScriptedProvider(ANSWER), frame)._report() for job in jobs]
+    records = [report.record for report in reports]
 
     assert [one.timeline.sent for one in records] == [1, 1]
     assert len(events) > 3

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from smelt.api import functions
-from smelt.api.signatures import spelled_out
+from smelt.api.signatures import spelled_out, without_frame
 from smelt.call.options import Options
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from smelt.result import SmeltResult
 
 OutputModel: TypeAlias = "type[BaseModel] | type[str]"
-_FRAME = re.compile(r"^( *)frame: .*\n(?:\1 +.*\n)*", re.MULTILINE)  # What help says of it, on one line or more.
 
 
 class FrameAccessor:
@@ -101,11 +99,6 @@ class FrameAccessor:
         return compare(
             self._frame, prompt, output_model, variants, truth=truth, n=n, dry_run=dry_run, model=model, **options
         )
-
-
-def without_frame(doc: str | None) -> str | None:
-    """The help text of a function, for the method whose frame is the one in hand."""
-    return _FRAME.sub("", doc or "") or None
 
 
 for _name in ("transform", "atransform", "run", "arun", "preview", "explain", "estimate", "evaluate", "compare"):

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
 import polars as pl
 
-from smelt.api import functions
-from smelt.api.accessor import without_frame
 from smelt.api.job import Job
-from smelt.api.signatures import spelled_out
+from smelt.api.signatures import spelled_out, without_frame
 from smelt.call.options import Options
 from smelt.call.preparation import Preparation
 from smelt.checks import integer
@@ -148,7 +146,8 @@ class LazyAccessor:
             ['tech']
         """
         rows = self._frame.head(integer("n", n, 1, 100_000)).collect()
-        return functions.transform(rows, prompt, output_model, model=model, **options)
+        result = Job(prompt, output_model, **options)._run(model, rows, awaited="atransform")
+        return result.frame  # type: ignore[no-any-return]  # Of its own kind.
 
     def collect(self, **options: Any) -> pl.DataFrame:
         """`LazyFrame.collect`, which Ctrl-C ends at once. Pays for the steps of the plan.

@@ -6,6 +6,7 @@ A call that does not fit them is refused in plain words.
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -118,3 +119,11 @@ def _misfit(
         if name not in options and name in _NEEDS:
             return ConfigTypeError(f"{door}() needs {name}: {_NEEDS[name]}.")
     return ConfigTypeError(f"{door}() was called with {problem}.")
+
+
+_FRAME = re.compile(r"^( *)frame: .*\n(?:\1 +.*\n)*", re.MULTILINE)  # What help says of it, on one line or more.
+
+
+def without_frame(doc: str | None) -> str | None:
+    """The help text of a function, for the method whose frame is the one in hand."""
+    return _FRAME.sub("", doc or "") or None

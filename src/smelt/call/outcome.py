@@ -33,7 +33,7 @@ from smelt.providers.base import CallFailed, Provider
 from smelt.result import RowError, SmeltMetrics, SmeltResult
 
 if TYPE_CHECKING:
-    from smelt.report.record import Record
+    from smelt.report.report import Report
 
 _ERRORS: dict[str, type[SmeltAPIError]] = {
     "auth": AuthenticationError,
@@ -78,7 +78,7 @@ class Outcome:
             data=self._data,
             frame=lambda: attached(self.call, self.answers),
             errors=self._errors,
-            record=self._record,
+            report=self._report,
         )
 
     def checked_result(self) -> SmeltResult[Any]:
@@ -123,10 +123,11 @@ class Outcome:
         failed, distinct = len(self.answers.failures), len(self.call.folded.distinct)
         return metrics(self.counts, rows=len(self.answers), failed=failed, distinct=distinct, seconds=self.seconds)
 
-    def _record(self) -> Record:
+    def _report(self) -> Report:
         from smelt.call.record import recorded  # Loaded for a report or a pickle, which most runs do not make.
+        from smelt.report.report import Report
 
-        return recorded(self.call, self.answers, self.recorder, first_request=self.counts.first_request)
+        return Report(recorded(self.call, self.answers, self.recorder, first_request=self.counts.first_request))
 
     def _data(self) -> list[Any]:
         output = self.call.output

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from smelt.errors import SmeltConfigError
+from typing import Literal
 
 State = Literal["fine", "absent", "broken"]
 
@@ -79,41 +75,6 @@ class Checkup:
     def _parts(self) -> list[tuple[str, list[Finding]]]:
         names = dict.fromkeys(one.part for one in self.findings)
         return [(name, [one for one in self.findings if one.part == name]) for name in names]
-
-
-def doctor(*, live: bool = False, models: Sequence[Any] = ()) -> Checkup:
-    """Look at what smelt needs: versions, extras, keys, addresses, settings, ledger, embedded model. Sends nothing.
-
-    Keys are named by their variables; nothing of their values is shown, nor are other environment variables.
-
-    Args:
-        live: Whether to ask each configured provider one tiny question, which costs a small part of a cent each.
-        models: Which models to ask instead; needed for servers of your own, whose models smelt does not know.
-
-    Returns:
-        The findings; `is_healthy` says whether none is broken.
-
-    Raises:
-        SmeltConfigError: An argument is of the wrong type.
-
-    Examples:
-        >>> print(smelt.doctor())
-        smelt doctor: ...
-        <BLANKLINE>
-        versions
-        ...
-    """
-    from smelt.checkup.examination import examine
-    from smelt.checkup.heartbeat import ask_all
-
-    if not isinstance(live, bool):
-        raise SmeltConfigError.for_type("live", live, "True or False")
-    if isinstance(models, str) or not isinstance(models, Sequence):
-        raise SmeltConfigError.for_type("models", models, 'a list of models, like ["openai:gpt-4.1-mini"]')
-    findings = examine(os.environ)
-    if live or models:
-        findings += ask_all(os.environ, models)
-    return Checkup(tuple(findings))
 
 
 def _shown(finding: Finding) -> str:

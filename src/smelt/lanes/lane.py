@@ -14,7 +14,7 @@ from smelt.engine.events import Event, Resumed, Waiting
 from smelt.engine.lane import Slot, TooLong
 from smelt.lanes.caps import Caps
 from smelt.lanes.pacer import Pacer, Wait
-from smelt.lanes.queue import Alarm, Waiter, call_on, running_loop
+from smelt.lanes.queue import Alarm, call_on, running_loop
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
 # Requests of a run that look whether anybody is there, whatever other runs have met: as long as none reaches the provider, which
@@ -310,3 +310,38 @@ def _in_words(seconds: float) -> str:
         return f"{math.ceil(seconds)} s"
     hours, minutes = divmod(math.ceil(seconds / 60), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+@dataclass(eq=False, repr=False)
+class Waiter:
+    """A request that waits for its turn.
+
+    Attributes:
+        run: Whose it is.
+        estimate: What it is thought to take.
+        loop: Where it waits.
+        slot: Its slot, once it was admitted; set before it wakes.
+        turn: What it awaits.
+    """
+
+    run: RunLane
+    estimate: Usage
+    loop: asyncio.AbstractEventLoop
+    slot: Slot | None = None
+    turn: asyncio.Future[Slot] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.turn = self.loop.create_future()
+
+    def end(self, result: Slot | TooLong) -> None:
+        """Wake the waiter, on its own loop. It finds its slot even where it is cancelled before it wakes."""
+        self.slot = result if isinstance(result, Slot) else None
+        call_on(self.loop, self._wake, result)
+
+    def _wake(self, result: Slot | TooLong) -> None:
+        if self.turn.done():
+            return
+        if isinstance(result, Slot):
+            self.turn.set_result(result)
+        else:
+            self.turn.set_exception(result)

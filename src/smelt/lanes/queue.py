@@ -4,51 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from smelt.engine.lane import Slot, TooLong
-from smelt.providers.base import Usage
-
-if TYPE_CHECKING:
-    from smelt.lanes.lane import RunLane
 
 _SHORTEST = 1e-5  # Seconds: less may vanish when it is added to the clock, and the alarm would ring for ever.
-
-
-@dataclass(eq=False, repr=False)
-class Waiter:
-    """A request that waits for its turn.
-
-    Attributes:
-        run: Whose it is.
-        estimate: What it is thought to take.
-        loop: Where it waits.
-        slot: Its slot, once it was admitted; set before it wakes.
-        turn: What it awaits.
-    """
-
-    run: RunLane
-    estimate: Usage
-    loop: asyncio.AbstractEventLoop
-    slot: Slot | None = None
-    turn: asyncio.Future[Slot] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.turn = self.loop.create_future()
-
-    def end(self, result: Slot | TooLong) -> None:
-        """Wake the waiter, on its own loop. It finds its slot even where it is cancelled before it wakes."""
-        self.slot = result if isinstance(result, Slot) else None
-        call_on(self.loop, self._wake, result)
-
-    def _wake(self, result: Slot | TooLong) -> None:
-        if self.turn.done():
-            return
-        if isinstance(result, Slot):
-            self.turn.set_result(result)
-        else:
-            self.turn.set_exception(result)
 
 
 class Alarm:

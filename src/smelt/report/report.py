@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smelt.messages import counted, paid, price
@@ -16,6 +18,7 @@ from smelt.report.markup import Child, Html, el, joined, short
 from smelt.report.numbers import compact, lasting, percent, three_digits
 from smelt.report.page import page
 from smelt.report.record import Record, Sampled
+from smelt.report.writing import target_of, write_page
 
 if TYPE_CHECKING:
     from smelt.result import RowError, SmeltMetrics, SmeltResult
@@ -27,6 +30,22 @@ _LONGEST_PROMPT = 20_000  # Characters.
 _LONGEST_REQUEST = 100_000
 _NONE = "—"
 _SHORT = 1.0  # Seconds. The rates of a shorter run say nothing about a longer one: one reply would be 20,000 rows/s.
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run's record, to be written with its result. A `smelt.result.Report`.
+
+    Attributes:
+        record: What there is to say of the run.
+    """
+
+    record: Record
+
+    def write(self, result: SmeltResult[Any], path: object, *, first_request: bool, overwrite: bool) -> Path:
+        target = target_of(path, overwrite=overwrite)
+        write_page(render(result, self.record, first_request=first_request), target)
+        return target
 
 
 def render(result: SmeltResult[Any], record: Record, *, first_request: bool) -> str:
