@@ -2,15 +2,15 @@
 
     out = df.smelt.transform("Classify {name} by what {desc} says.", Company, model="openai:gpt-4.1-mini")
 
-Importing smelt registers the `.smelt` accessor on pandas and Polars frames and loads neither of them, nor any SDK. How
-the layers sit, from the outside in; imports point inward only:
+Importing smelt registers the `.smelt` accessor on pandas and Polars frames and loads neither of them, nor any SDK. The rooms,
+from the outside in; imports point inward only (docs/architecture.md has them all):
 
-    frames, api, job      the doors: an accessor, functions, `Job`; rows out, typed columns in
-    preparation           all that is checked before the first request
-    execution, outcome    a run, from answers to result
-    engine                the loop that asks, and the table that decides
+    api                   what users call: functions, `Job`, accessors
+    call                  one call: options, checks, execution, outcome
+    lanes, engine         pacing; the loop that asks, and the table that decides
+    ledger, providers     plugged into the engine through protocols
+    frames                rows out, typed columns in
     plan                  rows, schema, wire, chunks: values in, values out
-    providers, ledger     plugged into the engine through protocols
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""`smelt.doctor()`: what smelt finds on this machine."""
+"""`smelt.doctor()`: what smelt finds on this machine, fit to be pasted into a question to others."""
 
 from __future__ import annotations
 

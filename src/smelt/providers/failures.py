@@ -1,6 +1,6 @@
 """What a refusal, a broken connection or a 200 that is no answer means: facts in, `CallFailed` out.
 
-Pure, and the same for all providers. The vocabulary of their error objects is in `complaints.py`.
+Pure, and the same for all providers. The vocabulary of their error objects is in `error_bodies.py`.
 """
 
 from __future__ import annotations
