@@ -21,7 +21,6 @@ SHOWS_FRAMES = {"demo.py", "api/lazy.py"}
 # Imports that run up the table; the page says why.
 UPWARD = {
     ("smelt.errors", "smelt.result"),
-    ("smelt.evaluation.variants", "smelt.api.job"),
     ("smelt.result", "smelt.report.summary"),
 }
 TIMES = 3  # What an import may cost, in imports of pydantic; half of that today.

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from smelt import model as model_module
+from smelt.call import resolve as resolve_module
 from smelt.call.defaults import configure
 from smelt.call.resolve import resolve_model
 from smelt.errors import AuthConfigError, MissingDependencyError, SmeltConfigError, SmeltWarning
@@ -196,7 +196,7 @@ def test_the_default_is_configured_then_from_the_environment(monkeypatch: pytest
 
 
 def test_without_any_model_both_ways_on_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_module, "find_spec", lambda name: None)
+    monkeypatch.setattr(resolve_module, "find_spec", lambda name: None)
 
     with pytest.raises(SmeltConfigError, match=r"set SMELT_MODEL; or install .*pip install 'dfsmelt\[local\]'"):
         resolve_model(None)

@@ -416,7 +416,7 @@ def test_a_subclass_of_a_pandas_frame_stays_one() -> None:
 @pytest.mark.slow
 def test_adapting_imports_no_frame_library() -> None:
     script = (
-        "import sys; from smelt.frames.base import adapt; adapt([{'a': 1}]).attach([]); "
+        "import sys; from smelt.frames.adapt import adapt; adapt([{'a': 1}]).attach([]); "
         "print(sorted({'pandas', 'polars', 'pyarrow', 'numpy'} & set(sys.modules)))"
     )
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
 
 from smelt.api.signatures import spelled_out
-from smelt.call.defaults import setting
-from smelt.call.options import NAMES, Options, Settings
+from smelt.call.defaults import settled
+from smelt.call.options import Options
 from smelt.checks import integer
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.messages import shown_value
@@ -93,13 +93,9 @@ class Job(Generic[T]):
             if not isinstance(stop_on_exhaustion, bool):
                 raise SmeltConfigError.for_type("stop_on_exhaustion", stop_on_exhaustion, "True or False")
             given["on_error"] = "raise" if stop_on_exhaustion else "mark"
-        if given.get("output") is not None and output_model is not str:
-            raise SmeltConfigError(
-                "output names the column of free text, where output_model is str. The fields of a model name its columns."
-            )
         self.prompt = prompt
         self.output_model = output_model
-        self.settings = Settings.of(**{**_defaults(), **given})
+        self.settings = settled(given, output_model)
 
     def __repr__(self) -> str:
         name = getattr(self.output_model, "__name__", self.output_model)
@@ -314,11 +310,6 @@ class Job(Generic[T]):
         from smelt.call.preparation import prepare
 
         return prepare(data, self.prompt, self.output_model, model, self.settings, pick=pick, is_sent=is_sent)
-
-
-def _defaults() -> dict[str, Any]:
-    found = {name: setting(name) for name in NAMES}
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def _first(count: int) -> Sequence[int]:

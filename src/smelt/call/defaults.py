@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
-from smelt.call.options import NAMES, checked, unknown_option
+from smelt.call.options import NAMES, Settings, checked, unknown_option
 from smelt.errors import SmeltConfigError
 from smelt.tracebacks import plainly
 
@@ -92,3 +93,17 @@ def _number(text: str) -> int | float | str:
 
 
 _LONGEST_NUMBER = 20  # Characters; Python reads integers of thousands of digits slowly, or not at all.
+
+
+def settled(options: Mapping[str, Any], output_model: Any) -> Settings:
+    """All options of a call: those that were given, and the defaults of the process for the others.
+
+    Raises:
+        SmeltConfigError: An option is unknown, of the wrong type or out of range.
+    """
+    if options.get("output") is not None and output_model is not str:
+        raise SmeltConfigError(
+            "output names the column of free text, where output_model is str. The fields of a model name its columns."
+        )
+    usual = {name: value for name in NAMES if (value := setting(name)) is not None}
+    return Settings.of(**{**usual, **options})

@@ -15,7 +15,6 @@ from smelt.plan.chunks import Line
 from smelt.plan.rows import RowSource, Unsendable
 
 _BLOCK = 4_096  # Rows that are looked up at a time; the loop turns in between.
-_TOO_LONG = "The row alone is longer than the model's context"
 _BYTES_PER_TOKEN = 6  # More than any text has: a row over the limit by this measure cannot fit.
 
 
@@ -71,9 +70,9 @@ class Intake:
         limit = self.context_tokens
         return texts if limit is None else [_bounded(text, limit) for text in texts]
 
-    def reject(self, position: int, reason: str) -> None:
+    def reject(self, position: int, row: Unsendable) -> None:
         """The row at *position* cannot be sent."""
-        self.answers.fail(position, refusal(reason))
+        self.answers.fail(position, refusal(row))
 
     def _recall(self, positions: Sequence[int]) -> None:
         before = self.answers.answered
@@ -89,12 +88,13 @@ class Intake:
         return self.source.texts([position - self.start for position in positions])
 
 
-def refusal(reason: str) -> RowFailure:
+def refusal(row: Unsendable) -> RowFailure:
     """Why a row is not sent, as its outcome."""
-    return RowFailure("too_long" if reason.startswith(_TOO_LONG) else "unsendable", reason)
+    return RowFailure(row.kind, row.reason)
 
 
 def _bounded(text: str | Unsendable, context_tokens: int) -> str | Unsendable:
     if isinstance(text, str) and len(text) > context_tokens * _BYTES_PER_TOKEN:
-        return Unsendable(f"{_TOO_LONG}: about {len(text) // 4:,} tokens, of {context_tokens:,}.")
+        shown = f"about {len(text) // 4:,} tokens, of {context_tokens:,}"
+        return Unsendable(f"The row alone is longer than the model's context: {shown}.", "too_long")
     return text

@@ -10,6 +10,7 @@ from smelt.engine.intake import Intake, refusal
 from smelt.engine.parts import Part, Parts
 from smelt.plan.answers import RowFailure
 from smelt.plan.chunks import Line
+from smelt.plan.rows import Unsendable
 
 
 class Supply:
@@ -71,8 +72,8 @@ class Supply:
         places = list(part.keys.values())
         return [part.start + places[at] for at in self._met.meet(part.keys)]
 
-    def _reject(self, position: int, reason: str) -> None:
-        self.parts.fail(position, refusal(reason))
+    def _reject(self, position: int, row: Unsendable) -> None:
+        self.parts.fail(position, refusal(row))
 
 
 def positions(order: Sequence[int], start: int) -> Sequence[int]:

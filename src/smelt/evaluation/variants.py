@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from smelt.api.job import Job
+from smelt.call.defaults import settled
 from smelt.call.options import NAMES, Settings, unknown_option
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.messages import shown_value
@@ -122,12 +122,14 @@ def _variant(
             if change not in _CHANGES:
                 raise _unknown(change)
         own = {key: value for key, value in changes.items() if key in NAMES}
-        job = Job(changes.get("prompt", prompt), output_model, **{**options, **own})
+        settings = settled({**options, **own}, output_model)
         asked = changes.get("model", model)
         asked = None if asked is None else read_model(asked)
     except SmeltConfigError as problem:
         raise about(name, problem) from None
-    return Variant(name=name, prompt=job.prompt, model=asked, settings=job.settings, changes=dict(changes))
+    return Variant(
+        name=name, prompt=changes.get("prompt", prompt), model=asked, settings=settings, changes=dict(changes)
+    )
 
 
 def _unknown(change: object) -> SmeltConfigError:

@@ -99,12 +99,12 @@ class Line:
     Attributes:
         order: Positions of the distinct rows, in the order in which they are to be asked.
         texts: Reads canonical texts, as `RowSource.texts` does; None for a row that need not be asked.
-        reject: Called with the position of a row that has no text, and the reason.
+        reject: Called with the position of a row that is not sent, and why.
     """
 
     order: Sequence[int]
     texts: Callable[[Sequence[int]], Sequence[str | Unsendable | None]]
-    reject: Callable[[int, str], None]
+    reject: Callable[[int, Unsendable], None]
     _whole: deque[Chunk] = field(default_factory=deque)
     _again: deque[Pending] = field(default_factory=deque)
     _last: deque[Chunk] = field(default_factory=deque)
@@ -235,7 +235,7 @@ class Line:
             block = [Pending(position, text) for position, text in found if isinstance(text, str)]
             for position, text in found if len(block) < len(found) else ():
                 if isinstance(text, Unsendable):
-                    self.reject(position, text.reason)
+                    self.reject(position, text)
             yield block
 
 

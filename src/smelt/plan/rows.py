@@ -15,14 +15,20 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from json.encoder import encode_basestring as _string
 from struct import iter_unpack
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Unsendable:
-    """A row that has no text, and why (without its values)."""
+    """A row that is not sent.
+
+    Attributes:
+        reason: Why, without its values.
+        kind: Whether it has no text, or one that is too long for the model.
+    """
 
     reason: str
+    kind: Literal["unsendable", "too_long"] = "unsendable"
 
 
 class RowSource(Protocol):
