@@ -38,6 +38,7 @@ class Server:
         slots: Requests that it works on at a time, while the others queue; None for any number.
         faults: Kinds of failures to deal out among the replies, one deck after the other; None for a good reply.
         stalls: Share of requests that take 30 s.
+        freezes: Pairs of seconds between which it reads no request; it decides about those that came meanwhile at the end.
         outage: From when to when nothing is answered.
         steps: Limits that hold from a moment on.
         charges: Tokens that the limit counts for a request.
@@ -53,6 +54,7 @@ class Server:
     slots: int | None = None
     faults: Sequence[str | None] = ()
     stalls: float = 0.0
+    freezes: Sequence[tuple[float, float]] = ()
     outage: tuple[float, float] = (math.inf, math.inf)
     steps: Sequence[tuple[float, Limit]] = ()
     charges: int = 300
@@ -73,6 +75,7 @@ class Server:
         """Answer a request that *who* sends."""
         self.in_flight += 1
         try:
+            await _thaw(self.freezes)
             return await self._send(who)
         finally:
             self.in_flight -= 1
@@ -163,6 +166,7 @@ class Client:
         requests: How many replies are wanted.
         estimate: What each request is thought to take.
         patience: Seconds after which a request is broken off and asked again, as an engine does that splits stragglers.
+        freezes: Pairs of seconds between which its process gets no CPU: it sends nothing, and reads no reply.
     """
 
     server: Server
@@ -170,6 +174,7 @@ class Client:
     requests: int
     estimate: Usage = USAGE
     patience: float = math.inf
+    freezes: Sequence[tuple[float, float]] = ()
     answered: list[float] = field(default_factory=list)
     _left: int = 0
     _change: asyncio.Event = field(default_factory=asyncio.Event)
@@ -192,7 +197,10 @@ class Client:
     async def _admitted(self) -> Slot:
         self.lane.rest = self._left
         self._left -= 1
-        return await self.lane.admit(self.estimate)
+        await _thaw(self.freezes)
+        slot = await self.lane.admit(self.estimate)
+        await _thaw(self.freezes)
+        return slot
 
     async def _ask(self, slot: Slot) -> None:
         try:
@@ -204,12 +212,20 @@ class Client:
             self._left += 1
             self._change.set()
             return
+        await _thaw(self.freezes)
         if isinstance(outcome, Reply):
             self.answered.append(asyncio.get_running_loop().time())
         else:
             self._left += 1
         self._change.set()
         self.lane.settle(slot, outcome)
+
+
+async def _thaw(freezes: Sequence[tuple[float, float]]) -> None:
+    now = asyncio.get_running_loop().time()
+    end = next((end for start, end in freezes if start <= now < end), now)
+    if end > now:
+        await asyncio.sleep(end - now)
 
 
 def make_lane(

@@ -66,9 +66,9 @@ def test_each_of_very_many_members_has_its_own_place_as_long_as_there_are_places
 def test_what_one_notes_the_others_see() -> None:
     one, two = members(2)
     for _ in range(5):
-        one.count(3.0)
+        one.count(3.0, most=1.0)
     one.note(4.0, 20.0, 3.0)
-    two.count(4.5)
+    two.count(4.5, most=1.0)
 
     assert (two.event, two.rate, two.span, one.sent, one.last) == (4.0, 20.0, 3.0, 1.0, 4.5)
 
@@ -76,14 +76,34 @@ def test_what_one_notes_the_others_see() -> None:
 def test_requests_that_were_refused_late_were_not_let_through() -> None:
     one, two = members(2)
     one.note(1.0, 0.0, 0.0)
-    for _ in range(10):
-        two.count(2.0)
-    one.note(3.0, 5.0, 2.0)
+    one.note(3.0, 10.0, 2.0, counted=20)
 
     two.heard_late(2.0)
     two.heard_late(0.5)  # Of the time before.
 
-    assert one.rate == pytest.approx(4.5)
+    assert one.rate == pytest.approx(9.5)
+
+
+def test_late_refusals_do_not_correct_a_rate_that_rests_on_few_requests() -> None:
+    one, two = members(2)
+    one.note(1.0, 0.0, 0.0)
+    one.note(3.0, 10.0, 2.0, counted=20)
+
+    for _ in range(40):
+        two.heard_late(2.0)
+
+    assert one.rate == pytest.approx(5.0)
+
+
+def test_time_in_which_nobody_sent_although_one_could_is_idle() -> None:
+    one, two = members(2)
+    one.note(1.0, 20.0, 1.0)
+    one.count(1.5, most=1.0)
+    two.count(4.5, most=1.0)
+
+    assert one.idle == pytest.approx(2.0)
+    one.note(5.0, 20.0, 1.0)
+    assert two.idle == 0.0
 
 
 def test_the_board_is_made_only_if_it_is_told_to_be(find: Find, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import random
 import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -221,6 +222,7 @@ def group(
     end: float = 34.0,
     apart: float = 0.15,
     is_one_machine: bool = False,
+    process_freezes: Callable[[int], Sequence[tuple[float, float]]] = lambda _: (),
     **server: Any,
 ) -> tuple[float, float, list[int]]:
     """What so many processes come to that begin one after the other: quota used, 429s, and what each of them gets."""
@@ -231,7 +233,9 @@ def group(
 
     async def work() -> tuple[Server, list[Client]]:
         asked = Server(limit=limit, latency=0.3, rng=random.Random(seed), **server)
-        clients = [Client(server=asked, lane=lane(at), requests=10**9) for at in range(processes)]
+        clients = [
+            Client(server=asked, lane=lane(at), requests=10**9, freezes=process_freezes(at)) for at in range(processes)
+        ]
 
         async def begin(at: int) -> None:
             await asyncio.sleep(apart * at)
@@ -311,6 +315,44 @@ def test_processes_of_one_machine_share_a_limit_of_bare_refusals() -> None:
     assert used >= 0.9
     assert refusals <= 0.05
     assert min(shares) >= 0.8 * max(shares)
+
+
+def spells(seed: str, until: float, *, apart: float, least: float, most: float) -> list[tuple[float, float]]:
+    """Freezes that begin *apart* seconds after the one before, in the mean, and take so many seconds."""
+    rng, at, frozen = random.Random(seed), 0.0, list[tuple[float, float]]()
+    while (start := at + rng.expovariate(1 / apart)) < until:
+        at = start + rng.uniform(least, most)
+        frozen.append((start, at))
+    return frozen
+
+
+@pytest.mark.parametrize(
+    ("until", "processes", "server", "seed"),
+    [
+        pytest.param(8.0, 0.6, 1e9, 10, id="the processes at first"),
+        pytest.param(8.0, 0.6, 1e9, 11, id="the processes at first, all of them"),
+        pytest.param(10.0, 0.8, 1.0, 0, id="processes and server at first"),
+        pytest.param(10.0, 0.8, 1.0, 5, id="processes and server at first, for longer"),
+        pytest.param(10.0, 0.8, 1.0, 6, id="processes and server at first, by turns"),
+        pytest.param(34.0, 2.0, 3.0, 6, id="processes and server, all the time"),
+    ],
+)
+def test_processes_of_one_machine_keep_to_a_hidden_limit_although_they_or_the_server_freeze(
+    until: float, processes: float, server: float, seed: int
+) -> None:
+    """A busy machine gives no CPU for seconds: what little was sent meanwhile is not the rate."""
+    used, refusals, shares = group(
+        8,
+        seed,
+        limited(1200, announce=False),
+        is_one_machine=True,
+        freezes=spells(f"{seed}", until, apart=server, least=0.3, most=1.5),
+        process_freezes=lambda at: spells(f"{seed} {at}", until, apart=processes, least=0.5, most=3.0),
+    )
+
+    assert used >= (0.85 if until < 34 else 0.7)
+    assert refusals <= 0.08
+    assert min(shares) >= 0.5 * max(shares)
 
 
 def test_processes_of_one_machine_share_a_slow_limit() -> None:

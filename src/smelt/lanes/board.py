@@ -15,12 +15,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-_EVENT, _RATE, _SPAN, _SENT, _LAST, _BEFORE, _COUNTED, _HEADER = range(8)
+_EVENT, _RATE, _SPAN, _SENT, _LAST, _BEFORE, _COUNTED, _IDLE, _HEADER = range(9)
 _PLACES = 124  # Members, of which each has a name and a time until which it stays.
 SIZE = 8 * (_HEADER + 1 + 2 * _PLACES)  # Bytes.
 _LONGEST = (
     120.0  # Seconds: whoever says it stays longer wrote before the machine was started anew, when its clock was ahead.
 )
+FEW = 10  # Requests, with fewer of which a measure is chance.
 _KEPT = 24 * 3600.0  # Seconds after which a file that nobody wrote to is removed.
 
 Find = Callable[[bool], "Board | None"]
@@ -61,20 +62,26 @@ class Board:
         return self._numbers[_SENT]
 
     @property
+    def idle(self) -> float:
+        """Seconds since the event in which nobody sent a request although one might have left."""
+        return self._numbers[_IDLE]
+
+    @property
     def last(self) -> float:
         """When the last one was sent."""
         return self._numbers[_LAST]
 
-    def note(self, event: float, rate: float, span: float) -> None:
-        """A refusal was news, and this is what it taught."""
+    def note(self, event: float, rate: float, span: float, counted: float = 0.0) -> None:
+        """A refusal was news, and this is what it taught: a rate that rests on so many *counted* requests."""
         numbers = self._numbers
-        numbers[_BEFORE], numbers[_COUNTED] = numbers[_EVENT], numbers[_SENT]
+        numbers[_BEFORE], numbers[_COUNTED] = numbers[_EVENT], counted
         numbers[_RATE], numbers[_SPAN], numbers[_SENT], numbers[_EVENT] = rate, span, 0.0, event
+        numbers[_IDLE] = 0.0
 
     def heard_late(self, left_at: float) -> None:
         """A request that left before the event was refused, too: the rate counts it as let through."""
         numbers = self._numbers
-        if numbers[_COUNTED] > 1 and left_at > numbers[_BEFORE]:
+        if numbers[_COUNTED] > FEW and left_at > numbers[_BEFORE]:
             numbers[_RATE] *= 1 - 1 / numbers[_COUNTED]
             numbers[_COUNTED] -= 1
 
@@ -82,9 +89,10 @@ class Board:
         """A request that was sent since the event was refused."""
         self._numbers[_SENT] = max(0.0, self._numbers[_SENT] - 1)
 
-    def count(self, now: float) -> None:
-        """This member sends a request."""
+    def count(self, now: float, most: float) -> None:
+        """This member sends a request; nobody sent one before it for longer than the *most* that pace and pause explain."""
         self._numbers[_SENT] += 1.0
+        self._numbers[_IDLE] += max(0.0, now - max(self._numbers[_LAST], self._numbers[_EVENT]) - most)
         self._numbers[_LAST] = now
 
     def stay(self, now: float, seconds: float) -> None:
@@ -116,7 +124,7 @@ def on_this_machine(limit: str, rng: random.Random) -> Find:
     It is made at the first refusal and holds numbers only; its name tells *limit* to nobody. Where it cannot be had there is no
     board, and each process goes by what it meets itself.
     """
-    name = hashlib.blake2b(limit.encode(), digest_size=8, person=b"smelt.lanes").hexdigest()
+    name = hashlib.blake2b(limit.encode(), digest_size=8, person=b"smelt.lanes.2").hexdigest()
 
     def find(make: bool) -> Board | None:
         try:

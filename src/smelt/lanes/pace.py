@@ -77,6 +77,7 @@ class Pace:
 
     def __init__(self, rng: random.Random) -> None:
         self.rate: float | None = None  # As measured; None before two refusals.
+        self.counted = 0  # Requests that the newest measure took for admitted.
         self._rng = rng
         self._sent = 0
         self._drained: int | None = None  # Number of the request that found nothing left.
@@ -98,7 +99,6 @@ class Pace:
         self._cuts = 0  # Refusals since it does.
         self._transit = 0.0  # Seconds that a refusal took to come back, at the most.
         self._first = 0  # Number of the last request before those of the newest measure.
-        self._counted = 0  # Requests that the newest measure took for admitted.
         self._is_stretched = False  # Whether it took the bucket to have been full for a while.
         self._last = -math.inf
         self._left = 0.0
@@ -201,9 +201,9 @@ class Pace:
             return
         if self.rate is None:
             self._opening.count -= 1
-        elif self._first < number and self._counted > 1:
-            self.rate = max(_SLOWEST, self.rate * (self._counted - 1) / self._counted)
-            self._counted -= 1
+        elif self._first < number and self.counted > 1:
+            self.rate = max(_SLOWEST, self.rate * (self.counted - 1) / self.counted)
+            self.counted -= 1
 
     def _measure(self, number: int, clock: float, left_at: float, told: float | None) -> None:
         """The rate that explains this refusal, if it is the second one; a short time counts for little."""
@@ -219,7 +219,7 @@ class Pace:
         least = self._trace.least(clock, count, size=max(1.0, self._stock.size))
         if self.rate is not None and least > _RISEN * self.rate:
             found = max(found, least)  # Where others left room, slower ones shall find it, too.
-        self._first, self._counted = self._traced, count
+        self._first, self.counted = self._traced, count
         self._is_stretched = found > _STRETCHED * count / max(clock, 1e-3)
         self.rate = max(_SLOWEST, found if self.rate is None else self._weighed(found, clock, self.rate))
         self._step(count, pace, is_told=told is not None)
@@ -279,7 +279,7 @@ class Pace:
     @property
     def _sure(self) -> float:
         """The rate at which the provider's bucket is refilled at the least; zero while nothing was measured."""
-        return (self.rate or 0.0) * max(0.0, 1 - _UNSURE / max(1, self._counted))
+        return (self.rate or 0.0) * max(0.0, 1 - _UNSURE / max(1, self.counted))
 
     def _in_stock(self, now: float) -> float:
         return 0.0 if self.rate is None else self._stock.left(now, self._sure)

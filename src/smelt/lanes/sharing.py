@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 
-from smelt.lanes.board import Board, Find
+from smelt.lanes.board import FEW, Board, Find
 from smelt.lanes.pace import CATCH_UP, HURRY, Pace, backoff, on_curve, span_of
 
 _FIRST = 4.0  # Requests per second that all of them begin with where nothing was measured,
@@ -18,6 +18,7 @@ _FARTHEST = 3.0  # and up to which it does;
 _GUESSED = 0.2  # seconds for which such a measure stands.
 _TRUSTED = (1.0, 4.0)  # Seconds, and requests, for which what was measured before counts,
 _LONGEST = 30.0  # and seconds for which the new measure does, at the most.
+_CUT = 0.15  # Share of the rate that a refusal after fewer requests than make a measure takes.
 _FRESH = 60.0  # Seconds for which what others have left there is worth something.
 _LOOK = 0.25  # Seconds after which a member looks again who else is there.
 _STAY = 2.0  # Seconds for which it is thought to be there after its next request could have left.
@@ -45,6 +46,7 @@ class SharedPace:
         self._next = -math.inf  # When the next request may leave by this member's share.
         self._last = -math.inf
         self._held_until = -math.inf
+        self._pause = 0.0  # Seconds of the last one.
         self._streak = 0  # Refusals in a row.
 
     @property
@@ -70,7 +72,8 @@ class SharedPace:
         else:
             pace = self._pace(board)
             share = pace / (self._others + 1)
-            wait = max(0.0, max(self._next, self._last + 1 / (HURRY * share), board.last + 1 / pace) - now)
+            turn = min(self._next, self._last + 1 / share)  # The pace may have risen since.
+            wait = max(0.0, max(turn, self._last + 1 / (HURRY * share), board.last + 1 / pace) - now)
         if self._board is not None:
             self._board.stay(now, wait + _STAY)
         if board is None:
@@ -84,7 +87,7 @@ class SharedPace:
             self._next = max(self._next, now - CATCH_UP) + 1 / share
         self._last = now
         if self._board is not None:
-            self._board.count(now)
+            self._board.count(now, max(self._pause, 2 / self._pace(self._board)))
         return self._own.left(now)
 
     def admitted(self, left_at: float) -> None:
@@ -103,13 +106,13 @@ class SharedPace:
         if not self._own.is_limiting:
             self._own.refused(now, number, left_at, clock, told)
         if left_at < max(board.event, self._joined):
-            board.heard_late(left_at)
+            if left_at >= self._joined:  # Else it was not counted.
+                board.heard_late(left_at)
             return False
         self._measure(board, now)
         self._streak += 1
-        self._held_until = max(
-            self._held_until, now + (backoff(board.rate, self._streak, self._rng) if told is None else told)
-        )
+        self._pause = backoff(board.rate, self._streak, self._rng) if told is None else told
+        self._held_until = max(self._held_until, now + self._pause)
         self._next = self._held_until
         return True
 
@@ -144,7 +147,8 @@ class SharedPace:
     def _refused_alone(self, now: float, number: int, left_at: float, clock: float, told: float | None) -> bool:
         is_news = self._own.refused(now, number, left_at, clock, told)
         if is_news and self._board is not None:
-            self._board.note(now, self._own.rate or 0.0, now - self._board.event if self._own.rate else 0.0)
+            rate = self._own.rate if self._own.counted >= FEW else self._board.rate
+            self._board.note(now, rate or 0.0, now - self._board.event if rate else 0.0)
             self._board.stay(now, _STAY)
         return is_news
 
@@ -159,18 +163,24 @@ class SharedPace:
 
     def _measure(self, board: Board, now: float) -> None:
         """What was let through since the last refusal is the rate; but a bucket that was full has lost what it could not hold."""
-        seconds, pace, old = max(0.05, now - board.event), self._pace(board), board.rate
         if not board.event:
             board.note(now, 0.0, 0.0)
             return
-        if not old and seconds < _SHORT:
+        old, pace = board.rate, self._pace(board)
+        count, seconds = board.sent - 1, max(0.05, now - board.event - board.idle)
+        if not old and (count < FEW or seconds < _SHORT):
             board.discount()
             return
-        found = max(1.0, board.sent - 1) / seconds
+        if count < FEW:
+            board.note(now, old * (1 - _CUT), board.span)
+            return
+        found = count / seconds
         is_guess = pace > _FAR * found
         if is_guess:
             found *= math.sqrt(min(pace / found, _FARTHEST))
+        weight = min(seconds, _LONGEST)
         if old:
-            trusted, counted = max(min(_TRUSTED[0], board.span), _TRUSTED[1] / old), min(seconds, _LONGEST)
-            found = max(old / 2, (found * counted + old * trusted) / (counted + trusted))
-        board.note(now, found, _GUESSED if is_guess else seconds)
+            trusted = max(min(_TRUSTED[0], board.span), _TRUSTED[1] / old)
+            found = max(old / 2, (found * weight + old * trusted) / (weight + trusted))
+            weight += trusted
+        board.note(now, found, _GUESSED if is_guess else seconds, found * weight)
