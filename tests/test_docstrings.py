@@ -23,20 +23,22 @@ from smelt.call.options import NAMES, Settings
 from tests.test_readme import ROOT, snippets
 
 START = ROOT / "docs" / "reference" / "verbs.md"
-NO_HELP = {"__version__", "ledger", "Answer"}  # A string, a module, and an alias, which has no help text of its own.
+NO_HELP = {
+    "__version__",
+    "ledger",
+    "errors",
+    "Answer",
+}  # A string, modules, and an alias, which has no help text of its own.
 SPENDING = re.compile(r"Spends money|Pays for|[Ss]ends nothing|costs? a small part|Nothing here asks", re.MULTILINE)
 VERBS = [name for name in smelt.__all__ if name.islower() and name not in NO_HELP]
-ERRORS = [
-    name for name in smelt.__all__ if inspect.isclass(one := getattr(smelt, name)) and issubclass(one, BaseException)
-]
+ERRORS = smelt.errors.__all__
 
 
 def _named() -> Iterator[tuple[str, Any]]:
     """Everything public that has a help text, by its full name: names, and what the classes among them can do."""
-    rooms = [(smelt, smelt.__all__), (smelt.ledger, smelt.ledger.__all__), (smelt.testing, smelt.testing.__all__)]
-    for room, names in rooms:
-        for name in names:
-            if name not in NO_HELP:
+    for room in (smelt, smelt.errors, smelt.ledger, smelt.testing):
+        for name in room.__all__:
+            if name not in NO_HELP and (name not in ERRORS or room is smelt.errors):
                 yield f"{room.__name__}.{name}", getattr(room, name)
     yield "smelt.call.options.Settings", Settings
 

@@ -49,6 +49,41 @@ from smelt.messages import _described, nearest, shown_value
 if TYPE_CHECKING:
     from smelt.result import SmeltResult
 
+__all__ = [
+    "AuthConfigError",
+    "AuthenticationError",
+    "BadRequestError",
+    "BudgetExceededError",
+    "ClosedError",
+    "CollisionError",
+    "ColumnError",
+    "ColumnTypeError",
+    "ConfigTypeError",
+    "ConfigValueError",
+    "InsecureURLError",
+    "MissingDependencyError",
+    "ModelNotFoundError",
+    "PromptError",
+    "QuotaError",
+    "SchemaError",
+    "SmeltAPIError",
+    "SmeltConfigError",
+    "SmeltError",
+    "SmeltExhaustionError",
+    "SmeltInterrupt",
+    "SmeltValidationError",
+    "SmeltWarning",
+    "StoreBusyError",
+    "StoreCorruptError",
+    "StoreError",
+    "StoreFullError",
+    "StoreNotFoundError",
+    "StoreReadOnlyError",
+    "StoreVersionError",
+    "UnavailableError",
+    "UnsafeStoreError",
+]
+
 
 class SmeltError(Exception):
     """The root of all that smelt raises.
@@ -204,7 +239,7 @@ class MissingDependencyError(SmeltConfigError, ImportError):
     """An extra, a library or a file that this call needs is absent; the message says how to get it.
 
     Examples:
-        >>> print(smelt.MissingDependencyError.for_extra("anthropic", "anthropic"))
+        >>> print(smelt.errors.MissingDependencyError.for_extra("anthropic", "anthropic"))
         This needs anthropic, which is not installed: pip install 'dfsmelt[anthropic]'
     """
 
@@ -419,7 +454,7 @@ class StoreReadOnlyError(StoreError):
     Examples:
         >>> try:
         ...     out = df.smelt.transform("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
-        ... except smelt.StoreReadOnlyError:
+        ... except smelt.errors.StoreReadOnlyError:
         ...     out = df.smelt.transform("Classify {name}.", Company, model=scripted, ledger=False)
     """
 
@@ -428,7 +463,7 @@ class StoreBusyError(StoreError):
     """Another process holds the ledger for longer than a write waits.
 
     Examples:
-        >>> print(smelt.StoreBusyError.for_holder("answers.sqlite", pid=4711, seconds=60))
+        >>> print(smelt.errors.StoreBusyError.for_holder("answers.sqlite", pid=4711, seconds=60))
         Process 4711 has held the ledger answers.sqlite for over 60 s. Try again, or use another ledger=.
     """
 
@@ -443,7 +478,7 @@ class StoreFullError(StoreError):
     """The disk has no room for an answer that would be paid for; what was answered is stored.
 
     Examples:
-        >>> print(smelt.StoreFullError.for_path("answers.sqlite"))
+        >>> print(smelt.errors.StoreFullError.for_path("answers.sqlite"))
         No room is left for the ledger answers.sqlite, so nothing more was sent: answers could not be kept. Make room ...
     """
 

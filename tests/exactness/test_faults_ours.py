@@ -141,7 +141,7 @@ def test_skipped_rows_do_not_hide_a_bad_key() -> None:
     refused = CallFailed("auth", Billing.REJECTED, "no such key")
     provider = ScriptedProvider({}, script=[refused])
 
-    with pytest.raises(smelt.AuthenticationError):
+    with pytest.raises(smelt.errors.AuthenticationError):
         smelt.run([{"a": None}, {"a": 1}], "Of {a}.", Plain, model=provider, null_rows="skip", progress=False)
 
 

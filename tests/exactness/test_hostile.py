@@ -116,7 +116,7 @@ def test_an_empty_reply_is_asked_again(name: str, provider: str, scenario: MakeS
 
 @pytest.mark.parametrize(("name", "provider"), pairs(list(NO_PROVIDER)))
 def test_what_no_model_wrote_ends_a_run_without_answers(name: str, provider: str, scenario: MakeScenario) -> None:
-    with pytest.raises(smelt.UnavailableError, match="HTTP 200, but the answer is"):
+    with pytest.raises(smelt.errors.UnavailableError, match="HTTP 200, but the answer is"):
         asked(scenario, provider, {name: 1.0})
 
 

@@ -415,7 +415,7 @@ def test_an_exception_keeps_its_type_and_its_words(engine: Any, stream: bool) ->
     mute = ScriptedProvider(lambda row: None)
     given: dict[str, Any] = {"progress": False, "stream": stream}
 
-    with pytest.raises(smelt.AuthenticationError, match="No such key"):
+    with pytest.raises(smelt.errors.AuthenticationError, match="No such key"):
         frame().transform("{name}?", Size, model=refusing, **given).collect(engine=engine)
     with pytest.raises(SmeltExhaustionError, match=r"Row \d+ failed \(missing\)"):
         frame().transform("{name}?", Size, model=mute, on_error="raise", **given).collect(engine=engine)

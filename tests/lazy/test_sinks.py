@@ -248,7 +248,7 @@ class TestEveryPlan:
     def test_a_sink_that_never_had_a_row_leaves_nothing(self, plan: Any, tmp_path: Path) -> None:
         refusing = ScriptedProvider({}, script=[CallFailed("auth", Billing.NOT_SENT, "No such key.", status=401)] * 9)
 
-        with pytest.raises(smelt.AuthenticationError):
+        with pytest.raises(smelt.errors.AuthenticationError):
             plan(None, refusing).smelt.sink_parquet(tmp_path / "out.parquet")
 
         assert list(tmp_path.iterdir()) == []

@@ -333,7 +333,7 @@ with smelt.ledger.open(sys.argv[1]) as ledger:
     print(len(ledger.runs()), len(ledger.rows()))
     try:
         ledger.forget(run=1)
-    except smelt.StoreReadOnlyError:
+    except smelt.errors.StoreReadOnlyError:
         print("refused")
 """
 

@@ -27,7 +27,7 @@ def test_a_file_that_is_no_ledger_stops_a_run_before_it_spends(path: Path) -> No
     path.write_bytes(b"not a ledger" * 1_000)
     provider = Model()
 
-    with pytest.raises(smelt.StoreCorruptError, match="It is no ledger of smelt"):
+    with pytest.raises(smelt.errors.StoreCorruptError, match="It is no ledger of smelt"):
         run(path, model=provider)
 
     assert provider.sent == []
@@ -37,7 +37,7 @@ def test_a_place_that_is_not_safe_stops_a_run_before_it_spends(tmp_path: Path) -
     tmp_path.chmod(0o777)
     provider = Model()
 
-    with pytest.raises(smelt.UnsafeStoreError):
+    with pytest.raises(smelt.errors.UnsafeStoreError):
         run(tmp_path / "ledger.sqlite", model=provider)
 
     assert provider.sent == []
@@ -112,7 +112,7 @@ def test_69_a_disk_that_fills_up_ends_the_run_with_what_was_answered(path: Path)
             size = path.with_name(path.name + "-wal").stat().st_size
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
-    with pytest.raises(smelt.StoreFullError, match="No room is left") as caught:
+    with pytest.raises(smelt.errors.StoreFullError, match="No room is left") as caught:
         smelt.run(frame(names), PROMPT, Label, model=filling, ledger=path, progress=fill, batch_size=20)
 
     partial = caught.value.partial_result
@@ -138,7 +138,7 @@ print(smelt.run(frame(), "What is {name}?", Label, **options).metrics.ledger_row
 model = Model()
 try:
     smelt.run(frame([*NAMES, "new"]), "What is {name}?", Label, **{**options, "model": model})
-except smelt.StoreReadOnlyError as problem:
+except smelt.errors.StoreReadOnlyError as problem:
     print(model.sent, "nothing was sent" in str(problem), problem.partial_result.metrics.successful_rows)
 """
 
