@@ -1,4 +1,4 @@
-"""What came of a request, entered row by row: an answer, a failure, or a place in line."""
+"""Applies the outcome of a request to each of its rows: store an answer, store a failure, or requeue the row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from smelt.plan.replyrows import ReplyRows
 from smelt.plan.validate import Validator
 from smelt.providers.base import ENDED, Billing, CallFailed, Reply
 
-_SLOW_VALIDATION = 1.0  # Seconds for one reply, above which the caller's validator is named.
+_SLOW_VALIDATION = 1.0  # Seconds to validate one reply; above this a notice names the caller's model.
 _STUCK = (
     "Another call on this thread has it in flight, and stands still until this one is done. It was not asked again."
 )
@@ -30,27 +30,27 @@ _STUCK_NOTE = (
     "Some rows are in flight in a call that is awaited on this thread, whose event loop stands still while this call blocks: "
     "they are marked, and were not paid for again. Await atransform() here, or the other call first, and run this again."
 )
-_HOPELESS = 8  # Rows refused one by one before anything was answered: by then it is not the rows. Nothing was billed.
+_HOPELESS = 8  # Rows given up before the first reply: by then the rows are not the cause. Nothing was billed.
 
 
 @dataclass(kw_only=True, eq=False)
 class Applier:
-    """Carries out what `decide` says of every request.
+    """Carries out the verdict of `decide` for every request.
 
     Attributes:
-        work: What was asked.
-        policy: How persistent to be.
-        line: Takes the rows that are to be asked again.
-        size: Learns from every reply how many rows a request should carry.
-        reader: Reads the replies.
-        answers: Takes the rows that are not.
-        hedging: Knows which rows are in two requests.
-        ledger: Told of the rows of every reply.
+        work: The specification of the run.
+        policy: The retry limits.
+        line: The queue for rows to ask again.
+        size: Adapts the rows per request after every reply.
+        reader: Parses the replies.
+        answers: Stores the final outcomes.
+        hedging: Tracks the rows that are in two requests.
+        ledger: Stores the accepted rows of every reply.
         counts: Sums over the run.
-        tell: Takes the events.
-        note: Takes sentences that the caller should see.
-        is_proven: Whether a reply came for which the output limit was high enough. Until then requests go out one by one.
-        doubt: The refusals of which it is not known yet whether they are about a row.
+        tell: Receives the events.
+        note: Receives notices for the caller.
+        is_proven: Whether a reply came whose output limit was high enough. Before that, few requests are in flight at a time.
+        doubt: Refusals that may concern one row or the account.
     """
 
     work: Work
@@ -66,14 +66,14 @@ class Applier:
     note: Callable[[str], None]
     is_proven: bool = False
     doubt: Doubt = field(default_factory=Doubt)
-    _unreached: int = 0  # Requests that never reached the server.
+    _unreached: int = 0  # Requests that did not reach the server, before the first reply.
     _validator: Validator = field(init=False)
 
     def __post_init__(self) -> None:
         self._validator = Validator(self.work.output, completing=self.work.completing)
 
     def enter(self, delivery: Delivery) -> Halt | None:
-        """See to every row of a request that ended; why the run is to end, if it is."""
+        """Apply the outcome of an ended request to its rows; return why the run must stop, or None."""
         halt = None
         if isinstance(delivery.outcome, Reply):
             halt = self._enter_reply(delivery, delivery.outcome)
@@ -82,7 +82,7 @@ class Applier:
         return halt or (Halt(fault=delivery.fault) if delivery.fault is not None else None)
 
     def enter_known(self, known: Sequence[tuple[Pending, tuple[Any, ...]]]) -> None:
-        """Accept rows that others have answered meanwhile."""
+        """Accept rows that another run has answered in the meantime."""
         if not known:
             return
         before = self.answers.answered
@@ -91,7 +91,7 @@ class Applier:
         self.tell(settled(self.answers, self.counts))
 
     def enter_stuck(self, rows: Sequence[Pending]) -> None:
-        """Give up rows whose answers are on their way to a call that cannot move before this one is over."""
+        """Give up rows in flight in another call that is blocked until this one ends."""
         if not rows:
             return
         for row in rows:
@@ -103,11 +103,11 @@ class Applier:
         chunk = delivery.flight.chunk
         rows = self.reader.read(reply, delivery.tokens)
         if self.reader.just_strayed and self.work.is_auto:
-            self.size.most = max(1, self.size.most // 2)  # Without a grammar long replies go astray sooner.
+            self.size.most = max(1, self.size.most // 2)  # Without constrained decoding, long replies fail more often.
         is_crowded = self._is_crowded(delivery, reply, rows)
         self.is_proven = self.is_proven or not is_crowded
         verdict = self._judged(chunk, delivery.tokens, reply, rows, is_crowded=is_crowded)
-        # A refusal is about a row, and thoughts are about none, not about how many there are.
+        # A refusal concerns one row, and reasoning concerns none: neither says anything about the chunk size.
         if reply.finish in (*ENDED, "length") and not is_crowded:
             self.size.learn(sent=len(chunk.rows), answered=len(verdict.accepted), was_cut=verdict.was_cut)
         self.counts.strangers += rows.strangers
@@ -118,10 +118,10 @@ class Applier:
         return self._carry_out(verdict, reply.request_id)
 
     def _is_crowded(self, delivery: Delivery, reply: Reply, rows: ReplyRows) -> bool:
-        """Whether thoughts took the place of answers for which there is more room next time."""
+        """Whether reasoning used up the output limit, and the next request has a higher one."""
         grant = delivery.flight.grant
         has_rows = bool(rows.found or rows.doubled)
-        # Some servers end such a reply as if it were whole.
+        # Some servers report such a reply as complete.
         is_full = not has_rows and (reply.usage.output_tokens or 0) >= grant.limit
         is_cut = reply.finish == "length" or (reply.finish in ENDED and (rows.is_cut or is_full))
         return self.hedging.sender.room.learn(reply, grant, has_rows=has_rows, is_cut=is_cut)
@@ -138,7 +138,7 @@ class Applier:
         return verdict
 
     def conclude(self) -> Halt | None:
-        """Nothing is left to ask: rows that are held are guilty if anything was ever answered, else nobody is served."""
+        """Decide on held rows when the queue is empty: fail them if any row was ever answered, else stop the run."""
         last = self.doubt.last
         if last is None:
             return None
@@ -176,7 +176,7 @@ class Applier:
         if halt is not None or self.reader.replies:
             return halt
         self._unreached += failure.billing is Billing.NOT_SENT and failure.kind == "connection"
-        if self._unreached >= self.policy.free_retries:  # Side by side or one after the other.
+        if self._unreached >= self.policy.free_retries:  # Concurrent and consecutive requests both count.
             return Halt(stop=failure)
         self.counts.hopeless += 0 if verdict.is_doubtful else len(verdict.failed)
         return Halt(stop=failure) if self.counts.hopeless >= _HOPELESS else None

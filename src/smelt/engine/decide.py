@@ -1,18 +1,18 @@
-"""What becomes of each row after a reply or a failure: a table, without a loop, a clock or a network.
+"""The retry decisions: pure functions from a reply or a failure to the next step of each row. No loop, clock or network.
 
-The rules, in the order in which they matter:
+The rules, in order of precedence:
 
-- A row that validates is accepted, whatever else is wrong with its reply.
-- A row that is missing or invalid is asked again, told what was wrong: once among others, then alone.
-- A chunk that fails as a whole is halved, down to the guilty row. Where the failure costs nothing (a 400, a filter) no
-  attempt is counted; where an answer was paid for, the last attempt of a row is always made alone.
-- A reply that was cut off gives its complete rows; the rest goes out in smaller chunks with more room. If it was thoughts
-  that took the room, the chunk goes out as it is: no row is at fault, and no attempt is counted.
-- A refusal to serve (429, 5xx) is the lane's business; it costs no row an attempt. Only a row that breaks its server
-  again and again while others are answered is given up.
-- What may have been billed without an answer is sent once more, and then in halves.
-- An account error ends the run: at the start at once, later only if other rows are refused, too. A firewall that dislikes one
-  text answers with the same words; then halving finds the row.
+- A row that validates is accepted, even if the rest of its reply is bad.
+- A missing or invalid row is asked again, and the model is told what was wrong: first in a shared request, then alone.
+- A chunk that fails as a whole is bisected until the bad row is found. A failure that costs nothing (a 400, a content
+  filter) counts no attempt. After a paid failure the last attempt of a row is always made alone.
+- A truncated reply gives its complete rows; the other rows go out in smaller chunks with a higher output limit. If the
+  model's reasoning used up the limit, the chunk is sent again unchanged: no row is at fault, and no attempt is counted.
+- A 429 or 5xx is handled by the lane (rate limiter) and costs no row an attempt. A row is given up only if its server
+  fails on it repeatedly while other rows are answered.
+- A request that may have been billed without an answer is sent once more, and then in halves.
+- An account error ends the run: before the first answer at once, later only if other rows are refused, too. A firewall that
+  blocks one text sends the same status codes; then bisection finds the row.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from smelt.providers.base import Billing, CallFailed, Reply
 
 @dataclass(kw_only=True)
 class _Sorted:
-    """The rows of a reply, by what they hold."""
+    """The rows of a reply, sorted by result."""
 
     accepted: list[Accepted] = field(default_factory=list)
     missing: list[Pending] = field(default_factory=list)
@@ -48,16 +48,16 @@ def decide_reply(
     *,
     is_crowded: bool = False,
 ) -> Verdict:
-    """Choose what becomes of the rows of *chunk* after a reply.
+    """Choose the next step of each row of *chunk* after a reply.
 
     Args:
-        chunk: The rows.
-        tokens: What they went out under.
-        reply: What came back.
-        rows: What was read of it.
-        validator: Checks the answers.
-        policy: How persistent the run is.
-        is_crowded: Whether the model's thoughts took the room of the answers, and the next request has more.
+        chunk: The rows of the request.
+        tokens: The row tokens of the request, in the order of the rows.
+        reply: The provider's reply.
+        rows: The rows parsed from the reply.
+        validator: Validates the answers.
+        policy: The retry limits.
+        is_crowded: Whether reasoning used up the output limit, and the next request has a higher one.
     """
     found = _sort(chunk, tokens, rows, validator)
     if is_crowded:
@@ -84,18 +84,19 @@ def decide_failure(
     doubts: Doubts = NO_DOUBTS,
     is_known: bool = False,
 ) -> Verdict:
-    """Choose what becomes of the rows of *chunk* after a call that brought no reply.
+    """Choose the next step of each row of *chunk* after a call without a reply.
 
     Args:
-        chunk: The rows.
-        failure: What happened.
-        policy: How persistent the run is.
-        answered: Replies that this run has had. From the first on, key, model and schema are known to be good.
-        in_flight: Requests that still wait for theirs. They left before, so what comes of them says nothing of later ones.
-        now: When it happened, in seconds by any clock.
+        chunk: The rows of the request.
+        failure: The failure of the call.
+        policy: The retry limits.
+        answered: Replies that this run has received. After the first, key, model and schema are known to be good.
+        in_flight: Requests still waiting for a reply. They were sent before this failure, so their replies do not show
+            that the server works after it.
+        now: The time of the failure, in seconds by any clock.
         is_over_limit: Whether the output limit was higher than the server allows, and the next request has a lower one.
-        doubts: Refusals in a row that may be about the account, this one included if it is of that kind.
-        is_known: Whether the ledger has answers that were had with the same key, model and schema.
+        doubts: Consecutive refusals that may concern the account, including this one if it is of that kind.
+        is_known: Whether the ledger holds answers obtained with the same key, model and schema.
     """
     if is_over_limit:
         return Verdict(chunks=[replace(chunk, is_repeat=True)])
@@ -112,7 +113,7 @@ def decide_failure(
             return _after_server_error(chunk, failure, policy, answered=answered, known=answered + in_flight, now=now)
         case "protocol" if failure.billing is Billing.PAID_BAD:
             return _paid_for_nothing(chunk, failure.message, policy)
-        case "protocol":  # Not from the model: a proxy's page, an empty body.
+        case "protocol":  # The body is not from the model: a proxy's page, or empty.
             known = answered + in_flight
             return _after_page(chunk, failure, policy, answered, known=known, now=now, is_last=doubts.are_all)
         case "connection" | "no_files" | "timeout":
@@ -122,12 +123,12 @@ def decide_failure(
 
 
 def is_doubtful(failure: CallFailed, *, is_answered: bool, is_known: bool) -> bool:
-    """Whether *failure* may be about the account or about one row.
+    """Whether it is unclear if *failure* concerns the account or one row.
 
     Args:
-        failure: What happened.
-        is_answered: Whether this run had an answer.
-        is_known: Whether the ledger has answers that were had with the same key, model and schema.
+        failure: The failure of the call.
+        is_answered: Whether this run has received a reply.
+        is_known: Whether the ledger holds answers obtained with the same key, model and schema.
     """
     if failure.kind == "protocol":
         return failure.billing is not Billing.PAID_BAD and not is_answered
@@ -141,23 +142,23 @@ def is_doubtful(failure: CallFailed, *, is_answered: bool, is_known: bool) -> bo
 def _after_doubt(
     chunk: Chunk, failure: CallFailed, policy: Policy, doubts: Doubts, *, answered: int, known: int
 ) -> Verdict:
-    """Ask for other rows before anything is believed, then for these in halves."""
+    """Ask other rows before the failure is attributed; then ask these rows in halves."""
     rest = replace(chunk, doubts=chunk.doubts + 1, is_repeat=True)
-    if failure.kind == "protocol":  # Nobody was answered yet, and it may pass.
+    if failure.kind == "protocol":  # No request was answered yet, and the failure may be temporary.
         is_over = doubts.total >= policy.max_attempts
         return Verdict(later=_paged(rest, known).halves(), stop=failure if is_over else None)
     needed = policy.named if failure.is_named or failure.status == 401 else policy.unnamed  # No firewall says 401.
     if not answered:
         needed = policy.unnamed_first
-    # If there are no other rows, halves tell as much: of one bad row, one half is always answered.
+    # If there are no other rows, halves show the same: if one row is bad, the half without it is answered.
     is_everywhere = doubts.singles >= max(needed, 4) or doubts.total >= 4 * needed
-    # The last rows of a run may all be bad, so that only a key which is refused is believed there.
+    # The last rows of a run may all be bad. At that point only a refused key (401) stops the run.
     may_be_rows = answered > 0 and failure.status != 401 and doubts.is_end
     if not may_be_rows and (doubts.others >= needed or (doubts.are_all and is_everywhere)):
         return Verdict(chunks=[chunk], stop=failure)
     if len(chunk.rows) > 1:
         return Verdict(later=rest.halves())
-    # A single refusal may be nobody's fault. Those that came in halves had two already.
+    # A single refusal may be a random fault. Rows that come from a halved chunk were refused twice already.
     if answered and not chunk.doubts:
         return Verdict(later=[rest])
     return Verdict(failed=_all_failed(chunk, "bad_request", failure), is_doubtful=True)
@@ -165,7 +166,7 @@ def _after_doubt(
 
 def _sort(chunk: Chunk, tokens: Sequence[str], rows: ReplyRows, validator: Validator) -> _Sorted:
     found = _Sorted()
-    if len(rows.found) == len(tokens):  # The usual case: each was answered, and once.
+    if len(rows.found) == len(tokens):  # The usual case: every row was answered exactly once.
         _validate(chunk.rows, [rows.found[token] for token in tokens], validator, found)
         return found
     for row, token in zip(chunk.rows, tokens, strict=True):
@@ -193,7 +194,7 @@ def _validate(rows: Sequence[Pending], answers: Sequence[dict[str, Any]], valida
 
 
 def _after_answers(chunk: Chunk, found: _Sorted, policy: Policy) -> Verdict:
-    """The usual case: most rows answered, some missing or invalid."""
+    """The usual case: most rows are answered, some are missing or invalid."""
     failed, again, alone = list(found.broken), [], []
     for kind, rows in (("missing", found.missing), ("invalid", found.invalid)):
         for row in rows:
@@ -209,7 +210,7 @@ def _after_answers(chunk: Chunk, found: _Sorted, policy: Policy) -> Verdict:
 
 
 def _after_thoughts(chunk: Chunk, found: _Sorted) -> Verdict:
-    """The limit was met by thoughts: the same rows fit with more room."""
+    """Reasoning reached the output limit: send the same rows again, with a higher limit."""
     left = (*found.missing, *found.invalid)
     for row in left:
         row.problem = None
@@ -218,10 +219,10 @@ def _after_thoughts(chunk: Chunk, found: _Sorted) -> Verdict:
 
 
 def _after_cut(chunk: Chunk, found: _Sorted, policy: Policy) -> Verdict:
-    """The output limit was met: never send the same request again."""
+    """The reply was truncated at the output limit: never send the same request again."""
     left = [*found.missing, *found.invalid]
     for row in left:
-        row.problem = None  # The limit's fault, not the row's.
+        row.problem = None  # The limit caused this, not the row.
     rest = replace(chunk, rows=tuple(left), cuts=chunk.cuts + 1, room=min(chunk.room * 2, policy.most_room))
     if len(chunk.rows) > 1:
         chunks = rest.singles() if rest.cuts >= 2 else rest.halves()
@@ -237,7 +238,7 @@ def _after_cut(chunk: Chunk, found: _Sorted, policy: Policy) -> Verdict:
 
 
 def _after_refusal(chunk: Chunk, found: _Sorted, left: list[Pending], reply: Reply) -> Verdict:
-    """Someone would not answer: find out about which row, and leave that one."""
+    """The model or a content filter refused: find the refused row by bisection, and give it up."""
     rest = replace(chunk, rows=tuple(left))
     if len(chunk.rows) > 1:
         return Verdict(accepted=found.accepted, chunks=rest.halves(), failed=found.broken)
@@ -248,7 +249,7 @@ def _after_refusal(chunk: Chunk, found: _Sorted, left: list[Pending], reply: Rep
 
 
 def _after_nonsense(chunk: Chunk, found: _Sorted, reply: Reply, policy: Policy) -> Verdict:
-    """Not one row could be read from a reply that was paid for."""
+    """No row could be parsed from a paid reply."""
     what, unread = "The reply was empty.", None
     if reply.text.strip():
         unread = reply.beginning
@@ -270,10 +271,11 @@ def _paid_for_nothing(chunk: Chunk, message: str, policy: Policy) -> Verdict:
 def _after_server_error(
     chunk: Chunk, failure: CallFailed, policy: Policy, *, answered: int, known: int, now: float
 ) -> Verdict:
-    """Usually an outage, and then the lane waits. But a row that breaks its server must not be asked for ever.
+    """Retry after a server error. Usually it is an outage, but a row that crashes its server must be given up at some point.
 
-    In an outage nobody is answered, so a refusal counts against a row only where another one was answered since its last.
-    Else the chunk goes to the end of the line, and only time tells whether it is the rows after all.
+    A server error counts against a chunk only if a request that was sent after the chunk's last one was answered (the
+    first error always counts). Otherwise the chunk is requeued last; it is halved after `policy.many_stall` seconds without
+    such an answer, and a single row is given up after `policy.stall` seconds. Neither happens before the first answer.
     """
     is_outage = answered <= chunk.answered_before
     since = chunk.stalled_since if is_outage and chunk.stalled_since is not None else now
@@ -295,10 +297,12 @@ def _after_server_error(
 def _after_page(
     chunk: Chunk, failure: CallFailed, policy: Policy, answered: int, *, known: int, now: float, is_last: bool
 ) -> Verdict:
-    """A 200 that no model wrote. A portal passes, and costs no row; a firewall's page is about one row, which halves find.
+    """Retry after an HTTP 200 whose body is not from the model: a captive portal's or a firewall's page.
 
-    Where a reply came to a request that left after the first page, the way to the provider is open. If every row that is
-    left had pages (*is_last*), no such reply can be waited for, and most portals pass sooner than that.
+    A portal is temporary and costs no row. A firewall's page concerns one row, and bisection finds it. If a request sent
+    after the first page was answered, the path to the provider is open. If all remaining rows got pages (*is_last*), there
+    is no such request to wait for: then a single row is given up after more than one page and `policy.many_stall` seconds,
+    which is longer than most portals last.
     """
     met = _paged(chunk, known)
     is_open = answered > met.answered_before
@@ -316,7 +320,7 @@ def _after_page(
 
 
 def _paged(chunk: Chunk, known: int) -> Chunk:
-    """*chunk* after one more page; *known* replies were there, or on their way, at this moment."""
+    """*chunk* after one more page; *known* is the number of replies received plus requests in flight at this moment."""
     first = chunk.answered_before if chunk.pages else known
     return replace(chunk, pages=chunk.pages + 1, answered_before=first, is_repeat=True)
 
@@ -334,7 +338,7 @@ def _after_silence(chunk: Chunk, failure: CallFailed, policy: Policy, *, answere
 
 
 def _after_client_error(chunk: Chunk, failure: CallFailed) -> Verdict:
-    """The request is refused, at no cost: if a row is why, halving finds it."""
+    """The request was rejected at no cost: if one row caused that, bisection finds it."""
     if len(chunk.rows) > 1:
         return Verdict(chunks=chunk.halves())
     kind: ErrorKind = "bad_request"

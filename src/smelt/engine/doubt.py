@@ -1,8 +1,8 @@
-"""Refusals that may be about one row or about the account: other rows, asked for since, tell which.
+"""Ambiguous refusals: they concern one row or the whole account, and requests for other rows show which.
 
-A firewall that dislikes one text answers as a provider does that closes an account: 403, 404, a redirect, a page. So nothing
-is decided by the first one. Its rows go to the end of the line in halves, another row is asked alone, and what is answered to
-a request that left after the refusal shows that the account is good. Until then a row that was refused alone is held.
+A firewall that blocks one text answers like a provider that has closed an account: 403, 404, a redirect, an HTML page. So
+the first refusal decides nothing. Its rows are requeued last, in halves, and another row is asked alone as a probe. If a
+request sent after the refusal is answered, the account is good. Until then a row that was refused alone is held.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from smelt.providers.base import CallFailed
 
 @dataclass(kw_only=True, eq=False)
 class Doubt:
-    """The refusals of this kind since the last proof that the account is good.
+    """The ambiguous refusals since the last proof that the account is good.
 
     Attributes:
         count: How many there were.
@@ -34,12 +34,12 @@ class Doubt:
 
     @property
     def is_asking_others(self) -> bool:
-        """Whether rows that were not refused before are on their way, from the line to the reply."""
+        """Whether rows that were not refused before are in a request, from its creation to its reply."""
         return self._asking > 0
 
     @contextmanager
     def asking(self, chunk: Chunk) -> Iterator[None]:
-        """While *chunk* is on its way."""
+        """Context: *chunk* is in a request."""
         is_other = not (chunk.doubts or chunk.pages)
         self._asking += is_other
         try:
@@ -48,7 +48,7 @@ class Doubt:
             self._asking -= is_other
 
     def refused(self, chunk: Chunk, failure: CallFailed, *, left_at: float, now: float) -> None:
-        """Count a refusal of *chunk*. Those that left before the first one came back are the same news."""
+        """Count a refusal of *chunk*, unless its request was sent before the first refusal came back."""
         self.last, self._is_probing = failure, False
         if self._since is not None and left_at < self._since:
             return
@@ -60,21 +60,21 @@ class Doubt:
         )
 
     def answered(self, *, left_at: float) -> Sequence[tuple[Failed, str | None]]:
-        """A request was answered: the rows that are guilty, with their requests, if that proves the account to be good."""
+        """Note a reply; if it proves that the account is good, return the held rows, with their request ids, to be failed."""
         return self.settle() if self._since is not None and left_at >= self._since else ()
 
     def hold(self, failed: Sequence[Failed], request_id: str | None) -> None:
-        """Keep rows that were refused alone until it is known why."""
+        """Hold rows that were refused alone until the cause is known."""
         self._held += [(one, request_id) for one in failed]
 
     def settle(self) -> Sequence[tuple[Failed, str | None]]:
-        """The rows that are held, which it was about after all."""
+        """Return the held rows, which were the cause, and reset the counts."""
         held, self._held = self._held, []
         self.count, self._since, self.last, self._is_probing = NO_DOUBTS, None, None, False
         return held
 
     def probe(self) -> bool:
-        """Whether the next request is to find out, with one row; one at a time is."""
+        """Whether the next request must be a probe with one row. Only one probe is in flight at a time."""
         if self._since is None or self._is_probing:
             return False
         self._is_probing = True

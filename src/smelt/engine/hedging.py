@@ -1,6 +1,7 @@
-"""The race beside a straggler: its rows go out once more, the first answer to a row counts, and the loser is called off.
+"""Hedged requests: the rows of a slow request are sent again, the first answer to a row counts, the slower request is cancelled.
 
-At the end of the line they go in halves, which come back sooner; before that as they are, which costs the instructions once.
+When the queue is empty, the rows are sent as two halves, which are answered sooner. Before that they are sent as one
+request, which costs the instructions only once.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from smelt.plan.chunks import Chunk, Line, Pending
 
 @dataclass(kw_only=True, eq=False)
 class Hedging:
-    """Watches the requests in flight. As long as none is late it costs one timer and one sum per reply.
+    """Watches the requests in flight. While none is late, this costs one timer and one sum per reply.
 
     Attributes:
-        sender: Knows what is in flight.
-        line: Where their rows go.
-        answers: Knows which rows have their outcome.
-        spawn: Sees to it that somebody asks for the others.
+        sender: Has the requests in flight.
+        line: The queue for the rows to send again.
+        answers: Has the rows that have an outcome.
+        spawn: Starts a worker if one is needed.
     """
 
     sender: Sender
@@ -33,19 +34,19 @@ class Hedging:
     answers: Outcomes
     spawn: Callable[[], None] = lambda: None
     _latencies: Latencies = field(init=False)
-    _hedged: set[int] = field(default_factory=set)  # Positions of rows that are, or were, in two requests.
+    _hedged: set[int] = field(default_factory=set)  # Positions of rows that are or were in two requests.
     _timer: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
         self._latencies = Latencies(shared=self.sender.shared_tokens)
 
     def landed(self, flight: InFlight) -> None:
-        """A request was answered."""
+        """Learn the latency of a request that was answered."""
         self._latencies.learn(len(flight.chunk.rows), flight.seconds, flight.expected)
         self._watch()
 
     def judged(self, flight: InFlight, verdict: Verdict) -> Verdict:
-        """*verdict* on the rows of a request, without those that others have settled or are seeing to."""
+        """Remove from *verdict* the rows that another request has settled, or will if this request was hedged."""
         if not self._hedged:
             return verdict
         accepted = [one for one in verdict.accepted if not self._is_settled(one.row)]
@@ -56,13 +57,13 @@ class Hedging:
         )
 
     def left_of(self, chunk: Chunk) -> Chunk:
-        """The rows of *chunk* that still want an answer; none, where the other side has won meanwhile."""
+        """*chunk* without the rows that the other request has settled; it may be empty."""
         if not self._hedged:
             return chunk
         return replace(chunk, rows=tuple(row for row in chunk.rows if not self._is_settled(row)))
 
     def settle(self) -> None:
-        """Call off whoever lost."""
+        """Cancel requests in flight if all their rows have an outcome."""
         if not self._hedged:
             return
         for flight in self.sender.in_flight.values():
@@ -70,7 +71,7 @@ class Hedging:
                 flight.call_off()
 
     def end(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

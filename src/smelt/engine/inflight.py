@@ -1,4 +1,4 @@
-"""One request on its way: announced, in the air, delivered."""
+"""The three states of one request: announced in the ledger, in flight, delivered."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from smelt.providers.base import CallFailed, Reply
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Announced:
-    """A request that the ledger was told of, and that has yet to leave.
+    """A request that is recorded in the ledger and not sent yet.
 
     Attributes:
         number: Its number in the run.
-        chunk: The rows that it may carry; none are left where others answered them all.
-        tokens: The names of its rows.
-        expected: Tokens that it will be billed for, as far as is known.
-        known: Rows of the chunk that were answered meanwhile, with their values.
-        deferred: Rows of the chunk that another run has in flight.
-        stuck: Rows of the chunk that a run has in flight which stands still until this one is over.
+        chunk: The rows that it may carry, without *known*, *deferred* and *stuck* rows; it may be empty.
+        tokens: The row tokens, in the order of the rows.
+        expected: The estimated number of tokens that it will be billed for.
+        known: Rows of the chunk that another run answered in the meantime, with their values.
+        deferred: Rows of the chunk that are in flight in another run.
+        stuck: Rows of the chunk in flight in another run that is blocked until this one ends.
     """
 
     number: int
@@ -42,13 +42,13 @@ class InFlight:
 
     Attributes:
         chunk: Its rows.
-        expected: Tokens that it will be billed for, as far as is known.
-        grant: What its reply may take.
-        started: When it left, by the loop's clock.
-        deadline: Ends the wait.
-        seconds: How long it took in the end.
-        is_hedged: Whether its rows were sent once more beside it.
-        is_called_off: Whether it was broken off since others answered its rows.
+        expected: The estimated number of tokens that it will be billed for.
+        grant: The output limit of its reply.
+        started: When it was sent, by the loop's clock.
+        deadline: The timeout of the call.
+        seconds: How long it took, set when it ends.
+        is_hedged: Whether its rows were also sent in a hedged request.
+        is_called_off: Whether it was cancelled because another request answered its rows.
     """
 
     chunk: Chunk
@@ -61,7 +61,7 @@ class InFlight:
     is_called_off: bool = False
 
     def call_off(self) -> None:
-        """Do not wait for it any longer. It may have been billed."""
+        """Cancel it. It may have been billed."""
         if self.deadline is not None and not self.deadline.expired():
             self.is_called_off = True
             self.deadline.reschedule(asyncio.get_running_loop().time())
@@ -73,14 +73,14 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Delivery:
-    """What came of one request.
+    """The outcome of one request.
 
     Attributes:
         number: Its number in the run.
-        tokens: The tokens of its rows.
-        flight: How it went.
+        tokens: The row tokens.
+        flight: The request.
         outcome: The reply or failure.
-        fault: Why the ledger could not keep it, or None.
+        fault: Why the ledger could not store it, or None.
     """
 
     number: int

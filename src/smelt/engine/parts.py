@@ -1,6 +1,7 @@
-"""The outcomes of a stream: those of the frames that are under way, each of them a part with answers of its own.
+"""The outcomes of a stream: one part with its own answers for each frame that is not handed over yet.
 
-Rows have positions in the whole stream. A part that was handed over is forgotten, so memory does not grow with the stream.
+Positions of rows count through the whole stream. A part is dropped when it is handed over, so memory does not grow with
+the stream.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from smelt.plan.answers import Answers, RowFailure
 from smelt.plan.rows import Key, RowSource
 
 
-# Without a repr: the `signal` module writes a task's result when it is asked for a handler.
+# Without a repr: the `signal` module formats a task's result when it is asked for a handler.
 @dataclass(eq=False, kw_only=True, repr=False)
 class Part:
     """The rows of one frame of a stream.
@@ -23,11 +24,11 @@ class Part:
     Attributes:
         start: The position of its first row in the stream.
         source: Its rows.
-        order: Positions of its rows that are to be asked, in the order to ask them in.
-        answers: What became of them, by their positions in the frame.
-        keys: What its distinct rows are known by, and where the first of each stands in the frame.
-        is_cut: Whether the run ended before all of its rows were answered.
-        rows: How many they are.
+        order: Positions in the stream of the rows to ask, in the order in which to ask them.
+        answers: Their outcomes, by position in the frame.
+        keys: The keys of its distinct rows, each with the position in the frame of the first such row.
+        is_cut: Whether the run ended before all of its rows had an outcome.
+        rows: The number of its rows.
     """
 
     start: int
@@ -48,9 +49,9 @@ class Part:
 
 
 class Parts:
-    """The parts that are under way, in their order. `plan.answers.Outcomes` of the whole stream.
+    """The open parts of a stream, in order: those not handed over yet. `plan.answers.Outcomes` of the whole stream.
 
-    A row that is equal to one of an earlier part that is still under way is not asked: it gets the same outcome.
+    If a row is equal to a row of an earlier open part, it is not asked again: it gets the same outcome.
 
     Attributes:
         answered: Rows of the stream that were answered.
@@ -59,14 +60,14 @@ class Parts:
     """
 
     def __init__(self, on_settled: Callable[[], None] = lambda: None) -> None:
-        """Call *on_settled* whenever a part has all its outcomes."""
+        """Create an empty store; *on_settled* is called when every row of a part has its outcome."""
         self.answered = 0
         self.failed = 0
         self.skipped = 0
         self._on_settled = on_settled
         self._under_way: deque[Part] = deque()
         self._rows = 0
-        self._last: Part | None = None  # Where the last row was found: the next one usually is there, too.
+        self._last: Part | None = None  # The part of the last row looked up: the next row is usually in it, too.
         self._followers: dict[int, list[int]] = {}
 
     def __len__(self) -> int:
@@ -77,12 +78,12 @@ class Parts:
 
     @property
     def front(self) -> Part | None:
-        """The part that is to be handed over next."""
+        """The part to be handed over next."""
         return self._under_way[0] if self._under_way else None
 
     @property
     def rows_under_way(self) -> int:
-        """Rows of the parts that are under way."""
+        """The number of rows of the open parts."""
         return self._rows - self._under_way[0].start if self._under_way else 0
 
     @property
@@ -91,7 +92,7 @@ class Parts:
         return self.answered + self.failed + self.skipped
 
     def add(self, part: Part) -> Sequence[int]:
-        """Take a part in; the positions of its rows that are to be asked."""
+        """Add a part; return the positions of its rows that are to be asked."""
         self._under_way.append(part)
         self._rows = part.start + part.rows
         self.answered += part.answers.answered
@@ -101,16 +102,16 @@ class Parts:
         return [at for at in part.order if at not in followers] if followers else part.order
 
     def hand_over(self) -> Part:
-        """Take the front part out, and forget it."""
+        """Remove the front part and return it."""
         self._last = None
         return self._under_way.popleft()
 
     def accept(self, position: int, values: Sequence[Any]) -> None:
-        """Store the values of a row, and of those that are equal to it."""
+        """Store the values of a row and of the rows equal to it."""
         self.accept_all([position], [values])
 
     def accept_all(self, positions: Sequence[int], values: Sequence[Sequence[Any]]) -> None:
-        """Store the values of many rows, and of those that are equal to them."""
+        """Store the values of many rows and of the rows equal to them."""
         if positions and not self._accept_in_one(positions, values):
             for position, found in zip(positions, values, strict=True):
                 self._accept_in_one([position], [found])
@@ -119,7 +120,7 @@ class Parts:
                 self.accept(follower, found)
 
     def fail(self, position: int, failure: RowFailure) -> None:
-        """Store why a row, and those that are equal to it, have no answer."""
+        """Store why a row and the rows equal to it have no answer."""
         if (part := self._part(position)) is not None:
             before = part.answers.failed
             part.answers.fail(position - part.start, failure)
@@ -129,12 +130,12 @@ class Parts:
             self.fail(follower, failure)
 
     def is_settled(self, position: int) -> bool:
-        """Whether a row has its outcome, as every row of a part that was handed over has."""
+        """Whether a row has its outcome. Every row of a part that was handed over has one."""
         part = self._part(position)
         return part is None or part.answers.is_settled(position - part.start)
 
     def fail_rest(self, failure: RowFailure) -> None:
-        """Let every row without an outcome have this one."""
+        """Give every row without an outcome this failure."""
         for part in self._under_way:
             part.is_cut = part.is_cut or not part.is_settled
         for part in self._under_way:
@@ -143,10 +144,10 @@ class Parts:
                     self.fail(at, failure)
 
     def spread(self) -> None:
-        """Nothing: a part's outcomes are copied to its equal rows when it is handed over."""
+        """Do nothing: a part's outcomes are copied to its equal rows when it is handed over."""
 
     def _accept_in_one(self, positions: Sequence[int], values: Sequence[Sequence[Any]]) -> bool:
-        """Store the values of rows that are all in one part that is under way; False where they are not."""
+        """Store the values of rows if all are in one open part; return whether they are."""
         part = self._part(min(positions))
         if part is None or max(positions) >= part.start + part.rows:
             return False
@@ -170,7 +171,7 @@ class Parts:
         return self._last
 
     def _follow(self, part: Part) -> set[int]:
-        """Have the rows of *part* that are equal to earlier ones under way get the same outcomes; which rows."""
+        """Let rows of *part* that are equal to rows of earlier open parts share their outcomes; return their positions."""
         followers: set[int] = set()
         for earlier in self._under_way:
             if earlier is part:
@@ -183,7 +184,7 @@ class Parts:
         return followers
 
     def _join(self, follower: int, leader: int) -> None:
-        """Give a row what has become of another one, or will."""
+        """Give the row *follower* the outcome of the row *leader*, now or when that is known."""
         part = self._part(leader)
         place = leader - part.start if part is not None else 0
         if part is None or not part.answers.is_settled(place):

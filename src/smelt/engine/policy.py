@@ -1,4 +1,4 @@
-"""What may become of a row, and how persistent a run is: the words in which `decide` is asked and answers."""
+"""The types of the retry decisions: row error kinds, retry limits (`Policy`) and the result of a decision (`Verdict`)."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from smelt.providers.base import CallFailed
 ErrorKind = Literal[
     "missing",  # the model left the row out, every time
     "invalid",  # its answers do not validate
-    "malformed",  # replies that cannot be read
+    "malformed",  # the replies cannot be parsed
     "truncated",  # its answer does not fit the output limit
-    "refused",  # the model would not answer
+    "refused",  # the model refused to answer
     "filtered",  # the provider's content filter stopped it
-    "too_long",  # the row alone is over the model's context, or the server's body limit
-    "bad_request",  # the provider refuses the row
-    "connection",  # requests that broke off, and may have been billed
-    "timeout",  # requests over their deadline, and may have been billed
-    "server",  # the server failed on this row again and again
+    "too_long",  # the row alone exceeds the model's context, or the server's body limit
+    "bad_request",  # the provider rejects the row
+    "connection",  # its requests lost their connection, and may have been billed
+    "timeout",  # its requests timed out, and may have been billed
+    "server",  # the server failed on this row repeatedly
     "validator",  # the caller's own validator is broken
     "unsendable",  # the row has no text
-    "stopped",  # the run ended before its turn: account error, outage
+    "stopped",  # the run ended before the row was answered: account error, outage
     "deadline",  # the run's deadline passed
     "interrupted",  # Ctrl-C
-    "budget",  # the run may not spend any more
-    "unstorable",  # the ledger failed, so that nothing more was sent
+    "budget",  # the run's budget is spent
+    "unstorable",  # the ledger failed, so nothing more was sent
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """How persistent a run is.
+    """The retry limits of a run.
 
     Attributes:
         max_attempts: Paid answers that a row may use up.
-        resends: Times that a request of unknown outcome is sent again.
-        refusals: Server errors that a row bears while others are answered.
-        stall: Seconds of server errors that a row bears while nobody is: more than most outages last, and a minute less than a
-            run waits for an answer (`max_wait`).
-        many_stall: The same for a chunk of several rows, until it is halved.
-        free_retries: Failures to reach the server before the first success that a run bears.
-        most_room: How far the output limit of a single row may be multiplied.
-        named: Requests for different rows that the provider has to refuse as it refuses an account, with its own word for
-            that, before the run believes it. At the start one is enough.
-        unnamed: The same without such a word: a page, a bare 403. Firewalls answer so.
+        resends: How often a request of unknown outcome is sent again.
+        refusals: Server errors after which a row is given up, while other rows are answered.
+        stall: Seconds of server errors after which a row is given up, while no row is answered: longer than most outages,
+            and a minute shorter than a run waits for an answer (`max_wait`).
+        many_stall: The same for a chunk of several rows, which is then halved.
+        free_retries: Failures to reach the server before the first reply after which the run stops.
+        most_room: The highest multiple of the output limit for a single row.
+        named: Refusals of different rows, with the provider's own error code for an account error, after which the run
+            stops. Before the first answer one is enough.
+        unnamed: The same without such a code: an HTML page, a bare 403. Firewalls answer like this.
         unnamed_first: The same before the first answer.
     """
 
@@ -65,14 +65,14 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubts:
-    """Refusals in a row that may be about the account, each but the first to a request that left after it.
+    """Consecutive refusals that may concern the account. After the first, only refusals of requests sent after it count.
 
     Attributes:
-        others: Those of rows that were not refused before.
-        singles: Those of single rows.
-        total: All.
-        are_all: Whether no row is left that was not refused yet, in line or in flight: else those tell more than all parts.
-        is_end: Whether no row is left in line that was never asked.
+        others: Refusals of rows that were not refused before.
+        singles: Refusals of requests with a single row.
+        total: All of these refusals.
+        are_all: Whether every row left, queued or in flight, was refused already. If not, the others are better evidence.
+        is_end: Whether the queue has no row left that was never asked.
     """
 
     others: int = 0
@@ -87,7 +87,7 @@ NO_DOUBTS = Doubts()
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A row that is given up."""
+    """A row that is given up, and why."""
 
     row: Pending
     kind: ErrorKind
@@ -96,18 +96,18 @@ class Failed:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What becomes of the rows of a chunk; every one of them is in exactly one place.
+    """The next step of every row of a chunk; each row is in exactly one of the first five fields.
 
     Attributes:
         accepted: Rows with their answers.
-        again: Rows to ask once more among others.
-        chunks: Chunks to ask as they are, next.
-        later: Chunks to ask as they are, after everything else.
+        again: Rows to ask once more, together with others.
+        chunks: Chunks to ask unchanged, next.
+        later: Chunks to ask unchanged, after everything else.
         failed: Rows that are given up.
-        stop: The failure that ends the run, if it does; the rows it met are in *chunks*.
-        was_cut: Whether the reply ended at the output limit.
-        is_doubtful: Whether *failed* holds only if the account turns out to be good.
-        unread: The beginning of the reply, redacted, if nothing could be read of it.
+        stop: The failure that ends the run, or None; the rows of its request are in *chunks* or *later*.
+        was_cut: Whether the reply was truncated at the output limit.
+        is_doubtful: Whether *failed* applies only if the account turns out to be good.
+        unread: The beginning of the reply, redacted, if it could not be parsed.
     """
 
     accepted: Sequence[Accepted] = ()

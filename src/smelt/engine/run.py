@@ -1,4 +1,4 @@
-"""One run: what it is made of, and how it ends, whatever ends it."""
+"""One run: builds the queue, lane and worker pool, and gives every row an outcome however the run ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from smelt.plan.chunks import AutoSize, Line
 from smelt.plan.rows import RowSource
 from smelt.providers.base import Connection, Provider, Usage
 
-INTERRUPT_GRACE = 0.75  # Seconds; whoever pressed Ctrl-C is answered within one.
+INTERRUPT_GRACE = 0.75  # Seconds; a run reacts to Ctrl-C within one.
 
 
 @dataclass(kw_only=True, eq=False)
@@ -35,20 +35,20 @@ class Run:
     """One execution of a job.
 
     Attributes:
-        work: What to do.
-        extension: What to do first, for rows that are asked for some of their fields only; None for nothing.
-        provider: Whom to ask.
-        answers: Where outcomes go.
+        work: The specification of the run.
+        extension: Work to do first, for rows that are asked for some of their fields only; None if there are none.
+        provider: The provider to ask.
+        answers: Stores the outcomes.
         lane: Paces the requests.
-        ledger: Remembers them.
-        budget: What may be spent.
-        room: How much replies may think; shared with other runs that ask the same model.
-        tell: Takes the events.
-        price: Dollars for the usage of one request, None where unknown.
+        ledger: Stores requests and replies.
+        budget: The spending limit.
+        room: Output tokens that replies may use for reasoning; shared with other runs that ask the same model.
+        tell: Receives the events.
+        price: Dollars for the usage of one request, or None if unknown.
         rng: Draws the row tokens.
         counts: Sums over all requests, up to date at any moment.
-        interrupt_grace: Seconds that requests in flight get to land after an interrupt.
-        supply: Brings the rows of a stream, which take the place of those of *work*; None for a run of one frame.
+        interrupt_grace: Seconds that requests in flight get to complete after an interrupt.
+        supply: The rows of a stream, which replace the rows of *work*; None for a run of one frame.
     """
 
     work: Work
@@ -84,7 +84,7 @@ class Run:
         """Ask until every row has its outcome.
 
         Raises:
-            CancelledError: The run was interrupted; `answers` then holds what was finished, and marks the rest.
+            CancelledError: The run was interrupted; `answers` then holds the finished rows and marks the others as failed.
         """
         rest = RowFailure("stopped", "The run ended before this row was answered.")
         try:
@@ -109,16 +109,16 @@ class Run:
         )
 
     async def take(self, part: Part) -> None:
-        """Take the next part of a stream in."""
+        """Add the next part of a stream."""
         if self.supply is None:
             return
         await self.supply.take(part, self._intake(part.source, part.start))
-        if self.supply.rest is None:  # Else the run has ended, and nothing follows that.
+        if self.supply.rest is None:  # Otherwise the run has ended, and no event may follow `RunEnded`.
             self.tell(RowsRead(rows=len(self.answers)))
             self.tell(settled(self.answers, self.counts))
 
     def leave(self) -> None:
-        """Send nothing more from now on. Whoever says so interrupts the run next."""
+        """Send nothing more from now on. The caller must interrupt the run next."""
         if self._pool is not None:
             self._pool.leave()
 
@@ -200,7 +200,7 @@ class Run:
         )
 
     async def _see_through(self, pool: WorkerPool, deadline: asyncio.Timeout) -> None:
-        """Let *pool* ask. When interrupted, let what is in flight land before giving way; once."""
+        """Run *pool*. On the first interrupt, give requests in flight a short time to complete; on the second, none."""
         asking = asyncio.create_task(pool.ask_all())
         try:
             await asyncio.shield(asking)
@@ -209,11 +209,11 @@ class Run:
                 pool.break_off()
             else:
                 pool.halt(Halt())
-                pool.hang_up(after=self.interrupt_grace)  # Sooner than a run that was stopping already would.
+                pool.hang_up(after=self.interrupt_grace)  # If the pool is halting already, this shortens its wait.
             ended = asyncio.gather(asking, return_exceptions=True)
             try:
                 await asyncio.shield(ended)
-            except asyncio.CancelledError:  # Cancelled again, it does not wait.
+            except asyncio.CancelledError:  # Cancelled again: do not wait.
                 pool.break_off()
                 await ended
             raise
@@ -231,10 +231,10 @@ class Run:
         self.tell(RunEnded(reason=reason, unanswered=unanswered, in_flight=in_flight))
 
     def _fail_rest(self, rest: RowFailure) -> int:
-        """Mark the rows without an outcome, wherever they are: in line, held, in a request, in a fault of ours.
+        """Mark every row without an outcome as failed: queued, held, in flight, or lost by a bug of smelt.
 
         Returns:
-            How many of the caller's rows were in a request that was broken off.
+            How many of the caller's rows were in a request that was cancelled.
         """
         failed = self.answers.failed
         billed = "" if is_free(self.price) else ", and may be billed"
@@ -254,7 +254,7 @@ class Run:
 
 
 def _why(halt: Halt) -> RowFailure | None:
-    """What the rows without an answer owe it to, where the run was halted for a reason that has a name."""
+    """The failure recorded for unanswered rows after a provider, budget or ledger stop; None after any other end."""
     if halt.stop is not None:
         return RowFailure("stopped", halt.stop.message, request_id=halt.stop.request_id)
     if halt.fault is None:

@@ -1,4 +1,4 @@
-"""One request at a time: from a chunk to the provider's answer or the reason why there is none, and what it cost."""
+"""Sends one request: from a chunk of rows to the provider's reply or failure, with its cost."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, 
 
 _OVERHEAD_TOKENS = 256  # Output tokens of a reply apart from its rows.
 _ROW_FRAME = 24  # Bytes around a row of a request.
-_TOLD = 1e-3  # Seconds that nobody minds until a request leaves, of which the ledger is told before.
+_TOLD = 1e-3  # Seconds between admission by the lane and sending (a ledger write) that may count as server latency.
 
 
 @dataclass(kw_only=True, eq=False)
 class Sender:
-    """Carries chunks to the provider and keeps the books.
+    """Sends chunks to the provider and does the accounting.
 
     Attributes:
-        work: What the run is to do.
-        capabilities: What the provider bears.
+        work: The specification of the run.
+        capabilities: The provider's limits and features.
         connection: The provider's clients.
-        lane: Told how every request ended, before that is written down.
+        lane: Gets the outcome of every request before the ledger stores it.
         counts: Sums over all requests.
-        ledger: Told of every request before it leaves, and of what came of it before anything else happens.
-        budget: What may be spent.
-        room: How much replies may think.
-        tell: Takes the events.
-        price: Dollars for the usage of one request, None where unknown.
+        ledger: Records every request before it is sent, and its outcome before the rows are processed.
+        budget: The spending limit.
+        room: The output tokens that replies may use for reasoning.
+        tell: Receives the events.
+        price: Dollars for the usage of one request, or None if unknown.
         rng: Draws the row tokens.
-        calling: Tasks that wait for the provider, or for what it said to be stored.
+        calling: Tasks that wait for the provider, or for the ledger to store its reply.
         in_flight: The requests that wait for the provider, by their numbers.
-        usual: What the last request was reckoned at; the next one will be much the same.
-        broken_off: Positions of rows whose request was in flight when the run was broken off.
+        usual: The estimated usage of the last request; the next one is expected to be similar.
+        broken_off: Positions of rows whose request was in flight when the run was cancelled.
     """
 
     work: Work
@@ -69,22 +69,22 @@ class Sender:
     _schema_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
-        # Providers take the schema in as text. One of a grammar, with a property for each row, no model reads.
+        # Providers put an "array" schema into the prompt as text. A "keyed" schema becomes a grammar: the model does not read it.
         is_read = self.capabilities.codec == "array"
         self._schema_bytes = len(json.dumps(self._schema(()), separators=(",", ":"))) if is_read else 0
 
     @property
     def shared_tokens(self) -> int:
-        """Input tokens that every request repeats."""
+        """Input tokens repeated in every request: instructions and schema."""
         return text_tokens(len(self.work.system) + self._schema_bytes)
 
     @property
     def fewest_rows(self) -> int:
-        """Rows below which a reply is more thoughts than answers."""
+        """With fewer rows than this, a reply has more reasoning tokens than answer tokens."""
         return rows_worth(self.room.usual, self.work)
 
     def estimate(self, chunk: Chunk) -> Usage:
-        """What a request with *chunk* will take: its input, and what thoughts and its rows usually make of output."""
+        """Estimated usage of a request with *chunk*: its input tokens, and the usual output of reasoning and rows."""
         rows = sum([len(row.text) for row in chunk.rows]) + _ROW_FRAME * len(chunk.rows)
         answers = text_tokens(self.work.reply_bytes * len(chunk.rows)) or 1
         return Usage(
@@ -93,15 +93,15 @@ class Sender:
         )
 
     def rows_worth_instructions(self, chunk: Chunk) -> int:
-        """Rows like those of *chunk* that make a request worth its instructions."""
+        """How many rows of the size of those in *chunk* justify sending the instructions once."""
         row = sum([len(row.text) for row in chunk.rows]) / len(chunk.rows) + _ROW_FRAME
         return fewest_rows(self.shared_tokens, row / BYTES_PER_TOKEN)
 
     async def announce(self, chunk: Chunk) -> Announced:
-        """Tell the ledger what is about to be asked, and learn which rows may be.
+        """Record the request in the ledger before it is sent, and learn which of its rows may be asked.
 
         Raises:
-            StoreError: The ledger cannot keep what would come.
+            StoreError: The ledger could not store the reply.
         """
         self.counts.announced += 1
         number = self.counts.announced
@@ -131,15 +131,15 @@ class Sender:
         )
 
     def withdraw(self, announced: Announced) -> None:
-        """What was announced does not leave."""
+        """Cancel an announced request: it is not sent."""
         self.budget.release(announced.number)
         self.ledger.withdraw(announced.number)
 
     async def carry(self, announced: Announced, slot: Slot) -> Delivery:
-        """Ask once, in the place that *slot* is.
+        """Send one request, using *slot* of the lane.
 
         Raises:
-            CancelledError: While waiting; the request may have been billed, and is counted so.
+            CancelledError: Cancelled while waiting; the request may have been billed, and is counted as such.
         """
         number, chunk = announced.number, announced.chunk
         grant = self._grant(chunk)
@@ -156,8 +156,8 @@ class Sender:
         try:
             outcome = await self._call(request, number, flight)
             flight.seconds = clock() - flight.started
-            # A refusal stops the lane at once. The place of a reply is free, too: what leaves next is told to the ledger after
-            # it, so that what was paid for is safe first, and both go to the disk together.
+            # Settle the slot before the ledger write: a rate limit then slows the lane at once, and after a reply the next
+            # request may be announced. Its announcement follows the paid reply in the ledger; one commit stores both.
             self.settle(slot, flight, outcome)
             fault = await self._keep(number, outcome)
         except asyncio.CancelledError:
@@ -173,9 +173,9 @@ class Sender:
         return Delivery(number=number, tokens=announced.tokens, flight=flight, outcome=outcome, fault=fault)
 
     def settle(self, slot: Slot, flight: InFlight, outcome: Reply | CallFailed) -> None:
-        """Give the place of a request back to the lane, if that was not done already.
+        """Return the slot of a request to the lane, unless that was done already.
 
-        The time that the ledger took before it left is not the server's.
+        The time that the ledger took before sending is not counted as server latency.
         """
         if flight.started - slot.left_at > _TOLD:
             slot = replace(slot, left_at=flight.started)
@@ -185,7 +185,7 @@ class Sender:
             self.lane.settle(slot, outcome)
 
     async def _keep(self, number: int, outcome: Reply | CallFailed) -> StoreError | None:
-        """Have the ledger keep what came; why it could not, if so: what was paid for is still to be read."""
+        """Store the outcome in the ledger. Return its error instead of raising, so that a paid reply is still read."""
         try:
             await self.ledger.receive(number, outcome, self._cost(outcome))
         except StoreError as problem:
@@ -193,7 +193,7 @@ class Sender:
         return None
 
     def most_room(self) -> int:
-        """How many times the usual room a single row can be given: more would be the same request again."""
+        """The highest multiple of the usual output limit for a single row; above it the limit would not change any more."""
         usual = _OVERHEAD_TOKENS + self.work.row_tokens
         return max(1, min(self.work.policy.most_room, -(-self.capabilities.max_output_tokens // usual)))
 
@@ -222,7 +222,7 @@ class Sender:
         return schema
 
     async def _call(self, request: Request, number: int, flight: InFlight) -> Reply | CallFailed:
-        """Ask once, under a total deadline whatever the SDK thinks of it."""
+        """Send once, under a total timeout that does not depend on the SDK's own."""
         self.in_flight[number] = flight
         try:
             async with asyncio.timeout(self.work.timeout) as flight.deadline:
@@ -235,7 +235,7 @@ class Sender:
             del self.in_flight[number]
 
     def _cost(self, outcome: Reply | CallFailed) -> float | None:
-        """Dollars for *outcome*; None where they are not known, or where nothing was billed as far as is known."""
+        """Dollars for *outcome*; None if the price is unknown, or if a failure reported no usage."""
         is_billed = isinstance(outcome, Reply) or outcome.usage != Usage()
         return self.price(outcome.usage) if is_billed else None
 
@@ -270,5 +270,5 @@ class Sender:
 
 
 def rows_worth(thoughts: float, work: Work) -> int:
-    """Rows whose answers take as many tokens as the *thoughts* of their request."""
+    """The number of rows whose answers take as many tokens as *thoughts*, the reasoning tokens of one request."""
     return ceil(thoughts / max(1, text_tokens(work.reply_bytes)))

@@ -1,4 +1,4 @@
-"""Where the rows of a stream come from, as a run sees it: part by part, while the earlier ones are being asked."""
+"""The source of a stream's rows for a run: it adds part after part to the queue while earlier rows are being asked."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from smelt.plan.rows import Unsendable
 
 
 class Supply:
-    """Brings the rows of a stream into line.
+    """Adds the rows of a stream to the queue.
 
     Attributes:
-        parts: Where their outcomes go.
-        line: Where they wait.
-        is_over: Whether no more will come.
-        rest: What becomes of rows that come after the run has ended; None as long as it goes on.
+        parts: Stores their outcomes.
+        line: The queue.
+        is_over: Whether the stream has ended.
+        rest: The failure for rows that come after the run has ended; None while the run goes on.
     """
 
     def __init__(self, on_settled: Callable[[], None] = lambda: None) -> None:
-        """Call *on_settled* whenever a part has all its outcomes."""
+        """Start with an empty queue; *on_settled* is called when every row of a part has its outcome."""
         self.parts = Parts(on_settled)
         self.line = Line(order=(), texts=lambda positions: (), reject=self._reject)
         self.is_over = False
@@ -34,7 +34,7 @@ class Supply:
         self._met: BloomFilter | None = None
 
     async def take(self, part: Part, intake: Intake) -> None:
-        """Line up the rows of the next part, but for those that are known or under way."""
+        """Queue the rows of the next part, except rows that the ledger knows or that an open part already has."""
         order = self.parts.add(part)
         unknown = await intake.unknown(order, self._met_before(part) if intake.ledger.is_learning else None)
         if self.rest is None:
@@ -44,12 +44,12 @@ class Supply:
         self._news.set()
 
     def end(self) -> None:
-        """No more will come."""
+        """Mark the end of the stream."""
         self.is_over = True
         self._news.set()
 
     async def more(self) -> bool:
-        """Whether rows come into line, which is waited for; by one at a time, so that others need not."""
+        """Wait until rows are queued or the stream ends; whether there are any. Only one worker waits at a time."""
         if self._is_awaited:
             return False
         self._is_awaited = True
@@ -62,12 +62,12 @@ class Supply:
         return bool(self.line)
 
     def close(self, rest: RowFailure) -> None:
-        """The run is over: whatever has no outcome, or is yet to come, has this one."""
+        """End the run: every row without an outcome, now or later, fails with *rest*."""
         self.rest = rest
         self.parts.fail_rest(rest)
 
     def _met_before(self, part: Part) -> Sequence[int]:
-        """Positions of the rows of a part that may be equal to rows of earlier ones."""
+        """Positions of the rows of a part that may be equal to rows of earlier parts (by a Bloom filter)."""
         self._met = self._met or BloomFilter()
         places = list(part.keys.values())
         return [part.start + places[at] for at in self._met.meet(part.keys)]
@@ -77,5 +77,5 @@ class Supply:
 
 
 def positions(order: Sequence[int], start: int) -> Sequence[int]:
-    """The positions in the stream of rows of a part that begins at *start*."""
+    """Convert positions in a part to positions in the stream; *start* is where the part begins."""
     return order if not start else [at + start for at in order]

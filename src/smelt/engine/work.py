@@ -1,4 +1,4 @@
-"""What a run is to do, what it did, and how it ended: the values around `Run`."""
+"""The data of a run: its specification (`Work`), its statistics (`Counts`) and how it ended (`Halt`, `Ending`)."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _SOME = Usage(input_tokens=1, output_tokens=1)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Work:
-    """What a run is to do.
+    """The specification of a run.
 
     Attributes:
         source: The caller's rows.
-        order: Positions of the rows to ask, in the order to ask them in.
-        output: What an answer is.
-        asked: The fields to ask for: all of the output's, or those that earlier answers lack.
+        order: Positions of the rows to ask, in the order in which to ask them.
+        output: The schema of an answer.
+        asked: The fields to ask for: all of the output's, or only the fields that earlier answers lack.
         system: The instructions.
         params: The caller's own parameters for the provider.
-        row_tokens: Output tokens that one row is allowed.
-        most_rows: Rows per request at the most.
-        first_rows: Rows of the first request where the number is smelt's to find.
-        is_auto: Whether the number of rows per request is smelt's to find.
+        row_tokens: Output tokens allowed for one row.
+        most_rows: Rows per request at most.
+        first_rows: Rows of the first request if smelt chooses the number.
+        is_auto: Whether smelt chooses the number of rows per request.
         timeout: Seconds for one call.
         deadline: Seconds for the whole run, or None.
         stop_on_failure: Whether the first row that is given up ends the run.
-        policy: How persistent to be.
-        reply_bytes: Bytes that the answer to one row usually takes.
-        completing: By position, JSON of answers that replies only add fields to; None where replies are whole answers.
+        policy: The retry limits.
+        reply_bytes: The usual size of the answer to one row, in bytes.
+        completing: By position, the JSON of earlier answers that replies only add fields to; None if replies are complete.
     """
 
     source: RowSource
@@ -61,23 +61,23 @@ class Work:
 
 @dataclass(kw_only=True, eq=False)
 class Counts:
-    """What a run did, in numbers, and the first thing it sent. Tokens are sums over the replies that reported them.
+    """The statistics of a run, and its first request. Token counts are sums over the replies that reported them.
 
     Attributes:
-        announced: Requests that the ledger was told of; numbers them.
-        reused: The caller's rows that the ledger knew.
-        reused_cost_usd: Dollars that their answers cost when they were bought; None if that is not known.
+        announced: Requests recorded in the ledger; also the number of the newest one.
+        reused: The caller's rows whose answers came from the ledger.
+        reused_cost_usd: Dollars that these answers cost when they were bought; None if not known.
         requests: Requests that were sent.
-        retries: Of these, those that carried a row again.
-        rate_limited: Of these, those refused for rate.
-        possible_duplicates: Of these, those that may have been billed without an answer.
-        strangers: Rows of replies under no token that was sent.
-        hopeless: Rows that were given up before anything was answered.
-        input_tokens: Cached ones included.
-        output_tokens: Reasoning included.
-        cached_input_tokens: Read from the provider's cache.
-        reasoning_tokens: Spent on reasoning.
-        cost_usd: Dollars; None once one price is unknown.
+        retries: Requests that carried rows which were sent before.
+        rate_limited: Requests refused by a rate limit.
+        possible_duplicates: Requests that may have been billed without an answer.
+        strangers: Rows of replies whose token was not in the request.
+        hopeless: Rows that were given up before the first reply.
+        input_tokens: Input tokens, cached ones included.
+        output_tokens: Output tokens, reasoning included.
+        cached_input_tokens: Input tokens read from the provider's cache.
+        reasoning_tokens: Output tokens spent on reasoning.
+        cost_usd: Dollars; None as soon as one price is unknown.
         first_request: The first request, as it was sent; None before that.
     """
 
@@ -98,7 +98,7 @@ class Counts:
     first_request: Request | None = None
 
     def add(self, usage: Usage, cost_usd: float | None) -> None:
-        """Take the usage of one request into the sums; one unknown price makes the whole cost unknown."""
+        """Add the usage of one request to the sums; one unknown price makes the whole cost unknown."""
         self.input_tokens += usage.input_tokens or 0
         self.output_tokens += usage.output_tokens or 0
         self.cached_input_tokens += usage.cached_input_tokens or 0
@@ -108,11 +108,11 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Halt:
-    """Why a run sends nothing more; neither of the two where it was interrupted, or ends at its first failed row.
+    """Why sending stopped. Both fields are None after an interrupt or a stop on failure.
 
     Attributes:
         stop: The provider's failure that concerns every row, or None.
-        fault: What is wrong on this side: the ledger or the budget. None otherwise.
+        fault: The error of the ledger or the budget, or None.
     """
 
     stop: CallFailed | None = None
@@ -124,10 +124,10 @@ class Ending:
     """How a run ended.
 
     Attributes:
-        counts: What it did.
-        stop: The failure that stopped it, or None.
-        fault: What stopped it on this side: the ledger or the budget. None otherwise.
-        notices: Sentences that the caller should see.
+        counts: Its statistics.
+        stop: The provider's failure that stopped it, or None.
+        fault: The error of the ledger or the budget that stopped it, or None.
+        notices: Notices for the caller.
     """
 
     counts: Counts
@@ -137,10 +137,10 @@ class Ending:
 
 
 def settled(answers: Outcomes, counts: Counts) -> RowsSettled:
-    """How many rows have reached their end by now, as observers are told."""
+    """The event with the number of rows that have their outcome by now."""
     return RowsSettled(answered=answers.answered + answers.skipped, failed=answers.failed, reused=counts.reused)
 
 
 def is_free(price: Callable[[Usage], float | None]) -> bool:
-    """Whether a model costs nothing, so that nothing of it can be billed."""
+    """Whether the model costs nothing, so that no request can be billed."""
     return price(_SOME) == 0

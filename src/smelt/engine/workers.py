@@ -1,8 +1,8 @@
-"""The workers of a run: each pulls a chunk from the line, asks, hands over what came, and pulls the next.
+"""The worker pool of a run: each worker takes a chunk from the queue, sends it, hands over the outcome, and repeats.
 
-There is never a task per row: one worker for each request in flight, and one that waits for the lane to let the next one leave.
-The first request goes out alone, or in a long run as a few small ones side by side: it proves key, model and schema, so that a mistake
-there costs that and not one request per worker.
+There is one asyncio task per request in flight and one that waits for the lane to admit the next request; never one per row.
+The first request is sent alone, or in a long run as a few small concurrent ones. It proves that key, model and schema are
+valid, so a mistake there costs this request and not one per worker.
 """
 
 from __future__ import annotations
@@ -26,42 +26,41 @@ from smelt.ledger.base import RunLedger
 from smelt.plan.chunks import AutoSize, Chunk, Line, Size
 from smelt.providers.base import Billing, CallFailed
 
-MOST_WORKERS = 32  # An automatic chunk is not made smaller than this many workers want, however many there may be.
+MOST_WORKERS = 32  # An automatic chunk size divides the remaining rows among at most this many workers.
 FEWEST_ROWS = 5  # An automatic chunk is not made smaller than this only to keep every worker busy.
-PROVERS = 4  # Requests side by side that prove key, model and schema, in a run of many requests:
-MANY_REQUESTS = 60  # so many at the least, beside which the instructions of a few more weigh little.
-# Requests that the ledger is being told of, as long as a reply may show that they can carry more rows.
-MOST_UNSENT = 16
-_GRACE = 2.0  # Seconds that requests in flight get to land after the run was stopped.
+PROVERS = 4  # Concurrent first requests that prove key, model and schema, in a run of many requests.
+MANY_REQUESTS = 60  # The fewest requests that count as many; the instructions of a few more then cost little.
+MOST_UNSENT = 16  # Requests being written to the ledger at a time, while replies may still increase the chunk size.
+_GRACE = 2.0  # Seconds that requests in flight get to complete after the run was stopped.
 
 
 def provers(rows: int, most: int) -> int:
-    """How many requests prove key, model and schema side by side, where *rows* are to be asked, *most* in a request."""
+    """How many concurrent requests prove key, model and schema in a run of *rows* rows, with at most *most* per request."""
     return PROVERS if rows >= MANY_REQUESTS * most else 1
 
 
 def rows_of_prover(rows: int) -> int:
-    """How many rows each of several such requests carries, where one would carry *rows*."""
+    """How many rows each of several first requests carries, if a single one would carry *rows*."""
     return min(rows, max(FEWEST_ROWS, rows // PROVERS))
 
 
 @dataclass(kw_only=True, eq=False)
 class WorkerPool:
-    """Workers that ask for all that is in line.
+    """Workers that ask all rows of the queue.
 
     Attributes:
-        line: The rows.
-        size: How many of them a request carries.
-        is_auto: Whether that number is smelt's to find.
+        line: The queue of rows.
+        size: The rows per request.
+        is_auto: Whether smelt chooses the rows per request.
         lane: Paces the requests.
-        budget: What may be spent.
-        ledger: Told when the line is empty.
-        sender: Carries the requests.
-        applier: Sees to the rows of what comes back.
-        hedging: Beside requests that are late.
-        provider: Whom they ask, for what is said of it.
-        supply: Where more rows come from; None where all there are stand in line.
-        halted: Why nothing more is sent, once that is so.
+        budget: The spending limit.
+        ledger: Told when the queue is empty for good.
+        sender: Sends the requests.
+        applier: Applies the outcomes to the rows.
+        hedging: Sends hedged requests beside slow ones.
+        provider: The provider's name, for messages.
+        supply: The source of further rows of a stream; None if all rows are in the queue.
+        halted: Why nothing more is sent; None while the pool runs.
     """
 
     line: Line
@@ -77,10 +76,10 @@ class WorkerPool:
     supply: Supply | None = None
     halted: Halt | None = None
     _is_halting: bool = False
-    _unsent: int = 0  # Requests that the ledger is being told of.
+    _unsent: int = 0  # Requests that are being written to the ledger.
     _deferred: Deferred = field(init=False)
     _group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
-    _workers: dict[asyncio.Task[None], None] = field(default_factory=dict)  # In the order of their beginning.
+    _workers: dict[asyncio.Task[None], None] = field(default_factory=dict)  # In the order in which they started.
     _next: asyncio.Task[None] | None = None  # The worker that waits for the lane.
 
     def __post_init__(self) -> None:
@@ -88,17 +87,17 @@ class WorkerPool:
         self.hedging.spawn = self.spawn
 
     async def ask_all(self) -> None:
-        """Ask until nothing is in line or in flight, or the pool was halted."""
+        """Ask until nothing is queued or in flight, or the pool is halted."""
         try:
             async with self._group:
                 self.spawn()
         except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None  # Workers raise nothing on purpose; show a fault as it is.
+            raise group.exceptions[0] from None  # Workers raise only on a bug; show it without the group.
         finally:
             self.hedging.end()
 
     def halt(self, halt: Halt) -> None:
-        """Send nothing more; what is in flight may land for a moment. The first reason is the one that counts."""
+        """Send nothing more; requests in flight get a short time to complete. Only the first reason is kept."""
         if self._is_halting:
             return
         self._is_halting, self.halted = True, self.halted or halt
@@ -109,23 +108,23 @@ class WorkerPool:
         self.hang_up(after=_GRACE)
 
     def leave(self) -> None:
-        """Send nothing more from now on, where no loop runs to halt in; that has to follow."""
+        """Send nothing more. For callers outside the running loop; a halt or a cancellation must follow."""
         self.halted = self.halted or Halt()
 
     def hang_up(self, *, after: float) -> None:
-        """Break off what is in flight now, and still is in *after* seconds."""
+        """Cancel the requests in flight now that are still in flight in *after* seconds."""
         for worker in self._workers:
             if worker in self.sender.calling:
                 asyncio.get_running_loop().call_later(after, worker.cancel)
 
     def break_off(self) -> None:
-        """Send nothing more, and break off what is in flight now. The lane learns of it in the order in which it left."""
+        """Send nothing more, and cancel the requests in flight now. The lane is told in the order in which they were sent."""
         self.leave()
         for worker in list(self._workers):
             worker.cancel()
 
     def spawn(self) -> None:
-        """See to it that somebody waits for the lane, if there is anything to ask."""
+        """Make sure that one worker waits for the lane, if there is anything to ask."""
         is_proving = not self.applier.is_proven and len(self._workers) >= self._provers
         if self._next is not None or is_proving or self._is_ahead or self.halted is not None or not self.line:
             return
@@ -134,12 +133,12 @@ class WorkerPool:
         self._next.add_done_callback(lambda worker: self._workers.pop(worker, None))
 
     async def _pull(self) -> None:
-        """Ask chunk after chunk, while there are any and nobody else waits to do so."""
+        """Ask chunk after chunk, while there are any and no other worker waits for the lane."""
         me = asyncio.current_task()
         assert me is not None
         try:
-            # A turn of the loop first: under an eager task factory a worker would else run inside the one that spawns
-            # it, and so on, until the stack is full.
+            # Yield to the loop first: under an eager task factory each worker would otherwise run inside its spawner,
+            # recursively, until the stack overflows.
             await asyncio.sleep(0)
             while self._is_pulling(me) and (self.line or await self._more(me)) and self._is_pulling(me):
                 self._next = me
@@ -161,9 +160,9 @@ class WorkerPool:
 
     @property
     def _provers(self) -> int:
-        """Requests that may be in flight before the first reply: one, or in a long run several small ones, once.
+        """Requests that may be in flight before the first reply: one, or at the start of a long run several small ones.
 
-        The first of them to come back proves what all are to prove, and together they carry what one would.
+        The first reply to any of them is proof enough. Together they carry as many rows as one would.
         """
         is_first = self.sender.counts.announced < PROVERS and not self.applier.is_proven
         if not is_first or self.supply is not None or self.budget.is_limited:
@@ -172,7 +171,7 @@ class WorkerPool:
 
     @property
     def _rest(self) -> float:
-        """Requests that the rows in line make, as far as is known: not where a stream brings more."""
+        """Requests needed for the rows in the queue; infinite if a stream may bring more rows."""
         is_all = self.supply is None or self.supply.is_over
         return ceil(self.line.rows_left / max(1, self._rows_wanted())) if is_all else inf
 
@@ -182,28 +181,28 @@ class WorkerPool:
 
     @property
     def _is_ahead(self) -> bool:
-        """Whether enough requests wait for the ledger, as long as the number of rows is being found.
+        """Whether enough requests wait for the ledger, while the chunk size still grows.
 
-        To wait for the disk takes no CPU, so what paces the start holds nothing back here: one commit after the other would
-        let a hundred small requests leave, which stand in line for the CPU while the replies that would have made them larger come.
+        Waiting for the disk takes no CPU, so the pacing of the start does not limit it. Without this limit, a slow disk would
+        let a hundred small requests be prepared before the replies come that would have made them larger.
         """
         return self._unsent >= MOST_UNSENT and self.is_auto and self.size.rows < self.size.most
 
     async def _more(self, me: asyncio.Task[Any] | None) -> bool:
-        """Whether rows come into line again: those that others had in flight, or what a stream brings."""
+        """Wait for more rows: rows that were in flight in another run, or the stream's next; whether there are any."""
         if await self._deferred.come_back():
             return True
         if self.supply is None:
             return False
-        if self._next is me:  # A row that is to be asked again meanwhile does not wait for the stream.
+        if self._next is me:  # Let another worker ask requeued rows while this one waits for the stream.
             self._next = None
         return await self.supply.more()
 
     async def _use(self, slot: Slot) -> bool:
-        """Send the next chunk; whether there was one."""
+        """Send the next chunk; return whether there was one."""
         try:
             chunk = self._next_chunk()
-            if chunk is not None:  # Else whoever lands next sees whether there is something to ask, and room.
+            if chunk is not None:  # Otherwise the next completed request checks again for rows and budget.
                 self.spawn()
             delivery = None
             if chunk is not None:
@@ -211,12 +210,12 @@ class WorkerPool:
                     delivery = await self._delivery(chunk, slot)
             if delivery is not None:
                 self._take(delivery, slot)
-        finally:  # Cancelled, or a fault of the provider's own: the run finds the rows without an outcome.
+        finally:  # After a cancellation or a bug in the provider, the run marks the rows that have no outcome.
             self.lane.release(slot)
         return chunk is not None
 
     async def _delivery(self, chunk: Chunk, slot: Slot) -> Delivery | None:
-        """What came of asking *chunk*; None where others have all its rows."""
+        """Send *chunk* and return the outcome; None if nothing was sent."""
         self._unsent += 1
         try:
             announced = await self.sender.announce(chunk)
@@ -228,14 +227,14 @@ class WorkerPool:
         self.applier.enter_stuck(announced.stuck)
         if not announced.chunk.rows:
             return None
-        # Writing that down took its time.
+        # The ledger write took time: check again.
         if self.halted is not None or not self.hedging.left_of(announced.chunk).rows:
             self.sender.withdraw(announced)
             return None
         return await self.sender.carry(announced, slot)
 
     def _take(self, delivery: Delivery, slot: Slot) -> None:
-        """Have every row of a request seen to."""
+        """Apply the outcome of a request, and start the next one."""
         if (halt := self.applier.enter(delivery)) is not None:
             self.halt(halt)
         self.sender.settle(slot, delivery.flight, delivery.outcome)
@@ -244,18 +243,18 @@ class WorkerPool:
         self.spawn()
 
     def _next_chunk(self) -> Chunk | None:
-        if self.halted is not None:  # Since this worker asked to be admitted.
+        if self.halted is not None:  # The pool was halted while this worker waited for the lane.
             return None
         chunk = self._cut()
         if chunk is None or not self.budget.is_limited or self.budget.fits(self.sender.estimate(chunk)):
             return chunk
-        self.line.put_whole([chunk])  # What is in flight may take less than it might; whoever lands last sees.
+        self.line.put_whole([chunk])  # Requests in flight may cost less than reserved; tried again when one ends.
         if self.budget.is_idle:
             self.halt(Halt(fault=BudgetExceededError(f"The run's budget is spent: {self.budget}.")))
         return None
 
     def _cut(self) -> Chunk | None:
-        """The next rows in line that still want an answer."""
+        """The next chunk of the queue, without rows that have an outcome by now."""
         if self.applier.doubt.probe() and (probe := self.line.sample()) is not None:
             return probe
         size = Size(rows=self._rows_wanted())
@@ -272,8 +271,8 @@ class WorkerPool:
             rows = rows_of_prover(rows)
         if not self.is_auto:
             return rows
-        # Near the end of the line smaller chunks keep every worker busy; the reply then comes sooner. Where a limit keeps
-        # requests apart, few are at work, and smaller chunks would only be more requests.
-        # Each request is paid for its instructions, and that of a model that thinks for its thoughts.
+        # Near the end of the queue, smaller chunks keep every worker busy, and the replies come sooner. If a rate limit
+        # leaves only few workers active, chunks stay large: smaller ones would only be more requests.
+        # The lower limit: every request costs its instructions, and with a reasoning model its reasoning.
         fewest = max(FEWEST_ROWS, self.sender.fewest_rows, int(self.size.least))
         return min(rows, max(fewest, ceil(self.line.rows_left / min(self.lane.workers, MOST_WORKERS))))
