@@ -49,7 +49,8 @@ class Applier:
         counts: Sums over the run.
         tell: Receives the events.
         note: Receives notices for the caller.
-        is_proven: Whether a reply came whose output limit was high enough. Before that, few requests are in flight at a time.
+        is_proven: Whether a reply came whose output limit was high enough. Before that, few requests are in flight at a
+            time.
         doubt: Refusals that may concern one row or the account.
     """
 

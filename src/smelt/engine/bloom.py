@@ -1,4 +1,4 @@
-"""Which rows cannot have been seen before: a bit field by which nearly all look-ups of a stream are spared."""
+"""A Bloom filter over the rows of a stream: it avoids nearly all ledger look-ups of new rows."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterable, Sequence
 
 from smelt.plan.rows import Key
 
-_BITS = 28  # 32 MB: of 5,000,000 rows, one new row in 100 is looked up in vain.
+_BITS = 28  # 32 MB; with 5,000,000 rows, 1 % of the new rows are false positives.
 _MASK = (1 << _BITS) - 1
 
 
 class BloomFilter:
-    """Rows that were met, by what they are known by. It may take a row for one of them, and never the other way round."""
+    """The set of row keys seen so far. It may report a new key as seen (false positive), never a seen key as new."""
 
     def __init__(self) -> None:
         self._bits = bytearray(1 << (_BITS - 3))
 
     def meet(self, keys: Iterable[Key]) -> Sequence[int]:
-        """Meet rows; the places of those that may have been met before. One place for each key, so they have to differ."""
+        """Add *keys*, which must be distinct; return the indices of the keys that may have been added before."""
         bits, again = self._bits, array("q")
         for at, number in enumerate(map(hash, keys)):
             byte, bit = (number & _MASK) >> 3, 1 << (number & 7)

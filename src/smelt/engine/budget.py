@@ -1,8 +1,8 @@
-"""What a run may spend: looked at before every request, with what is in flight counted as if it were spent.
+"""The spending limit of a run, checked before every request. Requests in flight count as spent.
 
-What a request takes is estimated: its input (instructions, schema and rows) from its bytes, its output from what answers
-and thoughts usually take. Both estimates are corrected by what replies turn out to take. They are rather too high than too
-low, so a run goes over its budget at the most by what the replies in flight take beyond that.
+The usage of a request is estimated: its input (instructions, schema and rows) from its bytes, its output from the usual
+size of answers and reasoning. Both estimates are corrected by the reported usage. They tend to be too high, so a run
+exceeds its budget at most by the amount by which the replies in flight exceed their estimates.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from smelt.providers.base import Usage
 
-_FIRST_RATIO = 1.5  # Taken for output over its estimate until a reply shows it.
-_MEMORY = 0.9  # How slowly a high ratio is forgotten.
+_FIRST_RATIO = 1.5  # The assumed ratio of output to its estimate, before the first reply.
+_MEMORY = 0.9  # Weight of the old ratio in the exponential mean when the ratio falls.
 
 
 @dataclass(kw_only=True, eq=False)
@@ -23,7 +23,7 @@ class Budget:
     Attributes:
         max_cost: Dollars, or None.
         max_tokens: Tokens, input and output together, or None.
-        price: Dollars for the usage of one request. Asked only where there is a limit in dollars.
+        price: Dollars for the usage of one request. Called only if there is a limit in dollars.
         cost: Dollars spent so far.
         tokens: Tokens spent so far.
     """
@@ -44,7 +44,7 @@ class Budget:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is in flight, so that no more room will come."""
+        """Whether nothing is in flight, so that no reserved budget can be released."""
         return not self._in_flight
 
     def fits(self, estimate: Usage) -> bool:
@@ -55,15 +55,15 @@ class Budget:
         return self.max_cost is None or self.cost + sum(self.price(one) or 0.0 for one in wanted) <= self.max_cost
 
     def reserve(self, number: int, estimate: Usage) -> None:
-        """Count a request that is about to leave."""
+        """Reserve the budget of a request before it is sent."""
         self._in_flight[number] = estimate
 
     def release(self, number: int) -> None:
-        """A request did not leave, or cost nothing."""
+        """Release the budget of a request that was not sent or cost nothing."""
         self._in_flight.pop(number, None)
 
     def settle(self, number: int, usage: Usage) -> None:
-        """Count what a request took; what its provider does not tell, as estimated."""
+        """Count the usage of a request; numbers that the provider does not report are estimated."""
         estimate = self._in_flight.pop(number, Usage())
         if usage.input_tokens and estimate.input_tokens:
             self._input_ratio = _learnt(self._input_ratio, usage.input_tokens / estimate.input_tokens)
@@ -71,7 +71,7 @@ class Budget:
             self._output_ratio = _learnt(self._output_ratio, usage.output_tokens / estimate.output_tokens)
         likely = self._likely(estimate)
         spent = Usage(
-            input_tokens=usage.input_tokens or likely.input_tokens,  # No request takes none, whatever is reported.
+            input_tokens=usage.input_tokens or likely.input_tokens,  # A reported 0 cannot be true.
             output_tokens=likely.output_tokens if usage.output_tokens is None else usage.output_tokens,
             cached_input_tokens=usage.cached_input_tokens,
         )
@@ -95,7 +95,7 @@ class Budget:
 
 
 def _learnt(ratio: float, found: float) -> float:
-    """A ratio after *found* was seen: up at once, down slowly."""
+    """*ratio* updated by a new measurement *found*: it rises at once and falls slowly."""
     return max(found, ratio * _MEMORY + found * (1 - _MEMORY))
 
 

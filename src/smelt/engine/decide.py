@@ -1,4 +1,4 @@
-"""The retry decisions: pure functions from a reply or a failure to the next step of each row. No loop, clock or network.
+"""The retry decisions: pure functions from a reply or failure to the next step of each row. No loop, clock or network.
 
 The rules, in order of precedence:
 
@@ -11,8 +11,8 @@ The rules, in order of precedence:
 - A 429 or 5xx is handled by the lane (rate limiter) and costs no row an attempt. A row is given up only if its server
   fails on it repeatedly while other rows are answered.
 - A request that may have been billed without an answer is sent once more, and then in halves.
-- An account error ends the run: before the first answer at once, later only if other rows are refused, too. A firewall that
-  blocks one text sends the same status codes; then bisection finds the row.
+- An account error ends the run: before the first answer at once, later only if other rows are refused, too. A firewall
+  that blocks one text sends the same status codes; then bisection finds the row.
 """
 
 from __future__ import annotations
@@ -271,11 +271,12 @@ def _paid_for_nothing(chunk: Chunk, message: str, policy: Policy) -> Verdict:
 def _after_server_error(
     chunk: Chunk, failure: CallFailed, policy: Policy, *, answered: int, known: int, now: float
 ) -> Verdict:
-    """Retry after a server error. Usually it is an outage, but a row that crashes its server must be given up at some point.
+    """Retry after a server error: usually an outage, but a row that crashes its server must be given up at some point.
 
     A server error counts against a chunk only if a request that was sent after the chunk's last one was answered (the
-    first error always counts). Otherwise the chunk is requeued last; it is halved after `policy.many_stall` seconds without
-    such an answer, and a single row is given up after `policy.stall` seconds. Neither happens before the first answer.
+    first error always counts). Otherwise the chunk is requeued last; it is halved after `policy.many_stall` seconds
+    without such an answer, and a single row is given up after `policy.stall` seconds. Neither happens before the first
+    answer.
     """
     is_outage = answered <= chunk.answered_before
     since = chunk.stalled_since if is_outage and chunk.stalled_since is not None else now
@@ -299,10 +300,10 @@ def _after_page(
 ) -> Verdict:
     """Retry after an HTTP 200 whose body is not from the model: a captive portal's or a firewall's page.
 
-    A portal is temporary and costs no row. A firewall's page concerns one row, and bisection finds it. If a request sent
-    after the first page was answered, the path to the provider is open. If all remaining rows got pages (*is_last*), there
-    is no such request to wait for: then a single row is given up after more than one page and `policy.many_stall` seconds,
-    which is longer than most portals last.
+    A portal is temporary and costs no row. A firewall's page concerns one row, and bisection finds it. If a request
+    sent after the first page was answered, the path to the provider is open. If all remaining rows got pages
+    (*is_last*), there is no such request to wait for: then a single row is given up after more than one page and
+    `policy.many_stall` seconds, which is longer than most portals last.
     """
     met = _paged(chunk, known)
     is_open = answered > met.answered_before

@@ -1,4 +1,4 @@
-"""Rows that another run has in flight: they step aside, and come back into line when that run has had its moment."""
+"""Rows in flight in another run: set aside, and requeued after a short wait."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from smelt.plan.chunks import Chunk, Line, Pending
 
 @dataclass(kw_only=True)
 class Deferred:
-    """The rows of one run that others have in flight.
+    """The rows of one run that are in flight in other runs.
 
     Attributes:
-        ledger: Knows when to look again.
-        line: Where they go back to. By then they may be known, which their next request finds out before it leaves.
+        ledger: Waits for the other runs.
+        line: The queue that they return to. If they are answered by then, the claim before their next request finds
+            that.
     """
 
     ledger: RunLedger
@@ -25,16 +26,16 @@ class Deferred:
     _is_waiting: bool = False
 
     def add(self, rows: Sequence[Pending]) -> None:
-        """Have *rows* step aside."""
+        """Set *rows* aside."""
         self._rows.extend(rows)
 
     async def come_back(self) -> bool:
-        """Put the rows back in line, after a while; whether there were any. One worker at a time sees to that."""
+        """Requeue the rows after a short wait; return whether there were any. Only one worker at a time does this."""
         if not self._rows or self._is_waiting:
             return False
         self._is_waiting = True
         try:
-            move_others()  # A stream of this process that nobody reads now would never let go of its rows.
+            move_others()  # A paused stream of this process would otherwise keep its rows in flight for ever.
             await self.ledger.await_others()
         finally:
             self._is_waiting = False
@@ -42,7 +43,7 @@ class Deferred:
         return True
 
     def _put_back(self) -> None:
-        """Those that were asked in vain go alone, as the last attempt of a row always does."""
+        """Requeue rows with failed attempts alone, as for the last attempt of a row, and the others together."""
         rows, self._rows = self._rows, []
         self.line.put_whole([Chunk(rows=(row,), is_repeat=True) for row in rows if row.attempts])
         self.line.put_again([row for row in rows if not row.attempts])

@@ -1,8 +1,8 @@
 """Ambiguous refusals: they concern one row or the whole account, and requests for other rows show which.
 
-A firewall that blocks one text answers like a provider that has closed an account: 403, 404, a redirect, an HTML page. So
-the first refusal decides nothing. Its rows are requeued last, in halves, and another row is asked alone as a probe. If a
-request sent after the refusal is answered, the account is good. Until then a row that was refused alone is held.
+A firewall that blocks one text answers like a provider that has closed an account: 403, 404, a redirect, an HTML page.
+So the first refusal decides nothing. Its rows are requeued last, in halves, and another row is asked alone as a probe.
+If a request sent after the refusal is answered, the account is good. Until then a row that was refused alone is held.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Doubt:
         )
 
     def answered(self, *, left_at: float) -> Sequence[tuple[Failed, str | None]]:
-        """Note a reply; if it proves that the account is good, return the held rows, with their request ids, to be failed."""
+        """Handle a reply: if it proves that the account is good, return the held rows and request ids, to be failed."""
         return self.settle() if self._since is not None and left_at >= self._since else ()
 
     def hold(self, failed: Sequence[Failed], request_id: str | None) -> None:

@@ -1,7 +1,7 @@
-"""What a run tells its observers while it goes on.
+"""Progress events of a run.
 
-The engine emits these, the progress faces and the user's own callback read them. They hold counts, never a row's text,
-a key or a provider's message. Rows are counted in the caller's rows unless a name says otherwise.
+The engine emits them; the progress displays and the user's callback receive them. They hold counts, never a row's text,
+a key or a provider's message. Counts of rows are counts of the caller's rows, unless a field says otherwise.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class RunStarted:
 
     Attributes:
         rows: The caller's rows.
-        distinct_rows: Rows that differ from each other, which is what has to be answered.
+        distinct_rows: Distinct rows; only these have to be answered.
         provider: The provider's name.
         model: The model's name.
         columns: Names of the columns that are sent.
@@ -34,7 +34,7 @@ class RunStarted:
 class RowsRead:
     """The next frame of a stream was read.
 
-    `RunStarted` of a stream counts the rows of its first frame, or as many as the caller said that there will be.
+    `RunStarted` of a stream counts the rows of its first frame, or the total that the caller announced.
 
     Attributes:
         rows: The caller's rows so far.
@@ -45,7 +45,7 @@ class RowsRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestSent:
-    """A request leaves.
+    """A request is sent.
 
     Attributes:
         number: Counts the requests of the run, from 1.
@@ -60,20 +60,20 @@ class RequestSent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestEnded:
-    """A request came back or was given up.
+    """A request was answered, failed or was cancelled.
 
     Attributes:
-        number: Which request.
-        rows: Distinct rows that were in it.
+        number: The number of the request.
+        rows: Distinct rows in it.
         seconds: How long it took.
-        ok: Whether a reply came, whatever it was worth.
-        failure_kind: A `smelt.providers.base.FailureKind` where none came, else None.
-        input_tokens: What the provider reported, 0 where it said nothing.
-        output_tokens: What the provider reported, 0 where it said nothing.
-        cost_usd: What it cost, or None where the price is not known.
+        ok: Whether a reply came, valid or not.
+        failure_kind: A `smelt.providers.base.FailureKind` if no reply came, else None.
+        input_tokens: The reported number, or 0 if the provider reported none.
+        output_tokens: The reported number, or 0 if the provider reported none.
+        cost_usd: Its cost in dollars, or None if the price is unknown.
         in_flight: Requests still in flight.
-        is_broken_off: Whether no reply came because the run broke it off, at its end or since others answered its rows sooner.
-            That is no failure of the server.
+        is_broken_off: Whether the run cancelled it, at its end or because another request answered its rows sooner.
+            This is not a failure of the server.
     """
 
     number: int
@@ -90,12 +90,12 @@ class RequestEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsSettled:
-    """Rows reached their end. Both counts are totals since the start of the run.
+    """Rows got their outcome. All counts are totals since the start of the run.
 
     Attributes:
-        answered: The caller's rows that have an answer.
+        answered: The caller's rows that have an answer, rows that were not to be asked included.
         failed: The caller's rows that were given up.
-        reused: Of the answered, those that the ledger knew.
+        reused: The number of answered rows whose answers came from the ledger.
     """
 
     answered: int
@@ -105,11 +105,11 @@ class RowsSettled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """Nothing may be sent for a while.
+    """No request may be sent for a while.
 
     Attributes:
-        seconds: For how long, as far as is known.
-        reason: What for, in the words that follow "waiting 12 s for": "openai's limit".
+        seconds: The expected length of the wait.
+        reason: The end of the sentence "waiting 12 s for …", such as "openai's limit".
     """
 
     seconds: float
@@ -123,12 +123,12 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded:
-    """The run is over; nothing follows.
+    """The run is over; no event follows.
 
     Attributes:
-        reason: "done", or one or two words for what cut it short, such as "interrupted".
+        reason: "done", or one or two words for why it ended early, such as "interrupted".
         unanswered: The caller's rows that had no outcome when the run ended; `RowsSettled` counts them as failed.
-        in_flight: Of these, rows whose request was in flight; unless the model is free, it may be billed.
+        in_flight: The unanswered rows whose request was in flight; it may be billed, unless the model is free.
     """
 
     reason: str = "done"

@@ -1,4 +1,4 @@
-"""Hedged requests: the rows of a slow request are sent again, the first answer to a row counts, the slower request is cancelled.
+"""Hedged requests: the rows of a slow request are sent again, the first answer counts, the slower request is cancelled.
 
 When the queue is empty, the rows are sent as two halves, which are answered sooner. Before that they are sent as one
 request, which costs the instructions only once.

@@ -1,4 +1,4 @@
-"""Rows on their way into the line: what the ledger knows or no model could take is not asked."""
+"""Fills the queue of a run: looks rows up in the ledger, and rejects rows that are too long for the model."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from smelt.plan.answers import Outcomes, RowFailure
 from smelt.plan.chunks import Line
 from smelt.plan.rows import RowSource, Unsendable
 
-_BLOCK = 4_096  # Rows that are looked up at a time; the loop turns in between.
-_BYTES_PER_TOKEN = 6  # More than any text has: a row over the limit by this measure cannot fit.
+_BLOCK = 4_096  # Rows looked up at a time; other tasks run between two blocks.
+_BYTES_PER_TOKEN = 6  # More than any text has: a row that exceeds the context by this measure cannot fit.
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Intake:
-    """Looks rows up and lines up the others.
+    """Looks rows up in the ledger and queues the others.
 
     Attributes:
         source: The caller's rows.
-        answers: Takes the outcome of rows that need not or cannot be asked.
-        ledger: Knows rows of earlier runs.
-        counts: Counts what it knew.
-        context_tokens: What the model bears, where that is known and small.
-        tell: Takes the events.
+        answers: Stores the outcome of rows that need not or cannot be asked.
+        ledger: Has the answers of earlier runs.
+        counts: Counts the rows found in the ledger.
+        context_tokens: The model's context length, if it is known and small, else None.
+        tell: Receives the events.
         start: The position of the first of the rows.
     """
 
@@ -41,18 +41,19 @@ class Intake:
     start: int = 0
 
     async def line(self, order: Sequence[int]) -> Line:
-        """The rows at *order* in line, but for those that the ledger knows: they are answered."""
+        """A queue of the rows at *order*. Rows found in the ledger are answered and left out."""
         return Line(order=await self.unknown(order), texts=self.texts, reject=self.reject)
 
     async def unknown(self, order: Sequence[int], met_before: Sequence[int] | None = None) -> Sequence[int]:
-        """Those of the rows at *order* that are to be asked; the ledger knows the others, and they are answered.
+        """The rows at *order* that must be asked. Rows found in the ledger are answered and left out.
 
-        *met_before* are the only ones that it may know if it knew nothing when the run began; None if there are none.
+        *met_before*: positions that may repeat earlier rows of this stream; if the ledger was empty at the start, only
+        these are looked up.
         """
         if self.ledger.is_blank:
-            met = set(met_before or ())  # Some of which share the outcome of an earlier row, and are not in *order*.
+            met = set(met_before or ())  # Some of these share the outcome of an earlier row, and are not in *order*.
             ascending: Sequence[int] = sorted(at for at in order if at in met) if met else ()
-        else:  # Ascending, since neighbours are read faster; what is left is asked in the order that was wanted.
+        else:  # Look up in ascending order, because neighbours are read faster; the result keeps the order of *order*.
             rows = range(self.start, self.start + len(self.source))
             ascending = order if len(order) < len(rows) else rows
         if not ascending:
@@ -60,7 +61,7 @@ class Intake:
         for start in range(0, len(ascending), _BLOCK):
             self._recall(ascending[start : start + _BLOCK])
             self.tell(settled(self.answers, self.counts))
-            await asyncio.sleep(0)  # So that Ctrl-C and the clock on the screen get their turn.
+            await asyncio.sleep(0)  # Let Ctrl-C and the progress display be handled.
         is_settled = self.answers.is_settled
         return array("q", (position for position in order if not is_settled(position)))
 
@@ -71,7 +72,7 @@ class Intake:
         return texts if limit is None else [_bounded(text, limit) for text in texts]
 
     def reject(self, position: int, row: Unsendable) -> None:
-        """The row at *position* cannot be sent."""
+        """Store why the row at *position* cannot be sent."""
         self.answers.fail(position, refusal(row))
 
     def _recall(self, positions: Sequence[int]) -> None:
@@ -89,7 +90,7 @@ class Intake:
 
 
 def refusal(row: Unsendable) -> RowFailure:
-    """Why a row is not sent, as its outcome."""
+    """The failure of a row that is not sent."""
     return RowFailure(row.kind, row.reason)
 
 

@@ -1,6 +1,6 @@
-"""Pacing: how many requests may be in flight, and when the next one may leave.
+"""The interface of a lane, the rate and concurrency limiter: how many requests are in flight, and when the next is sent.
 
-`smelt.lanes` has the lane that runs share; the engine knows what is here.
+`smelt.lanes` implements it, shared by all runs of a model; the engine uses only this protocol.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from smelt.providers.base import CallFailed, Reply, Usage
 
 
 class TooLong(Exception):
-    """The wait would be longer, or is already, than the run may wait. The text says so, after the provider's name."""
+    """The wait is, or would be, longer than the run may wait. The message is the rest of "<provider name> …"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """A request's place in a lane, from its admission to its end.
+    """The slot of one in-flight request in a lane, held from its admission to its end.
 
     Attributes:
         number: Counts the requests of the lane, from 1.
         left_at: When it was admitted, by the lane's clock.
-        estimate: The tokens that were reserved for it.
-        marks: Where the lane's books stood.
+        estimate: The tokens reserved for it.
+        marks: The lane's own counters at admission.
     """
 
     number: int
@@ -34,10 +34,10 @@ class Slot:
 
 
 class Lane(Protocol):
-    """What the engine asks before and tells after every request."""
+    """The limiter that the engine asks before every request and informs after it."""
 
     rest: float
-    """How many requests the run will yet send, the next one included, as far as is known; told by the engine."""
+    """How many requests the run is expected to send from now on, including the next; set by the engine."""
 
     @property
     def limit(self) -> int:
@@ -51,29 +51,29 @@ class Lane(Protocol):
 
     @property
     def workers(self) -> int:
-        """Requests of this run that will be in flight at a time, as far as can be told."""
+        """The expected number of requests of this run in flight at a time."""
         ...
 
     @property
     def notices(self) -> Sequence[str]:
-        """Sentences that the caller should see."""
+        """Notices for the caller."""
         ...
 
     async def admit(self, estimate: Usage) -> Slot:
-        """Wait until a request of this size may leave, and count it as in flight. Waiting holds no slot.
+        """Wait until a request of this size may be sent, and count it as in flight. Waiting holds no slot.
 
         Args:
-            estimate: The tokens of its input, and of its output as far as is known.
+            estimate: The estimated tokens of its input and output.
 
         Raises:
-            TooLong: It would have to wait longer than it may.
+            TooLong: It would have to wait longer than allowed.
         """
         ...
 
     def settle(self, slot: Slot, outcome: Reply | CallFailed) -> None:
-        """Take back the slot of a request that ended, and learn from how."""
+        """Free the slot of a request that ended, and adapt the limits to its outcome."""
         ...
 
     def release(self, slot: Slot) -> None:
-        """Take back the slot of a request that never left, or was broken off; nothing, where that was done already."""
+        """Free the slot of a request that was not sent or was cancelled; do nothing if it is free already."""
         ...

@@ -1,7 +1,7 @@
-"""Requests that take far longer than theirs usually do: which of them to race, and what that may cost.
+"""Request latencies: which in-flight requests are stragglers that should be hedged, within a token allowance.
 
-A straggler is not waited for: its rows go out once more, and whoever comes first counts (Dean and Barroso, The Tail at Scale,
-2013, "hedged requests"). The last requests decide when a run ends; earlier ones keep their places from others while they stall.
+The rows of a straggler are sent once more, and the first answer counts (hedged requests; Dean and Barroso, The Tail at
+Scale, 2013). The last requests decide when a run ends; earlier stragglers occupy slots that other requests could use.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from dataclasses import dataclass, field
 
 from smelt.engine.inflight import InFlight
 
-_FEWEST = 20  # Replies from which on "usually" means something.
-_TIMES = 2.0  # Later than so many times what 19 of 20 requests take.
-_SOONEST = 1.0  # Seconds; below that racing gains nothing that anyone would notice.
-_SHARE = 0.02  # Of the tokens of all requests so far.
+_FEWEST = 20  # Replies needed before the percentile is meaningful.
+_TIMES = 2.0  # A request is late after this many times the 95th percentile.
+_SOONEST = 1.0  # Seconds before which no request is late: hedging would gain too little.
+_SHARE = 0.02  # Hedged requests may use this share of the tokens of all requests so far.
 _KEPT = 256  # Replies that are remembered.
-_EVERY = 10  # Replies between two judgements.
+_EVERY = 10  # Replies between two updates of the limit.
 
 
 @dataclass(kw_only=True, eq=False)
 class Latencies:
-    """Knows how long requests take.
+    """The latencies of answered requests.
 
     Attributes:
-        sent: Tokens of all requests that ended, as they were estimated.
-        hedged: Tokens of the requests that were sent beside a straggler.
-        shared: Tokens of the instructions, which every request repeats.
+        sent: Estimated tokens of all requests that were answered.
+        hedged: Estimated tokens of the hedged requests.
+        shared: Tokens of the instructions, repeated in every request.
     """
 
     shared: int = 0
@@ -42,11 +42,11 @@ class Latencies:
 
     @property
     def patience(self) -> float | None:
-        """Seconds after which a request of the usual size is late; None while nothing is known."""
+        """Seconds after which a request of the usual size is late; None before enough replies came."""
         return self._limit
 
     def learn(self, rows: int, seconds: float, tokens: int) -> None:
-        """A request with so many *rows* was answered."""
+        """Record that a request with this many *rows* was answered."""
         self.sent += tokens
         self._seconds.append(seconds)
         self._rows.append(rows)
@@ -56,7 +56,7 @@ class Latencies:
             self._usual_rows = statistics.median(self._rows)
 
     def late(self, in_flight: Iterable[InFlight], now: float, *, in_halves: bool) -> list[InFlight]:
-        """Those of *in_flight* to race now, as far as the allowance goes; they are counted."""
+        """The requests *in_flight* to hedge now, as far as the token allowance permits; their tokens are counted."""
         found = []
         for flight in in_flight:
             if flight.is_hedged or not self._is_late(len(flight.chunk.rows), now - flight.started):

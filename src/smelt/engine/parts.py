@@ -171,7 +171,7 @@ class Parts:
         return self._last
 
     def _follow(self, part: Part) -> set[int]:
-        """Let rows of *part* that are equal to rows of earlier open parts share their outcomes; return their positions."""
+        """Let rows of *part* share the outcomes of equal rows of earlier open parts; return their positions."""
         followers: set[int] = set()
         for earlier in self._under_way:
             if earlier is part:

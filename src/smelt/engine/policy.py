@@ -1,4 +1,4 @@
-"""The types of the retry decisions: row error kinds, retry limits (`Policy`) and the result of a decision (`Verdict`)."""
+"""The types of the retry decisions: error kinds of rows, retry limits (`Policy`) and the decision (`Verdict`)."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Policy:
         max_attempts: Paid answers that a row may use up.
         resends: How often a request of unknown outcome is sent again.
         refusals: Server errors after which a row is given up, while other rows are answered.
-        stall: Seconds of server errors after which a row is given up, while no row is answered: longer than most outages,
-            and a minute shorter than a run waits for an answer (`max_wait`).
+        stall: Seconds of server errors after which a row is given up, while no row is answered: longer than most
+            outages, and a minute shorter than a run waits for an answer (`max_wait`).
         many_stall: The same for a chunk of several rows, which is then halved.
         free_retries: Failures to reach the server before the first reply after which the run stops.
         most_room: The highest multiple of the output limit for a single row.
@@ -65,13 +65,14 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubts:
-    """Consecutive refusals that may concern the account. After the first, only refusals of requests sent after it count.
+    """Consecutive refusals that may concern the account. After the first, only requests sent after it count.
 
     Attributes:
         others: Refusals of rows that were not refused before.
         singles: Refusals of requests with a single row.
         total: All of these refusals.
-        are_all: Whether every row left, queued or in flight, was refused already. If not, the others are better evidence.
+        are_all: Whether every row left, queued or in flight, was refused already. If not, the others are better
+            evidence.
         is_end: Whether the queue has no row left that was never asked.
     """
 

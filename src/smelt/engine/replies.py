@@ -1,4 +1,4 @@
-"""Reads replies, and notices what they show of the server: that it keeps to no schema, or mixes requests up."""
+"""Reads replies, and detects a server that does not enforce the schema or a proxy that mixes requests up."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from smelt.providers.base import ENDED, Reply
 
 @dataclass(kw_only=True, eq=False)
 class ReplyReader:
-    """Reads the replies of one run. Each is read by itself: what an earlier one looked like settles nothing.
+    """Reads the replies of one run. Each reply is read on its own, independent of earlier ones.
 
     Attributes:
-        provider: The provider's name, for what is said of it.
+        provider: The provider's name, for messages.
         codec: The shape of its replies.
-        is_trusted: Whether the provider says that it enforces the schema.
-        note: Takes sentences that the caller should see.
-        replies: How many were read.
-        keeps_to_schema: Whether none has shown that the server enforces no schema: the first reply of a run if the provider
-            says that it enforces one, since a single slip later shows nothing; else any reply.
-        just_strayed: Whether the last reply has shown it.
+        is_trusted: Whether the provider claims to enforce the schema.
+        note: Receives notices for the caller.
+        replies: How many replies were read.
+        keeps_to_schema: False once a reply showed that the server does not enforce the schema. If the provider claims
+            to enforce it, only the first reply of a run can show that, because a single later fault proves nothing.
+        just_strayed: Whether the last reply was the one that showed it.
     """
 
     provider: str

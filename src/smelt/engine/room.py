@@ -1,7 +1,7 @@
-"""Room for thoughts: output tokens that are allowed on top of what the answers take, learnt from replies.
+"""The output limit for reasoning models: tokens for reasoning on top of those for answers, learnt from replies.
 
-A model that thinks spends its output limit on thoughts first, and answers with what is left. So a limit that is made for
-the answers cuts it off before the first row, and every try is paid for.
+A reasoning model spends its output limit on reasoning first, and answers with the rest. If the limit covers only the
+answers, the reply is truncated before the first row, and every retry is billed.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from dataclasses import dataclass
 from smelt.plan.tokens import text_tokens
 from smelt.providers.base import CallFailed, Reply
 
-_FIRST_STEP = 4_000  # Tokens of room after the first reply that was cut off before its first row.
-# Tokens of room that replies which were cut off may bring about: a model that needs more than that runs in a circle.
+_FIRST_STEP = 4_000  # Reasoning tokens allowed after the first reply truncated before its first row.
+# Truncated replies raise the reasoning allowance to this many tokens at most: a model that needs more is in a loop.
 _MOST = 32_000
-_LARGEST = 2  # Times the largest thoughts seen that the next ones may take.
-_EXPECTED = 0.25  # Share of the room that thoughts are expected to take before a reply shows it.
-_MEMORY = 0.8  # How slowly earlier thoughts are forgotten.
-_SLACK = 64  # Tokens beyond those of the text that no thoughts are inferred from.
-_FEWEST = 64  # Tokens below which an answer cannot be written, whatever limit a message names.
+_LARGEST = 2  # The allowance is this many times the largest reasoning seen.
+_EXPECTED = 0.25  # Expected share of the allowance that reasoning uses, before the first reply.
+_MEMORY = 0.8  # Weight of the old value in the exponential mean of reasoning tokens.
+_SLACK = 64  # Billed tokens beyond the estimate of the text that are not counted as reasoning.
+_FEWEST = 64  # Tokens; a lower output limit in an error message is ignored, since no answer would fit.
 _OPENING = re.compile(r'\{\s*"rows"\s*:')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """What the reply to one request was allowed.
+    """The output limit of one request.
 
     Attributes:
-        limit: Its output limit, in tokens.
-        answers: What its rows want of that.
-        input_tokens: What its input was reckoned at.
+        limit: The limit, in tokens.
+        answers: The tokens that its rows need.
+        input_tokens: The estimated tokens of its input.
     """
 
     limit: int
@@ -39,19 +39,19 @@ class Grant:
 
     @property
     def thoughts(self) -> int:
-        """What is left of the limit for thoughts."""
+        """The tokens left for reasoning."""
         return max(0, self.limit - self.answers)
 
 
 @dataclass(kw_only=True, eq=False)
 class Room:
-    """How much the replies of one model may think. Runs that ask the same model in the same way share it.
+    """The reasoning allowance of one model. Runs that ask the same model in the same way share it.
 
     Attributes:
-        tokens: Output tokens allowed for thoughts, on top of those for the answers.
-        usual: Tokens of thought that a request is expected to take.
-        most: Output tokens at the most, once the server has refused more; None before.
-        context: Tokens of input and output together at the most, likewise.
+        tokens: Output tokens allowed for reasoning, on top of those for the answers.
+        usual: The expected reasoning tokens of a request.
+        most: The server's limit of output tokens, once it has refused more; None before.
+        context: The server's limit of input and output tokens together, likewise.
     """
 
     tokens: int = 0
@@ -62,15 +62,15 @@ class Room:
 
     @classmethod
     def starting_at(cls, tokens: int) -> Room:
-        """Room of so many tokens, before anything is known."""
+        """An initial allowance of *tokens*, before the first reply."""
         return cls(tokens=tokens, usual=tokens * _EXPECTED)
 
     def grant(self, answers: int, input_tokens: int) -> Grant:
-        """The output limit of a request: *answers* tokens and the thoughts, as far as the server allows."""
+        """The output limit of a request: *answers* tokens plus the reasoning allowance, within the server's limits."""
         limit = answers + self.tokens
         if self.most is not None:
             limit = min(limit, self.most)
-        if self.context is not None:  # The input is an estimate; more of it than was reckoned must fit, too.
+        if self.context is not None:  # The input is only estimated; leave room for an input 25 % longer.
             limit = min(limit, max(_FEWEST, self.context - round(1.25 * input_tokens) - _SLACK))
         return Grant(limit=limit, answers=answers, input_tokens=input_tokens)
 
@@ -79,24 +79,24 @@ class Room:
 
         Args:
             reply: The reply.
-            grant: What it was allowed.
+            grant: Its output limit.
             has_rows: Whether a row was found in it.
-            is_cut: Whether it ended before its end.
+            is_cut: Whether it was truncated.
 
         Returns:
-            Whether thoughts took the place of its answers, and the next request for them has more room.
+            Whether reasoning used up the tokens of its answers, and the next request for them has a higher limit.
         """
         thoughts = thoughts_in(reply, limit=grant.limit, is_cut=is_cut)
         is_crowded = is_cut and thoughts > grant.thoughts
         self._expect(thoughts, is_over=not is_crowded)
         wanted = _LARGEST * thoughts
-        if is_crowded and not has_rows:  # It was still thinking: for how long it would have, nobody knows.
+        if is_crowded and not has_rows:  # Truncated while reasoning: the length of the full reasoning is unknown.
             wanted = max(wanted, _LARGEST * grant.thoughts, _FIRST_STEP)
         self.tokens = max(self.tokens, min(wanted, _MOST) if is_cut else wanted)
         return is_crowded and self._has_grown(grant)
 
     def refused(self, failure: CallFailed, grant: Grant) -> bool:
-        """Learn from a request that was refused for its output limit; whether the next one for its rows has a lower one."""
+        """Learn from a request refused for its output limit; return whether the next one has a lower limit."""
         found = refused_limit(failure.message, grant.limit)
         if found is None:
             return False
@@ -108,7 +108,7 @@ class Room:
         return self.grant(grant.answers, grant.input_tokens).limit > grant.limit
 
     def _expect(self, thoughts: int, *, is_over: bool) -> None:
-        if not is_over:  # They would have gone on.
+        if not is_over:  # The reasoning was truncated, so its full length is at least this.
             self.usual = max(self.usual, thoughts)
             return
         self.usual = self.usual * _MEMORY + thoughts * (1 - _MEMORY) if self._has_seen else float(thoughts)
@@ -116,7 +116,7 @@ class Room:
 
 
 def thoughts_in(reply: Reply, *, limit: int, is_cut: bool) -> int:
-    """Tokens of thought in *reply*: as reported, else what its text leaves unexplained of the tokens that were billed."""
+    """Reasoning tokens of *reply*: as reported, else the billed tokens that its text does not account for."""
     usage = reply.usage
     if usage.reasoning_tokens:
         return usage.reasoning_tokens
@@ -124,14 +124,14 @@ def thoughts_in(reply: Reply, *, limit: int, is_cut: bool) -> int:
     if spent is None:
         spent = limit if is_cut else 0
     answer = _answer(reply.text)
-    # A token takes two bytes at the least, which spares most replies a look at their letters.
+    # Shortcut: a token has at least two bytes, so most replies need no exact count.
     if spent <= len(answer) // 2 + _SLACK or spent <= _most_tokens(answer) + _SLACK:
         return 0
     return spent - text_tokens(len(answer.encode(errors="replace")))
 
 
 def _answer(text: str) -> str:
-    """The text without what was thought in it: from the last beginning of an answer, or none of it if there is none."""
+    """The text without inline reasoning: from the last start of an answer to the end; empty if there is none."""
     if text.lstrip()[:1] in ("{", "["):  # The usual case.
         return text
     starts = [opening.start() for opening in _OPENING.finditer(text)]
@@ -139,25 +139,25 @@ def _answer(text: str) -> str:
 
 
 def _most_tokens(text: str) -> int:
-    """More tokens than *text* takes: a reply that runs away in blanks takes one for each, other text one for two bytes."""
+    """An upper bound of the tokens of *text*: one per blank (some replies end in endless blanks), else one per two bytes."""
     blanks = sum(map(text.count, " \n\t\r"))
     return blanks + (len(text.encode(errors="replace")) - blanks) // 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class RefusedLimit:
-    """What a refusal says of the output limit.
+    """The limit that an error message states.
 
     Attributes:
-        most: Output tokens at the most, or None.
-        context: Input and output together at the most, or None.
+        most: The maximum of output tokens, or None.
+        context: The maximum of input and output tokens together, or None.
     """
 
     most: int | None = None
     context: int | None = None
 
 
-# The limit by its names on the wire, and in the words of OpenAI, Anthropic, Google, vLLM, Groq, DeepSeek, Bedrock.
+# The parameter names of the limit, and the wording of OpenAI, Anthropic, Google, vLLM, Groq, DeepSeek, Bedrock.
 _LIMIT = re.compile(
     r"max[_ ]?(completion[_ ]?|output[_ ]?|new[_ ]?)?tokens|maximum tokens|(output|completion) tokens|in the (completion|output)\b"
 )
@@ -166,12 +166,12 @@ _ABOUT_SOMETHING_ELSE = re.compile(r"unsupported|not supported|budget|unknown|un
 _CONTEXT = re.compile(
     r"(?:context (?:length|window|size|limit)|max_model_len|max_total_tokens|max_new_tokens` must be)\D{0,40}(\d[\d,]*)"
 )
-_STATUS = re.compile(r"^http \d+:?")  # Our own beginning of the message.
+_STATUS = re.compile(r"^http \d+:?")  # The prefix that smelt adds to messages.
 _NUMBER = re.compile(r"\d[\d,_]*")
 
 
 def refused_limit(message: str, limit: int) -> RefusedLimit | None:
-    """What *message* says of the output limit, if it refuses a request for having *limit* of it; None if it does not."""
+    """The limit stated in *message*, if it refuses a request because its output *limit* is too high; else None."""
     text = _STATUS.sub("", message.lower())
     if not _LIMIT.search(text) or not _SIZE.search(text) or _ABOUT_SOMETHING_ELSE.search(text):
         return None
@@ -180,7 +180,7 @@ def refused_limit(message: str, limit: int) -> RefusedLimit | None:
     named = [number for number in map(_number, _NUMBER.findall(text)) if _FEWEST <= number < limit]
     if named:
         return RefusedLimit(most=max(named) - bool(re.search(r"exclusive|lower than|less than (?!or)", text)))
-    # Without a number, a smaller one is found by halves; but a message about another setting must not start that.
+    # Without a number, halve the limit, but only if the message clearly is about a size and not another setting.
     return RefusedLimit(most=limit // 2) if "too large" in text else None
 
 

@@ -84,7 +84,8 @@ class Run:
         """Ask until every row has its outcome.
 
         Raises:
-            CancelledError: The run was interrupted; `answers` then holds the finished rows and marks the others as failed.
+            CancelledError: The run was interrupted; `answers` then holds the finished rows and marks the others as
+                failed.
         """
         rest = RowFailure("stopped", "The run ended before this row was answered.")
         try:

@@ -69,7 +69,7 @@ class Sender:
     _schema_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
-        # Providers put an "array" schema into the prompt as text. A "keyed" schema becomes a grammar: the model does not read it.
+        # Providers add an "array" schema to the input as text. A "keyed" schema is a grammar that the model does not read.
         is_read = self.capabilities.codec == "array"
         self._schema_bytes = len(json.dumps(self._schema(()), separators=(",", ":"))) if is_read else 0
 
@@ -156,8 +156,8 @@ class Sender:
         try:
             outcome = await self._call(request, number, flight)
             flight.seconds = clock() - flight.started
-            # Settle the slot before the ledger write: a rate limit then slows the lane at once, and after a reply the next
-            # request may be announced. Its announcement follows the paid reply in the ledger; one commit stores both.
+            # Settle the slot before the ledger write: a rate limit then slows the lane at once, and after a reply the
+            # next request may be announced. The ledger writes the paid reply before that announcement, in one commit.
             self.settle(slot, flight, outcome)
             fault = await self._keep(number, outcome)
         except asyncio.CancelledError:
@@ -193,7 +193,7 @@ class Sender:
         return None
 
     def most_room(self) -> int:
-        """The highest multiple of the usual output limit for a single row; above it the limit would not change any more."""
+        """The highest multiple of the usual output limit for a single row; above it the limit would not change."""
         usual = _OVERHEAD_TOKENS + self.work.row_tokens
         return max(1, min(self.work.policy.most_room, -(-self.capabilities.max_output_tokens // usual)))
 

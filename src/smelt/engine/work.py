@@ -38,7 +38,8 @@ class Work:
         stop_on_failure: Whether the first row that is given up ends the run.
         policy: The retry limits.
         reply_bytes: The usual size of the answer to one row, in bytes.
-        completing: By position, the JSON of earlier answers that replies only add fields to; None if replies are complete.
+        completing: By position, the JSON of earlier answers that replies only add fields to; None if replies are
+            complete.
     """
 
     source: RowSource

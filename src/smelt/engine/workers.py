@@ -1,8 +1,8 @@
 """The worker pool of a run: each worker takes a chunk from the queue, sends it, hands over the outcome, and repeats.
 
-There is one asyncio task per request in flight and one that waits for the lane to admit the next request; never one per row.
-The first request is sent alone, or in a long run as a few small concurrent ones. It proves that key, model and schema are
-valid, so a mistake there costs this request and not one per worker.
+There is one asyncio task per request in flight and one that waits for the lane to admit the next request; never one per
+row. The first request is sent alone, or in a long run as a few small concurrent ones. It proves that key, model and
+schema are valid, so a mistake there costs this request and not one per worker.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _GRACE = 2.0  # Seconds that requests in flight get to complete after the run wa
 
 
 def provers(rows: int, most: int) -> int:
-    """How many concurrent requests prove key, model and schema in a run of *rows* rows, with at most *most* per request."""
+    """How many concurrent requests prove key, model and schema, for *rows* rows with at most *most* per request."""
     return PROVERS if rows >= MANY_REQUESTS * most else 1
 
 
@@ -118,7 +118,7 @@ class WorkerPool:
                 asyncio.get_running_loop().call_later(after, worker.cancel)
 
     def break_off(self) -> None:
-        """Send nothing more, and cancel the requests in flight now. The lane is told in the order in which they were sent."""
+        """Send nothing more, and cancel the requests in flight now, in the order in which their workers started."""
         self.leave()
         for worker in list(self._workers):
             worker.cancel()
@@ -183,8 +183,8 @@ class WorkerPool:
     def _is_ahead(self) -> bool:
         """Whether enough requests wait for the ledger, while the chunk size still grows.
 
-        Waiting for the disk takes no CPU, so the pacing of the start does not limit it. Without this limit, a slow disk would
-        let a hundred small requests be prepared before the replies come that would have made them larger.
+        Waiting for the disk takes no CPU, so the pacing of the start does not limit it. Without this limit, a slow disk
+        would let a hundred small requests be prepared before the replies come that would have made them larger.
         """
         return self._unsent >= MOST_UNSENT and self.is_auto and self.size.rows < self.size.most
 

@@ -1,4 +1,4 @@
-"""Where outcomes go: one column per field, filled by position."""
+"""Stores the outcomes of rows: one column per field, filled by row position."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class RowFailure:
     Attributes:
         kind: A `smelt.engine.policy.ErrorKind`.
         message: One line for people.
-        attempts: Paid answers that were of no use to it.
-        request_id: The provider's name for the last request that carried it.
+        attempts: Paid requests that gave no valid answer to it.
+        request_id: The provider's id of the last request that carried it.
     """
 
     kind: str
@@ -26,7 +26,7 @@ class RowFailure:
 
 
 class Outcomes(Protocol):
-    """Where a run puts the outcomes of its rows, and sees which have theirs."""
+    """The store of a run's outcomes, which also tells which rows have one."""
 
     answered: int
     failed: int
@@ -35,11 +35,11 @@ class Outcomes(Protocol):
     def __len__(self) -> int: ...
 
     def accept_all(self, positions: Sequence[int], values: Sequence[Sequence[Any]]) -> None:
-        """Store the values of many rows, and of those that are equal to them."""
+        """Store the values of many rows and of the rows equal to them."""
         ...
 
     def fail(self, position: int, failure: RowFailure) -> None:
-        """Store why a row, and those that are equal to it, have no answer."""
+        """Store why a row and the rows equal to it have no answer."""
         ...
 
     @property
@@ -52,23 +52,23 @@ class Outcomes(Protocol):
         ...
 
     def spread(self) -> None:
-        """Copy outcomes to the rows that were asked only once for all. Called at the end, and once."""
+        """Copy each outcome to the duplicate rows, which were not asked themselves. Called once, at the end."""
         ...
 
 
 class Answers:
     """The outcomes of a run, aligned with the caller's rows.
 
-    Values are kept as columns rather than as model instances, which take half a kilobyte each.
+    Values are stored as columns; model instances would take half a kilobyte each.
     """
 
     def __init__(self, rows: int, fields: int, twins: array[int] | None = None) -> None:
-        """Make room for *rows* outcomes of *fields* values.
+        """Allocate *rows* outcomes of *fields* values.
 
         Args:
-            rows: The caller's rows.
-            fields: Fields of the output model.
-            twins: For each row the position of the first row that is equal to it, or None where no two are equal.
+            rows: The number of the caller's rows.
+            fields: The number of fields of the output model.
+            twins: For each row the position of the first row equal to it; None if no two rows are equal.
         """
         self.columns: list[list[Any]] = [[None] * rows for _ in range(fields)]
         self.failures: dict[int, RowFailure] = {}
@@ -83,7 +83,7 @@ class Answers:
         return len(self._has_answer)
 
     def accept_all(self, positions: Sequence[int], values: Sequence[Sequence[Any]]) -> None:
-        """Store the values of the rows at *positions* and of their twins."""
+        """Store the values of the rows at *positions*, and count their twins (equal rows)."""
         if not positions:
             return
         for column, found in zip(self.columns, zip(*values, strict=True), strict=True):
@@ -96,12 +96,12 @@ class Answers:
             self.answered += sum(self._copies.get(position, 0) for position in positions)
 
     def fail(self, position: int, failure: RowFailure) -> None:
-        """Store why the row at *position* and its twins have no answer."""
+        """Store why the row at *position* and its twins (equal rows) have no answer."""
         self.failures[position] = failure
         self.failed += 1 + self._copies.get(position, 0)
 
     def skip(self, position: int) -> None:
-        """Leave the row at *position* without an answer and without a failure: it was not to be asked."""
+        """Count the row at *position* as not to be asked: it gets neither an answer nor a failure."""
         self.skipped += 1 + self._copies.get(position, 0)
 
     @property
@@ -110,11 +110,11 @@ class Answers:
         return self.answered + self.failed + self.skipped
 
     def is_settled(self, position: int) -> bool:
-        """Whether the row at *position* has its outcome; not of rows that were skipped."""
+        """Whether the row at *position* has an answer or a failure; False for a skipped row."""
         return bool(self._has_answer[position]) or position in self.failures
 
     def spread(self) -> None:
-        """Copy outcomes to the rows that were asked only once for all. Called at the end, and once."""
+        """Copy each outcome to the duplicate rows, which were not asked themselves. Called once, at the end."""
         if not self._copies or self._twins is None:
             return
         for position, first in enumerate(self._twins):
@@ -128,7 +128,7 @@ class Answers:
         self._copies, self._twins = {}, None
 
     def extend(self, start: int, others: Answers) -> None:
-        """Take the outcomes of *others*, which are spread already, to *start* and after it."""
+        """Copy all outcomes of *others*, on which `spread` was called, to the positions from *start* on."""
         for column, theirs in zip(self.columns, others.columns, strict=True):
             column[start : start + len(others)] = theirs
         self._has_answer[start : start + len(others)] = others._has_answer
@@ -138,7 +138,7 @@ class Answers:
         self.skipped += others.skipped
 
     def spread_out(self, most: int) -> list[int]:
-        """Positions of at most *most* rows that have an answer, at equal distances among these."""
+        """Positions of at most *most* answered rows, evenly spaced among the answered rows."""
         has, found, at = self._has_answer, [], -1
         count = has.count(1)
         wanted = {rank * count // most for rank in range(most)} if count > most else set(range(count))
@@ -151,7 +151,7 @@ class Answers:
         return found
 
     def rows(self) -> Iterator[tuple[Any, ...] | None]:
-        """The values of every row, None where there is no answer."""
+        """The values of every row; None for a row without an answer."""
         values: Iterable[tuple[Any, ...]] = zip(*self.columns, strict=True)
         return (row if has else None for has, row in zip(self._has_answer, values, strict=True))
 

@@ -1,4 +1,4 @@
-"""Rows in line, and how many of them the next request carries."""
+"""The queue of pending rows (`Line`), the chunks taken from it, and the adaptive chunk size (`AutoSize`)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from math import ceil
 
 from smelt.plan.rows import Unsendable
 
-_BLOCK = 4_096  # Rows whose text is made at a time: enough to be quick about it, few enough to stay small.
-_GOLDEN = 0.618034  # Its multiples spread evenly, however many there are.
-_UNEVEN = 2.0  # Times the usual length above which the longest row of a block is far from the others.
+_BLOCK = 4_096  # Rows whose text is made at a time: enough to be fast, few enough to use little memory.
+_GOLDEN = 0.618034  # The golden ratio's fraction: its multiples modulo 1 are evenly spread for any count.
+_UNEVEN = 2.0  # A block is uneven if its longest row exceeds this many times the mean length.
 
 
 @dataclass(slots=True, eq=False)
@@ -20,10 +20,10 @@ class Pending:
     """A distinct row that has no answer yet.
 
     Attributes:
-        position: Where it stands in the caller's rows.
+        position: Its position in the caller's rows.
         text: Its canonical JSON.
-        attempts: Paid answers that were of no use to it.
-        problem: What was wrong with the last of them, in words for the model.
+        attempts: Paid requests that gave no valid answer to it.
+        problem: What was wrong with the last one, in words for the model.
     """
 
     position: int
@@ -38,15 +38,15 @@ class Chunk:
 
     Attributes:
         rows: The rows.
-        room: Multiplies the output tokens that are allowed; doubled after a reply was cut off.
-        cuts: Replies to these rows that were cut off.
-        unknowns: Calls that may have been billed and brought nothing.
-        refusals: Server errors that these rows met while other rows were answered.
-        stalled_since: When they met the first server error since which nobody was answered, or None.
-        answered_before: Replies that the run had, or had yet to get, when these rows last met a server error.
+        room: Factor of the output limit; doubled after a truncated reply.
+        cuts: Truncated replies to these rows.
+        unknowns: Calls without an answer that may have been billed.
+        refusals: Server errors for these rows while other rows were answered.
+        stalled_since: The time of their first server error (or page) since another row was last answered, or None.
+        answered_before: Replies received plus requests in flight at their last server error (or first page).
         free_failures: Calls for these rows that never reached the server.
-        doubts: Refusals of these rows, perhaps among others, that may be about the account.
-        pages: Pages that came for these rows, perhaps among others, in place of an answer.
+        doubts: Refusals of requests with these rows that may concern the account.
+        pages: Pages received instead of an answer, for requests with these rows.
         is_repeat: Whether its rows were in a request before.
     """
 
@@ -63,7 +63,7 @@ class Chunk:
     is_repeat: bool = False
 
     def halves(self) -> tuple[Chunk, ...]:
-        """Two chunks with half the rows each, to find out which of them a failure is about."""
+        """Two chunks with half the rows each, to find the row that causes a failure by bisection."""
         middle = (len(self.rows) + 1) // 2
         return tuple(self._part(rows) for rows in (self.rows[:middle], self.rows[middle:]) if rows)
 
@@ -77,11 +77,11 @@ class Chunk:
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much one request may carry.
+    """The maximum size of one request.
 
     Attributes:
-        rows: Rows at the most.
-        input_bytes: Bytes of row text at the most; one row is always taken.
+        rows: The maximum number of rows.
+        input_bytes: The maximum bytes of row text; one row is always taken.
     """
 
     rows: int
@@ -90,16 +90,16 @@ class Size:
 
 @dataclass(kw_only=True)
 class Line:
-    """The rows that wait for their turn: whole chunks first, then rows to ask again, then fresh ones, then what can wait.
+    """The queue of pending rows: whole chunks first, then rows to ask again, then fresh rows, then postponed chunks.
 
-    Where the rows of a block differ much in length, each chunk takes long and short ones, so that all take about as long,
-    and the longest rows leave first: no reply is waited for alone in the end. The very first chunk, for which everything
-    else waits, takes rows of the usual length.
+    If the rows of a block differ much in length, each chunk mixes long and short rows, so that all chunks take about
+    the same time, and the longest rows are sent first, so that no slow request is left at the end. The very first chunk
+    takes rows of medium length, because all other requests wait for its reply.
 
     Attributes:
-        order: Positions of the distinct rows, in the order in which they are to be asked.
-        texts: Reads canonical texts, as `RowSource.texts` does; None for a row that need not be asked.
-        reject: Called with the position of a row that is not sent, and why.
+        order: Positions of the distinct rows, in the order in which to ask them.
+        texts: Reads canonical texts, like `RowSource.texts`; None for a row that need not be asked.
+        reject: Called with the position of a row that is not sent, and the reason.
     """
 
     order: Sequence[int]
@@ -110,8 +110,8 @@ class Line:
     _last: deque[Chunk] = field(default_factory=deque)
     _blocks: Iterator[list[Pending]] = field(init=False)
     _block: list[Pending] = field(default_factory=list)
-    _is_uneven: bool = False  # Whether the rows of the block stand by length, the longest first.
-    _longest: int = 0  # Bytes of the longest row of the block, or of one that has left it.
+    _is_uneven: bool = False  # Whether the rows of the block are sorted by length, the longest first.
+    _longest: int = 0  # Bytes of the longest row that the block has, or had when it was last filled.
     _is_first: bool = True
     _sampled: int = 0
     _unread: int = field(init=False)
@@ -125,26 +125,26 @@ class Line:
 
     @property
     def rows_left(self) -> int:
-        """Rows in line."""
+        """The number of rows in the queue."""
         whole = sum(len(chunk.rows) for chunk in self._whole) + sum(len(chunk.rows) for chunk in self._last)
         return whole + len(self._again) + len(self._block) + self._unread
 
     @property
     def has_fresh(self) -> bool:
-        """Whether there are rows in line that were never asked."""
+        """Whether the queue has rows that were never asked."""
         return bool(self._block or self._unread)
 
     def add(self, order: Sequence[int], texts: Callable[[Sequence[int]], Sequence[str | Unsendable | None]]) -> None:
-        """More fresh rows, behind those that wait: their positions in order, and what reads their texts."""
+        """Append fresh rows: their positions in order, and the function that reads their texts."""
         self._unread += len(order)
         self._blocks = chain(self._blocks, self._read(order, texts))
 
     def put_whole(self, chunks: Sequence[Chunk]) -> None:
-        """Ask these chunks as they are, next."""
+        """Ask these chunks next, unchanged."""
         self._whole.extendleft(reversed(chunks))
 
     def put_last(self, chunks: Sequence[Chunk]) -> None:
-        """Ask these chunks as they are, after everything else."""
+        """Ask these chunks after everything else, unchanged."""
         self._last.extend(chunks)
 
     def put_again(self, rows: Sequence[Pending]) -> None:
@@ -152,7 +152,7 @@ class Line:
         self._again.extend(rows)
 
     def next(self, size: Size) -> Chunk | None:
-        """The next chunk, or None when nothing is in line."""
+        """Take the next chunk, or None if the queue is empty."""
         if self._whole:
             return self._whole.popleft()
         taken = self._take(size)
@@ -162,7 +162,7 @@ class Line:
         return Chunk(rows=tuple(taken), is_repeat=any(row.attempts for row in taken))
 
     def sample(self) -> Chunk | None:
-        """One fresh row from anywhere in the block, or None: what stands next to a bad row is often bad as well."""
+        """Take one fresh row from a varying place in the block, or None: neighbours of a bad row are often bad, too."""
         self._choice(1)
         if not self._block:
             return None
@@ -190,7 +190,7 @@ class Line:
             if size <= room or not (found or is_optional):  # One row is always taken.
                 found.append(at)
                 room -= size
-            elif not self._is_uneven:  # Behind a long row there are shorter ones, else only its like.
+            elif not self._is_uneven:  # Only in an uneven block are shorter rows further on.
                 break
         if not self._is_uneven:
             return self._cut(range(len(found)))
@@ -200,13 +200,13 @@ class Line:
         return sorted(rows, key=_position)
 
     def _cut(self, choice: range) -> list[Pending]:
-        """Take rows that stand next to each other."""
+        """Take a contiguous range of rows from the block."""
         rows = self._block[choice.start : choice.stop]
         del self._block[choice.start : choice.stop]
         return sorted(rows, key=_position) if self._is_uneven else rows
 
     def _choice(self, count: int) -> Sequence[int]:
-        """Where in the block the rows stand that come next, *count* if there are so many."""
+        """The indices in the block of the next rows, at most *count*; the block is refilled first."""
         while len(self._block) < count and (block := next(self._blocks, None)) is not None:
             self._block += block
             sizes = _sizes(self._block)
@@ -226,7 +226,7 @@ class Line:
     def _read(
         self, order: Sequence[int], texts: Callable[[Sequence[int]], Sequence[str | Unsendable | None]]
     ) -> Iterator[list[Pending]]:
-        """Blocks of equal length, so that the last one is no shorter than the others."""
+        """Read the rows in blocks of about equal length, so that the last one is not much shorter than the others."""
         length = ceil(len(order) / max(1, ceil(len(order) / _BLOCK)))
         for start in range(0, len(order), max(1, length)):
             positions = order[start : start + length]
@@ -254,16 +254,16 @@ def _position(row: Pending) -> int:
 
 @dataclass(kw_only=True)
 class AutoSize:
-    """Finds how many rows a request should carry, reply by reply.
+    """Adapts the number of rows per request after every reply.
 
-    Starts small, so that the first reply comes soon and a wrong schema costs little; grows to the least that is worth its
-    instructions, and then by half after every clean reply, as a window of them has shown that the size is borne; halves after a reply that was cut off; shrinks by a
-    quarter while more than one row in ten is missing or invalid.
+    It starts small, so that the first reply comes soon and a wrong schema costs little. After a clean reply of full
+    size it grows by half, or at once to *least*. It halves after a truncated reply, and shrinks by a quarter when more
+    than one row in ten is missing or invalid (an exponential mean over replies).
 
     Attributes:
-        most: The most rows that the provider's output limit, or the caller, allows.
+        most: The maximum that the provider's output limit, or the caller, allows.
         rows: The present size.
-        least: What it grows to at once, as long as nothing was cut off or left out.
+        least: The fewest rows that justify the instructions; 1 once a reply was truncated or many rows were bad.
     """
 
     most: int
@@ -275,7 +275,7 @@ class AutoSize:
         self.rows = min(self.rows, self.most)
 
     def learn(self, *, sent: int, answered: int, was_cut: bool) -> None:
-        """Take one reply into account."""
+        """Adapt the size to one reply."""
         self._bad += 0.1 * ((1 - answered / sent) - self._bad)
         if was_cut:
             self.rows, self.least = max(1.0, min(self.rows, sent / 2)), 1.0
