@@ -1,4 +1,4 @@
-"""The interface of a lane, the rate and concurrency limiter: how many requests are in flight, and when the next is sent.
+"""The interface of a lane, a rate and concurrency limiter: how many requests are in flight, and when the next is sent.
 
 `smelt.lanes` implements it, shared by all runs of a model; the engine uses only this protocol.
 """

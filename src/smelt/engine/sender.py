@@ -69,7 +69,7 @@ class Sender:
     _schema_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
-        # Providers add an "array" schema to the input as text. A "keyed" schema is a grammar that the model does not read.
+        # Providers add an "array" schema to the input as text. A "keyed" schema is a grammar that no model reads.
         is_read = self.capabilities.codec == "array"
         self._schema_bytes = len(json.dumps(self._schema(()), separators=(",", ":"))) if is_read else 0
 

@@ -1,8 +1,8 @@
-"""The JSON documents of a text that bear rows of a request, wherever they stand and however they are wrapped.
+"""Finds the JSON documents with rows of a request in a reply's text, wherever they are and however they are wrapped.
 
-A text is read once, from left to right. Where an object or an array begins, it is read as a whole; where that fails, what
-is inside of it is read piece by piece, so that a broken row costs itself only. A limit on what may be read in vain keeps
-the time linear, whatever the text is.
+The text is parsed once, from left to right. At each object or array the parser tries to read the whole value; if that
+fails, it reads the values inside one by one, so that a broken row loses only itself. A limit on the characters parsed
+without success keeps the time linear for any text.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from smelt.plan.rowsets import BROKEN, Document, Row, RowSet, rows_in
 from smelt.plan.scanner import noting, ran_out
 
 _QUOTES = "[\"'“”‘’]"
-_ESCAPED_QUOTE = r"\\u(?:002[27]|201[89cdCD])"  # As in a string of JSON by whoever escapes all quotes.
+_ESCAPED_QUOTE = r"\\u(?:002[27]|201[89cdCD])"  # Some writers escape all quotes in a JSON string like this.
 _MENTION = re.compile(rf"(?:{_QUOTES}|{_ESCAPED_QUOTE})(\w{{1,64}})(?=\\*{_QUOTES}|\\*{_ESCAPED_QUOTE})")
-# Begins with no blanks: searched for, they would take quadratic time.
+# Does not begin with blanks: searching for them would take quadratic time.
 _OPENING = re.compile(rf'\{{\s*"rows"\s*:\s*\[|\{{\s*(?={_QUOTES}|\w)|\[\s*(?=[{{\[])|[{{\[]\s*\Z')
 _ID = re.compile(rf"\{{\s*{_QUOTES}?id{_QUOTES}?\s*[:：]\s*{_QUOTES}(\w{{1,64}}){_QUOTES}")
 _KEYED = re.compile(rf"{_QUOTES}(\w{{1,64}}){_QUOTES}\s*[:：]\s*(?=\{{)")
 _KEY_BEFORE = re.compile(rf"{_QUOTES}(\w{{1,64}}){_QUOTES}\s*[:：]\s*$")
 _LONGEST_KEY = 120  # Characters between the beginning of a row's key and its value.
-_BETWEEN = re.compile(r"[\s,，}]*")  # A brace too many may end a row.
+_BETWEEN = re.compile(r"[\s,，}]*")  # Between two rows of one document; a row may end with one brace too many.
 NEW_DOCUMENT = re.compile(rf"```|{_QUOTES}rows\\*{_QUOTES}\s*[:：]|<|◁|\[/?think", re.IGNORECASE)
-"""What stands between two documents, and hardly between two rows of one."""
-_IN_VAIN = 3  # Times the text's length that may be read without success,
-_ALWAYS = 50_000  # and as many characters of any text.
-# Characters that one failure costs at least; in a large text more, so that there are no more failures
-_LEAST_COST = 128
-_MOST_FAILURES = 20_000  # than these,
-_MOST_MENDED = 4_000  # and of what was to be mended no more than these.
-_DEEP_COST = 20_000  # Characters that a failure for its depth costs.
-# Characters; an error of Python's scanner counts the lines before it, from the beginning of what it reads.
+"""Text that occurs between two documents, and rarely between two rows of one."""
+# The limit of characters parsed without success is _IN_VAIN times the text's length plus _ALWAYS.
+_IN_VAIN = 3
+_ALWAYS = 50_000
+_LEAST_COST = 128  # Characters charged at least for one failure; more in a large text, because of the next two limits.
+_MOST_FAILURES = 20_000  # Failures of the parser at most.
+_MOST_MENDED = 4_000  # Failures to mend a value at most.
+_DEEP_COST = 20_000  # Characters charged for a value that is nested too deep.
+# Characters after which the parsed text is cut at the front: Python's JSON error counts the lines before it.
 _WINDOW = 20_000
-_LAST_TRIES = 20  # Openings that are looked at behind the last token, for one that the text's end cuts.
+_LAST_TRIES = 20  # Openings after the last token that are tried, to find a document that the end of the text truncates.
 
 
 @dataclass(slots=True)
 class Documents:
-    """What `find_documents` found.
+    """The result of `find_documents`.
 
     Attributes:
-        found: The documents, in their order.
-        data: The parts of the text that are JSON without a fault, in their order.
-        mentions: Where tokens of the request stand, and which.
-        unended: Where documents begin that the text's end cuts.
+        found: The documents, in the order of the text.
+        data: The parts of the text that were read as JSON, in order.
+        mentions: Position and token of each quoted token of the request.
+        unended: Where documents begin that the end of the text truncates.
     """
 
     found: list[Document] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Documents:
 
 
 def find_documents(text: str, tokens: frozenset[str]) -> Documents:
-    """The documents in *text* that bear any of *tokens*."""
+    """Find the documents in *text* that contain rows with any of *tokens*."""
     search = _Search(text, tokens)
     search.run()
     return search.documents
@@ -77,9 +77,9 @@ class _Search:
         self._faults: list[str] = []
         self._scan = noting(self._faults, strict=False)
         self._rest, self._rest_start = text, 0
-        self._open: Document | None = None  # Takes the next row, if that stands right behind.
-        self._is_broken = False  # Whether the last row of it is, so that nobody knows where it ends.
-        self._anchors: list[int] | None = None  # Where rows begin with them.
+        self._open: Document | None = None  # The document that gets the next row, if that follows directly.
+        self._is_broken = False  # Whether the last row of `_open` is broken, so that its end is unknown.
+        self._anchors: list[int] | None = None  # Where rows begin, by their tokens; filled when first needed.
 
     def run(self) -> None:
         if any(token in self._text for token in self._tokens):
@@ -94,12 +94,12 @@ class _Search:
                 if tries > _LAST_TRIES:
                     return
             at = self._read(opening)
-            if self._left <= 0:  # What is behind may correct what was found.
+            if self._left <= 0:  # The unread rest may correct the documents found so far.
                 self.documents.found.clear()
                 return
 
     def _read(self, opening: re.Match[str]) -> int:
-        """Read what begins at *opening*, if anything; where to go on."""
+        """Read the value that begins at *opening*, if there is one; return where to continue."""
         start = opening.start()
         token = self._token_at(start)
         self._faults.clear()
@@ -110,7 +110,7 @@ class _Search:
         except RecursionError:
             self._left -= _DEEP_COST
             return self._mended(opening, token, None)
-        if self._faults and not self._is_row(value):  # Whose fault it is shows when the rows are read one by one.
+        if self._faults and not self._is_row(value):  # Read the rows one by one to find the faulty one.
             self._left -= end - start
             return opening.end()
         return self._entered(start, end, value, token)
@@ -145,7 +145,7 @@ class _Search:
         return self._entered(start, end, value, token)
 
     def _entered(self, start: int, end: int, value: Any, token: str | None) -> int:
-        """Enter the rows of a *value* that was read; the place behind it."""
+        """Add the rows of a *value* that was read; return the position after it."""
         self.documents.data.append((start, end))
         fault = "; ".join(dict.fromkeys(self._faults)) or None
         key_start = self._key_start(start) if token is not None else None
@@ -170,7 +170,7 @@ class _Search:
         self._is_broken = True
 
     def _enter_cut(self, start: int) -> None:
-        """What begins at *start* has no end: a row of the document before it, or another document."""
+        """Record a truncated value at *start*: a row of the open document, or a new document."""
         key = self._key(start)
         if self._open is not None and self._is_next(self._open.end, start if key is None else key.start()):
             self._open.is_row_cut = True
@@ -181,7 +181,7 @@ class _Search:
         return isinstance(value, dict) and isinstance(token := value.get(ROW_ID), str) and token in self._tokens
 
     def _join(self, start: int, end: int, rows: RowSet) -> None:
-        """Enter rows that stand by themselves: they belong to those before if there is nothing between them."""
+        """Add rows that are not in an array or object; they join the open document if they directly follow it."""
         if self._open is None or not self._is_next(self._open.end, start):
             self._open = Document(start, end)
             self.documents.found.append(self._open)
@@ -200,21 +200,21 @@ class _Search:
         return at < len(mentions) and mentions[at][0] < end
 
     def _token_at(self, start: int) -> str | None:
-        """The token of the row that begins at *start*, if it begins with its token or has it for a key."""
+        """The token of the row that begins at *start*, if the row begins with its id, or if its key is the token."""
         if (head := _ID.match(self._text, start)) is not None:
             return head[1] if head[1] in self._tokens else None
         key = self._key_start(start)
         return None if key is None else _MENTION.match(self._text, key)[1]  # type: ignore[index]  # A key is one.
 
     def _key_start(self, start: int) -> int | None:
-        """Where the key of the row that begins at *start* stands, if its token is its key."""
+        """The position of the key of the row that begins at *start*, if its key is a token."""
         if _ID.match(self._text, start):
             return None
         key = self._key(start)
         return key.start() if key is not None and key[1] in self._tokens else None
 
     def _key(self, start: int) -> re.Match[str] | None:
-        """The key in front of *start*, if there is one."""
+        """The key directly before *start*, if there is one."""
         return _KEY_BEFORE.search(self._text, max(0, start - _LONGEST_KEY), start)
 
     def _behind_head(self, start: int) -> int:
@@ -222,7 +222,7 @@ class _Search:
         return head.end() if head is not None else start + 1
 
     def _limit(self, start: int) -> int:
-        """Where the next row begins, which one that is broken cannot reach."""
+        """Where the next row begins: a broken row ends before that."""
         if self._anchors is None:
             heads = [*_ID.finditer(self._text), *_KEYED.finditer(self._text)]
             self._anchors = sorted(one.start() for one in heads if one[1] in self._tokens)

@@ -1,21 +1,22 @@
-"""A reply's text back into rows, whatever is wrong with it. A row is taken only under a token that was sent.
+"""Parses a reply's text into rows, also if it is malformed. A row is accepted only under a token of the request.
 
-A clean reply is one JSON document of the shape that was asked for, and is read at once. Every other one is searched for
-documents that bear the request's tokens (`plan.documents`), and then:
+A clean reply is one JSON document of the requested shape, and is parsed directly. Any other reply is searched for
+documents that contain the request's tokens (`plan.documents`), with these rules:
 
-- What stands inside of a marked thought is no answer, and neither is a thought without an end, nor the text before an end
-  whose beginning is not marked (`plan.thoughts`). Marks of thoughts inside of a JSON value are data.
-- If the model went on behind the end of its turn, what it made up there does not count (`plan.thoughts`).
-- Of the parts between the thoughts the last one that bears a token of the request counts.
-- The last document that answers every row of the request counts, and those before it are drafts.
-- If the rows as they were sent stand between two documents, the second one is no correction of the first.
-- If rows still differ between two documents, they are answered twice, so not at all. What the earlier of the two says
-  about rows that no later document repeats is not taken either: it may be a draft whose correction left them out.
-- An equal answer in two documents is one answer. Twice in one document it is none: an id may stand at the wrong row.
-- If the reply was cut by the output limit, its rows count only if nothing but the JSON of one document stands in it:
-  the end of the thought that the words around it belong to may have been cut off.
-- If nobody says whether it was cut, its rows count only if its last document is whole and stands at the end, or if nothing
-  but its JSON stands in it: what is cut off in a thought, behind a draft, ends in the middle of a sentence.
+- Text inside marked reasoning ("thoughts", such as `<think>`) is no answer. Reasoning without an end mark reaches to
+  the end; reasoning without a begin mark starts at the beginning (`plan.thoughts`). Marks inside a JSON value are data.
+- Text that the model generated after the end of its turn does not count (`plan.thoughts`).
+- Of the parts between the reasoning, only the last one with a token of the request counts.
+- The last document that answers every row of the request counts, and documents before it are drafts.
+- If the model repeats the rows as they were sent between two documents, the second is not a correction of the first.
+- If two documents give different answers to a row, the row counts as answered twice, and neither answer is accepted.
+  Rows that only the earlier document has are not accepted either: it may be a draft whose correction left them out.
+- The same answer in two documents is one answer. Twice in one document is none: an id may be at the wrong row.
+- If the reply was truncated by the output limit, its rows count only if it consists of the JSON of one document and
+  nothing else: other text may be reasoning whose end mark was truncated.
+- If it is unknown whether the reply was truncated, its rows count only if its last document is complete and at the end,
+  or if it consists of the JSON of one document: reasoning that is truncated after a draft ends in the middle of a
+  sentence.
 """
 
 from __future__ import annotations
@@ -32,34 +33,34 @@ from smelt.plan.rowsets import BROKEN, ROWS, Document, Row
 from smelt.plan.scanner import flat, noting
 from smelt.plan.wire import Codec
 
-# `documents` and `thoughts` are loaded with the first reply that is not clean: to compile their patterns takes 15 ms of the
-# time until the first request leaves.
+# `documents` and `thoughts` are imported at the first reply that is not clean: compiling their patterns takes 15 ms,
+# which would delay the first request.
 if TYPE_CHECKING:
     from smelt.plan.thoughts import Spoken
 
-_ECHO = frozenset({"row", "problem"})  # What stands beside the token of a row that is sent.
+_ECHO = frozenset({"row", "problem"})  # The keys beside the id in a row that is sent.
 _BEFORE = re.compile(r"[\s`\"\ufeff]*(?:json)?\s*(?:[\[{]\s*(?:[\"'“]?\w+[\"'”]?\s*[:：]\s*)?)*", re.IGNORECASE)
 _BEHIND = re.compile(r"[\s,\]}]*`{0,3}[\s,\]}]*(?:[\"'“]\w*[\"'”]?\s*:?\s*)?")
-# What stands behind a document in a text that is whole: brackets, fences, marks of an end, and the last members of an object.
+# Text that may follow a document in a complete reply: brackets, fences, end marks, the last members of an object.
 _END = re.compile(r"(?:[\s,\]})`~.;\"'”]|</?[\w:]{1,40}>|<\|\w{1,40}\|>|\"\w{1,40}\"\s{0,9}:\s{0,9}[\w.-]{1,40})*")
 _ID_BEFORE = re.compile(r"id[\\\"'“”‘’\s]*[:：][\\\s]*$")
 _KEYED = re.compile(r".\w+[\\\"'“”‘’]+\s*[:：]\s*\{")
 _NEAR = 16  # Characters between a row's `id` and its token.
-_CODES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")  # Of two together: an emoji is a pair.
+_CODES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")  # Adjacent codes together: an emoji is a surrogate pair.
 _SHORT_ESCAPES = {'"': '"', "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
 def read_reply(
     text: str, tokens: Sequence[str], codec: Codec, *, is_cut: bool = False, may_be_cut: bool = False
 ) -> ReplyRows:
-    """Read the rows of a reply as far as they are complete.
+    """Read the complete rows of a reply.
 
     Args:
         text: The model's text.
         tokens: The tokens of the request.
-        codec: The shape that was asked for.
-        is_cut: Whether the provider said that the reply ends at the output limit.
-        may_be_cut: Whether it may, because the provider did not say why it ends.
+        codec: The requested shape.
+        is_cut: Whether the provider reported that the reply was truncated at the output limit.
+        may_be_cut: Whether it may be truncated, because the provider did not report why it ended.
     """
     text = text.removeprefix("\ufeff")
     known = frozenset(tokens)
@@ -67,7 +68,7 @@ def read_reply(
     if rows is not None and (rows.found or rows.problems or not _has_token(text, known)):
         return rows
     rows = _searched(text, known, is_cut=is_cut, may_be_cut=may_be_cut)
-    rows.is_whole = _is_asked_shape(text, codec)  # A key in it twice is a row's fault, not the server's.
+    rows.is_whole = _is_asked_shape(text, codec)  # A duplicate key is a fault of one row, not of the server.
     return rows
 
 
@@ -82,7 +83,7 @@ def _is_asked_shape(text: str, codec: Codec) -> bool:
 
 
 def _clean(text: str, tokens: frozenset[str], codec: Codec) -> ReplyRows | None:
-    """The rows of a reply that is one document of the shape that was asked for; None of any other."""
+    """The rows of a reply that is one document of the requested shape; None for any other reply."""
     start = len(text) - len(text.lstrip())
     if not text.startswith("{", start):
         return None
@@ -95,9 +96,9 @@ def _clean(text: str, tokens: frozenset[str], codec: Codec) -> ReplyRows | None:
 
 
 def _flat_rows(text: str, start: int) -> list[Any] | None:
-    """The rows of a reply that shows without a look at every pair that no key is in it twice; None of any other.
+    """The rows of a flat reply without duplicate keys, by a fast check; None for any other reply.
 
-    Every key has a colon behind it, so where there are no more colons than keys were kept, none was dropped.
+    A colon follows every key. If the text has as many colons as the parsed objects have keys, no duplicate was dropped.
     """
     try:
         reply, end = flat(text, start)
@@ -117,7 +118,7 @@ def _nested_rows(text: str, start: int) -> list[Any] | None:
 
 
 def _whole(text: str, start: int) -> dict[str, Any] | None:
-    """The object that the text is from *start* to its end, if no key is in it twice."""
+    """The object that the text consists of from *start* on, if it has no fault such as a duplicate key."""
     faults: list[str] = []
     try:
         reply, end = noting(faults)(text, start)
@@ -127,7 +128,7 @@ def _whole(text: str, start: int) -> dict[str, Any] | None:
 
 
 def _filed(values: list[Any], tokens: frozenset[str]) -> ReplyRows:
-    """The rows of a clean reply, where they belong."""
+    """The rows of a clean array reply, by token."""
     found = [value.pop(ROW_ID, None) if isinstance(value, dict) else None for value in values]
     if set(map(type, found)) == {str} and tokens.issuperset(found) and len(set(found)) == len(found):
         return ReplyRows(found=dict(zip(found, values, strict=True)), is_whole=True)  # type: ignore[arg-type]  # All are.
@@ -142,7 +143,7 @@ def _filed_keyed(reply: dict[str, Any], tokens: frozenset[str]) -> ReplyRows:
 
 
 def _entered(pairs: Iterable[tuple[object, Any]], tokens: frozenset[str]) -> ReplyRows:
-    """The rows of a clean reply with strangers or doubles in it."""
+    """The rows of a clean reply that contains unknown or duplicate tokens."""
     document = Document(0, 0)
     for token, value in pairs:
         if isinstance(token, str) and token in tokens and isinstance(value, dict):
@@ -159,20 +160,20 @@ def _has_token(text: str, tokens: frozenset[str]) -> bool:
 
 
 def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bool, is_over: bool = False) -> ReplyRows:
-    """The rows of a reply that is not clean; one that *is_over*, as a mark of its end shows, is broken where it has no end."""
+    """The rows of a reply that is not clean. If *is_over* (an end-of-turn mark follows), a row without an end is broken."""
     from smelt.plan.documents import find_documents
     from smelt.plan.thoughts import Spoken, spoken, turn_end
 
     documents = find_documents(text, tokens)
-    for _ in range(2):  # JSON as a string of JSON, without the quotes around it, or cut, or broken.
+    for _ in range(2):  # The JSON may be escaped as in a JSON string that has no quotes or is broken.
         if documents.found or '\\"' not in text:
             break
         text = _unescaped(text)
         documents = find_documents(text, tokens)
     end = turn_end(text, [(one.start, one.end) for one in documents.found], documents.data)
-    if end is not None:  # Whether what the model made up behind it was cut does not matter.
+    if end is not None:  # It does not matter whether the text after the end of the turn is truncated.
         turn = _searched(text[:end], tokens, is_cut=False, may_be_cut=False, is_over=True)
-        if turn.found or turn.problems:  # Else all that it holds is thoughts.
+        if turn.found or turn.problems:  # Otherwise it contains only reasoning.
             return turn
     parts = spoken(text, documents.data) if documents.mentions else [Spoken(0, len(text))]
     part = _answering(parts, documents.mentions)
@@ -180,7 +181,7 @@ def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bo
     unended = [at for at in documents.unended if part.start <= at < part.end]
     is_open = may_be_cut and bool(found) and (bool(unended) or not _END.fullmatch(text, found[-1].end, part.end))
     if (is_cut or may_be_cut) and part.end < parts[-1].start and not _END.fullmatch(text, *parts[-1]):
-        is_open, found = True, []  # Behind a thought about them, other answers may have begun.
+        is_open, found = True, []  # After reasoning about these answers, the model may have started other answers.
     if (is_cut or is_open or any(one.is_row_cut for one in found)) and not _is_bare(text, part, found):
         found, is_cut = [], is_cut or is_open
     answers, is_asked_again = _answers(found)
@@ -195,8 +196,8 @@ def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bo
 
 
 def _unescaped(text: str) -> str:
-    """*text* without its escapes, each of which is taken for what JSON means by it."""
-    backslash = next(mark for mark in map(chr, range(0xE000, 0xF900)) if mark not in text)  # Meant as one.
+    """*text* with its JSON escapes decoded."""
+    backslash = next(mark for mark in map(chr, range(0xE000, 0xF900)) if mark not in text)  # A placeholder for it.
     text = text.replace("\\\\", backslash)
     for mark, meant in _SHORT_ESCAPES.items():
         text = text.replace(f"\\{mark}", meant)
@@ -204,9 +205,10 @@ def _unescaped(text: str) -> str:
 
 
 def _drop_unconfirmed(text: str, rows: ReplyRows, found: list[Document], mentions: list[tuple[int, str]]) -> None:
-    """Take out the rows whose token stands behind the last document that was read: what is said there may correct it.
+    """Remove rows whose token is mentioned after the last document that was read: the text there may correct them.
 
-    Where that is a document of its own it may correct every row before it, also those that it lost or does not come to.
+    If that text is an unreadable document, it may correct every row before it, including rows that it lost or did not
+    reach.
     """
     last = {row.token: one.end for one in found for row in one.rows}
     corrected = _corrected(text, found, last, mentions)
@@ -222,7 +224,7 @@ def _drop_unconfirmed(text: str, rows: ReplyRows, found: list[Document], mention
 def _corrected(
     text: str, found: Sequence[Document], last: Mapping[str, int], mentions: Sequence[tuple[int, str]]
 ) -> int:
-    """The last place where a document begins that could not be read, as far as its tokens show it; -1 without one."""
+    """The position of the last document that could not be read, as far as its tokens show; -1 if there is none."""
     from smelt.plan.documents import NEW_DOCUMENT
 
     corrected, places = -1, [at for at, _ in mentions]
@@ -239,37 +241,37 @@ def _corrected(
 
 
 def _is_head(text: str, at: int) -> bool:
-    """Whether the token that is mentioned at this place names a row, rather than being spoken of."""
+    """Whether the token at this position is the id or key of a row, and not only mentioned in prose."""
     return _ID_BEFORE.search(text, max(0, at - _NEAR), at) is not None or _KEYED.match(text, at) is not None
 
 
 def _answering(parts: Sequence[Spoken], mentions: Sequence[tuple[int, str]]) -> Spoken:
-    """The last of *parts* in which a token of the request stands; without one, the last."""
+    """The last of *parts* that contains a token of the request; if none does, the last one."""
     places = [at for at, _ in mentions]
     bearing = (one for one in reversed(parts) if bisect_left(places, one.start) < bisect_left(places, one.end))
     return next(bearing, parts[-1])
 
 
 def _is_start(text: str) -> bool:
-    """Whether a text ends before the first row of the shape that is asked for."""
+    """Whether a text ends before the first row of the requested shape."""
     squeezed = "".join(text.split())
     return bool(squeezed) and '{"rows":['.startswith(squeezed)
 
 
 def _is_bare(text: str, part: Spoken, found: list[Document]) -> bool:
-    """Whether the spoken part of a text is JSON of one document and nothing else."""
+    """Whether the part outside the reasoning is the JSON of one document and nothing else."""
     if len(found) != 1:
         return False
     before, behind = _BEFORE.match(text, part.start), found[0].end
-    assert before is not None  # It matches nothing, too.
+    assert before is not None  # It also matches the empty string.
     return before.end() >= found[0].start and (found[0].is_row_cut or _BEHIND.fullmatch(text, behind) is not None)
 
 
 def _answers(documents: list[Document]) -> tuple[list[Document], bool]:
-    """Those of *documents* that do not only repeat the rows as they were sent; and whether rows stand between two of them.
+    """The *documents* that do not only repeat the rows of the request, and whether such a repetition is between them.
 
-    If they do, the model looked at its question again, or made up another one: which answer is meant, nobody knows. A
-    repetition behind the last answer may be a correction that wraps its fields as the rows are, so it is kept.
+    If it is, the model repeated its question or made up another one, so it is unknown which answer is meant. A
+    repetition after the last answer is kept: it may be a correction that wraps its fields like the rows of the request.
     """
     answers = [at for at, one in enumerate(documents) if not all(_is_echo(row.value) for row in one.rows)]
     if not answers:

@@ -1,4 +1,4 @@
-"""What a reply comes to, row by row: what its documents agree on."""
+"""The parsed rows of a reply (`ReplyRows`), merged from the answers of all its documents."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ DOUBTED = "the reply held answers that contradict each other"
 
 @dataclass(slots=True)
 class ReplyRows:
-    """What a reply's text holds.
+    """The rows of a reply's text.
 
     Attributes:
-        found: Rows by token, without the token; only tokens that were sent, once.
-        problems: Why a row that is in the text is not taken, by token: its JSON is broken, or it has several answers.
-        doubled: Those of *problems* that were answered more than once: which answer is meant cannot be known.
-        strangers: Rows under no token that was sent.
-        foreign: Those of them that bear a token of some other request.
-        is_whole: Whether the text is JSON of the expected shape from its first character to its last.
-        is_cut: Whether it ends in the middle.
+        found: The accepted rows by token, without the token; only tokens of the request.
+        problems: Why a row of the text is not accepted, by token: its JSON is broken, or it has several answers.
+        doubled: The tokens in *problems* that were answered more than once, so that it is unknown which answer is
+            meant.
+        strangers: The number of rows whose token was not in the request.
+        foreign: The number of *strangers* with a token that another request may have used.
+        is_whole: Whether the whole text is JSON of the expected shape.
+        is_cut: Whether the text is truncated.
     """
 
     found: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -38,7 +39,7 @@ class ReplyRows:
 
     @property
     def is_unreadable(self) -> bool:
-        """Whether nothing was found that answers a row, or tries to, and the text is not of the expected shape either."""
+        """Whether the text has no answer to a row, not even a faulty one, and does not have the expected shape."""
         return not (self.is_whole or self.found or self.problems)
 
     @classmethod
@@ -50,13 +51,13 @@ class ReplyRows:
         *,
         may_correct: bool = True,
     ) -> Self:
-        """The rows that *documents* agree on, as `plan.replies` says; at *unended* others begin that the text's end cuts.
+        """The rows on which *documents* agree, by the rules of `plan.replies`.
 
         Args:
             documents: The documents, in order.
             tokens: The tokens of the request.
-            unended: Where others begin that the text's end cuts.
-            may_correct: Whether a whole document takes the place of those before it.
+            unended: Where further documents begin that the end of the text truncates.
+            may_correct: Whether a document that answers every row replaces the documents before it.
         """
         rows = cls()
         for document in documents:
@@ -84,12 +85,12 @@ class ReplyRows:
     def _enter(self, row: Row) -> None:
         if row.fault is None and row.value is not None:
             self.found[row.token] = row.value
-        elif not row.is_cut:  # Else nothing is wrong with it but its length.
+        elif not row.is_cut:  # A truncated row has no other problem.
             self.problems[row.token] = row.fault or ""
 
 
 def _last_whole(documents: Sequence[Document], tokens: frozenset[str]) -> int:
-    """Which document is the last that answers every row; 0 without one."""
+    """The index of the last document that answers every row; 0 if there is none."""
     for at in range(len(documents) - 1, 0, -1):
         rows = documents[at].rows
         if len(rows) >= len(tokens) and tokens.issubset(row.token for row in rows if not row.is_cut):
@@ -98,7 +99,7 @@ def _last_whole(documents: Sequence[Document], tokens: frozenset[str]) -> int:
 
 
 def _said(documents: Sequence[Document]) -> dict[str, list[tuple[int, Row]]]:
-    """What is said of each row, with the number of the document that says it."""
+    """The answers to each token, each with the index of its document."""
     said: dict[str, list[tuple[int, Row]]] = {}
     for at, document in enumerate(documents):
         for row in document.rows:
@@ -110,7 +111,7 @@ def _agree(entries: Sequence[tuple[int, Row]]) -> bool:
     if len(entries) == 1:
         return True
     if len({at for at, _ in entries}) < len(entries) or any(row.fault for _, row in entries):
-        return False  # Twice in one document: an id may stand at the wrong row, however equal they are.
+        return False  # Twice in one document: an id may be at the wrong row, even if both answers are equal.
     return len({_canonical(row.value) for _, row in entries}) == 1
 
 

@@ -1,10 +1,10 @@
-"""Rows as the plan sees them: one canonical JSON object each, and which of them are the same.
+"""The rows of a job: their canonical JSON text, and deduplication (`fold`).
 
-Canonical text of a cell, whatever library it came from: null for every missing value (None, NaN, NaT, pd.NA); strings,
-booleans and numbers as JSON has them (an integer has no point, a float always has one or an exponent, `Infinity` is the
-string "inf"); Decimal as its exact digits in a string; dates and datetimes ISO 8601 (datetimes with their offset),
-durations ISO 8601; UUID, Enum values, categories, periods and intervals as their text; lists, arrays and structs as JSON.
-Columns stand in the order of the frame, compact separators, UTF-8, nothing escaped that need not be.
+The canonical text of a cell is the same for every frame library. Missing values (None, NaN, NaT, pd.NA) are null.
+Strings, booleans and numbers are JSON (an integer has no point, a float always has a point or an exponent, `Infinity`
+is the string "inf"). Decimal is its exact digits in a string. Dates, datetimes (with their offset) and durations are
+ISO 8601. UUID, Enum values, categories, periods and intervals are their text. Lists, arrays and structs are JSON.
+Columns are in the order of the frame, with compact separators, in UTF-8, with no unnecessary escapes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Unsendable:
     """A row that is not sent.
 
     Attributes:
-        reason: Why, without its values.
-        kind: Whether it has no text, or one that is too long for the model.
+        reason: The reason, which contains none of its values.
+        kind: "unsendable" if it has no text, "too_long" if its text is too long for the model.
     """
 
     reason: str
@@ -32,7 +32,7 @@ class Unsendable:
 
 
 class RowSource(Protocol):
-    """The caller's rows, as a snapshot that a run can read again and again."""
+    """The caller's rows, as a snapshot that a run can read repeatedly."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -42,18 +42,18 @@ class RowSource(Protocol):
     def __len__(self) -> int: ...
 
     def texts(self, positions: Sequence[int]) -> list[str | Unsendable]:
-        """Canonical JSON objects of the rows at *positions*, in that order. A row of nulls has only nulls in it."""
+        """Canonical JSON objects of the rows at *positions*, in that order. In an empty row every value is null."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Folded:
-    """Which rows are the same.
+    """The result of deduplication.
 
     Attributes:
-        distinct: Positions of the rows to ask: they differ from all before them, ascending.
-        twins: For each row the position of the first row equal to it; None where all differ.
-        skipped: Position of the first row of nulls, if such rows are not to be asked.
+        distinct: Positions of the rows to ask, ascending: each is the first of its equal rows.
+        twins: For each row the position of the first row equal to it; None if all rows differ.
+        skipped: Position of the first row with only nulls, if such rows are not to be asked.
     """
 
     distinct: array[int]
@@ -62,14 +62,14 @@ class Folded:
 
 
 Key = str | bytes
-"""What a row is known by: its text where that is short, else 16 bytes that are made of it."""
+"""The key of a row: its text if that is short, else its digest of 16 bytes."""
 
-_BLOCK = 8_192  # Rows whose text is in memory at a time while they are compared.
-_SHORT = 128  # Characters of a text that is kept as it is.
-_MOST_KEPT = 65_536  # Rows whose texts are kept.
-_PROBED = 64
+_BLOCK = 8_192  # Rows whose text is in memory at a time during deduplication.
+_SHORT = 128  # Characters up to which the text itself is the key.
+_MOST_KEPT = 65_536  # Rows up to which all texts are kept in memory.
+_PROBED = 64  # Rows whose length is checked first.
 _DIGEST = 16  # Bytes.
-_MOST_LOOSE = 131_072  # Distinct rows that are looked up in one dict; of more rows than these, digests are packed.
+_MOST_LOOSE = 131_072  # Distinct rows kept in one dict; if there are more, their digests are packed.
 _HEAPS = 64
 
 
@@ -79,8 +79,8 @@ def fold(source: RowSource, *, skip_nulls: bool = False, seen: dict[Key, int] | 
     Args:
         source: The rows.
         skip_nulls: Whether rows that are null in every column are left out.
-        seen: An empty dict that is filled: what each distinct row that has a text and is not left out is known by, and
-            where it stands.
+        seen: An empty dict that is filled with the key and position of each distinct row that has a text and is not
+            left out.
     """
     nulls = "{" + ",".join(f"{_string(name)}:null" for name in source.names) + "}" if skip_nulls else None
     key = _digest if seen is None else key_of  # Digests take less memory, and a frame may have millions of rows.
@@ -91,7 +91,7 @@ def fold(source: RowSource, *, skip_nulls: bool = False, seen: dict[Key, int] | 
         positions = range(start, min(start + _BLOCK, len(source)))
         texts = source.texts(positions)
         keys = [key(text) if isinstance(text, str) else None for text in texts]
-        # A row without a text is an error of its own: it is equal to no other.
+        # A row without a text gets its own error: it is equal to no other row.
         block = [
             position if known is None else firsts.setdefault(known, position)
             for position, known in zip(positions, keys, strict=True)
@@ -114,9 +114,10 @@ def fold(source: RowSource, *, skip_nulls: bool = False, seen: dict[Key, int] | 
 
 
 class _Packed:
-    """What distinct rows are known by, a few bytes for each: as objects they take seven times the memory.
+    """The digests of distinct rows as packed bytes: Python objects would take seven times the memory.
 
-    They lie in heaps by their first bits, so that equal ones are in one heap, and one heap at a time is looked through.
+    They are partitioned by their first byte, so that equal digests are in one partition, and one partition at a time is
+    deduplicated.
     """
 
     def __init__(self) -> None:
@@ -127,7 +128,7 @@ class _Packed:
         return bool(self._digests)
 
     def add(self, firsts: Mapping[Any, int]) -> None:
-        """Take rows that differ, and come after those that are here."""
+        """Add rows that differ from each other, and come after all rows added before."""
         if not self:
             self._digests = [bytearray() for _ in range(_HEAPS)]
             self._positions = [array("q") for _ in range(_HEAPS)]
@@ -138,7 +139,7 @@ class _Packed:
             positions[heap].append(position)
 
     def merge(self, firsts: Mapping[Any, int], twins: array[int]) -> bool:
-        """Have *twins* name the first of all equal rows, *firsts* among them; whether that changed any. Empties this."""
+        """Add *firsts*, set *twins* to the first of all equal rows, and empty this; return whether *twins* changed."""
         self.add(firsts)
         is_changed = False
         while self._digests:
@@ -154,7 +155,7 @@ class _Packed:
 
 
 def key_of(text: str) -> Key:
-    """What the row with this *text* is known by in a stream."""
+    """The key of the row with this *text* in a stream."""
     return text if len(text) <= _SHORT else _digest(text)
 
 
@@ -169,7 +170,7 @@ def _digest(text: str) -> bytes:
 
 
 def remembering(source: RowSource) -> RowSource:
-    """*source*, with its texts in memory where they are few and short: they are read again and again."""
+    """*source*, with its texts cached in memory if they are few and short: they are read several times."""
     rows = len(source)
     if rows > _MOST_KEPT or not _are_short(source.texts(range(min(rows, _PROBED)))):
         return source

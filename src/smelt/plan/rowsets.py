@@ -1,7 +1,8 @@
-"""Rows inside of a JSON value, however it wraps them.
+"""Extracts reply rows from a parsed JSON value, however the model wrapped them.
 
-Asked for is an array of rows or an object with a property per row. Seen are also: the other one of the two, a bare array, one
-bare row, another key than `rows`, one more object around, and any of these as a JSON string inside of JSON.
+The requested shape is an array of rows or an object with one property per row. Models also return: the other of these
+two shapes, a bare array, one bare row, a key other than `rows`, an additional outer object, and any of these as a JSON
+string inside JSON.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Any, NamedTuple, Self
 from smelt.plan.kinds import ROW_ID
 from smelt.plan.scanner import noting
 
-ROWS = "rows"  # The key of the array that is asked for.
+ROWS = "rows"  # The key of the requested array.
 BROKEN = "the JSON of this row was broken"
 _QUOTED = re.compile(r"[\"'“‘](\w{1,64})(?=\\*[\"'”’])")
-_DEEPEST = 4  # Objects, arrays and strings around a row.
+_DEEPEST = 4  # The most objects, arrays and strings around a row.
 
 
 class Row(NamedTuple):
@@ -26,9 +27,9 @@ class Row(NamedTuple):
 
     Attributes:
         token: Its token.
-        value: Its fields; None where they cannot be read.
+        value: Its fields; None if they cannot be read.
         fault: What is wrong with its JSON, or None.
-        is_cut: Whether the text ends in it.
+        is_cut: Whether it is truncated by the end of the text.
     """
 
     token: str
@@ -42,8 +43,8 @@ class RowSet:
     """Rows of one array or object.
 
     Attributes:
-        rows: Those under tokens that were sent.
-        strangers: The others: what stands for their token, None where nothing does.
+        rows: The rows under tokens of the request.
+        strangers: For each other row, the value in place of its token, or None.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -51,7 +52,7 @@ class RowSet:
 
     @classmethod
     def of_keyed(cls, values: Mapping[str, Any], tokens: frozenset[str], fault: str | None = None) -> Self:
-        """The rows of an object with a property per row."""
+        """The rows of an object with one property per row."""
         rows = cls()
         for key, value in values.items():
             if key not in tokens or not isinstance(value, dict):
@@ -64,21 +65,21 @@ class RowSet:
         return rows
 
     def add(self, other: Self) -> None:
-        """Take the rows of another set in."""
+        """Add the rows of another set."""
         self.rows += other.rows
         self.strangers += other.strangers
 
 
 @dataclass(slots=True)
 class Document:
-    """Rows that stand together.
+    """Rows that belong together in the text.
 
     Attributes:
         start: Where they begin.
-        end: The place behind them.
-        rows: The rows, in their order.
-        strangers: Rows under no token that was sent: their tokens, None where they have none.
-        is_row_cut: Whether the text ends in a row of it.
+        end: The position after them.
+        rows: The rows, in order.
+        strangers: The tokens of rows that were not in the request; None for a row without a token.
+        is_row_cut: Whether the end of the text truncates a row of it.
     """
 
     start: int
@@ -89,12 +90,12 @@ class Document:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the text ends before it does, as far as that shows."""
+        """Whether it is known to be truncated by the end of the text."""
         return self.is_row_cut or any(row.is_cut for row in self.rows)
 
 
 def rows_in(value: Any, tokens: frozenset[str], fault: str | None = None, depth: int = 0) -> RowSet | None:
-    """The rows in a JSON *value* that bear any of *tokens*, or None; *fault* is what is wrong with its JSON."""
+    """The rows in a JSON *value* that contains any of *tokens*, or None; *fault* says what is wrong with its JSON."""
     if depth > _DEEPEST:
         return None
     if isinstance(value, dict):
@@ -112,7 +113,7 @@ def _in_object(value: dict[str, Any], tokens: frozenset[str], fault: str | None,
         return RowSet.of_keyed(value, tokens, fault)
     if ROWS in value and (rows := rows_in(value[ROWS], tokens, fault, depth + 1)):
         return rows
-    # If several keys hold rows, nobody knows which are meant: they are one set, in which a row may be answered twice.
+    # If several keys hold rows, it is unknown which are meant: they become one set, which may answer a row twice.
     return _merged(rows_in(inner, tokens, fault, depth + 1) for inner in value.values())
 
 
@@ -139,7 +140,7 @@ def _in_string(text: str, tokens: frozenset[str], fault: str | None, depth: int)
 
 
 def _unread(text: str, tokens: frozenset[str]) -> RowSet | None:
-    """The rows that a string speaks of and does not give in JSON."""
+    """Broken rows for the tokens that are quoted in a string without readable JSON."""
     spoken_of = dict.fromkeys(name for name in _QUOTED.findall(text) if name in tokens)
     return RowSet([Row(token, None, BROKEN) for token in spoken_of]) if spoken_of else None
 
