@@ -1,4 +1,4 @@
-"""The ledger: what was answered and paid for, on disk. `smelt.ledger.open().spend(by="model")` says what it came to."""
+"""The ledger: paid answers, on disk. `smelt.ledger.open().spend(by="model")` reports what was spent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Ledger", "open"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:  # Loaded by the first look: a run keeps its ledger without the reports.
+    if name in __all__:  # Loaded on first access, because a run does not need the reports.
         from smelt.ledger import api
 
         return getattr(api, name)

@@ -1,4 +1,4 @@
-"""Answered rows on their way: put down by the reply, later sorted in where they are found by their key."""
+"""Two-step storage of answers: replies are appended to `fresh`, then moved in key order into `answers`."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from struct import unpack_from
 from smelt.ledger.store import Store
 
 KEY_BYTES = 16
-_ROWS_AT_ONCE = 100_000  # Rows of one transaction that sorts in: enough to be quick, few enough to stay small.
-_ROWS_PER_STATEMENT = 200  # A statement for each row costs twice as much.
-_PARTS = 256  # To sort a few rows after the other is quicker than to sort all of them: they fit the processor's cache.
+_ROWS_AT_ONCE = 100_000  # Rows that one transaction moves: enough to be fast, few enough to stay small.
+_ROWS_PER_STATEMENT = 200  # One statement per row costs twice as much.
+_PARTS = 256  # Sorting in parts is faster than sorting all rows at once: a part fits the processor's cache.
 
 _Row = tuple[bytes, str, int]
 _KEY = itemgetter(0)
 
 
 def add_fresh(connection: sqlite3.Connection, spec: int, attempt: int, answers: Mapping[bytes, str]) -> None:
-    """Put the rows of one reply down: their JSON by their key. They come before whatever was known of these rows."""
-    if answers:  # No JSON of ours has a line break in it, except escaped.
+    """Append the rows of one reply to `fresh`: their JSON by their key. They override earlier answers to these rows."""
+    if answers:  # Our JSON has no unescaped line break.
         values = (attempt, spec, b"".join(answers), "\n".join(answers.values()))
         connection.execute("INSERT INTO fresh (attempt, spec, keys, answers) VALUES (?, ?, ?, ?)", values)
 
 
 def add_missing(connection: sqlite3.Connection, spec: int, attempt: int, answers: Mapping[bytes, str]) -> None:
-    """Put rows down that nothing is known of; for the others, what is known stands."""
+    """Store the rows that have no entry in `answers`; entries that exist are kept."""
     rows = [(spec, key, text, attempt) for key, text in answers.items()]
     connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", rows)
 
 
 def keep_inputs(connection: sqlite3.Connection, inputs: Sequence[tuple[bytes, str]]) -> None:
-    """Store rows as they are, beside their keys."""
+    """Store the rows' own text, by their keys."""
     if inputs:
         connection.executemany("INSERT OR IGNORE INTO inputs VALUES (?, ?)", inputs)
 
 
 def settle(store: Store, spec: int) -> None:
-    """Sort in all rows of *spec* that were put down."""
+    """Move all rows of *spec* from `fresh` into `answers`."""
     last = -1
     while last:
         with store.writing() as connection:
@@ -47,7 +47,7 @@ def settle(store: Store, spec: int) -> None:
 
 
 def settle_all(store: Store) -> None:
-    """Sort in all rows that were put down, whatever their spec."""
+    """Move all rows from `fresh` into `answers`, whatever their spec."""
     with store.reading() as connection:
         specs = [row[0] for row in connection.execute("SELECT DISTINCT spec FROM fresh")]
     for spec in specs:
@@ -57,19 +57,19 @@ def settle_all(store: Store) -> None:
 def fresh_rows(
     connection: sqlite3.Connection, spec: int | None = None, after: int = 0
 ) -> Iterator[tuple[int, int, int, bytes, str]]:
-    """Rows that were put down, in their order: id of the whole, spec, attempt, key, JSON."""
+    """The rows in `fresh`, in their order: id of the reply's entry, spec, attempt, key, JSON."""
     for fresh, its_spec, attempt, keys, texts in _fresh(connection, spec, after):
         for key, text in zip(split_keys(keys), texts.split("\n"), strict=False):
             yield fresh, its_spec, attempt, key, text
 
 
 def split_keys(keys: bytes) -> list[bytes]:
-    """The keys of an attempt, one by one."""
+    """The keys of an attempt as a list."""
     return list(unpack_from(f"{KEY_BYTES}s" * (len(keys) // KEY_BYTES), keys))
 
 
 def settle_some(connection: sqlite3.Connection, spec: int, rows: int) -> int:
-    """Sort in the oldest *rows* or so of *spec*; the last id that was dealt with, 0 if there are none."""
+    """Move about *rows* of *spec*, the oldest first, into `answers`; return the last id moved, 0 if there are none."""
     parts: list[list[_Row]] = [[] for _ in range(_PARTS)]
     taken = last = 0
     for fresh, _, attempt, keys, texts in _fresh(connection, spec):
@@ -84,7 +84,7 @@ def settle_some(connection: sqlite3.Connection, spec: int, rows: int) -> int:
 
 
 def _sort_in(connection: sqlite3.Connection, spec: int, parts: Sequence[list[_Row]]) -> None:
-    """Put rows, parted by the first byte of their keys, in their place. Of rows with the same key the last one stands."""
+    """Write rows, grouped by the first byte of their keys, into `answers`. For equal keys the last row stays."""
     ordered = chain.from_iterable(sorted(part, key=_KEY) for part in parts)
     while some := list(islice(ordered, _ROWS_PER_STATEMENT)):
         marks = ",".join([f"({spec:d},?,?,?)"] * len(some))
@@ -92,7 +92,7 @@ def _sort_in(connection: sqlite3.Connection, spec: int, parts: Sequence[list[_Ro
 
 
 def _fresh(connection: sqlite3.Connection, spec: int | None, after: int = 0) -> sqlite3.Cursor:
-    """Whole replies that were put down, in their order: id, spec, attempt, keys, answers."""
+    """The entries of `fresh`, one per reply, in their order: id, spec, attempt, keys, answers."""
     return connection.execute(
         "SELECT id, spec, attempt, keys, answers FROM fresh WHERE id > ? AND (spec = ? OR ? IS NULL) ORDER BY id",
         (after, spec, spec),

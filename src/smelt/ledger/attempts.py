@@ -1,4 +1,4 @@
-"""One request in the store: what was asked, what came of it, and what it cost."""
+"""Writes one request to the store: its rows, its outcome and its cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def announce(
     extends: int | None,
     now: float,
 ) -> None:
-    """A request is about to leave with the rows of these *keys*, under these *tokens*."""
+    """Record that a request with the rows of these *keys*, under these *tokens*, is about to be sent."""
     connection.execute(
         "INSERT INTO attempts (id, state, sent, rows, estimate, keys, tokens, extends) VALUES (?, 'sent', ?, ?, ?, ?, ?, ?)",
         (attempt, now, len(keys), estimate, b"".join(keys), " ".join(tokens), extends),
@@ -25,8 +25,8 @@ def announce(
 
 
 def keep_reply(connection: sqlite3.Connection, attempt: int, reply: Reply, cost_usd: float | None, now: float) -> None:
-    """A reply came, and is paid for; its text stays until it has been read."""
-    text = reply.text.encode("utf-8", "backslashreplace").decode()  # Half a surrogate pair: stored as JSON escapes it.
+    """Record a reply, which is paid for; its text is kept until it has been parsed."""
+    text = reply.text.encode("utf-8", "backslashreplace").decode()  # A lone surrogate is stored as JSON escapes it.
     connection.execute("INSERT INTO replies VALUES (?, ?)", (attempt, text))
     ending = ("received", "paid", reply.finish, None, now)
     connection.execute(_END, (*ending, *_tokens(reply.usage), cost_usd, reply.model, reply.request_id, attempt))
@@ -35,7 +35,7 @@ def keep_reply(connection: sqlite3.Connection, attempt: int, reply: Reply, cost_
 def end_badly(
     connection: sqlite3.Connection, attempt: int, failure: CallFailed, cost_usd: float | None, now: float
 ) -> None:
-    """No reply came. Of a body that was no answer the failure's words are kept, which quote its beginning."""
+    """Record a call without a reply. If its body was no answer, keep the failure's message, which quotes its start."""
     ending = ("failed", failure.billing.value, failure.kind, failure.status, now)
     connection.execute(_END, (*ending, *_tokens(failure.usage), cost_usd, None, failure.request_id, attempt))
     if failure.kind == "protocol":
@@ -43,12 +43,12 @@ def end_badly(
 
 
 def close_attempt(connection: sqlite3.Connection, attempt: int, unread: str | None = None) -> None:
-    """A reply has been read: what it said is in the answers, and its text is of no more use.
+    """Record that a reply has been parsed: its rows are stored, so its text is deleted.
 
     Args:
         connection: The store.
         attempt: The request.
-        unread: The beginning of the text, redacted, if nothing could be read of it.
+        unread: The beginning of the text, redacted, if nothing could be parsed from it.
     """
     connection.execute("DELETE FROM replies WHERE attempt = ?", (attempt,))
     end = "UPDATE attempts SET state = 'done', keys = NULL, tokens = NULL, unread = ? WHERE id = ?"

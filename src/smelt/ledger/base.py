@@ -1,7 +1,7 @@
-"""What the engine tells a ledger, and what a ledger knows.
+"""The interface between engine and ledger: what the engine reports, and what the ledger knows.
 
-The order per request is intent, reply, rows: each step is told before the next one begins, so that a durable ledger can
-put it on disk first. `NoLedger` is the ledger of a run that is not to be remembered.
+The order per request is intent, reply, rows: each is reported before the next begins, so that a durable ledger can
+write it to disk first. `NoLedger` is the ledger of a run that stores nothing.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from smelt.providers.base import CallFailed, Reply
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What becomes of the rows that a request was to carry; all are places in its chunk.
+    """What may be done with the rows of an announced request; all are positions in its chunk.
 
     Attributes:
-        rows: Those to send.
-        known: Those that have been answered meanwhile, with their values.
-        deferred: Those that another run has in flight.
-        stuck: Those that a run has in flight which stands still until this one is over.
+        rows: Rows to send.
+        known: Rows that have been answered meanwhile, with their values.
+        deferred: Rows that another run has in flight.
+        stuck: Rows in flight in a run that is blocked until this run is over.
     """
 
     rows: Sequence[int]
@@ -33,77 +33,77 @@ class Claim:
 
 
 class RunLedger(Protocol):
-    """The ledger as one run sees it."""
+    """The ledger that one run uses."""
 
     @property
     def is_blank(self) -> bool:
-        """Whether it knew nothing of this run's rows when it began, so that asking it is of no use."""
+        """Whether the ledger had no answer for this run's rows when it began, so that a look-up is of no use."""
         ...
 
     @property
     def is_learning(self) -> bool:
-        """Whether it is blank, and comes to know rows of a stream that may be met again."""
+        """Whether it was blank at the start, and this run's own answers may match later rows of the stream."""
         ...
 
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
-        """The stored values of rows with these canonical texts, None where there are none. Nothing is paid."""
+        """The stored values of rows with these canonical texts; None for a row without an answer. Costs nothing."""
         ...
 
     async def intend(self, number: int, rows: Sequence[Pending], tokens: Sequence[str], estimate: int) -> Claim:
-        """A request is about to leave; on disk when this returns.
+        """Announce a request and return which of its rows may be sent; on disk when this returns.
 
         Args:
             number: Counts the requests of the run, from 1.
             rows: Its rows.
             tokens: Their tokens.
-            estimate: Tokens that it may be billed for.
+            estimate: Tokens that the request may be billed for.
 
         Raises:
-            StoreError: It is not on disk, so it must not be sent.
+            StoreError: The intent is not on disk, so the request must not be sent.
         """
         ...
 
     def withdraw(self, number: int) -> None:
-        """The request did not leave after all."""
+        """Record that the request was not sent."""
         ...
 
     async def receive(self, number: int, outcome: Reply | CallFailed, cost_usd: float | None) -> None:
-        """The request ended; on disk when this returns.
+        """Record how the request ended; on disk when this returns.
 
         Raises:
-            StoreError: It is not on disk. What came is as good as ever.
+            StoreError: It is not on disk. The outcome is still valid.
         """
         ...
 
     def commit(self, number: int, accepted: Sequence[Accepted], unread: str | None = None) -> None:
-        """The reply was read, and these are its rows; *unread* is its beginning, redacted, if nothing could be read."""
+        """Store the parsed rows; *unread* is the reply's beginning, redacted, if nothing could be parsed."""
         ...
 
     def wind_down(self) -> None:
-        """Nothing is in line any more; the last requests are in flight."""
+        """Nothing is queued any more; the last requests are in flight."""
         ...
 
     async def await_others(self) -> None:
-        """Give the runs that hold rows of ours a moment to answer them."""
+        """Give the runs that have rows of ours in flight a moment to answer them."""
         ...
 
     def reused_cost_usd(self) -> float | None:
-        """What the answers that were used again cost when they were bought; None if that is not known."""
+        """What the reused answers cost when they were bought; None if that is not known."""
         ...
 
 
 class NoLedger:
-    """Remembers nothing."""
+    """Stores nothing."""
 
     is_blank = True
     is_learning = False
 
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
-        """Nothing is known of any row."""
+        """No row has an answer."""
         return [None] * len(texts)
 
     async def intend(self, number: int, rows: Sequence[Pending], tokens: Sequence[str], estimate: int) -> Claim:
-        """All may be sent."""
+        """All rows may be sent."""
         return Claim(rows=range(len(rows)))
 
     def withdraw(self, number: int) -> None:
@@ -116,11 +116,11 @@ class NoLedger:
         """Keep nothing."""
 
     def wind_down(self) -> None:
-        """Nothing has to be put in order."""
+        """There is nothing to move."""
 
     async def await_others(self) -> None:
-        """There are none."""
+        """There are no other runs."""
 
     def reused_cost_usd(self) -> float | None:
-        """No answer was used again."""
+        """No answer was reused."""
         return 0.0

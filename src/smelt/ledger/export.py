@@ -15,12 +15,12 @@ from smelt.ledger.reports import Row
 
 
 def target_of(path: str | os.PathLike[str]) -> Path:
-    """Where an export to *path* goes.
+    """The file that an export to *path* creates.
 
     Raises:
-        StoreError: The file is there already.
-        SmeltConfigError: The name does not say of what kind it is to be.
-        MissingDependencyError: It is to be Parquet, and pyarrow is not installed.
+        StoreError: The file exists already.
+        SmeltConfigError: The suffix is not one of a known format.
+        MissingDependencyError: The format is Parquet, and pyarrow is not installed.
     """
     wanted = "the name of a .jsonl or a .parquet file"
     target = plain_path(path, wanted)
@@ -38,7 +38,7 @@ def target_of(path: str | os.PathLike[str]) -> Path:
 
 
 def write_export(rows: Iterable[Row], target: Path) -> int:
-    """Write *rows* to *target*, whole or not at all; how many they are."""
+    """Write all *rows* to *target*, or none; return how many rows there are."""
     draft = target.with_name(f".{target.name}.part")
     draft.unlink(missing_ok=True)
     try:

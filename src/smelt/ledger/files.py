@@ -1,6 +1,6 @@
-"""Where a ledger lives: files that nobody else can read, in a directory where nobody else can plant one.
+"""Paths and permissions of a ledger: files that only the owner can read, in a directory that only the owner can write.
 
-Checks look at names and never open the store: closing any descriptor of a file drops the locks that SQLite holds on it
+Checks use names only and never open the store: closing any descriptor of a file drops the locks that SQLite holds on it
 in this process (POSIX; https://www.sqlite.org/howtocorrupt.html, section 2.2).
 """
 
@@ -15,11 +15,11 @@ from pathlib import Path
 
 from smelt.errors import StoreError, StoreNotFoundError, StoreReadOnlyError, UnsafeStoreError, warn
 
-SIDES = ("-wal", "-shm", "-journal", "-lock")  # What stands beside a store while it is in use.
+SIDES = ("-wal", "-shm", "-journal", "-lock")  # Files beside a store while it is in use.
 
 ELSEWHERE = "Name another file with ledger=, or go without one: ledger=False."
 
-OFF = ("off", "false", "no", "0")  # What SMELT_LEDGER says for no ledger at all,
+OFF = ("off", "false", "no", "0")  # Values of SMELT_LEDGER for no ledger,
 _ON = ("on", "true", "yes", "1")  # and for the one in the cache directory.
 _SWITCHES = (*OFF, *_ON, "none", "null", "disable", "disabled", "enable", "enabled")
 
@@ -32,10 +32,10 @@ _REMOTE = frozenset({
 
 
 def named_path(environ: Mapping[str, str]) -> Path | None:
-    """The store that `SMELT_LEDGER` names, if it does: it may say on or off as well.
+    """The path in `SMELT_LEDGER`; None if it is unset or a switch (on, off).
 
     Raises:
-        StoreError: It is a bare word, so more likely a switch that is misspelt than a file.
+        StoreError: It is a bare word, so more likely a misspelt switch than a file.
     """
     named = environ.get("SMELT_LEDGER", "").strip()
     if not named or named.lower() in (*OFF, *_ON):
@@ -49,11 +49,11 @@ def named_path(environ: Mapping[str, str]) -> Path | None:
 
 
 def default_path(environ: Mapping[str, str]) -> Path:
-    """The store of a user who names none: `SMELT_LEDGER`, or a file in the cache directory.
+    """The store of a user who names none: the path in `SMELT_LEDGER`, or a file in the cache directory.
 
     Raises:
         StoreError: The variable is no path.
-        StoreReadOnlyError: There is neither the variable nor a home directory.
+        StoreReadOnlyError: Neither the variable nor a home directory is there.
     """
     if (named := named_path(environ)) is not None:
         return named
@@ -68,7 +68,7 @@ def default_path(environ: Mapping[str, str]) -> Path:
 
 
 def located(path: str | os.PathLike[str]) -> Path:
-    """*path* with its directory resolved; the last part stays as it is, so that a symlink there is seen.
+    """*path* with its directory resolved. The file name is not resolved, so that a symlink there is detected.
 
     Raises:
         StoreError: It cannot be the path of a file.
@@ -93,18 +93,18 @@ def located(path: str | os.PathLike[str]) -> Path:
 
 
 def ensure_directory(directory: Path) -> None:
-    """Make *directory*, closed to others, where it is missing; refuse one that others own or can write to.
+    """Create *directory*, closed to others, if it is missing; refuse one that others own or can write to.
 
     Raises:
-        UnsafeStoreError: Someone else could put files there.
-        StoreReadOnlyError: It cannot be made.
+        UnsafeStoreError: Other users could put files there.
+        StoreReadOnlyError: It cannot be created.
         StoreError: It is no directory.
     """
     try:
         missing = [one for one in (directory, *directory.parents) if not one.exists()]
         for one in reversed(missing):
             one.mkdir(mode=0o700, exist_ok=True)
-            one.chmod(0o700)  # A umask may have taken the owner's bits.
+            one.chmod(0o700)  # The umask may have removed the owner's bits.
     except OSError as problem:
         raise StoreReadOnlyError(
             f"The ledger's directory {directory} cannot be made: {problem.strerror}. {ELSEWHERE}"
@@ -113,11 +113,11 @@ def ensure_directory(directory: Path) -> None:
 
 
 def check_directory(directory: Path) -> None:
-    """Refuse a directory where someone else could put files.
+    """Refuse a directory where other users could put files.
 
     Raises:
-        UnsafeStoreError: It is someone else's, or others can write to it.
-        StoreNotFoundError: There is none.
+        UnsafeStoreError: It belongs to another user, or others can write to it.
+        StoreNotFoundError: It is missing.
         StoreError: It is no directory.
     """
     try:
@@ -133,7 +133,7 @@ def check_directory(directory: Path) -> None:
             f"The directory {directory} belongs to another user. Keep the ledger in one of your own."
         )
     if found.st_mode & _OTHERS_WRITE:
-        # A directory for everybody, like /tmp, must stay as it is.
+        # The permissions of a shared directory like /tmp must not be changed.
         way = "Keep" if found.st_mode & stat.S_ISVTX else f"Close it (chmod go-w {directory}) or keep"
         raise UnsafeStoreError(
             f"Other users can write to the directory {directory}, so they could replace the ledger. {way} the ledger elsewhere."
@@ -141,11 +141,11 @@ def check_directory(directory: Path) -> None:
 
 
 def check_file(path: Path) -> bool:
-    """Whether the store at *path* is there; refuse what should not be trusted. Nothing is touched.
+    """Whether the store at *path* exists; refuse a file that is unsafe. Nothing is changed.
 
     Raises:
-        UnsafeStoreError: It, or a file beside it, is a symlink, someone else's, or has a second name.
-        StoreError: It is no ordinary file.
+        UnsafeStoreError: It, or a file beside it, is a symlink, another user's, or has a second hard link.
+        StoreError: It is no regular file.
     """
     for side in sides_of(path):
         _check_one(side)
@@ -172,7 +172,7 @@ def _check_one(path: Path) -> bool:
 
 
 def close_to_others(path: Path) -> None:
-    """Take from others what they may do with the store at *path*, and say so."""
+    """Remove other users' permissions on the store at *path* and its side files, and warn about it."""
     for one in (path, *sides_of(path)):
         with suppress(FileNotFoundError):
             if one.lstat().st_mode & _OTHERS and os.access(one, os.W_OK):
@@ -182,12 +182,12 @@ def close_to_others(path: Path) -> None:
 
 
 def sides_of(path: Path) -> list[Path]:
-    """What stands beside the store at *path* while it is in use."""
+    """The files beside the store at *path* while it is in use."""
     return [path.with_name(path.name + side) for side in SIDES]
 
 
 def set_aside(path: Path) -> None:
-    """Move a log that belongs to another store than the one at *path* out of the way: SQLite would replay it into that one."""
+    """Move a log of another store away from the store at *path*: SQLite would replay it into that store."""
     kept = [path.with_name(path.name + side) for side in ("-wal", "-journal")]
     kept = [one for one in kept if one.exists() and one.stat().st_size]
     if kept:
@@ -197,11 +197,11 @@ def set_aside(path: Path) -> None:
         text = f"A log stood beside the ledger {path} that is not its own: what is left of one that is gone. It is now {aside}-wal."
         warn(text)
     for side in ("-wal", "-shm", "-journal"):
-        path.with_name(path.name + side).unlink(missing_ok=True)  # Empty, or an index, which is made anew.
+        path.with_name(path.name + side).unlink(missing_ok=True)  # An empty log, or an index, which is rebuilt.
 
 
 def free_name(path: Path, mark: str) -> Path:
-    """A name beside *path* that nobody has, neither for a store nor for what stands beside one."""
+    """An unused name beside *path*, whose side files' names are unused, too."""
     number = 1
     while True:
         one = path.with_name(f"{path.name}.{mark}" + (f".{number}" if number > 1 else ""))
@@ -211,11 +211,11 @@ def free_name(path: Path, mark: str) -> Path:
 
 
 def create_private(path: Path) -> int:
-    """A new, empty file that only its owner can read, whatever the umask; its descriptor.
+    """Create an empty file that only its owner can read, whatever the umask; return its descriptor.
 
     Raises:
-        FileExistsError: It is there, if only as a dangling symlink.
-        StoreError: It cannot be made.
+        FileExistsError: The name is in use, even if only by a dangling symlink.
+        StoreError: It cannot be created.
     """
     try:
         made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -228,7 +228,7 @@ def create_private(path: Path) -> int:
 
 
 def copies_of(path: Path) -> list[Path]:
-    """The copies of the store at *path* that were made before a migration or a recovery."""
+    """The copies of the store at *path*: made before a migration or a recovery, moved aside, or rescued."""
     marks = (".damaged", ".v", ".stray", ".rescued")
     return sorted(
         one for one in path.parent.iterdir() if one.name.startswith(tuple(path.name + mark for mark in marks))
@@ -236,7 +236,7 @@ def copies_of(path: Path) -> list[Path]:
 
 
 def sync_directory(directory: Path) -> None:
-    """Bring new names in *directory* to the disk."""
+    """Flush new names in *directory* to disk."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -245,11 +245,11 @@ def sync_directory(directory: Path) -> None:
 
 
 def remote_kind(directory: Path, mounts: str | None = None) -> str | None:
-    """The kind of network file system that *directory* is on, or None for a disk of this machine.
+    """The kind of network file system that *directory* is on, or None for a local disk.
 
     Args:
         directory: A resolved path.
-        mounts: The text of `/proc/self/mountinfo`; read where it is not given. Elsewhere than on Linux nothing is known.
+        mounts: The text of `/proc/self/mountinfo`; read if not given. Without that file (not Linux) the result is None.
     """
     if mounts is None:
         try:

@@ -1,11 +1,11 @@
-"""What makes a row the same row, and a run the same run.
+"""Keys: the hashes that identify a row and a run (its spec) in the store.
 
-A row is known by a keyed hash of its canonical text: never by its position, label or chunk, the frame library or the
-seed. A run is known by its spec: prompt, output model, provider, model, parameters and account, which is the API key. The
-secret of the hashes is the store's own, so that hashes of two stores cannot be compared.
+A row is identified by a keyed hash of its canonical text: never by its position, label or chunk, the frame library or
+the seed. A run is identified by its spec: prompt, output model, provider, model, parameters and account (the API key).
+Each store has its own secret for the hashes, so that hashes of two stores cannot be compared.
 
-The server's address is no part of a spec: a model that moves to another port is still the same model. Two servers that
-give different models one name need two ledgers.
+The server's address is not part of a spec: a model that moves to another port is still the same model. If two servers
+give different models the same name, use two ledgers.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from smelt.plan.kinds import Array, Field, Kind, Struct
 from smelt.providers.access import Secret
 from smelt.providers.params import USUAL
 
-CODEC = 1  # Raised when smelt itself comes to ask in other words, so that the answers may be others.
+CODEC = 1  # Incremented when smelt itself changes how it asks, because the answers may differ.
 
-_KEY_BYTES = 16  # Two of ten million rows share a key with a probability of 1e-25.
+_KEY_BYTES = 16  # Among ten million rows, the probability that two share a key is 1e-25.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What is asked, of whom: everything but the rows.
+    """What is asked, and of which model: everything but the rows.
 
     Attributes:
         provider: The provider's name.
@@ -35,8 +35,8 @@ class Spec:
         prompt: Hash of the prompt, and of the output model's docstring if it has one.
         params: Hash of each parameter's value, by name.
         fields: Hash of each field's definition, by its name on the wire; in order.
-        account: Hash of the API key; empty where there is none.
-        codec: Version of the words around them.
+        account: Hash of the API key; empty if there is none.
+        codec: Version of the wording that smelt adds.
     """
 
     provider: str
@@ -71,10 +71,10 @@ class Spec:
         )
 
     def fingerprint(self, secret: bytes) -> bytes:
-        """What all runs of this spec share, and no other."""
+        """A hash that is the same for all runs of this spec, and for no other spec."""
         parts = asdict(self)
         if not self.account:
-            del parts["account"]  # As before there were accounts.
+            del parts["account"]  # The same fingerprint as before accounts were added.
         return _digest(json.dumps([parts, list(self.fields)], sort_keys=True), secret)
 
     def of_account(self, account: str) -> Self:
@@ -90,7 +90,7 @@ def row_key(text: str, secret: bytes) -> bytes:
 def row_keys(texts: Sequence[str], secret: bytes) -> list[bytes]:
     """The keys of the rows with these canonical texts."""
     keyed, keys = blake2b(key=secret, digest_size=_KEY_BYTES).copy, []
-    for text in texts:  # To take a copy is twice as quick as to begin anew.
+    for text in texts:  # Copying the keyed hash is twice as fast as creating it anew.
         made = keyed()
         made.update(text.encode("utf-8", "surrogatepass"))
         keys.append(made.digest())
@@ -98,9 +98,9 @@ def row_keys(texts: Sequence[str], secret: bytes) -> list[bytes]:
 
 
 def as_chosen(one: Spec, other: Spec, secret: bytes) -> Spec:
-    """*one* without parameters that its provider sets by itself, so that only the caller's choices are compared.
+    """*one* without parameters that its provider sets by default, so that only the caller's choices are compared.
 
-    A value that *other* has, too, stays: it is no difference, whoever chose it.
+    A value that *other* has, too, is kept: it makes no difference.
     """
     usual = {name: _hash(_json(value), secret) for name, value in USUAL.get(one.provider, {}).items()}
     chosen = {
@@ -115,7 +115,7 @@ def describe_change(old: Spec, new: Spec, *, asked: str = "the prompt") -> str:
     Args:
         old: The earlier spec.
         new: The later one.
-        asked: What a changed prompt is called. The docstring of the output model is a part of it.
+        asked: What a changed prompt is called. The hash of the prompt covers the output model's docstring, too.
     """
     changes = []
     if old.prompt != new.prompt:
@@ -126,7 +126,7 @@ def describe_change(old: Spec, new: Spec, *, asked: str = "the prompt") -> str:
         changes.append(_changed("params", old.params, new.params))
     if old.fields != new.fields or list(old.fields) != list(new.fields):
         changes.append(_changed("the output model", old.fields, new.fields))
-    if old.account != new.account and old.provider == new.provider:  # Another provider has another key, of course.
+    if old.account != new.account and old.provider == new.provider:  # Another provider always has another key.
         changes.append("the API key")
     if old.codec != new.codec:
         changes.append("the way in which smelt asks")
@@ -134,7 +134,7 @@ def describe_change(old: Spec, new: Spec, *, asked: str = "the prompt") -> str:
 
 
 def count_differences(old: Spec, new: Spec) -> tuple[int, int]:
-    """How far two specs are apart: how many of model, prompt, parameters and fields differ, and in how many details."""
+    """How many of model, prompt, parameters and fields differ, and how many single parameters and fields."""
     is_reordered = list(old.fields) != list(new.fields)
     params, fields = _differences(old.params, new.params), _differences(old.fields, new.fields)
     parts = [(old.provider, old.model) != (new.provider, new.model), old.prompt != new.prompt]
@@ -142,15 +142,15 @@ def count_differences(old: Spec, new: Spec) -> tuple[int, int]:
 
 
 def added_fields(old: Spec, new: Spec) -> tuple[str, ...]:
-    """The fields that *new* has beyond those of *old*; empty where *old* is no part of it, fields apart."""
+    """The fields that *new* has beyond those of *old*; empty if *old* differs in anything else."""
     is_part = all(new.fields.get(key) == value for key, value in old.fields.items())
     is_same = replace(old, fields={}) == replace(new, fields={})
     return tuple(key for key in new.fields if key not in old.fields) if is_part and is_same else ()
 
 
 def definition(field: Field) -> list[Any]:
-    """All of a field that shows in what is asked, or in what counts as an answer."""
-    # What came later is left out if there is none of it, so that answers bought before are known by the same keys.
+    """Everything about a field that affects the request or the validation of an answer."""
+    # Parts that smelt added later are left out if empty, so that answers bought before keep their keys.
     examples = [list(field.examples)] if field.examples else []
     return [field.key, field.description, field.required, _shape(field.kind), *examples]
 

@@ -1,9 +1,10 @@
-"""Who is running: a run is its owner's while the owner is alive and says so now and then.
+"""Leases: which process owns a run, and when another process may take it over.
 
-An owner whose process is gone, or that has not been heard of for `LEASE` seconds, has lost its run. On one machine these are
-seconds of a clock that nobody sets and that stands still while the machine sleeps; only between machines the time of day has
-to do. Whoever notices raises the run's epoch, and the requests that were in flight are from then on ones that may have been billed. An owner that was
-only asleep finds the epoch changed: what it was paid for is still taken, but before it asks again it must take a new lease.
+An owner renews its lease every `BEAT` seconds. If the owner's process is gone, or silent for `LEASE` seconds, any
+process may take over: it increments the run's epoch and marks the in-flight requests as possibly billed. On one machine
+the seconds are those of the monotonic clock, which nobody sets and which stops while the machine sleeps; between
+machines they are wall-clock time. An owner that was only suspended finds the epoch changed: its paid replies are still
+stored, but it must take a new lease before it sends another request.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
-LEASE = 60.0  # Seconds without a sign of life after which a run is lost.
-BEAT = 15.0  # Seconds between two signs.
+LEASE = 60.0  # Seconds without a renewal after which a run is lost.
+BEAT = 15.0  # Seconds between two renewals.
 
 
 class Moment(NamedTuple):
-    """When something is.
+    """A point in time, by two clocks.
 
     Attributes:
         wall: Seconds since 1970, by a clock that may be set.
-        steady: Seconds since the machine's start, without its sleep.
+        steady: Seconds since the machine's start, without its time asleep.
     """
 
     wall: float
@@ -37,22 +38,22 @@ class Moment(NamedTuple):
 
 
 def present() -> Moment:
-    """This moment."""
+    """The present time."""
     return Moment(time.time(), time.monotonic())
 
 
 _HERE: dict[tuple[bytes, int], _Home] = {}
-"""The runs of this process that are under way, by the secret of their store: a run may end and find no way to write so."""
+"""Running runs of this process, by their store's secret: a run may end without being able to write so."""
 
 
 class _Home(NamedTuple):
-    """Where a run of this process lives."""
+    """The thread and the event loop of a run of this process."""
 
     thread: int
     loop: asyncio.AbstractEventLoop | None
 
     def is_stuck(self) -> bool:
-        """Whether it stands still until what runs here is over: its loop is on this thread, and another one runs."""
+        """Whether the run is blocked until the running loop returns: its own loop is another one of this thread."""
         running = asyncio._get_running_loop()
         if self.loop is None or self.loop is running or getattr(self.loop, "is_moved_by_others", False):
             return False
@@ -62,12 +63,12 @@ class _Home(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """A process, named so that no other can be taken for it.
+    """A process, identified uniquely.
 
     Attributes:
-        machine: The machine since its last start, and the process's view of it.
-        pid: The process.
-        born: When it started, in the system's ticks; a process id is used again, this pair is not.
+        machine: The machine since its last boot, with the process's PID namespace.
+        pid: The process id.
+        born: When it started, in the system's clock ticks. A process id is used again; this pair is not.
     """
 
     machine: str
@@ -80,7 +81,7 @@ class Owner:
         return cls(machine=_machine(), pid=os.getpid(), born=_born(os.getpid()) or 0)
 
     def is_gone(self) -> bool:
-        """Whether it is known to have ended. Of a process on another machine nothing is known."""
+        """Whether the process is known to have ended. Always False for a process on another machine."""
         if self.machine != _machine():
             return False
         born = _born(self.pid)
@@ -88,7 +89,7 @@ class Owner:
 
 
 def take(connection: sqlite3.Connection, run: int, owner: Owner, now: Moment) -> int:
-    """Make *owner* the owner of *run*; its epoch."""
+    """Make *owner* the owner of *run*, and return the new epoch."""
     connection.execute(
         "INSERT INTO leases VALUES (?, 1, ?, ?, ?, ?, ?) ON CONFLICT (run) DO UPDATE SET epoch = epoch + 1, machine ="
         " excluded.machine, pid = excluded.pid, born = excluded.born, beat = excluded.beat, steady = excluded.steady",
@@ -100,39 +101,39 @@ def take(connection: sqlite3.Connection, run: int, owner: Owner, now: Moment) ->
 
 
 def epoch_of(connection: sqlite3.Connection, run: int) -> int:
-    """How often *run* has changed hands; 0 where nobody runs it."""
+    """How many times *run* has been taken; 0 if it has no lease."""
     found = connection.execute("SELECT epoch FROM leases WHERE run = ?", (run,)).fetchone()
     return int(found[0]) if found else 0
 
 
 def beat(connection: sqlite3.Connection, run: int, epoch: int, now: Moment) -> None:
-    """Give a sign of life, if the run is still ours."""
+    """Renew the lease, if the epoch is still ours."""
     query = "UPDATE leases SET beat = ?, steady = ? WHERE run = ? AND epoch = ?"
     connection.execute(query, (now.wall, now.steady, run, epoch))
 
 
 def free(connection: sqlite3.Connection, run: int) -> None:
-    """End the lease of a run that is over."""
+    """Delete the lease of a run that is over."""
     connection.execute("DELETE FROM leases WHERE run = ?", (run,))
 
 
 def leave(secret: bytes, run: int) -> None:
-    """The run of the store with this *secret* is over in this process, whether or not that could be written."""
+    """Forget a run of this process that is over, whether or not its end could be written."""
     _HERE.pop((secret, run), None)
 
 
 def stuck_runs(secret: bytes) -> set[int]:
-    """The runs of the store with this *secret* that stand still until what runs here is over: it would wait in vain."""
+    """This process's runs in the store with this *secret* that are blocked until the running loop returns."""
     return {run for (one, run), home in list(_HERE.items()) if one == secret and home.is_stuck()}
 
 
 def live_runs(connection: sqlite3.Connection, clock: Callable[[], Moment]) -> set[int]:
-    """The runs that somebody is at."""
+    """The runs whose owner is alive."""
     return {run for run, is_live in _leases(connection, clock)[1] if is_live}
 
 
 def lose_dead_runs(connection: sqlite3.Connection, clock: Callable[[], Moment]) -> set[int]:
-    """Take the runs from owners that are gone, and count their requests in flight as possibly billed; which runs."""
+    """Take over the runs of dead owners, mark their in-flight requests as possibly billed, and return the runs' ids."""
     now, leases = _leases(connection, clock)
     dead = {run for run, is_live in leases if not is_live}
     for run in dead:
@@ -143,7 +144,7 @@ def lose_dead_runs(connection: sqlite3.Connection, clock: Callable[[], Moment]) 
 
 
 def lose_requests(connection: sqlite3.Connection, run: int, now: Moment) -> None:
-    """Count the requests of *run* that are in flight as possibly billed without an answer."""
+    """Mark the in-flight requests of *run* as possibly billed without an answer."""
     connection.execute(
         "UPDATE attempts SET state = 'lost', billing = 'unknown', kind = 'lost', ended = ?"
         " WHERE state = 'sent' AND id >= ? AND id < ?",
@@ -152,12 +153,12 @@ def lose_requests(connection: sqlite3.Connection, run: int, now: Moment) -> None
 
 
 def _leases(connection: sqlite3.Connection, clock: Callable[[], Moment]) -> tuple[Moment, list[tuple[int, bool]]]:
-    """The runs that are said to be under way, and whether they are. The time is read last: no sign of life is later than it."""
+    """The runs in state 'running', and whether each is alive. Reads the clock last, so that no renewal is later."""
     found = connection.execute(
         "SELECT run, machine, pid, born, beat, steady FROM leases JOIN runs ON runs.id = run WHERE state = 'running'"
     ).fetchall()
     now, secret, me = clock(), _secret(connection), Owner.me()
-    stuck = stuck_runs(secret)  # They give no sign of life, and have lost nothing.
+    stuck = stuck_runs(secret)  # They cannot renew their lease, but are not dead.
     leases = []
     for run, machine, pid, born, wall, steady in found:
         owner = Owner(machine=machine, pid=pid, born=born)
@@ -168,7 +169,7 @@ def _leases(connection: sqlite3.Connection, clock: Callable[[], Moment]) -> tupl
 
 
 def _is_fresh(machine: str, beat: Moment, now: Moment) -> bool:
-    """Whether a sign of life is recent. One of the steady clock that is yet to come is from before the machine's last start."""
+    """Whether a renewal is recent. A steady time in the future is from before the machine's last boot."""
     if _start_of(machine) != _start_of(_machine()):
         return beat.wall > now.wall - LEASE
     return now.steady - LEASE < beat.steady <= now.steady
@@ -180,7 +181,7 @@ def _secret(connection: sqlite3.Connection) -> bytes:
 
 
 def _start_of(machine: str) -> str:
-    """What names the machine's last start; containers share it, and their clock since then. Else all that is known of it."""
+    """The boot id in *machine*; containers on one host share it, and its clock. Without one, all of *machine*."""
     return machine.rsplit(" ", 2)[1] if machine.count(" ") >= 2 and machine.rsplit(" ", 2)[1] else machine
 
 
@@ -189,7 +190,7 @@ def _machine() -> str:
     parts = [platform.node()]
     for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
         try:
-            # A container counts processes for itself, so a number in one says nothing in another.
+            # A process id is valid only in its own PID namespace (container).
             parts.append(str(Path(path).readlink()) if "ns" in path else Path(path).read_text("utf-8").strip())
         except OSError:
             parts.append("")
@@ -207,7 +208,7 @@ def _born(pid: int) -> int | None:
 
 def _exists(pid: int) -> bool:
     if Path("/proc/self/stat").exists():
-        return False  # `_born` would have seen it, or it is a zombie.
+        return False  # `_born` would have found a live process; this is a zombie.
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,8 +1,8 @@
-"""One writer at a time: a lock beside the store, which the system frees when its holder dies.
+"""The write lock: a lock file beside the store, so that one connection writes at a time. The system frees it at exit.
 
 SQLite below 3.51.3 can damage a store when two connections write or checkpoint at the same instant
-(https://www.sqlite.org/wal.html#walresetbug); whoever opens, writes, checkpoints or closes holds this lock meanwhile. It
-belongs to the open file and not to the process, so it parts threads and forked children, too.
+(https://www.sqlite.org/wal.html#walresetbug); so opening, writing, checkpointing and closing hold this lock. It belongs
+to the open file, not to the process, so it also separates threads and forked children.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Guard:
         self._file = self._opened()
 
     def try_take(self) -> bool:
-        """Take the lock if nobody has it."""
+        """Take the lock if it is free."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -36,10 +36,10 @@ class Guard:
         return self._is_in_place() or self._try_take_anew()
 
     def take(self, patience: float = PATIENCE) -> None:
-        """Wait for the lock, blocking.
+        """Wait for the lock. Blocks.
 
         Raises:
-            StoreBusyError: Somebody held it for longer than *patience* seconds; names the process.
+            StoreBusyError: Another process held it for longer than *patience* seconds; the message names that process.
         """
         until = time.monotonic() + patience
         while not self.try_take():
@@ -48,12 +48,12 @@ class Guard:
             time.sleep(_PAUSE)
 
     def free(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
     @property
     def mark(self) -> bytes:
-        """What names the store whose log stands beside it, as whoever opened it last has left it; empty where nobody did."""
+        """A hash that identifies the store that owns the log, written by the last opener; empty if there was none."""
         return os.pread(self._file, 64, 0)
 
     @mark.setter
@@ -69,20 +69,20 @@ class Guard:
             pass
         try:
             return os.open(self._name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as problem:  # Somebody put a symlink or a directory there.
+        except OSError as problem:  # The name is a symlink or a directory.
             raise StoreError(f"The ledger's lock {self._name} cannot be opened: {problem.strerror}.") from None
 
     def _is_in_place(self) -> bool:
-        """Whether others lock the same file; where the store itself is gone nobody has to."""
+        """Whether the lock's name still leads to our file. Also True if both the lock file and the store are gone."""
         try:
-            named = os.stat(self._name, follow_symlinks=False)  # noqa: PTH116  # Asked at every write.
+            named = os.stat(self._name, follow_symlinks=False)  # noqa: PTH116  # Called at every write.
         except OSError:
             return not os.path.lexists(self._store)
         found = os.fstat(self._file)
         return (named.st_dev, named.st_ino) == (found.st_dev, found.st_ino)
 
     def _try_take_anew(self) -> bool:
-        """The file was removed or replaced while it was in use: lock the one that whoever comes next will lock."""
+        """The lock file was removed or replaced while in use: open and lock the file that now has the name."""
         mark, old = self.mark, self._file
         self._file = self._opened()
         os.close(old)
@@ -92,18 +92,18 @@ class Guard:
         return True
 
     def holder(self) -> int | None:
-        """The process that has the lock, where the system tells."""
+        """The process that has the lock; None if the system does not tell."""
         return holder(self._file)
 
     def close(self) -> None:
-        """Give the lock up for good."""
+        """Release the lock and close its file."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
 
 def holder(file: int | Path) -> int | None:
-    """The process that holds a lock on *file*, from `/proc/locks`; None where that is not known."""
+    """The process that holds a lock on *file*, from `/proc/locks`; None if that is not known."""
     try:
         found = os.fstat(file) if isinstance(file, int) else file.stat()
         lines = Path("/proc/locks").read_text("utf-8").splitlines()

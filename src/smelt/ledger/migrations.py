@@ -1,12 +1,12 @@
-"""The tables, as numbered steps: only ever appended to, since every step may stand in somebody's store.
+"""The schema, as numbered migrations. Append only: every step may have been applied to somebody's store.
 
-A store carries smelt's application id and, as its user version, the number of steps that it has seen. It is opened only
-if its schema is, to the letter, what those steps make: a trigger or view that somebody added is refused.
+A store carries smelt's application id and, as its user version, the number of steps applied. It is opened only if its
+schema is exactly what those steps make: a trigger or view that somebody added is refused.
 
-Rows of a reply are first put down together, in `fresh`, which only ever grows at its end; when a run ends they move, sorted,
-into `answers`, where a row can be found by its key. To put them there one by one would write one page for each row.
+The rows of a reply are first appended together to `fresh`. When a run ends they move, sorted by key, into `answers`,
+which is indexed by key. Writing them there one by one would write one page for each row.
 
-Ids: an attempt is `run << 32 | number`, so the run of an answer is in its attempt. Times are seconds since 1970.
+Ids: an attempt is `run << 32 | number`, so an answer's attempt contains its run. Times are seconds since 1970.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ CREATE TABLE answers (
 ) WITHOUT ROWID;
 """
 
-# Who is running: the owner of a run, and until when it is to be believed; whose key it was; and the caller's own text, where
-# it was asked for.
+# The lease of a run: its owner and last renewal; the account (API key) of a spec; and the caller's prompt and rows as
+# text, if the caller asked to store them.
 _SECOND = """
 ALTER TABLE specs ADD COLUMN account TEXT NOT NULL DEFAULT '';
 CREATE TABLE leases (
@@ -96,13 +96,13 @@ UPDATE runs SET state = 'lost', ended = started WHERE state = 'running';
 UPDATE attempts SET state = 'lost', billing = 'unknown', kind = 'lost' WHERE state = 'sent';
 """
 
-# A sign of life by the clock of the owner's machine since its start, which nobody sets.
+# The last renewal by the monotonic clock of the owner's machine, which nobody sets.
 _THIRD = """
 ALTER TABLE leases ADD COLUMN steady REAL NOT NULL DEFAULT 0;
 """
 
-# What a reply, or a body that was none, began with if nothing could be read of it: redacted, and a few hundred characters at
-# the most.
+# The beginning of a reply, or of a body that was no reply, if nothing could be parsed from it: redacted, a few hundred
+# characters at most.
 _FOURTH = """
 ALTER TABLE attempts ADD COLUMN unread TEXT;
 """
@@ -112,7 +112,7 @@ VERSION = len(STEPS)
 
 
 def apply(connection: sqlite3.Connection, version: int) -> None:
-    """Bring the tables from *version* steps to all of them. Call it inside a transaction."""
+    """Apply the steps after *version*. Call it inside a transaction."""
     for script in STEPS[version:]:
         for statement in script.split(";\n"):
             if statement.strip():
@@ -122,14 +122,14 @@ def apply(connection: sqlite3.Connection, version: int) -> None:
 
 
 def schema_of(connection: sqlite3.Connection) -> tuple[tuple[str, str, str, str | None], ...]:
-    """Everything that the schema of a store holds."""
+    """The schema of a store: every entry of sqlite_master, up to 100."""
     found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name LIMIT 100")
     return tuple(found)
 
 
 @cache
 def expected_schema(version: int) -> tuple[tuple[str, str, str, str | None], ...]:
-    """What the schema of a store of *version* steps holds."""
+    """The schema that *version* steps make."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         for script in STEPS[:version]:

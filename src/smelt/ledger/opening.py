@@ -1,8 +1,7 @@
-"""Opening a store, with suspicion.
+"""Opens a store, and checks it first: its file may come from anyone.
 
-What is opened may have been made by anyone, so it is looked at read-only first: its application id, its version, its
-schema to the letter, its pages. Only then is it opened for writing. A store is made under another name, so that it is
-whole from the first moment that it has its own.
+The file is first opened read-only, and its application id, version, exact schema and pages are checked. Only then is it
+opened for writing. A new store is built under a temporary name and renamed, so that it is complete from the start.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ from smelt.ledger.lock import Guard, holder
 from smelt.ledger.sqlite_errors import is_busy, store_error
 from smelt.ledger.store import Store
 
-_MOST_BYTES = 64 << 20  # Of one value; nothing of ours comes near it.
+_MOST_BYTES = 64 << 20  # Of one value, far above any of ours; also the journal_size_limit.
 _CHECKED_BYTES = 32 << 20  # Stores up to this size are checked page by page when they are opened: about 50 ms.
-_PAGE_BYTES = 8 << 10  # Of a new store: sorting into millions of rows wants large ones, every commit small ones.
-_LOG_BYTES = 16 << 20  # Between checkpoints: fewer, and the same pages are written again and again.
-_CACHE_KIB = 64 << 10  # Of a million rows, half: keys are random, so any page may be the next.
+_PAGE_BYTES = 8 << 10  # Of a new store: moves into millions of rows favour large pages, commits small ones.
+_LOG_BYTES = 16 << 20  # Log size at which a checkpoint runs; with a smaller one, the same pages are written many times.
+_CACHE_KIB = 64 << 10  # Page cache: half of a million rows. Keys are random, so any page may be needed next.
 _SECRET_BYTES = 32
 
 
@@ -45,12 +44,12 @@ def open_store(
 
     Args:
         path: The file.
-        make: Whether to make it where there is none.
-        makes_directory: Whether to make its directory, too: one that was named may be misspelt.
-        mounts: What is mounted where, as `remote_kind` takes it.
+        make: Whether to create it if it is missing.
+        makes_directory: Whether to create its directory, too. Not for a path that the user named: it may be misspelt.
+        mounts: The text of the mount table, as `remote_kind` takes it.
 
     Raises:
-        StoreError: Or one below it; the file is as it was.
+        StoreError: Or a subclass of it; the file is unchanged.
     """
     where = files.located(path)
     if makes_directory:
@@ -107,10 +106,10 @@ def _open(path: Path, guard: Guard, mounts: str | None) -> Store:
 
 
 def _check_kind(path: Path) -> None:
-    """Refuse a file that is no store of ours before anything is touched, itself or beside it.
+    """Refuse a file that is not a store of smelt, before it or a file beside it is changed.
 
     Raises:
-        StoreCorruptError: It is of another kind, or so damaged that it looks so.
+        StoreCorruptError: It is of another kind, or too damaged to tell.
         StoreError: It cannot be read.
     """
     if not os.access(path, os.R_OK):
@@ -134,7 +133,7 @@ def _check_kind(path: Path) -> None:
 
 
 def _mark(path: Path) -> bytes:
-    """What names the store at *path*, by its file alone, so that a log that is not its own changes nothing; empty if unreadable."""
+    """A hash that identifies the store at *path*, read without any log beside it; empty if unreadable."""
     try:
         connection = connect(path, "ro", is_still=True)
         try:
@@ -147,7 +146,7 @@ def _mark(path: Path) -> bytes:
 
 
 def _anchor(path: Path) -> sqlite3.Connection:
-    """A second connection, which only reads: while there is one, the end of the first takes no log away, whoever's that is."""
+    """A second, read-only connection: while it is open, closing the first deletes no log, not even another store's."""
     connection = connect(path, "ro")
     try:
         connection.execute("PRAGMA cache_size = 1")
@@ -178,8 +177,8 @@ def _is_still(path: Path) -> bool:
 
 def connect(path: Path, mode: Literal["ro", "rw", "rwc"], *, is_still: bool = False) -> sqlite3.Connection:
     uri = f"file:{quote(os.fsencode(path))}?mode={mode}" + ("&immutable=1" if is_still else "")
-    # 5 s for what only writers of other programs, and readers of a store without a log, can hold up.
-    # A stream may be driven from one thread after another, never from two at a time.
+    # Timeout of 5 s: only writers of other programs, and readers of a store without WAL, can hold SQLite's lock.
+    # No thread check: a stream may be driven by one thread after another, never by two at a time.
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0, check_same_thread=False)
     try:
         _defend(connection)
@@ -198,7 +197,7 @@ def _defend(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     connection.execute("PRAGMA mmap_size = 0")
-    connection.execute("PRAGMA temp_store = MEMORY")  # Else answers pass through the system's directory for such files.
+    connection.execute("PRAGMA temp_store = MEMORY")  # Else answers pass through the system's temporary directory.
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
 
@@ -206,7 +205,7 @@ def _tune(connection: sqlite3.Connection, path: Path, mounts: str | None) -> Non
     remote = files.remote_kind(path.parent, mounts)
     if remote is None:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA busy_timeout = 0")  # Whoever writes waits in a way that can be interrupted.
+        connection.execute("PRAGMA busy_timeout = 0")  # A writer waits in our own code, where it can be interrupted.
     else:
         connection.execute("PRAGMA journal_mode = DELETE")
         warn(
@@ -220,7 +219,7 @@ def _tune(connection: sqlite3.Connection, path: Path, mounts: str | None) -> Non
 
 
 def _make(path: Path) -> None:
-    """A new store, whole from the first moment that it has its name."""
+    """Create a store: under a temporary name first, so that it is complete when it gets its own."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     os.close(files.create_private(draft))
     try:
@@ -241,11 +240,11 @@ def _make(path: Path) -> None:
 
 
 def _look(path: Path, *, is_still: bool = False) -> tuple[int, bytes]:
-    """The version and the secret of the store at *path*, which is not touched.
+    """The version and the secret of the store at *path*, which is not changed.
 
     Raises:
         StoreCorruptError: It is no ledger, or a damaged one.
-        StoreVersionError: It is of a newer smelt.
+        StoreVersionError: It was written by a newer smelt.
     """
     size = path.stat().st_size
     if not size:
@@ -283,7 +282,7 @@ def _secret(connection: sqlite3.Connection, path: Path) -> bytes:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
-    """Bring an older store up to date, after a copy of it was made."""
+    """Migrate an older store to the present version, after a backup."""
     _back_up(connection, path, version)
     connection.execute("BEGIN IMMEDIATE")
     try:

@@ -1,4 +1,4 @@
-"""Whether a file was made by smelt: nothing else may be moved, changed or replaced."""
+"""Tells whether a file was made by smelt: no other file may be moved, changed or replaced."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from smelt.errors import StoreError
 from smelt.ledger import files, migrations
 
-_HEAD = 64 << 10  # Bytes in which a database has a zero byte, even where it is damaged, and a text has none.
-_AT = slice(68, 72)  # Where SQLite's header has the application id.
+_HEAD = 64 << 10  # Within these bytes a database has a zero byte, even if it is damaged, and a text has none.
+_AT = slice(68, 72)  # Position of the application id in SQLite's header.
 _TABLES = {"specs", "runs", "attempts", "answers"}
 _MARK = re.compile(rb"([0-9a-f]{32})?")
-_INDEX_BYTES = 32 << 10  # An index of a log has a multiple of these.
+_INDEX_BYTES = 32 << 10  # The size of a log's index (-shm) is a multiple of this.
 _LOGS = {"-wal": (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"), "-journal": (b"\xd9\xd5\x05\xf9",)}
 
 
@@ -22,7 +22,7 @@ def is_damaged_ledger(path: Path, connection: sqlite3.Connection | None) -> bool
 
     Args:
         path: The file.
-        connection: Reads it, if SQLite takes it for a database.
+        connection: A connection to it, or None if SQLite does not take it for a database.
     """
     if connection is not None:
         try:
@@ -32,7 +32,7 @@ def is_damaged_ledger(path: Path, connection: sqlite3.Connection | None) -> bool
             return {row[0] for row in names} >= _TABLES
         except (sqlite3.Error, UnicodeError):
             pass
-    # No connection can have locks on it that would go when it is closed here: it is no database.
+    # Not a database, so no connection has locks on it that closing the file would drop.
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if head[_AT] == migrations.APPLICATION.to_bytes(4, "big"):
@@ -41,14 +41,14 @@ def is_damaged_ledger(path: Path, connection: sqlite3.Connection | None) -> bool
 
 
 def check_sides(path: Path, *, is_new: bool) -> None:
-    """Refuse files beside a ledger that have the names of its lock and its log and are neither.
+    """Refuse files beside a ledger that have the names of its lock or log, but other contents.
 
     Args:
         path: The ledger.
-        is_new: Whether it is to be made, so that logs beside it would be moved away.
+        is_new: Whether the ledger will be created, so that logs beside it would be moved away.
 
     Raises:
-        StoreError: Somebody else's file would be lost.
+        StoreError: A file of another program would be lost.
     """
     if _mark_beside(path) is None:
         raise _refusal(path, "-lock", "lock")
@@ -69,7 +69,7 @@ def _refusal(path: Path, side: str, what: str) -> StoreError:
 
 
 def _head(path: Path, count: int = 4) -> bytes:
-    """The first bytes of a file; none where there is none or it cannot be read."""
+    """The first bytes of a file; empty if it is missing or unreadable."""
     try:
         with path.open("rb") as file:
             return file.read(count)
@@ -78,6 +78,6 @@ def _head(path: Path, count: int = 4) -> bytes:
 
 
 def _mark_beside(path: Path) -> bytes | None:
-    """What the lock beside the ledger at *path* says of it (`Guard.mark`), empty without one; None where it is no lock."""
+    """The mark in the lock file beside *path* (`Guard.mark`), empty if there is no file; None if it is no lock."""
     found = _head(path.with_name(path.name + "-lock"), 64)
     return found if _MARK.fullmatch(found) else None

@@ -1,7 +1,7 @@
-"""Whether the name of a store still leads to the file that is open.
+"""Detects that an open store's path no longer names its file.
 
-A file can be removed, replaced, moved or cut short while it is in use, and SQLite would go on writing into what nobody finds
-any more.
+A file can be removed, replaced, moved or truncated while it is in use. SQLite would go on writing into a file that
+nobody finds any more.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _Id = tuple[int, int]
 
 @dataclass(slots=True)
 class Place:
-    """The names of an open store and of its log, and the files that they led to.
+    """The paths of an open store and of its log, and the files (device, inode) that they named.
 
     Attributes:
-        path: The name of the store.
-        version: Tells the version of its tables, which changes when it is compacted; None where it cannot be read.
+        path: The path of the store.
+        version: Returns SQLite's schema_version, which changes when the store is compacted; None if it cannot be read.
         store: The file.
-        size: Its bytes, as far as is known; a store only shrinks when it is compacted.
-        log: The file of its log, once there is one.
+        size: Its last known size in bytes; a store only shrinks when it is compacted.
+        log: The file of its log, once it has one.
     """
 
     path: Path
@@ -39,9 +39,9 @@ class Place:
         self._seen = self.version()
 
     def lost(self) -> str | None:
-        """What became of the store, in words that follow its name; None as long as it is where it was."""
+        """What happened to the store, in words that follow its name; None while it is in place."""
         try:
-            found = os.stat(self.path)  # noqa: PTH116  # Asked before every write.
+            found = os.stat(self.path)  # noqa: PTH116  # Called before every write.
         except OSError:
             return self._gone()
         if (found.st_dev, found.st_ino) != self.store:
@@ -62,12 +62,12 @@ class Place:
         return True
 
     def note_log(self) -> None:
-        """There is a log now, if it keeps one."""
+        """Remember the log's file, if the store has a log."""
         if self.log is None:
             self.log = _identity(f"{self.path}-wal")
 
     def elsewhere(self) -> Path | None:
-        """Where the whole store, log included, is now, if it was moved; None where the system does not tell."""
+        """The present path of a store that was moved with its log; None if it was not, or the system does not tell."""
         moved = _name_of(self.store)
         if moved is None or moved == self.path:
             return None
@@ -88,7 +88,7 @@ def _identity(path: str) -> _Id | None:
 
 
 def _name_of(file: _Id) -> Path | None:
-    """The present name of a *file* that this process has open, by `/proc`."""
+    """The present path of a *file* that this process has open, from `/proc`."""
     try:
         opened = os.listdir("/proc/self/fd")  # noqa: PTH208
     except OSError:

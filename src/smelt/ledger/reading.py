@@ -1,4 +1,4 @@
-"""What is read from a store is validated again, as if a model had just said it."""
+"""Parses stored rows and replies, and validates them again like a new reply."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from smelt.providers.base import Reply
 
 
 class Reading:
-    """Reads stored rows, and replies that were stored before they were read."""
+    """Parses stored rows, and replies that were stored but not parsed."""
 
     def __init__(self, output: Output, codec: Codec) -> None:
-        """Read rows of *output* from replies in *codec*."""
+        """Parse rows of *output* from replies in *codec*."""
         self._validator = Validator(output)
         self._keys = [field.key for field in output.fields]
         self._codec = codec
 
     def stored(self, text: object) -> tuple[Any, ...] | None:
-        """The values of a stored row; None where they are no answer any more."""
+        """The values of a stored row; None if it is no longer valid."""
         try:
             return self._validator.values(text) if isinstance(text, str) else None
         except InvalidRow:
             return None
 
     def all_stored(self, texts: Sequence[object]) -> list[tuple[Any, ...] | None]:
-        """The values of many stored rows; None for those that are no answer any more, or None."""
+        """The values of many stored rows; None for a row that is None or no longer valid."""
         return self._validator.all_values(texts)
 
     def narrowed(self, text: str | bytes) -> str:
-        """The JSON of a stored row that has more fields, with these only; blank where it is none."""
+        """The JSON of a stored row with more fields, cut to these; empty if it is no JSON object."""
         try:
             fields = from_json(text)
         except ValueError:
@@ -43,7 +43,7 @@ class Reading:
         return json_text({key: fields[key] for key in self._keys if key in fields}) if isinstance(fields, dict) else ""
 
     def unread(self, text: str, tokens: Sequence[str]) -> str | None:
-        """The beginning of a stored reply, redacted, if nothing can be read of it; None for an empty one."""
+        """The beginning of a stored reply, redacted, if nothing can be parsed from it; None for an empty one."""
         rows = read_reply(text, tokens, self._codec)
         is_unread = rows.is_unreadable and not rows.is_cut and text.strip()
         return Reply(text=text).beginning if is_unread else None
@@ -56,11 +56,11 @@ class Reading:
         Args:
             text: The reply.
             tokens: The tokens of its rows.
-            known: The JSON of the answer that a row's reply adds to, by its place; None where replies are whole answers.
-            finish: Why the reply ended, as it was stored.
+            known: Returns the JSON of the answer that a row adds to, by position; None if replies are whole answers.
+            finish: The stored finish reason.
 
         Returns:
-            Which of *tokens*, and the JSON to store.
+            Positions in *tokens*, each with the JSON to store.
         """
         is_cut, may_be_cut = finish == "length", finish == "unknown"
         rows = read_reply(text, tokens, self._codec, is_cut=is_cut, may_be_cut=may_be_cut)

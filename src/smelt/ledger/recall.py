@@ -1,4 +1,4 @@
-"""What the store knows of rows: their answers, and who else is asking."""
+"""Reads what the store knows about rows: their answers, and which rows other runs have in flight."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _AT_ONCE = 4_096  # Keys per query.
 
 
 class Recall:
-    """The rows of one spec.
+    """Finds the stored answers of one spec's rows.
 
     Attributes:
-        spec: Its id in the store.
+        spec: The spec's id in the store.
     """
 
     def __init__(
@@ -36,18 +36,18 @@ class Recall:
         is_contended: bool = False,
         is_refresh: bool = False,
     ) -> None:
-        """Look at a spec as it is now.
+        """Read a spec in its present state.
 
         Args:
             store: The store.
-            specs: The spec, last; before it those whose answers are as good as its own.
-            reading: Reads its rows.
-            wider: Specs that ask for more fields; where nothing better is known, a part of their answers will do.
-            before: The runs of the spec when this one began, and when they had ended: those that are as they were then
-                have done nothing since.
-            version: How often other connections had written by then; None for now.
-            is_contended: Whether other runs of the spec are known to be under way.
-            is_refresh: Whether all that was answered before counts as unknown.
+            specs: Ids of specs whose answers count as this spec's own, and last the spec itself.
+            reading: Parses stored rows.
+            wider: Specs that ask for more fields; used, cut to our fields, if *specs* have no answer.
+            before: Runs of the spec that existed when this run began, and when each had ended. A run whose end has not
+                changed has written nothing since.
+            version: SQLite's data_version when this run began; None reads it now.
+            is_contended: Whether other runs of the spec are known to be in progress.
+            is_refresh: Whether earlier answers are ignored.
         """
         self.spec = specs[-1]
         self._shares = Shares()
@@ -59,18 +59,18 @@ class Recall:
         self._before = before or {}
         self._version = data_version_of(store.connection) if version is None else version
         self._is_contended = is_contended
-        self._fresh: dict[bytes, tuple[str, int]] = {}  # What other runs put down since, by key.
+        self._fresh: dict[bytes, tuple[str, int]] = {}  # Answers that other runs have appended to `fresh` since.
         self._seen = 0
 
     @property
     def is_blank(self) -> bool:
-        """Whether nothing is known of any row."""
+        """Whether no row has an answer."""
         query, known = "SELECT 1 FROM answers WHERE spec = ? LIMIT 1", [*self._wider, *self._specs]
         with self._store.reading() as connection:
             return self._is_refresh or not any(connection.execute(query, (one,)).fetchone() for one in known)
 
     def values(self, keys: Sequence[bytes]) -> list[tuple[Any, ...] | None]:
-        """The values of the rows with these keys, None where there are none."""
+        """The values of the rows with these keys; None for a row without an answer."""
         if self._is_refresh:
             return [None] * len(keys)
         found: dict[bytes, tuple[str, int]] = {}
@@ -87,9 +87,9 @@ class Recall:
     def taken(
         self, connection: sqlite3.Connection, run: int, keys: Sequence[bytes], clock: Callable[[], lease.Moment]
     ) -> tuple[dict[bytes, tuple[Any, ...]], set[bytes]]:
-        """What others did to these rows since this run began: their answers, and which are in flight.
+        """What other runs did with these rows since this run began: the answers, and the keys in flight.
 
-        Nothing has to be looked up while no other connection writes.
+        Looks nothing up until another connection has written.
         """
         if not self._is_contended:
             if data_version_of(connection) == self._version:
@@ -117,29 +117,29 @@ class Recall:
         return known, held - known.keys()
 
     def cost_usd(self, run: int | None = None) -> float | None:
-        """What the answers that were used again cost, those of *run* left out; None if that is not known."""
+        """What the reused answers cost, without those of *run*; None if that is not known."""
         try:
             return self._shares.cost_usd(self._store.connection, run)
         except (StoreError, sqlite3.Error):
-            return None  # The run is over, and it is only a number: what is wrong is told elsewhere.
+            return None  # The run is over and this is only a report: other calls raise the error.
 
     def _other_runs(self, connection: sqlite3.Connection, run: int) -> set[int]:
-        """Other runs of the spec that were at it since *run* began: by what the store says of them, since clocks are set."""
+        """Other runs of the spec since *run* began. Compares stored end times, because the wall clock may be set."""
         found = connection.execute("SELECT id, ended FROM runs WHERE spec = ? AND id <> ?", (self.spec, run))
         return {one for one, ended in found if ended is None or self._before.get(one) != ended}
 
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A reply that was stored and not read.
+    """A stored reply that was not parsed.
 
     Attributes:
-        attempt: Its attempt.
+        attempt: The id of its attempt.
         keys: The keys of its rows.
         tokens: Their tokens.
         text: The reply.
-        finish: Why it ended, as the provider said.
-        extends: The spec whose answers it adds fields to, or None.
+        finish: The finish reason, as the provider gave it.
+        extends: The spec whose answers this reply adds fields to, or None.
     """
 
     attempt: int
@@ -151,7 +151,7 @@ class Leftover:
 
 
 def leftover_replies(connection: sqlite3.Connection, spec: int, live: set[int]) -> list[Leftover]:
-    """The replies that runs of *spec* which are not *live* any more have left unread."""
+    """The unparsed replies of runs of *spec* that are not in *live*."""
     found = connection.execute(
         "SELECT a.id, a.keys, a.tokens, p.text, a.kind, a.extends FROM attempts a JOIN replies p ON p.attempt = a.id"
         " JOIN runs r ON r.id = a.id >> 32 WHERE a.state = 'received' AND r.spec = ?",
@@ -165,12 +165,12 @@ def leftover_replies(connection: sqlite3.Connection, spec: int, live: set[int]) 
 
 
 def stored_texts(connection: sqlite3.Connection, spec: int, keys: Sequence[bytes]) -> dict[bytes, str]:
-    """The JSON that is stored of rows with these keys."""
+    """The stored JSON of the rows with these keys."""
     return {key: text for key, (text, _) in stored_rows(connection, spec, keys).items()}
 
 
 def stored_rows(connection: sqlite3.Connection, spec: int, keys: Sequence[bytes]) -> dict[bytes, tuple[str, int]]:
-    """The JSON that is stored of rows with these keys, and the attempt that brought it."""
+    """The stored JSON of the rows with these keys, each with the attempt that brought it."""
     found: dict[bytes, tuple[str, int]] = {}
     for start in range(0, len(keys), _AT_ONCE):
         some = keys[start : start + _AT_ONCE]
@@ -187,5 +187,5 @@ def in_flight(connection: sqlite3.Connection, runs: set[int]) -> set[bytes]:
 
 
 def data_version_of(connection: sqlite3.Connection) -> int:
-    """A number that changes when another connection writes."""
+    """SQLite's data_version: it changes when another connection writes."""
     return int(connection.execute("PRAGMA data_version").fetchone()[0])

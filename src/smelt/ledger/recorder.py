@@ -1,8 +1,8 @@
-"""A run's own view of the store: what it tells it, in which order, and what it gets to know.
+"""The ledger as one run uses it: records each request in a durable order and returns answers that are already stored.
 
-Per request: the intent is on disk before the request leaves; the reply is on disk before it is read; the rows follow with
-the next commit, which may be a moment later: until then they are in the reply, and the next run reads it without paying. Once
-they are written the reply goes.
+Per request: the intent is on disk before the request is sent, and the reply is on disk before it is parsed. The parsed
+rows are written with the next group commit, which may come a moment later. Until then the next run can parse them from
+the stored reply without paying again. The commit that writes the rows also deletes the stored reply.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from smelt.plan.chunks import Pending
 from smelt.plan.validate import Accepted
 from smelt.providers.base import Billing, CallFailed, Reply
 
-_OWN_ROWS = 300_000  # Answers of a stream that are kept in memory before they are sorted in; some 75 MB.
-_SORTED_ROWS = 4_000  # At a time while requests are in flight: some 20 ms.
+_OWN_ROWS = 300_000  # Answers of a stream kept in memory before they are moved into the table `answers`; about 75 MB.
+_SORTED_ROWS = 4_000  # Rows moved at a time while requests are in flight: about 20 ms.
 _SORTING_PAUSE = 0.005
-_MOMENT = 0.25  # Seconds between two looks at what other runs have in flight.
+_MOMENT = 0.25  # Seconds between two checks of what other runs have in flight.
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,9 +42,9 @@ class Extension:
     """Answers of another spec that this run adds fields to.
 
     Attributes:
-        spec: The spec.
-        added: The fields that it has not.
-        completing: Their JSON, by the position of the row.
+        spec: The spec's id.
+        added: The fields that its answers lack.
+        completing: The stored JSON, by the position of the row.
     """
 
     spec: int
@@ -53,7 +53,7 @@ class Extension:
 
 
 class Recorder:
-    """Tells the store of one run."""
+    """Records one run in the store."""
 
     def __init__(
         self,
@@ -70,9 +70,9 @@ class Recorder:
         clock: Callable[[], Moment] = lease.present,
         gap: Gap = lambda name: None,
     ) -> None:
-        """Take over *run*, which `start` has made; *clock* tells the time.
+        """Record *run*, which `start` has entered; *clock* gives the time.
 
-        The rows of a stream come bit by bit, so what they may be equal to is among its own answers, too.
+        A stream delivers its rows bit by bit, so a row may also repeat one that this run has answered already.
         """
         self._gap = gap
         self.run = run
@@ -80,8 +80,8 @@ class Recorder:
         self.is_blank = recall.is_blank
         self.is_learning = is_stream and self.is_blank
         self._is_stream = is_stream
-        self._own: dict[bytes, str] = {}  # Answers of a stream that are not sorted in yet, by key,
-        self._own_before: dict[bytes, str] = {}  # and those that are about to be.
+        self._own: dict[bytes, str] = {}  # Answers of a stream, by key, not yet moved into `answers`.
+        self._own_before: dict[bytes, str] = {}  # Answers of a stream that the next commit moves.
         self._reading = reading
         self._extension = extension
         self._store = store
@@ -93,13 +93,13 @@ class Recorder:
         self._writer = Writer(store, reserve, gap)
         self._reserve = reserve
         self._keys: dict[int, dict[int, bytes]] = {}
-        self._left: dict[int, float] = {}  # When requests left, by their numbers.
+        self._left: dict[int, float] = {}  # When each request was sent, by its number.
         self._pulse = asyncio.get_running_loop().call_later(BEAT, self._beat)
         self._sorting: asyncio.Handle | None = None
         self._is_winding_down = False
 
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
-        """The stored values of rows with these canonical texts, None where there are none."""
+        """The stored values of rows with these canonical texts; None for a row without an answer."""
         keys = row_keys(texts, self._store.secret)
         found = self._values(keys)
         known = [at for at, values in enumerate(found) if values is not None]
@@ -109,16 +109,16 @@ class Recorder:
         return found
 
     async def intend(self, number: int, rows: Sequence[Pending], tokens: Sequence[str], estimate: int) -> Claim:
-        """A request is about to leave: which of its rows may be asked. On disk when this returns.
+        """Announce a request and return which of its rows may be sent. On disk when this returns.
 
         Args:
             number: Counts the requests of the run, from 1.
             rows: The rows.
             tokens: Their tokens.
-            estimate: Tokens that it may be billed for.
+            estimate: Tokens that the request may be billed for.
 
         Raises:
-            StoreError: It is not on disk, so it must not be sent.
+            StoreError: The intent is not on disk, so the request must not be sent.
         """
         keys = row_keys([row.text for row in rows], self._store.secret)
 
@@ -148,7 +148,7 @@ class Recorder:
         return claimed
 
     def withdraw(self, number: int) -> None:
-        """A request that was announced did not leave."""
+        """Record that an announced request was not sent."""
         self._left.pop(number, None)
         withdrawn = CallFailed("connection", Billing.NOT_SENT, "It was not sent.")
         self._writer.tell(
@@ -156,10 +156,10 @@ class Recorder:
         )
 
     async def receive(self, number: int, outcome: Reply | CallFailed, cost_usd: float | None) -> None:
-        """The request ended. On disk when this returns.
+        """Record how the request ended. On disk when this returns.
 
         Raises:
-            StoreError: It is not on disk; the reply is still good.
+            StoreError: The outcome is not on disk; the reply is still valid.
         """
 
         def end(connection: sqlite3.Connection) -> None:
@@ -178,19 +178,19 @@ class Recorder:
         self._gap("received")
 
     def commit(self, number: int, accepted: Sequence[Accepted], unread: str | None = None) -> None:
-        """The reply was read, and these are its rows; the rest of it is of no use.
+        """Store the rows that were parsed from the reply, and drop the reply with the next commit.
 
         Args:
             number: The request.
             accepted: The rows.
-            unread: The beginning of the reply, redacted, if nothing could be read of it.
+            unread: The beginning of the reply, redacted, if nothing could be parsed from it.
         """
         keys = self._keys.pop(number, {})
         answers = {keys[row.position]: text for row, _, text in accepted}
         inputs = [(keys[row.position], row.text) for row, _, _ in accepted] if self._keeps_inputs else []
 
         def write(connection: sqlite3.Connection) -> None:
-            # Where the run was taken from us meanwhile, what others have got stands.
+            # If another process took over this run, the answers that are stored by now are kept.
             put = add_fresh if lease.epoch_of(connection, self.run) == self._epoch else add_missing
             put(connection, self._recall.spec, self._id(number), answers)
             keep_inputs(connection, inputs)
@@ -214,7 +214,7 @@ class Recorder:
         return found
 
     def _keep_own(self, answers: Mapping[bytes, str]) -> None:
-        """Remember rows of a stream until they are where all others are found, and sort them in when they are many."""
+        """Keep answers of a stream in memory until they are in `answers`; start moving them when there are many."""
         self._own.update(answers)
         if len(self._own) < _OWN_ROWS or self._own_before:
             return
@@ -226,12 +226,12 @@ class Recorder:
         self._own_before = {}
 
     async def await_others(self) -> None:
-        """Give the runs that hold rows of ours a moment, and read what they left if they died."""
+        """Wait a moment for the runs that have our rows in flight; if they died, read the replies that they left."""
         await asyncio.sleep(_MOMENT)
         read_leftovers(self._store, self._recall.spec, self._reading, self._clock)
 
     def wind_down(self) -> None:
-        """The last requests are in flight: while they are, what was put down can be sorted in."""
+        """Nothing is queued any more: use the time of the last requests to move rows from `fresh` into `answers`."""
         if not self._is_winding_down:
             self._is_winding_down = True
             self._sorting = asyncio.get_running_loop().call_soon(self._sort_in)
@@ -243,24 +243,24 @@ class Recorder:
                 last = settle_some(self._store.connection, self._recall.spec, _SORTED_ROWS)
                 self._store.commit()
         except (StoreError, sqlite3.Error):
-            self._store.roll_back()  # The next write meets the same, and has somebody to tell.
+            self._store.roll_back()  # The next write meets the same error and reports it.
             return
         if last:
             self._sorting = asyncio.get_running_loop().call_later(_SORTING_PAUSE, self._sort_in)
 
     def reused_cost_usd(self) -> float | None:
-        """What the answers that were used again cost when they were bought; None if that is not known."""
+        """What the reused answers cost when they were bought; None if that is not known."""
         return self._recall.cost_usd(self.run)
 
     def finish(self, state: str, size: tuple[int, int] | None = None) -> None:
-        """The run is over; everything is on disk afterwards. Blocks.
+        """End the run; everything is on disk when this returns. Blocks.
 
         Args:
             state: How it ended.
-            size: Rows, and distinct ones, of a stream, where they were not known from the start.
+            size: For a stream: rows and distinct rows, which were not known at the start.
 
         Raises:
-            StoreError: Some of it is not.
+            StoreError: Some of it is not on disk.
         """
         self._pulse.cancel()
         if self._sorting is not None:
@@ -290,7 +290,7 @@ class Recorder:
             self._reserve.spend()
 
     def _rescue(self, end: Step[None]) -> None:
-        """The name of the store leads elsewhere: bring all of it where it can be found, and say so.
+        """The store's path no longer names its file: save the data where it can be found, and raise an error.
 
         Raises:
             StoreError: Always.

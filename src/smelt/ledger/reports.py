@@ -1,4 +1,4 @@
-"""Questions to a store, as SQL."""
+"""SQL queries for reports on a store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from smelt.ledger import lease
 from smelt.ledger.answers import KEY_BYTES, fresh_rows, split_keys
 
-_PROMPT_SHOWN = 80  # Characters.
+_PROMPT_SHOWN = 80  # Characters of a prompt in a report.
 _FROM = " FROM attempts a JOIN runs r ON r.id = a.id >> 32 JOIN specs s ON s.id = r.spec"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _GROUPS = {
@@ -31,10 +31,10 @@ class Row:
     Attributes:
         run: The run that paid for it.
         key: The keyed hash of its input.
-        answered: When.
-        model: Who answered, as `provider:name`.
+        answered: When it was answered.
+        model: The model that answered, as `provider:name`.
         answer: The fields, as JSON values.
-        input: The row itself as JSON text, where inputs were stored.
+        input: The row itself as JSON text, if inputs were stored.
     """
 
     run: int
@@ -95,7 +95,7 @@ def spending(connection: sqlite3.Connection, by: str) -> list[dict[str, Any]]:
 
 
 def count_answers(connection: sqlite3.Connection) -> int:
-    """How many rows have an answer, without looking at any of them."""
+    """How many rows have an answer. Does not read the rows."""
     (count,) = connection.execute(
         "SELECT (SELECT count(*) FROM answers) + (SELECT coalesce(sum(length(keys)), 0) / ? FROM fresh)", (KEY_BYTES,)
     ).fetchone()
@@ -103,7 +103,7 @@ def count_answers(connection: sqlite3.Connection) -> int:
 
 
 def answered_rows(connection: sqlite3.Connection, run: int | None) -> Iterator[Row]:
-    """The rows that *run*, or every run, was answered, in no order that means anything; without any that are no JSON."""
+    """The rows that *run*, or every run, was answered, in no particular order; without rows that are no JSON object."""
     span = (0, 2**63 - 1) if run is None else (run << 32, ((run + 1) << 32) - 1)
     settled = connection.execute("SELECT spec, attempt, key, value FROM answers WHERE attempt BETWEEN ? AND ?", span)
     for spec, attempt, key, text in chain(settled, _fresh_between(connection, *span)):
@@ -130,7 +130,7 @@ def _fresh_between(connection: sqlite3.Connection, first: int, last: int) -> Ite
 
 
 def _request(attempt: int) -> dict[str, int]:
-    """What names an attempt: its run, and its number there."""
+    """The run of an attempt, and its number in the run."""
     return {"run": attempt >> 32, "request": attempt & 0xFFFFFFFF}
 
 
@@ -156,7 +156,7 @@ def possible_duplicates(connection: sqlite3.Connection) -> list[dict[str, Any]]:
 
 
 def unreadable(connection: sqlite3.Connection) -> list[dict[str, Any]]:
-    """Attempts that brought a text of which nothing could be read, oldest first."""
+    """Attempts whose reply could not be parsed at all, oldest first."""
     found = connection.execute(
         "SELECT a.id, a.ended, a.rows, a.status, a.cost_usd, a.request_id, s.provider || ':' || s.model, a.unread"
         f"{_FROM} WHERE a.unread IS NOT NULL ORDER BY a.id"
@@ -177,12 +177,12 @@ def unreadable(connection: sqlite3.Connection) -> list[dict[str, Any]]:
 
 
 def problems_of(connection: sqlite3.Connection) -> list[str]:
-    """What is wrong with the store, in sentences."""
+    """What is wrong with the store, one sentence per problem."""
     return damage_of(connection) + _violations(connection, _REFERENCES)
 
 
 def damage_of(connection: sqlite3.Connection) -> list[str]:
-    """What of the store cannot be read, in sentences."""
+    """What cannot be read in the store, one sentence per problem."""
     found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
     damage = [] if found == ["ok"] else found
     tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
@@ -191,7 +191,7 @@ def damage_of(connection: sqlite3.Connection) -> list[str]:
 
 
 def kinds_of(connection: sqlite3.Connection, table: str) -> dict[str, str]:
-    """What the columns of *table* hold, by their names."""
+    """The declared type of each column of *table*, by name."""
     return {name: kind for _, name, kind, *_ in connection.execute(f"PRAGMA table_info({table})")}
 
 
@@ -236,5 +236,5 @@ def _object(text: str) -> dict[str, Any] | None:
 def _when(seconds: float | None) -> datetime | None:
     try:
         return None if seconds is None else _EPOCH + timedelta(seconds=seconds)
-    except OverflowError:  # A time that smelt did not write.
+    except OverflowError:  # Not a time that smelt wrote.
         return None

@@ -1,7 +1,7 @@
-"""Room on the disk for what is in flight.
+"""Disk space reserved for the replies in flight.
 
-What was paid for must be storable, so a file of zeros without a name keeps the room while a run lasts. When the disk is
-full the file goes, and the replies that are still to land take its place. The system frees it if we die.
+A paid reply must be storable. So an unnamed temporary file keeps space while a run lasts. When the disk is full, the
+file is closed, and the replies still to come use its space. The system frees the space if the process dies.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from smelt.errors import StoreError, StoreFullError
 
 _BASE_BYTES = 4 << 20
 _BYTES_PER_REQUEST = 256 << 10  # A long reply, its rows, and the pages of the log that they touch.
-_BYTES_PER_ROW = 64 << 10  # Where there are few.
+_BYTES_PER_ROW = 64 << 10  # If the run has few rows.
 
 
 class Reserve:
-    """The room of one run beside the store at *path*, for *requests* in flight with *rows* at the most, None for any number.
+    """The reserve beside the store at *path* for *requests* in flight and at most *rows* rows (None: any number).
 
     Raises:
-        StoreFullError: There is not even that much room: nothing should be sent.
+        StoreFullError: The disk has less space than that: nothing should be sent.
     """
 
     def __init__(self, path: Path, requests: int, rows: int | None = None) -> None:
@@ -50,7 +50,7 @@ class Reserve:
         self.spend()
 
     def spend(self) -> bool:
-        """Give the room back to the disk; whether there was any left to give."""
+        """Give the space back to the disk; False if that was done before."""
         if self._file is None:
             return False
         with suppress(OSError):
@@ -60,7 +60,7 @@ class Reserve:
 
 
 def _free(directory: Path) -> int | None:
-    """Bytes that are free there, where the system tells."""
+    """Free bytes on the disk of *directory*; None if the system does not tell."""
     try:
         found = os.statvfs(directory)
     except OSError:
@@ -72,6 +72,6 @@ def _fill(descriptor: int, size: int) -> None:
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
         return
-    block = bytes(1 << 20)  # macOS: only what was written is sure to have a place.
+    block = bytes(1 << 20)  # macOS: space is certain only after it is written.
     for start in range(0, size, len(block)):
         os.write(descriptor, block[: size - start])

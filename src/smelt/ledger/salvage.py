@@ -1,4 +1,4 @@
-"""What can still be read of a damaged store, brought into a new one. The damaged file is only moved, never changed."""
+"""Copies the readable part of a damaged store into a new one. The damaged file is only moved, never changed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from smelt.ledger.reports import kinds_of
 from smelt.ledger.store import Store
 
 _SECRET_BYTES = 32
-_PARTS = 256  # Ranges of keys that are read each from both of their ends, so that a bad page costs its neighbours only.
+_PARTS = 256  # Key ranges, each read from both ends, so that a bad page costs only its neighbours.
 
 _TABLES = {
     "specs": "id, fingerprint, provider, model, prompt, params, fields, account, codec",
@@ -32,7 +32,7 @@ _TABLES = {
     "prompts": "spec, text",
     "inputs": "key, text",
 }
-_HELD: dict[str, Any] = {  # By a column that may be null, which the new store knows.
+_HELD: dict[str, Any] = {  # By the column's declared type in the new store; any value may be null.
     "INTEGER": int | None,
     "REAL": float | int | None,
     "TEXT": str | None,
@@ -41,7 +41,7 @@ _HELD: dict[str, Any] = {  # By a column that may be null, which the new store k
 
 
 def salvage(path: str | os.PathLike[str]) -> Store:
-    """Move the store at *path* aside and open a new one with what could be read of it; says how much that was."""
+    """Move the store at *path* aside, open a new one with the rows that could be read, and warn how many they are."""
     where = files.located(path)
     guard = Guard(where)
     guard.take()
@@ -68,7 +68,7 @@ def _move_aside(path: Path) -> Path:
     for side in ("-wal", "-journal", ""):
         with suppress(FileNotFoundError):
             path.with_name(path.name + side).rename(aside.with_name(aside.name + side))
-    path.with_name(path.name + "-shm").unlink(missing_ok=True)  # Only an index of the log; made anew when it is opened.
+    path.with_name(path.name + "-shm").unlink(missing_ok=True)  # Only an index of the log, rebuilt with it.
     return aside
 
 
@@ -99,7 +99,7 @@ def _copy(source: sqlite3.Connection, store: Store) -> None:
 
 
 def _columns_of(source: sqlite3.Connection, table: str, wanted: str) -> list[str]:
-    """Those of the *wanted* columns that the damaged store has, which may be of an older smelt."""
+    """The *wanted* columns that the damaged store has: it may be of an older smelt."""
     names = wanted.split(", ")
     with suppress(sqlite3.Error):
         found = kinds_of(source, table)
@@ -125,10 +125,10 @@ def _fresh(source: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
 
 
 def _readable(source: sqlite3.Connection, query: str, params: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-    """The rows of an ordered *query* of one table, up to the first bad page, and then those behind the last one."""
+    """The rows of an ordered *query* of one table: up to the first bad page, then from the end backwards."""
     table = query.partition(" FROM ")[2].partition(" ")[0]
     if not str(_first(source, f"SELECT sql FROM sqlite_master WHERE name = '{table}'")).startswith("CREATE TABLE"):
-        return  # A view could be anything, and without end.
+        return  # A view could return anything, endlessly.
     for turned in (query, _turned(query)):
         try:
             yield from source.execute(turned, params)

@@ -1,4 +1,4 @@
-"""From the options of a call to the ledger of its run: opened, looked at, begun; and ended."""
+"""Opens the ledger for one run, enters the run, reads what can be reused, and ends the run at exit."""
 
 from __future__ import annotations
 
@@ -39,33 +39,33 @@ from smelt.plan.schema import Output, bare_part, part_of
 from smelt.plan.wire import Codec
 from smelt.providers.access import Secret
 
-_SAMPLE = 64  # Rows by which an earlier run of the same data is known.
+_SAMPLE = 64  # Rows looked up to recognise an earlier run over the same data.
 _BLOCK = 4_096
 _NO_SPEC = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunSubject:
-    """What a run is about, as far as a ledger is concerned.
+    """What a ledger needs to know of a run.
 
     Attributes:
         provider: The provider's name.
         model: The model's name.
         prompt: The prompt.
         params: All parameters of its requests.
-        output: What is asked for.
-        whole: What that is a part of, so that answers to more of it will do; None where there is no more.
+        output: The requested output.
+        whole: The larger output that *output* is a part of, whose answers can be reused; None if there is none.
         codec: The shape of replies.
         source: The rows.
-        distinct: Positions of the rows that differ.
-        requests: Requests in flight at the most.
+        distinct: Positions of the distinct rows.
+        requests: The most requests in flight.
         version: The version of smelt.
         key: The API key, if there is one.
-        any_key: Whether answers that were bought with another one are reused.
-        is_refresh: Whether what is known is asked again.
-        extends: Whether known rows may be asked for added fields only.
-        keeps_inputs: Whether prompt and rows are stored as they are.
-        is_stream: Whether the rows are but the first ones of a stream.
+        any_key: Whether answers that were bought with another key are reused.
+        is_refresh: Whether answered rows are asked again.
+        extends: Whether answered rows may be asked for added fields only.
+        keeps_inputs: Whether prompt and rows are stored as plain text.
+        is_stream: Whether the rows are only the first ones of a stream.
     """
 
     provider: str
@@ -92,10 +92,10 @@ class Session:
     """The ledger of one run.
 
     Attributes:
-        ledger: What the engine tells it.
-        extension: Answers that the run adds fields to, if it does.
-        state: How the run ends; "stopped" until something better is known.
-        size: How many rows a stream had, and how many distinct ones; None for a run whose rows were there from the start.
+        ledger: The ledger that the engine calls.
+        extension: Answers that the run adds fields to, or None.
+        state: How the run ends; "stopped" until the caller sets another state.
+        size: Rows and distinct rows of a stream; None for a run whose rows were all known at the start.
     """
 
     ledger: RunLedger
@@ -105,27 +105,27 @@ class Session:
 
 
 class Archive(NoLedger):
-    """A ledger that can only be read: enough for a run of which everything is known."""
+    """A read-only ledger: enough for a run whose rows are all answered."""
 
     is_blank = False
 
     def __init__(self, store: Store, recall: Recall | None) -> None:
-        """Read from *store*; without *recall* it knows nothing of the run."""
+        """Read from *store*; without *recall* no row has an answer."""
         self._store = store
         self._recall = recall
 
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
-        """The stored values of rows with these canonical texts, None where there are none."""
+        """The stored values of rows with these canonical texts; None for a row without an answer."""
         if self._recall is None:
             return [None] * len(texts)
         return self._recall.values(row_keys(texts, self._store.secret))
 
     def reused_cost_usd(self) -> float | None:
-        """What the answers that were used again cost when they were bought; None if that is not known."""
+        """What the reused answers cost when they were bought; None if that is not known."""
         return 0.0 if self._recall is None else self._recall.cost_usd()
 
     async def intend(self, number: int, rows: Sequence[Pending], tokens: Sequence[str], estimate: int) -> Claim:
-        """Nothing may be asked, since its answer could not be kept."""
+        """Refuse: the answer could not be stored."""
         raise StoreReadOnlyError(
             f"The ledger {self._store.path} can only be read, and does not know all of these rows, so nothing was sent. "
             "Name another one, or ledger=False."
@@ -136,16 +136,16 @@ class Archive(NoLedger):
 def remembering(
     path: bool | str | None, matter: RunSubject, *, is_default: bool, gap: Gap = lambda name: None
 ) -> Iterator[Session]:
-    """The ledger at *path* while a run lasts. Opened inside the run's loop, closed with everything on disk.
+    """Open the ledger at *path* for the time of a run, inside the run's loop; at exit everything is on disk.
 
     Args:
         path: The file, True for the default one, False or None for none.
         matter: What the run is about.
-        is_default: Whether nobody asked for a ledger: then a place where none can be is warned of and does not stop the run.
+        is_default: Whether the caller did not ask for a ledger. Then the run warns and goes on if none can be opened.
         gap: Called at every gap between two steps.
 
     Raises:
-        StoreError: There can be none there.
+        StoreError: The ledger cannot be opened.
     """
     try:
         store = _opened(path)
@@ -258,7 +258,7 @@ def _spec(matter: RunSubject, store: Store) -> Spec:
 
 
 def _wider(store: Store, spec: Spec, matter: RunSubject) -> dict[int, Output]:
-    """The specs that ask for more of the same output model, and what they ask for."""
+    """The specs that ask for more fields of the same output model, each with its output."""
     if (whole := matter.whole) is None:
         return {}
     found = wider_specs(store, spec, _spec(replace(matter, output=whole), store), any_key=matter.any_key)
@@ -267,12 +267,12 @@ def _wider(store: Store, spec: Spec, matter: RunSubject) -> dict[int, Output]:
 
 
 def _related(store: Store, spec: Spec, matter: RunSubject, recall: Recall, *, is_news: bool) -> Extension | None:
-    """Look for a run that differs a little: to add fields to its answers, or else to say why they are of no use."""
+    """Find a run that differs a little: return its answers to extend, or else warn why they are not reused."""
     if matter.is_refresh or not (matter.extends or recall.is_blank):
         return None
     if matter.extends:
         _read_narrower(store, spec, matter)
-    settle_all(store)  # Of other specs too, whose runs may have died.
+    settle_all(store)  # Also those of other specs, whose runs may have died.
     texts = matter.source.texts(list(islice(matter.distinct, _SAMPLE)))
     known = [text for text in texts if isinstance(text, str)]
     asked = "the prompt or the docstring of the output model" if matter.output.description else "the prompt"
@@ -281,15 +281,15 @@ def _related(store: Store, spec: Spec, matter: RunSubject, recall: Recall, *, is
         return None
     if matter.extends and sibling.added:
         return _extension(store, sibling, matter)
-    if recall.is_blank and is_news:  # An earlier run of the spec has said so.
+    if recall.is_blank and is_news:  # An earlier run of the spec has warned already.
         warn(sibling.sentence)
     return None
 
 
 def _read_narrower(store: Store, spec: Spec, matter: RunSubject) -> None:
-    """Read what runs that asked for less were paid for and did not come to: what is added to it is added to these rows, too."""
+    """Read the unparsed replies of specs with fewer fields, so that their rows are extended, too."""
     for one, other in narrower_specs(store, spec, any_key=matter.any_key).items():
-        # The author's code has its say when the whole answer is there.
+        # The author's validators run later, on the complete answer.
         part = bare_part(matter.output, [field.name for field in matter.output.fields if field.key in other.fields])
         read_leftovers(store, one, Reading(part, matter.codec))
 

@@ -1,4 +1,4 @@
-"""What stored answers cost when they were bought."""
+"""What reused answers cost when they were bought."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable
 
-_ROWS_AT_ONCE = 500_000  # A count of so many rows takes 50 MB at the most, if each was a request of its own.
+_ROWS_AT_ONCE = 500_000  # Counting this many rows takes at most 50 MB, if each was a request of its own.
 _PER_QUERY = 4_096
 
 
 class Shares:
-    """The answers that a run uses again, each with the request that brought it: eight bytes a row."""
+    """The attempts that brought the answers a run reuses: eight bytes per row."""
 
     def __init__(self) -> None:
         self._attempts = array("q")
 
     def add(self, attempts: Iterable[int]) -> None:
-        """Answers that these attempts brought are used again."""
+        """Record reused answers by the attempts that brought them."""
         self._attempts.extend(attempts)
 
     def cost_usd(self, connection: sqlite3.Connection, run: int | None) -> float | None:
-        """The answers' share of what their requests cost, by rows; None if one price is unknown.
+        """The sum of the answers' shares of their requests' cost, split by rows; None if one cost is unknown.
 
         Args:
             connection: A connection to the store.
-            run: The run that asks. Its own answers are left out, since it has paid for them itself.
+            run: The current run. Its own answers are left out, since it has paid for them itself.
         """
         total = 0.0
         for begin in range(0, len(self._attempts), _ROWS_AT_ONCE):

@@ -1,4 +1,4 @@
-"""What SQLite complains of, and what no store of ours holds, in our own words."""
+"""Maps SQLite's errors, and errors over values that smelt does not write, to `StoreError`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 
 from smelt.errors import StoreCorruptError, StoreError, StoreFullError, StoreReadOnlyError
 
-# A limit on the size of files, or a quota, comes as a failed write rather than as a full disk.
+# A file size limit or a quota shows as a failed write, not as a full disk.
 _FULL = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE"})
 _CORRUPT = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_SCHEMA", "SQLITE_MISMATCH", "SQLITE_TOOBIG")
 
 UNREADABLE = (sqlite3.Error, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What comes of reading a store: SQLite's own errors, and those over values that smelt would not have written."""
+"""Errors when reading a store: SQLite's own, and those caused by values that smelt would not have written."""
 
 
 def store_error(problem: Exception, path: Path) -> StoreError:
-    """The error of ours for *problem*, one of `UNREADABLE`, with the store at *path*."""
+    """The `StoreError` for *problem*, one of `UNREADABLE`, with the store at *path*."""
     if not isinstance(problem, sqlite3.Error):
         return StoreCorruptError.for_path(path, f"it holds what smelt does not write ({type(problem).__name__})")
     name = getattr(problem, "sqlite_errorname", "")
@@ -30,5 +30,5 @@ def store_error(problem: Exception, path: Path) -> StoreError:
 
 
 def is_busy(problem: sqlite3.Error) -> bool:
-    """Whether another connection holds the store for the moment."""
+    """Whether another connection holds a lock on the store."""
     return getattr(problem, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))

@@ -1,4 +1,4 @@
-"""The beginning of a run in the store: its spec, its number, its lease, and what earlier runs left unread."""
+"""Enters a run in the store: its spec, its id, its lease; and reads the replies that earlier runs left unparsed."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from smelt.ledger.store import Store
 from smelt.providers.base import ENDED
 
 _PARTS_OF_SPEC = 4  # Model, prompt, parameters, fields.
-_SIBLINGS = 50  # The latest specs among which one that resembles this one is looked for.
+_SIBLINGS = 50  # Only the latest specs are searched for a similar one.
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Started:
-    """A run that has begun.
+    """A run that was entered.
 
     Attributes:
         run: Its id.
         spec: The id of its spec.
         epoch: The epoch of its lease.
-        is_contended: Whether other runs of the spec are under way.
-        before: The runs of the spec when it began, and when they had ended.
-        data_version: How often other connections had written by then.
+        is_contended: Whether other runs of the spec are in progress.
+        before: The other runs of the spec when it began, and when each had ended (None: in progress).
+        data_version: SQLite's data_version at that time.
     """
 
     run: int
@@ -46,12 +46,12 @@ class Started:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sibling:
-    """A spec that has rows of this run, and differs.
+    """A different spec that has answers for rows of this run.
 
     Attributes:
         spec: Its id.
-        sentence: What changed, and what that means.
-        added: The fields that this run asks for beyond those of the sibling, if that is all that changed.
+        sentence: What changed, and what follows from it.
+        added: The fields that this run adds to the sibling's, if nothing else changed.
     """
 
     spec: int
@@ -69,9 +69,9 @@ def start(
     clock: Callable[[], Moment] = lease.present,
     prompt: str | None = None,
 ) -> Started:
-    """Enter a run of *spec*; runs whose owner is gone are closed. *prompt* is stored where it is given, *clock* tells the time."""
+    """Enter a run of *spec* and close runs of dead owners. *prompt* is stored if given; *clock* gives the time."""
     with store.writing() as connection:
-        # Only now that it is our turn: a run that began while we waited would have begun in the future, and seem lost.
+        # Read the clock after the lock: otherwise a run that began while we waited lies in the future and seems lost.
         now = clock()
         spec_id = _spec_id(connection, spec, store.secret)
         if prompt is not None:
@@ -93,16 +93,16 @@ def start(
 
 
 def read_leftovers(store: Store, spec: int, reading: Reading, clock: Callable[[], Moment] = lease.present) -> int:
-    """Finish what earlier runs of *spec* did not come to: read the replies they paid for, and sort their rows in.
+    """Parse the stored replies that earlier runs of *spec* left, and move their rows into `answers`.
 
     Returns:
-        How many rows were in such replies.
+        How many rows those replies held.
     """
     settle(store, spec)
     with store.reading() as connection:
         leftovers = leftover_replies(connection, spec, lease.live_runs(connection, clock))
         known = {one.attempt: stored_texts(connection, one.extends, one.keys) for one in leftovers if one.extends}
-    # Read outside of the transaction, since validators are the caller's code and may take their time.
+    # Parse outside of the transaction, because validators are the caller's code and may be slow.
     found = []
     for one in leftovers:
         answers = _read(one, reading, known.get(one.attempt))
@@ -125,18 +125,18 @@ def _read(leftover: Leftover, reading: Reading, known: Mapping[bytes, str] | Non
 
 
 def specs_of_other_keys(store: Store, spec: Spec) -> list[int]:
-    """The specs that differ from *spec* in nothing but the API key, oldest first."""
+    """The specs that differ from *spec* only in the API key, oldest first."""
     return [spec_id for spec_id, other in _specs_of_prompt(store, spec.prompt) if _differs_by_key_alone(other, spec)]
 
 
 def wider_specs(store: Store, spec: Spec, whole: Spec, *, any_key: bool = False) -> dict[int, Spec]:
-    """The specs that ask for more than *spec* and for no more than *whole*, and else are the same; by id, oldest first.
+    """The specs with more fields than *spec*, none outside *whole*, that are otherwise equal; by id, oldest first.
 
     Args:
         store: The store.
         spec: The spec of this run.
-        whole: The spec of which it is a part.
-        any_key: Whether another API key is no difference.
+        whole: The larger spec that *spec* is a part of.
+        any_key: Whether a different API key is ignored.
     """
     wider = {}
     for spec_id, found in _specs_of_prompt(store, spec.prompt):
@@ -147,7 +147,7 @@ def wider_specs(store: Store, spec: Spec, whole: Spec, *, any_key: bool = False)
 
 
 def narrower_specs(store: Store, spec: Spec, *, any_key: bool = False) -> dict[int, Spec]:
-    """The specs that ask for less than *spec*, and else are the same; by id, oldest first. *any_key* as in `wider_specs`."""
+    """The specs with fewer fields than *spec* that are otherwise equal; by id, oldest first. *any_key*: as above."""
     narrower = {}
     for spec_id, found in _specs_of_prompt(store, spec.prompt):
         other = found.of_account(spec.account) if any_key else found
@@ -159,14 +159,14 @@ def narrower_specs(store: Store, spec: Spec, *, any_key: bool = False) -> dict[i
 def find_sibling(
     store: Store, spec: Spec, texts: Sequence[str], *, any_key: bool = False, asked: str = "the prompt"
 ) -> Sibling | None:
-    """The spec that has answers for rows like *texts* (a sample of this run's) and differs least from *spec*.
+    """The spec with answers for some of *texts* (a sample of this run's rows) that differs least from *spec*.
 
     Args:
         store: The store.
         spec: The spec of this run.
         texts: Some of its rows.
-        any_key: Whether another API key is no difference.
-        asked: What a changed prompt is called.
+        any_key: Whether a different API key is ignored.
+        asked: What a message calls a changed prompt.
     """
     keys = row_keys(texts, store.secret)
     best: tuple[_Distance, int, Spec, float] | None = None
@@ -244,7 +244,7 @@ def _spec_of(provider: str, model: str, prompt: bytes, params: str, fields: str,
 
 
 def _is_same(one: Spec, other: Spec) -> bool:
-    return one == other and list(one.fields) == list(other.fields)  # Mappings are equal in any order.
+    return one == other and list(one.fields) == list(other.fields)  # Mapping equality ignores order.
 
 
 def _differs_by_key_alone(one: Spec, other: Spec) -> bool:
@@ -264,7 +264,7 @@ _Distance = tuple[int, bool, int, bool]
 
 
 def _distance(one: Spec, other: Spec, secret: bytes) -> _Distance | None:
-    """How far two specs are apart; None if they are different jobs: another question for other fields, or nothing in common."""
+    """The distance of two specs; None if prompt and field names both differ, or if all four parts differ."""
     if one.prompt != other.prompt and one.fields.keys() != other.fields.keys():
         return None
     parts, details = count_differences(*_as_chosen(one, other, secret))

@@ -1,4 +1,4 @@
-"""An open store: read by many, written by one at a time, with SQLite's complaints in our own words."""
+"""An open SQLite store: many readers, one writer at a time, SQLite's errors raised as `StoreError`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Store:
     Attributes:
         path: The file.
         secret: The key of its hashes.
-        is_read_only: Whether nothing can be written to it.
+        is_read_only: Whether it cannot be written to.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Store:
         secret: bytes,
         anchor: sqlite3.Connection | None = None,
     ) -> None:
-        """Take what is open; *anchor* keeps the log from being taken away where it may be another store's by now."""
+        """Take an open connection; *anchor* prevents that closing it deletes a log that may now be another store's."""
         self.path = path
         self.secret = secret
         self.is_read_only = guard is None
@@ -54,10 +54,10 @@ class Store:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """For statements; use it inside `reading` or `writing`.
+        """The SQLite connection; use it inside `reading` or `writing`.
 
         Raises:
-            ClosedError: The store was closed, or opened by a process that this one was forked from.
+            ClosedError: The store was closed, or opened before this process was forked.
         """
         if self._connection is None:
             raise ClosedError(f"The ledger {self.path} was closed.")
@@ -67,12 +67,12 @@ class Store:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether another process, which this one was forked from, opened it."""
+        """Whether the store was opened by the process that this one was forked from."""
         return os.getpid() != self._pid
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Read; complaints about the store come out as ours."""
+        """Read; errors about the store are raised as ours."""
         try:
             yield self.connection
         except SmeltError:
@@ -82,11 +82,11 @@ class Store:
 
     @contextmanager
     def writing(self, patience: float = PATIENCE, *, is_anywhere: bool = False) -> Iterator[sqlite3.Connection]:
-        """One transaction, on disk when the block is left, undone if it raises. Waits, blocking, for other writers.
+        """One transaction: on disk after the block, rolled back if the block raises. Blocks while others write.
 
         Args:
             patience: Seconds to wait.
-            is_anywhere: Whether to write even if the name of the store leads elsewhere by now.
+            is_anywhere: Whether to write even if the store's path no longer names its file.
         """
         until = time.monotonic() + patience
         while not self.try_begin(is_anywhere=is_anywhere):
@@ -102,10 +102,10 @@ class Store:
         self.commit()
 
     def try_begin(self, *, is_anywhere: bool = False) -> bool:
-        """Begin a transaction that writes, unless somebody else has one.
+        """Begin a write transaction; False if another connection has one.
 
         Raises:
-            StoreError: The name of the store leads elsewhere by now, so nobody would find what is written.
+            StoreError: The store's path no longer names its file, so nobody would find the data.
         """
         if self._guard is None:
             raise StoreReadOnlyError(f"The ledger {self.path} can only be read.")
@@ -124,10 +124,10 @@ class Store:
         return True
 
     def commit(self) -> None:
-        """End the transaction; its changes are on disk afterwards.
+        """Commit the transaction; its changes are on disk when this returns.
 
         Raises:
-            StoreError: They are not, and are undone.
+            StoreError: They are not, and are rolled back.
         """
         try:
             self.connection.execute("COMMIT")
@@ -139,7 +139,7 @@ class Store:
 
     @property
     def lost(self) -> str | None:
-        """What became of the file, in words that follow its name, if the name leads elsewhere by now."""
+        """What happened to the file, in words that follow its name; None while the path still names it."""
         return None if self.is_read_only or self._connection is None else self._place.lost()
 
     def _version(self) -> int | None:
@@ -149,9 +149,10 @@ class Store:
             return None
 
     def rescue(self) -> tuple[Path, bool] | None:
-        """Where what this store holds can be found, now that its name leads elsewhere, and whether that is all of it.
+        """After the path was lost: the path where the store's data can be found, and whether that is all of it.
 
-        If the file was not only moved, all of it is copied to a new one beside its name. None where it could not be kept.
+        Unless the file was only moved, its data is copied: beside the old path, else to a temporary directory. None if no
+        copy could be made.
         """
         if (moved := self._place.elsewhere()) is not None:
             return moved, True
@@ -172,7 +173,7 @@ class Store:
         return None
 
     def roll_back(self) -> None:
-        """Undo the transaction."""
+        """Roll the transaction back."""
         try:
             if self.connection.in_transaction:  # Some errors have ended it already.
                 self.connection.execute("ROLLBACK")
@@ -180,16 +181,16 @@ class Store:
             self._free()
 
     def busy_error(self, seconds: float) -> StoreBusyError:
-        """The error for a store that others held for too long."""
-        # With a log, SQLite's own lock is on the log's index.
+        """The error for a store that others locked for too long."""
+        # In WAL mode, SQLite's own lock is on the -shm file.
         pid = (self._guard.holder() if self._guard else None) or holder(self._index) or holder(self.path)
         return StoreBusyError.for_holder(self.path, pid, seconds)
 
     def compact(self, patience: float = 5.0) -> None:
-        """Rewrite the file without what was deleted, and empty the log, so that no trace of it is left.
+        """Rewrite the file without deleted data and truncate the log, so that no trace is left.
 
         Raises:
-            StoreBusyError: Somebody read in the log for longer than *patience* seconds.
+            StoreBusyError: Another connection read from the log for longer than *patience* seconds.
         """
         assert self._guard is not None
         self._guard.take()
@@ -210,12 +211,13 @@ class Store:
             self._free()
 
     def close(self) -> None:
-        """Close it. The last one to do so empties the log into the file."""
-        if self._connection is None or self.is_foreign:  # To close a parent's connection would disturb the parent.
+        """Close the store. The last connection to close writes the log into the file."""
+        if self._connection is None or self.is_foreign:  # Closing a parent's connection would disturb the parent.
             return
         if self._guard is not None:
             self._guard.take()
-        # The last connection to a store takes the log with it, by its name. The anchor cannot.
+        # The last connection to close deletes the log by its name, which may be another store's by now; the read-only
+        # anchor cannot. So if the path is lost, the anchor is closed last.
         ends = [self._connection, self._anchor]
         for one in ends if self.lost is not None else reversed(ends):
             if one is not None:

@@ -1,10 +1,9 @@
-"""Group commit: what becomes ready within a few turns of the loop goes to the disk together.
+"""Group commit: steps that become ready within a few turns of the event loop are written in one transaction.
 
-A commit waits for the disk, a millisecond or ten, and everything else waits with it. So steps are collected until a few
-turns have brought no new one, which takes microseconds, and written together. Between two commits there is a pause of many
-times what they cost, so that they take a small share of the time, but a small one beside the time that a reply takes, so that
-requests wait little: the slower the disk, the larger the groups. Each step has a future that resolves when it is on disk,
-never sooner.
+A commit waits for the disk, 1 to 10 ms, and blocks the event loop. So steps are collected until a few turns of the loop
+bring no new one, which takes microseconds. Between two commits there is a pause of many times a commit's cost, so that
+commits take a small share of the time. The pause is capped at a small share of the reply latency, so that requests wait
+little. The slower the disk, the larger the groups. A step's future resolves only when the step is on disk.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ Gap = Callable[[str], None]
 """Called at every gap between two steps with its name, so that a test can end the process there."""
 
 _BUSY_PAUSE = 0.005
-_STILL_TURNS = 3  # Of the loop without a new step, after which those that were told are written.
-_MOST_STEPS = 128  # Of one transaction; with so many it does not wait for more.
-_PAUSE = 10.0  # Times the cost of a commit between two of them: a tenth of the time is theirs at the most,
-_PAUSE_CHEAP = (40.0, 0.02)  # or less where they are cheap; times their cost, but no more than so many seconds.
-_SHARE = 0.1  # Of the time that a reply takes, which the pause does not exceed.
-_NEWS = 0.2  # Weight of the latest commit, or reply.
+_STILL_TURNS = 3  # Turns of the loop without a new step, after which the collected steps are written.
+_MOST_STEPS = 128  # Steps in one transaction; with this many it is written at once.
+_PAUSE = 10.0  # Pause between two commits, in multiples of a commit's cost: at most a tenth of the time,
+_PAUSE_CHEAP = (40.0, 0.02)  # and less for cheap commits: 40 times their cost, up to 0.02 seconds.
+_SHARE = 0.1  # The pause is at most this share of the time that a reply takes.
+_NEWS = 0.2  # Weight of the latest commit or reply in the moving average.
 
 
 @dataclass(slots=True)
@@ -43,10 +42,10 @@ class _Told:
 
 
 class Writer:
-    """Writes the steps of one run, in the order in which they were told.
+    """Writes the steps of one run, in the order in which they were added.
 
     Attributes:
-        failure: Why nothing more may be spent, or None.
+        failure: Why no more money may be spent, or None.
     """
 
     def __init__(self, store: Store, reserve: Reserve, gap: Gap) -> None:
@@ -56,14 +55,14 @@ class Writer:
         self._reserve = reserve
         self._told: list[_Told] = []
         self._timer: asyncio.Handle | None = None
-        self._still = 0  # Turns of the loop since the last step was told.
+        self._still = 0  # Turns of the loop since the last step was added.
         self._busy_since: float | None = None
-        self._cost = 0.0  # Seconds of a commit,
-        self._latency: float | None = None  # and of a reply.
+        self._cost = 0.0  # Seconds per commit, averaged.
+        self._latency: float | None = None  # Seconds per reply, averaged.
         self._last = -math.inf  # When the last commit ended.
 
     def learn(self, latency: float) -> None:
-        """A reply took so many seconds."""
+        """Record that a reply took *latency* seconds."""
         self._latency = latency if self._latency is None else self._latency + _NEWS * (latency - self._latency)
 
     @property
@@ -74,15 +73,15 @@ class Writer:
         return min(wanted, _SHARE * (self._latency or 0.0))
 
     async def write(self, step: Step[T], *, is_intent: bool = False) -> T:
-        """Carry *step* out and wait until it is on disk. Cancelling the wait does not take the step back.
+        """Carry *step* out and wait until it is on disk. Cancelling the wait does not withdraw the step.
 
         Args:
-            step: What to do in the transaction. It is done again if the transaction fails.
-            is_intent: Whether it announces that money will be spent: such a step is dropped when the store fails, where
-                others are kept for one more try in `finish`.
+            step: What to do in the transaction. It is repeated if the transaction fails.
+            is_intent: Whether it announces that money will be spent. If the store fails, such a step is dropped; other
+                steps are kept for one more try in `finish`.
 
         Raises:
-            StoreError: It is not on disk.
+            StoreError: The step is not on disk.
         """
         if is_intent and self.failure is not None:
             raise self.failure
@@ -95,10 +94,10 @@ class Writer:
         self._tell(_Told(step, None, is_intent=False))
 
     def finish(self, step: Step[Any], *, is_anywhere: bool = False) -> None:
-        """Carry out everything that was told, and *step* last; blocking. *is_anywhere* as in `Store.writing`.
+        """Carry out all steps that are left, and *step* last. Blocks. *is_anywhere* as in `Store.writing`.
 
         Raises:
-            StoreError: Some of it is not on disk.
+            StoreError: Some of them are not on disk.
         """
         if self._timer is not None:
             self._timer.cancel()
@@ -121,7 +120,7 @@ class Writer:
             self._timer = asyncio.get_running_loop().call_soon(self._gather)
 
     def _gather(self) -> None:
-        """Write, once nobody has more to tell: whoever was woken in this turn may tell something in the next ones."""
+        """Write once the loop brings no new steps: a task woken in this turn may add a step in the next ones."""
         self._still += 1
         if self._still < _STILL_TURNS and len(self._told) < _MOST_STEPS:
             self._timer = asyncio.get_running_loop().call_soon(self._gather)
@@ -164,7 +163,7 @@ class Writer:
         _resolve(told, results)
 
     def _make_room(self, problem: StoreFullError) -> None:
-        """The disk is full: nothing is sent any more, and what was paid for goes where the reserve was."""
+        """The disk is full: free the reserve for replies that are paid for, and send nothing more."""
         if not self._reserve.spend():
             self._fail(problem)
             return
