@@ -1,7 +1,7 @@
-"""Which model answers: from what the caller wrote to a provider that can be asked.
+"""Turns the caller's `model=` into a provider.
 
-Everything that can be known to be wrong (the provider's name, the key, the address, a parameter, a missing extra) is
-refused here, before any request.
+Everything that can be checked beforehand (the provider's name, the key, the address, a parameter, a missing extra) is
+checked here, before any request.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from smelt.providers.redact import redact
 from smelt.providers.vendors import PROVIDERS
 from smelt.tracebacks import plainly
 
-# Module and class of an adapter of its own; the vendors without one speak OpenAI's chat completions.
+# Module and class of each adapter; vendors that are not listed use OpenAI's chat completions.
 _ADAPTERS = {
     "openai": ("smelt.providers.openai", "OpenAI"),
     "anthropic": ("smelt.providers.anthropic", "Anthropic"),
     "google": ("smelt.providers.google", "Google"),
 }
-# Where an import fails for want of these names, the extra is not installed; any other name is a broken SDK's.
+# If an import fails for one of these names, the extra is not installed; any other name means a broken SDK.
 _SDKS = {"anthropic": ("anthropic",), "google": ("google", "google.genai")}
 _OPENAI_SDK = ("openai",)
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model, and how to reach it. What is not given comes from the environment when the model is used.
+    """A model, and how to reach it. A key or address that is not given is read from the environment at use.
 
     Attributes:
         provider: `openai`, `anthropic`, `google`, `openrouter`, `vllm`, `ollama`, `llamacpp`, `lmstudio` or `local`.
-        name: The model's name, in the provider's words. May be empty for `local`, which has a usual one.
+        name: The model's name, in the provider's words. May be empty for `local`, which has a default.
         api_key: The key. Kept out of repr, logs and pickles; a model that was pickled takes its key from the environment.
         base_url: Another address of the same API.
         params: Parameters of every request, in the provider's words, such as `temperature`.
         allow_http: Whether the key may travel to another machine in clear text.
-        thinking_tokens: Output tokens allowed for thoughts at first, on top of what the answers take. None: what the model
-            is known for. Replies that think longer raise it. It is room, not a wish: how much a model thinks is set in
+        thinking_tokens: Output tokens allowed for thoughts at first, on top of what the answers take. None: a value known
+            for the model. Replies that think longer raise it. It does not limit how much a model thinks; set that in
             `params`.
 
     Raises:
@@ -95,13 +95,13 @@ class Model:
         """
         provider, colon, name = text.partition(":")
         if not colon:
-            shown = redact(text, limit=60)  # A key that was given for a model is not to be shown.
+            shown = redact(text, limit=60)  # Someone may have passed a key as the model; do not show it.
             raise SmeltConfigError(f'model must be "provider:name", like "openai:gpt-4.1-mini", not {shown!r}.')
         return cls(provider, name)
 
 
 def read_model(model: object) -> Model | Provider:
-    """What the caller wrote for a model, with what can be checked of it without a key or an SDK.
+    """The model that the caller named, checked as far as possible without a key or an SDK.
 
     Raises:
         SmeltConfigError: It names no model.

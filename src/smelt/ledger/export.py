@@ -1,4 +1,4 @@
-"""Answered rows as a file: JSON Lines or Parquet."""
+"""Exports answered rows to a file: JSON Lines or Parquet."""
 
 from __future__ import annotations
 

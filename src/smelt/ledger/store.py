@@ -151,8 +151,8 @@ class Store:
     def rescue(self) -> tuple[Path, bool] | None:
         """After the path was lost: the path where the store's data can be found, and whether that is all of it.
 
-        Unless the file was only moved, its data is copied: beside the old path, else to a temporary directory. None if no
-        copy could be made.
+        Unless the file was only moved, its data is copied: beside the old path, else to a temporary directory. None if
+        no copy could be made.
         """
         if (moved := self._place.elsewhere()) is not None:
             return moved, True

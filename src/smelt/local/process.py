@@ -1,8 +1,7 @@
-"""The child processes of this process: one per model, started on first use, ended with us however we end.
+"""The child processes of this process: one per model, started on first use, ended at exit of any kind.
 
-A child is not tied to an event loop: runs follow each other on loops of their own, and loading a model for each would
-cost seconds. So its words are read without a loop, and nothing here starts a thread, as asyncio's own subprocesses do
-on Python 3.11.
+A child is not tied to an event loop: each run has its own loop, and loading the model for each would cost seconds. So
+its output is read without a loop, and nothing here starts a thread, unlike asyncio's own subprocesses on Python 3.11.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from smelt.local.weights import Weights, fetched
 _LOAD_SECONDS = 120.0
 _LOOK_SECONDS = 0.02
 _END_SECONDS = 2.0
-_LONGEST_SOCKET = 100  # A Unix socket's path may have 107 bytes on Linux, 103 on macOS.
+_LONGEST_SOCKET = 100  # The limit for a Unix socket's path is 107 bytes on Linux, 103 on macOS.
 
 _servers: dict[str, Server] = {}
 
 
 def server_of(weights: Weights) -> Server:
-    """The server of *weights* in this process. It starts when it is first awaited."""
+    """The server of *weights* in this process. `Server.ready` starts it."""
     if weights.name not in _servers:
         _servers[weights.name] = Server(weights)
     return _servers[weights.name]
@@ -47,11 +46,11 @@ def end_all() -> None:
 
 
 class Server:
-    """A model behind a private Unix socket, restarted at the same address if it dies.
+    """A model on a private Unix socket, restarted at the same address if it dies.
 
     Attributes:
         weights: The model.
-        key: What a request must carry to be answered.
+        key: The API key that every request must carry.
     """
 
     def __init__(self, weights: Weights) -> None:
@@ -64,26 +63,26 @@ class Server:
 
     @property
     def socket(self) -> Path:
-        """Where it listens: in a directory that only this user can enter."""
+        """Its Unix socket, in a directory that only this user can enter."""
         if self._room is None:
             self._room = _private_room()
         return self._room / "model.sock"
 
     @property
     def pid(self) -> int | None:
-        """The child, while it lives."""
+        """The child's process id while it runs, else None."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
     async def ready(self) -> None:
-        """Start it if it does not run, and wait until it answers.
+        """Start the child if it is not running, and wait until it listens.
 
         Raises:
-            MissingDependencyError: A part is missing; names the command that brings it.
-            SmeltConfigError: It does not come up; says why.
+            MissingDependencyError: A part is missing; names the command that installs it.
+            SmeltConfigError: It does not start; says why.
         """
         if self.pid is None:
             self._start()
-        # Looked at rather than waited for: loops that are nested or follow each other may wait for the same child.
+        # Polls instead of waiting: nested or successive loops may wait for the same child.
         while not self._words():
             if self.pid is None and not self._words():
                 break
@@ -96,7 +95,7 @@ class Server:
             raise explain(self.weights, words, self._process.wait(), self._log.read_text(errors="replace"))
 
     def end(self) -> None:
-        """End the child and clear its directory away."""
+        """End the child and delete its directory."""
         if self._process is not None:
             self._close_pipes()
             try:
@@ -110,10 +109,10 @@ class Server:
             self._room = None
 
     def forget(self) -> None:
-        """Let go of a child that belongs to the process we were forked from."""
+        """Drop a child that belongs to the process that we were forked from."""
         if self._process is not None:
-            self._close_pipes()  # While a copy of its pipe is open anywhere, the child would outlive its parent.
-            self._process.returncode = 0  # It is not ours to wait for.
+            self._close_pipes()  # If a copy of its pipe stays open, the child outlives its parent.
+            self._process.returncode = 0  # The parent waits for it, not this process.
         self._process = self._room = None
 
     def _start(self) -> None:
@@ -123,13 +122,13 @@ class Server:
         socket.unlink(missing_ok=True)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                # -P: a module of the same name beside the script must not stand in for a library's.
+                # -P: a file beside the script must not shadow a library module of the same name.
                 [sys.executable, "-P", child.__file__, str(model), str(socket)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=os.environ | {"LOCAL_LLM_KEY": self.key},
-                process_group=0,  # Ctrl-C is for us; a request in flight is then given up, not its server.
+                process_group=0,  # Ctrl-C is for the parent, which then cancels the request in flight, not the server.
             )
         assert self._process.stdout
         os.set_blocking(self._process.stdout.fileno(), False)
@@ -140,7 +139,7 @@ class Server:
         return self.socket.with_name("log")
 
     def _words(self) -> dict[str, str]:
-        """The child's one line, or nothing as long as it has not been said."""
+        """The child's line of JSON; empty until it has arrived."""
         assert self._process
         assert self._process.stdout
         if b"\n" not in self._said:

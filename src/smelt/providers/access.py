@@ -1,4 +1,4 @@
-"""Keys and addresses: where they come from, and what is refused before a request is sent.
+"""Keys and base URLs: where they come from, and which ones are refused before a request is sent.
 
 A key belongs to the address that it was given for. It is held in a `Secret`, so that no repr, log or pickle shows it.
 """
@@ -18,7 +18,7 @@ from smelt.providers.vendors import Vendor
 
 
 class Secret:
-    """A key. Shows nothing of itself, also where a traceback shows local variables, and is unpickled as None."""
+    """A key. It shows nothing of itself, not even in a traceback with local variables, and is unpickled as None."""
 
     __slots__ = ("_value",)
 
@@ -46,11 +46,11 @@ class Secret:
 
 
 def _nothing() -> None:
-    """What a pickled `Secret` becomes."""
+    """The value of an unpickled `Secret`: None."""
 
 
 def key_of(provider: object) -> Secret | None:
-    """The key of *provider*, which may be the caller's own and have a string there, or nothing."""
+    """The key of *provider*, which may be the caller's own class with a string as its key, or without one."""
     key = getattr(provider, "key", None)
     if isinstance(key, str):
         return Secret(key)
@@ -59,13 +59,13 @@ def key_of(provider: object) -> Secret | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Where requests go, and the key that opens the door there; through a Unix socket, if one is named.
+    """A base URL and its key; through a Unix socket, if one is named.
 
     Attributes:
         base_url: The address.
         key: The key.
         socket: The Unix socket.
-        is_account_wide: Whether all of the host is one service, which counts what an account asks for whatever the path.
+        is_account_wide: Whether the whole host is one service, which limits an account over all paths.
     """
 
     base_url: str
@@ -75,7 +75,7 @@ class Access:
 
     @property
     def deployment(self) -> str:
-        """What a limit, a pause or an outage is about: a gateway or Azure has several deployments on one host."""
+        """What a limit, a pause or an outage applies to: a gateway or Azure has several deployments on one host."""
         return self.origin if self.is_account_wide else self.origin + urlsplit(self.base_url).path.rstrip("/")
 
     @property
@@ -97,14 +97,14 @@ def find_access(
     environ: Mapping[str, str],
     needs_key: bool = True,
 ) -> Access:
-    """Settle address and key of *vendor*: the argument first, then its environment variables, then what is usual.
+    """Find address and key of *vendor*: the argument first, then its environment variables, then the default.
 
-    With *needs_key* false a missing key is no error, since the caller sends nothing; a malformed one still is.
+    With *needs_key* false a missing key is no error, because the caller sends nothing; a malformed one still is.
 
     Raises:
         AuthConfigError: The key is missing, malformed, or meant for another place.
         InsecureURLError: The key would travel in clear text.
-        SmeltConfigError: The address is malformed or must not be asked.
+        SmeltConfigError: The address is malformed or must not be used.
     """
     url, url_source = _find_url(vendor, base_url, environ)
     key, key_source = _find_key(vendor, api_key, environ)
@@ -132,13 +132,13 @@ def find_access(
 
 
 def doubt_about(access: Access, vendor: Vendor) -> str | None:
-    """A sentence where the key looks like another company's, which a gateway's own keys often do."""
+    """A warning if the key looks like another company's. A gateway's own keys often do."""
     owner = _foreign_owner(access, vendor)
     return owner and f"The key for {vendor.name} at {access.origin} looks like a key of {owner}."
 
 
 def check_key(key: object, *, source: str) -> None:
-    """Refuse what cannot be a key. The message never holds it.
+    """Refuse a string that cannot be a key. The message never contains it.
 
     Raises:
         AuthConfigError: Says what is wrong.
@@ -154,7 +154,7 @@ def check_key(key: object, *, source: str) -> None:
 
 
 def check_base_url(url: object, *, source: str) -> None:
-    """Refuse what is not the base URL of an API, and addresses that only a machine's own cloud should see.
+    """Refuse a URL that is not an API's base URL, and link-local and cloud-metadata addresses.
 
     Raises:
         SmeltConfigError: Names *source*.
@@ -182,7 +182,7 @@ def check_base_url(url: object, *, source: str) -> None:
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of *url*, the port only where it is not the scheme's own."""
+    """Scheme, host and port of *url*; the port only if it is not the scheme's default."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     host = f"[{host}]" if ":" in host else host
@@ -198,7 +198,7 @@ def is_loopback(url: str) -> bool:
 
 
 def is_private_to_cloud(host: str) -> bool:
-    """Whether *host* is link-local or a cloud's metadata service, in whatever notation."""
+    """Whether *host* is link-local or a cloud's metadata service, in any notation."""
     name = host.lower().rstrip(".")
     if name in _METADATA_NAMES:
         return True
@@ -209,10 +209,10 @@ def is_private_to_cloud(host: str) -> bool:
 
 
 _METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
-# AWS over IPv6, Alibaba, Oracle; the common 169.254.169.254 is link-local.
+# AWS over IPv6, Alibaba, Oracle. The common 169.254.169.254 is link-local.
 _METADATA_ADDRESSES = frozenset({"fd00:ec2::254", "100.100.100.200", "192.0.0.192"})
 
-# The owner of a key by its beginning, the most specific first.
+# The vendor of a key by its prefix, the most specific first.
 _OWNERS = (("sk-ant-", "anthropic"), ("sk-or-", "openrouter"), ("AIza", "google"), ("sk-", "openai"))
 
 
@@ -242,14 +242,14 @@ def _refuse_missing_key(vendor: Vendor) -> NoReturn:
 
 
 def _foreign_owner(access: Access, vendor: Vendor) -> str | None:
-    """The company that a key belongs to by its look, where that is not *vendor*."""
+    """The vendor that the key's prefix belongs to, if it is not *vendor*."""
     key = access.key.reveal() if access.key else ""
     owner = next((name for start, name in _OWNERS if key.startswith(start)), None)
     return None if owner == vendor.name else owner
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that *host* writes out, decimal, octal and hexadecimal notations and IPv4 in IPv6 included."""
+    """The IP address that *host* spells: also in octal, hexadecimal or integer notation, or IPv4 mapped into IPv6."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

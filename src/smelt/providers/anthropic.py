@@ -1,4 +1,4 @@
-"""Anthropic, by the Messages API."""
+"""The adapter for Anthropic's Messages API."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from smelt.providers.bodies import (
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.http import Answer, client_for, posted, settle
 
-# platform.claude.com/docs/en/build-with-claude/structured-outputs, "JSON Schema limitations"; the formats are those that
-# anthropic 2.11 keeps (lib/_parse/_transform.py). Bounds, lengths and multiples are refused by the API. November 2026.
+# platform.claude.com/docs/en/build-with-claude/structured-outputs, "JSON Schema limitations"; formats: the ones that
+# anthropic 2.11 keeps (lib/_parse/_transform.py). The API refuses bounds, lengths and multiples. November 2026.
 _DIALECT = Dialect(
     keywords=frozenset({"format"}),
     formats=frozenset(["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"]),
@@ -51,9 +51,9 @@ class Anthropic:
 
     Attributes:
         model: The model's name.
-        access: Where to ask, and with which key.
-        params: Parameters of every request; those of a `Request` come over them.
-        thinking_tokens: Room for thoughts that the caller set, or None.
+        access: Base URL and key.
+        params: Parameters of every request; those of a `Request` override them.
+        thinking_tokens: Tokens for thoughts that the caller set, or None.
     """
 
     model: str
@@ -85,7 +85,7 @@ class Anthropic:
                 http_client=http,
                 max_retries=0,
             )
-            sdk._platform = "Unknown"  # Left to itself, the SDK finds it out in a thread.
+            sdk._platform = "Unknown"  # Otherwise the SDK determines it in a thread.
             yield _Connection(self, sdk)
 
 
@@ -111,7 +111,7 @@ def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, 
     return {
         **rest,
         "model": model,
-        # The same for every request of a job, so it is read from the provider's cache where it is long enough.
+        # The same for every request of a job, so the provider caches it if it is long enough.
         "system": [{"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}],
         "messages": [{"role": "user", "content": request.user}],
         "output_config": {**effort, "format": {"type": "json_schema", "schema": request.schema}},
@@ -121,10 +121,10 @@ def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, 
 
 
 def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
-    """The reply in an answer.
+    """Parse an answer into a reply.
 
     Raises:
-        CallFailed: There is none.
+        CallFailed: There is no reply in it.
     """
     body = body_of(answer, _usage, secrets)
     if "content" not in body:
@@ -144,7 +144,7 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
 
 
 def _texts(content: object) -> Iterator[str]:
-    """Where the answer may be: in the text, else in the input of a tool that nobody offered."""
+    """Texts that may hold the answer: the text blocks, then the input of unrequested tool calls."""
     yield text_of(content)
     for part in tables(content):
         if words(part.get("type")) == "tool_use":
@@ -154,7 +154,7 @@ def _texts(content: object) -> Iterator[str]:
 def _usage(body: Mapping[str, Any]) -> Usage:
     usage = table(body.get("usage"))
     fresh, cached = tokens(usage.get("input_tokens")), tokens(usage.get("cache_read_input_tokens"))
-    # Cached tokens are counted beside the input tokens here; everywhere else they are a part of them.
+    # Anthropic counts cached tokens separately; everywhere else they are part of the input tokens.
     beside = (cached or 0) + (tokens(usage.get("cache_creation_input_tokens")) or 0)
     return Usage(
         input_tokens=None if fresh is None else fresh + beside,

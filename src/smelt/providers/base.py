@@ -1,6 +1,6 @@
-"""What the engine asks of a provider, and what a provider answers.
+"""The provider interface: what the engine asks of a provider, and what a provider answers.
 
-An adapter translates in both directions and decides nothing. To plug in a model of your own, give the engine any object
+An adapter translates in both directions and makes no decisions. To plug in your own model, give the engine any object
 that has the members of `Provider`; `smelt.testing.ScriptedProvider` is the shortest example.
 """
 
@@ -15,28 +15,28 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from smelt.plan.dialect import Dialect
 from smelt.providers.redact import redact
 
-_SHOWN = 200  # Characters of a reply that could not be read.
+_SHOWN = 200  # Characters shown of a reply that could not be parsed.
 
 Finish = Literal["stop", "length", "refused", "filtered", "unknown"]
-"""Why the model stopped: done, out of tokens, would not answer, was stopped by the provider's filter, or nothing says why.
+"""Why the model stopped: finished, out of tokens, refused, stopped by the provider's filter, or not known.
 
-`unknown` is a reply that may be whole and may be cut off.
+A reply that ends with `unknown` may be complete or cut off.
 """
 ENDED: tuple[Finish, ...] = ("stop", "unknown")
-"""Ends of a reply that may be whole."""
+"""Finish reasons of a reply that may be complete."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One request, in words that every provider understands.
+    """One request, independent of the provider.
 
     Attributes:
         system: Instructions; the same text for every request of a job, so that providers can cache it.
         user: The rows, as JSON text.
         schema: JSON Schema of the reply (an object), already compiled for this provider's dialect.
-        max_output_tokens: The most the reply may take, in tokens, thoughts included.
+        max_output_tokens: The most tokens that the reply may take, thoughts included.
         params: The caller's own parameters (temperature and the like), already checked by the adapter.
-        timeout: Seconds until the engine gives the call up. The engine enforces it; an SDK may be told.
+        timeout: Seconds until the engine cancels the call. The engine enforces it; an SDK may be told.
     """
 
     system: str
@@ -49,7 +49,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Tokens as the provider reports them. None: not said, or not believable (negative, absurd)."""
+    """Tokens as the provider reports them. None: not reported, or not plausible (negative, absurd)."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -59,16 +59,16 @@ class Usage:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What came back with a 200.
+    """A successful answer (status 200).
 
     Attributes:
-        text: The model's text, untouched. Empty where there was none.
-        usage: Tokens, where the provider said.
+        text: The model's text, unchanged. Empty if there was none.
+        usage: Tokens, if the provider reported them.
         finish: Why the model stopped.
-        model: The model that answered, in the provider's words.
-        request_id: The provider's name for this request.
-        limits: Rate-limit headers, lower-case names, as they came.
-        detail: The words of a refusal or a filter, redacted.
+        model: The model that answered, as the provider names it.
+        request_id: The provider's id of this request.
+        limits: Rate-limit headers, unchanged, with lower-case names.
+        detail: The message of a refusal or a filter, redacted.
     """
 
     text: str
@@ -80,9 +80,9 @@ class Reply:
     detail: str | None = None
 
     def with_end(self, limit: int) -> Reply:
-        """This reply, with what its tokens tell about its end; *limit* is the most that it was allowed.
+        """This reply, its finish reason corrected by its output tokens; *limit* is the most that it was allowed.
 
-        Some servers end a reply that they cut off as if it were whole, and some say nothing of ends.
+        Some servers report a normal end for a reply that they cut off, and some report no finish reason.
         """
         spent = self.usage.output_tokens
         if self.finish == "stop" and spent is not None and spent >= limit:
@@ -93,17 +93,17 @@ class Reply:
 
     @property
     def beginning(self) -> str:
-        """The first of the text, redacted and on one line, for people to see what it is."""
+        """The beginning of the text, redacted and on one line, to show to people."""
         return redact(self.text, limit=_SHOWN)
 
 
 class Billing(Enum):
     """What a failed call may have cost."""
 
-    NOT_SENT = "not_sent"  # Never reached the provider: trying again is free.
-    REJECTED = "rejected"  # Refused before any work (429, 503, 529): slow down; the row's attempts stay.
-    UNKNOWN = "unknown"  # Sent, and no whole answer came: may have been billed.
-    PAID_BAD = "paid_bad"  # An answer came and is of no use.
+    NOT_SENT = "not_sent"  # Never reached the provider: a retry is free.
+    REJECTED = "rejected"  # Refused before any work (429, 503, 529): slow down; not counted as an attempt of the rows.
+    UNKNOWN = "unknown"  # Sent, and no complete answer came: may have been billed.
+    PAID_BAD = "paid_bad"  # An answer came and cannot be used.
 
 
 FailureKind = Literal[
@@ -111,7 +111,7 @@ FailureKind = Literal[
     "no_files",  # this machine has no more open files for a connection
     "certificate",  # TLS verification: never retried
     "timeout",  # the total deadline of the call passed
-    "rate_limit",  # 429 that passes with time
+    "rate_limit",  # 429 that ends after a wait
     "server",  # 5xx, 408, 409, 425, overloaded
     "protocol",  # a 200 that is no answer: HTML, empty body, JSON of another shape
     "auth",  # 401, 403, 407
@@ -127,18 +127,19 @@ FailureKind = Literal[
 
 
 class CallFailed(Exception):
-    """A call that brought no reply. Holds redacted strings only, never an SDK's exception.
+    """A call without a reply. Holds only redacted strings, never an SDK's exception.
 
     Attributes:
-        kind: What happened.
+        kind: The kind of failure.
         billing: What it may have cost.
         message: One redacted line for people.
         status: HTTP status, if one came.
-        retry_after: Seconds the provider asks to wait, if it said so and it makes sense.
-        request_id: The provider's name for the request.
+        retry_after: Seconds that the provider asks to wait, if it gives a plausible number.
+        request_id: The provider's id of the request.
         limits: Rate-limit headers, lower-case names.
         usage: Tokens, if any were reported.
-        is_named: Whether the provider's error object has a word for it, as that of a page or a firewall has not.
+        is_named: Whether the provider's error object has a code for an account fault (key, rights, quota, model). A web
+            page or a firewall has none.
     """
 
     def __init__(
@@ -168,22 +169,22 @@ class CallFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
-    """What the engine needs to know of a provider before it asks.
+    """What the engine needs to know of a provider before the first request.
 
     Attributes:
-        dialect: The JSON Schema it takes.
-        codec: Shape of the reply. `array`: one array of rows, the schema is the same for every request. `keyed`: an
-            object with a property per row, for decoders that enforce the grammar and cache nothing by it.
-        enforces_schema: Whether the server says that replies are bare JSON of the schema's shape. Every reply is read with the
-            same tolerance. If False, the first one that strays shows that requests should be smaller, whenever it comes; else
-            only the first of the run does.
-        max_output_tokens: The most that the answers of one reply may be allowed.
-        thinking_tokens: Output tokens to allow for thoughts at first, on top of those for the answers; more is learnt.
-        context_tokens: Input and output together, where it is known and small.
+        dialect: The JSON Schema dialect that it accepts.
+        codec: Shape of the reply. `array`: one array of rows, with the same schema for every request. `keyed`: an
+            object with a property per row, for decoders that enforce the grammar and do not cache by schema.
+        enforces_schema: Whether the server promises replies that are bare JSON of the schema's shape. All replies are
+            parsed with the same tolerance. If False, the first reply that deviates, at any time, shows that requests
+            should be smaller; if True, only the first reply of the run can show it.
+        max_output_tokens: The largest output limit for the answers of one reply.
+        thinking_tokens: Output tokens for thoughts at first, on top of the answers'; raised when replies need more.
+        context_tokens: Input and output together, if the limit is known and small.
         rows_per_request: The most rows that one request should carry, or None; caps `batch_size="auto"`.
-        concurrency: Requests in flight at the most for `concurrency="auto"`.
-        queues: Whether the server queues what it cannot do at once, where others refuse it.
-        is_worth_keeping: Whether its answers go into the ledger where nothing is said of one. A script's do not.
+        concurrency: The most requests in flight for `concurrency="auto"`.
+        queues: Whether the server queues excess requests instead of refusing them.
+        is_worth_keeping: Whether its answers go into the ledger by default. A scripted provider's do not.
     """
 
     dialect: Dialect = Dialect()
@@ -202,7 +203,7 @@ class Connection(Protocol):
     """A provider's clients while a run lasts."""
 
     async def send(self, request: Request) -> Reply:
-        """Ask once, without retries.
+        """Send one request, without retries.
 
         Raises:
             CallFailed: No reply came; says why and what it may have cost.
@@ -214,8 +215,8 @@ class Connection(Protocol):
 class Provider(Protocol):
     """A model that can be asked.
 
-    It may also have `params`, the parameters of every request, and `key`: what was bought with one key is not reused with
-    another; and `thinking_tokens`, the room for thoughts that the caller set.
+    It may also have `params`, the parameters of every request; `key`, so that answers bought with one key are not
+    reused with another; and `thinking_tokens`, the tokens for thoughts that the caller set.
 
     Attributes:
         name: The provider's name, as in `"openai:gpt-4.1-mini"`.

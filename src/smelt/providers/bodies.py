@@ -1,7 +1,7 @@
-"""What the replies of all providers have in common: a JSON object, perhaps with an error in it, and counts of tokens.
+"""Parses the common parts of all providers' replies: the JSON object, an error in it, finish reasons and token counts.
 
-Gateways and servers of one's own send the documented fields in other types: an end as an object, a count as text, a list
-that is missing. Every field is read through one of the small readers here, none of which raises.
+Gateways and self-hosted servers send the documented fields with other types: a finish reason as an object, a count as
+text, a missing list. Every field is read by one of the small functions here, none of which raises.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from smelt.providers.error_bodies import complains, read_complaint
 from smelt.providers.events import DECODER, joined, joined_chunks
 from smelt.providers.http import Answer
 
-_MOST_TOKENS = 10**9  # More than any context window: a count above it is a mistake.
-_JSON = re.compile(r"[{\[]\s*[\"'“”{\[\\]")  # How JSON begins, in a string of JSON, too; and `{name}` does not.
-_DEPTH = 4  # How far into an odd value a word is looked for.
-# What the parts of a message are called. A list of anything else is the answer itself, parsed already.
+_MOST_TOKENS = 10**9  # More than any context window: a larger count is a mistake.
+_JSON = re.compile(r"[{\[]\s*[\"'“”{\[\\]")  # The start of JSON, also inside a JSON string, but not `{name}`.
+_DEPTH = 4  # Nesting levels of an unexpected value that are searched for a word.
+# Types of a message's parts. A list of anything else is the answer itself, already parsed.
 _PARTS = ("text", "output_text", "input_text", "refusal", "image_url", "tool_use", "audio", "file")
 _THOUGHTS = ("thinking", "thought", "reasoning", "reasoning_content", "redacted_thinking", "reasoning_text")
 
-# The words for an end do not collide, so one table serves all providers, and gateways that mix their vocabularies.
+# The finish reasons do not conflict, so one table serves all providers, and gateways that mix their words.
 _ENDS: dict[str, Finish] = {
     "": "unknown",
     "null": "unknown",
-    # A call of a tool that nobody offered. Servers write so in place of the end, also where that was the limit.
+    # A call of a tool that was not offered. Servers send it instead of the finish reason, even if that was the limit.
     "tool_calls": "unknown",
     "tool_use": "unknown",
     "function_call": "unknown",
@@ -44,7 +44,7 @@ _ENDS: dict[str, Finish] = {
     "maxpredictedtokensreached": "length",  # LM Studio
     "contextlengthreached": "length",
     "continuation": "length",
-    # Broken off in the middle, which what is left does not always show: vLLM and SGLang, DeepSeek, Zhipu, Cohere, Anthropic.
+    # Broken off midway, which the text does not always show: vLLM and SGLang, DeepSeek, Zhipu, Cohere, Anthropic.
     "abort": "length",
     "aborted": "length",
     "cancelled": "length",
@@ -79,10 +79,10 @@ _ENDS: dict[str, Finish] = {
 def body_of(
     answer: Answer, usage_of: Callable[[Mapping[str, Any]], Usage], secrets: Sequence[Secret]
 ) -> Mapping[str, Any]:
-    """The JSON object of a good answer; of one that was streamed without being asked, what its events add up to.
+    """The JSON object of a successful answer; if the server streamed unasked, the object that its events form.
 
     Raises:
-        CallFailed: The status, or an error object inside a 200, says no; or the answer is no JSON object.
+        CallFailed: The status, or an error object inside a 200, is an error; or the answer is no JSON object.
     """
     body = _parsed(answer.text)
     if not 200 <= answer.status < 300:
@@ -100,7 +100,7 @@ def body_of(
 def check_error(
     body: Mapping[str, Any], answer: Answer, usage_of: Callable[[Mapping[str, Any]], Usage], secrets: Sequence[Secret]
 ) -> None:
-    """Raise what an error object in the *body* of a 200 stands for. One that says nothing is none.
+    """Raise the failure for an error object in the *body* of a 200. An empty error object does not count.
 
     Raises:
         CallFailed: There is one.
@@ -116,7 +116,7 @@ def check_error(
 
 
 def failed_generation(answer: Answer) -> tuple[str, Finish] | None:
-    """What Groq's model wrote if Groq refuses it with a 400 for not fitting the schema, and why it ended.
+    """The model's text and finish reason from a 400 of Groq, which refused the text because it does not fit the schema.
 
     It may hold rows, and is paid for.
     """
@@ -128,12 +128,12 @@ def failed_generation(answer: Answer) -> tuple[str, Finish] | None:
 
 
 def useless(answer: Answer, problem: str, secrets: Sequence[Secret], usage: Usage | None = None) -> CallFailed:
-    """The failure of a 200 that is no answer, because of *problem*."""
+    """The failure for a 200 that is no answer, because of *problem*."""
     return failures.no_answer(answer.status, answer.headers, answer.text, problem=problem, secrets=secrets, usage=usage)
 
 
 def tokens(count: object) -> int | None:
-    """A count of tokens, or None if it is missing or not believable. Some gateways write it as text or as a float."""
+    """A token count, or None if it is missing or not plausible. Some gateways send it as text or as a float."""
     if isinstance(count, str) and len(count) < 12 and count.isascii() and count.isdigit():
         count = float(count)
     if isinstance(count, float) and count.is_integer():
@@ -142,19 +142,19 @@ def tokens(count: object) -> int | None:
 
 
 def table(value: object) -> Mapping[str, Any]:
-    """*value* where it is a JSON object, else an empty one: providers leave out what they have nothing to say of."""
+    """*value* if it is a JSON object, else an empty one, because providers leave out empty objects."""
     return value if isinstance(value, dict) else {}
 
 
 def tables(value: object) -> list[Mapping[str, Any]]:
-    """The JSON objects in *value*, which should be an array; a single object stands for an array of one."""
+    """The JSON objects in *value*, which should be an array; a single object counts as an array of one."""
     if isinstance(value, dict):
         return [value]
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def words(value: object) -> str | None:
-    """*value* where it is text that says something."""
+    """*value* if it is a non-empty string."""
     return value if isinstance(value, str) and value else None
 
 
@@ -169,12 +169,12 @@ def word_in(value: object, depth: int = _DEPTH) -> str | None:
 
 
 def finish_of(said: object) -> Finish:
-    """Why the model stopped, in whatever type and case it is *said*. A word that is not in the table is a normal end."""
+    """Why the model stopped, from a word of any type and case. A word that is not in the table is a normal end."""
     return _ENDS.get((word_in(said) or "").lower(), "stop")
 
 
 def text_of(content: object) -> str:
-    """The text in a message's *content*: a string, one part, several parts, or JSON that a gateway has parsed already."""
+    """The text in a message's *content*: a string, one part, several parts, or JSON already parsed by a gateway."""
     if isinstance(content, str):
         return content
     if isinstance(content, list) and all(isinstance(part, str) for part in content):
@@ -189,7 +189,7 @@ def text_of(content: object) -> str:
 
 
 def first_with_json(texts: Iterator[str]) -> str:
-    """The first of *texts* that may hold an answer; if none does, the first that has a bracket, else that says anything."""
+    """The first of *texts* that may hold an answer; if none may, the first with a bracket, else the first not empty."""
     found, bracketed = "", ""
     for text in texts:
         if _JSON.search(text):
@@ -201,7 +201,7 @@ def first_with_json(texts: Iterator[str]) -> str:
 
 
 def written(value: object) -> str:
-    """The arguments of a tool call, or what a gateway has parsed, as the JSON text that the model wrote, digit by digit."""
+    """Tool-call arguments, or JSON that a gateway parsed, as the JSON text that the model wrote; digits unchanged."""
     if isinstance(value, str):
         return value
     try:
@@ -248,7 +248,7 @@ def _parsed(text: str) -> object:
     text = text.removeprefix("\ufeff")
     try:
         return DECODER.decode(text)
-    except (ValueError, RecursionError):  # Too deep, or a number of thousands of digits, is no answer either.
+    except (ValueError, RecursionError):  # Also JSON that is too deep, or a number with thousands of digits.
         return joined(text)
 
 

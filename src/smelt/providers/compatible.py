@@ -1,4 +1,4 @@
-"""Servers that speak OpenAI's chat completions: vLLM, Ollama, llama.cpp, LM Studio, OpenRouter and the like."""
+"""The adapter for servers that speak OpenAI's chat completions: vLLM, Ollama, llama.cpp, OpenRouter and others."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ _TAKES = {
     "metadata": parameters.TABLE,
     "user": parameters.TEXT,
 }
-# No server of this kind promises more than structure; what else it is sent it may silently ignore
-# (ggml-org/llama.cpp#24097, jundot/omlx#1241), so constraints are put into words and enforced here.
+# Servers of this kind promise only structure and may silently ignore other keywords (ggml-org/llama.cpp#24097,
+# jundot/omlx#1241), so constraints are written into the prompt and validated here.
 _SELF_HOSTED = Capabilities(enforces_schema=False, max_output_tokens=4_096, queues=True)
 _DESKTOP = Capabilities(enforces_schema=False, max_output_tokens=4_096, concurrency=4, queues=True)
 _CAPABILITIES = {
@@ -67,11 +67,11 @@ class Compatible:
     """A model behind an OpenAI-compatible server.
 
     Attributes:
-        name: Which kind of server.
+        name: The kind of server.
         model: The model's name, as the server calls it.
-        access: Where to ask, and with which key.
-        params: Parameters of every request; those of a `Request` come over them.
-        thinking_tokens: Room for thoughts that the caller set, or None.
+        access: Base URL and key.
+        params: Parameters of every request; those of a `Request` override them.
+        thinking_tokens: Tokens for thoughts that the caller set, or None.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Compatible:
     @asynccontextmanager
     async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
         async with client_for(self.access, connections=connections) as http:
-            key = self.access.key.reveal() if self.access.key else "none"  # The SDK insists on one.
+            key = self.access.key.reveal() if self.access.key else "none"  # The SDK requires one.
             sdk = openai.AsyncOpenAI(
                 api_key=key,
                 base_url=self.access.base_url,
@@ -106,7 +106,7 @@ class Compatible:
                 max_retries=0,
                 default_headers={"Authorization": f"Bearer {key}", **_not_for_others(os.environ)},
             )
-            sdk._platform = "Unknown"  # Left to itself, the SDK finds it out in a thread.
+            sdk._platform = "Unknown"  # Otherwise the SDK determines it in a thread.
             yield _Connection(self, sdk)
 
 
@@ -127,7 +127,7 @@ class _Connection:
 
 
 def _not_for_others(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Take out the headers that the SDK reads from OpenAI's own variables: they are not for other companies' servers."""
+    """Remove the headers that the SDK reads from OpenAI's own variables: other companies' servers must not get them."""
     lines = environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
     named = [line.partition(":")[0].strip() for line in lines if ":" in line]
     taken = ["OpenAI-Organization", "OpenAI-Project", *(name for name in named if name.lower() != "authorization")]
@@ -149,10 +149,10 @@ def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, 
 
 
 def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
-    """The reply in an answer.
+    """Parse an answer into a reply.
 
     Raises:
-        CallFailed: There is none.
+        CallFailed: There is no reply in it.
     """
     if salvaged := failed_generation(answer):
         text, finish = salvaged
@@ -162,7 +162,7 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
     if "choices" not in body:
         raise useless(answer, "the answer has no choices", secrets, _usage(body))
     choice = _first_whole(tables(body["choices"]))
-    # OpenRouter, where the model behind it fails midway.
+    # OpenRouter sends this if the model behind it fails midway.
     check_error({**body, "error": choice.get("error")}, answer, _usage, secrets)
     message = _message(choice)
     refusal = words(message.get("refusal"))
@@ -189,15 +189,15 @@ def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _texts(choice: Mapping[str, Any], message: Mapping[str, Any], finish: Finish) -> Iterator[str]:
-    """Where servers put an answer, the usual place first."""
+    """Texts that may hold the answer, the usual place first."""
     yield text_of(message.get("content")) or text_of(choice.get("text"))
     yield written(message.get("parsed"))
     for call in [*tables(message.get("tool_calls")), message]:
         called = table(call.get("function")) or table(call.get("function_call"))
         yield written(called.get("arguments"))
     if finish in ENDED:
-        # A reasoning parser that meets no end of the thoughts takes the answer for thoughts as well. If the thoughts used up
-        # the tokens, what they hold is a draft.
+        # If a reasoning parser finds no end of the thoughts, it puts the answer into them, too. If the thoughts used
+        # up the tokens, they hold only a draft.
         thoughts = (text_of(message.get(name)) for name in ("reasoning_content", "reasoning"))
         yield from (thought for thought in thoughts if "{" in thought)
 

@@ -1,7 +1,7 @@
-"""One HTTP/1.1 connection, by httpcore2, for requests that come one after another.
+"""One HTTP/1.1 connection, by httpcore2, for sequential requests.
 
-httpx2's own transport keeps a pool, which looks at each of its connections twice per request, and writes the head and the body
-of a request one after the other, so that a system call and a packet more go out for each.
+httpx2's own transport keeps a pool, which checks each of its connections twice per request. It also writes the head and
+the body of a request separately, which costs one more system call and one more packet per request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import httpx2
 from smelt.providers.access import Access
 from smelt.providers.ways import bare, proxy_to, tls_for
 
-# uvicorn, under vLLM and many gateways, closes an idle connection after 5 s; leave it before it is closed on us.
+# uvicorn, under vLLM and many gateways, closes an idle connection after 5 s; close it before the server does.
 IDLE_SECONDS = 4.0
 _FAILURES = (
     httpcore2.TimeoutException,
@@ -28,7 +28,7 @@ _FAILURES = (
 
 
 def connection_to(access: Access) -> httpx2.AsyncBaseTransport:
-    """A transport that holds a single connection, by the proxy that the environment names if there is one.
+    """A transport with a single connection, through the proxy that the environment names if there is one.
 
     Raises:
         SmeltConfigError: The certificates or the proxy that the environment names cannot be used.
@@ -43,7 +43,7 @@ def connection_to(access: Access) -> httpx2.AsyncBaseTransport:
 
 
 class Connection(httpx2.AsyncBaseTransport):
-    """A connection to a server, made with the first request and made anew where the other end has closed it since."""
+    """A connection to a server, opened by the first request and reopened if it was closed or has expired since."""
 
     def __init__(self, access: Access, verify: ssl.SSLContext) -> None:
         url = httpx2.URL(access.base_url)
@@ -97,13 +97,13 @@ def _core_url(url: httpx2.URL) -> httpcore2.URL:
 
 
 def _as_httpx(error: Exception) -> httpx2.TransportError:
-    """The exception of the same name in httpx2, which is what the SDKs know."""
+    """The httpx2 exception of the same name, because the SDKs know only those."""
     named: type[httpx2.TransportError] = getattr(httpx2, type(error).__name__)
     return named(str(error))
 
 
 class _Body(httpx2.AsyncByteStream):
-    """The body of an answer, with failures as httpx2's."""
+    """The body of an answer; its errors are raised as httpx2's."""
 
     def __init__(self, parts: AsyncIterable[bytes]) -> None:
         self._parts = parts
@@ -122,7 +122,7 @@ class _Body(httpx2.AsyncByteStream):
 
 
 class _Joining(httpcore2.AnyIOBackend):
-    """Makes streams that send a whole request at once."""
+    """Creates streams that send a whole request at once."""
 
     async def connect_tcp(self, *args: Any, **options: Any) -> httpcore2.AsyncNetworkStream:
         return _Joined(await super().connect_tcp(*args, **options))
@@ -132,7 +132,7 @@ class _Joining(httpcore2.AnyIOBackend):
 
 
 class _Joined(httpcore2.AsyncNetworkStream):
-    """Holds back what is written until the answer to it is read, and sends it in one piece."""
+    """Buffers writes until the answer is read, and then sends them in one piece."""
 
     def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
         self._stream = stream
@@ -147,7 +147,7 @@ class _Joined(httpcore2.AsyncNetworkStream):
         if self._held:
             whole = b"".join(self._held)
             self._held.clear()
-            with suppress(httpcore2.WriteError):  # An end that refuses a request before its end says so in its answer.
+            with suppress(httpcore2.WriteError):  # A server that refuses a request early says so in its answer.
                 await self._stream.write(whole, self._timeout)
         return await self._stream.read(max_bytes, timeout)
 

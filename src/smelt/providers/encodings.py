@@ -1,4 +1,4 @@
-"""Bodies that a gateway compressed although nobody asked: unpacked within a bound, whatever they claim to be."""
+"""Decompresses bodies that a gateway compressed unasked, with a size limit."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-_MOST_LAYERS = 3  # "gzip, gzip" has been seen; more than a few is an attack.
-_MOST_MEMBERS = 1_024  # A writer of blocks makes one for every 64 kB; a hundred thousand take seconds to unpack.
-_PIECE = 128  # Bytes: what a codec without a bound of its own is fed at a time, which may unpack to some megabytes.
+_MOST_LAYERS = 3  # "gzip, gzip" has been seen; more than a few layers are an attack.
+_MOST_MEMBERS = 1_024  # Block writers make one member per 64 kB; a hundred thousand members take seconds.
+_PIECE = 128  # Bytes fed at a time to a codec without its own limit; they may unpack to some megabytes.
 
 
 class Undecodable(Exception):
-    """A body that cannot be unpacked. Says why."""
+    """A body that cannot be decompressed. Says why."""
 
 
 def unpacked(body: bytes, encoding: str, cap: int) -> bytes:
-    """The *body* under the content-encoding *encoding*, of at most *cap* bytes at each layer.
+    """*body* decompressed by its content-encoding *encoding*, at most *cap* bytes at each layer.
 
     Raises:
         Undecodable: It is larger, damaged, or in an encoding that needs a package which is not installed.
@@ -40,8 +40,8 @@ def _unpacked_once(body: bytes, layer: str, cap: int) -> bytes:
         raise Undecodable(f"the answer is compressed as {layer}, which was not asked for and cannot be read") from None
     except Undecodable:
         raise
-    except Exception:  # noqa: BLE001  # Each codec has exceptions of its own.
-        if body.lstrip()[:1] in (b"{", b"["):  # The header lies, and the body is plain.
+    except Exception:  # noqa: BLE001  # Each codec has its own exceptions.
+        if body.lstrip()[:1] in (b"{", b"["):  # The header is wrong: the body is not compressed.
             return body
         raise Undecodable(f"the answer is not the {layer} that it claims to be") from None
     if len(found) > cap:
@@ -50,8 +50,8 @@ def _unpacked_once(body: bytes, layer: str, cap: int) -> bytes:
 
 
 def _gzip(body: bytes, most: int) -> bytes:
-    """All members of *body*, each of which may unpack to nothing; whatever else stands behind them is dropped."""
-    found: list[bytes] = []  # Of one member there is no second copy: it may be as large as the cap.
+    """All members of *body*, each of which may be empty; other bytes after them are dropped."""
+    found: list[bytes] = []  # A single member is not copied: it may be as large as the cap.
     for _ in range(_MOST_MEMBERS):
         unpacker = zlib.decompressobj(wbits=31)
         found.append(unpacker.decompress(body, most))
@@ -63,7 +63,7 @@ def _gzip(body: bytes, most: int) -> bytes:
 
 
 def _deflate(body: bytes, most: int) -> bytes:
-    """Both things that servers call deflate: with the header of zlib, and without."""
+    """Both formats that servers call deflate: with zlib's header, and without."""
     try:
         return zlib.decompressobj().decompress(body, most)
     except zlib.error:
@@ -78,7 +78,7 @@ def _brotli(body: bytes, most: int) -> bytes:
 def _zstd(body: bytes, most: int) -> bytes:
     library = _first_of("compression.zstd", "backports.zstd", "zstandard")
     unpacker = library.ZstdDecompressor()
-    if hasattr(unpacker, "decompressobj"):  # zstandard; the others are bounded by themselves.
+    if hasattr(unpacker, "decompressobj"):  # zstandard; the other libraries have their own limit.
         return _in_pieces(body, unpacker.decompressobj().decompress, most)
     return bytes(unpacker.decompress(body, most))
 

@@ -1,7 +1,7 @@
-"""What a provider's error object says: one reader and one vocabulary for all of them.
+"""Parses error objects: one reader and one vocabulary for all providers.
 
-The words for the same thing do not collide, so one table serves all. Each was read in the SDKs' types (openai 3.52,
-anthropic 2.11, google-genai 3.4) or in the named server's own errors, November 2026.
+The providers' words do not conflict, so one table serves all. Each word comes from the SDKs' types (openai 3.52,
+anthropic 2.11, google-genai 3.4) or from the named server's own errors, November 2026.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ _SCHEMA = frozenset(
         "unsupported_model",
     ]
 )
-# What the model wrote was of no use to the provider, and is paid for.
+# The provider rejected the model's output, which is paid for.
 _PAID_BAD = frozenset(["json_validate_failed", "tool_use_failed"])
 
 _QUOTA_TEXT = (
@@ -137,17 +137,17 @@ _SCHEMA_TEXT = (
     "too many states",
     "is not a multimodal model",
 )
-# The fields of a request that Anthropic begins a message with: "temperature: Input should be …".
+# The request field that begins a message of Anthropic: "temperature: Input should be …".
 _NAMED = re.compile(
     r"((?:model|max_tokens|messages|system|temperature|top_[pk]|thinking|metadata|stop_sequences|stream|service_tier"
     r"|output_config|output_format|effort|speed|inference_geo|tools|tool_choice|cache_control)(?:\.[\w-]+)*): "
 )
-# A parameter that differs from request to request; any other is the same for all requests of a job.
+# A parameter that differs from request to request; every other one is the same for all requests of a job.
 _ROWS_PARAM = re.compile(
     r"(?:body\W+|\W+)?(input|messages|contents?|user|prompt|url|image|image_url|file|media)(?![a-z_])"
 )
 
-# The HTTP status that a word stands for, for an error object inside a 200.
+# The HTTP status that a code implies, for an error object inside a 200.
 _STATUS = {
     "rate_limit_exceeded": 429,
     "rate_limit_error": 429,
@@ -185,15 +185,15 @@ _STATUS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Complaint:
-    """An error object in any provider's shape.
+    """An error object of any provider, parsed.
 
     Attributes:
-        message: The provider's words.
+        message: The provider's message.
         codes: Its codes, types, states and reasons, lower-case.
         param: The parameter that it names.
-        status: The HTTP status that it stands for, or None.
-        retry_delay: Seconds that Gemini's RetryInfo asks for.
-        is_moderation: Whether it is OpenRouter's 403 for a prompt that a moderation flagged.
+        status: The HTTP status that it implies, or None.
+        retry_delay: Seconds from Gemini's RetryInfo.
+        is_moderation: Whether it is OpenRouter's 403 for a prompt that was flagged by moderation.
     """
 
     message: str = ""
@@ -205,7 +205,7 @@ class Complaint:
 
 
 def complains(error: object, depth: int = 4) -> bool:
-    """Whether an error object says anything. Gateways put an empty one beside a good answer."""
+    """Whether an error object says anything. Gateways put an empty one into a good answer."""
     if isinstance(error, str):
         return error.strip().lower() not in _NOTHING
     if isinstance(error, Mapping | list):
@@ -218,13 +218,13 @@ _NOTHING = frozenset(["", "null", "none", "ok", "success", "0", "200"])
 
 
 def read_complaint(body: object, *, type_header: str = "") -> Complaint:
-    """Find the error object in *body*, whatever the provider; an empty `Complaint` where there is none.
+    """Find the error object in *body*, for any provider; an empty `Complaint` if there is none.
 
     Args:
-        body: The JSON of the answer. Plain text is taken for the message.
-        type_header: AWS names the type of an error in a header.
+        body: The JSON of the answer. Plain text is taken as the message.
+        type_header: The error type that AWS puts in a header.
     """
-    if isinstance(body, list) and len(body) == 1:  # Gemini, on some of its endpoints.
+    if isinstance(body, list) and len(body) == 1:  # Some endpoints of Gemini.
         body = body[0]
     if isinstance(body, str):
         body = {"message": body}
@@ -232,7 +232,7 @@ def read_complaint(body: object, *, type_header: str = "") -> Complaint:
         body = {}
     error = body.get("error")
     if not isinstance(error, Mapping):
-        # FastAPI says `detail`, Cloudflare `errors`; older vLLM puts the error at the top; TGI and xAI a text and a code.
+        # FastAPI: `detail`; Cloudflare: `errors`; older vLLM: the error at the top level; TGI, xAI: a text and a code.
         said = next((body[name] for name in ("error", "message", "detail", "errors") if complains(body.get(name))), "")
         error = {**body, "message": said}
     details = [one for one in _list(error.get("details")) if isinstance(one, Mapping)]
@@ -258,16 +258,16 @@ def read_complaint(body: object, *, type_header: str = "") -> Complaint:
 
 
 def kind_of(status: int, complaint: Complaint, asked: Request | None = None) -> FailureKind:
-    """What an error status means, with the words that came with it.
+    """The kind of failure for an error status and its error object.
 
-    Codes and types count first. In the message, only what is not quoted from the request *asked* counts.
+    Codes and types count first. In the message, words quoted from the request *asked* do not count.
     """
     codes, said = complaint.codes, Prose(complaint.message, asked)
     if codes & _PAID_BAD:
         return "protocol"
     if codes & _QUOTA or status == 402 or said.says(_QUOTA_TEXT):
         return "quota"
-    if status in (400, 403) and said.says(("billing",)):  # Gemini's 429 speaks of billing in every minute's limit.
+    if status in (400, 403) and said.says(("billing",)):  # Gemini's 429 mentions billing in every per-minute limit.
         return "quota"
     if codes & _AUTH:
         return "auth"
@@ -295,14 +295,14 @@ def kind_of(status: int, complaint: Complaint, asked: Request | None = None) -> 
 
 
 def names_account(complaint: Complaint) -> bool:
-    """Whether a code or type says that key, rights or model are refused; a firewall's page and a bare "Forbidden" do not."""
+    """Whether a code or type refuses key, rights, quota or model; a firewall's page or a bare "Forbidden" has none."""
     return bool(complaint.codes & _ACCOUNT)
 
 
 def _limit_kind(said: Prose) -> FailureKind:
     if said.says(("request too large",)):
-        return "too_large"  # OpenAI's word for a request larger than a whole minute's allowance: waiting never helps.
-    # Bedrock's day, and a limit of nothing at Gemini's. Groq's day passes in minutes, and it says so.
+        return "too_large"  # OpenAI's message for a request above the whole per-minute limit: waiting never helps.
+    # Bedrock's limit per day, and Gemini's "limit: 0". Groq's limit per day ends within minutes: "try again in".
     is_long = said.matches(_PER_DAY) and not said.says(("try again in",))
     return "quota" if is_long else "rate_limit"
 
@@ -319,26 +319,26 @@ def _refusal_kind(complaint: Complaint, said: Prose) -> FailureKind:
         return "filtered"
     if codes & _NOT_FOUND or said.says(_NOT_FOUND_TEXT):
         return "not_found"
-    if said.says(_AUTH_TEXT):  # xAI says it with a 400.
+    if said.says(_AUTH_TEXT):  # xAI sends it with a 400.
         return "auth"
     if complaint.param is not None and _ROWS_PARAM.match(complaint.param):
         return "bad_request"
     if codes & _SCHEMA or complaint.param is not None or said.says(_SCHEMA_TEXT):
         return "schema"
-    if codes & _SERVER or said.says(_SERVER_TEXT):  # LM Studio says it with a 400.
+    if codes & _SERVER or said.says(_SERVER_TEXT):  # LM Studio sends it with a 400.
         return "server"
-    # Gemini, where the account or the place it is used from does not qualify.
+    # Gemini: the account, or the country that it is used from, is not eligible.
     return "auth" if "failed_precondition" in codes else "bad_request"
 
 
 def hint_for(complaint: Complaint) -> str | None:
-    """What to do, where the provider's message does not say it."""
+    """What to do, if the provider's message does not say it."""
     text = complaint.message.replace("\u2019", "'").lower()
     return _PROFILE_HINT if "on-demand throughput" in text and "inference profile" not in text else None
 
 
 def _said(value: object, depth: int = 4) -> str:
-    """The words in *value*: text, an object with text, or FastAPI's list. What was sent, which it repeats, is left out."""
+    """The message in *value*: text, an object with text, or FastAPI's list without the input that it repeats."""
     if isinstance(value, str):
         return _said(_json_in(value), depth - 1) or value if depth and value.lstrip().startswith("{") else value
     if not depth or value is None:
@@ -354,7 +354,7 @@ def _said(value: object, depth: int = 4) -> str:
 
 
 def _located(value: object) -> str | None:
-    """Which part of the request FastAPI's list of problems is about; a number alone is a place in the JSON."""
+    """The part of the request that FastAPI's list of problems names; a number alone is a position in the JSON."""
     if isinstance(value, list):
         return next((place for one in value if (place := _located(one))), None)
     if not isinstance(value, Mapping):
@@ -374,7 +374,7 @@ def _json_in(text: str) -> object:
 
 
 def _implied_status(code: object, codes: frozenset[str]) -> int | None:
-    if isinstance(code, str) and code.isascii() and code.isdecimal():  # Some servers write it as text.
+    if isinstance(code, str) and code.isascii() and code.isdecimal():  # Some servers send the code as text.
         code = int(code[:4])
     if isinstance(code, int) and 300 <= code < 600:
         return code
@@ -394,12 +394,12 @@ def _proto_seconds(value: object) -> float | None:
 
 
 def seconds_in(value: object, *, scale: float = 1.0) -> float | None:
-    """The number of seconds that *value* writes out, or None where that is nonsense, negative or more than a year."""
+    """The seconds that *value* spells, or None if it is nonsense, negative or more than 400 days."""
     if not isinstance(value, str) or not _NUMBER.fullmatch(value.strip(" \t")):
         return None
     seconds = float(value) * scale
     return seconds if seconds <= _LONGEST else None
 
 
-_NUMBER = re.compile(r"\d{1,15}(?:\.\d{0,15})?", re.ASCII)  # Not what `float` takes: "1_0", "1e300", other digits.
+_NUMBER = re.compile(r"\d{1,15}(?:\.\d{0,15})?", re.ASCII)  # `float` takes more: "1_0", "1e300", other digits.
 _LONGEST = 400 * 86_400.0  # Seconds.

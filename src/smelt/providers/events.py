@@ -1,6 +1,6 @@
-"""A reply that was streamed although it was not asked for: server-sent events in, the body that they add up to out.
+"""Joins the server-sent events of a reply that was streamed unasked into one body.
 
-Some servers stream unless they are told not to, and some gateways stream whatever they are told.
+Some servers stream unless told not to, and some gateways always stream.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from smelt.providers.error_bodies import complains
 
 Body = dict[str, Any]
 DECODER = json.JSONDecoder(parse_float=read_number)
-"""Reads the bodies of replies. A gateway may have parsed the answer inside of one, so its numbers keep all their digits."""
+"""Decodes replies. A gateway may have parsed the answer inside one, so numbers keep all their digits."""
 
-_EVENTS = ("message_", "content_block_", "response.", "ping")  # How the types of events begin, and of no body.
-_SIGNS = ("data:", "event:", ":", "{")  # What a line of a stream begins with.
+_EVENTS = ("message_", "content_block_", "response.", "ping")  # Prefixes of event types, which no body's type has.
+_SIGNS = ("data:", "event:", ":", "{")  # Prefixes of a stream's lines.
 
 
 def joined(text: str) -> Body | None:
-    """The body that the events in *text* add up to, or None if it is no such stream."""
+    """The body that the events in *text* form, or None if it is no such stream."""
     text = text.lstrip()
     if not text.startswith(_SIGNS):
         return None
-    if text.startswith("{"):  # A whole body, and the end of a stream behind it.
+    if text.startswith("{"):  # A whole body, followed by the end of a stream.
         try:
             body, end = DECODER.raw_decode(text)
         except (ValueError, RecursionError):
@@ -36,7 +36,7 @@ def joined(text: str) -> Body | None:
 
 
 def joined_chunks(chunks: Sequence[object]) -> Body | None:
-    """The body that *chunks*, in any provider's shape, add up to; None if they are no chunks."""
+    """The body that *chunks*, of any provider, form; None if they are no chunks."""
     found = [chunk for chunk in chunks if isinstance(chunk, dict)]
     if not found or len(found) < len(chunks):
         return None
@@ -44,7 +44,7 @@ def joined_chunks(chunks: Sequence[object]) -> Body | None:
     if broken is not None:
         return broken
     if len(found) == 1 and not str(found[0].get("type")).startswith(_EVENTS) and not _has_delta(found[0]):
-        return found[0]  # A whole body, in one event or behind comments.
+        return found[0]  # A whole body in one event, or after comments.
     if any("choices" in chunk for chunk in found):
         return _chat(found)
     if any(isinstance(chunk.get("response"), dict) for chunk in found):
@@ -55,9 +55,9 @@ def joined_chunks(chunks: Sequence[object]) -> Body | None:
 
 
 def _chunks(text: str) -> Iterator[Body]:
-    """The JSON in each event. An event's data may stretch over several lines, and ends with a blank one."""
+    """The JSON objects of the events. An event's data may span several lines and ends with a blank line."""
     held: list[str] = []
-    # Not `splitlines`: a string of JSON may hold U+2028 as it is.
+    # Not `splitlines`: a JSON string may contain U+2028 unescaped.
     for line in [*text.replace("\r\n", "\n").split("\n"), ""]:
         if line.startswith("data:"):
             held.append(line[5:].strip())
@@ -69,7 +69,7 @@ def _chunks(text: str) -> Iterator[Body]:
 
 
 def _events(data: str) -> Iterator[Body]:
-    """The JSON objects in *data*: one, or one a line from servers that leave out the blank lines. A cut one is dropped."""
+    """The JSON objects in *data*: one, or one per line if the server sends no blank lines. Drops a truncated one."""
     for part in (data,) if "\n{" not in data else data.split("\n"):
         try:
             found = DECODER.decode(part)
@@ -149,7 +149,7 @@ def _gemini(chunks: Sequence[Body]) -> Body:
 
 
 def _text(part: object) -> str:
-    """The text of a delta; Mistral's models, which think, give a list of parts."""
+    """The text of a delta, which is a list of parts from Mistral's thinking models."""
     if isinstance(part, list):
         return "".join(str(one.get("text", "")) for one in _dicts(part) if one.get("type") == "text")
     return part if isinstance(part, str) else ""

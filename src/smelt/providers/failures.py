@@ -1,6 +1,6 @@
-"""What a refusal, a broken connection or a 200 that is no answer means: facts in, `CallFailed` out.
+"""Turns an error answer, a broken connection or an unusable 200 into a `CallFailed`.
 
-Pure, and the same for all providers. The vocabulary of their error objects is in `error_bodies.py`.
+Pure functions, the same for all providers. The vocabulary of error objects is in `error_bodies.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from smelt.providers.error_bodies import hint_for, kind_of, names_account, read_
 from smelt.providers.redact import holds, redact
 
 Headers = Mapping[str, str]  # Lower-case names.
-_PLAIN = 2_000  # Characters up to which a text that is not JSON is taken for an error's message.
+_PLAIN = 2_000  # A plain text of up to this many characters is taken as an error's message.
 
 
 def from_status(
@@ -33,16 +33,16 @@ def from_status(
     usage: Usage | None = None,
     asked: Request | None = None,
 ) -> CallFailed:
-    """The failure that an answer with an error status, or a 200 with an error object, stands for.
+    """The failure for an answer with an error status, or for a 200 with an error object.
 
     Args:
-        status: The HTTP status, or the one that the error object stands for.
+        status: The HTTP status, or the one that the error object implies.
         headers: Lower-case names.
-        body: The JSON of the answer, or None where it is none.
-        text: The answer as it came, for the message where it is not JSON.
+        body: The JSON of the answer, or None if it is not JSON.
+        text: The raw answer, for the message if it is not JSON.
         secrets: What must not appear in the message.
-        usage: Tokens, where an answer came with them.
-        asked: The request, whose own words in the message say nothing.
+        usage: Tokens, if the answer reported them.
+        asked: The request; words that the message quotes from it are ignored.
     """
     is_plain = body is None and len(text) <= _PLAIN and "<" not in text
     complaint = read_complaint(text if is_plain else body, type_header=headers.get("x-amzn-errortype", ""))
@@ -74,9 +74,9 @@ def no_answer(
     secrets: Sequence[Secret] = (),
     usage: Usage | None = None,
 ) -> CallFailed:
-    """The failure of a 200 that is no answer: HTML, nothing, JSON that is cut off or of another shape.
+    """The failure for a 200 that cannot be used: HTML, an empty body, truncated JSON or JSON of another shape.
 
-    A page, or nothing at all, did not come from the model; JSON that cannot be used did, and was paid for.
+    A web page or an empty body did not come from the model. Unusable JSON did, and was paid for.
     """
     beginning = text.lstrip()[:1]
     billing = Billing.UNKNOWN if beginning in ("", "<") else Billing.PAID_BAD
@@ -93,17 +93,17 @@ def no_answer(
 
 
 def from_transport(error: BaseException, *, origin: str, secrets: Sequence[Secret] = ()) -> CallFailed:
-    """The failure that an exception of the transport, however an SDK wrapped it, stands for."""
+    """The failure for an exception of the transport, however an SDK wrapped it."""
     chain = list(causes(error))
     kind, billing = _transport_kind(chain)
-    # The innermost exception has the plain reason; an outer one often says no more than "Connection error."
+    # The innermost exception has the exact reason; an outer one often says only "Connection error."
     reason = next((text for one in reversed(chain) if (text := str(one).strip())), type(error).__name__)
     verb = "Cannot connect to" if billing is Billing.NOT_SENT else "No whole answer from"
     return CallFailed(kind, billing, redact(f"{verb} {origin}: {reason}", secrets))
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """*error* and what led to it, the outermost first."""
+    """*error* and its causes or contexts, the outermost first."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -112,14 +112,14 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def retry_after(headers: Headers, retry_delay: float | None = None) -> float | None:
-    """Seconds to wait as the provider says; the longest where it says so more than once. Nonsense is ignored."""
+    """Seconds to wait, from the provider's headers and body; the longest if it names several. Nonsense is ignored."""
     waits = [retry_delay, seconds_in(headers.get("retry-after-ms"), scale=1e-3), seconds_in(headers.get("retry-after"))]
     waits.append(_seconds_until(headers.get("retry-after"), headers.get("date")))
     return max((wait for wait in waits if wait is not None), default=None)
 
 
 def limits_in(headers: Headers) -> dict[str, str]:
-    """The headers that speak of limits, as they came; with `date`, which their points in time are relative to."""
+    """The rate-limit headers, unchanged, with `date`, because their points in time are relative to it."""
     found = {name: value for name, value in headers.items() if _is_limit(name)}
     if found and "date" in headers:
         found["date"] = headers["date"]
@@ -127,16 +127,16 @@ def limits_in(headers: Headers) -> dict[str, str]:
 
 
 def request_id(headers: Headers) -> str | None:
-    """The provider's name for the request."""
+    """The provider's id of the request."""
     names = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id")
     return next((headers[name] for name in names if headers.get(name)), None)
 
 
 def kept(headers: Headers, secrets: Sequence[Secret]) -> dict[str, str]:
-    """Of *headers* those that are read, without any of *secrets*: from here on they may be shown and stored.
+    """The *headers* that smelt reads, without any of *secrets*: from here on they may be shown and stored.
 
-    A value that no such header has (too long, not ASCII), or that repeats a secret, is dropped; a request's name, which is
-    any text, is redacted.
+    An implausible value (too long, not ASCII), or one that repeats a secret, is dropped. A request id may be any text,
+    so it is redacted instead.
     """
     found = {}
     for name, value in headers.items():
@@ -168,7 +168,7 @@ def _target(headers: Headers) -> str:
 
 
 def _seconds_until(moment: str | None, date: str | None) -> float | None:
-    """Seconds from the answer's own Date to *moment*; the clock of this machine may be anywhere."""
+    """Seconds from the answer's own Date header to *moment*, because this machine's clock may be wrong."""
     if not (moment or "").isascii():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Google, by the Gemini Developer API."""
+"""The adapter for Google's Gemini Developer API."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import google.genai as genai  # So that an absent SDK is a ModuleNotFoundError that names it.
+import google.genai as genai  # So that a missing SDK is a ModuleNotFoundError that names it.
 import httpx2
 from google.genai import errors, types
 from pydantic import ValidationError
@@ -50,9 +50,9 @@ _TAKES = {
     "safety_settings": parameters.TABLES,
     "service_tier": parameters.TEXT,
 }
-# What a body of the API has, of which a blocked or an empty reply may have only some.
+# Keys of the API's answers; a blocked or an empty reply may have only some of them.
 _MEMBERS = ("candidates", "promptFeedback", "usageMetadata", "modelVersion", "responseId")
-# A gateway that speaks protobuf may write the number of an enum's value (`FinishReason` of the v1beta API).
+# A gateway that uses protobuf may send an enum's number instead of its name (`FinishReason` of the v1beta API).
 _NUMBERS: dict[object, Finish] = {2: "length", 3: "filtered", 4: "filtered", 6: "filtered", 7: "filtered"}
 _NUMBERS |= {8: "filtered", 9: "filtered", 11: "filtered"}
 
@@ -63,9 +63,9 @@ class Google:
 
     Attributes:
         model: The model's name.
-        access: Where to ask, and with which key.
-        params: Parameters of every request; those of a `Request` come over them.
-        thinking_tokens: Room for thoughts that the caller set, or None.
+        access: Base URL and key.
+        params: Parameters of every request; those of a `Request` override them.
+        thinking_tokens: Tokens for thoughts that the caller set, or None.
     """
 
     model: str
@@ -102,8 +102,8 @@ class Google:
             key = self.access.key
             options = types.HttpOptions(
                 base_url=self.access.base_url,
-                httpx_async_client=http,  # Else the SDK takes aiohttp wherever it is importable (python-genai#2090).
-                # Never used; else the SDK loads the system's certificates for each of them, which takes 60 ms.
+                httpx_async_client=http,  # Otherwise the SDK uses aiohttp if it is importable (python-genai#2090).
+                # Never used. Otherwise the SDK loads the system's certificates for each of them, which takes 60 ms.
                 httpx_client=httpx2.Client(verify=bare(), trust_env=False),
                 async_client_args={"ssl": bare()},
                 retry_options=types.HttpRetryOptions(attempts=1),
@@ -115,7 +115,7 @@ class Google:
 class _Connection:
     def __init__(self, provider: Google, sdk: genai.Client) -> None:
         self._provider = provider
-        self._sdk = sdk  # Held for its `__del__`, which closes the client that `aio` shares with it.
+        self._sdk = sdk  # Kept alive: its `__del__` closes the client that it shares with `aio`.
         self._generate = sdk.aio.models.generate_content
 
     async def send(self, request: Request) -> Reply:
@@ -135,7 +135,7 @@ class _Connection:
 def write(
     request: Request, params: Mapping[str, Any], headers: Mapping[str, str] | None
 ) -> types.GenerateContentConfig:
-    """The body of a request, but for the rows."""
+    """The body of a request, without the rows."""
     return types.GenerateContentConfig(
         **params,
         system_instruction=request.system,
@@ -145,7 +145,7 @@ def write(
         http_options=types.HttpOptions(
             timeout=max(1, int(request.timeout * 1000)), headers=dict(headers) if headers else None
         ),
-        # Hands the body over unread: the SDK's own reading takes an empty body for an empty reply.
+        # Returns the raw body: the SDK's own parser takes an empty body for an empty reply.
         should_return_http_response=True,
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         automatic_continuation=False,
@@ -153,10 +153,10 @@ def write(
 
 
 def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
-    """The reply in an answer.
+    """Parse an answer into a reply.
 
     Raises:
-        CallFailed: There is none.
+        CallFailed: There is no reply in it.
     """
     body = body_of(answer, _usage, secrets)
     if not any(name in body for name in _MEMBERS):
@@ -181,7 +181,7 @@ def _first_whole(candidates: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _texts(candidate: Mapping[str, Any]) -> Iterator[str]:
-    """Where the answer may be: in the text, else in the arguments of a call that nobody asked for. Not in thoughts."""
+    """Texts that may hold the answer: the text parts, then the arguments of unrequested tool calls. Not thoughts."""
     parts = [part for part in tables(table(candidate.get("content")).get("parts")) if not part.get("thought")]
     yield "".join(words(part.get("text")) or "" for part in parts)
     for part in parts:
@@ -189,7 +189,7 @@ def _texts(candidate: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _finish(body: Mapping[str, Any], candidate: Mapping[str, Any]) -> Finish:
-    """Why the model stopped. A reply without a candidate was filtered only if it says so: now and then one is empty."""
+    """Why the model stopped. Without a candidate it is filtered only if the body says so: some replies are empty."""
     if candidate:
         return _end(candidate)
     return "filtered" if word_in(table(body.get("promptFeedback")).get("blockReason")) else "stop"
@@ -209,7 +209,7 @@ def _reason(body: Mapping[str, Any], candidate: Mapping[str, Any]) -> str:
 
 def _usage(body: Mapping[str, Any]) -> Usage:
     usage = table(body.get("usageMetadata"))
-    # Absent where the thoughts took all there was. They are counted beside it here, elsewhere as a part of the output.
+    # Absent if the thoughts used all tokens. Gemini counts thoughts separately; others count them as output.
     said = tokens(usage.get("candidatesTokenCount", 0)) if usage else None
     thought = tokens(usage.get("thoughtsTokenCount"))
     return Usage(

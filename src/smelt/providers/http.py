@@ -1,10 +1,10 @@
-"""Our own HTTP client under every SDK, and the way from an SDK's call to a raw answer.
+"""The HTTP client that every SDK uses, and the reading of an SDK call's raw answer.
 
-All three SDKs run on httpx2. Left alone they follow redirects with the key (google-genai), decompress whatever comes, and
-read bodies of any size; so each gets this client, made inside the run and closed with it.
+All three SDKs use httpx2. By default they follow redirects with the key (google-genai), decompress any body, and read
+bodies of any size. So each SDK gets this client, created inside the run and closed with it.
 
-`settle` is the edge: what a server sent is bounded, stripped of control characters and freed of keys there, once, whatever
-it is used for later.
+`settle` is the boundary: everything that a server sent is limited in size, stripped of control characters and redacted
+there, once, for all later uses.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from smelt.providers.ways import bare
 
 BODY_CAP = 64 * 2**20
 _CONNECT_SECONDS = 10.0
-# Seconds that a connection is left alone after its reply, once the other end has closed some that were used again at once.
+# Seconds that a connection stays unused after its reply, once servers have closed several that were reused at once.
 _REST = 0.05
 _LOSSES = 2  # One may be chance.
-_SOON = 1.0  # Seconds: a connection that breaks later after a request was sent over it broke over the request.
+_SOON = 1.0  # Seconds: a connection that breaks later after sending was not lost to an idle close.
 
 
-# httpx2's own line for each request, under its own name; the reason phrase, the server's text, is left out.
+# The logger of httpx2's own line for each request; our line leaves out the reason phrase, which is the server's text.
 _log = logging.getLogger("httpx2")
 
 
 class Unreadable(Exception):
-    """An answer that we will not read: too large, in an unknown encoding, or not UTF-8."""
+    """An answer that is not read: too large, in an unknown encoding, or not UTF-8."""
 
 
 _CLOSED = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
@@ -55,7 +55,7 @@ _TRANSPORT_ERRORS: tuple[type[Exception], ...] = (httpx2.HTTPError, httpx2.Inval
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What came back, whatever its status; header names in lower case.
+    """A raw answer of any status; header names in lower case.
 
     Attributes:
         asked: The request that it answers.
@@ -68,20 +68,20 @@ class Answer:
 
 
 class Exchange:
-    """What is known of a call while it lasts: the last response, which an SDK may lose over an exception of its own."""
+    """State of a call in progress: its last response, which an SDK may lose when it raises its own exception."""
 
     response: httpx2.Response | None = None
 
 
 class Client(httpx2.AsyncClient):
-    """Reads one whole, plain, bounded answer per request, from the host that it was made for and no other.
+    """Reads one complete, uncompressed, size-limited answer per request, from one host only.
 
-    Every connection is a transport of its own, the one used last on top of a stack. A pool of httpx2's looks at each of its
-    connections twice per request, which at 512 in flight takes more time than all the rest (`tests/bench/pool.py`).
+    Every connection is its own transport; idle ones are kept on a stack, the last used on top. httpx2's pool checks
+    each of its connections twice per request, which at 512 in flight takes more time than all the rest
+    (`tests/bench/pool.py`).
 
-    A connection is used again at once, while it is warm. Some servers close each one a moment after its reply, and a request
-    that is sent into that moment is lost: after two such losses a connection rests before it is used again, which shows
-    whether it is still open.
+    A connection is reused at once. Some servers close each connection a moment after its reply, and a request sent in
+    that moment is lost. After two such losses, a connection rests before it is reused, so that a close is seen first.
 
     Raises:
         SmeltConfigError: The certificates or the proxy that the environment names cannot be used.
@@ -98,7 +98,7 @@ class Client(httpx2.AsyncClient):
         keep_discreet()
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **_options: Any) -> httpx2.Response:
-        """The whole answer, whatever an SDK asks for besides: a redirect is not followed."""
+        """The complete answer. The SDK's options are ignored, and redirects are not followed."""
         if _place(request.url) != self._home:
             raise httpx2.UnsupportedProtocol(f"the key is for this address, and is not sent to {request.url.host}")
         bounds = request.extensions.get("timeout", {})
@@ -128,14 +128,14 @@ class Client(httpx2.AsyncClient):
                 answer = await _read(response)
             finally:
                 await response.aclose()
-        except BaseException:  # It may be in any state, and is not used again.
+        except BaseException:  # The connection may be in any state, so it is not reused.
             await connection.aclose()
             raise
         self._idle.append((connection, clock()))
         return answer
 
     def _take(self, now: float) -> tuple[httpx2.AsyncBaseTransport, float]:
-        """A connection, and when it brought its last reply: the one used last, or a rested one where they have to rest."""
+        """A connection and the time of its last reply: the last used; after losses, one that rested or a new one."""
         if self._idle and self._losses < _LOSSES:
             return self._idle.pop()
         if self._idle and self._idle[0][1] <= now - _REST:
@@ -157,7 +157,7 @@ class Client(httpx2.AsyncClient):
 
 
 def client_for(access: Access, *, connections: int) -> Client:
-    """A client for at most *connections* requests at a time to *access*.
+    """A client for at most *connections* concurrent requests to *access*.
 
     Raises:
         SmeltConfigError: The certificates or the proxy that the environment names cannot be used.
@@ -172,22 +172,22 @@ async def settle(
     access: Access,
     asked: Request,
 ) -> Reply:
-    """Await an SDK's call and read its raw answer, also where the SDK raised because of its status.
+    """Await an SDK's call and parse its raw answer, even if the SDK raised because of the status.
 
-    Whatever is raised, a cancellation too, has lost the local variables of the frames that it came through: those of an
-    SDK hold the key, those of ours an answer that may repeat it, and tools show them beside a traceback.
+    Every exception, even a cancellation, loses the local variables of its traceback's frames: an SDK's frames hold the
+    key, ours hold an answer that may repeat it, and tools show them in a traceback.
 
     Args:
-        call: The call, retries off.
-        read: The adapter's reading of an answer.
+        call: The call, with the SDK's retries off.
+        read: The adapter's parser of an answer.
         errors: The SDK's own exceptions.
-        access: Names the origin in messages, and what to redact.
+        access: Gives the origin for messages, and the secrets to redact.
         asked: The request.
 
     Raises:
-        CallFailed: There is no reply. It has neither cause nor context: an SDK's exception holds the request, and so the key.
+        CallFailed: There is no reply. It has no cause or context: an SDK's exception holds the request, and so the key.
     """
-    outer = sys.exception()  # What the caller is handling is none of ours, and stays as it is.
+    outer = sys.exception()  # An exception that the caller is handling is not ours and stays unchanged.
     try:
         return _shown(_reply(await _answer(call, errors, access, asked), read, access), access, asked)
     except BaseException as error:
@@ -204,7 +204,7 @@ async def _answer(
     try:
         answer = await call
     except Exception as error:
-        if exchange.response is not None:  # Whatever the SDK makes of it, it is there to be read.
+        if exchange.response is not None:  # Read the response, whatever the SDK raised.
             answer = answer_of(exchange.response)
         elif isinstance(error, errors + _TRANSPORT_ERRORS):
             failure = _failure(error, access)
@@ -223,17 +223,17 @@ def _reply(answer: Answer, read: Callable[[Answer, Sequence[Secret]], Reply], ac
         return read(answer, access.secrets)
     except CallFailed:
         raise
-    except Exception as error:  # noqa: BLE001  # Whatever shape an envelope has, it costs its request and not the run.
+    except Exception as error:  # noqa: BLE001  # A body of any shape fails only its request, not the run.
         problem = f"it cannot be read ({type(error).__name__})"
     raise failures.no_answer(answer.status, answer.headers, answer.text, problem=problem, secrets=access.secrets)
 
 
 def _shown(reply: Reply, access: Access, asked: Request) -> Reply:
-    """*reply* without a key in it: names and words for people in one line, the text as it is but for the key itself."""
+    """*reply* without keys: names and messages as one redacted line; the text unchanged except for the key itself."""
     secrets = access.secrets
     text = masked(reply.text, secrets)
     if text != reply.text and masked(asked.user, secrets) != asked.user:
-        text = reply.text  # The key stands in a row, so it may stand in the answer.
+        text = reply.text  # The key is in a row, so it may be in the answer.
     model, name = reply.model and _name(reply.model, secrets), reply.request_id
     name = name and redact(name, secrets, limit=200)
     if (text, model, name, reply.detail) == (reply.text, reply.model, reply.request_id, None):  # The usual case.
@@ -245,15 +245,15 @@ def _shown(reply: Reply, access: Access, asked: Request) -> Reply:
 
 @lru_cache(maxsize=64)
 def _name(text: str, secrets: tuple[Secret, ...]) -> str:
-    """A model's name, which is the same in most replies."""
+    """A model's name, redacted; cached, because it is the same in most replies."""
     return redact(text, secrets, limit=200)
 
 
 async def posted(post: Callable[..., Awaitable[Any]], path: str, body: Any, **options: Any) -> Answer:
-    """What the server answers to *body*, sent to *path* by an SDK's own *post* with these *options* of a request.
+    """The server's answer to *body*, posted to *path* by an SDK's own *post* with these request *options*.
 
-    An SDK's resources (`responses`, `messages`) do the same, but to load them takes 0.2 s, for types of answers that are read raw
-    here.
+    An SDK's resources (`responses`, `messages`) do the same, but loading them takes 0.2 s, for answer types that are
+    not used here.
     """
     return answer_of(await post(path, cast_to=httpx2.Response, body=body, options=options))
 
@@ -264,7 +264,7 @@ def answer_of(response: httpx2.Response) -> Answer:
 
 
 def _place(url: httpx2.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port  # The port is None where it is the scheme's own.
+    return url.scheme, url.host, url.port  # The port is None if it is the scheme's default.
 
 
 async def _read(response: httpx2.Response) -> httpx2.Response:
@@ -279,12 +279,12 @@ async def _read(response: httpx2.Response) -> httpx2.Response:
     except UnicodeDecodeError:
         if response.is_success:
             raise Unreadable("the answer is not UTF-8") from None
-    response.encoding = "utf-8"  # JSON is, whatever the content-type says (RFC 8259, section 8.1).
+    response.encoding = "utf-8"  # JSON is UTF-8, whatever the content-type says (RFC 8259, section 8.1).
     return response
 
 
 async def _unpacked(response: httpx2.Response, encoding: str) -> httpx2.Response:
-    """*response* with a plain body. Of an error that cannot be unpacked, the status and the headers are left."""
+    """*response* with its body decompressed. An error whose body cannot be decompressed keeps status and headers."""
     packed = b"".join([part async for part in response.aiter_raw()])
     try:
         body = unpacked(packed, encoding, BODY_CAP)
@@ -300,7 +300,7 @@ _OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")
 
 
 class _Capped(httpx2.AsyncByteStream):
-    """A body that ends in an exception where it grows too large."""
+    """A body that raises when it grows too large."""
 
     def __init__(self, body: httpx2.AsyncByteStream) -> None:
         self._body = body
@@ -327,12 +327,12 @@ def _failure(error: BaseException, access: Access) -> CallFailed:
 
 
 def _may_be_rebound(url: str) -> bool:
-    """Whether the name in *url* may resolve to a metadata service unnoticed: with https the certificate tells."""
+    """Whether the host in *url* may resolve to a metadata service unnoticed: with https the certificate prevents it."""
     return url.startswith("http:") and not is_loopback(url)
 
 
 async def _refuse_metadata(event: str, info: Mapping[str, Any]) -> None:
-    """Refuse a connection, before anything is sent over it, whose other end turns out to be a metadata service."""
+    """Refuse a connection, before anything is sent, if its peer is a link-local or metadata address."""
     if event != "connection.connect_tcp.complete":
         return
     peer = info["return_value"].get_extra_info("server_addr")

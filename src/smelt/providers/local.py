@@ -1,4 +1,4 @@
-"""The embedded model: `compatible` over a child process of ours (see `smelt.local`)."""
+"""The provider `local`: the adapter `compatible` over a child process on this machine (see `smelt.local`)."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, 
 from smelt.providers.compatible import Compatible
 from smelt.providers.params import USUAL
 
-# What llama.cpp's grammars were measured to enforce. Not `pattern`: one with a class like \d, or that is not anchored, is
-# dropped without a word. Bounds hold for integers; those of floats are dropped too, but the model reads nothing of the
-# schema anyway, so nothing is lost by sending them.
+# What llama.cpp's grammars were measured to enforce. Not `pattern`: one that is not anchored, or has a class like \d,
+# is silently dropped. Bounds hold for integers. Those of floats are dropped, too, but sending them does no harm, because
+# the model does not read the schema.
 _DIALECT = Dialect(
     keywords=frozenset({"minLength", "maxLength", "minItems", "maxItems", "format"})
     | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
     formats=frozenset({"date", "date-time"}),
 )
-# A request that is given up holds its slot until it has written all that it may.
+# A cancelled request keeps its slot until it has generated all tokens that it may.
 _MOST_TOKENS = 512
 _told: set[str] = set()
-_BASE_URL = "http://localhost/v1"  # Only the path counts on a Unix socket.
+_BASE_URL = "http://localhost/v1"  # Only the path matters on a Unix socket.
 
 
 class LocalProvider:
-    """A small model on this machine's CPU. Takes no key and reaches no network.
+    """A small model on this machine's CPU. Takes no key and uses no network.
 
     Args:
-        name: The model, `smollm2-135m` where it is empty.
-        params: Parameters of every request. The temperature is 0 unless it is given: the same row, the same answer.
-        is_named: Whether the caller asked for it; else it answers since no model was named, which is said.
+        name: The model; `smollm2-135m` if empty.
+        params: Parameters of every request. The temperature is 0 by default, so that equal rows get equal answers.
+        is_named: Whether the caller asked for it. Otherwise it is the default model, and the warning says so.
 
     Raises:
         SmeltConfigError: There is no such model.
-        MissingDependencyError: The runtime or the weights are missing; names the command that brings them.
+        MissingDependencyError: The runtime or the weights are missing; names the command that installs them.
     """
 
     def __init__(self, name: str = "", *, params: Mapping[str, Any] | None = None, is_named: bool = True) -> None:
@@ -62,7 +62,7 @@ class LocalProvider:
 
     @property
     def origin(self) -> str:
-        """The same on every machine: the weights are the same to the last bit."""
+        """The same on every machine, because the weights are identical."""
         return "local"
 
     @property
@@ -92,7 +92,7 @@ class LocalProvider:
 
 
 class _Connection:
-    """Brings the server back if a request killed it, so that the row that did can be found among the others."""
+    """Restarts the server if a request killed it, so that the row at fault can be isolated."""
 
     def __init__(self, server: Server, inner: Connection) -> None:
         self._server = server
@@ -107,7 +107,7 @@ class _Connection:
 
 
 def _say_what_it_is(model: str, *, is_named: bool) -> None:
-    """Say, once per process and model, what its answers are good for."""
+    """Warn, once per process and model, that its answers are only for trying smelt out."""
     if model in _told:
         return
     _told.add(model)

@@ -1,7 +1,7 @@
-"""Keeps what our requests and their answers hold out of the log, whatever level the SDKs' loggers are at.
+"""A logging filter that keeps our requests and their answers out of the log, at every level of the SDKs' loggers.
 
-At DEBUG the SDKs and the HTTP library write prompts, and headers that a server may echo a key in. A filter on their loggers
-drops such records of our own calls; what the rest of the program logs through the same loggers is left as it is.
+At DEBUG the SDKs and the HTTP library log prompts, and headers in which a server may echo a key. A filter on their
+loggers drops such records of our own calls; other records of the same loggers are not changed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 ours: ContextVar[Any] = ContextVar("smelt_call", default=None)
-"""What is known of the call of ours that the current task makes; None outside of one."""
+"""The state of smelt's call in the current task; None outside of one."""
 
 _LOGGERS = (
     *(f"httpcore2.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")),
@@ -23,7 +23,7 @@ _LOGGERS = (
 
 
 class _Discreet(logging.Filter):
-    """Lets through, of the records of our calls, warnings and the one line per request at INFO."""
+    """Of our own calls, passes only warnings, errors and the one INFO line per request; passes all other records."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if ours.get() is None or record.levelno >= logging.WARNING:
@@ -32,7 +32,7 @@ class _Discreet(logging.Filter):
 
 
 def keep_discreet() -> None:
-    """Put the filter on the loggers; again if something has taken it away since."""
+    """Add the filter to the loggers; again if something has removed it since."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         if _FILTER not in logger.filters:

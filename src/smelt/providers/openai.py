@@ -1,4 +1,4 @@
-"""OpenAI, by the Responses API."""
+"""The adapter for OpenAI's Responses API."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ class OpenAI:
 
     Attributes:
         model: The model's name.
-        access: Where to ask, and with which key.
-        params: Parameters of every request; those of a `Request` come over them.
-        thinking_tokens: Room for thoughts that the caller set, or None.
+        access: Base URL and key.
+        params: Parameters of every request; those of a `Request` override them.
+        thinking_tokens: Tokens for thoughts that the caller set, or None.
     """
 
     model: str
@@ -104,7 +104,7 @@ class OpenAI:
                 http_client=http,
                 max_retries=0,
             )
-            sdk._platform = "Unknown"  # Left to itself, the SDK finds it out in a thread.
+            sdk._platform = "Unknown"  # Otherwise the SDK determines it in a thread.
             yield _Connection(self, sdk)
 
 
@@ -140,10 +140,10 @@ def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, 
 
 
 def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
-    """The reply in an answer.
+    """Parse an answer into a reply.
 
     Raises:
-        CallFailed: There is none.
+        CallFailed: There is no reply in it.
     """
     if salvaged := failed_generation(answer):
         text, finish = salvaged
@@ -167,7 +167,7 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
 
 
 def _is_final(item: Mapping[str, Any]) -> bool:
-    """Whether *item* is a message of the answer. What a model says on its way there is of phase `commentary`."""
+    """Whether *item* is a message of the final answer; messages before it have the phase `commentary`."""
     if word_in(item.get("type")) not in ("message", None) or word_in(item.get("role")) not in ("assistant", None):
         return False
     phase = word_in(item.get("phase"))
@@ -175,7 +175,7 @@ def _is_final(item: Mapping[str, Any]) -> bool:
 
 
 def _texts(parts: Sequence[Mapping[str, Any]], items: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Where the answer may be: in the text, else in the arguments of a call that nobody asked for."""
+    """Texts that may hold the answer: the text parts, then the arguments of unrequested tool calls."""
     yield "".join(text_of(part) for part in parts if word_in(part.get("type")) in ("output_text", "text", None))
     for item in items:
         if word_in(item.get("type")) == "function_call":
@@ -183,7 +183,7 @@ def _texts(parts: Sequence[Mapping[str, Any]], items: Sequence[Mapping[str, Any]
 
 
 def _finish(body: Mapping[str, Any]) -> Finish:
-    """Why the model stopped. The reason of an unfinished reply counts whatever the status is: gateways change that one."""
+    """Why the model stopped. `incomplete_details` counts whatever the status is, because gateways change the status."""
     reason = finish_of(table(body.get("incomplete_details")).get("reason"))
     is_unfinished = word_in(body.get("status")) == "incomplete"
     if reason == "unknown":

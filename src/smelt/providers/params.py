@@ -1,4 +1,4 @@
-"""The caller's own parameters: which a provider takes, which smelt sets itself, and what a value must look like."""
+"""The caller's own parameters: which a provider accepts, which smelt sets itself, and which values are valid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from smelt.errors import SmeltConfigError
 from smelt.messages import nearest
 
-# Set by smelt, or without a meaning where each request has one answer that must be read by row.
+# Set by smelt, or meaningless, because each request has one answer that must be parsed by row.
 _RESERVED = frozenset(
     [
         "background",
@@ -58,7 +58,7 @@ _RESERVED = frozenset(
         "truncation",
     ]
 )
-# Parameters that a provider sets by itself unless the caller does.
+# Parameters that a provider sets by default.
 USUAL: Mapping[str, Mapping[str, Any]] = {"local": {"temperature": 0}}
 
 _AUTH_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie"})
@@ -81,7 +81,7 @@ def _is_list_of(kind: type, value: object) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Takes:
-    """What the value of a parameter must be: in words, and as a test."""
+    """A valid value of a parameter: in words, and as a test."""
 
     wanted: str
     fits: Callable[[Any], bool]
@@ -109,7 +109,7 @@ TABLES = Takes(wanted="a list of dicts", fits=lambda value: _is_list_of(dict, va
 
 
 def check(params: Mapping[str, Any], taken: Mapping[str, Takes], *, provider: str) -> None:
-    """Refuse parameters that *provider* does not take or that smelt sets itself, and values of the wrong kind.
+    """Refuse parameters that *provider* does not accept or that smelt sets itself, and invalid values.
 
     Raises:
         SmeltConfigError: Names the parameter.

@@ -1,6 +1,6 @@
-"""What a request cost, in US dollars, by genai-prices (offline; the `prices` extra).
+"""The cost of a request in US dollars, by genai-prices (offline; the `prices` extra).
 
-The price is taken per request, since some models cost more per token above a length. What is not known is None, never 0.
+The price is computed per request, because some models cost more per token above a length. Unknown is None, never 0.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Price = Callable[[Usage], float | None]
 
 
 def cost_usd(provider: str, model: str, usage: Usage) -> float | None:
-    """The cost of one request, or None where the price or the usage is not known. The embedded model costs nothing.
+    """The cost of one request, or None if the price or the usage is not known. The embedded model costs nothing.
 
     The first call for a model loads the price list (half a second); later ones take 0.1 to 0.2 ms.
     """
@@ -24,7 +24,7 @@ def cost_usd(provider: str, model: str, usage: Usage) -> float | None:
 
 
 def check_priced(provider: str, model: str) -> None:
-    """See to it that dollars can be counted, which `max_cost` needs.
+    """Check that *model* has a price, which `max_cost` needs.
 
     Raises:
         SmeltConfigError: The price of *model* is not known.
@@ -39,11 +39,11 @@ def check_priced(provider: str, model: str) -> None:
 
 @lru_cache(maxsize=64)
 def price_of(provider: str, model: str) -> Price:
-    """The price of *model* as a function of one request's usage; get it before the run, since it may load the list."""
+    """A function from one request's usage to its cost; call this before the run, because it may load the price list."""
     if provider == "local":
         return lambda usage: 0.0
     if provider not in ("openai", "anthropic", "google", "openrouter"):
-        return lambda usage: None  # A server of the user's own, or a provider that the list cannot know.
+        return lambda usage: None  # A self-hosted server, or a provider that the list does not cover.
     try:
         import genai_prices
         from genai_prices.data_snapshot import get_snapshot

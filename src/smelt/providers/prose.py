@@ -1,4 +1,4 @@
-"""What a provider's message says of its own accord, apart from what it only quotes from the request.
+"""Separates a provider's own words in an error message from words that it quotes from the request.
 
 An error may repeat a row, the prompt or a description of the schema, and a row may be about billing, quotas or schemas.
 """
@@ -15,20 +15,20 @@ from typing import Any
 
 from smelt.providers.base import Request
 
-_MOST = 10_000  # Characters of a message that are looked at.
-_REACH = 40  # Characters to either side of a word in which a quotation is recognised.
-_LOOKS = 8  # Places of a word in the message that are looked at.
-_ENOUGH = 6  # Letters and digits around a word that make it a quotation: fewer are the same by chance.
+_MOST = 10_000  # Characters of a message that are examined.
+_REACH = 40  # Characters on either side of a word that are compared to recognise a quotation.
+_LOOKS = 8  # Occurrences of a word in the message that are examined.
+_ENOUGH = 6  # Equal letters and digits around a word that make it a quotation: fewer may match by chance.
 _ESCAPE = re.compile(r"\\(?:[nrtvf]|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4}))")
-# Straight, grave, acute, and the typographic ones.
+# Straight, grave, acute, and typographic quotes.
 _QUOTES = str.maketrans(dict.fromkeys(map(chr, (0x22, 0x60, 0xB4, 0x2018, 0x2019, 0x201C, 0x201D)), "'"))
 
 
 class Prose:
-    """A message, to be asked for words of the provider's vocabulary.
+    """A message that can be searched for the provider's own words.
 
     Args:
-        message: As it came.
+        message: The raw message.
         asked: The request that it answers, if that is known.
     """
 
@@ -51,7 +51,7 @@ class Prose:
         return any(self._is_own(text, *found.span()) for found in islice(pattern.finditer(text), _LOOKS))
 
     def _is_own(self, text: str, start: int, end: int) -> bool:
-        """Whether the words around a place in *text* are others than those around the same word in the request."""
+        """Whether the words around this place in *text* differ from those around the same word in the request."""
         left, right = start, end
         if text[left:right] not in self._asked:
             return True
@@ -100,7 +100,7 @@ def _character(escape: re.Match[str]) -> str:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every string in *value*, which is JSON; names too."""
+    """Every string in the JSON *value*, including names."""
     waiting = [value]
     while waiting:
         one = waiting.pop()

@@ -1,4 +1,4 @@
-"""Text from outside, made fit to be shown: one line, of bounded length, without keys."""
+"""Redaction: makes text from outside safe to show, as one line of limited length without keys."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from urllib.parse import quote
 from smelt.providers.access import Secret
 
 _MASK = "[key]"
-_LONG = 8  # Characters from which on a key is looked for in other spellings: a shorter one would be found everywhere.
-# What keys look like, for those that are not ours to know: a provider may echo a part of one (`sk-abc***xyz`).
+_LONG = 8  # Shorter keys are not searched in other spellings: they would match everywhere.
+# Patterns of keys that are not known to us: a provider may echo a part of one (`sk-abc***xyz`).
 _KEY_LIKE = re.compile(
     r"""
     \b(?:sk|pk|rk|gsk|xai|hf|pplx|nvapi|fw|csk)[-_][A-Za-z0-9_\-*.…]{6,}   # OpenAI, Anthropic, OpenRouter and kin
@@ -27,22 +27,22 @@ _KEY_LIKE = re.compile(
     """,
     re.VERBOSE,
 )
-# What one of the above has in it, so that the name of a request, which has nothing of it, is searched in one quick pass.
+# A part of every pattern above, so that text without any, such as a request id, is searched in one fast pass.
 _MAY_BE_KEY = re.compile(r"sk-|sk_|pk-|pk_|rk-|rk_|xai|hf-|hf_|pplx|nvapi|fw-|fw_|AIza|AQ\.|ya29|eyJ| |=|:|@")
 
 
 def redact(text: str, secrets: Iterable[Secret] = (), *, limit: int = 300) -> str:
-    """Make *text* one line of at most *limit* characters that holds none of the *secrets* and nothing like a key.
+    """Make *text* one line of at most *limit* characters, without *secrets* and anything that looks like a key.
 
     A secret is found in any case, wrapped over lines, in URL, JSON, base64 and hexadecimal notation. Control, format
     (bidirectional, zero-width) and surrogate characters are dropped: the line goes to terminals and logs.
     """
     hidden = [secret.reveal() for secret in secrets]
-    cut = 4 * limit + 2_000  # A look at the first part is enough, and keeps a body of megabytes cheap.
+    cut = 4 * limit + 2_000  # The first part is enough, and keeps a body of megabytes cheap.
     line = " ".join(text[:cut].split())
     if not (line.isascii() and line.isprintable()):
         line = "".join(char for char in line if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
-    if len(text) > cut:  # The last of it may be the beginning of a key.
+    if len(text) > cut:  # It may end in the middle of a key.
         line = line[: -max(256, *map(len, hidden), 0)]
     for key in hidden:
         line = line.replace(key, _MASK) if len(key) < _LONG else _spellings(key).sub(_MASK, line)
@@ -52,7 +52,7 @@ def redact(text: str, secrets: Iterable[Secret] = (), *, limit: int = 300) -> st
 
 
 def masked(text: str, secrets: Iterable[Secret]) -> str:
-    """*text* as it is, but for the *secrets* in it: for what is read by programs and of any length."""
+    """*text* with only the *secrets* replaced: for text of any length that programs read."""
     for secret in secrets:
         for form in _forms(secret):
             if form in text:
@@ -67,21 +67,21 @@ def _forms(secret: Secret) -> tuple[str, ...]:
 
 
 def holds(text: str, secrets: Iterable[Secret]) -> bool:
-    """Whether *text* has one of the *secrets* in it, in any case."""
+    """Whether *text* contains one of the *secrets*, in any case."""
     lower = text.lower()
     return any(secret.reveal().lower() in lower for secret in secrets)
 
 
 @lru_cache(maxsize=64)
 def _spellings(key: str) -> re.Pattern[str]:
-    """Finds *key* as servers have been seen to write it."""
+    """A pattern for *key* in the spellings that servers use."""
     between = r"(?:\s|\\[nrt])*"
     letters = [rf"(?:{re.escape(char)}|%{ord(char):02x}|\\u{ord(char):04x})" for char in key]
     return re.compile("|".join([between.join(letters), *map(re.escape, _encoded(key))]), re.IGNORECASE)
 
 
 def _encoded(key: str) -> list[str]:
-    """*key* in hexadecimal, and the part of its base64 that is the same whatever stands around it."""
+    """*key* in hexadecimal, and the part of its base64 that does not depend on the bytes around it."""
     found = [key.encode().hex()]
     for before in range(3):
         text = b64encode(bytes(before) + key.encode()).decode()

@@ -1,6 +1,6 @@
-"""How much a model thinks before it answers, as far as its name and the caller's parameters tell.
+"""Estimates how many tokens a model thinks before it answers, from its name and the caller's parameters.
 
-Tokens of thought are billed as output and counted against the output limit, so the limit needs room for them.
+Thinking tokens are billed as output and count against the output limit, so the limit must include them.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-USUAL_ROOM = 4_000  # Tokens: four times what most requests of this kind of work take, so that few replies are cut off.
+USUAL_ROOM = 4_000  # Tokens: four times what most requests of this kind take, so that few replies are cut off.
 
-# Whether a model thinks if nothing is said of it, by how its name begins; the longest beginning counts. From the vendors'
-# model pages and the profiles of pydantic-ai-slim 2.68 (pydantic_ai/profiles), read November 2026. A model that is not
-# listed starts without room, and gets it as soon as a reply shows that it thinks.
+# Whether a model thinks by default, by the longest matching prefix of its name. From the vendors' model pages and the
+# profiles of pydantic-ai-slim 2.68 (pydantic_ai/profiles), read November 2026. A model that is not listed starts
+# without tokens for thoughts, and gets them as soon as a reply shows that it thinks.
 _THINKS = {
     "gpt-5": True,
     "gpt-5-chat": False,
@@ -48,7 +48,7 @@ _THINKS = {
     "minimax-m": True,
     "seed-oss": True,
 }
-_SAYS_SO = re.compile(r"think|reason")  # In the name of a model that has it as its trade.
+_SAYS_SO = re.compile(r"think|reason")  # In the name of a reasoning model.
 _SAYS_NO = re.compile(r"non-?(think|reason)|no-?think|instruct")
 _EFFORTS = {
     "none": 0,
@@ -62,11 +62,11 @@ _EFFORTS = {
 
 
 def thinking_room(model: str, params: Mapping[str, Any]) -> int:
-    """Output tokens to allow for thoughts at first.
+    """Output tokens to reserve for thoughts at first.
 
     Args:
-        model: The model's name, in the provider's words.
-        params: Parameters of every request; what they say of thinking counts more than the name.
+        model: The model's name, as the provider calls it.
+        params: Parameters of every request; a thinking parameter overrides the name.
     """
     asked = _asked(params)
     return asked if asked is not None else USUAL_ROOM * _thinks(model)
@@ -98,14 +98,14 @@ _TYPES = {"enabled": USUAL_ROOM, "adaptive": USUAL_ROOM, "disabled": 0, "between
 
 
 def _in_words(value: object) -> int | None:
-    """What one parameter asks for, in the words of any provider; None if it does not say."""
+    """The tokens that one parameter asks for, in any provider's words; None if it does not say."""
     if isinstance(value, str):
         return _EFFORTS.get(value.lower())
     if not isinstance(value, Mapping):
         return None
     for name in _BUDGETS:
         budget = value.get(name)
-        if type(budget) is int:  # -1: as many as the model likes.
+        if type(budget) is int:  # -1: no limit.
             return USUAL_ROOM if budget < 0 else budget
     for name in _LEVELS:
         if isinstance(level := value.get(name), str) and level.lower() in _EFFORTS:

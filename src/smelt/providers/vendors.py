@@ -1,4 +1,4 @@
-"""The vendors that smelt knows by name."""
+"""The vendors that smelt knows by name: base URLs and environment variables."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Vendor:
-    """What is usual for a provider.
+    """Defaults of a provider.
 
     Attributes:
         name: The provider's name, as in `"openai:gpt-4.1-mini"`.
-        base_url: Its own address, or where a server of this kind listens by default.
+        base_url: Its own address, or the default address of a server of this kind.
         key_variables: Environment variables that hold a key; the first that is set wins.
         url_variables: Environment variables that hold another base URL.
-        hosted: Whether *base_url* is a company's service: then a key is needed, and a key from the environment is meant
-            for that service only.
+        hosted: Whether *base_url* is a company's service: then a key is required, and a key from the environment is
+            meant for that service only.
     """
 
     name: str

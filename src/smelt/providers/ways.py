@@ -1,4 +1,4 @@
-"""How a server is reached: the certificates and the proxy that the environment names, as far as the connection needs them."""
+"""TLS context and proxy of a connection, from the environment; loaded only if the connection needs them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 def tls_for(base_url: str, proxy: httpx2.Proxy | None = None) -> ssl.SSLContext:
-    """What checks certificates on the way to *base_url*; nothing is loaded for a way that has none.
+    """The TLS context for *base_url*; loads no certificates if neither the server nor the proxy uses https.
 
     Raises:
         SmeltConfigError: The environment names certificates that cannot be read.
@@ -29,7 +29,7 @@ def tls_for(base_url: str, proxy: httpx2.Proxy | None = None) -> ssl.SSLContext:
 
 
 def tls() -> ssl.SSLContext:
-    """The context for the certificates that the environment names now, else for the system's.
+    """The TLS context with the certificates that the environment names now, else with the system's.
 
     Raises:
         SmeltConfigError: They cannot be read.
@@ -39,17 +39,17 @@ def tls() -> ssl.SSLContext:
 
 @cache
 def bare() -> ssl.SSLContext:
-    """A context without certificates, for connections that have none: loading the system's takes 40 ms."""
+    """A TLS context without certificates, for connections without TLS: loading the system's takes 40 ms."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def proxy_to(base_url: str) -> httpx2.Proxy | None:
-    """The proxy that the environment, or the system, names for *base_url*; none for this machine's own servers.
+    """The proxy that the environment, or the system, names for *base_url*; None for servers on this machine.
 
-    A proxy has no way to them, and should not see the key of one.
+    A proxy cannot reach them, and should not see their keys.
 
     Raises:
-        SmeltConfigError: It cannot be used; names the variable, and not its value, which may hold a password.
+        SmeltConfigError: It cannot be used; names the variable, but not its value, which may hold a password.
     """
     parts = urlsplit(base_url)
     if is_loopback(base_url):
@@ -76,19 +76,19 @@ def proxy_to(base_url: str) -> httpx2.Proxy | None:
 
 
 def _variable(name: str) -> str:
-    """The environment variable that gives the proxy for *name*; the lower-case one counts before the other."""
+    """The environment variable that gives the proxy for *name*; the lower-case one has priority."""
     names = (f"{name}_proxy", f"{name}_proxy".upper())
     return next((one for one in names if os.environ.get(one)), "The system's setting for proxies")
 
 
 @cache
 def _context(file: str, directory: str) -> ssl.SSLContext:
-    """One context for the process: loading the system's certificates takes 40 ms."""
+    """One context per process: loading the system's certificates takes 40 ms."""
     for variable, path in (("SSL_CERT_FILE", file), ("SSL_CERT_DIR", directory)):
         if path and not Path(path).exists():
             raise SmeltConfigError(f"{variable} names {path}, which does not exist. Correct it, or unset it.")
         if path:
-            break  # The directory counts only if there is no file.
+            break  # SSL_CERT_DIR counts only if SSL_CERT_FILE is not set.
     try:
         return httpx2.create_ssl_context()
     except (OSError, ValueError) as problem:
