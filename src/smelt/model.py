@@ -41,9 +41,9 @@ class Model:
         base_url: Another address of the same API.
         params: Parameters of every request, in the provider's words, such as `temperature`.
         allow_http: Whether the key may travel to another machine in clear text.
-        thinking_tokens: Output tokens allowed for thoughts at first, on top of what the answers take. None: a value known
-            for the model. Replies that think longer raise it. It does not limit how much a model thinks; set that in
-            `params`.
+        thinking_tokens: Output tokens allowed for thoughts at first, on top of what the answers take. None: a value
+            known for the model. Replies that think longer raise it. It does not set how much a model thinks: `params`
+            does.
 
     Raises:
         SmeltConfigError: There is no such provider, or an argument is malformed. Nothing is sent.

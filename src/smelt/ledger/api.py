@@ -1,4 +1,4 @@
-"""A ledger in the user's hands: what was spent, on what, and what is to be forgotten."""
+"""The public ledger: reports on runs, spending and answers; and deletion of answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from smelt.tracebacks import plainly
 
 
 class Ledger:
-    """An open ledger, as `smelt.ledger.open` gives it. Use it as a context manager, or close it.
+    """An open ledger, as `smelt.ledger.open` returns it. Use it as a context manager, or close it.
 
     Nothing here asks a model or spends money.
 
@@ -42,7 +42,7 @@ class Ledger:
     """
 
     def __init__(self, store: Store) -> None:
-        """Take an open store; `open` is the way to get one."""
+        """Take an open store. Use `open` to get a ledger."""
         self._opened = store
 
     def __enter__(self) -> Self:
@@ -63,8 +63,8 @@ class Ledger:
         """All runs, oldest first: when, with which model, over how many rows, how they ended, what was reused and spent.
 
         Returns:
-            One dict per run, with `run` (its id), `state`, `model`, `rows`, `reused_rows`, `cost_usd` (None where nothing is
-            known), `prompt` (its beginning where inputs were stored, else None) and more; times are in UTC.
+            One dict per run, with `run` (its id), `state`, `model`, `rows`, `reused_rows`, `cost_usd` (None if not
+            known), `prompt` (its beginning if inputs were stored, else None) and more; times are in UTC.
 
         Raises:
             ClosedError: The ledger was closed.
@@ -79,10 +79,10 @@ class Ledger:
             return runs(connection)
 
     def count(self) -> int:
-        """How many rows it holds the answers of.
+        """How many rows have a stored answer.
 
         Returns:
-            The number, with a row that was asked several questions counted for each.
+            The number. A row that was asked several questions counts once for each.
 
         Raises:
             ClosedError: The ledger was closed.
@@ -99,11 +99,11 @@ class Ledger:
     def spend(self, by: Literal["run", "model", "day"] = "run") -> list[dict[str, Any]]:
         """What was spent by run, by model or by day (UTC): requests, tokens and dollars, as the provider reported them.
 
-        `cost_usd` is the sum of what is known, None where nothing is; `unpriced` counts the paid requests without a
-        known price, `possible_duplicates` the requests that may have been billed beyond that.
+        `cost_usd` is the sum of the known costs, None if none is known; `unpriced` counts the paid requests without a
+        known price, `possible_duplicates` the requests that may have been billed in addition.
 
         Args:
-            by: What to sum by.
+            by: How to group.
 
         Returns:
             One dict per run, model or day.
@@ -124,15 +124,15 @@ class Ledger:
             return spending(connection, by)
 
     def rows(self, run: int | None = None, *, library: Literal["pandas", "polars"] | None = None) -> Any:
-        """The rows that *run* was answered, or those of all runs: its fields, and the row's key as `smelt_key`.
+        """The answered rows of *run*, or of all runs: their fields, and the row's key as `smelt_key`.
 
-        Rows that a run took from earlier ones are with those. `smelt_input` has the row itself where inputs were stored.
-        Values are as JSON has them: dates and decimals are text.
+        A row that a run reused belongs to the run that paid for it. `smelt_input` has the row itself if inputs were
+        stored. Values are JSON values: dates and decimals are text.
 
         Args:
             run: The id of a run, from `runs`.
-            library: What to make. None takes the one of pandas and Polars that is loaded, pandas first, and gives a list of
-                dicts where neither is.
+            library: The frame library of the result. None uses the one of pandas and Polars that is loaded, pandas
+                first, and returns a list of dicts if neither is.
 
         Returns:
             A frame, or a list of dicts, with one row per answer.
@@ -160,14 +160,14 @@ class Ledger:
         """Write every answered row to *path*, a `.jsonl` or `.parquet` file that only you can read.
 
         Args:
-            path: Where to. A file that is there is left alone.
+            path: The new file. An existing file is not overwritten.
 
         Returns:
-            How many rows they are.
+            How many rows were written.
 
         Raises:
-            StoreError: The file is there already, or cannot be written.
-            SmeltConfigError: The name ends in something else.
+            StoreError: The file exists already, or cannot be written.
+            SmeltConfigError: The name has another suffix.
             MissingDependencyError: `.parquet` without pyarrow (the `arrow` extra).
             ClosedError: The ledger was closed.
 
@@ -186,7 +186,7 @@ class Ledger:
         """The requests that may have been billed without an answer: broken off, or in flight when the process died.
 
         Returns:
-            One dict per request: its run, when it left, how many rows it carried.
+            One dict per request: its run, when it was sent, how many rows it carried.
 
         Raises:
             ClosedError: The ledger was closed.
@@ -201,9 +201,9 @@ class Ledger:
             return possible_duplicates(connection)
 
     def unreadable(self) -> list[dict[str, Any]]:
-        """The replies of which nothing could be read: the first 200 characters of each, without keys.
+        """The replies that could not be parsed at all: the first 200 characters of each, without keys.
 
-        A page or cut JSON that came with status 200 is among them; its `text` begins with what was wrong with it.
+        This includes web pages and truncated JSON that came with status 200; their `text` begins with the problem.
 
         Returns:
             One dict per request: `run`, when it was `received`, how many `rows` it carried, what it cost, and the `text`.
@@ -221,7 +221,7 @@ class Ledger:
             return unreadable(connection)
 
     def check(self) -> list[str]:
-        """Read the whole file and say what is wrong with it; nothing is the good answer.
+        """Read the whole file and report what is wrong with it; an empty list means that nothing is.
 
         Returns:
             One sentence per problem.
@@ -239,22 +239,22 @@ class Ledger:
             return problems_of(connection)
 
     def forget(self, *, run: int | None = None, older_than: timedelta | datetime | None = None) -> int:
-        """Delete what *run*, or all runs that began longer ago, brought.
+        """Delete *run*, or all runs that began before *older_than*, with their answers and costs.
 
-        What is deleted is overwritten and the file rewritten, so that nothing of it is left in it. Answers that a later run
-        added fields to (`extend`) go as well. Rows that are asked again are paid again.
+        Deleted data is overwritten and the file rewritten, so that no trace stays in it. Answers of later runs
+        that added fields to these (`extend`) are deleted, too. Rows that are asked again are paid again.
 
         Args:
             run: The id of a run, from `runs`.
-            older_than: An age, or a moment; instead of *run*.
+            older_than: An age, or a point in time; instead of *run*.
 
         Returns:
-            How many rows that were.
+            How many rows were deleted.
 
         Raises:
             SmeltConfigError: Neither or both are given.
-            StoreError: There is no such run, or it is still under way.
-            StoreBusyError: Another program reads the file, so that traces are left in its log.
+            StoreError: There is no such run, or it is still in progress.
+            StoreBusyError: Another program reads the file, so that traces stay in its log.
             ClosedError: The ledger was closed.
 
         Examples:
@@ -294,14 +294,14 @@ def open(path: str | os.PathLike[str] | None = None, *, recover: bool = False) -
 
     Args:
         path: Its file. None: `SMELT_LEDGER`, or the one in the user's cache directory.
-        recover: Whether a damaged file is moved aside, and what can be read of it put into a new one. A file that
-            is no ledger stays as it is.
+        recover: Whether a damaged file is moved aside, and its readable part copied into a new one. A file that is
+            no ledger is not changed.
 
     Returns:
         The open ledger; close it, or use it in a `with` statement.
 
     Raises:
-        StoreError: Or one below it: there is none, it is damaged, of a newer smelt, or open to others.
+        StoreError: Or a subclass of it: the file is missing, damaged, of a newer smelt, or others could replace it.
 
     Examples:
         >>> result = df.smelt.run("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
@@ -323,7 +323,7 @@ def open(path: str | os.PathLike[str] | None = None, *, recover: bool = False) -
 
 
 def _is_damaged(store: Store) -> bool:
-    """Whether *store* has damage that is only seen when all of it is read; then it is closed."""
+    """Whether *store* has damage that only a full read detects; closes the store if it has."""
     try:
         with store.reading() as connection:
             if not damage_of(connection):
@@ -371,7 +371,7 @@ def _forget(store: Store, run: int | None, before: float | None) -> int:
 def _require_run(connection: sqlite3.Connection, run: object) -> None:
     if isinstance(run, bool) or not isinstance(run, int):
         raise SmeltConfigError.for_type("run", run, "the id of a run, as `runs` lists it")
-    # Compared here: a number may be too big for SQLite.
+    # Compared in Python, because the number may be too big for SQLite.
     if run not in {row[0] for row in connection.execute("SELECT id FROM runs")}:
         raise StoreError(f"There is no run {run} in this ledger.")
 
@@ -387,7 +387,7 @@ def _forget_run(connection: sqlite3.Connection, run: int) -> int:
     return int(forgotten)
 
 
-# The run's own answers, and those that grew out of them.
+# The run's own answers, and the answers that later runs made by adding fields to them (recursively).
 _FORGET_ANSWERS = """
 DELETE FROM answers WHERE (spec, key) IN (
     WITH RECURSIVE

@@ -95,7 +95,7 @@ def spending(connection: sqlite3.Connection, by: str) -> list[dict[str, Any]]:
 
 
 def count_answers(connection: sqlite3.Connection) -> int:
-    """How many rows have an answer. Does not read the rows."""
+    """The number of stored answers, without reading them. A row in both `answers` and `fresh` counts twice."""
     (count,) = connection.execute(
         "SELECT (SELECT count(*) FROM answers) + (SELECT coalesce(sum(length(keys)), 0) / ? FROM fresh)", (KEY_BYTES,)
     ).fetchone()

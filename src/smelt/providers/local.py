@@ -18,8 +18,8 @@ from smelt.providers.compatible import Compatible
 from smelt.providers.params import USUAL
 
 # What llama.cpp's grammars were measured to enforce. Not `pattern`: one that is not anchored, or has a class like \d,
-# is silently dropped. Bounds hold for integers. Those of floats are dropped, too, but sending them does no harm, because
-# the model does not read the schema.
+# is silently dropped. Bounds hold for integers. Those of floats are dropped, too, but sending them does no harm,
+# because the model does not read the schema.
 _DIALECT = Dialect(
     keywords=frozenset({"minLength", "maxLength", "minItems", "maxItems", "format"})
     | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
