@@ -27,6 +27,7 @@ NO_HELP = {
     "__version__",
     "ledger",
     "errors",
+    "providers",
     "Answer",
 }  # A string, modules, and an alias, which has no help text of its own.
 SPENDING = re.compile(r"Spends money|Pays for|[Ss]ends nothing|costs? a small part|Nothing here asks", re.MULTILINE)

@@ -28,6 +28,7 @@ PUBLIC = {
     "Provider",
     "configure",
     "ledger",
+    "providers",
     "AsyncStream",
     "Checkup",
     "Comparison",
@@ -52,6 +53,7 @@ PUBLIC = {
     "__version__",
 }
 MOST_NAMES = 40
+PUBLIC_FOR_PROVIDERS = {"Billing", "CallFailed", "Capabilities", "Connection", "Provider", "Reply", "Request", "Usage"}
 PUBLIC_FOR_TESTS = {"Answer", "JumpingLoop", "ScriptedProvider", "answered", "asked", "run_jumping"}
 
 
@@ -64,6 +66,10 @@ def test_smelt_exports_these_names_and_no_others() -> None:
 def test_the_testing_module_exports_these_names_and_no_others() -> None:
     assert set(smelt.testing.__all__) == PUBLIC_FOR_TESTS
     assert all(hasattr(smelt.testing, name) for name in PUBLIC_FOR_TESTS)
+
+
+def test_the_room_of_providers_exports_what_one_is_made_of() -> None:
+    assert set(smelt.providers.__all__) == PUBLIC_FOR_PROVIDERS
 
 
 def test_exports_are_listed_once_and_in_order() -> None:

@@ -130,6 +130,7 @@ __all__ = [
     "explain",
     "ledger",
     "preview",
+    "providers",
     "run",
     "stream",
     "transform",
