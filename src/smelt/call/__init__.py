@@ -1,1 +1,1 @@
-"""One call: from its options over checks and the run to its outcome."""
+"""One call: its options, its checks, its execution and its result."""

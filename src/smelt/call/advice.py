@@ -1,4 +1,4 @@
-"""What to do about a provider that says no to everything: the sentence after its own."""
+"""Advice for the user after a provider failure that stops the run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from smelt.providers.base import CallFailed, Provider
 from smelt.providers.vendors import VENDORS
 
 _SCHEMA = "smelt.explain(...) shows the schema that is sent; params= is sent as it is."
-_OURS = "local"  # The embedded model, whose own messages say what to do.
+_OURS = "local"  # The embedded model. Its own error messages say what to do.
 
 
 def advice(failure: CallFailed, provider: Provider) -> str:
-    """One or two sentences about what to look at first, or none where nothing is known to help."""
+    """One or two sentences about what to check first; empty if no advice is known."""
     if provider.name == _OURS:
         return ""
     match failure.kind:

@@ -1,4 +1,4 @@
-"""Defaults of the process: what `smelt.configure` was told, then what the environment says."""
+"""Process-wide default options: from `smelt.configure`, then from environment variables."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _configured: dict[str, Any] = {}
 
 @plainly
 def configure(**options: Any) -> None:
-    """Set defaults for all later calls in this process; an argument of a call comes over them. Sends nothing.
+    """Set defaults for all later calls in this process; an argument of a call overrides them. Sends nothing.
 
     Args:
-        **options: `model`, and the options of `transform`. None takes a default back.
+        **options: `model`, and the options of `transform`. None removes a default.
 
     Raises:
-        SmeltConfigError: There is no such option, or its value is of the wrong type or out of range; then nothing is set.
+        SmeltConfigError: An option does not exist, or its value has the wrong type or is out of range; then nothing is set.
 
     Examples:
         >>> smelt.configure(model=scripted, concurrency=8)
@@ -47,10 +47,10 @@ def configure(**options: Any) -> None:
 
 
 def setting(name: str) -> Any:
-    """The default of an option: configured, else from the environment, else None.
+    """The default of an option: the configured value, else the environment variable, else None.
 
     Raises:
-        SmeltConfigError: The environment variable is malformed; names it.
+        SmeltConfigError: The environment variable is malformed; the message names it.
     """
     if name in _configured:
         return _configured[name]
@@ -59,7 +59,7 @@ def setting(name: str) -> Any:
     if not variable or not text:
         return None
     source = f"The environment variable {variable}"
-    if name == "ledger":  # As a path it says where, not whether.
+    if name == "ledger":  # The variable may be a path: then it says where the ledger is, not whether there is one.
         return False if text.lower() in _NO_LEDGER else None
     if name != "model":
         return checked(name, _number(text), source=source)
@@ -74,14 +74,14 @@ def _checked(name: str, value: Any) -> Any:
     if value is None:
         return None
     if name == "model":
-        from smelt.model import read_model  # Which reads its default here.
+        from smelt.model import read_model  # Imported late: `smelt.model` reads its default here.
 
         return read_model(value)
     return checked(name, value)
 
 
 def _number(text: str) -> int | float | str:
-    """What *text* says; text that is no number is for the option's own check to refuse."""
+    """*text* as a number; other text is returned unchanged, and the option's own check refuses it."""
     if len(text) > _LONGEST_NUMBER:
         return text
     for read in (int, float):
@@ -92,14 +92,14 @@ def _number(text: str) -> int | float | str:
     return text
 
 
-_LONGEST_NUMBER = 20  # Characters; Python reads integers of thousands of digits slowly, or not at all.
+_LONGEST_NUMBER = 20  # Characters. Python parses integers of thousands of digits slowly, or refuses them.
 
 
 def settled(options: Mapping[str, Any], output_model: Any) -> Settings:
-    """All options of a call: those that were given, and the defaults of the process for the others.
+    """All options of a call: the given ones, and the process defaults for the others.
 
     Raises:
-        SmeltConfigError: An option is unknown, of the wrong type or out of range.
+        SmeltConfigError: An option is unknown, has the wrong type or is out of range.
     """
     if options.get("output") is not None and output_model is not str:
         raise SmeltConfigError(

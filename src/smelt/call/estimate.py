@@ -1,4 +1,4 @@
-"""What a call would send and cost, without sending anything."""
+"""Cost estimate of a call (`estimate`) and its first request (`explain`); sends nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from smelt.plan.wire import draw_tokens, reply_schema, user_text
 from smelt.providers.base import Usage
 from smelt.providers.prices import cost_usd
 
-_SAMPLE = 2_000  # Rows whose length is measured; more would not change the estimate.
+_SAMPLE = 2_000  # About this many rows are measured; more would not change the estimate.
 
 
 def estimate(call: Preparation) -> Estimate:
@@ -69,9 +69,9 @@ def explain(call: Preparation) -> Explanation:
 
 
 def _requests(work: Work, row_bytes: float, *, workers: int, thoughts: float) -> int:
-    """How many requests the run sends if every reply is clean: its own loop, in numbers only.
+    """How many requests the run sends if every reply is valid. Simulates the run's loop with numbers only.
 
-    The first request goes out alone, or as a few small ones; then *workers* at a time, and every reply lets the size grow.
+    First one request is sent, or a few small ones; then *workers* at a time. Every reply lets the chunk size grow.
     """
     left, requests = len(work.order), 0
     size = AutoSize(most=work.most_rows, rows=float(work.first_rows if work.is_auto else work.most_rows))
@@ -98,7 +98,7 @@ def _requests(work: Work, row_bytes: float, *, workers: int, thoughts: float) ->
 
 
 def _row_bytes(call: Preparation) -> float:
-    """Bytes of one row on average, by a sample."""
+    """Average bytes of one row, measured on a sample."""
     distinct = call.folded.distinct
     positions = distinct[:: max(1, len(distinct) // _SAMPLE)]
     texts = call.source.texts(positions) if len(positions) else []
@@ -109,7 +109,7 @@ def _row_bytes(call: Preparation) -> float:
 def _cost(call: Preparation, requests: int, input_tokens: int, output_tokens: int) -> float | None:
     if not requests:
         return 0.0
-    # Priced per request: some models charge more for long ones.
+    # Priced per request: some models charge more for long requests.
     usage = Usage(input_tokens=input_tokens // requests, output_tokens=output_tokens // requests)
     one = cost_usd(call.provider.name, call.provider.model, usage)
     return None if one is None else one * requests
@@ -117,20 +117,20 @@ def _cost(call: Preparation, requests: int, input_tokens: int, output_tokens: in
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Estimate:
-    """What a call would take, if nothing has to be asked twice.
+    """What a call would need if no row has to be asked twice.
 
     Attributes:
         rows: The caller's rows.
-        distinct_rows: Rows that differ, each of which is paid once.
-        requests: Requests.
-        input_tokens: Estimated from the bytes of the text that would be sent, four to a token. What a provider adds for
-            the reply schema, or takes off for what it has cached, is its own matter.
-        output_tokens: Estimated from the output model, likewise, with the thoughts of a model that thinks.
-        cost_usd: Dollars by the published prices; None where the price is not known.
+        distinct_rows: Distinct rows; equal rows are paid once.
+        requests: Requests that would be sent.
+        input_tokens: Estimated from the bytes of the text that would be sent, four bytes to a token. Tokens that a
+            provider adds for the reply schema, and discounts for cached tokens, are not counted.
+        output_tokens: Estimated from the output model in the same way, plus the reasoning tokens of a reasoning model.
+        cost_usd: Dollars at the published prices; None if the price is not known.
         model: The model that would answer, as `provider:name`.
         columns: The columns that would be sent.
-        thinking_tokens: The thoughts among the output tokens: what earlier runs of this process saw, else a guess by the
-            model's name, which may be far off.
+        thinking_tokens: The reasoning tokens among the output tokens: as measured by earlier runs of this process, else a
+            guess from the model's name, which may be far off.
 
     Examples:
         >>> print(df.smelt.estimate("Classify {name}.", Company, model=scripted))
@@ -149,7 +149,7 @@ class Estimate:
     thinking_tokens: int = 0
 
     def __repr__(self) -> str:
-        """Two lines for a person."""
+        """One or two lines of text."""
         first = (
             f"{counted(self.rows, 'row')} ({self.distinct_rows:,} distinct) in about {counted(self.requests, 'request')} to {self.model}: "
             f"about {self.input_tokens:,} tokens in, {self.output_tokens:,} out{self._thoughts}, {self._cost}"
@@ -183,12 +183,12 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Explanation:
-    """The first request of a call, exactly as it would be sent but for its random row tokens.
+    """The first request of a call, exactly as it would be sent, except for its random row tokens.
 
     Attributes:
         model: The model that would answer, as `provider:name`.
-        system: The instructions.
-        user: The rows.
+        system: The instructions (system message).
+        user: The rows (user message).
         schema: JSON Schema of the reply.
         rows: How many rows it carries.
 
@@ -218,5 +218,5 @@ class Explanation:
 
 
 def _shown(text: str) -> str:
-    """*text* as a terminal can show it: the rows are anyone's, and may not steer it. `user` and `system` are as they are."""
+    """*text* without control characters: untrusted rows must not control the terminal. `user` and `system` keep theirs."""
     return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text)

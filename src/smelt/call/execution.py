@@ -1,4 +1,4 @@
-"""A prepared call, carried out: its ledger is opened, its run is made and driven, and what is known of it is kept."""
+"""Execution of a prepared call: opens the ledger, runs the engine on an event loop and collects the outcome."""
 
 from __future__ import annotations
 
@@ -41,29 +41,29 @@ from smelt.providers.prices import check_priced, cost_usd, price_of
 from smelt.providers.redact import redact
 from smelt.result import SmeltResult
 
-_ON_ITS_WAY = 0.1  # Seconds after which a request that is being sent has left, and its reply is waited for.
+_ON_ITS_WAY = 0.1  # Seconds; by then the SDK has sent the request, and the loop only waits for the reply.
 
 
 def execute(call: Preparation, *, awaited: str, gap: Gap = lambda name: None) -> SmeltResult[Any]:
-    """Carry *call* out on this thread.
+    """Run *call* on this thread, and block until it ends.
 
     Args:
-        call: The call.
-        awaited: The method to recommend where a loop is running.
-        gap: Called at every gap between two steps of the ledger, for tests that end the process there.
+        call: The prepared call.
+        awaited: The async method that an error or warning recommends if an event loop is already running.
+        gap: Called between every two steps of the ledger; tests end the process there.
 
     Raises:
-        SmeltAPIError: Nothing could be answered, because of the account, the model or the server.
-        SmeltExhaustionError: A row failed, and the call was to raise.
-        BudgetExceededError: The budget is spent, and the call was to raise.
-        StoreError: The ledger cannot be used, or failed; carries the result so far.
+        SmeltAPIError: No row was answered, because of the account, the model or the server.
+        SmeltExhaustionError: A row failed, and the call has `on_error="raise"`.
+        BudgetExceededError: The budget is spent, and the call has `on_error="raise"`.
+        StoreError: The ledger cannot be opened, or failed later; then the error carries the result so far.
         SmeltInterrupt: Ctrl-C or SIGTERM; carries the result so far.
     """
     return run_blocking(_interruptible(call, gap), awaited=awaited)
 
 
 async def aexecute(call: Preparation) -> SmeltResult[Any]:
-    """`execute` on the loop that runs here. When it is cancelled, what was answered is in the ledger only."""
+    """`execute` on the running event loop. After a cancellation, the answers are in the ledger only."""
     execution = Execution(call, is_partial_shown=False)
     await execution.run_safely()
     return execution.outcome.checked_result()
@@ -73,13 +73,13 @@ async def _interruptible(call: Preparation, gap: Gap) -> SmeltResult[Any]:
     execution = Execution(call, gap=gap)
     try:
         await execution.run_safely()
-    except asyncio.CancelledError:  # On a loop of our own, only Ctrl-C cancels.
+    except asyncio.CancelledError:  # smelt owns this loop, so only Ctrl-C (or SIGTERM) cancels.
         raise execution.interrupt() from None
     return execution.outcome.checked_result()
 
 
 class Execution:
-    """One run and what is known of it, also when it is broken off."""
+    """One run and its state. The outcome is available at any time, also after an interrupt."""
 
     def __init__(
         self,
@@ -89,14 +89,14 @@ class Execution:
         is_partial_shown: bool = True,
         supply: Supply | None = None,
     ) -> None:
-        """Make ready to carry *call* out; of a stream, whose rows *supply* brings, it is about the first frame."""
+        """Prepare to run *call*. For a stream, *call* is about the first frame, and *supply* brings the rows."""
         self._call = call
         self._supply = supply
         self._gap = gap
         self._is_partial_shown = is_partial_shown
         self._answers = answers_of(call)
         self._counts = Counts()
-        # Loads the price list when it is needed first.
+        # The price list is loaded at the first use.
         self._price = partial(cost_usd, call.provider.name, call.provider.model)
         settings = call.settings
         self._budget = Budget(max_cost=settings.max_cost, max_tokens=settings.max_tokens_total, price=self._price)
@@ -105,12 +105,12 @@ class Execution:
         self._ending: Ending | None = None
         self._seconds = 0.0
         self._loading: asyncio.TimerHandle | None = None
-        self._is_kept = False  # Whether a ledger has the answers.
+        self._is_kept = False  # Whether a ledger stores the answers.
         self._recorder = Recorder(skipped=self._answers.skipped)
 
     @property
     def outcome(self) -> Outcome:
-        """What is known of the run by now."""
+        """The outcome of the run so far."""
         return Outcome(
             call=self._call,
             answers=self._answers,
@@ -121,7 +121,7 @@ class Execution:
         )
 
     def interrupt(self) -> SmeltInterrupt:
-        """What to raise when Ctrl-C has stopped the run."""
+        """The exception to raise after Ctrl-C has stopped the run."""
         partial = self.outcome.result()
         done = partial.metrics.successful_rows
         kept = (
@@ -135,7 +135,7 @@ class Execution:
         )
 
     async def run(self) -> None:
-        """Ask for every row. Nothing is opened or sent where there is nothing to ask."""
+        """Run the engine on all rows. If there is no row to ask, no ledger is opened and nothing is sent."""
         call, provider = self._call, self._call.provider
         started = time.perf_counter()
         with (
@@ -175,19 +175,19 @@ class Execution:
 
     @property
     def _size(self) -> tuple[int, int] | None:
-        """Rows, and distinct ones, where they were not known from the start."""
+        """Rows and distinct rows, if they were not known at the start (a stream); else None."""
         return None
 
     @property
     def _rows(self) -> int:
-        """Rows, as far as is known."""
+        """Number of rows, as far as it is known."""
         return len(self._call.source)
 
     def _begun(self, run: Run) -> None:
-        """The ledger is open, and *run* begins."""
+        """Hook for subclasses: the ledger is open, and *run* is about to start."""
 
     def _load_prices_after_the_first_request(self, run: Run) -> None:
-        """Load the price list, which takes a while, when the first request has left and its reply is waited for."""
+        """Load the price list, which is slow, while the loop waits for the first reply."""
         loop, tell = asyncio.get_running_loop(), run.tell
         name, model = self._call.provider.name, self._call.provider.model
 
@@ -197,12 +197,12 @@ class Execution:
         def watching(event: Event) -> None:
             tell(event)
             if self._loading is None and isinstance(event, RequestSent):
-                loop.call_soon(begin)  # In the next turn: in this one the SDK has yet to make the request.
+                loop.call_soon(begin)  # In the next loop iteration: in this one the SDK still builds the request.
 
         run.tell = watching
 
     async def _linger(self, run: Run) -> None:
-        """Keep the ledger open after the run, for as long as there is need."""
+        """Hook for subclasses: keeps the ledger open after the run until this returns."""
 
     def _run(self, session: Session, lane: Lane, report: Reporter) -> Run:
         call, provider = self._call, self._call.provider
@@ -223,9 +223,9 @@ class Execution:
             room=room_of(provider, call.params),
             tell=report,
             price=self._price,
-            rng=random.Random(),  # Seeded by the system: a row's token must not be guessable from its text.
+            rng=random.Random(),  # Seeded by the operating system: the content of a row must not predict its token.
             counts=self._counts,
-            interrupt_grace=INTERRUPT_GRACE if is_wanted else 0.0,  # Nobody would ever see what landed.
+            interrupt_grace=INTERRUPT_GRACE if is_wanted else 0.0,  # Else late replies are lost anyway.
         )
 
     def _caps(self) -> Caps:
@@ -233,7 +233,7 @@ class Execution:
         return Caps(concurrency=self._call.concurrency, rpm=settings.rpm, tpm=settings.tpm, max_wait=settings.max_wait)
 
     def _place(self) -> bool | str:
-        """Where the ledger is; nowhere, if there is nothing to ask."""
+        """The `ledger` option to use: a path, or whether to use the default file. False if there is no row to ask."""
         chosen = self._call.settings.ledger
         if self._supply is None and not len(self._call.folded.distinct):
             return False
@@ -262,10 +262,10 @@ class Execution:
         )
 
     async def run_safely(self) -> None:
-        """`run`; a fault in the provider, which may be the caller's own, costs nothing that was answered.
+        """`run`, with unexpected exceptions turned into an error that keeps the answers. The provider may be user code.
 
         Raises:
-            SmeltAPIError: There was one; it is the cause.
+            SmeltAPIError: An unexpected exception was raised; it is the cause.
         """
         try:
             await self.run()
@@ -283,7 +283,7 @@ class Execution:
 
 
 def answers_of(call: Preparation) -> Answers:
-    """Room for the outcomes of *call*."""
+    """An empty `Answers` for the rows of *call*; skipped rows are marked."""
     answers = Answers(len(call.source), len(call.output.fields), call.folded.twins)
     if call.folded.skipped is not None:
         answers.skip(call.folded.skipped)

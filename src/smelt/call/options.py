@@ -1,4 +1,4 @@
-"""The options of a call, and their checks: every bad value is refused before anything is sent."""
+"""The options of a call and their validation: every bad value is refused before anything is sent."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _MOST_DOLLARS = 10_000_000.0
 _MOST_TOKENS = 10**15
 _MOST_SEED = 2**32 - 1  # As in NumPy.
 _OF_A_STEP = ("fields", "stream")
-_OF_THE_MODEL = ("key", "api_key", "base_url", "allow_http")  # Whoever gives one of these does not mean `any_key`.
+_OF_THE_MODEL = ("key", "api_key", "base_url", "allow_http")  # A typo of one of these is not a typo of `any_key`.
 
 
 class Options(TypedDict, total=False):
-    """Keyword options that every door of smelt takes; `Settings` says what they mean."""
+    """Keyword options that every public call takes. `Settings` documents them."""
 
     columns: Sequence[str] | None
     batch_size: int | Literal["auto"]
@@ -61,42 +61,43 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Options that have been checked.
+    """The validated options of a call.
 
     Attributes:
-        columns: The columns to send. None: those that the prompt names, or all where it names none.
-        batch_size: Rows per request at the most, 1 to 1,000. `"auto"` starts with a few and finds what the model bears.
-        concurrency: Requests in flight at the most, 1 to 10,000. `"auto"` finds what the provider bears, up to 512; a
-            desktop's model server gets as many as it takes at once.
-        rpm: Requests per minute at the most, for all runs of this process with the same model and key. None: what the
-            provider allows, which is found out.
-        tpm: Tokens per minute at the most, input and output, likewise.
-        max_wait: Seconds that a run waits where the provider asks it to, or goes without an answer, before it stops. What
-            was answered is kept, and the message says when to come back.
+        columns: The columns to send. None: the columns that the prompt names, or all columns if it names none.
+        batch_size: Maximum rows per request, 1 to 1,000. `"auto"` starts with a few and finds what the model can handle.
+        concurrency: Maximum requests in flight, 1 to 10,000. `"auto"` finds what the provider can handle, up to 512; a
+            model server on a desktop gets as many as it processes at once.
+        rpm: Maximum requests per minute, for all runs of this process with the same model and key. None: the limit of the
+            provider, which is found during the run.
+        tpm: Maximum tokens per minute, input plus output, for the same runs as `rpm`. None as for `rpm`.
+        max_wait: Seconds that a run waits when the provider asks it to, or goes without an answer, before it stops.
+            Answers are kept, and the message says when to run again.
         shuffle: Whether rows are asked in random order, so that a sorted frame does not give one-sided chunks.
-        seed: Decides the order of shuffled rows and the sample of a preview.
-        max_attempts: Paid answers that one row may use up before it is given up.
-        timeout: Seconds for one request, whatever the SDK thinks of it.
-        deadline: Seconds for the whole run; rows without an answer by then are marked. None: no limit.
-        params: Parameters for the provider, such as `{"temperature": 0}`; each provider says what it takes.
+        seed: Seed for the order of shuffled rows and for the sample of a preview.
+        max_attempts: Maximum paid answers for one row; then the row fails.
+        timeout: Seconds for one request, whatever the timeout of the SDK.
+        deadline: Seconds for the whole run; rows without an answer by then are marked as failed. None: no limit.
+        params: Parameters for the provider, such as `{"temperature": 0}`; each provider documents its own.
         isolation: `"row"` sends every row alone: the only real boundary between rows of untrusted text.
         null_rows: Whether rows that are null in every column sent are asked, or left null without an error.
         on_error: Whether rows that fail are marked in the error column, or end the run with an exception.
-        on_conflict: What becomes of an output column whose name is taken.
+        on_conflict: What to do if the frame already has a column with the name of an output column.
         error_column: Name of the column that says why a row failed.
-        output: Name of the column of free text, where the output model is `str`.
+        output: Name of the output column if the output model is `str`.
         flatten: Whether nested models become `parent.child` columns.
-        ledger: Where answers are kept, so that no row is paid for twice: the path of a file, True for `SMELT_LEDGER` or a
-            file in the user's cache directory, False for nowhere. None is True, except for models whose answers are not
-            worth keeping, such as a script in a test.
-        refresh: Whether rows that the ledger knows are asked again, and replaced in it.
-        extend: Whether, if all that changed is that the output model has fields more, the rows that the ledger knows are
-            asked for those fields only.
-        any_key: Whether answers that were bought with another API key are reused, for instance after a key was renewed.
-        store_inputs: Whether the ledger keeps the prompt and the rows as they are, rather than keyed hashes of them.
-        max_cost: Dollars that the run may spend; the rest of the rows is then marked `budget`. None: no limit.
-        max_tokens_total: Tokens, input and output, that the run may spend, likewise.
-        progress: True or None shows it as the surroundings allow, False is silent, a function gets the events.
+        ledger: Where answers are stored, so that no row is paid for twice: the path of a file, True for `SMELT_LEDGER` or
+            a file in the user's cache directory, False for no ledger. None means True, except for models whose answers
+            are not worth keeping, such as a scripted model in a test.
+        refresh: Whether rows that the ledger knows are asked again, and replaced in the ledger.
+        extend: Whether rows that the ledger knows are asked for the new fields only, if the only change is that the
+            output model has more fields.
+        any_key: Whether answers that were bought with another API key are reused, for example after a key was renewed.
+        store_inputs: Whether the ledger stores the prompt and the rows as plain text instead of keyed hashes.
+        max_cost: Maximum dollars that the run may spend; the remaining rows are then marked `budget`. None: no limit.
+        max_tokens_total: Maximum tokens, input plus output, that the run may spend; then as `max_cost`.
+        progress: True or None shows progress in the form that fits the environment, False shows none, a function gets
+            the events.
 
     Examples:
         >>> df.smelt.run("Classify {name}.", Company, model=scripted, batch_size=1, progress=False).metrics.requests
@@ -133,10 +134,10 @@ class Settings:
 
     @classmethod
     def of(cls, /, **options: Any) -> Self:
-        """Check *options*, the rest at their defaults.
+        """Validate *options*; all others have their defaults.
 
         Raises:
-            SmeltConfigError: An option is unknown, of the wrong type or out of range; names it and what it may be.
+            SmeltConfigError: An option is unknown, has the wrong type or is out of range; the message says what is allowed.
         """
         return replace(cls(), **{name: checked(name, value) for name, value in options.items()})
 
@@ -145,15 +146,15 @@ NAMES = tuple(one.name for one in fields(Settings))
 
 
 def checked(name: str, value: object, *, source: str | None = None) -> Any:
-    """The *value* of the option *name* as `Settings` holds it.
+    """The validated *value* of the option *name*, as `Settings` stores it.
 
     Args:
         name: The option.
-        value: What was given for it.
-        source: What a message calls it, where that is not its name.
+        value: The value that the caller gave.
+        source: The name for error messages, if it differs from *name*.
 
     Raises:
-        SmeltConfigError: The option is unknown, or the value is of the wrong type or out of range.
+        SmeltConfigError: The option is unknown, or the value has the wrong type or is out of range.
     """
     if name not in _CHECKS:
         raise unknown_option(name, NAMES)
@@ -161,7 +162,7 @@ def checked(name: str, value: object, *, source: str | None = None) -> Any:
 
 
 def unknown_option(name: str, known: Sequence[str]) -> SmeltConfigError:
-    """The error for an option that does not exist, with the nearest of the *known* names."""
+    """The error for an option that does not exist; suggests the nearest of the *known* names."""
     if name in _OF_A_STEP:
         return ConfigTypeError(
             f"{name} is an option of lf.smelt.transform(...), on a Polars LazyFrame, and of nothing else."
@@ -194,8 +195,8 @@ def _amount_of(unit: str, most: float) -> Callable[[str, object], float | None]:
 def _positive(name: str, value: object, wanted: str, most: float) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise SmeltConfigError.for_type(name, value, wanted)
-    number: Any = value  # NumPy's 32-bit floats are `Real`, to which the type checker gives no order.
-    if not 0 < number <= most:  # Which NaN is not, either.
+    number: Any = value  # `Real` (such as NumPy's 32-bit floats) has no ordering for the type checker.
+    if not 0 < number <= most:  # This also refuses NaN.
         raise SmeltConfigError.for_value(name, value, wanted)
     return float(number)
 
@@ -277,7 +278,7 @@ def _columns(name: str, value: object) -> tuple[str, ...] | None:
 def _listed(name: str, value: object) -> list[Any]:
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return list(value)
-    if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist"):  # `df.columns[:3]` is an Index, or an array.
+    if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist"):  # `df.columns[:3]` is an Index or an array.
         return list(value.tolist())
     raise ColumnTypeError(str(SmeltConfigError.for_type(name, value, "a list of column names")))
 

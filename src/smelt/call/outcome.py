@@ -1,4 +1,4 @@
-"""What a call comes to: its result as far as it went, or the exception it asked for, and the warnings beside it."""
+"""The outcome of a call: its (partial) result, the exception to raise if any, and the warnings to give."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ _ERRORS: dict[str, type[SmeltAPIError]] = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
-    """What is known of a run when it is over, or broken off.
+    """The state of a run that has ended or was interrupted.
 
     Attributes:
-        call: What was asked for.
-        answers: The rows' ends.
-        counts: What the run did.
-        seconds: How long it took.
-        ending: How it ended; None where it was broken off.
-        recorder: What happened when.
-        answered_before: Rows that were answered before those of *answers*, in a stream.
+        call: The prepared call.
+        answers: The answer or failure of each row.
+        counts: Counters of the run, such as requests and tokens.
+        seconds: Duration of the run.
+        ending: How the run ended; None if it was interrupted.
+        recorder: The recorded events of the run.
+        answered_before: In a stream: answered rows that are not in *answers* any more.
     """
 
     call: Preparation
@@ -70,7 +70,7 @@ class Outcome:
     answered_before: int = 0
 
     def result(self) -> SmeltResult[Any]:
-        """The result as far as it goes."""
+        """The result so far."""
         call = self.call
         return SmeltResult(
             metrics=self._metrics(),
@@ -82,19 +82,19 @@ class Outcome:
         )
 
     def checked_result(self) -> SmeltResult[Any]:
-        """The result, or the exception that the call asked for; warnings are given here, at the caller's line."""
+        """The result; raises the error of the run if there is one. Warnings are given here, at the caller's line."""
         result = self.result()
         if (error := self.error(result)) is not None:
             raise error
         try:
             self.warn()
-        except SmeltWarning as warning:  # Where warnings are errors, the result is in it.
+        except SmeltWarning as warning:  # If warnings are errors, the exception carries the result.
             warning.partial_result = result
             raise
         return result
 
     def error(self, result: SmeltResult[Any]) -> SmeltError | None:
-        """The exception that the call asked for, if it did."""
+        """The exception to raise for this outcome, by the call's `on_error`; None if there is none."""
         stop, fault = (self.ending.stop, self.ending.fault) if self.ending else (None, None)
         raises = self.call.settings.on_error == "raise"
         if isinstance(fault, StoreError) or (isinstance(fault, BudgetExceededError) and raises):
@@ -105,7 +105,7 @@ class Outcome:
         return _exhaustion(result) if raises and not result.success else None
 
     def warn(self) -> None:
-        """Say what the caller should know, at his line."""
+        """Give the warnings of the run, at the caller's line."""
         for sentence in self._sentences(self.result()):
             warn(printable(sentence))
 
@@ -124,7 +124,7 @@ class Outcome:
         return metrics(self.counts, rows=len(self.answers), failed=failed, distinct=distinct, seconds=self.seconds)
 
     def _report(self) -> Report:
-        from smelt.call.record import recorded  # Loaded for a report or a pickle, which most runs do not make.
+        from smelt.call.record import recorded  # Imported late: most runs make no report.
         from smelt.report.report import Report
 
         return Report(recorded(self.call, self.answers, self.recorder, first_request=self.counts.first_request))
@@ -155,7 +155,7 @@ class Outcome:
 
 
 def metrics(counts: Counts, *, rows: int, failed: int, distinct: int, seconds: float) -> SmeltMetrics:
-    """What a run did."""
+    """The metrics of a run, from its counters."""
     return SmeltMetrics(
         total_rows=rows,
         successful_rows=rows - failed,
@@ -177,7 +177,7 @@ def metrics(counts: Counts, *, rows: int, failed: int, distinct: int, seconds: f
 
 
 def attached(call: Preparation, answers: Answers) -> Any:
-    """The caller's frame with what became of its rows."""
+    """The caller's frame with the output columns and the error column."""
     errors: list[str | None] = [None] * len(answers)
     for position, failure in answers.failures.items():
         errors[position] = f"{failure.kind}: {failure.message}"
@@ -204,7 +204,7 @@ def _api_error(stop: CallFailed, provider: Provider, result: SmeltResult[Any]) -
 
 
 def _exhaustion(result: SmeltResult[Any]) -> SmeltExhaustionError:
-    # Rows that the failure kept from being asked are marked, too, and may stand before it.
+    # Rows that were not asked because of the failure are marked `stopped`, and may come before the failed row.
     first = next((error for error in result.errors if error.kind != "stopped"), result.errors[0])
     error = SmeltExhaustionError(
         f"Row {shown_value(first.label)} failed ({first.kind}): {printable(first.message)} "

@@ -1,4 +1,4 @@
-"""All that is known, checked and decided of a call before its first request."""
+"""Preparation of a call: checks all arguments, reads the rows and decides everything that the run needs."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from smelt.plan.tokens import reply_bytes, reply_tokens, text_tokens
 from smelt.plan.wire import system_text
 from smelt.providers.base import Provider
 
-_FIRST_ROWS = 5  # Of the first request, which proves key, model and schema.
-_told: set[str] = set()  # Prompts without a column's name that were warned of in this process.
-_ROOM = 2  # Times what the answer to a row usually takes; twice that is allowed for.
-_MOST_AUTO_ROWS = 25  # Beyond this a larger chunk saves little of the shared instructions, and answers get worse.
+_FIRST_ROWS = 5  # Rows of the first request, which tests the key, the model and the schema.
+_told: set[str] = set()  # Prompts that name no column, and were warned about in this process.
+_ROOM = 2  # A chunk is planned with this multiple of a row's usual reply tokens, and fills half of the output limit.
+_MOST_AUTO_ROWS = 25  # Larger chunks hardly save more of the shared instructions, and answers get worse.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """An output column: which field it shows, and under which name.
+    """An output column: its name, and the field that it shows.
 
     Attributes:
-        name: Its name in the frame.
-        path: Field names, from the output model down.
+        name: Name of the column in the frame.
+        path: Field names, from the output model down to the field.
         field: The field at the end of the path.
     """
 
@@ -50,21 +50,21 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Preparation:
-    """A call that has been checked and may be sent.
+    """A call that has passed all checks and may be sent.
 
     Attributes:
-        frame: The caller's data.
-        source: The columns that are sent, as rows.
-        folded: Which rows are the same.
-        output: What to ask for.
-        columns: What comes back.
+        frame: The caller's frame.
+        source: The rows of the columns that are sent.
+        folded: The distinct rows, and which rows are equal to them.
+        output: The fields to ask for.
+        columns: The output columns.
         error_column: Name of the error column.
-        dropped: Columns of the caller's that the output replaces.
-        provider: Whom to ask.
+        dropped: Columns of the caller's frame that output columns replace.
+        provider: The provider that answers.
         settings: The options.
-        prompt: What to find out, as the model is told.
-        system: The instructions.
-        whole: The output of which *output* is the part that is looked at; None where that is all there is.
+        prompt: The caller's question, as it is sent to the model.
+        system: The system message: the full instructions.
+        whole: The complete output if *output* has only a part of its fields; None if *output* is complete.
     """
 
     frame: Frame
@@ -82,11 +82,11 @@ class Preparation:
 
     @property
     def params(self) -> dict[str, Any]:
-        """What the provider is told beside the question: its own parameters, and over them those of the call."""
+        """The request parameters: the provider's own, overridden by the parameters of the call."""
         return {**getattr(self.provider, "params", {}), **self.settings.params}
 
     def work(self) -> Work:
-        """The run that this call asks for."""
+        """The work order for the engine."""
         row_tokens = reply_tokens(self.output.fields)
         most_rows = self._most_rows(row_tokens)
         return Work(
@@ -109,15 +109,15 @@ class Preparation:
 
     @property
     def order(self) -> Sequence[int]:
-        """Positions of the rows to ask, in the order to ask them in."""
+        """Positions of the distinct rows, in the order in which they are asked."""
         return _ordered(self.folded.distinct, self.settings)
 
     def works(self, added: Sequence[str], completing: Mapping[int, str]) -> tuple[Work, Work]:
-        """The same run in two parts: rows that are asked for the *added* fields only, and the others.
+        """The work in two parts: rows that are asked for the *added* fields only, and all other rows.
 
         Args:
-            added: Fields, by their names on the wire.
-            completing: JSON of the answers that these fields are added to, by position.
+            added: The new fields, by their names in the reply.
+            completing: By position: the JSON of the stored answer that gets the new fields.
         """
         whole = self.work()
         fields = tuple(field for field in self.output.fields if field.key in added)
@@ -134,7 +134,7 @@ class Preparation:
         return part, replace(whole, order=rest)
 
     def asking(self, names: Sequence[str] | None) -> Preparation:
-        """The same call for the output fields of these *names*; for all of them, where they can only be had together."""
+        """The same call, but asking only for the output fields *names*; for all fields if they can only be asked together."""
         if names is None or not (output := part_of(self.output, names)):
             return self
         return replace(
@@ -146,10 +146,10 @@ class Preparation:
         )
 
     def over(self, frame: Frame, *, seen: dict[Key, int]) -> Preparation:
-        """The same call about the rows of *frame*; *seen* is filled as `plan.rows.fold` does.
+        """The same call about the rows of *frame*; *seen* is filled by `plan.rows.fold`.
 
         Raises:
-            ColumnError: It lacks a column that is sent.
+            ColumnError: *frame* lacks a column that is sent.
         """
         source = remembering(frame.rows(self.source.names))
         folded = fold(source, skip_nulls=self.settings.null_rows == "skip", seen=seen)
@@ -158,7 +158,7 @@ class Preparation:
 
     @property
     def concurrency(self) -> int:
-        """Requests in flight at the most."""
+        """Maximum requests in flight."""
         chosen = self.settings.concurrency
         return self.provider.capabilities.concurrency if chosen == "auto" else chosen
 
@@ -168,20 +168,20 @@ class Preparation:
             return 1
         if self.settings.batch_size != "auto":
             return self.settings.batch_size
-        # By what answers usually take, not by the most that they may: a str without a length may take pages, and rarely does. A
-        # reply that is cut off says so, and later requests are smaller.
+        # Based on the usual length of an answer, not on its maximum: a str without a length limit may take pages, but rarely
+        # does. If a reply is cut off, later requests are smaller.
         usual = min(row_tokens, _ROOM * max(1, text_tokens(reply_bytes(self.output.fields))))
         by_output = max(1, capabilities.max_output_tokens // (2 * usual))
         return min(_MOST_AUTO_ROWS, by_output, capabilities.rows_per_request or _MOST_AUTO_ROWS)
 
 
 Pick = Callable[[int], Sequence[int]]
-"""Chooses positions of rows, given how many there are."""
+"""Chooses row positions, given the number of rows."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Some rows of a source. A `RowSource`."""
+    """A selection of the rows of a source. A `RowSource`."""
 
     whole: RowSource
     positions: Sequence[int]
@@ -208,23 +208,23 @@ def prepare(
     adapt: Callable[[Any], Frame] = adapt,
     is_sent: bool = True,
 ) -> Preparation:
-    """Check everything that can be checked before money is spent, and read the rows once.
+    """Do all checks that are possible before money is spent, and read the rows once.
 
     Args:
         data: The caller's frame.
-        prompt: What to find out.
-        output_model: What to ask for.
-        model: Whom to ask.
+        prompt: The question.
+        output_model: The fields to ask for.
+        model: The model to ask.
         settings: The options.
-        pick: Which rows to ask; None asks all.
+        pick: Chooses the rows to ask; None asks all.
         adapt: Takes the snapshot of *data*.
-        is_sent: Whether the call will be sent. If not, as for an estimate, it needs no key.
+        is_sent: Whether the call will be sent. If not, as for an estimate, no key is needed.
 
     Raises:
-        SmeltConfigError: Or one below it, for whatever is wrong; nothing was sent.
+        SmeltConfigError: An argument is wrong (this class or a subclass); nothing was sent.
     """
     frame = adapt(data)
-    # An empty list of rows cannot say which keys its rows would have.
+    # An empty list of dicts does not say which keys its rows would have.
     names = frame.names if frame.names or len(frame) else None
     task = read_prompt(prompt, names)
     output = read_output(output_model, text_column=settings.output)
@@ -234,12 +234,12 @@ def prepare(
     source = frame.rows(None if names is None else _chosen(task.columns, names, settings))
     if len(source) and not source.names:
         raise ColumnError("The data has rows but no columns, so there is nothing to send.")
-    # Last, since it may ask for a key: what is wrong with the other arguments would have to be told after that anyway.
+    # Last, because it may require a key: a user without one should first see all other errors.
     provider = resolve_model(model, params=settings.params, needs_key=is_sent)
     check_limits(output.fields, provider.capabilities.dialect, provider.name)
     if settings.columns is None and not task.columns and len(source.names) > 1:
         _warn_of_all_columns(prompt, source.names)
-    if pick is not None:  # Of the rows, not of the frame: one row of a list may lack a key that the prompt names.
+    if pick is not None:  # After the checks on the whole frame: a picked dict may lack a key that the prompt names.
         positions = pick(len(frame))
         frame, source = adapt(frame.take(positions)), _Part(source, positions)
     system = system_text(task.text, output.fields, provider.capabilities.codec, about=output.description)
@@ -260,7 +260,7 @@ def prepare(
 
 
 def _warn_of_all_columns(prompt: str, names: Sequence[str]) -> None:
-    """Say, once for each prompt, that it names no column: the reason is often an f-string, and every column is paid for."""
+    """Warn once per prompt that it names no column: often it is an f-string by mistake, and every column is paid for."""
     if prompt in _told:
         return
     _told.add(prompt)
@@ -282,9 +282,9 @@ def _require_unicode(system: str) -> None:
 
 
 def _chosen(named: Sequence[str], known: Sequence[str], settings: Settings) -> Sequence[str] | None:
-    """The columns to send: those that were chosen, else those that the prompt names, else all (None).
+    """The columns to send: those of the `columns` option, else those that the prompt names, else all (None).
 
-    A prompt that names a column which is not chosen would ask about what the model cannot see.
+    A prompt that names a column outside the `columns` option is refused: the model could not see that column.
     """
     if settings.columns is None:
         return named or None

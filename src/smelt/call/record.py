@@ -1,4 +1,4 @@
-"""What a result remembers of its run: what was asked, of whom, with which options, and what happened when."""
+"""The record of a run for its report: prompt, model, options, versions, timeline and a sample of answers."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from smelt.providers.redact import redact
 from smelt.report.record import Record, Sampled
 
 _SHOWN_ALWAYS = ("batch_size", "concurrency", "isolation", "max_attempts", "timeout", "shuffle", "seed")
-_SHOWN_ELSEWHERE = frozenset({"columns", "params", "ledger", "progress"})  # Or no part of what was asked.
-_LIBRARIES = {  # By the name of the module.
+_SHOWN_ELSEWHERE = frozenset({"columns", "params", "ledger", "progress"})  # Or irrelevant to the answers.
+_LIBRARIES = {  # Module name to distribution name.
     "pandas": "pandas",
     "polars": "polars",
     "pyarrow": "pyarrow",
@@ -38,7 +38,7 @@ _SAMPLED = 8  # Rows.
 
 
 def recorded(call: Preparation, answers: Answers, recorder: Recorder, *, first_request: Request | None) -> Record:
-    """The record of *call*, which was answered with *answers*."""
+    """The record of *call* and its *answers*."""
     return Record(
         prompt=call.prompt,
         columns=call.source.names,
@@ -69,7 +69,7 @@ def _sample(call: Preparation, answers: Answers) -> list[Sampled]:
 
 
 def _in_words(value: Any) -> str:
-    """A value of an answer as JSON; text and dates without quotation marks."""
+    """A value of an answer as JSON; strings and dates without quotation marks."""
     text = to_json(value, fallback=str).decode("utf-8", "replace")
     return str(from_json(text)) if text.startswith('"') else text
 
@@ -95,7 +95,7 @@ def _shown(value: object) -> str:
 
 
 def _ledger(call: Preparation) -> str:
-    """Whether there was one; of a path only the last part, since a report is shown around."""
+    """Whether a ledger was used. Only the file name of a path is shown, because a report is passed on to others."""
     chosen = call.settings.ledger
     if isinstance(chosen, str):
         return f"on: {PurePath(chosen).name}"[:_LONGEST_OPTION]
@@ -103,7 +103,7 @@ def _ledger(call: Preparation) -> str:
 
 
 def _param(name: str, value: Any) -> str:
-    """A parameter in one line. Headers may authenticate, under names that nobody can know."""
+    """A parameter in one line. Headers are not shown: any header may carry a credential."""
     if "header" in name.lower():
         return "not shown"
     return redact(value if isinstance(value, str) else shown_value(value), limit=_LONGEST_OPTION)
@@ -116,5 +116,5 @@ def _versions() -> dict[str, str]:
             try:
                 found[name] = version(name)
             except PackageNotFoundError:
-                continue  # Vendored, or run from a checkout.
+                continue  # Vendored, or imported from a source checkout.
     return found

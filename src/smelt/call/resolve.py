@@ -1,4 +1,4 @@
-"""A model that a call names, or the default, as a provider that can be asked."""
+"""Resolves a model name, or the default model, to a provider object."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from smelt.providers.vendors import VENDORS
 def resolve_model(
     model: Model | str | Provider | None, *, params: Mapping[str, Any] | None = None, needs_key: bool = True
 ) -> Provider:
-    """The provider that answers for *model*, with everything checked that can be checked without a request.
+    """The provider for *model*, after all checks that are possible without a request.
 
     Args:
-        model: A `Model`, a string, an object of the caller's own that satisfies `Provider`, or None for the default:
+        model: A `Model`, a string, the caller's own object that satisfies `Provider`, or None for the default:
             `smelt.configure(model=…)`, then `SMELT_MODEL`, then the embedded model if its extra is installed.
-        params: The caller's parameters for every request; they come over those of the `Model`.
-        needs_key: Whether a missing key is an error; not if nothing will be sent.
+        params: The caller's parameters for every request; they override those of the `Model`.
+        needs_key: Whether a missing key is an error; False if nothing will be sent.
 
     Raises:
-        SmeltConfigError: Says what is missing or wrong, and what to do.
+        SmeltConfigError: Something is missing or wrong; the message says what to do.
     """
     named = read_model(_default_model() if model is None else model)
     provider = _provider_of(named, params or {}, needs_key) if isinstance(named, Model) else named
@@ -36,7 +36,7 @@ def resolve_model(
     return provider
 
 
-_EMBEDDED = Model("local", "")  # The one that answers if none is named.
+_EMBEDDED = Model("local", "")  # The default if no model is named.
 
 
 def _default_model() -> Any:
@@ -88,7 +88,7 @@ def _load(module: str, *, extra: str, sdk: tuple[str, ...]) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as problem:
-        if problem.name not in sdk:  # Installed, but broken: its own message says more.
+        if problem.name not in sdk:  # The SDK is installed but broken: its own message says more.
             raise
         missing = sdk[-1]
     raise MissingDependencyError.for_extra(extra, missing)

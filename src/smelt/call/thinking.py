@@ -1,4 +1,4 @@
-"""The rooms for thoughts of this process: one for each provider, origin, model and way of thinking."""
+"""Process-wide cache of reasoning-token allowances, one per provider, origin, model and reasoning parameters."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from smelt.engine.room import Room
 from smelt.providers.base import Provider
 from smelt.providers.thinking import thinking_params, thinking_room
 
-_MOST = 64  # Rooms that are remembered, as with lanes.
+_MOST = 64  # Cached rooms; the least recently used one is dropped, as for lanes.
 
 _rooms: OrderedDict[Hashable, Room] = OrderedDict()
 
 
 def room_of(provider: Provider, params: Mapping[str, Any]) -> Room:
-    """The room for thoughts of *provider*, with what earlier runs of this process have learnt.
+    """The reasoning-token allowance of *provider*, including what earlier runs of this process measured.
 
-    A provider that is not asked over a network keeps nothing between runs, as with lanes.
+    If the provider's origin is not an HTTP address, nothing is kept between runs, as for lanes.
 
     Args:
-        provider: Whom to ask.
-        params: The parameters of every request, its own and those of the call.
+        provider: The provider that answers.
+        params: The parameters of every request: the provider's own and those of the call.
     """
     given: int | None = getattr(provider, "thinking_tokens", None)
     if not provider.origin.startswith(("http://", "https://")):
@@ -38,7 +38,7 @@ def room_of(provider: Provider, params: Mapping[str, Any]) -> Room:
 
 
 def _start(provider: Provider, params: Mapping[str, Any], given: int | None) -> int:
-    """What the caller set; else what parameters and name tell. A budget in the parameters is always allowed in full."""
+    """The caller's value, else a value from the parameters and the name. A budget in the parameters is never cut."""
     known = thinking_room(provider.model, params)
     if given is None:
         return max(known, provider.capabilities.thinking_tokens)
