@@ -1,1 +1,1 @@
-"""A transform as a step of a Polars plan, and what collects or writes such a plan."""
+"""A transform as a node of a Polars lazy plan, with `collect` and sinks for such plans."""

@@ -1,4 +1,4 @@
-"""What Polars pushes into a step, and what it knows of the frame below it without reading that."""
+"""Predicate pushdown: splits a filter into parts on inputs and on outputs; finds a plan's row count without running it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Collection
 
 import polars as pl
 
-# Lines of a plan that counts rows it need not read: of frames in memory, and of files whose metadata has the number.
+# Plan lines that count rows without reading them: frames in memory, and files with the row count in their metadata.
 _FREE = re.compile(r"SELECT \[len\(\)\]|DF \[|(Parquet|IPC) SCAN \[|PROJECT|simple π|SLICE|ESTIMATED ROWS|FAST COUNT")
 
 
 def known_height(frame: pl.LazyFrame) -> int | None:
-    """The number of rows; None where it would have to be found by running the plan."""
+    """The number of rows; None if only running the plan could tell."""
     count = frame.select(pl.len())
     if not all(_FREE.match(line.strip()) for line in count.explain().splitlines()):
         return None
@@ -20,7 +20,7 @@ def known_height(frame: pl.LazyFrame) -> int | None:
 
 
 def split(predicate: pl.Expr | None, outputs: Collection[str]) -> tuple[list[pl.Expr], list[pl.Expr]]:
-    """The AND-ed parts of *predicate*: those on the step's inputs alone, and those on its *outputs* too."""
+    """The AND-ed parts of *predicate*: first the parts that use only inputs, then the parts that use *outputs*."""
     early: list[pl.Expr] = []
     late: list[pl.Expr] = []
     for part in _parts(predicate) if predicate is not None else ():
@@ -32,7 +32,7 @@ def split(predicate: pl.Expr | None, outputs: Collection[str]) -> tuple[list[pl.
 def _parts(expression: pl.Expr) -> list[pl.Expr]:
     operands = expression.meta.pop()
     if len(operands) == 2:
-        # There is no public way to ask for the operator, but putting an AND together again gives the same expression.
+        # Polars has no public way to read the operator. If joining the operands with AND gives the same expression, it is AND.
         for one, other in (operands, reversed(operands)):
             if (one & other).meta.eq(expression):
                 return _parts(one) + _parts(other)

@@ -1,8 +1,8 @@
-"""A sink's rows on their way into its file: parts beside it, each complete once it has its name.
+"""Checkpoints of a sink: finished rows are kept as part files beside the target until the target is complete.
 
-A part is called `000007-2048-<digest>.arrow`: its place, its rows, and what the rows were made of. Renaming is what
-commits it, so a sink that is killed leaves whole parts and at most one file without a name. `manifest.json` says which
-sink they belong to.
+A part is named `000007-2048-<digest>.arrow`: its index, its number of rows and the digest of its input rows. The rename
+to this name commits it, so a killed sink leaves complete parts and at most one unnamed partial file. `manifest.json`
+identifies the sink that the parts belong to.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Rows that are finished.
+    """A file of finished rows.
 
     Attributes:
         path: The file.
-        rows: How many.
-        digest: Of the input rows that they were made of.
+        rows: Number of rows.
+        digest: Digest of the input rows of this part.
     """
 
     path: Path
@@ -51,13 +51,13 @@ class Parts:
     """The parts of one sink.
 
     Attributes:
-        whole: Where the file is written before it has its place; Polars may judge by its ending.
-        found: Those that an earlier try has left.
-        rows: Rows in all that there are by now.
+        whole: Temporary path of the complete file. It ends as the target does, because Polars may check the extension.
+        found: The parts that an earlier, interrupted sink left.
+        rows: Total rows in all parts so far.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Look at what is in *folder*."""
+        """Read which parts are in *folder*."""
         self._folder = folder
         self.whole = folder / f"whole.{folder.stem}"
         self._nameless = folder / "part"
@@ -66,7 +66,7 @@ class Parts:
         self._next = len(self.found)
 
     def add(self, frame: pl.DataFrame, digest: str) -> None:
-        """Keep *frame*, the rows after those that are there."""
+        """Write *frame* as the next part, and commit it."""
         with self._nameless.open("wb") as file:
             frame.write_ipc(file, compression="lz4")
             file.flush()
@@ -77,22 +77,22 @@ class Parts:
         self.rows += frame.height
 
     def tidy(self) -> None:
-        """Remove what was not written to its end, such as on a full disk; the parts stay."""
+        """Remove incomplete files, for example after a full disk; the parts stay."""
         for path in (self.whole, self._nameless):
             path.unlink(missing_ok=True)
 
     def joined(self, schema: pl.Schema) -> pl.LazyFrame:
-        """All rows, in order."""
+        """The rows of all parts, in order."""
         paths = _paths(self._folder)
         return pl.scan_ipc(paths, glob=False) if paths else pl.LazyFrame(schema=schema)
 
 
 @contextmanager
 def parts_for(target: Path, manifest: Mapping[str, Any], *, restart: bool) -> Iterator[Parts]:
-    """The parts of the sink into *target*, for this process alone; removed when all went well, or where there are none.
+    """The parts of the sink into *target*, locked for this process. Removed after success, or if no row is finished.
 
     Raises:
-        SmeltConfigError: Another process is at it, or the parts that are there are those of another sink.
+        SmeltConfigError: Another process holds the lock, or the existing parts belong to another sink.
     """
     folder = target.with_name(f"{target.name}.smelt")
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def parts_for(target: Path, manifest: Mapping[str, Any], *, restart: bool) -> It
 
 
 def publish(written: Path, target: Path) -> None:
-    """Put the file *written* in the place of *target*, at once and for good."""
+    """Replace *target* by the file *written*: atomic, and durable (fsync)."""
     with written.open("rb") as file:
         os.fsync(file.fileno())
     written.replace(target)
@@ -122,14 +122,14 @@ def publish(written: Path, target: Path) -> None:
 
 
 class Digest:
-    """Tells whether rows are the same rows in the same order, to one version of Polars."""
+    """Hash of rows in their order, to detect changed input. Comparable only within one version of Polars."""
 
     def __init__(self) -> None:
         self._hash = blake2b(digest_size=16)
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Take the rows of *frame*."""
-        plain = frame.with_columns(pl.col(pl.Categorical).cast(pl.String))  # Whose numbers differ between processes.
+        """Add the rows of *frame* to the hash."""
+        plain = frame.with_columns(pl.col(pl.Categorical).cast(pl.String))  # Category codes differ between processes.
         self._hash.update(array("Q", plain.hash_rows().to_list()).tobytes())
 
     def __str__(self) -> str:
@@ -139,7 +139,7 @@ class Digest:
 def _lock(descriptor: int, target: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_free = os.fstat(descriptor).st_nlink > 0  # Else a process that has just ended removed what is locked here.
+        is_free = os.fstat(descriptor).st_nlink > 0  # 0 links: another process finished and removed this file.
     except BlockingIOError:
         is_free = False
     if not is_free:
@@ -147,7 +147,7 @@ def _lock(descriptor: int, target: Path) -> None:
 
 
 def _settle(file: Any, folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest, or compare it with the one that is there, if there are parts."""
+    """Compare *manifest* with the existing one if there are parts; else write it."""
     file.seek(0)
     text = file.read()
     found = _read(text) if _paths(folder) else None
@@ -165,7 +165,7 @@ def _settle(file: Any, folder: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def _read(text: str) -> dict[str, Any] | None:
-    """The manifest; None where there is none, or one that was never finished."""
+    """The manifest; None if there is none, or if it was not written completely."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -174,9 +174,9 @@ def _read(text: str) -> dict[str, Any] | None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove the parts. The manifest stays: it is what is locked.
+    """Remove the parts. The manifest stays, because it holds the lock.
 
-    The last one goes first, so that whoever is killed meanwhile leaves the parts of the first rows.
+    The last part is removed first, so a process that is killed meanwhile leaves the parts of the first rows.
     """
     for path in sorted(folder.iterdir(), reverse=True):
         if path.name != _MANIFEST:
@@ -184,12 +184,12 @@ def _clear(folder: Path) -> None:
 
 
 def _paths(folder: Path) -> list[Path]:
-    """The files of the parts in *folder*, in order."""
+    """The part files in *folder*, in order."""
     return sorted(folder.glob("[0-9]*-*-*.arrow"))
 
 
 def _sync(folder: Path) -> None:
-    """Make the names in *folder* last."""
+    """Make renames in *folder* durable (fsync of the directory)."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""`collect` and the sinks of a lazy plan, which Ctrl-C ends at once; the sinks go on where they were killed."""
+"""`collect` and file sinks for a lazy plan. Ctrl-C ends them at once; a sink resumes from its last finished part."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from smelt.loop.interrupts import hearing_interrupts
 
 T = TypeVar("T")
 Write = Callable[[pl.LazyFrame, Path], object]
-"""Writes all rows of a plan into a file."""
+"""Writes all rows of a plan to a file."""
 
-_AT_ONCE = 2_048  # Rows that are read at once, and finished at once,
-_TURNS_AT_ONCE = 4  # or these times those that are in flight when the pool is full, where that is less.
-_PART_ROWS = 65_536  # A part has no more rows than this, and the few more that were read with them,
-_PART_SECONDS = 5.0  # and takes no longer; what is in no part yet is asked anew where there is no ledger.
+_AT_ONCE = 2_048  # Rows per frame that is read and finished; less if this multiple of the rows in flight is less:
+_TURNS_AT_ONCE = 4  # (rows in flight when the worker pool is full.)
+_PART_ROWS = 65_536  # A part ends with the frame that reaches this many rows,
+_PART_SECONDS = 5.0  # or this age. Without a ledger, rows that are in no part yet are asked again after a kill.
 
 
 def collect(frame: pl.LazyFrame, **options: Any) -> pl.DataFrame:
-    """`frame.collect(**options)`, which Ctrl-C ends at once."""
+    """`frame.collect(**options)`; Ctrl-C ends it at once."""
     if options.get("background"):
         raise ConfigTypeError("background is no option here: Ctrl-C could not reach the step. Call lf.collect itself.")
     collected: pl.DataFrame = _interruptible(lambda: frame.collect(**options))
@@ -38,16 +38,16 @@ def collect(frame: pl.LazyFrame, **options: Any) -> pl.DataFrame:
 
 
 def sink(frame: pl.LazyFrame, path: str | os.PathLike[str], write: Write, *, restart: bool) -> None:
-    """Write the rows of *frame* to *path*: whole or not at all, and going on where an earlier try ended.
+    """Write the rows of *frame* to *path*: atomically, and resuming an earlier, interrupted sink.
 
-    Where the plan ends with steps, finished rows are kept in parts beside the file. Where it goes on after them, or has
-    none, it is run anew, and the ledger knows what was paid.
+    If the plan ends with smelt steps, finished rows are kept in part files beside the target. If other nodes follow the
+    steps, or there are no steps, the whole plan runs again; rows in the ledger cost nothing.
     """
     target = _target(path)
     base, steps = steps_of(frame)
     schema = frame.collect_schema()
     with parts_for(target, _manifest(base, steps, schema), restart=restart) as parts:
-        # An option or a place that will not do is found before it costs.
+        # Write an empty file first: a bad option or path fails before money is spent.
         write(pl.LazyFrame(schema=schema), parts.whole)
         if steps:
             _fill(parts, base, steps)
@@ -69,7 +69,7 @@ def _interruptible(work: Callable[[], T]) -> T:
 
 
 def _fill(parts: Parts, base: pl.LazyFrame, steps: Sequence[Step]) -> None:
-    """Add the parts that are missing."""
+    """Compute the missing rows and add them as parts."""
     names = base.collect_schema().names()
     height = known_height(base)
     at_once = min(_AT_ONCE, *(_TURNS_AT_ONCE * step.turn for step in steps))
@@ -91,7 +91,7 @@ def _fill(parts: Parts, base: pl.LazyFrame, steps: Sequence[Step]) -> None:
 
 
 class _Growing:
-    """The part that is being filled."""
+    """Collects finished frames until they make a part."""
 
     def __init__(self, parts: Parts, inputs: Sequence[str]) -> None:
         self._parts = parts
@@ -107,7 +107,7 @@ class _Growing:
             self.end()
 
     def end(self) -> None:
-        """Keep what there is, and begin the next part."""
+        """Write the collected rows as a part, and start the next one."""
         if self._rows:
             whole, digest = pl.concat(self._frames), Digest()
             digest.add(whole.select(self._inputs))
@@ -116,12 +116,12 @@ class _Growing:
 
 
 def _behind(frames: Iterator[pl.DataFrame], parts: Sequence[Part]) -> Iterator[pl.DataFrame]:
-    """The rows of *frames* that come after *parts*, if those were made of the rows before.
+    """The rows of *frames* after the rows that are in *parts*.
 
     Raises:
-        SmeltConfigError: They were made of others.
+        SmeltConfigError: The input rows of *parts* have changed.
     """
-    rest: list[pl.DataFrame] = []  # What was read and is in no part yet; one frame at the most.
+    rest: list[pl.DataFrame] = []  # Rows that were read and belong to no part yet; at most one frame.
     for part in parts:
         digest, missing = Digest(), part.rows
         while missing:
@@ -147,7 +147,7 @@ def _changed(part: Part) -> SmeltConfigError:
 
 
 def _manifest(base: pl.LazyFrame, steps: Sequence[Step], schema: pl.Schema) -> Mapping[str, Any]:
-    """What must not have changed for finished rows to count, under the names by which a message speaks of it."""
+    """Everything that must be unchanged to reuse finished rows. The keys are words for the error message."""
     return {
         "the format": 1,
         "Polars": pl.__version__,
@@ -179,7 +179,7 @@ def _target(path: object) -> Path:
         )
     target = plain_path(
         path, "the path of a file"
-    ).resolve()  # As Polars: a link stays, and what it leads to is replaced.
+    ).resolve()  # As in Polars: a symbolic link stays, and the file that it points to is replaced.
     if target.is_dir():
         raise SmeltConfigError.for_value("path", path, "the path of a file, and that is a folder")
     return target

@@ -1,8 +1,8 @@
-"""A transform as a node of a lazy plan: what its surroundings want of it, and the answers to just that.
+"""A transform as a node of a Polars lazy plan, with projection, predicate and slice pushdown.
 
-Polars asks a Python source for some columns, some rows and a filter (`register_io_source`). What that comes to here: rows
-that the filter drops by their inputs, or that lie behind the last one wanted, are not sent; fields that nobody looks at
-are not asked for; where nothing but inputs is wanted, nothing is sent at all.
+Polars passes columns, a filter and a row limit to a Python source (`register_io_source`). Rows that the filter drops by
+their inputs, and rows after the limit, are not sent. Fields that the plan does not use are not asked for. If the plan
+uses only input columns, nothing is sent.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from smelt.streaming.stream import stream
 
 Fields = Literal["used", "all"]
 
-_FROM_ABOVE = 8_192  # Rows that are read at once.
-# Polars takes a frame more than it needs, and the stream reads ahead of that, so frames are small where few rows are wanted:
-_FIRST = 32  # Rows of the first ones, or a pool's worth where that is less.
-_GROWTH = 4  # Later ones have a quarter of the rows before them at the most.
+_FROM_ABOVE = 8_192  # Rows per batch read from the plan before the step.
+# Polars takes one frame more than it needs, and the stream reads ahead, so the first frames are small:
+_FIRST = 32  # Minimum rows of a frame; less if fewer rows fill the worker pool.
+_GROWTH = 4  # Later frames have at most a quarter of the rows before them (but at least the minimum).
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What the plan wants of a step.
+    """The columns, rows and filters that the plan needs from a step.
 
     Attributes:
-        columns: The columns to give, in this order.
-        read: The columns to read.
-        fields: Fields to ask for; none where no answer is looked at.
-        early: Filters on inputs.
+        columns: The columns to return, in this order.
+        read: The input columns to read.
+        fields: Fields to ask for; empty if no answer is needed.
+        early: Filters that use only inputs.
         late: Filters that need answers.
-        most: Input rows at the most, counted before the filters; None for all.
+        most: Maximum input rows, counted before the filters; None for all.
     """
 
     columns: tuple[str, ...]
@@ -54,9 +54,9 @@ class Step:
     """One transform of a lazy plan.
 
     Attributes:
-        upstream: What it is about.
+        upstream: The plan that gives the input rows.
         call: The checked call, prepared with no rows.
-        is_whole: Whether all fields are asked for, whatever is looked at.
+        is_whole: Whether all fields are asked for, even if the plan does not use them.
     """
 
     upstream: pl.LazyFrame
@@ -64,7 +64,7 @@ class Step:
     is_whole: bool = False
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be written down: a plan would take what the model was given along, and read functions back."""
+        """Refuse pickling: it would write the model's arguments into the plan, and load functions on reading."""
         raise ConfigTypeError(
             "A plan with a smelt step cannot be serialized or pickled. Serialize the plan before the step, and call "
             "transform where it is read."
@@ -72,16 +72,16 @@ class Step:
 
     @property
     def outputs(self) -> dict[str, pl.DataType]:
-        """The columns that it adds, with their dtypes."""
+        """The columns that the step adds, with their dtypes."""
         added = {column.name: polars_dtype(column.field.kind) for column in self.call.columns}
         return {**added, self.call.error_column: pl.String()}
 
     @property
     def blank(self) -> str:
-        """A column of nulls that is read where only the number of rows is wanted.
+        """Name of a column of nulls, which Polars reads if it needs only the number of rows.
 
-        Polars then takes the column with the smallest values. That might be an output, and cost money; no values are
-        smaller than none.
+        For a row count Polars reads the column with the smallest dtype. Without this column it could choose an output
+        column, and the count would cost money.
         """
         name = "rows"
         while name in self.schema():
@@ -90,15 +90,15 @@ class Step:
 
     @property
     def turn(self) -> int:
-        """Rows that are in flight when the pool is full, at the most."""
+        """Maximum rows in flight when the worker pool is full."""
         return self.call.concurrency * self.call.work().most_rows
 
     def schema(self) -> pl.Schema:
-        """All its columns. Sends nothing."""
+        """All columns of the step: inputs and outputs. Sends nothing."""
         return pl.Schema({**self.upstream.collect_schema(), **self.outputs})
 
     def source(self) -> pl.LazyFrame:
-        """The node that gives what the plan wants, a few rows at a time; runs on a thread of Polars."""
+        """The node that returns only what the plan needs, in small frames; runs on a Polars thread."""
 
         def read(
             columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, batch: int | None
@@ -114,13 +114,13 @@ class Step:
         return marked(source.select(self.schema().names()), self)
 
     def node(self) -> pl.LazyFrame:
-        """The node that takes all rows at once and gives all columns; runs on the thread that collects."""
+        """The node that takes all rows at once and returns all columns; runs on the thread that collects."""
 
         def answer(frame: pl.DataFrame) -> pl.DataFrame:
             (finished,) = self.over(iter([frame]))
             return finished
 
-        # Filters on inputs and `head` go below it: it changes no input column, so they find the same rows there.
+        # Polars may move filters on inputs and `head` below this node: it changes no input column, so they select the same rows.
         return marked(self.upstream.map_batches(answer, schema=self.schema(), predicate_pushdown=True), self)
 
     def over(
@@ -130,7 +130,7 @@ class Step:
         return stream(frames, self.call, fields=fields, rows=rows)
 
     def wanted(self, columns: Sequence[str] | None, predicate: pl.Expr | None, rows: int | None) -> Wanted:
-        """What Polars asks for, in terms of the step."""
+        """The request of Polars, translated to inputs and fields of the step."""
         inputs = self.upstream.collect_schema().names()
         shown = tuple([*inputs, *self.outputs] if columns is None else columns)
         early, late = split(predicate, self.outputs)
@@ -145,7 +145,7 @@ class Step:
         used = {column.path[0] for column in self.call.columns if column.name in looked_at}
         if not used and self.call.error_column not in looked_at:
             return ()
-        # Whether a row fails depends on all fields, where nothing else of it is looked at.
+        # If the plan uses only the error column, all fields are asked: any of them can make a row fail.
         return tuple(name for name in every if name in used) if used and not self.is_whole else every
 
     def _rows(self, wanted: Wanted) -> Iterator[pl.DataFrame]:
@@ -162,7 +162,7 @@ class Step:
                 finished = finished.filter(part)  # noqa: PLW2901
             if self.blank in wanted.columns:
                 finished = finished.with_columns(pl.lit(None).alias(self.blank))  # noqa: PLW2901
-            # A frame without columns has no rows either, unless it is told.
+            # Without columns, the height must be given explicitly.
             yield finished.select(wanted.columns) if wanted.columns else pl.DataFrame(height=finished.height)
 
     def _in_words(self) -> str:
@@ -181,13 +181,13 @@ _MARK = "_smelt_step"
 
 
 def marked(frame: pl.LazyFrame, step: Step) -> pl.LazyFrame:
-    """*frame*, which is known to be *step*; whatever is made of it is another frame, and has no mark."""
+    """*frame*, marked as the node of *step*. Frames derived from it are new objects without the mark."""
     setattr(frame, _MARK, step)
     return frame
 
 
 def steps_of(frame: pl.LazyFrame) -> tuple[pl.LazyFrame, list[Step]]:
-    """The steps that *frame* ends with, in order, and what the first of them is about."""
+    """The smelt steps that *frame* ends with, in order, and the plan before the first of them."""
     steps: list[Step] = []
     while (step := getattr(frame, _MARK, None)) is not None:
         steps.insert(0, step)
@@ -196,7 +196,7 @@ def steps_of(frame: pl.LazyFrame) -> tuple[pl.LazyFrame, list[Step]]:
 
 
 def ramped(frames: Iterator[pl.DataFrame], first: int) -> Iterator[pl.DataFrame]:
-    """The rows of *frames*, *first* of them at once in the beginning and more later."""
+    """The rows of *frames* in growing slices, beginning with *first* rows."""
     before = 0
     for frame in frames:
         at = 0

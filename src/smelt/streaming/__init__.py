@@ -1,1 +1,1 @@
-"""Frames in, finished frames out, as one run."""
+"""Streaming: an iterator of frames is answered in one run, and each finished frame is yielded in order."""

@@ -1,4 +1,4 @@
-"""Frames that come one after the other: one run asks about them all, and gives each back when it is finished."""
+"""Generators behind a stream: they read input frames, drive the event loop and yield the finished frames."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ T = TypeVar("T")
 
 
 class Inlet:
-    """Makes the calls of a stream, one for each frame. The first decides what the others have to look like.
+    """Prepares the call of each input frame. All later frames must have the shape of the first one.
 
     Attributes:
-        flow: The run; None before the first frame.
+        flow: The run of the stream; None before the first frame.
     """
 
     def __init__(self, prepared: Callable[[Any], Preparation], rows: int | None = None) -> None:
-        """Take frames; *prepared* makes the call of the first one."""
+        """Start without frames. *prepared* prepares the call of the first frame; *rows* is the expected total, if known."""
         self.flow: Flow | None = None
         self._prepared = prepared
         self._rows = rows
@@ -36,10 +36,10 @@ class Inlet:
         self._number = 0
 
     def take(self, data: Any, *, is_partial_shown: bool) -> Flow:
-        """Put the next frame into the flow.
+        """Check the next frame and put it into the flow.
 
         Raises:
-            SmeltConfigError: It is no frame, or does not fit the first one, or the prompt does not fit it.
+            SmeltConfigError: *data* is no frame, or does not fit the first frame or the prompt.
         """
         frame = adapted(data, None if self._call is None else self._call.frame)
         self._number += 1
@@ -62,7 +62,7 @@ class Inlet:
 
 
 def driven(frames: Iterator[F], inlet: Inlet) -> Generator[F, None, None]:
-    """The finished frames. Between two of them, and while one is read, nothing moves and no clock runs."""
+    """Yield the finished frames. While the caller has control, and while an input frame is read, the loop and its clock stop."""
     with Driver() as driver:
         driver.last = inlet.stop
         try:
@@ -77,7 +77,7 @@ def driven(frames: Iterator[F], inlet: Inlet) -> Generator[F, None, None]:
         except KeyboardInterrupt:
             if inlet.flow is None or inlet.flow.is_stopped:
                 raise
-            driver.run(inlet.flow.stop())  # It came while a frame was read, or between two steps.
+            driver.run(inlet.flow.stop())  # Ctrl-C came while a frame was read, or between two steps.
             raise inlet.flow.interrupt() from None
         finally:
             if inlet.flow is not None and not driver.has_ended and not sys.is_finalizing():
@@ -86,7 +86,7 @@ def driven(frames: Iterator[F], inlet: Inlet) -> Generator[F, None, None]:
 
 
 def _has_read(frames: Iterator[Any], inlet: Inlet, driver: Driver) -> bool:
-    """Read the next frame; whether there is a flow to go on with."""
+    """Read the next frame; return whether there is a flow to drive."""
     try:
         data = next(frames)
         with driver.turn:
@@ -100,7 +100,7 @@ def _has_read(frames: Iterator[Any], inlet: Inlet, driver: Driver) -> bool:
 
 
 def _has_ended(inlet: Inlet, driver: Driver, trouble: Exception | None = None) -> bool:
-    """No more frames come, because of *trouble*, which is raised when those before it are out; whether there were any."""
+    """End the input; return whether there were frames. *trouble* is raised after the frames before it were yielded."""
     if inlet.flow is None:
         return False
     with driver.turn:
@@ -111,13 +111,13 @@ def _has_ended(inlet: Inlet, driver: Driver, trouble: Exception | None = None) -
 async def _step(flow: Flow) -> FramePart | Wants:
     try:
         return await flow.step()
-    except asyncio.CancelledError:  # On a loop of our own, only Ctrl-C cancels.
+    except asyncio.CancelledError:  # smelt owns this loop, so only Ctrl-C (or SIGTERM) cancels.
         await flow.stop()
         raise flow.interrupt() from None
 
 
 async def awaited(frames: Iterator[F] | AsyncIterator[F], inlet: Inlet) -> AsyncGenerator[F, None]:
-    """The finished frames, on the loop that runs here."""
+    """Yield the finished frames, on the running event loop."""
     reading: asyncio.Task[None] | None = None
     try:
         await _aread(frames, inlet)
@@ -141,7 +141,7 @@ async def awaited(frames: Iterator[F] | AsyncIterator[F], inlet: Inlet) -> Async
 
 
 async def _aread(frames: Iterator[Any] | AsyncIterator[Any], inlet: Inlet) -> None:
-    """Read the next frame, if there is one."""
+    """Read the next frame, or end the flow if there is none."""
     try:
         data = await anext(frames) if isinstance(frames, AsyncIterator) else next(frames)
         inlet.take(data, is_partial_shown=False)

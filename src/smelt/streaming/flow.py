@@ -1,4 +1,4 @@
-"""A run over a stream of frames: which frame is finished, when the next one is to be read, and how it all ends."""
+"""The run of a stream: decides when to read the next frame, when a frame is finished and how the stream ends."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from smelt.plan.rows import Folded, Key
 from smelt.result import SmeltMetrics
 from smelt.streaming.shape import adapted, joined
 
-_TRUST = 2  # Rows that are read ahead for each one that was handed over, at the most.
-# In turns of the pool, that is, rows that are in flight when it is full:
-_TURNS_IN_LINE = 2  # Wait in line, so that no place is empty when a frame ends.
-_TURNS_AHEAD = 4  # Are read ahead of the frame that is handed over next, at the most.
-_LARGE = 8  # Make a frame large: the rows that go out beside its last ones are few to it.
+_TRUST = 2  # Maximum rows read ahead for each row that was already yielded.
+# The next three are in turns. One turn is the rows in flight when the worker pool is full.
+_TURNS_IN_LINE = 2  # Queue length below which the next frame may be read, so that no worker is idle when a frame ends.
+_TURNS_AHEAD = 4  # Maximum rows read ahead of the frame that is yielded next.
+_LARGE = 8  # A frame of this size is large: reading ahead for its last requests adds few rows to it.
 
 
 class Wants(Enum):
-    """What a stream wants of whoever drives it, when it has no frame for him."""
+    """What the flow needs from the code that drives it, if no frame is finished: the next frame, or nothing more."""
 
     MORE = auto()
     NOTHING = auto()
@@ -39,25 +39,25 @@ class Wants(Enum):
 
 @dataclass(eq=False, kw_only=True, repr=False)
 class FramePart(Part):
-    """The rows of one frame.
+    """The rows of one frame of the stream.
 
     Attributes:
-        call: The call about them.
+        call: The call about these rows.
     """
 
     call: Preparation
 
 
 class Flow(Execution):
-    """One run over many frames. Whoever drives it takes steps, and puts a frame in where one is wanted.
+    """One run over many frames. The driver calls `step`, and calls `put` with a frame when `step` asks for one.
 
     Attributes:
-        is_reading: Whether the next frame is being read, so that it is not wanted again.
+        is_reading: Whether the next frame is being read, so that `step` does not ask for it again.
         is_stopped: Whether `stop` was called.
     """
 
     def __init__(self, first: Preparation, *, rows: int | None = None, is_partial_shown: bool = True) -> None:
-        """Begin with the *first* frame's call, which is yet to be put in; there will be so many *rows*, if that is known."""
+        """Start with the call of the *first* frame; `put` must still be called for it. *rows*: expected total, if known."""
         self.is_reading = False
         self.is_stopped = False
         self._expected = rows
@@ -66,7 +66,7 @@ class Flow(Execution):
         super().__init__(first, is_partial_shown=is_partial_shown, supply=self._frames)
         self._raises = first.settings.on_error == "raise"
         self._inbox: deque[FramePart] = deque()
-        self._read = 0  # Rows.
+        self._read = 0  # Rows of all frames that were put in.
         self._distinct = 0
         self._handed_over = 0
         self._trouble: Exception | None = None
@@ -77,7 +77,7 @@ class Flow(Execution):
         self._started = time.perf_counter()
 
     def put(self, call: Preparation, keys: Mapping[Key, int]) -> None:
-        """Take the next frame in, of which *keys* are the distinct rows; its rows are asked from the next step on."""
+        """Add the next frame, with the *keys* of its distinct rows. Its rows are asked from the next `step` on."""
         part = FramePart(
             call=call,
             start=self._read,
@@ -92,14 +92,14 @@ class Flow(Execution):
         self._wake.set()
 
     def end(self, trouble: Exception | None = None) -> None:
-        """No more frames will come; *trouble* is why, if it was not their end, and is raised when all others are out."""
+        """End the input. *trouble*: the exception that ended it, if any; it is raised after all frames were yielded."""
         self._trouble = trouble
         self._frames.end()
         self._end.set()
         self._wake.set()
 
     async def step(self) -> FramePart | Wants:
-        """The next finished frame, or what is wanted.
+        """Wait for the next finished frame, or for the need of more input.
 
         Raises:
             SmeltError: As `execution.execute`.
@@ -115,12 +115,12 @@ class Flow(Execution):
             await self._wake.wait()
 
     def leave(self) -> None:
-        """Send nothing more from now on; `stop` follows, which takes some turns of the loop to come to that."""
+        """Stop sending at once. Call `stop` next; `stop` alone needs some loop iterations before sending stops."""
         if self._asking is not None:
             self._asking.leave()
 
     async def stop(self) -> None:
-        """Break off what is in flight, after a moment if what lands is kept, and end the run.
+        """Cancel the requests in flight and end the run. If replies can be kept, wait a short grace period first.
 
         Raises:
             StoreError: The ledger failed at the end.
@@ -133,13 +133,13 @@ class Flow(Execution):
         try:
             await asyncio.wait([self._main])
         except asyncio.CancelledError:
-            self._main.cancel()  # Whoever asks twice does not wait.
+            self._main.cancel()  # A second cancellation ends the wait.
             raise
         if not self._main.cancelled() and isinstance(problem := self._main.exception(), Exception):
             raise problem
 
     def interrupt(self) -> SmeltInterrupt:
-        """What to raise when Ctrl-C has stopped the run."""
+        """The exception to raise after Ctrl-C has stopped the run."""
         partial = self.outcome.result()
         done, read = partial.metrics.successful_rows, partial.metrics.total_rows
         kept = " The ledger has all of them: the same call goes on from there." if self._is_kept else ""
@@ -151,13 +151,13 @@ class Flow(Execution):
 
     @property
     def metrics(self) -> SmeltMetrics:
-        """What the run did by now, with the rows of all frames that were read."""
+        """The metrics of the run so far; rows are those of all frames that were read."""
         failed, seconds = self._frames.parts.failed, time.perf_counter() - self._started
         return metrics(self._counts, rows=self._read, failed=failed, distinct=self._distinct, seconds=seconds)
 
     @property
     def outcome(self) -> Outcome:
-        """What is known of the frames that were not handed over, as if they were one."""
+        """The outcome of the frames that were not yielded yet, joined into one."""
         call, answers = _as_one(self._call, [*self._parts, *self._inbox])
         return Outcome(
             call=call,
@@ -194,14 +194,14 @@ class Flow(Execution):
 
     async def _linger(self, run: Run) -> None:
         self._wake.set()
-        await self._end.wait()  # Frames that come now are looked up in the ledger, too.
+        await self._end.wait()  # Frames that are read after a stop are still looked up in the ledger.
 
     async def _take_in(self) -> None:
         while self._inbox and self._asking is not None:
             await self._asking.take(self._inbox.popleft())
 
     def _found(self) -> FramePart | Wants | None:
-        """What a step comes to; None where there is nothing to do but to wait."""
+        """The result of a step; None if it must wait."""
         parts = self._frames.parts
         front = parts.front
         ready = front if front is not None and front.is_settled else None
@@ -219,7 +219,7 @@ class Flow(Execution):
         return Wants.NOTHING
 
     def _is_good(self, part: Part) -> bool:
-        """Whether a settled part can be handed over whatever becomes of the run."""
+        """Whether a settled part can be yielded regardless of how the run ends."""
         return not part.is_cut and not (self._raises and part.answers.failures)
 
     def _hand_over(self) -> FramePart:
@@ -230,7 +230,7 @@ class Flow(Execution):
         return part
 
     def _raise_problem(self) -> None:
-        """Raise what ended the run, if that is to be raised; else warn of it, once."""
+        """Raise the error that ended the run, if the call's options raise it; else warn about it, once."""
         if self._main is not None and self._main.done():
             self._main.result()
         ending = self._ending
@@ -247,17 +247,17 @@ class Flow(Execution):
 
     @property
     def _turn(self) -> int:
-        """Rows that are in flight when the pool is full."""
+        """Rows in flight when the worker pool is full."""
         run = self._asking
         return run.lane.limit * run.work.most_rows if run is not None else 0
 
     @property
     def _is_short(self) -> bool:
-        """Whether the line will soon not do for a full pool."""
+        """Whether the queue will soon be too short to fill the worker pool."""
         return self._frames.line.rows_left < _TURNS_IN_LINE * self._turn
 
     def _is_hungry(self) -> bool:
-        """Whether the next frame is to be read. Few rows are at stake at first, so that whoever only looks pays for little."""
+        """Whether to read the next frame. Read-ahead starts small, so inspecting the first frame costs little."""
         parts = self._frames.parts
         if self._frames.is_over or self._inbox or self.is_reading or self._asking is None:
             return False
@@ -270,7 +270,7 @@ class Flow(Execution):
 
 
 def _as_one(call: Preparation, parts: Sequence[FramePart]) -> tuple[Preparation, Answers]:
-    """The calls and outcomes of several frames as those of one."""
+    """The calls and answers of several frames, joined into one."""
     frames = [part.call.frame.native for part in parts]
     distinct = array("q", (at for part in parts for at in part.call.folded.distinct))
     whole = replace(

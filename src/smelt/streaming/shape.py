@@ -1,4 +1,4 @@
-"""What the frames of a stream have to have in common, and how some of them become one."""
+"""Schema check for the frames of a stream, and concatenation of frames."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from smelt.messages import shown_value
 
 
 def adapted(data: Any, first: Frame | None = None) -> Frame:
-    """A snapshot of a frame of a stream: what `adapt` takes, and Arrow's tables and record batches.
+    """A snapshot of a frame of a stream: of a type that `adapt` takes, or an Arrow table or record batch.
 
-    A list of dicts has the keys of the *first* one too, null where they are missing.
+    A list of dicts also gets the keys of the *first* list; missing values are null.
     """
     arrow = sys.modules.get("pyarrow")
     if arrow is not None and isinstance(data, arrow.Table | arrow.RecordBatch):
@@ -32,7 +32,7 @@ def adapted(data: Any, first: Frame | None = None) -> Frame:
 
 
 def joined(frames: Sequence[Any]) -> Any:
-    """Frames of one library, below each other."""
+    """Frames of one library, concatenated by rows."""
     if len(frames) == 1:
         return frames[0]
     kind = _kind(frames[0])
@@ -48,13 +48,13 @@ def joined(frames: Sequence[Any]) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What the frames of a stream ask of those after them.
+    """The shape that all frames of a stream must have.
 
     Attributes:
-        kind: The class of the first one.
+        kind: The class of the first frame.
         names: Its columns.
-        sent: Those that are sent.
-        types: The types of these, as far as they are known: a column of nulls has none, since they are one text in all.
+        sent: The columns that are sent.
+        types: The types of the sent columns. A column of nulls has none yet, because a null is the same text in any type.
     """
 
     kind: str
@@ -64,15 +64,15 @@ class Shape:
 
     @classmethod
     def of(cls, data: Any, names: tuple[str, ...], sent: Sequence[str]) -> Shape:
-        """The shape of *data*, of which the columns *sent* are sent."""
+        """The shape of the frame *data*; the columns *sent* are sent."""
         return cls(kind=_kind(data), names=names, sent=sent, types=_types(data, names, sent))
 
     def require(self, data: Any, names: tuple[str, ...], number: int) -> None:
-        """Refuse the frame with this *number*, from 1, if it has another shape.
+        """Refuse frame *number* (counted from 1) if it has another shape.
 
         Raises:
-            ColumnError: It has other columns, or a column that is sent has another type.
-            SmeltConfigError: It is of another library.
+            ColumnError: The frame has other columns, or a sent column has another type.
+            SmeltConfigError: The frame is of another class or library.
         """
         frame = f"Frame {number:,} of the stream"
         if (kind := _kind(data)) != self.kind:
@@ -141,7 +141,7 @@ _DESCRIBERS: dict[str, Callable[[Any, int], str]] = {
 
 
 def _is_null(data: Any, place: int) -> bool:
-    """Whether a column has nothing but nulls, which are the same text in any type."""
+    """Whether a column has only nulls. A null is the same text in any type."""
     if _kind(data) == "pandas.DataFrame":
         return bool(data.iloc[:, place].isna().all())
     column = data.get_columns()[place] if _kind(data) == "polars.DataFrame" else data.column(place)

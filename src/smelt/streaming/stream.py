@@ -1,4 +1,4 @@
-"""What `smelt.stream` and `smelt.astream` give back: an iterator of finished frames."""
+"""`Stream` and `AsyncStream`, the iterators that `smelt.stream` and `smelt.astream` return."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _FRAMES = ("DataFrame", "LazyFrame", "Series", "Table", "RecordBatch", "dict", "
 def stream(
     frames: Iterable[F], call: Preparation, *, fields: Sequence[str] | None = None, rows: int | None = None
 ) -> Generator[F, None, None]:
-    """Ask about the rows of *frames*, and yield each of them with its answers, in their order. Spends money.
+    """Ask about the rows of *frames*, and yield each frame with its answers, in input order. Spends money.
 
-    One run for all of them: one budget, one progress display, one run in the ledger, and requests that carry rows of
-    several frames. Frames are read ahead of the one that is yielded, a few at first. Closing the generator breaks off
-    what is in flight; what was paid for stays in the ledger. It may be driven from one thread after another.
+    All frames share one run: one budget, one progress display, one run in the ledger, and requests that carry rows of
+    several frames. Frames are read ahead of the frame that is yielded, few at first. Closing the generator cancels the
+    requests in flight; paid answers stay in the ledger. Threads may take turns to iterate it.
 
     Args:
-        frames: Frames of one library with one schema; they have the columns that *call* sends, and may lack others.
+        frames: Frames of one library with one schema; they need the columns that *call* sends, and may lack others.
         call: The checked call, prepared with an empty frame of the whole schema
             (`smelt.call.preparation.prepare(pl.DataFrame(schema=...), prompt, output_model, model, settings)`). It decides
             which columns are sent and what the new ones are called (`call.columns`, `call.error_column`).
         fields: Names of the output model's fields to ask for; only their columns are attached, and the error column.
             None: all. A model with validators of its own is always asked for all its fields, and those are attached.
-        rows: How many rows there will be, for the progress display; None where that is not known.
+        rows: Expected number of rows, for the progress display; None if not known.
 
     Yields:
-        Each frame, with the output columns and the error column at its end.
+        Each frame, with the output columns and the error column appended.
 
     Raises:
-        SmeltError: As `execution.execute`; and a `ColumnError` where a frame does not fit.
+        SmeltError: As `execution.execute`; and a `ColumnError` if a frame does not fit.
     """
     chosen = call.asking(fields)
     _refuse(chosen.settings)
@@ -48,19 +48,19 @@ def stream(
 
 
 class _Metered:
-    """What a stream knows of its run."""
+    """Gives access to the metrics of the run."""
 
     def __init__(self, inlet: Inlet) -> None:
         self._inlet = inlet
 
     @property
     def metrics(self) -> SmeltMetrics | None:
-        """What the run did by now, with the rows of all frames that were read; None before the first one."""
+        """The metrics of the run so far; rows are those of all frames that were read. None before the first frame."""
         return None if self._inlet.flow is None else self._inlet.flow.metrics
 
 
 class Stream(_Metered, Generic[F]):
-    """The finished frames of a stream, in order. Iterate it once; `close` it, or leave its `with` block, to end it early.
+    """Iterates over the finished frames, in order, once. To end it early, `close` it or leave its `with` block.
 
     Attributes:
         metrics: What the run did by now, with the rows of all frames that were read; None before the first one.
@@ -73,7 +73,7 @@ class Stream(_Metered, Generic[F]):
     """
 
     def __init__(self, frames: Iterable[F], prompt: str, output_model: Any, model: Any, settings: Settings) -> None:
-        """Check everything that can be checked without a frame; `smelt.stream` says what the arguments are."""
+        """Do all checks that need no frame; `smelt.stream` documents the arguments."""
         inlet = _checked_inlet(prompt, output_model, model, settings)
         super().__init__(inlet)
         self._finished: Generator[F, None, None] = driven(_sync(frames), inlet)
@@ -102,7 +102,7 @@ class Stream(_Metered, Generic[F]):
 
 
 class AsyncStream(_Metered, Generic[F]):
-    """`Stream`, for `async for`; `await` its `aclose`, or leave its `async with` block, to end it early.
+    """`Stream` for `async for`. To end it early, `await` its `aclose` or leave its `async with` block.
 
     Attributes:
         metrics: What the run did by now, with the rows of all frames that were read; None before the first one.
@@ -118,7 +118,7 @@ class AsyncStream(_Metered, Generic[F]):
     """
 
     def __init__(self, frames: Any, prompt: str, output_model: Any, model: Any, settings: Settings) -> None:
-        """Check everything that can be checked without a frame; `smelt.astream` says what the arguments are."""
+        """Do all checks that need no frame; `smelt.astream` documents the arguments."""
         inlet = _checked_inlet(prompt, output_model, model, settings)
         super().__init__(inlet)
         source = aiter(frames) if hasattr(frames, "__aiter__") else _sync(frames)
