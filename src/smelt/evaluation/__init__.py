@@ -1,1 +1,1 @@
-"""`evaluate` and `compare`: a job tried on rows whose right answers are known, or several jobs on the same rows."""
+"""`evaluate` grades a job on labelled rows; `compare` runs several variants of a job on the same rows."""

@@ -1,4 +1,4 @@
-"""`compare`, carried out: every variant is checked before the first one is asked."""
+"""Execution of `compare`: checks all variants first, then runs them one after the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from smelt.evaluation.variants import Variant, about
 from smelt.messages import printable
 from smelt.result import SmeltResult
 
-_NOT_REUSED = "None of the .* rows answered before is reused"  # What the ledger says of a prompt that has changed.
+_NOT_REUSED = "None of the .* rows answered before is reused"  # The ledger's warning after a prompt change.
 
 
 def compare(
@@ -32,23 +32,23 @@ def compare(
 ) -> Comparison | dict[str, Estimate]:
     """Ask all *variants* about the same rows, one after the other.
 
-    A variant that its provider refuses as a whole costs the others nothing: it is warned of, and its rows have failed.
+    If a provider refuses a variant as a whole, the others still run: a warning is given, and all rows of it are failed.
 
     Args:
-        variants: What to compare.
-        output_model: What to ask for.
-        settings: The options that hold for all; their seed draws the rows.
+        variants: The variants to compare.
+        output_model: The fields to ask for.
+        settings: The options that all variants share; their seed draws the sample.
         data: The caller's frame.
-        truth: Which columns have right answers, or None.
-        n: How many rows to draw, or None for all.
-        dry_run: Whether to send nothing and say what it would cost.
+        truth: The columns with right answers (labels), or None.
+        n: Sample size, or None for all rows.
+        dry_run: Whether to send nothing and return cost estimates.
 
     Raises:
-        SmeltConfigError: Something is wrong with the arguments; nothing was sent.
+        SmeltConfigError: An argument is wrong; nothing was sent.
         SmeltAPIError: No variant was answered.
     """
     sample = draw(data, output_model, truth, n, settings)
-    with warning_once():  # A ledger or a server that is warned of is the same for all variants.
+    with warning_once():  # A warning about the ledger or the server is the same for all variants.
         return _compared(variants, output_model, settings, sample, dry_run=dry_run)
 
 
@@ -74,7 +74,7 @@ def _asked(calls: Mapping[str, Preparation]) -> dict[str, SmeltResult[Any]]:
     for name, call in calls.items():
         try:
             with warnings.catch_warnings():
-                # That another variant's answers are of no use to this one is what a comparison is about.
+                # Variants differ on purpose, so this warning says nothing new.
                 warnings.filterwarnings("ignore", message=_NOT_REUSED, category=SmeltWarning)
                 results[name] = execute(call, awaited="arun")
         except SmeltAPIError as problem:

@@ -1,4 +1,4 @@
-"""Several forms of one job on the same rows: how right each is, how far they agree, what each costs."""
+"""The result of `compare`: accuracy, agreement and cost of the variants of a job on the same rows."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from smelt.evaluation.sheet import Sheet
     from smelt.frames.base import OutputColumn
 
-_MOST_PAIRS = 12  # That a repr shows.
+_MOST_PAIRS = 12  # Shown in a repr.
 
 
 class Comparison:
-    """How the variants of a job do on the same rows.
+    """The results of the variants of a job on the same rows.
 
     Attributes:
         results: The run of each variant, by name.
-        evaluations: The evaluation of each variant, by name; empty where no right answers were given.
+        evaluations: The evaluation of each variant, by name; empty if no right answers were given.
         rows: Rows of the sample.
-        unlabelled: Rows of the data that were left out, because no right answer of theirs is known.
+        unlabelled: Rows of the data that were left out because they have no known right answer.
 
     Examples:
         >>> variants = {"one by one": {"batch_size": 1}, "together": {"batch_size": 2}}
@@ -42,7 +42,7 @@ class Comparison:
     """
 
     def __init__(self, sheets: Mapping[str, Sheet]) -> None:
-        """Hold the graded sheets of all variants; the frames are built when they are first looked at."""
+        """Keep the graded sheets of all variants; frames are built at the first access."""
         sample = next(iter(sheets.values())).sample
         self.results: Mapping[str, SmeltResult[Any]] = {name: one.result for name, one in sheets.items()}
         self.evaluations = {name: Evaluation(one) for name, one in sheets.items()} if sample.targets else {}
@@ -55,8 +55,8 @@ class Comparison:
     def table(self) -> Any:
         """One row per variant, as a frame of the caller's library.
 
-        Columns: `variant`; for each field with right answers its accuracy as `<field>.accuracy`, with the ends of its
-        95 % interval as `<field>.low` and `<field>.high`; `rows`, `failed`, `from_ledger` (answered at no cost),
+        Columns: `variant`; for each field with right answers its accuracy `<field>.accuracy`, and the bounds of its
+        95 % interval, `<field>.low` and `<field>.high`; `rows`, `failed`, `from_ledger` (answered at no cost),
         `requests`, `input_tokens`, `output_tokens`, `cost_usd` and `seconds`.
         """
         return self._frame(_table_columns(self._accuracies(), self.results))
@@ -65,17 +65,17 @@ class Comparison:
     def pairs(self) -> Any:
         """One row per field and pair of variants, as a frame of the caller's library.
 
-        Columns: `field`, `first`, `second`; `rows` that both answered, and their `agreement`, with the ends `low` and
-        `high` of its 95 % interval; where right answers are known, the rows that `only_first` or `only_second` has right,
-        and `p_value`: how likely variants that are equally good differ so much on one sample (exact McNemar test).
+        Columns: `field`, `first`, `second`; `rows` that both answered, their `agreement`, and the bounds `low` and
+        `high` of its 95 % interval; if right answers are known, the rows that `only_first` or `only_second` has right,
+        and `p_value`: the probability that equally good variants differ this much on one sample (exact McNemar test).
         """
         return self._frame(_pair_columns(self._pairs))
 
     @cached_property
     def disagreements(self) -> Any:
-        """The rows that not all variants answer alike, as a frame of the caller's library, in the caller's order.
+        """The rows that the variants answer differently, as a frame of the caller's library, in the caller's order.
 
-        Columns: all of the caller's, and for each field `<field> (<variant>)`.
+        Columns: all columns of the caller, and `<field> (<variant>)` for each field and variant.
         """
         from smelt.evaluation.pairing import differing_rows
 
@@ -134,7 +134,7 @@ class Comparison:
         return [_in_words(one.accuracy) for one in scores]
 
     def _agreements(self) -> list[str]:
-        """The pairs that agree least, first."""
+        """The pairs in words, lowest agreement first."""
         pairs = sorted(self._pairs, key=lambda one: 1.0 if one.agreement.value is None else one.agreement.value)
         shown = [printable(one.in_words()) for one in pairs[:_MOST_PAIRS]]
         more = len(pairs) - len(shown)

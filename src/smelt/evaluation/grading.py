@@ -1,4 +1,4 @@
-"""Answers held against what is right, field by field: values in, values out."""
+"""Grades the answers of one field against the known right answers; pure functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from smelt.evaluation.scores import LabelScore, Share, label_scores, macro_f1, m
 from smelt.evaluation.truth import Target
 from smelt.plan.kinds import Boolean, Choice, Date, Duration, FixedPoint, Float, Integer, Kind, Timestamp
 
-# Rows that the run did not come to say nothing of how well the model answers.
+# Error kinds of rows that the run did not ask: they say nothing about the quality of the model's answers.
 UNASKED = frozenset({"stopped", "deadline", "interrupted", "budget", "unstorable"})
 
 _MEASURED = (Integer, Float, FixedPoint, Date, Timestamp, Duration)
@@ -24,25 +24,26 @@ _SECOND = timedelta(seconds=1)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FieldScore:
-    """How one field was answered.
+    """The score of one field.
 
-    A row that ended with an error counts as wrong and is in *failed*, too.
+    A row that ended with an error counts as wrong, and also in *failed*.
 
     Attributes:
-        field: The field, by its dotted path.
+        field: Dotted path of the field.
         column: The column with the right answers.
-        accuracy: The rows that are right, out of those with a known answer that were asked.
-        failed: Rows of those that ended with an error.
+        accuracy: The right rows, out of the rows that were asked and have a known answer.
+        failed: Those of the asked rows that ended with an error.
         unknown: Rows that are left out because their right answer is null.
         unasked: Rows that are left out because the run ended before their turn.
-        labels: For labels and booleans: how well each is told from the others.
-        macro_f1: For labels and booleans: the plain mean of F1 over the labels that occur.
-        mean_error: For numbers and times: how far an answer is from the right one, on average, in *unit*.
-        bias: For numbers and times: the same with its sign; above 0 the answers are too high, or too late.
-        measured: Rows behind *mean_error* and *bias*: those with an answer, and a finite one.
-        unit: `days` of dates, `seconds` of other times, empty of numbers.
-        pairs: For labels and booleans: how often a right answer met an answer (None: null); rows that failed apart.
-        failures: For labels and booleans: rows that failed, by their right answer.
+        labels: For labels and booleans: precision, recall and F1 of each label.
+        macro_f1: For labels and booleans: the unweighted mean of F1 over the labels that occur.
+        mean_error: For numbers and times: the mean absolute difference to the right answer, in *unit*.
+        bias: For numbers and times: the mean signed difference; above 0 the answers are too high, or too late.
+        measured: Number of rows in *mean_error* and *bias*: rows with a finite difference to the right answer.
+        unit: `days` for dates, `seconds` for other times, empty for numbers.
+        pairs: For labels and booleans: count of each pair (right answer, answer); None is a null answer. Failed rows
+            are not included.
+        failures: For labels and booleans: failed rows, by their right answer.
     """
 
     field: str
@@ -63,11 +64,11 @@ class FieldScore:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Grade:
-    """The score of a field, and which rows are behind it.
+    """The score of a field, and the grade of each row.
 
     Attributes:
         score: The score.
-        marks: For each row whether it is right; None where it is left out.
+        marks: For each row whether it is right; None if it is left out.
     """
 
     score: FieldScore
@@ -75,13 +76,13 @@ class Grade:
 
 
 def grade(target: Target, truths: Sequence[Any], answers: Sequence[Any], errors: Mapping[int, str]) -> Grade:
-    """Hold the *answers* of one field against the *truths*.
+    """Compare the *answers* of one field with the *truths*.
 
     Args:
         target: The field.
-        truths: The right answers, row by row, in comparable form; None where unknown.
-        answers: The answers likewise; None where there is none.
-        errors: Kinds of the errors of rows that failed, by row.
+        truths: The right answer of each row, in comparable form; None if unknown.
+        answers: The answer of each row, in comparable form; None if there is none.
+        errors: Error kinds of failed rows, by row.
     """
     graded = [row for row, truth in enumerate(truths) if truth is not None and errors.get(row) not in UNASKED]
     marks: list[bool | None] = [None] * len(truths)
@@ -101,7 +102,7 @@ def grade(target: Target, truths: Sequence[Any], answers: Sequence[Any], errors:
 
 
 def label_names(kind: Kind) -> tuple[str, ...]:
-    """The labels of a *kind*, in their order; none of a kind that is no choice."""
+    """The labels of a choice or boolean *kind*, in order; empty for all other kinds."""
     match kind:
         case Choice(values=values):
             return values

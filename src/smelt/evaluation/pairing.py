@@ -1,4 +1,4 @@
-"""Two variants side by side: where they agree, and which of them is right where they do not."""
+"""Pairwise comparison of variants: agreement, and McNemar counts of rows that only one of them has right."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Pair:
     """Two variants and one field.
 
     Attributes:
-        field: The field, by its dotted path.
-        first: Name of the one variant.
-        second: Name of the other.
-        agreement: The rows with the same answer, out of those that both answered.
-        only_first: Rows that only the first has right; None where the right answers are not known.
-        only_second: Rows that only the second has right, likewise.
+        field: Dotted path of the field.
+        first: Name of the first variant.
+        second: Name of the second variant.
+        agreement: The rows with the same answer, out of the rows that both answered.
+        only_first: Rows that only the first has right; None if the right answers are not known.
+        only_second: Rows that only the second has right; None if the right answers are not known.
     """
 
     field: str
@@ -32,13 +32,13 @@ class Pair:
 
     @property
     def p_value(self) -> float | None:
-        """How likely equally good variants differ so much on one sample; None where the right answers are not known."""
+        """The exact McNemar p-value; None if the right answers are not known."""
         if self.only_first is None or self.only_second is None:
             return None
         return exact_mcnemar(self.only_first, self.only_second)
 
     def in_words(self) -> str:
-        """The pair on one line."""
+        """The pair as one line of text."""
         share = self.agreement
         agree = (
             "no row that both answered"
@@ -54,7 +54,7 @@ class Pair:
 
 
 def pair(leaf: Leaf, first: tuple[str, Sheet], second: tuple[str, Sheet]) -> Pair:
-    """Hold the answers of two named sheets to one field side by side."""
+    """Compare the answers of two named sheets to one field."""
     (name, one), (other_name, other) = first, second
     both = [
         (mine, theirs)
@@ -73,7 +73,7 @@ def pair(leaf: Leaf, first: tuple[str, Sheet], second: tuple[str, Sheet]) -> Pai
 
 
 def differing_rows(sheets: Sequence[Sheet]) -> list[int]:
-    """Places of the rows that not all *sheets* answer alike, in any field; a failure differs from every answer."""
+    """Places of the rows that *sheets* answer differently in any field; a failure differs from every answer."""
     first, *others = sheets
     return [row for row in range(len(first.sample.positions)) if any(_differ(first, other, row) for other in others)]
 

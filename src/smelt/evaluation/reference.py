@@ -1,4 +1,4 @@
-"""The right answers as they stand in the caller's columns, read as values of the fields they belong to."""
+"""Reads the right answers (labels) from the caller's columns, as values of the output fields."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from smelt.plan.kinds import (
 )
 from smelt.plan.values import plain
 
-_BLOCK = 8_192  # Rows whose text is in memory at a time.
+_BLOCK = 8_192  # Rows read at once, to bound memory.
 _NAMES: dict[type[Kind], str] = {
     Text: "text",
     Choice: "text",
@@ -55,16 +55,16 @@ _LAX: dict[type[Kind], type] = {
 
 
 def known_rows(frame: Frame, targets: Sequence[Target]) -> list[bool]:
-    """For each row whether any right answer is known, which a missing value is not."""
+    """For each row, whether any right answer is known. A missing value is not a known answer."""
     cells = _cells(frame, [one.column for one in targets], range(len(frame)))
     return [any(value is not None for value in row) for row in zip(*cells.values(), strict=True)]
 
 
 def read_truth(frame: Frame, target: Target, positions: Sequence[int]) -> list[Any]:
-    """The right answers of the rows at *positions*, as they are compared; None where there is none.
+    """The right answers of the rows at *positions*, in comparable form; None if there is none.
 
     Raises:
-        ColumnTypeError: One of them can never equal an answer.
+        ColumnTypeError: A right answer can never equal an answer of this field.
     """
     cells = _cells(frame, [target.column], positions)[target.column]
     known: list[Any] = []
@@ -77,7 +77,7 @@ def read_truth(frame: Frame, target: Target, positions: Sequence[int]) -> list[A
 
 
 def _cells(frame: Frame, columns: Sequence[str], positions: Sequence[int]) -> dict[str, list[Any]]:
-    """The values at *positions* as JSON has them, column by column."""
+    """The values at *positions* as JSON values, by column."""
     names = list(dict.fromkeys(columns))
     rows = frame.rows(names)
     cells: dict[str, list[Any]] = {name: [] for name in names}
@@ -91,7 +91,7 @@ def _cells(frame: Frame, columns: Sequence[str], positions: Sequence[int]) -> di
 
 
 def _read(kind: Kind, cell: Any) -> Any:
-    """A cell as a plain value of *kind*, or a `ValueError`."""
+    """A cell as a plain value of *kind*; raises `ValueError` if it does not fit."""
     match kind:
         case Text() | Choice():
             return _text(kind, cell)
@@ -122,7 +122,7 @@ def _text(kind: Kind, cell: Any) -> str:
 
 
 def _moment(cell: Any) -> datetime:
-    # Not by pydantic, which takes a number, also in a string, for seconds since 1970.
+    # Not pydantic: it reads a number, even in a string, as seconds since 1970.
     if not isinstance(cell, str):
         raise ValueError
     return datetime.fromisoformat(cell)
@@ -135,7 +135,7 @@ def _date(moment: datetime) -> date:
 
 
 def _lax(kind: Kind, cell: Any) -> Any:
-    """What pydantic makes of it in its lax mode: 3.0 is the integer 3, "yes" is true, "1.50" a decimal."""
+    """The cell, converted by pydantic in lax mode: 3.0 is the integer 3, "yes" is true, "1.50" is a decimal."""
     try:
         return _adapter(_LAX[type(kind)]).validate_python(cell)
     except ValidationError:

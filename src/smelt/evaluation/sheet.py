@@ -1,4 +1,4 @@
-"""The sample that a trial asks about, and the sheet that its answers are entered in."""
+"""`Sample`: the rows that an evaluation asks; `Sheet`: a finished run on a sample, with grades."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _WRONG = "smelt_wrong"
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """The rows of a trial.
+    """The rows of an evaluation or comparison.
 
     Attributes:
         frame: The caller's data.
-        blind: The same without the columns that have right answers: what a model may see of it.
+        blind: The data without the columns of right answers; only this may be sent to a model.
         positions: The rows to ask.
-        unlabelled: Rows that cannot be asked, because no right answer of theirs is known.
+        unlabelled: Number of rows that are not asked because they have no known right answer.
         truths: The right answers of the rows to ask, by field.
         targets: The fields with right answers.
-        output: What is asked for.
+        output: The output model to ask for.
     """
 
     frame: Frame
@@ -62,7 +62,7 @@ class Sample:
         return adapt(self.frame.take([self.positions[row] for row in rows]))
 
     def answer_names(self, error_column: str) -> dict[str, str]:
-        """What the columns beside a row that disagrees are called, by what they would like to be called."""
+        """The final names of the columns that `disagreements` adds, by their preferred names."""
         wanted = [*map(_answer_name, self.targets), _WRONG]
         return settle_names(self.frame.names, wanted, error_column, "suffix")[0]
 
@@ -70,11 +70,11 @@ class Sample:
         """Check a job on these rows, as `preparation.prepare` does.
 
         Raises:
-            SmeltConfigError: Something is wrong with the arguments, or the model would be told the right answers.
+            SmeltConfigError: An argument is wrong, or the model would see the right answers.
         """
         self._refuse_leaks(prompt, settings)
-        self.answer_names(settings.error_column)  # Refuses names that cannot be told apart.
-        # No output column is added to the caller's frame, so no name of one can be taken.
+        self.answer_names(settings.error_column)  # Raises if two of the names are equal.
+        # No output column is added to the caller's frame, so a name conflict is no error here.
         settings = replace(settings, on_conflict="suffix")
         return prepare(
             self.blind, prompt, output_model, model, settings, pick=lambda count: self.positions, is_sent=is_sent
@@ -105,7 +105,7 @@ class Sheet:
     Attributes:
         sample: The sample.
         result: The run.
-        error_column: What the caller calls the column of errors.
+        error_column: The caller's name for the error column.
     """
 
     sample: Sample
@@ -114,12 +114,12 @@ class Sheet:
 
     @cached_property
     def errors(self) -> Mapping[int, str]:
-        """Kinds of the errors of rows that failed, by their place in the sample."""
+        """Error kinds of failed rows, by their place in the sample."""
         return {one.position: one.kind for one in self.result.errors}
 
     @cached_property
     def grades(self) -> tuple[Grade, ...]:
-        """What became of each field with right answers."""
+        """The grade of each field with right answers."""
         truths = self.sample.truths
         return tuple(
             grade(one, truths[one.leaf.name], self.answers[one.leaf.name], self.errors) for one in self.sample.targets
@@ -133,7 +133,7 @@ class Sheet:
 
     @cached_property
     def answers(self) -> Mapping[str, Sequence[Any]]:
-        """The answers by field, as they are compared; None where there is none."""
+        """The answers by field, in comparable form; None if there is none."""
         return {leaf.name: leaf.compared(self.result.data) for leaf in self.sample.leaves}
 
     def table(self, columns: Sequence[OutputColumn]) -> Any:
@@ -141,7 +141,7 @@ class Sheet:
         return table(self.sample.frame.native, columns)
 
     def disagreements(self) -> Any:
-        """The caller's rows that were answered wrong, with the answers beside them."""
+        """The caller's rows with a wrong answer, with the answers appended as columns."""
         sample, rows = self.sample, self.wrong_rows
         names = sample.answer_names(self.error_column)
         answers = [self.result.data[row] for row in rows]
@@ -158,10 +158,10 @@ class Sheet:
 
 
 def draw(data: Any, output_model: Any, truth: object, n: int | None, settings: Settings) -> Sample:
-    """Choose the rows of a trial: all with a known answer, or *n* of them by the seed; all count where *truth* is None.
+    """Draw the sample: all rows with a known answer, or *n* of them by the seed. If *truth* is None, any row may be drawn.
 
     Raises:
-        SmeltConfigError: The truth does not fit the output model or the data, or there is no row to ask.
+        SmeltConfigError: *truth* does not fit the output model or the data, or there is no row to ask.
     """
     frame, output = adapt(data), read_output(output_model, text_column=settings.output)
     if not len(frame):

@@ -1,4 +1,4 @@
-"""What `evaluate` gives back: how right the answers are, and where they are wrong."""
+"""The result of `evaluate`: accuracy of each field, and the rows with wrong answers."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from smelt.evaluation.sheet import Sheet
     from smelt.frames.base import OutputColumn
 
-_MOST_LABELS = 12  # Of a confusion matrix that the HTML repr shows.
+_MOST_LABELS = 12  # Larger confusion matrices are not shown in the HTML repr.
 
 
 class Evaluation:
-    """How well a job answers rows whose right answers are known.
+    """How well a job answers rows with known right answers.
 
     Attributes:
         fields: The score of each field, by its dotted path.
-        result: The run behind it, row by row; its frame has no column of right answers, as the model saw none.
+        result: The result of the run; its frame has no columns of right answers, because the model saw none.
         rows: Rows of the sample.
-        unlabelled: Rows of the data that were left out, because no right answer of theirs is known.
+        unlabelled: Rows of the data that were left out because they have no known right answer.
 
     Examples:
         >>> labelled = df.assign(known=["tech", "finance"])
@@ -39,7 +39,7 @@ class Evaluation:
     """
 
     def __init__(self, sheet: Sheet) -> None:
-        """Hold a sheet of graded answers; the frames are built when they are first looked at."""
+        """Keep the graded sheet; frames are built at the first access."""
         self.fields: Mapping[str, FieldScore] = {one.score.field: one.score for one in sheet.grades}
         self.result: SmeltResult[Any] = sheet.result
         self.rows = len(sheet.sample.positions)
@@ -48,7 +48,7 @@ class Evaluation:
 
     @property
     def metrics(self) -> SmeltMetrics:
-        """What the run did and cost."""
+        """The metrics of the run, with its cost."""
         return self.result.metrics
 
     @property
@@ -60,23 +60,23 @@ class Evaluation:
     def table(self) -> Any:
         """One row per field, as a frame of the caller's library.
 
-        Columns: `field`, `rows` (with a known answer that were asked), `right`, `failed` (in `rows`, and not right),
-        `unknown` (left out), `accuracy` with the ends `low` and `high` of its 95 % interval, `macro_f1`, `mean_error`,
+        Columns: `field`, `rows` (asked, and with a known answer), `right`, `failed` (counted in `rows`, not right),
+        `unknown` (left out), `accuracy` with the bounds `low` and `high` of its 95 % interval, `macro_f1`, `mean_error`,
         `bias` and their `unit`.
         """
         return self._sheet.table(_columns(list(self.fields.values())))
 
     def confusion(self, field: str | None = None) -> Any:
-        """How often each right label (a row each) met each answer (a column each), as a frame of the caller's library.
+        """The confusion matrix of a field, as a frame of the caller's library: a row per right label, a column per answer.
 
         Args:
-            field: A field of labels or booleans. None: the only one.
+            field: A field of labels or booleans. None: the only such field.
 
         Returns:
-            The column `truth`, one integer column per label, and `(null)` and `(error)` where there were such answers.
+            The column `truth`, one integer column per label, and `(null)` and `(error)` if there were such rows.
 
         Raises:
-            SmeltConfigError: There is no such field, or more than one where none is named.
+            SmeltConfigError: There is no such field, or *field* is None and there is not exactly one.
 
         Examples:
             >>> labelled = df.assign(known=["tech", "finance"])
@@ -91,7 +91,7 @@ class Evaluation:
     def disagreements(self) -> Any:
         """The rows with a wrong answer or an error, as a frame of the caller's library, in the caller's order.
 
-        Columns: all of the caller's, those with the right answers too; `<field>_answer` for each field; `smelt_wrong`, the
+        Columns: all columns of the caller, including the right answers; `<field>_answer` for each field; `smelt_wrong`, the
         fields that are wrong; the error column.
         """
         return self._sheet.disagreements()
@@ -100,7 +100,7 @@ class Evaluation:
         return "\n".join([f"Evaluation({self._headline()})", *(f"  {name}: {text}" for name, text in self._lines())])
 
     def _repr_html_(self) -> str:
-        """Fields, cost, and the confusion matrices that are small enough to look at."""
+        """Fields, cost, and the confusion matrices that are small enough to show."""
         lines = html_table(None, [[name, text] for name, text in self._lines()])
         matrices = [_html_matrix(one) for one in self.fields.values() if 0 < len(one.labels) <= _MOST_LABELS]
         return f"<div><strong>Evaluation</strong> {escape(self._headline())}{lines}{''.join(matrices)}</div>"
@@ -129,7 +129,7 @@ class Evaluation:
 
 
 def _in_words(score: FieldScore) -> str:
-    """A score on one line."""
+    """A score as one line of text."""
     parts = [_share_in_words(score)]
     if score.macro_f1 is not None:
         parts.append(f"macro F1 {score.macro_f1:.2f}")
@@ -151,9 +151,9 @@ def _share_in_words(score: FieldScore) -> str:
 
 
 def _confusion(score: FieldScore) -> dict[str, list[Any]]:
-    """The columns of a confusion matrix, the right answers first.
+    """The columns of a confusion matrix; the right answers are the first.
 
-    Columns for null answers and for rows that failed are there where there are such rows.
+    Columns for null answers and for failed rows are added only if there are such rows.
     """
     labels = [one.label for one in score.labels]
     columns: dict[str, list[Any]] = {_free("truth", labels): labels}
@@ -172,7 +172,7 @@ def _html_matrix(score: FieldScore) -> str:
 
 
 def html_table(header: Sequence[str] | None, rows: Sequence[Sequence[Any]]) -> str:
-    """An HTML table of text; the first cell of a row is its head."""
+    """An HTML table of text; the first cell of each row is its header."""
     head = "" if header is None else f"<tr>{''.join(_cell('th', one) for one in header)}</tr>"
     body = "".join(f"<tr>{_cell('th', row[0])}{''.join(_cell('td', one) for one in row[1:])}</tr>" for row in rows)
     return f"<table>{head}{body}</table>"

@@ -1,4 +1,4 @@
-"""A job tried on rows whose right answers are known: the sample, the run that sees none of them, and the graded sheet."""
+"""Execution of `evaluate`: draws the sample, runs the job without the right answers, and grades the result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def evaluate(
     """Carry out `Job.evaluate`.
 
     Raises:
-        SmeltConfigError: Something is wrong with the arguments; nothing was sent.
+        SmeltConfigError: An argument is wrong; nothing was sent.
     """
     if truth is None:
         raise wrong_truth(truth)

@@ -1,7 +1,7 @@
-"""Which column has the right answers of which field, and when an answer is right.
+"""Maps fields to the columns with their right answers, and defines when an answer is right.
 
-An answer is right if it equals the right one as `comparable` sees both: text without surrounding whitespace and in
-Unicode's NFC form, with its case; numbers and times by value; lists item by item, in order.
+An answer is right if it equals the right answer after `comparable`: text is stripped and in Unicode NFC, and stays
+case-sensitive; numbers and times are compared by value; lists item by item, in order.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from smelt.plan.values import plainer
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf:
-    """A field that is no nested model itself.
+    """A field that is not a nested model.
 
     Attributes:
         name: Its dotted path.
-        kind: What it holds.
-        read: Takes it out of an answer, which is an instance of the output model, a text or None.
+        kind: The kind of its values.
+        read: Gets the field's value from an answer: an instance of the output model, a string, or None.
     """
 
     name: str
@@ -34,25 +34,25 @@ class Leaf:
     read: Callable[[Any], Any]
 
     def compared(self, answers: Sequence[Any]) -> list[Any]:
-        """The field of each of *answers*, as it is compared; None where there is no answer or no such part of it."""
+        """The field's value in each of *answers*, in comparable form; None if the answer or its nested part is missing."""
         turn = plainer(self.kind) or (lambda value: value)
         return [comparable(self.kind, turn(self.read(one))) for one in answers]
 
     def column(self, name: str, answers: Sequence[Any]) -> OutputColumn:
-        """The column *name* of the field of *answers*, as they came."""
+        """An output column *name* with the field's value in each of *answers*, unchanged."""
         return OutputColumn(name=name, kind=self.kind, values=[self.read(one) for one in answers])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A field whose right answers are known, and the column that has them."""
+    """A field with known right answers, and the column that holds them."""
 
     leaf: Leaf
     column: str
 
 
 def leaves(output: Output) -> dict[str, Leaf]:
-    """The fields of *output* by their dotted paths; those of nested models instead of the models."""
+    """The fields of *output* by dotted path; a nested model is replaced by its own fields."""
     if output.is_text:
         (only,) = output.fields
         return {only.name: Leaf(name=only.name, kind=only.kind, read=lambda answer: answer)}
@@ -60,10 +60,10 @@ def leaves(output: Output) -> dict[str, Leaf]:
 
 
 def find_targets(truth: object, output: Output, columns: Sequence[str]) -> tuple[Target, ...]:
-    """Match *truth*, a mapping from fields to columns, with the fields of *output* and the *columns* that there are.
+    """Match *truth*, a mapping from fields to columns, with the fields of *output* and the existing *columns*.
 
     Raises:
-        SmeltConfigError: It is no such mapping, or names a field or a column that does not exist.
+        SmeltConfigError: *truth* is no such mapping, or names a field or a column that does not exist.
     """
     if not isinstance(truth, Mapping) or not truth:
         raise wrong_truth(truth)
@@ -72,14 +72,14 @@ def find_targets(truth: object, output: Output, columns: Sequence[str]) -> tuple
 
 
 def wrong_truth(truth: object) -> SmeltConfigError:
-    """The error for a *truth* that is no mapping from fields to columns, or an empty one."""
+    """The error for a *truth* that is empty, or is no mapping from fields to columns."""
     wanted = 'a dict from fields of the output model to columns of the data, like {"sector": "known_sector"}'
     make = SmeltConfigError.for_value if isinstance(truth, Mapping) else SmeltConfigError.for_type
     return make("truth", truth, wanted)
 
 
 def comparable(kind: Kind, value: Any) -> Any:
-    """A plain *value* of *kind* in the form in which two are equal."""
+    """A plain *value* of *kind* in normalised form, so that right answers compare equal with `==`."""
     if value is None:
         return None
     match kind:

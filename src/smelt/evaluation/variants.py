@@ -1,4 +1,4 @@
-"""The variants of a comparison: one job in several forms, and which of them the ledger may answer."""
+"""Reads the variants of a comparison, and decides for which of them the ledger may answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from smelt.messages import shown_value
 from smelt.model import Model, called, read_model
 from smelt.providers.base import Provider
 
-# Which rows travel in one request, and in which order. The ledger knows a row's answer, but not its company.
+# Options that decide which rows share a request, and their order. The ledger does not store that with an answer.
 COMPANY = ("batch_size", "isolation", "shuffle", "seed")
 
 _CHANGES = ("prompt", "model", *NAMES)
@@ -26,14 +26,14 @@ _LONGEST_NAME = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One form of a job.
+    """One variant of a job.
 
     Attributes:
-        name: What the caller calls it.
-        prompt: What to find out.
-        model: Whom to ask.
+        name: The caller's name for it.
+        prompt: The question.
+        model: The model to ask.
         settings: The options.
-        changes: What the caller said of it.
+        changes: The caller's changes for this variant.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Variant:
     changes: Mapping[str, Any]
 
     def is_same_work(self, other: Variant) -> bool:
-        """Whether the ledger takes the rows of both for the same."""
+        """Whether the ledger would reuse the answers of one for the other."""
         return self._work == other._work
 
     def is_alike(self, other: Variant) -> bool:
-        """Whether the same rows travel together in both."""
+        """Whether rows are grouped into requests in the same way in both."""
         return all(getattr(self.settings, name) == getattr(other.settings, name) for name in COMPANY)
 
     @property
@@ -60,11 +60,13 @@ def read_variants(
 ) -> tuple[Variant, ...]:
     """Check the *given* variants of a job.
 
-    Those that are told apart by the rows that travel together are asked without the ledger, which would give all of them
-    the answers of the first. So is a variant that says itself which rows travel together. One that says `ledger=` has it.
+    Variants that differ only in how rows are grouped into requests run without the ledger, because it would return the
+    answers of the first variant for all of them. The same holds for a variant that sets one of these options (`COMPANY`).
+    A variant that sets `ledger` keeps its own setting.
 
     Raises:
-        SmeltConfigError: They are no variants, fewer than two, or a change is no option or out of its range; says whose.
+        SmeltConfigError: *given* is malformed or has fewer than two variants, or a change is not a valid option; the
+            message names the variant.
     """
     named = _named(given)
     if len(named) < 2:
@@ -74,7 +76,7 @@ def read_variants(
 
 
 def about(name: str, problem: SmeltConfigError) -> SmeltConfigError:
-    """*problem*, with the variant that has it."""
+    """*problem*, with the name of its variant."""
     return type(problem)(f"Variant {shown_value(name)}: {problem}")
 
 

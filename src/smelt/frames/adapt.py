@@ -1,4 +1,4 @@
-"""The adapter that fits the frame in hand."""
+"""Chooses the adapter for the caller's data: pandas, Polars or a list of dicts."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _WAYS = {
 
 
 def adapt(data: Any) -> Frame:
-    """Take a snapshot of *data*, whichever library it is from. Imports none: a frame in hand is of a loaded one.
+    """Take a snapshot of *data*. Imports no frame library: if the caller has a frame, its library is loaded.
 
     Raises:
-        SmeltConfigError: Not a frame (a `TypeError` too); names the call that is meant.
-        ColumnError: Two columns have one name.
+        SmeltConfigError: *data* is not a frame (a `TypeError` too); the message suggests the right call.
+        ColumnError: Two columns have the same name.
     """
     if (pandas := sys.modules.get("pandas")) and isinstance(data, pandas.DataFrame):
         from smelt.frames.pandas import PandasFrame

@@ -1,4 +1,4 @@
-"""Arrow's tables and record batches, as parts of a stream: rows out through the frame library that is there, columns in."""
+"""Adapter for Arrow tables and record batches in a stream; rows are read with the installed frame library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from smelt.plan.values import plain_all
 
 
 class ArrowFrame:
-    """An Arrow table or record batch. It cannot change, so it is its own snapshot."""
+    """An Arrow table or record batch. It is immutable, so it needs no copy as a snapshot."""
 
     def __init__(self, native: pa.Table | pa.RecordBatch) -> None:
         self._native = native
@@ -38,7 +38,7 @@ class ArrowFrame:
         return int(self._native.num_rows)
 
     def rows(self, columns: Sequence[str] | None = None) -> RowSource:
-        """The rows as JSON, of the named columns or of all."""
+        """The rows as JSON: the named columns, or all."""
         return _readable(self._native).rows(columns)
 
     def labels(self, positions: Sequence[int]) -> list[object]:
@@ -50,10 +50,10 @@ class ArrowFrame:
         return self._native.take(pa.array(positions, type=pa.int64()))
 
     def require(self, field: str, kind: Kind) -> None:
-        """Refuse nothing: there is a type for every kind."""
+        """Accept every kind: Arrow has a type for each."""
 
     def attach(self, columns: Sequence[OutputColumn], dropped: Sequence[str] = ()) -> Any:
-        """The same without the *dropped* columns and with *columns* at its end."""
+        """A copy without the *dropped* columns and with *columns* appended."""
         require_lengths(columns, len(self))
         kept = [name for name in self.names if name not in dropped]
         old = self._native.select(kept)
@@ -64,7 +64,7 @@ class ArrowFrame:
 
 
 def _readable(native: Any) -> Frame:
-    """A frame of a library that reads Arrow's columns as they are."""
+    """The data as a pandas or Polars frame, with Arrow types unchanged."""
     table = native if isinstance(native, pa.Table) else pa.Table.from_batches([native])
     if find_spec("pandas") is not None:
         import pandas as pd
@@ -78,7 +78,7 @@ def _readable(native: Any) -> Frame:
 
 
 def _array(column: OutputColumn) -> Any:
-    """An Arrow array: a choice is a dictionary of what may be chosen, in declared order, the same in every part."""
+    """An Arrow array. A choice becomes a dictionary array of all options in declared order, the same in every batch."""
     kind = column.kind or Text()
     if isinstance(kind, Choice):
         codes = {option: code for code, option in enumerate(kind.values)} | {None: None}

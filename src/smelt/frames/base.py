@@ -1,7 +1,7 @@
-"""What every frame library gives smelt: rows out as canonical JSON, typed columns in by position.
+"""The adapter protocol for frame libraries: read rows as canonical JSON, attach typed columns by position.
 
-An adapter is made once per call and works on a snapshot of the caller's frame, which it never changes. `pandas`,
-`polars` and `records` are the adapters; they have the same members in the same order.
+An adapter is made once per call. It works on a snapshot of the caller's frame and never changes the frame. The adapters
+`pandas`, `polars` and `records` have the same members in the same order.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from smelt.plan.kinds import Kind
 from smelt.plan.rows import RowSource, Unsendable
 
 Reader = Callable[[Any], list[str]]
-"""Gives the JSON fragments of one column at a block of positions (prepared by `Rows.prepare`)."""
+"""Returns the JSON fragments of one column for a block of positions (converted by the `prepare` of `Rows`)."""
 
 _CELL_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
-_PROBED = 20  # Values that tell whether a column of objects can be sent at all.
+_PROBED = 20  # Maximum values checked to decide whether an object column can be sent.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ class OutputColumn:
 
     Attributes:
         name: Its final name.
-        kind: What it holds; None is the column of errors, which is nullable text.
-        values: Validated pydantic values, one per row; None where there is none.
+        kind: The kind of its values; None for the error column, which is nullable text.
+        values: Validated pydantic values, one per row; None for a row without one.
     """
 
     name: str
@@ -53,15 +53,15 @@ class Frame(Protocol):
     def __len__(self) -> int: ...
 
     def rows(self, columns: Sequence[str] | None = None) -> RowSource:
-        """The rows as JSON, of the named columns or of all; columns that are not named are not touched.
+        """The rows as JSON: the named columns, or all. Other columns are not read.
 
         Raises:
-            ColumnError: A column is missing or named twice, or its type has no text.
+            ColumnError: A column is missing or named twice, or its type has no text form.
         """
         ...
 
     def labels(self, positions: Sequence[int]) -> list[object]:
-        """The index labels at *positions*; the positions themselves where a frame has no index."""
+        """The index labels at *positions*; the positions themselves if the frame has no index."""
         ...
 
     def take(self, positions: Sequence[int]) -> Any:
@@ -69,23 +69,23 @@ class Frame(Protocol):
         ...
 
     def require(self, field: str, kind: Kind) -> None:
-        """Refuse a *field* of this *kind*, if its column could not be made with what is installed.
+        """Refuse a *field* of this *kind* if its column needs a package that is not installed.
 
         Raises:
-            MissingDependencyError: Names the field and the extra.
+            MissingDependencyError: The package is missing; the message names the field and the extra.
         """
         ...
 
     def attach(self, columns: Sequence[OutputColumn], dropped: Sequence[str] = ()) -> Any:
-        """A native frame without the *dropped* columns and with *columns* at its end, row by row in place.
+        """A native frame without the *dropped* columns and with *columns* appended, aligned by position.
 
-        Everything else (index, order, dtypes, attrs) is as it was.
+        Everything else (index, order, dtypes, attrs) is unchanged.
         """
         ...
 
 
 class Rows:
-    """The rows of some columns, written a block at a time. A `RowSource`."""
+    """The rows of some columns, serialised one block at a time. A `RowSource`."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Rows:
         try:
             return read(block)
         except _CELL_ERRORS:
-            pass  # One cell spoils its block; find out which.
+            pass  # One cell made the whole block fail: read the rows one by one to find it.
         fragments = []
         for place, position in enumerate(positions):
             try:
@@ -133,10 +133,10 @@ class Rows:
 
 
 def chosen(columns: Sequence[str] | None, names: Sequence[str]) -> Sequence[str]:
-    """The *columns* to send, checked against the *names* that there are; None chooses all.
+    """The *columns* to send, checked against the existing *names*; None means all.
 
     Raises:
-        ColumnError: A column is missing or named twice, or none is named.
+        ColumnError: A column is missing or named twice, or the list is empty.
     """
     if columns is None:
         return names
@@ -153,10 +153,10 @@ def chosen(columns: Sequence[str] | None, names: Sequence[str]) -> Sequence[str]
 
 
 def require_distinct(names: Iterable[str]) -> None:
-    """Refuse names that occur twice or that JSON cannot hold.
+    """Refuse duplicate names, and names that are not valid Unicode.
 
     Raises:
-        ColumnError: Names the columns.
+        ColumnError: A name is refused; the message names the columns.
     """
     seen: set[str] = set()
     if doubled := {name for name in names if name in seen or seen.add(name)}:  # type: ignore[func-returns-value]
@@ -170,10 +170,10 @@ def require_distinct(names: Iterable[str]) -> None:
 
 
 def require_text(name: str, values: Iterable[Any]) -> None:
-    """Refuse a column of objects of which the first that are not null have no text.
+    """Refuse an object column if its first non-null values have no text form.
 
     Raises:
-        ColumnError: Names the column and the type.
+        ColumnError: The column is refused; the message names the column and the type.
     """
     problems: list[str] = []
     for value in values:
@@ -183,7 +183,7 @@ def require_text(name: str, values: Iterable[Any]) -> None:
         except TypeError as error:
             problems.append(str(error))
         except _CELL_ERRORS:
-            return  # A fault of this one value, not of its type.
+            return  # The problem is this value, not its type.
         if len(problems) == _PROBED:
             break
     if problems:
@@ -191,21 +191,21 @@ def require_text(name: str, values: Iterable[Any]) -> None:
 
 
 def no_text(name: str, problem: str) -> ColumnError:
-    """The error for a column whose type has no text."""
+    """The error for a column whose type has no text form."""
     return ColumnTypeError(
         f"Column {name!r} holds {problem}, which has no text. Leave it out with columns=[...], or convert it first."
     )
 
 
 def require_lengths(columns: Sequence[OutputColumn], count: int) -> None:
-    """Refuse columns that do not have one value per row: both libraries would stretch or cut some of them."""
+    """Refuse columns without exactly one value per row: pandas and Polars would broadcast or cut some of them."""
     for column in columns:
         if len(column.values) != count:
             raise ValueError(f"Column {column.name!r} has {len(column.values)} values for {count} rows.")
 
 
 def _reason(error: Exception) -> str:
-    """Why a cell has no text. Words of our own only: a library's may quote the cell."""
+    """Why a cell has no text form. Uses only smelt's own words: a library's message may quote the cell."""
     match error:
         case UnicodeError():
             return "text with half of a surrogate pair"

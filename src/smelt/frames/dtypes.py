@@ -1,7 +1,7 @@
-"""The dtype table: what each kind becomes in pandas, in Arrow and in Polars.
+"""The dtype table: the dtype of each kind in pandas, Arrow and Polars.
 
-Declared by the kind and never by the data, so a column has the same dtype for no rows, for rows that all failed and for
-any values. The libraries are imported by the functions, since only one of them may be there.
+The kind decides the dtype, never the data. So a column has the same dtype for zero rows, for failed rows only, and for
+any values. The functions import the libraries, because only one of them may be installed.
 
     kind                pandas                          Polars
     Text                str                             String
@@ -17,8 +17,8 @@ any values. The libraries are imported by the functions, since only one of them 
     Array               list<…>[pyarrow]                List
     Struct              struct<…>[pyarrow]              Struct
 
-Inside Arrow lists and structs a Choice is plain text. What is marked [pyarrow] needs it, whatever else pandas could store
-there: a dtype that depends on what is installed would not be declared.
+Inside Arrow lists and structs a Choice is plain text. Dtypes marked [pyarrow] need pyarrow. There is no fallback to
+another pandas dtype, because the dtype must not depend on the installed packages.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-DIGITS = 38  # The most that a 128-bit decimal holds, whatever the field says.
+DIGITS = 38  # Precision of a 128-bit decimal; the field's own limit is not used.
 
 
 def pandas_dtype(kind: Kind) -> Any:
     """The pandas dtype of a column of *kind*.
 
     Raises:
-        MissingDependencyError: pyarrow is absent, and this kind needs it.
+        MissingDependencyError: This kind needs pyarrow, which is not installed.
     """
     import pandas as pd
 
@@ -78,10 +78,10 @@ def pandas_dtype(kind: Kind) -> Any:
 
 
 def arrow_type(kind: Kind) -> pa.DataType:
-    """The Arrow type of *kind*, as it is stored in pandas and inside lists and structs.
+    """The Arrow type of *kind*, as used in pandas and inside lists and structs.
 
     Raises:
-        MissingDependencyError: pyarrow is absent.
+        MissingDependencyError: pyarrow is not installed.
     """
     pa = load_arrow()
     match kind:
@@ -112,7 +112,7 @@ def load_arrow() -> Any:
     """The module pyarrow.
 
     Raises:
-        MissingDependencyError: It is absent.
+        MissingDependencyError: It is not installed.
     """
     try:
         import pyarrow

@@ -1,4 +1,4 @@
-"""Which names the output columns get, when the frame may have them already."""
+"""Final names of the output columns, by the `on_conflict` option if the frame already has a name."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ def settle_names(
     error_column: str,
     on_conflict: OnConflict = "raise",
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Give every output column and the error column a name that is free.
+    """Choose the final name of every output column and of the error column.
 
-    An error column that an earlier run left counts as existing. Output columns always go to the end of the frame, in
-    the order of the model, also those that replace a column.
+    An error column from an earlier run counts as existing. Output columns are always appended at the end of the frame, in
+    model order, even if they replace a column.
 
     Args:
         existing: The columns of the frame.
-        outputs: The names that the output model wants.
-        error_column: The name that the column of errors wants.
-        on_conflict: What to do where a wanted name exists. `suffix` takes the first free of `name_smelt`,
-            `name_smelt2`, …; `replace` drops the existing column.
+        outputs: The names of the output model's columns.
+        error_column: The name of the error column.
+        on_conflict: What to do if a name exists. `suffix` takes the first free name of `name_smelt`, `name_smelt2`, …;
+            `replace` drops the existing column; `raise` raises.
 
     Returns:
-        The final name for each wanted one, and the existing columns to drop.
+        The final name for each wanted name, and the existing columns to drop.
 
     Raises:
-        CollisionError: A wanted name exists, or two outputs want the same one.
-        SmeltConfigError: *error_column* is not text, or *on_conflict* is none of the three.
+        CollisionError: A name exists and *on_conflict* is `raise`, or two outputs have the same name.
+        SmeltConfigError: *error_column* is not a string, or *on_conflict* is not one of the three.
     """
     if not isinstance(error_column, str):
         raise SmeltConfigError.for_type("error_column", error_column, "a column name")
@@ -69,7 +69,7 @@ def _collision(taken: Iterable[str]) -> CollisionError:
 
 
 def _suffixed(wanted: Sequence[str], taken: set[str]) -> dict[str, str]:
-    # A name that is wanted as it stands is not free for a suffix.
+    # A suffixed name must not equal another wanted name either.
     used = taken | set(wanted)
     final = {}
     for name in wanted:

@@ -1,4 +1,4 @@
-"""Small new frames, of the library that the caller uses."""
+"""Builds small result tables as frames of the caller's library."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from smelt.frames.adapt import adapt
 from smelt.frames.base import OutputColumn
 from smelt.plan.kinds import Float, Integer, Text
 
-_PLACE = ""  # A column that gives a frame its length, and goes.
+_PLACE = ""  # Name of a temporary column that gives the new frame its length.
 
 
 def table(like: Any, columns: Sequence[OutputColumn]) -> Any:
-    """A frame of *columns* (at least one), of the same library as the frame *like*; a list of dicts for a list."""
+    """A frame of *columns* (at least one), of the same library as *like*; a list of dicts if *like* is a list."""
     blank = _blank(like, len(columns[0].values))
     return adapt(blank).attach(columns, dropped=[_PLACE])
 

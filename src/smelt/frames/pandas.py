@@ -1,4 +1,4 @@
-"""pandas: rows out as canonical JSON, typed columns in, always by position and never by label."""
+"""Adapter for pandas: reads rows as canonical JSON and attaches typed columns, by position and never by label."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NAT = np.iinfo(np.int64).min  # How numpy stores NaT.
 class PandasFrame:
     """A pandas DataFrame.
 
-    The snapshot is a shallow copy: copy-on-write keeps it as it is when the caller's frame changes.
+    The snapshot is a shallow copy: copy-on-write keeps it unchanged if the caller's frame changes.
     """
 
     def __init__(self, native: pd.DataFrame) -> None:
@@ -64,28 +64,28 @@ class PandasFrame:
         return len(self._snapshot)
 
     def rows(self, columns: Sequence[str] | None = None) -> RowSource:
-        """The rows as JSON, of the named columns or of all."""
+        """The rows as JSON: the named columns, or all."""
         places = {name: place for place, name in enumerate(self._names)}
         readers = {name: _reader(name, self._snapshot.iloc[:, places[name]]) for name in chosen(columns, self._names)}
         return Rows(readers, len(self), prepare=lambda positions: np.asarray(positions, dtype=np.intp))
 
     def labels(self, positions: Sequence[int]) -> list[object]:
-        """The index labels at *positions*; tuples where the index has levels."""
+        """The index labels at *positions*; tuples for a MultiIndex."""
         return list(self._snapshot.index.take(np.asarray(positions, dtype=np.intp)))
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
-        """The rows at *positions*, with their labels."""
+        """The rows at *positions*, with their index labels."""
         return self._snapshot.iloc[list(positions)]
 
     def require(self, field: str, kind: Kind) -> None:
-        """Refuse a *field* whose column cannot be made: some kinds need pyarrow."""
+        """Refuse a *field* whose kind needs pyarrow, if pyarrow is not installed."""
         try:
             pandas_dtype(kind)
         except MissingDependencyError:
             raise MissingDependencyError.for_field(field) from None
 
     def attach(self, columns: Sequence[OutputColumn], dropped: Sequence[str] = ()) -> pd.DataFrame:
-        """The frame without the *dropped* columns and with *columns* at its end."""
+        """The frame without the *dropped* columns and with *columns* appended."""
         require_lengths(columns, len(self))
         gone = set(dropped)
         kept = [place for place, name in enumerate(self._names) if name not in gone]
@@ -93,15 +93,15 @@ class PandasFrame:
         arrays = {column.name: _array(column.kind or Text(), column.values) for column in columns}
         new = pd.DataFrame(arrays, index=old.index, copy=False)
         new.columns.name = old.columns.name
-        new.attrs = old.attrs  # concat keeps what is equal in all its frames.
-        # Both have the very same index, so nothing is aligned: rows stay in place under labels of any sort.
+        new.attrs = old.attrs  # concat keeps attrs that are equal in all its frames.
+        # Both frames share one index object, so concat does not align: rows stay in place for any labels, even duplicates.
         return pd.concat([old, new], axis=1)
 
 
 def _reader(name: str, column: pd.Series[Any]) -> Reader:
-    """How to read *column*, or a `ColumnError` if its type has no text.
+    """A reader for *column*; raises `ColumnError` if its type has no text form.
 
-    Readers hold the Series and not only its values: copy-on-write protects them for as long as it lives.
+    Readers keep the Series, not only its values: copy-on-write protects the values only while the Series is alive.
     """
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
@@ -154,7 +154,7 @@ def _numpy_texts(block: np.ndarray[Any, Any]) -> list[str]:
         case "i" | "u":
             return cells.integer_texts(block.tolist())
         case "f" if block.dtype.itemsize < 8:
-            # numpy prints the fewest digits that read back as the same float; 16 bits are printed as 32.
+            # NumPy prints the fewest digits that read back as the same float; 16-bit floats are printed as 32-bit.
             return cells.float_texts(map(float, block.astype(np.float32).astype(str)))
         case "f":
             return cells.float_texts(block.tolist())
@@ -189,7 +189,7 @@ def _arrow_problem(arrow: pa.DataType) -> str | None:
 
 
 def _in_plain_types(column: pd.Series[Any]) -> pd.Series[Any]:
-    """An Arrow column without the types that pyarrow cannot take rows of, or that Polars has another name for."""
+    """An Arrow column converted from types that pyarrow cannot `take`, or that Polars maps to another type."""
     pa, dtype = load_arrow(), column.dtype
     assert isinstance(dtype, pd.ArrowDtype)
     arrow = dtype.pyarrow_dtype
@@ -201,14 +201,14 @@ def _in_plain_types(column: pd.Series[Any]) -> pd.Series[Any]:
 
 def _converted(array: Any, wanted: pa.DataType) -> Any:
     pa = load_arrow()
-    if "list_view" not in str(array.type):  # There pyarrow's cast loses the items behind a null.
+    if "list_view" not in str(array.type):  # For list views, pyarrow's cast loses the items after a null.
         with suppress(pa.ArrowNotImplementedError, pa.ArrowInvalid):
             return array.cast(wanted)
     return pa.array(_with_times(array.to_pylist()), type=wanted)
 
 
 def _with_times(value: Any) -> Any:
-    """*value* with dates as midnights: pyarrow takes a datetime for a date or a timestamp, a date for a date only."""
+    """*value* with each date as a datetime at midnight: pyarrow converts a datetime to both types, a date to dates only."""
     if type(value) is date:
         return datetime(value.year, value.month, value.day)  # noqa: DTZ001  # A date has no time zone.
     if isinstance(value, list):
@@ -225,7 +225,7 @@ def _plain_type(arrow: pa.DataType) -> pa.DataType:
     if is_.is_string_view(arrow):
         return pa.large_string()
     if is_.is_date64(arrow):
-        return pa.timestamp("ms")  # What it is to Polars, which cannot tell the two apart.
+        return pa.timestamp("ms")  # As in Polars, which does not distinguish the two.
     if is_.is_run_end_encoded(arrow):
         return _plain_type(arrow.value_type)
     if is_.is_dictionary(arrow):
@@ -249,13 +249,13 @@ def _plain_type(arrow: pa.DataType) -> pa.DataType:
 
 
 def _retyped(arrow: pa.DataType, make: Any, *inner: pa.DataType) -> pa.DataType:
-    """*arrow* itself, if its *inner* types are plain, else the same *make* of plain ones."""
+    """*arrow* itself if its *inner* types are plain, else the type that *make* builds from their plain types."""
     plain = [_plain_type(one) for one in inner]
     return arrow if plain == list(inner) else make(*plain)
 
 
 def _arrow_texts(block: Any) -> list[str]:
-    """Write an Arrow array, children first, so that nothing inside a list or struct is converted on the way."""
+    """Serialise an Arrow array, children first, so that values inside lists and structs keep their exact type."""
     import pyarrow.types as is_
 
     pa = load_arrow()
@@ -269,7 +269,7 @@ def _arrow_texts(block: Any) -> list[str]:
     if is_.is_integer(kind):
         return cells.integer_texts(block.to_pylist())
     if is_.is_floating(kind):
-        return _numpy_texts(block.to_numpy(zero_copy_only=False))  # Null and NaN become one there, and are one text.
+        return _numpy_texts(block.to_numpy(zero_copy_only=False))  # Null and NaN become one here, and are one text.
     if is_.is_timestamp(kind):
         zone = pd.DatetimeTZDtype(kind.unit, kind.tz).tz if kind.tz else None
         return cells.instant_texts(_integers(block), kind.unit, zone)
@@ -289,7 +289,7 @@ def _arrow_texts(block: Any) -> list[str]:
 
 
 def _as_objects(kind: pa.DataType, value: Any) -> Any:
-    """A Python value of *kind* in which maps are dicts, as they are in Polars, and not lists of pairs."""
+    """A Python value of *kind* with maps as dicts, as in Polars, instead of lists of pairs."""
     import pyarrow.types as is_
 
     if value is None:
@@ -318,12 +318,12 @@ def _lengths(block: Any) -> list[int | None]:
 
 
 def _array(kind: Kind, values: Sequence[Any]) -> Any:
-    """A pandas array of *values*, each kept to the last digit."""
+    """A pandas array of *values*, without loss of precision."""
     plain = plain_all(kind, values)
     dtype = pandas_dtype(kind)
     match kind:
         case Integer() | Float() | Boolean():
-            # Not by pd.array, which would turn the NaN of a Float into a missing value.
+            # Not pd.array: it would turn the NaN of a Float into a missing value.
             absent = np.fromiter((value is None for value in plain), dtype=bool, count=len(plain))
             filled = (0 if value is None else value for value in plain)
             numbers = np.fromiter(filled, dtype=dtype.numpy_dtype, count=len(plain))

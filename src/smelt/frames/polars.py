@@ -1,4 +1,4 @@
-"""Polars: rows out as canonical JSON, typed columns in."""
+"""Adapter for Polars: reads rows as canonical JSON and attaches typed columns."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class PolarsFrame:
         return self._snapshot.height
 
     def rows(self, columns: Sequence[str] | None = None) -> RowSource:
-        """The rows as JSON, of the named columns or of all."""
+        """The rows as JSON: the named columns, or all."""
         readers = {name: _reader(self._snapshot[name]) for name in chosen(columns, self.names)}
         return Rows(readers, len(self), prepare=_positions)
 
@@ -50,10 +50,10 @@ class PolarsFrame:
         return self._snapshot[_positions(positions)]
 
     def require(self, field: str, kind: Kind) -> None:
-        """Refuse nothing: there is a type for every kind."""
+        """Accept every kind: Polars has a dtype for each."""
 
     def attach(self, columns: Sequence[OutputColumn], dropped: Sequence[str] = ()) -> pl.DataFrame:
-        """The frame without the *dropped* columns and with *columns* at its end."""
+        """The frame without the *dropped* columns and with *columns* appended."""
         require_lengths(columns, len(self))
         new = [_series(column.name, column.kind or Text(), column.values) for column in columns]
         return self._snapshot.drop(dropped).with_columns(new)
@@ -64,7 +64,7 @@ def _positions(positions: Sequence[int]) -> pl.Series:
 
 
 def _reader(column: pl.Series) -> Reader:
-    """How to read *column*, or a `ColumnError` if its type has no text."""
+    """A reader for *column*; raises `ColumnError` if its type has no text form."""
     if _holds(column.dtype, pl.Binary):
         raise no_text(column.name, "binary values")
     if column.dtype == pl.Object:
@@ -83,7 +83,7 @@ def _holds(dtype: pl.DataType, wanted: type[pl.DataType]) -> bool:
 
 
 def _texts(block: pl.Series) -> list[str]:
-    """Write a Series, children first, so that nothing inside a list or struct is converted on the way."""
+    """Serialise a Series, children first, so that values inside lists and structs keep their exact type."""
     match block.dtype:
         case pl.String():
             return cells.string_texts(block.to_list())
@@ -119,5 +119,5 @@ def _texts(block: pl.Series) -> list[str]:
 
 
 def _series(name: str, kind: Kind, values: Sequence[Any]) -> pl.Series:
-    """A Series of *values*, each kept to the last digit."""
+    """A Series of *values*, without loss of precision."""
     return pl.Series(name, plain_all(kind, values), dtype=polars_dtype(kind), strict=True)

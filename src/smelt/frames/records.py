@@ -1,4 +1,4 @@
-"""A list of dicts: rows out, and the same dicts with the answers in."""
+"""Adapter for a list of dicts: reads rows as canonical JSON, and returns new dicts with the answers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from smelt.plan.values import plain_all
 
 
 class RecordsFrame:
-    """A list of dicts. Keys may differ from row to row: one that is missing is null.
+    """A list of dicts. Keys may differ from row to row; a missing key is null.
 
-    The list is a snapshot, the dicts in it are not copied.
+    The list is copied as a snapshot; the dicts in it are not copied.
     """
 
     def __init__(self, native: Sequence[Mapping[Any, Any]]) -> None:
@@ -35,11 +35,11 @@ class RecordsFrame:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All keys, in the order in which they are first seen."""
+        """All keys, in order of first appearance."""
         return tuple(self._keys)
 
     def know(self, other: RecordsFrame) -> None:
-        """Have the keys of *other*, too."""
+        """Add the keys of *other* as columns."""
         for name, key in other._keys.items():
             self._keys.setdefault(name, key)
 
@@ -47,7 +47,7 @@ class RecordsFrame:
         return len(self._snapshot)
 
     def rows(self, columns: Sequence[str] | None = None) -> RowSource:
-        """The rows as JSON, of the named keys or of all."""
+        """The rows as JSON: the named keys, or all."""
         names = chosen(columns, self.names)
         for name in names:
             require_text(name, (row.get(self._keys[name]) for row in self._snapshot))
@@ -62,12 +62,12 @@ class RecordsFrame:
         return [dict(self._snapshot[position]) for position in positions]
 
     def require(self, field: str, kind: Kind) -> None:
-        """Refuse nothing: there is a type for every kind."""
+        """Accept every kind: a dict takes any value."""
 
     def attach(self, columns: Sequence[OutputColumn], dropped: Sequence[str] = ()) -> list[dict[Any, Any]]:
-        """New dicts, without the *dropped* keys and with *columns* at their end."""
+        """New dicts without the *dropped* keys and with *columns* appended."""
         require_lengths(columns, len(self))
-        # Some of the rows that the names were settled for may have more keys than these.
+        # In a stream the names were chosen for the first frame, which may have keys that these rows lack.
         gone = {self._keys[name] for name in dropped if name in self._keys}
         rows = [{key: value for key, value in row.items() if key not in gone} for row in self._snapshot]
         for column in columns:

@@ -1,7 +1,7 @@
-"""Records as tables: what the ledger hands out, as a frame of the library that is loaded or as Parquet.
+"""Ledger records as a pandas or Polars frame, or as a Parquet file.
 
-Records hold JSON values, and of some columns nothing is known but those. So a column has the dtype that its values share
-(whole numbers stay whole, whatever is missing), and no common one where models have changed their mind.
+Records hold JSON values, and some columns have no declared type. So a column gets the dtype that all its values share
+(integers stay integers, even with nulls), and a generic dtype if the types differ, for example after a model change.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ Library = Literal["pandas", "polars"]
 Holds = Literal["int", "text", "time"]
 Record = Mapping[str, Any]
 
-_AT_ONCE = 50_000  # Rows of a row group.
+_AT_ONCE = 50_000  # Rows per Parquet row group.
 
 
 def frame_of(records: Sequence[Record], library: Library | None) -> Any:
     """*records* as a frame.
 
     Args:
-        records: The rows; a name that one of them lacks is null there.
-        library: Whose frame. None takes the one that is loaded, pandas first, and gives *records* where none is.
+        records: The rows; a missing name is null.
+        library: The library of the frame. None: the loaded one, pandas first; *records* itself if none is loaded.
 
     Raises:
-        SmeltConfigError: There is no such library.
-        MissingDependencyError: It is not installed.
+        SmeltConfigError: *library* is not a known name.
+        MissingDependencyError: The library is not installed.
     """
     if library is None:
         library = "pandas" if "pandas" in sys.modules else "polars" if "polars" in sys.modules else None
@@ -48,7 +48,7 @@ def frame_of(records: Sequence[Record], library: Library | None) -> Any:
 
 
 def require_parquet() -> None:
-    """Refuse to write Parquet where there is nothing to write it with.
+    """Check that Parquet can be written.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
@@ -57,7 +57,7 @@ def require_parquet() -> None:
 
 
 def write_parquet(records: Iterable[Record], file: IO[bytes], columns: Mapping[str, Holds]) -> int:
-    """Write *records* to *file* with these *columns*, in UTC where they hold times; how many rows that were.
+    """Write *records* to *file* with these *columns*; times are written in UTC. Returns the number of rows.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
@@ -106,7 +106,7 @@ def _polars_frame(columns: Mapping[str, list[Any]]) -> Any:
 
 
 def _shared(values: Iterable[Any]) -> type:
-    """The type that all *values* have, but for nulls: `NoneType` where there are no others, `object` where they differ."""
+    """The type of all non-null *values*: `NoneType` if there are none, `object` if the types differ."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {int, float}:
         return float
