@@ -1,1 +1,1 @@
-"""`doctor`: what is installed and configured here, and one small question to each provider."""
+"""`doctor`: checks the installation and configuration, and on request sends one small question to each provider."""

@@ -1,4 +1,4 @@
-"""`smelt.doctor()`: what smelt finds on this machine, fit to be pasted into a question to others."""
+"""`smelt.doctor()`: diagnostics of this machine, safe to paste into a bug report."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from smelt.errors import SmeltConfigError
 
 
 def doctor(*, live: bool = False, models: Sequence[Any] = ()) -> Checkup:
-    """Look at what smelt needs: versions, extras, keys, addresses, settings, ledger, embedded model. Sends nothing.
+    """Check everything that smelt needs: versions, extras, keys, addresses, settings, ledger, embedded model. Sends nothing.
 
-    Keys are named by their variables; nothing of their values is shown, nor are other environment variables.
+    Keys are shown only by the names of their variables, never by value. Other environment variables are not shown.
 
     Args:
-        live: Whether to ask each configured provider one tiny question, which costs a small part of a cent each.
-        models: Which models to ask instead; needed for servers of your own, whose models smelt does not know.
+        live: Whether to ask each configured provider one tiny question; each costs a small part of a cent.
+        models: The models to ask instead. Needed for your own servers, because smelt does not know their models.
 
     Returns:
-        The findings; `is_healthy` says whether none is broken.
+        The findings; `is_healthy` says whether nothing is broken.
 
     Raises:
-        SmeltConfigError: An argument is of the wrong type.
+        SmeltConfigError: An argument has the wrong type.
 
     Examples:
         >>> print(smelt.doctor())

@@ -1,4 +1,4 @@
-"""What the doctor looks at: installed packages, keys and addresses, settings, the ledger, the embedded model."""
+"""The doctor's offline checks: installed packages, keys and addresses, settings, the ledger, the embedded model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from smelt.providers.vendors import VENDORS, Vendor
 _DISTRIBUTION = "dfsmelt"
 _REQUIREMENT = re.compile(r"([\w.-]+)([^;]*)(?:;.*extra == ['\"](\w+)['\"])?")
 _MENTION = re.compile(r"api_key=(?=[ …])")
-_SHORTEST_KEY = 8  # A shorter value is no secret, such as the `EMPTY` of a server without keys, and may be in any text.
+_SHORTEST_KEY = 8  # Shorter values are no secrets (a server without keys takes `EMPTY`), and occur in any text.
 _LONGEST = 400
 
 
@@ -46,11 +46,11 @@ def examine(environ: Mapping[str, str]) -> list[Finding]:
 
 
 def shown(finding: Finding, environ: Mapping[str, str]) -> Finding:
-    """*finding* without keys, and with `~` for the home directory."""
+    """*finding* with keys redacted, and with `~` for the home directory."""
     variables = [name for vendor in VENDORS.values() for name in vendor.key_variables]
     values = [environ.get(name, "").strip() for name in variables]
     secrets = [Secret(one) for one in values if len(one) >= _SHORTEST_KEY]
-    # What follows in a sentence of ours is no key, though it stands where one could.
+    # In smelt's own messages, the text after `api_key=` is no key and must not be redacted.
     text = redact(_MENTION.sub("api_key", finding.text), secrets, limit=_LONGEST)
     home = str(Path.home())
     text = text.replace(home, "~") if len(home) > 1 else text
@@ -58,12 +58,12 @@ def shown(finding: Finding, environ: Mapping[str, str]) -> Finding:
 
 
 def configured(environ: Mapping[str, str]) -> list[Vendor]:
-    """The providers that have a key, or an address of their own, in *environ*."""
+    """The providers that have a key or an address in *environ*."""
     return [vendor for vendor in VENDORS.values() if _variables(vendor, environ)]
 
 
 def default_model() -> Any:
-    """The model that is named for calls that name none, or None; a `SmeltConfigError` where it is malformed."""
+    """The configured default model, or None. Raises `SmeltConfigError` if it is malformed."""
     named = setting("model")
     return Model.parse(named) if isinstance(named, str) else named
 
@@ -95,7 +95,7 @@ def _extras() -> Iterator[Finding]:
 
 
 def _requirements() -> dict[str, dict[str, str]]:
-    """What each extra asks for, by package; the empty one is what smelt itself does."""
+    """The required packages and version ranges, by extra; the extra `""` is smelt itself."""
     found: dict[str, dict[str, str]] = {}
     for line in requires(_DISTRIBUTION) or () if installed(_DISTRIBUTION) else ():
         if (match := _REQUIREMENT.match(line)) and match[1] != _DISTRIBUTION:
@@ -120,7 +120,7 @@ def _of_packages(part: str, name: str, packages: Mapping[str, str], command: str
 
 
 def fits(found: str | None, wanted: str) -> bool:
-    """Whether a version is in the range of a requirement, by its leading numbers: `>=3.50,<4`."""
+    """Whether a version is in a requirement's range, such as `>=3.50,<4`; compares only the leading numbers."""
     number = _numbers(found or "")
     for clause in filter(None, wanted.split(",")):
         bound = _numbers(clause.lstrip("<>=~! "))
@@ -157,8 +157,8 @@ def _of_vendor(vendor: Vendor, names: list[str], environ: Mapping[str, str]) -> 
         _resolved(Model(vendor.name, "any"))
     except MissingDependencyError as problem:
         return Finding(part="providers", name=vendor.name, state="absent", text=f"{is_set}, but: {problem}")
-    except Exception as problem:  # noqa: BLE001  # An SDK that is broken may raise anything when it is imported.
-        # An address that is refused may hold a password, or a key in its query.
+    except Exception as problem:  # noqa: BLE001  # A broken SDK may raise anything when it is imported.
+        # A refused address may contain a password, or a key in its query.
         text = f"{is_set}, but: {_in_words(problem).replace(repr(url), 'its value')}"
         return Finding(part="providers", name=vendor.name, state="broken", text=text)
     return Finding(part="providers", name=vendor.name, state="fine", text=f"{is_set}, for {origin_of(access.base_url)}")
@@ -183,7 +183,7 @@ def _settings() -> Iterator[Finding]:
             continue
         if name == "model":
             yield _of_model()
-        elif value is not None and name != "ledger":  # Which has a part of its own.
+        elif value is not None and name != "ledger":  # The ledger has its own part.
             text = str(value) if isinstance(value, bool | int | float | str) else "is set"  # params may hold a header.
             yield Finding(part="settings", name=name, state="fine", text=text)
 
@@ -194,7 +194,7 @@ def _of_model() -> Finding:
         if model is None:
             return _of_no_model()
         name = called(model)
-        if not (isinstance(model, Model) and model.provider == "local"):  # Of which "embedded model" tells.
+        if not (isinstance(model, Model) and model.provider == "local"):  # The part "embedded model" covers it.
             _resolved(model)
     except Exception as problem:  # noqa: BLE001  # As above.
         return Finding(part="settings", name="model", state="broken", text=_in_words(problem))
@@ -221,7 +221,7 @@ def _ledger(environ: Mapping[str, str]) -> Iterator[Finding]:
     try:
         path = Path(chosen) if isinstance(chosen, str) else default_path(environ)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SmeltWarning)  # That it was open to others, which opening it mends.
+            warnings.simplefilter("ignore", SmeltWarning)  # Opening repairs file permissions, and warns about it.
             with open_ledger(path) as opened:
                 runs, answers = len(opened.runs()), opened.count()
         size = sum(one.stat().st_size for one in (path, path.with_name(f"{path.name}-wal")) if one.exists())

@@ -1,4 +1,4 @@
-"""What `smelt.doctor()` found, and how it is shown."""
+"""The findings of `smelt.doctor()`, and their display."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ State = Literal["fine", "absent", "broken"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        part: What it belongs to: `versions`, `extras`, `providers`, `settings`, `ledger`, `embedded model`, `live`.
-        name: What it is.
-        state: `absent` is nothing bad by itself, and *text* says how to get it; `broken` keeps something from working.
-        text: What was found, without keys.
+        part: The section: `versions`, `extras`, `providers`, `settings`, `ledger`, `embedded model`, `live`.
+        name: The thing that was checked.
+        state: `fine`; `absent`, which is no problem by itself, and *text* says how to get it; or `broken`.
+        text: The result, without keys.
     """
 
     part: str
@@ -27,10 +27,10 @@ class Finding:
 
 @dataclass(frozen=True, repr=False)
 class Checkup:
-    """What was found, in the order in which it is shown.
+    """All findings, in display order.
 
     Attributes:
-        findings: One entry for each thing that was looked at, with `part`, `name`, `state` and `text`.
+        findings: One entry for each check, with `part`, `name`, `state` and `text`.
 
     Examples:
         >>> smelt.doctor().findings[0].part
@@ -41,12 +41,12 @@ class Checkup:
 
     @property
     def broken(self) -> tuple[Finding, ...]:
-        """What does not work."""
+        """The findings that are broken."""
         return tuple(one for one in self.findings if one.state == "broken")
 
     @property
     def is_healthy(self) -> bool:
-        """Whether nothing is broken. What is absent may be wanted nowhere."""
+        """Whether nothing is broken. Absent things do not count, because they may not be needed."""
         return not self.broken
 
     def __repr__(self) -> str:
@@ -57,7 +57,7 @@ class Checkup:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        from html import escape  # `import smelt` loads this module, and not all of HTML's entities.
+        from html import escape  # Late: `import smelt` should not load all HTML entities.
 
         rows = ""
         for part, findings in self._parts():

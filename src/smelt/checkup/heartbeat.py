@@ -1,4 +1,4 @@
-"""The doctor's live look: one tiny question to each model, what it cost and how long it took."""
+"""The doctor's live check: sends one tiny question to each model, and reports its cost and duration."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from smelt.messages import price
 from smelt.model import Model, called, read_model
 from smelt.result import SmeltMetrics, SmeltResult
 
-# A small and cheap model of each company, of November 2026. One that is gone gives an error that says so, and
-# `models=` names another.
+# A small, cheap model of each provider, as of November 2026. If a provider removes one, the error says so, and the user
+# can name another with `models=`.
 CHEAP = {
     "openai": "gpt-4.1-nano",
     "anthropic": "claude-haiku-4-5",
@@ -33,7 +33,7 @@ class Fruit(BaseModel):
 
 
 def ask_all(environ: Mapping[str, str], models: Sequence[Any] = ()) -> list[Finding]:
-    """Ask *models*, or one of each provider that is configured. Spends a small part of a cent on each."""
+    """Ask *models*, or one model of each configured provider. Each question costs a small part of a cent."""
     asked = [_ask(model) for model in models] if models else [*map(_ask, _candidates(environ)), *_nameless(environ)]
     if not asked:
         asked = [
@@ -43,7 +43,7 @@ def ask_all(environ: Mapping[str, str], models: Sequence[Any] = ()) -> list[Find
 
 
 def _candidates(environ: Mapping[str, str]) -> list[Any]:
-    """The default model, then a cheap one of each other provider that is configured, then the embedded one."""
+    """The default model, then a cheap model of each other configured provider, then the embedded model."""
     default = _default()
     known = getattr(default, "provider", None)
     models = [
@@ -55,7 +55,7 @@ def _candidates(environ: Mapping[str, str]) -> list[Any]:
 
 
 def _nameless(environ: Mapping[str, str]) -> list[Finding]:
-    """The servers whose models nobody has named."""
+    """A finding for each configured provider for which no model is known."""
     known = (*CHEAP, getattr(_default(), "provider", None))
     command = "python -m smelt doctor --live --model"
     return [
@@ -73,7 +73,7 @@ def _nameless(environ: Mapping[str, str]) -> list[Finding]:
 def _default() -> Any:
     try:
         return default_model()
-    except SmeltConfigError:  # Which is among the findings already.
+    except SmeltConfigError:  # The settings part already reports it.
         return None
 
 
@@ -83,7 +83,7 @@ def _ask(model: Any) -> Finding:
         named = read_model(model)
         name = called(named)
         result = _result(named)
-    except Exception as problem:  # noqa: BLE001  # An SDK that is broken may raise anything.
+    except Exception as problem:  # noqa: BLE001  # A broken SDK may raise anything.
         return Finding(part="live", name=name, state="broken", text=f"{type(problem).__name__}: {problem}")
     if result.errors:
         first = result.errors[0]
@@ -92,7 +92,7 @@ def _ask(model: Any) -> Finding:
 
 
 def _result(model: Any) -> SmeltResult[Fruit]:
-    # What is configured for other calls (a budget, parameters of another model) is not meant for this one.
+    # Configured defaults (a budget, parameters of another model) must not apply to this call.
     job = Job(
         "Is {word} a fruit?",
         Fruit,

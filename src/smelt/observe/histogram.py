@@ -1,4 +1,4 @@
-"""A histogram of positive numbers over any range, in few buckets and with a bounded error."""
+"""A log-bucketed histogram of positive numbers of any size, with few buckets and a bounded relative error."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from math import ceil, exp2, floor, inf, log2
 
 PER_OCTAVE = 16
-"""Buckets between a number and its double; what is read out of one is off by at most 2.2 %."""
+"""Buckets per doubling; a value that is read from a bucket is off by at most 2.2 %."""
 
-_LEAST = 2.0**-20  # Zero has no logarithm; what is smaller than this shares its bucket.
+_LEAST = 2.0**-20  # Zero has no logarithm; smaller numbers are counted in the bucket of this one.
 
 
 @dataclass(slots=True)
 class Histogram:
-    """How often numbers of each size occurred.
+    """Counts of numbers, by size.
 
     Attributes:
-        counts: How many fell into each bucket; the bucket *n* begins at 2 ** (n / 16).
-        total: Their sum.
-        least: The smallest, exactly.
-        most: The largest, exactly.
+        counts: Count of each bucket; bucket *n* starts at 2 ** (n / 16).
+        total: Sum of all numbers.
+        least: The exact minimum.
+        most: The exact maximum.
     """
 
     counts: dict[int, int] = field(default_factory=dict)
@@ -40,16 +40,16 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """How many numbers were counted."""
         return sum(self.counts.values())
 
     @property
     def mean(self) -> float:
-        """The mean, 0 where nothing was counted."""
+        """The mean; 0 if nothing was counted."""
         return self.total / self.count if self.counts else 0.0
 
     def quantile(self, share: float) -> float:
-        """The number that *share* of all do not exceed, to 2.2 %; 0 where nothing was counted."""
+        """The quantile at *share* (0 to 1), with an error of at most 2.2 %; 0 if nothing was counted."""
         rank, seen = max(1, ceil(share * self.count)), 0
         for bucket in sorted(self.counts):
             seen += self.counts[bucket]
@@ -58,7 +58,7 @@ class Histogram:
         return 0.0
 
     def bars(self, first: int, last: int, per_octave: int) -> Sequence[int]:
-        """The counts from 2 ** *first* to 2 ** *last* in bars, *per_octave* (1, 2, 4, 8 or 16) to a doubling."""
+        """The counts from 2 ** *first* to 2 ** *last* as bars, with *per_octave* (1, 2, 4, 8 or 16) bars per doubling."""
         bars = [0] * ((last - first) * per_octave)
         for bucket, count in self.counts.items():
             bars[(bucket - first * PER_OCTAVE) * per_octave // PER_OCTAVE] += count
@@ -66,7 +66,7 @@ class Histogram:
 
     @property
     def octaves(self) -> tuple[int, int]:
-        """The powers of two that all numbers lie between; (0, 0) where nothing was counted."""
+        """The exponents of two that enclose all numbers; (0, 0) if nothing was counted."""
         if not self.counts:
             return 0, 0
         return min(self.counts) // PER_OCTAVE, max(self.counts) // PER_OCTAVE + 1

@@ -1,4 +1,4 @@
-"""The observer that every run has: it keeps what a report will want to know."""
+"""The observer that records a run's events for its report."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from smelt.observe.timeline import Timeline
 
 
 class Recorder:
-    """Folds the events of a run into a timeline, by the clock of the run's own loop.
+    """Aggregates the events of a run into a timeline, with the clock of the run's event loop.
 
     Attributes:
-        timeline: What happened when.
-        started: When the run began.
+        timeline: The aggregated events over time.
+        started: Start time of the run (UTC).
     """
 
     def __init__(self, *, skipped: int = 0) -> None:
-        """Watch a run that begins now, and of which *skipped* rows are not to be asked."""
+        """Record a run that starts now; *skipped* rows of it are not asked."""
         self.timeline = Timeline(skipped=skipped)
         self.started = datetime.now(UTC)
 
     def __call__(self, event: Event) -> None:
-        """Take *event*, inside the running loop."""
+        """Count *event*. Must be called inside the running loop."""
         self.timeline.take(event, asyncio.get_running_loop().time())

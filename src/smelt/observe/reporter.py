@@ -1,4 +1,4 @@
-"""Hands a run's events to all who observe it, and survives one that fails."""
+"""Passes a run's events to its observers; an observer that raises is dropped."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _EDGES = (RunStarted, RunEnded)
 
 
 class Reporter:
-    """Hands events to observers, and keeps a broken one from costing the run anything.
+    """Passes events to observers, and protects the run from exceptions in them.
 
-    A context manager around the run: an observer that saw the start sees an end, whatever happened in between.
+    A context manager around the run: an observer that got `RunStarted` also gets `RunEnded`, even after an exception.
     """
 
     def __init__(self, *observers: Observer | None) -> None:
-        """Report to *observers*; None among them is nobody."""
+        """Report to *observers*; None entries are ignored."""
         self._observers = tuple(one for one in observers if one is not None)
         self._is_open = False
 
@@ -39,10 +39,10 @@ class Reporter:
         for observer in self._observers:
             try:
                 observer(event)
-            except Exception as problem:  # noqa: BLE001  # Paid rows are worth more than a report on them.
+            except Exception as problem:  # noqa: BLE001  # A broken observer must not cost paid rows.
                 self._observers = tuple(one for one in self._observers if one is not observer)
                 text = f"Progress is no longer shown: {type(problem).__name__}: {problem}"
-                with suppress(SmeltWarning):  # Nor is a warning worth them that is an error here.
+                with suppress(SmeltWarning):  # Not even if warnings are errors.
                     warn(text)
 
 

@@ -1,7 +1,7 @@
-"""A run's course in bounded memory: what happened when, in at most a thousand bins of time.
+"""A run's events over time in bounded memory: counts in at most 1,024 time bins.
 
-Bins begin a millisecond wide. When a run outgrows them, neighbours are added up and every bin is twice as wide, so that
-a run of a second and one of a week take the same few kilobytes, and the same microsecond per event.
+Bins start about one millisecond wide. When a run needs more bins, pairs of bins are merged and every bin is twice as wide.
+So a run of a second and a run of a week take the same few kilobytes, and the same microsecond per event.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from smelt.engine.events import Event, RequestEnded, RequestSent, Resumed, RowsS
 from smelt.observe.histogram import Histogram
 
 MOST_BINS = 1_024
-BROKEN_OFF = "broken off"  # The kind, among the failures, of requests that the run itself broke off.
-_FINEST = 2.0**-10  # Seconds. A power of two, so that no instant is rounded into the bin beside its own.
+BROKEN_OFF = "broken off"  # The failure kind of requests that the run itself cancelled.
+_FINEST = 2.0**-10  # Seconds. A power of two, so that rounding never puts an instant into a neighbouring bin.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A stretch of a run.
+    """A time interval of a run.
 
     Attributes:
         start: Seconds since the run began.
-        seconds: How long it is.
-        in_flight: Requests in flight, on average.
+        seconds: Its duration.
+        in_flight: Mean requests in flight.
         rows_per_second: Rows answered by requests, per second.
         refused: Requests refused with 429.
-        waiting: The share of it during which nothing was to be sent.
+        waiting: The share of the interval in which the run waited and sent nothing.
     """
 
     start: float
@@ -41,29 +41,29 @@ class Span:
 
 
 class Timeline:
-    """What a run did when. Changed in place by `take`; events come in the order of their times.
+    """The events of a run over time. `take` changes it in place; events must come in time order.
 
     Attributes:
-        width: Seconds of a bin.
+        width: Width of a bin in seconds.
         seconds: From the start of the run to the last event.
         sent: Requests sent.
-        replies: Requests that brought a reply.
+        replies: Requests with a reply.
         rows_replied: Rows in those requests.
         answered: The caller's rows that requests answered.
-        failures: Requests that brought none, by kind; `BROKEN_OFF` for those that the run itself broke off.
-        most_in_flight: The most requests that were in flight at a time.
-        latency: Seconds of the requests that brought a reply.
+        failures: Requests without a reply, by kind; `BROKEN_OFF` for requests that the run itself cancelled.
+        most_in_flight: Maximum requests in flight.
+        latency: Latency in seconds of the requests with a reply.
         input_per_row: Input tokens per row of those requests, counted once per row.
-        output_per_row: Output tokens, likewise.
-        ended: Why the run ended, None while it lasts.
+        output_per_row: Output tokens per row, counted likewise.
+        ended: Why the run ended; None while it runs.
     """
 
     def __init__(self, *, skipped: int = 0, most_bins: int = MOST_BINS) -> None:
-        """Begin an empty one.
+        """Start an empty timeline.
 
         Args:
-            skipped: The caller's rows that count as answered from the start, since they were not to be asked.
-            most_bins: Bins at the most, an even number.
+            skipped: The caller's rows that count as answered from the start, because they are not asked.
+            most_bins: Maximum number of bins; must be even.
         """
         self.width = _FINEST
         self.seconds = 0.0
@@ -90,7 +90,7 @@ class Timeline:
 
     @property
     def rows_per_second(self) -> float:
-        """Rows answered by requests per second of the run, 0 where it took no time."""
+        """Rows answered by requests, per second of the run; 0 if it took no time."""
         return self.answered / self.seconds if self.seconds else 0.0
 
     def take(self, event: Event, now: float) -> None:
@@ -121,7 +121,7 @@ class Timeline:
                 self.ended, self._in_flight, self._is_waiting = event.reason, 0, False
 
     def spans(self, most: int) -> list[Span]:
-        """The run in at most *most* stretches of equal length, but for the last, which may be shorter."""
+        """The run in at most *most* intervals of equal length; the last may be shorter."""
         used = len(self._busy)
         size = ceil(used / most)
         return [self._span(start, min(start + size, used), size) for start in range(0, used, size)]
@@ -133,7 +133,7 @@ class Timeline:
             start=start,
             seconds=seconds,
             in_flight=sum(self._busy[first:last]) / seconds if seconds else 0.0,
-            # By the full length also at the end: a reply in the run's last millisecond is no 20,000 rows per second.
+            # Divide by the full length also in the last interval: a reply in the last millisecond is not 20,000 rows per second.
             rows_per_second=sum(self._rows[first:last]) / (size * self.width),
             refused=sum(self._refused[first:last]),
             waiting=min(1.0, sum(self._waiting[first:last]) / seconds) if seconds else 0.0,
@@ -153,11 +153,11 @@ class Timeline:
             self.output_per_row.add(event.output_tokens / event.rows, event.rows)
 
     def _reach(self, now: float) -> int:
-        """Let time pass up to *now*, and return the bin that it falls into."""
+        """Advance the time to *now*, and return its bin."""
         if self._started is None:
             self._started = now
         before, seconds = self.seconds, now - self._started
-        if seconds <= before:  # Several events at one instant; and no clock takes the run back.
+        if seconds <= before:  # Several events at one instant, or a clock that went back.
             return self._at
         width, last = self.width, self._at
         at = int(seconds / width)
@@ -170,7 +170,7 @@ class Timeline:
         return at
 
     def _pass(self, start: float, end: float) -> int:
-        """Spread what lasted from *start* to *end* over the bins between them, and return the last."""
+        """Spread the current state over the bins from *start* to *end*, and return the last bin."""
         self._grow(end)
         width = self.width
         first, last = int(start / width), int(end / width)
@@ -183,7 +183,7 @@ class Timeline:
         return last
 
     def _grow(self, seconds: float) -> None:
-        """Make bins up to the one that *seconds* falls into."""
+        """Add bins up to the bin of *seconds*."""
         while int(seconds / self.width) >= self._most_bins:
             self._coarsen()
         missing = int(seconds / self.width) + 1 - len(self._busy)

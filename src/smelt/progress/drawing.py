@@ -1,4 +1,4 @@
-"""How a run is drawn: the face that fits the place, and when it is drawn again."""
+"""Chooses the progress display for the environment, and schedules its redraws."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ Clock = Callable[[], float]
 
 
 class Face(Protocol):
-    """One way to show a tally.
+    """A progress display.
 
     Attributes:
-        interval: The fewest seconds between two drawings.
-        moves: Whether it is drawn again while nothing happens, so that times run on.
+        interval: Minimum seconds between two redraws.
+        moves: Whether to redraw also without events, so that times stay current.
     """
 
     interval: float
     moves: bool
 
     def draw(self, tally: Tally, now: float) -> None:
-        """Show how far the run is."""
+        """Show the current state of the run."""
         ...
 
     def finish(self, tally: Tally, now: float) -> None:
-        """Show how the run ended. Called once, last."""
+        """Show the final state. Called once, as the last call."""
         ...
 
 
 def fitting_face() -> Face:
-    """The face that fits: HTML in a Jupyter kernel, a bar where stderr is a terminal, plain lines elsewhere.
+    """The face for the environment: HTML in a Jupyter kernel, a bar if stderr is a terminal, else plain lines.
 
-    Plain lines also if the better face cannot be had, as with a `TQDM_…` variable that tqdm does not understand. They fit
-    any stderr: none, one that is closed, or whatever a host put in its place.
+    Plain lines are also the fallback if another face fails to start, for example because of a malformed `TQDM_…` variable.
+    They work with any stderr: None, closed, or replaced by a host application.
     """
     with suppress(Exception):
         if _in_kernel():
@@ -59,7 +59,7 @@ def fitting_face() -> Face:
 
 
 class Drawing:
-    """An observer that draws a face, no more often than the face wants."""
+    """An observer that redraws a face, at most once per `interval`."""
 
     def __init__(self, face: Face, clock: Clock) -> None:
         self._face = face
@@ -72,7 +72,7 @@ class Drawing:
         try:
             self._take(event)
         except BaseException:
-            self._rest()  # Whoever drops a broken face sends it no `RunEnded`.
+            self._rest()  # After an error the reporter drops this observer, and no `RunEnded` will stop the timer.
             raise
 
     def _take(self, event: Event) -> None:
@@ -98,7 +98,7 @@ class Drawing:
         self._face.finish(self._tally, now)
 
     def _keep_moving(self) -> None:
-        """Draw again in half a second, and so on: the run's loop has a clock, so no thread is needed."""
+        """Redraw every half second, with a timer of the run's event loop instead of a thread."""
         self._timer = asyncio.get_running_loop().call_later(0.5, self._move)
 
     def _move(self) -> None:
@@ -106,7 +106,7 @@ class Drawing:
         if now - self._drawn >= self._face.interval:
             try:
                 self._draw(now)
-            except Exception:  # noqa: BLE001  # The next event meets it again, where it is told; the loop would print it.
+            except Exception:  # noqa: BLE001  # The next event raises it again and reports it; here the loop would print it.
                 return
         self._keep_moving()
 
@@ -119,12 +119,12 @@ def _in_kernel() -> bool:
 def progress_for(
     setting: bool | Observer | None, *, clock: Clock = time.monotonic, recorder: Observer | None = None
 ) -> Reporter:
-    """The reporter for what the user gave as `progress=`; open it, and send it events, inside the running loop.
+    """The reporter for the `progress` option. Open it, and send it events, inside the running loop.
 
     Args:
-        setting: None and True: the face that fits stderr, or the notebook. False: none. A callable gets the events.
-        clock: Seconds, from anywhere; the run's own, so that virtual time is followed.
-        recorder: Gets the events as well, whatever the *setting*.
+        setting: None and True: the face for this environment. False: no display. A callable gets the events.
+        clock: Returns seconds with any origin; pass the loop's clock, so that virtual time works.
+        recorder: Also gets the events, for any *setting*.
 
     Raises:
         SmeltConfigError: *setting* is something else.

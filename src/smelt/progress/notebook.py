@@ -1,4 +1,4 @@
-"""One line of HTML in a notebook, updated in place."""
+"""Progress display for notebooks: one line of HTML, updated in place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smelt.progress.words import percent, phrases
 
 
 class NotebookFace:
-    """One display, which each drawing replaces, so that a saved notebook holds the last one. No widgets."""
+    """One display output that each redraw replaces, so a saved notebook contains the last state. Uses no widgets."""
 
     interval = 0.25
     moves = True
@@ -21,7 +21,7 @@ class NotebookFace:
         self._handle: DisplayHandle | None = None
 
     def draw(self, tally: Tally, now: float) -> None:
-        """Replace what is shown."""
+        """Replace the display output."""
         if not tally.rows:
             return
         bundle = {"text/html": html(tally, now), "text/plain": text(tally, now)}
@@ -36,7 +36,7 @@ class NotebookFace:
 
 
 def html(tally: Tally, now: float) -> str:
-    """The line as HTML. Colours come from the page, so it reads on dark and light ones."""
+    """The line as HTML. Colours are inherited, so it is readable in dark and light notebooks."""
     words = " · ".join(escape(one) for one in [clean(tally.model), *phrases(tally, now)])
     return (
         f'<div style="font-size:90%"><b>smelt</b> '
@@ -46,5 +46,5 @@ def html(tally: Tally, now: float) -> str:
 
 
 def text(tally: Tally, now: float) -> str:
-    """The line for readers without HTML."""
+    """The line as plain text, for viewers without HTML."""
     return ", ".join([f"smelt: {percent(tally)} %", *phrases(tally, now), clean(tally.model)])

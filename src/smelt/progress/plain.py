@@ -1,4 +1,4 @@
-"""Plain lines, for pipes and log files."""
+"""Progress display as plain lines, for pipes and log files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _PERCENT = 5
 
 
 class PlainFace:
-    """A line on stderr per 10 seconds or 5 %, whichever comes first, at least 2 seconds apart, and one at the end.
+    """Prints a line to stderr every 10 seconds or 5 %, whichever is first, at least 2 seconds apart, and one at the end.
 
-    A wait of 10 seconds or more has a line of its own when it begins, since nothing happens until it is over, and another
-    when it turns out to be as much longer.
-    A run of less than 2 seconds thus prints its last line only.
+    A wait of 10 seconds or more gets its own line when it begins, because no other event comes until it is over, and
+    another line if it is extended by 10 seconds or more.
+    A run of less than 2 seconds prints only its last line, unless it waits that long.
     """
 
-    interval = 0.0  # An event is all there is to draw by, and the one that begins a wait follows closely on others.
+    interval = 0.0  # `draw` decides itself: the event that begins a wait may come shortly after others.
     moves = False
 
     def __init__(self) -> None:
@@ -50,12 +50,12 @@ class PlainFace:
 
 
 def _print(tally: Tally, now: float, *first: str) -> None:
-    if sys.stderr is None:  # As in a service; `print` would take stdout for it.
+    if sys.stderr is None:  # For example in a service; `print` would use stdout instead.
         return
     line = f"smelt: {', '.join([*first, *phrases(tally, now)])}"
     print(_fitting(line, getattr(sys.stderr, "encoding", None)), file=sys.stderr, flush=True)
 
 
 def _fitting(line: str, encoding: str | None) -> str:
-    """*line* with a `?` for each character that *encoding* does not have."""
+    """*line* with a `?` for each character that *encoding* cannot encode."""
     return line.encode(encoding, "replace").decode(encoding) if encoding else line

@@ -1,4 +1,4 @@
-"""The numbers of a run, folded from its events."""
+"""The progress state of a run, summed up from its events."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from smelt.engine.events import (
 )
 
 MEMORY = 30.0
-"""Seconds after which what was measured weighs 1/e as much in the pace."""
+"""Time constant of the pace, in seconds: after this time a measurement has 1/e of its weight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """Rows per second, as an exponential mean over wall time.
+    """Rows per second, as an exponentially weighted mean over wall time.
 
-    Rows count as spread evenly over the time since the last ones, and both fade alike; so many rows at one instant are
-    no infinite pace, and a slow model's few large replies are measured as exactly as many small ones.
+    Rows count as spread evenly over the time since the previous rows, and rows and seconds decay alike. So many rows at one
+    instant give no infinite pace, and few large replies are measured as exactly as many small ones.
 
     Attributes:
-        rows: Rows settled, faded.
-        seconds: Seconds measured, faded.
-        at: When rows last settled.
+        rows: Rows settled, with decay.
+        seconds: Seconds measured, with decay.
+        at: Time of the last settled rows.
     """
 
     rows: float = 0.0
@@ -39,7 +39,7 @@ class Pace:
     at: float = 0.0
 
     def after(self, rows: int, now: float) -> Pace:
-        """The pace once *rows* more have settled at *now*."""
+        """The pace after *rows* more rows settled at *now*."""
         passed = max(0.0, now - self.at)
         kept = exp(-passed / MEMORY)
         faded = MEMORY * (1 - kept)
@@ -48,35 +48,35 @@ class Pace:
 
     @property
     def per_second(self) -> float:
-        """Rows per second, 0 where nothing has been measured yet."""
+        """Rows per second; 0 before the first measurement."""
         return self.rows / self.seconds if self.seconds else 0.0
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Tally:
-    """Where a run stands. Changed in place, as a copy per event would cost more than all the rest of progress.
+    """The progress state of a run. Changed in place: a copy per event would cost more than the rest of the display.
 
     Attributes:
-        model: `provider:model`, as it was given.
-        rows: The caller's rows; of a stream, as far as they were read.
-        is_open: Whether there may be more, as in a stream of which nobody said how long it is.
-        answered: Of these, answered.
-        failed: Of these, given up.
-        reused: Of the answered, those that the ledger knew.
+        model: `provider:model`, as given.
+        rows: The caller's rows; in a stream, the rows read so far.
+        is_open: Whether more rows may come, as in a stream of unknown length.
+        answered: Answered rows.
+        failed: Failed rows.
+        reused: Answered rows that came from the ledger.
         in_flight: Requests in flight.
         requests: Requests sent.
-        failed_requests: Requests that brought no reply, but for those that the end of the run broke off.
+        failed_requests: Requests without a reply, except requests that the end of the run cancelled.
         tokens: Input and output tokens reported.
-        cost_usd: What is known to have been paid; meaningless where `is_priced` is false.
+        cost_usd: Dollars known to be paid; meaningless if `is_priced` is false.
         is_priced: Whether the price of every reported token is known.
-        waiting_for: What the run waits for, empty where it does not.
-        waiting_until: When that wait ends, as far as is known.
+        waiting_for: What the run waits for; empty if it does not wait.
+        waiting_until: Expected end of that wait.
         started: When the run began.
-        pace: Rows per second, rows that no request was needed for left out.
-        ended: Why the run ended, None while it lasts.
+        pace: Rows per second, measured after the first replies.
+        ended: Why the run ended; None while it runs.
         columns: Names of the columns that are sent.
-        unanswered: Of the failed rows, those that had no outcome when the run ended.
-        broken_off: Of these, rows whose request was in flight.
+        unanswered: Failed rows that had no outcome when the run ended.
+        broken_off: Those of *unanswered* whose request was in flight.
     """
 
     model: str = ""
@@ -100,12 +100,12 @@ class Tally:
     unanswered: int = 0
     broken_off: int = 0
     _slowest: float = 0.0  # Seconds of the slowest reply so far.
-    _first_reply: float | None = None  # When the rows of the first reply were entered.
-    _paced: float | None = None  # Since when the pace is measured.
+    _first_reply: float | None = None  # When the rows of the first reply were counted.
+    _paced: float | None = None  # Start of the pace measurement.
 
     @property
     def done(self) -> int:
-        """Rows that reached an end of their own: not those that a stopped run left without one."""
+        """Rows with their own outcome: without the rows that were unanswered when the run ended."""
         return self.answered + self.failed - self.unanswered
 
     def take(self, event: Event, now: float) -> None:
@@ -133,10 +133,11 @@ class Tally:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the rest will take at the present pace; None if that cannot be told yet.
+        """Estimated seconds for the remaining rows at the current pace; None if it is too early for an estimate.
 
-        A run begins with a few small requests and then fills its pool, so its first replies are too few to judge by. The pace is
-        measured from one reply's time after the first reply, and told after another: each place of a full pool then brought one.
+        A run starts with a few small requests and then fills its worker pool, so its first replies are not representative.
+        The measurement starts one latency (of the slowest reply) after the first reply. The estimate is shown after one more
+        latency: then every worker of the full pool has returned a reply.
         """
         if self.is_open or not self.pace.rows or self._paced is None or self.pace.at - self._paced < self._slowest:
             return None

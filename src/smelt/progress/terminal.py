@@ -1,4 +1,4 @@
-"""A bar on stderr."""
+"""Progress display for terminals: a tqdm bar on stderr."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from smelt.progress.words import percent, phrases
 
 
 class _Bar(tqdm):  # type: ignore[misc]  # tqdm ships no types
-    """A tqdm bar without tqdm's monitor thread, which leaves the user's own bars as they are."""
+    """A tqdm bar without tqdm's monitor thread. A subclass, so the user's own tqdm bars are not changed."""
 
     monitor_interval = 0
     _lock = (
         threading.RLock()
-    )  # tqdm's own is a multiprocessing lock, which starts a process where fork is not the default.
+    )  # tqdm's default is a multiprocessing lock: it starts a process if fork is not the default.
 
 
 class TerminalFace:
-    """One line: percent, bar, and as many phrases as the terminal is wide."""
+    """One line: percent, bar, and as many phrases as fit the terminal width."""
 
     interval = 0.1
     moves = True
@@ -32,7 +32,7 @@ class TerminalFace:
         self._bar: _Bar | None = None
 
     def draw(self, tally: Tally, now: float) -> None:
-        """Draw the line anew."""
+        """Redraw the line."""
         if not tally.rows:
             return
         if self._bar is None:
@@ -43,26 +43,26 @@ class TerminalFace:
         self._bar.refresh()
 
     def finish(self, tally: Tally, now: float) -> None:
-        """Draw the last line and leave it standing."""
+        """Draw the last line and keep it on the screen."""
         self.draw(tally, now)
         if self._bar is not None:
             self._bar.close()
 
 
 def _width() -> int:
-    """Columns of stderr; what `COLUMNS` or stdout say for a console that has no file descriptor."""
+    """Terminal width of stderr; from `COLUMNS` or stdout if stderr has no file descriptor."""
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80  # Some terminals say 0.
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80  # Some terminals report 0.
     except (OSError, ValueError, AttributeError):
         return shutil.get_terminal_size().columns
 
 
 def line(tally: Tally, now: float, *, columns: int) -> str:
-    """The line as a `bar_format` of tqdm, with as many phrases, from the first, as *columns* characters hold."""
+    """The line as a `bar_format` of tqdm, with as many of the first phrases as fit into *columns* characters."""
     width = 20 if columns >= 110 else 6
     parts = phrases(tally, now)
     room = columns - len("smelt 100% || ") - width
-    if tally.waiting_for and len(", ".join(parts[:2])) > room:  # The wait says more; how far the run is, the bar does.
+    if tally.waiting_for and len(", ".join(parts[:2])) > room:  # The bar already shows the row count, so keep the wait.
         del parts[0]
     while len(parts) > 1 and len(", ".join(parts)) > room:
         parts.pop()

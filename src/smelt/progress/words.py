@@ -1,4 +1,4 @@
-"""A tally in words: phrases that every face puts together in its own way."""
+"""Turns a tally into phrases; every face joins them in its own way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from smelt.progress.tally import Tally
 
 
 def phrases(tally: Tally, now: float) -> list[str]:
-    """Where the run stands, the most important first."""
+    """The state of the run as phrases, the most important first."""
     if tally.ended is not None:
         return _ended(tally, now)
     return [
@@ -21,7 +21,7 @@ def phrases(tally: Tally, now: float) -> list[str]:
 
 
 def percent(tally: Tally) -> int:
-    """Rows that are done, of 100; 100 only when all are."""
+    """Percent of the rows that are done, rounded down; 100 only if all are done."""
     return 100 if tally.done >= tally.rows else 100 * tally.done // tally.rows
 
 
@@ -37,12 +37,12 @@ def _outlook(tally: Tally, now: float) -> list[str]:
 
 
 def sends(tally: Tally) -> str:
-    """Which columns leave this machine, for the first look at a run."""
+    """Which columns are sent to the provider; shown at the start of a run."""
     return clean(f"sends {sent_columns(tally.columns)}")
 
 
 def _counts(tally: Tally) -> list[str]:
-    """What is not zero of the rest. Unknown prices show no dollars, not $0, which would claim to know."""
+    """All other counters that are not zero. If a price is unknown, no dollars are shown instead of a wrong $0."""
     failed = tally.failed - tally.unanswered
     shown = {
         f"{counted(failed, 'row')} failed": failed,
@@ -61,7 +61,7 @@ def _ended(tally: Tally, now: float) -> list[str]:
 
 
 def _reached(tally: Tally) -> str:
-    """How many rows reached an end of their own; of the others, how many were asked."""
+    """How many rows have their own outcome, and how many of the others were in flight."""
     if tally.done >= tally.rows:
         return counted(tally.rows, "row")
     asked = f" ({tally.broken_off:,} more in flight)" if tally.broken_off else ""

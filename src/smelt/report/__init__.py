@@ -1,1 +1,1 @@
-"""The record of a run as one page of HTML."""
+"""The HTML report of a run, and its short form for notebooks."""

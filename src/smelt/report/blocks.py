@@ -1,4 +1,4 @@
-"""What a report is put together of: sections, tables, boxes of text."""
+"""HTML building blocks of a report: sections, tables, text boxes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def section(title: str, *content: Child) -> Html:
 
 
 def text_box(text: str, *, most: int, name: str) -> Html:
-    """A box that scrolls by itself. The inner element keeps the parser from eating a first line break."""
+    """A scrollable box of text. The inner element keeps the HTML parser from dropping a leading line break."""
     return el("pre", el("code", exact(text, most=most)), tabindex=0, role="region", aria_label=name)
 
 
@@ -21,12 +21,12 @@ def aside(*content: Child) -> Html:
 
 
 def keyed(kind: str, label: str) -> Html:
-    """A label with the colour that it has in a chart."""
+    """A label with its chart colour."""
     return joined(el("span", class_=f"key {kind}", aria_hidden="true"), label)
 
 
 def part(label: str) -> Html:
-    """The label of a line that says more about the one above it."""
+    """The label of a table line that is a detail of the line above it."""
     return el("span", label, class_="part")
 
 
@@ -38,14 +38,14 @@ def table(
     class_: str | None = None,
     scrolls_as: str | None = None,
 ) -> Html:
-    """A table in a box that scrolls where it is too wide for a phone.
+    """A table in a box that scrolls sideways if the table is too wide.
 
     Args:
-        heads: Names of the columns.
-        lines: Rows; the first cell of each is its head.
+        heads: The column headers.
+        lines: The rows; the first cell of each is its header.
         numbers: How many of the last columns are numbers.
-        class_: The table's class.
-        scrolls_as: What the box is called, if it is to scroll downwards as well.
+        class_: CSS class of the table.
+        scrolls_as: Accessible name of the box. If given, the box also scrolls vertically.
     """
     kinds = [None] * (len(heads) - numbers) + ["num"] * numbers
     head = el("tr", *[el("th", one, scope="col", class_=kind) for one, kind in zip(heads, kinds, strict=True)])

@@ -1,7 +1,7 @@
-"""Charts as SVG: shapes that stretch to the width there is, with their labels beside them in HTML.
+"""Charts as SVG that stretches to the available width, with labels in HTML outside of the SVG.
 
-Text inside an SVG would shrink with it; on a phone nobody could read it. Nothing here needs a script: what a column
-stands for is its `<title>`, which browsers show under the pointer.
+Text inside an SVG would shrink with it and be unreadable on a phone. No script is needed: the details of a column are
+in its `<title>`, which browsers show as a tooltip.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from smelt.observe.timeline import Span, Timeline
 from smelt.report.markup import Html, el
 from smelt.report.numbers import axis, lasting, percent, round_top, three_digits
 
-_WIDE, _HIGH = 1_000.0, 200.0  # Units of a plot; it is stretched in both directions.
+_WIDE, _HIGH = 1_000.0, 200.0  # SVG units of a plot; it is stretched in both directions.
 _MOST_COLUMNS = 96
 _FEWEST_COLUMNS = 8
 _MOST_BARS = 40
@@ -23,7 +23,7 @@ _MOST_LABELS = 6
 
 
 def in_flight_chart(timeline: Timeline) -> Html:
-    """Requests in flight over time, and the stretches in which nothing was to be sent."""
+    """Requests in flight over time, and the periods in which the run waited and sent nothing."""
     spans = timeline.spans(_MOST_COLUMNS)
     mean = sum(one.in_flight * one.seconds for one in spans) / timeline.seconds if timeline.seconds else 0.0
     waited = sum(one.waiting * one.seconds for one in spans)
@@ -37,8 +37,8 @@ def in_flight_chart(timeline: Timeline) -> Html:
 
 
 def rate_chart(timeline: Timeline) -> Html:
-    """Rows answered per second over time, with a mark wherever a request was refused."""
-    # A column for every few replies: with one reply or none in each it would be a comb.
+    """Rows answered per second over time, with a mark at each refused request."""
+    # About 3 replies per column: with 0 or 1 the chart would look like a comb.
     spans = timeline.spans(max(_FEWEST_COLUMNS, min(_MOST_COLUMNS, timeline.replies // 3)))
     top = round_top(max(one.rows_per_second for one in spans))
     refused = sum(one.refused for one in spans)
@@ -51,7 +51,7 @@ def rate_chart(timeline: Timeline) -> Html:
 
 
 def latency_chart(latency: Histogram) -> Html:
-    """How long requests took, on an axis that doubles, with median and 95th percentile."""
+    """Latency of requests on a logarithmic axis (base 2), with median and 95th percentile."""
     first, last, step = _octaves(latency)
     per_octave = next((one for one in (16, 8, 4, 2) if (last - first) * one <= _MOST_BARS), 1)
     bars = latency.bars(first, last, per_octave)
@@ -72,7 +72,7 @@ def latency_chart(latency: Histogram) -> Html:
 
 
 def stacked_bar(name: str, parts: Sequence[tuple[str, str, int]]) -> Html:
-    """One bar of parts (class, label, number) in proportion; none is too thin to be seen."""
+    """One bar of proportional parts (class, label, number); each part has a visible minimum width."""
     whole = sum(number for _, _, number in parts) or 1
     shapes, x = [], 0.0
     for kind, label, number in parts:
@@ -128,7 +128,7 @@ def _grid(labels: int) -> Html:
 
 
 def _area(spans: Sequence[Span], top: float, seconds: float) -> str:
-    """The outline of steps, one per span, closed along the bottom."""
+    """The SVG path of a step chart, one step per span, closed at the bottom."""
     parts = [f"M0 {_at(_HIGH)}"]
     for one in spans:
         y = _at(_HIGH - one.in_flight / top * _HIGH)
@@ -170,7 +170,7 @@ def _column(span: Span, seconds: float, said: str) -> Html:
 
 
 def _hover(x: float, width: float, said: str) -> Html:
-    """A column that shows nothing but, under the pointer, what there is to say of it."""
+    """An invisible column with a tooltip."""
     return el("rect", el("title", said), x=_at(x), y=0, width=_at(width), height=_at(_HIGH), class_="column")
 
 
@@ -187,7 +187,7 @@ def _times(seconds: float) -> list[str]:
 
 
 def _octaves(latency: Histogram) -> tuple[int, int, int]:
-    """The axis: from which power of two to which, and how many of them to a label."""
+    """The axis: first and last power of two, and the number of powers per label."""
     first, last = latency.octaves
     last = max(last, first + 2)
     step = ceil((last - first) / (_MOST_LABELS - 1))
@@ -195,5 +195,5 @@ def _octaves(latency: Histogram) -> tuple[int, int, int]:
 
 
 def _at(number: float) -> str:
-    """A coordinate, in as few characters as a screen can tell apart."""
+    """A coordinate as short text: one decimal is enough for a screen."""
     return f"{number:.1f}".removesuffix(".0")

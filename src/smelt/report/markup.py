@@ -1,4 +1,4 @@
-"""HTML that cannot be written wrongly: everything that is not markup already is escaped where it is put in."""
+"""Safe HTML construction: every string that is not `Html` is escaped when it is inserted."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from html import escape
 from itertools import groupby
 from typing import TypeAlias
 
-LONGEST = 400  # Characters of a text that a row, a provider or a user chose.
+LONGEST = 400  # Maximum characters shown of a text from a row, a provider or a user.
 
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_EMPTY = frozenset({"link", "meta"})  # Elements without an end.
+_EMPTY = frozenset({"link", "meta"})  # Elements without an end tag.
 
 
 class Html(str):
-    """Markup, which goes into a page as it is. Made by `el`, `joined` and `exact` only."""
+    """Markup that is inserted without escaping. Made only by `el`, `joined`, `exact` and for smelt's own style sheet."""
 
     __slots__ = ()
 
@@ -40,24 +40,24 @@ def el(name: str, /, *children: Child, **attributes: str | float | None) -> Html
 
 
 def joined(*children: Child) -> Html:
-    """Text and markup, one after the other."""
+    """Text and markup, concatenated; text is escaped."""
     return Html("".join([one if isinstance(one, Html) else escape(plain(one)) for one in children if one is not None]))
 
 
 def plain(text: str) -> str:
-    """*text* on one line, without characters that hide, turn or break what is shown."""
+    """*text* on one line, without control and formatting characters (invisible, bidirectional, line breaks)."""
     if text.isprintable():
         return text
     return "".join([" " if one in "\t\r\n" else "\ufffd" if _steers(one) else one for one in text])
 
 
 def short(text: str) -> str:
-    """*text*, cut where it is longer than anybody reads."""
+    """*text*, cut to `LONGEST` characters."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def exact(text: str, *, most: int) -> Html:
-    """The first *most* characters of *text*, each to be seen; what shows nothing by itself is named by its number."""
+    """The first *most* characters of *text*, all visible: control and formatting characters as code points (`U+…`)."""
     parts = [
         el("span", " ".join(f"U+{ord(one):04X}" for one in run), class_="code") if steers else escape("".join(run))
         for steers, run in groupby(text[:most], key=lambda one: one not in "\t\n" and _steers(one))

@@ -1,4 +1,4 @@
-"""Numbers as a page shows them: as fine as they are worth, and never finer."""
+"""Number formats of a report, rounded to three significant digits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def lasting(seconds: float) -> str:
 
 
 def three_digits(number: float) -> str:
-    """`0.123`, `1.23`, `12.3`, `123`, `1,230`: three digits that count, without zeros at the end of a fraction."""
+    """`0.123`, `1.23`, `12.3`, `123`, `1,230`: three significant decimals at most, without trailing zeros."""
     if number == 0:
         return "0"
     places = max(0, 2 - floor(log10(abs(number))))
@@ -34,7 +34,7 @@ def compact(number: int) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """`0 %`, `<0.1 %`, `12.3 %`, `>99.9 %`, `100 %`; what is not all is never shown as all."""
+    """`0 %`, `<0.1 %`, `12.3 %`, `>99.9 %`, `100 %`; only a complete share is shown as `100 %`."""
     share = 100 * part / whole if whole else 0.0
     if share in (0.0, 100.0):
         return f"{share:.0f} %"
@@ -44,7 +44,7 @@ def percent(part: float, whole: float) -> str:
 
 
 def round_top(peak: float) -> float:
-    """The end of an axis that begins at 0: the next of 1, 2, 3, 4, 5, 6 or 8 times a power of ten."""
+    """The maximum of an axis that starts at 0: the next 1, 2, 3, 4, 5, 6 or 8 times a power of ten."""
     if peak <= 0:
         return 1.0
     unit = 10.0 ** floor(log10(peak))
@@ -52,5 +52,5 @@ def round_top(peak: float) -> float:
 
 
 def axis(top: float) -> list[str]:
-    """What stands beside an axis, from *top* down to 0; short, since there is little room."""
+    """The labels of an axis, from *top* down to 0; short, because there is little space."""
     return [compact(round(one)) if one >= 10_000 else three_digits(one) for one in (top, top / 2, 0)]

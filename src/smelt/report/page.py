@@ -1,4 +1,4 @@
-"""The shell of a page that loads nothing: its policy forbids it to, and lets in no style but its own."""
+"""The HTML page around a report. Its Content-Security-Policy forbids all loading and allows only its own style."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from importlib.resources import files
 from smelt.report.markup import Child, Html, el, joined
 
 MARK = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="smelt">'
-"""How every page begins; a file that does is one that a new page may replace."""
+"""The first bytes of every report. A file that begins with them may be replaced by a new report."""
 
 
 def page(title: str, *content: Child) -> str:
-    """A whole page around *content*."""
+    """A complete HTML page with *content*."""
     style = (files("smelt.report") / "report.css").read_text(encoding="utf-8")
     digest = b64encode(sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -23,9 +23,9 @@ def page(title: str, *content: Child) -> str:
         el("meta", name="color-scheme", content="light dark"),
         el("meta", name="referrer", content="no-referrer"),
         el("meta", name="robots", content="noindex"),
-        el("meta", name="format-detection", content="telephone=no"),  # A phone would make links of numbers.
-        el("link", rel="icon", href="data:,"),  # Or a browser asks the page's server for one.
+        el("meta", name="format-detection", content="telephone=no"),  # Else a phone turns numbers into links.
+        el("link", rel="icon", href="data:,"),  # Else a browser requests an icon from the server.
         el("title", title),
-        el("style", Html(style)),  # Ours, and known by its digest.
+        el("style", Html(style)),  # smelt's own; the policy allows it by digest.
     )
     return f"{MARK}{head}</head>\n<body>{el('main', *content)}</body></html>\n"

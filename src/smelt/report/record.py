@@ -1,4 +1,4 @@
-"""What a report says of a run."""
+"""The data of a report: everything about a run that is not in its result."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from smelt.providers.base import Request
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Record:
-    """What there is to say of a run beside its result. Strings are as they came, and have to be escaped.
+    """What a report shows of a run besides its result. Strings are raw and must be escaped.
 
     Attributes:
-        prompt: What was asked.
+        prompt: The prompt.
         columns: The columns that were sent.
-        output: The output model's name.
-        fields: Its fields: name, what values it takes, and what its author says of it.
-        options: Options that matter, by name.
-        versions: Libraries that were loaded, and their versions.
-        started: When the run began.
-        skipped: Rows that were not asked, since they are null in every column sent.
-        sample: Some of the rows that have an answer, from all over the input.
-        timeline: What happened when.
+        output: Name of the output model.
+        fields: Its fields: name, allowed values, and description.
+        options: The relevant options, by name.
+        versions: Versions of the loaded libraries.
+        started: Start time of the run.
+        skipped: Rows that were not asked because they are null in every column sent.
+        sample: Some answered rows, spread over the input.
+        timeline: The run's events over time.
         first_request: The first request that was sent, or None.
     """
 
@@ -43,11 +43,11 @@ class Record:
 
 
 class Sampled(NamedTuple):
-    """A row and its answer, in words.
+    """A row and its answer, as text.
 
     Attributes:
-        label: Its label in the frame.
-        row: What was sent of it, as JSON.
+        label: Index label of the row.
+        row: The part of the row that was sent, as JSON.
         answer: The fields of its answer, by name.
     """
 

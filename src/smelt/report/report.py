@@ -1,4 +1,4 @@
-"""A result as one page that stands alone: no script, no network, everything escaped."""
+"""Renders a result as one self-contained HTML page: no script, no network, everything escaped."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _SHOWN_COLUMNS = 30
 _LONGEST_PROMPT = 20_000  # Characters.
 _LONGEST_REQUEST = 100_000
 _NONE = "—"
-_SHORT = 1.0  # Seconds. The rates of a shorter run say nothing about a longer one: one reply would be 20,000 rows/s.
+_SHORT = 1.0  # Seconds. No rates are shown for shorter runs: one reply could count as 20,000 rows/s.
 
 
 @dataclass(frozen=True)
 class Report:
-    """A run's record, to be written with its result. A `smelt.result.Report`.
+    """Writes the report of a run. A `smelt.result.Report`.
 
     Attributes:
-        record: What there is to say of the run.
+        record: The data of the run that is not in its result.
     """
 
     record: Record
@@ -49,7 +49,7 @@ class Report:
 
 
 def render(result: SmeltResult[Any], record: Record, *, first_request: bool) -> str:
-    """The page. With *first_request* it holds the text of rows, and says so at its top."""
+    """The HTML page. With *first_request* it contains text of rows, and says so at the top."""
     request = record.first_request if first_request else None
     sample = record.sample if first_request else ()
     return page(
@@ -111,7 +111,7 @@ def _tiles(metrics: SmeltMetrics, record: Record) -> Html:
 
 
 def _rate(timeline: Timeline) -> str:
-    """Rows per second; none of a run that was over within one, whose rate says nothing about a longer run."""
+    """Rows per second; a dash for a run of less than a second, whose rate says nothing about longer runs."""
     return three_digits(timeline.rows_per_second) if timeline.answered and timeline.seconds >= _SHORT else _NONE
 
 

@@ -1,7 +1,7 @@
-"""A result in a few lines of HTML, for a notebook: the short form of the report.
+"""A result as a few lines of HTML for a notebook: the short form of the report.
 
-Colours come from the page where they can, since a notebook may be dark or light, and styles stand with the elements: where
-a viewer takes them away, a plain table remains.
+Colours are inherited from the page if possible, because a notebook may be dark or light. Styles are inline: if a viewer
+removes them, a plain table remains.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from smelt.report.markup import Html, el, exact
 from smelt.report.numbers import percent
 
-_ANSWERED, _FAILED = "#14918a", "#d9534f"  # Both seen on white and on black.
-_MOST_SHOWN = 20_000  # Characters of a text; a notebook keeps what it shows.
+_ANSWERED, _FAILED = "#14918a", "#d9534f"  # Both visible on white and on black.
+_MOST_SHOWN = 20_000  # Characters of a text; a notebook file stores all output.
 _BAR = (
     "display:flex;height:6px;width:min(100%,28em);border-radius:3px;overflow:hidden;margin:6px 0;background:#88888840"
 )
@@ -20,17 +20,17 @@ _CELL = "text-align:left;vertical-align:top;padding:2px 14px 2px 0;border:0;back
 
 
 def summary(headline: str, lines: Sequence[tuple[str, str]], *, answered: int, total: int) -> str:
-    """A headline, a bar of how many rows of the *total* are answered, and a table of *lines*."""
+    """A headline, a bar with the share of answered rows, and a table of *lines*."""
     return _block(_title("SmeltResult", headline), _bar(answered, total), _table(lines))
 
 
 def table(name: str, headline: str, lines: Sequence[tuple[str, str]]) -> str:
-    """The *name* of what is shown, a headline, and a table of *lines*."""
+    """The object's *name*, a headline, and a table of *lines*."""
     return _block(_title(name, headline), _table(lines))
 
 
 def texts(name: str, headline: str, parts: Sequence[tuple[str, str]]) -> str:
-    """The *name* of what is shown, a headline, and texts with their names, line by line as they are."""
+    """The object's *name*, a headline, and named texts with their line breaks."""
     return _block(_title(name, headline), *[one for title, text in parts for one in (_name(title), _text(text))])
 
 
@@ -46,7 +46,7 @@ def _text(text: str) -> Html:
 
 
 def _block(*parts: Html) -> str:
-    # A plain `str`: marimo refuses a subclass of it.
+    # A plain `str`: marimo refuses subclasses of `str`.
     return str(el("div", *parts, style="max-width:60em;line-height:1.45"))
 
 

@@ -1,4 +1,4 @@
-"""A page into a file: whole or not at all, for its owner's eyes, and never in the place of something else."""
+"""Writes a report file: atomically, readable by its owner only, and never over a file that is not a report."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from smelt.report.page import MARK
 
 
 def target_of(path: object, *, overwrite: bool) -> Path:
-    """The path to write to.
+    """The checked path to write to.
 
     Raises:
-        SmeltConfigError: It is no path.
-        OSError: It is a directory, is in none, or something other than a report is there and is not to be overwritten.
+        SmeltConfigError: *path* is no path.
+        OSError: *path* is a directory, its parent does not exist, or another file than a report exists there and
+            *overwrite* is False.
     """
     target = plain_path(path, 'the path of a file, such as "run.html"')
     if target.is_dir():
@@ -30,12 +31,12 @@ def target_of(path: object, *, overwrite: bool) -> Path:
 
 
 def write_page(text: str, target: Path) -> None:
-    """Write *text* to *target*, readable by its owner only.
+    """Write *text* to *target* atomically, readable by its owner only.
 
     Raises:
-        OSError: It cannot be written; what was there is as it was.
+        OSError: Writing failed; an existing file is unchanged.
     """
-    with NamedTemporaryFile(  # Made for its owner only, under a name that nobody can have planted.
+    with NamedTemporaryFile(  # Created with mode 0600, under a random name.
         "w", encoding="utf-8", newline="\n", dir=target.parent, prefix=f".{target.name}.", suffix=".part", delete=False
     ) as draft:
         try:
