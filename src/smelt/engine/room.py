@@ -139,7 +139,7 @@ def _answer(text: str) -> str:
 
 
 def _most_tokens(text: str) -> int:
-    """An upper bound of the tokens of *text*: one per blank (a reply may run away in blanks), or per two other bytes."""
+    """An upper bound of the tokens of *text*: one per blank (a reply may run away in blanks) or per two other bytes."""
     blanks = sum(map(text.count, " \n\t\r"))
     return blanks + (len(text.encode(errors="replace")) - blanks) // 2
 

@@ -1,1 +1,1 @@
-"""Asyncio on the caller's thread; knows nothing of rows."""
+"""Runs asyncio on the caller's thread; independent of rows and providers."""

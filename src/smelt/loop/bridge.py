@@ -1,8 +1,8 @@
-"""The bridge from blocking calls to asyncio: one thread, whether or not a loop is running on it.
+"""Runs a coroutine from blocking code on the calling thread, even if an event loop is already running on it.
 
-A notebook already runs a loop where a cell's code runs, and asyncio refuses to start a second one inside it. So the
-running loop is hidden for a moment, a loop of our own is driven to its end, and what was found is put back. Nothing of
-asyncio is patched: the hiding uses the calls that its own loops and tasks use, which stand in its `__all__` lists.
+A notebook runs the code of a cell inside a running loop, and asyncio refuses to start a second loop inside it. So the
+running loop is unregistered temporarily, a loop of smelt's own runs to its end, and the outer loop is registered again.
+asyncio is not patched: this uses the functions that its own loops and tasks use, which are in its `__all__` lists.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ T = TypeVar("T")
 
 
 def run_blocking(work: Coroutine[Any, Any, T], *, awaited: str = "atransform") -> T:
-    """Run *work* to its end on this thread, whether or not a loop is running here.
+    """Run *work* to its end on this thread, even if a loop is already running here.
 
-    In a notebook cell this is the normal way. Inside any other running loop it works too, but that loop stands still
-    meanwhile, which is said once in a `SmeltWarning` at the caller's line.
+    In a notebook cell this is the normal way. Inside any other running loop it works too, but it blocks that loop; a
+    `SmeltWarning` at the caller's line says so once.
 
-    Ctrl-C or SIGTERM, on the main thread, cancels *work* once and lets it end in its own way: a `SmeltInterrupt` that it
-    raises comes out as it is, else `KeyboardInterrupt` is raised. A second one does not wait.
+    On the main thread, Ctrl-C or SIGTERM cancels *work* once and lets it clean up: a `SmeltInterrupt` that it raises is
+    passed on, otherwise `KeyboardInterrupt` is raised. A second signal does not wait.
 
     Args:
         work: The coroutine. It runs in a copy of the caller's context, on a loop that is closed afterwards.
@@ -35,19 +35,19 @@ def run_blocking(work: Coroutine[Any, Any, T], *, awaited: str = "atransform") -
     try:
         warn_of_blocking(awaited)
     except SmeltWarning:
-        work.close()  # Where warnings are errors nothing runs, and nothing may be left that was never awaited.
+        work.close()  # If warnings are errors, nothing runs; closing avoids a "never awaited" warning.
         raise
     return drive(work, loop_factory=OneThreadLoop)
 
 
 def drive(work: Coroutine[Any, Any, T], *, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> T:
-    """Run *work* on a fresh loop of *loop_factory*; the part of `run_blocking` that has no opinion."""
+    """Run *work* on a new loop from *loop_factory*: `run_blocking` without the warning, for any loop."""
     with Driver(loop_factory) as driver:
         return driver.run(work)
 
 
 def _in_notebook() -> bool:
-    """Whether the running loop belongs to IPython or marimo, where a blocking cell is what everyone expects."""
+    """Whether the code runs in IPython or marimo, where a blocking cell is expected."""
     ipython, marimo = sys.modules.get("IPython"), sys.modules.get("marimo")
     if ipython is not None and ipython.get_ipython() is not None:
         return True
@@ -55,7 +55,7 @@ def _in_notebook() -> bool:
 
 
 def warn_of_blocking(awaited: str) -> None:
-    """Say that the loop that runs here stands still, if there is one, and that *awaited* would not have it so."""
+    """Warn if this call blocks a running loop outside a notebook, and recommend *awaited* instead."""
     if asyncio._get_running_loop() is None or _in_notebook():
         return
     text = f"This call blocks the event loop that runs here until it is done. In async code, await {awaited}() instead."

@@ -1,4 +1,4 @@
-"""A loop that is driven a part at a time, and moved by others while its owner stands still."""
+"""A pausable event loop: its owner runs it in parts, and other runs may advance it while it is paused."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ T = TypeVar("T")
 
 
 class PausingLoop(OneThreadLoop):
-    """A loop whose clock stands still while nobody drives it.
+    """A loop whose clock stops while the loop is not running.
 
-    What is in flight then waits, and nobody looks at what came; its timeouts must not have passed when somebody does. The
-    clock begins at 0, which shows that it is not the system's.
+    While it is paused, replies to in-flight requests are not read, so their timeouts must not expire in that time. The
+    clock starts at 0, which shows that it is not the system's clock.
 
     Attributes:
-        is_moved_by_others: Whoever waits for what is in flight on it can let it move (`move_others`).
+        is_moved_by_others: Whether a run that waits for requests in flight on it can advance it (`move_others`).
     """
 
     is_moved_by_others = True
@@ -39,11 +39,11 @@ class PausingLoop(OneThreadLoop):
         super().__init__()
 
     def time(self) -> float:
-        """Seconds for which the loop was driven."""
+        """Seconds for which the loop has run."""
         return (self._clock() if self._is_driven else self._stopped) - self._lost
 
     def run_forever(self) -> None:
-        """Let the clock run while the loop does."""
+        """Run the loop, with its clock running."""
         self._lost += self._clock() - self._stopped
         self._is_driven = True
         try:
@@ -53,32 +53,32 @@ class PausingLoop(OneThreadLoop):
             self._is_driven = False
 
 
-_MOMENT = 0.1  # Seconds for which a loop that stands still is moved by others.
+_MOMENT = 0.1  # Seconds for which a paused loop is advanced by others.
 
 
-_PATIENCE = 5.0  # Seconds for which the end of the process waits for a run that it breaks off.
+_PATIENCE = 5.0  # Seconds for which the process exit waits for a run that it cancels.
 
 
-_SETTLING = 0.02  # Seconds that a thread has from saying that it stands still to doing so.
+_SETTLING = 0.02  # Seconds that a thread needs to block after it has announced that it will.
 
 
 _DRIVERS: set[Driver] = set()
-"""Those whose loops may have tasks."""
+"""The drivers whose loops may have tasks."""
 
 os.register_at_fork(after_in_child=_DRIVERS.clear)
 
 
 class Driver:
-    """Drives one loop several times, on whichever thread it is told to; in between, its tasks stand still.
+    """Runs one loop several times, each time on the calling thread; in between, its tasks are paused.
 
     Attributes:
-        turn: Held by whoever drives the loop, or must not have it driven meanwhile.
-        last: Makes the work that ends what the tasks do; done when the process ends while they stand still. None: none.
-        has_ended: Whether the process ends, and nothing can be driven any more.
+        turn: The lock held while the loop runs, or while it must not run.
+        last: Makes the coroutine that ends the tasks, which is run if the process exits while they are paused; or None.
+        has_ended: Whether the process exits, so that the loop cannot run any more.
     """
 
     def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop] = PausingLoop) -> None:
-        """Make the loop with *loop_factory*, when it is first needed."""
+        """Create the driver; *loop_factory* makes the loop when it is first needed."""
         self.turn = threading.RLock()
         self.last: Callable[[], Coroutine[Any, Any, None]] | None = None
         self.has_ended = False
@@ -93,12 +93,12 @@ class Driver:
 
     def __exit__(self, *problem: object) -> None:
         _DRIVERS.discard(self)
-        if not sys.is_finalizing():  # Else a generator was forgotten, and there is nothing left to run on.
+        if not sys.is_finalizing():  # A forgotten generator is closed during finalisation, when no loop can run.
             with self.turn, _outer_loop_hidden():
                 self._runner.close()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run *work* to its end; Ctrl-C and SIGTERM as in `run_blocking`."""
+        """Run *work* to its end; Ctrl-C and SIGTERM act as in `run_blocking`."""
         try:
             with self.turn, _outer_loop_hidden(), interrupts_ours():
                 try:
@@ -113,28 +113,28 @@ class Driver:
                 self._park()
 
     def _settle(self) -> None:
-        """Let the loop do what is due at once.
+        """Run the callbacks of the loop that are ready.
 
-        Where Ctrl-C came in the moment in which the work was done, asyncio has left an order to stop in the loop's line, which
-        would end the next run before its first step.
+        If Ctrl-C came just when the work was done, asyncio has left a `stop` callback in the loop, which would end the
+        next run before its first step.
         """
         loop = self._runner.get_loop()
         loop.call_soon(loop.stop)
         loop.run_forever()
 
     def end(self) -> None:
-        """Break off what is driven on another thread, end what stands still, and let nothing move any more."""
+        """End the tasks at process exit: directly if the loop is paused; if another thread runs it, cancel its work."""
         if self.turn.acquire(blocking=False):
             self._end_here()
         elif (task := self._task) is not None:
             self._is_ending = True
-            with suppress(RuntimeError):  # The loop was closed meanwhile.
+            with suppress(RuntimeError):  # The loop was closed in the meantime.
                 task.get_loop().call_soon_threadsafe(task.cancel)
             if self._is_parked.wait(_PATIENCE):
                 time.sleep(_SETTLING)
 
     def _end_here(self) -> None:
-        """End the tasks and close the loop, or asyncio would complain that they were destroyed."""
+        """End the tasks and close the loop; otherwise asyncio would warn that pending tasks were destroyed."""
         try:
             if self.last is not None:
                 self.run(self.last())
@@ -144,7 +144,7 @@ class Driver:
                 self._runner.close()
 
     def _park(self) -> None:
-        """Stand still until the process is gone: a thread that wants to go on in an interpreter that is gone aborts it."""
+        """Block this thread until exit: a thread that resumes after interpreter finalisation aborts the process."""
         never = threading.Lock()
         never.acquire()
         self._is_parked.set()
@@ -158,7 +158,7 @@ class Driver:
             self._task = None
 
     def move(self) -> None:
-        """Drive the loop for a moment, unless somebody does."""
+        """Run the loop for a moment, unless it is running already."""
         if not self.turn.acquire(blocking=False):
             return
         try:
@@ -170,21 +170,21 @@ class Driver:
 
 
 def move_others() -> None:
-    """Let the loops of this process that stand still move for a moment, since somebody waits for what they have begun."""
+    """Advance the paused loops of this process for a moment, because a run waits for rows in flight on them."""
     for driver in list(_DRIVERS):
         driver.move()
 
 
 @atexit.register
 def _end_all() -> None:
-    """End the runs that are open: streams that nobody closed, and runs on threads of Polars, which does not wait for them.
+    """End the open runs at exit: streams that were not closed, and runs on threads of Polars, which does not join them.
 
-    A thread that resumes after the interpreter is finalised would abort the process.
+    A thread that resumes after interpreter finalisation would abort the process.
     """
     for driver in list(_DRIVERS):
         try:
             driver.end()
-        except Exception as problem:  # noqa: BLE001  # The others are to be ended, too.
+        except Exception as problem:  # noqa: BLE001  # The other drivers must be ended, too.
             warn(f"A run that was open at the end of the program: {problem}")
 
 
@@ -196,7 +196,7 @@ def _outer_loop_hidden() -> Iterator[None]:
         return
     task = asyncio.current_task(outer)  # None in a callback.
     if task is not None:
-        asyncio._leave_task(outer, task)  # Before the loop goes: from 3.14 on, asyncio looks at the running loop here.
+        asyncio._leave_task(outer, task)  # Before the loop is unset: since 3.14 this checks the running loop.
     asyncio._set_running_loop(None)
     try:
         yield

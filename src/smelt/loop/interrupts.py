@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM end a run in its own way, on whichever thread it is.
+"""Signal handling: Ctrl-C and SIGTERM cancel a run and let it clean up, on any thread.
 
-Polars collects in Rust: the main thread is in there, and the run, which is Python, on a worker of Polars. Python's own
-handler only runs when the main thread is back, which is when the run is over. But the interpreter writes the signal's
-number to a file descriptor at once, and that a loop on any thread can watch (`Listening`).
+While Polars collects, the main thread is in Rust code, and the run, which is Python, is on a worker thread of Polars.
+Python's signal handler only runs when the main thread returns, which is after the run. But the interpreter writes the
+signal's number to the wakeup file descriptor at once, and a loop on any thread can watch that (`Listening`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Listening:
-    """Hears signals, and passes Ctrl-C on to the runs that are under way.
+    """Reads signals from the wakeup file descriptor, and passes Ctrl-C on to the active runs.
 
     Attributes:
         is_interrupted: Whether Ctrl-C came.
@@ -37,7 +37,7 @@ class Listening:
 
     @contextmanager
     def heard_by(self, task: asyncio.Task[object]) -> Iterator[None]:
-        """Let Ctrl-C cancel *task*, which runs here, until this ends; at once if it came while this loop stood still."""
+        """Context in which Ctrl-C cancels *task*, which runs here; at once if it came before."""
         loop = asyncio.get_running_loop()
         self._runs[task] = loop
         loop.add_reader(self._ear, self._hear)
@@ -50,7 +50,7 @@ class Listening:
             del self._runs[task]
 
     def handle(self, signum: int, frame: object) -> None:
-        """Python's handler, which comes to it when the main thread is back: a run that was told has said so already."""
+        """The Python signal handler, called when the main thread returns; does nothing if the runs know already."""
         if not self.is_interrupted:
             self.is_interrupted = True
             raise KeyboardInterrupt
@@ -67,8 +67,8 @@ class Listening:
             loop.call_soon_threadsafe(self._tell, task)
 
     def _tell(self, task: asyncio.Task[object]) -> None:
-        """Cancel *task*; but only the first of each loop, since those after it tidy up."""
-        if task.get_loop() not in self._told and task.cancel():  # One that is done by now leaves it to the next one.
+        """Cancel *task*, but only the first task of each loop: the tasks after it clean up."""
+        if task.get_loop() not in self._told and task.cancel():  # If the task is done, the next one is cancelled.
             self._told.add(task.get_loop())
 
 
@@ -76,15 +76,15 @@ _listening: Listening | None = None
 
 
 def listening() -> Listening | None:
-    """Who hears signals for the run on this thread; None where Python's own handler will do, or has to."""
+    """The `Listening` for a run on this thread; None on the main thread, or if none is active."""
     return None if threading.current_thread() is threading.main_thread() else _listening
 
 
 @contextmanager
 def hearing_interrupts() -> Iterator[Listening | None]:
-    """While the main thread waits in foreign code, let Ctrl-C reach the runs on other threads.
+    """Context in which Ctrl-C reaches runs on other threads, while the main thread waits in foreign code.
 
-    Does nothing (None) on another thread, inside itself, and where the program handles SIGINT in its own way.
+    Does nothing and yields None on another thread, if nested, or if the program has its own SIGINT handler.
     """
     global _listening
     is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -107,9 +107,9 @@ def hearing_interrupts() -> Iterator[Listening | None]:
 
 
 async def terminable(work: Coroutine[Any, Any, T]) -> T:
-    """*work*, which SIGTERM ends as Ctrl-C does; unless the program handles it in its own way.
+    """Run *work* so that SIGTERM ends it like Ctrl-C, unless the program has its own SIGTERM handler.
 
-    On a thread of others, Ctrl-C ends it too, if somebody listens for it.
+    On a thread other than the main thread, Ctrl-C ends it too, if a `Listening` is active.
     """
     if (ears := listening()) is not None and (me := asyncio.current_task()) is not None:
         with ears.heard_by(me):
@@ -144,10 +144,9 @@ async def terminable(work: Coroutine[Any, Any, T]) -> T:
 
 @contextmanager
 def interrupts_ours() -> Iterator[None]:
-    """Take Ctrl-C over from an `asyncio.run` around us, whose handler cancels a task that stands still, or a `Listening`.
+    """Context that replaces the SIGINT handler of an outer `asyncio.run`, which cancels a blocked task, or `Listening`.
 
-    Our own Runner takes it over from Python's default handler by itself. Any other handler is the program's choice, and
-    stays.
+    smelt's own Runner replaces Python's default handler itself. Any other handler is the program's choice, and is kept.
     """
     found = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not _is_of_a_runner(found):

@@ -1,4 +1,4 @@
-"""A loop whose time is virtual: an hour of waiting takes no time at all."""
+"""An event loop with virtual time, for tests: an hour of waiting takes no real time."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ T = TypeVar("T")
 
 
 class DeadlockError(RuntimeError):
-    """Every task waits, no timer is set, and no file descriptor could bring anything."""
+    """Every task waits, no timer is set, and no file descriptor is watched that could wake one."""
 
 
 class Jumped(NamedTuple, Generic[T]):
-    """What came of a coroutine in virtual time.
+    """The result of a coroutine that ran in virtual time.
 
     Attributes:
         result: What it returned.
-        seconds: The virtual time it took.
+        seconds: The virtual time that it took.
     """
 
     result: T
@@ -32,9 +32,9 @@ class Jumped(NamedTuple, Generic[T]):
 class JumpingLoop(OneThreadLoop):
     """A loop that jumps to its next timer instead of waiting for it.
 
-    `loop.time()` starts at 0.0, and `asyncio.sleep`, `asyncio.timeout` and `call_later` follow it; `time.monotonic` does
-    not. Sockets work and are looked at before each jump, but a peer outside this loop has no time to answer: with a timer
-    set, the timer wins. Idea: trio: `src/trio/_core/_mock_clock.py`, `autojump_threshold`.
+    `loop.time()` starts at 0.0, and `asyncio.sleep`, `asyncio.timeout` and `call_later` follow it; `time.monotonic`
+    does not. Sockets work and are polled before each jump, but a peer outside this loop has no time to answer: if a
+    timer is set, the timer wins. Idea: trio: `src/trio/_core/_mock_clock.py`, `autojump_threshold`.
 
     Examples:
         >>> import asyncio
@@ -54,13 +54,13 @@ class JumpingLoop(OneThreadLoop):
 
 
 def run_jumping(work: Coroutine[Any, Any, T]) -> Jumped[T]:
-    """Run *work* on a `JumpingLoop` of its own, also where a loop is running already.
+    """Run *work* on its own `JumpingLoop`, even if a loop is already running.
 
     Args:
         work: A coroutine.
 
     Returns:
-        What it returned, and the virtual seconds it took, as a tuple with names.
+        Its result and the virtual seconds that it took, as a named tuple.
 
     Raises:
         DeadlockError: *work* waits for something that cannot happen.
@@ -82,7 +82,7 @@ async def _timed(work: Coroutine[Any, Any, T]) -> Jumped[T]:
 
 
 class _Jumper(selectors.DefaultSelector):
-    """A selector that, where it would have to wait, moves the clock by the time it was told to wait."""
+    """A selector that advances the virtual clock by the timeout instead of waiting."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,6 +94,6 @@ class _Jumper(selectors.DefaultSelector):
         if timeout is not None:
             self.now += max(0.0, timeout)
             return ready
-        if len(self.get_map()) > 1:  # One is the loop's own, by which other threads wake it.
+        if len(self.get_map()) > 1:  # One is the loop's own self-pipe, by which other threads wake it.
             return super().select(None)
         raise DeadlockError("Every task waits, and nothing is scheduled that could wake one.")

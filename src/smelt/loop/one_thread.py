@@ -1,4 +1,4 @@
-"""An event loop that starts no thread."""
+"""An asyncio event loop that starts no helper thread."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ T = TypeVar("T")
 class OneThreadLoop(asyncio.SelectorEventLoop):
     """A loop that starts no helper thread.
 
-    The stock loop hands name look-ups to a thread pool; here they wait for a child process (`resolver.py`). What else it would
-    hand over, `asyncio.to_thread` above all, is done in line.
+    The standard loop runs DNS look-ups in a thread pool; this loop runs them in a child process (`resolver.py`).
+    Anything else that would run in the default thread pool, such as `asyncio.to_thread`, runs directly and blocks the
+    loop.
     """
 
     resolver: ClassVar[Sequence[str]] = GETENT
@@ -35,7 +36,7 @@ class OneThreadLoop(asyncio.SelectorEventLoop):
         port: str | int | None,
         *,
         family: int = 0,
-        type: int = 0,  # noqa: A002  # The stock method's own name.
+        type: int = 0,  # noqa: A002  # The name in the standard method.
         proto: int = 0,
         flags: int = 0,
     ) -> list[Any]:
@@ -47,7 +48,7 @@ class OneThreadLoop(asyncio.SelectorEventLoop):
             return socket.getaddrinfo(host, port, family, type, proto, flags)
         found: list[Any] = []
         for address in addresses:
-            with suppress(socket.gaierror):  # Of the other family.
+            with suppress(socket.gaierror):  # An address of the other family.
                 found += socket.getaddrinfo(address, port, family, type, proto, flags | socket.AI_NUMERICHOST)
         if not found:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -59,17 +60,17 @@ class OneThreadLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]  # the stub ties *args to *func* by a TypeVarTuple
         self, executor: Executor | None, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        if executor is not None:  # The caller's own, so the caller's own threads.
+        if executor is not None:  # The caller's executor, with the caller's threads.
             return super().run_in_executor(executor, func, *args)
         future: asyncio.Future[T] = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as problem:  # noqa: BLE001  # As an executor does: it belongs to whoever awaits the call.
+        except Exception as problem:  # noqa: BLE001  # Like an executor: the awaiting caller gets it.
             future.set_exception(problem)
         return future
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """Do nothing: there is no default executor, and the stock method waits for it in a thread."""
+        """Do nothing: there is no default executor, and the standard method would start a thread to wait for it."""
 
 
 def _is_address(name: str) -> bool:

@@ -1,9 +1,9 @@
-"""Looks names up without standing still and without a thread: the system's own resolver, in a child process.
+"""Resolves host names without blocking and without a thread: the system's resolver (`getent`) in a child process.
 
-`socket.getaddrinfo` cannot be interrupted: while a name server is silent, which takes up to half a minute, the one thread of
-a run stands still and with it every deadline. `getent` asks in the same way (hosts file, search domains, whatever
-`nsswitch.conf` names), takes 3 ms, and can be killed. A DNS client of our own would see less than the system does, and
-c-ares starts a thread (saghul/pycares#253, #286).
+`socket.getaddrinfo` cannot be interrupted: if a name server does not answer, it blocks for up to half a minute, and
+with it the only thread of a run and all its timeouts. `getent` resolves in the same way (hosts file, search domains,
+all sources in `nsswitch.conf`), takes 3 ms, and can be killed. A DNS client in smelt would know fewer sources than the
+system, and c-ares starts a thread (saghul/pycares#253, #286).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _FRESH_SECONDS = 30.0
 
 
 class Names:
-    """Addresses by name. Who asks for a name that is being looked up waits for the same answer, which stays for 30 s.
+    """A cache of addresses by name. Concurrent look-ups of a name share one child process; answers are kept for 30 s.
 
     Args:
-        command: Takes a name as its last argument, and prints lines that begin with an address.
+        command: The command; it gets a name as its last argument, and prints lines that begin with an address.
     """
 
     def __init__(self, command: Sequence[str] = GETENT) -> None:
@@ -30,22 +30,22 @@ class Names:
         self._lookups: dict[str, _Lookup] = {}
 
     async def addresses(self, name: str) -> list[str] | None:
-        """The addresses of *name*, the best first; none where it does not resolve; None where it cannot be asked here."""
+        """The addresses of *name*, best first; empty if it does not resolve; None if the command does not work here."""
         lookup = self._lookups.get(name)
         if lookup is None or not lookup.is_fresh:
             try:
                 lookup = self._lookups[name] = _Lookup([*self._command, name])
-            except OSError:  # There is no such command, or no room for another process.
+            except OSError:  # The command does not exist, or no process can be started.
                 return None
         return await lookup.answer()
 
 
 class _Lookup:
-    """One child process, and those who wait for it. It is killed when nobody does any longer."""
+    """One child process and the tasks that wait for it. It is killed when no task waits any more."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._loop = asyncio.get_running_loop()
-        # In a group of its own, out of reach of the terminal's Ctrl-C: its end would read as an answer.
+        # In its own process group, so that the terminal's Ctrl-C does not kill it: its end would look like an answer.
         self._child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
         )
@@ -86,10 +86,10 @@ class _Lookup:
     def _close(self) -> None:
         self._loop.remove_reader(self._pipe)
         self._pipe.close()
-        self._child.wait()  # It has closed its output or was killed: it is gone.
+        self._child.wait()  # Does not block: the child has closed its output or was killed.
 
 
 def _addresses(said: str, status: int) -> list[str] | None:
-    if status not in (0, _NOT_FOUND):  # Another system's, which does not know what it was asked for.
+    if status not in (0, _NOT_FOUND):  # A getent of another system, which does not know these arguments.
         return None
     return list(dict.fromkeys(line.split()[0] for line in said.splitlines() if line.strip()))

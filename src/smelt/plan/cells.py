@@ -1,7 +1,7 @@
-"""The canonical text of a cell: one JSON fragment, the same whatever frame library it came from.
+"""Writes the canonical text of a cell: one JSON fragment, the same for every frame library.
 
-`cell_text` writes one Python object; the `*_texts` functions write a block of one type and are what the frame adapters
-build on, so that pandas and Polars cannot differ. The rules stand in `plan.rows`. Two that are easy to miss: a float of
+`cell_text` writes one Python object. The `*_texts` functions write a block of values of one type; both frame adapters
+use them, so that pandas and Polars cannot differ. The rules are in `plan.rows`. Two that are easy to miss: a float of
 32 or 16 bits is written with the fewest digits that read back as the same 32-bit float (0.1, not 0.10000000149011612);
 times keep their nanoseconds.
 """
@@ -32,7 +32,7 @@ def cell_text(value: Any) -> str:
     """Write one Python object as JSON.
 
     Raises:
-        TypeError: A type that has no text (bytes, sets, arbitrary objects), at any depth.
+        TypeError: A type without a text form (bytes, sets, arbitrary objects), at any depth.
         ValueError: Text with half of a surrogate pair.
     """
     write = _WRITERS.get(type(value))
@@ -52,7 +52,7 @@ def integer_texts(values: Iterable[int | None]) -> list[str]:
 
 
 def float_texts(values: Iterable[float | None]) -> list[str]:
-    """Write floats: always with a point or an exponent; NaN is null, an infinity is text."""
+    """Write floats, always with a point or an exponent; NaN is null, an infinity is a string."""
     return [NULL if value is None else _float_text(value) for value in values]
 
 
@@ -65,9 +65,9 @@ def instant_texts(ticks: Iterable[int | None], unit: Unit, zone: tzinfo | None) 
     """Write points in time, ISO 8601.
 
     Args:
-        ticks: Time since 1970 (in UTC where there is a *zone*, else on the wall clock).
+        ticks: Time since 1970, in UTC if there is a *zone*, else in wall-clock time.
         unit: The length of a tick.
-        zone: Where to show them, or None for times without an offset.
+        zone: The time zone to write them in, or None for times without an offset.
     """
     return [NULL if tick is None else _instant_text(tick * _NANOSECONDS[unit], zone) for tick in ticks]
 
@@ -84,7 +84,7 @@ def duration_texts(ticks: Iterable[int | None], unit: Unit) -> list[str]:
 
 
 def list_texts(lengths: Iterable[int | None], items: Iterable[str]) -> list[str]:
-    """Write lists, given their lengths (None: no list) and the texts of all items in a row."""
+    """Write lists, given their lengths (None for a missing list) and the texts of all items, concatenated."""
     following = iter(items)
     return [NULL if length is None else f"[{','.join(islice(following, length))}]" for length in lengths]
 
@@ -103,12 +103,12 @@ def struct_texts(texts: Iterable[str], present: Iterable[bool]) -> list[str]:
 
 
 def shortest_float(text: str | None) -> float | None:
-    """The float that the shortest text of a narrower float stands for."""
+    """The 64-bit float with the value of *text*, the shortest text of a narrower float."""
     return None if text is None else float(text)
 
 
 def _float_text(value: float) -> str:
-    text = float.__repr__(value)  # repr() of a numpy float has the type's name in it.
+    text = float.__repr__(value)  # repr() of a numpy float contains the type's name.
     return _NON_FINITE.get(text, text)
 
 
@@ -117,7 +117,7 @@ def _string_text(value: str) -> str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            # Not chained: the error of the codec holds the text.
+            # Not chained: the codec's error contains the text.
             raise ValueError("text with half of a surrogate pair") from None
     return encode_basestring(value)
 
@@ -126,7 +126,7 @@ def _decimal_text(value: Decimal) -> str:
     if not value.is_finite():
         return NULL if value.is_nan() else '"inf"' if value > 0 else '"-inf"'
     if not value:
-        value = value.copy_abs()  # A column of decimals has no negative zero.
+        value = value.copy_abs()  # A decimal column has no negative zero.
     return f'"{value:f}"' if abs(value.adjusted()) < 1_000 else f'"{value}"'
 
 
@@ -158,7 +158,7 @@ def _duration_text(nanoseconds: int) -> str:
 
 def _timedelta_text(value: timedelta) -> str:
     seconds = value.days * 86_400 + value.seconds
-    # A pandas Timedelta has nanoseconds beside the three parts of its parent.
+    # A pandas Timedelta has nanoseconds in addition to the three parts of timedelta.
     return _duration_text(seconds * 10**9 + value.microseconds * 1_000 + getattr(value, "nanoseconds", 0))
 
 
@@ -195,7 +195,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
 
 
 def _rare_text(value: Any) -> str:
-    """Subclasses, and the scalars of pandas and numpy, which are known by name so that neither is imported."""
+    """Write subclasses, and scalars of pandas and numpy; these are recognised by name, to avoid importing either."""
     if isinstance(value, Enum):
         return cell_text(value.value)
     kind = type(value)
@@ -218,7 +218,7 @@ def _numpy_text(value: Any) -> str:
     if value.dtype.name in ("float16", "float32"):
         return _float_text(float(str(value.astype("float32"))))
     item = value.item()
-    if value.dtype.kind in "mM" and isinstance(item, int):  # numpy gives nanoseconds as a bare integer.
+    if value.dtype.kind in "mM" and isinstance(item, int):  # numpy returns nanoseconds as an integer.
         if not value.dtype.name.endswith("[ns]"):
             raise TypeError(f"a value of type {value.dtype}")
         return _duration_text(item) if value.dtype.kind == "m" else _instant_text(item, None)

@@ -1,11 +1,11 @@
-"""Whether a validated value is what its field declares: a validator of the caller's may return anything.
+"""Checks that validated values have the types their fields declare: the caller's validators may return anything.
 
-pydantic does not look at what an "after" validator gives back. One without its `return` makes every answer None, and one
-that returns another type would surface when the column is built, after everything was paid for.
+pydantic does not check the result of an "after" validator. A validator without its `return` makes every answer None,
+and a wrong type would fail only when the column is built, after all requests were paid for.
 
-Values of exactly the declared types are the usual case, and are seen at once, column by column. Anything else goes through
-`settler`, which makes instances of subclasses (a pandas Timestamp, a str Enum) plain and refuses the rest. What it gives
-back belongs to the row alone, so a validator that keeps a list or a nested model and changes it later changes no answer.
+Usually all values have exactly the declared types, which is checked column by column. All other values go through
+`settler`, which converts instances of subclasses (a pandas Timestamp, a str Enum) to plain values and refuses the rest.
+It returns new lists and models, so a validator that keeps one and changes it later changes no answer.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from smelt.plan.values import checker
 Check = Callable[[Any], bool]
 Settle = Callable[[Any], Any]
 
-# Compared with `is`, not by isinstance: True is no integer of a column, a datetime no date, and pd.NaT no datetime.
+# Compared with `is`, not with isinstance: True must not pass as int, a datetime as date, or pd.NaT as datetime.
 _TYPES: dict[type[Kind], type] = {
     Boolean: bool,
     Integer: int,
@@ -52,11 +52,11 @@ _TYPES: dict[type[Kind], type] = {
 
 
 class Unfit(Exception):
-    """A value that its column does not take.
+    """A value that does not fit its column.
 
     Attributes:
-        message: Why, without the value.
-        is_stray: Whether it is not of the declared type, which only the model's own code can bring about.
+        message: The reason, without the value.
+        is_stray: Whether it does not have the declared type, which only the model's own code can cause.
     """
 
     def __init__(self, message: str, *, is_stray: bool) -> None:
@@ -65,12 +65,12 @@ class Unfit(Exception):
         self.is_stray = is_stray
 
     def at(self, place: str) -> Unfit:
-        """The same, said of the *place* that it was found in."""
+        """The same error with *place*, where the value was found, before its message."""
         return Unfit(f"{place}: {self.message}", is_stray=self.is_stray)
 
 
 def all_declared(field: Field) -> Callable[[Sequence[Any]], bool]:
-    """Compile the check whether many values are all of exactly the types that *field* declares."""
+    """Compile the check whether all of many values have exactly the types that *field* declares."""
     check, kind = _exact(field), field.kind
     if isinstance(kind, Choice):
         absent: tuple[None, ...] = (None,) if _takes_none(field) else ()
@@ -85,9 +85,9 @@ def all_declared(field: Field) -> Callable[[Sequence[Any]], bool]:
 
 
 def settler(field: Field) -> Settle:
-    """Compile the way from any object to a value that the column of *field* takes: of exactly the declared type, in range.
+    """Compile the conversion of any object to a value for the column of *field*: exactly of its type, and in range.
 
-    It raises `Unfit`, or whatever the object itself raises if it is looked at.
+    The conversion raises `Unfit`, or any exception that the object itself raises when it is read.
     """
     settle = _settle(field.kind)
     if _takes_none(field):
@@ -96,7 +96,7 @@ def settler(field: Field) -> Settle:
 
 
 def _takes_none(field: Field) -> bool:
-    return field.kind.nullable or not field.required  # A default of None is the author's own choice.
+    return field.kind.nullable or not field.required  # The author may choose None as a default.
 
 
 def _exact(field: Field) -> Check:
@@ -151,7 +151,7 @@ def _choice_settler(kind: Choice) -> Settle:
             text = value = _base(str, text)
         if text not in kind.values:
             raise Unfit(_strayed(value), is_stray=True)
-        return value  # A member of an enum stays one in the instances that the caller is given.
+        return value  # An enum member stays one in the instances that the caller gets.
 
     return settle
 
@@ -187,7 +187,7 @@ def _part(settle: Settle, value: Any, place: str) -> Any:
 
 
 def _base(exact: type, value: Any) -> Any:
-    """The plain value of an instance of a subclass, read by the base class's own means: the subclass's may say anything."""
+    """The plain value of an instance of a subclass, read with the base class's methods, which it cannot override."""
     if not issubclass(type(value), exact) or isinstance(value, bool):
         raise Unfit(_strayed(value), is_stray=True)
     if exact is datetime:
@@ -203,7 +203,7 @@ def _base(exact: type, value: Any) -> Any:
 
 def _datetime(value: datetime) -> datetime:
     parts = (value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond)
-    if not all(type(part) is int for part in parts):  # pd.NaT has not-a-number in all of them.
+    if not all(type(part) is int for part in parts):  # All parts of pd.NaT are NaN.
         raise Unfit(_strayed(value), is_stray=True)
     return datetime(*parts, tzinfo=value.tzinfo, fold=value.fold)
 

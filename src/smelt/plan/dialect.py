@@ -1,4 +1,4 @@
-"""The reply schema: what a provider is told about the shape of its answer, in the JSON Schema that it takes."""
+"""Compiles the reply schema: the JSON Schema of the answer, within the subset that a provider accepts (its dialect)."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _WORDS = {
     "maxItems": "at most {} items",
     "pattern": "matching the regular expression {}",
 }
-# Regular expressions differ between Python and the providers' decoders; one with groups that look around, back
-# references or classes by name is enforced here only, since a provider that cannot read it refuses the whole request.
+# Regular expressions differ between Python and the providers' decoders. A pattern with lookaround groups, back
+# references or named classes is enforced only locally: a provider that cannot read it rejects the whole request.
 _FOREIGN_PATTERN = ("(?", "\\b", "\\B", "\\A", "\\Z", "\\p", "\\1", "\\2")
 
 
@@ -51,9 +51,9 @@ class Dialect:
             `anyOf`, `additionalProperties`, `description`) that may be sent. A constraint whose keyword is missing here
             is put into the description and enforced locally.
         formats: Values of `format` that may be sent.
-        max_properties: The most properties a schema may have in all, or None.
-        max_depth: The deepest nesting, or None.
-        max_enum_values: The most enum values in all, or None.
+        max_properties: The maximum number of properties of a schema in total, or None.
+        max_depth: The maximum depth of nesting, or None.
+        max_enum_values: The maximum number of enum values in total, or None.
     """
 
     keywords: frozenset[str] = frozenset()
@@ -82,10 +82,10 @@ def keyed_schema(fields: Sequence[Field], dialect: Dialect, tokens: Sequence[str
 
 
 def check_limits(fields: Sequence[Field], dialect: Dialect, provider: str) -> None:
-    """Refuse a schema that is over the provider's published limits.
+    """Refuse a schema that exceeds the provider's published limits.
 
     Raises:
-        SchemaError: With the counts.
+        SchemaError: A limit is exceeded; the message has the counts.
     """
     properties, depth, choices = _sizes(fields)
     properties, depth = properties + 2, depth + 2  # The row's id and the array of rows.
@@ -102,7 +102,7 @@ def check_limits(fields: Sequence[Field], dialect: Dialect, provider: str) -> No
 
 
 def describe(kind: Kind) -> str:
-    """A few words for people and models: what values a field takes."""
+    """Describe in a few words, for people and models, the values that a field takes."""
     limits = [_WORDS[keyword].format(value) for keyword, value in kind.constraints.items()]
     return ", ".join([_text_of(kind), *limits]) + (" or null" if kind.nullable else "")
 
@@ -125,7 +125,7 @@ def _property(field: Field, dialect: Dialect) -> dict[str, Any]:
 
 
 def _compile(kind: Kind, dialect: Dialect) -> tuple[dict[str, Any], list[str]]:
-    """The schema of *kind*, and in words what this dialect cannot enforce of it."""
+    """The schema of *kind*, and descriptions of the constraints that this dialect cannot enforce."""
     schema, words = _shape(kind, dialect)
     for keyword, value in kind.constraints.items():
         if keyword in dialect.keywords and _is_sendable(kind, keyword, value):
@@ -171,7 +171,7 @@ def _formatted(name: str, dialect: Dialect, kind: Kind) -> tuple[dict[str, Any],
 
 
 def _is_sendable(kind: Kind, keyword: str, value: object) -> bool:
-    """Whether JSON Schema means the same by *keyword* as pydantic does: bounds of a date, say, are none for its text."""
+    """Whether *keyword* means the same in JSON Schema and pydantic; bounds of a date, for example, do not."""
     match kind:
         case Text():
             if keyword == "pattern":
@@ -220,14 +220,14 @@ def _with_notes(field: Field) -> str:
 
 
 def _about(kind: Kind) -> list[str]:
-    """What the class of a nested model says of itself, if *kind* is one or a list of them."""
+    """The docstring of the nested model, if *kind* is one or a list of them."""
     while isinstance(kind, Array):
         kind = kind.item
     return [kind.description] if isinstance(kind, Struct) and kind.description else []
 
 
 def notes_of(field: Field) -> str:
-    """All that the author says of a field, and of the nested model in it."""
+    """The author's notes on a field, and the docstring of the nested model in it."""
     return "; ".join(one for one in (field.notes, *_about(field.kind)) if one)
 
 

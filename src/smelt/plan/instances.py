@@ -1,4 +1,4 @@
-"""Instances of output models, made of values that were validated before."""
+"""Builds instances of output models from values that are already validated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic_core import PydanticUndefined
 
 
 def instance(model: type[BaseModel], fields: Mapping[str, Any]) -> BaseModel:
-    """An instance with validated *fields*, as unpickling makes one: nothing is aliased, validated or initialised again."""
+    """An instance with validated *fields*, made as in unpickling: no alias, validator or `__init__` is used again."""
     private = {
         name: one.get_default(call_default_factory=True, validated_data=dict(fields))
         for name, one in model.__private_attributes__.items()
@@ -29,7 +29,7 @@ def instance(model: type[BaseModel], fields: Mapping[str, Any]) -> BaseModel:
 
 
 def copied(one: BaseModel, fields: Mapping[str, Any]) -> BaseModel:
-    """A copy of *one* with these *fields*, and with its private attributes."""
+    """A shallow copy of *one* with these *fields*; private attributes are kept."""
     made = BaseModel.__copy__(one)
     made.__dict__.update(fields)
     return made

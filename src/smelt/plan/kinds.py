@@ -1,7 +1,7 @@
-"""The kinds of value that a field can hold: one small tree between pydantic, JSON Schema and dtypes.
+"""The type tree of output fields (`Kind`), the intermediate form between pydantic, JSON Schema and dtypes.
 
-`plan.schema` reads an output model into this tree once; the reply schema, the local range checks and the columns of
-both frame libraries are all derived from it, so they cannot disagree.
+`plan.schema` converts an output model to this tree once. The reply schema, the local range checks and the columns of
+both frame libraries are derived from it, so they cannot disagree.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-ROW_ID = "id"  # The one protocol name that stands beside the fields of a reply row.
+ROW_ID = "id"  # The one reserved key beside the fields of a reply row.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What a field holds.
+    """The type of a field.
 
     Attributes:
-        nullable: Whether None is an answer.
+        nullable: Whether None is a valid answer.
         constraints: JSON Schema keywords that the model declares (`minimum`, `maxLength`, `pattern`, …).
     """
 
@@ -38,7 +38,7 @@ class Integer(Kind):
 
 @dataclass(frozen=True, kw_only=True)
 class Float(Kind):
-    """`float`; NaN and infinities only where the field says `allow_inf_nan=True`."""
+    """`float`; NaN and infinities only if the field has `allow_inf_nan=True`."""
 
     allow_inf_nan: bool = False
 
@@ -65,7 +65,7 @@ class FixedPoint(Kind):
 
 @dataclass(frozen=True, kw_only=True)
 class Timestamp(Kind):
-    """`datetime` in microseconds. *aware*: one instant, shown in UTC (a naive answer is read as UTC); else wall-clock time."""
+    """`datetime` in microseconds. *aware*: an instant in UTC (a naive answer is read as UTC), else wall-clock time."""
 
     aware: bool = True
 
@@ -103,9 +103,9 @@ class Field:
     Attributes:
         name: The attribute of the model, and the output column.
         key: The name on the wire (the alias, if there is one).
-        kind: What it holds.
-        description: What the model's author says of it.
-        examples: Values that the author gives as examples, as JSON.
+        kind: Its type.
+        description: The description by the model's author.
+        examples: The examples by the model's author, as JSON.
         required: Whether the model has no default for it.
     """
 
@@ -118,6 +118,6 @@ class Field:
 
     @property
     def notes(self) -> str:
-        """All that the author says of it, in one line."""
+        """The author's description and examples, in one line."""
         said = [self.description.strip()] if self.description.strip() else []
         return "; ".join([*said, f"for example {', '.join(self.examples)}"] if self.examples else said)

@@ -1,8 +1,8 @@
-"""JSON with small faults, mended where it has one reading and refused where it has two.
+"""A tolerant JSON parser: repairs small faults if the text has only one reading, and refuses it if it has two.
 
-Mended: raw control characters and lone backslashes in strings, trailing commas, a missing comma between an object's
+Repaired: raw control characters and lone backslashes in strings, trailing commas, a missing comma between an object's
 pairs or between objects, comments, single and typographic quotes, bare keys, and Python's `None`, `True` and `False`.
-Everything else is left broken, because a guess would be a value that nobody gave.
+Other faults are not repaired, because a guess would be a value that the model did not give.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 from smelt.plan.numbers import read_number
 from smelt.plan.scanner import paired, whole_number
 
-_DEEPEST = 60  # Levels; an answer has a few.
+_DEEPEST = 60  # The most levels of nesting; an answer has a few.
 _BLANK = re.compile(r"(?:[\s\ufeff]+|//[^\n]*|#[^\n]*|/\*.*?\*/)*", re.DOTALL)
-_COMMA, _COLON = ",，", ":："  # Models that think in Chinese write the wide ones outside of strings.
+_COMMA, _COLON = ",，", ":："  # Models that reason in Chinese sometimes write the wide ones outside strings.
 _BARE_KEY = re.compile(r"[A-Za-z_]\w*")
 _NUMBER = re.compile(r"(-?(?:0|[1-9]\d*))(\.\d+)?([eE][-+]?\d+)?(?![\w.+-])")
 _WORD = re.compile(r"-?[A-Za-z]+(?!\w)")
@@ -40,16 +40,16 @@ _STRINGS = {
 _NEXT_KEY = re.compile(r'"[^"\\\n]{1,100}"[\s]{0,100}:')
 _ESCAPE = re.compile(r'\\(u[0-9a-fA-F]{4}|.)|"', re.DOTALL)
 _SHORT_ESCAPES = frozenset("\\/bfnrt")
-_DOUBTFUL = frozenset("xu0123456789\n\r")  # `\x41` may be an A or a backslash; a number may be octal.
+_DOUBTFUL = frozenset("xu0123456789\n\r")  # Ambiguous: `\x41` may be an A or a backslash; a number may be octal.
 
 
 class BrokenJSON(ValueError):
-    """A value that cannot be read, or not in one way only.
+    """A value that cannot be read, or has more than one reading.
 
     Attributes:
-        reason: What is wrong, in words that a model understands. It quotes nothing.
-        at: Where.
-        ran_out: Whether the text just ended.
+        reason: What is wrong, in words that a model understands. It quotes nothing of the text.
+        at: The position of the fault.
+        ran_out: Whether the fault is only that the text ends.
     """
 
     def __init__(self, reason: str, at: int, *, ran_out: bool = False) -> None:
@@ -64,12 +64,12 @@ def mend(text: str, start: int, limit: int, faults: list[str]) -> tuple[Any, int
 
     Args:
         text: The text.
-        start: The place of the value's first character.
-        limit: Where the next value is known to begin, at the latest.
-        faults: Takes what a value cannot have and still be an answer, as a scanner notes it.
+        start: The position of the value's first character.
+        limit: The position where the next value is known to begin.
+        faults: Receives faults that make a value unusable as an answer, as in `scanner.noting`.
 
     Returns:
-        The value, and the place behind it.
+        The value, and the position after it.
 
     Raises:
         BrokenJSON: It cannot be read, or in more than one way.
@@ -149,7 +149,7 @@ class _Mender:
             self._fail("a string has no end", ran_out=self._limit == len(self._text))
         body = self._unescaped(found[1])
         self.at = found.end()
-        if quote != '"' and self._next() not in ",，:：}]":  # An apostrophe, perhaps, that ended nothing.
+        if quote != '"' and self._next() not in ",，:：}]":  # Perhaps an apostrophe, not the end.
             self._fail("a quote inside of a string is not escaped")
         return body
 
@@ -159,14 +159,14 @@ class _Mender:
         marks = {found[1] for found in _ESCAPE.finditer(body) if found[1]}
         proper = {mark for mark in marks if mark in _SHORT_ESCAPES or len(mark) == 5}
         lone = marks - proper - {'"', "'"}
-        # Whoever does not escape backslashes may mean `\new` by `\n`, so the two kinds in one string are two readings.
+        # A model that does not escape backslashes may mean `\new` by `\n`: a string with both kinds has two readings.
         if lone and (proper or lone & _DOUBTFUL):
             self._fail("a backslash in a string is not escaped")
         read: str = json.loads(f'"{_ESCAPE.sub(_as_json, body)}"', strict=False)
         return read
 
     def _next(self) -> str:
-        """The next character that is not blank."""
+        """Skip blanks and comments; return the next character."""
         self.at = _BLANK.match(self._text, self.at, self._limit).end()  # type: ignore[union-attr]  # It matches nothing, too.
         if self.at >= self._limit:
             self._fail("it ends in the middle", ran_out=self._limit == len(self._text))

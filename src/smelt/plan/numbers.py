@@ -1,8 +1,8 @@
-"""Numbers of a reply, to the last digit that was written.
+"""Reads the numbers of a reply without loss of digits.
 
-A float holds 15 digits for certain, and JSON Schema counts `5.0` among the integers. So a longer number keeps its text until
-the kind of its field is known: a decimal takes the text, an integer takes it if nothing stands behind the point, and
-everything else is the float that it would have been.
+A float is exact for 15 digits, and in JSON Schema `5.0` is an integer. So a longer number keeps its text until the type
+of its field is known: a decimal takes the text, an integer takes it if it has no fraction, and any other field takes a
+float.
 """
 
 from __future__ import annotations
@@ -14,28 +14,29 @@ from typing import Any
 
 from smelt.plan.kinds import Array, Field, FixedPoint, Integer, Kind, Struct
 
-_SAFE = 16  # Characters of a number with a point or an exponent; so at most 15 digits, which a float gives back.
+_SAFE = 16  # Characters of a number with a point or exponent: at most 15 digits, which a float keeps exactly.
 _LONGEST_INTEGER = 40  # Digits; a 64-bit column holds 19, and 1e999999999 would fill the memory.
 
 
 @dataclass(frozen=True, slots=True)
 class LongNumber:
-    """A number with a point or an exponent, too long for a float. `to_json` refuses it, so none is rounded by mistake."""
+    """A number with a point or exponent, too long for a float. `to_json` refuses it, so none is rounded by mistake."""
 
     text: str
 
 
 def read_number(text: str) -> float | LongNumber:
-    """Read a JSON number that has a point or an exponent: the `parse_float` of every reader of replies."""
+    """Read a JSON number with a point or exponent: the `parse_float` of all JSON scanners for replies."""
     value = float(text)
     is_kept = len(text) <= _SAFE and (value != 0 or not text.lower().partition("e")[0].strip("-0."))
     return value if is_kept else LongNumber(text)
 
 
 def settled_numbers(fields: Sequence[Field], answer: dict[str, Any]) -> dict[str, Any]:
-    """A copy of *answer* in which every number is what its field takes.
+    """A copy of *answer* in which every number has the type of its field.
 
-    Integral floats are integers if the field holds integers, and a `LongNumber` is an integer, the text of a decimal, or a float.
+    An integral float becomes an integer if the field holds integers. A `LongNumber` becomes an integer, the text of a
+    decimal, or a float.
     """
     return _object(fields, answer)
 
@@ -63,7 +64,7 @@ def _value(kind: Kind | None, value: Any) -> Any:
 
 
 def _whole(kind: Kind | None, text: str) -> int | None:
-    """The integer that *text* is written for, if *kind* is one of integers and it has no fraction."""
+    """The integer written as *text*, if *kind* is `Integer` and *text* has no fraction; else None."""
     if not isinstance(kind, Integer):
         return None
     try:

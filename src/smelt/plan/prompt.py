@@ -1,4 +1,4 @@
-"""The user's prompt: its placeholders choose the columns, and nothing is ever formatted into it."""
+"""Parses the user's prompt: its placeholders select the columns to send. Cell values are never formatted into it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from string import Formatter
 from smelt.errors import ConfigTypeError, PromptError, SmeltConfigError
 from smelt.messages import nearest
 
-_MOST_NAMED = 8  # Columns that a sentence lists by name.
-_LONGEST_NAME = 40  # Characters of a column's name in a sentence.
-_LONGEST_SHOWN = 80  # Characters of a placeholder that a message quotes; a JSON example in a prompt is longer.
+_MOST_NAMED = 8  # Columns listed by name in a message.
+_LONGEST_NAME = 40  # Characters of a column's name in a message.
+_LONGEST_SHOWN = 80  # Characters of a placeholder in a message; a JSON example in a prompt may be longer.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """A prompt that has been read.
+    """A parsed prompt.
 
     Attributes:
-        text: The prompt as the model sees it: `{name}` has become `` `name` ``, `{{` a brace.
-        columns: The columns it names, in order of first use; empty where it names none.
+        text: The prompt as the model sees it: `{name}` becomes `` `name` ``, and `{{` becomes a brace.
+        columns: The columns that it names, in order of first use; empty if it names none.
     """
 
     text: str
@@ -28,7 +28,7 @@ class Prompt:
 
 
 def read_prompt(prompt: str, names: Sequence[str] | None) -> Prompt:
-    """Read *prompt* for rows that have the columns *names*; None where they cannot be known, as of an empty list.
+    """Parse *prompt* for rows with the columns *names*; *names* is None if they are unknown, as for an empty list.
 
     Raises:
         PromptError: The prompt is blank or unbalanced, or names a column that does not exist.
@@ -53,7 +53,7 @@ def read_prompt(prompt: str, names: Sequence[str] | None) -> Prompt:
 
 
 def sent_columns(names: Sequence[str]) -> str:
-    """The columns that a request carries, as words: `2 columns: name, about`."""
+    """The columns of a request in words, such as `2 columns: name, about`."""
     shown = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in names[:_MOST_NAMED]]
     more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
     return f"{len(names):,} column{'s' * (len(names) != 1)}: {', '.join(shown)}{more}"

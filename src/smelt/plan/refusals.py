@@ -1,4 +1,4 @@
-"""Why an answer is none: what pydantic, or code of the model's author, had to say of it, in words that can be shown."""
+"""Validation errors of reply rows: turns exceptions of pydantic and of the caller's validators into safe messages."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from smelt.errors import SmeltValidationError
 from smelt.plan.kinds import Array, Date, Duration, Field, FixedPoint, Float, Integer, Kind, Struct, Timestamp
 from smelt.plan.values import checker
 
-_MOST_FAULTS = 5  # Named in one message; a model with fifty wrong fields needs no longer text.
-_LONGEST_MESSAGE = 300  # Characters; a validator of the caller's may put a whole answer into its own.
-_MOST_LOOKED_AT = 1_000  # Objects in which coroutines are searched for.
+_MOST_FAULTS = 5  # Faults in one message; a model with fifty wrong fields needs no longer text.
+_LONGEST_MESSAGE = 300  # Characters; the caller's validator may put a whole answer into its message.
+_MOST_LOOKED_AT = 1_000  # Objects that are searched for coroutines.
 _ASYNC = "a validator is async, and pydantic does not await it: make it a plain function"
 _PLAIN: dict[type[Kind], Any] = {
     Integer: int,
@@ -34,10 +34,10 @@ _PLAIN: dict[type[Kind], Any] = {
 
 
 class InvalidRow(SmeltValidationError):
-    """A row of a reply that is no answer; the message names fields, not values.
+    """A row of a reply that is not a valid answer; the message names fields, not values.
 
     Attributes:
-        is_final: Whether asking again is of no use, because the caller's own validator is broken.
+        is_final: Whether asking again is useless, because the caller's own validator is broken.
     """
 
     def __init__(self, message: str, *, is_final: bool = False) -> None:
@@ -47,11 +47,11 @@ class InvalidRow(SmeltValidationError):
 
 
 def refusal(problem: BaseException) -> InvalidRow:
-    """The refusal that an exception out of pydantic stands for.
+    """Convert an exception raised during validation to an `InvalidRow`.
 
-    A validator may raise anything. SystemExit is what argparse raises at a value that it does not like, and
-    CancelledError what a future that was cancelled gives; nothing was awaited here, so neither is meant for the run. What a
-    signal handler raised while a validator ran is, and so is Ctrl-C.
+    A validator may raise anything: argparse raises SystemExit for a bad value, and a cancelled future gives
+    CancelledError. Nothing is awaited here, so these are not meant for the run. Ctrl-C, and any exception that a signal
+    handler raises while a validator runs, are meant for the run.
 
     Raises:
         BaseException: *problem* itself, if it is meant for the run.
@@ -64,7 +64,7 @@ def refusal(problem: BaseException) -> InvalidRow:
 
 
 def no_instance(answer: object) -> InvalidRow:
-    """The refusal of what a model validator returned in place of an instance of the model."""
+    """The error for a model validator that returned something other than an instance of the model."""
     if close_all(answer):
         return InvalidRow(_ASYNC, is_final=True)
     if answer is None:
@@ -74,7 +74,7 @@ def no_instance(answer: object) -> InvalidRow:
 
 
 def is_of_validator(field: Field, text: str) -> bool:
-    """Whether a value of *field* that no column holds is of a validator's making: what *text* answered would have fitted."""
+    """Whether a validator made the value of *field* unfit for its column: the value in the JSON *text* would fit."""
     answer = from_json(text)
     return field.key in answer and _fits(field.kind, answer[field.key])
 
@@ -84,7 +84,7 @@ def _fits(kind: Kind, raw: Any) -> bool:
         return isinstance(raw, list) and all(_fits(kind.item, one) for one in raw)
     if isinstance(kind, Struct):
         return isinstance(raw, dict) and all(_fits(one.kind, raw.get(one.key)) for one in kind.fields)
-    # Text always fits: half of a surrogate pair is in no JSON that was read.
+    # Text always fits: the JSON that was read contains no half of a surrogate pair.
     if raw is None or (plain := _PLAIN.get(type(kind))) is None or (check := checker(kind)) is None:
         return True
     try:
@@ -94,13 +94,13 @@ def _fits(kind: Kind, raw: Any) -> bool:
 
 
 def close_all(found: object) -> bool:
-    """Close the coroutines in *found*, which nobody will await; whether there were any."""
+    """Close the coroutines in *found*, which will never be awaited; return whether there were any."""
     left, closed = [found], False
     for _ in range(_MOST_LOOKED_AT):
         if not left:
             break
         one = left.pop()
-        if type(one) is CoroutineType:  # Not by isinstance: what a validator returned may refuse even to be looked at.
+        if type(one) is CoroutineType:  # Not isinstance: a validator's object may raise on any access.
             one.close()
             closed = True
         elif issubclass(type(one), list | tuple | dict | BaseModel):
@@ -109,7 +109,7 @@ def close_all(found: object) -> bool:
 
 
 def _parts(one: Any) -> Iterable[Any]:
-    """The parts of a list, tuple, dict or model, by the base class's own means: a subclass may raise if it is iterated."""
+    """The parts of a list, tuple, dict or model, read with the base class's methods: iterating a subclass may raise."""
     parts: Iterable[Any] = ()
     if issubclass(type(one), BaseModel):
         parts = vars(one).values()
@@ -122,7 +122,7 @@ def _parts(one: Any) -> Iterable[Any]:
 
 @contextmanager
 def unawaited() -> Iterator[None]:
-    """Keep Python from saying of every row that the coroutine of an async validator was never awaited: its row will."""
+    """Suppress Python's warning that the coroutine of an async validator was never awaited: the row's error says so."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
         yield
@@ -131,7 +131,7 @@ def unawaited() -> Iterator[None]:
 def _refusal_by_pydantic(problem: ValidationError) -> InvalidRow:
     try:
         faults = problem.errors(include_url=False)
-    except Exception:  # noqa: BLE001  # The text of an exception that a validator raised raises another.
+    except Exception:  # noqa: BLE001  # The str() of a validator's exception may raise another.
         return InvalidRow("the output model's validator raised an exception that cannot be shown", is_final=True)
     if close_all([one.get("input") for one in faults]):
         return InvalidRow(_ASYNC, is_final=True)
@@ -139,7 +139,7 @@ def _refusal_by_pydantic(problem: ValidationError) -> InvalidRow:
 
 
 def _fault(error: ErrorDetails) -> str:
-    if error["type"] == "extra_forbidden":  # Its place is the key that the model made up, which may say anything.
+    if error["type"] == "extra_forbidden":  # Its loc is a key that the model made up: do not show it.
         return "a field that was not asked for"
     where = ".".join(str(part) for part in error["loc"])
     return f"{where}: {error['msg']}" if where else error["msg"]

@@ -160,7 +160,7 @@ def _has_token(text: str, tokens: frozenset[str]) -> bool:
 
 
 def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bool, is_over: bool = False) -> ReplyRows:
-    """The rows of a reply that is not clean. If *is_over* (an end-of-turn mark follows), a row without an end is broken."""
+    """The rows of a reply that is not clean. If *is_over* (an end-of-turn mark follows), an unended row is broken."""
     from smelt.plan.documents import find_documents
     from smelt.plan.thoughts import Spoken, spoken, turn_end
 

@@ -1,4 +1,4 @@
-"""JSON as replies hold it, read by Python's own scanner, with what that would let pass or choke on made visible."""
+"""JSON scanners for replies: Python's own scanner, which also reports duplicate keys and huge integers."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 from smelt.plan.numbers import read_number
 
-# What the text's end leaves of a word, of a number's exponent or of an escape.
+# The truncated beginning of a literal, of a number's exponent or of an escape at the end of the text.
 _HALF = re.compile(r"tru?|fa(?:ls?)?|nul?|NaN?|-?I\w{0,7}|[.eE][-+]?|\\?u[0-9a-fA-F]{0,3}|[0-9a-fA-F]{0,3}")
-_LONGEST_HALF = 10  # Characters.
+_LONGEST_HALF = 10  # Characters that such a truncated beginning stays below.
 LONGEST_INTEGER = 40  # Digits; a 64-bit column holds 19, and int() of thousands is slow or refused.
 
 Scan = Callable[[str, int], tuple[Any, int]]
-"""Reads one JSON value of a text from a place on: the value, and the place behind it."""
+"""Reads the JSON value at a position of a text; returns the value and the position after it."""
 
 
 def noting(faults: list[str], *, strict: bool = True) -> Scan:
-    """A scanner that notes in *faults* what Python's own would let pass (doubled keys) or choke on (huge integers).
+    """A scanner that adds to *faults* what Python's own accepts silently (duplicate keys) or fails on (huge integers).
 
     Args:
-        faults: Takes the faults.
-        strict: Whether raw control characters inside strings are refused, as the standard wants.
+        faults: The list that receives the faults.
+        strict: Whether raw control characters inside strings are refused, as the JSON standard requires.
     """
 
     def integer(digits: str) -> int | None:
@@ -35,7 +35,7 @@ def noting(faults: list[str], *, strict: bool = True) -> Scan:
 
 
 def paired(pairs: list[tuple[str, Any]], faults: list[str]) -> dict[str, Any]:
-    """An object of *pairs*; a key that is in it twice goes into *faults*."""
+    """An object of *pairs*; a duplicate key is added to *faults*."""
     read = dict(pairs)
     if len(read) != len(pairs):
         faults.append("the same key twice")
@@ -43,7 +43,7 @@ def paired(pairs: list[tuple[str, Any]], faults: list[str]) -> dict[str, Any]:
 
 
 def whole_number(digits: str, faults: list[str]) -> int | None:
-    """The integer of these *digits*; None, and an entry in *faults*, where there are absurdly many."""
+    """The integer of these *digits*; if there are more than `LONGEST_INTEGER`, None and an entry in *faults*."""
     if len(digits) > LONGEST_INTEGER:
         faults.append(f"an integer of {len(digits)} digits")
         return None
@@ -51,7 +51,7 @@ def whole_number(digits: str, faults: list[str]) -> int | None:
 
 
 def ran_out(problem: json.JSONDecodeError) -> bool:
-    """Whether a scanner met the end of the text rather than a fault."""
+    """Whether a scanner failed because the text ends, and not because of a fault in it."""
     if problem.pos >= len(problem.doc) - 1 or problem.msg.startswith("Unterminated string"):
         return True
     return len(problem.doc) - problem.pos < _LONGEST_HALF and _HALF.fullmatch(problem.doc, problem.pos) is not None
@@ -64,4 +64,4 @@ def _short_integer(digits: str) -> int:
 
 
 flat: Scan = json.JSONDecoder(parse_int=_short_integer, parse_float=read_number).raw_decode
-"""The quickest scanner: drops doubled keys unseen, and raises ValueError at huge integers."""
+"""The fastest scanner: drops duplicate keys silently, and raises ValueError for huge integers."""

@@ -1,4 +1,4 @@
-"""Output models: read once into kinds, and compiled into the reply schema of a provider's dialect."""
+"""Reads the output model (a pydantic class or `str`) into a tree of `Field` and `Kind`; refuses unsupported types."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ from smelt.plan.kinds import (
     Timestamp,
 )
 
-_MOST_SHOWN = 4  # Fields of a class that a message writes out.
-_DEEPEST = 20  # Levels of models and lists; providers take ten at the most, and every library recurses over them.
+_MOST_SHOWN = 4  # Fields of a class shown in a message.
+_DEEPEST = 20  # Levels of models and lists; providers accept at most ten, and every library recurses over them.
 
 _PLAIN: dict[object, Kind] = {
     str: Text(),
@@ -84,12 +84,12 @@ _KEYWORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """What a job asks for.
+    """The output of a job.
 
     Attributes:
         model: The class that validates a row.
         fields: Its fields, in declared order.
-        is_text: Whether the caller asked for `str`; then *model* has one field, of smelt's making.
+        is_text: Whether the caller asked for `str`; then *model* is made by smelt and has one field.
         description: The docstring of *model*.
     """
 
@@ -103,7 +103,8 @@ def read_output(output_model: Any, *, text_column: str = "smelt_text") -> Output
     """Read the caller's *output_model*: a pydantic model class, or `str` for free text in the column *text_column*.
 
     Raises:
-        SchemaError: Not such a class, or a field whose type cannot be a typed column; names the field and the way out.
+        SchemaError: Not such a class, or a field whose type cannot be a typed column; the message says what to use
+            instead.
     """
     if output_model is str:
         text = pydantic.create_model("FreeText", text=(str, ...))
@@ -121,14 +122,14 @@ def read_output(output_model: Any, *, text_column: str = "smelt_text") -> Output
 
 
 def part_of(output: Output, names: Sequence[str]) -> Output | None:
-    """*output* with the fields of these *names* only; None where its model's validators want to see a whole answer."""
+    """*output* with only the fields *names*; None if validators of its model may need the whole answer."""
     if output.is_text or not 0 < len(names) < len(output.fields) or _has_code(output.model):
         return None
     return bare_part(output, names)
 
 
 def bare_part(output: Output, names: Sequence[str]) -> Output:
-    """*output* with the fields of these *names* only, and without the code of its model's author that sees more than one of them."""
+    """*output* with only the fields *names*, without the validators and hooks in the model class; `Annotated` ones stay."""
     kept: dict[str, Any] = {
         name: (one.annotation, one) for name, one in output.model.model_fields.items() if name in names
     }
@@ -155,9 +156,9 @@ def _runs_code(schema: object) -> bool:
 
 
 def _refuse_async_hooks(output_model: type[BaseModel]) -> None:
-    """Refuse hooks whose coroutine pydantic drops: the model would seem to work, without what they do.
+    """Refuse async hooks: pydantic drops their coroutines, so the model would seem to work without running them.
 
-    An async validator is another matter: its coroutine stands in the answer, and costs that row.
+    An async validator is not refused here: its coroutine becomes part of the answer, and that row fails.
     """
     for model in (output_model, *_models(output_model.__pydantic_core_schema__)):
         for name in ("model_post_init", "__init__"):
@@ -182,7 +183,7 @@ def _models(schema: object) -> Iterator[type[BaseModel]]:
 
 
 def _is_async(hook: Any) -> bool:
-    # A model with private attributes has its hook wrapped by pydantic. Other wrappers may well await what they wrap.
+    # pydantic wraps the hook of a model with private attributes. Other wrappers may await what they wrap.
     while str(getattr(hook, "__globals__", {}).get("__name__")).startswith("pydantic.") and hasattr(
         hook, "__wrapped__"
     ):
@@ -212,7 +213,7 @@ def _has_code(model: type[BaseModel]) -> bool:
 
 
 def _looks_around(schema: object) -> bool:
-    """Whether something in a core schema is told of other fields, as a validator is that takes a `ValidationInfo`."""
+    """Whether a function in a core schema gets the other fields, such as a validator that takes a `ValidationInfo`."""
     if isinstance(schema, dict):
         if schema.get("type") == "with-info" or schema.get("default_factory_takes_data"):
             return True
@@ -247,7 +248,7 @@ def _is_field(annotation: object) -> bool:
 
 
 def _kind_of_class(given: object) -> str | None:
-    """What sort of class with named fields *given* is, if it is no model."""
+    """The kind of class with named fields that *given* is, such as "dataclass"; None if it is none."""
     if not isinstance(given, type) or get_origin(given) is not None:
         return None
     if dataclasses.is_dataclass(given):
@@ -258,7 +259,7 @@ def _kind_of_class(given: object) -> str | None:
 
 
 def _as_model(given: Any) -> str:
-    """How the class *given*, which has annotations, is written as a model."""
+    """The advice how to write the class *given*, which has annotations, as a model."""
     fields = getattr(given, "__annotations__", {})
     shown = [
         f"{name}: {_written(one) or getattr(one, '__forward_arg__', one)}"
@@ -269,7 +270,7 @@ def _as_model(given: Any) -> str:
 
 
 def _written(annotation: object) -> str | None:
-    """A type as its author wrote it; None of what is no type."""
+    """A type as its author wrote it; None if *annotation* is not a type."""
     if isinstance(annotation, type) and get_origin(annotation) is None:
         return annotation.__name__
     is_type = get_origin(annotation) is not None or annotation is Any
@@ -318,7 +319,7 @@ def _field(model: type[BaseModel], name: str, info: FieldInfo, above: tuple[type
 
 
 def _docstring(model: type) -> str:
-    """What the author wrote below the class's name; not what a base class says of itself."""
+    """The class's own docstring on one line; not that of a base class."""
     return " ".join(inspect.cleandoc(model.__dict__.get("__doc__") or "").split())
 
 
@@ -326,7 +327,7 @@ def _examples(info: FieldInfo) -> tuple[str, ...]:
     try:
         return tuple(to_json(one, by_alias=True).decode() for one in info.examples or ())
     except (PydanticSerializationError, TypeError):
-        return ()  # Which of them a model could give cannot be told.
+        return ()  # It is unknown which of the examples a model could give.
 
 
 def _wire_key(model: type[BaseModel], name: str, info: FieldInfo, path: str) -> str:

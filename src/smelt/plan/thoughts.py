@@ -1,12 +1,14 @@
-"""Where a model thinks aloud inside of its reply, which is a draft and no answer, and where its turn ends.
+"""Finds inline reasoning ("thoughts", such as `<think>`) and the end of the model's turn in a reply's text.
 
-Thoughts stand in the text itself where a server has no parser for its model's marks, or one that fails. Often only the end
-of a thought is marked, since chat templates begin it for the model.
+Reasoning is in the text if the server has no reasoning parser for its model, or one that fails. It is a draft and no
+answer. Often only its end is marked, because the chat template contains the begin mark.
 
-A server that does not know its model's end of turn lets it go on: it makes up the next question, and answers that.
+If a server does not know its model's end-of-turn mark, the model continues: it makes up the next question, and answers
+it.
 
-Marks: vLLM's and SGLang's reasoning parsers, and OpenAI's harmony format (https://docs.vllm.ai/en/latest/api/vllm/reasoning/,
-https://cookbook.openai.com/articles/openai-harmony), as of 2026-11.
+Marks: vLLM's and SGLang's reasoning parsers, and OpenAI's harmony format
+(https://docs.vllm.ai/en/latest/api/vllm/reasoning/, https://cookbook.openai.com/articles/openai-harmony), as of
+2026-11.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 _TAGS = "think|thinking|thought|thoughts|reason|reasoning|reflection|analysis|scratchpad"
-# Where a mark may begin; to look for all of them at every character takes a microsecond each.
+# Where a mark may begin. A fast filter: trying all marks at a character takes a microsecond.
 _BEGINNING = re.compile(
     r"<(?i:\|?/?\s{0,9}(?:\w{1,20}[:_])?(?:\|?>|think|thou|reas|refl|anal|scra|chan|start|begin|end|unused))"
     r"|\[(?i:/?think)|◁/?think|assistantfinal"
@@ -37,7 +39,7 @@ _MARK = re.compile(
 )
 
 
-# `<|im_start|>answer` begins no turn: some models end their thoughts with it.
+# `<|im_start|>answer` begins no turn: some models end their reasoning with it.
 _TURN = re.compile(
     r"""
       <\|(?:im_end|eot_id|eom_id|endoftext|end_of_text|return|end_of_turn_token)\|> | <end_of_turn> | <\uff5cend▁of▁sentence\uff5c>
@@ -53,11 +55,11 @@ _QUOTE = re.compile(r'(?<!\\)(?:\\\\)*"')
 
 
 class Spoken(NamedTuple):
-    """A part of a text that is no thought.
+    """A part of a text outside the reasoning.
 
     Attributes:
-        start: Behind the end of a thought; 0 without one.
-        end: Where the next thought begins; else the end of the text.
+        start: The position after the reasoning before it; 0 if there is none.
+        end: Where the next reasoning begins; else the end of the text.
     """
 
     start: int
@@ -65,13 +67,14 @@ class Spoken(NamedTuple):
 
 
 def spoken(text: str, data: Sequence[tuple[int, int]]) -> list[Spoken]:
-    """The parts of *text* that are no thought, in order; there is always a last one.
+    """The parts of *text* outside the reasoning, in order; there is at least one.
 
-    All before an end whose beginning is not marked is a thought. A thought that has no end reaches to the end of the text.
+    If an end mark has no begin mark, all text before it is reasoning. Reasoning without an end mark reaches to the end
+    of the text.
 
     Args:
         text: A model's text.
-        data: Where it is JSON, in order. Marks in there are a value's own characters.
+        data: The spans of JSON in it, in order. Marks inside them are characters of a value.
     """
     parts: list[Spoken] = []
     start, opened, is_channel = 0, None, False
@@ -95,10 +98,10 @@ def spoken(text: str, data: Sequence[tuple[int, int]]) -> list[Spoken]:
 
 
 def turn_end(text: str, documents: Sequence[tuple[int, int]], data: Sequence[tuple[int, int]]) -> int | None:
-    """Where the model's turn ends behind the first of the *documents* that are found in *text*; None if no mark says so.
+    """Where the model's turn ends after the beginning of the first of *documents* in *text*; None if no mark shows it.
 
-    A mark inside of JSON (*data*) is a value's own characters. So is one in a string of a row that cannot be read, if the
-    string ends before the next mark does: else the model stopped in the middle of the string.
+    A mark inside JSON (*data*) is part of a value. A mark in a string of an unreadable row is part of that string, if
+    the string ends before the next mark; otherwise the model stopped in the middle of the string.
     """
     if not documents:
         return None
@@ -119,13 +122,13 @@ def turn_end(text: str, documents: Sequence[tuple[int, int]], data: Sequence[tup
 
 
 def _closes(text: str, start: int) -> bool:
-    """Whether a string that is open at *start* ends before the next mark of a turn."""
+    """Whether a string that is open at *start* ends before the next end-of-turn mark."""
     closing = _QUOTE.search(text, start)
     return closing is not None and _TURN.search(text, start, closing.start()) is None
 
 
 def _within(spans: Sequence[tuple[int, int]]) -> Callable[[int], bool]:
-    """Whether a place is in one of *spans*, which are in order."""
+    """A function that tells whether a position is in one of *spans*, which are in order."""
     begins = [begin for begin, _ in spans]
 
     def is_within(place: int) -> bool:

@@ -1,4 +1,4 @@
-"""Tokens, estimated from bytes and from what a model declares: no tokenizer is needed, and none is downloaded."""
+"""Token estimates from text sizes and from the types of the output model: no tokenizer is needed or downloaded."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from smelt.plan.kinds import (
     Text,
 )
 
-BYTES_PER_TOKEN = 4.0  # Of English text and JSON, for the tokenizers in use; usage reports correct the sums afterwards.
+BYTES_PER_TOKEN = 4.0  # For English text and JSON with common tokenizers; reported usage corrects the sums later.
 _ROW_OVERHEAD = 12  # Tokens allowed around a row of a reply: its id, braces, commas.
-_ROW_FRAME = len('{"id": "k7f2x"}, ')  # Bytes of the same as it is usually written.
-_MOST_TEXT = 400  # Tokens allowed for a str without a length.
-_MOST_ITEMS = 12  # Items allowed for a list without a length.
-_USUAL_TEXT = 160  # Bytes of a str without a length: a sentence or two.
-_USUAL_ITEMS = 3
+_ROW_FRAME = len('{"id": "k7f2x"}, ')  # The usual bytes of that overhead.
+_MOST_TEXT = 400  # Tokens allowed for a str without a maximum length.
+_MOST_ITEMS = 12  # Items allowed for a list without a maximum length.
+_USUAL_TEXT = 160  # Bytes expected for a str without a maximum length: a sentence or two.
+_USUAL_ITEMS = 3  # Items expected in a list.
 _USUAL_ROWS = 20
-_DEARER = 1.1  # Times the input of so many rows a request.
+_DEARER = 1.1  # Input tokens per row may be this many times those of requests with _USUAL_ROWS rows.
 
 
 def text_tokens(size: int) -> int:
-    """Tokens of *size* bytes of text."""
+    """Estimated tokens of *size* bytes of text."""
     return round(size / BYTES_PER_TOKEN)
 
 
 def reply_tokens(fields: Sequence[Field]) -> int:
-    """Tokens that the answer to one row is allowed: more than it should ever take."""
+    """The output tokens allowed for the answer to one row: more than it should ever need."""
     return _ROW_OVERHEAD + sum(text_tokens(len(field.key)) + 3 + _most(field.kind) for field in fields)
 
 
 def reply_bytes(fields: Sequence[Field]) -> int:
-    """Bytes of JSON that the answer to one row usually takes."""
+    """The usual size of the answer to one row, in bytes of JSON."""
     return _ROW_FRAME + sum(len(f'"{field.key}": , '.encode()) + _usual(field.kind) for field in fields)
 
 
 def fewest_rows(shared: int, row: float) -> int:
-    """Rows that a request of an automatic size carries at the least, unless something else asks for fewer.
+    """The fewest rows per request for an automatic chunk size, unless another limit is lower.
 
-    Where they are few, the instructions are most of what is paid for. So there are as many as keep the input near what it is
-    with 20 rows a request.
+    With few rows, most of the input cost is the instructions. With this many rows, the input tokens per row are at most
+    1.1 times those of requests with 20 rows.
 
     Args:
         shared: Tokens that every request repeats.
-        row: Tokens of a row, its frame included.
+        row: Tokens of a row, including its id and braces.
     """
     most = _DEARER * (shared / _USUAL_ROWS + row)
     return max(1, ceil(shared / max(1e-9, most - row)))
@@ -77,7 +77,7 @@ def _most(kind: Kind) -> int:
         case Struct(fields=fields):
             return reply_tokens(fields)
         case _:
-            return 24  # Dates, times and durations.
+            return 24  # Dates, datetimes and durations.
 
 
 def _usual(kind: Kind) -> int:

@@ -1,4 +1,4 @@
-"""What counts as an answer: pydantic, strict by default, and the limits of a typed column."""
+"""Validates reply rows: with pydantic, strict by default, and against the limits of the typed columns."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Accepted(NamedTuple):
     Attributes:
         row: The row.
         values: Its validated values, in the order of the model's fields.
-        text: The JSON that they were validated from.
+        text: The JSON from which they were validated.
     """
 
     row: Pending
@@ -35,15 +35,15 @@ class Accepted(NamedTuple):
 
 
 class Validator:
-    """Checks rows of replies against an output model.
+    """Validates rows of replies against an output model.
 
-    A model may opt out of strictness for itself with `ConfigDict(strict=False)` and of the ban on extra fields with
-    `ConfigDict(extra="ignore")`; nested models follow the outermost. Integral floats are integers to a field of integers,
-    as JSON Schema has it.
+    A model may turn off strict mode with `ConfigDict(strict=False)`, and the ban on extra fields with
+    `ConfigDict(extra="ignore")`; nested models follow the outermost. An integer field accepts an integral float, as in
+    JSON Schema.
     """
 
     def __init__(self, output: Output, *, completing: Mapping[int, str] | None = None) -> None:
-        """Check against *output*; *completing* has, by position, the JSON of answers that replies add fields to."""
+        """Validate against *output*; *completing* has, by position, the JSON of earlier answers that replies extend."""
         self._completing = completing
         self._fields, self._model = output.fields, output.model
         config = output.model.model_config
@@ -53,7 +53,7 @@ class Validator:
         self._validate = output.model.__pydantic_validator__.validate_json
         self._strict = config.get("strict") is not False
         self._extra: Literal["forbid"] | None = None if "extra" in config else "forbid"
-        # A model that ignores what it does not know, and needs nothing, would take any object for its defaults.
+        # A model that ignores unknown fields and requires none would accept any object, and return its defaults.
         self._keys = _keys(output) if config.get("extra") == "ignore" and not _needs_any(output) else None
         self._get: Callable[[Any], Any] = attrgetter(*names)
         self._is_single = len(names) == 1
@@ -66,14 +66,14 @@ class Validator:
         self._may_be_shared = is_nested and self._runs_code
 
     def accept(self, rows: Sequence[Pending], answers: Sequence[dict[str, Any]]) -> list[Accepted | InvalidRow]:
-        """Validate the answer to each of *rows*; why it is none, where it does not validate or a value fits no column."""
+        """Validate the answer to each of *rows*; an `InvalidRow` if it does not validate or a value fits no column."""
         outcomes = self._clean(rows, answers) or [self._read(*pair) for pair in zip(rows, answers, strict=True)]
         if self._all_fit([one.values for one in outcomes if type(one) is Accepted]):
             return outcomes
         return [self._fitting(one) if type(one) is Accepted else one for one in outcomes]
 
     def read(self, answer: dict[str, Any]) -> tuple[tuple[Any, ...], str]:
-        """The validated values of an *answer*, and the JSON that they were validated from.
+        """The validated values of an *answer*, and the JSON from which they were validated.
 
         Raises:
             InvalidRow: It does not validate, or a value fits no column.
@@ -90,7 +90,7 @@ class Validator:
         return self._settled(self._values(text), text)
 
     def all_values(self, texts: Sequence[object]) -> list[tuple[Any, ...] | None]:
-        """The validated values of many answers' JSON, which is quicker than one by one; None where there is none that is valid."""
+        """The validated values of many answers' JSON, faster than one by one; None for each that is not valid."""
         found: list[tuple[Any, ...] | None] = [*self._clean_values(texts)] or list(map(self._values_or_none, texts))
         if self._all_fit([values for values in found if values is not None]):
             return found
@@ -112,28 +112,28 @@ class Validator:
             return None
 
     def _clean(self, rows: Sequence[Pending], answers: Sequence[dict[str, Any]]) -> list[Accepted | InvalidRow]:
-        """All answers read in one go, where each is valid as it is; else none, and each is read by itself."""
+        """The fast path: all answers, if each is valid; otherwise an empty list, and each is read on its own."""
         if self._completing is not None or self._keys is not None:
             return []
         try:
             texts = [to_json(answer).decode() for answer in answers]
-        except Exception:  # noqa: BLE001  # Which of them has no JSON is found row by row.
+        except Exception:  # noqa: BLE001  # The row-by-row path finds the faulty one.
             return []
         return list(map(Accepted, rows, self._clean_values(texts), texts))
 
     def _clean_values(self, texts: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """The values of all *texts*, where each is valid as it is and no code of the model's author sees it twice; else none."""
+        """The values of all *texts*, if each is valid and the model runs no code of its author; else an empty list."""
         if self._runs_code:
             return []
         validate, strict, extra = self._validate, self._strict, self._extra
         try:
             found = [self._get(validate(text, strict=strict, extra=extra)) for text in texts]
-        except Exception:  # noqa: BLE001  # What is wrong, and with which row, is found row by row.
+        except Exception:  # noqa: BLE001  # The row-by-row path finds the fault and its row.
             return []
         return [(value,) for value in found] if self._is_single else found
 
     def _read(self, row: Pending, answer: dict[str, Any]) -> Accepted | InvalidRow:
-        """What pydantic makes of the *answer*; whether its values fit their columns is yet to be seen."""
+        """Validate one *answer* with pydantic; whether its values fit their columns is checked later."""
         try:
             if self._keys is not None and answer and self._keys.isdisjoint(answer):
                 raise InvalidRow("none of the fields that were asked for")
@@ -144,10 +144,10 @@ class Validator:
             return problem
 
     def _answered(self, answer: dict[str, Any]) -> tuple[tuple[Any, ...], str]:
-        """The values of *answer* and its JSON; read as strictly as can be first, so that a clean answer costs nothing more."""
+        """The values of *answer* and its JSON. Numbers are converted only if validation fails without that."""
         try:
             text = to_json(answer).decode()
-        except (PydanticSerializationError, RecursionError):  # A long number, or no JSON at all.
+        except (PydanticSerializationError, RecursionError):  # A `LongNumber`, or no JSON at all.
             text = self._exact_text(answer)
             return self._values(text), text
         try:
@@ -181,7 +181,7 @@ class Validator:
         raise no_instance(answer)
 
     def _all_fit(self, values: Sequence[tuple[Any, ...]]) -> bool:
-        """Whether the values of many rows are all what they should be, seen column by column; False where it is in doubt."""
+        """Whether all values of many rows have the declared types and fit their columns; False if it is uncertain."""
         if not values:
             return True
         if self._may_be_shared:
@@ -190,7 +190,7 @@ class Validator:
         try:
             are_declared = all(hold(column) for hold, column in zip(self._all_declared, columns, strict=True))
             return are_declared and not any(any(map(check, columns[at])) for at, check in self._checks)
-        except Exception:  # noqa: BLE001  # What a validator returned may refuse even to be looked at; `_settled` finds it.
+        except Exception:  # noqa: BLE001  # An object from a validator may raise on any access; `_settled` finds it.
             return False
 
     def _fitting(self, accepted: Accepted) -> Accepted | InvalidRow:
@@ -200,7 +200,7 @@ class Validator:
             return problem
 
     def _settled(self, values: tuple[Any, ...], text: str) -> tuple[Any, ...]:
-        """*values*, each of which its column takes."""
+        """*values*, converted to what their columns take."""
         settled = []
         for field, settle, value in zip(self._fields, self._settlers, values, strict=True):
             try:
@@ -209,7 +209,7 @@ class Validator:
                 is_final = problem.is_stray or is_of_validator(field, text)
                 close_all(values)
                 raise InvalidRow(f"{field.name}: {problem.message}", is_final=is_final) from None
-            except Exception as problem:  # noqa: BLE001  # An object of the validator's own making.
+            except Exception as problem:  # noqa: BLE001  # Raised by an object that a validator returned.
                 close_all(values)
                 shown = f"{field.name}: not what the model declares after validation: {type(problem).__name__}"
                 raise InvalidRow(shown, is_final=True) from None
@@ -222,7 +222,7 @@ def _needs_any(output: Output) -> bool:
 
 
 def _keys(output: Output) -> frozenset[str]:
-    """The keys under which an answer may have a field."""
+    """All keys that a field may have in an answer: names, aliases and alternative aliases."""
     keys = {*output.model.model_fields, *(field.key for field in output.fields)}
     for info in output.model.model_fields.values():
         if isinstance(info.validation_alias, AliasChoices):

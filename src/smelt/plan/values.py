@@ -1,7 +1,7 @@
-"""From validated pydantic values to what a column can hold: plain Python, within the column's range.
+"""Converts validated pydantic values to plain Python for a column (`plainer`), and checks its range (`checker`).
 
-Both are compiled once per kind, because they run once per value: a kind for which nothing has to be done or can go
-wrong compiles to None, and costs nothing.
+Both are compiled once per kind, because they run once per value. If a kind needs no conversion or check, the result is
+None, which costs nothing per value.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Plainer = Callable[[Any], Any]
 Checker = Callable[[Any], str | None]
 
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
-# Of what 64 bits hold, the last hours before the lower end are left out: pyarrow computes whole days first and
-# overflows there, and the lowest number of all is how numpy writes NaT.
+# The last hours before the lower limit of 64 bits are excluded: pyarrow computes whole days first and overflows there,
+# and numpy represents NaT by the lowest number.
 _SHORTEST, _LONGEST = timedelta(days=-106_751_991), timedelta(microseconds=2**63 - 1)
-# 38 digits are what both a decimal128 and a Polars Decimal hold; a cut digit is an error here, never a rounding.
+# Both a decimal128 and a Polars Decimal hold 38 digits. A lost digit is an error here; nothing is rounded.
 _EXACT = Context(prec=38, traps=[Inexact, InvalidOperation])
 
 
@@ -37,13 +37,13 @@ def plain(kind: Kind, value: Any) -> Any:
 
 
 def plain_all(kind: Kind, values: Sequence[Any]) -> Sequence[Any]:
-    """The same for many validated *values*."""
+    """Turn many validated *values* into plain Python."""
     turn = plainer(kind)
     return values if turn is None else list(map(turn, values))
 
 
 def plainer(kind: Kind) -> Plainer | None:
-    """Compile the way from a validated value of *kind* to plain Python; None where the value is plain already.
+    """Compile the conversion of a validated value of *kind* to plain Python; None if the value is plain already.
 
     Members of an enum become their strings, models become dicts by field name, instants are moved to UTC (a naive one
     is read as UTC), decimals get their declared places. None stays None.
@@ -54,7 +54,7 @@ def plainer(kind: Kind) -> Plainer | None:
         case Timestamp(aware=True):
             return _in_utc
         case FixedPoint(places=places):
-            # Arrow cannot read 0E+50, and Polars would round without a word.
+            # Arrow cannot read 0E+50, and Polars would round silently.
             return lambda value: None if value is None else exact_decimal(value, places)
         case Array(item=item):
             return _list_plainer(plainer(item))
@@ -105,15 +105,15 @@ def exact_decimal(value: Decimal, places: int) -> Decimal:
 
 
 def storable_problem(kind: Kind, value: Any) -> str | None:
-    """Say why a validated *value* does not fit its column, or None; `checker` is the compiled form for many."""
+    """Why a validated *value* does not fit its column, or None; `checker` is the compiled form for many."""
     check = checker(kind)
     return check(value) if check else None
 
 
 def checker(kind: Kind) -> Checker | None:
-    """Compile the check whether a validated value of *kind* fits its column; None where every value does.
+    """Compile the check whether a validated value of *kind* fits its column; None if every value does.
 
-    The check answers None, or the problem in words that hold nothing of the value.
+    The check returns None, or a description of the problem that contains nothing of the value.
     """
     match kind:
         case Text():
@@ -170,7 +170,7 @@ def _decimal_checker(places: int) -> Checker:
 
 
 def _instant_problem(value: datetime | None) -> str | None:
-    # Only the first and the last year can leave the calendar on the way to UTC, and only foreign zones can fail in between.
+    # The conversion to UTC can overflow only in the first and last year; otherwise only unknown zone classes can fail.
     if value is None or value.tzinfo is None or (1 < value.year < 9999 and type(value.tzinfo) in _ZONES):
         return None
     try:
