@@ -11,8 +11,9 @@ The rules, in order of precedence:
 - A 429 or 5xx is handled by the lane (rate limiter) and costs no row an attempt. A row is given up only if its server
   fails on it repeatedly while other rows are answered.
 - A request that may have been billed without an answer is sent once more, and then in halves.
-- An account error ends the run: before the first answer at once, later only if other rows are refused, too. A firewall
-  that blocks one text sends the same status codes; then bisection finds the row.
+- An account error ends the run: before the first answer at once (a 403, 404, 405 or 410 without the provider's error
+  code: after several), later only if other rows are refused, too. A firewall that blocks one text sends the same status
+  codes; then bisection finds the row.
 """
 
 from __future__ import annotations

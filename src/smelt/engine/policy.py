@@ -43,7 +43,7 @@ class Policy:
         stall: Seconds of server errors after which a row is given up, while no row is answered: longer than most
             outages, and a minute shorter than a run waits for an answer (`max_wait`).
         many_stall: The same for a chunk of several rows, which is then halved.
-        free_retries: Failures to reach the server before the first reply after which the run stops.
+        free_retries: Failures to reach the server, all before the first reply, after which the run stops.
         most_room: The highest multiple of the output limit for a single row.
         named: Refusals of different rows, with the provider's own error code for an account error, after which the run
             stops. Before the first answer one is enough.

@@ -144,7 +144,7 @@ async def terminable(work: Coroutine[Any, Any, T]) -> T:
 
 @contextmanager
 def interrupts_ours() -> Iterator[None]:
-    """Context that replaces the SIGINT handler of an outer `asyncio.run`, which cancels a blocked task, or `Listening`.
+    """Context that replaces the SIGINT handler of an outer `asyncio.run` (it cancels a blocked task) or `Listening`.
 
     smelt's own Runner replaces Python's default handler itself. Any other handler is the program's choice, and is kept.
     """

@@ -98,7 +98,7 @@ def object_texts(names: Sequence[str], columns: Sequence[Sequence[str]], count: 
 
 
 def struct_texts(texts: Iterable[str], present: Iterable[bool]) -> list[str]:
-    """Put null where a struct is absent."""
+    """Replace the text of each absent struct with null."""
     return [text if there else NULL for text, there in zip(texts, present, strict=True)]
 
 

@@ -23,7 +23,7 @@ class Unsendable:
     """A row that is not sent.
 
     Attributes:
-        reason: The reason, which contains none of its values.
+        reason: The reason; it quotes no values of the row.
         kind: "unsendable" if it has no text, "too_long" if its text is too long for the model.
     """
 

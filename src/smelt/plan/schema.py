@@ -129,7 +129,7 @@ def part_of(output: Output, names: Sequence[str]) -> Output | None:
 
 
 def bare_part(output: Output, names: Sequence[str]) -> Output:
-    """*output* with only the fields *names*, without the validators and hooks in the model class; `Annotated` ones stay."""
+    """*output* with only the fields *names*, without the model's own validators and hooks (`Annotated` ones stay)."""
     kept: dict[str, Any] = {
         name: (one.annotation, one) for name, one in output.model.model_fields.items() if name in names
     }

@@ -234,7 +234,7 @@ def json_text(answer: dict[str, Any]) -> str:
     """The JSON of an answer, on one line.
 
     Raises:
-        InvalidRow: It has none.
+        InvalidRow: It cannot be written as JSON.
     """
     try:
         return to_json(answer).decode()

@@ -96,8 +96,8 @@ def exact_decimal(value: Decimal, places: int) -> Decimal:
     """*value* with exactly *places* digits after the point.
 
     Raises:
-        Inexact: Digits would be lost behind the point.
-        InvalidOperation: More than 38 digits, or not a finite number.
+        Inexact: Digits after the point would be lost.
+        InvalidOperation: It has more than 38 digits, or is not a finite number.
     """
     if value.is_nan():  # A NaN passes through quantize without a signal.
         raise InvalidOperation
