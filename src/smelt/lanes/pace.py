@@ -29,7 +29,7 @@ _FIRST = 4.0  # Requests per waiting time that exploring begins with.
 CATCH_UP = 1.0  # Seconds of the rate that may be caught up with after a wait.
 HURRY = 2.0  # Times the pace at which that is done: a refusal then finds few behind it.
 # Requests per pause that is asked for, which no pace falls below: who is beaten down by others comes back.
-_AT_LEAST = 0.1
+AT_LEAST = 0.1
 _UNSURE = 3.0  # Requests by which a measure may be wrong: one at either end, and one of what the bucket holds.
 _FEW = 10  # Requests between two refusals, with fewer of which a measure is chance,
 _MANY = 80  # and with as many of which it is good.
@@ -224,7 +224,7 @@ class Pace:
         self.rate = max(_SLOWEST, found if self.rate is None else self._weighed(found, clock, self.rate))
         self._step(count, pace, is_told=told is not None)
         if told:  # Whoever says that there is room again so soon lets more through than that.
-            self.rate = max(self.rate, _AT_LEAST / max(1.0, told))
+            self.rate = max(self.rate, AT_LEAST / max(1.0, told))
         self._most, self._measured = max(self._most, self.rate), clock
         self._span = span_of(self.rate, clock)
         # What is not asked for at first is not lost as long as the bucket can hold it.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+from typing import NamedTuple
 
 from smelt.lanes.board import FEW, Board, Find
-from smelt.lanes.pace import CATCH_UP, HURRY, Pace, backoff, on_curve, span_of
+from smelt.lanes.pace import AT_LEAST, CATCH_UP, HURRY, Pace, backoff, on_curve, span_of
 
 _FIRST = 4.0  # Requests per second that all of them begin with where nothing was measured,
 _DOUBLING = 0.6  # and seconds in which they double.
@@ -22,6 +23,38 @@ _CUT = 0.15  # Share of the rate that a refusal after fewer requests than make a
 _FRESH = 60.0  # Seconds for which what others have left there is worth something.
 _LOOK = 0.25  # Seconds after which a member looks again who else is there.
 _STAY = 2.0  # Seconds for which it is thought to be there after its next request could have left.
+
+
+class Measure(NamedTuple):
+    """What refusals taught.
+
+    Attributes:
+        rate: Requests per second that were let through; zero if nothing is known.
+        span: Seconds over which that was measured.
+        counted: Requests that it rests on; zero if late refusals must not correct it.
+    """
+
+    rate: float
+    span: float
+    counted: float = 0.0
+
+
+def measured(count: float, seconds: float, *, pace: float, known: Measure) -> Measure:
+    """What *count* requests teach that were let through in so many *seconds*, with the *pace* at the end and what was *known*."""
+    found, weight = count / seconds, min(seconds, _LONGEST)
+    is_guess = pace > _FAR * found
+    if is_guess:
+        found *= math.sqrt(min(pace / found, _FARTHEST))
+    if known.rate:
+        trusted = max(min(_TRUSTED[0], known.span), _TRUSTED[1] / known.rate)
+        found = max(known.rate / 2, (found * weight + known.rate * trusted) / (weight + trusted))
+        weight += trusted
+    return Measure(found, _GUESSED if is_guess else seconds, found * weight)
+
+
+def cut(known: Measure) -> Measure:
+    """What a refusal teaches that came after too few requests to measure by."""
+    return Measure(known.rate * (1 - _CUT), known.span)
 
 
 class SharedPace:
@@ -109,7 +142,7 @@ class SharedPace:
             if left_at >= self._joined:  # Else it was not counted.
                 board.heard_late(left_at)
             return False
-        self._measure(board, now)
+        self._measure(board, now, told)
         self._streak += 1
         self._pause = backoff(board.rate, self._streak, self._rng) if told is None else told
         self._held_until = max(self._held_until, now + self._pause)
@@ -161,26 +194,16 @@ class SharedPace:
             return _FIRST + board.sent * math.log(2) / _DOUBLING
         return on_curve(rate, board.sent / (rate * span_of(rate, board.span, least=_LEAST_SPAN)), below=_BELOW)
 
-    def _measure(self, board: Board, now: float) -> None:
+    def _measure(self, board: Board, now: float, told: float | None) -> None:
         """What was let through since the last refusal is the rate; but a bucket that was full has lost what it could not hold."""
         if not board.event:
             board.note(now, 0.0, 0.0)
             return
-        old, pace = board.rate, self._pace(board)
         count, seconds = board.sent - 1, max(0.05, now - board.event - board.idle)
-        if not old and (count < FEW or seconds < _SHORT):
+        if not board.rate and (count < FEW or seconds < _SHORT):
             board.discount()
             return
-        if count < FEW:
-            board.note(now, old * (1 - _CUT), board.span)
-            return
-        found = count / seconds
-        is_guess = pace > _FAR * found
-        if is_guess:
-            found *= math.sqrt(min(pace / found, _FARTHEST))
-        weight = min(seconds, _LONGEST)
-        if old:
-            trusted = max(min(_TRUSTED[0], board.span), _TRUSTED[1] / old)
-            found = max(old / 2, (found * weight + old * trusted) / (weight + trusted))
-            weight += trusted
-        board.note(now, found, _GUESSED if is_guess else seconds, found * weight)
+        known = Measure(board.rate, board.span)
+        found = measured(count, seconds, pace=self._pace(board), known=known) if count >= FEW else cut(known)
+        least = AT_LEAST * (self._others + 1) / max(1.0, told or 0.0)
+        board.note(now, max(least, found.rate), found.span, found.counted)
