@@ -78,7 +78,7 @@ class Spec:
         return _digest(json.dumps([parts, list(self.fields)], sort_keys=True), secret)
 
     def of_account(self, account: str) -> Self:
-        """The same spec under another account."""
+        """The same spec with another account."""
         return replace(self, account=account)
 
 

@@ -79,7 +79,7 @@ def runs(connection: sqlite3.Connection, clock: Callable[[], lease.Moment] = lea
 
 
 def spending(connection: sqlite3.Connection, by: str) -> list[dict[str, Any]]:
-    """Sums over all attempts, by one of `_GROUPS`."""
+    """Sums over all attempts, grouped by one of `_GROUPS`."""
     group, name = _GROUPS[by]
     cursor = connection.execute(
         f"SELECT {group} AS {name}, count(*) AS requests,"

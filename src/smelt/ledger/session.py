@@ -141,7 +141,8 @@ def remembering(
     Args:
         path: The file, True for the default one, False or None for none.
         matter: What the run is about.
-        is_default: Whether the caller did not ask for a ledger. Then the run warns and goes on if none can be opened.
+        is_default: Whether the caller did not ask for a ledger. Then a missing or read-only place only causes a
+            warning; a missing directory in `SMELT_LEDGER` still raises.
         gap: Called at every gap between two steps.
 
     Raises:

@@ -23,7 +23,7 @@ class Store:
 
     Attributes:
         path: The file.
-        secret: The key of its hashes.
+        secret: The secret key of its hashes.
         is_read_only: Whether it cannot be written to.
     """
 

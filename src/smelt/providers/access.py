@@ -84,7 +84,7 @@ class Access:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """What must not appear in any text."""
+        """The secrets to redact from every text."""
         return () if self.key is None else (self.key,)
 
 
@@ -191,7 +191,7 @@ def origin_of(url: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether *url* stays on this machine."""
+    """Whether *url* names this machine."""
     host = urlsplit(url).hostname or ""
     address = _address(host)
     return address.is_loopback if address else host == "localhost" or host.endswith(".localhost")

@@ -200,7 +200,7 @@ class Capabilities:
 
 
 class Connection(Protocol):
-    """A provider's clients while a run lasts."""
+    """A provider's open clients during a run."""
 
     async def send(self, request: Request) -> Reply:
         """Send one request, without retries.
@@ -221,7 +221,7 @@ class Provider(Protocol):
     Attributes:
         name: The provider's name, as in `"openai:gpt-4.1-mini"`.
         model: The model's name.
-        origin: Scheme, host and port that requests go to; part of what names a lane and a ledger entry.
+        origin: Scheme, host and port that requests go to; part of a lane's name, but not of a ledger key.
 
     Examples:
         >>> isinstance(scripted, smelt.Provider)
