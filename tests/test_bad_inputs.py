@@ -379,7 +379,7 @@ def test_an_interrupt_pickles_though_what_it_carries_does_not() -> None:
 
     again = pickle.loads(pickle.dumps(stop))
 
-    assert (str(again), again.partial) == ("Interrupted.", None)
+    assert (str(again), again.partial_result) == ("Interrupted.", None)
 
 
 def assert_equal(frame: Any, expected: Any) -> None:

@@ -550,21 +550,21 @@ class SmeltInterrupt(KeyboardInterrupt):
     """Ctrl-C or SIGTERM, with what was finished.
 
     Attributes:
-        partial: The result so far; unanswered rows carry the error kind `interrupted`.
+        partial_result: The result so far; unanswered rows carry the error kind `interrupted`.
         signum: Which signal it was; a program that ends for it exits with 128 more than that.
 
     Examples:
         >>> try:
         ...     result = df.smelt.run("Classify {name}.", Company, model=scripted)
         ... except smelt.SmeltInterrupt as stop:
-        ...     result = stop.partial
+        ...     result = stop.partial_result
         >>> result.success
         True
     """
 
-    def __init__(self, message: str, partial: SmeltResult[Any] | None = None) -> None:
+    def __init__(self, message: str, partial_result: SmeltResult[Any] | None = None) -> None:
         super().__init__(message)
-        self.partial = partial
+        self.partial_result = partial_result
         self.signum: int = 2
 
     def __reduce__(self) -> tuple[Any, ...]:

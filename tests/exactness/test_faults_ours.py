@@ -156,4 +156,4 @@ def test_nothing_is_opened_for_no_rows() -> None:
 def test_an_interrupt_can_be_pickled() -> None:
     again = pickle.loads(pickle.dumps(SmeltInterrupt("Interrupted.", None)))
 
-    assert (str(again), again.partial) == ("Interrupted.", None)
+    assert (str(again), again.partial_result) == ("Interrupted.", None)

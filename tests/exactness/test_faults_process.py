@@ -239,7 +239,7 @@ try:
     )
 except KeyboardInterrupt as stop:
     ended = time.monotonic()
-    partial = stop.partial
+    partial = stop.partial_result
     done = [at for at, answer in enumerate(partial.data) if answer is not None]
     # Which five requests came first is the server's affair; each answer is on its own row.
     own = all(partial.data[at].echo == companies(100)["name"][at] for at in done)

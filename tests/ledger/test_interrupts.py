@@ -34,7 +34,7 @@ data = [{"name": f"company {at}", "number": at} for at in range(100)]
 try:
     smelt.run(data, "Describe {name} {number}.", Company, model=model, batch_size=4, concurrency=3, ledger=sys.argv[3])
 except KeyboardInterrupt as stop:
-    print(type(stop).__name__, stop.signum, stop.partial.metrics.successful_rows, time.monotonic(), flush=True)
+    print(type(stop).__name__, stop.signum, stop.partial_result.metrics.successful_rows, time.monotonic(), flush=True)
 """
 OPTIONS: dict[str, Any] = {"batch_size": 4, "concurrency": 3, "progress": False}
 DATA = [{"name": f"company {at}", "number": at} for at in range(100)]

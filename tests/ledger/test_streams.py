@@ -52,7 +52,7 @@ try:
         handed_over += len(frame)
 except KeyboardInterrupt as stop:
     took = time.monotonic() - pressed[0]
-    print(type(stop).__name__, stop.signum, handed_over, stop.partial.metrics.total_rows, took, flush=True)
+    print(type(stop).__name__, stop.signum, handed_over, stop.partial_result.metrics.total_rows, took, flush=True)
 """
 
 

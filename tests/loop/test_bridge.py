@@ -221,7 +221,7 @@ class TestCtrlC:
         with pytest.raises(SmeltInterrupt) as caught:
             run_blocking(interrupted_with(ROWS))
 
-        assert caught.value.partial is ROWS
+        assert caught.value.partial_result is ROWS
 
     def test_work_that_has_no_answer_to_it_ends_in_keyboard_interrupt(self) -> None:
         async def work() -> None:
@@ -316,12 +316,12 @@ class TestCtrlC:
                 try:
                     await asyncio.sleep(120)
                 except asyncio.CancelledError:
-                    raise SmeltInterrupt("Interrupted.", partial="rows") from None
+                    raise SmeltInterrupt("Interrupted.", partial_result="rows") from None
 
             try:
                 run_blocking(work())
             except SmeltInterrupt as stop:
-                print(stop.partial)
+                print(stop.partial_result)
             """
         )
         with subprocess.Popen(

@@ -28,7 +28,7 @@ async def work(*, chunks=5, seconds=0.0, progress=None):
                 answered += 20
                 report(RowsSettled(answered=answered, failed=0))
         except asyncio.CancelledError:
-            raise SmeltInterrupt("Interrupted.", partial=answered) from None
+            raise SmeltInterrupt("Interrupted.", partial_result=answered) from None
         report(RunEnded())
     return answered
 """
@@ -63,7 +63,7 @@ def test_67_an_interrupt_brings_what_was_done_soon(kernel: Kernel) -> None:
         "try:\n"
         "    run_blocking(work(chunks=10_000, seconds=0.05, progress=tell))\n"
         "except SmeltInterrupt as stop:\n"
-        "    partial = stop.partial"
+        "    partial = stop.partial_result"
     )
     running.wait_for_output()
 

@@ -50,7 +50,7 @@ def test_an_interrupt_returns_soon_and_keeps_finished_rows(kernel: Kernel) -> No
         "    frame.smelt.transform('Describe {name} {number}.', Company, model=model, batch_size=2, concurrency=2,"
         " progress=tell)\n"
         "except smelt.SmeltInterrupt as stop:\n"
-        "    partial = stop.partial"
+        "    partial = stop.partial_result"
     )
     running.wait_for_output()
 

@@ -430,9 +430,9 @@ class TestInterrupt:
             list(out)
 
         assert names(first) == [f"row {at}" for at in range(4)]
-        assert caught.value.partial is not None
-        assert names(caught.value.partial.frame)[:4] == [f"row {at}" for at in range(8, 12)]
-        assert caught.value.partial.frame["length"].to_list()[:3] == [5, 5, 6]
+        assert caught.value.partial_result is not None
+        assert names(caught.value.partial_result.frame)[:4] == [f"row {at}" for at in range(8, 12)]
+        assert caught.value.partial_result.frame["length"].to_list()[:3] == [5, 5, 6]
         with smelt.ledger.open(path) as ledger:
             assert [one["state"] for one in ledger.runs()] == ["interrupted"]
             assert ledger.check() == []

@@ -57,7 +57,7 @@ def transform(
         SmeltExhaustionError: A row failed, and `on_error="raise"`.
         BudgetExceededError: `max_cost` or `max_tokens_total` is spent, and `on_error="raise"`.
         StoreError: The ledger cannot be used.
-        SmeltInterrupt: Ctrl-C; `.partial` has what was finished.
+        SmeltInterrupt: Ctrl-C; `.partial_result` has what was finished.
 
     Examples:
         >>> out = df.smelt.transform("Classify {name}.", Company, model=scripted)
@@ -207,7 +207,7 @@ def stream(
             one is read, the rest before the first request, or where a frame does not fit the first one.
         SmeltAPIError: No row could be answered because of the account, the model or the server.
         SmeltExhaustionError: A row failed, and `on_error="raise"`.
-        SmeltInterrupt: Ctrl-C; `.partial` has the frames that were read and not handed over.
+        SmeltInterrupt: Ctrl-C; `.partial_result` has the frames that were read and not handed over.
         Exception: Whatever *frames* raises, once the frames before it were handed over.
 
     Examples:

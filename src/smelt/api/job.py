@@ -117,7 +117,7 @@ class Job(Generic[T]):
             SmeltConfigError: Something is wrong with the arguments; nothing was sent.
             SmeltAPIError: No row could be answered because of the account, the model or the server.
             SmeltExhaustionError: A row failed, and the job was to raise.
-            SmeltInterrupt: Ctrl-C; `.partial` has what was finished.
+            SmeltInterrupt: Ctrl-C; `.partial_result` has what was finished.
 
         Examples:
             >>> smelt.Job("Classify {name}.", Company).run(scripted, data=[{"name": "Arm"}]).data

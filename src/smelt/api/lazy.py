@@ -161,7 +161,7 @@ class LazyAccessor:
             The frame.
 
         Raises:
-            SmeltInterrupt: Ctrl-C. What was answered is in the ledger; there is no `.partial`.
+            SmeltInterrupt: Ctrl-C. What was answered is in the ledger; there is no `.partial_result`.
 
         Examples:
             >>> import polars as pl

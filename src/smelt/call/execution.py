@@ -125,9 +125,9 @@ class Execution:
         partial = self.outcome.result()
         done = partial.metrics.successful_rows
         kept = (
-            "What is answered is in `.partial` and in the ledger: the same call goes on from there."
+            "What is answered is in `.partial_result` and in the ledger: the same call goes on from there."
             if self._is_kept
-            else "What is answered is in `.partial` only, since no ledger keeps it."
+            else "What is answered is in `.partial_result` only, since no ledger keeps it."
         )
         return SmeltInterrupt(
             f"Interrupted. {done:,} of {counted(partial.metrics.total_rows, 'row')} answered. {kept if done else ''}".rstrip(),

@@ -145,7 +145,7 @@ class Flow(Execution):
         kept = " The ledger has all of them: the same call goes on from there." if self._is_kept else ""
         return SmeltInterrupt(
             f"Interrupted. {self._handed_over:,} rows are in the frames that were handed over. Of {read:,} more that were "
-            f"read, {done:,} are answered; they are in `.partial`.{kept}",
+            f"read, {done:,} are answered; they are in `.partial_result`.{kept}",
             partial,
         )
 
