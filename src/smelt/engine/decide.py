@@ -148,7 +148,7 @@ def _after_doubt(
     if failure.kind == "protocol":  # No request was answered yet, and the failure may be temporary.
         is_over = doubts.total >= policy.max_attempts
         return Verdict(later=_paged(rest, known).halves(), stop=failure if is_over else None)
-    needed = policy.named if failure.is_named or failure.status == 401 else policy.unnamed  # No firewall says 401.
+    needed = policy.named if failure.is_named or failure.status == 401 else policy.unnamed  # No firewall sends 401.
     if not answered:
         needed = policy.unnamed_first
     # If there are no other rows, halves show the same: if one row is bad, the half without it is answered.

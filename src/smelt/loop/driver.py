@@ -194,7 +194,7 @@ def _outer_loop_hidden() -> Iterator[None]:
     if outer is None:
         yield
         return
-    task = asyncio.current_task(outer)  # None in a callback.
+    task = asyncio.current_task(outer)  # None if called from a loop callback.
     if task is not None:
         asyncio._leave_task(outer, task)  # Before the loop is unset: since 3.14 this checks the running loop.
     asyncio._set_running_loop(None)

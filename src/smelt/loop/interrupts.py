@@ -58,7 +58,7 @@ class Listening:
     def _hear(self) -> None:
         try:
             heard = self._ear.recv(4096)
-        except BlockingIOError:  # Another run took it.
+        except BlockingIOError:  # Another run has read it.
             return
         if signal.SIGINT not in heard:
             return
@@ -126,7 +126,7 @@ async def terminable(work: Coroutine[Any, Any, T]) -> T:
         times += 1
         if times > 1 or task is None:
             raise KeyboardInterrupt
-        loop.call_soon_threadsafe(task.cancel)  # Wakes the loop, too.
+        loop.call_soon_threadsafe(task.cancel)  # This also wakes the loop.
 
     signal.signal(signal.SIGTERM, terminate)
     try:

@@ -86,7 +86,7 @@ def _pieces(prompt: str) -> list[tuple[str, str | None, str | None, str | None]]
 
 
 def _whole_name(field: str, spec: str | None, conversion: str | None) -> str:
-    """The placeholder as it was written: a column may have a colon or an exclamation mark in its name."""
+    """The placeholder as it was written: a column's name may contain a colon or an exclamation mark."""
     return field + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
 
 

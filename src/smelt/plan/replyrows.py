@@ -119,4 +119,4 @@ def _canonical(value: Any) -> str:
     try:
         return json.dumps(value, sort_keys=True, default=repr)
     except RecursionError:
-        return repr(id(value))  # Equal to nothing.
+        return repr(id(value))  # A text that equals no other.

@@ -103,8 +103,8 @@ def read_output(output_model: Any, *, text_column: str = "smelt_text") -> Output
     """Read the caller's *output_model*: a pydantic model class, or `str` for free text in the column *text_column*.
 
     Raises:
-        SchemaError: Not such a class, or a field whose type cannot be a typed column; the message says what to use
-            instead.
+        SchemaError: Not such a class, or a field whose type cannot be a typed column; the message names the field and
+            an alternative.
     """
     if output_model is str:
         text = pydantic.create_model("FreeText", text=(str, ...))
@@ -259,7 +259,7 @@ def _kind_of_class(given: object) -> str | None:
 
 
 def _as_model(given: Any) -> str:
-    """The advice how to write the class *given*, which has annotations, as a model."""
+    """Advice on how to write the class *given*, which has annotations, as a model."""
     fields = getattr(given, "__annotations__", {})
     shown = [
         f"{name}: {_written(one) or getattr(one, '__forward_arg__', one)}"

@@ -248,7 +248,7 @@ def completed(known: str, answer: dict[str, Any]) -> dict[str, Any]:
     """The answer whose JSON is *known*, with the fields of *answer* added.
 
     Raises:
-        InvalidRow: A field was known, and was not asked for again.
+        InvalidRow: *answer* repeats a field of *known*, which was not asked for again.
     """
     fields: dict[str, Any] = from_json(known)
     if repeated := fields.keys() & answer.keys():
