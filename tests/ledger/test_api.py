@@ -81,6 +81,17 @@ async def test_stored_rows_are_counted_wherever_they_lie(path: Path, is_over: bo
         third.end()
 
 
+async def test_a_row_that_is_asked_again_is_counted_once(path: Path) -> None:
+    await two_runs(path)
+    again = Actor(path, is_refresh=True)
+    await again.ask("a", "c")
+    await again.send("d")  # With which the rows before it are put down.
+
+    with smelt.ledger.open(path) as ledger:
+        assert ledger.count() == 4
+    again.end()
+
+
 async def test_rows_of_a_run_that_goes_on_are_there(path: Path) -> None:
     actor = Actor(path)
     await actor.ask("a")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 from smelt.ledger import lease
-from smelt.ledger.answers import KEY_BYTES, fresh_rows, split_keys
+from smelt.ledger.answers import fresh_rows, split_keys
 
 _PROMPT_SHOWN = 80  # Characters of a prompt in a report.
 _FROM = " FROM attempts a JOIN runs r ON r.id = a.id >> 32 JOIN specs s ON s.id = r.spec"
@@ -95,11 +95,13 @@ def spending(connection: sqlite3.Connection, by: str) -> list[dict[str, Any]]:
 
 
 def count_answers(connection: sqlite3.Connection) -> int:
-    """The number of stored answers, without reading them. A row in both `answers` and `fresh` counts twice."""
-    (count,) = connection.execute(
-        "SELECT (SELECT count(*) FROM answers) + (SELECT coalesce(sum(length(keys)), 0) / ? FROM fresh)", (KEY_BYTES,)
-    ).fetchone()
-    return int(count)
+    """The number of rows that have a stored answer, without reading the answers."""
+    (count,) = connection.execute("SELECT count(*) FROM answers").fetchone()
+    fresh = {
+        (spec, key) for spec, keys in connection.execute("SELECT spec, keys FROM fresh") for key in split_keys(keys)
+    }
+    query = "SELECT 1 FROM answers WHERE spec = ? AND key = ?"  # A row that is asked again is in both.
+    return int(count) + sum(connection.execute(query, row).fetchone() is None for row in fresh)
 
 
 def answered_rows(connection: sqlite3.Connection, run: int | None) -> Iterator[Row]:
