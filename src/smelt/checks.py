@@ -1,4 +1,4 @@
-"""Arguments checked where they are given, with an error that says what is wanted."""
+"""Argument checks; their errors say what is expected."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from smelt.errors import SmeltConfigError
 
 
 def plain_path(path: object, wanted: str) -> Path:
-    """*path* as one of the file system, with `~` followed; *wanted* says what it is to be.
+    """*path* as a `Path`, with `~` expanded; *wanted* describes the expected value in errors.
 
     Raises:
-        SmeltConfigError: No file can have it.
+        SmeltConfigError: *path* cannot be a file path.
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(text := os.fspath(path), str):
         raise SmeltConfigError.for_type("path", path, wanted)
@@ -26,10 +26,10 @@ def plain_path(path: object, wanted: str) -> Path:
 
 
 def integer(name: str, value: object, least: int, most: int, *, also: str = "") -> int:
-    """*value* as an int between *least* and *most*; booleans are no numbers here, NumPy's integers are."""
+    """*value* as an int from *least* to *most*. Accepts NumPy integers; refuses booleans."""
     wanted = f"{also}an integer from {least:,} to {most:,}"
     try:
-        number = operator.index(value)  # type: ignore[arg-type]  # What has no index raises.
+        number = operator.index(value)  # type: ignore[arg-type]  # Raises if it is no integer.
     except TypeError:
         raise SmeltConfigError.for_type(name, value, wanted) from None
     if isinstance(value, bool):

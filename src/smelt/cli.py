@@ -1,4 +1,4 @@
-"""The command line: `python -m smelt doctor`, `python -m smelt local pull` and their kin."""
+"""The command line: `python -m smelt doctor`, `python -m smelt local pull` and `python -m smelt local list`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from smelt.errors import SmeltError
 from smelt.local.pull import pull
 from smelt.local.weights import CATALOG, DEFAULT, home, is_here, named
 
-_BY_SIGNAL = 128  # Added to the number of the signal that ended a command.
+_BY_SIGNAL = 128  # Exit code of a command that a signal ended: this plus the signal number.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 1 where smelt says what is wrong, 2 for words it does not know."""
+    """Run one command and return its exit code: 1 after an error of smelt or a broken finding, 2 for unknown arguments."""
     options = _parser().parse_args(arguments)
     try:
         code = options.command(options)
@@ -56,7 +56,7 @@ def _parser() -> ArgumentParser:
 
 
 def _help_of(parser: ArgumentParser) -> Callable[[Namespace], None]:
-    return lambda options: parser.print_help()  # Half a command lists how it can go on.
+    return lambda options: parser.print_help()  # An incomplete command prints its help.
 
 
 def _pull(options: Namespace) -> None:
@@ -77,4 +77,4 @@ def _doctor(options: Namespace) -> int:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)  # At once, also on a pipe.
+    print(line, flush=True)  # Flush each line, also in a pipe.

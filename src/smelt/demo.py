@@ -1,4 +1,4 @@
-"""`python -m smelt.demo`: the main job on real rows with known answers, by the embedded model. Needs no key."""
+"""`python -m smelt.demo`: a typed transform of real rows with known answers, with the embedded model. Needs no key."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from pydantic import BaseModel
 import smelt
 from smelt.errors import MissingDependencyError, SmeltError
 
-# With the name in the question and "both are in", the embedded model finds 97 of 100 rows; asked to "copy the year and
-# the agency", it finds 36.
+# With the mission's name in the prompt and "Both are in", the embedded model gets 97 of 100 rows right; with "copy the
+# year and the agency" it gets 36.
 PROMPT = "When was {mission} launched, and by which agency? Both are in {note}."
 MODEL = "local:smollm2-135m"
 _SHOWN = 12
 
 
 class Launch(BaseModel):
-    """What is to be found in each note."""
+    """The facts to extract from each note."""
 
     year: int
     agency: Literal["NASA", "ESA", "JAXA", "ISRO", "CNSA", "Soviet Union"]
 
 
 def missions() -> list[dict[str, str]]:
-    """The rows of the demo, as text: `mission`, `note`, and the known `year` and `agency`."""
+    """The rows of the demo, all as strings: `mission`, `note`, and the known `year` and `agency`."""
     return _rows("missions.csv")
 
 
 def packages() -> list[dict[str, str]]:
-    """320 packages of Debian 12, 40 of each of 8 sections: `name`, `summary`, and the known `section`."""
+    """320 packages of Debian 12, 40 from each of 8 sections: `name`, `summary`, and the known `section`."""
     return _rows("packages.csv")
 
 
@@ -43,7 +43,7 @@ def _rows(file: str) -> list[dict[str, str]]:
 
 
 def main() -> int:
-    """Run the demo and return its exit code: 1 where something is missing, in a sentence that says what to do."""
+    """Run the demo and return its exit code: 1 after an error of smelt, whose message says what to do."""
     try:
         _show(missions())
     except SmeltError as problem:
@@ -57,7 +57,7 @@ def _show(known: list[dict[str, str]]) -> None:
     print(f"{PROMPT}\n")
     print(smelt.estimate(frame, PROMPT, Launch, model=MODEL), end="\n\n", flush=True)
 
-    result = smelt.run(frame, PROMPT, Launch, model=MODEL, ledger=False)  # Or a second look would show no request.
+    result = smelt.run(frame, PROMPT, Launch, model=MODEL, ledger=False)  # Else a second run sends no request.
 
     print(f"\n{result.frame.head(_SHOWN).drop(columns='note').to_string()}\n\n{result.frame.dtypes.to_string()}\n")
     print(f"{result!r}\n")
@@ -80,5 +80,5 @@ def _frame(rows: list[dict[str, str]]) -> Any:
 
 
 if __name__ == "__main__":
-    warnings.formatwarning = lambda message, *_args, **_rest: f"{message}\n"  # Without a line of this file.
+    warnings.formatwarning = lambda message, *_args, **_rest: f"{message}\n"  # Without this file's source line.
     sys.exit(main())

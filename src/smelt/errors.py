@@ -1,38 +1,38 @@
-"""Everything smelt raises.
+"""All exceptions and warnings of smelt.
 
     SmeltError
     ├── SmeltConfigError              an argument, key or setting is wrong; nothing was sent
-    │   ├── ConfigTypeError           (TypeError) an argument of the wrong type
-    │   ├── ConfigValueError          (ValueError) an argument out of its range
-    │   ├── PromptError               (ValueError) the prompt or its placeholders
-    │   ├── ColumnError               (KeyError) columns that are missing, doubled or unreadable
-    │   │   └── ColumnTypeError       (TypeError) columns without a text, or no names of columns at all
-    │   ├── CollisionError            (ValueError) an output name is taken
-    │   ├── SchemaError               (TypeError) an output model that cannot be asked for
-    │   ├── AuthConfigError           (ValueError) a key that is missing or malformed
-    │   ├── InsecureURLError          (ValueError) a key would travel in clear text
-    │   └── MissingDependencyError    (ImportError) an extra or a part of the machine is absent
-    ├── SmeltValidationError          (ValueError) an answer that does not fit the output model
-    ├── SmeltAPIError                 the provider said no, or nothing, to the whole run
+    │   ├── ConfigTypeError           (TypeError) an argument has the wrong type
+    │   ├── ConfigValueError          (ValueError) an argument is out of range
+    │   ├── PromptError               (ValueError) the prompt or a placeholder is wrong
+    │   ├── ColumnError               (KeyError) a column is missing, duplicate or unreadable
+    │   │   └── ColumnTypeError       (TypeError) a column has no text form, or a column name is no string
+    │   ├── CollisionError            (ValueError) an output column has the name of an existing column
+    │   ├── SchemaError               (TypeError) the output model cannot be sent to the provider
+    │   ├── AuthConfigError           (ValueError) a key is missing or malformed
+    │   ├── InsecureURLError          (ValueError) a key would be sent unencrypted
+    │   └── MissingDependencyError    (ImportError) an extra, a library or a file is missing
+    ├── SmeltValidationError          (ValueError) an answer does not fit the output model
+    ├── SmeltAPIError                 the provider refused the whole run, or did not answer
     │   ├── AuthenticationError       401, 403
     │   ├── QuotaError                402, exhausted quota, billing limits
     │   ├── ModelNotFoundError        404
     │   ├── BadRequestError           400, 422: the request itself is refused
     │   └── UnavailableError          unreachable or failing for longer than the run may wait
-    ├── SmeltExhaustionError          rows failed and the caller asked for an exception
-    ├── BudgetExceededError           the run's money or tokens are spent, and the caller asked for an exception
-    ├── StoreError                    (OSError) the ledger's file cannot be used
-    │   ├── UnsafeStoreError          others could read, change or have planted it
-    │   ├── StoreNotFoundError        there is none, and none was to be made
-    │   ├── StoreReadOnlyError        it can be read, and something had to be written
-    │   ├── StoreBusyError            another process holds it; names the process
-    │   ├── StoreFullError            no room for what would be paid for
+    ├── SmeltExhaustionError          rows failed, and the call has on_error="raise"
+    ├── BudgetExceededError           the budget is spent, and the call has on_error="raise"
+    ├── StoreError                    (OSError) the ledger file cannot be used
+    │   ├── UnsafeStoreError          other users could read, change or have created it
+    │   ├── StoreNotFoundError        the file does not exist, and must not be created
+    │   ├── StoreReadOnlyError        it can only be read, but a write is needed
+    │   ├── StoreBusyError            another process holds its lock; names the process
+    │   ├── StoreFullError            the disk has no room for answers that would be paid for
     │   ├── StoreVersionError         written by a newer smelt
     │   └── StoreCorruptError         damaged, or not a ledger at all
     └── ClosedError                   (RuntimeError) used after it was closed
 
-Row failures are not exceptions: they keep their place and are listed in `SmeltResult.errors`. An exception here holds
-plain strings and smelt's own objects only, never an SDK's, so no key can travel in it.
+Row failures are not exceptions: they keep their row, and are listed in `SmeltResult.errors`. These exceptions hold only
+plain strings and smelt's own objects, never SDK objects, so they cannot leak a key.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ __all__ = [
 
 
 class SmeltError(Exception):
-    """The root of all that smelt raises.
+    """Base class of smelt's errors.
 
     Examples:
         >>> try:
@@ -98,10 +98,10 @@ class SmeltError(Exception):
 
 
 class SmeltWarning(UserWarning):
-    """Something smelt did that the caller may want to know of.
+    """A warning about something that smelt did or found.
 
     Attributes:
-        partial_result: Where warnings are errors, the result that the call would have returned with this warning.
+        partial_result: If warnings are errors: the result that the call would have returned with this warning.
 
     Examples:
         >>> import warnings
@@ -126,12 +126,12 @@ class SmeltConfigError(SmeltError):
 
     @classmethod
     def for_type(cls, argument: str, value: object, wanted: str) -> SmeltConfigError:
-        """The error for an argument of the wrong type, which is a `TypeError` too."""
+        """The error for an argument of the wrong type; also a `TypeError`."""
         return ConfigTypeError(f"{argument} must be {wanted}, not {_described(value)}.")
 
     @classmethod
     def for_value(cls, argument: str, value: object, wanted: str) -> SmeltConfigError:
-        """The error for an argument out of its range, which is a `ValueError` too."""
+        """The error for an argument that is out of range; also a `ValueError`."""
         return ConfigValueError(f"{argument} must be {wanted}, not {shown_value(value)}.")
 
 
@@ -156,7 +156,7 @@ class ConfigValueError(SmeltConfigError, ValueError):
 
 
 class PromptError(SmeltConfigError, ValueError):
-    """The prompt is empty, unbalanced, or names what the frame does not have.
+    """The prompt is empty, has unbalanced braces, or names a column that the frame does not have.
 
     Examples:
         >>> df.smelt.transform("Classify {nam}.", Company, model=scripted)
@@ -166,7 +166,7 @@ class PromptError(SmeltConfigError, ValueError):
 
 
 class ColumnError(SmeltConfigError, KeyError):
-    """A column is missing, doubled, or of a type that has no text.
+    """A column is missing, duplicate, or of a type that has no text form.
 
     Examples:
         >>> df.smelt.transform("Classify it.", Company, model=scripted, columns=["nam"])
@@ -178,12 +178,12 @@ class ColumnError(SmeltConfigError, KeyError):
 
     @classmethod
     def for_name(cls, name: str, columns: Iterable[str]) -> Self:
-        """The error for a column that does not exist, with the nearest one that does."""
+        """The error for a column that does not exist; suggests the nearest existing name."""
         return cls(f"There is no column {shown_value(name)}.{nearest(name, columns)}")
 
 
 class ColumnTypeError(ColumnError, TypeError):
-    """A column whose values have no text, or something else than names of columns.
+    """A column has values without a text form, or an argument is not a list of column names.
 
     Examples:
         >>> df.smelt.transform("Classify it.", Company, model=scripted, columns="name")
@@ -193,7 +193,7 @@ class ColumnTypeError(ColumnError, TypeError):
 
 
 class CollisionError(SmeltConfigError, ValueError):
-    """An output column would take the name of a column that is there.
+    """An output column has the name of an existing column.
 
     Examples:
         >>> df.assign(sector="?").smelt.transform("Classify {name}.", Company, model=scripted)
@@ -203,7 +203,7 @@ class CollisionError(SmeltConfigError, ValueError):
 
 
 class SchemaError(SmeltConfigError, TypeError):
-    """The output model cannot be asked of this provider, or cannot become columns.
+    """The output model cannot be sent to this provider, or cannot become columns.
 
     Examples:
         >>> class Loose(BaseModel):
@@ -215,7 +215,7 @@ class SchemaError(SmeltConfigError, TypeError):
 
 
 class AuthConfigError(SmeltConfigError, ValueError):
-    """A key is missing or malformed. Never holds the key.
+    """A key is missing or malformed. The error never contains the key.
 
     Examples:
         >>> smelt.Model("openai", "gpt-4.1-mini", api_key="")
@@ -225,7 +225,7 @@ class AuthConfigError(SmeltConfigError, ValueError):
 
 
 class InsecureURLError(SmeltConfigError, ValueError):
-    """A key would be sent over plain http to another machine.
+    """A key would be sent over unencrypted http to another machine.
 
     Examples:
         >>> model = smelt.Model("vllm", "qwen3", base_url="http://gpu.example.org/v1", api_key="sk-secret")
@@ -236,7 +236,7 @@ class InsecureURLError(SmeltConfigError, ValueError):
 
 
 class MissingDependencyError(SmeltConfigError, ImportError):
-    """An extra, a library or a file that this call needs is absent; the message says how to get it.
+    """An extra, a library or a file that this call needs is missing; the message says how to get it.
 
     Examples:
         >>> print(smelt.errors.MissingDependencyError.for_extra("anthropic", "anthropic"))
@@ -250,7 +250,7 @@ class MissingDependencyError(SmeltConfigError, ImportError):
 
     @classmethod
     def for_field(cls, field: str) -> Self:
-        """The error for a field that is an Arrow column in pandas, where pyarrow is not installed."""
+        """The error for a field that needs an Arrow column in pandas, if pyarrow is not installed."""
         return cls(
             f"Field {shown_value(field)} needs pyarrow, which is not installed: pip install 'dfsmelt[arrow]'. pandas itself has "
             "no type for dates, decimals, lists and nested models.",
@@ -272,12 +272,12 @@ class SmeltValidationError(SmeltError, ValueError):
 
 
 class SmeltAPIError(SmeltError):
-    """The provider refused, or did not answer, in a way that concerns every row.
+    """The provider refused, or did not answer, and this concerns every row.
 
     Attributes:
-        status: The HTTP status, or None where no answer came.
-        request_id: The provider's own name for the request, for its support desk.
-        partial_result: What was finished before, or None.
+        status: The HTTP status, or None if there was no response.
+        request_id: The provider's request ID, for its support desk.
+        partial_result: The result so far, or None.
 
     Examples:
         >>> from smelt.providers.base import Billing, CallFailed
@@ -367,7 +367,7 @@ class UnavailableError(SmeltAPIError):
 
 
 class SmeltExhaustionError(SmeltError):
-    """Rows failed for good and the call was to raise (`on_error="raise"`).
+    """Rows failed finally, and the call has `on_error="raise"`.
 
     Attributes:
         partial_result: The whole result, with everything that was answered.
@@ -390,7 +390,7 @@ class SmeltExhaustionError(SmeltError):
 
 
 class BudgetExceededError(SmeltError):
-    """The run may not spend any more, and the call was to raise (`on_error="raise"`).
+    """The budget of the run is spent, and the call has `on_error="raise"`.
 
     Attributes:
         partial_result: The whole result, with everything that was answered; the rest carries the error kind `budget`.
@@ -410,10 +410,10 @@ class BudgetExceededError(SmeltError):
 
 
 class StoreError(SmeltError, OSError):
-    """The file of a ledger cannot be used.
+    """The ledger file cannot be used.
 
     Attributes:
-        partial_result: What was answered before, where a run was under way, or None.
+        partial_result: The result so far if a run had started, or None.
 
     Examples:
         >>> try:
@@ -449,7 +449,7 @@ class StoreNotFoundError(StoreError):
 
 
 class StoreReadOnlyError(StoreError):
-    """Something had to be written to a ledger that can only be read.
+    """A write was needed to a ledger that can only be read.
 
     Examples:
         >>> try:
@@ -460,7 +460,7 @@ class StoreReadOnlyError(StoreError):
 
 
 class StoreBusyError(StoreError):
-    """Another process holds the ledger for longer than a write waits.
+    """Another process holds the ledger's lock for longer than a write waits.
 
     Examples:
         >>> print(smelt.errors.StoreBusyError.for_holder("answers.sqlite", pid=4711, seconds=60))
@@ -469,13 +469,13 @@ class StoreBusyError(StoreError):
 
     @classmethod
     def for_holder(cls, path: object, pid: int | None, seconds: float) -> Self:
-        """The error for a ledger that was waited for in vain, with its holder where the system tells."""
+        """The error after a lock timeout; names the process that holds the lock, if the system tells."""
         who = "Another process" if pid is None else f"Process {pid}"
         return cls(f"{who} has held the ledger {path} for over {seconds:g} s. Try again, or use another ledger=.")
 
 
 class StoreFullError(StoreError):
-    """The disk has no room for an answer that would be paid for; what was answered is stored.
+    """The disk has no room for answers that would be paid for; earlier answers are stored.
 
     Examples:
         >>> print(smelt.errors.StoreFullError.for_path("answers.sqlite"))
@@ -484,7 +484,7 @@ class StoreFullError(StoreError):
 
     @classmethod
     def for_path(cls, path: object) -> Self:
-        """The error for a disk that is full."""
+        """The error for a full disk."""
         return cls(
             f"No room is left for the ledger {path}, so nothing more was sent: answers could not be kept. "
             "Make room and run again; what is stored is not asked again."
@@ -492,7 +492,7 @@ class StoreFullError(StoreError):
 
     @classmethod
     def for_room(cls, path: object, needed: int, free: int | None) -> Self:
-        """The error for a disk that has not the room that a run sets aside, with the sizes in bytes."""
+        """The error for a disk without the space that a run reserves; *needed* and *free* in bytes."""
         there = "" if free is None else f", and {free / 1e6:,.1f} MB are free"
         return cls(
             f"No room is left for the ledger {path}: this run sets {needed / 1e6:,.1f} MB aside for answers that are on their way"
@@ -516,10 +516,10 @@ class StoreVersionError(StoreError):
 
 
 class StoreCorruptError(StoreError):
-    """The file is damaged, or not a ledger at all. It is left as it is.
+    """The file is damaged, or is not a ledger. It is not changed.
 
     Attributes:
-        is_ledger: Whether it is, or was, a ledger, so that `recover=True` can help.
+        is_ledger: Whether the file is, or was, a ledger, so that `recover=True` can help.
 
     Examples:
         >>> import os
@@ -535,7 +535,7 @@ class StoreCorruptError(StoreError):
 
     @classmethod
     def for_path(cls, path: object, problem: str, *, is_ledger: bool = True) -> Self:
-        """The error for a file that cannot be trusted, and the way to what is still readable in it."""
+        """The error for a corrupt file; says how to recover what is still readable."""
         way = (
             f"smelt.ledger.open({str(path)!r}, recover=True) moves it aside and keeps the rows that can be read."
             if is_ledger
@@ -547,11 +547,11 @@ class StoreCorruptError(StoreError):
 
 
 class SmeltInterrupt(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM, with what was finished.
+    """Ctrl-C or SIGTERM; carries the result so far.
 
     Attributes:
-        partial_result: The result so far; unanswered rows carry the error kind `interrupted`.
-        signum: Which signal it was; a program that ends for it exits with 128 more than that.
+        partial_result: The result so far; unanswered rows have the error kind `interrupted`.
+        signum: The signal number; a program that ends because of it exits with 128 + *signum*.
 
     Examples:
         >>> try:
@@ -586,12 +586,12 @@ class ClosedError(SmeltError, RuntimeError):
 
 _said: ContextVar[set[str] | None] = ContextVar(
     "said", default=None
-)  # What was warned of, where that is to be said once.
+)  # Warnings given so far inside `warning_once`; None outside.
 
 
 @contextmanager
 def warning_once() -> Iterator[None]:
-    """Give a warning that comes again while this lasts, word for word, only the first time."""
+    """Inside this context, give repeated warnings with the same text only once."""
     before = _said.set(set())
     try:
         yield
@@ -602,8 +602,8 @@ def warning_once() -> Iterator[None]:
 def warn(text: str) -> None:
     """Issue a `SmeltWarning` that points at the user's line.
 
-    A stderr that is closed or broken loses the text and costs nothing else: the standard library lets most of what goes
-    wrong there through to the caller. Where warnings are errors, the warning is raised.
+    If stderr is closed or broken, the text is lost and no exception is raised; the standard library would pass most such
+    errors on to the caller. If warnings are errors, the warning is raised.
     """
     said = _said.get()
     if said is not None and text in said:
@@ -614,17 +614,17 @@ def warn(text: str) -> None:
         warnings.warn(text, SmeltWarning, stacklevel=caller_stacklevel())
     except SmeltWarning:
         raise
-    except Exception:  # noqa: BLE001  # Whatever stands in for stderr may raise anything, and nobody is there to tell.
+    except Exception:  # noqa: BLE001  # A replacement for stderr may raise anything; it cannot be reported.
         pass
 
 
 def caller_stacklevel() -> int:
-    """The `stacklevel` for a warning, issued by the caller of this function, that is to point at the user's line."""
+    """The `stacklevel` with which a warning from the caller of this function points at the user's line."""
     frame, level = sys._getframe(1), 1
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_USERS:
         frame, level = frame.f_back, level + 1
     return level
 
 
-# Frame libraries stand in between in `df.pipe(smelt.transform)`, asyncio in whatever the engine warns of.
+# Packages skipped on the stack: frame libraries are in it for `df.pipe(smelt.transform)`, asyncio for engine warnings.
 _NOT_THE_USERS = frozenset({"smelt", "pandas", "polars", "asyncio", "contextlib"})

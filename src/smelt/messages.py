@@ -1,4 +1,4 @@
-"""Words for people: values, counts, times and sums as messages and displays show them."""
+"""Text formatting for messages and displays: values, counts, durations and amounts of money."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _LONGEST_SHOWN = 80  # Characters of a value or name that a message quotes.
 
 
 _LONGEST_PRINTED = 400  # Characters of a label or a message that is printed.
-_LONGEST_WORD = 20  # Characters of a string where none was wanted; a key that went to the wrong argument is longer.
+_LONGEST_WORD = 20  # Longer strings of the wrong type are not quoted: one may be a key passed to the wrong argument.
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A sentence that offers the nearest of the *known* names, or lists a few of them."""
-    from difflib import get_close_matches  # Loaded for a message only.
+    """A sentence that suggests the nearest of the *known* names, or lists a few of them."""
+    from difflib import get_close_matches  # Imported late: only needed for messages.
 
     names = [str(one) for one in known]
-    # Comparing takes time that grows with the product of two lengths, and a column name may have 10,000 characters.
+    # The time of a comparison grows with the product of both lengths, and a column name may have 10,000 characters.
     short = [one for one in names if len(one) <= _LONGEST_SHOWN]
     if len(name) <= _LONGEST_SHOWN and (near := get_close_matches(name, short, n=1)):
         return f" Did you mean {near[0]!r}?"
@@ -36,23 +36,23 @@ def _described(value: object) -> str:
     name = type(value).__name__
     if (
         hasattr(builtins, name) and type(value).__module__ != "builtins"
-    ):  # "Not a bool" would puzzle whoever gave NumPy's.
+    ):  # "Not a bool" would confuse a user who passed NumPy's bool.
         name = f"{type(value).__module__}.{name}"
     article = "an" if name[:1].lower() in "aeiou" else "a"
     return f"{article} {name}" if not isinstance(value, type) else f"the class {value.__name__}"
 
 
 def shown_value(value: object) -> str:
-    """A value of the caller's as a message can show it: short, and without an error of its own."""
+    """The repr of a user's value for a message: short, and never raising."""
     try:
         shown = repr(value)
-    except Exception:  # noqa: BLE001  # A repr is code of anyone's, and Python refuses to write integers of 5,000 digits.
+    except Exception:  # noqa: BLE001  # A repr may raise anything, and Python refuses to print integers of 5,000 digits.
         return f"a value of type {type(value).__name__}"
     return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
 
 
 def printable(text: str) -> str:
-    """*text* without characters that move a cursor, hide or reverse what is shown; of a bounded length."""
+    """*text* with non-printable characters (control, invisible, bidirectional) replaced, and cut to a maximum length."""
     shown = text if len(text) <= _LONGEST_PRINTED else f"{text[:_LONGEST_PRINTED]}…"
     return "".join(one if one.isprintable() else "\ufffd" for one in shown)
 
@@ -66,7 +66,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`9 s`, `2:05 min`, `3:07 h`, `4 days`: rounded up, and never finer than it is worth."""
+    """`9 s`, `2:05 min`, `3:07 h`, `4 days`: rounded up, coarser for longer times."""
     whole = ceil(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -77,7 +77,7 @@ def duration(seconds: float) -> str:
 
 
 def lasted(seconds: float) -> str:
-    """How long a run took: `<0.1 s`, `0.4 s`, `9.3 s`, then as `duration`."""
+    """Duration of a finished run: `<0.1 s`, `0.4 s`, `9.3 s`, from 10 seconds as `duration`."""
     if seconds < 0.1:
         return "<0.1 s"
     return f"{seconds:.1f} s" if seconds < 9.95 else duration(seconds)
@@ -98,19 +98,19 @@ def dollars(amount: float) -> str:
 
 
 def price(amount: float | None) -> str:
-    """`unknown`, `free`, or dollars: what costs nothing, as the embedded model, is never `$0.0000`."""
+    """`unknown`, `free`, or dollars. A price of 0, as for the embedded model, is `free` and not `$0.0000`."""
     if amount is None:
         return "unknown"
     return dollars(amount) if amount else "free"
 
 
 def paid(amount: float | None, requests: int) -> str:
-    """What a run has cost, by `price`; `nothing` if it sent no request."""
+    """The cost of a run, as `price`; `nothing` if it sent no request."""
     return price(amount) if requests or amount else "nothing"
 
 
 def clean(text: str) -> str:
-    """*text* on one line, without anything that could steer a terminal or turn the writing direction."""
+    """*text* on one line, without control and formatting characters, cut to a maximum length."""
     kept = "".join(" " if _steers(one) else one for one in text[: 4 * _LONGEST])
     short = " ".join(kept.split())
     return short if len(short) <= _LONGEST else short[: _LONGEST - 1] + "…"

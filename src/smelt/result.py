@@ -1,4 +1,4 @@
-"""What a run gives back: the answers, the frame, the rows that failed, and what it cost."""
+"""The result of a run: answers, frame, failed rows, and metrics with the cost."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _SHOWN_ERRORS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowError:
-    """A row that has no answer.
+    """A row without an answer.
 
     Attributes:
-        position: Where it stands in the input, from 0.
+        position: Row position in the input, from 0.
         label: Its index label in pandas; the position elsewhere.
         kind: One word: `missing`, `invalid`, `refused`, `filtered`, `too_long`, `timeout`, `stopped`, …
-        message: What happened, without the row's values.
-        attempts: Paid answers that were of no use to it.
-        request_id: The provider's name for the last request that carried it.
+        message: What happened, without values of the row.
+        attempts: Paid answers that were unusable for this row.
+        request_id: The provider's ID of the last request that carried this row.
 
     Examples:
         >>> silent = ScriptedProvider(lambda row: {"sector": "tech"} if row["name"] == "Arm" else None)
@@ -46,26 +46,26 @@ class RowError:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class SmeltMetrics:
-    """What a run did.
+    """The metrics of a run: rows, requests, tokens, cost and time.
 
     Attributes:
         total_rows: The caller's rows.
         successful_rows: Rows without an error.
-        failed_rows: Rows with one.
-        distinct_rows: Rows that differ, each of which is paid once.
+        failed_rows: Rows with an error.
+        distinct_rows: Distinct rows; equal rows are paid once.
         ledger_rows: The caller's rows that the ledger answered, at no cost.
-        ledger_cost_usd: Dollars that their answers cost when they were bought: their share, by rows, of the requests that
-            brought them. None where that is not known, and of a stream until it has ended.
+        ledger_cost_usd: Dollars that these answers cost when they were bought: their share, by rows, of the cost of their
+            requests. None if not known, and in a stream until it has ended.
         requests: Requests sent, retries included.
         total_retries: Requests that carried a row for the second time or more.
         rate_limited: Requests refused with 429.
-        input_tokens: As the provider reports them, cached ones included.
-        output_tokens: As the provider reports them, reasoning included.
+        input_tokens: Input tokens as reported by the provider, including cached tokens.
+        output_tokens: Output tokens as reported by the provider, including reasoning tokens.
         cached_input_tokens: Input tokens read from the provider's cache.
         reasoning_tokens: Output tokens spent on reasoning.
-        cost_usd: Dollars by the published prices; None where a price is not known.
-        wall_time_seconds: From the first request to the last outcome.
-        possible_duplicates: Requests that may have been billed without an answer.
+        cost_usd: Dollars at the published prices; None if a price is not known.
+        wall_time_seconds: Duration of the run, from before the ledger is opened to its end.
+        possible_duplicates: Requests that may have been billed although no answer arrived.
 
     Examples:
         >>> metrics = df.smelt.run("Classify {name}.", Company, model=scripted).metrics
@@ -100,15 +100,15 @@ class SmeltMetrics:
 
 
 class Report(Protocol):
-    """What is known of a run beside its result, and can be written down with it."""
+    """Writes the report of a run; holds the data that is not in the result."""
 
     def write(self, result: SmeltResult[Any], path: object, *, first_request: bool, overwrite: bool) -> Path:
-        """Do what `SmeltResult.report` promises."""
+        """Write the report of *result*, as documented at `SmeltResult.report`."""
         ...
 
 
 class SmeltResult(Generic[T]):
-    """The outcome of a run, aligned with its input row by row.
+    """The result of a run, aligned with its input row by row.
 
     Attributes:
         metrics: What the run did and cost.
@@ -132,7 +132,7 @@ class SmeltResult(Generic[T]):
         errors: Callable[[], list[RowError]],
         report: Callable[[], Report],
     ) -> None:
-        """Hold what the run made; everything but the metrics is built when it is first looked at."""
+        """Keep the metrics; everything else is built at the first access."""
         self.metrics = metrics
         self.model = model
         self._data = data
@@ -142,12 +142,12 @@ class SmeltResult(Generic[T]):
 
     @cached_property
     def data(self) -> list[T | None]:
-        """One instance of the output model per input row, None where the row failed or was skipped."""
+        """One instance of the output model per input row; None if the row failed or was skipped."""
         return self._data()
 
     @cached_property
     def frame(self) -> Any:
-        """The input with the typed columns and the error column, of the input's own kind."""
+        """The input with the typed output columns and the error column; a frame of the same library as the input."""
         return self._frame()
 
     @cached_property
@@ -156,16 +156,16 @@ class SmeltResult(Generic[T]):
         return self._errors()
 
     def head(self, n: int = 5) -> Any:
-        """The first rows of `frame`, to look at.
+        """The first rows of `frame`.
 
         Args:
-            n: How many.
+            n: How many rows.
 
         Returns:
-            A frame of the input's own kind.
+            A frame of the same library as the input.
 
         Raises:
-            SmeltConfigError: *n* is no whole number from 0 on.
+            SmeltConfigError: *n* is not an integer of 0 or more.
 
         Examples:
             >>> df.smelt.run("Classify {name}.", Company, model=scripted).head(1)["sector"].tolist()
@@ -182,23 +182,23 @@ class SmeltResult(Generic[T]):
         return self.metrics.failed_rows == 0
 
     def report(self, path: str | PathLike[str], *, first_request: bool = True, overwrite: bool = False) -> Path:
-        """Write what there is to know of the run to *path*, as one HTML file that needs no network and no script.
+        """Write a report of the run to *path*: one HTML file that needs no network and no script.
 
-        It shows what was asked, rows by outcome, requests and rows over time, latency, tokens, dollars, the failed rows with
-        their labels and reasons, some answers beside their rows, and the first request as it was sent. Only the owner can
-        read the file; everybody you send it to sees all of it. It is written whole or not at all.
+        It shows the prompt, rows by outcome, requests and rows over time, latency, tokens, dollars, the failed rows with
+        their labels and reasons, some rows with their answers, and the first request as it was sent. Only the file's owner can
+        read it; if you share the file, others see all of it. It is written atomically.
 
         Args:
-            path: Where to. A report that is there is replaced, as a notebook that is run again wants it.
-            first_request: Whether to show the first request and some answers. If not, no text of a row is in the file.
-            overwrite: Whether to replace a file that is not a report, too.
+            path: The file to write. An existing report is replaced, so that a notebook can run again.
+            first_request: Whether to show the first request and some answers. If not, the file contains no text of a row.
+            overwrite: Whether to replace a file that is not a report.
 
         Returns:
-            The path that was written to.
+            The path of the written file.
 
         Raises:
             SmeltConfigError: *path* is no path.
-            FileExistsError: Something else is there.
+            FileExistsError: A file that is not a report exists there.
             OSError: The file cannot be written.
 
         Examples:
@@ -208,7 +208,7 @@ class SmeltResult(Generic[T]):
         return self._report().write(self, path, first_request=first_request, overwrite=overwrite)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything that the result gives, made now: a copy in another process has nothing to make it from."""
+        """Pickle support: build all lazy parts now, because a copy in another process cannot build them."""
         return {
             "metrics": self.metrics,
             "model": self.model,
@@ -240,8 +240,8 @@ class SmeltResult(Generic[T]):
 
 
 def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
-    """The metrics in words, for a repr or a demo."""
-    from smelt.messages import lasted, paid, price  # Loaded by the first call, and not by `import smelt`.
+    """The metrics as (name, text) pairs, for a repr."""
+    from smelt.messages import lasted, paid, price  # Imported late, so that `import smelt` stays fast.
 
     known = f", {metrics.ledger_rows:,} known from the ledger" if metrics.ledger_rows else ""
     cost = paid(metrics.cost_usd, metrics.requests)

@@ -1,4 +1,4 @@
-"""Parts for tests of your own: a provider that answers from a script, without a network, a key or a bill."""
+"""Test tools for users: a scripted provider that needs no network, no key and no money."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ _ROW_STARTS = re.compile(r'\{"id":"([^"\\]+)","row":\{')
 
 
 class ScriptedProvider:
-    """A provider whose answers you write.
+    """A fake provider with the answers that you give.
 
     Args:
-        answer: The answer to every row: a dict or an instance of the output model for all, or a function that takes a row (a
-            dict of its columns) and returns one, or None to leave the row out. Fields that are not asked for, as a lazy plan does
-            with those that nobody looks at, are left out.
-        script: What becomes of the first requests, one entry each: a `Reply`, a `CallFailed`, a function that takes the
+        answer: The answer to every row: a dict or an instance of the output model for all rows, or a function that takes a row
+            (a dict of its columns) and returns one of these, or None to leave the row out. Fields that a request does not ask
+            for are left out; a lazy plan asks only for the fields that it uses.
+        script: The outcomes of the first requests, one entry each: a `Reply`, a `CallFailed`, a function that takes the
             `Request`, or None to answer as usual.
-        capabilities: What the provider claims to bear.
+        capabilities: The capabilities that the provider reports.
         name: The provider's name.
         model: The model's name.
-        keep: Whether all requests are held for inspection, which a benchmark of a million rows does not want.
+        keep: Whether to keep all requests for inspection. Set it to False for large benchmarks.
 
     Attributes:
-        requests: The requests that were sent, in order, where *keep* is true.
+        requests: The requests that were sent, in order, if *keep* is true.
         rows_sent: Rows in all requests.
 
     Examples:
@@ -61,7 +61,7 @@ class ScriptedProvider:
         model: str = "script",
         keep: bool = True,
     ) -> None:
-        """Make a provider; nothing is sent.
+        """Create the provider; nothing is sent.
 
         Raises:
             ConfigTypeError: *answer* is neither a dict, a model's instance nor a function.
@@ -78,15 +78,15 @@ class ScriptedProvider:
         self._number = 0
 
     def check_params(self, params: Mapping[str, Any]) -> None:
-        """Take any parameter."""
+        """Accept any parameter."""
 
     @asynccontextmanager
     async def connect(self, *, connections: int) -> AsyncIterator[ScriptedProvider]:
-        """Nothing to open: the provider is its own connection."""
+        """Yield the provider itself; there is no connection to open."""
         yield self
 
     async def send(self, request: Request) -> Reply:
-        """Answer *request* as the script says."""
+        """Answer *request* by the script, then by the answer."""
         step = self._script[self._number] if self._number < len(self._script) else None
         self._number += 1
         if self._keep:
@@ -107,7 +107,7 @@ class ScriptedProvider:
         return answered(request, one, self.capabilities.codec, self)
 
     def _answered_alike(self, request: Request, fields: Mapping[str, Any]) -> Reply:
-        """The same as `answered` with the same *fields* for every row, which are written once."""
+        """As `answered` with the same *fields* for every row, but the fields are serialised only once."""
         tokens = _tokens(request.user)
         self.rows_sent += len(tokens)
         written = json.dumps(fields, ensure_ascii=False, default=_plain)
@@ -132,7 +132,7 @@ def _as_answer(answer: Any) -> Mapping[str, Any] | Callable[[Mapping[str, Any]],
             'such as lambda row: known[row["name"]].'
         )
     if callable(answer) and not isinstance(answer, BaseModel):
-        return answer  # type: ignore[no-any-return]  # What it returns is looked at when it does.
+        return answer  # type: ignore[no-any-return]  # Its return values are checked at each call.
     fields = _as_fields(answer)
     if fields is None:
         raise ConfigTypeError("answer must be a dict, an instance of a model or a function, not None.")
@@ -144,7 +144,7 @@ def _plain(value: Any) -> Any:
 
 
 def _as_fields(answer: Any) -> Mapping[str, Any] | None:
-    """The fields of one answer: a dict as it is, a model's instance as JSON has it."""
+    """The fields of one answer: a dict unchanged, a model instance as its JSON form."""
     if isinstance(answer, BaseModel):
         return answer.model_dump(mode="json", by_alias=True)
     if answer is None or isinstance(answer, Mapping):
@@ -156,7 +156,7 @@ def _as_fields(answer: Any) -> Mapping[str, Any] | None:
 
 
 def _tokens(text: str) -> list[str]:
-    """The tokens of a request's rows."""
+    """The row tokens of a request."""
     tokens = _ROW_STARTS.findall(text)
     if text.count("{") == 2 * len(tokens) and text.count('},{"id":"') == len(tokens) - 1:  # No object is in a cell.
         return tokens
@@ -164,7 +164,7 @@ def _tokens(text: str) -> list[str]:
 
 
 def _fields(request: Request, codec: str) -> Collection[str]:
-    """The fields of an answer that *request* asks for."""
+    """The field names that *request* asks for."""
     reply: Any = request.schema["properties"]
     answer = reply["rows"]["items"] if codec == "array" else next(iter(reply.values()))
     fields: Collection[str] = answer["properties"].keys()
@@ -172,16 +172,16 @@ def _fields(request: Request, codec: str) -> Collection[str]:
 
 
 def asked(request: Request) -> list[tuple[str, dict[str, Any]]]:
-    """The rows of a request, as (token, columns) each, in the order in which they were sent.
+    """The rows of a request as (token, columns), in the order in which they were sent.
 
     Args:
-        request: One that a provider was sent.
+        request: A request that a provider received.
 
     Returns:
-        The row's token, and the columns that were sent as JSON has them.
+        For each row its token, and the sent columns as JSON values.
 
     Raises:
-        ValueError: It is no request of smelt's.
+        ValueError: *request* was not made by smelt.
 
     Examples:
         >>> from smelt.testing import asked
@@ -200,20 +200,20 @@ def answered(
     counter: ScriptedProvider | None = None,
     finish: Finish = "stop",
 ) -> Reply:
-    """The reply to *request* in which every row has the answer that *answer* gives for its columns.
+    """A reply to *request*, with the answer of the function *answer* for each row.
 
     Args:
-        request: What is to be answered.
-        answer: Takes the columns of a row and gives the answer's fields, or None to leave the row out.
-        codec: The shape of the reply, as the provider's capabilities say it.
-        counter: Counts the rows.
-        finish: Why the model stopped.
+        request: The request to answer.
+        answer: Takes the columns of a row and returns the answer's fields, or None to leave the row out.
+        codec: The shape of the reply, as in the provider's capabilities.
+        counter: A provider whose `rows_sent` is increased.
+        finish: The finish reason of the reply.
 
     Returns:
         A reply with an estimate of its tokens.
 
     Raises:
-        ValueError: *request* is no request of smelt's.
+        ValueError: *request* was not made by smelt.
 
     Examples:
         >>> from smelt.testing import answered

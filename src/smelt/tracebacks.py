@@ -1,4 +1,4 @@
-"""Tracebacks without the frames inside of smelt."""
+"""Removes smelt's internal frames from tracebacks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 
 def plainly(function: C) -> C:
-    """Let what smelt raises on purpose leave *function* without the frames inside, which say nothing to a caller.
+    """Decorator: a `SmeltError` or `SmeltInterrupt` leaves *function* without smelt's internal frames in its traceback.
 
-    Its message says what happened. A fault of smelt's own, or of a provider's, keeps its traceback: as the cause of what is
-    raised, or because it is no `SmeltError`. IPython and pytest leave this frame out as well.
+    The message of such an error says what happened. A bug in smelt or in a provider keeps its traceback: it is the cause of
+    the raised error, or it is no `SmeltError`. IPython and pytest also hide the frame of the decorator.
     """
 
     @wraps(function)

@@ -1,1 +1,1 @@
-"""What users call: functions, `Job`, and the accessors of frames."""
+"""The public API: functions, `Job`, and the `.smelt` accessors of frames."""

@@ -1,4 +1,4 @@
-"""The `.smelt` accessor: the functions of `smelt.api.functions` on the frame in hand."""
+"""The `.smelt` accessor: the functions of `smelt.api.functions` as methods of a frame."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FrameAccessor:
     """Typed LLM transforms of this frame: `transform`, `run`, `preview`, `estimate`, `explain`, `evaluate`, `compare`."""
 
     def __init__(self, frame: Any) -> None:
-        """Hold the frame, and do nothing else: libraries make accessors at every look."""
+        """Keep the frame and do nothing else, because an accessor is created at every access."""
         self._frame = frame
 
     @spelled_out
@@ -79,7 +79,7 @@ class FrameAccessor:
         model: Any = None,
         **options: Unpack[Options],
     ) -> Any:
-        evaluate: Any = functions.evaluate  # Whose overloads want to know what dry_run is.
+        evaluate: Any = functions.evaluate  # `Any`: its overloads need a literal dry_run.
         return evaluate(self._frame, prompt, output_model, truth, n=n, dry_run=dry_run, model=model, **options)
 
     @spelled_out
@@ -95,7 +95,7 @@ class FrameAccessor:
         model: Any = None,
         **options: Unpack[Options],
     ) -> Any:
-        compare: Any = functions.compare  # Whose overloads want to know what dry_run is.
+        compare: Any = functions.compare  # `Any`: its overloads need a literal dry_run.
         return compare(
             self._frame, prompt, output_model, variants, truth=truth, n=n, dry_run=dry_run, model=model, **options
         )

@@ -1,4 +1,4 @@
-"""The same verbs as functions, which type checkers understand: `smelt.transform(df, …)`, `df.pipe(smelt.transform, …)`."""
+"""The public functions, with types for type checkers: `smelt.transform(df, …)`, `df.pipe(smelt.transform, …)`."""
 
 from __future__ import annotations
 
@@ -26,38 +26,38 @@ L = TypeVar("L", "pd.DataFrame", "pl.DataFrame", "pl.LazyFrame", list[dict[str, 
 M = TypeVar("M", bound="BaseModel")
 T = TypeVar("T")
 Variants: TypeAlias = Mapping[str, Mapping[str, Any]] | Sequence[Any]
-"""What `compare` compares: changes by name, or a list of changes or of models."""
+"""The variants of `compare`: a mapping from names to changes, or a list of changes or models."""
 
 
 @spelled_out
 def transform(
     frame: L, prompt: str, output_model: type[BaseModel] | type[str], *, model: Any = None, **options: Unpack[Options]
 ) -> L:
-    """Ask a model about every row and get the frame back with the answers as typed columns. Spends money.
+    """Ask a model about every row, and return the frame with the answers as typed columns. Spends money.
 
-    The columns' dtypes are declared by *output_model* and do not depend on the answers. Rows keep their order and index;
-    a row that fails has nulls in the new columns and its reason in the error column, and costs no other row anything.
+    The dtypes of the new columns are declared by *output_model* and do not depend on the answers. Rows keep their order and
+    index. A failed row has nulls in the new columns and the reason in the error column; it does not affect other rows.
 
     Args:
         frame: A pandas or Polars DataFrame, a Polars LazyFrame (then this is a step of its plan, and `lf.smelt.transform` takes
             `fields` and `stream` as well), or a list of dicts. It is not changed.
         prompt: What to find out about each row. `{column}` names a column to send; without placeholders all are sent.
         output_model: A pydantic model class, whose fields become columns, or `str` for one column of free text.
-        model: A `smelt.Model`, `"provider:name"`, or any object with the members of `smelt.Provider`. None: what
-            `smelt.configure` or `SMELT_MODEL` names, else the embedded model.
+        model: A `smelt.Model`, `"provider:name"`, or any object with the members of `smelt.Provider`. None: the model
+            set by `smelt.configure` or `SMELT_MODEL`, else the embedded model.
         **options: See `smelt.call.options.Settings`.
 
     Returns:
-        A new frame of the same kind, with the old columns, the output columns, and the error column (string, null where
+        A new frame of the same type, with the old columns, the output columns, and the error column (string, null if
         the row succeeded).
 
     Raises:
-        SmeltConfigError: Something is wrong with the arguments; nothing was sent.
+        SmeltConfigError: An argument is wrong; nothing was sent.
         SmeltAPIError: No row could be answered because of the account, the model or the server.
         SmeltExhaustionError: A row failed, and `on_error="raise"`.
         BudgetExceededError: `max_cost` or `max_tokens_total` is spent, and `on_error="raise"`.
         StoreError: The ledger cannot be used.
-        SmeltInterrupt: Ctrl-C; `.partial_result` has what was finished.
+        SmeltInterrupt: Ctrl-C; `.partial_result` has the result so far.
 
     Examples:
         >>> out = df.smelt.transform("Classify {name}.", Company, model=scripted)
@@ -77,7 +77,7 @@ def transform(
 async def atransform(
     frame: F, prompt: str, output_model: type[BaseModel] | type[str], *, model: Any = None, **options: Unpack[Options]
 ) -> F:
-    """`transform`, awaited on the loop that is running. Spends money.
+    """`transform` as a coroutine, on the running event loop. Spends money.
 
     Args:
         frame: As in `transform`.
@@ -114,7 +114,7 @@ def run(
 def run(
     frame: Any, prompt: str, output_model: Any, *, model: Any = None, **options: Unpack[Options]
 ) -> SmeltResult[Any]:
-    """`transform`, with everything that is known of the run: instances, errors, metrics, frame. Spends money.
+    """`transform`, but returns the full result of the run: instances, errors, metrics, frame. Spends money.
 
     Args:
         frame: As in `transform`.
@@ -124,8 +124,8 @@ def run(
         **options: See `smelt.call.options.Settings`.
 
     Returns:
-        One instance of *output_model* per row and one reason per failed row, in the frame's order; the frame that
-        `transform` gives; what it cost.
+        One instance of *output_model* per row and one error per failed row, in the frame's order; the frame that
+        `transform` returns; the metrics with the cost.
 
     Raises:
         SmeltError: As in `transform`.
@@ -150,7 +150,7 @@ async def arun(
 async def arun(
     frame: Any, prompt: str, output_model: Any, *, model: Any = None, **options: Unpack[Options]
 ) -> SmeltResult[Any]:
-    """`run`, awaited on the loop that is running. Spends money.
+    """`run` as a coroutine, on the running event loop. Spends money.
 
     Args:
         frame: As in `transform`.
@@ -160,7 +160,7 @@ async def arun(
         **options: See `smelt.call.options.Settings`.
 
     Returns:
-        All that is known of the run, as from `run`.
+        The full result of the run, as from `run`.
 
     Raises:
         SmeltError: As in `transform`. A cancelled task raises `CancelledError`; what was paid for is in the ledger.
@@ -182,16 +182,16 @@ def stream(
     model: Any = None,
     **options: Unpack[Options],
 ) -> Stream[T]:
-    """`transform` for data that is larger than memory: frames come in one after the other, and go out finished. Spends money.
+    """`transform` for data larger than memory: takes an iterator of frames, and yields each finished frame. Spends money.
 
-    What comes out is what `transform` would make of all frames put together, cut up as they came in. They are one run:
-    limits, progress and the ledger's entry are for all of them, and requests are in flight while frames are read ahead, a
-    few at first. Rows that are equal are paid once while their frames are under way; and altogether, where there is a
-    ledger. Nothing moves while you hold a frame: no request leaves, no timeout runs, and the deadline does not come nearer.
+    The output equals that of `transform` on all frames concatenated, split as the input was. All frames share one run:
+    limits, progress and the ledger entry apply to all of them, and requests are in flight while frames are read ahead, few
+    at first. Equal rows are paid once while their frames are in progress; with a ledger, they are paid once in total. While
+    you hold a frame, the run is paused: no request is sent, no timeout runs, and the deadline is not used up.
 
     Args:
         frames: An iterator of pandas or Polars frames, Arrow tables or record batches, or lists of dicts, all with the same
-            columns: `pandas.read_csv(path, chunksize=10_000)`, `pyarrow.parquet.ParquetFile(path).iter_batches()`,
+            columns, such as `pandas.read_csv(path, chunksize=10_000)`, `pyarrow.parquet.ParquetFile(path).iter_batches()`,
             `polars.scan_parquet(path).collect_batches()`.
         prompt: What to find out about each row. `{column}` names a column to send; without placeholders all are sent.
         output_model: A pydantic model class, whose fields become columns, or `str` for one column of free text.
@@ -200,15 +200,15 @@ def stream(
 
     Returns:
         An iterator of frames of the same library, in the same order. Leaving its `with` block, or dropping it, ends the
-        run; what was paid for is in the ledger, and a stream of the same rows goes on from there.
+        run; paid answers are in the ledger, and a stream of the same rows resumes from there.
 
     Raises:
-        SmeltConfigError: Something is wrong with the arguments. What can be known without a frame is said before the first
-            one is read, the rest before the first request, or where a frame does not fit the first one.
+        SmeltConfigError: An argument is wrong. Checks that need no frame run before the first frame is read, other checks
+            before the first request. Also raised if a later frame does not fit the first one.
         SmeltAPIError: No row could be answered because of the account, the model or the server.
         SmeltExhaustionError: A row failed, and `on_error="raise"`.
-        SmeltInterrupt: Ctrl-C; `.partial_result` has the frames that were read and not handed over.
-        Exception: Whatever *frames* raises, once the frames before it were handed over.
+        SmeltInterrupt: Ctrl-C; `.partial_result` has the frames that were read but not yielded yet.
+        Exception: Any exception from *frames*, after the frames before it were yielded.
 
     Examples:
         >>> pieces = (df.iloc[at : at + 1] for at in range(2))
@@ -230,13 +230,13 @@ def astream(
     model: Any = None,
     **options: Unpack[Options],
 ) -> AsyncStream[T]:
-    """`stream` for `async for`, on the loop that is running; *frames* may be an asynchronous iterator. Spends money.
+    """`stream` for `async for`, on the running event loop; *frames* may be an asynchronous iterator. Spends money.
 
-    Requests go on while you hold a frame. Leave the loop by `async with`, or `await` the `aclose` of what is returned: an
-    `async for` that is broken off ends nothing by itself.
+    Requests continue while you hold a frame. Use `async with`, or `await` the `aclose` of the returned iterator: leaving an
+    `async for` early does not end the run.
 
     Args:
-        frames: As in `stream`, or an asynchronous iterator of the same.
+        frames: As in `stream`, or an asynchronous iterator of such frames.
         prompt: As in `stream`.
         output_model: As in `stream`.
         model: As in `stream`.
@@ -271,18 +271,18 @@ def preview(
     model: Any = None,
     **options: Unpack[Options],
 ) -> F:
-    """`transform` a sample of *n* rows, drawn with the seed, and return just those in their order. Pays for n rows.
+    """`transform` only a sample of *n* rows, drawn with the seed, and return them in input order. Pays for n rows.
 
     Args:
         frame: As in `transform`.
         prompt: As in `transform`.
         output_model: As in `transform`.
-        n: Rows at the most, from 1 to 100,000.
+        n: Maximum rows, from 1 to 100,000.
         model: As in `transform`.
         **options: See `smelt.call.options.Settings`.
 
     Returns:
-        A frame of the sampled rows, with the columns and dtypes that `transform` would give.
+        A frame of the sampled rows, with the same columns and dtypes as from `transform`.
 
     Raises:
         SmeltError: As in `transform`.
@@ -298,7 +298,7 @@ def preview(
 def explain(
     frame: Any, prompt: str, output_model: type[BaseModel] | type[str], *, model: Any = None, **options: Unpack[Options]
 ) -> Explanation:
-    """The exact text and schema of the first request, but for its random row tokens. Sends nothing.
+    """The exact text and schema of the first request, except for its random row tokens. Sends nothing.
 
     Args:
         frame: As in `transform`.
@@ -308,7 +308,7 @@ def explain(
         **options: See `smelt.call.options.Settings`.
 
     Returns:
-        Instructions, rows and reply schema as text; printed, all of them.
+        Instructions, rows and reply schema as text; printing it shows all of them.
 
     Raises:
         SmeltConfigError: Something is wrong with the arguments.
@@ -324,7 +324,7 @@ def explain(
 def estimate(
     frame: Any, prompt: str, output_model: type[BaseModel] | type[str], *, model: Any = None, **options: Unpack[Options]
 ) -> Estimate:
-    """Rows, distinct rows, requests, tokens and dollars that `transform` would take. Sends nothing.
+    """Estimate rows, distinct rows, requests, tokens and dollars of `transform`. Sends nothing.
 
     Args:
         frame: As in `transform`.
@@ -334,7 +334,7 @@ def estimate(
         **options: See `smelt.call.options.Settings`.
 
     Returns:
-        Tokens estimated from bytes, and dollars by the published prices; it expects that nothing is asked twice.
+        Tokens are estimated from bytes, dollars from the published prices, assuming that no row is asked twice.
 
     Raises:
         SmeltConfigError: Something is wrong with the arguments.
@@ -383,19 +383,19 @@ def evaluate(
     model: Any = None,
     **options: Unpack[Options],
 ) -> Evaluation | Estimate:
-    """Ask a model about rows whose right answers are known, and say how right it is. Spends money.
+    """Ask a model about rows with known right answers, and measure its accuracy. Spends money.
 
-    Columns with right answers are never sent. Rows without any known answer are not asked, a field whose right answer is
-    null in a row is left out of that row, and a row that ends with an error counts as wrong. Text is compared with its
-    case, but for surrounding whitespace, in Unicode's NFC form; numbers and times by value; lists in order.
+    Columns with right answers are never sent. Rows without any known answer are not asked. If a field's right answer is
+    null in a row, the row is not graded for this field. A row that ends with an error counts as wrong. Text is compared
+    case-sensitively, stripped and in Unicode NFC; numbers and times by value; lists in order.
 
     Args:
         frame: A pandas or Polars DataFrame, or a list of dicts. It is not changed.
-        prompt: What to find out about each row. Without placeholders all columns but those of *truth* are sent.
+        prompt: What to find out about each row. Without placeholders all columns except those of *truth* are sent.
         output_model: A pydantic model class, or `str` for free text.
         truth: The column with the right answers of each field, such as `{"sector": "known_sector"}`; a field of a nested
             model is named by its dotted path.
-        n: How many rows to ask, drawn with the seed from those with a known answer. None asks all of these.
+        n: How many rows to ask, drawn with the seed from the rows with a known answer. None asks all of them.
         dry_run: Whether to check everything, send nothing, and return the `Estimate`.
         model: As in `transform`.
         **options: See `smelt.call.options.Settings`.
@@ -405,8 +405,8 @@ def evaluate(
         wrong.
 
     Raises:
-        SmeltConfigError: Something is wrong with the arguments, *truth* included, or the prompt would give the right
-            answers away; nothing was sent.
+        SmeltConfigError: An argument is wrong, including *truth*, or the prompt would reveal the right answers; nothing
+            was sent.
         SmeltAPIError: No row could be answered because of the account, the model or the server.
 
     Examples:
@@ -458,34 +458,33 @@ def compare(
     model: Any = None,
     **options: Unpack[Options],
 ) -> Comparison | dict[str, Estimate]:
-    """Ask several prompts, models or batch sizes about the same rows, and put them side by side. Spends money on each.
+    """Run several prompts, models or batch sizes on the same rows, and compare them. Spends money on each.
 
-    Everything is checked for all variants before the first one is asked; they are asked one after the other. The options
-    hold for each variant that does not say otherwise, so `max_cost` is what each of them may spend.
+    All variants are checked before the first one runs; they run one after the other. The options apply to each variant that
+    does not override them, so each variant may spend `max_cost`.
 
-    The ledger answers what it knows, except where it would hide what is compared: it knows a row's answer, but not which
-    rows travelled with it. Variants that say `batch_size`, `isolation`, `shuffle` or `seed`, or differ from another one
-    only in these, are asked without the ledger, and paid for each time; `"ledger"` in a variant decides otherwise.
+    The ledger is used, except if it would hide the difference: it stores a row's answer, but not which rows shared its
+    request. Variants that set `batch_size`, `isolation`, `shuffle` or `seed`, or differ from another variant only in these,
+    run without the ledger and are paid each time; `"ledger"` in a variant overrides this.
 
     Args:
         frame: A pandas or Polars DataFrame, or a list of dicts. It is not changed.
-        prompt: What to find out about each row, where a variant does not say it.
+        prompt: What to find out about each row, if a variant does not set its own.
         output_model: A pydantic model class, or `str` for free text; the same for all.
-        variants: What is different, by name, such as `{"one by one": {"batch_size": 1}, "terse": {"prompt": "…"}}`:
-            `prompt`, `model` and any option. A list of such differences names the variants after them; a list of models,
-            such as `["openai:gpt-4.1-mini", "anthropic:claude-haiku-4-5"]`, compares these.
+        variants: The changes of each variant, by name, such as `{"one by one": {"batch_size": 1}, "terse": {"prompt": "…"}}`:
+            `prompt`, `model` and any option. A list of such changes names each variant after its changes; a list of models,
+            such as `["openai:gpt-4.1-mini", "anthropic:claude-haiku-4-5"]`, compares these models.
         truth: The column with the right answers of each field, as in `evaluate`. None: only agreement is known.
-        n: How many rows to ask, drawn with the seed; from those with a known answer, where there is *truth*. None: all.
+        n: How many rows to ask, drawn with the seed; with *truth*, from the rows with a known answer. None: all of them.
         dry_run: Whether to check everything, send nothing, and return an `Estimate` of each variant.
-        model: As in `transform`, where a variant does not say it.
+        model: As in `transform`, if a variant does not set its own.
         **options: See `smelt.call.options.Settings`.
 
     Returns:
-        A table of the variants, how far each two of them agree, and the rows on which they do not.
+        A table of the variants, the agreement of each pair, and the rows with different answers.
 
     Raises:
-        SmeltConfigError: Something is wrong with the arguments, or a prompt would give the right answers away; nothing
-            was sent.
+        SmeltConfigError: An argument is wrong, or a prompt would reveal the right answers; nothing was sent.
         SmeltAPIError: No variant could be answered because of the account, the model or the server.
 
     Examples:
@@ -504,7 +503,7 @@ def compare(
 
 
 def _is_lazy(frame: object) -> TypeGuard[pl.LazyFrame]:
-    """Whether this is a Polars LazyFrame; without Polars nothing is."""
+    """Whether *frame* is a Polars LazyFrame; False if Polars is not imported."""
     polars = sys.modules.get("polars")
     return polars is not None and isinstance(frame, polars.LazyFrame)
 

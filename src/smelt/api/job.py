@@ -1,7 +1,7 @@
-"""The front door: a job is a prompt, an output model and options; it runs on any frame and any model.
+"""`Job`: a prompt, an output model and options, which can run on any frame with any model.
 
-pydantic, the engine and the progress faces are loaded by the first call and not by `import smelt`, which they would make
-three times slower.
+pydantic, the engine and the progress displays are imported by the first call and not by `import smelt`, which they would
+make three times slower.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ T = TypeVar("T")
 class Job(Generic[T]):
     """A prompt, an output model and options, ready to run on data.
 
-    Nothing is sent before `run` or one of its siblings, and every bad argument is refused before the first request.
+    Nothing is sent before `run` or a similar method is called. Every bad argument is refused before the first request.
 
     Examples:
         >>> job = smelt.Job("Classify {name}.", Company, batch_size=20)
@@ -74,15 +74,15 @@ class Job(Generic[T]):
         """Describe a job.
 
         Args:
-            prompt: What to find out about each row. `{column}` names a column to send; without placeholders all are
-                sent. `{{` is a brace. Values are never formatted into it.
+            prompt: What to find out about each row. `{column}` names a column to send; without placeholders all columns
+                are sent. `{{` is a literal brace. Values are never formatted into the prompt.
             output_model: A pydantic model class, whose fields become the output columns, or `str` for free text.
-            max_retries: Paid answers that a row may use up after the first; `max_attempts` less one.
-            stop_on_exhaustion: Whether the first row that is given up ends the run; `on_error="raise"` in other words.
+            max_retries: Maximum paid answers for a row after the first one: `max_attempts` minus 1.
+            stop_on_exhaustion: Whether the first failed row ends the run; True means `on_error="raise"`.
             **options: See `smelt.call.options.Settings`.
 
         Raises:
-            SmeltConfigError: An option is unknown, of the wrong type or out of range.
+            SmeltConfigError: An option is unknown, has the wrong type or is out of range.
         """
         given: dict[str, Any] = dict(options)
         if max_retries is not None:
@@ -103,21 +103,21 @@ class Job(Generic[T]):
 
     @plainly
     def run(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
-        """Ask *model* about every row of *data*, on this thread, and wait. Spends money.
+        """Ask *model* about every row of *data*, and block this thread until the run ends. Spends money.
 
         Args:
-            model: A `smelt.Model`, `"provider:name"`, or any object with the members of `smelt.Provider`. None: what
-                `smelt.configure` or `SMELT_MODEL` names, else the embedded model.
+            model: A `smelt.Model`, `"provider:name"`, or any object with the members of `smelt.Provider`. None: the model set
+                by `smelt.configure` or `SMELT_MODEL`, else the embedded model.
             data: A pandas or Polars DataFrame, or a list of dicts. It is not changed.
 
         Returns:
             One outcome per row, in the order of *data*.
 
         Raises:
-            SmeltConfigError: Something is wrong with the arguments; nothing was sent.
+            SmeltConfigError: An argument is wrong; nothing was sent.
             SmeltAPIError: No row could be answered because of the account, the model or the server.
-            SmeltExhaustionError: A row failed, and the job was to raise.
-            SmeltInterrupt: Ctrl-C; `.partial_result` has what was finished.
+            SmeltExhaustionError: A row failed, and the job has `on_error="raise"`.
+            SmeltInterrupt: Ctrl-C; `.partial_result` has the result so far.
 
         Examples:
             >>> smelt.Job("Classify {name}.", Company).run(scripted, data=[{"name": "Arm"}]).data
@@ -127,7 +127,7 @@ class Job(Generic[T]):
 
     @plainly
     async def arun(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
-        """`run`, on the loop that is running. Spends money.
+        """`run` as a coroutine, on the running event loop. Spends money.
 
         Args:
             model: As in `run`.
@@ -148,7 +148,7 @@ class Job(Generic[T]):
 
     @plainly
     def test(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
-        """`run` on the first row of *data* alone, to see whether everything fits together. Pays for one row.
+        """`run` on only the first row of *data*, as a check of the whole setup. Pays for one row.
 
         Args:
             model: As in `run`.
@@ -158,7 +158,7 @@ class Job(Generic[T]):
             One outcome.
 
         Raises:
-            SmeltError: As in `run`; a `SmeltConfigError` where *data* has no row.
+            SmeltError: As in `run`; a `SmeltConfigError` if *data* has no row.
 
         Examples:
             >>> smelt.Job("Classify {name}.", Company).test(scripted, data=df).data
@@ -168,7 +168,7 @@ class Job(Generic[T]):
 
     @plainly
     async def atest(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
-        """`test`, on the loop that is running. Pays for one row.
+        """`test` as a coroutine, on the running event loop. Pays for one row.
 
         Args:
             model: As in `run`.
@@ -189,12 +189,12 @@ class Job(Generic[T]):
 
     @plainly
     def preview(self, model: Any = None, *, data: Any, n: int = 5) -> SmeltResult[T]:
-        """`run` on a sample of *n* rows, drawn with the job's seed, in their order. Pays for those only.
+        """`run` on a sample of *n* rows, drawn with the job's seed, in input order. Pays only for these rows.
 
         Args:
             model: As in `run`.
             data: As in `run`.
-            n: Rows at the most, from 1 to 100,000.
+            n: Maximum rows, from 1 to 100,000.
 
         Returns:
             One outcome per sampled row.
@@ -210,7 +210,7 @@ class Job(Generic[T]):
 
     @plainly
     def explain(self, model: Any = None, *, data: Any) -> Explanation:
-        """The exact text and schema of the first request, but for its random row tokens. Sends nothing.
+        """The exact text and schema of the first request, except for its random row tokens. Sends nothing.
 
         Args:
             model: As in `run`.
@@ -233,14 +233,14 @@ class Job(Generic[T]):
 
     @plainly
     def estimate(self, model: Any = None, *, data: Any) -> Estimate:
-        """Rows, distinct rows, requests, tokens and dollars that a run would take. Sends nothing.
+        """Estimate rows, distinct rows, requests, tokens and dollars of a run. Sends nothing.
 
         Args:
             model: As in `run`.
             data: As in `run`.
 
         Returns:
-            Tokens estimated from bytes, dollars by the published prices.
+            Tokens are estimated from bytes, dollars from the published prices.
 
         Raises:
             SmeltConfigError: Something is wrong with the arguments.
@@ -271,17 +271,17 @@ class Job(Generic[T]):
     def evaluate(
         self, model: Any = None, *, data: Any, truth: Mapping[str, str], n: int | None = None, dry_run: bool = False
     ) -> Evaluation | Estimate:
-        """Ask *model* about rows whose right answers are known, and say how right it is; see `smelt.evaluate`. Spends money.
+        """Ask *model* about rows with known right answers, and measure its accuracy; see `smelt.evaluate`. Spends money.
 
         Args:
             model: As in `run`.
             data: As in `run`.
             truth: The column with the right answers of each field.
-            n: How many rows to ask, drawn with the seed. None: all whose right answer is known.
+            n: How many rows to ask, drawn with the seed. None: all rows with a known right answer.
             dry_run: Whether to send nothing and return the `Estimate`.
 
         Returns:
-            Accuracy with its interval for each field, and the rows that are wrong.
+            The accuracy of each field with its confidence interval, and the rows with wrong answers.
 
         Raises:
             SmeltError: As in `smelt.evaluate`.

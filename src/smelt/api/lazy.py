@@ -1,4 +1,4 @@
-"""The `.smelt` accessor of a Polars LazyFrame: a transform is a step of its plan, and is paid for when that is collected."""
+"""The `.smelt` accessor of a Polars LazyFrame: adds a transform to the lazy plan; collecting the plan spends the money."""
 
 from __future__ import annotations
 
@@ -34,32 +34,32 @@ def transform(
     model: Any = None,
     **options: Unpack[Options],
 ) -> pl.LazyFrame:
-    """Ask a model about every row, as a step of the lazy plan. Sends nothing, and spends money each time it is collected.
+    """Ask a model about every row, as a step of the lazy plan. Sends nothing now; each `collect` of the plan spends money.
 
-    The step takes part in the optimisation of the plan. Rows that a filter on input columns drops, or that lie behind
-    `head`, are not sent. Fields of the output model that nothing looks at are not asked for. Where only input columns
-    or the number of rows are wanted, nothing is sent. A filter on output columns followed by `head` stops early.
+    The step takes part in the optimisation of the plan. Rows that a filter on input columns drops, and rows after `head`,
+    are not sent. Fields of the output model that the plan does not use are not asked for. If the plan uses only input
+    columns or the number of rows, nothing is sent. A filter on output columns followed by `head` stops early.
 
-    Rows that the ledger knows are not paid for again, by the next `collect`, or where the step stands twice in a plan.
-    Without a ledger each of these pays anew; `.cache()` behind the step then keeps its rows for the plan.
+    Rows that the ledger knows are not paid again by the next `collect`, or if the step occurs twice in a plan. Without a
+    ledger each of these pays again; then `.cache()` after the step keeps its rows for the plan.
 
     Args:
         frame: The LazyFrame.
         prompt: What to find out about each row. `{column}` names a column to send; without placeholders all are sent.
         output_model: A pydantic model class, whose fields become columns, or `str` for one column of free text.
-        fields: `"used"` asks for the fields that the plan looks at. That makes another request of it, so an answer may
-            depend on what else was asked; `"all"` always asks for all, so that a row has one answer.
-        stream: Whether rows go through a few at a time, on a thread of Polars. False takes all rows at once, in memory,
-            on the thread that collects; all fields are asked then, and only filters on inputs and `head` save rows.
-        model: A `smelt.Model`, `"provider:name"`, or any object with the members of `smelt.Provider`. None: what
-            `smelt.configure` or `SMELT_MODEL` names, else the embedded model.
+        fields: `"used"` asks only for the fields that the plan uses. The request then differs from plan to plan, and an
+            answer may depend on the other fields asked. `"all"` always asks for all fields, so a row has one answer.
+        stream: Whether rows are processed in small frames, on a Polars thread. False takes all rows at once, in memory,
+            on the thread that collects; then all fields are asked, and only filters on inputs and `head` save rows.
+        model: A `smelt.Model`, `"provider:name"`, or any object with the members of `smelt.Provider`. None: the model
+            set by `smelt.configure` or `SMELT_MODEL`, else the embedded model.
         **options: See `smelt.call.options.Settings`.
 
     Returns:
-        A LazyFrame with the output columns and the error column (string, null where the row succeeded) at its end.
+        A LazyFrame with the output columns and the error column (string, null if the row succeeded) appended.
 
     Raises:
-        SmeltConfigError: Something is wrong with the arguments; raised here, and not by `collect`.
+        SmeltConfigError: An argument is wrong; raised here, and not by `collect`.
 
     Examples:
         >>> import polars as pl
@@ -72,7 +72,7 @@ def transform(
         raise SmeltConfigError.for_type("stream", stream, "True or False")
     if fields not in ("used", "all"):
         raise SmeltConfigError.for_value("fields", fields, "'used' or 'all'")
-    # No rows, but all columns: whatever is wrong with the call is found now.
+    # An empty frame with all columns: errors in the arguments are found now.
     nothing = pl.DataFrame(schema=frame.collect_schema())
     call = Job(prompt, output_model, **options)._prepare(model, nothing)
     _refuse_overwriting(call)
@@ -98,7 +98,7 @@ class LazyAccessor:
     """Typed LLM transforms in this lazy plan: `transform`, `collect`, `sink_parquet`, `sink_ndjson`, `preview`."""
 
     def __init__(self, frame: pl.LazyFrame) -> None:
-        """Hold the frame, and do nothing else."""
+        """Keep the frame and do nothing else."""
         self._frame = frame
 
     @spelled_out
@@ -124,7 +124,7 @@ class LazyAccessor:
         model: Any = None,
         **options: Unpack[Options],
     ) -> pl.DataFrame:
-        """`transform` the first *n* rows, and return those. Runs the plan for them. Pays for n rows.
+        """`transform` only the first *n* rows, and return them. Runs the plan for these rows. Pays for n rows.
 
         Args:
             prompt: As in `transform`.
@@ -147,21 +147,21 @@ class LazyAccessor:
         """
         rows = self._frame.head(integer("n", n, 1, 100_000)).collect()
         result = Job(prompt, output_model, **options)._run(model, rows, awaited="atransform")
-        return result.frame  # type: ignore[no-any-return]  # Of its own kind.
+        return result.frame  # type: ignore[no-any-return]  # The same type as the input.
 
     def collect(self, **options: Any) -> pl.DataFrame:
-        """`LazyFrame.collect`, which Ctrl-C ends at once. Pays for the steps of the plan.
+        """`LazyFrame.collect`, but Ctrl-C ends it at once. Pays for the smelt steps of the plan.
 
-        A bare `collect` works as well, but hears of Ctrl-C only when the step is done.
+        A plain `collect` also works, but reacts to Ctrl-C only after the step has finished.
 
         Args:
-            **options: Those of `LazyFrame.collect`, but for `background`.
+            **options: The options of `LazyFrame.collect`, except `background`.
 
         Returns:
             The frame.
 
         Raises:
-            SmeltInterrupt: Ctrl-C. What was answered is in the ledger; there is no `.partial_result`.
+            SmeltInterrupt: Ctrl-C. The answers so far are in the ledger; there is no `.partial_result`.
 
         Examples:
             >>> import polars as pl
@@ -173,21 +173,21 @@ class LazyAccessor:
         return sinks.collect(self._frame, **options)
 
     def sink_parquet(self, path: str | PathLike[str], *, restart: bool = False, **options: Any) -> None:
-        """`LazyFrame.sink_parquet`, which Ctrl-C ends at once, and which goes on where it was killed. Pays for the steps.
+        """`LazyFrame.sink_parquet`, but Ctrl-C ends it at once, and it resumes after a kill. Pays for the smelt steps.
 
-        The file appears when it is complete, in place of any that is there. Where the plan ends with `transform`,
-        finished rows wait in a folder beside it (`<path>.smelt`). When the same sink is started again after it was
-        killed, it reads its input again, checks that it is the same, and asks only for the rows that are missing, with a
-        ledger or without. Rows that failed are finished, too. A plan that goes on after its last step is run anew, and
-        the ledger knows what was paid for.
+        The file appears when it is complete, and replaces an existing file. If the plan ends with `transform`, finished rows
+        are kept in a folder beside the file (`<path>.smelt`). If the same sink is started again after a kill, it reads its
+        input again, checks that the input is unchanged, and asks only for the missing rows, with or without a ledger. Failed
+        rows count as finished. If other nodes follow the last smelt step, the whole plan runs again; rows in the ledger cost
+        nothing.
 
         Args:
             path: The file.
-            restart: Whether to throw away what an earlier try has finished.
-            **options: Those of `LazyFrame.sink_parquet` about the file, such as `compression`.
+            restart: Whether to discard the rows that an earlier try has finished.
+            **options: The file options of `LazyFrame.sink_parquet`, such as `compression`.
 
         Raises:
-            SmeltConfigError: The folder beside the file belongs to another sink, or to one that is running.
+            SmeltConfigError: The folder beside the file belongs to another sink, or to a sink that is running.
             SmeltInterrupt: Ctrl-C.
 
         Examples:
@@ -201,12 +201,12 @@ class LazyAccessor:
         sinks.sink(self._frame, path, lambda plan, file: plan.sink_parquet(file, **options), restart=restart)
 
     def sink_ndjson(self, path: str | PathLike[str], *, restart: bool = False, **options: Any) -> None:
-        """`LazyFrame.sink_ndjson`, otherwise as `sink_parquet`. Pays for the steps.
+        """`LazyFrame.sink_ndjson`, otherwise as `sink_parquet`. Pays for the smelt steps.
 
         Args:
             path: The file.
             restart: As in `sink_parquet`.
-            **options: Those of `LazyFrame.sink_ndjson` about the file.
+            **options: The file options of `LazyFrame.sink_ndjson`.
 
         Raises:
             SmeltError: As in `sink_parquet`.

@@ -1,7 +1,7 @@
-"""Puts the accessors onto frame classes, without importing a frame library that the user has not.
+"""Registers the accessors on the frame classes, without importing pandas or Polars.
 
-A library that is loaded gets its accessor at once. For one that may come later a finder waits on `sys.meta_path`, and
-goes away when all it waits for has come.
+A loaded library gets its accessor at once. For a library that may be imported later, an import hook is put on
+`sys.meta_path`; it is removed when all its libraries were imported.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from types import ModuleType
 from typing import Any
 
 Load = Callable[[], type]
-"""Gives an accessor class; called when its library is loaded, so it may import what it needs."""
+"""Returns an accessor class. It is called when the library is loaded, so it may import that library."""
 
 _PACKAGE = __name__.partition(".")[0]
 
 
 class Live:
-    """A descriptor that makes a new accessor at every access.
+    """A descriptor that creates a new accessor at every access.
 
-    Polars' own keeps the accessor on the frame that the accessor holds: a cycle, which keeps a large frame alive until
-    the garbage collector runs.
+    Polars' own descriptor stores the accessor on the frame, and the accessor holds the frame: a reference cycle, which
+    keeps a large frame alive until the garbage collector runs.
     """
 
     def __init__(self, accessor: type) -> None:
@@ -33,22 +33,22 @@ class Live:
 
 
 def register(name: str, *, pandas: Load, polars: Load, lazy: Load | None = None) -> None:
-    """Make `frame.<name>` work, now or as soon as pandas or Polars is imported.
+    """Make `frame.<name>` work now, or as soon as pandas or Polars is imported.
 
-    Registering again (a module reload, a second copy) replaces our own accessor in silence; an accessor of another
-    package under this name gets the library's own warning.
+    Registering again (a module reload, a second copy) replaces smelt's own accessor without a warning. If another package
+    has an accessor with this name, the library gives its own warning.
 
     Args:
         name: The attribute.
-        pandas: Gives the accessor class for `pandas.DataFrame`.
-        polars: Gives the accessor class for `polars.DataFrame`.
-        lazy: Gives the accessor class for `polars.LazyFrame`, if there is one.
+        pandas: Returns the accessor class for `pandas.DataFrame`.
+        polars: Returns the accessor class for `polars.DataFrame`.
+        lazy: Returns the accessor class for `polars.LazyFrame`, if there is one.
     """
     actions: dict[str, Callable[[ModuleType], None]] = {
         "pandas": lambda module: _on_pandas(module, name, pandas()),
         "polars": lambda module: _on_polars(module, name, polars(), lazy() if lazy else None),
     }
-    # A finder of an earlier registration under this name has nothing more to do.
+    # Remove the import hook of an earlier registration under this name.
     earlier = [finder for finder in sys.meta_path if _is_ours(finder) and getattr(finder, "name", None) == name]
     sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in earlier]
     waiting = {}
@@ -80,16 +80,16 @@ def _on_polars(module: ModuleType, name: str, accessor: type, lazy: type | None)
 
 
 def _is_ours(thing: Any) -> bool:
-    """Whether a class or an instance comes from this package, also from a copy of it before a reload."""
+    """Whether a class or an instance comes from this package, including its state before a reload."""
     kind = thing if isinstance(thing, type) else type(thing)
     return kind.__module__.partition(".")[0] == _PACKAGE
 
 
 class _Finder:
-    """Runs an action right after a library's own code has run.
+    """An import hook that runs an action right after a library was imported.
 
-    It finds nothing itself: it asks the finders behind it and hangs itself onto the loader they give. Asking for a spec
-    (`importlib.util.find_spec`) is no import, so it stays in place until the library has really been executed.
+    It finds no module itself: it asks the finders after it, and wraps `exec_module` of the loader that they return.
+    `importlib.util.find_spec` is no import, so the hook stays until the library was really executed.
     """
 
     def __init__(self, name: str, actions: dict[str, Callable[[ModuleType], None]]) -> None:
@@ -111,7 +111,7 @@ class _Finder:
         execute = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
-            vars(loader).pop("exec_module", None)  # The loader is as it was, whatever comes now.
+            vars(loader).pop("exec_module", None)  # First restore the loader, in case the import fails.
             execute(module)
             self._arrived(fullname, module)
 

@@ -1,6 +1,6 @@
-"""What the doors of smelt have in common: signatures and help texts that name every option.
+"""Signatures and help texts of the public calls: they list every option by name.
 
-A call that does not fit them is refused in plain words.
+A call that does not fit its signature gets a clear error.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _NEEDS = {
 
 
 def spelled_out(function: C) -> C:
-    """Give *function*, which takes `**options: Unpack[Options]`, a signature and a help text with each option.
+    """Give *function*, which takes `**options: Unpack[Options]`, a signature and a help text that list each option.
 
-    A call that does not fit the signature raises a `ConfigTypeError`: a `TypeError`, as Python's own, that says more.
+    A call that does not fit the signature raises a `ConfigTypeError`: a `TypeError` as from Python, with a clearer message.
     """
     signature = _signature(function)
 
@@ -48,7 +48,7 @@ def spelled_out(function: C) -> C:
         return await function(*args, **options)
 
     door: Any = plainly(acall if inspect.iscoroutinefunction(function) else call)
-    door.__signature__ = signature  # Read by inspect.
+    door.__signature__ = signature  # `inspect.signature` reads it.
     door.__doc__ = _with_options(function.__doc__)
     return cast("C", door)
 
@@ -74,12 +74,12 @@ def _options() -> tuple[inspect.Parameter, ...]:
 
 
 def _as_written(annotation: Any) -> Any:
-    """A TypedDict wraps its annotations into `ForwardRef`, which nobody wants to read in a help text."""
+    """The source text of an annotation: a TypedDict wraps it in `ForwardRef`, which is unreadable in a help text."""
     return getattr(annotation, "__forward_arg__", annotation)
 
 
 def _with_options(doc: str | None) -> str | None:
-    if not doc or _SEE not in doc or not Settings.__doc__:  # Without docstrings under `python -OO`.
+    if not doc or _SEE not in doc or not Settings.__doc__:  # `python -OO` removes docstrings.
         return doc
     before, _, after = doc.partition(_SEE)
     indent = before.rpartition("\n")[2]
@@ -121,9 +121,9 @@ def _misfit(
     return ConfigTypeError(f"{door}() was called with {problem}.")
 
 
-_FRAME = re.compile(r"^( *)frame: .*\n(?:\1 +.*\n)*", re.MULTILINE)  # What help says of it, on one line or more.
+_FRAME = re.compile(r"^( *)frame: .*\n(?:\1 +.*\n)*", re.MULTILINE)  # Its entry in the help text, on one or more lines.
 
 
 def without_frame(doc: str | None) -> str | None:
-    """The help text of a function, for the method whose frame is the one in hand."""
+    """The help text of a function without its `frame` argument, for the accessor method."""
     return _FRAME.sub("", doc or "") or None
