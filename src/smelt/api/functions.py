@@ -68,9 +68,9 @@ def transform(
         from smelt.api.lazy import transform as step
 
         lazily: Any = step(frame, prompt, output_model, model=model, **options)
-        return lazily  # type: ignore[no-any-return]  # Of its own kind.
+        return lazily  # type: ignore[no-any-return]  # The same type as the input.
     result = _job(prompt, output_model, options)._run(model, frame, awaited="atransform")
-    return result.frame  # type: ignore[no-any-return]  # Of its own kind.
+    return result.frame  # type: ignore[no-any-return]  # The same type as the input.
 
 
 @spelled_out
@@ -99,7 +99,7 @@ async def atransform(
         ['tech', 'health']
     """
     result = await _job(prompt, output_model, options).arun(model, data=frame)
-    return result.frame  # type: ignore[no-any-return]  # Of its own kind.
+    return result.frame  # type: ignore[no-any-return]  # The same type as the input.
 
 
 @overload

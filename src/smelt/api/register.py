@@ -80,7 +80,7 @@ def _on_polars(module: ModuleType, name: str, accessor: type, lazy: type | None)
 
 
 def _is_ours(thing: Any) -> bool:
-    """Whether a class or an instance comes from this package, including its state before a reload."""
+    """Whether a class or an instance comes from this package, or from a copy of it that was loaded before."""
     kind = thing if isinstance(thing, type) else type(thing)
     return kind.__module__.partition(".")[0] == _PACKAGE
 

@@ -24,7 +24,7 @@ _MOST_DOLLARS = 10_000_000.0
 _MOST_TOKENS = 10**15
 _MOST_SEED = 2**32 - 1  # As in NumPy.
 _OF_A_STEP = ("fields", "stream")
-_OF_THE_MODEL = ("key", "api_key", "base_url", "allow_http")  # A typo of one of these is not a typo of `any_key`.
+_OF_THE_MODEL = ("key", "api_key", "base_url", "allow_http")  # No spelling hint: it would suggest `any_key`.
 
 
 class Options(TypedDict, total=False):

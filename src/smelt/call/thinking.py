@@ -38,7 +38,7 @@ def room_of(provider: Provider, params: Mapping[str, Any]) -> Room:
 
 
 def _start(provider: Provider, params: Mapping[str, Any], given: int | None) -> int:
-    """The caller's value, else a value from the parameters and the name. A budget in the parameters is never cut."""
+    """The caller's value, else one from parameters, name and capabilities. A budget in the parameters is never cut."""
     known = thinking_room(provider.model, params)
     if given is None:
         return max(known, provider.capabilities.thinking_tokens)

@@ -1,7 +1,7 @@
 """The adapter protocol for frame libraries: read rows as canonical JSON, attach typed columns by position.
 
 An adapter is made once per call. It works on a snapshot of the caller's frame and never changes the frame. The adapters
-`pandas`, `polars` and `records` have the same members in the same order.
+`pandas`, `polars`, `records` and (for streams only) `arrow` have the same members in the same order.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ T = TypeVar("T")
 Write = Callable[[pl.LazyFrame, Path], object]
 """Writes all rows of a plan to a file."""
 
-_AT_ONCE = 2_048  # Rows per frame that is read and finished; less if this multiple of the rows in flight is less:
-_TURNS_AT_ONCE = 4  # (rows in flight when the worker pool is full.)
+_AT_ONCE = 2_048  # Maximum rows of a frame that is read and finished at once,
+_TURNS_AT_ONCE = 4  # and at most this multiple of the rows in flight when the worker pool is full.
 _PART_ROWS = 65_536  # A part ends with the frame that reaches this many rows,
 _PART_SECONDS = 5.0  # or this age. Without a ledger, rows that are in no part yet are asked again after a kill.
 

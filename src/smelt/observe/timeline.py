@@ -54,7 +54,7 @@ class Timeline:
         most_in_flight: Maximum requests in flight.
         latency: Latency in seconds of the requests with a reply.
         input_per_row: Input tokens per row of those requests, counted once per row.
-        output_per_row: Output tokens per row, counted likewise.
+        output_per_row: Output tokens per row of those requests, counted once per row.
         ended: Why the run ended; None while it runs.
     """
 

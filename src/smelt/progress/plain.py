@@ -19,7 +19,7 @@ class PlainFace:
 
     A wait of 10 seconds or more gets its own line when it begins, because no other event comes until it is over, and
     another line if it is extended by 10 seconds or more.
-    A run of less than 2 seconds prints only its last line, unless it waits that long.
+    A run of less than 2 seconds prints only its last line, unless such a wait begins.
     """
 
     interval = 0.0  # `draw` decides itself: the event that begins a wait may come shortly after others.

@@ -63,7 +63,7 @@ class Stream(_Metered, Generic[F]):
     """Iterates over the finished frames, in order, once. To end it early, `close` it or leave its `with` block.
 
     Attributes:
-        metrics: What the run did by now, with the rows of all frames that were read; None before the first one.
+        metrics: The metrics of the run so far; rows are those of all frames that were read. None before the first frame.
 
     Examples:
         >>> frames = smelt.stream([df], "Classify {name}.", Company, model=scripted)
@@ -97,7 +97,7 @@ class Stream(_Metered, Generic[F]):
         self.close()
 
     def close(self) -> None:
-        """End the run: send nothing more, and give what is in flight a moment to land. Does nothing where it has ended."""
+        """End the run: send nothing more, and wait a short grace period for replies. Does nothing if it has ended."""
         self._finished.close()
 
 
@@ -105,7 +105,7 @@ class AsyncStream(_Metered, Generic[F]):
     """`Stream` for `async for`. To end it early, `await` its `aclose` or leave its `async with` block.
 
     Attributes:
-        metrics: What the run did by now, with the rows of all frames that were read; None before the first one.
+        metrics: The metrics of the run so far; rows are those of all frames that were read. None before the first frame.
 
     Examples:
         >>> import asyncio
@@ -139,7 +139,7 @@ class AsyncStream(_Metered, Generic[F]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End the run: send nothing more, and give what is in flight a moment to land. Does nothing where it has ended."""
+        """End the run: send nothing more, and wait a short grace period for replies. Does nothing if it has ended."""
         await self._finished.aclose()
 
 
