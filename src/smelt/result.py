@@ -111,7 +111,7 @@ class SmeltResult(Generic[T]):
     """The result of a run, aligned with its input row by row.
 
     Attributes:
-        metrics: What the run did and cost.
+        metrics: The metrics of the run, with its cost.
         model: The model that answered, as `provider:name`.
 
     Examples:

@@ -311,7 +311,7 @@ def explain(
         Instructions, rows and reply schema as text; printing it shows all of them.
 
     Raises:
-        SmeltConfigError: Something is wrong with the arguments.
+        SmeltConfigError: An argument is wrong.
 
     Examples:
         >>> df.smelt.explain("Classify {name}.", Company, model=scripted).rows
@@ -337,7 +337,7 @@ def estimate(
         Tokens are estimated from bytes, dollars from the published prices, assuming that no row is asked twice.
 
     Raises:
-        SmeltConfigError: Something is wrong with the arguments.
+        SmeltConfigError: An argument is wrong.
 
     Examples:
         >>> cost = df.smelt.estimate("Classify {name}.", Company, model=scripted)
@@ -401,8 +401,8 @@ def evaluate(
         **options: See `smelt.call.options.Settings`.
 
     Returns:
-        Accuracy with its interval, macro F1 or mean errors for each field, confusion matrices, and the rows that are
-        wrong.
+        For each field the accuracy with its confidence interval, and macro F1 or mean errors; confusion matrices; the rows
+        with wrong answers.
 
     Raises:
         SmeltConfigError: An argument is wrong, including *truth*, or the prompt would reveal the right answers; nothing

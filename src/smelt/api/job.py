@@ -220,7 +220,7 @@ class Job(Generic[T]):
             Instructions, rows and reply schema as text.
 
         Raises:
-            SmeltConfigError: Something is wrong with the arguments.
+            SmeltConfigError: An argument is wrong.
 
         Examples:
             >>> print(smelt.Job("Classify {name}.", Company).explain(scripted, data=df).user)
@@ -243,7 +243,7 @@ class Job(Generic[T]):
             Tokens are estimated from bytes, dollars from the published prices.
 
         Raises:
-            SmeltConfigError: Something is wrong with the arguments.
+            SmeltConfigError: An argument is wrong.
 
         Examples:
             >>> smelt.Job("Classify {name}.", Company).estimate(scripted, data=df).requests

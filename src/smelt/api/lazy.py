@@ -134,7 +134,7 @@ class LazyAccessor:
             **options: See `smelt.call.options.Settings`.
 
         Returns:
-            A frame of those rows, with the columns and dtypes that `transform` would give.
+            A frame of those rows, with the same columns and dtypes as from `transform`.
 
         Raises:
             SmeltError: As in `smelt.transform`.
@@ -222,31 +222,31 @@ class LazyAccessor:
         sinks.sink(self._frame, path, lambda plan, file: plan.sink_ndjson(file, **options), restart=restart)
 
     def run(self, *args: Any, **options: Any) -> NoReturn:
-        """Not of a LazyFrame: collect first."""
+        """Not available on a LazyFrame: collect first."""
         raise _not_lazy("run")
 
     def arun(self, *args: Any, **options: Any) -> NoReturn:
-        """Not of a LazyFrame: collect first."""
+        """Not available on a LazyFrame: collect first."""
         raise _not_lazy("arun")
 
     def atransform(self, *args: Any, **options: Any) -> NoReturn:
-        """Not of a LazyFrame: collect first."""
+        """Not available on a LazyFrame: collect first."""
         raise _not_lazy("atransform")
 
     def explain(self, *args: Any, **options: Any) -> NoReturn:
-        """Not of a LazyFrame: collect a few rows first."""
+        """Not available on a LazyFrame: collect a few rows first."""
         raise _not_lazy("explain")
 
     def estimate(self, *args: Any, **options: Any) -> NoReturn:
-        """Not of a LazyFrame: collect first, or a sample."""
+        """Not available on a LazyFrame: collect first, or a sample."""
         raise _not_lazy("estimate")
 
     def evaluate(self, *args: Any, **options: Any) -> NoReturn:
-        """Not of a LazyFrame: collect first, or a sample."""
+        """Not available on a LazyFrame: collect first, or a sample."""
         raise _not_lazy("evaluate")
 
     def compare(self, *args: Any, **options: Any) -> NoReturn:
-        """Not of a LazyFrame: collect first, or a sample."""
+        """Not available on a LazyFrame: collect first, or a sample."""
         raise _not_lazy("compare")
 
 

@@ -22,7 +22,7 @@ def evaluate(
     n: int | None,
     dry_run: bool,
 ) -> Evaluation | Estimate:
-    """Carry out `Job.evaluate`.
+    """Implementation of `Job.evaluate`.
 
     Raises:
         SmeltConfigError: An argument is wrong; nothing was sent.

@@ -23,7 +23,7 @@ Child: TypeAlias = "str | Html | None"
 
 
 def el(name: str, /, *children: Child, **attributes: str | float | None) -> Html:
-    """An element.
+    """An HTML element.
 
     Args:
         name: The element's name.
