@@ -313,7 +313,7 @@ def test_every_door_shows_each_option_with_its_default(door: Any) -> None:
 def test_help_on_the_accessor_explains_the_options_and_asks_for_no_frame() -> None:
     doc = inspect.getdoc(pd.DataFrame({"a": [1]}).smelt.transform) or ""
 
-    assert "\n    batch_size: Rows per request at the most" in doc
+    assert "\n    batch_size: Maximum rows per request" in doc
     assert "\n    timeout: Seconds for one request" in doc
     assert "frame: " not in doc
     assert "frame: A pandas or Polars DataFrame" in (inspect.getdoc(smelt.transform) or "")

@@ -476,7 +476,7 @@ def test_the_function_makes_a_step_of_a_lazy_frame() -> None:
 def test_help_on_the_accessor_explains_the_options_and_asks_for_no_frame() -> None:
     doc = inspect.getdoc(frame().transform) or ""
 
-    assert "\n    batch_size: Rows per request at the most" in doc
+    assert "\n    batch_size: Maximum rows per request" in doc
     assert "fields: " in doc and "stream: " in doc and "frame: " not in doc
     assert "batch_size" in inspect.signature(frame().transform).parameters
 
