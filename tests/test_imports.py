@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "smelt"
 SDKS = {"openai", "anthropic", "google", "httpx2", "aiohttp"}
 FRAMES = {"pandas", "polars", "pyarrow", "numpy", "narwhals"}
 HEAVY = SDKS | FRAMES | {"genai_prices", "xllamacpp", "IPython", "ipywidgets"}
+PAGE = SOURCE.parents[1] / "docs" / "architecture.md"
+WORDS = ("smelt.errors.", "smelt.messages.")
 ROOMS_INSIDE = ("plan", "engine", "lanes")
 SHOWS_FRAMES = {"demo.py", "api/lazy.py"}
 # Imports that run up the table; the page says why.
@@ -79,13 +82,17 @@ def imported(path: Path) -> Iterator[str]:
         for inner in ast.walk(node)
     }
     for node in ast.walk(tree):
-        if node in for_types:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute here"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        if node not in for_types:
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: imports are absolute here"
+            yield from names_in(node)
+
+
+def names_in(node: ast.AST) -> list[str]:
+    """Dotted names that an import statement names; none of any other node."""
+    if isinstance(node, ast.ImportFrom):
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
 
 
 def named(path: Path) -> str:
@@ -97,10 +104,45 @@ def test_the_inside_knows_no_library_of_the_outside(path: Path) -> None:
     assert {name.partition(".")[0] for name in imported(path)} & HEAVY == set()
 
 
+@pytest.mark.parametrize("path", modules("plan"), ids=named)
+def test_the_plan_imports_nothing_of_smelt_but_plan_and_errors(path: Path) -> None:
+    assert [name for name in ours(path) if not name.startswith(("smelt.plan.", *WORDS))] == []
+
+
+@pytest.mark.parametrize("path", modules("engine"), ids=named)
+def test_the_engine_imports_only_what_lies_inward_and_the_protocols(path: Path) -> None:
+    inward = ("smelt.engine.", "smelt.plan.", "smelt.loop.", "smelt.providers.base.", "smelt.ledger.base.")
+
+    assert [name for name in ours(path) if not name.startswith((*inward, *WORDS))] == []
+
+
+@pytest.mark.parametrize("path", modules("lanes"), ids=named)
+def test_a_lane_knows_of_the_engine_only_what_it_is_asked_for_and_tells(path: Path) -> None:
+    inward = (
+        "smelt.lanes.",
+        "smelt.engine.lane.",
+        "smelt.engine.events.",
+        "smelt.providers.base.",
+        "smelt.providers.access.",
+    )
+
+    assert [name for name in ours(path) if not name.startswith(inward)] == []
+
+
+@pytest.mark.parametrize("path", modules("providers"), ids=named)
+def test_a_provider_knows_neither_engine_nor_frames(path: Path) -> None:
+    inward = ("smelt.providers.", "smelt.plan.", "smelt.local.")
+
+    assert [name for name in ours(path) if not name.startswith((*inward, *WORDS))] == []
+
+
+def ours(path: Path) -> list[str]:
+    return [name for name in imported(path) if name.partition(".")[0] == "smelt"]
+
+
 def rooms() -> list[str]:
     """The rooms in the order of the table on the architecture page, the outermost first."""
-    page = (SOURCE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
-    table = page.partition("| room |")[2].partition("\n\n")[0]
+    table = PAGE.read_text(encoding="utf-8").partition("| room |")[2].partition("\n\n")[0]
     cells = [line.split("|")[1] for line in table.splitlines()[2:]]
     return [name for cell in cells for name in re.findall(r"`(\w+)/?`", cell)]
 
@@ -109,14 +151,13 @@ def room_of(module: str) -> str:
     return module.split(".")[1]
 
 
+@cache
 def arrows() -> dict[str, set[str]]:
     """What each module of ours imports of the others, also for type checkers and inside of functions."""
     found = {dotted(path): set[str]() for path in modules()}
     for path in modules():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [f"{node.module}.{one.name}" for one in node.names] if isinstance(node, ast.ImportFrom) else []
-            names += [one.name for one in node.names] if isinstance(node, ast.Import) else []
-            for name in names:
+            for name in names_in(node):
                 known = next((one for one in (name, name.rpartition(".")[0]) if one in found), None)
                 if known is not None and known != dotted(path):
                     found[dotted(path)].add(known)
@@ -136,8 +177,8 @@ def test_the_page_lists_every_room() -> None:
 
 @pytest.mark.parametrize("path", [one for one in modules() if one.parent != SOURCE], ids=named)
 def test_the_page_says_what_every_file_does(path: Path) -> None:
-    page = (SOURCE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
-    row = next(line for line in page.splitlines() if line.startswith(f"| `{room_of(dotted(path))}/`"))
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    row = next(line for line in lines if line.startswith(f"| `{room_of(dotted(path))}/`"))
 
     assert path.stem == "__init__" or f"`{path.stem}`" in row
 
