@@ -170,7 +170,7 @@ def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bo
             break
         text = _unescaped(text)
         documents = find_documents(text, tokens)
-    end = turn_end(text, [(one.start, one.end) for one in documents.found], documents.data)
+    end = turn_end(text, documents.found[0].start, documents.data) if documents.found else None
     if end is not None:  # It does not matter whether the text after the end of the turn is truncated.
         turn = _searched(text[:end], tokens, is_cut=False, may_be_cut=False, is_over=True)
         if turn.found or turn.problems:  # Otherwise it contains only reasoning.

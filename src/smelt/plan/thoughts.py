@@ -97,16 +97,14 @@ def spoken(text: str, data: Sequence[tuple[int, int]]) -> list[Spoken]:
     return [*parts, Spoken(start, len(text) if opened is None else opened)]
 
 
-def turn_end(text: str, documents: Sequence[tuple[int, int]], data: Sequence[tuple[int, int]]) -> int | None:
-    """Where the model's turn ends after the beginning of the first of *documents* in *text*; None if no mark shows it.
+def turn_end(text: str, start: int, data: Sequence[tuple[int, int]]) -> int | None:
+    """Where the model's turn ends after *start*, where its first document begins; None if no mark shows it.
 
     A mark inside JSON (*data*) is part of a value. A mark in a string of an unreadable row is part of that string, if
     the string ends before the next mark; otherwise the model stopped in the middle of the string.
     """
-    if not documents:
-        return None
     is_data, ends = _within(data), [end for _, end in data]
-    seen, quotes = documents[0][0], 0
+    seen, quotes = start, 0
     for mark in _TURN.finditer(text, seen):
         at = mark.start()
         if is_data(at):
