@@ -44,7 +44,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self
 
-from smelt.messages import _described, nearest, shown_value
+from smelt.messages import described_argument, nearest, shown_value
 
 if TYPE_CHECKING:
     from smelt.result import SmeltResult
@@ -127,7 +127,7 @@ class SmeltConfigError(SmeltError):
     @classmethod
     def for_type(cls, argument: str, value: object, wanted: str) -> SmeltConfigError:
         """The error for an argument of the wrong type; also a `TypeError`."""
-        return ConfigTypeError(f"{argument} must be {wanted}, not {_described(value)}.")
+        return ConfigTypeError(f"{argument} must be {wanted}, not {described_argument(value)}.")
 
     @classmethod
     def for_value(cls, argument: str, value: object, wanted: str) -> SmeltConfigError:

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from math import ceil
 
 _LONGEST_SHOWN = 80  # Characters of a value or name that a message quotes.
-
-
+_LONGEST_PHRASE = 80  # Characters of a phrase on one line of a display.
 _LONGEST_PRINTED = 400  # Characters of a label or a message that is printed.
 _LONGEST_WORD = 20  # Longer strings of the wrong type are not quoted: one may be a key passed to the wrong argument.
 
@@ -28,7 +27,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" There are {shown}{more}." if names else " There are none."
 
 
-def _described(value: object) -> str:
+def described_argument(value: object) -> str:
+    """What a wrong argument is, for a message: a short value itself, otherwise its type, since it may be a key."""
     if value is None or isinstance(value, bool | int | float):
         return shown_value(value)
     if isinstance(value, str) and len(value) <= _LONGEST_WORD:
@@ -55,9 +55,6 @@ def printable(text: str) -> str:
     """*text* with non-printable characters (control, invisible, bidirectional) replaced, and cut to a maximum length."""
     shown = text if len(text) <= _LONGEST_PRINTED else f"{text[:_LONGEST_PRINTED]}…"
     return "".join(one if one.isprintable() else "\ufffd" for one in shown)
-
-
-_LONGEST = 80  # Characters of a phrase.
 
 
 def counted(number: int, thing: str) -> str:
@@ -111,9 +108,9 @@ def paid(amount: float | None, requests: int) -> str:
 
 def clean(text: str) -> str:
     """*text* on one line, without control and formatting characters, cut to a maximum length."""
-    kept = "".join(" " if _steers(one) else one for one in text[: 4 * _LONGEST])
+    kept = "".join(" " if _steers(one) else one for one in text[: 4 * _LONGEST_PHRASE])
     short = " ".join(kept.split())
-    return short if len(short) <= _LONGEST else short[: _LONGEST - 1] + "…"
+    return short if len(short) <= _LONGEST_PHRASE else short[: _LONGEST_PHRASE - 1] + "…"
 
 
 def _steers(character: str) -> bool:

@@ -10,7 +10,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from smelt.messages import printable
+from smelt.checks import integer
+from smelt.messages import lasted, paid, price, printable
 
 T = TypeVar("T")
 
@@ -99,7 +100,7 @@ class SmeltMetrics:
         return table("SmeltMetrics", "", described(self))
 
 
-class Report(Protocol):
+class ReportWriter(Protocol):
     """Writes the report of a run; holds the data that is not in the result."""
 
     def write(self, result: SmeltResult[Any], path: object, *, first_request: bool, overwrite: bool) -> Path:
@@ -130,7 +131,7 @@ class SmeltResult(Generic[T]):
         data: Callable[[], list[T | None]],
         frame: Callable[[], Any],
         errors: Callable[[], list[RowError]],
-        report: Callable[[], Report],
+        report: Callable[[], ReportWriter],
     ) -> None:
         """Keep the metrics; everything else is built at the first access."""
         self.metrics = metrics
@@ -171,8 +172,6 @@ class SmeltResult(Generic[T]):
             >>> df.smelt.run("Classify {name}.", Company, model=scripted).head(1)["sector"].tolist()
             ['tech']
         """
-        from smelt.checks import integer
-
         rows = integer("n", n, 0, sys.maxsize)
         return self.frame[:rows] if isinstance(self.frame, list) else self.frame.head(rows)
 
@@ -241,8 +240,6 @@ class SmeltResult(Generic[T]):
 
 def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
     """The metrics as (name, text) pairs, for a repr."""
-    from smelt.messages import lasted, paid, price  # Imported late, so that `import smelt` stays fast.
-
     known = f", {metrics.ledger_rows:,} known from the ledger" if metrics.ledger_rows else ""
     cost = paid(metrics.cost_usd, metrics.requests)
     if metrics.ledger_rows and metrics.ledger_cost_usd:

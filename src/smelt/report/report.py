@@ -34,7 +34,7 @@ _SHORT = 1.0  # Seconds. No rates are shown for shorter runs: one reply could co
 
 @dataclass(frozen=True)
 class Report:
-    """Writes the report of a run. A `smelt.result.Report`.
+    """Writes the report of a run. A `smelt.result.ReportWriter`.
 
     Attributes:
         record: The data of the run that is not in its result.
