@@ -24,6 +24,7 @@ from smelt.providers.anthropic import Anthropic
 from smelt.providers.google import Google
 from smelt.providers.local import LocalProvider
 from smelt.providers.openai import OpenAI
+from tests import pictures
 from tests.observe.chromium import Visit, look_at, missing
 from tests.patience import HANGING
 from tests.test_readme import ROOT
@@ -52,7 +53,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("docs", "src"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-m", "zensical", "build", "--strict"]
-    built = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=HANGING)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}  # For `tests.pictures`.
+    built = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=HANGING)
     assert built.returncode == 0, built.stdout + built.stderr
     return folder / "site"
 
@@ -87,6 +89,28 @@ def test_every_link_of_a_page_leads_to_a_page_and_a_place_on_it(site: Path) -> N
         if not path.startswith(("http:", "https:")) and not place.startswith("__")  # What the theme opens and closes.
         if place not in places.get((page.parent / path).resolve() if path else page, ())
     ] == []
+
+
+def test_every_fence_of_mermaid_has_the_picture_that_was_drawn_of_it() -> None:
+    """If this fails, draw them again: `python -m tests.pictures`."""
+    drawn = {path.name: pictures.digest_of(path) for path in pictures.FOLDER.glob("*.svg")}
+
+    assert drawn == {name: pictures.digest(source) for name, source in pictures.fences().items()}
+    assert len(drawn) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_picture_of_the_house_is_seen_without_a_network(site: Path, width: int, scheme: str) -> None:
+    if reason := missing():
+        (pytest.fail if "CI" in os.environ else pytest.skip)(reason)
+
+    [seen] = look_at([Visit(url=(site / "architecture.html").as_uri(), width=width, scheme=scheme)])
+
+    assert [address for address in seen.requests if address.startswith("http")] == []
+    assert seen.found["width"] <= width
+    assert "costs on disk" in seen.found["text"]  # A word of the picture alone.
 
 
 @pytest.mark.slow

@@ -90,7 +90,7 @@ def missing() -> str | None:
     """Why no page can be looked at here, or None."""
     if find_spec("playwright") is None:
         return "Playwright is not installed; it is in the development group `browser`."
-    if _executable() is None:
+    if executable() is None:
         return "There is no Chromium here. On Debian and Ubuntu: apt-get install -y chromium"
     return None
 
@@ -112,7 +112,7 @@ def main() -> None:
     # As root, as in a container, Chromium starts without its sandbox only. The pages are our own, and there is no network.
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_executable(), args=options)
+        browser = playwright.chromium.launch(executable_path=executable(), args=options)
         pages: dict[Any, Any] = {}
         seen = [_visit(_page(browser, pages, one), one) for one in visits]
         browser.close()
@@ -155,7 +155,7 @@ def _visit(page: Any, visit: Visit) -> Seen:
     return seen
 
 
-def _executable() -> str | None:
+def executable() -> str | None:
     found = (shutil.which(name) for name in _NAMES)
     return next((str(Path(one)) for one in found if one), None)
 
