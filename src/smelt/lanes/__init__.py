@@ -1,6 +1,9 @@
-"""Pacing that all runs of a process share: find a provider's limit, stay just under it, survive its bad days.
+"""Rate and concurrency limiting, shared by all runs of a process.
 
-`registry` knows the lanes, `lane` and `queue` know asyncio, `pacer` decides. What it decides by are pure state machines
-over explicit times: `limits` (headers), `bucket` (limits that are announced, or set by hand in `caps`), `pace` with
-`trace` (limits that are not), `window` with `climb` (requests in flight), `breaker` (outages and retries).
+A *lane* limits the requests to one provider, address, model and key. `registry` holds the lanes; `lane` and `queue`
+make requests wait (asyncio); `pacer` decides when a request may be sent. The rest are state machines without I/O, which
+are passed the time: `limits` parses rate-limit headers; `bucket` models announced limits, and those that the caller
+sets in `caps`; `amounts` lists what a request takes from each; `pace`, with `trace` and `stock`, estimates a limit that
+only 429s reveal; `sharing` and `board` share that estimate with other processes; `window` and `climb` limit the
+requests in flight; `breaker` handles outages and limits retries.
 """

@@ -1,4 +1,4 @@
-"""What a request takes of each limit."""
+"""How much of each limit a request uses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from smelt.providers.base import Usage
 
 
 class Amounts(NamedTuple):
-    """Of each limit that a provider may have, in the order in which a lane keeps its buckets."""
+    """One number per limit that a provider may have, in the order of the pacer's buckets."""
 
     requests: float
     tokens: float
@@ -18,7 +18,7 @@ class Amounts(NamedTuple):
 
 
 def amounts_of(usage: Usage, otherwise: Usage | None = None) -> Amounts:
-    """What a request with *usage* takes; where that says nothing, by *otherwise*."""
+    """How much a request with *usage* uses; numbers missing from it are taken from *otherwise*, else they are 0."""
     spent_in, spent_out = usage.input_tokens, usage.output_tokens
     if otherwise is not None:
         spent_in = otherwise.input_tokens if spent_in is None else spent_in
@@ -27,5 +27,5 @@ def amounts_of(usage: Usage, otherwise: Usage | None = None) -> Amounts:
 
 
 def quotas_of(limits: Limits) -> tuple[Quota | None, ...]:
-    """What was announced, in the same order."""
+    """The announced quotas, in the order of `Amounts`."""
     return limits.requests, limits.tokens, limits.input_tokens, limits.output_tokens

@@ -1,7 +1,8 @@
-"""What the processes of one user on one machine know of a limit that they share: a few numbers, mapped into all of them.
+"""A board: a small memory-mapped file in which processes share what they know of a rate limit.
 
-Nothing is locked. Each number is eight bytes, of which a process sees the old ones or the new ones, and what two processes write
-at the same moment costs a count, not more. A process that dies is forgotten when the time is over for which it last said it stays.
+It serves the processes of one user on one machine. There is no lock. Each number is an aligned 8-byte float, so a
+reader sees the old value or the new one. If two processes write at the same moment, one count can be lost, which does
+no harm. Each member's entry has an expiry time, so a process that dies is forgotten.
 """
 
 from __future__ import annotations
@@ -16,24 +17,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 _EVENT, _RATE, _SPAN, _SENT, _LAST, _BEFORE, _COUNTED, _IDLE, _HEADER = range(9)
-_PLACES = 124  # Members, of which each has a name and a time until which it stays.
+_PLACES = 124  # Member entries. Each is two numbers: the member's name and the time at which its entry expires.
 SIZE = 8 * (_HEADER + 1 + 2 * _PLACES)  # Bytes.
-_LONGEST = (
-    120.0  # Seconds: whoever says it stays longer wrote before the machine was started anew, when its clock was ahead.
-)
-FEW = 10  # Requests, with fewer of which a measure is chance.
-_KEPT = 24 * 3600.0  # Seconds after which a file that nobody wrote to is removed.
+# Seconds: the longest lifetime of an entry. An entry that expires later was written before the machine was restarted,
+# which set the monotonic clock back.
+_LONGEST = 120.0
+FEW = 10  # Requests: a rate measured from fewer is too inaccurate to use.
+_KEPT = 24 * 3600.0  # Seconds: a file that was not opened for this long is deleted.
 
 Find = Callable[[bool], "Board | None"]
-"""Finds the board of a limit, and makes it if it is told to; None where there is none."""
+"""Opens the board of a limit; creates it only if the argument is true. None if there is no board."""
 
 
 class Board:
-    """One member's view of the numbers. Times are of the system's monotonic clock, which all processes share.
+    """One process's access to the shared numbers; the process is a *member* of the board.
+
+    Times are of the system's monotonic clock, which is the same for all processes. An *event* is a refusal (429) from
+    which the members learn; later refusals of requests sent before it add nothing new.
 
     Args:
-        memory: `SIZE` bytes, zeros at first.
-        rng: Draws a name and a place for this member.
+        memory: `SIZE` bytes, initially zeros.
+        rng: Draws this member's name and the number of its entry.
     """
 
     def __init__(self, memory: bytearray | mmap.mmap, rng: random.Random) -> None:
@@ -43,60 +47,63 @@ class Board:
 
     @property
     def event(self) -> float:
-        """When a refusal came back that was news to all; zero before the first."""
+        """The time of the last event; 0 before the first one."""
         return self._numbers[_EVENT]
 
     @property
     def rate(self) -> float:
-        """Requests per second that were let through in all; zero until that was measured."""
+        """Requests per second that the provider accepted from all members together; 0 until measured."""
         return self._numbers[_RATE]
 
     @property
     def span(self) -> float:
-        """Seconds over which it was measured."""
+        """Seconds over which `rate` was measured."""
         return self._numbers[_SPAN]
 
     @property
     def sent(self) -> float:
-        """Requests that were sent since the event."""
+        """Requests that all members have sent since the event."""
         return self._numbers[_SENT]
 
     @property
     def idle(self) -> float:
-        """Seconds since the event in which nobody sent a request although one might have left."""
+        """Seconds since the event in which no member sent a request although pace and pauses allowed one."""
         return self._numbers[_IDLE]
 
     @property
     def last(self) -> float:
-        """When the last one was sent."""
+        """The time at which any member last sent a request."""
         return self._numbers[_LAST]
 
     def note(self, event: float, rate: float, span: float, counted: float = 0.0) -> None:
-        """A refusal was news, and this is what it taught: a rate that rests on so many *counted* requests."""
+        """Record an event and the rate measured at it, from *counted* requests in *span* seconds; reset the counts."""
         numbers = self._numbers
         numbers[_BEFORE], numbers[_COUNTED] = numbers[_EVENT], counted
         numbers[_RATE], numbers[_SPAN], numbers[_SENT], numbers[_EVENT] = rate, span, 0.0, event
         numbers[_IDLE] = 0.0
 
     def heard_late(self, left_at: float) -> None:
-        """A request that left before the event was refused, too: the rate counts it as let through."""
+        """A request sent before the event was refused after it. The rate counted it as accepted: correct the rate."""
         numbers = self._numbers
         if numbers[_COUNTED] > FEW and left_at > numbers[_BEFORE]:
             numbers[_RATE] *= 1 - 1 / numbers[_COUNTED]
             numbers[_COUNTED] -= 1
 
     def discount(self) -> None:
-        """A request that was sent since the event was refused."""
+        """A request that was sent after the event was refused: take it off the count of sent requests."""
         self._numbers[_SENT] = max(0.0, self._numbers[_SENT] - 1)
 
     def count(self, now: float, most: float) -> None:
-        """This member sends a request; nobody sent one before it for longer than the *most* that pace and pause explain."""
+        """Count a request of this member.
+
+        Time beyond *most* seconds since the last request of any member, or the event, is idle time.
+        """
         self._numbers[_SENT] += 1.0
         self._numbers[_IDLE] += max(0.0, now - max(self._numbers[_LAST], self._numbers[_EVENT]) - most)
         self._numbers[_LAST] = now
 
     def stay(self, now: float, seconds: float) -> None:
-        """This member shares the limit for so many seconds, and longer if it says so again."""
+        """Mark this member as present for *seconds*; call it again to extend that."""
         numbers = self._numbers
         for _ in range(_PLACES):
             at = _HEADER + 2 * self._place
@@ -106,23 +113,24 @@ class Board:
             self._place = (self._place + 1) % _PLACES
 
     def leave(self) -> None:
-        """This member sends nothing for now."""
+        """Mark this member as absent, because it has nothing to send."""
         at = _HEADER + 2 * self._place
         if self._numbers[at] == self._name:
             self._numbers[at + 1] = 0.0
 
     def others(self, now: float) -> int:
-        """Members that share the limit, beside this one."""
+        """The number of other members that are present."""
         names, ends = self._numbers[_HEADER:-1:2], self._numbers[_HEADER + 1 :: 2]
         members = zip(names.tolist(), ends.tolist(), strict=True)
         return sum(now < end <= now + _LONGEST and name != self._name for name, end in members)
 
 
 def on_this_machine(limit: str, rng: random.Random) -> Find:
-    """How a process finds the board of *limit*: a file of this user in the temporary folder.
+    """A function that opens the board of *limit*.
 
-    It is made at the first refusal and holds numbers only; its name tells *limit* to nobody. Where it cannot be had there is no
-    board, and each process goes by what it meets itself.
+    The board is a file in a private directory of this user in the temporary directory. It is created at the first
+    refusal and holds only numbers; its name is a hash of *limit*. If it cannot be created or opened, there is no board,
+    and each process uses only its own measurements.
     """
     name = hashlib.blake2b(limit.encode(), digest_size=8, person=b"smelt.lanes.2").hexdigest()
 
@@ -151,9 +159,9 @@ def _mapped(path: Path, *, make: bool) -> mmap.mmap:
     file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | make * os.O_CREAT, 0o600)
     try:
         if os.fstat(file).st_size < SIZE:
-            os.pwrite(
-                file, bytes(SIZE), 0
-            )  # Not only made longer: where the disk is full, writing to the map would end the process.
+            # Write zeros instead of only extending the file: on a full disk, a write to an unallocated mapped page
+            # kills the process (SIGBUS).
+            os.pwrite(file, bytes(SIZE), 0)
         os.utime(file)
         return mmap.mmap(file, SIZE)
     finally:

@@ -1,26 +1,32 @@
-"""What keeps a failing server from being hammered: a breaker that lets single probes through, and a budget of retries."""
+"""Protection of a failing server: a circuit breaker that lets single probes through, and a retry budget."""
 
 from __future__ import annotations
 
 import math
 import random
 
-_RUN = 10  # Failures in a row that open the breaker: where one in ten fails that does not happen by chance.
-_MUCH = 0.4  # Of what was sent since a run began: failures come back sooner than replies, but not at once.
-_FIRST = 0.5  # Seconds until the first probe, at the most; twice as much for each one after.
-_LAST = (10.0, 12.0)  # Seconds between probes in the end: never more often, and soon enough to notice that it is over.
+# Consecutive failures that open the breaker. If one request in ten fails at random, ten in a row are unlikely (1e-10).
+_RUN = 10
+# Share of the requests sent since the first of those failures that must have failed. Failures come back sooner than
+# replies, so while many requests are in flight, ten failures in a row are expected even if most of the requests will
+# succeed.
+_MUCH = 0.4
+_FIRST = 0.5  # Seconds: upper bound of the first interval between probes; it doubles with each probe.
+_LAST = (10.0, 12.0)  # Seconds: bounds of the interval between probes once it has grown to that.
 
-_SHARE = 0.2  # Retries per success.
-_FLOOR = 0.5  # Retries per second that there may always be.
-_SAVED = 20.0  # Retries that may be saved up.
+_SHARE = 0.2  # Retries that each success adds to the budget.
+_FLOOR = 0.5  # Retries per second that are added in any case.
+_SAVED = 20.0  # The most retries that the budget holds.
 
 
 class Breaker:
-    """Opens after a run of failures; then one request at a time is let through, at growing intervals, until one succeeds.
+    """A circuit breaker: after consecutive failures, only one request per interval is sent until one succeeds.
 
-    A run begins with a request that fails. What was sent before it says nothing any more, good or bad; and it is a run only
-    where much of what was sent since has failed. A probe is not waited for, since a server that hangs would keep it.
-    Intervals are drawn with full jitter while they grow. Source: Nygard, Release It! (2007), "Circuit Breaker".
+    These single requests are probes. A series of failures begins with a request that fails; outcomes of requests sent
+    before that one are ignored. The breaker opens if the series has `_RUN` failures and they are at least the share
+    `_MUCH` of all requests sent since the series began. The next probe does not wait for the outcome of the last one,
+    because a server that hangs would hold it for ever. Intervals double, with full jitter (uniform from zero to the
+    interval), until they reach `_LAST`. Source: Nygard, Release It! (2007), "Circuit Breaker".
 
     Args:
         rng: Draws the jitter.
@@ -29,17 +35,17 @@ class Breaker:
     def __init__(self, rng: random.Random) -> None:
         self.is_open = False
         self._rng = rng
-        self._first = self._newest = 0  # Numbers of the request that the run began with, and of the last that left.
+        self._first = self._newest = 0  # Numbers of the request that began the series, and of the last one sent.
         self._failures = self._probes = 0
-        self._since = -math.inf  # When the last probe left, or the breaker opened.
-        self._pause = 0.0  # Seconds from then on.
+        self._since = -math.inf  # When the last probe was sent or the breaker opened.
+        self._pause = 0.0  # Seconds from then until the next probe.
 
     def wait(self, now: float, *, longest: float = math.inf) -> float:
-        """Seconds until a request may leave; *longest* is the most between two probes."""
+        """Seconds until a request may be sent; *longest* bounds the interval between two probes."""
         return max(0.0, self._since + min(self._pause, longest) - now) if self.is_open else 0.0
 
     def left(self, now: float, number: int) -> None:
-        """The *number*-th request leaves; if the breaker is open, it is a probe."""
+        """The *number*-th request is sent; if the breaker is open, it is a probe."""
         self._newest = number
         if self.is_open:
             self._probes += 1
@@ -55,7 +61,7 @@ class Breaker:
             self._since, self._pause = now, self._interval()
 
     def succeeded(self, number: int) -> bool:
-        """The *number*-th request was answered; returns whether that ends an outage."""
+        """The *number*-th request was answered. Returns whether that closes an open breaker."""
         if number < self._first:
             return False
         was_open, self.is_open, self._failures = self.is_open, False, 0
@@ -67,10 +73,11 @@ class Breaker:
 
 
 class Budget:
-    """Failures that work may be repeated for: a share of the successes, and a few per second on top.
+    """A retry budget: each success adds a share of a retry, each second adds some more, and each failure takes one.
 
-    A server that fails more often than that is overloaded, and slowed down for. Source: RetryBudget of Finagle (a share of
-    20 %, a floor, a limited memory); Beyer et al., Site Reliability Engineering (2016), chapter 21.
+    While the budget is empty, requests wait: a server that fails more often is taken to be overloaded. Source:
+    `RetryBudget` of Finagle (20 % of the requests, a minimum per second, a limited balance); Beyer et al., Site
+    Reliability Engineering (2016), chapter 21.
     """
 
     def __init__(self) -> None:
@@ -78,18 +85,19 @@ class Budget:
         self._seen = -math.inf
 
     def wait(self, now: float) -> float:
-        """Seconds until there is something left."""
+        """Seconds until the budget is no longer negative."""
         return max(0.0, -self._at(now) / _FLOOR)
 
     def failed(self, now: float) -> None:
-        # Owed is one at the most: the requests that were in flight together have been sent already.
+        # The debt is at most one retry: requests that were in flight together fail together, and were sent before the
+        # first failure was known.
         self._saved = max(-1.0, self._at(now) - 1.0)
 
     def succeeded(self, now: float) -> None:
         self._saved = min(_SAVED, self._at(now) + _SHARE)
 
     def restored(self) -> None:
-        """An outage is over."""
+        """Refill the budget, after an outage."""
         self._saved = _SAVED
 
     def _at(self, now: float) -> float:

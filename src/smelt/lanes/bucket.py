@@ -1,4 +1,4 @@
-"""Our picture of a bucket that the provider keeps, or of one that the caller set by hand."""
+"""A model of a token bucket: one that the provider announces in headers, or one that the caller sets by hand."""
 
 from __future__ import annotations
 
@@ -7,39 +7,45 @@ import math
 from smelt.lanes.limits import Quota
 
 _MINUTE = 60.0
-_SPENDING = (0.5, 2.5)  # Seconds over which what is above the reserve is spent, and before it is known what is charged.
-_RESERVE = 1.0  # Seconds of the rate that are kept in the bucket, or half of it where it is smaller.
-_SLOWEST = 0.25  # Of the rate, however little is left: what is left is only what was last announced.
-_ENOUGH = 0.75  # Of the reserve, from which on it is well filled.
-_MORE = 0.035  # Of the rate, that is taken more in each second then,
-_LESS = 0.5  # and the part that is taken less in each second else;
-_LEAST = 0.05  # never less than this share.
-_LONGEST = 5.0  # Seconds that one announcement speaks for, at the most.
-_COARSE = 4.0  # Requests in the reserve, with fewer of which what is left does not tell how well it is filled.
-_CUT = 0.7  # What is left of the share after a refusal,
-_APART = 0.5  # and seconds within which others are the same news.
-_LATE = 0.05  # Seconds by which a timer may be late without slowing us down.
-_SLOWER = 0.75  # A reset that speaks of less than this share of limit per minute speaks of another span of time.
-_MEMORY = 64  # Announcements over which the estimate is corrected.
-_RATIOS = (0.1, 100.0)
+# Seconds in which the level above the reserve is spent: with a known ratio of charged to estimated amounts, and
+# without.
+_SPENDING = (0.5, 2.5)
+_RESERVE = 1.0  # Seconds of refill that are kept as a reserve; half the bucket if that is less.
+_SLOWEST = 0.25  # Lower bound of the sending rate, as a share of the refill rate: the level may be out of date.
+_ENOUGH = 0.75  # Share of the reserve from which on the bucket counts as well filled.
+# Additive increase: the share of the rate that this process adds per second while the bucket is well filled.
+_MORE = 0.035
+_LESS = 0.5  # Multiplicative decrease: the rate per second at which its share decays exponentially otherwise.
+_LEAST = 0.05  # Lower bound of the share.
+_LONGEST = 5.0  # Seconds since the last announcement that count for the increase or decrease, at most.
+_COARSE = 4.0  # Requests: if the reserve is smaller, the level is too coarse to adapt the share by it.
+_CUT = 0.7  # Factor for the share after a refusal.
+_APART = 0.5  # Seconds after a cut in which further refusals do not cut again.
+_LATE = 0.05  # Seconds by which a timer may fire late without a loss of rate.
+# If the reset implies less than this share of limit / minute, the limit is for another period than a minute.
+_SLOWER = 0.75
+_MEMORY = 64  # Announcements: the time constant of the running ratio.
+_RATIOS = (0.1, 100.0)  # Bounds of the ratio of charged to estimated amounts.
 
 
 class Bucket:
-    """A token bucket seen from outside: refilled by its rate, drained by what we send, corrected by what is announced.
+    """A client-side model of a token bucket: refilled at a rate, drained by requests, corrected by announcements.
 
-    Sending slows down as the bucket empties, in proportion to what is left of a small reserve. So requests that arrive
-    in another order find something, and several processes that see the same bucket settle at equal shares, since each
-    sends by what is left and not by what it had. An unknown bucket never makes anyone wait.
+    Below a small reserve, requests are sent more slowly, in proportion to the level. So requests that reach the
+    provider in another order are still accepted, and processes that use the same bucket approach equal shares, since
+    each of them slows down by the same level. A bucket about which nothing is known lets every request pass.
 
-    All who share it see the same bucket. Each begins with the whole of its rate, and takes the same amount more in each second
-    while it is well filled and the same part less while it is not, so they come to equal shares (Chiu and Jain 1989).
+    A process sends at a share of the refill rate, initially all of it. The share increases additively while the bucket
+    is well filled and decreases multiplicatively otherwise, so that processes converge to equal shares (AIMD; Chiu and
+    Jain 1989, https://doi.org/10.1016/0169-7552(89)90019-6).
 
-    Where what we charge is an estimate, as for tokens, a running ratio to what the provider takes off corrects it.
+    If the amounts are estimates, as for tokens, a running ratio of what the provider charged to what was estimated
+    corrects them.
 
     Args:
-        rate: What is refilled in a second; infinite while nothing is known.
-        size: What it holds at the most.
-        corrects: Whether the provider may charge otherwise than we estimate, as for tokens.
+        rate: Refill per second; infinite while nothing is known.
+        size: Capacity.
+        corrects: Whether the provider may charge other amounts than estimated, as for tokens.
     """
 
     def __init__(self, *, rate: float = math.inf, size: float = math.inf, corrects: bool = False) -> None:
@@ -50,23 +56,24 @@ class Bucket:
         self._left = size
         self._seen = -math.inf
         self._next = -math.inf
-        self._charged = 0.0  # By our estimate, since the beginning.
-        self._last: tuple[int, float, float, float] | None = None  # The newest announcement: number, time, mark, left.
-        self._limit = 0.0  # As it was last announced.
-        self._largest = 0.0  # The most that was ever left of that.
-        self._first = 0  # The request whose announcement all later ones are compared with, in the end.
-        self._theirs = self._ours = 0.0  # Charged between announcements, by the provider and by us.
+        self._charged = 0.0  # The sum of all estimates so far.
+        # The newest announcement: request number, sending time, mark, remaining.
+        self._last: tuple[int, float, float, float] | None = None
+        self._limit = 0.0  # The limit as last announced.
+        self._largest = 0.0  # The largest remaining amount announced under this limit.
+        self._first = 0  # The number of the request with the first announcement, where the comparison begins.
+        self._theirs = self._ours = 0.0  # Charged by the provider and estimated by us between announcements, fading.
         self._window = _Window()
         self._share, self._shared, self._cut = 1.0, -math.inf, -math.inf
-        self.is_vague = False  # Whether what is announced does not tell how much it holds.
+        self.is_vague = False  # Whether the announcements do not reveal the capacity.
 
     @property
     def is_known(self) -> bool:
-        """Whether it can make anyone wait."""
+        """Whether its rate is known, so that requests may have to wait."""
         return self.rate < math.inf
 
     def left(self, now: float) -> float:
-        """What is in it, as far as we know; below zero, what is owed."""
+        """The estimated level; negative if more was taken than was there."""
         if self._window.resets_at is not None:
             if now >= self._window.resets_at:
                 self._left, self._window.resets_at = self.size, None
@@ -76,9 +83,10 @@ class Bucket:
         return self._left
 
     def wait(self, now: float, amount: float, *, rest: float = math.inf) -> float:
-        """Seconds until *amount* may be taken. What is more than it holds needs a full one.
+        """Seconds until *amount* may be taken. An amount above the capacity needs a full bucket.
 
-        Of *rest* requests of that amount, which are all that will be sent, none waits where there is enough for all.
+        *rest* is the number of requests of that amount that are still to be sent. If the level suffices for all of
+        them, none waits.
         """
         if not self.is_known or rest * amount * self.ratio <= self.left(now):
             return 0.0
@@ -88,7 +96,7 @@ class Bucket:
         return max(lack / self.rate, self._next - now, 0.0)
 
     def reserve(self, now: float, amount: float) -> float:
-        """Take *amount*; returns a mark, by which an announcement is known to be older than what was sent after it."""
+        """Take *amount*. Returns a mark, the total taken so far, which tells what was sent after this request."""
         self._charged += amount
         if not self.is_known:
             return self._charged
@@ -97,38 +105,38 @@ class Bucket:
         return self._charged
 
     def settle(self, amount: float, actual: float) -> None:
-        """Replace the estimate *amount* of a request by what it took; nothing, where it was never counted."""
+        """Replace a request's estimated *amount* by the *actual* one; 0 if the provider did not count the request."""
         self._charged += actual - amount
         if self.is_known:
             self._left = min(self.size, self._left + (amount - actual) * self.ratio)
 
     def give_back(self, amount: float, number: int) -> None:
-        """The *number*-th request, of *amount*, was never charged for."""
+        """The *number*-th request, of *amount*, was not charged."""
         self.settle(amount, 0.0)
-        if number <= self._first:  # It left before what is compared, and is taken off what was sent since.
+        if number <= self._first:  # Sent before the comparison began: undo the effect on the marks since.
             self._ours += amount
 
     def drained(self, now: float) -> None:
-        """The provider refused for it: whatever we thought, there is nothing left."""
+        """The provider refused a request because of this limit: the bucket is empty, whatever the estimate was."""
         if self.is_known:
             self._left = min(0.0, self.left(now))
             if now >= self._cut + _APART and not self._corrects:
                 self._share, self._cut = max(_LEAST, self._share * _CUT), now
 
     def cap(self, rate: float, size: float) -> None:
-        """Change what is refilled and held; what is in it stays."""
+        """Change rate and capacity; keep the level, up to the new capacity."""
         self.rate, self.size = rate, size
         self._left = min(self._left, size)
 
     def announce(self, now: float, quota: Quota, *, number: int, left_at: float, mark: float) -> None:
-        """Learn from what came with the *number*-th request, which left at *left_at* with *mark*.
+        """Learn from the announcement in the reply to the *number*-th request, sent at *left_at* with *mark*.
 
-        What was announced was so at some moment between then and now, so there is something between what both would mean.
-        A reply that was overtaken by a later request's says nothing new.
+        The announced level was true at some moment between sending and now. Each end of that interval implies a level
+        now; the estimate is kept between the two. A reply is ignored if one to a later request was read already.
         """
         if quota.remaining is None or (self._last is not None and number <= self._last[0]):
             return
-        if quota.limit != self._limit:  # What was compared under another limit says nothing of this one.
+        if quota.limit != self._limit:  # Comparisons under another limit no longer apply.
             self._limit, self._last, self._window = quota.limit, None, _Window()
             self._theirs = self._ours = self._largest = 0.0
         is_first = self._last is None
@@ -143,11 +151,13 @@ class Bucket:
 
     @property
     def _reserve(self) -> float:
-        # Who began while others had used it up has seen little of a vague one; all must yield at the same level.
+        # If the announcements do not reveal the capacity, a process that started while the bucket was empty
+        # underestimates it. All processes must slow down at the same level, so the reserve then does not depend on the
+        # capacity.
         return self.rate * _RESERVE / 2 if self.is_vague else min(self.size / 2, self.rate * _RESERVE)
 
     def _pace(self, left: float) -> float:
-        """How fast to send with so much left: at the rate where the reserve is there, slower below, faster above."""
+        """The sending rate at level *left*: the refill rate at the reserve, less below it, more above it."""
         if self._window.resets_at is not None:
             return math.inf
         reserve = self._reserve
@@ -155,10 +165,9 @@ class Bucket:
         return self._share * (self.rate * share + max(0.0, left - reserve) / _SPENDING[self._is_guess])
 
     def _learn_share(self, now: float, remaining: float) -> None:
-        """Take a little more while there is enough for all, and a part less while there is not."""
-        seconds = (
-            min(_LONGEST, now - self._shared) if self._shared > -math.inf else 0.0
-        )  # It begins with the first one.
+        """Additive increase while the bucket is well filled, multiplicative decrease otherwise."""
+        # The first announcement only starts the measurement of time.
+        seconds = min(_LONGEST, now - self._shared) if self._shared > -math.inf else 0.0
         self._shared = now
         if self._corrects or self._window.resets_at is not None or self._reserve < _COARSE:
             self._share = 1.0
@@ -169,13 +178,14 @@ class Bucket:
             self._share = max(_LEAST, self._share * math.exp(-_LESS * seconds))
 
     def _learn_rate(self, quota: Quota) -> None:
-        """Limits are per minute, unless their reset says that what was used takes longer to come back (Groq: a day)."""
+        """Learn rate and capacity. Limits are per minute unless the reset implies a slower refill (Groq: per day)."""
         rate, used = quota.limit / _MINUTE, quota.limit - (quota.remaining or 0.0)
         if quota.reset is not None and quota.reset > 1.0 and used / (quota.reset - 1.0) < rate * _SLOWER:
             rate = max(used, 1.0) / quota.reset
         self.rate = rate
-        if quota.reset is not None:  # Buckets are often smaller than a minute of their rate.
-            # But one does not shrink. A reset that makes it seem so, as 0 does where much is missing, is wrong.
+        if quota.reset is not None:
+            # The capacity is often less than a minute's refill: it is what remains plus the refill until the reset. It
+            # does not shrink; a reset time that implies so, such as 0 although much was used, is wrong.
             self.is_vague = self.is_vague or (quota.reset == 0 and used > 1.0)
             seems = max(1.0, min(quota.limit, (quota.remaining or 0.0) + quota.reset * rate))
             self.size = seems if self._largest == 0.0 else max(seems, self._largest)
@@ -184,7 +194,7 @@ class Bucket:
             self.size = quota.limit
 
     def _compare(self, number: int, left_at: float, mark: float, quota: Quota) -> None:
-        """Compare what the provider took off between two announcements with what we did."""
+        """Compare what the provider charged between two announcements with our estimates."""
         remaining = quota.remaining or 0.0
         before, self._last = self._last, (number, left_at, mark, remaining)
         if before is None:
@@ -192,14 +202,14 @@ class Bucket:
             self._guess(mark, quota)
         elif self._window.resets_at is None:
             _, then, mark_then, remaining_then = before
-            is_full = remaining >= min(self.size - 1, 0.98 * self.size)  # Then what was refilled ran over.
+            is_full = remaining >= min(self.size - 1, 0.98 * self.size)  # Then refill was lost.
             taken = remaining_then - remaining + self.rate * (left_at - then)
-            is_long = self.rate * (left_at - then) >= self.size  # Long enough to have run over unseen.
+            is_long = self.rate * (left_at - then) >= self.size  # Then the bucket may have been full in between.
             if self._corrects and not is_full and not is_long:
                 self._learn_ratio(taken, mark - mark_then)
 
     def _guess(self, mark: float, quota: Quota) -> None:
-        """The first reply: what is missing is what was charged for it, unless others use the bucket, too."""
+        """Guess the ratio from the first reply: what is missing was charged for it, unless others use the bucket."""
         missing = (quota.reset or 0.0) * self.rate
         if self._corrects and mark > 0:
             self.ratio = min(_RATIOS[1], max(1.0, missing / mark))
@@ -207,7 +217,7 @@ class Bucket:
     def _learn_ratio(self, taken: float, sent: float) -> None:
         fading = 1 - 1 / _MEMORY
         self._theirs, self._ours = self._theirs * fading + taken, self._ours * fading + sent
-        if self._ours <= 0:  # Given back was what had left before the first announcement: that compares with nothing.
+        if self._ours <= 0:  # Estimates from before the comparison were given back: start again.
             self._theirs = self._ours = 0.0
         elif self._theirs > 0:
             self.ratio = min(_RATIOS[1], max(_RATIOS[0], self._theirs / self._ours))
@@ -215,13 +225,13 @@ class Bucket:
 
 
 class _Window:
-    """Finds out whether a limit is a fixed window: what is used does not put off the moment when all is back."""
+    """Detects a fixed-window limit: there, the time of the reset does not depend on how much is used."""
 
-    _FELL = 3.0  # Seconds of the rate that must have been used between two announcements to tell.
+    _FELL = 3.0  # Seconds of refill: the use between two announcements that is needed to tell.
 
     def __init__(self) -> None:
         self.resets_at: float | None = None
-        self._first: tuple[float, float] | None = None  # Remaining, and when all was to be back.
+        self._first: tuple[float, float] | None = None  # The remaining amount, and the time of the reset.
 
     def watch(self, now: float, quota: Quota, rate: float) -> None:
         remaining, reset = quota.remaining or 0.0, quota.reset

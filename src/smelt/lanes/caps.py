@@ -1,4 +1,4 @@
-"""What the caller allows, by hand."""
+"""Limits that the caller sets."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Caps:
-    """What a run allows at the most.
+    """The limits of one run; None for no limit.
 
     Attributes:
         concurrency: Requests in flight.
         rpm: Requests per minute.
         tpm: Tokens per minute, input and output together.
-        max_wait: Seconds that one wait may take, or that may pass without an answer, before the run stops.
+        max_wait: Seconds: the run stops if one wait would take longer, or if no request was answered for so long.
     """
 
     concurrency: int
@@ -24,7 +24,7 @@ class Caps:
 
     @classmethod
     def tightest(cls, caps: Iterable[Caps]) -> Caps:
-        """What satisfies all of *caps*, of which there is one at least: a key does not know which run uses it."""
+        """The minimum of each limit over *caps*, at least one: the provider counts by key, not by run."""
         caps = list(caps)
         return cls(
             concurrency=min(one.concurrency for one in caps),

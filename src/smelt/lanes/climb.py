@@ -1,31 +1,34 @@
-"""How much concurrency a server that queues makes use of."""
+"""Search for the useful concurrency of a server that queues requests instead of refusing them."""
 
 from __future__ import annotations
 
 import math
 
-_OPENING = 1.5  # How far the window is opened to see whether more comes back.
-_CLOSING = (0.3, 0.7)  # What is left of it to see whether less comes back: at the least, and at the most.
-_WORTH = (0.3, 0.5)  # Share of a change that must show in what comes back: for a window that is closed, or opened.
-_SLOW = 3.0  # Times the best seconds per token above which a smaller window is tried.
-_SPARE = 1.5  # Times the window that would hold all at the best seconds per token, below which a step does not aim.
-_FADING = 1.02  # The best is forgotten by that much in every round.
-_FEWEST = 24  # Replies in a round at the least.
-_PATIENCE = (4, 64)  # Rounds in which nothing is tried, after a try that did harm: at first, and at the most.
+_OPENING = 1.5  # Factor for the window when a larger one is tried.
+_CLOSING = (0.3, 0.7)  # Bounds of the factor for the window when a smaller one is tried.
+# Elasticity of throughput (relative change of throughput per relative change of window) from which on a larger window
+# is worth it: if the window was made smaller, and if it was made larger.
+_WORTH = (0.3, 0.5)
+_SLOW = 3.0  # If seconds per token exceed this multiple of the best seen, a smaller window is tried.
+_SPARE = 1.5  # Never shrink below this multiple of the window that would suffice at the best seconds per token.
+_FADING = 1.02  # Factor by which the best seconds per token increase in each round, so that an old best is forgotten.
+_FEWEST = 24  # Replies: the minimum of a round.
+_PATIENCE = (4, 64)  # Rounds without a try after a try that reduced throughput: at first, and at most.
 
 
 class Climb:
-    """Compares rounds of replies, of which each is as many as may be in flight, and says how to change the window.
+    """Hill climbing on the concurrency window, by the throughput of rounds of replies.
 
-    A server that queues never refuses. So opening the window is worth it only where more comes back per second, and where
-    less makes no difference it is closed, until the queue is gone. Where seconds per token have grown far above the best
-    seen, as in Vegas (Brakmo and Peterson 1995), a smaller window is tried first. The climbing is that of .NET's thread
-    pool (Hellerstein, Morrison and Eilebrecht, "Optimizing Concurrency Levels in the .NET ThreadPool", 2008).
+    A round is as many replies as the window holds. A server that queues never refuses. So the window is enlarged only
+    as long as throughput increases with it, and is made smaller while throughput does not decrease, until the queue is
+    gone. If seconds per token exceed the best seen by far, a smaller window is tried first, as in TCP Vegas (Brakmo and
+    Peterson 1995). The hill climbing is that of .NET's thread pool (Hellerstein, Morrison and Eilebrecht, "Optimizing
+    Concurrency Levels in the .NET ThreadPool", 2008).
     """
 
     def __init__(self) -> None:
         self._best = math.inf  # Seconds per token.
-        self._usual = 1.0  # Tokens of a reply.
+        self._usual = 1.0  # Tokens of a reply: a moving average.
         self._round: _Round | None = None
         self._before: tuple[int, float] | None = None  # Window and tokens per second before a step.
         self._opens = True
@@ -33,12 +36,12 @@ class Climb:
         self._patience = _PATIENCE[0]
 
     def answered(self, now: float, seconds: float, tokens: float, limit: int, *, is_most: bool) -> float:
-        """By what to multiply the window after a reply; 1 leaves it."""
+        """Count a reply. Returns the factor for the window; 1 for no change."""
         self._usual += 0.05 * (tokens - self._usual)
-        # A short answer takes long per token: compare it as if it were a usual one.
+        # The fixed time of a request makes a short reply slow per token, so a reply counts as at least average length.
         self._best = min(self._best, seconds / max(tokens, self._usual, 1.0))
         if self._round is None or self._round.limit != limit:
-            # After a step, what comes back first was sent before it.
+            # After a change of the window, the first replies belong to requests sent before it: skip them.
             self._round = _Round(limit, now, skips=0 if self._before is None else limit)
             return 1.0
         if not self._round.add(now, seconds, tokens):
@@ -48,7 +51,7 @@ class Climb:
         return self._judge(done, is_most=is_most)
 
     def interrupted(self) -> None:
-        """The window was not full, or changed for another reason: nothing can be compared."""
+        """Discard the round: the window was not full, or it changed for another reason."""
         self._round = self._before = None
 
     def _judge(self, done: _Round, *, is_most: bool) -> float:
@@ -72,7 +75,7 @@ class Climb:
         gain = math.log(max(done.rate, 1e-9) / max(rate, 1e-9)) / math.log(done.limit / limit)
         is_worth = gain >= _WORTH[self._opens]
         if self._opens == is_worth:
-            return 1.0  # More came back from more, or no less from less: go on like that.
+            return 1.0  # A larger window gained, or a smaller one lost nothing: keep it.
         if self._opens:
             self._opens = False
         else:
@@ -94,7 +97,7 @@ class _Round:
         return self.tokens / max(1e-6, self._ended - self._began)
 
     def add(self, now: float, seconds: float, tokens: float) -> bool:
-        """Count a reply; whether the round is over."""
+        """Count a reply. Returns whether the round is complete."""
         if self._skips:
             self._skips -= 1
             self._began = now

@@ -1,4 +1,4 @@
-"""The thin part of a lane that knows asyncio: a queue of those who wait, and who is told about it."""
+"""The asyncio part of a lane: the queue of waiting requests, and the events about waiting."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from smelt.lanes.pacer import Pacer, Wait
 from smelt.lanes.queue import Alarm, call_on, running_loop
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
-# Requests of a run that look whether anybody is there, whatever other runs have met: as long as none reaches the provider, which
-# therefore is not hammered. No fewer than the engine makes before it gives up a server that was never reached: a few side by side, and
-# then those of `Policy.free_retries`.
+# Requests that a run may send although the circuit breaker is open, one at a time, until one reaches the provider. They
+# do not load a failing provider, because they do not reach it. There must be at least as many as the engine makes
+# before it gives up a server that it never reached: a few in parallel, then `Policy.free_retries`.
 _TRIES = 8
-_IN_SECONDS = 60.0  # Seconds: what takes longer is told in minutes.
-_QUIET = 1.0  # Seconds: shorter waits are pacing, and not worth a word.
-# Turns of the loop that requests which left get before the next one does, as long as these come ever faster: to make one takes
-# milliseconds of CPU, to connect, ask and hear a refusal a dozen turns, and every one that leaves in between is refused, too.
+_IN_SECONDS = 60.0  # Seconds: longer times are shown in minutes.
+_QUIET = 1.0  # Seconds: shorter waits are normal pacing and are not reported.
+# Iterations of the event loop before each request during the start phase. Building a request takes milliseconds of CPU;
+# connecting, sending and reading a refusal take about a dozen iterations, and every request that is sent in the
+# meantime would be refused, too.
 _TURNS = 16
 
 
 class Lane:
     """Admits the requests of all runs that joined it, in the order in which they asked.
 
-    Runs may be on different loops in different threads of the caller, so the state is guarded by a lock, which is never held
-    while anything is awaited or told; a waiter is woken on its own loop. Who waits holds no slot, and who is cancelled leaves
-    no trace.
+    Runs may use different event loops in different threads of the caller, so a lock guards the state. It is not held
+    during an await or a callback; each waiter is woken on its own loop. A waiting request holds no slot, and cancelling
+    it leaves no trace.
 
     Args:
-        pacer: Decides.
+        pacer: Decides when a request may be sent.
     """
 
     def __init__(self, pacer: Pacer) -> None:
@@ -45,10 +46,14 @@ class Lane:
         self._waiting: deque[Waiter] = deque()
         self._runs: dict[RunLane, None] = {}
         self._alarm: Alarm | None = None
-        self._told: float | None = None  # Until when the runs have been told to wait.
+        self._told: float | None = None  # The time until which the runs were last told to wait; None if they were not.
 
     def join(self, caps: Caps, tell: Callable[[Event], None]) -> RunLane:
-        """A run's own door to the lane; to be closed when the run is over. The tightest caps of all that joined hold."""
+        """Register a run. The tightest caps of all registered runs apply.
+
+        Returns:
+            Its access to the lane, to be closed at the end of the run.
+        """
         run = RunLane(self, caps, tell)
         with self._lock:
             self._runs[run] = None
@@ -56,7 +61,7 @@ class Lane:
         return run
 
     def leave(self, run: RunLane) -> None:
-        """A run is over; its caps no longer hold, and what it still had in flight is not waited for."""
+        """Remove a run and its caps, and free the slots of requests that it still has in flight."""
         with self._lock:
             self._runs.pop(run, None)
             for slot in run.slots.values():
@@ -69,11 +74,11 @@ class Lane:
 
     @property
     def is_hidden(self) -> bool:
-        """Whether a run is on another loop of this thread, which therefore stands still until this one is done."""
+        """Whether a run uses another loop of this thread. That loop cannot run until this one ends."""
         return any(run.thread == threading.get_ident() and run.loop is not running_loop() for run in self._runs)
 
     async def admit(self, run: RunLane, estimate: Usage) -> Slot:
-        """Wait for a request's turn."""
+        """Wait until a request of *run* may be sent. Raises `TooLong` if the run would wait too long."""
         loop = asyncio.get_running_loop()
         with self._lock:
             if not self._waiting or self._is_first(run):
@@ -91,7 +96,7 @@ class Lane:
             raise
 
     def settle(self, run: RunLane, slot: Slot, outcome: Reply | CallFailed) -> None:
-        """Take back the slot of a request that ended."""
+        """Free the slot of a request that ended, and learn from its outcome."""
         with self._lock:
             if run.slots.pop(slot.number, None) is not None:
                 run.met(outcome)
@@ -99,7 +104,7 @@ class Lane:
         self._pump()
 
     def release(self, run: RunLane, slot: Slot) -> None:
-        """Take back the slot of a request that never left."""
+        """Free the slot of a request that was not sent, or was cancelled."""
         with self._lock:
             if run.slots.pop(slot.number, None) is not None:
                 self.pacer.released(slot)
@@ -119,8 +124,8 @@ class Lane:
             self.pacer.cap(Caps.tightest(run.caps for run in self._runs))
 
     def _pump(self) -> None:
-        """Admit whoever may leave, and set the alarm for the next one."""
-        if not self._waiting and self._told is None:  # The common case, without a lock.
+        """Admit the requests that may be sent now, and set the timer for the next one."""
+        if not self._waiting and self._told is None:  # The common case: no lock is needed.
             return
         with self._lock:
             news = self._admit_all()
@@ -150,14 +155,14 @@ class Lane:
         return news
 
     def _next(self) -> Waiter:
-        """Who is to leave next: in an outage one of a run that has not seen for itself, else the one that has waited longest."""
+        """The waiter that waits longest; while the breaker is open, one of a run that has not yet tried for itself."""
         return next((one for one in self._waiting if self._is_first(one.run)), self._waiting[0])
 
     def _is_first(self, run: RunLane) -> bool:
         return self.pacer.is_failing and run.is_trying
 
     def _stall(self, wait: Wait) -> list[tuple[RunLane, Event]]:
-        """Tell the runs that wait: each of them once, and again where it takes longer than they were told."""
+        """Events that tell waiting runs about the wait: once each, and again if it becomes longer than last told."""
         is_long, until = _QUIET <= wait.seconds < math.inf, self._waiting[0].loop.time() + wait.seconds
         if self._told is None and not is_long:
             return []
@@ -189,24 +194,24 @@ class Lane:
         with self._lock:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
-        if waiter.slot is not None:  # Admitted in the same moment.
+        if waiter.slot is not None:  # It was admitted at the same moment.
             self.release(waiter.run, waiter.slot)
         self._pump()
 
 
 @dataclass(eq=False, repr=False)
 class RunLane:
-    """One run's door to a lane; what the engine sees of it (`engine.lane.Lane`). A context manager, too.
+    """One run's access to a lane, and a context manager. Implements the engine's protocol, `engine.lane.Lane`.
 
     Attributes:
         lane: The lane.
-        caps: What the run allows at the most.
-        tell: Takes the events of waiting; called on the run's own loop.
-        is_stalled: Whether the run was told to wait, and not yet that it is over.
-        slots: The requests that it has in flight, by their numbers.
-        loop: Where it runs, from its first request on.
+        caps: The limits that the run sets.
+        tell: Receives the events about waiting; called on the run's own loop.
+        is_stalled: Whether the run was told that it waits, and not yet that the wait is over.
+        slots: Its requests in flight, by number.
+        loop: Its event loop; None before its first request.
         thread: The thread of that loop.
-        rest: How many requests the run will yet send, the next one included, as far as is known.
+        rest: The expected number of requests still to be sent, including the next; infinite if unknown.
     """
 
     lane: Lane
@@ -236,16 +241,16 @@ class RunLane:
 
     @property
     def workers(self) -> int:
-        """Requests of this run that will be in flight at a time: as many as now are, but at the start the most."""
+        """The expected number of requests of this run in flight: the present one, but `most` in the start phase."""
         return self.most if self.lane.pacer.is_starting else len(self.slots) or 1
 
     @property
     def notices(self) -> list[str]:
-        """Sentences that the caller should see, of what happened since the run joined."""
+        """Notices for the caller about what happened since the run joined."""
         return list(dict.fromkeys(self.lane.pacer.notices[self._noticed :]))
 
     async def admit(self, estimate: Usage) -> Slot:
-        """Wait until a request of this size may leave, and count it as in flight."""
+        """Wait until a request of this size may be sent, and count it as in flight."""
         if self.loop is None:
             self.loop, self.thread, self._began = asyncio.get_running_loop(), threading.get_ident(), _now()
         if self.lane.pacer.is_starting:
@@ -254,33 +259,34 @@ class RunLane:
         return await self.lane.admit(self, estimate)
 
     def settle(self, slot: Slot, outcome: Reply | CallFailed) -> None:
-        """Take back the slot of a request that ended, and learn from how."""
+        """Free the slot of a request that ended, and adapt the limits to its outcome."""
         self.lane.settle(self, slot, outcome)
 
     def release(self, slot: Slot) -> None:
-        """Take back the slot of a request that never left, or was broken off."""
+        """Free the slot of a request that was not sent or was cancelled; do nothing if it is free already."""
         self.lane.release(self, slot)
 
     @property
     def is_trying(self) -> bool:
-        """Whether its next request looks if anybody is there: none of its own has reached the provider."""
+        """Whether its next request may ignore the breaker: none has reached the provider yet, and none is in flight."""
         return self._tries < _TRIES and not self.slots
 
     def met(self, outcome: Reply | CallFailed) -> None:
-        """A request of this run ended."""
+        """Count the end of a request, to know whether one has reached the provider."""
         is_nobody = isinstance(outcome, CallFailed) and (
             outcome.billing is Billing.NOT_SENT
-            or outcome.kind == "protocol"  # A web page: not from the provider, either.
+            or outcome.kind
+            == "protocol"  # For example a web page instead of an API reply: not from the provider, either.
         )
         self._tries = self._tries + 1 if is_nobody else _TRIES
 
     def hear(self, event: Event) -> None:
-        """Pass *event* on, on the run's own loop."""
+        """Pass *event* to the run, on its own loop."""
         if self.loop is not None:
             call_on(self.loop, self.tell, event)
 
     def lost_patience(self, now: float, wait: Wait) -> TooLong | None:
-        """Why the run waits no longer, if so: *wait* is too long, or there was no answer for too long since it began."""
+        """Why the run stops waiting: *wait* is too long, or nothing was answered for `max_wait` seconds. Else None."""
         silence = self.lane.pacer.silence
         if wait.fact and self.caps.max_wait < wait.seconds < math.inf:
             return TooLong(f"{wait.fact} longer than this run waits. Come back in {_in_words(wait.seconds)}.")
@@ -290,7 +296,7 @@ class RunLane:
         return None
 
     def patience(self, now: float) -> float:
-        """Seconds for which the run still goes without an answer."""
+        """Seconds that the run still waits for any answer; infinite while the provider answers."""
         silence = self.lane.pacer.silence
         return math.inf if silence is None else max(silence.since, self._began) + self.caps.max_wait - now
 
@@ -314,14 +320,14 @@ def _in_words(seconds: float) -> str:
 
 @dataclass(eq=False, repr=False)
 class Waiter:
-    """A request that waits for its turn.
+    """A request that waits for admission.
 
     Attributes:
-        run: Whose it is.
-        estimate: What it is thought to take.
-        loop: Where it waits.
-        slot: Its slot, once it was admitted; set before it wakes.
-        turn: What it awaits.
+        run: Its run.
+        estimate: Its estimated tokens.
+        loop: The event loop on which it waits.
+        slot: Its slot after admission; set before it is woken.
+        turn: The future that it awaits.
     """
 
     run: RunLane
@@ -334,7 +340,7 @@ class Waiter:
         self.turn = self.loop.create_future()
 
     def end(self, result: Slot | TooLong) -> None:
-        """Wake the waiter, on its own loop. It finds its slot even where it is cancelled before it wakes."""
+        """Wake the waiter on its own loop. Sets `slot` at once: a waiter cancelled before it wakes must free it."""
         self.slot = result if isinstance(result, Slot) else None
         call_on(self.loop, self._wake, result)
 

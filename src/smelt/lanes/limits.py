@@ -1,7 +1,8 @@
-"""What a provider announces about its limits: rate-limit headers in, numbers out.
+"""Parser of rate-limit headers.
 
-Whatever makes no sense is unknown, so that nobody waits, or runs, by it: names as OpenAI (and Groq, Azure, vLLM's gateways)
-and Anthropic write them, with resets as durations, points in time or plain seconds.
+It reads the header names of OpenAI (also used by Groq, Azure and gateways in front of vLLM) and of Anthropic, with
+resets as durations, points in time or plain seconds. A value that makes no sense counts as unknown, so that it neither
+delays requests nor permits them.
 """
 
 from __future__ import annotations
@@ -16,22 +17,23 @@ _DURATION = re.compile(
     r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?(?:(\d+(?:\.\d+)?)[uµ]s)?",
     re.ASCII,
 )
-_NUMBER = re.compile(r"-?\d{1,18}(?:\.\d{0,18})?", re.ASCII)  # Not what `float` takes: "1_0", "1e300", other digits.
+# Stricter than `float`, which accepts "1_0", "1e300" and non-ASCII digits.
+_NUMBER = re.compile(r"-?\d{1,18}(?:\.\d{0,18})?", re.ASCII)
 _UNITS = (86_400.0, 3_600.0, 60.0, 1.0, 1e-3, 1e-6)
-_LONGEST = 400 * 86_400.0  # Seconds: no limit comes back later than in a year.
-_MOST = 1e15  # Above that a number is a slip.
-_EPOCH = 1e9  # Seconds: a larger number is a point in time, and in milliseconds above a thousand times as much.
-_PAST = 2.0  # Seconds: how far back a point in time may lie by rounding alone.
+_LONGEST = 400 * 86_400.0  # Seconds: a reset further away than about a year is taken to be an error.
+_MOST = 1e15  # A larger limit is taken to be an error.
+_EPOCH = 1e9  # A larger reset is a Unix time in seconds (1e9 is in 2001); from 1e12 on, in milliseconds.
+_PAST = 2.0  # Seconds: a reset may lie so far before the reply's date by rounding alone.
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """One limit as it is announced.
+    """One limit as announced.
 
     Attributes:
-        limit: What may be used, by its name per minute.
-        remaining: What is left of it, or None where that is not known.
-        reset: Seconds until all of it is there again, or None where that is not known.
+        limit: The amount that may be used, nominally per minute.
+        remaining: The amount left, or None if unknown.
+        reset: Seconds until the whole limit is available again, or None if unknown.
     """
 
     limit: float
@@ -41,7 +43,7 @@ class Quota:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one reply announces; None for a limit of which nothing can be made out."""
+    """The limits that one reply announces; None for a limit that is missing or not readable."""
 
     requests: Quota | None = None
     tokens: Quota | None = None
@@ -64,7 +66,7 @@ _NAMES = {
 
 
 def read_limits(headers: Mapping[str, str]) -> Limits:
-    """The limits in *headers*, whose names are lower-case."""
+    """Read the limits from *headers*, whose names are in lower case."""
     if not headers:
         return _NOTHING
     found = {kind: quota for kind, families in _NAMES.items() if (quota := _quota(headers, families)) is not None}
@@ -72,9 +74,10 @@ def read_limits(headers: Mapping[str, str]) -> Limits:
 
 
 def seconds_until(moment: str | None, date: str | None = None) -> float | None:
-    """Seconds from the reply's own *date* to *moment*: a duration, a point in time or a number; None for nonsense.
+    """Seconds from the reply's own *date* to *moment*; None if not readable.
 
-    The clock of this machine may be anywhere, so a point in time says nothing without a date.
+    *moment* is a duration, a point in time, a Unix time or a number of seconds. This machine's clock may be wrong, so a
+    point in time cannot be used without the date of the reply.
     """
     text = (moment or "").strip()
     if not text:

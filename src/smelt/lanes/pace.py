@@ -1,8 +1,8 @@
-"""The rate that a provider keeps to itself, learnt from its refusals.
+"""The sending rate under a hidden limit: one that the provider does not announce, estimated from its refusals (429s).
 
-A refusal says that the provider's bucket is empty. Between two refusals it therefore let through exactly what it
-refilled, so what was admitted over the time between is its rate, as long as the bucket was never full. What it holds
-when it is full is known from what it let through before the first refusal, so the time when it was full can be taken off.
+A refusal shows that the provider's token bucket is empty. The requests accepted between two refusals therefore equal
+the refill in that time, which gives the rate, provided that the bucket was never full in between. Its capacity follows
+from the requests accepted before the first refusal, so the time during which it was full can be taken into account.
 """
 
 from __future__ import annotations
@@ -13,104 +13,123 @@ import random
 from smelt.lanes.stock import Opening, Stock
 from smelt.lanes.trace import Trace
 
-_BELOW = (0.05, 0.3)  # How far under the measured rate the pace begins: at the least, and at the most.
-_RISE = 0.3  # How fast it climbs above.
-_YIELDING = 0.95  # A rate below this share of the one before is cut further, so that others find room;
-_TRUSTED = 3.0  # Seconds: where that one was measured for longer, else it says nothing about others.
-_PROVEN = 4.0  # Requests for which the pace stays near what was measured, at the least.
-_SPANS = (0.5, 30.0)  # Seconds: the least and most that the pace takes to come back to what was measured.
-_USUAL = 10.0  # Requests per second.
-_USUAL_SPAN = 2.5  # Seconds, for one request per second; by the square root of the rate.
-# Seconds in which the pace doubles while nothing was measured; more where refusals come late. Twice as fast would measure over too
-# short a time.
-_EXPLORING = 0.3
-_HEARD = 2.0  # Times what a refusal took to come back, which are the least of that.
-_FIRST = 4.0  # Requests per waiting time that exploring begins with.
-CATCH_UP = 1.0  # Seconds of the rate that may be caught up with after a wait.
-HURRY = 2.0  # Times the pace at which that is done: a refusal then finds few behind it.
-# Requests per pause that is asked for, which no pace falls below: who is beaten down by others comes back.
+# The curve after a refusal (CUBIC): it starts below the measured rate, returns to it within a span of time, and then
+# rises above it.
+_BELOW = (0.05, 0.3)  # Bounds of the share of the measured rate by which the pace starts below it.
+_RISE = 0.3  # Slope of the curve above the measured rate.
+# If the measured rate falls below this share of the last one, the pace yields further, to make room for others;
+_YIELDING = 0.95
+_TRUSTED = 3.0  # but only if the last one was measured over more than this many seconds.
+_PROVEN = 4.0  # Requests: the span lasts at least for so many.
+_SPANS = (0.5, 30.0)  # Seconds: bounds of the span.
+# Requests per second: the rate at which `_RISE` applies unchanged; it scales with the square root of the rate.
+_USUAL = 10.0
+# Seconds: upper bound of the span at one request per second; it scales with the square root of the rate.
+_USUAL_SPAN = 2.5
+
+# Exploring: after the first refusal, the pace doubles at regular intervals until the second refusal, which gives the
+# first measurement.
+_EXPLORING = 0.3  # Seconds for one doubling.
+_HEARD = 2.0  # Lower bound of that, as a multiple of the time that a refusal took to come back.
+_FIRST = 4.0  # Lower bound of the initial pace, in requests per pause.
+
+CATCH_UP = 1.0  # Seconds of the rate that a delayed process may catch up with, at most,
+HURRY = 2.0  # at this multiple of the pace, at most: few requests are then sent before a refusal comes back.
+# Lower bound of the pace, in requests per pause that the provider asked for: a process crowded out by others recovers.
 AT_LEAST = 0.1
-_UNSURE = 3.0  # Requests by which a measure may be wrong: one at either end, and one of what the bucket holds.
-_FEW = 10  # Requests between two refusals, with fewer of which a measure is chance,
-_MANY = 80  # and with as many of which it is good.
-_FAIR = 2.0  # Requests per second that steps begin with.
-_STEP_UP = 0.06  # Requests per second that a step gains in each second; at slow rates so many times the rate.
-_LEAST_GAIN = 0.2  # Of that, however slow the rate.
+_UNSURE = 3.0  # Requests by which a measurement may be wrong: one at each end, and one of the capacity.
+
+# Steps: additive increase, multiplicative decrease, used if too few requests are accepted between refusals to measure a
+# rate.
+_FEW = 10  # Requests between two refusals: with fewer, a measurement is too inaccurate and steps begin;
+_MANY = 80  # with at least so many it is accurate and steps end.
+_FAIR = 2.0  # Requests per second with which steps begin, the same for all processes.
+_STEP_UP = 0.06  # Requests per second gained per second; below one request per second, times the rate,
+_LEAST_GAIN = 0.2  # but at least times this.
 _STEP_DOWN = 0.25  # Share of the pace that a refusal takes.
-_PATIENT = (9.0, 20.0)  # Seconds after which a step gains twice as much: before the first refusal on it, and later.
-_LARGEST = 1e6  # Requests that a bucket may hold.
-_RISEN = 2.5  # Times the rate of before, above which what was let through lately says more than the time since.
-_STRETCHED = 1.05  # Times what was let through, above which a rate rests on what the bucket could not hold.
-_SLOWEST = 1 / 60.0  # Requests per second.
-_BACKOFF = (0.5, 30.0)  # Seconds: the first and the longest pause where the provider names none.
+_PATIENT = (9.0, 20.0)  # Seconds after which the gain has doubled: before the first refusal in steps, and after it.
+
+_LARGEST = 1e6  # Requests: upper bound of the estimated capacity.
+# If the recent lower bound of the rate exceeds this multiple of the last rate, the limit has risen, and the bound is
+# used.
+_RISEN = 2.5
+# If the rate exceeds this multiple of accepted requests over time, it depends on the estimated capacity.
+_STRETCHED = 1.05
+_SLOWEST = 1 / 60.0  # Requests per second: lower bound of a measured rate.
+_BACKOFF = (0.5, 30.0)  # Seconds: bounds of the backoff if the provider does not say how long to wait.
 
 
 def on_curve(rate: float, progress: float, *, below: float) -> float:
-    """Requests per second where so much of the way back to *rate* is done; it began by a share of *below* under it."""
+    """The pace in requests per second at *progress* on the curve.
+
+    At 0 it is the share *below* under *rate*, at 1 it is *rate*, and then it rises above.
+    """
     rise = math.pow(progress - 1, 3)
     return rate * (1 + below * rise) if rise < 0 else rate + _RISE * rise * math.sqrt(rate * _USUAL)
 
 
 def span_of(rate: float, measured: float, *, least: float = _SPANS[0]) -> float:
-    """Seconds of use that the way back to *rate* takes, which was *measured* over so many; *least* at the least."""
+    """Seconds of use until the pace is back at *rate*, which was *measured* over so many seconds; at least *least*."""
     return min(_SPANS[1], max(least, _PROVEN / rate, min(measured, _USUAL_SPAN * math.sqrt(rate))))
 
 
 def backoff(rate: float | None, streak: int, rng: random.Random) -> float:
-    """Seconds to pause after so many refusals in a row that named no pause, with full jitter."""
+    """Seconds of backoff after *streak* consecutive refusals without a stated wait: exponential, with full jitter."""
     first = 1 / rate if rate else _BACKOFF[0]
     return min(_BACKOFF[1], first * 2.0 ** (streak - 1)) * rng.random()
 
 
 class Pace:
-    """Keeps just under a hidden rate, and looks from time to time whether it has risen.
+    """Keeps the sending rate just below a hidden limit, and probes regularly whether the limit has risen.
 
-    After a refusal the pace begins below the rate that was measured, comes back to it slowly, and then climbs ever faster
-    until the next refusal. The curve, and cutting further where the rate fell, are those of CUBIC (Ha, Rhee and Xu 2008;
-    RFC 9438, sections 4.2 and 4.7); slower senders come back sooner, so that several processes approach equal shares.
-    Pauses without an announced length are drawn with full jitter (Brooker, "Exponential Backoff And Jitter", AWS
+    After a refusal the pace starts below the measured rate, returns to it slowly, and then rises ever faster until the
+    next refusal. The curve, and the further cut if the rate fell, are those of CUBIC (Ha, Rhee and Xu 2008; RFC 9438,
+    sections 4.2 and 4.7). Slower senders return sooner, so that several processes approach equal shares. If the
+    provider does not say how long to wait, the backoff has full jitter (Brooker, "Exponential Backoff And Jitter", AWS
     Architecture Blog, 2015).
+
+    *Seconds of use* exclude idle time: of the time between two requests, only two intervals of the pace count.
 
     Args:
         rng: Draws the jitter.
     """
 
     def __init__(self, rng: random.Random) -> None:
-        self.rate: float | None = None  # As measured; None before two refusals.
-        self.counted = 0  # Requests that the newest measure took for admitted.
+        self.rate: float | None = None  # The measured rate; None before the second refusal.
+        self.counted = 0  # Accepted requests in the newest measurement.
         self._rng = rng
         self._sent = 0
-        self._drained: int | None = None  # Number of the request that found nothing left.
+        self._drained: int | None = None  # Number of the last refused request from which a refusal was learnt.
         self._trace = Trace()
-        self._traced = 0  # Number of the last request before the trace.
-        self._burst = 0.0  # Requests that were admitted before the first refusal: what a full bucket held.
+        self._traced = 0  # Number of the last request before the trace began.
+        self._burst = 0.0  # The estimated capacity of the bucket, in requests.
         self._opening, self._stock = Opening(), Stock()
         self._measured = 0.0  # Seconds over which the rate was measured.
-        self._most = 0.0  # The highest rate that was measured.
+        self._most = 0.0  # The highest rate measured.
         self._event_at = -math.inf
-        self._streak = 0  # Refusals in a row, of which each was answered by waiting.
+        self._streak = 0  # Consecutive refusals after which the pace paused.
         self._below = _BELOW[1]
         self._span = _SPANS[0]
-        self._probed = 0.0  # Seconds of use since the refusal.
-        self._clock = 0.0  # The same, with the pauses that were asked for.
+        self._probed = 0.0  # Seconds of use since the last refusal.
+        self._clock = 0.0  # The same, including pauses.
         self._held_until = -math.inf
-        self._pause = 0.0  # Seconds of the last one that was asked for.
-        self._level: float | None = None  # Where the present step began, if it goes by steps.
-        self._cuts = 0  # Refusals since it does.
-        self._transit = 0.0  # Seconds that a refusal took to come back, at the most.
-        self._first = 0  # Number of the last request before those of the newest measure.
-        self._is_stretched = False  # Whether it took the bucket to have been full for a while.
+        self._pause = 0.0  # Seconds of the last pause.
+        self._level: float | None = None  # The pace at the beginning of the present step; None outside of steps.
+        self._cuts = 0  # Refusals since steps began.
+        self._transit = 0.0  # The longest time that a refusal took to come back, in seconds.
+        self._first = 0  # Number of the last request before the newest measurement.
+        self._is_stretched = False  # Whether the newest measurement assumes that the bucket was full for some time.
         self._last = -math.inf
         self._left = 0.0
         self._seen = -math.inf
 
     @property
     def is_limiting(self) -> bool:
-        """Whether there was a refusal at all."""
+        """Whether any request was refused so far."""
         return self._drained is not None
 
     def current(self) -> float:
-        """Requests per second that may leave now."""
+        """The pace: requests per second that may be sent now; infinite before the first refusal."""
         if self._drained is None:
             return math.inf
         if self._level is not None:
@@ -118,17 +137,23 @@ class Pace:
             return self._level + gain * (1 + math.pow(self._probed / _PATIENT[self._cuts > 0], 2))
         if self.rate is None:
             doublings = self._probed / max(_EXPLORING, _HEARD * self._transit)
-            guess = self._opening.count / (self._opening.seconds + self._span)  # As if the pause had filled the bucket.
+            guess = self._opening.count / (self._opening.seconds + self._span)  # If the pause just filled the bucket.
             first = max(_FIRST / self._span, min(guess, 1 / max(1e-3, self._transit)))
             return first * math.pow(2.0, min(40.0, doublings))
         return on_curve(self.rate, self._probed / self._span, below=self._below)
 
     def wait(self, now: float, *, longest: float = math.inf, rest: float = math.inf) -> float:
-        """Seconds until a request may leave; *longest* is the most between two of them, *rest* how many will yet leave.
+        """Seconds until a request may be sent.
 
-        What is left in the provider's bucket at the end of a job is lost to it: so the last requests leave as soon as all
-        of them are sure to be let through, and before that at a pace at which they and the bucket end together. A refusal
-        near the end would cost a pause in which nothing is left to be gained: so the pace does not climb there.
+        What remains in the provider's bucket at the end of a job is wasted. So the last requests are sent at once as
+        soon as the bucket surely holds enough for all of them, and shortly before that at a pace at which requests and
+        bucket are used up together. The pace does not rise above the measured rate near the end: a refusal there would
+        cost a pause and gain nothing.
+
+        Args:
+            now: The time.
+            longest: Upper bound of the interval between two requests, in seconds.
+            rest: The expected number of requests still to be sent.
         """
         if self._drained is None:
             return 0.0
@@ -144,7 +169,7 @@ class Pace:
         return max(0.0, min(max(wait, self._held_until - now), self._last + longest - now))
 
     def left(self, now: float) -> tuple[int, float]:
-        """A request leaves; returns its number, and where the clock of use stood."""
+        """A request is sent. Returns its number and the clock, which are passed to `refused`."""
         self._sent += 1
         if self._drained is None:
             self._opening.add(now)
@@ -157,15 +182,15 @@ class Pace:
         return self._sent, self._clock
 
     def admitted(self, left_at: float) -> None:
-        """A request was let through, whatever came of it then."""
+        """A request sent at *left_at* was accepted, whatever its further outcome."""
         if left_at >= self._event_at:
             self._streak = 0
 
     def refused(self, now: float, number: int, left_at: float, clock: float, told: float | None) -> bool:
-        """A request was refused, with how long to wait if it was said.
+        """A request was refused; the provider *told* to wait so many seconds, or None.
 
         Returns:
-            Whether that was news: a request that left before the last refusal came back says the same once more.
+            Whether something was learnt: a request sent before the last refusal came back repeats the same information.
         """
         if left_at < self._event_at:
             self._heard_late(number)
@@ -178,7 +203,7 @@ class Pace:
         self._held_until, self._pause = max(self._held_until, now + pause), pause
         self._drained, self._event_at = number, now
         self._trace, self._traced = Trace(), self._sent
-        # What came in since then went to those that left meanwhile.
+        # If more requests were sent meanwhile, the refill since then went to them.
         self._left, self._seen = 0.0, left_at if self._sent == number else now
         self._last = self._seen
         self._probed = self._clock = 0.0
@@ -187,7 +212,7 @@ class Pace:
         return True
 
     def begin(self, now: float, rate: float) -> None:
-        """The rate is known from elsewhere; so far nobody was refused at it."""
+        """Start from a *rate* that other processes measured."""
         self.rate, self._drained, self._event_at = rate, self._sent, now
         self._trace, self._traced = Trace(), self._sent
         self._left, self._seen, self._last = 0.0, now, now
@@ -196,7 +221,7 @@ class Pace:
         self._span, self._below = span_of(rate, 0.0), _BELOW[1]
 
     def _heard_late(self, number: int) -> None:
-        """Of two requests that were refused together, the news of the one that left first came last."""
+        """A request sent before the last refused one was refused, too. It was counted as accepted: correct the rate."""
         if number >= (self._drained or 0):
             return
         if self.rate is None:
@@ -206,7 +231,7 @@ class Pace:
             self.counted -= 1
 
     def _measure(self, number: int, clock: float, left_at: float, told: float | None) -> None:
-        """The rate that explains this refusal, if it is the second one; a short time counts for little."""
+        """Measure the rate from the time since the last refusal; the first refusal only ends the opening."""
         if self._drained is None:
             self._opening.end(left_at, number - 1)
             return
@@ -218,24 +243,26 @@ class Pace:
             self._burst = self._stock.size = self._opening.size(found)
         least = self._trace.least(clock, count, size=max(1.0, self._stock.size))
         if self.rate is not None and least > _RISEN * self.rate:
-            found = max(found, least)  # Where others left room, slower ones shall find it, too.
+            # More of the limit is free, as another process stopped: also slow senders use it.
+            found = max(found, least)
         self._first, self.counted = self._traced, count
         self._is_stretched = found > _STRETCHED * count / max(clock, 1e-3)
         self.rate = max(_SLOWEST, found if self.rate is None else self._weighed(found, clock, self.rate))
         self._step(count, pace, is_told=told is not None)
-        if told:  # Whoever says that there is room again so soon lets more through than that.
+        if told:  # A provider that permits a request so soon accepts more than that.
             self.rate = max(self.rate, AT_LEAST / max(1.0, told))
         self._most, self._measured = max(self._most, self.rate), clock
         self._span = span_of(self.rate, clock)
-        # What is not asked for at first is not lost as long as the bucket can hold it.
+        # Start only so far below the rate that the bucket can hold what is not used: then nothing is lost.
         spare = max(1.0, self._burst * self.rate / self._most) - 1
         self._below = min(_BELOW[1], max(_BELOW[0], 4 * spare / (self.rate * self._span)))
 
     def _step(self, count: int, pace: float, *, is_told: bool) -> None:
-        """Where too few requests are let through between refusals to measure by, go up and down by steps instead.
+        """Use AIMD steps if too few requests are accepted between refusals to measure a rate.
 
-        All who share a limit begin with the same step, gain the same and lose the same share, so they come to equal rates
-        (Chiu and Jain 1989); what chance let each of them have at first would else last.
+        All processes that share a limit begin with the same rate, gain the same and lose the same share, so they
+        converge to equal rates (Chiu and Jain 1989). Otherwise the rates that they reached by chance in the beginning
+        would persist.
         """
         if self._level is not None and count < _MANY:
             self._level, self._cuts = max(_SLOWEST, pace * (1 - _STEP_DOWN)), self._cuts + 1
@@ -246,17 +273,18 @@ class Pace:
             self._level = None
 
     def _size_at(self, rate: float) -> float:
-        """What the bucket holds if it is refilled at *rate*: at first, as much as the opening took beyond what came in."""
+        """The capacity if the refill rate is *rate*. Before a rate is known, it follows from the opening."""
         if self.rate is None:
             return self._opening.size(rate)
         return max(1.0, self._burst) * min(1.0, rate / max(self._most, _SLOWEST))
 
     def _resize(self) -> None:
-        """Correct what the bucket is thought to hold by what came of it."""
+        """Correct the estimated capacity after a refusal."""
         if self.rate is None:
             return
         if self._probed < self._span and self._is_stretched:
-            # Refused at less than what was measured: so that was too much, and the bucket lost less than it seemed.
+            # Refused below the measured rate: it was too high, because the bucket is larger than estimated and lost
+            # less refill.
             self._burst = min(_LARGEST, 4 * self._burst)
         else:
             self._burst = max(self._stock.size, 0.7 * self._burst)
@@ -278,14 +306,14 @@ class Pace:
 
     @property
     def _sure(self) -> float:
-        """The rate at which the provider's bucket is refilled at the least; zero while nothing was measured."""
+        """A lower bound of the refill rate; 0 before the first measurement."""
         return (self.rate or 0.0) * max(0.0, 1 - _UNSURE / max(1, self.counted))
 
     def _in_stock(self, now: float) -> float:
         return 0.0 if self.rate is None else self._stock.left(now, self._sure)
 
     def _use(self, now: float) -> None:
-        """Count the time since the last request as used, as far as a request was waiting for it."""
+        """Count the time since the last request as a pause or as use, and the rest not at all."""
         gap = max(0.0, now - self._last)
         held = min(gap, max(0.0, self._held_until - self._last))
         used = min(gap - held, 2 / self.current())

@@ -1,4 +1,4 @@
-"""The whole of a lane's judgement: when may a request leave, and what does its end teach. Pure, over a given clock."""
+"""The decisions of a lane: when a request may be sent, and what its outcome teaches. Without I/O or a clock."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ from smelt.lanes.window import Window
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
 _FAILING = frozenset({"server", "connection", "no_files", "timeout"})
-_JITTER = 0.1  # Of a wait that was asked for; a second at the most.
-_LATELY = 20.0  # Seconds in which so many refusals are borne of a limit that is announced:
-_BORNE = 3
-_OWN_SHARE = (
-    0.25  # Of `max_wait`, which no pause of our own making may exceed: a run asks several times before it gives up.
-)
-_UNEXPLAINED = 0.7  # Share of the rate that was let through before, below which a refusal is about something else.
+_JITTER = 0.1  # Share of a requested wait that is added at random, at most one second.
+_LATELY = 20.0  # Seconds in which refusals of an announced limit are counted,
+_BORNE = 3  # and how many of them are tolerated.
+# Share of `max_wait` that no pause of our own may exceed, so that a run asks at least four times before it gives up.
+_OWN_SHARE = 0.25
+_UNEXPLAINED = 0.7  # If the measured rate falls below this share of the last one, the refusal may be about concurrency.
 _NOTICE = "The system allows too few open files for so many connections; fewer requests are sent at a time."
 
 
@@ -34,9 +33,10 @@ class Wait(NamedTuple):
     """How long a request has to wait.
 
     Attributes:
-        seconds: Zero for not at all, infinite where something must come back first.
-        reason: What for, in the words that follow "waiting 12 s for".
-        fact: What the provider does, in the words between its name and "longer than this run waits".
+        seconds: Zero or less if it need not wait; infinite if it waits for a reply.
+        reason: What it waits for: the words after "waiting 12 s for".
+        fact: What the provider does: the words between its name and "longer than this run waits". Empty if `max_wait`
+            does not apply.
     """
 
     seconds: float
@@ -50,11 +50,11 @@ _BY_HAND = "may be asked again, by the rpm= and tpm= of this process, after a ti
 
 
 class Silence(NamedTuple):
-    """A provider that has not answered for a while.
+    """A time without any answer from the provider.
 
     Attributes:
-        since: When the first request failed after the last reply.
-        last: What the newest failure said.
+        since: When the first request after the last reply failed.
+        last: The message of the newest failure.
     """
 
     since: float
@@ -63,16 +63,16 @@ class Silence(NamedTuple):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Pacer:
-    """Everything a lane knows, behind three questions: `wait`, `left`, `landed`.
+    """The state of a lane's limits. Call `wait` before a request, `left` when it is sent, `landed` when it ended.
 
     Attributes:
-        provider: The provider's name, for what is said while waiting.
-        caps: What the caller allows.
-        at_once: How many requests the start may have in flight before replies say how the server takes them; None for as
-            many as the caps allow. See `Window`.
+        provider: The provider's name, for messages.
+        caps: The limits that the caller sets.
+        at_once: The most requests that the start phase may have in flight before replies show how the server copes;
+            None for as many as the caps allow. See `Window`.
         rng: Draws the jitter.
-        board: Finds the board on which processes meet that share the limit; None if there is none.
-        notices: Sentences that the caller should see.
+        board: Opens the board that processes with the same limit share; None if there is none.
+        notices: Notices for the caller.
         silence: Since when there is no answer, while there is none.
     """
 
@@ -92,7 +92,7 @@ class Pacer:
     _tpm: Bucket = field(default_factory=Bucket)
     _until: float = -math.inf
     _until_reason: str = ""
-    _refusals: list[float] = field(default_factory=list)  # Lately, for a limit that is announced.
+    _refusals: list[float] = field(default_factory=list)  # Times of recent refusals of an announced limit.
 
     def __post_init__(self) -> None:
         self._window = Window(self.caps.concurrency, at_once=self.at_once)
@@ -107,7 +107,7 @@ class Pacer:
 
     @property
     def is_starting(self) -> bool:
-        """Whether requests leave at ever shorter intervals, until the first refusal comes back."""
+        """Whether the start phase lasts, in which requests are sent at ever shorter intervals."""
         return self._window.is_starting
 
     @property
@@ -115,7 +115,7 @@ class Pacer:
         return self._window.in_flight
 
     def cap(self, caps: Caps) -> None:
-        """Set what the caller allows."""
+        """Set the limits of the caller."""
         self.caps, self._window.most = caps, caps.concurrency
         for bucket, per_minute in ((self._rpm, caps.rpm), (self._tpm, caps.tpm)):
             rate = math.inf if per_minute is None else per_minute / 60
@@ -123,7 +123,7 @@ class Pacer:
 
     @property
     def is_failing(self) -> bool:
-        """Whether nobody was answered lately, so that single requests look whether the provider is back."""
+        """Whether the circuit breaker is open, so that only single probes are sent."""
         return self._breaker.is_open
 
     def wait(self, now: float, estimate: Usage, *, is_trying: bool = False, rest: float = math.inf) -> Wait:
@@ -131,14 +131,15 @@ class Pacer:
 
         Args:
             now: The time.
-            estimate: What the request is thought to take.
-            is_trying: Whether it is sent to see if anybody is there, whatever others have met.
-            rest: How many such requests will be sent, this one included, as far as is known.
+            estimate: The estimated tokens of the request.
+            is_trying: Whether it ignores the breaker and the retry budget, because its run has not reached the provider
+                yet.
+            rest: The expected number of such requests still to be sent, including this one.
         """
         return max(self._waits(now, amounts_of(estimate), is_trying, rest), key=_seconds)
 
     def left(self, now: float, estimate: Usage) -> Slot:
-        """A request of this size leaves; `wait` said that it may."""
+        """A request of this size is sent, as `wait` permitted."""
         amounts = amounts_of(estimate)
         self._window.left(now)
         self._rpm.reserve(now, 1.0)
@@ -162,12 +163,12 @@ class Pacer:
         self._window.returned()
 
     def released(self, slot: Slot) -> None:
-        """A request never left, or was broken off."""
+        """A request was not sent, or was cancelled."""
         self._give_back(slot, requests=1.0)
         self._window.returned()
 
     def rest(self) -> None:
-        """No run is left that would send anything."""
+        """No run is left that could send a request."""
         self._pace.rest()
 
     def _waits(self, now: float, amounts: Amounts, is_trying: bool, rest: float) -> Iterator[Wait]:
@@ -192,7 +193,7 @@ class Pacer:
 
     @property
     def _longest(self) -> float:
-        """Seconds of the longest pause that nobody has asked for."""
+        """Seconds: the longest pause that the provider did not ask for."""
         return _OWN_SHARE * self.caps.max_wait
 
     def _announce(self, now: float, slot: Slot, limits: Limits, *, is_free: bool) -> None:
@@ -222,7 +223,7 @@ class Pacer:
             self._refused(now, slot, failure, limits)
         elif is_broken:
             self._broke(now, slot, failure)
-        else:  # About this request, and it says that the provider is there.
+        else:  # The failure concerns this request only, and shows that the provider answers.
             self.silence = None
             self._pace.admitted(slot.left_at)
             self._breaker.succeeded(slot.number)
@@ -235,16 +236,17 @@ class Pacer:
         before = self._pace.rate
         is_news = self._pace.refused(now, slot.number, slot.left_at, slot.marks[-1], told)
         is_slower = before is not None and (self._pace.rate or before) < _UNEXPLAINED * before
-        # Then it may be for how many are in flight.
+        # If the accepted rate fell, the refusal may be about the requests in flight instead of the rate: shrink the
+        # window.
         self._window.refused(now, slot.left_at, cut=is_news and is_slower)
 
     def _is_surprising(self, now: float) -> bool:
-        """Whether refusals go on although by what is announced there was room: others use the limit, or it is told wrongly."""
+        """Whether refusals continue although headers showed room: others use the limit, or the headers are wrong."""
         self._refusals = [at for at in self._refusals if now - at < _LATELY] + [now]
         return self._buckets[0].is_vague and (self._pace.is_limiting or len(self._refusals) > _BORNE)
 
     def _is_announced(self, now: float, slot: Slot, limits: Limits) -> bool:
-        """Whether a limit that is announced has run out; then its bucket is empty, and nothing is hidden."""
+        """Whether an announced limit is used up. Then its bucket is empty, and it explains the refusal."""
         books = zip(self._buckets, quotas_of(limits), amounts_of(slot.estimate), strict=True)
         short = [bucket for bucket, quota, amount in books if _is_short(bucket, quota, amount)]
         for bucket in short:
@@ -263,7 +265,7 @@ class Pacer:
         self._breaker.failed(now, slot.number)
 
     def _obey(self, now: float, failure: CallFailed) -> float | None:
-        """Stop the whole lane for as long as is asked, and a little longer; returns for how long."""
+        """Pause the whole lane for the requested time plus jitter. Returns the requested seconds, or None."""
         told = failure.retry_after
         if told is None or not 0 <= told < math.inf:
             return None
@@ -276,7 +278,7 @@ class Pacer:
         return told
 
     def _give_back(self, slot: Slot, *, requests: float) -> None:
-        """Take back the tokens that were reserved for a request, and the request itself as far as it was not sent."""
+        """Give back the tokens reserved for a request, and *requests* (0 or 1) of the caller's request limit."""
         amounts = amounts_of(slot.estimate)
         self._rpm.settle(requests, 0.0)
         self._tpm.settle(amounts.tokens, 0.0)

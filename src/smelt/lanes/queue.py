@@ -1,15 +1,17 @@
-"""Those who wait for a lane, each on a loop of its own: how they are woken, and how time wakes them."""
+"""Calls and timers on event loops that may run in other threads."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-_SHORTEST = 1e-5  # Seconds: less may vanish when it is added to the clock, and the alarm would ring for ever.
+# Seconds: a shorter delay can be lost in rounding when added to the clock, and the timer would fire again at once, for
+# ever.
+_SHORTEST = 1e-5
 
 
 class Alarm:
-    """A timer on the loop of whoever is next, set from any thread."""
+    """A timer on an event loop that can be set and cancelled from any thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, ring: Callable[[], None]) -> None:
         self._loop = loop
@@ -33,16 +35,16 @@ class Alarm:
 
 
 def call_on(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *args: object) -> None:
-    """Call at once if *loop* runs here, else soon on its own thread; not at all once it is closed."""
+    """Call at once if *loop* runs on this thread, else soon on its own thread; not at all if it is closed."""
     if loop is running_loop():
         call(*args)
         return
     try:
         loop.call_soon_threadsafe(call, *args)
-    except RuntimeError:  # The loop was closed meanwhile, and with it all that waited there.
+    except RuntimeError:  # The loop was closed meanwhile, so nothing waits on it any more.
         return
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The loop that runs on this thread, if any."""
+    """The loop that runs on this thread, or None."""
     return asyncio._get_running_loop()

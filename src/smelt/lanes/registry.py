@@ -18,25 +18,25 @@ from smelt.lanes.pacer import Pacer
 from smelt.providers.access import Access, key_of
 from smelt.providers.base import Provider
 
-_MOST = 64  # Lanes that are remembered; beyond that the one that was not asked for the longest time is forgotten.
-_AT_ONCE = 64  # Requests that a server which queues may be sent before replies say how it takes them.
-_SALT = os.urandom(16)  # A fingerprint of a key is worth nothing outside this process.
+_MOST = 64  # Lanes that are kept; beyond that, the least recently used one is dropped.
+_AT_ONCE = 64  # Requests in flight on a server that queues, before replies show how many it can use.
+_SALT = os.urandom(16)  # So that a fingerprint of a key is useless outside this process.
 
 _lanes: OrderedDict[Hashable, Lane] = OrderedDict()
 
 
 def join(provider: Provider, caps: Caps, tell: Callable[[Event], None]) -> RunLane:
-    """Join the lane that leads to *provider*, from inside the running loop; leave it by closing what is returned.
+    """Join the lane of *provider*, from inside the running loop; close the returned access to leave it.
 
-    What a lane has learnt outlives the runs. A provider that is not asked over a network has no limit that others
-    share, a loop whose clock is not the system's cannot share a lane, and one that hides another would wait for it for
-    ever: these runs have a lane to themselves. So has a process that was forked: it knows the limits no better than a
-    stranger.
+    A lane outlives the runs, with what it has learnt. A run has a lane of its own in three cases: the provider is not
+    asked over a network, so nobody shares its limit; the loop's clock is not the system's, so times cannot be shared;
+    or the loop runs inside another loop on this thread, which could not run until this one ends. After a fork, the
+    child process starts with new lanes.
 
     Args:
-        provider: Whom to ask.
-        caps: What the run allows.
-        tell: Takes the events of waiting.
+        provider: The provider to ask.
+        caps: The limits of the run.
+        tell: Receives the events about waiting.
     """
     if not provider.origin.startswith(("http://", "https://")) or not _is_on_system_time():
         return _new(provider, caps).join(caps, tell)
@@ -54,7 +54,7 @@ def _new(provider: Provider, caps: Caps, board: Find | None = None) -> Lane:
 
 
 def _board(provider: Provider) -> Find:
-    """Where this process meets others of this machine that share the limit."""
+    """A function that opens the board shared with other processes of this machine that use the same limit."""
     key = key_of(provider)
     limit = (provider.name, _address(provider), provider.model, "" if key is None else key.reveal())
     return on_this_machine("\0".join(limit), random.Random(os.urandom(16)))

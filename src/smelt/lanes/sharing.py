@@ -1,4 +1,4 @@
-"""The pace of a process that shares a hidden rate with others of this machine, by what all of them were refused."""
+"""The pace of processes of one machine that share a hidden limit and learn from each other's refusals."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from typing import NamedTuple
 from smelt.lanes.board import FEW, Board, Find
 from smelt.lanes.pace import AT_LEAST, CATCH_UP, HURRY, Pace, backoff, on_curve, span_of
 
-_FIRST = 4.0  # Requests per second that all of them begin with where nothing was measured,
-_DOUBLING = 0.6  # and seconds in which they double.
-_BELOW = 0.15  # Share of the rate under which they go after a refusal.
-_LEAST_SPAN = 5.0  # Seconds that they take to come back to the rate, at the least.
-_SHORT = 1.0  # Seconds in which a first measure would be chance.
-_FAR = 1.5  # Times what was let through, above which the pace at the refusal counts as well,
-_FARTHEST = 3.0  # and up to which it does;
-_GUESSED = 0.2  # seconds for which such a measure stands.
-_TRUSTED = (1.0, 4.0)  # Seconds, and requests, for which what was measured before counts,
-_LONGEST = 30.0  # and seconds for which the new measure does, at the most.
-_CUT = 0.15  # Share of the rate that a refusal after fewer requests than make a measure takes.
-_FRESH = 60.0  # Seconds for which what others have left there is worth something.
-_LOOK = 0.25  # Seconds after which a member looks again who else is there.
-_STAY = 2.0  # Seconds for which it is thought to be there after its next request could have left.
+_FIRST = 4.0  # Requests per second of all members together, at first, if no rate is known.
+_DOUBLING = 0.6  # Seconds in which that doubles.
+_BELOW = 0.15  # Share of the measured rate by which the pace starts below it after a refusal.
+_LEAST_SPAN = 5.0  # Seconds: lower bound of the time until the pace is back at the measured rate.
+_SHORT = 1.0  # Seconds: a first measurement over a shorter time is too inaccurate.
+# If the pace at the refusal exceeds this multiple of the measured rate, the measurement is a guess between both,
+_FAR = 1.5
+_FARTHEST = 3.0  # in which the pace counts as at most this multiple of it;
+_GUESSED = 0.2  # and the guess counts as measured over so many seconds.
+_TRUSTED = (1.0, 4.0)  # Weight of the last measurement: the larger of so many seconds and so many requests.
+_LONGEST = 30.0  # Seconds: upper bound of the weight of the new measurement.
+_CUT = 0.15  # Share of the rate that a refusal takes if too few requests were sent for a measurement.
+_FRESH = 60.0  # Seconds for which the numbers on a board without members remain valid.
+_LOOK = 0.25  # Seconds between two counts of the other members.
+_STAY = 2.0  # Seconds for which a member counts as present after the time of its next request.
 
 
 class Measure(NamedTuple):
-    """What refusals taught.
+    """A measurement of the rate.
 
     Attributes:
-        rate: Requests per second that were let through; zero if nothing is known.
-        span: Seconds over which that was measured.
-        counted: Requests that it rests on; zero if late refusals must not correct it.
+        rate: Accepted requests per second; 0 if unknown.
+        span: Seconds over which it was measured.
+        counted: Requests that it is based on; 0 if refusals that come late must not correct it.
     """
 
     rate: float
@@ -40,7 +41,7 @@ class Measure(NamedTuple):
 
 
 def measured(count: float, seconds: float, *, pace: float, known: Measure) -> Measure:
-    """What *count* requests teach that were let through in so many *seconds*, with the *pace* at the end and what was *known*."""
+    """Measure from *count* accepted requests in *seconds*; *pace* at the refusal and the *known* rate correct it."""
     found, weight = count / seconds, min(seconds, _LONGEST)
     is_guess = pace > _FAR * found
     if is_guess:
@@ -53,20 +54,22 @@ def measured(count: float, seconds: float, *, pace: float, known: Measure) -> Me
 
 
 def cut(known: Measure) -> Measure:
-    """What a refusal teaches that came after too few requests to measure by."""
+    """The measurement after a refusal that came after too few requests: the known rate, reduced."""
     return Measure(known.rate * (1 - _CUT), known.span)
 
 
 class SharedPace:
-    """Keeps a share of a hidden rate, equal to that of every other process that asks.
+    """Keeps the sending rate of this process at an equal share of a hidden limit, among the processes on the board.
 
-    As long as nobody else is there it is a `Pace`. Members follow one curve, that of CUBIC (RFC 9438), over the requests that all of
-    them have sent, each at its part of it; a refusal that one of them meets holds for all, so they grow and yield together.
-    No two of them send at once (the generic cell rate algorithm, ITU-T I.371, over the last request of all): small buckets do not hold both.
+    Without other members it is a `Pace`. The members follow one common curve, that of CUBIC (RFC 9438), as a function
+    of the requests that all of them have sent; each sends at an equal part of that pace. A refusal of one member
+    applies to all, so they increase and decrease together. The members also keep a distance from each other's requests
+    (generic cell rate algorithm, ITU-T I.371, applied to the last request of any member), because a small bucket does
+    not hold two requests at once.
 
     Args:
         rng: Draws the jitter.
-        find: Finds the board on which they meet; None if there is none.
+        find: Opens the board; None if there is none.
     """
 
     def __init__(self, rng: random.Random, find: Find | None = None) -> None:
@@ -76,25 +79,25 @@ class SharedPace:
         self._joined = math.inf
         self._others = 0
         self._counted_at = -math.inf
-        self._next = -math.inf  # When the next request may leave by this member's share.
+        self._next = -math.inf  # When the next request may be sent at this member's share.
         self._last = -math.inf
         self._held_until = -math.inf
-        self._pause = 0.0  # Seconds of the last one.
-        self._streak = 0  # Refusals in a row.
+        self._pause = 0.0  # Seconds of the last pause.
+        self._streak = 0  # Consecutive refusals.
 
     @property
     def rate(self) -> float | None:
-        """Requests per second that this process was let through, as measured."""
+        """The measured rate of this process in requests per second; None if unknown."""
         board = self._company
         return self._own.rate if board is None else board.rate / (self._others + 1) or None
 
     @property
     def is_limiting(self) -> bool:
-        """Whether there was a refusal at all."""
+        """Whether any request was refused so far, of this process or of another member."""
         return self._own.is_limiting or self._company is not None
 
     def wait(self, now: float, *, longest: float = math.inf, rest: float = math.inf) -> float:
-        """Seconds until a request may leave; *longest* is the most between two of them, *rest* how many will yet leave."""
+        """Seconds until a request may be sent; the arguments are those of `Pace.wait`."""
         if not self._has_looked:
             self._has_looked = True
             self._join(now, make=False)
@@ -105,7 +108,7 @@ class SharedPace:
         else:
             pace = self._pace(board)
             share = pace / (self._others + 1)
-            turn = min(self._next, self._last + 1 / share)  # The pace may have risen since.
+            turn = min(self._next, self._last + 1 / share)  # The pace may have risen since `_next` was computed.
             wait = max(0.0, max(turn, self._last + 1 / (HURRY * share), board.last + 1 / pace) - now)
         if self._board is not None:
             self._board.stay(now, wait + _STAY)
@@ -114,7 +117,7 @@ class SharedPace:
         return max(0.0, min(max(wait, self._held_until - now), self._last + longest - now))
 
     def left(self, now: float) -> tuple[int, float]:
-        """A request leaves; returns its number, and where the clock of use stood."""
+        """A request is sent. Returns its number and the clock, which are passed to `refused`."""
         if (board := self._company) is not None:
             share = self._pace(board) / (self._others + 1)
             self._next = max(self._next, now - CATCH_UP) + 1 / share
@@ -124,13 +127,13 @@ class SharedPace:
         return self._own.left(now)
 
     def admitted(self, left_at: float) -> None:
-        """A request was let through, whatever came of it then."""
+        """A request sent at *left_at* was accepted, whatever its further outcome."""
         self._own.admitted(left_at)
         if self._board is not None and left_at >= self._board.event:
             self._streak = 0
 
     def refused(self, now: float, number: int, left_at: float, clock: float, told: float | None) -> bool:
-        """A request was refused, with how long to wait if it was said; returns whether that was news."""
+        """A request was refused; the arguments and the result are those of `Pace.refused`."""
         if self._board is None:
             self._join(now, make=True)
         self._look(now)
@@ -139,7 +142,7 @@ class SharedPace:
         if not self._own.is_limiting:
             self._own.refused(now, number, left_at, clock, told)
         if left_at < max(board.event, self._joined):
-            if left_at >= self._joined:  # Else it was not counted.
+            if left_at >= self._joined:  # Otherwise the board did not count it.
                 board.heard_late(left_at)
             return False
         self._measure(board, now, told)
@@ -150,14 +153,14 @@ class SharedPace:
         return True
 
     def rest(self) -> None:
-        """Nothing is left to be sent: the others share the rate among them."""
+        """This process has nothing to send: the others share the limit among themselves."""
         if self._board is not None:
             self._board.leave()
             self._counted_at = -math.inf
 
     @property
     def _company(self) -> Board | None:
-        """The board, while others are on it."""
+        """The board if other members are present, else None."""
         return self._board if self._others else None
 
     def _join(self, now: float, *, make: bool) -> None:
@@ -167,7 +170,7 @@ class SharedPace:
             self._board.note(0.0, 0.0, 0.0)
 
     def _look(self, now: float) -> None:
-        """See who else is there."""
+        """Count the other members, at most once per `_LOOK` seconds."""
         if self._board is None or now - self._counted_at < _LOOK:
             return
         before, self._others = self._others, self._board.others(now)
@@ -186,7 +189,7 @@ class SharedPace:
         return is_news
 
     def _pace(self, board: Board) -> float:
-        """Requests per second that all members may send now."""
+        """Requests per second that all members together may send now."""
         rate = board.rate
         if not board.event:
             return math.inf
@@ -195,7 +198,7 @@ class SharedPace:
         return on_curve(rate, board.sent / (rate * span_of(rate, board.span, least=_LEAST_SPAN)), below=_BELOW)
 
     def _measure(self, board: Board, now: float, told: float | None) -> None:
-        """What was let through since the last refusal is the rate; but a bucket that was full has lost what it could not hold."""
+        """Record the rate from the requests accepted since the last event, or a cut if they are too few."""
         if not board.event:
             board.note(now, 0.0, 0.0)
             return

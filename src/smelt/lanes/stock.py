@@ -1,4 +1,4 @@
-"""What the provider's hidden bucket holds: when it was full at first, and later at the least."""
+"""Estimates of the provider's hidden token bucket: its capacity, and a lower bound of its level."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from smelt.lanes.trace import Trace
 
 
 class Opening:
-    """The requests before the first refusal, which found a full bucket and left it empty.
+    """The requests before the first refusal, which drained a full bucket.
 
     Attributes:
-        count: Requests that were let through.
-        seconds: From the first of them to the one that was refused.
+        count: Requests that were accepted.
+        seconds: The time from the first of them to the request that was refused.
     """
 
     def __init__(self) -> None:
@@ -22,26 +22,26 @@ class Opening:
         self._began = math.inf
 
     def add(self, now: float) -> None:
-        """A request leaves."""
+        """A request is sent."""
         self._began = min(self._began, now)
         self._trace.add(now - self._began)
 
     def end(self, left_at: float, count: int) -> None:
-        """A request that left at *left_at* was refused, the first one after *count* others."""
+        """A request sent at *left_at* was the first to be refused, after *count* others."""
         self.count, self.seconds = count, left_at - self._began
 
     def size(self, rate: float) -> float:
-        """What the bucket holds, in requests, if it is refilled at *rate*; 0 if it was empty already."""
+        """The capacity in requests if the refill rate is *rate*; 0 if the first request was refused."""
         if not self.count:
             return 0.0
         return self._trace.size(self.seconds, self.count, rate=rate)
 
 
 class Stock:
-    """Requests that the bucket holds at the least.
+    """A lower bound of the bucket's level, in requests.
 
     Attributes:
-        size: What it holds when it is full.
+        size: The capacity.
     """
 
     def __init__(self) -> None:
@@ -49,13 +49,13 @@ class Stock:
         self._left, self._seen = 0.0, math.inf
 
     def emptied(self, now: float) -> None:
-        """A request was refused."""
+        """A request was refused: the bucket is empty."""
         self._left, self._seen = 0.0, now
 
     def left(self, now: float, rate: float) -> float:
-        """What is in it if it is refilled at *rate*. Of a full one, a request that was refused may have been short of a part."""
+        """The level if the refill rate is *rate*; never above the capacity minus one, which may be one too high."""
         return min(self.size - 1.0, self._left + rate * max(0.0, now - self._seen))
 
     def take(self, now: float, rate: float) -> None:
-        """A request leaves."""
+        """A request is sent."""
         self._left, self._seen = self.left(now, rate) - 1.0, now

@@ -1,23 +1,23 @@
-"""What was sent between two refusals, and the rate of refilling that explains why the second came when it did."""
+"""The requests between two refusals, and the refill rate of a token bucket that explains the second one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-_MOST_BINS = 256
-_STEPS = 20  # Halvings of the interval in which the rate lies.
-_MOST_LOST = 1.5  # Times what was let through that may have been refilled.
+_MOST_BINS = 256  # Bins of the trace, at most.
+_STEPS = 20  # Iterations of the bisection.
+_MOST_LOST = 1.5  # Upper bound of the refill, as a multiple of the accepted requests.
 
 
 class Trace:
-    """Requests since a bucket was empty, in bins of time that grow as the trace does."""
+    """The times of requests since a bucket was empty, in bins; the bins become larger as the trace becomes longer."""
 
     def __init__(self) -> None:
-        self._bins: list[tuple[float, int]] = []  # The latest time in each, and how many.
+        self._bins: list[tuple[float, int]] = []  # The latest time in each bin, and its requests.
         self._width = 1  # Requests in a bin.
 
     def add(self, seconds: float) -> None:
-        """A request left, so long after the bucket was empty."""
+        """A request was sent, so many seconds after the bucket was empty."""
         if self._bins and self._bins[-1][1] < self._width:
             self._bins[-1] = (seconds, self._bins[-1][1] + 1)
             return
@@ -28,15 +28,15 @@ class Trace:
             self._bins = [(max(a, b), m + n) for (a, m), (b, n) in pairs]
 
     def rate(self, until: float, count: int, *, size: Callable[[float], float]) -> float:
-        """The rate at which a bucket, empty at first, would be empty again after *until* and *count* requests.
+        """The refill rate at which an empty bucket is empty again after *until* seconds and *count* requests.
 
-        Without an end to the bucket that is the number of requests over the time. But a bucket that was full for a while
-        lost what it could not hold, and then the rate is higher; not by much, since it is looked for often.
+        For a bucket of unlimited capacity that is requests over time. A bucket that was full for some time lost refill,
+        so its rate is higher: at most `_MOST_LOST` times as high, because the rate is measured often.
 
         Args:
-            until: When the request left that was refused.
-            count: Requests that left before it.
-            size: Requests that the bucket holds if it is refilled at a rate.
+            until: When the refused request was sent.
+            count: Requests sent before it.
+            size: Gives the capacity in requests for a refill rate.
         """
         bins = list(self._first(count))
         low = max(count, 0.5) / max(until, 1e-3)
@@ -50,14 +50,17 @@ class Trace:
         return low
 
     def size(self, until: float, count: int, *, rate: float) -> float:
-        """What a bucket holds that was full at first and empty at *until*, after *count* requests, while it was refilled."""
+        """The capacity of a bucket, refilled at *rate*, that *count* requests drained from full to empty by *until*."""
         missing = seen = 0.0
         for at, number in self._first(count):
             missing, seen = max(0.0, missing - (at - seen) * rate) + number, at
         return max(1.0, missing - (until - seen) * rate + 0.5)
 
     def least(self, until: float, count: int, *, size: float) -> float:
-        """The lowest rate at which a bucket, full at some moment, would be empty at *until*: what it held is not refilled."""
+        """A lower bound of the refill rate.
+
+        What was sent between any moment and *until*, minus the capacity *size*, must have been refilled in that time.
+        """
         least, left, since = 0.0, 0.0, until
         for at, number in reversed(list(self._first(count))):
             if left > size and until > since:
@@ -74,9 +77,10 @@ class Trace:
 
 
 def _left(bins: list[tuple[float, int]], rate: float, until: float, size: float) -> float:
-    """What a bucket holds in the end, beyond what it holds on average when it refuses a request.
+    """The level of the bucket at *until*, minus the expected level of a bucket that refuses a request.
 
-    That is less than one, and no less than what came in since the request before, for which it sufficed.
+    A refusing bucket holds less than one request, and at least the refill since the last accepted request: the middle
+    of the two is expected.
     """
     left = seen = 0.0
     for at, count in bins:

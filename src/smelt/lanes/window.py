@@ -1,4 +1,4 @@
-"""How many requests may be in flight."""
+"""The concurrency window: how many requests may be in flight."""
 
 from __future__ import annotations
 
@@ -6,38 +6,40 @@ import math
 
 from smelt.lanes.climb import Climb
 
-_BEFORE = 8  # Requests in flight before the first reply proves that there is anybody.
-_START = 16  # At once after that; then one more at a time, ever faster.
-_DOUBLINGS = 11.0  # Doublings of the start within one reply's time.
-_RAMP = (0.01, 0.5)  # Seconds: the shortest and longest doubling.
-_FASTEST = 3000.0  # Requests per second that the start never exceeds: a refusal then finds few behind it.
-_LATE = 0.02  # Seconds by which a timer may be late without slowing the start.
-_CUT = 0.7  # What a refusal leaves of the window.
+_BEFORE = 8  # Requests in flight before the first reply.
+_START = 16  # The window after the first reply; from there it grows one by one, ever faster.
+_DOUBLINGS = 11.0  # Doublings of the window in the time of one reply, in the start phase.
+_RAMP = (0.01, 0.5)  # Seconds: bounds of the time of one doubling.
+_FASTEST = 3000.0  # Requests per second, at most, in the start phase: few are then sent before a refusal comes back.
+_LATE = 0.02  # Seconds by which a timer may fire late without slowing the start.
+_CUT = 0.7  # Factor for the window after a refusal.
 
 
 class Window:
-    """Slow start, fewer after refusals, and on a server that queues no more than make a difference.
+    """Slow start, a smaller window after refusals, and hill climbing (`Climb`) on a server that queues.
 
-    The start doubles the window while every request that leaves fills it and nothing is refused (Jacobson 1988), spaced in
-    time rather than sent in one burst (Aggarwal, Savage and Anderson 2000): a refusal comes back within a network's round
-    trip, long before a reply, and then stops it. Refusals cut the window once for all requests that were in flight
-    together, and every reply opens it by one again (Chiu and Jain 1989, with a faster increase: the rate is kept by others).
+    In the start phase the window doubles repeatedly while it is always full and nothing is refused (slow start,
+    Jacobson 1988). Requests are paced instead of sent in bursts (Aggarwal, Savage and Anderson 2000), because a refusal
+    comes back after one network round trip, long before a reply, and then ends the start phase. A refusal cuts the
+    window once for all requests that were in flight together, and every reply enlarges it by one (AIMD, Chiu and Jain
+    1989; the increase is faster than theirs, because `Pace` and `Bucket` limit the rate).
 
     Args:
         most: The most requests in flight.
-        at_once: How many the start may reach by time alone; beyond that the window is opened round by round (`Climb`).
+        at_once: The most that the start phase may reach; from there, `Climb` changes the window. None for no such
+            bound.
     """
 
     def __init__(self, most: int, *, at_once: int | None = None) -> None:
         self.most = most
         self.in_flight = 0
         self._at_once: float = math.inf if at_once is None else at_once
-        self._room = math.inf  # What this machine bears.
+        self._room = math.inf  # The most connections that this machine allows.
         self._allowed: float = _BEFORE
-        self._doubling: float | None = None  # Seconds, while starting.
+        self._doubling: float | None = None  # Seconds of one doubling; None outside the start phase.
         self._next = -math.inf
         self._is_proven = False
-        self._sent = 0  # Requests that left.
+        self._sent = 0  # Requests sent so far.
         self._cut_at = -math.inf
         self._climb = Climb()
 
@@ -52,11 +54,11 @@ class Window:
 
     @property
     def is_starting(self) -> bool:
-        """Whether it is being opened by time alone, and has not yet let as many leave as there may ever be in flight."""
+        """Whether the start phase lasts and fewer requests than the maximum window have been sent."""
         return self._doubling is not None and self._sent < self._most
 
     def wait(self, now: float) -> float:
-        """Seconds until one more may leave; infinite where one must come back first."""
+        """Seconds until one more request may be sent; infinite if one must end first."""
         if self.in_flight < self.limit:
             return 0.0
         if self._doubling is None or self.limit >= min(self._at_once, self._most):
@@ -64,7 +66,7 @@ class Window:
         return max(0.0, self._next - now)
 
     def left(self, now: float) -> None:
-        """A request leaves."""
+        """A request is sent."""
         self.in_flight += 1
         self._sent += 1
         if self._doubling is None or self.in_flight < self.limit:
@@ -95,7 +97,7 @@ class Window:
             self._allowed = self._at_once = max(1.0, min(self._most, round(self.limit * factor)))
 
     def refused(self, now: float, left_at: float, *, cut: bool) -> None:
-        """A request that left at *left_at* was refused; *cut* unless its rate explains that. Call it before `returned`."""
+        """A request sent at *left_at* was refused. *cut*: whether the window shrinks. Call this before `returned`."""
         self._is_proven, self._doubling = True, None
         self._climb.interrupted()
         if left_at < self._cut_at or not cut:
@@ -104,10 +106,10 @@ class Window:
         self._allowed = max(1.0, min(self._allowed, float(self.in_flight)) * _CUT)
 
     def halve(self, left_at: float, now: float) -> bool:
-        """There is no room on this machine for so many connections; once for all that were opened together.
+        """This machine allows no more connections: halve the window, once for all requests in flight together.
 
         Returns:
-            Whether it is news.
+            Whether the window was halved.
         """
         if left_at < self._cut_at:
             return False

