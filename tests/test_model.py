@@ -17,8 +17,8 @@ from smelt.call.defaults import configure
 from smelt.call.resolve import resolve_model
 from smelt.errors import AuthConfigError, MissingDependencyError, SmeltConfigError, SmeltWarning
 from smelt.model import Model
-from smelt.providers.access import Secret
 from smelt.providers.base import Capabilities, Connection
+from smelt.providers.secrets import Secret
 from smelt.providers.vendors import PROVIDERS
 
 KEY = "sk-proj-c4n4ry"

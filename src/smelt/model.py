@@ -13,9 +13,10 @@ from typing import Any, Self
 from smelt.checks import integer
 from smelt.errors import SmeltConfigError
 from smelt.messages import nearest
-from smelt.providers.access import Secret, check_base_url, check_key
+from smelt.providers.access import check_base_url, check_key
 from smelt.providers.base import Provider
 from smelt.providers.redact import redact
+from smelt.providers.secrets import Secret
 from smelt.providers.vendors import PROVIDERS
 from smelt.tracebacks import plainly
 

@@ -14,8 +14,9 @@ from smelt.lanes.caps import Caps
 from smelt.lanes.lane import Lane
 from smelt.loop.bridge import run_blocking
 from smelt.loop.jumping import run_jumping
-from smelt.providers.access import Access, Secret, find_access
+from smelt.providers.access import Access, find_access
 from smelt.providers.base import Capabilities, Usage
+from smelt.providers.secrets import Secret
 from smelt.providers.vendors import Vendor
 from smelt.testing import ScriptedProvider
 

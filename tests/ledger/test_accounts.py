@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import smelt
-from smelt.providers.access import Secret
+from smelt.providers.secrets import Secret
 from tests.ledger.test_runs import NAMES, Label, Longer, Model, frame, run
 
 ANN, BOB = "sk-canary-ann", "sk-canary-bob"

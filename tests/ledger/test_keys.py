@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, create_model
 
 from smelt.ledger.keys import Spec, added_fields, as_chosen, count_differences, definition, describe_change, row_key
 from smelt.plan.schema import read_output
-from smelt.providers.access import Secret
+from smelt.providers.secrets import Secret
 
 SECRET = bytes(32)
 KEY = Secret("sk-one")

@@ -24,10 +24,11 @@ from smelt.errors import MissingDependencyError, SmeltConfigError
 from smelt.local.process import end_all, server_of
 from smelt.local.weights import fetched, named, place
 from smelt.loop.bridge import run_blocking
-from smelt.providers.access import Access, Secret
+from smelt.providers.access import Access
 from smelt.providers.base import CallFailed, Provider, Reply, Request
 from smelt.providers.compatible import Compatible
 from smelt.providers.local import LocalProvider
+from smelt.providers.secrets import Secret
 from tests.patience import BUSY
 
 pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.filterwarnings("ignore:The answers of smollm2-135m")]

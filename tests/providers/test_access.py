@@ -10,7 +10,6 @@ import pytest
 from smelt.errors import AuthConfigError, InsecureURLError, SmeltConfigError
 from smelt.providers.access import (
     Access,
-    Secret,
     check_base_url,
     check_key,
     doubt_about,
@@ -19,6 +18,7 @@ from smelt.providers.access import (
     is_private_to_cloud,
     origin_of,
 )
+from smelt.providers.secrets import Secret
 from smelt.providers.vendors import Vendor
 
 HOSTED = Vendor(

@@ -12,11 +12,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from smelt.providers.access import Secret
 from smelt.providers.base import Billing, FailureKind, Request
 from smelt.providers.error_bodies import read_complaint
 from smelt.providers.failures import from_status, from_transport, limits_in, no_answer, retry_after
 from smelt.providers.prose import Prose
+from smelt.providers.secrets import Secret
 
 
 def error(message: str = "", **more: Any) -> dict[str, Any]:

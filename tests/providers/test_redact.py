@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from smelt.providers.access import Secret
 from smelt.providers.redact import redact
+from smelt.providers.secrets import Secret
 
 LIKE_KEYS = {
     "openai": "sk-proj-Ab12_cd34-Ef56",

@@ -11,8 +11,9 @@ from typing import Any
 from smelt.call.defaults import setting
 from smelt.errors import MissingDependencyError, SmeltConfigError, warn
 from smelt.model import _ADAPTERS, _OPENAI_SDK, _SDKS, Model, read_model
-from smelt.providers.access import Secret, doubt_about, find_access
+from smelt.providers.access import doubt_about, find_access
 from smelt.providers.base import Provider
+from smelt.providers.secrets import Secret
 from smelt.providers.vendors import VENDORS
 
 

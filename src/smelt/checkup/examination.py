@@ -28,8 +28,9 @@ from smelt.ledger.files import default_path
 from smelt.local.weights import CATALOG, is_here
 from smelt.messages import counted
 from smelt.model import Model, called
-from smelt.providers.access import Secret, find_access, origin_of
+from smelt.providers.access import find_access, origin_of
 from smelt.providers.redact import redact
+from smelt.providers.secrets import Secret
 from smelt.providers.vendors import VENDORS, Vendor
 
 _DISTRIBUTION = "dfsmelt"

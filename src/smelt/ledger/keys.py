@@ -17,8 +17,8 @@ from hashlib import blake2b
 from typing import Any, Self
 
 from smelt.plan.kinds import Array, Field, Kind, Struct
-from smelt.providers.access import Secret
 from smelt.providers.params import USUAL
+from smelt.providers.secrets import Secret
 
 CODEC = 1  # Incremented when smelt itself changes how it asks, because the answers may differ.
 

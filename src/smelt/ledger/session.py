@@ -37,7 +37,7 @@ from smelt.plan.chunks import Pending
 from smelt.plan.rows import RowSource
 from smelt.plan.schema import Output, bare_part, part_of
 from smelt.plan.wire import Codec
-from smelt.providers.access import Secret
+from smelt.providers.secrets import Secret
 
 _SAMPLE = 64  # Rows looked up to recognise an earlier run over the same data.
 _BLOCK = 4_096

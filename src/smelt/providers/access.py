@@ -1,6 +1,6 @@
 """Keys and base URLs: where they come from, and which ones are refused before a request is sent.
 
-A key belongs to the address that it was given for. It is held in a `Secret`, so that no repr, log or pickle shows it.
+A key belongs to the address that it was given for.
 """
 
 from __future__ import annotations
@@ -10,43 +10,12 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from smelt.errors import AuthConfigError, InsecureURLError, SmeltConfigError
+from smelt.providers.secrets import Secret
 from smelt.providers.vendors import Vendor
-
-
-class Secret:
-    """A key. It shows nothing of itself, not even in a traceback with local variables, and is unpickled as None."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The key itself, for the SDK's client and for redaction."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(…)"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._value == other._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _nothing, ()
-
-    def __deepcopy__(self, memo: object) -> Secret:
-        return self
-
-
-def _nothing() -> None:
-    """The value of an unpickled `Secret`: None."""
 
 
 def key_of(provider: object) -> Secret | None:

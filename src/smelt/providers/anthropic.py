@@ -11,7 +11,7 @@ import anthropic
 
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
-from smelt.providers.access import Access, Secret
+from smelt.providers.access import Access
 from smelt.providers.base import Capabilities, Connection, Reply, Request, Usage
 from smelt.providers.bodies import (
     body_of,
@@ -27,6 +27,7 @@ from smelt.providers.bodies import (
 )
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.http import Answer, client_for, posted, settle
+from smelt.providers.secrets import Secret
 
 # platform.claude.com/docs/en/build-with-claude/structured-outputs, "JSON Schema limitations"; formats: the ones that
 # anthropic 2.11 keeps (lib/_parse/_transform.py). The API refuses bounds, lengths and multiples. November 2026.

@@ -11,7 +11,7 @@ from typing import Any
 import openai
 
 from smelt.providers import params as parameters
-from smelt.providers.access import Access, Secret
+from smelt.providers.access import Access
 from smelt.providers.base import ENDED, Capabilities, Connection, Finish, Reply, Request, Usage
 from smelt.providers.bodies import (
     body_of,
@@ -29,6 +29,7 @@ from smelt.providers.bodies import (
 )
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.http import Answer, client_for, posted, settle
+from smelt.providers.secrets import Secret
 
 _TAKES = {
     "temperature": parameters.number(0, 2),

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from smelt.providers.access import Secret
 from smelt.providers.base import Billing, CallFailed, FailureKind, Request, Usage
 from smelt.providers.error_bodies import hint_for, kind_of, names_account, read_complaint, seconds_in
 from smelt.providers.redact import holds, redact
+from smelt.providers.secrets import Secret
 
 Headers = Mapping[str, str]  # Lower-case names.
 _PLAIN = 2_000  # A plain text of up to this many characters is taken as an error's message.

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from smelt.errors import SmeltConfigError
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
-from smelt.providers.access import Access, Secret
+from smelt.providers.access import Access
 from smelt.providers.base import ENDED, Capabilities, Connection, Finish, Reply, Request, Usage
 from smelt.providers.bodies import (
     body_of,
@@ -32,6 +32,7 @@ from smelt.providers.bodies import (
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.http import Answer, client_for, settle
 from smelt.providers.redact import redact
+from smelt.providers.secrets import Secret
 from smelt.providers.ways import bare
 
 # ai.google.dev/gemini-api/docs/structured-output, "JSON schema support". Read November 2026.

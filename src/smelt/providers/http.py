@@ -25,12 +25,13 @@ from typing import Any
 import httpx2
 
 from smelt.providers import failures
-from smelt.providers.access import Access, Secret, is_loopback, is_private_to_cloud
+from smelt.providers.access import Access, is_loopback, is_private_to_cloud
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.providers.connection import IDLE_SECONDS, connection_to
 from smelt.providers.encodings import Undecodable, unpacked
 from smelt.providers.logs import keep_discreet, ours
 from smelt.providers.redact import masked, redact
+from smelt.providers.secrets import Secret
 from smelt.providers.ways import bare
 
 BODY_CAP = 64 * 2**20

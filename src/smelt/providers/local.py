@@ -12,10 +12,11 @@ from smelt.local.child import SLOT_TOKENS, SLOTS
 from smelt.local.process import Server, server_of
 from smelt.local.weights import fetched, named
 from smelt.plan.dialect import Dialect
-from smelt.providers.access import Access, Secret
+from smelt.providers.access import Access
 from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, Reply, Request
 from smelt.providers.compatible import Compatible
 from smelt.providers.params import USUAL
+from smelt.providers.secrets import Secret
 
 # What llama.cpp's grammars were measured to enforce. Not `pattern`: one that is not anchored, or has a class like \d,
 # is silently dropped. Bounds hold for integers. Those of floats are dropped, too, but sending them does no harm,

@@ -11,7 +11,7 @@ import openai
 
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
-from smelt.providers.access import Access, Secret
+from smelt.providers.access import Access
 from smelt.providers.base import Capabilities, Connection, Finish, Reply, Request, Usage
 from smelt.providers.bodies import (
     body_of,
@@ -29,6 +29,7 @@ from smelt.providers.bodies import (
 )
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.http import Answer, client_for, posted, settle
+from smelt.providers.secrets import Secret
 
 # platform.openai.com/docs/guides/structured-outputs, "Supported schemas"; as of February 2026 also at
 # jsonschemaprofiles.unitvectorylabs.com/schemas/openai. Read November 2026.

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import quote
 
-from smelt.providers.access import Secret
+from smelt.providers.secrets import Secret
 
 _MASK = "[key]"
 _LONG = 8  # Shorter keys are not searched in other spellings: they would match everywhere.
