@@ -25,8 +25,7 @@ from smelt.plan.schema import read_output
 from smelt.plan.validate import Accepted, Validator
 from smelt.plan.wire import Codec, draw_tokens, reply_schema, user_text
 from smelt.providers import anthropic, compatible, google, openai
-from smelt.providers.base import CallFailed, Reply
-from smelt.providers.http import Answer
+from smelt.providers.base import Answer, CallFailed, Reply
 from tests.exactness.readings import RULES, Reading, readings, records, typed
 from tests.fakeserver import oddities
 from tests.fakeserver.answers import expected

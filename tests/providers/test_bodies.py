@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from smelt.providers import anthropic, compatible, google, openai
-from smelt.providers.base import ENDED, Billing, CallFailed, Finish, Reply, Usage
+from smelt.providers.base import ENDED, Answer, Billing, CallFailed, Finish, Reply, Usage
 from smelt.providers.events import joined
-from smelt.providers.http import Answer
 
 ROWS = '{"rows": [{"id": "k7f2", "label": "a"}]}'
 DRAFT = '{"rows": [{"id": "k7f2", "label": "draft"}]}'

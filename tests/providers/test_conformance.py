@@ -98,6 +98,27 @@ TEMPERATURE: dict[str, dict[str, Any]] = {
     "google": {"temperature": 0.25},
 }
 
+
+def test_the_wire_writes_the_body_that_is_sent(name: str, scenario: MakeScenario) -> None:
+    fake = scenario(log=True)
+    provider: Any = adapter(name, url(fake, name))
+
+    written = provider.wire.write("fake-1", request(max_output_tokens=321), TEMPERATURE[name])
+    ask(provider, request(max_output_tokens=321, **TEMPERATURE[name]))
+
+    sent = fake.stats().log[0]["body"]
+    if name == "google":  # The SDK has other names for the parts of the body.
+        sent = {"model": "fake-1", "contents": sent["contents"][0]["parts"][0]["text"], "config": _config(sent)}
+    assert json.loads(json.dumps(written)) == sent
+
+
+def _config(sent: dict[str, Any]) -> dict[str, Any]:
+    camel = {"response_mime_type": "responseMimeType", "response_json_schema": "responseJsonSchema"}
+    camel |= {"max_output_tokens": "maxOutputTokens", "temperature": "temperature"}
+    system = sent["systemInstruction"]["parts"][0]["text"]
+    return {"system_instruction": system} | {ours: sent["generationConfig"][theirs] for ours, theirs in camel.items()}
+
+
 REFUSALS: list[tuple[str, FailureKind]] = [
     ("auth", "auth"),
     ("permission", "auth"),

@@ -6,7 +6,7 @@ that has the members of `Provider`; `smelt.testing.ScriptedProvider` is the shor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from smelt.plan.dialect import Dialect
 from smelt.providers.redact import redact
+from smelt.providers.secrets import Secret
 
 _SHOWN = 200  # Characters shown of a reply that could not be parsed.
 
@@ -95,6 +96,33 @@ class Reply:
     def beginning(self) -> str:
         """The beginning of the text, redacted and on one line, to show to people."""
         return redact(self.text, limit=_SHOWN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A raw answer of any status; header names in lower case.
+
+    Attributes:
+        asked: The request that it answers.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    asked: Request | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wire:
+    """How an API's requests and answers are written down, whichever way they travel. Neither function does I/O.
+
+    Attributes:
+        write: The body of a request, as JSON values, from the model's name, the request and its parameters.
+        read: The reply in an answer; masks the secrets in every message. Raises `CallFailed` if there is no reply.
+    """
+
+    write: Callable[[str, Request, Mapping[str, Any]], dict[str, Any]]
+    read: Callable[[Answer, Sequence[Secret]], Reply]
 
 
 class Billing(Enum):

@@ -13,10 +13,9 @@ from typing import Any
 
 from smelt.plan.numbers import LongNumber
 from smelt.providers import failures
-from smelt.providers.base import CallFailed, Finish, Usage
+from smelt.providers.base import Answer, CallFailed, Finish, Usage
 from smelt.providers.error_bodies import complains, read_complaint
 from smelt.providers.events import DECODER, joined, joined_chunks
-from smelt.providers.http import Answer
 from smelt.providers.secrets import Secret
 
 _MOST_TOKENS = 10**9  # More than any context window: a larger count is a mistake.

@@ -16,7 +16,7 @@ from smelt.errors import SmeltConfigError
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
 from smelt.providers.access import Access
-from smelt.providers.base import ENDED, Capabilities, Connection, Finish, Reply, Request, Usage
+from smelt.providers.base import ENDED, Answer, Capabilities, Connection, Finish, Reply, Request, Usage, Wire
 from smelt.providers.bodies import (
     body_of,
     finish_of,
@@ -30,7 +30,7 @@ from smelt.providers.bodies import (
     written,
 )
 from smelt.providers.failures import limits_in, request_id
-from smelt.providers.http import Answer, client_for, settle
+from smelt.providers.http import client_for, settle
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
 from smelt.providers.ways import bare
@@ -58,99 +58,16 @@ _NUMBERS: dict[object, Finish] = {2: "length", 3: "filtered", 4: "filtered", 6: 
 _NUMBERS |= {8: "filtered", 9: "filtered", 11: "filtered"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Google:
-    """A Gemini model.
-
-    Attributes:
-        model: The model's name.
-        access: Base URL and key.
-        params: Parameters of every request; those of a `Request` override them.
-        thinking_tokens: Tokens for thoughts that the caller set, or None.
-    """
-
-    model: str
-    access: Access
-    params: Mapping[str, Any] = field(default_factory=dict)
-    thinking_tokens: int | None = None
-
-    name: ClassVar[str] = "google"
-    capabilities: ClassVar[Capabilities] = Capabilities(dialect=_DIALECT)
-
-    @property
-    def origin(self) -> str:
-        return self.access.origin
-
-    @property
-    def key(self) -> Secret | None:
-        return self.access.key
-
-    def check_params(self, params: Mapping[str, Any]) -> None:
-        parameters.check(params, _TAKES, provider=self.name)
-        plain = {name: value for name, value in params.items() if name != "extra_headers"}
-        try:
-            types.GenerateContentConfig(**plain)
-        except ValidationError as problem:
-            first = problem.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-        else:
-            return
-        raise SmeltConfigError(f"google does not take params at {where!r}: {redact(first['msg'])}.")
-
-    @asynccontextmanager
-    async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
-        async with client_for(self.access, connections=connections) as http:
-            key = self.access.key
-            options = types.HttpOptions(
-                base_url=self.access.base_url,
-                httpx_async_client=http,  # Otherwise the SDK uses aiohttp if it is importable (python-genai#2090).
-                # Never used. Otherwise the SDK loads the system's certificates for each of them, which takes 60 ms.
-                httpx_client=httpx2.Client(verify=bare(), trust_env=False),
-                async_client_args={"ssl": bare()},
-                retry_options=types.HttpRetryOptions(attempts=1),
-            )
-            sdk = genai.Client(api_key=key.reveal() if key else "none", vertexai=False, http_options=options)
-            yield _Connection(self, sdk)
-
-
-class _Connection:
-    def __init__(self, provider: Google, sdk: genai.Client) -> None:
-        self._provider = provider
-        self._sdk = sdk  # Kept alive: its `__del__` closes the client that it shares with `aio`.
-        self._generate = sdk.aio.models.generate_content
-
-    async def send(self, request: Request) -> Reply:
-        return await settle(self._ask(request), read, (errors.APIError,), self._provider.access, request)
-
-    async def _ask(self, request: Request) -> Answer:
-        params = {**self._provider.params, **request.params}
-        headers = params.pop("extra_headers", None)
-        config = write(request, params, headers)
-        raw = await self._generate(model=self._provider.model, contents=request.user, config=config)
-        response = raw.sdk_http_response
-        found = response.headers if response else None
-        headers = {name.lower(): value for name, value in (found or {}).items()}
-        return Answer(status=200, headers=headers, text=(response.body if response else None) or "")
-
-
-def write(
-    request: Request, params: Mapping[str, Any], headers: Mapping[str, str] | None
-) -> types.GenerateContentConfig:
-    """The body of a request, without the rows."""
-    return types.GenerateContentConfig(
+def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a request, as the arguments of the SDK's `generate_content`."""
+    config = {
         **params,
-        system_instruction=request.system,
-        response_mime_type="application/json",
-        response_json_schema=request.schema,
-        max_output_tokens=request.max_output_tokens,
-        http_options=types.HttpOptions(
-            timeout=max(1, int(request.timeout * 1000)), headers=dict(headers) if headers else None
-        ),
-        # Returns the raw body: the SDK's own parser takes an empty body for an empty reply.
-        should_return_http_response=True,
-        automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
-        automatic_continuation=False,
-    )
+        "system_instruction": request.system,
+        "response_mime_type": "application/json",
+        "response_json_schema": request.schema,
+        "max_output_tokens": request.max_output_tokens,
+    }
+    return {"model": model, "contents": request.user, "config": config}
 
 
 def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
@@ -219,3 +136,91 @@ def _usage(body: Mapping[str, Any]) -> Usage:
         cached_input_tokens=tokens(usage.get("cachedContentTokenCount")),
         reasoning_tokens=thought,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Google:
+    """A Gemini model.
+
+    Attributes:
+        model: The model's name.
+        access: Base URL and key.
+        params: Parameters of every request; those of a `Request` override them.
+        thinking_tokens: Tokens for thoughts that the caller set, or None.
+    """
+
+    model: str
+    access: Access
+    params: Mapping[str, Any] = field(default_factory=dict)
+    thinking_tokens: int | None = None
+
+    name: ClassVar[str] = "google"
+    capabilities: ClassVar[Capabilities] = Capabilities(dialect=_DIALECT)
+    wire: ClassVar[Wire] = Wire(write=write, read=read)
+
+    @property
+    def origin(self) -> str:
+        return self.access.origin
+
+    @property
+    def key(self) -> Secret | None:
+        return self.access.key
+
+    def check_params(self, params: Mapping[str, Any]) -> None:
+        parameters.check(params, _TAKES, provider=self.name)
+        plain = {name: value for name, value in params.items() if name != "extra_headers"}
+        try:
+            types.GenerateContentConfig(**plain)
+        except ValidationError as problem:
+            first = problem.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+        else:
+            return
+        raise SmeltConfigError(f"google does not take params at {where!r}: {redact(first['msg'])}.")
+
+    @asynccontextmanager
+    async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
+        async with client_for(self.access, connections=connections) as http:
+            key = self.access.key
+            options = types.HttpOptions(
+                base_url=self.access.base_url,
+                httpx_async_client=http,  # Otherwise the SDK uses aiohttp if it is importable (python-genai#2090).
+                # Never used. Otherwise the SDK loads the system's certificates for each of them, which takes 60 ms.
+                httpx_client=httpx2.Client(verify=bare(), trust_env=False),
+                async_client_args={"ssl": bare()},
+                retry_options=types.HttpRetryOptions(attempts=1),
+            )
+            sdk = genai.Client(api_key=key.reveal() if key else "none", vertexai=False, http_options=options)
+            yield _Connection(self, sdk)
+
+
+class _Connection:
+    def __init__(self, provider: Google, sdk: genai.Client) -> None:
+        self._provider = provider
+        self._sdk = sdk  # Kept alive: its `__del__` closes the client that it shares with `aio`.
+        self._generate = sdk.aio.models.generate_content
+
+    async def send(self, request: Request) -> Reply:
+        return await settle(
+            self._ask(request), self._provider.wire.read, (errors.APIError,), self._provider.access, request
+        )
+
+    async def _ask(self, request: Request) -> Answer:
+        params = {**self._provider.params, **request.params}
+        headers = params.pop("extra_headers", None)
+        body = self._provider.wire.write(self._provider.model, request, params)
+        body["config"] = types.GenerateContentConfig(
+            **body["config"],
+            http_options=types.HttpOptions(
+                timeout=max(1, int(request.timeout * 1000)), headers=dict(headers) if headers else None
+            ),
+            # Returns the raw body: the SDK's own parser takes an empty body for an empty reply.
+            should_return_http_response=True,
+            automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
+            automatic_continuation=False,
+        )
+        raw = await self._generate(**body)
+        response = raw.sdk_http_response
+        found = response.headers if response else None
+        headers = {name.lower(): value for name, value in (found or {}).items()}
+        return Answer(status=200, headers=headers, text=(response.body if response else None) or "")

@@ -16,7 +16,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import takewhile
 from types import TracebackType
@@ -26,7 +26,7 @@ import httpx2
 
 from smelt.providers import failures
 from smelt.providers.access import Access, is_loopback, is_private_to_cloud
-from smelt.providers.base import Billing, CallFailed, Reply, Request
+from smelt.providers.base import Answer, Billing, CallFailed, Reply, Request
 from smelt.providers.connection import IDLE_SECONDS, connection_to
 from smelt.providers.encodings import Undecodable, unpacked
 from smelt.providers.logs import keep_discreet, ours
@@ -52,20 +52,6 @@ class Unreadable(Exception):
 
 _CLOSED = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
 _TRANSPORT_ERRORS: tuple[type[Exception], ...] = (httpx2.HTTPError, httpx2.InvalidURL, OSError, Unreadable)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """A raw answer of any status; header names in lower case.
-
-    Attributes:
-        asked: The request that it answers.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    text: str
-    asked: Request | None = None
 
 
 class Exchange:
