@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-_EVENT, _RATE, _SPAN, _SENT, _LAST, _BEFORE, _COUNTED, _IDLE, _HEADER = range(9)
+_HEADER = 8  # Numbers before the member entries: those of `_Number`.
 _PLACES = 124  # Member entries. Each is two numbers: the member's name and the time at which its entry expires.
 SIZE = 8 * (_HEADER + 1 + 2 * _PLACES)  # Bytes.
 # Seconds: the longest lifetime of an entry. An entry that expires later was written before the machine was restarted,
@@ -29,82 +29,77 @@ Find = Callable[[bool], "Board | None"]
 """Opens the board of a limit; creates it only if the argument is true. None if there is no board."""
 
 
+class _Number:
+    """An attribute of a `Board` that is read from and written to the shared memory.
+
+    Args:
+        at: Its position among the numbers.
+    """
+
+    def __init__(self, at: int) -> None:
+        self._at = at
+
+    def __get__(self, board: Board, owner: type[Board]) -> float:
+        return board.numbers[self._at]
+
+    def __set__(self, board: Board, value: float) -> None:
+        board.numbers[self._at] = value
+
+
 class Board:
     """One process's access to the shared numbers; the process is a *member* of the board.
 
     Times are of the system's monotonic clock, which is the same for all processes. An *event* is a refusal (429) from
     which the members learn; later refusals of requests sent before it add nothing new.
 
-    Args:
-        memory: `SIZE` bytes, initially zeros.
-        rng: Draws this member's name and the number of its entry.
+    Attributes:
+        event: The time of the last event; 0 before the first one.
+        rate: Requests per second that the provider accepted from all members together; 0 until measured.
+        span: Seconds over which `rate` was measured.
+        sent: Requests that all members have sent since the event.
+        last: The time at which any member last sent a request.
+        before: The time of the event before the last one.
+        counted: Requests from which `rate` was measured.
+        idle: Seconds since the event in which no member sent a request although pace and pauses allowed one.
+        numbers: The shared memory, as numbers.
     """
 
+    event, rate, span, sent, last, before, counted, idle = map(_Number, range(_HEADER))
+
     def __init__(self, memory: bytearray | mmap.mmap, rng: random.Random) -> None:
-        self._numbers = memoryview(memory).cast("d")
+        """Access *memory*, `SIZE` bytes that are zeros initially; *rng* draws this member's name and its entry."""
+        self.numbers = memoryview(memory).cast("d")
         self._name = 1 + rng.random()
         self._place = rng.randrange(_PLACES)
 
-    @property
-    def event(self) -> float:
-        """The time of the last event; 0 before the first one."""
-        return self._numbers[_EVENT]
-
-    @property
-    def rate(self) -> float:
-        """Requests per second that the provider accepted from all members together; 0 until measured."""
-        return self._numbers[_RATE]
-
-    @property
-    def span(self) -> float:
-        """Seconds over which `rate` was measured."""
-        return self._numbers[_SPAN]
-
-    @property
-    def sent(self) -> float:
-        """Requests that all members have sent since the event."""
-        return self._numbers[_SENT]
-
-    @property
-    def idle(self) -> float:
-        """Seconds since the event in which no member sent a request although pace and pauses allowed one."""
-        return self._numbers[_IDLE]
-
-    @property
-    def last(self) -> float:
-        """The time at which any member last sent a request."""
-        return self._numbers[_LAST]
-
     def note(self, event: float, rate: float, span: float, counted: float = 0.0) -> None:
         """Record an event and the rate measured at it, from *counted* requests in *span* seconds; reset the counts."""
-        numbers = self._numbers
-        numbers[_BEFORE], numbers[_COUNTED] = numbers[_EVENT], counted
-        numbers[_RATE], numbers[_SPAN], numbers[_SENT], numbers[_EVENT] = rate, span, 0.0, event
-        numbers[_IDLE] = 0.0
+        self.before, self.counted = self.event, counted
+        self.rate, self.span, self.sent, self.event = rate, span, 0.0, event
+        self.idle = 0.0
 
     def heard_late(self, left_at: float) -> None:
         """A request sent before the event was refused after it. The rate counted it as accepted: correct the rate."""
-        numbers = self._numbers
-        if numbers[_COUNTED] > FEW and left_at > numbers[_BEFORE]:
-            numbers[_RATE] *= 1 - 1 / numbers[_COUNTED]
-            numbers[_COUNTED] -= 1
+        if self.counted > FEW and left_at > self.before:
+            self.rate *= 1 - 1 / self.counted
+            self.counted -= 1
 
     def discount(self) -> None:
         """A request that was sent after the event was refused: take it off the count of sent requests."""
-        self._numbers[_SENT] = max(0.0, self._numbers[_SENT] - 1)
+        self.sent = max(0.0, self.sent - 1)
 
     def count(self, now: float, most: float) -> None:
         """Count a request of this member.
 
         Time beyond *most* seconds since the last request of any member, or the event, is idle time.
         """
-        self._numbers[_SENT] += 1.0
-        self._numbers[_IDLE] += max(0.0, now - max(self._numbers[_LAST], self._numbers[_EVENT]) - most)
-        self._numbers[_LAST] = now
+        self.sent += 1.0
+        self.idle += max(0.0, now - max(self.last, self.event) - most)
+        self.last = now
 
     def stay(self, now: float, seconds: float) -> None:
         """Mark this member as present for *seconds*; call it again to extend that."""
-        numbers = self._numbers
+        numbers = self.numbers
         for _ in range(_PLACES):
             at = _HEADER + 2 * self._place
             if numbers[at] == self._name or not now < numbers[at + 1] <= now + _LONGEST:
@@ -115,12 +110,12 @@ class Board:
     def leave(self) -> None:
         """Mark this member as absent, because it has nothing to send."""
         at = _HEADER + 2 * self._place
-        if self._numbers[at] == self._name:
-            self._numbers[at + 1] = 0.0
+        if self.numbers[at] == self._name:
+            self.numbers[at + 1] = 0.0
 
     def others(self, now: float) -> int:
         """The number of other members that are present."""
-        names, ends = self._numbers[_HEADER:-1:2], self._numbers[_HEADER + 1 :: 2]
+        names, ends = self.numbers[_HEADER:-1:2], self.numbers[_HEADER + 1 :: 2]
         members = zip(names.tolist(), ends.tolist(), strict=True)
         return sum(now < end <= now + _LONGEST and name != self._name for name, end in members)
 
