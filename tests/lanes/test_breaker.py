@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smelt.lanes.breaker import Breaker, Budget
+from smelt.lanes.breaker import Breaker, RetryBudget
 
 
 def opened(seed: int = 0) -> Breaker:
@@ -86,7 +86,7 @@ def test_growing_intervals_are_drawn_with_full_jitter(seed: int) -> None:
 
 @pytest.mark.parametrize(("share", "waits"), [(0.1, False), (0.4, True)])
 def test_what_fails_more_often_than_the_budget_bears_is_slowed_down_for(share: float, waits: bool) -> None:
-    budget, rng, longest = Budget(), random.Random(0), 0.0
+    budget, rng, longest = RetryBudget(), random.Random(0), 0.0
     for request in range(1000):
         now = request * 0.01
         budget.failed(now) if rng.random() < share else budget.succeeded(now)
@@ -97,7 +97,7 @@ def test_what_fails_more_often_than_the_budget_bears_is_slowed_down_for(share: f
 
 
 def test_the_budget_is_never_spent_for_ever() -> None:
-    budget = Budget()
+    budget = RetryBudget()
     for _ in range(500):
         budget.failed(0.0)
 

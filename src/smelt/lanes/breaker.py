@@ -72,7 +72,7 @@ class Breaker:
         return self._rng.uniform(*_LAST) if longest >= _LAST[0] else self._rng.uniform(0.0, longest)
 
 
-class Budget:
+class RetryBudget:
     """A retry budget: each success adds a share of a retry, each second adds some more, and each failure takes one.
 
     While the budget is empty, requests wait: a server that fails more often is taken to be overloaded. Source:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from smelt.engine.lane import Slot
 from smelt.lanes.amounts import Amounts, amounts_of, quotas_of
 from smelt.lanes.board import Find
-from smelt.lanes.breaker import Breaker, Budget
+from smelt.lanes.breaker import Breaker, RetryBudget
 from smelt.lanes.bucket import Bucket
 from smelt.lanes.caps import Caps
 from smelt.lanes.limits import Limits, Quota, read_limits
@@ -86,7 +86,7 @@ class Pacer:
     _window: Window = field(init=False)
     _pace: SharedPace = field(init=False)
     _breaker: Breaker = field(init=False)
-    _budget: Budget = field(default_factory=Budget)
+    _budget: RetryBudget = field(default_factory=RetryBudget)
     _buckets: tuple[Bucket, ...] = field(init=False)
     _rpm: Bucket = field(default_factory=Bucket)
     _tpm: Bucket = field(default_factory=Bucket)
