@@ -38,7 +38,7 @@ from smelt.observe.reporter import Reporter
 from smelt.progress.drawing import Drawing, progress_for
 from smelt.progress.notebook import html, text
 from smelt.progress.plain import PlainFace
-from smelt.progress.tally import Pace, Tally
+from smelt.progress.tally import Tally, Throughput
 from smelt.progress.terminal import line
 from smelt.progress.words import percent, phrases
 from smelt.providers.base import Billing, CallFailed
@@ -159,7 +159,7 @@ class TestPhrases:
 
 class TestPace:
     def test_it_is_the_same_for_many_small_and_few_large_replies(self) -> None:
-        small, large = Pace(), Pace()
+        small, large = Throughput(), Throughput()
         for second in range(1, 121):
             small = small.after(1, float(second))
         for minute in (60.0, 120.0):
@@ -168,15 +168,15 @@ class TestPace:
         assert small.per_second == pytest.approx(1.0)
         assert large.per_second == pytest.approx(1.0)
 
-    def test_rows_at_one_instant_are_no_infinite_pace(self) -> None:
-        assert Pace().after(20, 10.0).after(20, 10.0).per_second == pytest.approx(2 * 20 / 10, rel=0.2)
+    def test_rows_at_one_instant_are_no_infinite_throughput(self) -> None:
+        assert Throughput().after(20, 10.0).after(20, 10.0).per_second == pytest.approx(2 * 20 / 10, rel=0.2)
 
     def test_it_follows_a_change(self) -> None:
-        pace = Pace()
+        throughput = Throughput()
         for second in range(1, 301):
-            pace = pace.after(10 if second <= 150 else 1, float(second))
+            throughput = throughput.after(10 if second <= 150 else 1, float(second))
 
-        assert pace.per_second == pytest.approx(1.0, rel=0.1)
+        assert throughput.per_second == pytest.approx(1.0, rel=0.1)
 
     def test_rows_that_needed_no_request_are_left_out(self) -> None:
         tally = folded(

@@ -18,15 +18,15 @@ from smelt.engine.events import (
 )
 
 MEMORY = 30.0
-"""Time constant of the pace, in seconds: after this time a measurement has 1/e of its weight."""
+"""Time constant of the throughput, in seconds: after this time a measurement has 1/e of its weight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Throughput:
     """Rows per second, as an exponentially weighted mean over wall time.
 
     Rows count as spread evenly over the time since the previous rows, and rows and seconds decay alike. So many rows at one
-    instant give no infinite pace, and few large replies are measured as exactly as many small ones.
+    instant give no infinite throughput, and few large replies are measured as exactly as many small ones.
 
     Attributes:
         rows: Rows settled, with decay.
@@ -38,13 +38,13 @@ class Pace:
     seconds: float = 0.0
     at: float = 0.0
 
-    def after(self, rows: int, now: float) -> Pace:
-        """The pace after *rows* more rows settled at *now*."""
+    def after(self, rows: int, now: float) -> Throughput:
+        """The throughput after *rows* more rows settled at *now*."""
         passed = max(0.0, now - self.at)
         kept = exp(-passed / MEMORY)
         faded = MEMORY * (1 - kept)
         share = faded / passed if passed else 1.0
-        return Pace(rows=self.rows * kept + rows * share, seconds=self.seconds * kept + faded, at=now)
+        return Throughput(rows=self.rows * kept + rows * share, seconds=self.seconds * kept + faded, at=now)
 
     @property
     def per_second(self) -> float:
@@ -72,7 +72,7 @@ class Tally:
         waiting_for: What the run waits for; empty if it does not wait.
         waiting_until: Expected end of that wait.
         started: When the run began.
-        pace: Rows per second, measured after the first replies.
+        throughput: Rows per second, measured after the first replies.
         ended: Why the run ended; None while it runs.
         columns: Names of the columns that are sent.
         unanswered: Failed rows that had no outcome when the run ended.
@@ -94,14 +94,14 @@ class Tally:
     waiting_for: str = ""
     waiting_until: float = 0.0
     started: float = 0.0
-    pace: Pace = Pace()
+    throughput: Throughput = Throughput()
     ended: str | None = None
     columns: tuple[str, ...] = ()
     unanswered: int = 0
     broken_off: int = 0
     _slowest: float = 0.0  # Seconds of the slowest reply so far.
     _first_reply: float | None = None  # When the rows of the first reply were counted.
-    _paced: float | None = None  # Start of the pace measurement.
+    _measured_since: float | None = None  # Start of the throughput measurement.
 
     @property
     def done(self) -> int:
@@ -133,23 +133,25 @@ class Tally:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated seconds for the remaining rows at the current pace; None if it is too early for an estimate.
+        """Estimated seconds for the remaining rows at the current throughput; None if it is too early for an estimate.
 
         A run starts with a few small requests and then fills its worker pool, so its first replies are not representative.
         The measurement starts one latency (of the slowest reply) after the first reply. The estimate is shown after one more
         latency: then every worker of the full pool has returned a reply.
         """
-        if self.is_open or not self.pace.rows or self._paced is None or self.pace.at - self._paced < self._slowest:
+        if self.is_open or not self.throughput.rows or self._measured_since is None:
             return None
-        return (self.rows - self.done) / self.pace.per_second
+        if self.throughput.at - self._measured_since < self._slowest:
+            return None
+        return (self.rows - self.done) / self.throughput.per_second
 
     def _take_settled(self, event: RowsSettled, now: float) -> None:
-        if self._paced is not None:
-            self.pace = self.pace.after(event.answered + event.failed - self.done, now)
+        if self._measured_since is not None:
+            self.throughput = self.throughput.after(event.answered + event.failed - self.done, now)
         elif self._slowest:
             self._first_reply = now if self._first_reply is None else self._first_reply
             if now - self._first_reply >= self._slowest:
-                self._paced, self.pace = now, Pace(at=now)
+                self._measured_since, self.throughput = now, Throughput(at=now)
         self.answered, self.failed, self.reused = event.answered, event.failed, event.reused
 
     def _take_sent(self, event: RequestSent, now: float) -> None:
