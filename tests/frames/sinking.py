@@ -49,7 +49,7 @@ class Dying(DerivingProvider):
 def main(verb: str, folder: str, after: str, how: str) -> None:
     """Sink, collect, or both."""
     there = Path(folder)
-    sinks._AT_ONCE, sinks._PART_ROWS = 20, 40  # Small, so that little is much.
+    sinks._AT_ONCE, sinks._SHARD_ROWS = 20, 40  # Small, so that little is much.
     rows: Any = pl.scan_parquet(there / "rows.parquet")
     provider = Dying(there, int(after), signal.SIGKILL if how == "kill" else signal.SIGINT)
     lazy = rows.smelt.transform("{number}?", Size, model=provider, progress=False, batch_size=5, concurrency=1)

@@ -101,7 +101,7 @@ def test_a_sink_gives_what_polars_own_gives(tmp_path: Path) -> None:
 
 
 def test_two_steps_in_a_row_go_through_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sinks, "_PART_ROWS", 100)
+    monkeypatch.setattr(sinks, "_SHARD_ROWS", 100)
     second = DerivingProvider({"twice": lambda row: row["size"] * 2, "text": lambda row: "t"})
     lazy = step().smelt.transform("{size}?", Second, model=second, progress=False, error_column="second_error")
 
@@ -138,7 +138,7 @@ def ended(folder: Path, frame: pl.LazyFrame | None = None) -> Path:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sinks, "_AT_ONCE", 20)
-    monkeypatch.setattr(sinks, "_PART_ROWS", 40)
+    monkeypatch.setattr(sinks, "_SHARD_ROWS", 40)
 
 
 def test_what_was_finished_before_an_exception_is_kept(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""Checkpoints of a sink: finished rows are kept as part files beside the target until the target is complete.
+"""Checkpoints of a sink: finished rows are kept in files, the shards, beside the target until the target is complete.
 
-A part is named `000007-2048-<digest>.arrow`: its index, its number of rows and the digest of its input rows. The rename
-to this name commits it, so a killed sink leaves complete parts and at most one unnamed partial file. `manifest.json`
-identifies the sink that the parts belong to.
+A shard is named `000007-2048-<digest>.arrow`: its index, its number of rows and the digest of its input rows. The rename
+to this name commits it, so a killed sink leaves complete shards and at most one unnamed partial file. `manifest.json`
+identifies the sink that the shards belong to.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Shard:
     """A file of finished rows.
 
     Attributes:
         path: The file.
         rows: Number of rows.
-        digest: Digest of the input rows of this part.
+        digest: Digest of the input rows of this shard.
     """
 
     path: Path
@@ -42,31 +42,31 @@ class Part:
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """The part in the file at *path*."""
+        """The shard in the file at *path*."""
         _, rows, digest = path.stem.split("-")
         return cls(path=path, rows=int(rows), digest=digest)
 
 
-class Parts:
-    """The parts of one sink.
+class Shards:
+    """The shards of one sink.
 
     Attributes:
         whole: Temporary path of the complete file. It ends as the target does, because Polars may check the extension.
-        found: The parts that an earlier, interrupted sink left.
-        rows: Total rows in all parts so far.
+        found: The shards that an earlier, interrupted sink left.
+        rows: Total rows in all shards so far.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Read which parts are in *folder*."""
+        """Read which shards are in *folder*."""
         self._folder = folder
         self.whole = folder / f"whole.{folder.stem}"
         self._nameless = folder / "part"
-        self.found = [Part.at(path) for path in _paths(folder)]
-        self.rows = sum(part.rows for part in self.found)
+        self.found = [Shard.at(path) for path in _paths(folder)]
+        self.rows = sum(shard.rows for shard in self.found)
         self._next = len(self.found)
 
     def add(self, frame: pl.DataFrame, digest: str) -> None:
-        """Write *frame* as the next part, and commit it."""
+        """Write *frame* as the next shard, and commit it."""
         with self._nameless.open("wb") as file:
             frame.write_ipc(file, compression="lz4")
             file.flush()
@@ -77,22 +77,22 @@ class Parts:
         self.rows += frame.height
 
     def tidy(self) -> None:
-        """Remove incomplete files, for example after a full disk; the parts stay."""
+        """Remove incomplete files, for example after a full disk; the shards stay."""
         for path in (self.whole, self._nameless):
             path.unlink(missing_ok=True)
 
     def joined(self, schema: pl.Schema) -> pl.LazyFrame:
-        """The rows of all parts, in order."""
+        """The rows of all shards, in order."""
         paths = _paths(self._folder)
         return pl.scan_ipc(paths, glob=False) if paths else pl.LazyFrame(schema=schema)
 
 
 @contextmanager
-def parts_for(target: Path, manifest: Mapping[str, Any], *, restart: bool) -> Iterator[Parts]:
-    """The parts of the sink into *target*, locked for this process. Removed after success, or if no row is finished.
+def shards_for(target: Path, manifest: Mapping[str, Any], *, restart: bool) -> Iterator[Shards]:
+    """The shards of the sink into *target*, locked for this process. Removed after success, or if no row is finished.
 
     Raises:
-        SmeltConfigError: Another process holds the lock, or the existing parts belong to another sink.
+        SmeltConfigError: Another process holds the lock, or the existing shards belong to another sink.
     """
     folder = target.with_name(f"{target.name}.smelt")
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,17 +100,17 @@ def parts_for(target: Path, manifest: Mapping[str, Any], *, restart: bool) -> It
         _lock(file.fileno(), target)
         if restart:
             file.truncate(0)
-        _settle(file, folder, manifest)
-        parts, is_done = Parts(folder), False
+        _check_manifest(file, folder, manifest)
+        shards, is_done = Shards(folder), False
         try:
-            yield parts
+            yield shards
             is_done = True
         finally:
-            if is_done or not parts.rows:
+            if is_done or not shards.rows:
                 _clear(folder)
                 shutil.rmtree(folder)
             else:
-                parts.tidy()
+                shards.tidy()
 
 
 def publish(written: Path, target: Path) -> None:
@@ -146,8 +146,8 @@ def _lock(descriptor: int, target: Path) -> None:
         raise SmeltConfigError(f"Another process is writing {target}. Wait for it, or write to another path.")
 
 
-def _settle(file: Any, folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Compare *manifest* with the existing one if there are parts; else write it."""
+def _check_manifest(file: Any, folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Compare *manifest* with the existing one if there are shards; else write it."""
     file.seek(0)
     text = file.read()
     found = _read(text) if _paths(folder) else None
@@ -174,9 +174,9 @@ def _read(text: str) -> dict[str, Any] | None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove the parts. The manifest stays, because it holds the lock.
+    """Remove the shards. The manifest stays, because it holds the lock.
 
-    The last part is removed first, so a process that is killed meanwhile leaves the parts of the first rows.
+    The last shard is removed first, so a process that is killed meanwhile leaves the shards of the first rows.
     """
     for path in sorted(folder.iterdir(), reverse=True):
         if path.name != _MANIFEST:
@@ -184,7 +184,7 @@ def _clear(folder: Path) -> None:
 
 
 def _paths(folder: Path) -> list[Path]:
-    """The part files in *folder*, in order."""
+    """The shard files in *folder*, in order."""
     return sorted(folder.glob("[0-9]*-*-*.arrow"))
 
 

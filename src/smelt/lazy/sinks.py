@@ -1,4 +1,4 @@
-"""`collect` and file sinks for a lazy plan. Ctrl-C ends them at once; a sink resumes from its last finished part."""
+"""`collect` and file sinks for a lazy plan. Ctrl-C ends them at once; a sink resumes from its last finished shard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from smelt.call.preparation import Preparation
 from smelt.checks import plain_path
 from smelt.errors import ConfigTypeError, SmeltConfigError, SmeltInterrupt
 from smelt.lazy.pushdown import known_height
-from smelt.lazy.shards import Digest, Part, Parts, parts_for, publish
+from smelt.lazy.shards import Digest, Shard, Shards, shards_for, publish
 from smelt.lazy.step import Step, steps_of
 from smelt.ledger.keys import Spec
 from smelt.loop.interrupts import hearing_interrupts
@@ -25,8 +25,8 @@ Write = Callable[[pl.LazyFrame, Path], object]
 
 _AT_ONCE = 2_048  # Maximum rows of a frame that is read and finished at once,
 _TURNS_AT_ONCE = 4  # and at most this multiple of the rows in flight when the worker pool is full.
-_PART_ROWS = 65_536  # A part ends with the frame that reaches this many rows,
-_PART_SECONDS = 5.0  # or this age. Without a ledger, rows that are in no part yet are asked again after a kill.
+_SHARD_ROWS = 65_536  # A shard ends with the frame that reaches this many rows,
+_SHARD_SECONDS = 5.0  # or this age. Without a ledger, rows that are in no shard yet are asked again after a kill.
 
 
 def collect(frame: pl.LazyFrame, **options: Any) -> pl.DataFrame:
@@ -40,21 +40,21 @@ def collect(frame: pl.LazyFrame, **options: Any) -> pl.DataFrame:
 def sink(frame: pl.LazyFrame, path: str | os.PathLike[str], write: Write, *, restart: bool) -> None:
     """Write the rows of *frame* to *path*: atomically, and resuming an earlier, interrupted sink.
 
-    If the plan ends with smelt steps, finished rows are kept in part files beside the target. If other nodes follow the
+    If the plan ends with smelt steps, finished rows are kept in shard files beside the target. If other nodes follow the
     steps, or there are no steps, the whole plan runs again; rows in the ledger cost nothing.
     """
     target = _target(path)
     base, steps = steps_of(frame)
     schema = frame.collect_schema()
-    with parts_for(target, _manifest(base, steps, schema), restart=restart) as parts:
+    with shards_for(target, _manifest(base, steps, schema), restart=restart) as shards:
         # Write an empty file first: a bad option or path fails before money is spent.
-        write(pl.LazyFrame(schema=schema), parts.whole)
+        write(pl.LazyFrame(schema=schema), shards.whole)
         if steps:
-            _fill(parts, base, steps)
-            write(parts.joined(schema), parts.whole)
+            _fill(shards, base, steps)
+            write(shards.joined(schema), shards.whole)
         else:
-            _interruptible(lambda: write(frame, parts.whole))
-        publish(parts.whole, target)
+            _interruptible(lambda: write(frame, shards.whole))
+        publish(shards.whole, target)
 
 
 def _interruptible(work: Callable[[], T]) -> T:
@@ -68,33 +68,33 @@ def _interruptible(work: Callable[[], T]) -> T:
             raise SmeltInterrupt("Interrupted. What was answered is in the ledger, if there is one.") from cause
 
 
-def _fill(parts: Parts, base: pl.LazyFrame, steps: Sequence[Step]) -> None:
-    """Compute the missing rows and add them as parts."""
+def _fill(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step]) -> None:
+    """Compute the missing rows and add them as shards."""
     names = base.collect_schema().names()
     height = known_height(base)
     at_once = min(_AT_ONCE, *(_TURNS_AT_ONCE * step.turn for step in steps))
     frames: Iterator[pl.DataFrame] = base.collect_batches(chunk_size=at_once)
-    frames = _behind(frames, parts.found)
+    frames = _behind(frames, shards.found)
     for step in steps:
-        frames = step.over(frames, rows=None if height is None else max(0, height - parts.rows))
-    part = _Growing(parts, names)
+        frames = step.over(frames, rows=None if height is None else max(0, height - shards.rows))
+    shard = _Growing(shards, names)
     try:
         for frame in frames:
-            part.add(frame)
+            shard.add(frame)
     except SmeltInterrupt as interrupt:
-        part.end()
-        raise SmeltInterrupt(f"Interrupted. {parts.rows:,} rows are finished; the same sink goes on from there.") from (
-            interrupt.__cause__
-        )
+        shard.end()
+        raise SmeltInterrupt(
+            f"Interrupted. {shards.rows:,} rows are finished; the same sink goes on from there."
+        ) from (interrupt.__cause__)
     finally:
-        part.end()
+        shard.end()
 
 
 class _Growing:
-    """Collects finished frames until they make a part."""
+    """Collects finished frames until they make a shard."""
 
-    def __init__(self, parts: Parts, inputs: Sequence[str]) -> None:
-        self._parts = parts
+    def __init__(self, shards: Shards, inputs: Sequence[str]) -> None:
+        self._shards = shards
         self._inputs = inputs
         self._frames: list[pl.DataFrame] = []
         self._rows = 0
@@ -103,45 +103,45 @@ class _Growing:
     def add(self, frame: pl.DataFrame) -> None:
         self._frames.append(frame)
         self._rows += frame.height
-        if self._rows >= _PART_ROWS or time.monotonic() - self._since >= _PART_SECONDS:
+        if self._rows >= _SHARD_ROWS or time.monotonic() - self._since >= _SHARD_SECONDS:
             self.end()
 
     def end(self) -> None:
-        """Write the collected rows as a part, and start the next one."""
+        """Write the collected rows as a shard, and start the next one."""
         if self._rows:
             whole, digest = pl.concat(self._frames), Digest()
             digest.add(whole.select(self._inputs))
-            self._parts.add(whole, str(digest))
+            self._shards.add(whole, str(digest))
         self._frames, self._rows, self._since = [], 0, time.monotonic()
 
 
-def _behind(frames: Iterator[pl.DataFrame], parts: Sequence[Part]) -> Iterator[pl.DataFrame]:
-    """The rows of *frames* after the rows that are in *parts*.
+def _behind(frames: Iterator[pl.DataFrame], shards: Sequence[Shard]) -> Iterator[pl.DataFrame]:
+    """The rows of *frames* after the rows that are in *shards*.
 
     Raises:
-        SmeltConfigError: The input rows of *parts* have changed.
+        SmeltConfigError: The input rows of *shards* have changed.
     """
-    rest: list[pl.DataFrame] = []  # Rows that were read and belong to no part yet; at most one frame.
-    for part in parts:
-        digest, missing = Digest(), part.rows
+    rest: list[pl.DataFrame] = []  # Rows that were read and belong to no shard yet; at most one frame.
+    for shard in shards:
+        digest, missing = Digest(), shard.rows
         while missing:
             frame = rest.pop() if rest else next(frames, None)
             if frame is None:
-                raise _changed(part)
+                raise _changed(shard)
             used = frame.head(missing)
             digest.add(used)
             missing -= used.height
             if used.height < frame.height:
                 rest.append(frame.slice(used.height))
-        if str(digest) != part.digest:
-            raise _changed(part)
+        if str(digest) != shard.digest:
+            raise _changed(shard)
     yield from rest
     yield from frames
 
 
-def _changed(part: Part) -> SmeltConfigError:
+def _changed(shard: Shard) -> SmeltConfigError:
     return SmeltConfigError(
-        f"The rows before this sink was ended are others now, or in another order, so {part.path.parent} does not fit. "
+        f"The rows before this sink was ended are others now, or in another order, so {shard.path.parent} does not fit. "
         "Sort the plan if its order is left open; restart=True throws away what is there."
     )
 
