@@ -32,7 +32,7 @@ from smelt.ledger.session import RunSubject, Session, remembering
 from smelt.ledger.writer import Gap
 from smelt.loop.bridge import run_blocking
 from smelt.messages import counted
-from smelt.observe.recorder import Recorder
+from smelt.observe.recorder import EventRecorder
 from smelt.observe.reporter import Reporter
 from smelt.plan.answers import Answers
 from smelt.progress.drawing import progress_for
@@ -106,7 +106,7 @@ class Execution:
         self._seconds = 0.0
         self._loading: asyncio.TimerHandle | None = None
         self._is_kept = False  # Whether a ledger stores the answers.
-        self._recorder = Recorder(skipped=self._answers.skipped)
+        self._recorder = EventRecorder(skipped=self._answers.skipped)
 
     @property
     def outcome(self) -> Outcome:

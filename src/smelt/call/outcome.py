@@ -26,7 +26,7 @@ from smelt.errors import (
 )
 from smelt.frames.base import OutputColumn
 from smelt.messages import counted, printable, shown_value
-from smelt.observe.recorder import Recorder
+from smelt.observe.recorder import EventRecorder
 from smelt.plan.answers import Answers
 from smelt.plan.instances import instance
 from smelt.providers.base import CallFailed, Provider
@@ -66,7 +66,7 @@ class Outcome:
     counts: Counts
     seconds: float
     ending: Ending | None
-    recorder: Recorder
+    recorder: EventRecorder
     answered_before: int = 0
 
     def result(self) -> SmeltResult[Any]:

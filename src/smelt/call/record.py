@@ -14,7 +14,7 @@ from pydantic_core import from_json, to_json
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation
 from smelt.messages import shown_value
-from smelt.observe.recorder import Recorder
+from smelt.observe.recorder import EventRecorder
 from smelt.plan.answers import Answers
 from smelt.plan.dialect import describe
 from smelt.providers.base import Request
@@ -37,7 +37,7 @@ _LONGEST_OPTION = 200  # Characters.
 _SAMPLED = 8  # Rows.
 
 
-def recorded(call: Preparation, answers: Answers, recorder: Recorder, *, first_request: Request | None) -> Record:
+def recorded(call: Preparation, answers: Answers, recorder: EventRecorder, *, first_request: Request | None) -> Record:
     """The record of *call* and its *answers*."""
     return Record(
         prompt=call.prompt,

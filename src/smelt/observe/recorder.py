@@ -9,7 +9,7 @@ from smelt.engine.events import Event
 from smelt.observe.timeline import Timeline
 
 
-class Recorder:
+class EventRecorder:
     """Aggregates the events of a run into a timeline, with the clock of the run's event loop.
 
     Attributes:
