@@ -14,7 +14,7 @@ from smelt.call.preparation import Preparation
 from smelt.checks import plain_path
 from smelt.errors import ConfigTypeError, SmeltConfigError, SmeltInterrupt
 from smelt.lazy.pushdown import known_height
-from smelt.lazy.shards import Digest, Shard, Shards, shards_for, publish
+from smelt.lazy.shards import Digest, Shard, Shards, publish, shards_for
 from smelt.lazy.step import Step, steps_of
 from smelt.ledger.keys import Spec
 from smelt.loop.interrupts import hearing_interrupts
