@@ -15,8 +15,8 @@
     bench       what smelt costs per request and per row
     lock        write uv.lock anew
 
-Every command sets up what it needs first. The interpreter that runs this file is the one that is used; UV_PROJECT_ENVIRONMENT
-names another folder than .venv for it, so that two Pythons can stand side by side.
+Every command sets up what it needs first. The interpreter that runs this file is the one that is used;
+UV_PROJECT_ENVIRONMENT names another folder than .venv for it, so that two Pythons can stand side by side.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def found_uv() -> str | None:
 
 
 def pip(python: str, *wanted: str) -> str:
-    """Install *wanted* for *python* with this interpreter's pip, or that of a venv; what it complained of, or nothing."""
+    """Install *wanted* for *python* with this interpreter's pip, or a venv's; what it complained of, or nothing."""
     ours = sys.executable
     if find_spec("pip") is None:
         ours = str(TOOLS / "pip" / BIN / f"python{EXE}")
@@ -276,7 +276,7 @@ def run(*command: str, env: dict[str, str] | None = None) -> None:
 
 NAME = "dfsmelt"
 WAY_OUT = """
-dev.py needs PyPI once, or a mirror of it. If there is one, name it for both tools in PIP_INDEX_URL and UV_DEFAULT_INDEX;
+dev.py needs PyPI once, or a mirror of it. If there is one, name it in PIP_INDEX_URL and UV_DEFAULT_INDEX;
 if its certificate is your company's own, name that in PIP_CERT and SSL_CERT_FILE."""
 COMMANDS = {one.__name__: one for one in (setup, demo, test, model, lint, types, notebook, docs, site, bench, lock)}
 

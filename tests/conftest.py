@@ -56,9 +56,8 @@ def _stay_here(event: str, args: tuple[Any, ...]) -> None:
     else:
         return
     host = host.decode() if isinstance(host, bytes) else host
-    if (
-        str(host).lower().endswith((".invalid", ".example", ".test"))
-    ):  # Reserved (RFC 2606): answered as by a resolver, without one.
+    # Names that RFC 2606 reserves: answered as by a resolver, without one.
+    if str(host).lower().endswith((".invalid", ".example", ".test")):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     if host not in (None, "") and not _is_loopback(str(host).lower()):
         _left.append(f"{event} {host}")
@@ -86,7 +85,8 @@ def _no_network() -> Iterator[None]:
     assert _left == [], "a test may not depend on the network"
 
 
-# A test that wants a ledger names one; else a test would find the answers of the one before, and in the user's own file.
+# A test that wants a ledger names one; else a test would find the answers of the one before, and in the user's own
+# file.
 os.environ["SMELT_LEDGER"] = "off"
 
 

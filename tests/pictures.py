@@ -1,7 +1,7 @@
-"""Pictures of the docs: each Mermaid fence of a page becomes an SVG in docs/pictures, which the site shows in its place.
+"""Pictures of the docs: each Mermaid fence of a page becomes an SVG in docs/pictures, which the site shows instead.
 
-`python -m tests.pictures` draws them again after a fence was changed. Only that needs Mermaid (from npm) and a browser: a page of
-the site loads nothing from elsewhere, and the theme alone would fetch Mermaid there.
+`python -m tests.pictures` draws them again after a fence was changed. Only that needs Mermaid (from npm) and a
+browser: a page of the site loads nothing from elsewhere, and the theme alone would fetch Mermaid there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The server of `tests/bench/peers.py` has to understand every library that it compares, or the comparison is worth nothing."""
+"""The server of `tests/bench/peers.py` understands every library that it compares; else they could not be compared."""
 
 from __future__ import annotations
 

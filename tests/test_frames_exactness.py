@@ -177,8 +177,11 @@ def test_integers_and_booleans_beside_errors_stay_what_they_are(make: Any, schem
     assert [bool(pd.isna(one)) for one in values["count"]] == [False, True, False]
 
 
-@pytest.mark.parametrize("data", [pd.DataFrame(), pl.DataFrame(), [], pd.DataFrame({"a": []}), pl.DataFrame(schema={"a": pl.Int8})],
-                         ids=["pandas", "polars", "list", "pandas rows", "polars rows"])  # fmt: skip
+@pytest.mark.parametrize(
+    "data",
+    [pd.DataFrame(), pl.DataFrame(), [], pd.DataFrame({"a": []}), pl.DataFrame(schema={"a": pl.Int8})],
+    ids=["pandas", "polars", "list", "pandas rows", "polars rows"],
+)
 def test_no_rows_are_no_requests_and_typed_columns(data: Any) -> None:
     out, provider = run(data, prompt="Read {a}.")
 
@@ -225,7 +228,8 @@ def returning(value: Any, annotation: Any) -> type[BaseModel]:
 STRAYS = [
     (None, str, "a"), (5, str, "a"), ("c", Literal["a", "b"], "a"), (["a"], Literal["a", "b"], "a"), ("many", int, 1),
     (2.5, int, 1), (True, int, 1), (1, bool, True), (1, float, 0.5), ("x", list[str], ["a"]), ([1], list[str], ["a"]),
-    (datetime(2026, 1, 1), date, "2026-01-01"), ({"name": "n", "size": 1}, Part, {"name": "n", "size": 1}), (object(), Decimal, "1.00"),
+    (datetime(2026, 1, 1), date, "2026-01-01"), ({"name": "n", "size": 1}, Part, {"name": "n", "size": 1}),
+    (object(), Decimal, "1.00"),
 ]  # fmt: skip
 
 
@@ -292,7 +296,8 @@ def test_infinities_are_words_and_large_integers_whole() -> None:
 
 CELLS: dict[str, list[Any]] = {
     "i": [1, -5], "f": [0.1, -2.5], "b": [True, False], "s": ["a", "ü"], "d": [date(2026, 1, 31), date(1, 1, 1)],
-    "t": [datetime(2026, 1, 31, 9, tzinfo=UTC), datetime(1999, 1, 1, tzinfo=UTC)], "td": [timedelta(days=1), timedelta(0)],
+    "t": [datetime(2026, 1, 31, 9, tzinfo=UTC), datetime(1999, 1, 1, tzinfo=UTC)],
+    "td": [timedelta(days=1), timedelta(0)],
     "dec": [Decimal("1.20"), Decimal("-3.00")], "l": [[1, 2], []], "st": [{"x": 1}, {"x": 2}],
 }  # fmt: skip
 
@@ -306,7 +311,8 @@ CELLS: dict[str, list[Any]] = {
         pd.DataFrame(CELLS).convert_dtypes(),
         pd.DataFrame({"c": pd.Categorical(["a", None]), "p": pd.period_range("2026-01", periods=2, freq="M"),
                       "iv": pd.arrays.IntervalArray.from_breaks([0, 1, 2]), "u": [uuid.UUID(int=1), uuid.UUID(int=2)],
-                      "sp": pd.arrays.SparseArray([0, 1]), "u8": np.array([1, 2], dtype="u1"), "f4": np.array([0.1, 2], "f4")}),
+                      "sp": pd.arrays.SparseArray([0, 1]), "u8": np.array([1, 2], dtype="u1"),
+                      "f4": np.array([0.1, 2], "f4")}),
     ],
     ids=["polars", "pandas", "arrow", "nullable", "special"],
 )  # fmt: skip
@@ -320,12 +326,15 @@ def test_every_column_comes_back_with_its_values_and_its_dtype(frame: Any) -> No
 
 # 93: names that look like ours
 
-NAMES = ["id", "rows", "row", "row_id", "index", "problem", "smelt", "", " ", "{", "}", "{}", "{id}", "%s", '"', "'", "\\", "\n",
-         "\x00", "ü" * 5_000, "🙂", "</script>", "None", "0", "text"]  # fmt: skip
+NAMES = ["id", "rows", "row", "row_id", "index", "problem", "smelt", "", " ", "{", "}", "{}", "{id}", "%s", '"', "'",
+         "\\", "\n", "\x00", "ü" * 5_000, "🙂", "</script>", "None", "0", "text"]  # fmt: skip
 
 
-@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, lambda columns: [{name: cell[0] for name, cell in columns.items()}]],
-                         ids=["pandas", "polars", "records"])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [pd.DataFrame, pl.DataFrame, lambda columns: [{name: cell[0] for name, cell in columns.items()}]],
+    ids=["pandas", "polars", "records"],
+)
 @pytest.mark.parametrize("name", NAMES, ids=lambda one: ascii(one)[:12])
 def test_a_column_may_have_any_name(name: str, make: Any) -> None:
     data = make({name: ["x"], "other": ["y"]})
@@ -357,8 +366,22 @@ def test_labels_that_are_no_strings_are_named_by_their_text() -> None:
 # 81, 94 to 96: cells
 
 
-@pytest.mark.parametrize("cell", ["\x00", "a\x00b", "\u202e", "\ufeff", "\u2028", "\ud83d\ude42".encode("utf-16", "surrogatepass").decode("utf-16"),
-                                  '"}],"id":"x', "```", "{name}", "x" * 1_000_000], ids=lambda one: ascii(one)[:12])  # fmt: skip
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "\x00",
+        "a\x00b",
+        "\u202e",
+        "\ufeff",
+        "\u2028",
+        "\ud83d\ude42".encode("utf-16", "surrogatepass").decode("utf-16"),
+        '"}],"id":"x',
+        "```",
+        "{name}",
+        "x" * 1_000_000,
+    ],
+    ids=lambda one: ascii(one)[:12],
+)
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
 def test_a_cell_of_any_text_arrives_and_comes_back_unchanged(make: Any, cell: str) -> None:
     out, _ = run(make({"name": [cell, "plain"]}), lambda row: {"echo": row["name"]})

@@ -1,4 +1,4 @@
-"""The hostile model is trusted by the tests of the reader, so it is tested first: each oddity does something, and no other."""
+"""The tests of the reader trust the hostile model, so it is tested first: each oddity does its own thing only."""
 
 from __future__ import annotations
 

@@ -252,7 +252,8 @@ def test_a_missing_sdk_names_its_extra_and_a_broken_one_speaks_for_itself(
 def test_naming_a_model_loads_no_sdk() -> None:
     script = (
         "import sys; from smelt.model import Model; Model.parse('openai:gpt');"
-        "print([name for name in ('openai', 'anthropic', 'google.genai', 'httpx2', 'genai_prices') if name in sys.modules])"
+        "print([name for name in ('openai', 'anthropic', 'google.genai', 'httpx2', 'genai_prices') if name in "
+        "sys.modules])"
     )
 
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout

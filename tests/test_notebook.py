@@ -1,7 +1,8 @@
 """The notebooks run from top to bottom in a real kernel, and are saved as they ran, also as pages of the docs site.
 
-To run them takes a minute or two of CPU, so the suite only looks at what is saved. `python3 dev.py notebook` (`python -m
-tests.test_notebook`) runs them anew, checks what they show and saves it, as CI does once; `pytest -m notebook` saves nothing.
+To run them takes a minute or two of CPU, so the suite only looks at what is saved. `python3 dev.py notebook`
+(`python -m tests.test_notebook`) runs them anew, checks what they show and saves it, as CI does once; `pytest -m
+notebook` saves nothing.
 """
 
 from __future__ import annotations

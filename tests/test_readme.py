@@ -2,8 +2,8 @@
 
 But for the pages of docs/notebooks, which are notebooks that ran: `tests/test_notebook.py` looks after them.
 
-Snippets ask real SDKs, which ask the fake provider. A page is one session: later snippets see the names of earlier ones.
-A `text` block after a snippet is what it prints; `...` there stands for anything.
+Snippets ask real SDKs, which ask the fake provider. A page is one session: later snippets see the names of earlier
+ones. A `text` block after a snippet is what it prints; `...` there stands for anything.
 
 `python -m tests.test_readme` writes into the pages what their snippets print; so does `python3 dev.py docs`.
 """

@@ -1,4 +1,4 @@
-"""What a fresh process has loaded when its first request leaves: what only a reply needs is loaded while that is awaited."""
+"""What a fresh process has loaded when its first request leaves; what only a reply needs is loaded after that."""
 
 from __future__ import annotations
 

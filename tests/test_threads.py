@@ -30,7 +30,7 @@ prompt = "Describe {name} {number}."
 for provider, base in json.loads(sys.argv[1]).items():
     def model(host):
         return smelt.Model(provider, "fake-1", api_key=KEYS[provider], base_url=base.replace("127.0.0.1", host))
-    # By name, so that the resolver is asked, too; on a loop of the caller's it is the caller's loop that looks names up.
+    # By name, so that the resolver is asked, too; on the caller's own loop, that loop looks names up.
     one = frame.smelt.transform(prompt, Company, model=model("localhost"))
     two = asyncio.run(frame.smelt.atransform(prompt, Company, model=model("127.0.0.1")))
     assert one.smelt_error.isna().all() and two.smelt_error.isna().all(), (one, two)

@@ -2,8 +2,8 @@
 
     out = df.smelt.transform("Classify {name} by what {desc} says.", Company, model="openai:gpt-4.1-mini")
 
-Importing smelt registers the `.smelt` accessor on pandas and Polars frames and loads neither of them, nor any SDK. The rooms,
-from the outside in; imports point inward only (docs/architecture.md has them all):
+Importing smelt registers the `.smelt` accessor on pandas and Polars frames and loads neither of them, nor any SDK. The
+rooms, from the outside in; imports point inward only (docs/architecture.md has them all):
 
     api                   what users call: functions, `Job`, accessors
     call                  one call: options, checks, execution, outcome

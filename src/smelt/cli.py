@@ -17,7 +17,7 @@ _BY_SIGNAL = 128  # Exit code of a command that a signal ended: this plus the si
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 1 after an error of smelt or a broken finding, 2 for unknown arguments."""
+    """Run one command and return its exit code: 1 for an error of smelt or a broken finding, 2 for bad arguments."""
     options = _parser().parse_args(arguments)
     try:
         code = options.command(options)

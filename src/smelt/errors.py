@@ -252,7 +252,8 @@ class MissingDependencyError(SmeltConfigError, ImportError):
     def for_field(cls, field: str) -> Self:
         """The error for a field that needs an Arrow column in pandas, if pyarrow is not installed."""
         return cls(
-            f"Field {shown_value(field)} needs pyarrow, which is not installed: pip install 'dfsmelt[arrow]'. pandas itself has "
+            f"Field {shown_value(field)} needs pyarrow, which is not installed: pip install 'dfsmelt[arrow]'. pandas "
+            "itself has "
             "no type for dates, decimals, lists and nested models.",
             name="pyarrow",
         )
@@ -479,7 +480,7 @@ class StoreFullError(StoreError):
 
     Examples:
         >>> print(smelt.errors.StoreFullError.for_path("answers.sqlite"))
-        No room is left for the ledger answers.sqlite, so nothing more was sent: answers could not be kept. Make room ...
+        No room is left for the ledger answers.sqlite, so nothing more was sent: answers could not be kept. Make ...
     """
 
     @classmethod
@@ -495,7 +496,8 @@ class StoreFullError(StoreError):
         """The error for a disk without the space that a run reserves; *needed* and *free* in bytes."""
         there = "" if free is None else f", and {free / 1e6:,.1f} MB are free"
         return cls(
-            f"No room is left for the ledger {path}: this run sets {needed / 1e6:,.1f} MB aside for answers that are on their way"
+            f"No room is left for the ledger {path}: this run sets {needed / 1e6:,.1f} MB aside for answers that are "
+            "on their way"
             f"{there}. Nothing was sent. Make room, name a ledger= on another disk, or ask with a smaller concurrency=."
         )
 
@@ -602,8 +604,8 @@ def warning_once() -> Iterator[None]:
 def warn(text: str) -> None:
     """Issue a `SmeltWarning` that points at the user's line.
 
-    If stderr is closed or broken, the text is lost and no exception is raised; the standard library would pass most such
-    errors on to the caller. If warnings are errors, the warning is raised.
+    If stderr is closed or broken, the text is lost and no exception is raised; the standard library would pass most
+    such errors on to the caller. If warnings are errors, the warning is raised.
     """
     said = _said.get()
     if said is not None and text in said:

@@ -52,7 +52,7 @@ def shown_value(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """*text* with non-printable characters (control, invisible, bidirectional) replaced, and cut to a maximum length."""
+    """*text* with non-printable characters (control, invisible, bidirectional) replaced, cut to a maximum length."""
     shown = text if len(text) <= _LONGEST_PRINTED else f"{text[:_LONGEST_PRINTED]}…"
     return "".join(one if one.isprintable() else "\ufffd" for one in shown)
 

@@ -38,7 +38,8 @@ class Model:
     Attributes:
         provider: `openai`, `anthropic`, `google`, `openrouter`, `vllm`, `ollama`, `llamacpp`, `lmstudio` or `local`.
         name: The model's name, in the provider's words. May be empty for `local`, which has a default.
-        api_key: The key. Kept out of repr, logs and pickles; a model that was pickled takes its key from the environment.
+        api_key: The key. Kept out of repr, logs and pickles; a model that was pickled takes its key from the
+            environment.
         base_url: Another address of the same API.
         params: Parameters of every request, in the provider's words, such as `temperature`.
         allow_http: Whether the key may travel to another machine in clear text.

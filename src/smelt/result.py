@@ -55,8 +55,8 @@ class SmeltMetrics:
         failed_rows: Rows with an error.
         distinct_rows: Distinct rows; equal rows are paid once.
         ledger_rows: The caller's rows that the ledger answered, at no cost.
-        ledger_cost_usd: Dollars that these answers cost when they were bought: their share, by rows, of the cost of their
-            requests. None if not known, and in a stream until it has ended.
+        ledger_cost_usd: Dollars that these answers cost when they were bought: their share, by rows, of the cost of
+            their requests. None if not known, and in a stream until it has ended.
         requests: Requests sent, retries included.
         total_retries: Requests that carried a row for the second time or more.
         rate_limited: Requests refused with 429.
@@ -183,13 +183,14 @@ class SmeltResult(Generic[T]):
     def report(self, path: str | PathLike[str], *, first_request: bool = True, overwrite: bool = False) -> Path:
         """Write a report of the run to *path*: one HTML file that needs no network and no script.
 
-        It shows the prompt, rows by outcome, requests and rows over time, latency, tokens, dollars, the failed rows with
-        their labels and reasons, some rows with their answers, and the first request as it was sent. Only the file's owner can
-        read it; if you share the file, others see all of it. It is written atomically.
+        It shows the prompt, rows by outcome, requests and rows over time, latency, tokens, dollars, the failed rows
+        with their labels and reasons, some rows with their answers, and the first request as it was sent. Only the
+        file's owner can read it; if you share the file, others see all of it. It is written atomically.
 
         Args:
             path: The file to write. An existing report is replaced, so that a notebook can run again.
-            first_request: Whether to show the first request and some answers. If not, the file contains no text of a row.
+            first_request: Whether to show the first request and some answers. If not, the file contains no text of a
+                row.
             overwrite: Whether to replace a file that is not a report.
 
         Returns:

@@ -29,9 +29,9 @@ class ScriptedProvider:
     """A fake provider with the answers that you give.
 
     Args:
-        answer: The answer to every row: a dict or an instance of the output model for all rows, or a function that takes a row
-            (a dict of its columns) and returns one of these, or None to leave the row out. Fields that a request does not ask
-            for are left out; a lazy plan asks only for the fields that it uses.
+        answer: The answer to every row: a dict or an instance of the output model for all rows, or a function that
+            takes a row (a dict of its columns) and returns one of these, or None to leave the row out. Fields that a
+            request does not ask for are left out; a lazy plan asks only for the fields that it uses.
         script: The outcomes of the first requests, one entry each: a `Reply`, a `CallFailed`, a function that takes the
             `Request`, or None to answer as usual.
         capabilities: The capabilities that the provider reports.
@@ -127,7 +127,8 @@ def _as_answer(answer: Any) -> Mapping[str, Any] | Callable[[Mapping[str, Any]],
         )
     if isinstance(answer, list | tuple):
         raise ConfigTypeError(
-            f"answer must be the answer to a row, not a {type(answer).__name__}: rows are shuffled and may be asked again, so "
+            f"answer must be the answer to a row, not a {type(answer).__name__}: rows are shuffled and may be asked "
+            "again, so "
             "answers have no order. Pass a function that takes a row (a dict of its columns) and returns its answer, "
             'such as lambda row: known[row["name"]].'
         )
@@ -150,7 +151,8 @@ def _as_fields(answer: Any) -> Mapping[str, Any] | None:
     if answer is None or isinstance(answer, Mapping):
         return answer
     raise ConfigTypeError(
-        f"An answer must be a dict of fields or an instance of the output model, not {type(answer).__name__} {answer!r:.80}. "
+        f"An answer must be a dict of fields or an instance of the output model, not {type(answer).__name__} "
+        f"{answer!r:.80}. "
         "Write {name: value}, with the names of the output model's fields."
     )
 

@@ -15,8 +15,8 @@ C = TypeVar("C", bound=Callable[..., Any])
 def plainly(function: C) -> C:
     """Decorator: a `SmeltError` or `SmeltInterrupt` leaves *function* without smelt's internal frames in its traceback.
 
-    The message of such an error says what happened. A bug in smelt or in a provider keeps its traceback: it is the cause of
-    the raised error, or it is no `SmeltError`. IPython and pytest also hide the frame of the decorator.
+    The message of such an error says what happened. A bug in smelt or in a provider keeps its traceback: it is the
+    cause of the raised error, or it is no `SmeltError`. IPython and pytest also hide the frame of the decorator.
     """
 
     @wraps(function)

@@ -114,7 +114,8 @@ async def test_the_awaited_verbs_answer_alike() -> None:
         )
 
 
-@pytest.mark.parametrize("data", [companies(9), pl.from_pandas(companies(9)), companies(9).to_dict("records")], ids=["pandas", "polars", "records"])  # fmt: skip
+@pytest.mark.parametrize("data", [companies(9), pl.from_pandas(companies(9)), companies(9).to_dict("records")],
+                         ids=["pandas", "polars", "records"])  # fmt: skip
 async def test_a_test_pays_for_the_first_row_alone(data: Any) -> None:
     provider = ScriptedProvider(about)
 
@@ -183,7 +184,8 @@ def without_tokens(user: str) -> str:
     return json.dumps([row["row"] for row in rows]) + user[end:]
 
 
-UNEVEN = pd.DataFrame({"name": ["Company 1", "Company 2", "\ud800", "Company 4"] * 4, "desc": ["x", "y" * 23_500, "z", "w" * 900] * 4},
+UNEVEN = pd.DataFrame({"name": ["Company 1", "Company 2", "\ud800", "Company 4"] * 4,
+                       "desc": ["x", "y" * 23_500, "z", "w" * 900] * 4},
                       dtype=object)  # fmt: skip
 
 
@@ -485,8 +487,8 @@ def test_no_repr_lets_text_become_markup_or_steer_a_terminal(payload: str) -> No
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=lambda one: ascii(one)[:20])
 def test_an_explanation_shows_rows_without_being_steered_by_them(payload: str) -> None:
-    explanation = smelt.explain(pd.DataFrame({payload: [payload]}), f"Read it: {payload}".replace("{", "{{").replace("}", "}}"), str,
-                                model=ScriptedProvider({}))  # fmt: skip
+    prompt = f"Read it: {payload}".replace("{", "{{").replace("}", "}}")
+    explanation = smelt.explain(pd.DataFrame({payload: [payload]}), prompt, str, model=ScriptedProvider({}))
 
     assert not steering(str(explanation)) - {"CHARACTER TABULATION"}
     html = Elements(explanation._repr_html_())
@@ -595,8 +597,9 @@ def test_the_words_of_a_provider_cannot_steer_a_terminal_through_a_warning_or_an
         JOB.run(ScriptedProvider(about, script=[refused]), data=companies(1))
     with pytest.warns(SmeltWarning) as warned:
         JOB.run(ScriptedProvider(about, script=[filtered] * 4), data=companies(1))
+    strict = smelt.Job(PROMPT, Company, on_error="raise", progress=False)
     with pytest.raises(SmeltExhaustionError) as raised:
-        smelt.Job(PROMPT, Company, on_error="raise", progress=False).run(ScriptedProvider(about, script=[filtered] * 4), data=companies(1))  # fmt: skip
+        strict.run(ScriptedProvider(about, script=[filtered] * 4), data=companies(1))
 
     for text in (str(caught.value), str(warned[0].message), str(raised.value)):
         assert not steering(text)

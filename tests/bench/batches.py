@@ -1,7 +1,7 @@
 """How answers at 1, 5 and 20 rows per request agree, and how many are right, on the embedded model.
 
-`python -m tests.bench.batches` (needs `python -m smelt local pull`; 100 s of CPU, on 2 cores that others used as well). The table in
-docs/evaluate.md is what it prints.
+`python -m tests.bench.batches` (needs `python -m smelt local pull`; 100 s of CPU, on 2 cores that others used as
+well). The table in docs/evaluate.md is what it prints.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def main(rows: int = 20) -> None:
     compared = smelt.compare(known, PROMPT, Launch, variants, truth=TRUTH, n=rows, seed=0, model=MODEL, progress=False)
 
     print(
-        "| rows per request | `year` right | `agency` right | `year` as at 1 | `agency` as at 1 | requests | tokens in |"
+        "| rows per request | `year` right | `agency` right | `year` as at 1 | `agency` as at 1 | requests | tokens in "
+        "|"
     )
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, found in compared.evaluations.items():

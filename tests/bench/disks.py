@@ -2,9 +2,10 @@
 
     python -m tests.bench.disks [ROWS]
 
-10,000 rows, replies after half a second ± 30 %. The disk is slowed by a library that `cc` makes and that waits in `fsync` and
-`fdatasync`; both ways run in turn, in one process for each speed. Acceptance: at most 1.1 times with 0.2 ms, 1.2 times with 4 ms,
-by the ratio of medians. The machine must be quiet; `tests/ledger/test_wall_time.py` holds the same in virtual time.
+10,000 rows, replies after half a second ± 30 %. The disk is slowed by a library that `cc` makes and that waits in
+`fsync` and `fdatasync`; both ways run in turn, in one process for each speed. Acceptance: at most 1.1 times with 0.2
+ms, 1.2 times with 4 ms, by the ratio of medians. The machine must be quiet; `tests/ledger/test_wall_time.py` holds the
+same in virtual time.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python -m tests.bench.faults
 
-Sends requests with a timeout of 1 s, through every SDK, to a server that hangs, one that trickles, and one whose name server
-says nothing; then has a reply packed that unpacks to 10 GB, and one of 10 GB as it is. Prints every figure with its limit
-and ends with an error if one is above it. The tests 05_06 and 10 of `tests/exactness/test_faults_transport.py` ask the same,
-with less time and less memory.
+Sends requests with a timeout of 1 s, through every SDK, to a server that hangs, one that trickles, and one whose name
+server says nothing; then has a reply packed that unpacks to 10 GB, and one of 10 GB as it is. Prints every figure with
+its limit and ends with an error if one is above it. The tests 05_06 and 10 of
+`tests/exactness/test_faults_transport.py` ask the same, with less time and less memory.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m tests.bench.frames [ROWS]
 
-The fake server answers after 0.3 s, 16 requests of 20 rows are in flight, and there are 16,000 rows; frames have 2,000 of them.
-Prints rows per second. Less than 90 % of the eager call's ends it with an error.
+The fake server answers after 0.3 s, 16 requests of 20 rows are in flight, and there are 16,000 rows; frames have 2,000
+of them. Prints rows per second. Less than 90 % of the eager call's ends it with an error.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     python -m tests.bench.groups [SITUATION ...]
 
-Each process is a job of its own with the same key, and begins 0.15 s after the one before. Counted is from the 8th second after the first
-request on. Prints every figure with its limit, and ends with an error if one is missed; a minute for each situation.
+Each process is a job of its own with the same key, and begins 0.15 s after the one before. Counted is from the 8th
+second after the first request on. Prints every figure with its limit, and ends with an error if one is missed; a
+minute for each situation.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
     python -m tests.bench.hostile [ROWS] [PROVIDER …]
 
 Asks for a quarter of ROWS (1,000,000) from each of the four protocols, in slices of 50,000, with every kind of oddity
-(`tests/fakeserver/oddities.py`) at 5 % of the requests. The kinds that leave nothing to read, so that all of a reply's rows
-have to be asked again whatever is done, and that the issue does not count among the 5 %, come at 1 % each. One row in 2,000
-holds words that a firewall or a provider refuses; it cannot be answered. Prints what came of it and what it cost. A wrong
-value, a value on another row, a row without an answer that could have one, or more than 1.25 rows sent per row end it with
-an error.
+(`tests/fakeserver/oddities.py`) at 5 % of the requests. The kinds that leave nothing to read, so that all of a reply's
+rows have to be asked again whatever is done, and that the issue does not count among the 5 %, come at 1 % each. One
+row in 2,000 holds words that a firewall or a provider refuses; it cannot be answered. Prints what came of it and what
+it cost. A wrong value, a value on another row, a row without an answer that could have one, or more than 1.25 rows sent
+per row end it with an error.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def _sum(found: list[Marks]) -> Marks:
 def _print(name: str, marks: Marks, cpu: float, struck: Counter[str]) -> None:
     each = f", {cpu / marks.rows * 1e6:.0f} us CPU per row, {struck.total():,} oddities" if cpu else ""
     print(
-        f"{name}: {marks.rows:,} rows, {marks.misplaced} misplaced, {marks.wrong} wrong, {marks.share:.3f} rows sent per row"
+        f"{name}: {marks.rows:,} rows, {marks.misplaced} misplaced, {marks.wrong} wrong, {marks.share:.3f} rows sent "
+        "per row"
         f"{each}; without an answer: {dict(marks.failed) or 'none but those refused'}",
         flush=True,
     )

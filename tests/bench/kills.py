@@ -43,7 +43,7 @@ def main(kills: int = 200) -> None:
 
 
 def rough(kills: int) -> int:
-    """Two processes at a time, killed, with clocks that are set, and a store that is moved, replaced and removed; problems."""
+    """Problems of two processes that are killed, with clocks that are set, and a store that is moved or replaced."""
     rng, done, rounds, problems = random.Random(0), 0, 0, 0
     with FakeServer() as server:
         while done < kills:

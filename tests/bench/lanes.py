@@ -2,9 +2,9 @@
 
     python -m tests.bench.lanes [SITUATION ...]
 
-Each job runs in a process of its own, so that no lane knows of the one before. Prints every figure with its limit, and ends
-with an error if one is above it. All of them take twenty-five minutes, of which the outage takes eleven; `tests.bench.faults` and
-`tests.bench.sustained` have the rest of what must hold.
+Each job runs in a process of its own, so that no lane knows of the one before. Prints every figure with its limit, and
+ends with an error if one is above it. All of them take twenty-five minutes, of which the outage takes eleven;
+`tests.bench.faults` and `tests.bench.sustained` have the rest of what must hold.
 """
 
 from __future__ import annotations

@@ -40,7 +40,8 @@ def main(rows: int = 1_000_000, library: str = "pandas") -> None:
         out["smelt_error"].is_null().sum() if library == "polars" else out["smelt_error"].isna().sum()
     )
     print(
-        f"{library}: {rows:,} rows, {cpu / rows * 1e6:.1f} us CPU per row, {memory:,.0f} MB above the frame, {failed} failed"
+        f"{library}: {rows:,} rows, {cpu / rows * 1e6:.1f} us CPU per row, {memory:,.0f} MB above the frame, {failed} "
+        "failed"
     )
     if failed or cpu / rows * 1e6 > 25 or memory > 300:
         sys.exit("over the limit")

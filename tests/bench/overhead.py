@@ -4,7 +4,8 @@
 
 Runs both in turn, in one process, against the fake server in another, and prints CPU seconds and the ratio of medians.
 The raw loop is what one would write by hand: `AsyncOpenAI().responses.create` under a semaphore, 20 rows per request,
-`json.loads`, answers joined by id, columns assigned. It neither validates nor retries. A ratio above 1.2 ends it with an error.
+`json.loads`, answers joined by id, columns assigned. It neither validates nor retries. A ratio above 1.2 ends it with
+an error.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m tests.bench.peers [PEER ...]
 
-Each peer runs in a process and an environment of its own (`contenders/`), the server in another. With names of peers only
-these run, and the page stays as it is. Takes about a quarter of an hour, most of it waiting for servers that allow ten
-requests a second.
+Each peer runs in a process and an environment of its own (`contenders/`), the server in another. With names of peers
+only these run, and the page stays as it is. Takes about a quarter of an hour, most of it waiting for servers that
+allow ten requests a second.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ CAP = 180.0  # Seconds after which a run is ended.
 LATENCY = 0.5
 PER_MINUTE = {"requests_per_minute": 600, "announce": False}
 COLUMNS = (
-    "situation", "peer", "wall s", "rows/s", "CPU ms/row", "requests", "429s", "rows lost", "rows wrong", "tokens/row", "end",
+    "situation", "peer", "wall s", "rows/s", "CPU ms/row", "requests", "429s", "rows lost", "rows wrong", "tokens/row",
+    "end",
 )  # fmt: skip
 
 

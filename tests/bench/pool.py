@@ -1,10 +1,11 @@
-"""What a connection pool costs: our client, httpx2's own pool and the SDKs' aiohttp transport, with many requests in flight.
+"""What a connection pool costs with many requests in flight: our client, httpx2's own pool, the SDKs' aiohttp.
 
     python -m tests.bench.pool [SECONDS]
 
-Each keeps 32, 128 and 512 requests in flight for some seconds (5) against the fake server in another process, which answers after
-0.3 s, give or take 0.1. Prints requests per second and CPU per request. aiohttp is tried where it is installed; nothing of
-smelt needs it. Our client taking more CPU at 512 in flight than at 32 by half ends it with an error.
+Each keeps 32, 128 and 512 requests in flight for some seconds (5) against the fake server in another process, which
+answers after 0.3 s, give or take 0.1. Prints requests per second and CPU per request. aiohttp is tried where it is
+installed; nothing of smelt needs it. Our client taking more CPU at 512 in flight than at 32 by half ends it with an
+error.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
     python -m tests.bench.start [PROVIDER ...]
 
-Starts processes in turn, each of which loads pandas and the SDK, asks for a few rows, and ends where the first byte is written
-to the network, over plain HTTP and without an answer. Prints CPU and wall seconds from the end of the SDK's import on: `import
-smelt`, a ledger of its own and the SDK's own late imports included. More than 0.15 s of CPU over the raw SDK ends it with an
-error. Of four rounds the first, which compiles, does not count, and the least of the others does: a busy machine only adds.
+Starts processes in turn, each of which loads pandas and the SDK, asks for a few rows, and ends where the first byte is
+written to the network, over plain HTTP and without an answer. Prints CPU and wall seconds from the end of the SDK's
+import on: `import smelt`, a ledger of its own and the SDK's own late imports included. More than 0.15 s of CPU over
+the raw SDK ends it with an error. Of four rounds the first, which compiles, does not count, and the least of the
+others does: a busy machine only adds.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def main(providers: list[str]) -> None:
                 cpu, wall = (min(one[at] for one in rounds) for at in (0, 1))
                 least[way] = cpu, wall
                 print(
-                    f"{provider:10} {way:6} {cpu * 1e3:4.0f} ms CPU, {wall * 1e3:4.0f} ms until the first request leaves"
+                    f"{provider:10} {way:6} {cpu * 1e3:4.0f} ms CPU, {wall * 1e3:4.0f} ms until the first request "
+                    "leaves"
                 )
             worst = max(worst, least["smelt"][0] - least["sdk"][0])
     print(f"at the most {worst * 1e3:.0f} ms of CPU more than the raw SDK, limit {_LIMIT * 1e3:.0f}")

@@ -2,9 +2,9 @@
 
     python -m tests.bench.stream [ROWS] [pandas|polars] [LEDGER]
 
-Frames of 50,000 rows are made, streamed and dropped. Prints CPU per row, the scripted provider's share included, and peak
-memory of the whole process (Linux). More than 30 us of CPU per row, or 600 MB, end it with an error. LEDGER is the path of
-a ledger that is made, and may not be there; without it there is none. The usual number of rows is 5,000,000.
+Frames of 50,000 rows are made, streamed and dropped. Prints CPU per row, the scripted provider's share included, and
+peak memory of the whole process (Linux). More than 30 us of CPU per row, or 600 MB, end it with an error. LEDGER is the
+path of a ledger that is made, and may not be there; without it there is none. The usual number of rows is 5,000,000.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python -m tests.bench.sustained [SECONDS]
 
-Asks for one row per request, for so many seconds (300), of the fake server in another process, which answers after 0.8 s,
-give or take 0.2; first in a plain loop on the raw SDK for a fifth of the time, then by smelt. Prints the rate, the CPU per
-request of both, and the memory as it goes (Linux). A failed row, a lower rate, 0.5 ms of CPU per request above the raw SDK's,
-or memory that grows by more than 1 KB per row, which is what the answers may take, end it with an error.
+Asks for one row per request, for so many seconds (300), of the fake server in another process, which answers after 0.8
+s, give or take 0.2; first in a plain loop on the raw SDK for a fifth of the time, then by smelt. Prints the rate, the
+CPU per request of both, and the memory as it goes (Linux). A failed row, a lower rate, 0.5 ms of CPU per request above
+the raw SDK's, or memory that grows by more than 1 KB per row, which is what the answers may take, end it with an error.
 """
 
 from __future__ import annotations

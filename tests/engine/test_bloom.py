@@ -25,7 +25,8 @@ def test_rows_that_were_not_met_pass() -> None:
 
     known_rows.meet(keys(0, 2_000))
 
-    # By Python's draw of hashes one of them is now and then taken for another: two in one run of 8,000, three in one of 2,000,000.
+    # By Python's draw of hashes one of them is now and then taken for another: two in one run of 8,000, three in one
+    # of 2,000,000.
     assert len(known_rows.meet(keys(2_000, 2_000))) <= 2
 
 

@@ -253,7 +253,7 @@ def test_a_rate_limit_never_fails_a_row() -> None:
 
 
 def refused_until_given_up(chunk: Chunk, *, answered_between: int, every: float = 10.0) -> tuple[int, list[str]]:
-    """Requests, one *every* so many seconds, that *chunk* takes where the server always fails on it, and how it ends."""
+    """How many requests, one *every* so many seconds, *chunk* takes if all of them fail, and how it ends."""
     chunks, requests, answered = [chunk], 0, 1
     kinds: list[str] = []
     while chunks and requests < 1_000:

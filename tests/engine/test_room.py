@@ -242,7 +242,10 @@ def test_thoughts_are_what_the_text_leaves_unexplained(text: str, usage: Usage, 
 
 REFUSALS = [
     (
-        "max_tokens is too large: 20000. This model supports at most 8192 completion tokens, whereas you provided 20000.",
+        (
+            "max_tokens is too large: 20000. This model supports at most 8192 completion tokens, whereas you provided "
+            "20000."
+        ),
         8_192,
     ),
     (
@@ -254,13 +257,19 @@ REFUSALS = [
         8_192,
     ),
     (
-        "Unable to submit request because it has a maxOutputTokens value of 20000 but the supported range is from 1 (inclusive) to 8193 (exclusive).",
+        (
+            "Unable to submit request because it has a maxOutputTokens value of 20000 but the supported range is from "
+            "1 (inclusive) to 8193 (exclusive)."
+        ),
         8_192,
     ),
     ("`max_completion_tokens` must be less than or equal to `8192`, the maximum value for this model", 8_192),
     ("Invalid max_tokens value, the valid range of max_tokens is [1, 8,192]", 8_192),
     (
-        "The maximum tokens you requested exceeds the model limit of 8193. Try again with a maximum tokens value that is lower than 8193.",
+        (
+            "The maximum tokens you requested exceeds the model limit of 8193. Try again with a maximum tokens value "
+            "that is lower than 8193."
+        ),
         8_192,
     ),
     ("max_tokens is too large", 10_000),
@@ -275,8 +284,14 @@ def test_the_most_that_a_model_may_write_is_read_from_its_refusal(message: str, 
 @pytest.mark.parametrize(
     "message",
     [
-        "'max_tokens' is too large: 20000. This model's maximum context length is 8192 tokens and your request has 300 input tokens (20000 > 8192 - 300).",
-        "This model's maximum context length is 8192 tokens. However, you requested 20300 tokens (300 in the messages, 20000 in the completion). Please reduce the length of the messages or completion.",
+        (
+            "'max_tokens' is too large: 20000. This model's maximum context length is 8192 tokens and your request has "
+            "300 input tokens (20000 > 8192 - 300)."
+        ),
+        (
+            "This model's maximum context length is 8192 tokens. However, you requested 20300 tokens (300 in the "
+            "messages, 20000 in the completion). Please reduce the length of the messages or completion."
+        ),
     ],
 )
 def test_what_a_context_leaves_for_output_is_read_from_its_refusal(message: str) -> None:

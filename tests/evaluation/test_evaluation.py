@@ -322,7 +322,10 @@ def test_the_repr_says_at_a_glance_how_good_it_is() -> None:
     assert lines[:5] == [
         "Evaluation(12 rows answered by scripted:script)",
         "sector: 83.3% right (10 of 12; 95% interval 55.2% to 95.3%), macro F1 0.87, 1 failed",
-        "founded: 83.3% right (10 of 12; 95% interval 55.2% to 95.3%), off by 0.09091 on average, bias +0.09091, 1 failed",
+        (
+            "founded: 83.3% right (10 of 12; 95% interval 55.2% to 95.3%), off by 0.09091 on average, bias +0.09091, 1 "
+            "failed"
+        ),
         "place.city: 90.9% right (10 of 11; 95% interval 62.3% to 98.4%), 1 failed, 1 unknown",
         "wrong: 3 rows, in .disagreements",
     ]

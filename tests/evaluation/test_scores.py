@@ -16,7 +16,7 @@ from smelt.evaluation.scores import LabelScore, Share, exact_mcnemar, label_scor
     ids=["81 of 263", "15 of 148", "0 of 20", "1 of 29"],
 )
 def test_the_interval_is_the_published_one(count: int, of: int, low: float, high: float) -> None:
-    """Newcombe (1998), "Two-sided confidence intervals for the single proportion", Statistics in Medicine 17, table I."""
+    """Newcombe (1998), "Two-sided confidence intervals for the single proportion", Stat. in Medicine 17, table I."""
     assert wilson_interval(count, of) == pytest.approx((low, high), abs=5e-5)
 
 
@@ -98,7 +98,7 @@ def test_a_label_that_is_only_answered_wrongly_does() -> None:
     ids=["Fagerland 2013, table 1", "Wikipedia's example", "no difference", "a tie"],
 )
 def test_the_p_value_is_the_published_one(one: int, other: int, p_value: float) -> None:
-    """Fagerland, Lydersen and Laake (2013), BMC Medical Research Methodology 13:91: airway hyper-responsiveness, 0.070."""
+    """Fagerland, Lydersen, Laake (2013), BMC Medical Research Methodology 13:91: airway hyper-responsiveness, 0.070."""
     assert exact_mcnemar(one, other) == pytest.approx(p_value, abs=5e-5)
     assert exact_mcnemar(other, one) == exact_mcnemar(one, other)
 

@@ -98,11 +98,14 @@ def test_models_given_as_objects_are_compared_by_what_they_are() -> None:
         ({"a": {}, "b": 20}, ConfigTypeError, r"variants\['b'\] must be a dict, like"),
         ([{}, 20], ConfigTypeError, "every one of variants must be a dict"),
         ([{}, {}], SmeltConfigError, "Two variants are as it is. Give them names"),
-        ({"a": {}, "b": {"batchsize": 1}}, ConfigTypeError, "Variant 'b': There is no option 'batchsize'. Did you mean 'batch_size'"),
+        ({"a": {}, "b": {"batchsize": 1}}, ConfigTypeError,
+         "Variant 'b': There is no option 'batchsize'. Did you mean 'batch_size'"),
         ({"a": {}, "b": {"batch_size": 0}}, ConfigValueError, "Variant 'b': batch_size must be"),
-        ({"a": {}, "b": {"output_model": str}}, ConfigTypeError, "Variant 'b': output_model is the same for all variants"),
+        ({"a": {}, "b": {"output_model": str}}, ConfigTypeError,
+         "Variant 'b': output_model is the same for all variants"),
     ],
-    ids=["none", "text", "one", "one in a list", "name", "changes", "changes in a list", "twice", "typo", "range", "model"],
+    ids=["none", "text", "one", "one in a list", "name", "changes", "changes in a list", "twice", "typo", "range",
+         "model"],
 )  # fmt: skip
 def test_what_is_no_variant_is_refused(variants: Any, error: type[SmeltConfigError], says: str) -> None:
     with pytest.raises(error, match=says):

@@ -29,7 +29,7 @@ def ask(frame: pd.DataFrame, model: Any, *, batch_size: Any = 4, **options: Any)
 
 
 def assert_each_answer_is_on_its_own_row(frame: pd.DataFrame, data: list[Any], but: Collection[int] = ()) -> None:
-    """Every row of *frame* has the answer that follows from it, except those at the positions *but*, which have none."""
+    """Every row of *frame* has the answer that follows from it, except those at the positions *but* (none)."""
     rows: list[Any] = frame.to_dict("records")
     for position, (row, answer) in enumerate(zip(rows, data, strict=True)):
         if position in but:

@@ -1,10 +1,10 @@
-"""Odd replies by the hundred thousand, without a server: what a hostile model says to one request, and what is read of it.
+"""Odd replies by the hundred thousand, without a server: what a hostile model says to a request, and what is read.
 
     python -m tests.exactness.compositions [COUNT] [FIRST SEED]
 
-Each seed is one request to one of the four protocols in one of the two codecs. The fake server's own scenario answers it in
-memory, with oddities that meet at random and an output limit that may cut the reply anywhere, said or unsaid. The provider's
-adapter, `read_reply` and the validator read it as in a run. A value that is not the row's own is wrong.
+Each seed is one request to one of the four protocols in one of the two codecs. The fake server's own scenario answers
+it in memory, with oddities that meet at random and an output limit that may cut the reply anywhere, said or unsaid. The
+provider's adapter, `read_reply` and the validator read it as in a run. A value that is not the row's own is wrong.
 """
 
 from __future__ import annotations

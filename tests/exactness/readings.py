@@ -49,7 +49,7 @@ RULES: dict[str, Any] = {
 
 
 def readings(count: int, *, first: int = 0, shunned: int = 0) -> pd.DataFrame:
-    """*count* rows from the number *first* on; one in *shunned* has a text that a firewall or a provider takes amiss."""
+    """*count* rows from the number *first* on; one in *shunned* has a text that a firewall or a provider refuses."""
     numbers = range(first, first + count)
     amiss = (FIREWALL, *QUOTED)
 

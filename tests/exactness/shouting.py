@@ -1,8 +1,8 @@
 """Says all that can be said of what goes wrong, for a search for keys: the child process of `test_canaries.py`.
 
-Takes a JSON object on stdin: the provider, addresses by fault to ask once through its adapter, addresses by fault to run a job
-against, and a directory. Everything logs at DEBUG; every exception is printed with the local variables of all its frames,
-by the standard library and by IPython, and pickled.
+Takes a JSON object on stdin: the provider, addresses by fault to ask once through its adapter, addresses by fault to
+run a job against, and a directory. Everything logs at DEBUG; every exception is printed with the local variables of
+all its frames, by the standard library and by IPython, and pickled.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _cancel(model: Model) -> None:
 
 
 def shout(problem: BaseException, *, at_length: bool = True) -> None:
-    """Print *problem* and all that led to it in every way there is; IPython's takes a while, and is there *at_length* only."""
+    """Print *problem* and its causes in every way there is; IPython's takes a while, and is used *at_length* only."""
     from IPython.core.ultratb import VerboseTB
 
     print("".join(traceback.TracebackException.from_exception(problem, capture_locals=True).format()))

@@ -1,4 +1,4 @@
-"""Whatever a provider does, and whenever the run is broken off: every row ends exactly once, and never with another's answer."""
+"""Whatever a provider does, and whenever a run is broken off: each row ends once, and never with another's answer."""
 
 from __future__ import annotations
 

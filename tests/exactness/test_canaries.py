@@ -1,4 +1,4 @@
-"""A key is nowhere: in no exception, log, traceback, pickle, file or line of output, whatever fails and however it is shown."""
+"""A key appears in no exception, log, traceback, pickle, file or output, whatever fails and however it is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Odd replies in compositions that nobody thought of: what is read is right. `python -m tests.exactness.compositions` draws more."""
+"""Of odd replies in drawn compositions, what is read is right. `python -m tests.exactness.compositions` draws more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groq's refusal of an answer that does not fit the schema holds what was written: its rows are read, the others asked again."""
+"""Groq refuses an answer that does not fit the schema, and shows it: its rows are read, the others asked again."""
 
 from __future__ import annotations
 

@@ -337,7 +337,7 @@ def test_41_a_reply_without_any_content_or_reason_is_asked_again(provider: str, 
     assert blank.stats().requests == 5
 
 
-# --- 54, 56, 57: values ------------------------------------------------------------------------------------------------
+# --- 54, 56, 57: values -----------------------------------------------------------------------------------------------
 
 
 class Measure(BaseModel):

@@ -119,7 +119,8 @@ def test_what_is_in_flight_when_the_run_stops_gets_two_seconds_to_land() -> None
     with pytest.warns(SmeltWarning, match="revoked"):
         result, seconds = run_jumping(describe(provider, 100, concurrency=3))
 
-    # The first alone for a second; then one that hangs, one that lands, and two that are refused: the second confirms it.
+    # The first alone for a second; then one that hangs, one that lands, and two that are refused: the second confirms
+    # it.
     assert seconds == pytest.approx(1.0 + 2.0)
     assert len(provider.requests) <= 5
     assert set(failures(result).values()) == {"stopped"}

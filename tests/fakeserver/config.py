@@ -32,12 +32,13 @@ class Config:
         until_ok: `always` ends after this many requests.
         poison: `{"column": …, "values": […], "status": KIND}`, or `"fault": …` in place of the status: strikes every
             request that has one of those rows; a fault of rows strikes those rows only. One, or a list.
-        latency: Seconds that every reply takes, give or take `jitter`; a 429, for which nobody works, comes within 0.04.
+        latency: Seconds that every reply takes, give or take `jitter`; a 429, for which nobody works, comes within
+            0.04.
         honour_max_tokens: Whether replies end at the request's token limit, at 4 bytes a token.
         context_tokens: Longer requests are refused as too long.
         max_body_bytes: Larger requests are refused as too large.
-        thoughts: Tokens of thought before every answer, `{"tokens": [LEAST, MOST], "told": true}`: billed as output, counted
-            against the request's token limit, and reported unless they are not to be told.
+        thoughts: Tokens of thought before every answer, `{"tokens": [LEAST, MOST], "told": true}`: billed as output,
+            counted against the request's token limit, and reported unless they are not to be told.
         most_output: Requests with a higher token limit are refused.
         bills_schema: Whether the schema is billed as input, as providers do.
         usage: `cached` and `reasoning` tokens to report with every reply.

@@ -176,7 +176,7 @@ def error_object_200(options: Options, protocol: WireProtocol) -> Response:
 
 
 def echo(options: Options, protocol: WireProtocol) -> Response:
-    """An error with status `code` (401) that repeats `text`, as providers do with keys: whole, in a sentence, in a URL."""
+    """An error with status `code` (401) that repeats `text`, as providers do with keys: whole, in words, in a URL."""
     text = options["text"]
     code, body = errors.by_status(protocol.name, int(options.get("code", 401)))
     words = f"Incorrect API key provided: {text}. It is {text!r}; see https://errors.example/?key={text}&x=1"
@@ -309,7 +309,7 @@ def cut_json(response: Response, options: Options) -> Response:
 
 @lru_cache(maxsize=4)
 def _packed_blanks(megabytes: int) -> bytes:
-    """One gzip member. After a full flush every megabyte packs to the same bytes, so ten gigabytes are made in seconds."""
+    """One gzip member. After a full flush each megabyte packs to the same bytes, so ten gigabytes take seconds."""
     blanks = b" " * (1 << 20)
     packer = zlib.compressobj(level=9, wbits=-15)
     megabyte = packer.compress(blanks) + packer.flush(zlib.Z_FULL_FLUSH)

@@ -2,9 +2,10 @@
 
     scenario = fake.scenario(answers=RULES, oddities=oddities.rates(0.05))
 
-Their names are in `oddities.py`. They are drawn for every request, each by itself, so that they meet in one reply as they do in the wild. They strike in
-the order in which a reply is made: values and JSON of rows (`oddrows.py`), the document and what stands around it
-(`oddtext.py`), envelope and transport, or a refusal in place of all that (`oddwire.py`).
+Their names are in `oddities.py`. They are drawn for every request, each by itself, so that they meet in one reply as
+they do in the wild. They strike in the order in which a reply is made: values and JSON of rows (`oddrows.py`), the
+document and what stands around it (`oddtext.py`), envelope and transport, or a refusal in place of all that
+(`oddwire.py`).
 
 The right answers still follow from the rows (`answers.py`); drafts have false values under the right ids. So whatever a
 reader makes of a reply, a wrong value, or one on the wrong row, is a fault of the reader's.
@@ -63,7 +64,8 @@ class Mood:
     def write(self, entries: list[Entry], scene: Scene, codec: Codec) -> str:
         """The text of a reply to *entries*.
 
-        Half of a draft that no mark sets apart is half of an answer to any reader, so there is none where it would be cut.
+        Half of a draft that no mark sets apart is half of an answer to any reader, so there is none where it would be
+        cut.
         """
         text = self._written(entries, scene, codec)
         if scene.max_tokens is not None and not UNMARKED.isdisjoint(self.struck):

@@ -1,7 +1,7 @@
 """The kinds of oddities of the hostile model, where each was seen, and with which probability they strike.
 
-A kind is what one fault of a reader would let through; its variants are the shapes in which it was seen. Without a source
-here, it is a case of the issue "Real servers" of this project. The threads are GitHub's, read in November 2026.
+A kind is what one fault of a reader would let through; its variants are the shapes in which it was seen. Without a
+source here, it is a case of the issue "Real servers" of this project. The threads are GitHub's, read in November 2026.
 
     in_reasoning…        vllm-project/vllm#48863 and #50948, ai-dynamo/dynamo#11203
     in_tool              browser-use/browser-use#5011

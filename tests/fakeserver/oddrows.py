@@ -1,7 +1,7 @@
 """Odd rows: what a hostile model does to the values of a reply and to the JSON of single rows. The values stay true.
 
 VALUES    the entries before they are written   -> other entries
-DAMAGES   the JSON of one row                   -> the same row in JSON that is none, or unchanged if it cannot be struck
+DAMAGES   the JSON of one row                   -> the same row in JSON that is none, or unchanged if that is impossible
 DRAFTS    the entries                           -> the same rows with false values, each allowed by the schema
 """
 
@@ -170,7 +170,7 @@ def written(entry: Entry, *, with_id: bool = True) -> str:
 
 
 def bare_number(digits: str) -> str:
-    """A number that JSON is to have digit by digit, as a mark that goes through any JSON and that `with_bare_numbers` takes out."""
+    """A number that JSON is to have digit by digit, as a mark that any JSON keeps and `with_bare_numbers` takes out."""
     return f"@bare@{digits}@"
 
 

@@ -3,8 +3,8 @@
     SHAPES    (rows, as JSON, by id)        -> the document; at most one strikes
     AROUND    (text, draft, scene)          -> the text with more before, behind or around it; the inner ones come first
 
-A draft is a document of the same shape with false values under the right ids. Where it stands is the oddity; what it holds
-may never become an answer.
+A draft is a document of the same shape with false values under the right ids. Where it stands is the oddity; what it
+holds may never become an answer.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _keyed(sheet: Sheet) -> str:
 
 
 def rows_as_string(sheet: Sheet, codec: Codec) -> str:
-    """`rows` is a string that holds the JSON of the array (OpenRouter and Bedrock, where a tool's arguments are text)."""
+    """`rows` is a string that holds the JSON of the array (OpenRouter, Bedrock: a tool's arguments are text)."""
     return '{"rows":' + json.dumps(f"[{','.join(sheet.rows)}]", ensure_ascii=False) + "}"
 
 

@@ -276,7 +276,8 @@ def cache(at: Drawing) -> None:
 
 EARLY = [filter_inputs, filter_by_function, add_column, overwrite, head, slice_, row_index, sort, unique, join, union]
 ANY = [
-    *EARLY, filter_outputs, filter_outputs, filter_both, filter_both, filter_three, filter_by_window, select, select, drop,
+    *EARLY, filter_outputs, filter_outputs, filter_both, filter_both, filter_three, filter_by_window, select, select,
+    drop,
     tail, group, self_join, cache,
 ]  # fmt: skip
 

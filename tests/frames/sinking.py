@@ -1,4 +1,4 @@
-"""A sink in a process of its own, which a test kills or interrupts: `python -m tests.frames.sinking VERB FOLDER AFTER HOW`.
+"""A sink in a process that a test kills or interrupts: `python -m tests.frames.sinking VERB FOLDER AFTER HOW`.
 
 It sends itself HOW (`kill` or `interrupt`) before its request number AFTER, and writes down the rows of each request.
 """

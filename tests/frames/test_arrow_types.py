@@ -25,12 +25,15 @@ PANDAS_ONLY = ("list_view", "run_end_encoded", "decimal256", "month_day_nano", "
 LEAVES: list[tuple[pa.DataType, Any]] = [
     *((make(), 1) for make in (pa.int8, pa.int16, pa.int32, pa.int64, pa.uint8, pa.uint16, pa.uint32, pa.uint64)),
     (pa.float16(), np.float16(0.5)), (pa.float32(), 0.1), (pa.float64(), 0.1), (pa.bool_(), True), (pa.null(), None),
-    (pa.string(), "a"), (pa.large_string(), "a"), (pa.string_view(), "a"), (pa.date32(), date(2026, 1, 2)), (pa.date64(), date(2026, 1, 2)),
+    (pa.string(), "a"), (pa.large_string(), "a"), (pa.string_view(), "a"), (pa.date32(), date(2026, 1, 2)),
+    (pa.date64(), date(2026, 1, 2)),
     *((pa.timestamp(unit), datetime(2026, 1, 2, 3)) for unit in ("s", "ms", "us", "ns")),
     *((pa.timestamp(unit, "Europe/Berlin"), datetime(2026, 1, 2, 3)) for unit in ("s", "ms", "us", "ns")),
     *((pa.duration(unit), timedelta(1, 2)) for unit in ("s", "ms", "us", "ns")),
-    (pa.time32("s"), time(1, 2, 3)), (pa.time32("ms"), time(1, 2, 3)), (pa.time64("us"), time(1, 2, 3)), (pa.time64("ns"), time(1, 2, 3)),
-    (pa.decimal32(9, 2), Decimal("1.50")), (pa.decimal64(18, 2), Decimal("1.50")), (pa.decimal128(38, 2), Decimal("1.50")),
+    (pa.time32("s"), time(1, 2, 3)), (pa.time32("ms"), time(1, 2, 3)), (pa.time64("us"), time(1, 2, 3)),
+    (pa.time64("ns"), time(1, 2, 3)),
+    (pa.decimal32(9, 2), Decimal("1.50")), (pa.decimal64(18, 2), Decimal("1.50")),
+    (pa.decimal128(38, 2), Decimal("1.50")),
     (pa.decimal256(60, 2), Decimal("1.50")), (pa.month_day_nano_interval(), (1, 2, 3)),
     (pa.dictionary(pa.int32(), pa.string()), "a"), (pa.dictionary(pa.int8(), pa.int64()), 5),
 ]  # fmt: skip
@@ -40,7 +43,8 @@ BINARY = [(pa.binary(), b"a"), (pa.large_binary(), b"a"), (pa.binary_view(), b"a
 def nested(inner: tuple[pa.DataType, Any]) -> st.SearchStrategy[tuple[pa.DataType, Any]]:
     kind, value = inner
     return st.sampled_from([
-        (pa.list_(kind), [value, None]), (pa.large_list(kind), [value]), (pa.list_(kind, 2), [value, None]), (pa.list_view(kind), [value]),
+        (pa.list_(kind), [value, None]), (pa.large_list(kind), [value]), (pa.list_(kind, 2), [value, None]),
+        (pa.list_view(kind), [value]),
         (pa.large_list_view(kind), []), (pa.struct([("f", kind), ("g", pa.string_view())]), {"f": value, "g": "b"}),
         (pa.map_(pa.string(), kind), [("k", value)]), (pa.map_(pa.string_view(), kind), [("k", value)]),
     ])  # fmt: skip
@@ -86,12 +90,17 @@ def test_a_type_inside_others_has_one_text(made: tuple[pa.DataType, Any]) -> Non
 
 
 CODED: dict[str, Callable[[], pa.Array]] = {
-    "dictionary of views": lambda: pa.DictionaryArray.from_arrays(pa.array([0, None, 0]), pa.array(["a"], pa.string_view())),
+    "dictionary of views": lambda: pa.DictionaryArray.from_arrays(pa.array([0, None, 0]),
+        pa.array(["a"], pa.string_view())),
     "runs": lambda: pc.run_end_encode(pa.array(["a", None, "a"])),
-    "runs of views": lambda: pa.RunEndEncodedArray.from_arrays(pa.array([1, 2, 3], pa.int32()), pa.array(["a", None, "a"], pa.string_view())),
-    "runs in a struct": lambda: pa.StructArray.from_arrays([pc.run_end_encode(pa.array(["a", None, "a"]))], names=["f"]),
-    "dictionary in a list": lambda: pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), pa.array(["a", None, "a"]).dictionary_encode()),
-    "dictionary of views in a list": lambda: pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), CODED["dictionary of views"]()),
+    "runs of views": lambda: pa.RunEndEncodedArray.from_arrays(pa.array([1, 2, 3], pa.int32()),
+        pa.array(["a", None, "a"], pa.string_view())),
+    "runs in a struct": lambda: pa.StructArray.from_arrays([pc.run_end_encode(pa.array(["a", None, "a"]))],
+        names=["f"]),
+    "dictionary in a list": lambda: pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()),
+        pa.array(["a", None, "a"]).dictionary_encode()),
+    "dictionary of views in a list": lambda: pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()),
+        CODED["dictionary of views"]()),
 }  # fmt: skip
 
 

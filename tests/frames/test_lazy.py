@@ -119,7 +119,7 @@ def test_a_filter_on_answers_before_head_stops_early(scenario: MakeScenario) -> 
     found = step(fake, many.lazy()).filter(pl.col("is_odd")).head(3).collect()
 
     assert found["number"].to_list() == [1, 3, 5]
-    # Frames are a pool of 10 rows: the one that is needed, those that Polars takes besides, and what is read ahead of them.
+    # Frames are a pool of 10 rows: the one that is needed, those that Polars takes besides, and what is read ahead.
     assert fake.stats().rows_sent <= 130
 
 

@@ -1,4 +1,4 @@
-"""Lazy plans with steps in them give what eager calls give; and what Polars itself gets wrong, to notice when it does not."""
+"""Lazy plans with steps in them give what eager calls give; and what Polars itself gets wrong, until it does not."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ for name, plan in PLANS.items():
         provider = DerivingProvider({"size": lambda row: asked.update([row["number"]]) or row["number"]}, keep=False)
         with tempfile.TemporaryDirectory() as folder:
             options = {"ledger": f"{folder}/ledger.sqlite", "progress": False}
-            pl.collect_all(plan(ROWS.lazy().smelt.transform("{number}?", Size, model=provider, **options)), engine=engine)
+            step = ROWS.lazy().smelt.transform("{number}?", Size, model=provider, **options)
+            pl.collect_all(plan(step), engine=engine)
         print(len(asked), asked.most_common(1)[0][1])
 provider = DerivingProvider({"size": lambda row: row["number"]}, keep=False)
 frames = smelt.stream(ROWS.lazy().collect_batches(chunk_size=500), "{number}?", Size, model=provider, progress=False)
@@ -77,7 +78,8 @@ def tried(request: pytest.FixtureRequest) -> Tried:
     """One process for all that depends on the number of threads, which is set from outside."""
     threads: int = request.param
     script = f"from tests.frames import plans\nplans.main()\nASKED = {TWICE_ON[threads]!r}\n{TWICE}"
-    # Each plan on one engine, in turns. On both, and more of them: POLARS_MAX_THREADS=1 python -m tests.frames.plans 5000
+    # Each plan on one engine, in turns. On both, and more:
+    # POLARS_MAX_THREADS=1 python -m tests.frames.plans 5000
     command = [sys.executable, "-c", script, str(PLANS), str(PLANS * threads - PLANS), "--in-turns"]
     environment = {**os.environ, "POLARS_MAX_THREADS": str(threads)}
     done = subprocess.run(

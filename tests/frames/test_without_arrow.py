@@ -1,4 +1,4 @@
-"""pandas without pyarrow, as `pip install dfsmelt[pandas]` leaves it: flat models work, and the others are refused early."""
+"""pandas without pyarrow, as `pip install dfsmelt[pandas]` leaves it: flat models work, others are refused early."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ found = {
     **{name: outcome(frame, {name: field}) for name, field in ARROW.items()},
     "polars": outcome(polars, FLAT | ARROW),
     "streamed": [len(part) for part in smelt.stream(
-        iter([frame[:2], frame[2:]]), "Read {name}.", model(FLAT), model=ScriptedProvider(answer(FLAT)), progress=False)],
+        iter([frame[:2], frame[2:]]), "Read {name}.", model(FLAT), model=ScriptedProvider(answer(FLAT)), progress=False
+    )],
 }
 store, target = sys.argv[2] + "/answers.sqlite", sys.argv[2] + "/answers.parquet"
 outcome(frame, FLAT, ledger=store)

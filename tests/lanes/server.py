@@ -38,7 +38,8 @@ class Server:
         slots: Requests that it works on at a time, while the others queue; None for any number.
         faults: Kinds of failures to deal out among the replies, one deck after the other; None for a good reply.
         stalls: Share of requests that take 30 s.
-        freezes: Pairs of seconds between which it reads no request; it decides about those that came meanwhile at the end.
+        freezes: Pairs of seconds between which it reads no request; it decides about those that came meanwhile at the
+            end.
         outage: From when to when nothing is answered.
         steps: Limits that hold from a moment on.
         charges: Tokens that the limit counts for a request.

@@ -1,4 +1,4 @@
-"""Faults 16, 29 and 30 of the list, as a lane meets them: a clock that was put forward, and headers that make no sense."""
+"""Faults 16, 29 and 30 of the list, as a lane meets them: a clock put forward, and headers that make no sense."""
 
 from __future__ import annotations
 

@@ -89,8 +89,8 @@ ROUGH = ("kill one", "kill both", "step", "remove", "remove alone", "replace", "
 def harm_and_resume(path: Path, scenario: Scenario, rows: int, harms: Sequence[str], rng: random.Random) -> Bill:
     """Have two processes do the job together, once for each of *harms*, which comes in the middle, and then to its end.
 
-    A file that is taken away is put back as the error says it can be. Rows that were acknowledged are lost if the ledger
-    does not know them afterwards.
+    A file that is taken away is put back as the error says it can be. Rows that were acknowledged are lost if the
+    ledger does not know them afterwards.
     """
     lost = killed = known = 0
     for harm in harms:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and cancellation: nothing new is sent, what is in flight lands and is kept, and it takes under a second."""
+"""Ctrl-C, SIGTERM, cancellation: nothing new is sent, what is in flight lands and is kept, in under a second."""
 
 from __future__ import annotations
 

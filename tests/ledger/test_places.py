@@ -1,4 +1,4 @@
-"""A store that is removed, replaced, moved or cut short under way, and logs that belong to another one: nothing is lost unsaid."""
+"""A store that is removed, replaced, moved or cut short in a run, or has another's log: nothing is lost unsaid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ledger adds to the time of a run, by disks of several speeds; in virtual time, in which a commit stalls the loop."""
+"""What the ledger adds to the time of a run on disks of several speeds; in virtual time, where a commit stalls."""
 
 from __future__ import annotations
 

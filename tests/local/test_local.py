@@ -223,7 +223,10 @@ def test_it_says_what_it_is_once() -> None:
 
 
 def test_no_model_named_is_one_warning() -> None:
-    code = "import os; os.environ.pop('SMELT_MODEL', None); from smelt.call.resolve import resolve_model as r; r(None); r(None); r('local:')"
+    code = (
+        "import os; os.environ.pop('SMELT_MODEL', None); from smelt.call.resolve import resolve_model as r;"
+        "r(None); r(None); r('local:')"
+    )
 
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 

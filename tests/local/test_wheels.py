@@ -1,4 +1,4 @@
-"""Fetching wheels with whatever the machine has: tools that are broken, that trust no one, or that say why they fail."""
+"""Fetching wheels with what the machine has: tools that are broken, that trust no one, or that say why they fail."""
 
 from __future__ import annotations
 
@@ -27,14 +27,19 @@ _UV_0_8 = """  \u00d7 Failed to fetch: `https://user:secret@mirror.example/simpl
   ╰─▶ invalid peer certificate: UnknownIssuer
   help: Consider enabling use of system TLS certificates
 """
-_PIP_SSL = """WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate in chain (_ssl.c:1006)'))': /simple/llm/
+_PIP_SSL = """WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by \
+'SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed \
+certificate in chain (_ssl.c:1006)'))': /simple/llm/
 ERROR: Could not find a version that satisfies the requirement llm==1 (from versions: none)
 ERROR: No matching distribution found for llm==1
 """
-_PIP_REFUSED = """WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError('<pip._vendor.urllib3.connection.HTTPConnection object at 0x7f9c988f7950>: Failed to establish a new connection: [Errno 111] Connection refused')': /simple/llm/
+_PIP_REFUSED = """WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError('\
+<pip._vendor.urllib3.connection.HTTPConnection object at 0x7f9c988f7950>: Failed to establish a new connection: \
+[Errno 111] Connection refused')': /simple/llm/
 ERROR: Could not find a version that satisfies the requirement llm==1 (from versions: none)
 """
-_PIP_TIMEOUT = """WARNING: Retrying (Retry(total=0)) after connection broken by 'ReadTimeoutError("HTTPSConnectionPool(host='pypi.org', port=443): Read timed out. (read timeout=15.0)")': /simple/llm/
+_PIP_TIMEOUT = """WARNING: Retrying (Retry(total=0)) after connection broken by '\
+ReadTimeoutError("HTTPSConnectionPool(host='pypi.org', port=443): Read timed out. (read timeout=15.0)")': /simple/llm/
 ERROR: Could not find a version that satisfies the requirement llm==1 (from versions: none)
 """
 
@@ -65,7 +70,8 @@ ERROR: Could not find a version that satisfies the requirement llm==1 (from vers
         pytest.param(
             _PIP_TIMEOUT,
             "Could not find a version that satisfies the requirement llm==1 (from versions: none): "
-            """ReadTimeoutError("HTTPSConnectionPool(host='pypi.org', port=443): Read timed out. (read timeout=15.0)")""",
+            """ReadTimeoutError("HTTPSConnectionPool(host='pypi.org', port=443): """
+            """Read timed out. (read timeout=15.0)")""",
             id="pip, timeout",
         ),
         pytest.param("", "it said nothing", id="nothing"),

@@ -1,4 +1,4 @@
-"""Ctrl-C for loops on threads that are not the main one. The thread is the test's own, in the place of one of Polars."""
+"""Ctrl-C for loops on threads that are not the main one. The thread is the test's own, in place of one of Polars."""
 
 from __future__ import annotations
 

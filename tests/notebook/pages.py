@@ -1,4 +1,4 @@
-"""The notebooks as pages of the docs site, which has no kernel: their text, their code, and what they are saved with."""
+"""The notebooks as pages of the docs site, which has no kernel: their text, code and saved outputs."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ def test_a_lazy_step_works_in_a_cell_and_shows_its_progress(kernel: Kernel) -> N
 
 def test_a_stream_works_in_a_cell_and_one_that_was_left_is_gone_on_with_in_the_next(kernel: Kernel) -> None:
     begun = kernel.run(
-        "frames = smelt.stream(rows.head(60).collect_batches(chunk_size=20), 'Tell {name} {number}.', Company, model=model,"
-        " progress=False)\nprint(next(frames).height)"
+        "frames = smelt.stream(rows.head(60).collect_batches(chunk_size=20), 'Tell {name} {number}.', Company, "
+        "model=model, progress=False)\nprint(next(frames).height)"
     )
     rest = kernel.run("print([frame.height for frame in frames], frames.metrics.failed_rows)")
 

@@ -1,4 +1,4 @@
-"""What newcomers do wrong, and what they read: what happened and what to do, in a terminal and in a notebook, in few lines."""
+"""What newcomers do wrong, and what they read in a terminal and a notebook: what happened, what to do, in few lines."""
 
 from __future__ import annotations
 
@@ -113,7 +113,8 @@ SLIPS = {
         advises="Use a nested model",
     ),
     "no extra": Slip(
-        code="with without('anthropic'): df.smelt.transform(PROMPT, Company, model=smelt.Model('anthropic', 'x', api_key=KEYS['anthropic']))",
+        code="claude = smelt.Model('anthropic', 'x', api_key=KEYS['anthropic'])\n"
+        "with without('anthropic'): df.smelt.transform(PROMPT, Company, model=claude)",
         error="MissingDependencyError",
         says="anthropic, which is not installed",
         advises="pip install 'dfsmelt[anthropic]'",

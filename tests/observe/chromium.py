@@ -1,6 +1,7 @@
 """Looks at pages in headless Chromium, in a process of its own, and tells what it saw.
 
-A process of its own, since Playwright keeps an asyncio loop running on its thread, which no other test should find there.
+A process of its own, since Playwright keeps an asyncio loop running on its thread, which no other test should find
+there.
 
     python -m tests.observe.chromium < visits.json > seen.json
 """
@@ -34,7 +35,8 @@ _LOOK = """() => {
         title: document.title,
         injected: window.injected === undefined ? null : String(window.injected),
         width: document.documentElement.scrollWidth,
-        sticks_out: all.filter(one => !boxed(one) && right(one) > innerWidth + 0.5).map(one => one.outerHTML.slice(0, 80)),
+        sticks_out: all.filter(one => !boxed(one) && right(one) > innerWidth + 0.5)
+            .map(one => one.outerHTML.slice(0, 80)),
         runs_out: [...document.querySelectorAll('pre > code')].filter(
             one => one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).overflowX === 'visible').length,
         paper: getComputedStyle(document.body).backgroundColor,
@@ -43,7 +45,8 @@ _LOOK = """() => {
         smallest: Math.min(...all.filter(one => one.innerText && one.closest('main')).map(
             one => parseFloat(getComputedStyle(one).fontSize))),
         unnamed: all.filter(one => one.matches('svg, [role=region]') && !one.getAttribute('aria-label')).length,
-        links: all.filter(one => one.matches('nav a') && one.checkVisibility({visibilityProperty: true}) && right(one) > 0)
+        links: all.filter(one => one.matches('nav a'))
+            .filter(one => one.checkVisibility({visibilityProperty: true}) && right(one) > 0)
             .map(one => one.innerText.trim()),
         headless: [...document.querySelectorAll('table')].filter(one => !one.querySelector('th[scope=col]')).length,
     };
@@ -99,7 +102,8 @@ def look_at(visits: Sequence[Visit]) -> list[Seen]:
     """Visit pages, one after the other, in one browser."""
     told = json.dumps([asdict(one) for one in visits])
     run = subprocess.run(
-        [sys.executable, "-m", "tests.observe.chromium"], input=told, capture_output=True, text=True, check=False, timeout=HANGING
+        [sys.executable, "-m", "tests.observe.chromium"], input=told, capture_output=True, text=True, check=False,
+        timeout=HANGING
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     return [Seen(**one) for one in json.loads(run.stdout)]
@@ -109,7 +113,8 @@ def main() -> None:
     """Read visits, print what was seen."""
     sync_playwright = import_module("playwright.sync_api").sync_playwright  # Types come with it, and it may be missing.
     visits = [Visit(**one) for one in json.load(sys.stdin)]
-    # As root, as in a container, Chromium starts without its sandbox only. The pages are our own, and there is no network.
+    # As root, as in a container, Chromium starts without its sandbox only. The pages are our own, and there is no
+    # network.
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable(), args=options)
@@ -120,7 +125,7 @@ def main() -> None:
 
 
 def _page(browser: Any, pages: dict[Any, Any], visit: Visit) -> Any:
-    """A tab with the preferences of *visit*; one is enough for all pages that are read alike, and each costs a process."""
+    """A tab with the preferences of *visit*; one is enough for all pages that are read alike: each costs a process."""
     key = (visit.width, visit.scheme, visit.is_allowed_all)
     if key not in pages:
         context = browser.new_context(

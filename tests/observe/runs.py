@@ -102,7 +102,8 @@ def hostile_result(payload: str) -> smelt.SmeltResult[Any]:
     script = [None, CallFailed("filtered", Billing.PAID_BAD, payload, request_id=payload)]
     provider = Steady({"label": "ok", "note": payload}, script=script, name="scripted", model=payload)
     job = smelt.Job(
-        payload.replace("{", "{{").replace("}", "}}"), model, progress=False, batch_size=1, concurrency=1, shuffle=False,
+        payload.replace("{", "{{").replace("}", "}}"), model, progress=False, batch_size=1, concurrency=1,
+        shuffle=False,
         error_column=column[:200] + "!", params={payload: payload, "extra_headers": {"X-Own": "secret-of-mine"}},
     )  # fmt: skip
     return result_of(job, provider, frame)

@@ -23,7 +23,8 @@ LOOKS = {
     "screen, dark": (1280, "dark"),
 }
 SECTIONS = [
-    "H2 Rows", "H2 Answers of 8 rows", "H2 Requests over time", "H2 Latency", "H2 Spend", "H2 Failed rows (37)", "H2 Question", "H3 Columns sent",
+    "H2 Rows", "H2 Answers of 8 rows", "H2 Requests over time", "H2 Latency", "H2 Spend", "H2 Failed rows (37)",
+    "H2 Question", "H3 Columns sent",
     "H3 Answer: Company", "H2 Setting", "H2 First request", "H3 System", "H3 User",
 ]  # fmt: skip
 
@@ -44,7 +45,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
-    """What reports look like into which hostile text got by every way, with nothing but escaping between it and the page."""
+    """What reports with hostile text in every place look like, with nothing but escaping between text and page."""
     folder = tmp_path_factory.mktemp("hostile")
     visits = [
         Visit(url=reported(folder / f"{at}.html", payload), width=360, is_allowed_all=True)

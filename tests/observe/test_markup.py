@@ -80,7 +80,8 @@ def test_attributes_are_named_as_in_html() -> None:
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("a\r\nb\tc", "a  b c"), ("\u202eevil", "\ufffdevil"), ("\0\x1b[31m", "\ufffd\ufffd[31m"), ("é\u00a0ü", "é\u00a0ü")],
+    [("a\r\nb\tc", "a  b c"), ("\u202eevil", "\ufffdevil"), ("\0\x1b[31m", "\ufffd\ufffd[31m"),
+    ("é\u00a0ü", "é\u00a0ü")],
     ids=["lines", "direction", "controls", "no-break space"],
 )  # fmt: skip
 def test_a_label_is_one_line_that_steers_nothing(text: str, shown: str) -> None:

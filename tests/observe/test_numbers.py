@@ -11,7 +11,8 @@ from smelt.report.numbers import axis, compact, lasting, percent, round_top, thr
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0, "0 s"), (0.00024, "240 µs"), (0.0014, "1.4 ms"), (0.25, "250 ms"), (0.9999, "1 s"), (1.236, "1.24 s"), (12.34, "12.3 s"),
+    [(0, "0 s"), (0.00024, "240 µs"), (0.0014, "1.4 ms"), (0.25, "250 ms"), (0.9999, "1 s"), (1.236, "1.24 s"),
+    (12.34, "12.3 s"),
      (59.96, "60 s"), (125, "2:05 min"), (7200, "2:00 h")],
 )  # fmt: skip
 def test_durations(seconds: float, shown: str) -> None:
@@ -19,7 +20,8 @@ def test_durations(seconds: float, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "shown"), [(0, "0"), (950, "950"), (999_600, "1M"), (45_210, "45.2k"), (1_200_000, "1.2M"), (3.4e9, "3.4B")]
+    ("number", "shown"),
+    [(0, "0"), (950, "950"), (999_600, "1M"), (45_210, "45.2k"), (1_200_000, "1.2M"), (3.4e9, "3.4B")]
 )  # fmt: skip
 def test_large_numbers(number: float, shown: str) -> None:
     assert compact(int(number)) == shown
@@ -34,7 +36,8 @@ def test_three_digits_that_count(number: float, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("part", "whole", "shown"),
-    [(0, 10, "0 %"), (10, 10, "100 %"), (1, 10_000, "<0.1 %"), (9_999, 10_000, ">99.9 %"), (1, 3, "33.3 %"), (0, 0, "0 %")],
+    [(0, 10, "0 %"), (10, 10, "100 %"), (1, 10_000, "<0.1 %"), (9_999, 10_000, ">99.9 %"), (1, 3, "33.3 %"),
+    (0, 0, "0 %")],
 )  # fmt: skip
 def test_shares(part: int, whole: int, shown: str) -> None:
     assert percent(part, whole) == shown

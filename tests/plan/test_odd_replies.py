@@ -49,7 +49,10 @@ def read(text: str, codec: Codec = "array", *, is_cut: bool = False) -> dict[str
         "<|START_THINKING|>{draft}<|END_THINKING|><|START_RESPONSE|>{final}<|END_RESPONSE|>",
         "<|channel|>analysis<|message|>{draft}<|end|><|start|>assistant<|channel|>final<|message|>{final}<|return|>",
         "<|channel|>analysis<|message|>{draft}<|end|>{final}",
-        "<|channel|>analysis<|message|>{draft}<|end|><|start|>assistant<|channel|>final <|constrain|>json<|message|>{final}",
+        (
+            "<|channel|>analysis<|message|>{draft}<|end|><|start|>assistant<|channel|>final "
+            "<|constrain|>json<|message|>{final}"
+        ),
         "analysisFirst {draft}assistantfinal{final}",
         "{final}\n<think>Or rather {draft}",
         "<think>{half}</think>{draft}</think>{final}",

@@ -210,8 +210,10 @@ class Unshowable(ValueError):
 
 
 RAISED: list[BaseException] = [
-    RecursionError(), AttributeError("n"), KeyError("n"), StopIteration(), StopAsyncIteration(), MemoryError(), OSError(), NotImplementedError(),
-    RuntimeError(), TypeError(), SystemExit(2), GeneratorExit(), asyncio.CancelledError(), Unshowable(), ExceptionGroup("many", [ValueError()]),
+    RecursionError(), AttributeError("n"), KeyError("n"), StopIteration(), StopAsyncIteration(), MemoryError(),
+    OSError(), NotImplementedError(),
+    RuntimeError(), TypeError(), SystemExit(2), GeneratorExit(), asyncio.CancelledError(), Unshowable(),
+    ExceptionGroup("many", [ValueError()]),
     BaseException(),
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Envelopes as gateways and servers of one's own write them: whatever the types, an answer is found or its absence told."""
+"""Envelopes as gateways and users' own servers write them: an answer of any type is found, or its absence told."""
 
 from __future__ import annotations
 
@@ -60,8 +60,10 @@ WHERE: list[tuple[str, str, Any]] = [
     ("thoughts among the parts", "chat", chat({"content": [
         {"type": "thinking", "thinking": [{"type": "text", "text": DRAFT}]}, {"type": "text", "text": ROWS},
     ]})),
-    ("thoughts of another type", "chat", chat({"content": [{"type": "thought", "text": DRAFT}, {"type": "text", "text": ROWS}]})),
-    ("thoughts by a mark", "chat", chat({"content": [{"thought": True, "text": DRAFT}, {"type": "text", "text": ROWS}]})),
+    ("thoughts of another type", "chat",
+     chat({"content": [{"type": "thought", "text": DRAFT}, {"type": "text", "text": ROWS}]})),
+    ("thoughts by a mark", "chat",
+     chat({"content": [{"thought": True, "text": DRAFT}, {"type": "text", "text": ROWS}]})),
     ("words in braces and a tool call", "chat", chat({"content": "I used {rows} [twice].", "tool_calls": [CALL]})),
     ("an object of JavaScript", "chat", chat({"content": "[object Object]", "tool_calls": [CALL]})),
     ("parsed content", "chat", chat({"content": json.loads(ROWS)})),

@@ -138,7 +138,8 @@ SEEN: list[tuple[str, int, Any, FailureKind]] = [
         "HunorLaczko/ha-groq-cloud-api#27 (groq)",
         413,
         error(
-            "Request too large for model llama-3.1-8b-instant service tier on_demand on tokens per minute (TPM): Limit 6000, "
+            "Request too large for model llama-3.1-8b-instant service tier on_demand on tokens per minute (TPM): Limit "
+            "6000, "
             "Requested 12328. Need more tokens? Upgrade at https://console.groq.com/settings/billing",
             type="tokens",
             code="rate_limit_exceeded",
@@ -149,7 +150,8 @@ SEEN: list[tuple[str, int, Any, FailureKind]] = [
         "continuedev/continue#10920 (groq)",
         429,
         error(
-            "Rate limit reached for model x service tier `on_demand` on tokens per day (TPD): Limit 100000, Used 97050, "
+            "Rate limit reached for model x service tier `on_demand` on tokens per day (TPD): Limit 100000, Used "
+            "97050, "
             "Requested 3619. Please try again in 9m38.016s."
         ),
         "rate_limit",
@@ -171,7 +173,8 @@ SEEN: list[tuple[str, int, Any, FailureKind]] = [
         400,
         {
             "message": "Invocation of model ID anthropic.claude-sonnet-4-20250514-v1:0 with on-demand throughput "
-            "isn\u2019t supported. Retry your request with the ID or ARN of an inference profile that contains this model."
+            "isn\u2019t supported. Retry your request with the ID or ARN of an inference profile that contains this "
+            "model."
         },
         "not_found",
     ),
@@ -234,7 +237,8 @@ SEEN: list[tuple[str, int, Any, FailureKind]] = [
         "huggingface/huggingface_hub#2763 (tgi)",
         422,
         error(
-            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 8740 `inputs` tokens and 500 "
+            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 8740 `inputs` tokens "
+            "and 500 "
             "`max_new_tokens`",
             http_status_code=422,
         ),

@@ -92,8 +92,10 @@ def test_a_body_of_megabytes_is_cheap() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *(f"{kind}{mark}Abc123xyz789" for kind in ("sk", "pk", "rk", "gsk", "xai", "hf", "pplx", "nvapi", "fw", "csk") for mark in "-_"),
-        "AIzaSyA1234567890abc", "AQ.Ab8RN6I1234567890abcdef", "ya29.a0AfH6SMBx1234567890", "eyJhbGciOiJIUzI1.eyJzdWIiOiIx",
+        *(f"{kind}{mark}Abc123xyz789" for mark in "-_"
+          for kind in ("sk", "pk", "rk", "gsk", "xai", "hf", "pplx", "nvapi", "fw", "csk")),
+        "AIzaSyA1234567890abc", "AQ.Ab8RN6I1234567890abcdef", "ya29.a0AfH6SMBx1234567890",
+        "eyJhbGciOiJIUzI1.eyJzdWIiOiIx",
     ],
 )  # fmt: skip
 def test_what_looks_like_a_key_is_hidden_though_nothing_stands_around_it(text: str) -> None:

@@ -56,7 +56,8 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> str:
     [
         "1,193 of 1,230 rows answered openai:gpt-4.1-mini",
         "Classify `name` by what `about` says.",
-        "answered by requests 1,183 96.2 % not asked, being null 10 0.813 % failed: missing 25 2.03 % failed: invalid 12",
+        "answered by requests 1,183 96.2 % not asked, being null 10 0.813 %",
+        "failed: missing 25 2.03 % failed: invalid 12",
         "20 rows repeated another one and cost nothing.",
         "at most 8,",
         "4 requests refused for rate (429)",
@@ -252,7 +253,8 @@ def test_a_large_run_makes_a_small_page(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
     ("name", "paper", "least"),
-    [("ink", "paper", 7.0), ("soft", "paper", 4.5), ("soft", "fill", 4.5), ("ink", "fill", 7.0), ("failed", "paper", 4.5),
+    [("ink", "paper", 7.0), ("soft", "paper", 4.5), ("soft", "fill", 4.5), ("ink", "fill", 7.0),
+    ("failed", "paper", 4.5),
      ("refused", "paper", 4.5), ("answered", "paper", 3.0), ("flight", "paper", 3.0), ("input", "paper", 3.0)],
 )  # fmt: skip
 def test_colours_can_be_told_apart(scheme: str, name: str, paper: str, least: float) -> None:

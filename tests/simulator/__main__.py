@@ -1,4 +1,4 @@
-"""Play worlds on request: `python -m tests.simulator 10000` plays the seeds 0 to 9,999, `--seed 17 -v` one with its log."""
+"""Play worlds: `python -m tests.simulator 10000` plays the seeds 0 to 9,999, `--seed 17 -v` one with its log."""
 
 from __future__ import annotations
 

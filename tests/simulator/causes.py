@@ -76,7 +76,7 @@ def _unjust_row(kind: str, key: str, met: Sequence[Entry], max_attempts: int) ->
 
 
 def _unjust_stop(history: History, outing: Outing, entries: Sequence[Entry]) -> str | None:
-    """A run stops for the account, for a provider that is of no use from the start, or for one that is silent too long."""
+    """A run stops for the account, for a provider that is no use from the start, or for one that is silent too long."""
     if outing.ending is None or outing.ending.stop is None:
         own = [one for one in outing.answers.failures.values() if one.kind not in ("stopped", "interrupted")]
         if history.world.stops_on_failure and own:
@@ -92,7 +92,7 @@ def _unjust_stop(history: History, outing: Outing, entries: Sequence[Entry]) -> 
 
 
 def _was_told_to_leave(history: History, outing: Outing) -> bool:
-    """Whether the lane was told of a pause of which too much was left when the run stopped; another run may have been told."""
+    """Whether the lane was told, by any run, of a pause of which too much was left when the run stopped."""
     pauses = [
         one.ended + one.retry_after + _JITTER
         for one in history.bill.entries

@@ -78,7 +78,7 @@ def failures_have_a_kind_and_a_reason(history: History) -> Iterator[str]:
 def nobody_comes_back_early(history: History) -> Iterator[str]:
     for entry in history.bill.entries:
         if entry.sent < entry.told - _INSTANT:
-            yield f"request {entry.number} of run {entry.run} came at {entry.sent:.3f}, told to come at {entry.told:.3f}"
+            yield f"request {entry.number} of run {entry.run} came at {entry.sent:.3f}, not at {entry.told:.3f} as told"
 
 
 def no_more_are_in_flight_than_allowed(history: History) -> Iterator[str]:
@@ -161,7 +161,8 @@ def the_ledger_sums_up_as_the_run_does(history: History) -> Iterator[str]:
             continue
         for name in ("input_tokens", "output_tokens", "possible_duplicates"):
             if spent[name] != getattr(outing.counts, name):
-                yield f"run {outing.run} has {spent[name]} {name} in the ledger, and counts {getattr(outing.counts, name)}"
+                counted = getattr(outing.counts, name)
+                yield f"run {outing.run} has {spent[name]} {name} in the ledger, and counts {counted}"
         cost = outing.counts.cost_usd
         if cost is not None and abs((spent["cost_usd"] or 0.0) - cost) > 1e-9:
             yield f"run {outing.run} has ${spent['cost_usd']} in the ledger, and counts ${cost}"
@@ -193,7 +194,7 @@ def nothing_answered_is_asked_again(history: History) -> Iterator[str]:
 
 
 def no_row_is_in_two_requests_at_once(history: History) -> Iterator[str]:
-    """Not even in those of two runs on one ledger; but for the races that a run has beside its stragglers, which are few.
+    """Not even in those of two runs on one ledger; but for the few hedged requests beside stragglers.
 
     A race that is late itself is raced, too; one that is refused, or answered with nonsense, is asked again.
     """
@@ -227,7 +228,7 @@ def what_was_answered_is_kept(history: History) -> Iterator[str]:
         if entry.is_delivered and (entry.run, entry.number) not in safe:
             marks = {tuple(answer_to(json.loads(key)).values()) for key in entry.good}
             if missing := marks - history.kept:
-                yield f"request {entry.number} of run {entry.run} brought {len(missing)} rows that are not in the ledger"
+                yield f"request {entry.number} of run {entry.run} brought {len(missing)} rows that the ledger lacks"
 
 
 def every_failure_has_its_cause(history: History) -> Iterator[str]:
@@ -235,7 +236,8 @@ def every_failure_has_its_cause(history: History) -> Iterator[str]:
         entries = history.bill.of(outing.run)
         for key, failure in outing.failures.items():
             if (sentence := unjust(history, outing, key, failure, entries)) is not None:
-                yield f"row {key} of run {outing.run} failed as {failure.kind} ({failure.attempts} attempts): {sentence}"
+                seen = f"{failure.kind} ({failure.attempts} attempts)"
+                yield f"row {key} of run {outing.run} failed as {seen}: {sentence}"
 
 
 def _alive(history: History) -> list[Outing]:
@@ -243,7 +245,7 @@ def _alive(history: History) -> list[Outing]:
 
 
 def _listed(history: History) -> set[tuple[int, int]]:
-    """The requests, as (run, number), that the ledger lists as possibly billed without an answer, or is about to list."""
+    """The requests, as (run, number), that the ledger lists as possibly billed without an answer, or will list."""
     return _attempts(history, lambda one: one.billing == Billing.UNKNOWN.value or one.state == "sent")
 
 

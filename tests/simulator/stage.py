@@ -158,7 +158,8 @@ def _ledger_path(world: World) -> Iterator[Path | None]:
 def _read_ledger(history: History, path: Path) -> None:
     with open_store(path) as store, store.reading() as connection:
         found = connection.execute(
-            "SELECT id, state, billing, rows, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, cost_usd"
+            "SELECT id, state, billing, rows, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, "
+            "cost_usd"
             " FROM attempts ORDER BY id"
         ).fetchall()
         history.kept = {tuple(row.answer.values()) for row in answered_rows(connection, None)}

@@ -19,7 +19,7 @@ OutputModel: TypeAlias = "type[BaseModel] | type[str]"
 
 
 class FrameAccessor:
-    """Typed LLM transforms of this frame: `transform`, `run`, `preview`, `estimate`, `explain`, `evaluate`, `compare`."""
+    """LLM transforms of this frame: `transform`, `run`, `preview`, `estimate`, `explain`, `evaluate`, `compare`."""
 
     def __init__(self, frame: Any) -> None:
         """Keep the frame and do nothing else, because an accessor is created at every access."""

@@ -35,12 +35,13 @@ def transform(
 ) -> L:
     """Ask a model about every row, and return the frame with the answers as typed columns. Spends money.
 
-    The dtypes of the new columns are declared by *output_model* and do not depend on the answers. Rows keep their order and
-    index. A failed row has nulls in the new columns and the reason in the error column; it does not affect other rows.
+    The dtypes of the new columns are declared by *output_model* and do not depend on the answers. Rows keep their
+    order and index. A failed row has nulls in the new columns and the reason in the error column; it does not affect
+    other rows.
 
     Args:
-        frame: A pandas or Polars DataFrame, a Polars LazyFrame (then this is a step of its plan, and `lf.smelt.transform` takes
-            `fields` and `stream` as well), or a list of dicts. It is not changed.
+        frame: A pandas or Polars DataFrame, a Polars LazyFrame (then this is a step of its plan, and
+            `lf.smelt.transform` takes `fields` and `stream` as well), or a list of dicts. It is not changed.
         prompt: What to find out about each row. `{column}` names a column to send; without placeholders all are sent.
         output_model: A pydantic model class, whose fields become columns, or `str` for one column of free text.
         model: A `smelt.Model`, `"provider:name"`, or any object with the members of `smelt.Provider`. None: the model
@@ -182,17 +183,18 @@ def stream(
     model: Any = None,
     **options: Unpack[Options],
 ) -> Stream[T]:
-    """`transform` for data larger than memory: takes an iterator of frames, and yields each finished frame. Spends money.
+    """`transform` for data larger than memory: takes an iterator of frames, yields each finished frame. Spends money.
 
     The output equals that of `transform` on all frames concatenated, split as the input was. All frames share one run:
-    limits, progress and the ledger entry apply to all of them, and requests are in flight while frames are read ahead, few
-    at first. Equal rows are paid once while their frames are in progress; with a ledger, they are paid once in total. While
-    you hold a frame, the run is paused: no request is sent, no timeout runs, and the deadline is not used up.
+    limits, progress and the ledger entry apply to all of them, and requests are in flight while frames are read ahead,
+    few at first. Equal rows are paid once while their frames are in progress; with a ledger, they are paid once in
+    total. While you hold a frame, the run is paused: no request is sent, no timeout runs, and the deadline is not used
+    up.
 
     Args:
-        frames: An iterator of pandas or Polars frames, Arrow tables or record batches, or lists of dicts, all with the same
-            columns, such as `pandas.read_csv(path, chunksize=10_000)`, `pyarrow.parquet.ParquetFile(path).iter_batches()`,
-            `polars.scan_parquet(path).collect_batches()`.
+        frames: An iterator of pandas or Polars frames, Arrow tables or record batches, or lists of dicts, all with the
+            same columns, such as `pandas.read_csv(path, chunksize=10_000)`,
+            `pyarrow.parquet.ParquetFile(path).iter_batches()`, `polars.scan_parquet(path).collect_batches()`.
         prompt: What to find out about each row. `{column}` names a column to send; without placeholders all are sent.
         output_model: A pydantic model class, whose fields become columns, or `str` for one column of free text.
         model: As in `transform`.
@@ -203,8 +205,8 @@ def stream(
         run; paid answers are in the ledger, and a stream of the same rows resumes from there.
 
     Raises:
-        SmeltConfigError: An argument is wrong. Checks that need no frame run before the first frame is read, other checks
-            before the first request. Also raised if a later frame does not fit the first one.
+        SmeltConfigError: An argument is wrong. Checks that need no frame run before the first frame is read, other
+            checks before the first request. Also raised if a later frame does not fit the first one.
         SmeltAPIError: No row could be answered because of the account, the model or the server.
         SmeltExhaustionError: A row failed, and `on_error="raise"`.
         SmeltInterrupt: Ctrl-C; `.partial_result` has the frames that were read but not yielded yet.
@@ -232,8 +234,8 @@ def astream(
 ) -> AsyncStream[T]:
     """`stream` for `async for`, on the running event loop; *frames* may be an asynchronous iterator. Spends money.
 
-    Requests continue while you hold a frame. Use `async with`, or `await` the `aclose` of the returned iterator: leaving an
-    `async for` early does not end the run.
+    Requests continue while you hold a frame. Use `async with`, or `await` the `aclose` of the returned iterator:
+    leaving an `async for` early does not end the run.
 
     Args:
         frames: As in `stream`, or an asynchronous iterator of such frames.
@@ -393,16 +395,16 @@ def evaluate(
         frame: A pandas or Polars DataFrame, or a list of dicts. It is not changed.
         prompt: What to find out about each row. Without placeholders all columns except those of *truth* are sent.
         output_model: A pydantic model class, or `str` for free text.
-        truth: The column with the right answers of each field, such as `{"sector": "known_sector"}`; a field of a nested
-            model is named by its dotted path.
+        truth: The column with the right answers of each field, such as `{"sector": "known_sector"}`; a field of a
+            nested model is named by its dotted path.
         n: How many rows to ask, drawn with the seed from the rows with a known answer. None asks all of them.
         dry_run: Whether to check everything, send nothing, and return the `Estimate`.
         model: As in `transform`.
         **options: See `smelt.call.options.Settings`.
 
     Returns:
-        For each field the accuracy with its confidence interval, and macro F1 or mean errors; confusion matrices; the rows
-        with wrong answers.
+        For each field the accuracy with its confidence interval, and macro F1 or mean errors; confusion matrices; the
+        rows with wrong answers.
 
     Raises:
         SmeltConfigError: An argument is wrong, including *truth*, or the prompt would reveal the right answers; nothing
@@ -460,22 +462,24 @@ def compare(
 ) -> Comparison | dict[str, Estimate]:
     """Run several prompts, models or batch sizes on the same rows, and compare them. Spends money on each.
 
-    All variants are checked before the first one runs; they run one after the other. The options apply to each variant that
-    does not override them, so each variant may spend `max_cost`.
+    All variants are checked before the first one runs; they run one after the other. The options apply to each variant
+    that does not override them, so each variant may spend `max_cost`.
 
     The ledger is used, except if it would hide the difference: it stores a row's answer, but not which rows shared its
-    request. Variants that set `batch_size`, `isolation`, `shuffle` or `seed`, or differ from another variant only in these,
-    run without the ledger and are paid each time; `"ledger"` in a variant overrides this.
+    request. Variants that set `batch_size`, `isolation`, `shuffle` or `seed`, or differ from another variant only in
+    these, run without the ledger and are paid each time; `"ledger"` in a variant overrides this.
 
     Args:
         frame: A pandas or Polars DataFrame, or a list of dicts. It is not changed.
         prompt: What to find out about each row, if a variant does not set its own.
         output_model: A pydantic model class, or `str` for free text; the same for all.
-        variants: The changes of each variant, by name, such as `{"one by one": {"batch_size": 1}, "terse": {"prompt": "…"}}`:
-            `prompt`, `model` and any option. A list of such changes names each variant after its changes; a list of models,
-            such as `["openai:gpt-4.1-mini", "anthropic:claude-haiku-4-5"]`, compares these models.
+        variants: The changes of each variant, by name, such as
+            `{"one by one": {"batch_size": 1}, "terse": {"prompt": "…"}}`: `prompt`, `model` and any option. A list of
+            such changes names each variant after its changes; a list of models, such as
+            `["openai:gpt-4.1-mini", "anthropic:claude-haiku-4-5"]`, compares these models.
         truth: The column with the right answers of each field, as in `evaluate`. None: only agreement is known.
-        n: How many rows to ask, drawn with the seed; with *truth*, from the rows with a known answer. None: all of them.
+        n: How many rows to ask, drawn with the seed; with *truth*, from the rows with a known answer. None: all of
+            them.
         dry_run: Whether to check everything, send nothing, and return an `Estimate` of each variant.
         model: As in `transform`, if a variant does not set its own.
         **options: See `smelt.call.options.Settings`.

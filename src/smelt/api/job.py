@@ -1,7 +1,7 @@
 """`Job`: a prompt, an output model and options, which can run on any frame with any model.
 
-pydantic, the engine and the progress displays are imported by the first call and not by `import smelt`, which they would
-make three times slower.
+pydantic, the engine and the progress displays are imported by the first call and not by `import smelt`, which they
+would make three times slower.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ class Job(Generic[T]):
         """Ask *model* about every row of *data*, and block this thread until the run ends. Spends money.
 
         Args:
-            model: A `smelt.Model`, `"provider:name"`, or any object with the members of `smelt.Provider`. None: the model set
-                by `smelt.configure` or `SMELT_MODEL`, else the embedded model.
+            model: A `smelt.Model`, `"provider:name"`, or any object with the members of `smelt.Provider`. None: the
+                model set by `smelt.configure` or `SMELT_MODEL`, else the embedded model.
             data: A pandas or Polars DataFrame, or a list of dicts. It is not changed.
 
         Returns:
@@ -271,7 +271,7 @@ class Job(Generic[T]):
     def evaluate(
         self, model: Any = None, *, data: Any, truth: Mapping[str, str], n: int | None = None, dry_run: bool = False
     ) -> Evaluation | Estimate:
-        """Ask *model* about rows with known right answers, and measure its accuracy; see `smelt.evaluate`. Spends money.
+        """Ask *model* about rows with known right answers, and measure accuracy; see `smelt.evaluate`. Spends money.
 
         Args:
             model: As in `run`.

@@ -1,4 +1,4 @@
-"""The `.smelt` accessor of a Polars LazyFrame: adds a transform to the lazy plan; collecting the plan spends the money."""
+"""The `.smelt` accessor of a Polars LazyFrame: adds a transform to the lazy plan; `collect` spends the money."""
 
 from __future__ import annotations
 
@@ -34,14 +34,15 @@ def transform(
     model: Any = None,
     **options: Unpack[Options],
 ) -> pl.LazyFrame:
-    """Ask a model about every row, as a step of the lazy plan. Sends nothing now; each `collect` of the plan spends money.
+    """Ask a model about every row, as a step of the lazy plan. Sends nothing now; each `collect` spends money.
 
-    The step takes part in the optimisation of the plan. Rows that a filter on input columns drops, and rows after `head`,
-    are not sent. Fields of the output model that the plan does not use are not asked for. If the plan uses only input
-    columns or the number of rows, nothing is sent. A filter on output columns followed by `head` stops early.
+    The step takes part in the optimisation of the plan. Rows that a filter on input columns drops, and rows after
+    `head`, are not sent. Fields of the output model that the plan does not use are not asked for. If the plan uses
+    only input columns or the number of rows, nothing is sent. A filter on output columns followed by `head` stops
+    early.
 
-    Rows that the ledger knows are not paid again by the next `collect`, or if the step occurs twice in a plan. Without a
-    ledger each of these pays again; then `.cache()` after the step keeps its rows for the plan.
+    Rows that the ledger knows are not paid again by the next `collect`, or if the step occurs twice in a plan. Without
+    a ledger each of these pays again; then `.cache()` after the step keeps its rows for the plan.
 
     Args:
         frame: The LazyFrame.
@@ -89,7 +90,8 @@ def transform(
 def _refuse_overwriting(call: Preparation) -> None:
     if call.dropped:
         raise CollisionError(
-            f"A lazy step cannot replace {shown_value(call.dropped[0])}: a filter on it may run before the step or after "
+            f"A lazy step cannot replace {shown_value(call.dropped[0])}: a filter on it may run before the step or "
+            "after "
             "it. Drop or rename the column first, or pass on_conflict='suffix'."
         )
 
@@ -175,11 +177,11 @@ class LazyAccessor:
     def sink_parquet(self, path: str | PathLike[str], *, restart: bool = False, **options: Any) -> None:
         """`LazyFrame.sink_parquet`, but Ctrl-C ends it at once, and it resumes after a kill. Pays for the smelt steps.
 
-        The file appears when it is complete, and replaces an existing file. If the plan ends with `transform`, finished rows
-        are kept in a folder beside the file (`<path>.smelt`). If the same sink is started again after a kill, it reads its
-        input again, checks that the input is unchanged, and asks only for the missing rows, with or without a ledger. Failed
-        rows count as finished. If other nodes follow the last smelt step, the whole plan runs again; rows in the ledger cost
-        nothing.
+        The file appears when it is complete, and replaces an existing file. If the plan ends with `transform`,
+        finished rows are kept in a folder beside the file (`<path>.smelt`). If the same sink is started again after a
+        kill, it reads its input again, checks that the input is unchanged, and asks only for the missing rows, with or
+        without a ledger. Failed rows count as finished. If other nodes follow the last smelt step, the whole plan runs
+        again; rows in the ledger cost nothing.
 
         Args:
             path: The file.

@@ -35,8 +35,8 @@ class Live:
 def register(name: str, *, pandas: Load, polars: Load, lazy: Load | None = None) -> None:
     """Make `frame.<name>` work now, or as soon as pandas or Polars is imported.
 
-    Registering again (a module reload, a second copy) replaces smelt's own accessor without a warning. If another package
-    has an accessor with this name, the library gives its own warning.
+    Registering again (a module reload, a second copy) replaces smelt's own accessor without a warning. If another
+    package has an accessor with this name, the library gives its own warning.
 
     Args:
         name: The attribute.

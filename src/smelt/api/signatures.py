@@ -33,7 +33,8 @@ _NEEDS = {
 def spelled_out(function: C) -> C:
     """Give *function*, which takes `**options: Unpack[Options]`, a signature and a help text that list each option.
 
-    A call that does not fit the signature raises a `ConfigTypeError`: a `TypeError` as from Python, with a clearer message.
+    A call that does not fit the signature raises a `ConfigTypeError`: a `TypeError` as from Python, with a clearer
+    message.
     """
     signature = _signature(function)
 

@@ -30,7 +30,8 @@ def configure(**options: Any) -> None:
         **options: `model`, and the options of `transform`. None removes a default.
 
     Raises:
-        SmeltConfigError: An option does not exist, or its value has the wrong type or is out of range; then nothing is set.
+        SmeltConfigError: An option does not exist, or its value has the wrong type or is out of range; then nothing is
+            set.
 
     Examples:
         >>> smelt.configure(model=scripted, concurrency=8)

@@ -129,8 +129,8 @@ class Estimate:
         cost_usd: Dollars at the published prices; None if the price is not known.
         model: The model that would answer, as `provider:name`.
         columns: The columns that would be sent.
-        thinking_tokens: The reasoning tokens among the output tokens: as measured by earlier runs of this process, else a
-            guess from the model's name, which may be far off.
+        thinking_tokens: The reasoning tokens among the output tokens: as measured by earlier runs of this process,
+            else a guess from the model's name, which may be far off.
 
     Examples:
         >>> print(df.smelt.estimate("Classify {name}.", Company, model=scripted))
@@ -151,7 +151,8 @@ class Estimate:
     def __repr__(self) -> str:
         """One or two lines of text."""
         first = (
-            f"{counted(self.rows, 'row')} ({self.distinct_rows:,} distinct) in about {counted(self.requests, 'request')} to {self.model}: "
+            f"{counted(self.rows, 'row')} ({self.distinct_rows:,} distinct) in about "
+            f"{counted(self.requests, 'request')} to {self.model}: "
             f"about {self.input_tokens:,} tokens in, {self.output_tokens:,} out{self._thoughts}, {self._cost}"
         )
         sent = [f"sends {sent_columns(self.columns)}"] if self.columns else []
@@ -218,5 +219,5 @@ class Explanation:
 
 
 def _shown(text: str) -> str:
-    """*text* without control characters: untrusted rows must not control the terminal. `user` and `system` keep theirs."""
+    """*text* without control characters, so that no row controls the terminal. `user` and `system` keep theirs."""
     return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text)

@@ -130,7 +130,8 @@ class Execution:
             else "What is answered is in `.partial_result` only, since no ledger keeps it."
         )
         return SmeltInterrupt(
-            f"Interrupted. {done:,} of {counted(partial.metrics.total_rows, 'row')} answered. {kept if done else ''}".rstrip(),
+            f"Interrupted. {done:,} of {counted(partial.metrics.total_rows, 'row')} answered."
+            f"{f' {kept}' if done else ''}",
             partial,
         )
 

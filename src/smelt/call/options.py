@@ -65,11 +65,12 @@ class Settings:
 
     Attributes:
         columns: The columns to send. None: the columns that the prompt names, or all columns if it names none.
-        batch_size: Maximum rows per request, 1 to 1,000. `"auto"` starts with a few and finds what the model can handle.
+        batch_size: Maximum rows per request, 1 to 1,000. `"auto"` starts with a few and finds what the model can
+            handle.
         concurrency: Maximum requests in flight, 1 to 10,000. `"auto"` finds what the provider can handle, up to 512; a
             model server on a desktop gets as many as it processes at once.
-        rpm: Maximum requests per minute, for all runs of this process with the same model and key. None: the limit of the
-            provider, which is found during the run.
+        rpm: Maximum requests per minute, for all runs of this process with the same model and key. None: the limit of
+            the provider, which is found during the run.
         tpm: Maximum tokens per minute, input plus output, for the same runs as `rpm`. None as for `rpm`.
         max_wait: Seconds that a run waits when the provider asks it to, or goes without an answer, before it stops.
             Answers are kept, and the message says when to run again.
@@ -86,9 +87,9 @@ class Settings:
         error_column: Name of the column that says why a row failed.
         output: Name of the output column if the output model is `str`.
         flatten: Whether nested models become `parent.child` columns.
-        ledger: Where answers are stored, so that no row is paid for twice: the path of a file, True for `SMELT_LEDGER` or
-            a file in the user's cache directory, False for no ledger. None means True, except for models whose answers
-            are not worth keeping, such as a scripted model in a test.
+        ledger: Where answers are stored, so that no row is paid for twice: the path of a file, True for `SMELT_LEDGER`
+            or a file in the user's cache directory, False for no ledger. None means True, except for models whose
+            answers are not worth keeping, such as a scripted model in a test.
         refresh: Whether rows that the ledger knows are asked again, and replaced in the ledger.
         extend: Whether rows that the ledger knows are asked for the new fields only, if the only change is that the
             output model has more fields.
@@ -137,7 +138,8 @@ class Settings:
         """Validate *options*; all others have their defaults.
 
         Raises:
-            SmeltConfigError: An option is unknown, has the wrong type or is out of range; the message says what is allowed.
+            SmeltConfigError: An option is unknown, has the wrong type or is out of range; the message says what is
+                allowed.
         """
         return replace(cls(), **{name: checked(name, value) for name, value in options.items()})
 

@@ -134,7 +134,7 @@ class Preparation:
         return part, replace(whole, order=rest)
 
     def asking(self, names: Sequence[str] | None) -> Preparation:
-        """The same call, but asking only for the output fields *names*; for all fields if they can only be asked together."""
+        """The same call for the output fields *names* only; for all fields if they can only be asked together."""
         if names is None or not (output := part_of(self.output, names)):
             return self
         return replace(
@@ -168,8 +168,8 @@ class Preparation:
             return 1
         if self.settings.batch_size != "auto":
             return self.settings.batch_size
-        # Based on the usual length of an answer, not on its maximum: a str without a length limit may take pages, but rarely
-        # does. If a reply is cut off, later requests are smaller.
+        # Based on the usual length of an answer, not on its maximum: a str without a length limit may take pages, but
+        # rarely does. If a reply is cut off, later requests are smaller.
         usual = min(row_tokens, _ROOM * max(1, text_tokens(reply_bytes(self.output.fields))))
         by_output = max(1, capabilities.max_output_tokens // (2 * usual))
         return min(_MOST_AUTO_ROWS, by_output, capabilities.rows_per_request or _MOST_AUTO_ROWS)
@@ -260,7 +260,7 @@ def prepare(
 
 
 def _warn_of_all_columns(prompt: str, names: Sequence[str]) -> None:
-    """Warn once per prompt that it names no column: often it is an f-string by mistake, and every column is paid for."""
+    """Warn once per prompt that it names no column: often it is an f-string by mistake, and each column costs."""
     if prompt in _told:
         return
     _told.add(prompt)

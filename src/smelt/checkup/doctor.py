@@ -11,7 +11,7 @@ from smelt.errors import SmeltConfigError
 
 
 def doctor(*, live: bool = False, models: Sequence[Any] = ()) -> Checkup:
-    """Check everything that smelt needs: versions, extras, keys, addresses, settings, ledger, embedded model. Sends nothing.
+    """Check what smelt needs: versions, extras, keys, addresses, settings, ledger, embedded model. Sends nothing.
 
     Keys are shown only by the names of their variables, never by value. Other environment variables are not shown.
 

@@ -80,7 +80,8 @@ def installed(name: str) -> str | None:
 def _versions() -> Iterator[Finding]:
     found = {
         "smelt": installed(_DISTRIBUTION) or "not installed as a package",
-        "Python": f"{platform.python_version()} ({platform.python_implementation()}, {platform.system()} {platform.machine()})",
+        "Python": f"{platform.python_version()} ({platform.python_implementation()}, {platform.system()} "
+        f"{platform.machine()})",
         "SQLite": sqlite3.sqlite_version,
     }
     for name, text in found.items():

@@ -27,8 +27,10 @@ _STUCK = (
     "Another call on this thread has it in flight, and stands still until this one is done. It was not asked again."
 )
 _STUCK_NOTE = (
-    "Some rows are in flight in a call that is awaited on this thread, whose event loop stands still while this call blocks: "
-    "they are marked, and were not paid for again. Await atransform() here, or the other call first, and run this again."
+    "Some rows are in flight in a call that is awaited on this thread, whose event loop stands still while this call "
+    "blocks: "
+    "they are marked, and were not paid for again. Await atransform() here, or the other call first, and run this "
+    "again."
 )
 _HOPELESS = 8  # Rows given up before the first reply: by then the rows are not the cause. Nothing was billed.
 

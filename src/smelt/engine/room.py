@@ -159,7 +159,8 @@ class RefusedLimit:
 
 # The parameter names of the limit, and the wording of OpenAI, Anthropic, Google, vLLM, Groq, DeepSeek, Bedrock.
 _LIMIT = re.compile(
-    r"max[_ ]?(completion[_ ]?|output[_ ]?|new[_ ]?)?tokens|maximum tokens|(output|completion) tokens|in the (completion|output)\b"
+    r"max[_ ]?(completion[_ ]?|output[_ ]?|new[_ ]?)?tokens|maximum tokens|(output|completion) tokens|in the "
+    r"(completion|output)\b"
 )
 _SIZE = re.compile(r"too large|exceed|maximum|at most|above|greater than|less than|lower than|range|must be|<=|>")
 _ABOUT_SOMETHING_ELSE = re.compile(r"unsupported|not supported|budget|unknown|unrecognized|not permitted")

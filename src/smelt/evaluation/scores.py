@@ -67,10 +67,10 @@ class LabelScore:
 
 
 def wilson_interval(count: int, of: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Wilson score interval of a proportion. It stays within 0 and 1, and is valid for few rows and extreme proportions.
+    """Wilson score interval of a proportion. It stays within 0 and 1; valid for few rows and extreme proportions.
 
-    Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference", JASA 22; recommended by
-    Brown, Cai and DasGupta (2001), "Interval estimation for a binomial proportion", Statistical Science 16.
+    Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference", JASA 22. Recommended
+    by Brown, Cai and DasGupta (2001), "Interval estimation for a binomial proportion", Statistical Science 16.
 
     Args:
         count: Number of successes.
@@ -103,7 +103,7 @@ def label_scores(pairs: Mapping[tuple[str, str | None], int], labels: Sequence[s
 
 
 def macro_f1(scores: Iterable[LabelScore]) -> float | None:
-    """The unweighted mean of F1 over all labels that occur as a right answer or as an answer; None if there are no rows.
+    """The unweighted mean of F1 over all labels that occur as right answer or as answer; None without rows.
 
     Source: Opitz and Burst (2019), "Macro F1 and macro F1", their averaged F1; the same as in scikit-learn.
     """

@@ -85,7 +85,8 @@ class Sample:
         for name in read_prompt(prompt, self.frame.names).columns:
             if name in known:
                 raise PromptError(
-                    f"The prompt names {shown_value(name)}, the column with the right answers of {known[name]!r}: the model "
+                    f"The prompt names {shown_value(name)}, the column with the right answers of {known[name]!r}: the "
+                    "model "
                     "would only have to copy them. Take it out of the prompt."
                 )
         for name in settings.columns or ():
@@ -158,7 +159,7 @@ class Sheet:
 
 
 def draw(data: Any, output_model: Any, truth: object, n: int | None, settings: Settings) -> Sample:
-    """Draw the sample: all rows with a known answer, or *n* of them by the seed. If *truth* is None, any row may be drawn.
+    """Draw the sample: all rows with a known answer, or *n* of them by the seed; of all rows if *truth* is None.
 
     Raises:
         SmeltConfigError: *truth* does not fit the output model or the data, or there is no row to ask.

@@ -61,13 +61,13 @@ class Evaluation:
         """One row per field, as a frame of the caller's library.
 
         Columns: `field`, `rows` (asked, and with a known answer), `right`, `failed` (counted in `rows`, not right),
-        `unknown` (left out), `accuracy` with the bounds `low` and `high` of its 95 % interval, `macro_f1`, `mean_error`,
-        `bias` and their `unit`.
+        `unknown` (left out), `accuracy` with the bounds `low` and `high` of its 95 % interval, `macro_f1`,
+        `mean_error`, `bias` and their `unit`.
         """
         return self._sheet.table(_columns(list(self.fields.values())))
 
     def confusion(self, field: str | None = None) -> Any:
-        """The confusion matrix of a field, as a frame of the caller's library: a row per right label, a column per answer.
+        """The confusion matrix of a field, as a frame of the caller's library: rows are right labels, columns answers.
 
         Args:
             field: A field of labels or booleans. None: the only such field.
@@ -91,8 +91,8 @@ class Evaluation:
     def disagreements(self) -> Any:
         """The rows with a wrong answer or an error, as a frame of the caller's library, in the caller's order.
 
-        Columns: all columns of the caller, including the right answers; `<field>_answer` for each field; `smelt_wrong`, the
-        fields that are wrong; the error column.
+        Columns: all columns of the caller, including the right answers; `<field>_answer` for each field;
+        `smelt_wrong`, the fields that are wrong; the error column.
         """
         return self._sheet.disagreements()
 

@@ -34,7 +34,7 @@ class Leaf:
     read: Callable[[Any], Any]
 
     def compared(self, answers: Sequence[Any]) -> list[Any]:
-        """The field's value in each of *answers*, in comparable form; None if the answer or its nested part is missing."""
+        """The field's value in each of *answers*, in comparable form; None if the answer or nested part is missing."""
         turn = plainer(self.kind) or (lambda value: value)
         return [comparable(self.kind, turn(self.read(one))) for one in answers]
 

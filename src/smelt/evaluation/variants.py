@@ -61,8 +61,8 @@ def read_variants(
     """Check the *given* variants of a job.
 
     Variants that differ only in how rows are grouped into requests run without the ledger, because it would return the
-    answers of the first variant for all of them. The same holds for a variant that sets one of these options (`COMPANY`).
-    A variant that sets `ledger` keeps its own setting.
+    answers of the first variant for all of them. The same holds for a variant that sets one of these options
+    (`COMPANY`). A variant that sets `ledger` keeps its own setting.
 
     Raises:
         SmeltConfigError: *given* is malformed or has fewer than two variants, or a change is not a valid option; the

@@ -19,8 +19,8 @@ def settle_names(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Choose the final name of every output column and of the error column.
 
-    An error column from an earlier run counts as existing. Output columns are always appended at the end of the frame, in
-    model order, even if they replace a column.
+    An error column from an earlier run counts as existing. Output columns are always appended at the end of the frame,
+    in model order, even if they replace a column.
 
     Args:
         existing: The columns of the frame.

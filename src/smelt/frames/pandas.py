@@ -94,7 +94,8 @@ class PandasFrame:
         new = pd.DataFrame(arrays, index=old.index, copy=False)
         new.columns.name = old.columns.name
         new.attrs = old.attrs  # concat keeps attrs that are equal in all its frames.
-        # Both frames share one index object, so concat does not align: rows stay in place for any labels, even duplicates.
+        # Both frames share one index object, so concat does not align: rows stay in place for any labels, even
+        # duplicates.
         return pd.concat([old, new], axis=1)
 
 
@@ -208,7 +209,7 @@ def _converted(array: Any, wanted: pa.DataType) -> Any:
 
 
 def _with_times(value: Any) -> Any:
-    """*value* with each date as a datetime at midnight: pyarrow converts a datetime to both types, a date to dates only."""
+    """*value* with dates as datetimes at midnight: pyarrow converts a datetime to both types, a date to dates only."""
     if type(value) is date:
         return datetime(value.year, value.month, value.day)  # noqa: DTZ001  # A date has no time zone.
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Predicate pushdown: splits a filter into parts on inputs and on outputs; finds a plan's row count without running it."""
+"""Predicate pushdown: splits a filter into parts on inputs and outputs; finds a plan's row count without a run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def split(predicate: pl.Expr | None, outputs: Collection[str]) -> tuple[list[pl.
 def _parts(expression: pl.Expr) -> list[pl.Expr]:
     operands = expression.meta.pop()
     if len(operands) == 2:
-        # Polars has no public way to read the operator. If joining the operands with AND gives the same expression, it is AND.
+        # Polars has no public way to read the operator. If joining the operands with AND gives the same expression, it
+        # is AND.
         for one, other in (operands, reversed(operands)):
             if (one & other).meta.eq(expression):
                 return _parts(one) + _parts(other)

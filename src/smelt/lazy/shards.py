@@ -1,8 +1,8 @@
 """Checkpoints of a sink: finished rows are kept in files, the shards, beside the target until the target is complete.
 
-A shard is named `000007-2048-<digest>.arrow`: its index, its number of rows and the digest of its input rows. The rename
-to this name commits it, so a killed sink leaves complete shards and at most one unnamed partial file. `manifest.json`
-identifies the sink that the shards belong to.
+A shard is named `000007-2048-<digest>.arrow`: its index, its number of rows and the digest of its input rows. The
+rename to this name commits it, so a killed sink leaves complete shards and at most one unnamed partial file.
+`manifest.json` identifies the sink that the shards belong to.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ def collect(frame: pl.LazyFrame, **options: Any) -> pl.DataFrame:
 def sink(frame: pl.LazyFrame, path: str | os.PathLike[str], write: Write, *, restart: bool) -> None:
     """Write the rows of *frame* to *path*: atomically, and resuming an earlier, interrupted sink.
 
-    If the plan ends with smelt steps, finished rows are kept in shard files beside the target. If other nodes follow the
-    steps, or there are no steps, the whole plan runs again; rows in the ledger cost nothing.
+    If the plan ends with smelt steps, finished rows are kept in shard files beside the target. If other nodes follow
+    the steps, or there are no steps, the whole plan runs again; rows in the ledger cost nothing.
     """
     target = _target(path)
     base, steps = steps_of(frame)
@@ -141,8 +141,8 @@ def _behind(frames: Iterator[pl.DataFrame], shards: Sequence[Shard]) -> Iterator
 
 def _changed(shard: Shard) -> SmeltConfigError:
     return SmeltConfigError(
-        f"The rows before this sink was ended are others now, or in another order, so {shard.path.parent} does not fit. "
-        "Sort the plan if its order is left open; restart=True throws away what is there."
+        f"The rows before this sink was ended are others now, or in another order, so {shard.path.parent} does not "
+        "fit. Sort the plan if its order is left open; restart=True throws away what is there."
     )
 
 

@@ -120,7 +120,8 @@ class Step:
             (finished,) = self.over(iter([frame]))
             return finished
 
-        # Polars may move filters on inputs and `head` below this node: it changes no input column, so they select the same rows.
+        # Polars may move filters on inputs and `head` below this node: it changes no input column, so they select the
+        # same rows.
         return marked(self.upstream.map_batches(answer, schema=self.schema(), predicate_pushdown=True), self)
 
     def over(

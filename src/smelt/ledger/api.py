@@ -60,7 +60,7 @@ class Ledger:
         return str(self._opened.path)
 
     def runs(self) -> list[dict[str, Any]]:
-        """All runs, oldest first: when, with which model, over how many rows, how they ended, what was reused and spent.
+        """All runs, oldest first: when, with which model, over how many rows, how each ended, what it reused and spent.
 
         Returns:
             One dict per run, with `run` (its id), `state`, `model`, `rows`, `reused_rows`, `cost_usd` (None if not
@@ -206,7 +206,8 @@ class Ledger:
         This includes web pages and truncated JSON that came with status 200; their `text` begins with the problem.
 
         Returns:
-            One dict per request: `run`, when it was `received`, how many `rows` it carried, what it cost, and the `text`.
+            One dict per request: `run`, when it was `received`, how many `rows` it carried, what it cost, and the
+            `text`.
 
         Raises:
             ClosedError: The ledger was closed.
@@ -392,7 +393,8 @@ _FORGET_ANSWERS = """
 DELETE FROM answers WHERE (spec, key) IN (
     WITH RECURSIVE
     grown(base, spec) AS (
-        SELECT DISTINCT extends, runs.spec FROM attempts JOIN runs ON runs.id = attempts.id >> 32 WHERE extends IS NOT NULL
+        SELECT DISTINCT extends, runs.spec FROM attempts JOIN runs ON runs.id = attempts.id >> 32
+        WHERE extends IS NOT NULL
     ),
     doomed(spec, key) AS (
         SELECT spec, key FROM answers WHERE attempt >= ? AND attempt < ?

@@ -19,7 +19,8 @@ def announce(
 ) -> None:
     """Record that a request with the rows of these *keys*, under these *tokens*, is about to be sent."""
     connection.execute(
-        "INSERT INTO attempts (id, state, sent, rows, estimate, keys, tokens, extends) VALUES (?, 'sent', ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO attempts (id, state, sent, rows, estimate, keys, tokens, extends) VALUES (?, 'sent', ?, ?, ?, ?, "
+        "?, ?)",
         (attempt, now, len(keys), estimate, b"".join(keys), " ".join(tokens), extends),
     )
 

@@ -136,7 +136,8 @@ def check_directory(directory: Path) -> None:
         # The permissions of a shared directory like /tmp must not be changed.
         way = "Keep" if found.st_mode & stat.S_ISVTX else f"Close it (chmod go-w {directory}) or keep"
         raise UnsafeStoreError(
-            f"Other users can write to the directory {directory}, so they could replace the ledger. {way} the ledger elsewhere."
+            f"Other users can write to the directory {directory}, so they could replace the ledger. {way} the ledger "
+            "elsewhere."
         )
 
 
@@ -194,7 +195,10 @@ def set_aside(path: Path) -> None:
         aside = free_name(path, "stray")
         for one in kept:
             one.rename(aside.with_name(aside.name + one.name.removeprefix(path.name)))
-        text = f"A log stood beside the ledger {path} that is not its own: what is left of one that is gone. It is now {aside}-wal."
+        text = (
+            f"A log stood beside the ledger {path} that is not its own: what is left of one that is gone. "
+            f"It is now {aside}-wal."
+        )
         warn(text)
     for side in ("-wal", "-shm", "-journal"):
         path.with_name(path.name + side).unlink(missing_ok=True)  # An empty log, or an index, which is rebuilt.

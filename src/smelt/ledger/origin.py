@@ -64,7 +64,8 @@ def check_sides(path: Path, *, is_new: bool) -> None:
 
 def _refusal(path: Path, side: str, what: str) -> StoreError:
     return StoreError(
-        f"The file {path}{side} has the name of the ledger's {what}, and is something else. It was left as it is. {files.ELSEWHERE}"
+        f"The file {path}{side} has the name of the ledger's {what}, and is something else. It was left as it is. "
+        f"{files.ELSEWHERE}"
     )
 
 

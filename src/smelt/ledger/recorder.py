@@ -308,11 +308,13 @@ class Recorder:
         place, is_whole = found
         if not is_whole:
             raise StoreError(
-                f"{text} What is left of it is in {place}: smelt.ledger.open(path, recover=True) keeps what can be read. "
+                f"{text} What is left of it is in {place}: smelt.ledger.open(path, recover=True) keeps what can be "
+                "read. "
                 "The answers of this run are in `.partial_result`."
             )
         raise StoreError(
-            f"{text} All that it held, with the answers of this run, is in {place}: name that with ledger=, or move it to its "
+            f"{text} All that it held, with the answers of this run, is in {place}: name that with ledger=, or move it "
+            "to its "
             "place, and run again."
         )
 

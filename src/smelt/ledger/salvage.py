@@ -26,7 +26,8 @@ _PARTS = 256  # Key ranges, each read from both ends, so that a bad page costs o
 _TABLES = {
     "specs": "id, fingerprint, provider, model, prompt, params, fields, account, codec",
     "runs": "id, spec, started, ended, state, rows, distinct_rows, reused, version",
-    "attempts": "id, state, sent, ended, rows, estimate, keys, tokens, extends, billing, kind, status, input_tokens, output_tokens,"
+    "attempts": "id, state, sent, ended, rows, estimate, keys, tokens, extends, billing, kind, status, input_tokens, "
+    "output_tokens,"
     " cached_input_tokens, reasoning_tokens, cost_usd, model, request_id, unread",
     "replies": "attempt, text",
     "prompts": "spec, text",

@@ -127,7 +127,8 @@ class Archive(NoLedger):
     async def intend(self, number: int, rows: Sequence[Pending], tokens: Sequence[str], estimate: int) -> Claim:
         """Refuse: the answer could not be stored."""
         raise StoreReadOnlyError(
-            f"The ledger {self._store.path} can only be read, and does not know all of these rows, so nothing was sent. "
+            f"The ledger {self._store.path} can only be read, and does not know all of these rows, so nothing was "
+            "sent. "
             "Name another one, or ledger=False."
         )
 

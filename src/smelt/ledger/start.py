@@ -172,7 +172,8 @@ def find_sibling(
     best: tuple[_Distance, int, Spec, float] | None = None
     with store.reading() as connection:
         found = connection.execute(
-            f"SELECT {_PARTS}, id, (SELECT max(started) FROM runs WHERE spec = specs.id) FROM specs ORDER BY id DESC LIMIT ?",
+            f"SELECT {_PARTS}, id, (SELECT max(started) FROM runs WHERE spec = specs.id) FROM specs ORDER BY id DESC "
+            "LIMIT ?",
             (_SIBLINGS,),
         ).fetchall()
         for *parts, spec_id, started in found:

@@ -203,7 +203,8 @@ class Store:
                 while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
                     if time.monotonic() > until:
                         raise StoreBusyError(
-                            f"Another program is reading the ledger {self.path}. What was deleted is gone from the file, "
+                            f"Another program is reading the ledger {self.path}. What was deleted is gone from the "
+                            "file, "
                             "but stands in its log (-wal) until that program has closed it."
                         )
                     time.sleep(0.005)

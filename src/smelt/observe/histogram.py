@@ -58,7 +58,7 @@ class Histogram:
         return 0.0
 
     def bars(self, first: int, last: int, per_octave: int) -> Sequence[int]:
-        """The counts from 2 ** *first* to 2 ** *last* as bars, with *per_octave* (1, 2, 4, 8 or 16) bars per doubling."""
+        """The counts from 2 ** *first* to 2 ** *last* as bars, *per_octave* (1, 2, 4, 8 or 16) for each doubling."""
         bars = [0] * ((last - first) * per_octave)
         for bucket, count in self.counts.items():
             bars[(bucket - first * PER_OCTAVE) * per_octave // PER_OCTAVE] += count

@@ -1,7 +1,7 @@
 """A run's events over time in bounded memory: counts in at most 1,024 time bins.
 
-Bins start about one millisecond wide. When a run needs more bins, pairs of bins are merged and every bin is twice as wide.
-So a run of a second and a run of a week take the same few kilobytes, and the same microsecond per event.
+Bins start about one millisecond wide. When a run needs more bins, pairs of bins are merged and every bin is twice as
+wide. So a run of a second and a run of a week take the same few kilobytes, and the same microsecond per event.
 """
 
 from __future__ import annotations
@@ -133,7 +133,8 @@ class Timeline:
             start=start,
             seconds=seconds,
             in_flight=sum(self._busy[first:last]) / seconds if seconds else 0.0,
-            # Divide by the full length also in the last interval: a reply in the last millisecond is not 20,000 rows per second.
+            # Divide by the full length also in the last interval: a reply in the last millisecond is not 20,000 rows
+            # per second.
             rows_per_second=sum(self._rows[first:last]) / (size * self.width),
             refused=sum(self._refused[first:last]),
             waiting=min(1.0, sum(self._waiting[first:last]) / seconds) if seconds else 0.0,

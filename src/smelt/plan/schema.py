@@ -164,7 +164,8 @@ def _refuse_async_hooks(output_model: type[BaseModel]) -> None:
         for name in ("model_post_init", "__init__"):
             if _is_async(getattr(model, name)):
                 raise SchemaError(
-                    f"{model.__name__}.{name} is async, and pydantic never awaits it, so it would not run. Write it with "
+                    f"{model.__name__}.{name} is async, and pydantic never awaits it, so it would not run. Write it "
+                    "with "
                     "def; what has to be awaited can be done with the result."
                 )
 
@@ -432,14 +433,16 @@ def _fixed_point(metadata: list[Any], path: str) -> Kind:
     return FixedPoint(places=places, digits=digits or 38)
 
 
+_USABLE = "str, int, float, bool, Literal, Decimal, datetime, date, timedelta, list or a nested model"
+
+
 def _unsupported(annotation: Any, origin: Any, path: str) -> SchemaError:
     shown = getattr(annotation, "__name__", None) or str(annotation).removeprefix("typing.")
     instead = next((text for one, text in _INSTEAD.items() if origin is one), None)
     if isinstance(annotation, typing.TypeVar):
         instead = "the concrete type: parametrise the generic model"
     return SchemaError(
-        f"{path} is of type {shown}, which no provider can enforce and no typed column holds. "
-        f"Use {instead or 'str, int, float, bool, Literal, Decimal, datetime, date, timedelta, list or a nested model'}."
+        f"{path} is of type {shown}, which no provider can enforce and no typed column holds. Use {instead or _USABLE}."
     )
 
 

@@ -26,14 +26,15 @@ _BEGINNING = re.compile(
 )
 _MARK = re.compile(
     rf"""
-      (?P<final><\|channel\|>\s{{0,9}}final\b[^\n{{\[]{{0,60}}<\|message\|> | assistantfinal | <\|START_(?:RESPONSE|TEXT)\|>
-         | <\|begin_of_solution\|>)
+      (?P<final><\|channel\|>\s{{0,9}}final\b[^\n{{\[]{{0,60}}<\|message\|> | assistantfinal
+         | <\|START_(?:RESPONSE|TEXT)\|> | <\|begin_of_solution\|>)
     | (?P<channel><\|channel\|>\s{{0,9}}(?:analysis|commentary)\b)
     | (?P<message_end><\|end\|>)
-    | (?P<close></\s{{0,9}}(?:\w{{1,20}}:)?(?:\w{{1,20}}_)?(?:{_TAGS})\s{{0,9}}> | \[/think(?:ing)?\] | ◁/think▷ | <\|/think(?:ing)?\|>
-         | <\|end_of_thought\|> | <\|END_THINKING\|> | <channel\|> | <unused95>)
-    | (?P<open><(?:\w{{1,20}}:)?(?:\w{{1,20}}_)?(?:{_TAGS})(?:\s[^<>]{{0,60}})?> | \[think(?:ing)?\] | ◁think▷ | <\|think(?:ing)?\|>
-         | <\|begin_of_thought\|> | <\|START_THINKING\|> | <\|channel>\s{{0,9}}thought | <unused94>)
+    | (?P<close></\s{{0,9}}(?:\w{{1,20}}:)?(?:\w{{1,20}}_)?(?:{_TAGS})\s{{0,9}}> | \[/think(?:ing)?\] | ◁/think▷
+         | <\|/think(?:ing)?\|> | <\|end_of_thought\|> | <\|END_THINKING\|> | <channel\|> | <unused95>)
+    | (?P<open><(?:\w{{1,20}}:)?(?:\w{{1,20}}_)?(?:{_TAGS})(?:\s[^<>]{{0,60}})?> | \[think(?:ing)?\] | ◁think▷
+         | <\|think(?:ing)?\|> | <\|begin_of_thought\|> | <\|START_THINKING\|>
+         | <\|channel>\s{{0,9}}thought | <unused94>)
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -42,8 +43,10 @@ _MARK = re.compile(
 # `<|im_start|>answer` begins no turn: some models end their reasoning with it.
 _TURN = re.compile(
     r"""
-      <\|(?:im_end|eot_id|eom_id|endoftext|end_of_text|return|end_of_turn_token)\|> | <end_of_turn> | <\uff5cend▁of▁sentence\uff5c>
-    | <\|(?:user|assistant|system|human)\|> | <\uff5c(?:user|assistant)\uff5c> | \[INST\] | </s>\s{0,9}(?:<s>|\[INST\]|\Z)
+      <\|(?:im_end|eot_id|eom_id|endoftext|end_of_text|return|end_of_turn_token)\|> | <end_of_turn>
+    | <\uff5cend▁of▁sentence\uff5c>
+    | <\|(?:user|assistant|system|human)\|> | <\uff5c(?:user|assistant)\uff5c> | \[INST\]
+    | </s>\s{0,9}(?:<s>|\[INST\]|\Z)
     | <\|im_start\|>\s{0,9}(?:user|assistant|system|tool)\b | <start_of_turn>\s{0,9}(?:user|model)\b
     | <\|start_header_id\|>\s{0,9}(?:user|assistant|system|tool|ipython)\b
     """,

@@ -41,8 +41,8 @@ class Face(Protocol):
 def fitting_face() -> Face:
     """The face for the environment: HTML in a Jupyter kernel, a bar if stderr is a terminal, else plain lines.
 
-    Plain lines are also the fallback if another face fails to start, for example because of a malformed `TQDM_…` variable.
-    They work with any stderr: None, closed, or replaced by a host application.
+    Plain lines are also the fallback if another face fails to start, for example because of a malformed `TQDM_…`
+    variable. They work with any stderr: None, closed, or replaced by a host application.
     """
     with suppress(Exception):
         if _in_kernel():

@@ -15,7 +15,7 @@ _PERCENT = 5
 
 
 class PlainFace:
-    """Prints a line to stderr every 10 seconds or 5 %, whichever is first, at least 2 seconds apart, and one at the end.
+    """Prints a line to stderr every 10 seconds or 5 %, whichever is first, 2 seconds apart, and one at the end.
 
     A wait of 10 seconds or more gets its own line when it begins, because no other event comes until it is over, and
     another line if it is extended by 10 seconds or more.

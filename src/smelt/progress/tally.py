@@ -25,8 +25,8 @@ MEMORY = 30.0
 class Throughput:
     """Rows per second, as an exponentially weighted mean over wall time.
 
-    Rows count as spread evenly over the time since the previous rows, and rows and seconds decay alike. So many rows at one
-    instant give no infinite throughput, and few large replies are measured as exactly as many small ones.
+    Rows count as spread evenly over the time since the previous rows, and rows and seconds decay alike. So many rows
+    at one instant give no infinite throughput, and few large replies are measured as exactly as many small ones.
 
     Attributes:
         rows: Rows settled, with decay.
@@ -135,9 +135,9 @@ class Tally:
     def seconds_left(self) -> float | None:
         """Estimated seconds for the remaining rows at the current throughput; None if it is too early for an estimate.
 
-        A run starts with a few small requests and then fills its worker pool, so its first replies are not representative.
-        The measurement starts one latency (of the slowest reply) after the first reply. The estimate is shown after one more
-        latency: then every worker of the full pool has returned a reply.
+        A run starts with a few small requests and then fills its worker pool, so its first replies are not
+        representative. The measurement starts one latency (of the slowest reply) after the first reply. The estimate
+        is shown after one more latency: then every worker of the full pool has returned a reply.
         """
         if self.is_open or not self.throughput.rows or self._measured_since is None:
             return None

@@ -274,5 +274,5 @@ class Provider(Protocol):
         ...
 
     def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]:
-        """Open the clients inside the running loop, for at most *connections* requests at a time; close them on exit."""
+        """Open the clients in the running loop, for at most *connections* requests at a time; close them on exit."""
         ...

@@ -116,6 +116,7 @@ def _say_what_it_is(model: str, *, is_named: bool) -> None:
     text = (
         f"The answers of {what}, are for trying smelt out, not for relying on."
         if is_named
-        else f"No model is named, so {what}, answers. It is for trying smelt out, not for relying on; pass model= for a better one."
+        else f"No model is named, so {what}, answers. It is for trying smelt out, not for relying on; pass model= for "
+        "a better one."
     )
     warn(text)

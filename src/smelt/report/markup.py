@@ -14,7 +14,7 @@ _EMPTY = frozenset({"link", "meta"})  # Elements without an end tag.
 
 
 class Html(str):
-    """Markup that is inserted without escaping. Made only by `el`, `joined`, `exact` and for smelt's own style sheet."""
+    """Markup that is inserted without escaping. Made only by `el`, `joined`, `exact` and for our own style sheet."""
 
     __slots__ = ()
 

@@ -17,7 +17,7 @@ def lasting(seconds: float) -> str:
 
 
 def three_digits(number: float) -> str:
-    """`0.123`, `1.23`, `12.3`, `123`, `1,234`: three significant digits, or a whole number; no trailing zeros after a point."""
+    """`0.123`, `1.23`, `12.3`, `123`, `1,234`: three significant digits or a whole number, without trailing zeros."""
     if number == 0:
         return "0"
     places = max(0, 2 - floor(log10(abs(number))))

@@ -27,7 +27,7 @@ class Inlet:
     """
 
     def __init__(self, prepared: Callable[[Any], Preparation], rows: int | None = None) -> None:
-        """Start without frames. *prepared* prepares the call of the first frame; *rows* is the expected total, if known."""
+        """Start without frames. *prepared* prepares the call of the first frame; *rows*: expected total, if known."""
         self.flow: Flow | None = None
         self._prepared = prepared
         self._rows = rows
@@ -62,7 +62,7 @@ class Inlet:
 
 
 def driven(frames: Iterator[F], inlet: Inlet) -> Generator[F, None, None]:
-    """Yield the finished frames. While the caller has control, and while an input frame is read, the loop and its clock stop."""
+    """Yield the finished frames. While the caller has control, or a frame is read, the loop and its clock stop."""
     with Driver() as driver:
         driver.last = inlet.stop
         try:

@@ -57,7 +57,7 @@ class Flow(Execution):
     """
 
     def __init__(self, first: Preparation, *, rows: int | None = None, is_partial_shown: bool = True) -> None:
-        """Start with the call of the *first* frame; `put` must still be called for it. *rows*: expected total, if known."""
+        """Start with the call of the *first* frame, which `put` takes, too. *rows*: expected total, if known."""
         self.is_reading = False
         self.is_stopped = False
         self._expected = rows
@@ -144,7 +144,8 @@ class Flow(Execution):
         done, read = partial.metrics.successful_rows, partial.metrics.total_rows
         kept = " The ledger has all of them: the same call goes on from there." if self._is_kept else ""
         return SmeltInterrupt(
-            f"Interrupted. {self._handed_over:,} rows are in the frames that were handed over. Of {read:,} more that were "
+            f"Interrupted. {self._handed_over:,} rows are in the frames that were handed over. Of {read:,} more that "
+            "were "
             f"read, {done:,} are answered; they are in `.partial_result`.{kept}",
             partial,
         )

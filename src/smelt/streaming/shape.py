@@ -54,7 +54,8 @@ class Shape:
         kind: The class of the first frame.
         names: Its columns.
         sent: The columns that are sent.
-        types: The types of the sent columns. A column of nulls has none yet, because a null is the same text in any type.
+        types: The types of the sent columns. A column of nulls has none yet, because a null is the same text in any
+            type.
     """
 
     kind: str
@@ -86,7 +87,8 @@ class Shape:
         for name, found in _types(data, names, self.sent).items():
             if found != (wanted := self.types.setdefault(name, found)):
                 raise ColumnError(
-                    f"{frame} has column {shown_value(name)} as {found}, and those before it as {wanted}, so the model would "
+                    f"{frame} has column {shown_value(name)} as {found}, and those before it as {wanted}, so the model "
+                    "would "
                     "be sent other text for the same values. Read it with one type, for example with dtype=... in "
                     "pandas.read_csv or schema_overrides=... in polars.scan_csv."
                 )

@@ -30,8 +30,8 @@ def stream(
     Args:
         frames: Frames of one library with one schema; they need the columns that *call* sends, and may lack others.
         call: The checked call, prepared with an empty frame of the whole schema
-            (`smelt.call.preparation.prepare(pl.DataFrame(schema=...), prompt, output_model, model, settings)`). It decides
-            which columns are sent and what the new ones are called (`call.columns`, `call.error_column`).
+            (`smelt.call.preparation.prepare(pl.DataFrame(schema=...), prompt, output_model, model, settings)`). It
+            decides which columns are sent and what the new ones are called (`call.columns`, `call.error_column`).
         fields: Names of the output model's fields to ask for; only their columns are attached, and the error column.
             None: all. A model with validators of its own is always asked for all its fields, and those are attached.
         rows: Expected number of rows, for the progress display; None if not known.
@@ -63,7 +63,8 @@ class Stream(_Metered, Generic[F]):
     """Iterates over the finished frames, in order, once. To end it early, `close` it or leave its `with` block.
 
     Attributes:
-        metrics: The metrics of the run so far; rows are those of all frames that were read. None before the first frame.
+        metrics: The metrics of the run so far; rows are those of all frames that were read. None before the first
+            frame.
 
     Examples:
         >>> frames = smelt.stream([df], "Classify {name}.", Company, model=scripted)
@@ -105,7 +106,8 @@ class AsyncStream(_Metered, Generic[F]):
     """`Stream` for `async for`. To end it early, `await` its `aclose` or leave its `async with` block.
 
     Attributes:
-        metrics: The metrics of the run so far; rows are those of all frames that were read. None before the first frame.
+        metrics: The metrics of the run so far; rows are those of all frames that were read. None before the first
+            frame.
 
     Examples:
         >>> import asyncio
@@ -152,7 +154,8 @@ def _checked_inlet(prompt: str, output_model: Any, model: Any, settings: Setting
 def _refuse(settings: Settings) -> None:
     if settings.extend:
         raise SmeltConfigError(
-            "extend=True has to look at all rows before the first one is asked, so a stream cannot do it. Leave it out, "
+            "extend=True has to look at all rows before the first one is asked, so a stream cannot do it. Leave it "
+            "out, "
             "and all fields are asked for; or use transform."
         )
 

@@ -1,11 +1,11 @@
-"""One job, by one library, in an environment of its own: the frame comes on stdin, the outcome leaves as a line of JSON.
+"""One job by one library in an environment of its own: the frame comes on stdin, the outcome leaves as a JSON line.
 
     python -P runners.py daft < job.json
 
-Each function does the job as the library's own documentation shows, with its defaults. Only where a situation asks for one
-row per request are batches and concurrency set, and the SDK, which has neither, is held by a semaphore. A function
-imports and prepares, and returns what does the job, so that the clock runs for the job alone. Nothing of smelt's is imported
-but by its own runner.
+Each function does the job as the library's own documentation shows, with its defaults. Only where a situation asks for
+one row per request are batches and concurrency set, and the SDK, which has neither, is held by a semaphore. A function
+imports and prepares, and returns what does the job, so that the clock runs for the job alone. Nothing of smelt's is
+imported but by its own runner.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A fake OpenAI for requests that are not smelt's: it finds the rows in each library's own prompt and answers in its shape.
+"""A fake OpenAI for other libraries: it finds the rows in each library's own prompt and answers in its shape.
 
     python -m tests.bench.contenders.server '{"latency": 0.5}'
 

@@ -1,8 +1,8 @@
 """Makes `v1.sqlite`, a store as smelt left it when its tables were of the first step only; `python -m … PATH`.
 
 The kept file is what migrations are tested from, so it is made once and not again: a step that is changed must show. It
-holds two runs of one spec: one that is done (rows "a" and "b"), and one that was killed with a request in flight ("c") and
-a reply that was paid for and never read ("d").
+holds two runs of one spec: one that is done (rows "a" and "b"), and one that was killed with a request in flight ("c")
+and a reply that was paid for and never read ("d").
 """
 
 from __future__ import annotations
