@@ -121,7 +121,7 @@ def test_the_engine_imports_only_what_lies_inward_and_the_protocols(path: Path) 
 def test_a_lane_knows_of_the_engine_only_what_it_is_asked_for_and_tells(path: Path) -> None:
     inward = (
         "smelt.lanes.",
-        "smelt.engine.lane.",
+        "smelt.engine.limiter.",
         "smelt.engine.events.",
         "smelt.providers.base.",
         "smelt.providers.access.",

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 from smelt.engine.events import Event
-from smelt.engine.lane import Slot
+from smelt.engine.limiter import Slot
 from smelt.lanes.board import SIZE, Board, Find
 from smelt.lanes.caps import Caps
 from smelt.lanes.lane import Lane, RunLane

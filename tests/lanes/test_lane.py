@@ -12,7 +12,7 @@ import pytest
 
 from smelt.engine import lane as engine
 from smelt.engine.events import Event, Resumed, Waiting
-from smelt.engine.lane import Slot, TooLong
+from smelt.engine.limiter import Slot, TooLong
 from smelt.lanes.caps import Caps
 from smelt.lanes.lane import Lane, RunLane
 from smelt.lanes.pacer import Pacer

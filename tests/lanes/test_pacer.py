@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smelt.engine.lane import Slot
+from smelt.engine.limiter import Slot
 from smelt.lanes.caps import Caps
 from smelt.lanes.pacer import Pacer
 from smelt.providers.base import Billing, CallFailed, Reply, Usage

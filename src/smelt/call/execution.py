@@ -14,7 +14,7 @@ from smelt.call.preparation import Preparation
 from smelt.call.thinking import room_of
 from smelt.engine.budget import Budget
 from smelt.engine.events import Event, RequestSent, RunStarted
-from smelt.engine.lane import Lane
+from smelt.engine.limiter import Limiter
 from smelt.engine.run import INTERRUPT_GRACE, Run
 from smelt.engine.supply import Supply
 from smelt.engine.work import Counts, Ending
@@ -205,7 +205,7 @@ class Execution:
     async def _linger(self, run: Run) -> None:
         """Hook for subclasses: keeps the ledger open after the run until this returns."""
 
-    def _run(self, session: Session, lane: Lane, report: Reporter) -> Run:
+    def _run(self, session: Session, lane: Limiter, report: Reporter) -> Run:
         call, provider = self._call, self._call.provider
         extension, work = None, call.work()
         if session.extension is not None:

@@ -12,7 +12,7 @@ from smelt.engine.budget import Budget
 from smelt.engine.events import Event, RowsRead, RunEnded
 from smelt.engine.hedging import Hedging
 from smelt.engine.intake import Intake
-from smelt.engine.lane import Lane
+from smelt.engine.limiter import Limiter
 from smelt.engine.parts import Part
 from smelt.engine.replies import ReplyReader
 from smelt.engine.room import Room
@@ -54,7 +54,7 @@ class Run:
     work: Work
     provider: Provider
     answers: Outcomes
-    lane: Lane
+    lane: Limiter
     ledger: RunLedger
     tell: Callable[[Event], None]
     price: Callable[[Usage], float | None]

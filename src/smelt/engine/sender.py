@@ -13,7 +13,7 @@ from typing import Any
 from smelt.engine.budget import Budget
 from smelt.engine.events import Event, RequestEnded, RequestSent
 from smelt.engine.inflight import Announced, Delivery, InFlight
-from smelt.engine.lane import Lane, Slot
+from smelt.engine.limiter import Limiter, Slot
 from smelt.engine.room import Grant, Room
 from smelt.engine.work import Counts, Work, is_free
 from smelt.errors import StoreError
@@ -53,7 +53,7 @@ class Sender:
     work: Work
     capabilities: Capabilities
     connection: Connection
-    lane: Lane
+    lane: Limiter
     counts: Counts
     ledger: RunLedger
     budget: Budget

@@ -17,7 +17,7 @@ from smelt.engine.budget import Budget
 from smelt.engine.deferred import Deferred
 from smelt.engine.hedging import Hedging
 from smelt.engine.inflight import Delivery
-from smelt.engine.lane import Lane, Slot, TooLong
+from smelt.engine.limiter import Limiter, Slot, TooLong
 from smelt.engine.sender import Sender
 from smelt.engine.supply import Supply
 from smelt.engine.work import Halt
@@ -66,7 +66,7 @@ class WorkerPool:
     line: Line
     size: AutoSize
     is_auto: bool
-    lane: Lane
+    lane: Limiter
     budget: Budget
     ledger: RunLedger
     sender: Sender

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from smelt.engine.events import Event, Resumed, Waiting
-from smelt.engine.lane import Slot, TooLong
+from smelt.engine.limiter import Slot, TooLong
 from smelt.lanes.caps import Caps
 from smelt.lanes.pacer import Pacer, Wait
 from smelt.lanes.queue import Alarm, call_on, running_loop
@@ -201,7 +201,7 @@ class Lane:
 
 @dataclass(eq=False, repr=False)
 class RunLane:
-    """One run's access to a lane, and a context manager. Implements the engine's protocol, `engine.lane.Lane`.
+    """One run's access to a lane, and a context manager. Implements `engine.limiter.Limiter`.
 
     Attributes:
         lane: The lane.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from smelt.engine.lane import Slot
+from smelt.engine.limiter import Slot
 from smelt.lanes.amounts import Amounts, amounts_of, quotas_of
 from smelt.lanes.board import Find
 from smelt.lanes.breaker import Breaker, RetryBudget

@@ -33,7 +33,7 @@ class Slot:
     marks: tuple[float, ...] = ()
 
 
-class Lane(Protocol):
+class Limiter(Protocol):
     """The limiter that the engine asks before every request and informs after it."""
 
     rest: float
