@@ -219,7 +219,7 @@ class Client:
         else:
             self._left += 1
         self._change.set()
-        self.lane.settle(slot, outcome)
+        self.lane.complete(slot, outcome)
 
 
 async def _thaw(freezes: Sequence[tuple[float, float]]) -> None:

@@ -155,7 +155,7 @@ def test_reserving_and_settling_conserve(requests: list[tuple[float, float]]) ->
     for amount, _ in requests:
         bucket.reserve(0.0, amount)
     for amount, actual in requests:
-        bucket.settle(amount, actual)
+        bucket.adjust(amount, actual)
 
     assert bucket.left(0.0) == pytest.approx(1e6 - sum(actual for _, actual in requests), rel=1e-6)
 

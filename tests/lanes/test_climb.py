@@ -7,7 +7,7 @@ import pytest
 from smelt.lanes.climb import Climb
 
 
-def settle(slots: int, start: int, most: int, *, rounds: int = 200) -> list[int]:
+def converge(slots: int, start: int, most: int, *, rounds: int = 200) -> list[int]:
     """The window over time on a server that works on so many requests at once, each for a second."""
     climb, limit, now, windows = Climb(), start, 0.0, []
     for _ in range(rounds):
@@ -25,17 +25,17 @@ def settle(slots: int, start: int, most: int, *, rounds: int = 200) -> list[int]
 @pytest.mark.parametrize("start", [4, 64, 256])
 @pytest.mark.parametrize("slots", [8, 32])
 def test_it_ends_where_the_queue_is_short_and_the_server_busy(slots: int, start: int) -> None:
-    last = settle(slots, start, 512)[-50:]
+    last = converge(slots, start, 512)[-50:]
 
     assert 0.85 * slots <= sum(last) / len(last) <= 2 * slots
 
 
 def test_it_opens_as_long_as_more_comes_back() -> None:
-    assert settle(10_000, 16, 512)[-1] == 512
+    assert converge(10_000, 16, 512)[-1] == 512
 
 
 def test_a_window_that_cannot_open_and_is_not_slow_stays() -> None:
-    assert set(settle(64, 64, 64)) == {64}
+    assert set(converge(64, 64, 64)) == {64}
 
 
 def test_a_round_that_was_interrupted_says_nothing() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from smelt.engine import lane as engine
+from smelt.engine import limiter as engine
 from smelt.engine.events import Event, Resumed, Waiting
 from smelt.engine.limiter import Slot, TooLong
 from smelt.lanes.caps import Caps
@@ -44,7 +44,7 @@ def run(work: Coroutine[Any, Any, None]) -> float:
 
 
 def test_a_runs_lane_is_what_the_engine_asks_for() -> None:
-    lane: engine.Lane = joined(make_lane())
+    lane: engine.Limiter = joined(make_lane())
 
     assert lane.limit == lane.most == 2
 
@@ -53,10 +53,10 @@ def test_as_many_are_at_work_as_are_in_flight_and_at_the_start_as_there_may_be()
     async def work() -> list[int]:
         lane = joined(make_lane(8), 8)
         alone = lane.workers
-        lane.settle(await lane.admit(ESTIMATE), REPLY)
+        lane.complete(await lane.admit(ESTIMATE), REPLY)
         starting = lane.workers
         slots = [await lane.admit(ESTIMATE) for _ in range(3)]
-        lane.settle(slots.pop(), refusal(1.0))
+        lane.complete(slots.pop(), refusal(1.0))
         return [alone, starting, lane.workers]
 
     assert run_jumping(work()).result == [1, 8, 2]
@@ -70,7 +70,7 @@ def test_who_asks_first_leaves_first() -> None:
             slot = await lane.admit(ESTIMATE)
             order.append(name)
             await asyncio.sleep(1.0)
-            lane.settle(slot, REPLY)
+            lane.complete(slot, REPLY)
 
         await asyncio.gather(*(ask(name) for name in range(5)))
         assert order == [0, 1, 2, 3, 4]
@@ -88,7 +88,7 @@ def test_two_runs_take_turns() -> None:
                 slot = await runs[number].admit(ESTIMATE)
                 order.append(number)
                 await asyncio.sleep(1.0)
-                runs[number].settle(slot, REPLY)
+                runs[number].complete(slot, REPLY)
 
         await asyncio.gather(ask(0), ask(1))
         assert order == [0, 1] * 4
@@ -105,7 +105,7 @@ def test_who_is_cancelled_while_waiting_leaves_no_trace() -> None:
 
         waiting[0].cancel()
         await asyncio.sleep(0)
-        lane.settle(slot, REPLY)
+        lane.complete(slot, REPLY)
 
         assert isinstance(await waiting[1], Slot)
         assert lane.lane.pacer.in_flight == 1
@@ -121,7 +121,7 @@ def test_who_is_cancelled_in_the_moment_of_admission_gives_the_slot_back() -> No
         first, second = (asyncio.create_task(lane.admit(ESTIMATE)) for _ in range(2))
         await asyncio.sleep(0)
 
-        lane.settle(slot, REPLY)
+        lane.complete(slot, REPLY)
         first.cancel()
 
         assert isinstance(await second, Slot)
@@ -133,7 +133,7 @@ def test_who_is_cancelled_in_the_moment_of_admission_gives_the_slot_back() -> No
 def test_waiting_holds_no_slot() -> None:
     async def work() -> None:
         lane = joined(make_lane())
-        lane.settle(await lane.admit(ESTIMATE), refusal(30.0))
+        lane.complete(await lane.admit(ESTIMATE), refusal(30.0))
         waiting = asyncio.create_task(lane.admit(ESTIMATE))
 
         await asyncio.sleep(10.0)
@@ -150,7 +150,7 @@ def test_every_run_that_waits_is_told_once_and_once_that_it_is_over() -> None:
     async def work() -> None:
         lane = make_lane(8)
         runs = [joined(lane, 8, said[number]) for number in range(3)]
-        runs[0].settle(await runs[0].admit(ESTIMATE), refusal(30.0))
+        runs[0].complete(await runs[0].admit(ESTIMATE), refusal(30.0))
         await asyncio.gather(*(runs[number].admit(ESTIMATE) for number in (0, 0, 1)))
         await asyncio.sleep(60.0)
 
@@ -174,7 +174,7 @@ def test_at_the_start_those_that_left_get_on_their_way_before_the_next_one_leave
                 turns += 1
                 await asyncio.sleep(0)
 
-        lane.settle(await lane.admit(ESTIMATE), REPLY)
+        lane.complete(await lane.admit(ESTIMATE), REPLY)
         other = asyncio.create_task(be_on_the_way())
         await lane.admit(ESTIMATE)
 
@@ -189,13 +189,13 @@ def test_a_wait_that_becomes_longer_is_told_again() -> None:
 
     async def work() -> None:
         lane = joined(make_lane(8), 8, said)
-        lane.settle(await lane.admit(ESTIMATE), REPLY)
+        lane.complete(await lane.admit(ESTIMATE), REPLY)
         slots = [await lane.admit(ESTIMATE) for _ in range(3)]
-        lane.settle(slots[0], refusal(5.0))
+        lane.complete(slots[0], refusal(5.0))
         waiting = asyncio.create_task(lane.admit(ESTIMATE))
         await asyncio.sleep(2.0)
-        lane.settle(slots[1], refusal(60.0))
-        lane.settle(slots[2], refusal(60.0))
+        lane.complete(slots[1], refusal(60.0))
+        lane.complete(slots[2], refusal(60.0))
         await waiting
 
     run(work())
@@ -209,7 +209,7 @@ def test_a_run_is_told_that_its_wait_is_over_also_when_it_gives_up() -> None:
 
     async def work() -> None:
         lane = joined(make_lane(), 2, said)
-        lane.settle(await lane.admit(ESTIMATE), refusal(30.0))
+        lane.complete(await lane.admit(ESTIMATE), refusal(30.0))
         waiting = asyncio.create_task(lane.admit(ESTIMATE))
         await asyncio.sleep(1.0)
         waiting.cancel()
@@ -225,7 +225,7 @@ def test_pacing_is_silent() -> None:
     async def work() -> None:
         lane = make_lane().join(Caps(concurrency=2, rpm=120.0), said.append)
         for _ in range(20):
-            lane.settle(await lane.admit(ESTIMATE), REPLY)
+            lane.complete(await lane.admit(ESTIMATE), REPLY)
 
     assert run(work()) >= 9.0
     assert said == []
@@ -234,7 +234,7 @@ def test_pacing_is_silent() -> None:
 def test_a_pause_of_days_ends_whoever_would_wait_for_it_and_says_when_to_come_back() -> None:
     async def work() -> None:
         lane = joined(make_lane())
-        lane.settle(await lane.admit(ESTIMATE), refusal(864_000.0))
+        lane.complete(await lane.admit(ESTIMATE), refusal(864_000.0))
 
         with pytest.raises(TooLong, match=r"longer than this run waits\. Come back in 240 h 1 min"):
             await lane.admit(ESTIMATE)
@@ -247,7 +247,7 @@ def test_each_run_waits_as_long_as_it_wants() -> None:
         lane = make_lane()
         hurried = lane.join(Caps(concurrency=2, max_wait=5.0), print)
         patient = lane.join(Caps(concurrency=2, max_wait=500.0), print)
-        patient.settle(await patient.admit(ESTIMATE), refusal(60.0))
+        patient.complete(await patient.admit(ESTIMATE), refusal(60.0))
 
         with pytest.raises(TooLong):
             await hurried.admit(ESTIMATE)
@@ -263,7 +263,7 @@ def test_a_run_bears_silence_for_so_long(later: float) -> None:
         lane = make_lane()
         first = lane.join(Caps(concurrency=2, max_wait=1e6), print)
         if later:
-            first.settle(await first.admit(ESTIMATE), broken())
+            first.complete(await first.admit(ESTIMATE), broken())
         await asyncio.sleep(later)
         second = lane.join(Caps(concurrency=2, max_wait=60.0), print)
 
@@ -271,7 +271,7 @@ def test_a_run_bears_silence_for_so_long(later: float) -> None:
             while True:
                 slot = await second.admit(ESTIMATE)
                 await asyncio.sleep(5.0)
-                second.settle(slot, broken())
+                second.complete(slot, broken())
 
     assert later + 60 < run(work()) < later + 90
 
@@ -286,7 +286,7 @@ def overloaded(seconds: float | None = None) -> CallFailed:
 
 async def fail(run: RunLane, failure: CallFailed, times: int) -> None:
     for _ in range(times):
-        run.settle(await run.admit(ESTIMATE), failure)
+        run.complete(await run.admit(ESTIMATE), failure)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_a_run_that_begins_in_an_outage_asks_once_at_once_and_then_in_its_turn()
             for _ in range(4):
                 slot = await run.admit(ESTIMATE)
                 asked.append(clock() - began)
-                run.settle(slot, overloaded())
+                run.complete(slot, overloaded())
         return asked
 
     first, *others = run_jumping(work()).result
@@ -327,7 +327,7 @@ def test_a_server_that_comes_back_between_two_runs_is_asked_at_once_for_all() ->
             await fail(run, overloaded(), 20)
         began = asyncio.get_running_loop().time()
         with joined(lane, 8) as run:
-            run.settle(await run.admit(ESTIMATE), REPLY)
+            run.complete(await run.admit(ESTIMATE), REPLY)
             for _ in range(8):
                 await run.admit(ESTIMATE)
         assert asyncio.get_running_loop().time() - began <= 1.0
@@ -356,7 +356,7 @@ def test_a_pause_that_was_asked_for_binds_the_next_run_too() -> None:
     async def work() -> None:
         lane = make_lane()
         with joined(lane) as run:
-            run.settle(await run.admit(ESTIMATE), refusal(30.0))
+            run.complete(await run.admit(ESTIMATE), refusal(30.0))
         with joined(lane) as run:
             await run.admit(ESTIMATE)
 
@@ -378,7 +378,7 @@ def test_a_run_of_little_patience_asks_several_times_within_it_and_says_how_long
             while True:
                 slot = await impatient.admit(ESTIMATE)
                 asked.append(asyncio.get_running_loop().time() - began)
-                impatient.settle(slot, failure)
+                impatient.complete(slot, failure)
         return [*asked, asyncio.get_running_loop().time() - began]
 
     *asked, ended = run_jumping(work()).result
@@ -408,7 +408,7 @@ def test_a_run_of_little_patience_asks_several_times_within_it_and_says_how_long
 def test_what_is_said_of_a_wait_that_is_not_begun_is_what_the_provider_said(failure: CallFailed, words: str) -> None:
     async def work() -> None:
         lane = make_lane().join(Caps(concurrency=2, max_wait=5.0), print)
-        lane.settle(await lane.admit(ESTIMATE), failure)
+        lane.complete(await lane.admit(ESTIMATE), failure)
 
         with pytest.raises(TooLong, match=words):
             await lane.admit(ESTIMATE)
@@ -421,7 +421,7 @@ def test_a_slot_is_taken_back_once() -> None:
         lane = joined(make_lane())
         first, _ = [await lane.admit(ESTIMATE) for _ in range(2)]
 
-        lane.settle(first, REPLY)
+        lane.complete(first, REPLY)
         lane.release(first)
 
         assert lane.lane.pacer.in_flight == 1
@@ -434,7 +434,7 @@ def test_who_leaves_takes_its_requests_along() -> None:
         lane = make_lane()
         with joined(lane) as run:
             slot = await run.admit(ESTIMATE)
-        run.settle(slot, REPLY)
+        run.complete(slot, REPLY)
 
         assert lane.pacer.in_flight == 0
 
@@ -475,10 +475,10 @@ def test_a_waiter_on_another_loop_is_woken() -> None:
     waiting = there.create_task(second.admit(ESTIMATE))
     there.run_until_complete(asyncio.sleep(0))
 
-    async def settle() -> None:
-        first.settle(slot, REPLY)
+    async def complete() -> None:
+        first.complete(slot, REPLY)
 
-    here.run_until_complete(settle())
+    here.run_until_complete(complete())
 
     assert isinstance(there.run_until_complete(waiting), Slot)
     here.close()
@@ -498,9 +498,9 @@ def test_a_loop_that_is_closed_holds_up_nobody() -> None:
     there.run_until_complete(give_up())
     there.close()
 
-    async def settle() -> None:
-        first.settle(slot, REPLY)
+    async def complete() -> None:
+        first.complete(slot, REPLY)
         first.release(await first.admit(ESTIMATE))
 
-    here.run_until_complete(settle())
+    here.run_until_complete(complete())
     here.close()

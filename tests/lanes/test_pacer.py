@@ -133,7 +133,7 @@ def test_caps_set_by_hand_are_kept(cap: str, rpm: float | None, tpm: float | Non
     assert cap[0] == pacer.wait(now, ESTIMATE).reason.split()[1][0]
 
 
-def test_what_was_reserved_is_settled_with_what_it_took() -> None:
+def test_what_was_reserved_is_replaced_by_what_it_took() -> None:
     pacer = proven(make_pacer(tpm=60_000.0))
     slot = pacer.left(1.0, Usage(input_tokens=3000, output_tokens=3000))
     before = pacer.wait(1.0, ESTIMATE).seconds

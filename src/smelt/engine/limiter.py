@@ -70,7 +70,7 @@ class Limiter(Protocol):
         """
         ...
 
-    def settle(self, slot: Slot, outcome: Reply | CallFailed) -> None:
+    def complete(self, slot: Slot, outcome: Reply | CallFailed) -> None:
         """Free the slot of a request that ended, and adapt the limits to its outcome."""
         ...
 

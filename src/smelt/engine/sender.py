@@ -182,7 +182,7 @@ class Sender:
         if flight.is_called_off:
             self.lane.release(slot)
         else:
-            self.lane.settle(slot, outcome)
+            self.lane.complete(slot, outcome)
 
     async def _keep(self, number: int, outcome: Reply | CallFailed) -> StoreError | None:
         """Store the outcome in the ledger. Return its error instead of raising, so that a paid reply is still read."""

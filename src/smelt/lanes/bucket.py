@@ -104,7 +104,7 @@ class Bucket:
         self._left -= amount * self.ratio
         return self._charged
 
-    def settle(self, amount: float, actual: float) -> None:
+    def adjust(self, amount: float, actual: float) -> None:
         """Replace a request's estimated *amount* by the *actual* one; 0 if the provider did not count the request."""
         self._charged += actual - amount
         if self.is_known:
@@ -112,7 +112,7 @@ class Bucket:
 
     def give_back(self, amount: float, number: int) -> None:
         """The *number*-th request, of *amount*, was not charged."""
-        self.settle(amount, 0.0)
+        self.adjust(amount, 0.0)
         if number <= self._first:  # Sent before the comparison began: undo the effect on the marks since.
             self._ours += amount
 

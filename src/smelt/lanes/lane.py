@@ -95,7 +95,7 @@ class Lane:
             self._withdraw(waiter)
             raise
 
-    def settle(self, run: RunLane, slot: Slot, outcome: Reply | CallFailed) -> None:
+    def complete(self, run: RunLane, slot: Slot, outcome: Reply | CallFailed) -> None:
         """Free the slot of a request that ended, and learn from its outcome."""
         with self._lock:
             if run.slots.pop(slot.number, None) is not None:
@@ -258,9 +258,9 @@ class RunLane:
                 await asyncio.sleep(0)
         return await self.lane.admit(self, estimate)
 
-    def settle(self, slot: Slot, outcome: Reply | CallFailed) -> None:
+    def complete(self, slot: Slot, outcome: Reply | CallFailed) -> None:
         """Free the slot of a request that ended, and adapt the limits to its outcome."""
-        self.lane.settle(self, slot, outcome)
+        self.lane.complete(self, slot, outcome)
 
     def release(self, slot: Slot) -> None:
         """Free the slot of a request that was not sent or was cancelled; do nothing if it is free already."""

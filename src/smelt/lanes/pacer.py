@@ -210,7 +210,7 @@ class Pacer:
         self._budget.succeeded(now)
         self._pace.admitted(slot.left_at)
         usage, estimate = reply.usage, slot.estimate
-        self._tpm.settle(amounts_of(estimate).tokens, amounts_of(usage, estimate).tokens)
+        self._tpm.adjust(amounts_of(estimate).tokens, amounts_of(usage, estimate).tokens)
         tokens = usage.output_tokens or estimate.output_tokens or 1
         self._window.answered(now, now - slot.left_at, float(tokens))
 
@@ -280,8 +280,8 @@ class Pacer:
     def _give_back(self, slot: Slot, *, requests: float) -> None:
         """Give back the tokens reserved for a request, and *requests* (0 or 1) of the caller's request limit."""
         amounts = amounts_of(slot.estimate)
-        self._rpm.settle(requests, 0.0)
-        self._tpm.settle(amounts.tokens, 0.0)
+        self._rpm.adjust(requests, 0.0)
+        self._tpm.adjust(amounts.tokens, 0.0)
         for bucket, amount in zip(self._buckets, amounts, strict=True):
             bucket.give_back(amount, slot.number)
 
