@@ -29,6 +29,7 @@ from smelt.providers.base import CallFailed, Provider, Reply, Request
 from smelt.providers.compatible import Compatible
 from smelt.providers.local import LocalProvider
 from smelt.providers.secrets import Secret
+from smelt.providers.vendors import LOCAL
 from tests.patience import BUSY
 
 pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.filterwarnings("ignore:The answers of smollm2-135m")]
@@ -143,7 +144,7 @@ def test_without_the_key_there_is_no_answer() -> None:
     access = Access(base_url="http://localhost/v1", key=Secret("guessed"), socket=str(server_of(named("")).socket))
 
     with pytest.raises(CallFailed) as caught:
-        run_blocking(ask(Compatible(name="local", model="smollm2-135m", access=access)))
+        run_blocking(ask(Compatible(vendor=LOCAL, model="smollm2-135m", access=access)))
 
     assert caught.value.kind == "auth"
 

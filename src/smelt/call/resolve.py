@@ -70,9 +70,8 @@ def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Pr
     module, name = own or ("smelt.providers.compatible", "Compatible")
     extra = model.provider if own else "openai"
     adapter = getattr(_load(module, extra=extra, sdk=_SDKS.get(model.provider, _OPENAI_SDK)), name)
-    kind = {} if own else {"name": model.provider}
     provider: Provider = adapter(
-        **kind, model=model.name, access=access, params=merged, thinking_tokens=model.thinking_tokens
+        vendor=vendor, model=model.name, access=access, params=merged, thinking_tokens=model.thinking_tokens
     )
     return provider
 

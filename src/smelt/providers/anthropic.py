@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import anthropic
 
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
-from smelt.providers.access import Access
+from smelt.providers.adapter import Adapter, Posting
 from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Usage, Wire
 from smelt.providers.bodies import (
     body_of,
@@ -26,7 +25,7 @@ from smelt.providers.bodies import (
     written,
 )
 from smelt.providers.failures import limits_in, request_id
-from smelt.providers.http import client_for, posted, settle
+from smelt.providers.http import client_for
 from smelt.providers.secrets import Secret
 
 # platform.claude.com/docs/en/build-with-claude/structured-outputs, "JSON Schema limitations"; formats: the ones that
@@ -106,63 +105,21 @@ def _usage(body: Mapping[str, Any]) -> Usage:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Anthropic:
-    """A model of Anthropic.
+class Anthropic(Adapter):
+    """A model of Anthropic."""
 
-    Attributes:
-        model: The model's name.
-        access: Base URL and key.
-        params: Parameters of every request; those of a `Request` override them.
-        thinking_tokens: Tokens for thoughts that the caller set, or None.
-    """
-
-    model: str
-    access: Access
-    params: Mapping[str, Any] = field(default_factory=dict)
-    thinking_tokens: int | None = None
-
-    name: ClassVar[str] = "anthropic"
-    capabilities: ClassVar[Capabilities] = Capabilities(dialect=_DIALECT)
-    wire: ClassVar[Wire] = Wire(write=write, read=read)
-
-    @property
-    def origin(self) -> str:
-        return self.access.origin
-
-    @property
-    def key(self) -> Secret | None:
-        return self.access.key
-
-    def check_params(self, params: Mapping[str, Any]) -> None:
-        parameters.check(params, _TAKES, provider=self.name)
+    takes = _TAKES
+    usual = Capabilities(dialect=_DIALECT)
+    wire = Wire(write=write, read=read)
 
     @asynccontextmanager
     async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
         async with client_for(self.access, connections=connections) as http:
-            key = self.access.key
             sdk = anthropic.AsyncAnthropic(
-                api_key=key.reveal() if key else "none",
+                api_key=self.reveal_key(),
                 base_url=self.access.base_url,
                 http_client=http,
                 max_retries=0,
             )
             sdk._platform = "Unknown"  # Otherwise the SDK determines it in a thread.
-            yield _Connection(self, sdk)
-
-
-class _Connection:
-    def __init__(self, provider: Anthropic, sdk: anthropic.AsyncAnthropic) -> None:
-        self._provider = provider
-        self._post = sdk.post
-
-    async def send(self, request: Request) -> Reply:
-        return await settle(
-            self._ask(request), self._provider.wire.read, (anthropic.AnthropicError,), self._provider.access, request
-        )
-
-    async def _ask(self, request: Request) -> Answer:
-        params = {**self._provider.params, **request.params}
-        headers = params.pop("extra_headers", None)
-        body = self._provider.wire.write(self._provider.model, request, params)
-        return await posted(self._post, "/v1/messages", body, timeout=request.timeout, headers=headers or {})
+            yield Posting(self, anthropic.AnthropicError, sdk.post, "/v1/messages")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import openai
 
 from smelt.providers import params as parameters
-from smelt.providers.access import Access
+from smelt.providers.adapter import Adapter, Posting
 from smelt.providers.base import ENDED, Answer, Capabilities, Connection, Finish, Reply, Request, Usage, Wire
 from smelt.providers.bodies import (
     body_of,
@@ -28,7 +27,7 @@ from smelt.providers.bodies import (
     written,
 )
 from smelt.providers.failures import limits_in, request_id
-from smelt.providers.http import client_for, posted, settle
+from smelt.providers.http import client_for
 from smelt.providers.secrets import Secret
 
 _TAKES = {
@@ -141,72 +140,28 @@ def _usage(body: Mapping[str, Any]) -> Usage:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compatible:
-    """A model behind an OpenAI-compatible server.
+class Compatible(Adapter):
+    """A model behind an OpenAI-compatible server."""
 
-    Attributes:
-        name: The kind of server.
-        model: The model's name, as the server calls it.
-        access: Base URL and key.
-        params: Parameters of every request; those of a `Request` override them.
-        thinking_tokens: Tokens for thoughts that the caller set, or None.
-    """
-
-    name: str
-    model: str
-    access: Access
-    params: Mapping[str, Any] = field(default_factory=dict)
-    thinking_tokens: int | None = None
-
-    wire: ClassVar[Wire] = Wire(write=write, read=read)
+    takes = _TAKES
+    wire = Wire(write=write, read=read)
 
     @property
     def capabilities(self) -> Capabilities:
         return _CAPABILITIES.get(self.name, _SELF_HOSTED)
 
-    @property
-    def origin(self) -> str:
-        return self.access.origin
-
-    @property
-    def key(self) -> Secret | None:
-        return self.access.key
-
-    def check_params(self, params: Mapping[str, Any]) -> None:
-        parameters.check(params, _TAKES, provider=self.name)
-
     @asynccontextmanager
     async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
         async with client_for(self.access, connections=connections) as http:
-            key = self.access.key.reveal() if self.access.key else "none"  # The SDK requires one.
             sdk = openai.AsyncOpenAI(
-                api_key=key,
+                api_key=self.reveal_key(),
                 base_url=self.access.base_url,
                 http_client=http,
                 max_retries=0,
-                default_headers={"Authorization": f"Bearer {key}", **_not_for_others(os.environ)},
+                default_headers={"Authorization": f"Bearer {self.reveal_key()}", **_not_for_others(os.environ)},
             )
             sdk._platform = "Unknown"  # Otherwise the SDK determines it in a thread.
-            yield _Connection(self, sdk)
-
-
-class _Connection:
-    def __init__(self, provider: Compatible, sdk: openai.AsyncOpenAI) -> None:
-        self._provider = provider
-        self._post = sdk.post
-
-    async def send(self, request: Request) -> Reply:
-        return await settle(
-            self._ask(request), self._provider.wire.read, (openai.OpenAIError,), self._provider.access, request
-        )
-
-    async def _ask(self, request: Request) -> Answer:
-        params = {**self._provider.params, **request.params}
-        headers = params.pop("extra_headers", None)
-        body = self._provider.wire.write(self._provider.model, request, params)
-        options = {"timeout": request.timeout, "headers": headers or {}, "security": {"bearer_auth": True}}
-        return await posted(self._post, "/chat/completions", body, **options)
+            yield Posting(self, openai.OpenAIError, sdk.post, "/chat/completions", security={"bearer_auth": True})
 
 
 def _not_for_others(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import google.genai as genai  # So that a missing SDK is a ModuleNotFoundError that names it.
 import httpx2
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 from smelt.errors import SmeltConfigError
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
-from smelt.providers.access import Access
+from smelt.providers.adapter import Adapter, SDKConnection
 from smelt.providers.base import ENDED, Answer, Capabilities, Connection, Finish, Reply, Request, Usage, Wire
 from smelt.providers.bodies import (
     body_of,
@@ -30,7 +29,7 @@ from smelt.providers.bodies import (
     written,
 )
 from smelt.providers.failures import limits_in, request_id
-from smelt.providers.http import client_for, settle
+from smelt.providers.http import client_for
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
 from smelt.providers.ways import bare
@@ -138,36 +137,15 @@ def _usage(body: Mapping[str, Any]) -> Usage:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Google:
-    """A Gemini model.
+class Google(Adapter):
+    """A Gemini model."""
 
-    Attributes:
-        model: The model's name.
-        access: Base URL and key.
-        params: Parameters of every request; those of a `Request` override them.
-        thinking_tokens: Tokens for thoughts that the caller set, or None.
-    """
-
-    model: str
-    access: Access
-    params: Mapping[str, Any] = field(default_factory=dict)
-    thinking_tokens: int | None = None
-
-    name: ClassVar[str] = "google"
-    capabilities: ClassVar[Capabilities] = Capabilities(dialect=_DIALECT)
-    wire: ClassVar[Wire] = Wire(write=write, read=read)
-
-    @property
-    def origin(self) -> str:
-        return self.access.origin
-
-    @property
-    def key(self) -> Secret | None:
-        return self.access.key
+    takes = _TAKES
+    usual = Capabilities(dialect=_DIALECT)
+    wire = Wire(write=write, read=read)
 
     def check_params(self, params: Mapping[str, Any]) -> None:
-        parameters.check(params, _TAKES, provider=self.name)
+        super().check_params(params)
         plain = {name: value for name, value in params.items() if name != "extra_headers"}
         try:
             types.GenerateContentConfig(**plain)
@@ -181,7 +159,6 @@ class Google:
     @asynccontextmanager
     async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
         async with client_for(self.access, connections=connections) as http:
-            key = self.access.key
             options = types.HttpOptions(
                 base_url=self.access.base_url,
                 httpx_async_client=http,  # Otherwise the SDK uses aiohttp if it is importable (python-genai#2090).
@@ -190,29 +167,22 @@ class Google:
                 async_client_args={"ssl": bare()},
                 retry_options=types.HttpRetryOptions(attempts=1),
             )
-            sdk = genai.Client(api_key=key.reveal() if key else "none", vertexai=False, http_options=options)
+            sdk = genai.Client(api_key=self.reveal_key(), vertexai=False, http_options=options)
             yield _Connection(self, sdk)
 
 
-class _Connection:
+class _Connection(SDKConnection):
     def __init__(self, provider: Google, sdk: genai.Client) -> None:
-        self._provider = provider
+        super().__init__(provider, errors.APIError)
         self._sdk = sdk  # Kept alive: its `__del__` closes the client that it shares with `aio`.
         self._generate = sdk.aio.models.generate_content
 
-    async def send(self, request: Request) -> Reply:
-        return await settle(
-            self._ask(request), self._provider.wire.read, (errors.APIError,), self._provider.access, request
-        )
-
-    async def _ask(self, request: Request) -> Answer:
-        params = {**self._provider.params, **request.params}
-        headers = params.pop("extra_headers", None)
-        body = self._provider.wire.write(self._provider.model, request, params)
+    async def ask(self, request: Request) -> Answer:
+        body, added = self.provider.written(request)
         body["config"] = types.GenerateContentConfig(
             **body["config"],
             http_options=types.HttpOptions(
-                timeout=max(1, int(request.timeout * 1000)), headers=dict(headers) if headers else None
+                timeout=max(1, int(request.timeout * 1000)), headers=dict(added) if added else None
             ),
             # Returns the raw body: the SDK's own parser takes an empty body for an empty reply.
             should_return_http_response=True,

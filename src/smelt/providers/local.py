@@ -17,6 +17,7 @@ from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, 
 from smelt.providers.compatible import Compatible
 from smelt.providers.params import USUAL
 from smelt.providers.secrets import Secret
+from smelt.providers.vendors import LOCAL
 
 # What llama.cpp's grammars were measured to enforce. Not `pattern`: one that is not anchored, or has a class like \d,
 # is silently dropped. Bounds hold for integers. Those of floats are dropped, too, but sending them does no harm,
@@ -29,7 +30,6 @@ _DIALECT = Dialect(
 # A cancelled request keeps its slot until it has generated all tokens that it may.
 _MOST_TOKENS = 512
 _told: set[str] = set()
-_BASE_URL = "http://localhost/v1"  # Only the path matters on a Unix socket.
 
 
 class LocalProvider:
@@ -55,7 +55,7 @@ class LocalProvider:
 
     @property
     def name(self) -> str:
-        return "local"
+        return LOCAL.name
 
     @property
     def model(self) -> str:
@@ -64,7 +64,7 @@ class LocalProvider:
     @property
     def origin(self) -> str:
         """The same on every machine, because the weights are identical."""
-        return "local"
+        return LOCAL.name
 
     @property
     def capabilities(self) -> Capabilities:
@@ -88,8 +88,8 @@ class LocalProvider:
             yield _Connection(server, connection)
 
     def _over(self, server: Server) -> Compatible:
-        access = Access(base_url=_BASE_URL, key=Secret(server.key), socket=str(server.socket))
-        return Compatible(name=self.name, model=self.model, access=access, params=self.params)
+        access = Access(base_url=LOCAL.base_url, key=Secret(server.key), socket=str(server.socket))
+        return Compatible(vendor=LOCAL, model=self.model, access=access, params=self.params)
 
 
 class _Connection:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import openai
 
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
-from smelt.providers.access import Access
+from smelt.providers.adapter import Adapter, Posting
 from smelt.providers.base import Answer, Capabilities, Connection, Finish, Reply, Request, Usage, Wire
 from smelt.providers.bodies import (
     body_of,
@@ -28,7 +27,7 @@ from smelt.providers.bodies import (
     written,
 )
 from smelt.providers.failures import limits_in, request_id
-from smelt.providers.http import client_for, posted, settle
+from smelt.providers.http import client_for
 from smelt.providers.secrets import Secret
 
 # platform.openai.com/docs/guides/structured-outputs, "Supported schemas"; as of February 2026 also at
@@ -142,64 +141,21 @@ def _usage(body: Mapping[str, Any]) -> Usage:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class OpenAI:
-    """A model of OpenAI.
+class OpenAI(Adapter):
+    """A model of OpenAI."""
 
-    Attributes:
-        model: The model's name.
-        access: Base URL and key.
-        params: Parameters of every request; those of a `Request` override them.
-        thinking_tokens: Tokens for thoughts that the caller set, or None.
-    """
-
-    model: str
-    access: Access
-    params: Mapping[str, Any] = field(default_factory=dict)
-    thinking_tokens: int | None = None
-
-    name: ClassVar[str] = "openai"
-    capabilities: ClassVar[Capabilities] = Capabilities(dialect=_DIALECT)
-    wire: ClassVar[Wire] = Wire(write=write, read=read)
-
-    @property
-    def origin(self) -> str:
-        return self.access.origin
-
-    @property
-    def key(self) -> Secret | None:
-        return self.access.key
-
-    def check_params(self, params: Mapping[str, Any]) -> None:
-        parameters.check(params, _TAKES, provider=self.name)
+    takes = _TAKES
+    usual = Capabilities(dialect=_DIALECT)
+    wire = Wire(write=write, read=read)
 
     @asynccontextmanager
     async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
         async with client_for(self.access, connections=connections) as http:
-            key = self.access.key
             sdk = openai.AsyncOpenAI(
-                api_key=key.reveal() if key else "none",
+                api_key=self.reveal_key(),
                 base_url=self.access.base_url,
                 http_client=http,
                 max_retries=0,
             )
             sdk._platform = "Unknown"  # Otherwise the SDK determines it in a thread.
-            yield _Connection(self, sdk)
-
-
-class _Connection:
-    def __init__(self, provider: OpenAI, sdk: openai.AsyncOpenAI) -> None:
-        self._provider = provider
-        self._post = sdk.post
-
-    async def send(self, request: Request) -> Reply:
-        return await settle(
-            self._ask(request), self._provider.wire.read, (openai.OpenAIError,), self._provider.access, request
-        )
-
-    async def _ask(self, request: Request) -> Answer:
-        params = {**self._provider.params, **request.params}
-        headers = params.pop("extra_headers", None)
-        body = self._provider.wire.write(self._provider.model, request, params)
-        options = {"timeout": request.timeout, "headers": headers or {}, "security": {"bearer_auth": True}}
-        return await posted(self._post, "/responses", body, **options)
+            yield Posting(self, openai.OpenAIError, sdk.post, "/responses", security={"bearer_auth": True})

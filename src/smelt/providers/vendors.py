@@ -83,5 +83,6 @@ VENDORS = {
     )
 }
 
-
-PROVIDERS = (*VENDORS, "local")
+# The embedded model. Only the path of its address matters, because it is asked over a Unix socket.
+LOCAL = Vendor(name="local", base_url="http://localhost/v1", key_variables=(), url_variables=())
+PROVIDERS = (*VENDORS, LOCAL.name)

@@ -1,0 +1,124 @@
+"""The base of the adapters: a model with its address, key and parameters, and a connection over an SDK's `post`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from smelt.providers import params as parameters
+from smelt.providers.access import Access
+from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Wire
+from smelt.providers.http import posted, settle
+from smelt.providers.secrets import Secret
+from smelt.providers.vendors import Vendor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapter(ABC):
+    """A model of a vendor, asked through an SDK.
+
+    Attributes:
+        vendor: The vendor.
+        model: The model's name, as the vendor calls it.
+        access: Base URL and key.
+        params: Parameters of every request; those of a `Request` override them.
+        thinking_tokens: Tokens for thoughts that the caller set, or None.
+        takes: The parameters that the API takes.
+        wire: Writes requests and reads answers.
+        usual: The capabilities of the API.
+    """
+
+    vendor: Vendor
+    model: str
+    access: Access
+    params: Mapping[str, Any] = field(default_factory=dict)
+    thinking_tokens: int | None = None
+
+    takes: ClassVar[Mapping[str, parameters.Takes]]
+    wire: ClassVar[Wire]
+    usual: ClassVar[Capabilities]
+
+    @property
+    def name(self) -> str:
+        return self.vendor.name
+
+    @property
+    def origin(self) -> str:
+        return self.access.origin
+
+    @property
+    def key(self) -> Secret | None:
+        return self.access.key
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.usual
+
+    def reveal_key(self) -> str:
+        """The key itself, or a stand-in: the clients of the SDKs require one."""
+        return self.key.reveal() if self.key else "none"
+
+    def check_params(self, params: Mapping[str, Any]) -> None:
+        parameters.check(params, self.takes, provider=self.name)
+
+    @abstractmethod
+    def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]: ...
+
+    def written(self, request: Request) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """The body of *request*, and the headers that the caller adds."""
+        params = {**self.params, **request.params}
+        headers = params.pop("extra_headers", None)
+        return self.wire.write(self.model, request, params), headers or {}
+
+
+class SDKConnection(ABC):
+    """An open client of an SDK, with retries off.
+
+    Args:
+        provider: The adapter.
+        errors: The base class of the SDK's exceptions.
+    """
+
+    def __init__(self, provider: Adapter, errors: type[Exception]) -> None:
+        self.provider = provider
+        self._errors = (errors,)
+
+    async def send(self, request: Request) -> Reply:
+        return await settle(self.ask(request), self.provider.wire.read, self._errors, self.provider.access, request)
+
+    @abstractmethod
+    async def ask(self, request: Request) -> Answer:
+        """The raw answer to *request*; raises the SDK's own exceptions."""
+
+
+class Posting(SDKConnection):
+    """A connection over an SDK's `post` method.
+
+    Args:
+        provider: The adapter.
+        errors: The base class of the SDK's exceptions.
+        post: The method of the SDK's client.
+        path: What is posted to, relative to the base URL.
+        options: More of the SDK's request options.
+    """
+
+    def __init__(
+        self,
+        provider: Adapter,
+        errors: type[Exception],
+        post: Callable[..., Awaitable[Any]],
+        path: str,
+        **options: Any,
+    ) -> None:
+        super().__init__(provider, errors)
+        self._post = post
+        self._path = path
+        self._options = options
+
+    async def ask(self, request: Request) -> Answer:
+        body, headers = self.provider.written(request)
+        options = {"timeout": request.timeout, "headers": headers, **self._options}
+        return await posted(self._post, self._path, body, **options)
