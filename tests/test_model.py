@@ -19,7 +19,7 @@ from smelt.errors import AuthConfigError, MissingDependencyError, SmeltConfigErr
 from smelt.model import Model
 from smelt.providers.base import Capabilities, Connection
 from smelt.providers.secrets import Secret
-from smelt.providers.vendors import PROVIDERS
+from smelt.providers.vendors import VENDORS
 
 KEY = "sk-proj-c4n4ry"
 
@@ -111,20 +111,21 @@ def test_a_wrong_argument_is_refused_by_name(arguments: dict[str, Any], said: st
         Model(**{"provider": "openai", "name": "gpt", **arguments})
 
 
-@pytest.mark.parametrize(
-    ("provider", "variable", "origin"),
-    [
-        ("openai", "OPENAI_API_KEY", "https://api.openai.com"),
-        ("anthropic", "ANTHROPIC_API_KEY", "https://api.anthropic.com"),
-        ("google", "GEMINI_API_KEY", "https://generativelanguage.googleapis.com"),
-        ("google", "GOOGLE_API_KEY", "https://generativelanguage.googleapis.com"),
-        ("openrouter", "OPENROUTER_API_KEY", "https://openrouter.ai"),
-        ("vllm", None, "http://localhost:8000"),
-        ("ollama", None, "http://localhost:11434"),
-        ("llamacpp", None, "http://localhost:8080"),
-        ("lmstudio", None, "http://localhost:1234"),
-    ],
-)
+# A name, where its key is found, where it is asked.
+ROWS = [
+    ("openai", "OPENAI_API_KEY", "https://api.openai.com"),
+    ("anthropic", "ANTHROPIC_API_KEY", "https://api.anthropic.com"),
+    ("google", "GEMINI_API_KEY", "https://generativelanguage.googleapis.com"),
+    ("google", "GOOGLE_API_KEY", "https://generativelanguage.googleapis.com"),
+    ("openrouter", "OPENROUTER_API_KEY", "https://openrouter.ai"),
+    ("vllm", None, "http://localhost:8000"),
+    ("ollama", None, "http://localhost:11434"),
+    ("llamacpp", None, "http://localhost:8080"),
+    ("lmstudio", None, "http://localhost:1234"),
+]
+
+
+@pytest.mark.parametrize(("provider", "variable", "origin"), ROWS)
 def test_every_provider_is_found_by_its_name(
     provider: str, variable: str | None, origin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,9 +263,7 @@ def test_naming_a_model_loads_no_sdk() -> None:
 
 
 def test_the_list_of_providers_is_whole() -> None:
-    assert set(PROVIDERS) == {
-        "openai", "anthropic", "google", "openrouter", "vllm", "ollama", "llamacpp", "lmstudio", "local",
-    }  # fmt: skip
+    assert set(VENDORS) == {name for name, _, _ in ROWS} | {"local"}
 
 
 def test_a_key_can_be_given_wrapped() -> None:

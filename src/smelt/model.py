@@ -17,18 +17,8 @@ from smelt.providers.access import check_base_url, check_key
 from smelt.providers.base import Provider
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
-from smelt.providers.vendors import PROVIDERS
+from smelt.providers.vendors import LOCAL, VENDORS
 from smelt.tracebacks import plainly
-
-# Module and class of each adapter; vendors that are not listed use OpenAI's chat completions.
-_ADAPTERS = {
-    "openai": ("smelt.providers.openai", "OpenAI"),
-    "anthropic": ("smelt.providers.anthropic", "Anthropic"),
-    "google": ("smelt.providers.google", "Google"),
-}
-# If an import fails for one of these names, the extra is not installed; any other name means a broken SDK.
-_SDKS = {"anthropic": ("anthropic",), "google": ("google", "google.genai")}
-_OPENAI_SDK = ("openai",)
 
 
 @dataclass(frozen=True)
@@ -124,11 +114,11 @@ def called(model: Model | Provider) -> str:
 def _check_names(provider: object, name: object) -> None:
     if not isinstance(provider, str):
         raise SmeltConfigError.for_type("provider", provider, "a string")
-    if provider not in PROVIDERS:
-        raise SmeltConfigError(f"There is no provider {provider!r}.{nearest(provider, PROVIDERS)}")
+    if provider not in VENDORS:
+        raise SmeltConfigError(f"There is no provider {provider!r}.{nearest(provider, VENDORS)}")
     if not isinstance(name, str):
         raise SmeltConfigError.for_type("name", name, "a string")
-    if not name and provider != "local":
+    if not name and provider != LOCAL.name:
         raise SmeltConfigError(f'The model of {provider} has no name. Write it as "{provider}:name".')
     if not name.isprintable() or any(char.isspace() for char in name):
         raise SmeltConfigError(f"The model name {name!r} has spaces or control characters.")

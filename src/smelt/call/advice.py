@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from smelt.providers.access import is_loopback
 from smelt.providers.base import CallFailed, Provider
-from smelt.providers.vendors import VENDORS
+from smelt.providers.vendors import LOCAL, VENDORS
 
 _SCHEMA = "smelt.explain(...) shows the schema that is sent; params= is sent as it is."
-_OURS = "local"  # The embedded model. Its own error messages say what to do.
 
 
 def advice(failure: CallFailed, provider: Provider) -> str:
     """One or two sentences about what to check first; empty if no advice is known."""
-    if provider.name == _OURS:
+    if provider.name == LOCAL.name:  # The error messages of the embedded model say what to do.
         return ""
     match failure.kind:
         case "auth":

@@ -19,6 +19,7 @@ from smelt.plan.answers import Answers
 from smelt.plan.dialect import describe
 from smelt.providers.base import Request
 from smelt.providers.redact import redact
+from smelt.providers.vendors import VENDORS
 from smelt.report.record import Record, Sampled
 
 _SHOWN_ALWAYS = ("batch_size", "concurrency", "isolation", "max_attempts", "timeout", "shuffle", "seed")
@@ -27,10 +28,7 @@ _LIBRARIES = {  # Module name to distribution name.
     "pandas": "pandas",
     "polars": "polars",
     "pyarrow": "pyarrow",
-    "openai": "openai",
-    "anthropic": "anthropic",
-    "google.genai": "google-genai",
-    "xllamacpp": "xllamacpp",
+    **{module: name for vendor in VENDORS.values() for module, name in vendor.sdk.items()},
     "genai_prices": "genai-prices",
 }
 _LONGEST_OPTION = 200  # Characters.

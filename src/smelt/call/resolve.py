@@ -10,11 +10,11 @@ from typing import Any
 
 from smelt.call.defaults import setting
 from smelt.errors import MissingDependencyError, SmeltConfigError, warn
-from smelt.model import _ADAPTERS, _OPENAI_SDK, _SDKS, Model, read_model
+from smelt.model import Model, read_model
 from smelt.providers.access import doubt_about, find_access
 from smelt.providers.base import Provider
 from smelt.providers.secrets import Secret
-from smelt.providers.vendors import VENDORS
+from smelt.providers.vendors import LOCAL, VENDORS, Vendor
 
 
 def resolve_model(
@@ -37,7 +37,7 @@ def resolve_model(
     return provider
 
 
-_EMBEDDED = Model("local", "")  # The default if no model is named.
+_EMBEDDED = Model(LOCAL.name, "")  # The default if no model is named.
 
 
 def _default_model() -> Any:
@@ -52,10 +52,9 @@ def _default_model() -> Any:
 
 
 def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Provider:
-    merged = {**(model.params or {}), **params}
-    if model.provider == "local":
+    vendor, merged = VENDORS[model.provider], {**(model.params or {}), **params}
+    if vendor is LOCAL:
         return _local(model.name, merged, is_named=model is not _EMBEDDED)
-    vendor = VENDORS[model.provider]
     access = find_access(
         vendor,
         api_key=model.api_key if isinstance(model.api_key, Secret) else None,
@@ -66,11 +65,7 @@ def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Pr
     )
     if doubt := doubt_about(access, vendor):
         warn(doubt)
-    own = _ADAPTERS.get(model.provider)
-    module, name = own or ("smelt.providers.compatible", "Compatible")
-    extra = model.provider if own else "openai"
-    adapter = getattr(_load(module, extra=extra, sdk=_SDKS.get(model.provider, _OPENAI_SDK)), name)
-    provider: Provider = adapter(
+    provider: Provider = _adapter(vendor)(
         vendor=vendor, model=model.name, access=access, params=merged, thinking_tokens=model.thinking_tokens
     )
     return provider
@@ -78,17 +73,18 @@ def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Pr
 
 def _local(name: str, params: Mapping[str, Any], *, is_named: bool) -> Provider:
     if find_spec("xllamacpp") is None:
-        raise MissingDependencyError.for_extra("local", "xllamacpp")
-    module = _load("smelt.providers.local", extra="local", sdk=_OPENAI_SDK)
-    provider: Provider = module.LocalProvider(name, params=params, is_named=is_named)
+        raise MissingDependencyError.for_extra(LOCAL.extra, "xllamacpp")
+    provider: Provider = _adapter(LOCAL)(name, params=params, is_named=is_named)
     return provider
 
 
-def _load(module: str, *, extra: str, sdk: tuple[str, ...]) -> Any:
+def _adapter(vendor: Vendor) -> Any:
+    """The class of the vendor's adapter. This imports the SDK."""
+    module, _, name = vendor.adapter.partition(":")
     try:
-        return import_module(module)
+        return getattr(import_module(module), name)
     except ModuleNotFoundError as problem:
-        if problem.name not in sdk:  # The SDK is installed but broken: its own message says more.
+        missing = next((one for one in vendor.sdk if f"{one}.".startswith(f"{problem.name}.")), None)
+        if missing is None:  # The SDK is installed but broken: its own message says more.
             raise
-        missing = sdk[-1]
-    raise MissingDependencyError.for_extra(extra, missing)
+    raise MissingDependencyError.for_extra(vendor.extra, missing)

@@ -31,7 +31,7 @@ from smelt.model import Model, called
 from smelt.providers.access import find_access, origin_of
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
-from smelt.providers.vendors import VENDORS, Vendor
+from smelt.providers.vendors import LOCAL, VENDORS, Vendor
 
 _DISTRIBUTION = "dfsmelt"
 _REQUIREMENT = re.compile(r"([\w.-]+)([^;]*)(?:;.*extra == ['\"](\w+)['\"])?")
@@ -196,7 +196,7 @@ def _of_model() -> Finding:
         if model is None:
             return _of_no_model()
         name = called(model)
-        if not (isinstance(model, Model) and model.provider == "local"):  # The part "embedded model" covers it.
+        if not (isinstance(model, Model) and model.provider == LOCAL.name):  # The part "embedded model" covers it.
             _resolved(model)
     except Exception as problem:  # noqa: BLE001  # As above.
         return Finding(part="settings", name="model", state="broken", text=_in_words(problem))
@@ -237,7 +237,7 @@ def _ledger(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _embedded() -> Iterator[Finding]:
     found = installed("xllamacpp")
-    text = f"xllamacpp {found}" if found else f"not installed: pip install '{_DISTRIBUTION}[local]'"
+    text = f"xllamacpp {found}" if found else f"not installed: pip install '{_DISTRIBUTION}[{LOCAL.extra}]'"
     yield Finding(part="embedded model", name="runtime", state="fine" if found else "absent", text=text)
     for weights in CATALOG.values():
         here = is_here(weights)

@@ -15,16 +15,9 @@ from smelt.errors import SmeltConfigError, SmeltWarning
 from smelt.local.weights import CATALOG, DEFAULT, is_here
 from smelt.messages import price
 from smelt.model import Model, called, read_model
+from smelt.providers.vendors import LOCAL
 from smelt.result import SmeltMetrics, SmeltResult
 
-# A small, cheap model of each provider, as of November 2026. If a provider removes one, the error says so, and the user
-# can name another with `models=`.
-CHEAP = {
-    "openai": "gpt-4.1-nano",
-    "anthropic": "claude-haiku-4-5",
-    "google": "gemini-2.5-flash-lite",
-    "openrouter": "openai/gpt-4.1-nano",
-}
 _SECONDS = 60.0
 
 
@@ -46,17 +39,15 @@ def _candidates(environ: Mapping[str, str]) -> list[Any]:
     """The default model, then a cheap model of each other configured provider, then the embedded model."""
     default = _default()
     known = getattr(default, "provider", None)
-    models = [
-        Model(one.name, CHEAP[one.name]) for one in configured(environ) if one.name in CHEAP and one.name != known
-    ]
-    if installed("xllamacpp") and is_here(CATALOG[DEFAULT]) and known != "local":
-        models.append(Model("local", DEFAULT))
+    models = [Model(one.name, one.cheap_model) for one in configured(environ) if one.cheap_model and one.name != known]
+    if installed("xllamacpp") and is_here(CATALOG[DEFAULT]) and known != LOCAL.name:
+        models.append(Model(LOCAL.name, DEFAULT))
     return models if default is None else [default, *models]
 
 
 def _nameless(environ: Mapping[str, str]) -> list[Finding]:
     """A finding for each configured provider for which no model is known."""
-    known = (*CHEAP, getattr(_default(), "provider", None))
+    known = getattr(_default(), "provider", None)
     command = "python -m smelt doctor --live --model"
     return [
         Finding(
@@ -66,7 +57,7 @@ def _nameless(environ: Mapping[str, str]) -> list[Finding]:
             text=f"not asked, for want of a model: {command} {one.name}:NAME",
         )
         for one in configured(environ)
-        if one.name not in known
+        if not one.cheap_model and one.name != known
     ]
 
 

@@ -17,8 +17,8 @@ from hashlib import blake2b
 from typing import Any, Self
 
 from smelt.plan.kinds import Array, Field, Kind, Struct
-from smelt.providers.params import USUAL
 from smelt.providers.secrets import Secret
+from smelt.providers.vendors import VENDORS
 
 CODEC = 1  # Incremented when smelt itself changes how it asks, because the answers may differ.
 
@@ -102,7 +102,8 @@ def as_chosen(one: Spec, other: Spec, secret: bytes) -> Spec:
 
     A value that *other* has, too, is kept: it makes no difference.
     """
-    usual = {name: _hash(_json(value), secret) for name, value in USUAL.get(one.provider, {}).items()}
+    vendor = VENDORS.get(one.provider)
+    usual = {name: _hash(_json(value), secret) for name, value in (vendor.params if vendor else {}).items()}
     chosen = {
         name: value for name, value in one.params.items() if value != usual.get(name) or value == other.params.get(name)
     }

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from smelt.errors import AuthConfigError, InsecureURLError, SmeltConfigError
 from smelt.providers.secrets import Secret
-from smelt.providers.vendors import Vendor
+from smelt.providers.vendors import Vendor, owner_of
 
 
 def key_of(provider: object) -> Secret | None:
@@ -181,9 +181,6 @@ _METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.g
 # AWS over IPv6, Alibaba, Oracle. The common 169.254.169.254 is link-local.
 _METADATA_ADDRESSES = frozenset({"fd00:ec2::254", "100.100.100.200", "192.0.0.192"})
 
-# The vendor of a key by its prefix, the most specific first.
-_OWNERS = (("sk-ant-", "anthropic"), ("sk-or-", "openrouter"), ("AIza", "google"), ("sk-", "openai"))
-
 
 def _find_url(vendor: Vendor, base_url: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
     if base_url is not None:
@@ -212,8 +209,7 @@ def _refuse_missing_key(vendor: Vendor) -> NoReturn:
 
 def _foreign_owner(access: Access, vendor: Vendor) -> str | None:
     """The vendor that the key's prefix belongs to, if it is not *vendor*."""
-    key = access.key.reveal() if access.key else ""
-    owner = next((name for start, name in _OWNERS if key.startswith(start)), None)
+    owner = owner_of(access.key.reveal()) if access.key else None
     return None if owner == vendor.name else owner
 
 

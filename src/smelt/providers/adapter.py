@@ -28,7 +28,7 @@ class Adapter(ABC):
         thinking_tokens: Tokens for thoughts that the caller set, or None.
         takes: The parameters that the API takes.
         wire: Writes requests and reads answers.
-        usual: The capabilities of the API.
+        usual: The capabilities, if the vendor has none of its own.
     """
 
     vendor: Vendor
@@ -55,7 +55,7 @@ class Adapter(ABC):
 
     @property
     def capabilities(self) -> Capabilities:
-        return self.usual
+        return self.vendor.capabilities or self.usual
 
     def reveal_key(self) -> str:
         """The key itself, or a stand-in: the clients of the SDKs require one."""

@@ -49,17 +49,6 @@ _TAKES = {
     "metadata": parameters.TABLE,
     "user": parameters.TEXT,
 }
-# Servers of this kind promise only structure and may silently ignore other keywords (ggml-org/llama.cpp#24097,
-# jundot/omlx#1241), so constraints are written into the prompt and validated here.
-_SELF_HOSTED = Capabilities(enforces_schema=False, max_output_tokens=4_096, queues=True)
-_DESKTOP = Capabilities(enforces_schema=False, max_output_tokens=4_096, concurrency=4, queues=True)
-_CAPABILITIES = {
-    "vllm": _SELF_HOSTED,
-    "ollama": _DESKTOP,
-    "llamacpp": _DESKTOP,
-    "lmstudio": _DESKTOP,
-    "openrouter": Capabilities(enforces_schema=False),
-}
 
 
 def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,11 +133,8 @@ class Compatible(Adapter):
     """A model behind an OpenAI-compatible server."""
 
     takes = _TAKES
+    usual = Capabilities(enforces_schema=False)
     wire = Wire(write=write, read=read)
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return _CAPABILITIES.get(self.name, _SELF_HOSTED)
 
     @asynccontextmanager
     async def connect(self, *, connections: int) -> AsyncIterator[Connection]:

@@ -154,7 +154,7 @@ class Google(Adapter):
             where = ".".join(str(part) for part in first["loc"])
         else:
             return
-        raise SmeltConfigError(f"google does not take params at {where!r}: {redact(first['msg'])}.")
+        raise SmeltConfigError(f"{self.name} does not take params at {where!r}: {redact(first['msg'])}.")
 
     @asynccontextmanager
     async def connect(self, *, connections: int) -> AsyncIterator[Connection]:

@@ -15,7 +15,6 @@ from smelt.plan.dialect import Dialect
 from smelt.providers.access import Access
 from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, Reply, Request
 from smelt.providers.compatible import Compatible
-from smelt.providers.params import USUAL
 from smelt.providers.secrets import Secret
 from smelt.providers.vendors import LOCAL
 
@@ -47,9 +46,9 @@ class LocalProvider:
 
     def __init__(self, name: str = "", *, params: Mapping[str, Any] | None = None, is_named: bool = True) -> None:
         self._weights = named(name)
-        self.params: Mapping[str, Any] = {**USUAL["local"], **(params or {})}
+        self.params: Mapping[str, Any] = {**LOCAL.params, **(params or {})}
         if find_spec("xllamacpp") is None:
-            raise MissingDependencyError.for_extra("local", "xllamacpp")
+            raise MissingDependencyError.for_extra(LOCAL.extra, "xllamacpp")
         fetched(self._weights)
         _say_what_it_is(self.model, is_named=is_named)
 

@@ -58,9 +58,6 @@ _RESERVED = frozenset(
         "truncation",
     ]
 )
-# Parameters that a provider sets by default.
-USUAL: Mapping[str, Mapping[str, Any]] = {"local": {"temperature": 0}}
-
 _AUTH_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie"})
 _OUR_HEADERS = frozenset(
     {"host", "accept-encoding", "content-length", "content-type", "transfer-encoding", "connection"}

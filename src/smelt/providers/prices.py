@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 from smelt.errors import SmeltConfigError
 from smelt.providers.base import Usage
+from smelt.providers.vendors import VENDORS
 
 Price = Callable[[Usage], float | None]
 
@@ -40,9 +41,10 @@ def check_priced(provider: str, model: str) -> None:
 @lru_cache(maxsize=64)
 def price_of(provider: str, model: str) -> Price:
     """A function from one request's usage to its cost; call this before the run, because it may load the price list."""
-    if provider == "local":
+    vendor = VENDORS.get(provider)
+    if vendor is not None and vendor.is_free:
         return lambda usage: 0.0
-    if provider not in ("openai", "anthropic", "google", "openrouter"):
+    if vendor is None or vendor.priced_as is None:
         return lambda usage: None  # A self-hosted server, or a provider that the list does not cover.
     try:
         import genai_prices
@@ -50,7 +52,8 @@ def price_of(provider: str, model: str) -> Price:
     except ImportError:
         return lambda usage: None
     try:
-        vendor, priced = get_snapshot().find_provider_model(model.removeprefix("models/"), None, provider, None)
+        name = model.removeprefix("models/")
+        seller, priced = get_snapshot().find_provider_model(name, None, vendor.priced_as, None)
     except LookupError:
         return lambda usage: None
 
@@ -62,7 +65,7 @@ def price_of(provider: str, model: str) -> Price:
             input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cache_read_tokens=cached
         )
         try:
-            return float(priced.calc_price(counts, vendor).total_price)
+            return float(priced.calc_price(counts, seller).total_price)
         except ValueError:
             return None
 
