@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -156,14 +157,14 @@ def test_parameters_of_the_call_come_over_those_of_the_model() -> None:
 
     provider = resolve_model(model, params={"temperature": 0})
 
-    assert provider.params == {"temperature": 0, "seed": 1}  # type: ignore[attr-defined]  # the adapters have it
+    assert provider.params == {"temperature": 0, "seed": 1}
 
 
 @pytest.mark.filterwarnings("ignore:The answers of")
 def test_the_embedded_model_takes_parameters_too() -> None:
     provider = resolve_model(Model("local", "", params={"seed": 1}), params={"temperature": 0.5})
 
-    assert provider.params == {"seed": 1, "temperature": 0.5}  # type: ignore[attr-defined]  # as the adapters have it
+    assert provider.params == {"seed": 1, "temperature": 0.5}
 
 
 def test_a_bad_parameter_is_refused_when_the_model_is_resolved() -> None:
@@ -173,10 +174,34 @@ def test_a_bad_parameter_is_refused_when_the_model_is_resolved() -> None:
         resolve_model(OwnProvider(), params={"temperature": 0})
 
 
-def test_a_provider_of_the_callers_own_is_taken_as_it_is() -> None:
-    own = OwnProvider()
+def test_a_provider_of_the_callers_own_is_asked_itself_and_may_leave_members_out() -> None:
+    found = resolve_model(OwnProvider())
 
-    assert resolve_model(own) is own
+    assert (found.name, found.model, found.origin, found.capabilities) == ("own", "m", "own://here", Capabilities())
+    assert (found.params, found.key, found.thinking_tokens) == ({}, None, None)
+    with pytest.raises(NotImplementedError):
+        found.connect(connections=1)
+
+
+def test_the_members_that_a_provider_of_the_callers_own_has_are_taken() -> None:
+    class Keyed(OwnProvider):
+        key = KEY
+        params: Mapping[str, Any] = MappingProxyType({"temperature": 0})
+        thinking_tokens = 500
+
+        def check_params(self, params: Mapping[str, Any]) -> None:
+            assert params == {"temperature": 0}
+
+    found = resolve_model(Keyed())
+
+    assert (found.params, found.thinking_tokens) == ({"temperature": 0}, 500)
+    assert found.key == Secret(KEY)
+
+
+def test_a_provider_with_all_members_is_taken_as_it_is() -> None:
+    provider = resolve_model("ollama:m")
+
+    assert resolve_model(provider) is provider
 
 
 @pytest.mark.parametrize("value", [7, object(), OwnProvider, b"openai:gpt", ["openai:gpt"]])

@@ -12,6 +12,7 @@ from smelt.call.thinking import room_of
 from smelt.engine.room import Grant, RefusedLimit, Room, refused_limit, thoughts_in
 from smelt.model import Model
 from smelt.providers.base import Billing, CallFailed, Capabilities, Reply, Usage
+from smelt.providers.own import complete
 from smelt.providers.thinking import thinking_room
 from smelt.testing import ScriptedProvider
 from tests.conftest import MakeScenario
@@ -378,4 +379,4 @@ def test_a_provider_of_ones_own_says_how_much_it_thinks() -> None:
     thinker = ScriptedProvider({"text": "x"})
     thinker.capabilities = Capabilities(thinking_tokens=500)
 
-    assert room_of(thinker, {}).tokens == 500
+    assert room_of(complete(thinker), {}).tokens == 500

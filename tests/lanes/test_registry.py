@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from smelt.loop.bridge import run_blocking
 from smelt.loop.jumping import run_jumping
 from smelt.providers.access import Access, find_access
 from smelt.providers.base import Capabilities, Usage
+from smelt.providers.own import complete
 from smelt.providers.secrets import Secret
 from smelt.providers.vendors import Vendor
 from smelt.testing import ScriptedProvider
@@ -31,13 +34,15 @@ class Elsewhere(ScriptedProvider):
     origin: str = "https://api.example.com"
     key: Secret | None = None
     access: Access | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    thinking_tokens: int | None = None
     name: str = "example"
     capabilities: Capabilities = USUAL
 
 
 def lane_of(provider: ScriptedProvider) -> Lane:
     async def join() -> Lane:
-        return registry.join(provider, Caps(concurrency=4), print).lane
+        return registry.join(complete(provider), Caps(concurrency=4), print).lane
 
     return asyncio.run(join())
 

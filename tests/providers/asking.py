@@ -10,7 +10,7 @@ from typing import Any
 from smelt.call.resolve import resolve_model
 from smelt.loop.one_thread import OneThreadLoop
 from smelt.model import Model
-from smelt.providers.base import CallFailed, Provider, Reply, Request
+from smelt.providers.base import CallFailed, CompleteProvider, Provider, Reply, Request
 
 # Each looks like a key of its provider, and is found by a search for CANARY wherever it leaks.
 CANARY = "c4n4ryC4N4RYc4n4ry"
@@ -47,7 +47,7 @@ def request(*, timeout: float = 20.0, max_output_tokens: int = 500, **params: An
     )
 
 
-def adapter(name: str, base_url: str, *, params: Mapping[str, Any] | None = None) -> Provider:
+def adapter(name: str, base_url: str, *, params: Mapping[str, Any] | None = None) -> CompleteProvider:
     """The adapter of *name* for the fake server at *base_url*."""
     return resolve_model(Model(name, "fake-1", api_key=KEYS[name], base_url=base_url, params=params))
 

@@ -20,7 +20,6 @@ import pytest
 
 from smelt.errors import SmeltConfigError
 from smelt.loop.one_thread import OneThreadLoop
-from smelt.providers.access import key_of
 from smelt.providers.base import ENDED, Billing, CallFailed, FailureKind, Finish
 from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
@@ -58,7 +57,7 @@ def test_a_good_reply_brings_text_usage_model_and_limits(name: str, scenario: Ma
 
 
 def test_the_key_is_there_for_the_ledger_to_tell_accounts_apart(name: str) -> None:
-    key = key_of(adapter(name, "http://localhost:1"))
+    key = adapter(name, "http://localhost:1").key
 
     assert key is not None
     assert key.reveal() == KEYS[name]

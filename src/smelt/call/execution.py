@@ -36,7 +36,6 @@ from smelt.observe.recorder import EventRecorder
 from smelt.observe.reporter import Reporter
 from smelt.plan.answers import Answers
 from smelt.progress.drawing import progress_for
-from smelt.providers.access import key_of
 from smelt.providers.prices import check_priced, cost_usd, price_of
 from smelt.providers.redact import redact
 from smelt.result import SmeltResult
@@ -254,7 +253,7 @@ class Execution:
             distinct=call.folded.distinct,
             requests=call.concurrency,
             version=version("dfsmelt"),
-            key=key_of(call.provider),
+            key=call.provider.key,
             any_key=settings.any_key,
             is_refresh=settings.refresh,
             extends=settings.extend,
@@ -276,7 +275,7 @@ class Execution:
         except Exception as fault:
             if isinstance(fault, SmeltError) and not self._answers.answered:
                 raise
-            key = key_of(self._call.provider)
+            key = self._call.provider.key
             words = redact(str(fault), [key] if key else []).rstrip(".")
             what = f"{type(fault).__name__} was raised" + (f": {words}" if words else "")
             message = f"The run broke off: {what}. What was answered is kept."

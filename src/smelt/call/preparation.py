@@ -25,7 +25,7 @@ from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, rememberin
 from smelt.plan.schema import Output, part_of, read_output
 from smelt.plan.tokens import reply_bytes, reply_tokens, text_tokens
 from smelt.plan.wire import system_text
-from smelt.providers.base import Provider
+from smelt.providers.base import CompleteProvider
 
 _FIRST_ROWS = 5  # Rows of the first request, which tests the key, the model and the schema.
 _told: set[str] = set()  # Prompts that name no column, and were warned about in this process.
@@ -74,7 +74,7 @@ class Preparation:
     columns: tuple[Column, ...]
     error_column: str
     dropped: tuple[str, ...]
-    provider: Provider
+    provider: CompleteProvider
     settings: Settings
     prompt: str
     system: str
@@ -83,7 +83,7 @@ class Preparation:
     @property
     def params(self) -> dict[str, Any]:
         """The request parameters: the provider's own, overridden by the parameters of the call."""
-        return {**getattr(self.provider, "params", {}), **self.settings.params}
+        return {**self.provider.params, **self.settings.params}
 
     def work(self) -> Work:
         """The work order for the engine."""

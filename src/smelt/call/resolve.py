@@ -12,14 +12,15 @@ from smelt.call.defaults import setting
 from smelt.errors import MissingDependencyError, SmeltConfigError, warn
 from smelt.model import Model, read_model
 from smelt.providers.access import doubt_about, find_access
-from smelt.providers.base import Provider
+from smelt.providers.base import CompleteProvider, Provider
+from smelt.providers.own import complete
 from smelt.providers.secrets import Secret
 from smelt.providers.vendors import LOCAL, VENDORS, Vendor
 
 
 def resolve_model(
     model: Model | str | Provider | None, *, params: Mapping[str, Any] | None = None, needs_key: bool = True
-) -> Provider:
+) -> CompleteProvider:
     """The provider for *model*, after all checks that are possible without a request.
 
     Args:
@@ -32,8 +33,8 @@ def resolve_model(
         SmeltConfigError: Something is missing or wrong; the message says what to do.
     """
     named = read_model(_default_model() if model is None else model)
-    provider = _provider_of(named, params or {}, needs_key) if isinstance(named, Model) else named
-    provider.check_params({**getattr(provider, "params", {}), **(params or {})})
+    provider = _provider_of(named, params or {}, needs_key) if isinstance(named, Model) else complete(named)
+    provider.check_params({**provider.params, **(params or {})})
     return provider
 
 
@@ -51,7 +52,7 @@ def _default_model() -> Any:
     return _EMBEDDED
 
 
-def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Provider:
+def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> CompleteProvider:
     vendor, merged = VENDORS[model.provider], {**(model.params or {}), **params}
     if vendor is LOCAL:
         return _local(model.name, merged, is_named=model is not _EMBEDDED)
@@ -65,16 +66,16 @@ def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Pr
     )
     if doubt := doubt_about(access, vendor):
         warn(doubt)
-    provider: Provider = _adapter(vendor)(
+    provider: CompleteProvider = _adapter(vendor)(
         vendor=vendor, model=model.name, access=access, params=merged, thinking_tokens=model.thinking_tokens
     )
     return provider
 
 
-def _local(name: str, params: Mapping[str, Any], *, is_named: bool) -> Provider:
+def _local(name: str, params: Mapping[str, Any], *, is_named: bool) -> CompleteProvider:
     if find_spec("xllamacpp") is None:
         raise MissingDependencyError.for_extra(LOCAL.extra, "xllamacpp")
-    provider: Provider = _adapter(LOCAL)(name, params=params, is_named=is_named)
+    provider: CompleteProvider = _adapter(LOCAL)(name, params=params, is_named=is_named)
     return provider
 
 

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from smelt.engine.room import Room
-from smelt.providers.base import Provider
+from smelt.providers.base import CompleteProvider
 from smelt.providers.thinking import thinking_params, thinking_room
 
 _MOST = 64  # Cached rooms; the least recently used one is dropped, as for lanes.
@@ -16,7 +16,7 @@ _MOST = 64  # Cached rooms; the least recently used one is dropped, as for lanes
 _rooms: OrderedDict[Hashable, Room] = OrderedDict()
 
 
-def room_of(provider: Provider, params: Mapping[str, Any]) -> Room:
+def room_of(provider: CompleteProvider, params: Mapping[str, Any]) -> Room:
     """The reasoning-token allowance of *provider*, including what earlier runs of this process measured.
 
     If the provider's origin is not an HTTP address, nothing is kept between runs, as for lanes.
@@ -25,7 +25,7 @@ def room_of(provider: Provider, params: Mapping[str, Any]) -> Room:
         provider: The provider that answers.
         params: The parameters of every request: the provider's own and those of the call.
     """
-    given: int | None = getattr(provider, "thinking_tokens", None)
+    given = provider.thinking_tokens
     if not provider.origin.startswith(("http://", "https://")):
         return Room.starting_at(_start(provider, params, given))
     told = json.dumps(thinking_params(params), sort_keys=True, default=repr)
@@ -37,7 +37,7 @@ def room_of(provider: Provider, params: Mapping[str, Any]) -> Room:
     return room
 
 
-def _start(provider: Provider, params: Mapping[str, Any], given: int | None) -> int:
+def _start(provider: CompleteProvider, params: Mapping[str, Any], given: int | None) -> int:
     """The caller's value, else one from parameters, name and capabilities. A budget in the parameters is never cut."""
     known = thinking_room(provider.model, params)
     if given is None:

@@ -15,8 +15,8 @@ from smelt.lanes.board import Find, on_this_machine
 from smelt.lanes.caps import Caps
 from smelt.lanes.lane import Lane, RunLane
 from smelt.lanes.pacer import Pacer
-from smelt.providers.access import Access, key_of
-from smelt.providers.base import Provider
+from smelt.providers.access import Access
+from smelt.providers.base import CompleteProvider
 
 _MOST = 64  # Lanes that are kept; beyond that, the least recently used one is dropped.
 _AT_ONCE = 64  # Requests in flight on a server that queues, before replies show how many it can use.
@@ -25,7 +25,7 @@ _SALT = os.urandom(16)  # So that a fingerprint of a key is useless outside this
 _lanes: OrderedDict[Hashable, Lane] = OrderedDict()
 
 
-def join(provider: Provider, caps: Caps, tell: Callable[[Event], None]) -> RunLane:
+def join(provider: CompleteProvider, caps: Caps, tell: Callable[[Event], None]) -> RunLane:
     """Join the lane of *provider*, from inside the running loop; close the returned access to leave it.
 
     A lane outlives the runs, with what it has learnt. A run has a lane of its own in three cases: the provider is not
@@ -48,25 +48,25 @@ def join(provider: Provider, caps: Caps, tell: Callable[[Event], None]) -> RunLa
     return (_new(provider, caps) if lane.is_hidden else lane).join(caps, tell)
 
 
-def _new(provider: Provider, caps: Caps, board: Find | None = None) -> Lane:
+def _new(provider: CompleteProvider, caps: Caps, board: Find | None = None) -> Lane:
     at_once = _AT_ONCE if provider.capabilities.queues else None
     return Lane(Pacer(provider=provider.name, caps=caps, at_once=at_once, board=board))
 
 
-def _board(provider: Provider) -> Find:
+def _board(provider: CompleteProvider) -> Find:
     """A function that opens the board shared with other processes of this machine that use the same limit."""
-    key = key_of(provider)
+    key = provider.key
     limit = (provider.name, _address(provider), provider.model, "" if key is None else key.reveal())
     return on_this_machine("\0".join(limit), random.Random(os.urandom(16)))
 
 
-def _address(provider: Provider) -> str:
+def _address(provider: CompleteProvider) -> str:
     access = getattr(provider, "access", None)
     return access.deployment if isinstance(access, Access) else provider.origin
 
 
-def _fingerprint(provider: Provider) -> bytes | None:
-    key = key_of(provider)
+def _fingerprint(provider: CompleteProvider) -> bytes | None:
+    key = provider.key
     return None if key is None else hashlib.blake2b(key.reveal().encode(), key=_SALT, digest_size=16).digest()
 
 

@@ -18,14 +18,6 @@ from smelt.providers.secrets import Secret
 from smelt.providers.vendors import Vendor, owner_of
 
 
-def key_of(provider: object) -> Secret | None:
-    """The key of *provider*, which may be the caller's own class with a string as its key, or without one."""
-    key = getattr(provider, "key", None)
-    if isinstance(key, str):
-        return Secret(key)
-    return key if isinstance(key, Secret) else None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Access:
     """A base URL and its key; through a Unix socket, if one is named.

@@ -243,8 +243,8 @@ class Connection(Protocol):
 class Provider(Protocol):
     """A model that can be asked.
 
-    It may also have `params`, the parameters of every request; `key`, so that answers bought with one key are not
-    reused with another; and `thinking_tokens`, the tokens for thoughts that the caller set.
+    It may also have `params`, the parameters of every request; `key`, a string, so that answers bought with one key are
+    not reused with another; and `thinking_tokens`, the tokens for thoughts that the caller set.
 
     Attributes:
         name: The provider's name, as in `"openai:gpt-4.1-mini"`.
@@ -276,3 +276,21 @@ class Provider(Protocol):
     def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]:
         """Open the clients in the running loop, for at most *connections* requests at a time; close them on exit."""
         ...
+
+
+@runtime_checkable
+class CompleteProvider(Provider, Protocol):
+    """A provider with the members that a caller's own one may leave out; `providers.own` gives it defaults.
+
+    Attributes:
+        params: Parameters of every request.
+        key: The key. Answers that were bought with one key are not reused with another.
+        thinking_tokens: Tokens for thoughts that the caller set, or None.
+    """
+
+    @property
+    def params(self) -> Mapping[str, Any]: ...
+    @property
+    def key(self) -> Secret | None: ...
+    @property
+    def thinking_tokens(self) -> int | None: ...

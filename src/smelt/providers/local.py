@@ -44,6 +44,9 @@ class LocalProvider:
         MissingDependencyError: The runtime or the weights are missing; names the command that installs them.
     """
 
+    key: Secret | None = None
+    thinking_tokens: int | None = None
+
     def __init__(self, name: str = "", *, params: Mapping[str, Any] | None = None, is_named: bool = True) -> None:
         self._weights = named(name)
         self.params: Mapping[str, Any] = {**LOCAL.params, **(params or {})}
