@@ -22,6 +22,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from smelt.lanes import registry
 from smelt.loop.jumping import run_jumping
 from tests.lanes.server import Client, Server, limited, make_lane
 from tests.lanes.test_situations import ask, ask_for, count, group, refused, spells
@@ -117,12 +118,14 @@ def unlimited() -> Figures:
     return {"seconds": statistics.mean(ask(500, seed)[1] for seed in range(4))}
 
 
-def queueing(slots: int) -> Figures:
-    """A server that queues and never refuses: time over the ideal, and requests in flight over its slots."""
+def queueing(slots: int, each: int = 200) -> Figures:
+    """A server that queues *each* requests per slot: time over the ideal, and requests in flight over its slots."""
 
     async def work() -> list[int]:
         server = Server(slots=slots, rng=random.Random(slots))
-        client = Client(server=server, lane=make_lane(slots, most=512, at_once=64), requests=200 * slots)
+        client = Client(
+            server=server, lane=make_lane(slots, most=512, at_once=registry._AT_ONCE), requests=each * slots
+        )
         running = asyncio.create_task(client.run())
         in_flight = []
         while not running.done():
@@ -131,7 +134,7 @@ def queueing(slots: int) -> Figures:
         return in_flight[len(in_flight) // 2 : -2]
 
     jumped = run_jumping(work())
-    return {"time": jumped.seconds / 100.0, "queue": statistics.mean(jumped.result) / slots}
+    return {"time": jumped.seconds / (0.5 * each), "queue": statistics.mean(jumped.result) / slots}
 
 
 def few_in_flight() -> Figures:
@@ -204,6 +207,7 @@ BY_MODULE: Mapping[str, Situations] = {
     "climb": QUEUES,
     "pace": {**ALONE, **SHARED},
     "pacer": {**ALONE, **SHARED, **ANNOUNCED, **FAILURES, "32 in flight": few_in_flight},
+    "registry": {f"{slots} slots, short": partial(queueing, slots, 25) for slots in (4, 16, 64)},
     "sharing": BOARD,
     "trace": {**ALONE, **SHARED},
     "window": {**QUEUES, "hidden": hidden, "32 in flight": few_in_flight},

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from smelt.lanes.limits import Quota
+from smelt.lanes.window import CUT
 
-_MINUTE = 60.0
+_MINUTE = 60.0  # Seconds: limits are per minute by name.
 # Seconds in which the level above the reserve is spent: with a known ratio of charged to estimated amounts, and
 # without.
 _SPENDING = (0.5, 2.5)
@@ -19,12 +20,12 @@ _LESS = 0.5  # Multiplicative decrease: the rate per second at which its share d
 _LEAST = 0.05  # Lower bound of the share.
 _LONGEST = 5.0  # Seconds since the last announcement that count for the increase or decrease, at most.
 _COARSE = 4.0  # Requests: if the reserve is smaller, the level is too coarse to adapt the share by it.
-_CUT = 0.7  # Factor for the share after a refusal.
 _APART = 0.5  # Seconds after a cut in which further refusals do not cut again.
 _LATE = 0.05  # Seconds by which a timer may fire late without a loss of rate.
 # If the reset implies less than this share of limit / minute, the limit is for another period than a minute.
 _SLOWER = 0.75
 _MEMORY = 64  # Announcements: the time constant of the running ratio.
+_FELL = 3.0  # Seconds of refill: the use between two announcements that is needed to detect a fixed window.
 _RATIOS = (0.1, 100.0)  # Bounds of the ratio of charged to estimated amounts.
 
 
@@ -121,7 +122,7 @@ class Bucket:
         if self.is_known:
             self._left = min(0.0, self.left(now))
             if now >= self._cut + _APART and not self._corrects:
-                self._share, self._cut = max(_LEAST, self._share * _CUT), now
+                self._share, self._cut = max(_LEAST, self._share * CUT), now
 
     def cap(self, rate: float, size: float) -> None:
         """Change rate and capacity; keep the level, up to the new capacity."""
@@ -227,8 +228,6 @@ class Bucket:
 class _Window:
     """Detects a fixed-window limit: there, the time of the reset does not depend on how much is used."""
 
-    _FELL = 3.0  # Seconds of refill: the use between two announcements that is needed to tell.
-
     def __init__(self) -> None:
         self.resets_at: float | None = None
         self._first: tuple[float, float] | None = None  # The remaining amount, and the time of the reset.
@@ -242,6 +241,6 @@ class _Window:
             self._first, self.resets_at = (remaining, now + reset), None
             return
         expected = (first[0] - remaining) / rate
-        if expected >= self._FELL:
+        if expected >= _FELL:
             is_fixed = abs(now + reset - first[1]) <= max(1.1, 0.1 * expected)
             self.resets_at = now + reset if is_fixed else None

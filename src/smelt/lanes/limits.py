@@ -19,11 +19,11 @@ _DURATION = re.compile(
 )
 # Stricter than `float`, which accepts "1_0", "1e300" and non-ASCII digits.
 _NUMBER = re.compile(r"-?\d{1,18}(?:\.\d{0,18})?", re.ASCII)
-_UNITS = (86_400.0, 3_600.0, 60.0, 1.0, 1e-3, 1e-6)
-_LONGEST = 400 * 86_400.0  # Seconds: a reset further away than about a year is taken to be an error.
-_MOST = 1e15  # A larger limit is taken to be an error.
+_UNITS = (86_400.0, 3_600.0, 60.0, 1.0, 1e-3, 1e-6)  # Seconds of each unit in `_DURATION`.
+_LONGEST = 400 * 86_400.0  # Seconds: a reset further away than a year and some days is taken to be an error.
+_MOST = 1e15  # A larger limit is taken to be an error: no provider serves so much in a minute.
 _EPOCH = 1e9  # A larger reset is a Unix time in seconds (1e9 is in 2001); from 1e12 on, in milliseconds.
-_PAST = 2.0  # Seconds: a reset may lie so far before the reply's date by rounding alone.
+_PAST = 2.0  # Seconds: a reset may lie so far before the reply's date by rounding, as both are whole seconds.
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import math
 import random
 
 from smelt.lanes.stock import Opening, Stock
-from smelt.lanes.trace import Trace
+from smelt.lanes.trace import FEW, Trace
 
 # The curve after a refusal (CUBIC): it starts below the measured rate, returns to it within a span of time, and then
 # rises above it.
@@ -41,7 +41,6 @@ _UNSURE = 3.0  # Requests by which a measurement may be wrong: one at each end, 
 
 # Steps: additive increase, multiplicative decrease, used if too few requests are accepted between refusals to measure a
 # rate.
-_FEW = 10  # Requests between two refusals: with fewer, a measurement is too inaccurate and steps begin;
 _MANY = 80  # with at least so many it is accurate and steps end.
 _FAIR = 2.0  # Requests per second with which steps begin, the same for all processes.
 _STEP_UP = 0.06  # Requests per second gained per second; below one request per second, times the rate,
@@ -267,7 +266,7 @@ class Pace:
         if self._level is not None and count < _MANY:
             self._level, self._cuts = max(_SLOWEST, pace * (1 - _STEP_DOWN)), self._cuts + 1
             self.rate = self._level
-        elif self._measured == 0.0 and is_told and max(count, self._burst) < _FEW:
+        elif self._measured == 0.0 and is_told and max(count, self._burst) < FEW:
             self._level, self._cuts = min(pace, max(_FAIR, count / 3)), 0
         else:
             self._level = None

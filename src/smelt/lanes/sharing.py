@@ -6,8 +6,9 @@ import math
 import random
 from typing import NamedTuple
 
-from smelt.lanes.board import FEW, Board, Find
+from smelt.lanes.board import Board, Find
 from smelt.lanes.pace import AT_LEAST, CATCH_UP, HURRY, Pace, backoff, on_curve, span_of
+from smelt.lanes.trace import FEW
 
 _FIRST = 4.0  # Requests per second of all members together, at first, if no rate is known.
 _DOUBLING = 0.6  # Seconds in which that doubles.

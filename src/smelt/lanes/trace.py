@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+FEW = 10  # Requests between two refusals: a rate measured from fewer is too inaccurate to use.
 _MOST_BINS = 256  # Bins of the trace, at most.
 _STEPS = 20  # Iterations of the bisection.
 _MOST_LOST = 1.5  # Upper bound of the refill, as a multiple of the accepted requests.
