@@ -542,7 +542,7 @@ def test_a_broken_transport_breaks_the_call(
         connection.request("POST", f"/{path}/chat/completions", body)
         return connection.getresponse().read()
 
-    with pytest.raises(error):
+    with pytest.raises(error):  # The words are the standard library's, another in each version.
         call()
 
     connection.close()

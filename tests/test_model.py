@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -78,10 +79,8 @@ def test_a_string_names_provider_and_model(text: str, provider: str, name: str) 
     ],
 )
 def test_a_string_that_names_no_model_is_refused(text: str, said: str) -> None:
-    with pytest.raises(SmeltConfigError) as caught:
+    with pytest.raises(SmeltConfigError, match=re.escape(said)):
         Model.parse(text)
-
-    assert said in str(caught.value)
 
 
 def test_a_model_shows_no_key() -> None:

@@ -593,12 +593,12 @@ def test_the_words_of_a_provider_cannot_steer_a_terminal_through_a_warning_or_an
     refused = CallFailed("auth", Billing.REJECTED, "no\x1b[31m key\u202e")
     filtered = CallFailed("filtered", Billing.PAID_BAD, "no\x1b[31m text\u202e")
 
-    with pytest.raises(AuthenticationError) as caught:
+    with pytest.raises(AuthenticationError, match=r"no.\[31m key") as caught:
         JOB.run(ScriptedProvider(about, script=[refused]), data=companies(1))
-    with pytest.warns(SmeltWarning) as warned:
+    with pytest.warns(SmeltWarning, match=r"no.\[31m text") as warned:
         JOB.run(ScriptedProvider(about, script=[filtered] * 4), data=companies(1))
     strict = smelt.Job(PROMPT, Company, on_error="raise", progress=False)
-    with pytest.raises(SmeltExhaustionError) as raised:
+    with pytest.raises(SmeltExhaustionError, match=r"no.\[31m text") as raised:
         strict.run(ScriptedProvider(about, script=[filtered] * 4), data=companies(1))
 
     for text in (str(caught.value), str(warned[0].message), str(raised.value)):

@@ -81,7 +81,7 @@ def test_a_wrong_name_in_truth_is_told_before_a_missing_key(verb: str) -> None:
 
 
 def test_binary_cells_are_told_before_a_missing_key() -> None:
-    with pytest.raises(SmeltConfigError) as caught:
+    with pytest.raises(SmeltConfigError, match="'name' holds a value of type bytes") as caught:
         pd.DataFrame({"name": pd.array([b"x"], dtype=object)}).smelt.run("{name}?", Firm, model="openai:gpt-4.1-mini")
 
     assert not isinstance(caught.value, AuthConfigError)

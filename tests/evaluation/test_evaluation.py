@@ -212,7 +212,7 @@ def test_a_dry_run_checks_everything_and_sends_nothing() -> None:
 
     assert isinstance(found, smelt.Estimate)
     assert (found.rows, provider.requests) == (5, [])
-    with pytest.raises(PromptError):
+    with pytest.raises(PromptError, match="names 'year', the column with the right answers"):
         smelt.evaluate(pd.DataFrame(COLUMNS), "Say {year}.", Company, TRUTH, model=provider, dry_run=True)
 
 

@@ -130,7 +130,7 @@ def test_20_a_key_revoked_while_many_are_in_flight_lets_them_land_and_sends_noth
 def test_20_with_on_error_raise_a_fatal_error_mid_run_raises_with_what_was_answered(scenario: MakeScenario) -> None:
     revoked = scenario(answers=RULES, script={key: {"fault": "status", "kind": "auth"} for key in range(3, 40)})
 
-    with pytest.raises(AuthenticationError) as raised:
+    with pytest.raises(AuthenticationError, match="HTTP 401: Incorrect API key") as raised:
         ask(companies(40), served("openai", revoked), on_error="raise")
 
     assert raised.value.partial_result is not None
@@ -216,7 +216,7 @@ def test_34_an_error_object_in_a_200_is_what_it_says(
 ) -> None:
     broken = scenario(answers=RULES, always={"fault": "error_object_200", "kind": kind})
 
-    with pytest.raises(error):
+    with pytest.raises(error, match="HTTP 4.*(Check the key|Look at the credit)"):
         ask(companies(40), served(provider, broken))
 
     assert broken.stats().requests == 1

@@ -74,7 +74,7 @@ def test_a_reply_that_breaks_the_reader_leaves_no_row_without_an_outcome() -> No
 
     provider = ScriptedProvider({"x": 1}, script=[None, broken])
 
-    with pytest.raises(SmeltAPIError) as caught:
+    with pytest.raises(SmeltAPIError, match="The run broke off: AttributeError") as caught:
         smelt.run(companies(10), "Of {name}.", Plain, model=provider, progress=False, batch_size=5, concurrency=1)
 
     partial = caught.value.partial_result
@@ -141,7 +141,7 @@ def test_skipped_rows_do_not_hide_a_bad_key() -> None:
     refused = CallFailed("auth", Billing.REJECTED, "no such key")
     provider = ScriptedProvider({}, script=[refused])
 
-    with pytest.raises(smelt.errors.AuthenticationError):
+    with pytest.raises(smelt.errors.AuthenticationError, match="no such key"):
         smelt.run([{"a": None}, {"a": 1}], "Of {a}.", Plain, model=provider, null_rows="skip", progress=False)
 
 

@@ -128,7 +128,7 @@ def test_known_polars_bug_a_cache_over_python_functions_that_stand_twice_panics(
     part = shared.filter(pl.col("a") > 0)
     both = shared.join(part, on="a") if join else pl.concat([shared, part])
 
-    with pytest.raises(PanicException):
+    with pytest.raises(PanicException, match="unwrap"):
         both.cache().collect()
 
     assert "cache_states.rs" in capfd.readouterr().err

@@ -249,7 +249,7 @@ def test_each_run_waits_as_long_as_it_wants() -> None:
         patient = lane.join(Caps(concurrency=2, max_wait=500.0), print)
         patient.complete(await patient.admit(ESTIMATE), refusal(60.0))
 
-        with pytest.raises(TooLong):
+        with pytest.raises(TooLong, match="longer than this run waits"):
             await hurried.admit(ESTIMATE)
 
         assert isinstance(await patient.admit(ESTIMATE), Slot)

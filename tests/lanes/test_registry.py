@@ -122,7 +122,7 @@ def test_a_loop_that_hides_another_does_not_wait_for_it() -> None:
             await run.admit(Usage())
             return run.lane
 
-    with pytest.warns(SmeltWarning):
+    with pytest.warns(SmeltWarning, match="blocks the event loop"):
         mine, hiding, beside = asyncio.run(outer())
 
     assert mine is beside

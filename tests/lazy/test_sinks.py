@@ -214,9 +214,9 @@ def test_a_sink_that_is_killed_while_it_tidies_up_has_the_first_rows_left(
         unlink(path, **options)
         gone.append(path.name)
         if path.suffix == ".arrow":
-            raise Killed
+            raise Killed(path.name)
 
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched, pytest.raises(Killed, match=r"\.arrow"):
         patched.setattr(Path, "unlink", dying)
         step().smelt.sink_parquet(tmp_path / "out.parquet")
     step(None, model).smelt.sink_parquet(tmp_path / "out.parquet")
@@ -248,7 +248,7 @@ class TestEveryPlan:
     def test_a_sink_that_never_had_a_row_leaves_nothing(self, plan: Any, tmp_path: Path) -> None:
         refusing = ScriptedProvider({}, script=[CallFailed("auth", Billing.NOT_SENT, "No such key.", status=401)] * 9)
 
-        with pytest.raises(smelt.errors.AuthenticationError):
+        with pytest.raises(smelt.errors.AuthenticationError, match="No such key"):
             plan(None, refusing).smelt.sink_parquet(tmp_path / "out.parquet")
 
         assert list(tmp_path.iterdir()) == []

@@ -37,7 +37,7 @@ def test_a_place_that_is_not_safe_stops_a_run_before_it_spends(tmp_path: Path) -
     tmp_path.chmod(0o777)
     provider = Model()
 
-    with pytest.raises(smelt.errors.UnsafeStoreError):
+    with pytest.raises(smelt.errors.UnsafeStoreError, match="could replace the ledger"):
         run(tmp_path / "ledger.sqlite", model=provider)
 
     assert provider.sent == []

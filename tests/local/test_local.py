@@ -143,7 +143,7 @@ def test_without_the_key_there_is_no_answer() -> None:
     run_blocking(ask(LocalProvider()))
     access = Access(base_url="http://localhost/v1", key=Secret("guessed"), socket=str(server_of(named("")).socket))
 
-    with pytest.raises(CallFailed) as caught:
+    with pytest.raises(CallFailed, match="HTTP 401") as caught:
         run_blocking(ask(Compatible(vendor=LOCAL, model="smollm2-135m", access=access)))
 
     assert caught.value.kind == "auth"

@@ -65,7 +65,7 @@ def test_it_works_in_a_thread_without_a_loop() -> None:
 
 def test_it_works_inside_itself() -> None:
     async def outer() -> object:
-        with pytest.warns(SmeltWarning):
+        with pytest.warns(SmeltWarning, match="blocks the event loop"):
             return run_blocking(value(7))
 
     assert run_blocking(outer()) == 7
@@ -157,7 +157,7 @@ class TestInsideARunningLoop:
     def test_ctrl_c_reaches_the_work_although_asyncio_run_has_the_handler(self) -> None:
         async def outer() -> None:
             handler = signal.getsignal(signal.SIGINT)
-            with pytest.raises(SmeltInterrupt):
+            with pytest.raises(SmeltInterrupt, match="Interrupted"):
                 run_blocking(interrupted_with(ROWS))
             assert signal.getsignal(signal.SIGINT) is handler
 
@@ -193,7 +193,7 @@ class TestTheWarning:
             pipe(accessor, run_blocking, value(7))
             return line
 
-        with pytest.warns(SmeltWarning) as caught:
+        with pytest.warns(SmeltWarning, match="blocks the event loop") as caught:
             line = asyncio.run(outer())
 
         assert [(one.filename, one.lineno) for one in caught] == [(__file__, line)]
@@ -218,7 +218,7 @@ class TestTheWarning:
 
 class TestCtrlC:
     def test_the_works_own_interrupt_comes_out_as_it_is(self) -> None:
-        with pytest.raises(SmeltInterrupt) as caught:
+        with pytest.raises(SmeltInterrupt, match="Interrupted") as caught:
             run_blocking(interrupted_with(ROWS))
 
         assert caught.value.partial_result is ROWS
@@ -264,7 +264,7 @@ class TestCtrlC:
             assert driver.run(second()) == "whole"
 
     def test_the_bridge_works_afterwards(self) -> None:
-        with pytest.raises(SmeltInterrupt):
+        with pytest.raises(SmeltInterrupt, match="Interrupted"):
             run_blocking(interrupted_with(None))
 
         assert run_blocking(value(7)) == 7
@@ -357,7 +357,7 @@ class TestThreads:
         assert run_blocking(asyncio.to_thread(threading.get_ident)) == threading.get_ident()
 
     def test_to_thread_raises_what_the_function_raises(self) -> None:
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(ZeroDivisionError, match="by zero"):
             run_blocking(asyncio.to_thread(divmod, 1, 0))
 
     def test_names_are_looked_up_in_line(self) -> None:

@@ -139,7 +139,7 @@ async def test_a_silent_name_server_holds_nobody_past_a_deadline(tmp_path: Path)
     await asyncio.wait([other])
 
     assert loop.time() - started < BUSY
-    with pytest.raises(ProcessLookupError):
+    with pytest.raises(ProcessLookupError, match="No such process"):
         os.kill(int(pid.read_text()), 0)
 
 

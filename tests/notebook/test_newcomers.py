@@ -348,7 +348,7 @@ def ready() -> dict[str, Any]:
 def shown_by(code: str) -> str:
     """What Python shows of the exception that *code* ends with."""
     namespace = ready()
-    with pytest.raises(Exception) as raised:  # noqa: PT011  # Which one is looked at in its text.
+    with pytest.raises(Exception) as raised:  # noqa: PT011  # The caller looks at the text.
         exec(compile(code, "<cell>", "exec"), namespace)
     below = raised.value.with_traceback(raised.value.__traceback__.tb_next if raised.value.__traceback__ else None)
     return "".join(traceback.format_exception(below))

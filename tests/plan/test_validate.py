@@ -259,7 +259,7 @@ def test_what_a_signal_handler_raises_while_a_validator_runs_ends_the_run() -> N
 
     earlier = signal.signal(signal.SIGUSR1, stop)
     try:
-        with pytest.raises(SystemExit):
+        with pytest.raises(SystemExit, match="143"):
             judged(after(check), '{"n":1,"word":"a"}')
     finally:
         signal.signal(signal.SIGUSR1, earlier)

@@ -571,13 +571,17 @@ class TestReporter:
 
     @pytest.mark.parametrize(
         ("problem", "reason"),
-        [(KeyboardInterrupt(), "interrupted"), (asyncio.CancelledError(), "interrupted"), (OSError(), "stopped")],
+        [
+            (KeyboardInterrupt("a"), "interrupted"),
+            (asyncio.CancelledError("b"), "interrupted"),
+            (OSError("c"), "stopped"),
+        ],
         ids=["Ctrl-C", "cancelled", "error"],
     )
     def test_an_observer_that_saw_the_start_sees_an_end(self, problem: BaseException, reason: str) -> None:
         seen: list[Event] = []
 
-        with pytest.raises(type(problem)), progress_for(seen.append) as report:
+        with pytest.raises(type(problem), match=str(problem)), progress_for(seen.append) as report:
             report(START)
             raise problem
 

@@ -324,7 +324,7 @@ def test_rows_in_an_answer_that_groq_refuses_are_read() -> None:
     reply = read("chat", {"error": {**error, "failed_generation": ROWS}}, status=400)
 
     assert (reply.text, reply.finish) == (ROWS, "stop")
-    with pytest.raises(CallFailed) as caught:
+    with pytest.raises(CallFailed, match="Failed to generate JSON") as caught:
         read("chat", {"error": {**error, "failed_generation": ""}}, status=400)
     assert (caught.value.kind, caught.value.billing) == ("protocol", Billing.PAID_BAD)
 

@@ -242,7 +242,7 @@ def test_no_connection_is_made_to_where_a_redirect_leads(name: str, scenario: Ma
         failure = failure_of(adapter(name, url(fake, name)))
 
         assert failure.kind == "redirect"
-        with pytest.raises(BlockingIOError):
+        with pytest.raises(BlockingIOError, match="temporarily unavailable"):
             other.accept()
 
 

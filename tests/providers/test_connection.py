@@ -90,20 +90,20 @@ def test_the_answer_to_a_request_that_was_not_taken_whole_is_read(monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("sent", "error"),
+    ("sent", "says"),
     [
-        (b"", httpx2.RemoteProtocolError),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}", httpx2.RemoteProtocolError),
-        (b"no HTTP\r\n\r\n", httpx2.RemoteProtocolError),
+        (b"", "disconnected without sending a response"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}", "without sending complete message body"),
+        (b"no HTTP\r\n\r\n", "illegal status line"),
     ],
     ids=["nothing", "half", "nonsense"],
 )
-def test_failures_are_those_of_httpx2(sent: bytes, error: type[Exception]) -> None:
+def test_failures_are_those_of_httpx2(sent: bytes, says: str) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(2**16)
         writer.write(sent)
         await writer.drain()
         writer.close()
 
-    with pytest.raises(error):
+    with pytest.raises(httpx2.RemoteProtocolError, match=says):
         ask(serve)

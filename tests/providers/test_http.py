@@ -46,7 +46,7 @@ def test_a_name_that_leads_to_a_metadata_service_is_sent_nothing(host: str) -> N
     async def work() -> None:
         async with client_for(Access(base_url="http://harmless.example:1"), connections=1) as client:
             asked = client.build_request("POST", "http://harmless.example:1")
-            with pytest.raises(httpx2.ConnectError):
+            with pytest.raises(httpx2.ConnectError, match="All connection attempts failed"):
                 await client.send(asked)
             # What the transport calls when a connection is made, before it sends anything.
             await asked.extensions["trace"]("connection.connect_tcp.complete", {"return_value": Stream(host)})
@@ -123,7 +123,10 @@ def test_the_same_place_may_be_written_in_another_way(url: str) -> None:
     class Nowhere(OneThreadLoop):
         resolver = ("/bin/sh", "-c", "exit 2", "sh")
 
-    with pytest.raises(httpx2.ConnectError), asyncio.Runner(loop_factory=Nowhere) as runner:
+    with (
+        pytest.raises(httpx2.ConnectError, match="Name or service not known"),
+        asyncio.Runner(loop_factory=Nowhere) as runner,
+    ):
         runner.run(work())
 
 

@@ -228,25 +228,27 @@ class TestResult:
 
 class TestArguments:
     @pytest.mark.parametrize(
-        ("given", "problem"),
+        ("given", "problem", "says"),
         [
-            ({"batch_size": 0}, SmeltConfigError),
-            ({"prompt": "Describe {name"}, PromptError),
-            ({"output": dict}, SchemaError),
-            ({"model": "nobody:nothing"}, SmeltConfigError),
-            ({"extend": True}, SmeltConfigError),
-            ({"frames": pandas_frame(0, 1)}, ConfigTypeError),
-            ({"frames": "data.csv"}, ConfigTypeError),
-            ({"frames": 3}, ConfigTypeError),
+            ({"batch_size": 0}, SmeltConfigError, "batch_size must be"),
+            ({"prompt": "Describe {name"}, PromptError, "braces do not balance"),
+            ({"output": dict}, SchemaError, "not the class dict"),
+            ({"model": "nobody:nothing"}, SmeltConfigError, "There is no provider 'nobody'"),
+            ({"extend": True}, SmeltConfigError, "so a stream cannot do it"),
+            ({"frames": pandas_frame(0, 1)}, ConfigTypeError, "not a DataFrame"),
+            ({"frames": "data.csv"}, ConfigTypeError, "not a str"),
+            ({"frames": 3}, ConfigTypeError, "not a int"),
         ],
         ids=lambda one: next(iter(one)) if isinstance(one, dict) else "",
     )
-    def test_a_bad_one_is_refused_before_a_frame_is_read(self, given: dict[str, Any], problem: type[Exception]) -> None:
+    def test_a_bad_one_is_refused_before_a_frame_is_read(
+        self, given: dict[str, Any], problem: type[Exception], says: str
+    ) -> None:
         read: list[Any] = []
         frames = watched(cut(pandas_frame, 1), read)
         options: dict[str, Any] = {"frames": frames, "model": Model(), **given}
 
-        with pytest.raises(problem):
+        with pytest.raises(problem, match=says):
             streamed(options.pop("frames"), **options)
 
         assert read == []
@@ -407,7 +409,7 @@ class TestEnds:
     def test_a_ledger_that_cannot_be_opened_is_said_before_the_first_request(self, tmp_path: Path) -> None:
         model = Model()
 
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreError, match="is a directory; name a file in it"):
             next(streamed(cut(polars_frame, 4), model, ledger=tmp_path))
 
         assert model.sent == []
