@@ -19,12 +19,13 @@ from pathlib import Path
 from smelt.lanes.trace import FEW
 
 _HEADER = 8  # Numbers before the member entries: those of `_Number`.
-# Member entries. Each is two numbers: the member's name and the time at which its entry expires. Chosen, not measured: more
-# processes than one machine runs at a time, in a file of about 2 KB.
+# Member entries. Each is two numbers: the member's name and the time at which its entry expires. Chosen, not measured:
+# more processes than one machine runs at a time, in a file of about 2 KB.
 _PLACES = 124
 SIZE = 8 * (_HEADER + 1 + 2 * _PLACES)  # Bytes: eight for each number.
-# Seconds: the longest lifetime of an entry. An entry that expires later was written before the machine was restarted, which
-# set the monotonic clock back. Chosen, not measured: a member that waits longer sends nothing meanwhile and is not counted.
+# Seconds: the longest lifetime of an entry. An entry that expires later was written before the machine was restarted,
+# which set the monotonic clock back. Chosen, not measured: a member that waits longer sends nothing meanwhile and is
+# not counted.
 _LONGEST = 120.0
 # Seconds: a file that was not opened for this long is deleted. Chosen, not measured: its numbers are used for a minute.
 _KEPT = 24 * 3600.0

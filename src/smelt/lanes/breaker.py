@@ -20,8 +20,8 @@ _MUCH = 0.4
 # Seconds: upper bound of the first interval between probes; it doubles with each probe. Chosen, not measured: an outage
 # of a second should cost about a second. With 0.25 and 1 the outage of the bench costs the same number of requests.
 _FIRST = 0.5
-# Seconds: bounds of the interval between probes once it has grown to that. At most one probe in ten seconds must be sent
-# (`python -m tests.bench.lanes outage`). With 24 for the upper one, 125 are answered in the 15 s after the outage.
+# Seconds: bounds of the interval between probes once it has grown to that. At most one probe in ten seconds must be
+# sent (`python -m tests.bench.lanes outage`). With 24 for the upper one, 125 are answered in the 15 s after the outage.
 _LAST = (10.0, 12.0)
 
 # Retries that each success adds: Finagle's default (https://finagle.github.io/blog/2016/02/08/retry-budgets).

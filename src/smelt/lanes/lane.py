@@ -17,16 +17,16 @@ from smelt.lanes.pacer import Pacer, Wait
 from smelt.lanes.queue import Alarm, call_on, running_loop
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
-# Requests that a run may send although the circuit breaker is open, one at a time, until one reaches the provider. They do
-# not load a failing provider, because they do not reach it. There must be at least as many as the engine makes before it
-# gives up a server that it never reached: up to four in parallel, then the four of `Policy.free_retries`.
+# Requests that a run may send although the circuit breaker is open, one at a time, until one reaches the provider. They
+# do not load a failing provider, because they do not reach it. There must be at least as many as the engine makes
+# before it gives up a server that it never reached: up to four in parallel, then the four of `Policy.free_retries`.
 _TRIES = 8
 _IN_SECONDS = 60.0  # Seconds: longer times are shown in minutes, as people say them.
 # Seconds: shorter waits are normal pacing and are not reported. Chosen, not measured: nobody reads a line for less.
 _QUIET = 1.0
 # Iterations of the event loop before each request during the start phase. Building a request takes milliseconds of CPU;
-# connecting, sending and reading a refusal take about a dozen iterations, and every request that is sent in the meantime
-# would be refused, too. Chosen, not measured: a few more than a dozen.
+# connecting, sending and reading a refusal take about a dozen iterations, and every request that is sent in the
+# meantime would be refused, too. Chosen, not measured: a few more than a dozen.
 _TURNS = 16
 
 

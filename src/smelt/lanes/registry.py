@@ -18,11 +18,12 @@ from smelt.lanes.pacer import Pacer
 from smelt.providers.access import Access
 from smelt.providers.base import CompleteProvider
 
-# Lanes that are kept; beyond that, the least recently used one is dropped. Chosen, not measured: more models and keys than
-# a process uses at a time.
+# Lanes that are kept; beyond that, the least recently used one is dropped. Chosen, not measured: more models and keys
+# than a process uses at a time.
 _MOST = 64
-# Requests in flight on a server that queues, before replies show how many it can use. With 32 and 128, jobs of 25 requests
-# per slot take 1.20 to 1.28 times the ideal on 16 and 64 slots instead of 1.12 (`python -m tests.bench.tuning registry`).
+# Requests in flight on a server that queues, before replies show how many it can use. With 32 and 128, jobs of 25
+# requests per slot take 1.20 to 1.28 times the ideal on 16 and 64 slots instead of 1.12 (`python -m tests.bench.tuning
+# registry`).
 _AT_ONCE = 64
 _SALT = os.urandom(16)  # So that a fingerprint of a key is useless outside this process.
 

@@ -6,25 +6,25 @@ import math
 
 from smelt.lanes.climb import Climb
 
-# The figures are of `python -m tests.bench.tuning window`: 500 requests to a server without a limit take 1.52 s with the
-# values below, and under a hidden limit 3.8 % of 1,000 requests are refused.
+# The figures are of `python -m tests.bench.tuning window`: 500 requests to a server without a limit take 1.52 s with
+# the values below, and under a hidden limit 3.8 % of 1,000 requests are refused.
 
 # Requests in flight before the first reply: twice the four with which a run begins. No figure changes with 4 and 16.
 _BEFORE = 8
 # The window after the first reply; from there it grows one by one, ever faster. With 8 the unlimited job takes 1.57 s;
 # with 32 it takes 1.46 s, and 7.3 % are refused under the hidden limit.
 _START = 16
-# Doublings of the window in the time of one reply, in the start phase. With 5.5 the unlimited job takes 1.75 s; with 22 it
-# takes 1.43 s, and 7.6 % are refused under the hidden limit.
+# Doublings of the window in the time of one reply, in the start phase. With 5.5 the unlimited job takes 1.75 s; with 22
+# it takes 1.43 s, and 7.6 % are refused under the hidden limit.
 _DOUBLINGS = 11.0
-# Seconds: bounds of the time of one doubling. Chosen, not measured: they only matter if a reply takes less than 0.11 s or
-# more than 5.5 s, and the replies of the bench do not.
+# Seconds: bounds of the time of one doubling. Chosen, not measured: they only matter if a reply takes less than 0.11 s
+# or more than 5.5 s, and the replies of the bench do not.
 _RAMP = (0.01, 0.5)
-# Requests per second, at most, in the start phase: few are then sent before a refusal comes back. With 1,500 the unlimited
-# job takes 1.62 s, with 6,000 it takes 1.49 s.
+# Requests per second, at most, in the start phase: few are then sent before a refusal comes back. With 1,500 the
+# unlimited job takes 1.62 s, with 6,000 it takes 1.49 s.
 _FASTEST = 3000.0
-# Seconds by which a timer may fire late without slowing the start. Chosen, not measured, since timers are exact in virtual
-# time: at the fastest, 60 requests then leave at once. `Bucket` allows more, because its rates are lower.
+# Seconds by which a timer may fire late without slowing the start. Chosen, not measured, since timers are exact in
+# virtual time: at the fastest, 60 requests then leave at once. `Bucket` allows more, because its rates are lower.
 _LATE = 0.02
 CUT = 0.7  # Factor for the window, or for a share of a rate, after a refusal: that of CUBIC (RFC 9438, section 3.4).
 
