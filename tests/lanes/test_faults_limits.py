@@ -24,7 +24,7 @@ def announced(limit: str, remaining: str, reset: str) -> dict[str, str]:
 
 
 def proven(pacer: Pacer, headers: dict[str, str]) -> Pacer:
-    pacer.landed(0.5, pacer.left(0.0, ESTIMATE), Reply(text="{}", usage=ESTIMATE, limits=headers))
+    pacer.completed(0.5, pacer.left(0.0, ESTIMATE), Reply(text="{}", usage=ESTIMATE, limits=headers))
     return pacer
 
 
@@ -32,7 +32,7 @@ def leaving(pacer: Pacer, now: float, seconds: float) -> int:
     """Requests that leave within so many seconds, each answered at once, and without a word about limits."""
     count, end = 0, now + seconds
     while (now := now + pacer.wait(now, ESTIMATE).seconds) < end:
-        pacer.landed(now, pacer.left(now, ESTIMATE), Reply(text="{}", usage=ESTIMATE))
+        pacer.completed(now, pacer.left(now, ESTIMATE), Reply(text="{}", usage=ESTIMATE))
         count, now = count + 1, now + 1e-4
     return count
 
@@ -57,8 +57,8 @@ def test_16_a_hidden_rate_is_not_made_up_for_after_an_hour_of_sleep() -> None:
     for _ in range(4):
         for _ in range(20):
             now += pacer.wait(now, ESTIMATE).seconds + 0.1
-            pacer.landed(now, pacer.left(now, ESTIMATE), Reply(text="{}", usage=ESTIMATE))
-        pacer.landed(now, pacer.left(now, ESTIMATE), REFUSAL)
+            pacer.completed(now, pacer.left(now, ESTIMATE), Reply(text="{}", usage=ESTIMATE))
+        pacer.completed(now, pacer.left(now, ESTIMATE), REFUSAL)
 
     assert leaving(pacer, now + 3_600.0, 1.0) <= 25
 
@@ -80,7 +80,7 @@ def test_29_refusals_are_obeyed_whatever_the_headers_say() -> None:
         "rate_limit", Billing.REJECTED, "Slow down.", retry_after=20.0, limits=announced("0", "0", "0")
     )
 
-    pacer.landed(1.0, pacer.left(1.0, ESTIMATE), refusal)
+    pacer.completed(1.0, pacer.left(1.0, ESTIMATE), refusal)
 
     assert pacer.wait(1.0, ESTIMATE).seconds >= 20.0
 

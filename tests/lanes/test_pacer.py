@@ -33,7 +33,7 @@ def broken(billing: Billing = Billing.UNKNOWN, message: str = "Reset.") -> CallF
 
 
 def proven(pacer: Pacer, now: float = 0.0) -> Pacer:
-    pacer.landed(now + 0.5, pacer.left(now, ESTIMATE), REPLY)
+    pacer.completed(now + 0.5, pacer.left(now, ESTIMATE), REPLY)
     return pacer
 
 
@@ -48,9 +48,9 @@ def test_the_whole_lane_stays_away_for_as_long_as_it_is_told(told: float, seed: 
     pacer = proven(make_pacer())
     slots = [pacer.left(1.0, ESTIMATE) for _ in range(3)]
 
-    pacer.landed(2.0, slots[0], refusal(told))
-    pacer.landed(2.1, slots[1], refusal(None))
-    pacer.landed(2.2, slots[2], REPLY)
+    pacer.completed(2.0, slots[0], refusal(told))
+    pacer.completed(2.1, slots[1], refusal(None))
+    pacer.completed(2.2, slots[2], REPLY)
 
     assert pacer.wait(2.2, ESTIMATE).seconds >= told - 0.2 - 1e-9
 
@@ -59,7 +59,7 @@ def test_the_whole_lane_stays_away_for_as_long_as_it_is_told(told: float, seed: 
 def test_nonsense_is_not_waited_for(told: float) -> None:
     pacer = proven(make_pacer())
 
-    pacer.landed(1.1, pacer.left(1.0, ESTIMATE), refusal(told))
+    pacer.completed(1.1, pacer.left(1.0, ESTIMATE), refusal(told))
 
     assert pacer.wait(1.1, ESTIMATE).seconds < 5.0
 
@@ -71,7 +71,7 @@ def test_a_day_of_no_requests_left_is_waited_for() -> None:
         "x-ratelimit-remaining-requests": "0",
         "x-ratelimit-reset-requests": "24h0m0s",
     }
-    pacer.landed(0.5, pacer.left(0.0, ESTIMATE), Reply(text="{}", limits=headers))
+    pacer.completed(0.5, pacer.left(0.0, ESTIMATE), Reply(text="{}", limits=headers))
     for now in (0.5, 500.0):
         pacer.left(now, ESTIMATE)
 
@@ -82,12 +82,12 @@ def test_a_day_of_no_requests_left_is_waited_for() -> None:
 def test_silence_begins_with_the_first_failure_and_ends_with_a_reply(failure: CallFailed) -> None:
     pacer = proven(make_pacer())
     slots = [pacer.left(1.0, ESTIMATE) for _ in range(3)]
-    pacer.landed(2.0, slots[0], failure)
-    pacer.landed(3.0, slots[1], failure)
+    pacer.completed(2.0, slots[0], failure)
+    pacer.completed(3.0, slots[1], failure)
 
     assert pacer.silence == (2.0, failure.message)
 
-    pacer.landed(4.0, slots[2], REPLY)
+    pacer.completed(4.0, slots[2], REPLY)
     assert pacer.silence is None
 
 
@@ -100,7 +100,7 @@ def test_a_refusal_that_is_announced_teaches_no_hidden_rate() -> None:
         "x_ratelimit_reset_requests": "1s",
     }
 
-    pacer.landed(1.1, slot, refusal(None, **limits))
+    pacer.completed(1.1, slot, refusal(None, **limits))
 
     assert pacer.wait(1.1, ESTIMATE).seconds == pytest.approx(0.1, abs=0.05)
 
@@ -116,7 +116,7 @@ def test_what_is_refused_is_not_taken_for_charged() -> None:
         outcome = (
             CallFailed("server", Billing.REJECTED, "Busy.", limits=told) if is_refused else replace(REPLY, limits=told)
         )
-        pacer.landed(now, pacer.left(now, ESTIMATE), outcome)
+        pacer.completed(now, pacer.left(now, ESTIMATE), outcome)
 
     lacking = Usage(input_tokens=int(left) + 500, output_tokens=0)
     assert pacer.wait(now, lacking).seconds == pytest.approx(5.0, abs=1.0)
@@ -127,7 +127,7 @@ def test_caps_set_by_hand_are_kept(cap: str, rpm: float | None, tpm: float | Non
     pacer, now = proven(make_pacer(rpm=rpm, tpm=tpm)), 0.5
     for _ in range(20):
         now, slot = leave(pacer, now)
-        pacer.landed(now, slot, REPLY)
+        pacer.completed(now, slot, REPLY)
 
     assert now >= 19.0
     assert cap[0] == pacer.wait(now, ESTIMATE).reason.split()[1][0]
@@ -138,7 +138,7 @@ def test_what_was_reserved_is_replaced_by_what_it_took() -> None:
     slot = pacer.left(1.0, Usage(input_tokens=3000, output_tokens=3000))
     before = pacer.wait(1.0, ESTIMATE).seconds
 
-    pacer.landed(1.0, slot, Reply(text="{}", usage=Usage(input_tokens=50, output_tokens=50)))
+    pacer.completed(1.0, slot, Reply(text="{}", usage=Usage(input_tokens=50, output_tokens=50)))
 
     assert before > 4.0
     assert pacer.wait(1.0, ESTIMATE).seconds < before
@@ -157,7 +157,7 @@ def test_too_few_open_files_halve_the_concurrency_and_are_noticed_once() -> None
     slots = [pacer.left(1.0, ESTIMATE) for _ in range(16)]
 
     for slot in slots:
-        pacer.landed(1.1, slot, CallFailed("no_files", Billing.NOT_SENT, "In whatever language"))
+        pacer.completed(1.1, slot, CallFailed("no_files", Billing.NOT_SENT, "In whatever language"))
 
     assert pacer.limit == 8
     assert len(pacer.notices) == 1
@@ -167,8 +167,8 @@ def test_too_few_open_files_halve_the_concurrency_and_are_noticed_once() -> None
 def test_what_was_never_sent_costs_no_retry() -> None:
     pacer = proven(make_pacer())
     for now in range(1, 200):
-        pacer.landed(float(now), pacer.left(now, ESTIMATE), broken(Billing.NOT_SENT))
-        pacer.landed(float(now), pacer.left(now, ESTIMATE), REPLY)
+        pacer.completed(float(now), pacer.left(now, ESTIMATE), broken(Billing.NOT_SENT))
+        pacer.completed(float(now), pacer.left(now, ESTIMATE), REPLY)
 
     assert pacer.wait(200.0, ESTIMATE).seconds == 0.0
 
@@ -176,10 +176,10 @@ def test_what_was_never_sent_costs_no_retry() -> None:
 def test_a_bad_request_says_that_the_provider_is_there() -> None:
     pacer = proven(make_pacer())
     for _ in range(12):
-        pacer.landed(1.0, pacer.left(1.0, ESTIMATE), broken())
+        pacer.completed(1.0, pacer.left(1.0, ESTIMATE), broken())
     now, slot = leave(pacer, 1.0)
 
-    pacer.landed(now, slot, CallFailed("bad_request", Billing.REJECTED, "No."))
+    pacer.completed(now, slot, CallFailed("bad_request", Billing.REJECTED, "No."))
 
     assert pacer.wait(now, ESTIMATE).reason != "openai to recover"
 
@@ -208,7 +208,7 @@ def test_whatever_happens_requests_go_on_and_none_is_lost(
         now += pause
         wait = pacer.wait(now, ESTIMATE).seconds
         if wait == math.inf:
-            pacer.landed(now, flying.pop(0), outcome)
+            pacer.completed(now, flying.pop(0), outcome)
         else:
             assert wait <= 90.0  # The slowest pace is one request in a minute, and a little less after a refusal.
             now += wait

@@ -86,7 +86,7 @@ class Lane:
                 now = loop.time()
                 wait = self._wait(run, now, estimate)
                 if wait.seconds <= 0 and run.lost_patience(now, wait) is None:
-                    return self._leave(run, now, estimate)
+                    return self._take_slot(run, now, estimate)
             waiter = Waiter(run, estimate, loop)
             self._waiting.append(waiter)
         self._pump()
@@ -100,8 +100,8 @@ class Lane:
         """Free the slot of a request that ended, and learn from its outcome."""
         with self._lock:
             if run.slots.pop(slot.number, None) is not None:
-                run.met(outcome)
-                self.pacer.landed(_now(), slot, outcome)
+                run.note(outcome)
+                self.pacer.completed(_now(), slot, outcome)
         self._pump()
 
     def release(self, run: RunLane, slot: Slot) -> None:
@@ -115,7 +115,7 @@ class Lane:
         rest = run.rest if len(self._runs) == 1 else math.inf
         return self.pacer.wait(now, estimate, is_trying=run.is_trying, rest=rest)
 
-    def _leave(self, run: RunLane, now: float, estimate: Usage) -> Slot:
+    def _take_slot(self, run: RunLane, now: float, estimate: Usage) -> Slot:
         slot = self.pacer.left(now, estimate)
         run.slots[slot.number] = slot
         return slot
@@ -150,7 +150,7 @@ class Lane:
             else:
                 news.extend(self._resume())
                 self._waiting.remove(waiter)
-                waiter.end(self._leave(waiter.run, now, waiter.estimate))
+                waiter.end(self._take_slot(waiter.run, now, waiter.estimate))
         self._set_alarm(wait)
         news.extend(self._stall(wait) if self._waiting and wait is not None else self._resume())
         return news
@@ -272,12 +272,11 @@ class RunLane:
         """Whether its next request may ignore the breaker: none has reached the provider yet, and none is in flight."""
         return self._tries < _TRIES and not self.slots
 
-    def met(self, outcome: Reply | CallFailed) -> None:
+    def note(self, outcome: Reply | CallFailed) -> None:
         """Count the end of a request, to know whether one has reached the provider."""
+        # A reply that is not of the protocol, such as a web page, does not come from the provider, either.
         is_nobody = isinstance(outcome, CallFailed) and (
-            outcome.billing is Billing.NOT_SENT
-            or outcome.kind
-            == "protocol"  # For example a web page instead of an API reply: not from the provider, either.
+            outcome.billing is Billing.NOT_SENT or outcome.kind == "protocol"
         )
         self._tries = self._tries + 1 if is_nobody else _TRIES
 

@@ -63,7 +63,7 @@ class Silence(NamedTuple):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Pacer:
-    """The state of a lane's limits. Call `wait` before a request, `left` when it is sent, `landed` when it ended.
+    """The state of a lane's limits. Call `wait` before a request, `left` when it is sent, `completed` when it ended.
 
     Attributes:
         provider: The provider's name, for messages.
@@ -149,7 +149,7 @@ class Pacer:
         self._breaker.left(now, number)
         return Slot(number=number, left_at=now, estimate=estimate, marks=(*marks, clock))
 
-    def landed(self, now: float, slot: Slot, outcome: Reply | CallFailed) -> None:
+    def completed(self, now: float, slot: Slot, outcome: Reply | CallFailed) -> None:
         """A request ended."""
         limits = read_limits(outcome.limits)
         if is_free := isinstance(outcome, CallFailed) and outcome.billing in (Billing.NOT_SENT, Billing.REJECTED):
