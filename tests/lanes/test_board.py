@@ -78,8 +78,8 @@ def test_requests_that_were_refused_late_were_not_let_through() -> None:
     one.note(1.0, 0.0, 0.0)
     one.note(3.0, 10.0, 2.0, counted=20)
 
-    two.heard_late(2.0)
-    two.heard_late(0.5)  # Of the time before.
+    two.refused_late(2.0)
+    two.refused_late(0.5)  # Of the time before.
 
     assert one.rate == pytest.approx(9.5)
 
@@ -90,7 +90,7 @@ def test_late_refusals_do_not_correct_a_rate_that_rests_on_few_requests() -> Non
     one.note(3.0, 10.0, 2.0, counted=20)
 
     for _ in range(40):
-        two.heard_late(2.0)
+        two.refused_late(2.0)
 
     assert one.rate == pytest.approx(5.0)
 

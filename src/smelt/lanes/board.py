@@ -83,7 +83,7 @@ class Board:
         self.rate, self.span, self.sent, self.event = rate, span, 0.0, event
         self.idle = 0.0
 
-    def heard_late(self, left_at: float) -> None:
+    def refused_late(self, left_at: float) -> None:
         """A request sent before the event was refused after it. The rate counted it as accepted: correct the rate."""
         if self.counted > FEW and left_at > self.before:
             self.rate *= 1 - 1 / self.counted

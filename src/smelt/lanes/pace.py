@@ -192,7 +192,7 @@ class Pace:
             Whether something was learnt: a request sent before the last refusal came back repeats the same information.
         """
         if left_at < self._event_at:
-            self._heard_late(number)
+            self._refused_late(number)
             return False
         self._transit = max(self._transit, now - left_at)
         self._stock.emptied(now)
@@ -219,7 +219,7 @@ class Pace:
         self._level, self._most = None, max(self._most, rate)
         self._span, self._below = span_of(rate, 0.0), _BELOW[1]
 
-    def _heard_late(self, number: int) -> None:
+    def _refused_late(self, number: int) -> None:
         """A request sent before the last refused one was refused, too. It was counted as accepted: correct the rate."""
         if number >= (self._drained or 0):
             return

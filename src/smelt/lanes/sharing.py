@@ -144,7 +144,7 @@ class SharedPace:
             self._own.refused(now, number, left_at, clock, told)
         if left_at < max(board.event, self._joined):
             if left_at >= self._joined:  # Otherwise the board did not count it.
-                board.heard_late(left_at)
+                board.refused_late(left_at)
             return False
         self._measure(board, now, told)
         self._streak += 1
