@@ -112,7 +112,7 @@ class Answer:
     asked: Request | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Wire:
     """How an API's requests and answers are written down, whichever way they travel. Neither function does I/O.
 

@@ -12,7 +12,7 @@ from typing import Any
 from smelt.providers.base import Capabilities
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)  # A row is one object.
 class Vendor:
     """What is known of a vendor before it is asked.
 
@@ -42,9 +42,9 @@ class Vendor:
     hosted: bool = False
     adapter: str = "smelt.providers.compatible:Compatible"
     extra: str = "openai"
-    sdk: Mapping[str, str] = field(default_factory=lambda: {"openai": "openai"}, hash=False)
+    sdk: Mapping[str, str] = field(default_factory=lambda: {"openai": "openai"})
     capabilities: Capabilities | None = None
-    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    params: Mapping[str, Any] = field(default_factory=dict)
     priced_as: str | None = None
     is_free: bool = False
     cheap_model: str | None = None
