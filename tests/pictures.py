@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.observe.chromium import executable
+from tests.report.chromium import executable
 
 MERMAID = "12.3.0"
 DOCS = Path(__file__).resolve().parent.parent / "docs"

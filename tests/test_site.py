@@ -25,8 +25,8 @@ from smelt.providers.google import Google
 from smelt.providers.local import LocalProvider
 from smelt.providers.openai import OpenAI
 from tests import pictures
-from tests.observe.chromium import Visit, look_at, missing
 from tests.patience import HANGING
+from tests.report.chromium import Visit, look_at, missing
 from tests.test_readme import ROOT
 
 CONFIG = ROOT / "zensical.toml"

@@ -16,7 +16,7 @@ import smelt
 from smelt.errors import PromptError, QuotaError, SmeltConfigError
 from smelt.providers.base import Billing, CallFailed, Reply
 from smelt.testing import ScriptedProvider, answered, asked
-from tests.evaluation.test_evaluation import LIBRARIES, as_records
+from tests.evaluation.test_trial import LIBRARIES, as_records
 
 
 class Parity(BaseModel):

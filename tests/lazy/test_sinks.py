@@ -20,9 +20,9 @@ from smelt.lazy import sinks
 from smelt.lazy.pushdown import known_height
 from smelt.providers.base import Billing, CallFailed
 from smelt.testing import ScriptedProvider
-from tests.frames.deriving import DerivingProvider
-from tests.frames.plans import Second
-from tests.frames.sinking import ROWS, Size
+from tests.lazy.deriving import DerivingProvider
+from tests.lazy.plans import Second
+from tests.lazy.sinking import ROWS, Size
 from tests.patience import HANGING
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ EXPECTED = NUMBERS.with_columns(size=pl.col("number") * 2, smelt_error=pl.lit(No
 
 def sunk(verb: str, folder: Path, *, after: int = 10_000, how: str = "kill") -> subprocess.CompletedProcess[str]:
     NUMBERS.write_parquet(folder / "rows.parquet")
-    command = [sys.executable, "-m", "tests.frames.sinking", verb, str(folder), str(after), how]
+    command = [sys.executable, "-m", "tests.lazy.sinking", verb, str(folder), str(after), how]
     ledger = {"SMELT_LEDGER": str(folder / "ledger.sqlite")} if verb == "more" else {}
     return subprocess.run(
         command, cwd=ROOT, env={**os.environ, **ledger}, capture_output=True, text=True, check=False, timeout=HANGING

@@ -22,8 +22,8 @@ from smelt.errors import SmeltConfigError, SmeltWarning
 from smelt.messages import dollars
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider
-from tests.observe.runs import PAYLOADS, PROMPT, Company, hostile_result, result_of, usual_result
-from tests.observe.test_markup import Parsed
+from tests.report.runs import PAYLOADS, PROMPT, Company, hostile_result, result_of, usual_result
+from tests.report.test_markup import Parsed
 
 STYLE = (files("smelt.report") / "report.css").read_text(encoding="utf-8")
 ANSWER = {"sector": "tech", "founded": None}

@@ -1,4 +1,4 @@
-"""A sink in a process that a test kills or interrupts: `python -m tests.frames.sinking VERB FOLDER AFTER HOW`.
+"""A sink in a process that a test kills or interrupts: `python -m tests.lazy.sinking VERB FOLDER AFTER HOW`.
 
 It sends itself HOW (`kill` or `interrupt`) before its request number AFTER, and writes down the rows of each request.
 """
@@ -19,7 +19,7 @@ import smelt
 from smelt.lazy import sinks
 from smelt.providers.base import Reply, Request
 from smelt.testing import asked
-from tests.frames.deriving import DerivingProvider
+from tests.lazy.deriving import DerivingProvider
 
 ROWS = 300
 

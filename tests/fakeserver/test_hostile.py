@@ -14,7 +14,7 @@ from tests.fakeserver.oddrows import DAMAGES, VALUES
 from tests.fakeserver.oddtext import AROUND, SHAPES
 from tests.fakeserver.oddwire import ENVELOPES, FIREWALL, INSTEAD, QUOTED, RESPONSES, THOUGHTS
 from tests.fakeserver.rowfaults import Entry, Scene
-from tests.test_fakeserver import ARRAY, post
+from tests.fakeserver.test_fakeserver import ARRAY, post
 
 ITEM = ARRAY["properties"]["rows"]["items"]
 TEXT = 'a "b"\n\t\x0b\\$ \\d it\'s'

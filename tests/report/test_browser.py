@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.observe.chromium import Seen, Visit, look_at, missing
-from tests.observe.runs import PAYLOADS, hostile_result, usual_result
+from tests.report.chromium import Seen, Visit, look_at, missing
+from tests.report.runs import PAYLOADS, hostile_result, usual_result
 
 pytestmark = pytest.mark.slow
 

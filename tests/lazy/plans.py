@@ -1,6 +1,6 @@
 """Random lazy plans with smelt steps in them, held against a reference that does one thing after the other, eagerly.
 
-`python -m tests.frames.plans 5000` tries the seeds 0 to 4,999, `--seed 17` one, which it prints. `POLARS_MAX_THREADS`
+`python -m tests.lazy.plans 5000` tries the seeds 0 to 4,999, `--seed 17` one, which it prints. `POLARS_MAX_THREADS`
 counts from the start of a process, so it is set from outside.
 """
 
@@ -22,7 +22,7 @@ from polars.exceptions import PanicException, PolarsError
 from pydantic import BaseModel
 
 import smelt
-from tests.frames.deriving import DerivingProvider
+from tests.lazy.deriving import DerivingProvider
 
 ENGINES: tuple[Any, ...] = ("streaming", "in-memory")
 
@@ -349,7 +349,7 @@ def tried(seeds: range, folder: Path, *, in_turns: bool = False) -> dict[int, st
 
 def main() -> int:
     """Try what the command line asks for; 1 if a plan is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m tests.frames.plans", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.lazy.plans", description=__doc__)
     parser.add_argument("seeds", nargs="?", type=int, default=300)
     parser.add_argument("first", nargs="?", type=int, default=0)
     parser.add_argument("--seed", type=int)

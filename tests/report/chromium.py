@@ -3,7 +3,7 @@
 A process of its own, since Playwright keeps an asyncio loop running on its thread, which no other test should find
 there.
 
-    python -m tests.observe.chromium < visits.json > seen.json
+    python -m tests.report.chromium < visits.json > seen.json
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def look_at(visits: Sequence[Visit]) -> list[Seen]:
     """Visit pages, one after the other, in one browser."""
     told = json.dumps([asdict(one) for one in visits])
     run = subprocess.run(
-        [sys.executable, "-m", "tests.observe.chromium"], input=told, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "tests.report.chromium"], input=told, capture_output=True, text=True, check=False,
         timeout=HANGING
     )  # fmt: skip
     assert run.returncode == 0, run.stderr

@@ -32,8 +32,8 @@ from smelt.providers.base import Billing, CallFailed
 from smelt.testing import ScriptedProvider
 from tests.conftest import MakeScenario
 from tests.fakeserver import FakeServer, Scenario
-from tests.frames.deriving import DerivingProvider
-from tests.frames.plans import ENGINES
+from tests.lazy.deriving import DerivingProvider
+from tests.lazy.plans import ENGINES
 from tests.models import RULES, Company, served
 from tests.patience import HANGING
 
@@ -292,8 +292,8 @@ import sys
 import threading
 import polars as pl
 import smelt
-from tests.frames.deriving import DerivingProvider
-from tests.frames.test_lazy import Size
+from tests.lazy.deriving import DerivingProvider
+from tests.lazy.test_step import Size
 
 is_sent = threading.Event()
 

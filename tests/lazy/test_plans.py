@@ -15,7 +15,7 @@ import pytest
 from polars.exceptions import PanicException
 from polars.io.plugins import register_io_source
 
-from tests.frames.plans import ENGINES
+from tests.lazy.plans import ENGINES
 from tests.patience import HANGING
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,8 +27,8 @@ from collections import Counter
 import polars as pl
 import smelt
 from pydantic import BaseModel
-from tests.frames.deriving import DerivingProvider
-from tests.frames.plans import ENGINES
+from tests.lazy.deriving import DerivingProvider
+from tests.lazy.plans import ENGINES
 from tests.patience import HANGING
 from tests.patience import HANGING
 
@@ -79,7 +79,7 @@ def tried(request: pytest.FixtureRequest) -> Tried:
     threads: int = request.param
     script = f"from tests.frames import plans\nplans.main()\nASKED = {TWICE_ON[threads]!r}\n{TWICE}"
     # Each plan on one engine, in turns. On both, and more:
-    # POLARS_MAX_THREADS=1 python -m tests.frames.plans 5000
+    # POLARS_MAX_THREADS=1 python -m tests.lazy.plans 5000
     command = [sys.executable, "-c", script, str(PLANS), str(PLANS * threads - PLANS), "--in-turns"]
     environment = {**os.environ, "POLARS_MAX_THREADS": str(threads)}
     done = subprocess.run(

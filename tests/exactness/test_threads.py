@@ -13,7 +13,7 @@ from tests.conftest import MakeScenario
 from tests.models import PROVIDERS, RULES, served
 from tests.patience import HANGING
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import asyncio, json, sys, threading
 import pandas as pd, smelt
