@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(problem, file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        print("Stopped. The same command continues from here.", file=sys.stderr)
         return _BY_SIGNAL + getattr(stop, "signum", signal.SIGINT)
     return int(code or 0)
 
@@ -44,7 +44,7 @@ def _parser() -> ArgumentParser:
     fetch.add_argument("name", nargs="?", default=DEFAULT, help=f"{', '.join(CATALOG)} (default: {DEFAULT})")
     fetch.set_defaults(command=_pull)
 
-    local.add_parser("list", help="the models, and which are here").set_defaults(command=_list)
+    local.add_parser("list", help="the models, and whether their weights are here").set_defaults(command=_list)
 
     look = rooms.add_parser("doctor", help="what smelt finds on this machine, and what is broken")
     look.add_argument(

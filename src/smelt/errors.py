@@ -93,7 +93,7 @@ class SmeltError(Exception):
         ...     df.smelt.transform("Classify {nam}.", Company, model=scripted)
         ... except smelt.SmeltError as error:
         ...     print(error)
-        The prompt uses {nam}, which is no column of the data. Did you mean 'name'? ...
+        The prompt uses {nam}, which is not a column of the data. Did you mean 'name'? ...
     """
 
 
@@ -253,8 +253,7 @@ class MissingDependencyError(SmeltConfigError, ImportError):
         """The error for a field that needs an Arrow column in pandas, if pyarrow is not installed."""
         return cls(
             f"Field {shown_value(field)} needs pyarrow, which is not installed: pip install 'dfsmelt[arrow]'. pandas "
-            "itself has "
-            "no type for dates, decimals, lists and nested models.",
+            "itself has no type for dates, decimals, lists and nested models.",
             name="pyarrow",
         )
 
@@ -480,15 +479,15 @@ class StoreFullError(StoreError):
 
     Examples:
         >>> print(smelt.errors.StoreFullError.for_path("answers.sqlite"))
-        No room is left for the ledger answers.sqlite, so nothing more was sent: answers could not be kept. Make ...
+        The disk of the ledger answers.sqlite is full, so nothing more was sent: answers could not be kept. Free ...
     """
 
     @classmethod
     def for_path(cls, path: object) -> Self:
         """The error for a full disk."""
         return cls(
-            f"No room is left for the ledger {path}, so nothing more was sent: answers could not be kept. "
-            "Make room and run again; what is stored is not asked again."
+            f"The disk of the ledger {path} is full, so nothing more was sent: answers could not be kept. "
+            "Free some space and run again; stored answers are not asked again."
         )
 
     @classmethod
@@ -496,9 +495,9 @@ class StoreFullError(StoreError):
         """The error for a disk without the space that a run reserves; *needed* and *free* in bytes."""
         there = "" if free is None else f", and {free / 1e6:,.1f} MB are free"
         return cls(
-            f"No room is left for the ledger {path}: this run sets {needed / 1e6:,.1f} MB aside for answers that are "
-            "on their way"
-            f"{there}. Nothing was sent. Make room, name a ledger= on another disk, or ask with a smaller concurrency=."
+            f"The disk of the ledger {path} is nearly full: this run reserves {needed / 1e6:,.1f} MB for replies in "
+            f"flight{there}. Nothing was sent. Free some space, pass a ledger= on another disk, or use a smaller "
+            "concurrency=."
         )
 
 
@@ -541,9 +540,9 @@ class StoreCorruptError(StoreError):
         way = (
             f"smelt.ledger.open({str(path)!r}, recover=True) moves it aside and keeps the rows that can be read."
             if is_ledger
-            else "It is no ledger of smelt. Name another file with ledger=, or go without one: ledger=False."
+            else "It is not a ledger of smelt. Pass another file as ledger=, or ledger=False to keep none."
         )
-        error = cls(f"The ledger {path} cannot be used: {problem}. It was left as it is. {way}")
+        error = cls(f"The ledger {path} cannot be used: {problem}. It was not changed. {way}")
         error.is_ledger = is_ledger
         return error
 

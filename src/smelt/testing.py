@@ -128,8 +128,8 @@ def _as_answer(answer: Any) -> Mapping[str, Any] | Callable[[Mapping[str, Any]],
     if isinstance(answer, list | tuple):
         raise ConfigTypeError(
             f"answer must be the answer to a row, not a {type(answer).__name__}: rows are shuffled and may be asked "
-            "again, so "
-            "answers have no order. Pass a function that takes a row (a dict of its columns) and returns its answer, "
+            "again, so answers have no order. Pass a function that takes a row (a dict of its columns) and returns "
+            "its answer, "
             'such as lambda row: known[row["name"]].'
         )
     if callable(answer) and not isinstance(answer, BaseModel):

@@ -110,7 +110,7 @@ def test_a_prompt_that_names_no_column_is_warned_of_once() -> None:
 
     (warning,) = said(f"Which sector is {name} in?")
 
-    assert "The prompt names no column, so a request carries 2 columns: name, about." in warning
+    assert "The prompt names no column, so every request sends 2 columns: name, about." in warning
     assert "columns=[...]" in warning
     assert "f-string" in warning
 

@@ -54,7 +54,7 @@ settings
   batch_size          20
 
 ledger
-  file                ~/cache/smelt/ledger.sqlite, made by the first run
+  file                ~/cache/smelt/ledger.sqlite, which the first run makes
 
 embedded model
   runtime             xllamacpp ...

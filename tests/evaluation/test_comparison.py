@@ -256,8 +256,13 @@ def test_the_repr_shows_the_table_and_who_agrees_least() -> None:
     assert lines[0] == "Comparison(3 variants on the same 20 rows)"
     assert lines[1].split()[:3] == ["variant", "parity", "failed"]
     assert lines[2].strip().startswith("good      100.0% [83.9, 100.0]")
-    assert "  parity, 'good' and 'stubborn': 10 of 19 rows alike (52.6%); alone right 10 to 0 (p = 0.002)" in lines
-    assert lines[-1] == "  parity, 'good' and 'same': 20 of 20 rows alike (100.0%); alone right 0 to 0 (p = 1)"
+    assert (
+        "  parity, 'good' and 'stubborn': 10 of 19 rows alike (52.6%); only one of them right: 10 to 0 (p = 0.002)"
+        in lines
+    )
+    assert (
+        lines[-1] == "  parity, 'good' and 'same': 20 of 20 rows alike (100.0%); only one of them right: 0 to 0 (p = 1)"
+    )
 
 
 def test_the_html_repr_escapes_names() -> None:

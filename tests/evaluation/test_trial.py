@@ -229,7 +229,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[SmeltError], str]] = {
     "no truth": ({"truth": None}, SmeltConfigError, "truth must be a dict"),
     "sample": ({"n": 0}, SmeltConfigError, "n must be an integer from 1"),
     "option": ({"batch_size": 0}, SmeltConfigError, "batch_size must be"),
-    "error column": ({"error_column": "smelt_wrong"}, CollisionError, "Choose another one with error_column"),
+    "error column": ({"error_column": "smelt_wrong"}, CollisionError, "Choose another name with error_column"),
     "prompt": ({"prompt": "{nam}"}, PromptError, "Did you mean 'name'"),
 }
 
@@ -250,7 +250,7 @@ def test_what_is_wrong_is_said_before_anything_is_sent(make: Any, case: str) -> 
 def test_a_frame_in_which_nothing_is_known_or_nothing_is_left_to_send_is_refused(make: Any) -> None:
     with pytest.raises(SmeltConfigError, match="No row has a known answer in 'sector'"):
         evaluated(make({**COLUMNS, "sector": [None] * COUNT}), truth={"sector": "sector"})
-    with pytest.raises(ColumnError, match="nothing to ask about"):
+    with pytest.raises(ColumnError, match="no column is left to send"):
         evaluated(make({"sector": ["tech"]}), truth={"sector": "sector"}, prompt="Say.")
 
 

@@ -106,9 +106,13 @@ def test_categories_are_labels(column: Any) -> None:
 @pytest.mark.parametrize(
     ("annotation", "value", "says"),
     [
-        (Literal["tech", "finance"], "Tech", "has 'Tech' in row 1, .*never answer. Did you mean 'tech'.*Map it"),
-        (Literal["tech", "finance"], 3, "is not text, as the field 'field' is"),
-        (str, 3, "is not text, as the field 'field' is. Convert the column first"),
+        (
+            Literal["tech", "finance"],
+            "Tech",
+            "has 'Tech' in row 1, which is not a value of the field 'field'. Did you mean 'tech'.*Map it",
+        ),
+        (Literal["tech", "finance"], 3, "is not text, the type of the field 'field'"),
+        (str, 3, "is not text, the type of the field 'field'. Convert the column first"),
         (int, 1.5, "is not an integer"),
         (int, "many", "is not an integer"),
         (bool, "perhaps", "is not true or false"),
@@ -174,7 +178,7 @@ def test_free_text_is_a_field_of_its_column_s_name() -> None:
         ({"size": 1}, ConfigTypeError, r"truth\['size'\] must be the name of a column"),
         ({"sise": "kind"}, ConfigValueError, "no field 'sise' to compare. Did you mean 'size'"),
         ({"place": "kind"}, ConfigValueError, "'place', a nested model. Name its fields, such as 'place.city'"),
-        ({"size": "kin"}, ColumnError, "'kin', which is no column of the data. Did you mean 'kind'"),
+        ({"size": "kin"}, ColumnError, "'kin', which is not a column of the data. Did you mean 'kind'"),
     ],
     ids=["none", "text", "empty", "key", "column", "typo in a field", "nested model", "typo in a column"],
 )

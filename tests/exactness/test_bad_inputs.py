@@ -154,7 +154,7 @@ MODELS = [
     Case("over the provider's depth", {"output_model": deep(2)}, SchemaError, TypeError,
          "5 levels of nesting; scripted takes 4"),
     Case("output and a model", {"output": "text"}, SmeltConfigError, SmeltConfigError,
-         "output names the column of free"),
+         "output= names the column of free"),
     Case("flattened twice",
          {"output_model": create_model("A", **{"x": (Answer, ...), "x.label": (int, ...)}), "flatten": True},
          SchemaError, TypeError, "two columns are called 'x.label'"),
@@ -300,13 +300,13 @@ CALLS: list[tuple[str, Callable[[Any], Any], str]] = [
     (
         "of a lazy step",
         lambda model: SMELT.transform(FRAME, PROMPT, Answer, fields="all"),
-        "fields is an option of lf.sm",
+        "fields is an option only of lf.sm",
     ),
     ("slip of an option", lambda model: ACCESSOR.run(PROMPT, Answer, batchsize=3), "Did you mean 'batch_size'"),
     (
         "provider's parameter",
         lambda model: SMELT.run(FRAME, PROMPT, Answer, temperature=0),
-        r"goes into params=\{...\}",
+        r"go into params=\{...\}",
     ),
     (
         "key",
@@ -361,7 +361,7 @@ def test_a_preview_has_a_number_of_rows(n: Any) -> None:
 
 
 def test_a_job_cannot_be_tested_on_nothing() -> None:
-    with pytest.raises(SmeltConfigError, match="data is empty.*Give it one row"):
+    with pytest.raises(SmeltConfigError, match="data is empty.*Give at least one row"):
         smelt.Job(PROMPT, Answer).test(ScriptedProvider({}), data=FRAME.head(0))
 
 

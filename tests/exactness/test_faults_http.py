@@ -446,7 +446,8 @@ def test_27_a_wait_of_ten_days_stops_the_run_and_says_so() -> None:
     weather = Weather(CallFailed("rate_limit", Billing.REJECTED, "HTTP 429", retry_after=864_000.0), start=5.0)
 
     with pytest.warns(
-        SmeltWarning, match=r"asks for a pause that is longer than this run waits\. Come back in 240 h 1 min"
+        SmeltWarning,
+        match=r"asks for a pause that is longer than this run waits \(max_wait\)\. Run again in 240 h 1 min",
     ):
         result, seconds = in_virtual_time(2_000, weather)
 
@@ -471,7 +472,7 @@ def test_27_a_pause_beyond_max_wait_stops_the_run_which_says_when_to_come_back_a
     frame, model, ledger = companies(40), served(provider, pausing), tmp_path / "ledger.sqlite"
 
     for _ in range(2):  # Too soon, it asks for nothing.
-        with pytest.warns(SmeltWarning, match=r"longer than this run waits\. Come back in 2[01] min"):
+        with pytest.warns(SmeltWarning, match=r"longer than this run waits \(max_wait\)\. Run again in 2[01] min"):
             early = ask(frame, model, ledger=ledger, max_wait=60.0)
         assert failures(early) == dict.fromkeys(range(12, 40), "stopped")
         assert pausing.stats().requests == 4

@@ -236,7 +236,7 @@ def test_a_pause_of_days_ends_whoever_would_wait_for_it_and_says_when_to_come_ba
         lane = joined(make_lane())
         lane.complete(await lane.admit(ESTIMATE), refusal(864_000.0))
 
-        with pytest.raises(TooLong, match=r"longer than this run waits\. Come back in 240 h 1 min"):
+        with pytest.raises(TooLong, match=r"longer than this run waits \(max_wait\)\. Run again in 240 h 1 min"):
             await lane.admit(ESTIMATE)
 
     assert run(work()) == 0.0
@@ -389,8 +389,8 @@ def test_a_run_of_little_patience_asks_several_times_within_it_and_says_how_long
 @pytest.mark.parametrize(
     ("failure", "words"),
     [
-        (refusal(40.0), r"asks for a pause that is longer than this run waits\. Come back in 4[0-2] s\."),
-        (overloaded(40.0), r"asks for a pause that is longer than this run waits\. Come back in 4"),
+        (refusal(40.0), r"asks for a pause that is longer than this run waits \(max_wait\)\. Run again in 4[0-2] s\."),
+        (overloaded(40.0), r"asks for a pause that is longer than this run waits \(max_wait\)\. Run again in 4"),
         (
             refusal(
                 None,
@@ -400,7 +400,7 @@ def test_a_run_of_little_patience_asks_several_times_within_it_and_says_how_long
                     "x-ratelimit-reset-requests": "60s",
                 },
             ),
-            r"has nothing left of its limit for a time that is longer than this run waits\. Come back in 30 s\.",
+            r"allows no more requests for a time that is longer than this run waits \(max_wait\)\. Run again in 30 s\.",
         ),
     ],
     ids=["429", "503", "announced"],
@@ -447,7 +447,7 @@ def test_a_wait_that_would_be_too_long_is_not_begun() -> None:
         slot = await lane.admit(ESTIMATE)
 
         with pytest.raises(
-            TooLong, match=r"by the rpm= and tpm= of this process, after a time that is .* Come back in 1 min"
+            TooLong, match=r"by the rpm= and tpm= of this process, for a time that is .* Run again in 1 min"
         ):
             await lane.admit(ESTIMATE)
 

@@ -170,9 +170,9 @@ def test_a_file_that_could_not_be_written_to_its_end_is_not_left_behind(tmp_path
 
 
 CHANGED: list[tuple[str, Any, str]] = [
-    ("data", lambda: step(NUMBERS.with_columns(pl.col("number") + 1).lazy()), "are others now, or in another order"),
-    ("order", lambda: step(NUMBERS.reverse().lazy()), "are others now, or in another order"),
-    ("fewer rows", lambda: step(NUMBERS.head(10).lazy()), "are others now, or in another order"),
+    ("data", lambda: step(NUMBERS.with_columns(pl.col("number") + 1).lazy()), "are now different, or in another order"),
+    ("order", lambda: step(NUMBERS.reverse().lazy()), "are now different, or in another order"),
+    ("fewer rows", lambda: step(NUMBERS.head(10).lazy()), "are now different, or in another order"),
     ("prompt", lambda: NUMBERS.lazy().smelt.transform("How large?", Size, model=provider()), "what is asked changed"),  # type: ignore[attr-defined]
     ("columns", lambda: step(NUMBERS.lazy().with_columns(new=1)), "the columns and the data's columns changed"),
 ]
@@ -270,7 +270,7 @@ class TestEveryPlan:
 
 @pytest.mark.parametrize("option", ["lazy", "engine", "optimizations", "sinked_paths_callback"])
 def test_options_of_another_end_are_refused(option: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigTypeError, match=f"{option} is no option of this sink"):
+    with pytest.raises(ConfigTypeError, match=f"{option} is not an option of this sink"):
         step().smelt.sink_parquet(tmp_path / "out.parquet", **{option: None})
 
 
@@ -293,7 +293,7 @@ def test_a_sink_needs_the_path_of_a_file() -> None:
 
 
 def test_a_background_collect_is_refused() -> None:
-    with pytest.raises(ConfigTypeError, match="background is no option here"):
+    with pytest.raises(ConfigTypeError, match="background is not an option here"):
         step().smelt.collect(background=True)
 
 

@@ -375,7 +375,7 @@ REFUSED: list[tuple[str, Any, type[SmeltConfigError], str]] = [
     ("option", {"batchsize": 3}, ConfigTypeError, "no option 'batchsize'. Did you mean 'batch_size'"),
     ("fields", {"fields": "some"}, SmeltConfigError, "fields must be 'used' or 'all', not 'some'"),
     ("stream", {"stream": "no"}, ConfigTypeError, "stream must be True or False"),
-    ("extend", {"extend": True}, SmeltConfigError, "extend=True has to look at all rows"),
+    ("extend", {"extend": True}, SmeltConfigError, "extend=True needs to see all rows"),
 ]
 
 

@@ -168,7 +168,7 @@ def _put_back(path: Path, said: Sequence[str]) -> None:
             shutil.rmtree(folder)
         moved.rename(folder)
         return
-    kept = [Path(one.partition(" is in ")[2].partition(": name")[0]) for one in said if " is in " in one]
+    kept = [Path(one.partition(" is in ")[2].partition(": pass")[0]) for one in said if " is in " in one]
     kept = [one for one in kept if one.exists()]
     if kept:
         for one in folder.glob(f"{path.name}-*"):

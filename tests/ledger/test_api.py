@@ -248,7 +248,7 @@ async def test_a_reader_that_keeps_the_log_from_being_emptied_is_told_of(path: P
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM runs").fetchall()
 
-        with pytest.raises(StoreBusyError, match="stands in its log"):
+        with pytest.raises(StoreBusyError, match="stays in its log"):
             store.compact(patience=0.01)
 
         reader.rollback()
@@ -292,7 +292,7 @@ async def test_the_check_names_rows_that_are_no_json(path: Path) -> None:
         with ledger._store.writing() as connection:
             connection.execute("UPDATE answers SET value = 'nonsense' WHERE attempt >> 32 = 1")
 
-        assert ledger.check() == ["1 rows are no JSON."]
+        assert ledger.check() == ["1 rows are not JSON."]
 
 
 @pytest.mark.parametrize("run", [9, -1, 2**70, "1", True], ids=repr)

@@ -40,7 +40,7 @@ async def test_a_write_that_fails_anywhere_stops_the_run_and_loses_nothing(path:
     limit_files(log.stat().st_size + more)
 
     acknowledged = ["a"]
-    with pytest.raises(StoreFullError, match="No room is left"):
+    with pytest.raises(StoreFullError, match="The disk of the ledger"):
         for at in range(100):
             await actor.ask(f"row {at}")
             acknowledged.append(f"row {at}")
@@ -58,7 +58,7 @@ async def test_a_write_that_fails_anywhere_stops_the_run_and_loses_nothing(path:
 def test_without_room_for_what_will_be_in_flight_nothing_begins(path: Path) -> None:
     limit_files(1 << 20)
 
-    with pytest.raises(StoreFullError, match="No room is left"):
+    with pytest.raises(StoreFullError, match="The disk of the ledger"):
         Reserve(path, 32)
 
     assert list(path.parent.iterdir()) == []
@@ -69,7 +69,7 @@ def test_the_room_of_few_rows_is_small_and_what_lacks_is_named(path: Path) -> No
     limit_files(16 << 20)
     Reserve(path, 512, rows=63).spend()
 
-    with pytest.raises(StoreFullError, match=r"sets 138\.4 MB aside .* MB are free"):
+    with pytest.raises(StoreFullError, match=r"reserves 138\.4 MB .* MB are free"):
         Reserve(path, 512)
 
 

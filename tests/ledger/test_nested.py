@@ -53,12 +53,12 @@ async def test_rows_of_an_awaited_call_are_marked_and_not_paid_twice(options: di
     while not paid:
         await asyncio.sleep(0)
 
-    with pytest.warns(SmeltWarning, match=r"Await atransform\(\) here"):
+    with pytest.warns(SmeltWarning, match=r"`await atransform\(\)` here"):
         out = smelt.transform(FRAME, "t {x}", Out, model=Gated(paid), **options)
     gate.set()
 
     assert out["y"].isna().sum() == 10
-    assert out["smelt_error"].dropna().str.contains("stands still until this one is done").all()
+    assert out["smelt_error"].dropna().str.contains("cannot continue until this call is done").all()
     assert (await awaited)["y"].notna().all()
     assert set(paid.values()) == {1}
 
@@ -69,7 +69,7 @@ async def test_a_call_that_is_to_raise_says_why(options: dict[str, Any]) -> None
     while not paid:
         await asyncio.sleep(0)
 
-    with pytest.raises(SmeltExhaustionError, match="stands still until this one is done"):
+    with pytest.raises(SmeltExhaustionError, match="cannot continue until this call is done"):
         smelt.transform(FRAME, "t {x}", Out, model=Gated(paid), on_error="raise", **options)
     gate.set()
 
@@ -83,7 +83,7 @@ async def test_a_stream_beside_an_awaited_call_ends(options: dict[str, Any]) -> 
     while not paid:
         await asyncio.sleep(0)
 
-    with pytest.warns(SmeltWarning, match=r"Await atransform\(\) here"):
+    with pytest.warns(SmeltWarning, match=r"`await atransform\(\)` here"):
         out = pd.concat(smelt.stream(_frames(), "t {x}", Out, model=Gated(paid), **options))
     gate.set()
 
@@ -105,7 +105,7 @@ def test_a_blocking_call_of_a_validator_inside_a_blocking_one_ends(options: dict
                 inner.append(int(out["y"].isna().sum()))
             return reply
 
-    with pytest.warns(SmeltWarning, match=r"Await atransform\(\) here"):
+    with pytest.warns(SmeltWarning, match=r"`await atransform\(\)` here"):
         out = smelt.transform(FRAME, "t {x}", Out, model=Nesting(paid), **options)
 
     assert out["y"].notna().all()

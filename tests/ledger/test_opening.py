@@ -106,7 +106,7 @@ async def test_a_file_that_cannot_be_trusted_is_refused_and_left_as_it_is(path: 
     BROKEN[broken](path)
     before = digest(path)
 
-    with pytest.raises(StoreCorruptError, match=r"cannot be used.*left as it is.*recover=True"):
+    with pytest.raises(StoreCorruptError, match=r"cannot be used.*not changed.*recover=True"):
         open_store(path)
 
     assert digest(path) == before
@@ -162,7 +162,7 @@ def test_a_file_that_is_no_ledger_is_refused_and_nothing_is_moved_or_made(
     path.chmod(0o644)
     before = digest(path)
 
-    with pytest.raises(StoreCorruptError, match="left as it is. It is no ledger of smelt. Name another file"):
+    with pytest.raises(StoreCorruptError, match="not changed. It is not a ledger of smelt. Pass another file"):
         smelt.ledger.open(path, recover=recover)
 
     assert [one.name for one in path.parent.iterdir()] == [path.name]
@@ -175,7 +175,7 @@ async def test_a_text_that_was_written_over_a_ledger_stays(path: Path) -> None:
     FOREIGN["text"](path)
     before = digest(path)
 
-    with pytest.raises(StoreCorruptError, match="It is no ledger"):
+    with pytest.raises(StoreCorruptError, match="It is not a ledger"):
         smelt.ledger.open(path, recover=True)
 
     assert digest(path) == before
@@ -187,7 +187,7 @@ def test_a_file_that_only_has_the_name_of_a_side_is_never_moved_or_changed(path:
     other.write_text("my notes\n")
 
     with pytest.raises(
-        StoreError, match=f"{side} has the name of the ledger's .* is something else. It was left as it is"
+        StoreError, match=f"{side} has the name of the ledger's .* it is something else. It was not changed"
     ):
         open_store(path)
 
@@ -285,7 +285,7 @@ def test_a_run_on_such_content_says_that_the_ledger_is_damaged(path: Path) -> No
     smelt.run([{"name": "a"}], "Classify {name}.", Label, **options)
     edit(path, CONTENTS["a spec"])
 
-    with pytest.raises(StoreCorruptError, match="holds what smelt does not write"):
+    with pytest.raises(StoreCorruptError, match="holds values that smelt never writes"):
         smelt.run([{"name": "a"}], "Sort {name}.", Label, **options)
 
     assert len(provider.requests) == 1

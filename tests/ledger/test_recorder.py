@@ -261,7 +261,7 @@ async def test_a_full_disk_refuses_intents_and_takes_what_was_paid_for(path: Pat
 
     await actor.recorder.receive(number, reply_to(1), None)
 
-    with pytest.raises(StoreFullError, match="No room is left"):
+    with pytest.raises(StoreFullError, match="The disk of the ledger"):
         await actor.send("b")
     actor.end("stopped")
     again = Actor(path)

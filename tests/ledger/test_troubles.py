@@ -27,7 +27,7 @@ def test_a_file_that_is_no_ledger_stops_a_run_before_it_spends(path: Path) -> No
     path.write_bytes(b"not a ledger" * 1_000)
     provider = Model()
 
-    with pytest.raises(smelt.errors.StoreCorruptError, match="It is no ledger of smelt"):
+    with pytest.raises(smelt.errors.StoreCorruptError, match="It is not a ledger of smelt"):
         run(path, model=provider)
 
     assert provider.sent == []
@@ -112,7 +112,7 @@ def test_69_a_disk_that_fills_up_ends_the_run_with_what_was_answered(path: Path)
             size = path.with_name(path.name + "-wal").stat().st_size
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
-    with pytest.raises(smelt.errors.StoreFullError, match="No room is left") as caught:
+    with pytest.raises(smelt.errors.StoreFullError, match="The disk of the ledger") as caught:
         smelt.run(frame(names), PROMPT, Label, model=filling, ledger=path, progress=fill, batch_size=20)
 
     partial = caught.value.partial_result
@@ -167,7 +167,7 @@ def test_where_no_ledger_can_be_by_default_the_run_goes_on_and_says_so(
     provider = Model()
     provider.capabilities = smelt.providers.base.Capabilities()
 
-    with pytest.warns(smelt.SmeltWarning, match="No ledger is kept"):
+    with pytest.warns(smelt.SmeltWarning, match="There is no ledger, so answers are not kept"):
         result = smelt.run(frame(), PROMPT, Label, model=provider, progress=False)
 
     assert result.success

@@ -43,7 +43,7 @@ from smelt.local.weights import named
             id="damaged weights",
         ),
         pytest.param({}, -signal.SIGILL, MissingDependencyError, "AVX2, FMA", id="old processor"),
-        pytest.param({}, -signal.SIGKILL, SmeltConfigError, "want of memory", id="out of memory"),
+        pytest.param({}, -signal.SIGKILL, SmeltConfigError, "memory ran out", id="out of memory"),
         pytest.param({}, 3, SmeltConfigError, "ended with code 3 while it loaded: the last line", id="anything else"),
         pytest.param({}, -signal.SIGSEGV, SmeltConfigError, "ended with code -11", id="crash"),
     ],

@@ -127,7 +127,8 @@ def test_what_every_tool_said_is_told(tmp_path: Path, target: Path) -> None:
     with pytest.raises(
         SmeltConfigError,
         match=r"^llm==1 could not be fetched: pip says: no such thing; uv says: .*: invalid peer certificate: "
-        r"UnknownIssuer\. Is PyPI, .* within reach\? If its certificate is your company's own, name it in PIP_CERT",
+        r"UnknownIssuer\. Can this machine reach PyPI, .*\? If its certificate is your company's own, name it in "
+        r"PIP_CERT",
     ):
         unpack("llm==1", target, [Tool(name="pip", command=(first,)), Tool(name="uv", command=(second,))])
 
@@ -153,7 +154,7 @@ def test_what_the_user_set_comes_first(tmp_path: Path, target: Path, monkeypatch
 
 
 def test_no_tool_at_all_says_how_to_get_one(target: Path) -> None:
-    with pytest.raises(MissingDependencyError, match="needs pip or uv, and neither is here: python -m ensurepip"):
+    with pytest.raises(MissingDependencyError, match="needs pip or uv, and neither was found: python -m ensurepip"):
         unpack("llm==1", target, [])
 
 

@@ -91,7 +91,7 @@ SLIPS = {
     "missing column": Slip(
         code="df.smelt.transform('Describe {nam}.', Company, model=MODEL)",
         error="PromptError",
-        says="{nam}, which is no column of the data.",
+        says="{nam}, which is not a column of the data.",
         advises="Did you mean 'name'?",
     ),
     "one brace": Slip(
@@ -147,7 +147,7 @@ SLIPS = {
         code="df.head(0).smelt.evaluate(PROMPT, Company, {'sector': 'name'}, model=MODEL)",
         error="SmeltConfigError",
         says="data is empty",
-        advises="Give it one row at least.",
+        advises="Give at least one row.",
     ),
     "no place for a ledger": Slip(
         code="df.smelt.transform(PROMPT, Company, model=MODEL, ledger='/proc/nowhere/ledger.sqlite')",
@@ -159,7 +159,7 @@ SLIPS = {
         code="df.smelt.transform(PROMPT, Company, model=MODEL, ledger='/dev/null/ledger.sqlite')",
         error="StoreError",
         says="/dev/null is not a directory.",
-        advises="Name another file with ledger=, or go without one: ledger=False.",
+        advises="Pass another file as ledger=, or ledger=False to keep none.",
     ),
     "no ledger there": Slip(
         code="smelt.ledger.open('/proc/nowhere/ledger.sqlite')",
@@ -280,7 +280,7 @@ def test_a_fault_of_a_provider_of_ones_own_keeps_its_traceback() -> None:
 
     assert "in fail" in text
     assert "KeyError: 'sector'" in text
-    assert text.rstrip().splitlines()[-1].startswith("smelt.errors.SmeltAPIError: The run broke off")
+    assert text.rstrip().splitlines()[-1].startswith("smelt.errors.SmeltAPIError: The run stopped")
 
 
 VERBS = ["arun", "atransform", "compare", "estimate", "evaluate", "explain", "preview", "run", "transform"]
@@ -320,7 +320,7 @@ ADVICE: list[tuple[FailureKind, str, str]] = [
     ("timeout", AWAY, "Is this machine online"),
     ("connection", HERE, "Is the server running"),
     ("certificate", AWAY, "SSL_CERT_FILE"),
-    ("auth", AWAY, "Check the key, and that it may use 'script'."),
+    ("auth", AWAY, "Check the key, and whether it may use 'script'."),
     ("server", AWAY, "^$"),
 ]
 

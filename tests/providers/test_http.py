@@ -250,7 +250,7 @@ def test_what_a_providers_own_fault_says_is_told_without_its_key() -> None:
 
     faulty = ScriptedProvider(answer)
     faulty.key = key  # type: ignore[attr-defined]  # As a provider of the caller's own may have it.
-    with pytest.raises(SmeltAPIError, match=r"RuntimeError was raised: No luck with \[key\]\. What was"):
+    with pytest.raises(SmeltAPIError, match=r"RuntimeError was raised: No luck with \[key\]\. The answers so far"):
         smelt.run([{"text": "a"}], "Sort {text}.", Label, model=faulty, ledger=False, progress=False)
 
 

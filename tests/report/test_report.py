@@ -56,9 +56,9 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> str:
     [
         "1,193 of 1,230 rows answered openai:gpt-4.1-mini",
         "Classify `name` by what `about` says.",
-        "answered by requests 1,183 96.2 % not asked, being null 10 0.813 %",
+        "answered by requests 1,183 96.2 % not asked, because null 10 0.813 %",
         "failed: missing 25 2.03 % failed: invalid 12",
-        "20 rows repeated another one and cost nothing.",
+        "20 rows are equal to another row and cost nothing.",
         "at most 8,",
         "4 requests refused for rate (429)",
         "waiting: 3.",
@@ -304,7 +304,7 @@ def test_nothing_else_is_overwritten_unless_told_to(tmp_path: Path, content: str
     path = tmp_path / "run.html"
     path.write_text(content, encoding="utf-8")
 
-    with pytest.raises(FileExistsError, match=r"run\.html is there already and is no report of smelt.*overwrite=True"):
+    with pytest.raises(FileExistsError, match=r"run\.html already exists and is not a report of smelt.*overwrite=True"):
         small().report(path)
 
     assert path.read_text(encoding="utf-8") == content

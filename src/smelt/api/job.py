@@ -314,7 +314,7 @@ class Job(Generic[T]):
 
 def _first(count: int) -> Sequence[int]:
     if not count:
-        raise SmeltConfigError("data is empty, so there is no row to test the job on. Give it one row at least.")
+        raise SmeltConfigError("data is empty, so there is no row to test the job on. Give at least one row.")
     return [0]
 
 

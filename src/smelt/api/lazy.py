@@ -79,7 +79,7 @@ def transform(
     _refuse_overwriting(call)
     if call.settings.extend:
         raise SmeltConfigError(
-            "extend=True has to look at all rows before the first one is asked, which a step cannot do."
+            "extend=True needs to see all rows before the first request, which a lazy step cannot do."
         )
     if call.settings.max_cost is not None:
         check_priced(call.provider.name, call.provider.model)
@@ -91,8 +91,7 @@ def _refuse_overwriting(call: Preparation) -> None:
     if call.dropped:
         raise CollisionError(
             f"A lazy step cannot replace {shown_value(call.dropped[0])}: a filter on it may run before the step or "
-            "after "
-            "it. Drop or rename the column first, or pass on_conflict='suffix'."
+            "after it. Drop or rename the column first, or pass on_conflict='suffix'."
         )
 
 
@@ -261,7 +260,9 @@ def _not_lazy(verb: str) -> ConfigTypeError:
 
 def _refuse_other_ends(options: Mapping[str, Any]) -> None:
     if wrong := sorted({"lazy", "engine", "optimizations", "sinked_paths_callback"} & options.keys()):
-        raise ConfigTypeError(f"{wrong[0]} is no option of this sink. Call the sink of the LazyFrame itself for it.")
+        raise ConfigTypeError(
+            f"{wrong[0]} is not an option of this sink. Call the sink of the LazyFrame itself for it."
+        )
 
 
 LazyAccessor.transform.__doc__ = without_frame(transform.__doc__)

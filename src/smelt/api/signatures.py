@@ -114,7 +114,7 @@ def _misfit(
         listed = ", ".join(name for name in positional if name != "self")
         return ConfigTypeError(
             f"{door}() takes {listed} in this order, and everything else by name. "
-            f"Write what comes after {positional[-1]} like model=... or columns=[...]."
+            f"Write the arguments after {positional[-1]} like model=... or columns=[...]."
         )
     for name in positional[len(args) :]:
         if name not in options and name in _NEEDS:

@@ -6,7 +6,7 @@ from smelt.providers.access import is_loopback
 from smelt.providers.base import CallFailed, Provider
 from smelt.providers.vendors import LOCAL, VENDORS
 
-_SCHEMA = "smelt.explain(...) shows the schema that is sent; params= is sent as it is."
+_SCHEMA = "smelt.explain(...) shows the schema that is sent; params= is sent unchanged."
 
 
 def advice(failure: CallFailed, provider: Provider) -> str:
@@ -15,9 +15,9 @@ def advice(failure: CallFailed, provider: Provider) -> str:
         return ""
     match failure.kind:
         case "auth":
-            return f"Check {_key_of(provider)}, and that it may use {provider.model!r}."
+            return f"Check {_key_of(provider)}, and whether it may use {provider.model!r}."
         case "quota":
-            return "Look at the credit and the limits of the account, then run again."
+            return "Check the credit and the limits of the account, then run again."
         case "not_found":
             return f"Check the model's name, {provider.model!r}, and the address, {provider.origin}."
         case "schema":
@@ -29,7 +29,7 @@ def advice(failure: CallFailed, provider: Provider) -> str:
         case "no_files":
             return "Allow this process more open files (ulimit -n), or fewer requests at a time (concurrency=)."
         case "certificate":
-            return "If a proxy of your company's signs the traffic, name its certificate in SSL_CERT_FILE."
+            return "If your company's proxy signs the traffic, set SSL_CERT_FILE to its certificate."
     return ""
 
 

@@ -104,7 +104,8 @@ def settled(options: Mapping[str, Any], output_model: Any) -> Settings:
     """
     if options.get("output") is not None and output_model is not str:
         raise SmeltConfigError(
-            "output names the column of free text, where output_model is str. The fields of a model name its columns."
+            "output= names the column of free text, so output_model must be str. A model names its columns by its "
+            "fields."
         )
     usual = {name: value for name in NAMES if (value := setting(name)) is not None}
     return Settings.of(**{**usual, **options})

@@ -124,9 +124,9 @@ class Execution:
         partial = self.outcome.result()
         done = partial.metrics.successful_rows
         kept = (
-            "What is answered is in `.partial_result` and in the ledger: the same call goes on from there."
+            "The answers so far are in `.partial_result` and in the ledger: the same call continues from there."
             if self._is_kept
-            else "What is answered is in `.partial_result` only, since no ledger keeps it."
+            else "The answers so far are only in `.partial_result`, because no ledger keeps them."
         )
         return SmeltInterrupt(
             f"Interrupted. {done:,} of {counted(partial.metrics.total_rows, 'row')} answered."
@@ -278,7 +278,7 @@ class Execution:
             key = self._call.provider.key
             words = redact(str(fault), [key] if key else []).rstrip(".")
             what = f"{type(fault).__name__} was raised" + (f": {words}" if words else "")
-            message = f"The run broke off: {what}. What was answered is kept."
+            message = f"The run stopped: {what}. The answers so far are kept."
             raise SmeltAPIError(message, partial_result=self.outcome.result()) from fault
 
 

@@ -166,13 +166,11 @@ def checked(name: str, value: object, *, source: str | None = None) -> Any:
 def unknown_option(name: str, known: Sequence[str]) -> SmeltConfigError:
     """The error for an option that does not exist; suggests the nearest of the *known* names."""
     if name in _OF_A_STEP:
-        return ConfigTypeError(
-            f"{name} is an option of lf.smelt.transform(...), on a Polars LazyFrame, and of nothing else."
-        )
+        return ConfigTypeError(f"{name} is an option only of lf.smelt.transform(...), on a Polars LazyFrame.")
     hint = "" if name in _OF_THE_MODEL else nearest(name, known)
     if "Did you mean" not in hint:
         hint = (
-            f" The options are model, {', '.join(NAMES)}. What the provider takes goes into params={{...}}, "
+            f" The options are model, {', '.join(NAMES)}. Parameters of the provider go into params={{...}}, "
             "a key or an address into smelt.Model(...)."
         )
     return ConfigTypeError(f"There is no option {shown_value(name)}.{hint}")

@@ -208,7 +208,7 @@ def _exhaustion(result: SmeltResult[Any]) -> SmeltExhaustionError:
     first = next((error for error in result.errors if error.kind != "stopped"), result.errors[0])
     error = SmeltExhaustionError(
         f"Row {shown_value(first.label)} failed ({first.kind}): {printable(first.message)} "
-        f"What is answered ({counted(result.metrics.successful_rows, 'row')}) is in `.partial_result`.",
+        f"The answers so far ({counted(result.metrics.successful_rows, 'row')}) are in `.partial_result`.",
         result,
     )
     if first.kind in ("invalid", "validator"):

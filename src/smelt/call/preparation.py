@@ -265,8 +265,9 @@ def _warn_of_all_columns(prompt: str, names: Sequence[str]) -> None:
         return
     _told.add(prompt)
     text = (
-        f"The prompt names no column, so a request carries {printable(sent_columns(names))}. Write {{column}} for each "
-        "column that the model needs, or pass columns=[...]. An f-string leaves no {column} in the prompt."
+        f"The prompt names no column, so every request sends {printable(sent_columns(names))}. Write {{column}} for "
+        "each column that the model needs, or pass columns=[...]. Do not use an f-string: it removes {column} from "
+        "the prompt."
     )
     warn(text)
 
@@ -291,7 +292,9 @@ def _chosen(named: Sequence[str], known: Sequence[str], settings: Settings) -> S
     there, sent = frozenset(known), frozenset(settings.columns)
     for name in settings.columns:
         if name not in there:
-            raise ColumnError(f"columns has {shown_value(name)}, which is no column of the data.{nearest(name, known)}")
+            raise ColumnError(
+                f"columns has {shown_value(name)}, which is not a column of the data.{nearest(name, known)}"
+            )
     if unseen := [name for name in named if name not in sent]:
         raise ColumnError(f"The prompt names {shown_value(unseen[0])}, but columns leaves it out. Add it to columns.")
     return settings.columns

@@ -209,7 +209,7 @@ def _in_words(problem: Exception) -> str:
 
 def _of_no_model() -> Finding:
     if installed("xllamacpp"):
-        text = "the embedded one answers until you set SMELT_MODEL"
+        text = "the embedded model, until you set SMELT_MODEL"
         return Finding(part="settings", name="model", state="fine", text=text)
     text = 'none: pass model="openai:gpt-4.1-mini" or set SMELT_MODEL'
     return Finding(part="settings", name="model", state="absent", text=text)
@@ -230,7 +230,7 @@ def _ledger(environ: Mapping[str, str]) -> Iterator[Finding]:
         text = f"{path}, {size / 1e6:,.1f} MB, {counted(answers, 'row')} from {counted(runs, 'run')}"
         yield Finding(part="ledger", name="file", state="fine", text=text)
     except StoreNotFoundError:
-        yield Finding(part="ledger", name="file", state="absent", text=f"{path}, made by the first run")
+        yield Finding(part="ledger", name="file", state="absent", text=f"{path}, which the first run makes")
     except StoreError as problem:
         yield Finding(part="ledger", name="file", state="broken", text=str(problem))
 

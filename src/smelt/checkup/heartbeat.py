@@ -54,7 +54,7 @@ def _nameless(environ: Mapping[str, str]) -> list[Finding]:
             part="live",
             name=one.name,
             state="absent",
-            text=f"not asked, for want of a model: {command} {one.name}:NAME",
+            text=f"not asked, because no model is named: {command} {one.name}:NAME",
         )
         for one in configured(environ)
         if not one.cheap_model and one.name != known

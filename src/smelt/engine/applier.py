@@ -24,12 +24,12 @@ from smelt.providers.base import ENDED, Billing, CallFailed, Reply
 
 _SLOW_VALIDATION = 1.0  # Seconds to validate one reply; above this a notice names the caller's model.
 _STUCK = (
-    "Another call on this thread has it in flight, and stands still until this one is done. It was not asked again."
+    "Another call on this thread has this row in flight, and cannot continue until this call is done. The row "
+    "was not asked again."
 )
 _STUCK_NOTE = (
-    "Some rows are in flight in a call that is awaited on this thread, whose event loop stands still while this call "
-    "blocks: "
-    "they are marked, and were not paid for again. Await atransform() here, or the other call first, and run this "
+    "Some rows are in flight in another call on this thread, which cannot continue while this call blocks. They are "
+    "marked, and were not paid for again. Use `await atransform()` here, or await the other call first, and run this "
     "again."
 )
 _HOPELESS = 8  # Rows given up before the first reply: by then the rows are not the cause. Nothing was billed.

@@ -232,7 +232,7 @@ def _after_cut(chunk: Chunk, found: _Sorted, policy: Policy) -> Verdict:
     for row in left:
         row.attempts += 1
         if row.attempts >= policy.max_attempts or rest.room == chunk.room:
-            message = f"The answer did not fit the output limit, at {chunk.room} times the usual room."
+            message = f"The answer did not fit into the output limit, which was {chunk.room} times the usual one."
             failed.append(Failed(row, "truncated", message))
     chunks = () if failed else (replace(rest, is_repeat=True),)
     return Verdict(accepted=found.accepted, chunks=chunks if left else (), failed=failed, was_cut=True)
@@ -244,7 +244,7 @@ def _after_refusal(chunk: Chunk, found: _Sorted, left: list[Pending], reply: Rep
     if len(chunk.rows) > 1:
         return Verdict(accepted=found.accepted, chunks=rest.halves(), failed=found.broken)
     kind: ErrorKind = "refused" if reply.finish == "refused" else "filtered"
-    who = "The model would not answer" if kind == "refused" else "The provider's content filter stopped the answer"
+    who = "The model refused to answer" if kind == "refused" else "The provider's content filter stopped the answer"
     message = f"{who}: {reply.detail}" if reply.detail else f"{who}."
     return Verdict(accepted=found.accepted, failed=[*found.broken, *(Failed(row, kind, message) for row in left)])
 

@@ -68,7 +68,7 @@ class InFlight:
 
     def why_broken_off(self, timeout: float) -> str:
         """Why there is no reply."""
-        return "Its rows were answered sooner elsewhere." if self.is_called_off else f"No reply within {timeout:g} s."
+        return "Another request answered its rows first." if self.is_called_off else f"No reply within {timeout:g} s."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

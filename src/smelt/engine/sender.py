@@ -163,7 +163,7 @@ class Sender:
         except asyncio.CancelledError:
             self.calling.discard(task)
             self.broken_off.update(row.position for row in chunk.rows)
-            unknown = CallFailed("timeout", Billing.UNKNOWN, "The request was broken off.")
+            unknown = CallFailed("timeout", Billing.UNKNOWN, "The request was cancelled.")
             self._account(number, chunk, outcome or unknown, clock() - flight.started, is_broken_off=outcome is None)
             raise
         finally:

@@ -48,7 +48,7 @@ class Pair:
         right = (
             ""
             if self.p_value is None
-            else f"; alone right {self.only_first:,} to {self.only_second:,} (p = {self.p_value:.2g})"
+            else f"; only one of them right: {self.only_first:,} to {self.only_second:,} (p = {self.p_value:.2g})"
         )
         return f"{self.field}, {self.first!r} and {self.second!r}: {agree}{right}"
 

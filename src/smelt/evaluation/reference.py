@@ -152,9 +152,9 @@ def _unfit(target: Target, cell: Any, label: object) -> ColumnTypeError:
     found = f"Column {target.column!r} has {shown_value(cell)} in row {shown_value(label)}"
     if isinstance(kind, Choice) and isinstance(cell, str):
         return ColumnTypeError(
-            f"{found}, which the field {name!r} can never answer.{nearest(cell, kind.values)} Map it, make it null to "
+            f"{found}, which is not a value of the field {name!r}.{nearest(cell, kind.values)} Map it, make it null to "
             "leave the row out, or add it to the model."
         )
     return ColumnTypeError(
-        f"{found}, which is not {_NAMES[type(kind)]}, as the field {name!r} is. Convert the column first."
+        f"{found}, which is not {_NAMES[type(kind)]}, the type of the field {name!r}. Convert the column first."
     )

@@ -86,8 +86,7 @@ class Sample:
             if name in known:
                 raise PromptError(
                     f"The prompt names {shown_value(name)}, the column with the right answers of {known[name]!r}: the "
-                    "model "
-                    "would only have to copy them. Take it out of the prompt."
+                    "model would only have to copy them. Take it out of the prompt."
                 )
         for name in settings.columns or ():
             if name in known:
@@ -96,7 +95,7 @@ class Sample:
                     "would only have to copy them. Take it out of columns."
                 )
         if not set(self.frame.names) - set(known):
-            raise ColumnError("All columns have right answers, which are not sent, so there is nothing to ask about.")
+            raise ColumnError("All columns have right answers, which are not sent, so no column is left to send.")
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def draw(data: Any, output_model: Any, truth: object, n: int | None, settings: S
     """
     frame, output = adapt(data), read_output(output_model, text_column=settings.output)
     if not len(frame):
-        raise SmeltConfigError("data is empty, so there is no row to ask. Give it one row at least.")
+        raise SmeltConfigError("data is empty, so there is no row to ask. Give at least one row.")
     targets = () if truth is None else find_targets(truth, output, frame.names)
     candidates: Sequence[int] = range(len(frame))
     if targets:

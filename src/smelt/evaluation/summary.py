@@ -168,7 +168,7 @@ def _confusion(score: FieldScore) -> dict[str, list[Any]]:
 def _html_matrix(score: FieldScore) -> str:
     columns = _confusion(score)
     table = html_table(list(columns), list(zip(*columns.values(), strict=True)))
-    return f"<p>{escape(score.field)}: right answers down, answers across</p>{table}"
+    return f"<p>{escape(score.field)}: a line for each right answer, a column for each answer</p>{table}"
 
 
 def html_table(header: Sequence[str] | None, rows: Sequence[Sequence[Any]]) -> str:

@@ -121,6 +121,6 @@ def _target(name: object, column: object, known: Mapping[str, Leaf], columns: Se
         raise SmeltConfigError.for_type(f"truth[{name!r}]", column, "the name of a column, as a string")
     if column not in columns:
         raise ColumnError(
-            f"truth names {shown_value(column)}, which is no column of the data.{nearest(column, columns)}"
+            f"truth names {shown_value(column)}, which is not a column of the data.{nearest(column, columns)}"
         )
     return Target(leaf=known[name], column=column)

@@ -136,7 +136,7 @@ def _variant(
 
 def _unknown(change: object) -> SmeltConfigError:
     if change in ("output_model", "truth", "n"):
-        return ConfigTypeError(f"{change} is the same for all variants. Give it to compare itself.")
+        return ConfigTypeError(f"{change} is the same for all variants. Pass it to compare() itself.")
     return unknown_option(str(change), _CHANGES)
 
 

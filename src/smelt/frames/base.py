@@ -193,7 +193,8 @@ def require_text(name: str, values: Iterable[Any]) -> None:
 def no_text(name: str, problem: str) -> ColumnError:
     """The error for a column whose type has no text form."""
     return ColumnTypeError(
-        f"Column {name!r} holds {problem}, which has no text. Leave it out with columns=[...], or convert it first."
+        f"Column {name!r} holds {problem}, which cannot be sent as text. Leave it out with columns=[...], or convert "
+        "it first."
     )
 
 

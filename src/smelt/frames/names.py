@@ -53,8 +53,8 @@ def settle_names(
 def _require_distinct(outputs: Sequence[str], error_column: str) -> None:
     if error_column in outputs:
         raise CollisionError(
-            f"The output model has a field {error_column!r}, which is the name of the error column too. "
-            "Choose another one with error_column='...'."
+            f"The output model has a field {error_column!r}, which is also the name of the error column. "
+            "Choose another name with error_column='...'."
         )
     if doubled := sorted({name for name in outputs if outputs.count(name) > 1}):
         raise CollisionError(f"Two fields of the output model become the column {doubled[0]!r}. Rename one of them.")
@@ -63,7 +63,7 @@ def _require_distinct(outputs: Sequence[str], error_column: str) -> None:
 def _collision(taken: Iterable[str]) -> CollisionError:
     listed = ", ".join(map(repr, taken))
     return CollisionError(
-        f"The frame already has {listed}. Rename or drop what is there, or pass on_conflict='suffix' to keep both, "
+        f"The frame already has {listed}. Rename or drop it, or pass on_conflict='suffix' to keep both, "
         "or on_conflict='replace' to overwrite."
     )
 

@@ -289,7 +289,9 @@ class RunLane:
         """Why the run stops waiting: *wait* is too long, or nothing was answered for `max_wait` seconds. Else None."""
         silence = self.lane.pacer.silence
         if wait.fact and self.caps.max_wait < wait.seconds < math.inf:
-            return TooLong(f"{wait.fact} longer than this run waits. Come back in {_in_words(wait.seconds)}.")
+            return TooLong(
+                f"{wait.fact} longer than this run waits (max_wait). Run again in {_in_words(wait.seconds)}."
+            )
         if silence is not None and self.patience(now) <= 0:
             silent = _in_words(now - max(silence.since, self._began))
             return TooLong(f"has not answered a request for {silent}; the last one: {silence.last}")

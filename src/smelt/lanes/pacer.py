@@ -45,8 +45,8 @@ class Wait(NamedTuple):
 
 
 _ASKED = "asks for a pause that is"
-_USED_UP = "has nothing left of its limit for a time that is"
-_BY_HAND = "may be asked again, by the rpm= and tpm= of this process, after a time that is"
+_USED_UP = "allows no more requests for a time that is"
+_BY_HAND = "may not be asked, by the rpm= and tpm= of this process, for a time that is"
 
 
 class Silence(NamedTuple):

@@ -154,7 +154,7 @@ def _check_manifest(file: Any, folder: Path, manifest: Mapping[str, Any]) -> Non
     if found is not None and (changed := [name for name in manifest if found.get(name) != manifest[name]]):
         raise SmeltConfigError(
             f"{folder} has the finished rows of another sink: {' and '.join(changed)} changed since. "
-            "Pass restart=True to throw them away, or write to another path."
+            "Pass restart=True to delete them, or write to another path."
         )
     if found is None:
         _clear(folder)

@@ -32,7 +32,9 @@ _SHARD_SECONDS = 5.0  # or this age. Without a ledger, rows that are in no shard
 def collect(frame: pl.LazyFrame, **options: Any) -> pl.DataFrame:
     """`frame.collect(**options)`; Ctrl-C ends it at once."""
     if options.get("background"):
-        raise ConfigTypeError("background is no option here: Ctrl-C could not reach the step. Call lf.collect itself.")
+        raise ConfigTypeError(
+            "background is not an option here, because Ctrl-C could not reach the step. Call lf.collect for it."
+        )
     collected: pl.DataFrame = _interruptible(lambda: frame.collect(**options))
     return collected
 
@@ -65,7 +67,7 @@ def _interruptible(work: Callable[[], T]) -> T:
             if ears is None or not ears.is_interrupted:
                 raise
             cause = None if isinstance(problem, KeyboardInterrupt) else problem
-            raise SmeltInterrupt("Interrupted. What was answered is in the ledger, if there is one.") from cause
+            raise SmeltInterrupt("Interrupted. The answers so far are in the ledger, if there is one.") from cause
 
 
 def _fill(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step]) -> None:
@@ -84,7 +86,7 @@ def _fill(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step]) -> None:
     except SmeltInterrupt as interrupt:
         shard.end()
         raise SmeltInterrupt(
-            f"Interrupted. {shards.rows:,} rows are finished; the same sink goes on from there."
+            f"Interrupted. {shards.rows:,} rows are finished; the same sink continues from there."
         ) from (interrupt.__cause__)
     finally:
         shard.end()
@@ -141,8 +143,8 @@ def _behind(frames: Iterator[pl.DataFrame], shards: Sequence[Shard]) -> Iterator
 
 def _changed(shard: Shard) -> SmeltConfigError:
     return SmeltConfigError(
-        f"The rows before this sink was ended are others now, or in another order, so {shard.path.parent} does not "
-        "fit. Sort the plan if its order is left open; restart=True throws away what is there."
+        f"The rows that this sink has written are now different, or in another order, so {shard.path.parent} does not "
+        "fit. Sort the plan if its order may change; restart=True deletes the finished rows."
     )
 
 

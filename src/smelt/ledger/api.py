@@ -364,7 +364,8 @@ def _forget(store: Store, run: int | None, before: float | None) -> int:
     store.compact()
     if copies := [one.name for one in copies_of(store.path)]:
         warn(
-            f"Copies that smelt made of the ledger may still hold what is forgotten. Delete them: {', '.join(copies)}."
+            "Copies that smelt made of the ledger may still hold the deleted answers. Delete them: "
+            f"{', '.join(copies)}."
         )
     return forgotten
 

@@ -29,7 +29,7 @@ def target_of(path: str | os.PathLike[str]) -> Path:
     if not target.parent.is_dir():
         raise StoreError(f"There is no directory {target.parent}. Make it first, or name another file.")
     if os.path.lexists(target):
-        raise StoreError(f"{target} is there already, and is not overwritten.")
+        raise StoreError(f"{target} already exists, and is not overwritten.")
     if target.suffix == ".parquet":
         from smelt.frames.tables import require_parquet
 

@@ -17,7 +17,7 @@ from smelt.errors import StoreError, StoreNotFoundError, StoreReadOnlyError, Uns
 
 SIDES = ("-wal", "-shm", "-journal", "-lock")  # Files beside a store while it is in use.
 
-ELSEWHERE = "Name another file with ledger=, or go without one: ledger=False."
+ELSEWHERE = "Pass another file as ledger=, or ledger=False to keep none."
 
 OFF = ("off", "false", "no", "0")  # Values of SMELT_LEDGER for no ledger,
 _ON = ("on", "true", "yes", "1")  # and for the one in the cache directory.
@@ -43,7 +43,7 @@ def named_path(environ: Mapping[str, str]) -> Path | None:
     if os.sep not in named and "." not in named and not named.startswith("~"):
         raise StoreError(
             f"The environment variable SMELT_LEDGER is {named!r}, which is neither the path of a file nor one of "
-            f"{', '.join(OFF)}. A file beside you is ./{named}."
+            f"{', '.join(OFF)}. For a file in the current directory, write ./{named}."
         )
     return Path(named)
 
@@ -78,7 +78,8 @@ def located(path: str | os.PathLike[str]) -> Path:
         raise StoreError(f"A ledger's path must be the path of a file, not {text!r}.")
     if text.strip().lower() in _SWITCHES or get_close_matches(text.strip().lower(), OFF[:2], cutoff=0.8):
         raise StoreError(
-            f"{text!r} looks like a switch: ledger=False keeps nothing, and a file of that name is ./{text}."
+            f"{text!r} looks like a switch. Pass ledger=False to keep no ledger; for a file of that name, write "
+            f"./{text}."
         )
     try:
         given = Path(text).expanduser()
@@ -159,7 +160,7 @@ def _check_one(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as problem:
-        raise StoreError(f"{path} cannot be looked at: {problem.strerror}. {ELSEWHERE}") from None
+        raise StoreError(f"{path} cannot be examined: {problem.strerror}. {ELSEWHERE}") from None
     if stat.S_ISLNK(found.st_mode):
         raise UnsafeStoreError(f"{path} is a symbolic link, which a ledger does not follow. Name the file itself.")
     if not stat.S_ISREG(found.st_mode):
@@ -195,10 +196,7 @@ def set_aside(path: Path) -> None:
         aside = free_name(path, "stray")
         for one in kept:
             one.rename(aside.with_name(aside.name + one.name.removeprefix(path.name)))
-        text = (
-            f"A log stood beside the ledger {path} that is not its own: what is left of one that is gone. "
-            f"It is now {aside}-wal."
-        )
+        text = f"The log beside the ledger {path} was of another ledger, which is gone. It was renamed to {aside}-wal."
         warn(text)
     for side in ("-wal", "-shm", "-journal"):
         path.with_name(path.name + side).unlink(missing_ok=True)  # An empty log, or an index, which is rebuilt.

@@ -113,7 +113,7 @@ def _check_kind(path: Path) -> None:
         StoreError: It cannot be read.
     """
     if not os.access(path, os.R_OK):
-        raise StoreError(f"The ledger {path} cannot be read: you may not. Check its permissions (chmod u+rw).")
+        raise StoreError(f"The ledger {path} cannot be read: permission denied. Check its permissions (chmod u+rw).")
     connection, problem = None, "it is empty"
     try:
         if path.stat().st_size:
@@ -162,7 +162,7 @@ def _open_read_only(path: Path) -> Store:
         version, secret = _look(path, is_still=True)
         if version < migrations.VERSION:
             raise StoreReadOnlyError(
-                f"The ledger {path} is of an older smelt and cannot be updated: it can only be read."
+                f"The ledger {path} was written by an older smelt and cannot be updated: it can only be read."
             )
         connection = connect(path, "ro", is_still=_is_still(path))
         return Store(path, connection, None, secret)
@@ -257,7 +257,7 @@ def _look(path: Path, *, is_still: bool = False) -> tuple[int, bytes]:
         if version > migrations.VERSION:
             raise StoreVersionError(
                 f"The ledger {path} was written by a newer smelt (version {version}; this one reads up to "
-                f"{migrations.VERSION}). Update smelt, or use another ledger=. It was left as it is."
+                f"{migrations.VERSION}). Update smelt, or use another ledger=. It was not changed."
             )
         if migrations.schema_of(connection) != migrations.expected_schema(version):
             raise StoreCorruptError.for_path(path, "its tables are not those that smelt makes")

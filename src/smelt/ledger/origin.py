@@ -64,7 +64,7 @@ def check_sides(path: Path, *, is_new: bool) -> None:
 
 def _refusal(path: Path, side: str, what: str) -> StoreError:
     return StoreError(
-        f"The file {path}{side} has the name of the ledger's {what}, and is something else. It was left as it is. "
+        f"The file {path}{side} has the name of the ledger's {what}, but it is something else. It was not changed. "
         f"{files.ELSEWHERE}"
     )
 

@@ -51,7 +51,7 @@ class Place:
         self.size = found.st_size
         log = _identity(f"{self.path}-wal")
         if self.log is not None and log != self.log:
-            return "was parted from its log (-wal), which was removed or replaced"
+            return "lost its log (-wal), which was removed or replaced"
         return None
 
     def _was_compacted(self, size: int) -> bool:

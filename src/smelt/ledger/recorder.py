@@ -303,19 +303,17 @@ class Recorder:
             found = store.rescue()
         if found is None:
             raise StoreError(
-                f"{text} What it held could not be kept: the answers of this run are in `.partial_result` only."
+                f"{text} Its content could not be kept: the answers of this run are in `.partial_result` only."
             )
         place, is_whole = found
         if not is_whole:
             raise StoreError(
-                f"{text} What is left of it is in {place}: smelt.ledger.open(path, recover=True) keeps what can be "
-                "read. "
+                f"{text} The rest of it is in {place}: smelt.ledger.open(path, recover=True) keeps what can be read. "
                 "The answers of this run are in `.partial_result`."
             )
         raise StoreError(
-            f"{text} All that it held, with the answers of this run, is in {place}: name that with ledger=, or move it "
-            "to its "
-            "place, and run again."
+            f"{text} All its content, with the answers of this run, is in {place}: pass that as ledger=, or move it "
+            "back, and run again."
         )
 
     def _beat(self) -> None:

@@ -219,8 +219,8 @@ class _Rule(NamedTuple):
 
 _WRONG_KIND = "{count} rows of the table {table} hold values of the wrong kind."
 _CONTENTS = (
-    _Rule("{count} rows are no JSON.", "answers", "NOT json_valid(value)"),
-    _Rule("{count} specs are no JSON.", "specs", "NOT json_valid(params) OR NOT json_valid(fields)"),
+    _Rule("{count} rows are not JSON.", "answers", "NOT json_valid(value)"),
+    _Rule("{count} specs are not JSON.", "specs", "NOT json_valid(params) OR NOT json_valid(fields)"),
 )
 _REFERENCES = (
     _Rule("{count} rows are of a spec that is missing.", "answers", "spec NOT IN (SELECT id FROM specs)"),

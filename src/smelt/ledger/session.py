@@ -128,8 +128,7 @@ class Archive(NoLedger):
         """Refuse: the answer could not be stored."""
         raise StoreReadOnlyError(
             f"The ledger {self._store.path} can only be read, and does not know all of these rows, so nothing was "
-            "sent. "
-            "Name another one, or ledger=False."
+            "sent. Pass another ledger=, or ledger=False."
         )
 
 
@@ -154,7 +153,9 @@ def remembering(
     except (StoreReadOnlyError, StoreNotFoundError) as problem:
         if not is_default or (isinstance(problem, StoreNotFoundError) and named_path(os.environ) is not None):
             raise
-        warn(f"No ledger is kept, so what is paid for is not remembered: {problem} ledger=False says so on purpose.")
+        warn(
+            f"There is no ledger, so answers are not kept for later runs: {problem} Pass ledger=False if you want that."
+        )
         store = None
     if store is None:
         yield Session(ledger=NoLedger())

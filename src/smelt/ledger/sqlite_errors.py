@@ -18,7 +18,7 @@ UNREADABLE = (sqlite3.Error, ArithmeticError, AttributeError, LookupError, Recur
 def store_error(problem: Exception, path: Path) -> StoreError:
     """The `StoreError` for *problem*, one of `UNREADABLE`, with the store at *path*."""
     if not isinstance(problem, sqlite3.Error):
-        return StoreCorruptError.for_path(path, f"it holds what smelt does not write ({type(problem).__name__})")
+        return StoreCorruptError.for_path(path, f"it holds values that smelt never writes ({type(problem).__name__})")
     name = getattr(problem, "sqlite_errorname", "")
     if name in _FULL:
         return StoreFullError.for_path(path)

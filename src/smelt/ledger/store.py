@@ -204,8 +204,7 @@ class Store:
                     if time.monotonic() > until:
                         raise StoreBusyError(
                             f"Another program is reading the ledger {self.path}. What was deleted is gone from the "
-                            "file, "
-                            "but stands in its log (-wal) until that program has closed it."
+                            "file, but stays in its log (-wal) until that program closes it."
                         )
                     time.sleep(0.005)
         finally:

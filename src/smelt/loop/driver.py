@@ -185,7 +185,7 @@ def _end_all() -> None:
         try:
             driver.end()
         except Exception as problem:  # noqa: BLE001  # The other drivers must be ended, too.
-            warn(f"A run that was open at the end of the program: {problem}")
+            warn(f"A run was still open at the end of the program: {problem}")
 
 
 @contextmanager

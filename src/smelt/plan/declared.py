@@ -222,5 +222,5 @@ def _item(kind: Kind) -> Field:
 
 def _strayed(value: object) -> str:
     if value is None:
-        return "None after validation, which the model does not declare: does a validator lack its return?"
+        return "None after validation, which the model does not declare: is a return missing in a validator?"
     return f"not what the model declares after validation, but of type {type(value).__name__}: look at its validators"

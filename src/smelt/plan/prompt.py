@@ -99,6 +99,6 @@ def _unknown(name: str, names: Sequence[str]) -> PromptError:
         )
     shown = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}…"
     return PromptError(
-        f"The prompt uses {{{shown}}}, which is no column of the data.{nearest(name, names)} "
+        f"The prompt uses {{{shown}}}, which is not a column of the data.{nearest(name, names)} "
         "For braces that are text, write {{ and }}."
     )

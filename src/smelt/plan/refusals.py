@@ -68,7 +68,7 @@ def no_instance(answer: object) -> InvalidRow:
     if close_all(answer):
         return InvalidRow(_ASYNC, is_final=True)
     if answer is None:
-        return InvalidRow("the output model's validator returned None: does it lack its return?", is_final=True)
+        return InvalidRow("the output model's validator returned None: is its return missing?", is_final=True)
     shown = type(answer).__name__
     return InvalidRow(f"the output model's validator returned no instance of it, but of {shown}", is_final=True)
 

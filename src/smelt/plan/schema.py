@@ -165,8 +165,7 @@ def _refuse_async_hooks(output_model: type[BaseModel]) -> None:
             if _is_async(getattr(model, name)):
                 raise SchemaError(
                     f"{model.__name__}.{name} is async, and pydantic never awaits it, so it would not run. Write it "
-                    "with "
-                    "def; what has to be awaited can be done with the result."
+                    "with def; do what needs await afterwards, with the result."
                 )
 
 
@@ -405,7 +404,7 @@ def _literal(annotation: Any, path: str) -> Kind:
     strings = tuple(value for value in values if type(value) is str)
     if len(strings) + (None in values) != len(values) or not strings:
         raise SchemaError(
-            f"{path} is a Literal of something else than strings, which providers do not enforce alike. "
+            f"{path} is a Literal with values that are not strings, which providers enforce differently. "
             "Use strings, or an int with bounds."
         )
     return Choice(values=tuple(dict.fromkeys(strings)), nullable=None in values)

@@ -108,7 +108,9 @@ def check_error(
         return
     complaint = read_complaint(body)
     if complaint.status is None:
-        raise useless(answer, f"it holds an error ({complaint.message or 'without words'})", secrets, usage_of(body))
+        raise useless(
+            answer, f"it holds an error ({complaint.message or 'without a message'})", secrets, usage_of(body)
+        )
     raise failures.from_status(
         complaint.status, answer.headers, body, secrets=secrets, usage=usage_of(body), asked=answer.asked
     )

@@ -164,7 +164,7 @@ def _target(headers: Headers) -> str:
     try:
         return urlsplit(headers.get("location", "")).hostname or "another path"
     except ValueError:
-        return "an address that is none"
+        return "an invalid address"
 
 
 def _seconds_until(moment: str | None, date: str | None) -> float | None:

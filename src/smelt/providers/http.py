@@ -309,7 +309,7 @@ def _failure(error: BaseException, access: Access) -> CallFailed:
     while cause is not None and not isinstance(cause, Unreadable):
         cause = cause.__cause__ or cause.__context__
     if cause is not None:
-        return CallFailed("protocol", Billing.PAID_BAD, f"No use for the answer of {access.origin}: {cause}.")
+        return CallFailed("protocol", Billing.PAID_BAD, f"The answer of {access.origin} cannot be used: {cause}.")
     return failures.from_transport(error, origin=access.origin, secrets=access.secrets)
 
 

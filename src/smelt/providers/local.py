@@ -116,9 +116,8 @@ def _say_what_it_is(model: str, *, is_named: bool) -> None:
     _told.add(model)
     what = f"{model}, a small model on this machine's CPU"
     text = (
-        f"The answers of {what}, are for trying smelt out, not for relying on."
+        f"The answers of {what}, are for trying smelt out. Do not rely on them."
         if is_named
-        else f"No model is named, so {what}, answers. It is for trying smelt out, not for relying on; pass model= for "
-        "a better one."
+        else f"No model is named, so {what}, answers. Do not rely on its answers; pass model= for a better one."
     )
     warn(text)

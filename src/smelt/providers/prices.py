@@ -34,7 +34,7 @@ def check_priced(provider: str, model: str) -> None:
         return
     cure = "" if find_spec("genai_prices") else ", or install the price list: pip install 'dfsmelt[prices]'"
     raise SmeltConfigError(
-        f"max_cost needs a price, and that of {provider}:{model} is not known. Use max_tokens_total instead{cure}."
+        f"max_cost needs a price, and the price of {provider}:{model} is not known. Use max_tokens_total instead{cure}."
     )
 
 

@@ -64,9 +64,7 @@ def proxy_to(base_url: str) -> httpx2.Proxy | None:
     except (ValueError, httpx2.InvalidURL):
         proxy = None
     if proxy is None or proxy.url.scheme not in _SCHEMES or not proxy.url.host:
-        raise SmeltConfigError(
-            f"{_variable(named)} is not the URL of a proxy. Correct it, or take it out of the environment."
-        )
+        raise SmeltConfigError(f"{_variable(named)} is not the URL of a proxy. Correct it, or unset it.")
     if proxy.url.scheme.startswith("socks") and find_spec("socksio") is None:
         raise SmeltConfigError(
             f"{_variable(named)} names a SOCKS proxy, for which the package socksio is missing: pip install socksio. "

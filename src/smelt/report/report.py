@@ -90,7 +90,7 @@ def _headline(metrics: SmeltMetrics) -> str:
 def _privacy(*, shows_request: bool, shows_answers: bool) -> Html:
     shown = ["the first request, as it was sent"] * shows_request + ["a sample of answers"] * shows_answers
     if not shown:
-        return el("p", "Of the data, this page holds the labels of failed rows at most.", class_="note")
+        return el("p", "From the data, this page holds at most the labels of failed rows.", class_="note")
     option = el("code", "report(path, first_request=False)")
     it = "it" if len(shown) == 1 else "them"
     return el("p", f"This page holds text of rows: {' and '.join(shown)}. Without {it}: ", option, class_="note")
@@ -123,7 +123,7 @@ def _rows(result: SmeltResult[Any], record: Record) -> Html:
     parts = [
         ("answered", "answered by requests", metrics.successful_rows - metrics.ledger_rows - record.skipped),
         ("known", "known from the ledger", metrics.ledger_rows),
-        ("skipped", "not asked, being null", record.skipped),
+        ("skipped", "not asked, because null", record.skipped),
         *(("failed", f"failed: {words(kind)}", number) for kind, number in kinds),
     ]
     shown = [part for part in parts if part[2]]
@@ -133,7 +133,7 @@ def _rows(result: SmeltResult[Any], record: Record) -> Html:
         "Rows",
         stacked_bar("Rows by outcome", shown),
         table(["Outcome", "Rows", "Share"], lines, numbers=2, class_="narrow"),
-        aside(f"{counted(twins, 'row')} repeated another one and cost nothing.") if twins > 0 else None,
+        aside(f"{counted(twins, 'row')} are equal to another row and cost nothing.") if twins > 0 else None,
     )
 
 
@@ -261,7 +261,7 @@ def _first_request(request: Request) -> Html:
     example = el("span", "U+200B", class_="code")
     return section(
         "First request",
-        aside("As it was sent. ", example, " and the like stand for characters that show nothing by themselves."),
+        aside("As it was sent. ", example, " and the like stand for invisible characters."),
         el("h3", "System"),
         text_box(request.system, most=_LONGEST_REQUEST, name="System"),
         el("h3", "User"),

@@ -25,7 +25,7 @@ def target_of(path: object, *, overwrite: bool) -> Path:
         raise FileNotFoundError(f"There is no directory {target.parent}. Make it first, or name another file.")
     if not overwrite and os.path.lexists(target) and not _is_report(target):
         raise FileExistsError(
-            f"{target} is there already and is no report of smelt. Pass overwrite=True to replace it."
+            f"{target} already exists and is not a report of smelt. Pass overwrite=True to replace it."
         )
     return target
 

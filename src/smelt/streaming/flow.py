@@ -142,11 +142,10 @@ class Flow(Execution):
         """The exception to raise after Ctrl-C has stopped the run."""
         partial = self.outcome.result()
         done, read = partial.metrics.successful_rows, partial.metrics.total_rows
-        kept = " The ledger has all of them: the same call goes on from there." if self._is_kept else ""
+        kept = " The ledger has all of them: the same call continues from there." if self._is_kept else ""
         return SmeltInterrupt(
             f"Interrupted. {self._handed_over:,} rows are in the frames that were handed over. Of {read:,} more that "
-            "were "
-            f"read, {done:,} are answered; they are in `.partial_result`.{kept}",
+            f"were read, {done:,} are answered; they are in `.partial_result`.{kept}",
             partial,
         )
 

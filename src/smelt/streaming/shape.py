@@ -77,19 +77,20 @@ class Shape:
         """
         frame = f"Frame {number:,} of the stream"
         if (kind := _kind(data)) != self.kind:
-            raise ConfigTypeError(f"{frame} is a {kind}, and the first one a {self.kind}. Give frames of one library.")
+            raise ConfigTypeError(
+                f"{frame} is a {kind}, and the first one is a {self.kind}. Give frames of one library."
+            )
         if self.kind == "list":
             if strange := [name for name in names if name not in self.names]:
-                raise ColumnError(f"{frame} has a key {shown_value(strange[0])}, which the first one has not.")
+                raise ColumnError(f"{frame} has a key {shown_value(strange[0])}, which the first one does not have.")
             return
         if names != self.names:
             raise ColumnError(f"{frame} {_difference(names, self.names)}.")
         for name, found in _types(data, names, self.sent).items():
             if found != (wanted := self.types.setdefault(name, found)):
                 raise ColumnError(
-                    f"{frame} has column {shown_value(name)} as {found}, and those before it as {wanted}, so the model "
-                    "would "
-                    "be sent other text for the same values. Read it with one type, for example with dtype=... in "
+                    f"{frame} has column {shown_value(name)} as {found}, and those before it as {wanted}, so the same "
+                    "values would be sent as different text. Read it with one type, for example with dtype=... in "
                     "pandas.read_csv or schema_overrides=... in polars.scan_csv."
                 )
 
@@ -98,7 +99,7 @@ def _difference(names: Sequence[str], wanted: Sequence[str]) -> str:
     if missing := [name for name in wanted if name not in names]:
         return f"has no column {shown_value(missing[0])}, which the first one has"
     if strange := [name for name in names if name not in wanted]:
-        return f"has a column {shown_value(strange[0])}, which the first one has not"
+        return f"has a column {shown_value(strange[0])}, which the first one does not have"
     return "has its columns in another order than the first one"
 
 

@@ -155,8 +155,7 @@ def _refuse(settings: Settings) -> None:
     if settings.extend:
         raise SmeltConfigError(
             "extend=True has to look at all rows before the first one is asked, so a stream cannot do it. Leave it "
-            "out, "
-            "and all fields are asked for; or use transform."
+            "out, and all fields are asked for; or use transform."
         )
 
 
