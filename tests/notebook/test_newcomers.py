@@ -176,7 +176,7 @@ SLIPS = {
     "a loop that runs": Slip(
         code="asyncio.run(blocking(df, '{nam}', Company, model=MODEL))",
         error="PromptError",
-        says="{nam}, which is no column",
+        says="{nam}, which is not a column",
         advises="Did you mean 'name'?",
     ),
 }
@@ -186,9 +186,9 @@ IN_A_CELL = {name: slip for name, slip in SLIPS.items() if "asyncio.run" not in 
 # Which refusal of a provider brings which advice; the words before it are the provider's own.
 REFUSALS = {
     "auth": ("AuthenticationError", "Check the key ("),
-    "permission": ("AuthenticationError", "that it may use 'fake-1'."),
+    "permission": ("AuthenticationError", "whether it may use 'fake-1'."),
     "not_found": ("ModelNotFoundError", "Check the model's name, 'fake-1', and the address, http://127.0.0.1:"),
-    "quota": ("QuotaError", "Look at the credit and the limits of the account"),
+    "quota": ("QuotaError", "Check the credit and the limits of the account"),
     "schema": ("BadRequestError", "smelt.explain(...) shows the schema that is sent"),
 }
 CALL = (
@@ -311,7 +311,7 @@ def test_a_question_mark_shows_signature_and_docstring(verb: str, kernel: Kernel
 
 @pytest.mark.usefixtures("_ready")
 def test_a_question_mark_after_the_accessor_says_what_it_is_for(kernel: Kernel) -> None:
-    assert "Typed LLM transforms of this frame" in kernel.help("df.smelt")
+    assert "LLM transforms of this frame" in kernel.help("df.smelt")
 
 
 AWAY, HERE = "https://api.example", "http://localhost:11434"
