@@ -13,22 +13,25 @@ from smelt.providers.secrets import Secret
 
 _MASK = "[key]"
 _LONG = 8  # Shorter keys are not searched in other spellings: they would match everywhere.
-# Patterns of keys that are not known to us: a provider may echo a part of one (`sk-abc***xyz`).
-_KEY_LIKE = re.compile(
-    r"""
-    \b(?:sk|pk|rk|gsk|xai|hf|pplx|nvapi|fw|csk)[-_][A-Za-z0-9_\-*.…]{6,}   # OpenAI, Anthropic, OpenRouter and kin
-    | \bAIza[A-Za-z0-9_\-*]{10,} | \bAQ\.[A-Za-z0-9_\-*.]{20,}             # Google
-    | \bya29\.[A-Za-z0-9_\-.]{10,}                                         # Google access tokens
-    | \beyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-.]{10,}                       # JSON Web Tokens
-    | (?i:\b(?:bearer|basic)[ ]+)[A-Za-z0-9_\-.~+/=*]{6,}
-    | (?i:\b(?:x-)?(?:goog-)?api[-_ ]?key["']?\s*[:=]\s*["']?)[^\s"',;&]{6,}
-    | (?<=[?&])key=[^&\s"']+
-    | (?<=://)[^/@\s:]+:[^/@\s]+(?=@)                                      # user:password@ in a URL
-    """,
-    re.VERBOSE,
+_STARTS = ("sk", "pk", "rk", "gsk", "xai", "hf", "pplx", "nvapi", "fw", "csk")  # OpenAI, Anthropic, OpenRouter and kin.
+# Keys that are not known to us: a provider may echo a part of one (`sk-abc***xyz`). Each pattern follows texts of which
+# all its matches contain one.
+_KINDS = (
+    ([start + mark for start in _STARTS for mark in "-_"], rf"\b(?:{'|'.join(_STARTS)})[-_][A-Za-z0-9_\-*.…]{{6,}}"),
+    (["AIza"], r"\bAIza[A-Za-z0-9_\-*]{10,}"),  # Google.
+    (["AQ."], r"\bAQ\.[A-Za-z0-9_\-*.]{20,}"),
+    (["ya29."], r"\bya29\.[A-Za-z0-9_\-.]{10,}"),  # Google's access tokens.
+    (["eyJ"], r"\beyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-.]{10,}"),  # JSON Web Tokens.
+    ([" "], r"(?i:\b(?:bearer|basic)[ ]+)[A-Za-z0-9_\-.~+/=*]{6,}"),
+    ([":", "="], r"""(?i:\b(?:x-)?(?:goog-)?api[-_ ]?key["']?\s*[:=]\s*["']?)[^\s"',;&]{6,}"""),
+    (["="], r"""(?<=[?&])key=[^&\s"']+"""),
+    (["@"], r"(?<=://)[^/@\s:]+:[^/@\s]+(?=@)"),  # user:password@ in a URL.
 )
-# A part of every pattern above, so that text without any, such as a request id, is searched in one fast pass.
-_MAY_BE_KEY = re.compile(r"sk-|sk_|pk-|pk_|rk-|rk_|xai|hf-|hf_|pplx|nvapi|fw-|fw_|AIza|AQ\.|ya29|eyJ| |=|:|@")
+_KEY_LIKE = re.compile("|".join(pattern for _, pattern in _KINDS))
+# Text without any of the parts, such as a request id, is searched in one fast pass. Plain texts are faster to find than
+# a pattern, and the fewer the better.
+_PARTS = sorted({part for parts, _ in _KINDS for part in parts})
+_MAY_BE_KEY = re.compile("|".join(re.escape(one) for one in _PARTS if not any(part in one[1:] for part in _PARTS)))
 
 
 def redact(text: str, secrets: Iterable[Secret] = (), *, limit: int = 300) -> str:
