@@ -593,6 +593,16 @@ def test_a_key_that_a_server_sends_back_goes_nowhere(
     assert outcome.request_id in ("[key]", "req [key]")
 
 
+@pytest.mark.parametrize(("provider", "member"), [("vllm", "id"), ("google", "responseId")])
+def test_the_id_of_a_request_may_stand_in_the_body_and_is_redacted_there_too(
+    provider: str, member: str, scenario: MakeScenario
+) -> None:
+    named = {"fault": "edit", "set": {member: f"req {KEYS[provider]}"}}
+    fake = scenario(always=[named], headers={"x-request-id": ""})
+
+    assert ask(adapter(provider, url(fake, provider))).request_id == "req [key]"
+
+
 @pytest.mark.parametrize("size", [10_000, 200])
 def test_what_a_server_calls_a_request_is_one_short_line(name: str, scenario: MakeScenario, size: int) -> None:
     fake = scenario(headers={"x-request-id": "r\x1b[31m" + "x" * size, "request-id": ""})

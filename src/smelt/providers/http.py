@@ -176,7 +176,7 @@ async def settle(
     """
     outer = sys.exception()  # An exception that the caller is handling is not ours and stays unchanged.
     try:
-        return _shown(_reply(await _answer(call, errors, access, asked), read, access), access, asked)
+        return _reply(await _answer(call, errors, access, asked), read, access, asked)
     except BaseException as error:
         for one in takewhile(lambda one: one is not outer, failures.causes(error)):
             traceback.clear_frames(one.__traceback__)
@@ -205,24 +205,30 @@ async def _answer(
     return replace(answer, headers=failures.kept(answer.headers, access.secrets), asked=asked)
 
 
-def _reply(answer: Answer, read: Callable[[Answer, Sequence[Secret]], Reply], access: Access) -> Reply:
+def _reply(answer: Answer, read: Callable[[Answer, Sequence[Secret]], Reply], access: Access, asked: Request) -> Reply:
     try:
-        return read(answer, access.secrets)
+        reply = read(answer, access.secrets)
     except CallFailed:
         raise
     except Exception as error:  # noqa: BLE001  # A body of any shape fails only its request, not the run.
         problem = f"it cannot be read ({type(error).__name__})"
+    else:
+        return _shown(reply, access, asked, redacted=failures.request_id(answer.headers))
     raise failures.no_answer(answer.status, answer.headers, answer.text, problem=problem, secrets=access.secrets)
 
 
-def _shown(reply: Reply, access: Access, asked: Request) -> Reply:
-    """*reply* without keys: names and messages as one redacted line; the text unchanged except for the key itself."""
+def _shown(reply: Reply, access: Access, asked: Request, *, redacted: str | None) -> Reply:
+    """*reply* without keys: names and messages as one redacted line; the text unchanged except for the key itself.
+
+    *redacted* is the request id of the headers, which are redacted already; an id may also come from the body.
+    """
     secrets = access.secrets
     text = masked(reply.text, secrets)
     if text != reply.text and masked(asked.user, secrets) != asked.user:
         text = reply.text  # The key is in a row, so it may be in the answer.
     model, name = reply.model and _name(reply.model, secrets), reply.request_id
-    name = name and redact(name, secrets, limit=200)
+    if name != redacted:
+        name = name and redact(name, secrets, limit=200)
     if (text, model, name, reply.detail) == (reply.text, reply.model, reply.request_id, None):  # The usual case.
         return reply
     return replace(
