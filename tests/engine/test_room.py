@@ -13,7 +13,6 @@ from smelt.engine.room import Grant, RefusedLimit, Room, refused_limit, thoughts
 from smelt.model import Model
 from smelt.providers.base import Billing, CallFailed, Capabilities, Reply, Usage
 from smelt.providers.own import complete
-from smelt.providers.thinking import thinking_room
 from smelt.testing import ScriptedProvider
 from tests.conftest import MakeScenario
 from tests.exactness.companies import PROMPT, companies
@@ -23,7 +22,11 @@ from tests.models import KEYS, PROTOCOLS, PROVIDERS
 from tests.models import RULES as ALL_RULES
 
 KNOWN = {"openai": "gpt-5-mini", "vllm": "Qwen/Qwen3-8B", "anthropic": "claude-haiku-5-5", "google": "gemini-2.5-flash"}
+
+
 RULES = {name: ALL_RULES[name] for name in ("sector", "is_odd")}
+
+
 ROWS = 50
 
 
@@ -44,9 +47,6 @@ def ask(rows: int, target: Model, **options: Any) -> Any:
     told: list[Any] = frame.to_dict("records")
     assert [row and row.model_dump() for row in result.data] == [expected(RULES, row) for row in told]
     return result
-
-
-# --- over HTTP --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["told", "untold"])
@@ -160,8 +160,6 @@ def test_an_estimate_counts_the_thoughts_that_were_seen(scenario: MakeScenario) 
 
     assert forecast.thinking_tokens == 700 * forecast.requests
 
-
-# --- what is learnt ---------------------------------------------------------------------------------------------------
 
 GRANT = Grant(limit=421, answers=421, input_tokens=300)
 
@@ -318,61 +316,6 @@ def test_refusals_of_something_else_lower_no_limit(message: str) -> None:
 
     assert not room.refused(CallFailed("bad_request", Billing.REJECTED, message), room.grant(421, 9_000))
     assert room.most is None
-
-
-# --- where it starts --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "thinks"),
-    [
-        ("gpt-5-mini", True),
-        ("gpt-5.1", False),
-        ("gpt-5.5", True),
-        ("gpt-6-luna", True),
-        ("o4-mini", True),
-        ("openai/gpt-oss-120b", True),
-        ("gpt-4.1-mini", False),
-        ("gpt-4o", False),
-        ("claude-sonnet-5-5", True),
-        ("claude-haiku-4-5", False),
-        ("gemini-2.5-flash", True),
-        ("gemini-2.5-flash-lite", False),
-        ("models/gemini-3-pro-preview", True),
-        ("Qwen/Qwen3-8B", True),
-        ("qwen3:8b", True),
-        ("Qwen/Qwen3-4B-Instruct-2507", False),
-        ("Qwen/Qwen3-30B-A3B-Thinking-2507", True),
-        ("deepseek-reasoner", True),
-        ("deepseek/deepseek-r1:free", True),
-        ("grok-4-fast-non-reasoning", False),
-        ("llama-3.3-70b", False),
-    ],
-)
-def test_models_that_are_known_to_think_have_room_from_the_start(name: str, thinks: bool) -> None:
-    assert thinking_room(name, {}) == 4_000 * thinks
-
-
-@pytest.mark.parametrize(
-    ("params", "room"),
-    [
-        ({"thinking": {"type": "enabled", "budget_tokens": 9_000}}, 9_000),
-        ({"thinking": {"type": "disabled"}}, 0),
-        ({"thinking": {"type": "adaptive"}}, 4_000),
-        ({"reasoning": {"effort": "none"}}, 0),
-        ({"reasoning": {"effort": "high", "summary": "auto"}}, 16_000),
-        ({"reasoning": {"max_tokens": 7_000}}, 7_000),
-        ({"reasoning_effort": "low"}, 2_000),
-        ({"thinking_config": {"thinking_budget": 0}}, 0),
-        ({"thinking_config": {"thinkingBudget": -1}}, 4_000),
-        ({"thinking_config": {"thinking_level": "HIGH"}}, 16_000),
-        ({"chat_template_kwargs": {"enable_thinking": False}}, 0),
-        ({"chat_template_kwargs": {"enable_thinking": True}}, 4_000),
-        ({"temperature": 0}, 4_000),
-    ],
-)
-def test_parameters_say_more_of_thinking_than_a_name(params: dict[str, Any], room: int) -> None:
-    assert thinking_room("gpt-5-mini", params) == room
 
 
 def test_a_provider_of_ones_own_says_how_much_it_thinks() -> None:
