@@ -51,7 +51,10 @@ def test_a_name_that_leads_to_a_metadata_service_is_sent_nothing(host: str) -> N
             # What the transport calls when a connection is made, before it sends anything.
             await asked.extensions["trace"]("connection.connect_tcp.complete", {"return_value": Stream(host)})
 
-    with pytest.raises(httpx2.ConnectError, match="it is not asked"), asyncio.Runner(loop_factory=Resolving) as runner:
+    with (
+        pytest.raises(httpx2.ConnectError, match="nothing is sent to it"),
+        asyncio.Runner(loop_factory=Resolving) as runner,
+    ):
         runner.run(work())
 
 

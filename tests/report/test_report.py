@@ -58,7 +58,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> str:
         "Classify `name` by what `about` says.",
         "answered by requests 1,183 96.2 % not asked, because null 10 0.813 %",
         "failed: missing 25 2.03 % failed: invalid 12",
-        "20 rows are equal to another row and cost nothing.",
+        "Equal to another row, so not asked again: 20 rows.",
         "at most 8,",
         "4 requests refused for rate (429)",
         "waiting: 3.",

@@ -234,7 +234,7 @@ class TestArguments:
             ({"prompt": "Describe {name"}, PromptError, "braces do not balance"),
             ({"output": dict}, SchemaError, "not the class dict"),
             ({"model": "nobody:nothing"}, SmeltConfigError, "There is no provider 'nobody'"),
-            ({"extend": True}, SmeltConfigError, "so a stream cannot do it"),
+            ({"extend": True}, SmeltConfigError, "which a stream cannot do"),
             ({"frames": pandas_frame(0, 1)}, ConfigTypeError, "not a DataFrame"),
             ({"frames": "data.csv"}, ConfigTypeError, "not a str"),
             ({"frames": 3}, ConfigTypeError, "not a int"),

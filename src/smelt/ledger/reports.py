@@ -223,9 +223,9 @@ _CONTENTS = (
     _Rule("{count} specs are not JSON.", "specs", "NOT json_valid(params) OR NOT json_valid(fields)"),
 )
 _REFERENCES = (
-    _Rule("{count} rows are of a spec that is missing.", "answers", "spec NOT IN (SELECT id FROM specs)"),
-    _Rule("{count} rows are of a request that is missing.", "answers", "attempt NOT IN (SELECT id FROM attempts)"),
-    _Rule("{count} requests are of a run that is missing.", "attempts", "id >> 32 NOT IN (SELECT id FROM runs)"),
+    _Rule("{count} rows belong to a missing spec.", "answers", "spec NOT IN (SELECT id FROM specs)"),
+    _Rule("{count} rows belong to a missing request.", "answers", "attempt NOT IN (SELECT id FROM attempts)"),
+    _Rule("{count} requests belong to a missing run.", "attempts", "id >> 32 NOT IN (SELECT id FROM runs)"),
 )
 
 

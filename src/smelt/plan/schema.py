@@ -374,8 +374,8 @@ def _optional(annotation: Any, metadata: list[Any], path: str, above: tuple[type
     if len(members) != 1:
         shown = " | ".join(getattr(one, "__name__", str(one)) for one in members)
         raise SchemaError(
-            f"{path} is a union of kinds ({shown}), and a typed column holds one kind. "
-            "Use one nullable field per kind, or a str."
+            f"{path} is a union of types ({shown}), and a typed column holds one type. "
+            "Use one nullable field per type, or a str."
         )
     return replace(_kind(members[0], metadata, path, above), nullable=len(get_args(annotation)) > 1)
 

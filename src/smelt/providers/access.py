@@ -138,7 +138,7 @@ def check_base_url(url: object, *, source: str) -> None:
         raise SmeltConfigError(f"{source} must end with the path, without a query or fragment.")
     if is_private_to_cloud(parts.hostname):
         raise SmeltConfigError(
-            f"{source} is {parts.hostname}, a link-local or cloud-metadata address; it is not asked."
+            f"{source} is {parts.hostname}, a link-local or cloud-metadata address; nothing is sent to it."
         )
 
 

@@ -330,4 +330,4 @@ async def _refuse_metadata(event: str, info: Mapping[str, Any]) -> None:
         return
     peer = info["return_value"].get_extra_info("server_addr")
     if peer and is_private_to_cloud(str(peer[0])):
-        raise httpx2.ConnectError(f"{peer[0]} is a link-local or cloud-metadata address; it is not asked")
+        raise httpx2.ConnectError(f"{peer[0]} is a link-local or cloud-metadata address; nothing is sent to it")

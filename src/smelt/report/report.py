@@ -133,7 +133,7 @@ def _rows(result: SmeltResult[Any], record: Record) -> Html:
         "Rows",
         stacked_bar("Rows by outcome", shown),
         table(["Outcome", "Rows", "Share"], lines, numbers=2, class_="narrow"),
-        aside(f"{counted(twins, 'row')} are equal to another row and cost nothing.") if twins > 0 else None,
+        aside(f"Equal to another row, so not asked again: {counted(twins, 'row')}.") if twins > 0 else None,
     )
 
 
@@ -205,7 +205,7 @@ def _tokens(metrics: SmeltMetrics, record: Record) -> Iterator[Html]:
             for name, tokens in spread
         ]
         yield table(["Tokens per row", "Mean", "Median", "p95"], lines, numbers=3)
-        yield aside(f"Rows to a request on average: {three_digits(timeline.rows_replied / timeline.replies)}.")
+        yield aside(f"Rows per request on average: {three_digits(timeline.rows_replied / timeline.replies)}.")
 
 
 def _failures(errors: Sequence[RowError]) -> Iterator[Html]:

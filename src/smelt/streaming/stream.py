@@ -154,8 +154,8 @@ def _checked_inlet(prompt: str, output_model: Any, model: Any, settings: Setting
 def _refuse(settings: Settings) -> None:
     if settings.extend:
         raise SmeltConfigError(
-            "extend=True has to look at all rows before the first one is asked, so a stream cannot do it. Leave it "
-            "out, and all fields are asked for; or use transform."
+            "extend=True needs to see all rows before the first request, which a stream cannot do. Leave it out, and "
+            "all fields are asked; or use transform."
         )
 
 
