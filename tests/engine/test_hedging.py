@@ -21,6 +21,7 @@ from smelt.plan.chunks import Pending
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider, answered, asked, run_jumping
 from tests.lanes.server import make_lane
+from tests.supplies import supply_of
 
 
 class Echo(BaseModel):
@@ -65,8 +66,8 @@ def outcome(
     answers, events = Answers(rows, 1), list[Event]()
     run = Run(
         work=call.work(),
+        supply=supply_of(call, answers),
         provider=provider,
-        answers=answers,
         lane=make_lane(most=concurrency, tell=events.append),
         ledger=ledger or NoLedger(),
         tell=tell,

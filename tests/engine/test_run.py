@@ -17,11 +17,12 @@ from smelt.engine.events import Event, RequestEnded
 from smelt.engine.run import INTERRUPT_GRACE, Run
 from smelt.engine.work import Work
 from smelt.ledger.base import NoLedger
-from smelt.plan.answers import Answers
+from smelt.plan.answers import RowFailure
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider, run_jumping
 from tests.fakeserver.limiter import Limit, Limiter
 from tests.lanes.server import make_lane
+from tests.supplies import supply_of
 
 REVOKED = CallFailed("auth", Billing.REJECTED, "HTTP 401: revoked", status=401)
 
@@ -54,15 +55,15 @@ def called(provider: ScriptedProvider, rows: int) -> Preparation:
 
 def made(
     provider: ScriptedProvider,
-    work: Work,
+    call: Preparation,
     extension: Work | None = None,
     tell: Callable[[Event], None] = lambda event: None,
 ) -> Run:
     return Run(
-        work=work,
+        work=call.work(),
+        supply=supply_of(call),
         extension=extension,
         provider=provider,
-        answers=Answers(len(work.source), 2),
         lane=make_lane(most=3),
         ledger=NoLedger(),
         tell=tell,
@@ -80,14 +81,18 @@ async def interrupted(run: Run, *after: float) -> None:
         await task
 
 
+def failures(run: Run) -> dict[int, RowFailure]:
+    (part,) = run.supply.parts
+    return part.answers.failures
+
+
 def kinds(run: Run) -> dict[int, str]:
-    assert isinstance(run.answers, Answers)
-    return {position: failure.kind for position, failure in sorted(run.answers.failures.items())}
+    return {position: failure.kind for position, failure in sorted(failures(run).items())}
 
 
 def test_after_an_interrupt_nothing_is_sent_and_what_is_in_flight_lands() -> None:
     provider = Timed()
-    run = made(provider, called(provider, 40).work())
+    run = made(provider, called(provider, 40))
 
     _, seconds = run_jumping(interrupted(run, 2.5))
 
@@ -106,7 +111,7 @@ def test_what_hangs_is_broken_off_within_a_second_of_an_interrupt_and_at_once_at
 ) -> None:
     provider = Timed(hanging=frozenset({4, 5, 6}))
     told: list[Event] = []
-    run = made(provider, called(provider, 40).work(), tell=told.append)
+    run = made(provider, called(provider, 40), tell=told.append)
 
     _, seconds = run_jumping(interrupted(run, *after))
 
@@ -119,21 +124,20 @@ def test_what_hangs_is_broken_off_within_a_second_of_an_interrupt_and_at_once_at
 @pytest.mark.parametrize("price", [0.0, 0.01, None], ids=["free", "paid", "unknown"])
 def test_only_what_may_cost_something_may_be_billed(price: float | None) -> None:
     provider = Timed(hanging=frozenset({4, 5, 6}))
-    run = made(provider, called(provider, 10).work())
+    run = made(provider, called(provider, 10))
     run.price = lambda usage: price
 
     run_jumping(interrupted(run, 2.5))
 
     is_free = price == 0
-    assert isinstance(run.answers, Answers)
-    messages = [failure.message for at, failure in run.answers.failures.items() if at in (4, 5, 6)]
+    messages = [failure.message for at, failure in failures(run).items() if at in (4, 5, 6)]
     assert all("was in flight" in one and ("billed" in one) is not is_free for one in messages)
     assert run.counts.possible_duplicates == (0 if is_free else 3)
 
 
 def test_an_interrupt_shortens_the_grace_of_a_run_that_is_stopping() -> None:
     provider = Timed(hanging=frozenset({1}), script=[None, None, *[REVOKED] * 40])
-    run = made(provider, called(provider, 40).work())
+    run = made(provider, called(provider, 40))
 
     _, seconds = run_jumping(interrupted(run, 1.1))
 
@@ -142,13 +146,14 @@ def test_an_interrupt_shortens_the_grace_of_a_run_that_is_stopping() -> None:
 
 def test_a_run_that_stops_while_it_adds_fields_leaves_no_row_without_an_outcome() -> None:
     provider = Timed(script=[None, *[REVOKED] * 6])
-    extension, rest = called(provider, 6).works(["thrice"], {at: f'{{"twice": {2 * at}}}' for at in (0, 2, 4)})
-    run = made(provider, rest, extension)
+    call = called(provider, 6)
+    extension = call.extension(["thrice"], {at: f'{{"twice": {2 * at}}}' for at in (0, 2, 4)})
+    run = made(provider, call, extension)
 
     ending = run_jumping(run.execute()).result
 
     assert ending.stop is REVOKED
-    assert run.answers.settled == 6
+    assert run.supply.parts.settled == 6
 
 
 class Limited(Timed):
@@ -187,7 +192,7 @@ def test_there_are_as_many_connections_as_the_lane_lets_requests_be_in_flight() 
             return super().connect(connections=connections)
 
     provider = Noting()
-    run = made(provider, called(provider, 4).work())
+    run = made(provider, called(provider, 4))
 
     run_jumping(run.execute())
 

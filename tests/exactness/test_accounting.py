@@ -21,6 +21,7 @@ from smelt.plan.answers import Answers, RowFailure
 from smelt.providers.base import Billing, CallFailed, Capabilities, Reply, Request, Usage
 from smelt.testing import ScriptedProvider, answered, asked, run_jumping
 from tests.lanes.server import make_lane
+from tests.supplies import supply_of
 
 TIMEOUT = 30.0
 BREAKING = 777
@@ -186,8 +187,8 @@ def test_every_row_ends_exactly_once_and_on_its_own_answer(
     lane = make_lane(seed, most=concurrency)
     run = Run(
         work=call.work(),
+        supply=supply_of(call, answers),
         provider=provider,
-        answers=answers,
         lane=lane,
         ledger=NoLedger(),
         tell=lambda event: None,
@@ -233,8 +234,8 @@ def test_usage_is_summed_over_replies() -> None:
     call = prepare([{"n": at} for at in range(3)], "Double {n}.", Echo, provider, Settings.of(batch_size=1))
     run = Run(
         work=call.work(),
+        supply=supply_of(call, Once(3)),
         provider=provider,
-        answers=Once(3),
         lane=make_lane(most=1),
         ledger=NoLedger(),
         tell=lambda event: None,

@@ -15,10 +15,10 @@ from smelt.call.options import Settings
 from smelt.call.preparation import prepare
 from smelt.engine.run import Run
 from smelt.ledger.base import NoLedger
-from smelt.plan.answers import Answers
 from smelt.providers.base import CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider, run_jumping
 from tests.lanes.server import Server, limited, make_lane
+from tests.supplies import supply_of
 
 LATENCY = 0.2
 
@@ -49,11 +49,11 @@ def job(
     """The seconds that one row a request takes, and the refusals."""
     server = Server(limit=limited(rpm, **limit), latency=LATENCY, rng=random.Random(seed))
     provider = Limited(server, announces=announces)
-    work = prepare([{"x": at} for at in range(rows)], "t {x}", Out, provider, Settings.of(batch_size=1)).work()
+    call = prepare([{"x": at} for at in range(rows)], "t {x}", Out, provider, Settings.of(batch_size=1))
     run = Run(
-        work=work,
+        work=call.work(),
+        supply=(supply := supply_of(call)),
         provider=provider,
-        answers=(answers := Answers(rows, 1)),
         lane=make_lane(seed),
         ledger=NoLedger(),
         tell=lambda event: None,
@@ -61,7 +61,7 @@ def job(
         rng=random.Random(seed),
     )
     jumped = run_jumping(run.execute())
-    assert not answers.failures
+    assert not supply.parts.failed
     return jumped.seconds, sum(what == "rate_limit" for _, what, _ in server.asked)
 
 

@@ -15,6 +15,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import smelt
 from smelt.call.execution import execute
 from smelt.call.options import Settings
 from smelt.call.preparation import prepare
+from smelt.call.wiring import wired
 from smelt.engine.events import RowsSettled
 from smelt.errors import StoreError
 from smelt.ledger.keys import row_key
@@ -192,7 +194,7 @@ def _work_roughly(path: Path, url: str, rows: int, steps: Path, said: Path) -> N
     settings = Settings.of(ledger=path, batch_size=5, concurrency=4, progress=False)
     warnings.simplefilter("ignore")
     try:
-        execute(prepare(job(rows), PROMPT, Company, model, settings), awaited="arun", gap=begun)
+        execute(prepare(job(rows), PROMPT, Company, model, settings), awaited="arun", wiring=partial(wired, gap=begun))
     except StoreError as problem:
         said.write_text(str(problem))
 
@@ -283,4 +285,4 @@ def _work(path: Path, url: str, rows: int, gap: str, passes: int, told: Path) ->
 
     model = Model("openai", "fake-1", api_key=KEYS["openai"], base_url=url)
     settings = Settings.of(ledger=path, batch_size=5, concurrency=4, progress=follow)
-    execute(prepare(job(rows), PROMPT, Company, model, settings), awaited="arun", gap=meet)
+    execute(prepare(job(rows), PROMPT, Company, model, settings), awaited="arun", wiring=partial(wired, gap=meet))

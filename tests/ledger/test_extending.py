@@ -15,9 +15,11 @@ from tests.ledger.test_runs import NAMES, Longer, Model, about, run
 
 EXTENDED = """
 import os, signal, sys
+from functools import partial
 from smelt.call.execution import execute
 from smelt.call.options import Settings
 from smelt.call.preparation import prepare
+from smelt.call.wiring import wired
 from tests.ledger.test_runs import Longer, Model, frame
 
 path, gap, passes = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -30,7 +32,7 @@ def meet(name):
         os.kill(os.getpid(), signal.SIGKILL)
 
 settings = Settings.of(ledger=path, extend=True, batch_size=10, concurrency=1, progress=False)
-execute(prepare(frame(), "What is {name}?", Longer, Model(), settings), awaited="arun", gap=meet)
+execute(prepare(frame(), "What is {name}?", Longer, Model(), settings), awaited="arun", wiring=partial(wired, gap=meet))
 """
 
 

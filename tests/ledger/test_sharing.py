@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import smelt.ledger
 from smelt.call.execution import execute
 from smelt.call.options import Settings
 from smelt.call.preparation import prepare
+from smelt.call.wiring import wired
 from smelt.errors import StoreBusyError
 from smelt.ledger import lease
 from smelt.ledger.lease import LEASE, Moment, Owner
@@ -77,7 +79,11 @@ def test_a_run_that_began_while_another_waited_to_begin_is_not_taken_for_dead(pa
 
     model = ScriptedProvider(TECH)
     settings = Settings.of(ledger=path, progress=False)
-    execute(prepare([{"name": "a"}], "Classify {name}.", Label, model, settings), awaited="arun", gap=begin)
+    execute(
+        prepare([{"name": "a"}], "Classify {name}.", Label, model, settings),
+        awaited="arun",
+        wiring=partial(wired, gap=begin),
+    )
 
     assert count(path, "runs", f"id = {began[0].run} AND state = 'running'") == 1
     began[0].end()

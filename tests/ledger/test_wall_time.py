@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,10 @@ from pydantic import BaseModel
 
 from smelt.call.execution import Execution
 from smelt.call.options import Settings
+from smelt.call.part import part_of
 from smelt.call.preparation import prepare
+from smelt.call.wiring import wired
+from smelt.engine.supply import Supply
 from smelt.providers.base import Reply, Request
 from smelt.testing import JumpingLoop, ScriptedProvider
 
@@ -81,7 +85,7 @@ def cost_of(ledger: Path | None, sync: float = 0.0, concurrency: int | None = No
 
     async def run() -> float:
         started = asyncio.get_running_loop().time()
-        await Execution(call, gap=gap).run()
+        await Execution(call, Supply.of(part_of(call)), wiring=partial(wired, gap=gap)).run()
         return asyncio.get_running_loop().time() - started
 
     factory: Callable[[], asyncio.AbstractEventLoop] = StallingLoop

@@ -11,15 +11,16 @@ from tests.patience import BUSY
 
 WORK = """
 import asyncio, threading
+from smelt.observe.reporter import Reporter
 from smelt.engine.events import RequestSent, RowsSettled, RunEnded, RunStarted
 from smelt.loop.bridge import run_blocking
 from smelt.errors import SmeltInterrupt
-from smelt.progress.drawing import progress_for
+from smelt.progress.drawing import display_for
 
 async def work(*, chunks=5, seconds=0.0, progress=None):
     "Answer 20 rows per chunk; an interrupt brings those that are done."
     loop, answered = asyncio.get_running_loop(), 0
-    with progress_for(progress, clock=loop.time) as report:
+    with Reporter(display_for(progress, clock=loop.time)) as report:
         report(RunStarted(rows=20 * chunks, distinct_rows=20 * chunks, provider="p", model="<m>"))
         try:
             for number in range(1, chunks + 1):

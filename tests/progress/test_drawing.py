@@ -20,7 +20,7 @@ from smelt.engine.events import (
 from smelt.errors import SmeltConfigError, SmeltWarning
 from smelt.loop.jumping import run_jumping
 from smelt.observe.reporter import Reporter
-from smelt.progress.drawing import Drawing, progress_for
+from smelt.progress.drawing import Drawing, display_for
 from smelt.progress.notebook import html, text
 from smelt.progress.tally import Tally
 from smelt.progress.terminal import line
@@ -102,7 +102,7 @@ class TestReporter:
     def test_a_callable_gets_every_event(self) -> None:
         seen: list[Event] = []
 
-        with progress_for(seen.append) as report:
+        with Reporter(display_for(seen.append)) as report:
             report(START)
             report(RunEnded())
 
@@ -120,7 +120,7 @@ class TestReporter:
     def test_an_observer_that_saw_the_start_sees_an_end(self, problem: BaseException, reason: str) -> None:
         seen: list[Event] = []
 
-        with pytest.raises(type(problem), match=str(problem)), progress_for(seen.append) as report:
+        with pytest.raises(type(problem), match=str(problem)), Reporter(display_for(seen.append)) as report:
             report(START)
             raise problem
 
@@ -130,7 +130,7 @@ class TestReporter:
     def test_a_recorder_gets_the_events_whatever_is_shown(self, setting: bool | Observer) -> None:
         recorded: list[Event] = []
 
-        with progress_for(setting, recorder=recorded.append) as report:
+        with Reporter(recorded.append, display_for(setting)) as report:
             report(START)
 
         assert recorded == [START, RunEnded()]
@@ -141,7 +141,7 @@ class TestReporter:
         def broken(event: Event) -> None:
             raise ValueError("no room")
 
-        with progress_for(broken, recorder=recorded.append) as report:
+        with Reporter(recorded.append, display_for(broken)) as report:
             with pytest.warns(SmeltWarning, match="no room"):
                 report(START)
             report(sent())
@@ -160,7 +160,7 @@ class TestReporter:
         assert caught[0].filename == __file__
 
     def test_false_is_silent(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with progress_for(False) as report:
+        with Reporter(display_for(False)) as report:
             report(START)
             report(settled(1_000))
             report(RunEnded())
@@ -169,7 +169,7 @@ class TestReporter:
 
     @pytest.mark.parametrize("setting", [None, True], ids=["automatic", "true"])
     def test_a_pipe_gets_plain_lines(self, setting: bool | None, capsys: pytest.CaptureFixture[str]) -> None:
-        with progress_for(setting, clock=lambda: 0.0) as report:
+        with Reporter(display_for(setting, clock=lambda: 0.0)) as report:
             report(START)
             report(settled(1_000))
 
@@ -177,7 +177,7 @@ class TestReporter:
 
     def test_a_closed_stderr_costs_a_warning_and_no_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
         closed = io.StringIO()
-        with progress_for(None, clock=lambda: 0.0) as report:
+        with Reporter(display_for(None, clock=lambda: 0.0)) as report:
             report(START)
             closed.close()
             monkeypatch.setattr(sys, "stderr", closed)
@@ -186,4 +186,4 @@ class TestReporter:
 
     def test_something_else_is_refused(self) -> None:
         with pytest.raises(SmeltConfigError, match="progress must be True, False, None or a callable"):
-            progress_for("yes")  # type: ignore[arg-type]
+            display_for("yes")  # type: ignore[arg-type]

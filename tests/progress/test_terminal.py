@@ -38,12 +38,13 @@ class TestTerminalFace:
     def test_a_terminal_gets_one_line_that_ends_at_100_percent_and_no_thread(self, columns: int) -> None:
         script = """
 import asyncio, threading
+from smelt.observe.reporter import Reporter
 from smelt.engine.events import RequestSent, RowsSettled, RunEnded, RunStarted
 from smelt.loop.jumping import run_jumping
-from smelt.progress.drawing import progress_for
+from smelt.progress.drawing import display_for
 
 async def work():
-    with progress_for(None, clock=asyncio.get_running_loop().time) as report:
+    with Reporter(display_for(None, clock=asyncio.get_running_loop().time)) as report:
         report(RunStarted(rows=40, distinct_rows=40, provider="p", model="m"))
         report(RequestSent(number=1, rows=20, in_flight=1))
         await asyncio.sleep(3)

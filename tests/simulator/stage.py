@@ -31,6 +31,7 @@ from tests.simulator.history import Attempt, History, Once, Outing
 from tests.simulator.provider import Door, Service
 from tests.simulator.table import PROMPT, Mark, draw_rows
 from tests.simulator.world import Launch, World
+from tests.supplies import supply_of
 
 _SHARED = -1  # The lane of all runs that are not apart.
 _MEMORY = Path("/dev/shm")  # Where it is there, no commit waits for a disk.
@@ -122,6 +123,7 @@ class _Stage:
                 outing.cancelled = True
                 session.state = "interrupted"
             finally:
+                outing.answers.spread()
                 outing.ended = asyncio.get_running_loop().time()
                 axe.lay_down()
 
@@ -129,8 +131,8 @@ class _Stage:
         world, run = self.history.world, outing.run
         return Run(
             work=call.work(),
+            supply=supply_of(call, outing.answers),
             provider=door,
-            answers=outing.answers,
             lane=lane,
             ledger=SlowDisk(ledger, world.disk, world.rng(f"disk {run}")) if world.disk else ledger,
             budget=_budget(outing.launch),

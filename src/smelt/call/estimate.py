@@ -31,7 +31,7 @@ def estimate(call: Preparation) -> Estimate:
     distinct, provider, work = len(call.folded.distinct), call.provider, call.work()
     row_bytes = _row_bytes(call)
     thoughts = room_of(provider, call.params).usual
-    requests = _requests(work, row_bytes, workers=min(call.concurrency, MOST_WORKERS), thoughts=thoughts)
+    requests = _requests(work, distinct, row_bytes, workers=min(call.concurrency, MOST_WORKERS), thoughts=thoughts)
     frame, framed = len(user_text([]).encode()), len(user_text([("k7f2x", "", None)]).encode())
     sent = requests * (len(work.system.encode()) + frame) + distinct * (row_bytes + framed - frame + len(","))
     received = requests * len('{"rows":[]}') + distinct * reply_bytes(work.output.fields)
@@ -54,7 +54,7 @@ def estimate(call: Preparation) -> Estimate:
 def explain(call: Preparation) -> Explanation:
     """The first request of *call*. Sends nothing."""
     work, provider = call.work(), call.provider
-    line = Line(order=work.order, texts=work.source.texts, reject=lambda position, row: None)
+    line = Line(order=call.order, texts=call.source.texts, reject=lambda position, row: None)
     chunk = line.next(Size(rows=work.first_rows if work.is_auto else work.most_rows))
     texts = [row.text for row in chunk.rows] if chunk else []
     tokens = draw_tokens(len(texts), "".join(texts), random.Random(call.settings.seed))
@@ -68,12 +68,12 @@ def explain(call: Preparation) -> Explanation:
     )
 
 
-def _requests(work: Work, row_bytes: float, *, workers: int, thoughts: float) -> int:
-    """How many requests the run sends if every reply is valid. Simulates the run's loop with numbers only.
+def _requests(work: Work, left: int, row_bytes: float, *, workers: int, thoughts: float) -> int:
+    """How many requests the run sends for *left* rows if every reply is valid. Simulates its loop with numbers only.
 
     First one request is sent, or a few small ones; then *workers* at a time. Every reply lets the chunk size grow.
     """
-    left, requests = len(work.order), 0
+    requests = 0
     size = AutoSize(most=work.most_rows, rows=float(work.first_rows if work.is_auto else work.most_rows))
     by_bytes = max(1, int(Size(rows=1).input_bytes / max(1.0, row_bytes)))
     shared = text_tokens(len(work.system))

@@ -1,20 +1,21 @@
-"""Execution of a prepared call: opens the ledger, runs the engine on an event loop and collects the outcome."""
+"""Execution of a prepared call: runs the engine on an event loop and collects the outcome."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
+from collections.abc import Sequence
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 from smelt.call.outcome import Outcome
+from smelt.call.part import FramePart, as_one, part_of
 from smelt.call.preparation import Preparation
 from smelt.call.thinking import room_of
+from smelt.call.wiring import Wired, Wiring, wired
 from smelt.engine.budget import Budget
-from smelt.engine.events import Event, RequestSent, RunStarted
-from smelt.engine.limiter import Limiter
+from smelt.engine.events import Event, Observer, RequestSent, RunStarted
 from smelt.engine.run import INTERRUPT_GRACE, Run
 from smelt.engine.supply import Supply
 from smelt.engine.work import Counts, Ending
@@ -25,17 +26,11 @@ from smelt.errors import (
     SmeltInterrupt,
     StoreError,
 )
-from smelt.lanes.caps import Caps
-from smelt.lanes.registry import join
 from smelt.ledger.base import NoLedger
-from smelt.ledger.session import RunSubject, Session, remembering
-from smelt.ledger.writer import Gap
 from smelt.loop.bridge import run_blocking
 from smelt.messages import counted
 from smelt.observe.recorder import EventRecorder
-from smelt.observe.reporter import Reporter
-from smelt.plan.answers import Answers
-from smelt.progress.drawing import progress_for
+from smelt.providers.base import Provider
 from smelt.providers.prices import check_priced, cost_usd, price_of
 from smelt.providers.redact import redact
 from smelt.result import SmeltResult
@@ -43,13 +38,13 @@ from smelt.result import SmeltResult
 _ON_ITS_WAY = 0.1  # Seconds; by then the SDK has sent the request, and the loop only waits for the reply.
 
 
-def execute(call: Preparation, *, awaited: str, gap: Gap = lambda name: None) -> SmeltResult[Any]:
+def execute(call: Preparation, *, awaited: str, wiring: Wiring = wired) -> SmeltResult[Any]:
     """Run *call* on this thread, and block until it ends.
 
     Args:
         call: The prepared call.
         awaited: The async method that an error or warning recommends if an event loop is already running.
-        gap: Called between every two steps of the ledger; tests end the process there.
+        wiring: Opens the ledger, the lane and the observers of the run.
 
     Raises:
         SmeltAPIError: No row was answered, because of the account, the model or the server.
@@ -58,207 +53,160 @@ def execute(call: Preparation, *, awaited: str, gap: Gap = lambda name: None) ->
         StoreError: The ledger cannot be opened, or failed later; then the error carries the result so far.
         SmeltInterrupt: Ctrl-C or SIGTERM; carries the result so far.
     """
-    return run_blocking(_interruptible(call, gap), awaited=awaited)
+    return run_blocking(_interruptible(call, wiring), awaited=awaited)
 
 
 async def aexecute(call: Preparation) -> SmeltResult[Any]:
     """`execute` on the running event loop. After a cancellation, the answers are in the ledger only."""
-    execution = Execution(call, is_partial_shown=False)
+    execution = Execution(call, Supply.of(part_of(call)), is_partial_shown=False)
     await execution.run_safely()
     return execution.outcome.checked_result()
 
 
-async def _interruptible(call: Preparation, gap: Gap) -> SmeltResult[Any]:
-    execution = Execution(call, gap=gap)
+async def _interruptible(call: Preparation, wiring: Wiring) -> SmeltResult[Any]:
+    execution = Execution(call, Supply.of(part_of(call)), wiring=wiring)
     try:
         await execution.run_safely()
     except asyncio.CancelledError:  # smelt owns this loop, so only Ctrl-C (or SIGTERM) cancels.
-        raise execution.interrupt() from None
+        raise _interrupt(execution) from None
     return execution.outcome.checked_result()
 
 
+def _interrupt(execution: Execution) -> SmeltInterrupt:
+    """The exception to raise after Ctrl-C has stopped the run."""
+    partial = execution.outcome.result()
+    done = partial.metrics.successful_rows
+    kept = (
+        "The answers so far are in `.partial_result` and in the ledger: the same call continues from there."
+        if execution.is_kept
+        else "The answers so far are only in `.partial_result`, because no ledger keeps them."
+    )
+    return SmeltInterrupt(
+        f"Interrupted. {done:,} of {counted(partial.metrics.total_rows, 'row')} answered.{f' {kept}' if done else ''}",
+        partial,
+    )
+
+
 class Execution:
-    """One run and its state. The outcome is available at any time, also after an interrupt."""
+    """One run and its state. The outcome is available at any time, also after an interrupt.
+
+    Attributes:
+        supply: The rows of the run.
+        counts: Its statistics so far.
+        ending: How it ended; None while it runs and after an interrupt.
+        engine: The run of the engine; None before the ledger is open.
+        is_kept: Whether a ledger stores the answers.
+    """
 
     def __init__(
         self,
         call: Preparation,
+        supply: Supply,
         *,
-        gap: Gap = lambda name: None,
+        wiring: Wiring = wired,
+        observers: Sequence[Observer] = (),
+        rows: int | None = None,
         is_partial_shown: bool = True,
-        supply: Supply | None = None,
     ) -> None:
-        """Prepare to run *call*. For a stream, *call* is about the first frame, and *supply* brings the rows."""
+        """Prepare the run.
+
+        Args:
+            call: The call; for a stream, the call about the first frame.
+            supply: The rows of the run, as `FramePart`s. The first one must be in it when the run begins.
+            wiring: Opens the ledger, the lane and the observers.
+            observers: Get the events before those of *wiring*.
+            rows: The expected number of rows; None if that is the number of rows in *supply* when the run begins.
+            is_partial_shown: Whether the caller gets the outcome of a cancelled run.
+        """
+        self.supply = supply
+        self.counts = Counts()
+        self.ending: Ending | None = None
+        self.engine: Run | None = None
+        self.is_kept = False
         self._call = call
-        self._supply = supply
-        self._gap = gap
+        self._wiring = wiring
+        self._expected = rows
         self._is_partial_shown = is_partial_shown
-        self._answers = answers_of(call)
-        self._counts = Counts()
+        self._observers = observers
+        self._recorder = EventRecorder()
         # The price list is loaded at the first use.
         self._price = partial(cost_usd, call.provider.name, call.provider.model)
         settings = call.settings
         self._budget = Budget(max_cost=settings.max_cost, max_tokens=settings.max_tokens_total, price=self._price)
         if settings.max_cost is not None:
             check_priced(call.provider.name, call.provider.model)
-        self._ending: Ending | None = None
-        self._seconds = 0.0
-        self._loading: asyncio.TimerHandle | None = None
-        self._is_kept = False  # Whether a ledger stores the answers.
-        self._recorder = EventRecorder(skipped=self._answers.skipped)
+        self._started = time.perf_counter()
+        self._seconds: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """The duration of the run, so far or to its end."""
+        return time.perf_counter() - self._started if self._seconds is None else self._seconds
 
     @property
     def outcome(self) -> Outcome:
-        """The outcome of the run so far."""
+        """The outcome so far of all parts that were not handed over, joined into one."""
+        call, answers = as_one(self._call, [part for part in self.supply.parts if isinstance(part, FramePart)])
         return Outcome(
-            call=self._call,
-            answers=self._answers,
-            counts=self._counts,
-            seconds=self._seconds,
-            ending=self._ending,
+            call=call,
+            answers=answers,
+            counts=self.counts,
+            seconds=self.seconds,
+            ending=self.ending,
             recorder=self._recorder,
-        )
-
-    def interrupt(self) -> SmeltInterrupt:
-        """The exception to raise after Ctrl-C has stopped the run."""
-        partial = self.outcome.result()
-        done = partial.metrics.successful_rows
-        kept = (
-            "The answers so far are in `.partial_result` and in the ledger: the same call continues from there."
-            if self._is_kept
-            else "The answers so far are only in `.partial_result`, because no ledger keeps them."
-        )
-        return SmeltInterrupt(
-            f"Interrupted. {done:,} of {counted(partial.metrics.total_rows, 'row')} answered."
-            f"{f' {kept}' if done else ''}",
-            partial,
+            answered_before=self.supply.parts.answered - answers.answered,
         )
 
     async def run(self) -> None:
-        """Run the engine on all rows. If there is no row to ask, no ledger is opened and nothing is sent."""
-        call, provider = self._call, self._call.provider
-        started = time.perf_counter()
-        with (
-            remembering(
-                self._place(), self._matter(), is_default=call.settings.ledger is None, gap=self._gap
-            ) as session,
-            progress_for(
-                call.settings.progress, clock=asyncio.get_running_loop().time, recorder=self._recorder
-            ) as report,
-            join(provider, self._caps(), report) as lane,
-        ):
-            report(
+        """Run the engine on all rows. If there is no row to ask, nothing is sent."""
+        call, supply = self._call, self.supply
+        self._started = time.perf_counter()
+        self._recorder, prices = EventRecorder(skipped=supply.parts.skipped), _PriceLoading(call.provider)
+        observers: list[Observer] = [self._recorder, *self._observers, prices]
+        with self._wiring(call, observers, is_stream=supply.is_open) as handed:
+            handed.report(
                 RunStarted(
-                    rows=self._rows,
-                    distinct_rows=len(call.folded.distinct),
-                    provider=provider.name,
-                    model=provider.model,
+                    rows=self._expected or supply.rows,
+                    distinct_rows=supply.distinct,
+                    provider=call.provider.name,
+                    model=call.provider.model,
                     columns=tuple(call.source.names),
                 )
             )
-            run = self._run(session, lane, report)
-            self._begun(run)
-            self._load_prices_after_the_first_request(run)
+            self.engine = self._engine(handed)
+            session = handed.session
             try:
-                self._ending = await run.execute()
-                session.state = _state(self._ending)
-                await self._linger(run)
+                self.ending = await self.engine.execute()
+                session.state = _state(self.ending)
+                await supply.until_ended()  # Frames that are read after a stop are still looked up in the ledger.
             except asyncio.CancelledError:
                 session.state = "interrupted"
                 raise
             finally:
-                if self._loading is not None:
-                    self._loading.cancel()
-                self._seconds = time.perf_counter() - started
-                self._counts.reused_cost_usd = session.ledger.reused_cost_usd()
-                session.size = self._size
+                prices.close()
+                self._seconds = time.perf_counter() - self._started
+                self.counts.reused_cost_usd = session.ledger.reused_cost_usd()
+                session.size = (supply.rows, supply.distinct)
 
-    @property
-    def _size(self) -> tuple[int, int] | None:
-        """Rows and distinct rows, if they were not known at the start (a stream); else None."""
-        return None
-
-    @property
-    def _rows(self) -> int:
-        """Number of rows, as far as it is known."""
-        return len(self._call.source)
-
-    def _begun(self, run: Run) -> None:
-        """Hook for subclasses: the ledger is open, and *run* is about to start."""
-
-    def _load_prices_after_the_first_request(self, run: Run) -> None:
-        """Load the price list, which is slow, while the loop waits for the first reply."""
-        loop, tell = asyncio.get_running_loop(), run.tell
-        name, model = self._call.provider.name, self._call.provider.model
-
-        def begin() -> None:
-            self._loading = loop.call_later(_ON_ITS_WAY, price_of, name, model)
-
-        def watching(event: Event) -> None:
-            tell(event)
-            if self._loading is None and isinstance(event, RequestSent):
-                loop.call_soon(begin)  # In the next loop iteration: in this one the SDK still builds the request.
-
-        run.tell = watching
-
-    async def _linger(self, run: Run) -> None:
-        """Hook for subclasses: keeps the ledger open after the run until this returns."""
-
-    def _run(self, session: Session, lane: Limiter, report: Reporter) -> Run:
-        call, provider = self._call, self._call.provider
-        extension, work = None, call.work()
-        if session.extension is not None:
-            extension, work = call.works(session.extension.added, session.extension.completing)
-        self._is_kept = not isinstance(session.ledger, NoLedger)
-        is_wanted = self._is_partial_shown or self._is_kept
+    def _engine(self, handed: Wired) -> Run:
+        call, session = self._call, handed.session
+        extension = session.extension
+        self.is_kept = not isinstance(session.ledger, NoLedger)
+        is_wanted = self._is_partial_shown or self.is_kept
         return Run(
-            work=work,
-            extension=extension,
-            provider=provider,
-            answers=self._answers if self._supply is None else self._supply.parts,
-            supply=self._supply,
-            lane=lane,
+            work=call.work(),
+            extension=None if extension is None else call.extension(extension.added, extension.completing),
+            supply=self.supply,
+            provider=call.provider,
+            lane=handed.lane,
             ledger=session.ledger,
             budget=self._budget,
-            room=room_of(provider, call.params),
-            tell=report,
+            room=room_of(call.provider, call.params),
+            tell=handed.report,
             price=self._price,
             rng=random.Random(),  # Seeded by the operating system: the content of a row must not predict its token.
-            counts=self._counts,
+            counts=self.counts,
             interrupt_grace=INTERRUPT_GRACE if is_wanted else 0.0,  # Else late replies are lost anyway.
-        )
-
-    def _caps(self) -> Caps:
-        settings = self._call.settings
-        return Caps(concurrency=self._call.concurrency, rpm=settings.rpm, tpm=settings.tpm, max_wait=settings.max_wait)
-
-    def _place(self) -> bool | str:
-        """The `ledger` option to use: a path, or whether to use the default file. False if there is no row to ask."""
-        chosen = self._call.settings.ledger
-        if self._supply is None and not len(self._call.folded.distinct):
-            return False
-        return self._call.provider.capabilities.is_worth_keeping if chosen is None else chosen
-
-    def _matter(self) -> RunSubject:
-        call, settings = self._call, self._call.settings
-        return RunSubject(
-            provider=call.provider.name,
-            model=call.provider.model,
-            prompt=call.prompt,
-            params=call.params,
-            output=call.output,
-            whole=call.whole,
-            codec=call.provider.capabilities.codec,
-            source=call.source,
-            distinct=call.folded.distinct,
-            requests=call.concurrency,
-            version=version("dfsmelt"),
-            key=call.provider.key,
-            any_key=settings.any_key,
-            is_refresh=settings.refresh,
-            extends=settings.extend,
-            keeps_inputs=settings.store_inputs,
-            is_stream=self._supply is not None,
         )
 
     async def run_safely(self) -> None:
@@ -270,10 +218,10 @@ class Execution:
         try:
             await self.run()
         except StoreError as problem:
-            problem.partial_result = self.outcome.result() if self._ending else None
+            problem.partial_result = self.outcome.result() if self.ending else None
             raise
         except Exception as fault:
-            if isinstance(fault, SmeltError) and not self._answers.answered:
+            if isinstance(fault, SmeltError) and not self.supply.parts.answered:
                 raise
             key = self._call.provider.key
             words = redact(str(fault), [key] if key else []).rstrip(".")
@@ -282,12 +230,28 @@ class Execution:
             raise SmeltAPIError(message, partial_result=self.outcome.result()) from fault
 
 
-def answers_of(call: Preparation) -> Answers:
-    """An empty `Answers` for the rows of *call*; skipped rows are marked."""
-    answers = Answers(len(call.source), len(call.output.fields), call.folded.twins)
-    if call.folded.skipped is not None:
-        answers.skip(call.folded.skipped)
-    return answers
+class _PriceLoading:
+    """An observer that loads the price list, which is slow, while the loop waits for the first reply."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        self._has_begun = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __call__(self, event: Event) -> None:
+        if not self._has_begun and isinstance(event, RequestSent):
+            self._has_begun = True
+            # In the next loop iteration: in this one the SDK still builds the request.
+            asyncio.get_running_loop().call_soon(self._begin)
+
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(_ON_ITS_WAY, price_of, self._provider.name, self._provider.model)
+
+    def close(self) -> None:
+        """Do not load it any more."""
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 def _state(ending: Ending) -> str:

@@ -90,8 +90,6 @@ class Preparation:
         row_tokens = reply_tokens(self.output.fields)
         most_rows = self._most_rows(row_tokens)
         return Work(
-            source=self.source,
-            order=self.order,
             output=self.output,
             asked=self.output.fields,
             reply_bytes=reply_bytes(self.output.fields),
@@ -112,26 +110,22 @@ class Preparation:
         """Positions of the distinct rows, in the order in which they are asked."""
         return _ordered(self.folded.distinct, self.settings)
 
-    def works(self, added: Sequence[str], completing: Mapping[int, str]) -> tuple[Work, Work]:
-        """The work in two parts: rows that are asked for the *added* fields only, and all other rows.
+    def extension(self, added: Sequence[str], completing: Mapping[int, str]) -> Work:
+        """The work for the rows of which only the *added* fields are asked.
 
         Args:
             added: The new fields, by their names in the reply.
             completing: By position: the JSON of the stored answer that gets the new fields.
         """
-        whole = self.work()
         fields = tuple(field for field in self.output.fields if field.key in added)
-        part = replace(
-            whole,
-            order=array("q", (position for position in whole.order if position in completing)),
+        return replace(
+            self.work(),
             asked=fields,
             system=system_text(self.prompt, fields, self.provider.capabilities.codec, about=self.output.description),
             row_tokens=reply_tokens(fields),
             reply_bytes=reply_bytes(fields),
             completing=completing,
         )
-        rest = array("q", (position for position in whole.order if position not in completing))
-        return part, replace(whole, order=rest)
 
     def asking(self, names: Sequence[str] | None) -> Preparation:
         """The same call for the output fields *names* only; for all fields if they can only be asked together."""

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from smelt.engine.events import Event
 from smelt.engine.work import Counts, settled
 from smelt.ledger.base import RunLedger
-from smelt.plan.answers import Outcomes, RowFailure
-from smelt.plan.chunks import Line
+from smelt.plan.answers import Outcomes
 from smelt.plan.rows import RowSource, Unsendable
 
 _BLOCK = 4_096  # Rows looked up at a time; other tasks run between two blocks.
@@ -20,10 +19,10 @@ _BYTES_PER_TOKEN = 6  # More than any text has: a row that exceeds the context b
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Intake:
-    """Looks rows up in the ledger and queues the others.
+    """Looks the rows of one part up in the ledger, and reads the texts of the others.
 
     Attributes:
-        source: The caller's rows.
+        source: The rows of the part.
         answers: Stores the outcome of rows that need not or cannot be asked.
         ledger: Has the answers of earlier runs.
         counts: Counts the rows found in the ledger.
@@ -39,10 +38,6 @@ class Intake:
     context_tokens: int | None
     tell: Callable[[Event], None]
     start: int = 0
-
-    async def line(self, order: Sequence[int]) -> Line:
-        """A queue of the rows at *order*. Rows found in the ledger are answered and left out."""
-        return Line(order=await self.unknown(order), texts=self.texts, reject=self.reject)
 
     async def unknown(self, order: Sequence[int], met_before: Sequence[int] | None = None) -> Sequence[int]:
         """The rows at *order* that must be asked. Rows found in the ledger are answered and left out.
@@ -71,10 +66,6 @@ class Intake:
         limit = self.context_tokens
         return texts if limit is None else [_bounded(text, limit) for text in texts]
 
-    def reject(self, position: int, row: Unsendable) -> None:
-        """Store why the row at *position* cannot be sent."""
-        self.answers.fail(position, refusal(row))
-
     def _recall(self, positions: Sequence[int]) -> None:
         before = self.answers.answered
         texts = self._read(positions)
@@ -87,11 +78,6 @@ class Intake:
         if not self.start:
             return self.source.texts(positions)
         return self.source.texts([position - self.start for position in positions])
-
-
-def refusal(row: Unsendable) -> RowFailure:
-    """The failure of a row that is not sent."""
-    return RowFailure(row.kind, row.reason)
 
 
 def _bounded(text: str | Unsendable, context_tokens: int) -> str | Unsendable:

@@ -1,14 +1,14 @@
-"""The outcomes of a stream: one part with its own answers for each frame that is not handed over yet.
+"""The outcomes of a run: one part with its own answers for each frame that is not handed over yet.
 
-Positions of rows count through the whole stream. A part is dropped when it is handed over, so memory does not grow with
-the stream.
+A run over one frame has one part. Positions of rows count through the whole run. In a stream, a part is dropped when it
+is handed over, so memory does not grow with the stream.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,14 +19,15 @@ from smelt.plan.rows import Key, RowSource
 # Without a repr: the `signal` module formats a task's result when it is asked for a handler.
 @dataclass(eq=False, kw_only=True, repr=False)
 class Part:
-    """The rows of one frame of a stream.
+    """The rows of one frame.
 
     Attributes:
-        start: The position of its first row in the stream.
+        start: The position of its first row in the run.
         source: Its rows.
-        order: Positions in the stream of the rows to ask, in the order in which to ask them.
+        order: Positions in the run of the rows to ask, in the order in which to ask them.
         answers: Their outcomes, by position in the frame.
-        keys: The keys of its distinct rows, each with the position in the frame of the first such row.
+        keys: The keys of its distinct rows, each with the position in the frame of the first such row. Empty if no
+            other part can have equal rows.
         is_cut: Whether the run ended before all of its rows had an outcome.
         rows: The number of its rows.
     """
@@ -49,12 +50,12 @@ class Part:
 
 
 class Parts:
-    """The open parts of a stream, in order: those not handed over yet. `plan.answers.Outcomes` of the whole stream.
+    """The open parts of a run, in order: those not handed over yet. `plan.answers.Outcomes` of the whole run.
 
     If a row is equal to a row of an earlier open part, it is not asked again: it gets the same outcome.
 
     Attributes:
-        answered: Rows of the stream that were answered.
+        answered: Rows of the run that were answered.
         failed: Rows that were given up.
         skipped: Rows that were not to be asked.
     """
@@ -134,17 +135,27 @@ class Parts:
         part = self._part(position)
         return part is None or part.answers.is_settled(position - part.start)
 
-    def fail_rest(self, failure: RowFailure) -> None:
-        """Give every row without an outcome this failure."""
-        for part in self._under_way:
-            part.is_cut = part.is_cut or not part.is_settled
-        for part in self._under_way:
+    def fail_rest(
+        self, failure: RowFailure, *, in_flight: Collection[int] = (), asked: RowFailure | None = None
+    ) -> int:
+        """Give every row without an outcome the failure *failure*, and the rows *in_flight* the failure *asked*.
+
+        Returns:
+            How many rows got the failure *asked*; equal rows are counted each.
+        """
+        unfinished = [part for part in self._under_way if not part.is_settled]
+        for part in unfinished:
+            part.is_cut = True
+        failed = self.failed
+        for position in in_flight:
+            if not self.is_settled(position):
+                self.fail(position, asked or failure)
+        were_in_flight = self.failed - failed
+        for part in unfinished:
             for at in part.order:
                 if not part.answers.is_settled(at - part.start):
                     self.fail(at, failure)
-
-    def spread(self) -> None:
-        """Do nothing: a part's outcomes are copied to its equal rows when it is handed over."""
+        return were_in_flight
 
     def _accept_in_one(self, positions: Sequence[int], values: Sequence[Sequence[Any]]) -> bool:
         """Store the values of rows if all are in one open part; return whether they are."""
@@ -152,7 +163,8 @@ class Parts:
         if part is None or max(positions) >= part.start + part.rows:
             return False
         before = part.answers.answered
-        part.answers.accept_all([position - part.start for position in positions], values)
+        places = [position - part.start for position in positions] if part.start else positions
+        part.answers.accept_all(places, values)
         self.answered += part.answers.answered - before
         self._look(part)
         return True

@@ -22,9 +22,8 @@ from smelt.engine.work import Counts, Ending, Halt, Work, is_free, settled
 from smelt.engine.workers import WorkerPool
 from smelt.errors import BudgetExceededError
 from smelt.ledger.base import RunLedger
-from smelt.plan.answers import Outcomes, RowFailure
-from smelt.plan.chunks import AutoSize, Line
-from smelt.plan.rows import RowSource
+from smelt.plan.answers import RowFailure
+from smelt.plan.chunks import AutoSize
 from smelt.providers.base import Connection, Provider, Usage
 
 INTERRUPT_GRACE = 0.75  # Seconds; a run reacts to Ctrl-C within one.
@@ -35,10 +34,11 @@ class Run:
     """One execution of a job.
 
     Attributes:
-        work: The specification of the run.
-        extension: Work to do first, for rows that are asked for some of their fields only; None if there are none.
+        work: What is asked.
+        supply: The rows; its parts store the outcomes.
+        extension: What is asked first, of the rows that already have answers to some of their fields; None if there are
+            none.
         provider: The provider to ask.
-        answers: Stores the outcomes.
         lane: Paces the requests.
         ledger: Stores requests and replies.
         budget: The spending limit.
@@ -48,12 +48,11 @@ class Run:
         rng: Draws the row tokens.
         counts: Sums over all requests, up to date at any moment.
         interrupt_grace: Seconds that requests in flight get to complete after an interrupt.
-        supply: The rows of a stream, which replace the rows of *work*; None for a run of one frame.
     """
 
     work: Work
+    supply: Supply
     provider: Provider
-    answers: Outcomes
     lane: Limiter
     ledger: RunLedger
     tell: Callable[[Event], None]
@@ -64,7 +63,6 @@ class Run:
     budget: Budget = field(default_factory=Budget)
     room: Room = field(default_factory=Room)
     interrupt_grace: float = INTERRUPT_GRACE
-    supply: Supply | None = None
     _reader: ReplyReader = field(init=False)
     _pool: WorkerPool | None = None
     _halt: Halt | None = None
@@ -84,15 +82,16 @@ class Run:
         """Ask until every row has its outcome.
 
         Raises:
-            CancelledError: The run was interrupted; `answers` then holds the finished rows and marks the others as
-                failed.
+            CancelledError: The run was interrupted; the parts of `supply` then hold the finished rows, and mark the
+                others as failed.
         """
         rest = RowFailure("stopped", "The run ended before this row was answered.")
         try:
             async with asyncio.timeout(self.work.deadline) as deadline:
-                for work in self._parts:
-                    if self._halt is None:
-                        await self._do(work, deadline)
+                if self.extension is not None and self.extension.completing is not None:
+                    await self._ask(self.extension, self.supply.divided(self.extension.completing), deadline)
+                if self._halt is None:
+                    await self._ask(self.work, self.supply, deadline)
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -109,54 +108,43 @@ class Run:
             counts=self.counts, stop=halt.stop, fault=halt.fault, notices=[*self._notices, *self.lane.notices]
         )
 
-    async def take(self, part: Part) -> None:
-        """Add the next part of a stream."""
-        if self.supply is None:
-            return
-        await self.supply.take(part, self._intake(part.source, part.start))
-        if self.supply.rest is None:  # Otherwise the run has ended, and no event may follow `RunEnded`.
-            self.tell(RowsRead(rows=len(self.answers)))
-            self.tell(settled(self.answers, self.counts))
+    async def take_in(self) -> None:
+        """Queue the rows that were put into the supply since it was last called."""
+        # After the run has ended, no event may follow `RunEnded`.
+        if await self.supply.take_in(self._intake) and self.supply.rest is None:
+            self.tell(RowsRead(rows=self.supply.rows))
+            self.tell(settled(self.supply.parts, self.counts))
 
     def leave(self) -> None:
         """Send nothing more from now on. The caller must interrupt the run next."""
         if self._pool is not None:
             self._pool.leave()
 
-    @property
-    def _parts(self) -> tuple[Work, ...]:
-        return (self.work,) if self.extension is None else (self.extension, self.work)
-
-    async def _do(self, work: Work, deadline: asyncio.Timeout) -> None:
-        """Ask for the rows of *work* that the ledger does not know."""
-        line = await self._lined_up(work)
-        if not line:
+    async def _ask(self, work: Work, supply: Supply, deadline: asyncio.Timeout) -> None:
+        """Ask for the rows of *supply* that the ledger does not know."""
+        await supply.take_in(self._intake)
+        if not await supply.more():
             return
         async with self.provider.connect(connections=self.lane.most) as connection:
-            self._pool = pool = self._make_pool(work, line, connection)
+            self._pool = pool = self._make_pool(work, supply, connection)
             try:
                 await self._see_through(pool, deadline)
             finally:
                 self._halt, self._pool = pool.halted, None
 
-    async def _lined_up(self, work: Work) -> Line:
-        if self.supply is None:
-            return await self._intake(work.source).line(work.order)
-        await self.supply.more()
-        return self.supply.line
-
-    def _intake(self, source: RowSource, start: int = 0) -> Intake:
+    def _intake(self, part: Part) -> Intake:
         return Intake(
-            source=source,
-            answers=self.answers,
+            source=part.source,
+            answers=self.supply.parts,
             ledger=self.ledger,
             counts=self.counts,
             context_tokens=self.provider.capabilities.context_tokens,
             tell=self.tell,
-            start=start,
+            start=part.start,
         )
 
-    def _make_pool(self, work: Work, line: Line, connection: Connection) -> WorkerPool:
+    def _make_pool(self, work: Work, supply: Supply, connection: Connection) -> WorkerPool:
+        line, answers = supply.line, supply.parts
         size = AutoSize(most=work.most_rows, rows=float(work.first_rows if work.is_auto else work.most_rows))
         sender = Sender(
             work=work,
@@ -172,14 +160,14 @@ class Run:
             rng=self.rng,
             broken_off=self._broken_off,
         )
-        hedging = Hedging(sender=sender, line=line, answers=self.answers)
+        hedging = Hedging(sender=sender, line=line, answers=answers)
         applier = Applier(
             work=work,
             policy=replace(work.policy, most_room=sender.most_room()),
             line=line,
             size=size,
             reader=self._reader,
-            answers=self.answers,
+            answers=answers,
             hedging=hedging,
             ledger=self.ledger,
             counts=self.counts,
@@ -187,7 +175,7 @@ class Run:
             note=self._note,
         )
         return WorkerPool(
-            line=line,
+            supply=supply,
             size=size,
             is_auto=work.is_auto,
             lane=self.lane,
@@ -197,7 +185,6 @@ class Run:
             applier=applier,
             hedging=hedging,
             provider=self.provider.name,
-            supply=self.supply,
         )
 
     async def _see_through(self, pool: WorkerPool, deadline: asyncio.Timeout) -> None:
@@ -220,35 +207,19 @@ class Run:
             raise
 
     def _close(self, rest: RowFailure, *, is_stopped: bool) -> None:
-        failed, in_flight = self.answers.failed, 0
-        if self.supply is not None:
-            self.supply.close(rest)
-        elif self.answers.settled < len(self.answers):
-            in_flight = self._fail_rest(rest)
-        unanswered = self.answers.failed - failed
-        self.answers.spread()
-        self.tell(settled(self.answers, self.counts))
+        """Mark every row without an outcome as failed: queued, deferred, in flight, or lost by a bug of smelt."""
+        answers = self.supply.parts
+        failed = answers.failed
+        asked = self._asked(rest) if self._broken_off else rest
+        in_flight = self.supply.close(rest, in_flight=self._broken_off, asked=asked)
+        self.tell(settled(answers, self.counts))
         reason = "done" if rest.kind == "stopped" and not is_stopped else rest.kind
-        self.tell(RunEnded(reason=reason, unanswered=unanswered, in_flight=in_flight))
+        self.tell(RunEnded(reason=reason, unanswered=answers.failed - failed, in_flight=in_flight))
 
-    def _fail_rest(self, rest: RowFailure) -> int:
-        """Mark every row without an outcome as failed: queued, held, in flight, or lost by a bug of smelt.
-
-        Returns:
-            How many of the caller's rows were in a request that was cancelled.
-        """
-        failed = self.answers.failed
+    def _asked(self, rest: RowFailure) -> RowFailure:
+        """The failure of rows that were in a request which was cancelled."""
         billed = "" if is_free(self.price) else ", and may be billed"
-        asked = replace(rest, message=f"{rest.message} Its request was in flight{billed}.")
-        for position in self._broken_off:
-            if not self.answers.is_settled(position):
-                self.answers.fail(position, asked)
-        in_flight = self.answers.failed - failed
-        for work in self._parts:
-            for position in work.order:
-                if not self.answers.is_settled(position):
-                    self.answers.fail(position, rest)
-        return in_flight
+        return replace(rest, message=f"{rest.message} Its request was in flight{billed}.")
 
     def _note(self, sentence: str) -> None:
         self._notices[sentence] = None

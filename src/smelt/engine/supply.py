@@ -1,12 +1,14 @@
-"""The source of a stream's rows for a run: it adds part after part to the queue while earlier rows are being asked."""
+"""The source of a run's rows: part after part is looked up in the ledger and queued, also while others are asked."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from array import array
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 
 from smelt.engine.bloom import BloomFilter
-from smelt.engine.intake import Intake, refusal
+from smelt.engine.intake import Intake
 from smelt.engine.parts import Part, Parts
 from smelt.plan.answers import RowFailure
 from smelt.plan.chunks import Line
@@ -14,42 +16,98 @@ from smelt.plan.rows import Unsendable
 
 
 class Supply:
-    """Adds the rows of a stream to the queue.
+    """The rows of a run and their queue. A frame is a supply of one part, which is over from the start.
 
     Attributes:
-        parts: Stores their outcomes.
+        parts: Stores the outcomes.
         line: The queue.
-        is_over: Whether the stream has ended.
+        rows: Rows of all parts that were put in.
+        distinct: The rows of them that differ from the others of their part.
+        is_open: Whether more parts may be put in.
+        is_over: Whether no more rows will be queued.
         rest: The failure for rows that come after the run has ended; None while the run goes on.
     """
 
-    def __init__(self, on_settled: Callable[[], None] = lambda: None) -> None:
-        """Start with an empty queue; *on_settled* is called when every row of a part has its outcome."""
-        self.parts = Parts(on_settled)
+    def __init__(self, parts: Parts) -> None:
+        """Start with an empty queue; *parts* stores the outcomes."""
+        self.parts = parts
         self.line = Line(order=(), texts=lambda positions: (), reject=self._reject)
-        self.is_over = False
+        self.rows = self.distinct = 0
         self.rest: RowFailure | None = None
+        self._waiting: deque[tuple[Part, Sequence[int]]] = (
+            deque()
+        )  # Parts to be looked up, with their rows to be asked.
+        self._behind = 0  # Parts that were put in and are not queued yet.
         self._news = asyncio.Event()
         self._is_awaited = False
+        self._end = asyncio.Event()
         self._met: BloomFilter | None = None
 
-    async def take(self, part: Part, intake: Intake) -> None:
-        """Queue the rows of the next part, except rows that the ledger knows or that an open part already has."""
-        order = self.parts.add(part)
-        unknown = await intake.unknown(order, self._met_before(part) if intake.ledger.is_learning else None)
-        if self.rest is None:
-            self.line.add(unknown, intake.texts)
-        else:
-            self.parts.fail_rest(self.rest)
-        self._news.set()
+    @classmethod
+    def of(cls, part: Part) -> Supply:
+        """The supply of one frame."""
+        supply = cls(Parts())
+        supply.put(part)
+        supply.end()
+        return supply
+
+    def put(self, part: Part) -> None:
+        """Add the next part. Its rows are queued by `take_in`."""
+        self.rows += part.rows
+        self.distinct += len(part.order)
+        self._waiting.append((part, self.parts.add(part)))
+        self._behind += 1
+
+    def divided(self, first: Collection[int]) -> Supply:
+        """Move the rows at the positions *first* into a supply of their own, which stores outcomes in the same parts.
+
+        Called before `take_in`.
+        """
+        other = Supply(self.parts)
+        other._waiting.extend((part, array("q", (at for at in order if at in first))) for part, order in self._waiting)
+        self._waiting = deque(
+            (part, array("q", (at for at in order if at not in first))) for part, order in self._waiting
+        )
+        other._behind = self._behind
+        other.end()
+        return other
+
+    async def take_in(self, intake: Callable[[Part], Intake]) -> bool:
+        """Queue the rows that were put in, except those that the ledger knows; return whether there were parts."""
+        had_any = bool(self._waiting)
+        while self._waiting:
+            part, order = self._waiting.popleft()
+            try:
+                await self._queue(part, order, intake(part))
+            finally:
+                self._behind -= 1
+                self._news.set()
+        return had_any
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether parts were put in that are not queued yet."""
+        return self._behind > 0
+
+    @property
+    def is_open(self) -> bool:
+        return not self._end.is_set()
+
+    @property
+    def is_over(self) -> bool:
+        return not (self.is_open or self._behind)
 
     def end(self) -> None:
-        """Mark the end of the stream."""
-        self.is_over = True
+        """No more parts will be put in."""
+        self._end.set()
         self._news.set()
 
+    async def until_ended(self) -> None:
+        """Wait until no more parts will be put in."""
+        await self._end.wait()
+
     async def more(self) -> bool:
-        """Wait until rows are queued or the stream ends; whether there are any. Only one worker waits at a time."""
+        """Wait until rows are queued or no more can come; whether there are any. Only one worker waits at a time."""
         if self._is_awaited:
             return False
         self._is_awaited = True
@@ -61,10 +119,21 @@ class Supply:
             self._is_awaited = False
         return bool(self.line)
 
-    def close(self, rest: RowFailure) -> None:
-        """End the run: every row without an outcome, now or later, fails with *rest*."""
+    def close(self, rest: RowFailure, *, in_flight: Collection[int], asked: RowFailure) -> int:
+        """End the run: every row without an outcome, now or later, fails with *rest*; those *in_flight* with *asked*.
+
+        Returns:
+            How many rows failed with *asked*.
+        """
         self.rest = rest
-        self.parts.fail_rest(rest)
+        return self.parts.fail_rest(rest, in_flight=in_flight, asked=asked)
+
+    async def _queue(self, part: Part, order: Sequence[int], intake: Intake) -> None:
+        unknown = await intake.unknown(order, self._met_before(part) if intake.ledger.is_learning else None)
+        if self.rest is None:
+            self.line.add(unknown, intake.texts)
+        else:
+            self.parts.fail_rest(self.rest)
 
     def _met_before(self, part: Part) -> Sequence[int]:
         """Positions of the rows of a part that may be equal to rows of earlier parts (by a Bloom filter)."""
@@ -73,9 +142,9 @@ class Supply:
         return [part.start + places[at] for at in self._met.meet(part.keys)]
 
     def _reject(self, position: int, row: Unsendable) -> None:
-        self.parts.fail(position, refusal(row))
+        self.parts.fail(position, RowFailure(row.kind, row.reason))
 
 
 def positions(order: Sequence[int], start: int) -> Sequence[int]:
-    """Convert positions in a part to positions in the stream; *start* is where the part begins."""
+    """Convert positions in a part to positions in the run; *start* is where the part begins."""
     return order if not start else [at + start for at in order]

@@ -1,4 +1,4 @@
-"""The data of a run: its specification (`Work`), its statistics (`Counts`) and how it ended (`Halt`, `Ending`)."""
+"""The data of a run: what it asks (`Work`), its statistics (`Counts`) and how it ended (`Halt`, `Ending`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from smelt.engine.policy import Policy
 from smelt.errors import SmeltError
 from smelt.plan.answers import Outcomes
 from smelt.plan.kinds import Field
-from smelt.plan.rows import RowSource
 from smelt.plan.schema import Output
 from smelt.providers.base import CallFailed, Request, Usage
 
@@ -20,11 +19,9 @@ _SOME = Usage(input_tokens=1, output_tokens=1)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Work:
-    """The specification of a run.
+    """What a run asks of its rows. The rows themselves come from a `Supply`.
 
     Attributes:
-        source: The caller's rows.
-        order: Positions of the rows to ask, in the order in which to ask them.
         output: The schema of an answer.
         asked: The fields to ask for: all of the output's, or only the fields that earlier answers lack.
         system: The instructions.
@@ -42,8 +39,6 @@ class Work:
             complete.
     """
 
-    source: RowSource
-    order: Sequence[int]
     output: Output
     asked: tuple[Field, ...]
     system: str

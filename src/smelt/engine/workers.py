@@ -49,7 +49,7 @@ class WorkerPool:
     """Workers that ask all rows of the queue.
 
     Attributes:
-        line: The queue of rows.
+        supply: The source of the rows, and their queue.
         size: The rows per request.
         is_auto: Whether smelt chooses the rows per request.
         lane: Paces the requests.
@@ -59,11 +59,10 @@ class WorkerPool:
         applier: Applies the outcomes to the rows.
         hedging: Sends hedged requests beside slow ones.
         provider: The provider's name, for messages.
-        supply: The source of further rows of a stream; None if all rows are in the queue.
         halted: Why nothing more is sent; None while the pool runs.
     """
 
-    line: Line
+    supply: Supply
     size: AutoSize
     is_auto: bool
     lane: Limiter
@@ -73,16 +72,17 @@ class WorkerPool:
     applier: Applier
     hedging: Hedging
     provider: str
-    supply: Supply | None = None
     halted: Halt | None = None
     _is_halting: bool = False
     _unsent: int = 0  # Requests that are being written to the ledger.
+    line: Line = field(init=False)
     _deferred: Deferred = field(init=False)
     _group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     _workers: dict[asyncio.Task[None], None] = field(default_factory=dict)  # In the order in which they started.
     _next: asyncio.Task[None] | None = None  # The worker that waits for the lane.
 
     def __post_init__(self) -> None:
+        self.line = self.supply.line
         self._deferred = Deferred(ledger=self.ledger, line=self.line)
         self.hedging.spawn = self.spawn
 
@@ -147,7 +147,7 @@ class WorkerPool:
                 self._next = None
                 if not await self._use(slot):
                     break
-            if not self.line and (self.supply is None or self.supply.is_over):
+            if not self.line and self.supply.is_over:
                 self.ledger.wind_down()
         except TooLong as problem:
             self.halt(Halt(stop=CallFailed("server", Billing.REJECTED, f"{self.provider} {problem}")))
@@ -165,15 +165,14 @@ class WorkerPool:
         The first reply to any of them is proof enough. Together they carry as many rows as one would.
         """
         is_first = self.sender.counts.announced < PROVERS and not self.applier.is_proven
-        if not is_first or self.supply is not None or self.budget.is_limited:
+        if not is_first or not self.supply.is_over or self.budget.is_limited:
             return 1
         return provers(self.line.rows_left, self.size.most)
 
     @property
     def _rest(self) -> float:
-        """Requests needed for the rows in the queue; infinite if a stream may bring more rows."""
-        is_all = self.supply is None or self.supply.is_over
-        return ceil(self.line.rows_left / max(1, self._rows_wanted())) if is_all else inf
+        """Requests needed for the rows in the queue; infinite while more rows may come."""
+        return ceil(self.line.rows_left / max(1, self._rows_wanted())) if self.supply.is_over else inf
 
     def _is_pulling(self, me: asyncio.Task[Any] | None) -> bool:
         is_one_too_many = not self.applier.is_proven and len(self._workers) > self._provers
@@ -192,8 +191,8 @@ class WorkerPool:
         """Wait for more rows: rows that were in flight in another run, or the stream's next; whether there are any."""
         if await self._deferred.come_back():
             return True
-        if self.supply is None:
-            return False
+        if self.supply.is_over:
+            return bool(self.line)
         if self._next is me:  # Let another worker ask requeued rows while this one waits for the stream.
             self._next = None
         return await self.supply.more()

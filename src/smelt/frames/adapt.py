@@ -1,15 +1,18 @@
-"""Chooses the adapter for the caller's data: pandas, Polars or a list of dicts."""
+"""Chooses the adapter for the caller's data, by library; joins frames of one library."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.frames.base import Frame
+from smelt.frames.records import RecordsFrame
 
 _SUPPORTED = "a pandas or Polars DataFrame or a list of dicts"
+_KINDS = ("pandas.DataFrame", "polars.DataFrame", "pyarrow.Table", "pyarrow.RecordBatch")
 
 
 _WAYS = {
@@ -40,8 +43,6 @@ def adapt(data: Any) -> Frame:
 
         return PolarsFrame(data)
     if isinstance(data, list | tuple) and all(isinstance(row, Mapping) for row in data):
-        from smelt.frames.records import RecordsFrame
-
         return RecordsFrame(data)
     if isinstance(data, list | tuple):
         strange = next(type(row).__name__ for row in data if not isinstance(row, Mapping))
@@ -50,6 +51,48 @@ def adapt(data: Any) -> Frame:
             'Make every row a dict, for example [{"text": one} for one in texts].'
         )
     raise SmeltConfigError.for_type("data", data, _wanted(data))
+
+
+def adapt_part(data: Any, first: Frame | None = None) -> Frame:
+    """A snapshot of a frame of a stream: of a type that `adapt` takes, or an Arrow table or record batch.
+
+    A list of dicts also gets the keys of the *first* list; missing values are null.
+    """
+    arrow = sys.modules.get("pyarrow")
+    if arrow is not None and isinstance(data, arrow.Table | arrow.RecordBatch):
+        from smelt.frames.arrow import ArrowFrame
+
+        return ArrowFrame(data)
+    frame = adapt(data)
+    if isinstance(frame, RecordsFrame) and isinstance(first, RecordsFrame):
+        frame.know(first)
+    return frame
+
+
+def joined(frames: Sequence[Any]) -> Any:
+    """Frames of one library, concatenated by rows."""
+    if len(frames) == 1:
+        return frames[0]
+    kind = kind_of(frames[0])
+    library = sys.modules[kind.partition(".")[0]] if kind != "list" else None
+    if library is None:
+        return list(chain.from_iterable(frames))
+    if kind == "pyarrow.Table":
+        return library.concat_tables(frames)
+    if kind == "pyarrow.RecordBatch":
+        return library.Table.from_batches(frames)
+    return library.concat(frames)
+
+
+def kind_of(data: Any) -> str:
+    """The kind of a frame, such as "pandas.DataFrame"; "list" for a list of dicts. Imports no frame library."""
+    if isinstance(data, list | tuple):
+        return "list"
+    for kind in _KINDS:
+        library, _, name = kind.partition(".")
+        if library in sys.modules and isinstance(data, getattr(sys.modules[library], name)):
+            return kind
+    return type(data).__name__
 
 
 def _wanted(data: object) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 
 from smelt.errors import MissingDependencyError
-from smelt.frames.adapt import adapt
 from smelt.frames.base import Frame, OutputColumn, require_distinct, require_lengths
 from smelt.frames.dtypes import arrow_type
 from smelt.plan.kinds import Choice, Kind, Text
@@ -69,11 +68,15 @@ def _readable(native: Any) -> Frame:
     if find_spec("pandas") is not None:
         import pandas as pd
 
-        return adapt(table.to_pandas(types_mapper=pd.ArrowDtype, ignore_metadata=True))
+        from smelt.frames.pandas import PandasFrame
+
+        return PandasFrame(table.to_pandas(types_mapper=pd.ArrowDtype, ignore_metadata=True))
     if find_spec("polars") is not None:
         import polars as pl
 
-        return adapt(pl.from_arrow(table))
+        from smelt.frames.polars import PolarsFrame
+
+        return PolarsFrame(pl.DataFrame(table))
     raise MissingDependencyError.for_extra("pandas", "pandas")
 
 

@@ -51,10 +51,6 @@ class Outcomes(Protocol):
         """Whether a row has its outcome."""
         ...
 
-    def spread(self) -> None:
-        """Copy each outcome to the duplicate rows, which were not asked themselves. Called once, at the end."""
-        ...
-
 
 class Answers:
     """The outcomes of a run, aligned with the caller's rows.

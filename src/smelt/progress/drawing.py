@@ -12,7 +12,6 @@ from typing import Protocol
 
 from smelt.engine.events import Event, Observer, RunEnded, RunStarted
 from smelt.errors import SmeltConfigError
-from smelt.observe.reporter import Reporter
 from smelt.progress.tally import Tally
 
 Clock = Callable[[], float]
@@ -116,23 +115,20 @@ def _in_kernel() -> bool:
     return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
 
 
-def progress_for(
-    setting: bool | Observer | None, *, clock: Clock = time.monotonic, recorder: Observer | None = None
-) -> Reporter:
-    """The reporter for the `progress` option. Open it, and send it events, inside the running loop.
+def display_for(setting: bool | Observer | None, *, clock: Clock = time.monotonic) -> Observer | None:
+    """The observer for the `progress` option; None if it is off. Send it events inside the running loop.
 
     Args:
         setting: None and True: the face for this environment. False: no display. A callable gets the events.
         clock: Returns seconds with any origin; pass the loop's clock, so that virtual time works.
-        recorder: Also gets the events, for any *setting*.
 
     Raises:
         SmeltConfigError: *setting* is something else.
     """
     if setting is False:
-        return Reporter(recorder)
+        return None
     if setting is None or setting is True:
-        return Reporter(recorder, Drawing(fitting_face(), clock))
+        return Drawing(fitting_face(), clock)
     if callable(setting):
-        return Reporter(recorder, setting)
+        return setting
     raise SmeltConfigError.for_type("progress", setting, "True, False, None or a callable that takes an event")

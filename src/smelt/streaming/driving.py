@@ -9,11 +9,13 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from smelt.call.outcome import attached
+from smelt.call.part import FramePart
 from smelt.call.preparation import Preparation
+from smelt.frames.adapt import adapt_part
 from smelt.loop.driver import Driver
 from smelt.plan.rows import Key
-from smelt.streaming.flow import Flow, FramePart, Wants
-from smelt.streaming.shape import Shape, adapted
+from smelt.streaming.flow import Flow, Wants
+from smelt.streaming.shape import Shape
 
 F = TypeVar("F")
 T = TypeVar("T")
@@ -41,7 +43,7 @@ class Inlet:
         Raises:
             SmeltConfigError: *data* is no frame, or does not fit the first frame or the prompt.
         """
-        frame = adapted(data, None if self._call is None else self._call.frame)
+        frame = adapt_part(data, None if self._call is None else self._call.frame)
         self._number += 1
         if self._call is None or self._shape is None:
             self._call = self._prepared(data)

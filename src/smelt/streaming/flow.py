@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from array import array
-from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from enum import Enum, auto
 
-from smelt.call.execution import Execution, answers_of
-from smelt.call.outcome import Outcome, metrics
+from smelt.call.execution import Execution
+from smelt.call.outcome import metrics
+from smelt.call.part import FramePart, part_of
 from smelt.call.preparation import Preparation
-from smelt.engine.events import Event, RequestSent
-from smelt.engine.parts import Part
-from smelt.engine.run import Run
-from smelt.engine.supply import Supply, positions
+from smelt.engine.events import Event, RequestSent, RunEnded, RunStarted
+from smelt.engine.parts import Part, Parts
+from smelt.engine.supply import Supply
 from smelt.errors import SmeltInterrupt
-from smelt.plan.answers import Answers
-from smelt.plan.rows import Folded, Key
+from smelt.plan.rows import Key
 from smelt.result import SmeltMetrics
-from smelt.streaming.shape import adapted, joined
 
 _TRUST = 2  # Maximum rows read ahead for each row that was already yielded.
 # The next three are in turns. One turn is the rows in flight when the worker pool is full.
@@ -37,18 +31,7 @@ class Wants(Enum):
     NOTHING = auto()
 
 
-@dataclass(eq=False, kw_only=True, repr=False)
-class FramePart(Part):
-    """The rows of one frame of the stream.
-
-    Attributes:
-        call: The call about these rows.
-    """
-
-    call: Preparation
-
-
-class Flow(Execution):
+class Flow:
     """One run over many frames. The driver calls `step`, and calls `put` with a frame when `step` asks for one.
 
     Attributes:
@@ -60,42 +43,27 @@ class Flow(Execution):
         """Start with the call of the *first* frame, which `put` takes, too. *rows*: expected total, if known."""
         self.is_reading = False
         self.is_stopped = False
-        self._expected = rows
         self._wake = asyncio.Event()
-        self._frames = Supply(self._wake.set)
-        super().__init__(first, is_partial_shown=is_partial_shown, supply=self._frames)
+        self._supply = Supply(Parts(self._wake.set))
+        self._run = Execution(
+            first, self._supply, observers=[self._watch], rows=rows, is_partial_shown=is_partial_shown
+        )
         self._raises = first.settings.on_error == "raise"
-        self._inbox: deque[FramePart] = deque()
-        self._read = 0  # Rows of all frames that were put in.
-        self._distinct = 0
         self._handed_over = 0
         self._trouble: Exception | None = None
         self._has_warned = False
         self._main: asyncio.Task[None] | None = None
-        self._asking: Run | None = None
-        self._end = asyncio.Event()
-        self._started = time.perf_counter()
 
     def put(self, call: Preparation, keys: Mapping[Key, int]) -> None:
         """Add the next frame, with the *keys* of its distinct rows. Its rows are asked from the next `step` on."""
-        part = FramePart(
-            call=call,
-            start=self._read,
-            source=call.source,
-            order=positions(call.order, self._read),
-            answers=answers_of(call),
-            keys=keys,
-        )
-        self._read, self._distinct = self._read + part.rows, self._distinct + len(call.folded.distinct)
-        self._inbox.append(part)
+        self._supply.put(part_of(call, start=self._supply.rows, keys=keys))
         self.is_reading = False
         self._wake.set()
 
     def end(self, trouble: Exception | None = None) -> None:
         """End the input. *trouble*: the exception that ended it, if any; it is raised after all frames were yielded."""
         self._trouble = trouble
-        self._frames.end()
-        self._end.set()
+        self._supply.end()
         self._wake.set()
 
     async def step(self) -> FramePart | Wants:
@@ -105,19 +73,20 @@ class Flow(Execution):
             SmeltError: As `execution.execute`.
         """
         if self._main is None:
-            self._main = asyncio.create_task(self.run_safely())
+            self._main = asyncio.create_task(self._run.run_safely())
             self._main.add_done_callback(lambda _: self._wake.set())
         while True:
             self._wake.clear()
-            await self._take_in()
+            if self._run.engine is not None:
+                await self._run.engine.take_in()
             if (found := self._found()) is not None:
                 return found
             await self._wake.wait()
 
     def leave(self) -> None:
         """Stop sending at once. Call `stop` next; `stop` alone needs some loop iterations before sending stops."""
-        if self._asking is not None:
-            self._asking.leave()
+        if self._run.engine is not None:
+            self._run.engine.leave()
 
     async def stop(self) -> None:
         """Cancel the requests in flight and end the run. If replies can be kept, wait a short grace period first.
@@ -140,9 +109,9 @@ class Flow(Execution):
 
     def interrupt(self) -> SmeltInterrupt:
         """The exception to raise after Ctrl-C has stopped the run."""
-        partial = self.outcome.result()
+        partial = self._run.outcome.result()
         done, read = partial.metrics.successful_rows, partial.metrics.total_rows
-        kept = " The ledger has all of them: the same call continues from there." if self._is_kept else ""
+        kept = " The ledger has all of them: the same call continues from there." if self._run.is_kept else ""
         return SmeltInterrupt(
             f"Interrupted. {self._handed_over:,} rows are in the frames that were handed over. Of {read:,} more that "
             f"were read, {done:,} are answered; they are in `.partial_result`.{kept}",
@@ -152,67 +121,29 @@ class Flow(Execution):
     @property
     def metrics(self) -> SmeltMetrics:
         """The metrics of the run so far; rows are those of all frames that were read."""
-        failed, seconds = self._frames.parts.failed, time.perf_counter() - self._started
-        return metrics(self._counts, rows=self._read, failed=failed, distinct=self._distinct, seconds=seconds)
-
-    @property
-    def outcome(self) -> Outcome:
-        """The outcome of the frames that were not yielded yet, joined into one."""
-        call, answers = _as_one(self._call, [*self._parts, *self._inbox])
-        return Outcome(
-            call=call,
-            answers=answers,
-            counts=self._counts,
-            seconds=time.perf_counter() - self._started,
-            ending=self._ending,
-            recorder=self._recorder,
-            answered_before=self._frames.parts.answered - answers.answered,
+        supply, run = self._supply, self._run
+        return metrics(
+            run.counts, rows=supply.rows, failed=supply.parts.failed, distinct=supply.distinct, seconds=run.seconds
         )
 
-    @property
-    def _size(self) -> tuple[int, int]:
-        return self._read, self._distinct
-
-    @property
-    def _rows(self) -> int:
-        return self._expected or self._read
-
-    @property
-    def _parts(self) -> list[FramePart]:
-        return [part for part in self._frames.parts if isinstance(part, FramePart)]
-
-    def _begun(self, run: Run) -> None:
-        self._asking, report = run, run.tell
-
-        def tell(event: Event) -> None:
-            report(event)
-            if isinstance(event, RequestSent) and self._is_short:
-                self._wake.set()
-
-        run.tell = tell
-        self._wake.set()
-
-    async def _linger(self, run: Run) -> None:
-        self._wake.set()
-        await self._end.wait()  # Frames that are read after a stop are still looked up in the ledger.
-
-    async def _take_in(self) -> None:
-        while self._inbox and self._asking is not None:
-            await self._asking.take(self._inbox.popleft())
+    def _watch(self, event: Event) -> None:
+        """Wake `step` when the run begins or ends, and when it may need the next frame."""
+        if isinstance(event, RunStarted | RunEnded) or (isinstance(event, RequestSent) and self._is_short):
+            self._wake.set()
 
     def _found(self) -> FramePart | Wants | None:
         """The result of a step; None if it must wait."""
-        parts = self._frames.parts
+        parts = self._supply.parts
         front = parts.front
         ready = front if front is not None and front.is_settled else None
         if ready is not None and self._is_good(ready):
             return self._hand_over()
         self._raise_problem()
-        if ready is not None and self._ending is not None:
+        if ready is not None and self._run.ending is not None:
             return self._hand_over()
         if self._is_hungry():
             return Wants.MORE
-        if front is not None or self._inbox or self._main is None or not self._main.done():
+        if front is not None or self._main is None or not self._main.done():
             return None
         if self._trouble is not None:
             raise self._trouble
@@ -223,7 +154,7 @@ class Flow(Execution):
         return not part.is_cut and not (self._raises and part.answers.failures)
 
     def _hand_over(self) -> FramePart:
-        part = self._frames.parts.hand_over()
+        part = self._supply.parts.hand_over()
         assert isinstance(part, FramePart)
         part.answers.spread()
         self._handed_over += part.rows
@@ -233,13 +164,13 @@ class Flow(Execution):
         """Raise the error that ended the run, if the call's options raise it; else warn about it, once."""
         if self._main is not None and self._main.done():
             self._main.result()
-        ending = self._ending
+        ending = self._run.ending
         if ending is None or self._has_warned:
             return
-        has_failed = self._raises and bool(self._frames.parts.failed)
+        has_failed = self._raises and bool(self._supply.parts.failed)
         if not (ending.stop or ending.fault or ending.notices or has_failed):
             return
-        outcome = self.outcome
+        outcome = self._run.outcome
         if (error := outcome.error(outcome.result())) is not None:
             raise error
         self._has_warned = True
@@ -248,40 +179,22 @@ class Flow(Execution):
     @property
     def _turn(self) -> int:
         """Rows in flight when the worker pool is full."""
-        run = self._asking
+        run = self._run.engine
         return run.lane.limit * run.work.most_rows if run is not None else 0
 
     @property
     def _is_short(self) -> bool:
         """Whether the queue will soon be too short to fill the worker pool."""
-        return self._frames.line.rows_left < _TURNS_IN_LINE * self._turn
+        return self._supply.line.rows_left < _TURNS_IN_LINE * self._turn
 
     def _is_hungry(self) -> bool:
         """Whether to read the next frame. Read-ahead starts small, so inspecting the first frame costs little."""
-        parts = self._frames.parts
-        if self._frames.is_over or self._inbox or self.is_reading or self._asking is None:
+        parts = self._supply.parts
+        if self.is_reading or self._supply.is_behind or not self._supply.is_open or self._run.engine is None:
             return False
         if parts.front is None:
             return True
         front = parts.front.rows
         ahead = parts.rows_under_way - front
         trusted = _TRUST * self._handed_over + (front if front >= _LARGE * self._turn else 0)
-        return self._frames.rest is None and self._is_short and ahead < min(trusted, _TURNS_AHEAD * self._turn)
-
-
-def _as_one(call: Preparation, parts: Sequence[FramePart]) -> tuple[Preparation, Answers]:
-    """The calls and answers of several frames, joined into one."""
-    frames = [part.call.frame.native for part in parts]
-    distinct = array("q", (at for part in parts for at in part.call.folded.distinct))
-    whole = replace(
-        call,
-        frame=adapted(joined(frames) if frames else call.frame.take([])),
-        folded=Folded(distinct=distinct, twins=None),
-    )
-    answers = Answers(sum(len(part.answers) for part in parts), len(call.output.fields))
-    start = 0
-    for part in parts:
-        part.answers.spread()
-        answers.extend(start, part.answers)
-        start += len(part.answers)
-    return whole, answers
+        return self._supply.rest is None and self._is_short and ahead < min(trusted, _TURNS_AHEAD * self._turn)

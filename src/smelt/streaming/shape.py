@@ -1,49 +1,14 @@
-"""Schema check for the frames of a stream, and concatenation of frames."""
+"""Checks that the frames of a stream fit together."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from smelt.errors import ColumnError, ConfigTypeError
-from smelt.frames.adapt import adapt
-from smelt.frames.base import Frame
-from smelt.frames.records import RecordsFrame
+from smelt.frames.adapt import kind_of
 from smelt.messages import shown_value
-
-
-def adapted(data: Any, first: Frame | None = None) -> Frame:
-    """A snapshot of a frame of a stream: of a type that `adapt` takes, or an Arrow table or record batch.
-
-    A list of dicts also gets the keys of the *first* list; missing values are null.
-    """
-    arrow = sys.modules.get("pyarrow")
-    if arrow is not None and isinstance(data, arrow.Table | arrow.RecordBatch):
-        from smelt.frames.arrow import ArrowFrame
-
-        return ArrowFrame(data)
-    frame = adapt(data)
-    if isinstance(frame, RecordsFrame) and isinstance(first, RecordsFrame):
-        frame.know(first)
-    return frame
-
-
-def joined(frames: Sequence[Any]) -> Any:
-    """Frames of one library, concatenated by rows."""
-    if len(frames) == 1:
-        return frames[0]
-    kind = _kind(frames[0])
-    library = sys.modules[kind.partition(".")[0]] if kind != "list" else None
-    if kind == "list":
-        return list(chain.from_iterable(frames))
-    if kind == "pyarrow.Table":
-        return library.concat_tables(frames)  # type: ignore[union-attr]
-    if kind == "pyarrow.RecordBatch":
-        return library.Table.from_batches(frames)  # type: ignore[union-attr]
-    return library.concat(frames)  # type: ignore[union-attr]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +31,7 @@ class Shape:
     @classmethod
     def of(cls, data: Any, names: tuple[str, ...], sent: Sequence[str]) -> Shape:
         """The shape of the frame *data*; the columns *sent* are sent."""
-        return cls(kind=_kind(data), names=names, sent=sent, types=_types(data, names, sent))
+        return cls(kind=kind_of(data), names=names, sent=sent, types=_types(data, names, sent))
 
     def require(self, data: Any, names: tuple[str, ...], number: int) -> None:
         """Refuse frame *number* (counted from 1) if it has another shape.
@@ -76,7 +41,7 @@ class Shape:
             SmeltConfigError: The frame is of another class or library.
         """
         frame = f"Frame {number:,} of the stream"
-        if (kind := _kind(data)) != self.kind:
+        if (kind := kind_of(data)) != self.kind:
             raise ConfigTypeError(
                 f"{frame} is a {kind}, and the first one is a {self.kind}. Give frames of one library."
             )
@@ -103,18 +68,8 @@ def _difference(names: Sequence[str], wanted: Sequence[str]) -> str:
     return "has its columns in another order than the first one"
 
 
-def _kind(data: Any) -> str:
-    if isinstance(data, list | tuple):
-        return "list"
-    for kind in _DESCRIBERS:
-        library, _, name = kind.partition(".")
-        if library in sys.modules and isinstance(data, getattr(sys.modules[library], name)):
-            return kind
-    return type(data).__name__
-
-
 def _types(data: Any, names: Sequence[str], sent: Sequence[str]) -> dict[str, str]:
-    describe = _DESCRIBERS.get(_kind(data))
+    describe = _DESCRIBERS.get(kind_of(data))
     places = {name: names.index(name) for name in sent} if describe is not None else {}
     return {name: describe(data, at) for name, at in places.items() if describe and not _is_null(data, at)}
 
@@ -145,8 +100,8 @@ _DESCRIBERS: dict[str, Callable[[Any, int], str]] = {
 
 def _is_null(data: Any, place: int) -> bool:
     """Whether a column has only nulls. A null is the same text in any type."""
-    if _kind(data) == "pandas.DataFrame":
+    if kind_of(data) == "pandas.DataFrame":
         return bool(data.iloc[:, place].isna().all())
-    column = data.get_columns()[place] if _kind(data) == "polars.DataFrame" else data.column(place)
+    column = data.get_columns()[place] if kind_of(data) == "polars.DataFrame" else data.column(place)
     nulls = column.null_count() if callable(column.null_count) else column.null_count
     return bool(nulls == len(column))

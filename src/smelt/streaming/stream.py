@@ -9,10 +9,10 @@ from typing import Any, Generic, Self
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation, prepare
 from smelt.errors import ConfigTypeError, SmeltConfigError
+from smelt.frames.adapt import adapt_part
 from smelt.loop.bridge import warn_of_blocking
 from smelt.result import SmeltMetrics
 from smelt.streaming.driving import F, Inlet, awaited, driven
-from smelt.streaming.shape import adapted
 
 _AN_ITERATOR = "an iterator of frames, such as pandas.read_csv(path, chunksize=10_000)"
 _FRAMES = ("DataFrame", "LazyFrame", "Series", "Table", "RecordBatch", "dict", "str", "bytes")
@@ -148,7 +148,7 @@ class AsyncStream(_Metered, Generic[F]):
 def _checked_inlet(prompt: str, output_model: Any, model: Any, settings: Settings) -> Inlet:
     _refuse(settings)
     provider = prepare([], prompt, output_model, model, settings).provider
-    return Inlet(lambda data: prepare(data, prompt, output_model, provider, settings, adapt=adapted))
+    return Inlet(lambda data: prepare(data, prompt, output_model, provider, settings, adapt=adapt_part))
 
 
 def _refuse(settings: Settings) -> None:

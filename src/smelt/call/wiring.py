@@ -1,0 +1,107 @@
+"""What a run is handed: its ledger, its lane and its observers. `wired` is the default of all three."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from importlib.metadata import version
+from typing import NamedTuple, Protocol
+
+from smelt.call.preparation import Preparation
+from smelt.engine.events import Observer
+from smelt.engine.limiter import Limiter
+from smelt.lanes.caps import Caps
+from smelt.lanes.registry import join
+from smelt.ledger.session import RunSubject, Session, remembering
+from smelt.ledger.writer import Gap
+from smelt.observe.reporter import Reporter
+from smelt.progress.drawing import display_for
+
+
+class Wired(NamedTuple):
+    """What a run is handed.
+
+    Attributes:
+        session: The open ledger. The run sets its `state` and `size`.
+        lane: Paces the requests.
+        report: Passes the events to all observers.
+    """
+
+    session: Session
+    lane: Limiter
+    report: Reporter
+
+
+class Wiring(Protocol):
+    """Opens what a run is handed, and closes it at the end of the run."""
+
+    def __call__(
+        self, call: Preparation, observers: Sequence[Observer], *, is_stream: bool
+    ) -> AbstractContextManager[Wired]:
+        """Called inside the running loop.
+
+        Args:
+            call: The call; for a stream, the call about the first frame.
+            observers: Observers that the run itself needs.
+            is_stream: Whether more rows may come than those of *call*.
+        """
+        ...
+
+
+@contextmanager
+def wired(
+    call: Preparation, observers: Sequence[Observer], *, is_stream: bool, gap: Gap = lambda name: None
+) -> Iterator[Wired]:
+    """The ledger of the `ledger` option, the lane that this process shares, and the display of the `progress` option.
+
+    Args:
+        call: As `Wiring`.
+        observers: As `Wiring`.
+        is_stream: As `Wiring`.
+        gap: Called between every two steps of the ledger; tests end the process there.
+    """
+    settings = call.settings
+    caps = Caps(concurrency=call.concurrency, rpm=settings.rpm, tpm=settings.tpm, max_wait=settings.max_wait)
+    with (
+        remembering(
+            _place(call, is_stream=is_stream),
+            _subject(call, is_stream=is_stream),
+            is_default=settings.ledger is None,
+            gap=gap,
+        ) as session,
+        Reporter(*observers, display_for(settings.progress, clock=asyncio.get_running_loop().time)) as report,
+        join(call.provider, caps, report) as lane,
+    ):
+        yield Wired(session, lane, report)
+
+
+def _place(call: Preparation, *, is_stream: bool) -> bool | str:
+    """The `ledger` option to use: a path, or whether to use the default file. False if there is no row to ask."""
+    if not is_stream and not len(call.folded.distinct):
+        return False
+    chosen = call.settings.ledger
+    return call.provider.capabilities.is_worth_keeping if chosen is None else chosen
+
+
+def _subject(call: Preparation, *, is_stream: bool) -> RunSubject:
+    settings = call.settings
+    return RunSubject(
+        provider=call.provider.name,
+        model=call.provider.model,
+        prompt=call.prompt,
+        params=call.params,
+        output=call.output,
+        whole=call.whole,
+        codec=call.provider.capabilities.codec,
+        source=call.source,
+        distinct=call.folded.distinct,
+        requests=call.concurrency,
+        version=version("dfsmelt"),
+        key=call.provider.key,
+        any_key=settings.any_key,
+        is_refresh=settings.refresh,
+        extends=settings.extend,
+        keeps_inputs=settings.store_inputs,
+        is_stream=is_stream,
+    )
