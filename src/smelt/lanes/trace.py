@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-FEW = 10  # Requests between two refusals: a rate measured from fewer is too inaccurate to use.
-_MOST_BINS = 256  # Bins of the trace, at most.
-_STEPS = 20  # Iterations of the bisection.
-_MOST_LOST = 1.5  # Upper bound of the refill, as a multiple of the accepted requests.
+# Requests between two refusals: a rate measured from fewer is too inaccurate to use. With 5, among eight processes of
+# one machine that freeze, 77 instead of 92 % of the limit is used; with 20, a single process takes 1.08 instead of 1.02
+# times the ideal (`python -m tests.bench.tuning trace.FEW`).
+FEW = 10
+# Bins of the trace, at most: they bound its memory and the time of a measurement. Chosen, not measured: no figure of
+# `python -m tests.bench.tuning trace` changes with 128 and 512.
+_MOST_BINS = 256
+_STEPS = 20  # Iterations of the bisection: they find the rate to a millionth of its interval (2 ** -20).
+# Upper bound of the refill, as a multiple of the accepted requests. Chosen, not measured: no figure of the bench
+# changes with 1.25 and 2, but for shares that differ as much with other seeds.
+_MOST_LOST = 1.5
 
 
 class Trace:
