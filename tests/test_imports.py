@@ -124,7 +124,6 @@ def test_a_lane_knows_of_the_engine_only_what_it_is_asked_for_and_tells(path: Pa
         "smelt.engine.limiter.",
         "smelt.engine.events.",
         "smelt.providers.base.",
-        "smelt.providers.access.",
     )
 
     assert [name for name in ours(path) if not name.startswith(inward)] == []

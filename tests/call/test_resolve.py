@@ -117,6 +117,7 @@ def test_a_provider_of_the_callers_own_is_asked_itself_and_may_leave_members_out
 
     assert (found.name, found.model, found.origin, found.capabilities) == ("own", "m", "own://here", Capabilities())
     assert (found.params, found.key, found.thinking_tokens) == ({}, None, None)
+    assert found.deployment == found.origin
     with pytest.raises(NotImplementedError):  # A member without a body; Python has no words for it.
         found.connect(connections=1)
 

@@ -36,6 +36,11 @@ class Elsewhere(ScriptedProvider):
     access: Access | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     thinking_tokens: int | None = None
+
+    @property
+    def deployment(self) -> str:
+        return self.access.deployment if self.access else self.origin
+
     name: str = "example"
     capabilities: Capabilities = USUAL
 

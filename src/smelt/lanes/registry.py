@@ -15,7 +15,6 @@ from smelt.lanes.board import Find, on_this_machine
 from smelt.lanes.caps import Caps
 from smelt.lanes.lane import Lane, RunLane
 from smelt.lanes.pacer import Pacer
-from smelt.providers.access import Access
 from smelt.providers.base import CompleteProvider
 
 # Lanes that are kept; beyond that, the least recently used one is dropped. Chosen, not measured: more models and keys
@@ -45,7 +44,7 @@ def join(provider: CompleteProvider, caps: Caps, tell: Callable[[Event], None]) 
     """
     if not provider.origin.startswith(("http://", "https://")) or not _is_on_system_time():
         return _new(provider, caps).join(caps, tell)
-    key = (os.getpid(), provider.name, _address(provider), provider.model, _fingerprint(provider))
+    key = (os.getpid(), provider.name, provider.deployment, provider.model, _fingerprint(provider))
     lane = _lanes.get(key) or _lanes.setdefault(key, _new(provider, caps, _board(provider)))
     _lanes.move_to_end(key)
     while len(_lanes) > _MOST:
@@ -61,13 +60,8 @@ def _new(provider: CompleteProvider, caps: Caps, board: Find | None = None) -> L
 def _board(provider: CompleteProvider) -> Find:
     """A function that opens the board shared with other processes of this machine that use the same limit."""
     key = provider.key
-    limit = (provider.name, _address(provider), provider.model, "" if key is None else key.reveal())
+    limit = (provider.name, provider.deployment, provider.model, "" if key is None else key.reveal())
     return on_this_machine("\0".join(limit), random.Random(os.urandom(16)))
-
-
-def _address(provider: CompleteProvider) -> str:
-    access = getattr(provider, "access", None)
-    return access.deployment if isinstance(access, Access) else provider.origin
 
 
 def _fingerprint(provider: CompleteProvider) -> bytes | None:

@@ -50,6 +50,10 @@ class Adapter(ABC):
         return self.access.origin
 
     @property
+    def deployment(self) -> str:
+        return self.access.deployment
+
+    @property
     def key(self) -> Secret | None:
         return self.access.key
 

@@ -286,6 +286,7 @@ class CompleteProvider(Provider, Protocol):
         params: Parameters of every request.
         key: The key. Answers that were bought with one key are not reused with another.
         thinking_tokens: Tokens for thoughts that the caller set, or None.
+        deployment: What a limit, a pause or an outage applies to: the origin, or the origin with a path.
     """
 
     @property
@@ -294,3 +295,5 @@ class CompleteProvider(Provider, Protocol):
     def key(self) -> Secret | None: ...
     @property
     def thinking_tokens(self) -> int | None: ...
+    @property
+    def deployment(self) -> str: ...

@@ -69,6 +69,10 @@ class LocalProvider:
         return LOCAL.name
 
     @property
+    def deployment(self) -> str:
+        return self.origin
+
+    @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
             dialect=_DIALECT,

@@ -60,6 +60,10 @@ class OwnProvider:
         found: int | None = getattr(self.provider, "thinking_tokens", None)
         return found
 
+    @property
+    def deployment(self) -> str:
+        return self.provider.origin
+
     def check_params(self, params: Mapping[str, Any]) -> None:
         self.provider.check_params(params)
 
