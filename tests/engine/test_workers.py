@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
+from smelt.engine.workers import MANY_REQUESTS, PROVERS, provers, rows_of_prover
 from smelt.providers.base import Reply, Request
 from smelt.testing import ScriptedProvider, run_jumping
 
@@ -87,3 +88,15 @@ def test_a_short_run_begins_with_one() -> None:
 
     assert provider.asked[1] > 0.3
     assert len(provider.asked) == 20
+
+
+@pytest.mark.parametrize(
+    ("requests", "count"), [(1, 1), (MANY_REQUESTS - 1, 1), (MANY_REQUESTS, PROVERS), (10 * MANY_REQUESTS, PROVERS)]
+)
+def test_a_run_of_many_requests_is_proved_by_several_at_a_time(requests: int, count: int) -> None:
+    assert provers(requests * 20, 20) == count
+
+
+@pytest.mark.parametrize(("rows", "each"), [(1, 1), (4, 4), (8, 5), (20, 5), (40, 10)])
+def test_first_requests_share_the_rows_of_one_but_carry_a_few_each(rows: int, each: int) -> None:
+    assert rows_of_prover(rows) == each

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from smelt.errors import ColumnError, SmeltConfigError
-from smelt.frames.adapt import adapt
+from smelt.frames.adapt import adapt, joined
 from smelt.frames.base import OutputColumn
 from smelt.plan.kinds import Boolean, Choice
 
@@ -423,3 +423,21 @@ def test_adapting_imports_no_frame_library() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [pd.DataFrame, pl.DataFrame, pa.table, pa.RecordBatch.from_pydict],
+    ids=["pandas", "polars", "arrow", "batch"],
+)
+def test_frames_are_joined_by_rows(make: Any) -> None:
+    whole = joined([make({"a": [1]}), make({"a": [2, 3]})])
+
+    assert list(map(int, whole["a"].to_pylist() if hasattr(whole["a"], "to_pylist") else whole["a"])) == [1, 2, 3]
+
+
+def test_records_are_joined_and_one_frame_is_handed_back_itself() -> None:
+    one = [{"a": 1}]
+
+    assert joined([one, [{"a": 2}]]) == [{"a": 1}, {"a": 2}]
+    assert joined([one]) is one

@@ -10,7 +10,7 @@ from typing import Any
 from smelt.plan.numbers import read_number
 
 # The truncated beginning of a literal, of a number's exponent or of an escape at the end of the text.
-_HALF = re.compile(r"tru?|fa(?:ls?)?|nul?|NaN?|-?I\w{0,7}|[.eE][-+]?|\\?u[0-9a-fA-F]{0,3}|[0-9a-fA-F]{0,3}")
+_HALF = re.compile(r"tru?|fa(?:ls?)?|nul?|NaN?|-?I\w{0,7}|[.eE][-+]?|\\?u[0-9a-fA-F]{0,4}|[0-9a-fA-F]{0,4}")
 _LONGEST_HALF = 10  # Characters that such a truncated beginning stays below.
 LONGEST_INTEGER = 40  # Digits; a 64-bit column holds 19, and int() of thousands is slow or refused.
 
