@@ -77,7 +77,7 @@ class Tried:
 def tried(request: pytest.FixtureRequest) -> Tried:
     """One process for all that depends on the number of threads, which is set from outside."""
     threads: int = request.param
-    script = f"from tests.frames import plans\nplans.main()\nASKED = {TWICE_ON[threads]!r}\n{TWICE}"
+    script = f"from tests.lazy import plans\nplans.main()\nASKED = {TWICE_ON[threads]!r}\n{TWICE}"
     # Each plan on one engine, in turns. On both, and more:
     # POLARS_MAX_THREADS=1 python -m tests.lazy.plans 5000
     command = [sys.executable, "-c", script, str(PLANS), str(PLANS * threads - PLANS), "--in-turns"]

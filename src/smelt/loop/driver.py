@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any, Self, TypeVar
 
 from smelt.errors import warn
@@ -68,30 +69,60 @@ _DRIVERS: set[Driver] = set()
 os.register_at_fork(after_in_child=_DRIVERS.clear)
 
 
+_serving: ContextVar[Driver | None] = ContextVar("_serving", default=None)
+"""The driver whose owner runs the caller's code now, for example to read the next frame of a stream."""
+
+
 class Driver:
     """Runs one loop several times, each time on the calling thread; in between, its tasks are paused.
 
+    Several owners may share it: then the tasks of all of them proceed whenever one of them runs the loop. Each uses
+    it as a context manager, and the last one to leave closes the loop.
+
     Attributes:
         turn: The lock held while the loop runs, or while it must not run.
-        last: Makes the coroutine that ends the tasks, which is run if the process exits while they are paused; or None.
+        ends: Each makes a coroutine that ends the tasks of one owner, which is run if the process exits while they are
+            paused.
         has_ended: Whether the process exits, so that the loop cannot run any more.
     """
 
     def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop] = PausingLoop) -> None:
         """Create the driver; *loop_factory* makes the loop when it is first needed."""
         self.turn = threading.RLock()
-        self.last: Callable[[], Coroutine[Any, Any, None]] | None = None
+        self.ends: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self.has_ended = False
+        self._owners = 0
         self._task: asyncio.Task[Any] | None = None
         self._is_ending = False
         self._is_parked = threading.Event()
         self._runner = asyncio.Runner(loop_factory=loop_factory)
 
+    @classmethod
+    def shared(cls) -> Driver:
+        """The driver whose owner runs the caller's code now, so that both proceed together; else a new one.
+
+        If a stream reads its frames from another stream, both are driven by one loop.
+        """
+        return _serving.get() or cls()
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Runs code of the caller, which `shared` then lets share this driver. The loop must not run meanwhile."""
+        token = _serving.set(self)
+        try:
+            yield
+        finally:
+            _serving.reset(token)
+
     def __enter__(self) -> Self:
+        self._owners += 1
         _DRIVERS.add(self)
         return self
 
     def __exit__(self, *problem: object) -> None:
+        self._owners -= 1
+        if self._owners:
+            return
         _DRIVERS.discard(self)
         if not sys.is_finalizing():  # A forgotten generator is closed during finalisation, when no loop can run.
             with self.turn, _outer_loop_hidden():
@@ -136,8 +167,8 @@ class Driver:
     def _end_here(self) -> None:
         """End the tasks and close the loop; otherwise asyncio would warn that pending tasks were destroyed."""
         try:
-            if self.last is not None:
-                self.run(self.last())
+            for end in list(self.ends):
+                self.run(end())
         finally:
             self.has_ended = True
             with _outer_loop_hidden():

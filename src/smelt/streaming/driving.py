@@ -64,9 +64,12 @@ class Inlet:
 
 
 def driven(frames: Iterator[F], inlet: Inlet) -> Generator[F, None, None]:
-    """Yield the finished frames. While the caller has control, or a frame is read, the loop and its clock stop."""
-    with Driver() as driver:
-        driver.last = inlet.stop
+    """Yield the finished frames. While the caller has control, or a frame is read, the loop and its clock stop.
+
+    If the frames come from another stream, both share a loop, which runs whenever one of them waits for replies.
+    """
+    with Driver.shared() as driver:
+        driver.ends.append(inlet.stop)
         try:
             while True:
                 found = driver.run(_step(inlet.flow)) if inlet.flow is not None else Wants.MORE
@@ -82,6 +85,7 @@ def driven(frames: Iterator[F], inlet: Inlet) -> Generator[F, None, None]:
             driver.run(inlet.flow.stop())  # Ctrl-C came while a frame was read, or between two steps.
             raise inlet.flow.interrupt() from None
         finally:
+            driver.ends.remove(inlet.stop)
             if inlet.flow is not None and not driver.has_ended and not sys.is_finalizing():
                 inlet.flow.leave()
                 driver.run(inlet.stop())
@@ -90,7 +94,8 @@ def driven(frames: Iterator[F], inlet: Inlet) -> Generator[F, None, None]:
 def _has_read(frames: Iterator[Any], inlet: Inlet, driver: Driver) -> bool:
     """Read the next frame; return whether there is a flow to drive."""
     try:
-        data = next(frames)
+        with driver.serving():
+            data = next(frames)
         with driver.turn:
             inlet.take(data, is_partial_shown=True)
     except StopIteration:

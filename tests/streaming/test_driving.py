@@ -1,0 +1,119 @@
+"""Streams that read their frames from other streams share one loop, so that their requests overlap."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+from pydantic import BaseModel
+
+import smelt
+from smelt.providers.base import Reply, Request
+from smelt.testing import ScriptedProvider
+
+FRAMES, ROWS = 12, 8
+LATENCY = 40  # Turns of the loop, so that no time is waited for.
+
+
+class Doubled(BaseModel):
+    twice: int
+
+
+class Tripled(BaseModel):
+    thrice: int
+
+
+class Busy(ScriptedProvider):
+    """Takes *LATENCY* turns of the loop for a request, and enters in *log* when each begins and ends."""
+
+    def __init__(self, name: str, log: list[tuple[str, str]], answer: Callable[[Any], dict[str, int]]) -> None:
+        super().__init__(answer)
+        self.name, self.log = name, log
+        self.loops: set[asyncio.AbstractEventLoop] = set()
+
+    async def send(self, request: Request) -> Reply:
+        self.loops.add(asyncio.get_running_loop())
+        self.log.append((self.name, "began"))
+        for _ in range(LATENCY):
+            await asyncio.sleep(0)
+        self.log.append((self.name, "ended"))
+        return await super().send(request)
+
+
+def frames() -> Iterator[pd.DataFrame]:
+    for start in range(0, FRAMES * ROWS, ROWS):
+        yield pd.DataFrame({"n": range(start, start + ROWS)})
+
+
+class Chain:
+    """A stream whose frames come from another one."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[str, str]] = []
+        self.first = Busy("first", self.log, lambda row: {"twice": 2 * row["n"]})
+        self.second = Busy("second", self.log, lambda row: {"thrice": 3 * row["n"]})
+        options: dict[str, Any] = {"batch_size": 1, "concurrency": 8, "progress": False}
+        self.inner = smelt.stream(
+            frames(), "Double {n}.", Doubled, model=self.first, error_column="first_error", **options
+        )
+        self.outer = smelt.stream(
+            self.inner, "Triple {n}.", Tripled, model=self.second, error_column="second_error", **options
+        )
+
+    def overlaps(self) -> int:
+        """How often a request of one stream ended while one of the other was in flight."""
+        open_of, found = {"first": 0, "second": 0}, 0
+        for name, what in self.log:
+            open_of[name] += 1 if what == "began" else -1
+            found += what == "ended" and open_of["second" if name == "first" else "first"] > 0
+        return found
+
+
+def is_right(frame: pd.DataFrame) -> bool:
+    return bool((frame["twice"] == 2 * frame["n"]).all() and (frame["thrice"] == 3 * frame["n"]).all())
+
+
+def test_the_requests_of_a_chain_overlap_on_one_loop() -> None:
+    chain = Chain()
+
+    finished = list(chain.outer)
+
+    assert [frame["n"].tolist() for frame in finished] == [frame["n"].tolist() for frame in frames()]
+    assert all(map(is_right, finished))
+    assert chain.first.loops == chain.second.loops
+    assert len(chain.first.loops) == 1
+    assert chain.overlaps() >= FRAMES * ROWS // 2
+
+
+def test_a_stream_goes_on_after_the_one_that_read_from_it_was_closed() -> None:
+    chain = Chain()
+    taken = [next(chain.outer)["n"].tolist()]
+    chain.outer.close()
+
+    rest = list(chain.inner)
+
+    assert all((frame["twice"] == 2 * frame["n"]).all() for frame in rest)
+    # Frames that the outer stream had read ahead are lost with it; nothing comes twice.
+    numbers = [number for frame in rest for number in frame["n"]]
+    assert numbers == list(range(numbers[0], FRAMES * ROWS))
+    assert numbers[0] >= len(taken[0])
+    assert all(loop.is_closed() for loop in chain.first.loops)
+
+
+def test_an_error_of_the_inner_stream_is_raised_after_the_frames_before_it() -> None:
+    chain = Chain()
+
+    def broken() -> Iterator[pd.DataFrame]:
+        yield next(iter(chain.inner))
+        raise OSError("the disk is gone")
+
+    outer = smelt.stream(broken(), "Triple {n}.", Tripled, model=chain.second, error_column="e", progress=False)
+
+    assert is_right(next(outer))
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(outer)
+    chain.inner.close()
+    assert all(loop.is_closed() for loop in chain.first.loops | chain.second.loops)
