@@ -8,8 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.mirror import ABOUT_SEVERAL, TESTED_THROUGH
+
 TESTS = Path(__file__).resolve().parent
+SOURCE = TESTS.parent / "src" / "smelt"
 FILES = sorted(TESTS.rglob("*.py"))
+MODULES = {
+    path.relative_to(SOURCE).with_suffix("").as_posix()
+    for path in SOURCE.rglob("*.py")
+    if path.name not in ("__init__.py", "__main__.py")
+}
+TESTED = {path.relative_to(TESTS).with_suffix("").as_posix() for path in FILES if path.name.startswith("test_")}
 # Python and asyncio raise these without a text.
 WITHOUT_WORDS = {"KeyboardInterrupt", "asyncio.CancelledError", "TimeoutError"}
 
@@ -44,3 +53,24 @@ def test_an_expectation_without_words_is_found() -> None:
     )
 
     assert list(bare_expectations(source)) == [1, 5]
+
+
+def mirrored(module: str) -> str:
+    """The test file of a module: `test_decide` for `decide`, in the folder of the same name."""
+    room, _, name = module.rpartition("/")
+    return f"{room}/test_{name}" if room else f"test_{name}"
+
+
+def test_a_module_has_tests_of_its_own_or_is_on_the_list() -> None:
+    assert {module for module in MODULES if mirrored(module) not in TESTED} == TESTED_THROUGH.keys()
+
+
+def test_the_list_names_tests_that_there_are() -> None:
+    assert set(TESTED_THROUGH.values()) <= TESTED
+
+
+def test_a_test_file_of_a_room_bears_the_name_of_a_module_or_is_about_several() -> None:
+    rooms = {module.rpartition("/")[0] for module in MODULES} - {""}
+    others = TESTED - {mirrored(module) for module in MODULES}
+
+    assert {name for name in others if name.rpartition("/")[0] in rooms} == ABOUT_SEVERAL

@@ -216,7 +216,7 @@ def test_34_an_error_object_in_a_200_is_what_it_says(
 ) -> None:
     broken = scenario(answers=RULES, always={"fault": "error_object_200", "kind": kind})
 
-    with pytest.raises(error, match="HTTP 4.*(Check the key|Look at the credit)"):
+    with pytest.raises(error, match="HTTP 4.*(Check the key|the credit)"):
         ask(companies(40), served(provider, broken))
 
     assert broken.stats().requests == 1
