@@ -24,17 +24,38 @@ settings.load_profile("smelt")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--shuffle", metavar="SEED", help="run modules, and the tests of each, in an order drawn by SEED")
+    parser.addoption(
+        "--shuffle",
+        metavar="SEED",
+        help="run modules, and the tests of each, in the order drawn by SEED; by default in any; `off`: as written",
+    )
 
 
-def pytest_report_header(config: pytest.Config) -> list[str]:
-    seed = config.getoption("--shuffle")
-    return [f"order: --shuffle={seed}"] if seed else []
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw the order, unless it is given, or this is a worker of xdist: the process that started it tells the order."""
+    drawn = getattr(config, "workerinput", {}).get("shuffle") or str(random.randrange(1_000_000))
+    config.option.shuffle = config.getoption("--shuffle") or drawn
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of xdist the order."""
+    node.workerinput["shuffle"] = node.config.getoption("--shuffle")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"order: --shuffle={config.getoption('--shuffle')}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say after a failure how to repeat the order, also with `-q`, which shows no header."""
+    if terminalreporter.stats.get("failed") or terminalreporter.stats.get("error"):
+        terminalreporter.write_line(pytest_report_header(config))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Shuffle, alike in every worker of xdist. Modules stay together, so that their fixtures are set up once."""
-    if not (seed := config.getoption("--shuffle")):
+    if (seed := config.getoption("--shuffle")) == "off":
         return
     draw = random.Random(seed)
     modules = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
@@ -61,7 +82,7 @@ def _stay_here(event: str, args: tuple[Any, ...]) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     if host not in (None, "") and not _is_loopback(str(host).lower()):
         _left.append(f"{event} {host}")
-        raise OSError(f"A test may not leave this machine: {event} {host}")
+        raise OSError(f"{os.environ.get('PYTEST_CURRENT_TEST')} may not leave this machine: {event} {host}")
 
 
 def _is_loopback(host: str) -> bool:
@@ -78,10 +99,10 @@ sys.addaudithook(_stay_here)  # Below every library, and for good; the children 
 
 
 @pytest.fixture(autouse=True)
-def _no_network() -> Iterator[None]:
+def left_here() -> Iterator[list[str]]:
     """Fail a test that tried to leave this machine, also if the code under test took the refusal for an outage."""
     _left.clear()
-    yield
+    yield _left
     assert _left == [], "a test may not depend on the network"
 
 

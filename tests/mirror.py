@@ -84,7 +84,6 @@ TESTED_THROUGH = {
     "loop/driver": "loop/test_bridge",
     "loop/one_thread": "exactness/test_threads",
     "observe/reporter": "progress/test_drawing",
-    "streaming/driving": "streaming/test_stream",
     "streaming/flow": "streaming/test_stream",
     # The parts of the report: how they look is seen on the page.
     "report/blocks": "report/test_report",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.mirror import ABOUT_SEVERAL, TESTED_THROUGH
@@ -74,3 +78,75 @@ def test_a_test_file_of_a_room_bears_the_name_of_a_module_or_is_about_several() 
     others = TESTED - {mirrored(module) for module in MODULES}
 
     assert {name for name in others if name.rpartition("/")[0] in rooms} == ABOUT_SEVERAL
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        lambda: socket.create_connection(("192.0.2.1", 80), timeout=1),
+        lambda: socket.create_connection(("2001:db8::1", 80), timeout=1),
+        lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"", ("192.0.2.1", 53)),
+        lambda: socket.getaddrinfo("pypi.org", 443),
+        lambda: socket.gethostbyname("pypi.org"),
+        lambda: httpx2.get("http://192.0.2.1/"),
+    ],
+    ids=["connect", "connect by IPv6", "datagram", "look up", "look up the old way", "an SDK's client"],
+)
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_what_leaves_this_machine_is_refused_in_the_name_of_its_test(
+    leave: Callable[[], object], left_here: list[str]
+) -> None:
+    with pytest.raises((OSError, httpx2.ConnectError), match=r"test_what_leaves_this_machine.* may not leave"):
+        leave()
+
+    assert len(left_here) == 1  # Which would fail this test, also if nobody saw the exception.
+    left_here.clear()
+
+
+@pytest.mark.parametrize("name", ["api.vendor.example", "no-such-host.invalid", "HOST.TEST"])
+def test_a_reserved_name_is_unknown_without_being_asked_for(name: str, left_here: list[str]) -> None:
+    with pytest.raises(socket.gaierror, match="Name or service not known"):
+        socket.getaddrinfo(name, 443)
+
+    assert left_here == []
+
+
+def test_loopback_is_this_machine() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(("localhost", server.getsockname()[1])),
+    ):
+        pass
+
+
+THIRTY_TESTS = """
+import pytest
+
+@pytest.mark.parametrize("at", range(30))
+def test_one(at): ...
+"""
+
+
+def order_of(folder: Path, *options: str) -> list[str]:
+    """The names of the tests in the order in which pytest would run them."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "tests.conftest", "--rootdir", str(folder)]
+    ini = [f"--override-ini={name}=" for name in ("addopts", "filterwarnings", "asyncio_mode")]
+    run = subprocess.run(
+        [*command, *ini, "-p", "no:cacheprovider", *options, str(folder / "test_thirty.py")],
+        cwd=TESTS.parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return [line for line in run.stdout.splitlines() if "::" in line]
+
+
+@pytest.mark.slow
+def test_tests_run_in_any_order_which_a_seed_repeats(tmp_path: Path) -> None:
+    (tmp_path / "test_thirty.py").write_text(THIRTY_TESTS)
+
+    written, first, again, any_order = (
+        order_of(tmp_path, *options) for options in (("--shuffle=off",), ("--shuffle=5",), ("--shuffle=5",), ())
+    )
+
+    assert len(written) == 30
+    assert first == again
+    assert len({tuple(one) for one in (written, first, any_order)}) == 3
+    assert sorted(written) == sorted(first) == sorted(any_order)

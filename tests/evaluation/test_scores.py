@@ -40,12 +40,6 @@ def test_the_interval_holds_the_share_and_stays_within_0_and_1(of: int) -> None:
     assert wilson_interval(of, of)[1] == 1
 
 
-def test_an_interval_of_less_confidence_is_shorter() -> None:
-    narrow, wide = wilson_interval(81, 263, confidence=0.9), wilson_interval(81, 263)
-
-    assert wide[0] < narrow[0] < narrow[1] < wide[1]
-
-
 def test_a_share_of_no_rows_is_unknown() -> None:
     nothing = Share(count=0, of=0)
 

@@ -18,7 +18,8 @@ from pydantic import AwareDatetime, BaseModel, Field, NaiveDatetime, create_mode
 from smelt.frames.adapt import adapt
 from smelt.frames.base import OutputColumn
 from smelt.plan.schema import read_output
-from smelt.plan.values import plain, storable_problem
+from smelt.plan.values import plain
+from tests.plan.test_values import storable_problem
 
 
 class Shade(str, Enum):  # noqa: UP042  # Both spellings of a text enum are in use.

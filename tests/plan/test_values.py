@@ -25,7 +25,7 @@ from smelt.plan.kinds import (
     Text,
     Timestamp,
 )
-from smelt.plan.values import checker, plain, plainer, storable_problem
+from smelt.plan.values import checker, plain, plainer
 
 
 class Mood(str, Enum):  # noqa: UP042  # Both spellings of a text enum are in use.
@@ -35,6 +35,12 @@ class Mood(str, Enum):  # noqa: UP042  # Both spellings of a text enum are in us
 class Person(BaseModel):
     mood: Mood
     born: datetime | None = None
+
+
+def storable_problem(kind: Kind, value: Any) -> str | None:
+    """Why a validated *value* does not fit its column, or None."""
+    check = checker(kind)
+    return check(value) if check else None
 
 
 CHOICE = Choice(values=("good",))

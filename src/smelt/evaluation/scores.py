@@ -66,7 +66,7 @@ class LabelScore:
         return 2 * self.right / (self.rows + self.answered) if self.right else 0.0
 
 
-def wilson_interval(count: int, of: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def wilson_interval(count: int, of: int) -> tuple[float, float]:
     """Wilson score interval of a proportion. It stays within 0 and 1; valid for few rows and extreme proportions.
 
     Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference", JASA 22. Recommended
@@ -75,9 +75,8 @@ def wilson_interval(count: int, of: int, *, confidence: float = CONFIDENCE) -> t
     Args:
         count: Number of successes.
         of: Number of trials; at least 1.
-        confidence: Confidence level of the interval.
     """
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     centre = (count + z * z / 2) / (of + z * z)
     reach = z / (of + z * z) * sqrt(count * (of - count) / of + z * z / 4)
     low, high = max(0.0, centre - reach), min(1.0, centre + reach)

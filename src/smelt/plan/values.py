@@ -104,12 +104,6 @@ def exact_decimal(value: Decimal, places: int) -> Decimal:
     return value.quantize(Decimal(1).scaleb(-places), context=_EXACT)
 
 
-def storable_problem(kind: Kind, value: Any) -> str | None:
-    """Why a validated *value* does not fit its column, or None; `checker` is the compiled form for many."""
-    check = checker(kind)
-    return check(value) if check else None
-
-
 def checker(kind: Kind) -> Checker | None:
     """Compile the check whether a validated value of *kind* fits its column; None if every value does.
 
