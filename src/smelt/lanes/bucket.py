@@ -52,7 +52,7 @@ _SLOWER = 0.75
 # the same ratio, so no figure changes with 32 and 128.
 _MEMORY = 64
 # Seconds of refill: the use between two announcements that is needed to detect a fixed window. Chosen, not measured:
-# resets are often rounded to a second, and this is three times as much.
+# resets are often rounded to a second, and this is three times as much. No figure changes with 1.5 and 6.
 _FELL = 3.0
 # Bounds of the ratio of charged to estimated amounts. Chosen, not measured: a ratio outside is taken to be an error.
 _RATIOS = (0.1, 100.0)
