@@ -23,6 +23,18 @@ def test_cached_tokens_cost_less() -> None:
     assert 0 < (cost_usd("openai", "gpt-4.1-mini", cached) or 0) < (cost_usd("openai", "gpt-4.1-mini", USAGE) or 0)
 
 
+def test_tokens_that_are_written_to_a_cache_cost_a_quarter_more() -> None:
+    # platform.claude.com/docs/en/build-with-claude/prompt-caching: 1.25 times the price of input, for five minutes.
+    plain, written = (
+        Usage(input_tokens=1_000, output_tokens=0),
+        Usage(input_tokens=1_000, output_tokens=0, written_input_tokens=1_000),
+    )
+
+    assert cost_usd("anthropic", "claude-sonnet-4-5", written) == pytest.approx(
+        1.25 * (cost_usd("anthropic", "claude-sonnet-4-5", plain) or 0)
+    )
+
+
 def test_the_price_is_taken_per_request_where_long_ones_cost_more() -> None:
     long, short = (
         cost_usd("anthropic", "claude-sonnet-4-5", Usage(input_tokens=n, output_tokens=0)) for n in (10**6, 10**5)

@@ -21,6 +21,7 @@ class RunStarted:
         provider: The provider's name.
         model: The model's name.
         columns: Names of the columns that are sent.
+        run_id: Identifies the run among all others, for observers of several runs. Random; no ledger knows it.
     """
 
     rows: int
@@ -28,6 +29,7 @@ class RunStarted:
     provider: str
     model: str
     columns: tuple[str, ...] = ()
+    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +72,14 @@ class RequestEnded:
         failure_kind: A `smelt.providers.base.FailureKind` if no reply came, else None.
         input_tokens: The reported number, or 0 if the provider reported none.
         output_tokens: The reported number, or 0 if the provider reported none.
+        cached_input_tokens: How many of the input tokens were read from the provider's cache.
+        written_input_tokens: How many of the input tokens were written to the provider's cache.
         cost_usd: Its cost in dollars, or None if the price is unknown.
         in_flight: Requests still in flight.
         is_broken_off: Whether the run cancelled it, at its end or because another request answered its rows sooner.
             This is not a failure of the server.
+        request_id: The provider's id of the request, redacted; None if it gave none.
+        run_id: As in `RunStarted`.
     """
 
     number: int
@@ -83,9 +89,13 @@ class RequestEnded:
     failure_kind: str | None = None
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_input_tokens: int = 0
+    written_input_tokens: int = 0
     cost_usd: float | None = None
     in_flight: int = 0
     is_broken_off: bool = False
+    request_id: str | None = None
+    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +139,13 @@ class RunEnded:
         reason: "done", or one or two words for why it ended early, such as "interrupted".
         unanswered: The caller's rows that had no outcome when the run ended; `RowsSettled` counts them as failed.
         in_flight: The unanswered rows whose request was in flight; it may be billed, unless the model is free.
+        run_id: As in `RunStarted`.
     """
 
     reason: str = "done"
     unanswered: int = 0
     in_flight: int = 0
+    run_id: str = ""
 
 
 Event: TypeAlias = RunStarted | RowsRead | RequestSent | RequestEnded | RowsSettled | Waiting | Resumed | RunEnded

@@ -10,8 +10,6 @@ from typing import Self
 from smelt.engine.events import Event, Observer, RunEnded, RunStarted
 from smelt.errors import SmeltWarning, warn
 
-_EDGES = (RunStarted, RunEnded)
-
 
 class Reporter:
     """Passes events to observers, and protects the run from exceptions in them.
@@ -22,7 +20,7 @@ class Reporter:
     def __init__(self, *observers: Observer | None) -> None:
         """Report to *observers*; None entries are ignored."""
         self._observers = tuple(one for one in observers if one is not None)
-        self._is_open = False
+        self._open: RunStarted | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -30,12 +28,12 @@ class Reporter:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._is_open:
-            self(RunEnded(reason=_reason(problem)))
+        if self._open is not None:
+            self(RunEnded(reason=_reason(problem), run_id=self._open.run_id))
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, _EDGES):
-            self._is_open = isinstance(event, RunStarted)
+        if isinstance(event, RunStarted | RunEnded):
+            self._open = event if isinstance(event, RunStarted) else None
         for observer in self._observers:
             try:
                 observer(event)

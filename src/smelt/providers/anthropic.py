@@ -96,12 +96,14 @@ def _usage(body: Mapping[str, Any]) -> Usage:
     usage = table(body.get("usage"))
     fresh, cached = tokens(usage.get("input_tokens")), tokens(usage.get("cache_read_input_tokens"))
     # Anthropic counts cached tokens separately; everywhere else they are part of the input tokens.
-    beside = (cached or 0) + (tokens(usage.get("cache_creation_input_tokens")) or 0)
+    made = tokens(usage.get("cache_creation_input_tokens"))
+    beside = (cached or 0) + (made or 0)
     return Usage(
         input_tokens=None if fresh is None else fresh + beside,
         output_tokens=tokens(usage.get("output_tokens")),
         cached_input_tokens=cached,
         reasoning_tokens=tokens(table(usage.get("output_tokens_details")).get("thinking_tokens")),
+        written_input_tokens=made,
     )
 
 

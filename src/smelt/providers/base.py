@@ -50,12 +50,21 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Tokens as the provider reports them. None: not reported, or not plausible (negative, absurd)."""
+    """Tokens as the provider reports them. None: not reported, or not plausible (negative, absurd).
+
+    Attributes:
+        input_tokens: All input tokens, those read from and written to a cache included.
+        output_tokens: All output tokens, reasoning included.
+        cached_input_tokens: Input tokens read from the provider's cache.
+        reasoning_tokens: Output tokens spent on reasoning.
+        written_input_tokens: Input tokens written to the provider's cache, where that is reported.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_input_tokens: int | None = None
     reasoning_tokens: int | None = None
+    written_input_tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

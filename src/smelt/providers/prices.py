@@ -63,7 +63,10 @@ def price_of(provider: str, model: str) -> Price:
             return None
         cached = min(usage.cached_input_tokens or 0, usage.input_tokens)  # The list refuses more cached than sent.
         counts = genai_prices.Usage(
-            input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cache_read_tokens=cached
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=cached,
+            cache_write_tokens=min(usage.written_input_tokens or 0, usage.input_tokens - cached),
         )
         try:
             return float(priced.calc_price(counts, seller).total_price)
