@@ -14,6 +14,7 @@
     site        build the docs site into site/, strictly
     bench       what smelt costs per request and per row
     lock        write uv.lock anew
+    subject     check the first line of the commit message in a file, for the hook
 
 Every command sets up what it needs first. The interpreter that runs this file is the one that is used;
 UV_PROJECT_ENVIRONMENT names another folder than .venv for it, so that two Pythons can stand side by side.
@@ -139,6 +140,13 @@ def lock() -> None:
         sys.exit("Only uv can write uv.lock.")
     ours = {name: value for name, value in os.environ.items() if not name.startswith("UV_")} | SYSTEM_CERTS
     run(uv, "lock", "--no-config", "--default-index", "https://pypi.org/simple", env=ours)
+
+
+def subject(message: str) -> None:
+    """Refuse a commit whose first line is longer than logs show; the reasons go into the body."""
+    first = Path(message).read_text(encoding="utf-8").partition("\n")[0]
+    if len(first) > LONGEST_SUBJECT and not first.startswith(("fixup! ", "squash! ", "Merge ", "Revert ")):
+        sys.exit(f"The subject has {len(first)} characters; {LONGEST_SUBJECT} are the most. Say the rest in the body.")
 
 
 def sync(*extras: str) -> None:
@@ -275,10 +283,13 @@ def run(*command: str, env: dict[str, str] | None = None) -> None:
 
 
 NAME = "dfsmelt"
+LONGEST_SUBJECT = 60
 WAY_OUT = """
 dev.py needs PyPI once, or a mirror of it. If there is one, name it in PIP_INDEX_URL and UV_DEFAULT_INDEX;
 if its certificate is your company's own, name that in PIP_CERT and SSL_CERT_FILE."""
-COMMANDS = {one.__name__: one for one in (setup, demo, test, model, lint, types, notebook, docs, site, bench, lock)}
+COMMANDS = {
+    one.__name__: one for one in (setup, demo, test, model, lint, types, notebook, docs, site, bench, lock, subject)
+}
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

@@ -42,12 +42,10 @@ def too_much_output(protocol: str, asked: int, most: int) -> Refusal:
         "openai": f"Invalid 'max_output_tokens': integer above maximum value. Expected a value <= {most}, but got "
         f"{asked} instead.",
         "compatible": f"max_tokens is too large: {asked}. This model supports at most {most} completion tokens, "
-        "whereas you "
-        f"provided {asked}.",
+        f"whereas you provided {asked}.",
         "anthropic": f"max_tokens: {asked} > {most}, which is the maximum allowed number of output tokens for {MODEL}",
         "google": f"Unable to submit request because it has a maxOutputTokens value of {asked} but the supported range "
-        "is from 1 "
-        f"(inclusive) to {most + 1} (exclusive). Update the value and try again.",
+        f"is from 1 (inclusive) to {most + 1} (exclusive). Update the value and try again.",
     }
     return _plain(protocol, 400, "INVALID_ARGUMENT", words[protocol])
 

@@ -132,8 +132,7 @@ SEEN: list[tuple[str, int, Any, FailureKind]] = [
         413,
         error(
             "Request too large for model llama-3.1-8b-instant service tier on_demand on tokens per minute (TPM): Limit "
-            "6000, "
-            "Requested 12328. Need more tokens? Upgrade at https://console.groq.com/settings/billing",
+            "6000, Requested 12328. Need more tokens? Upgrade at https://console.groq.com/settings/billing",
             type="tokens",
             code="rate_limit_exceeded",
         ),
@@ -144,8 +143,7 @@ SEEN: list[tuple[str, int, Any, FailureKind]] = [
         429,
         error(
             "Rate limit reached for model x service tier `on_demand` on tokens per day (TPD): Limit 100000, Used "
-            "97050, "
-            "Requested 3619. Please try again in 9m38.016s."
+            "97050, Requested 3619. Please try again in 9m38.016s."
         ),
         "rate_limit",
     ),
@@ -231,8 +229,7 @@ SEEN: list[tuple[str, int, Any, FailureKind]] = [
         422,
         error(
             "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 8740 `inputs` tokens "
-            "and 500 "
-            "`max_new_tokens`",
+            "and 500 `max_new_tokens`",
             http_status_code=422,
         ),
         "too_long",

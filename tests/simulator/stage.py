@@ -161,8 +161,7 @@ def _read_ledger(history: History, path: Path) -> None:
     with open_store(path) as store, store.reading() as connection:
         found = connection.execute(
             "SELECT id, state, billing, rows, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, "
-            "cost_usd"
-            " FROM attempts ORDER BY id"
+            "cost_usd FROM attempts ORDER BY id"
         ).fetchall()
         history.kept = {tuple(row.answer.values()) for row in answered_rows(connection, None)}
     history.attempts = [

@@ -55,8 +55,7 @@ def runs(connection: sqlite3.Connection, clock: Callable[[], lease.Moment] = lea
     live = lease.live_runs(connection, clock)
     found = connection.execute(
         "SELECT r.id, r.started, r.ended, r.state, s.provider || ':' || s.model, s.fields, r.rows, r.distinct_rows, "
-        "r.reused,"
-        " r.version, (SELECT sum(cost_usd) FROM attempts WHERE id >= r.id << 32 AND id < (r.id + 1) << 32), "
+        "r.reused, r.version, (SELECT sum(cost_usd) FROM attempts WHERE id >= r.id << 32 AND id < (r.id + 1) << 32), "
         "substr(p.text, 1, ?)"
         " FROM runs r JOIN specs s ON s.id = r.spec LEFT JOIN prompts p ON p.spec = r.spec ORDER BY r.id",
         (_PROMPT_SHOWN,),

@@ -27,8 +27,7 @@ _TABLES = {
     "specs": "id, fingerprint, provider, model, prompt, params, fields, account, codec",
     "runs": "id, spec, started, ended, state, rows, distinct_rows, reused, version",
     "attempts": "id, state, sent, ended, rows, estimate, keys, tokens, extends, billing, kind, status, input_tokens, "
-    "output_tokens,"
-    " cached_input_tokens, reasoning_tokens, cost_usd, model, request_id, unread",
+    "output_tokens, cached_input_tokens, reasoning_tokens, cost_usd, model, request_id, unread",
     "replies": "attempt, text",
     "prompts": "spec, text",
     "inputs": "key, text",
