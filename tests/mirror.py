@@ -13,7 +13,6 @@ TESTED_THROUGH = {
     "api/lazy": "lazy/test_step",
     "api/signatures": "test_docstrings",
     "call/record": "report/test_report",
-    "call/wiring": "lanes/test_registry",
     # Protocols, events and values: they hold what others decide.
     "engine/events": "observe/test_timeline",
     "engine/limiter": "lanes/test_lane",
@@ -58,7 +57,6 @@ TESTED_THROUGH = {
     "providers/secrets": "exactness/test_canaries",
     # The steps of reading a reply; the tests give the whole text, since an oddity may be met at any step.
     "plan/declared": "plan/test_validate",
-    "plan/refusals": "plan/test_validate",
     "plan/documents": "plan/test_odd_replies",
     "plan/replyrows": "plan/test_replies",
     # SQL and files: what counts is what a second process finds.
@@ -66,7 +64,6 @@ TESTED_THROUGH = {
     "ledger/answers": "ledger/test_recorder",
     "ledger/attempts": "ledger/test_recorder",
     "ledger/export": "ledger/test_api",
-    "ledger/lease": "ledger/test_sharing",
     "ledger/migrations": "ledger/test_opening",
     "ledger/origin": "ledger/test_place",
     "ledger/reading": "ledger/test_api",

@@ -19,8 +19,7 @@ from smelt.call.options import Settings
 from smelt.call.preparation import prepare
 from smelt.call.wiring import wired
 from smelt.errors import StoreBusyError
-from smelt.ledger import lease
-from smelt.ledger.lease import LEASE, Moment, Owner
+from smelt.ledger.lease import LEASE
 from smelt.ledger.lock import Guard
 from smelt.ledger.opening import open_store
 from smelt.testing import ScriptedProvider
@@ -179,30 +178,6 @@ async def test_what_the_other_run_answered_is_known_after_a_step_of_the_time_of_
     third.end()
 
 
-def test_between_machines_the_time_of_day_tells_and_after_a_start_of_this_one_its_clock_does(path: Path) -> None:
-    here = Owner.me().machine
-    assert lease._is_fresh("elsewhere", Moment(940.5, 0.0), Moment(1_000.0, 5.0))
-    assert not lease._is_fresh("elsewhere", Moment(939.0, 5.0), Moment(1_000.0, 5.0))
-    assert lease._is_fresh(here, Moment(0.0, 440.5), Moment(1_000.0, 500.0))
-    assert not lease._is_fresh(here, Moment(1_000.0, 439.0), Moment(1_000.0, 500.0))
-    assert not lease._is_fresh(here, Moment(1_000.0, 501.0), Moment(1_000.0, 500.0))
-
-
-def test_containers_of_one_machine_have_one_clock() -> None:
-    assert lease._start_of("web 5f0c-boot pid:[1]") == lease._start_of("db 5f0c-boot pid:[2]") == "5f0c-boot"
-    assert lease._start_of("mac  ") == "mac  "
-
-
-def test_a_process_that_ended_is_gone_and_one_that_runs_is_not() -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        owner = Owner(machine=Owner.me().machine, pid=child.pid, born=lease._born(child.pid) or 0)
-        assert not owner.is_gone()
-    assert owner.is_gone()
-    assert not Owner.me().is_gone()
-    assert Owner(machine=Owner.me().machine, pid=os.getpid(), born=1).is_gone()  # The number was used again.
-    assert not Owner(machine="elsewhere", pid=1, born=1).is_gone()
-
-
 HOLDER = """
 import sys
 from pathlib import Path
@@ -212,6 +187,8 @@ guard.take()
 print("held", flush=True)
 input()
 """
+
+
 WRITER = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
