@@ -233,7 +233,7 @@ def test_no_model_named_is_one_warning() -> None:
 
     assert done.stderr.count("Warning") == 1
     assert "No model is named, so smollm2-135m, a small model on this machine's CPU, answers." in done.stderr
-    assert "for trying smelt out, not for relying on; pass model= for a better one." in done.stderr
+    assert "Do not rely on its answers; pass model= for a better one." in done.stderr
 
 
 class Part(BaseModel):
