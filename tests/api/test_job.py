@@ -39,6 +39,10 @@ class Company(BaseModel):
     year: int
 
 
+class Length(BaseModel):
+    length: int
+
+
 class Place(BaseModel):
     city: str
     floor: int | None
@@ -159,6 +163,18 @@ def test_a_preview_pays_for_a_seeded_sample_in_the_frames_order(make: Any) -> No
     assert numbers == sorted(numbers)
     assert preview(1) == (names, 12)
     assert preview(2)[0] != names
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, lambda rows: rows], ids=["pandas", "polars", "list"])
+def test_a_job_previews_what_the_function_previews(make: Any) -> None:
+    data, provider = make([{"name": "ab"}, {"name": "abc"}]), ScriptedProvider({"length": 2})
+
+    by_job = smelt.Job("How long is {name}?", Length, progress=False).preview(provider, data=data, n=1)
+    by_function = smelt.preview(data, "How long is {name}?", Length, 1, model=provider, progress=False)
+
+    assert type(by_job) is type(by_function) is type(data)
+    assert len(by_job) == 1
+    assert str(by_job) == str(by_function)
 
 
 def test_a_preview_of_more_rows_than_there_are_is_the_whole_frame() -> None:

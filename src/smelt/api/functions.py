@@ -293,7 +293,7 @@ def preview(
         >>> df.smelt.preview("Classify {name}.", Company, n=1, model=scripted)["sector"].tolist()
         ['health']
     """
-    return _job(prompt, output_model, options).preview(model, data=frame, n=n).frame  # type: ignore[no-any-return]
+    return _job(prompt, output_model, options).preview(model, data=frame, n=n)
 
 
 @spelled_out

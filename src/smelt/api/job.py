@@ -19,6 +19,8 @@ from smelt.messages import shown_value
 from smelt.tracebacks import plainly
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
     from pydantic import BaseModel
 
     from smelt.call.estimate import Estimate, Explanation
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from smelt.evaluation.summary import Evaluation
     from smelt.result import SmeltResult
 
+F = TypeVar("F", "pd.DataFrame", "pl.DataFrame", list[dict[str, Any]])
 M = TypeVar("M", bound="BaseModel")
 T = TypeVar("T")
 
@@ -188,8 +191,8 @@ class Job(Generic[T]):
         return await self._arun(model, data, pick=_first)
 
     @plainly
-    def preview(self, model: Any = None, *, data: Any, n: int = 5) -> SmeltResult[T]:
-        """`run` on a sample of *n* rows, drawn with the job's seed, in input order. Pays only for these rows.
+    def preview(self, model: Any = None, *, data: F, n: int = 5) -> F:
+        """A frame with the answers to a sample of *n* rows, drawn with the job's seed, in input order. Pays for n rows.
 
         Args:
             model: As in `run`.
@@ -197,16 +200,16 @@ class Job(Generic[T]):
             n: Maximum rows, from 1 to 100,000.
 
         Returns:
-            One outcome per sampled row.
+            A frame of the sampled rows, of the kind of *data*, with the columns and dtypes of `smelt.transform`.
 
         Raises:
             SmeltError: As in `run`.
 
         Examples:
-            >>> smelt.Job("Classify {name}.", Company).preview(scripted, data=df, n=1).metrics.total_rows
-            1
+            >>> smelt.Job("Classify {name}.", Company).preview(scripted, data=df, n=1)["sector"].tolist()
+            ['health']
         """
-        return self._run(model, data, pick=_sampler(n, self.settings.seed), awaited="arun")
+        return self._run(model, data, pick=_sampler(n, self.settings.seed), awaited="arun").frame  # type: ignore[no-any-return]
 
     @plainly
     def explain(self, model: Any = None, *, data: Any) -> Explanation:

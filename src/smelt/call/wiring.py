@@ -51,7 +51,12 @@ class Wiring(Protocol):
 
 @contextmanager
 def wired(
-    call: Preparation, observers: Sequence[Observer], *, is_stream: bool, gap: Gap = lambda name: None
+    call: Preparation,
+    observers: Sequence[Observer],
+    *,
+    is_stream: bool,
+    tells_changes: bool = True,
+    gap: Gap = lambda name: None,
 ) -> Iterator[Wired]:
     """The ledger of the `ledger` option, the lane that this process shares, and the display of the `progress` option.
 
@@ -59,6 +64,7 @@ def wired(
         call: As `Wiring`.
         observers: As `Wiring`.
         is_stream: As `Wiring`.
+        tells_changes: Whether to warn why answers of an earlier run that differs a little are not reused.
         gap: Called between every two steps of the ledger; tests end the process there.
     """
     settings = call.settings
@@ -66,7 +72,7 @@ def wired(
     with (
         remembering(
             _place(call, is_stream=is_stream),
-            _subject(call, is_stream=is_stream),
+            _subject(call, is_stream=is_stream, tells_changes=tells_changes),
             is_default=settings.ledger is None,
             gap=gap,
         ) as session,
@@ -84,7 +90,7 @@ def _place(call: Preparation, *, is_stream: bool) -> bool | str:
     return call.provider.capabilities.is_worth_keeping if chosen is None else chosen
 
 
-def _subject(call: Preparation, *, is_stream: bool) -> RunSubject:
+def _subject(call: Preparation, *, is_stream: bool, tells_changes: bool) -> RunSubject:
     settings = call.settings
     return RunSubject(
         provider=call.provider.name,
@@ -104,4 +110,5 @@ def _subject(call: Preparation, *, is_stream: bool) -> RunSubject:
         extends=settings.extend,
         keeps_inputs=settings.store_inputs,
         is_stream=is_stream,
+        tells_changes=tells_changes,
     )

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from smelt.call.estimate import Estimate, estimate
 from smelt.call.execution import execute
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation
-from smelt.errors import SmeltAPIError, SmeltConfigError, SmeltWarning, warn, warning_once
+from smelt.call.wiring import wired
+from smelt.errors import SmeltAPIError, SmeltConfigError, warn, warning_once
 from smelt.evaluation.comparison import Comparison
 from smelt.evaluation.sheet import Sample, Sheet, draw
 from smelt.evaluation.variants import Variant, about
 from smelt.messages import printable
 from smelt.result import SmeltResult
-
-_NOT_REUSED = "None of the .* rows answered before is reused"  # The ledger's warning after a prompt change.
 
 
 def compare(
@@ -73,10 +72,8 @@ def _asked(calls: Mapping[str, Preparation]) -> dict[str, SmeltResult[Any]]:
     problems: dict[str, SmeltAPIError] = {}
     for name, call in calls.items():
         try:
-            with warnings.catch_warnings():
-                # Variants differ on purpose, so this warning says nothing new.
-                warnings.filterwarnings("ignore", message=_NOT_REUSED, category=SmeltWarning)
-                results[name] = execute(call, awaited="arun")
+            # Variants differ on purpose, so a warning of that says nothing new.
+            results[name] = execute(call, awaited="arun", wiring=partial(wired, tells_changes=False))
         except SmeltAPIError as problem:
             if problem.partial_result is None:
                 raise

@@ -66,6 +66,7 @@ class RunSubject:
         extends: Whether answered rows may be asked for added fields only.
         keeps_inputs: Whether prompt and rows are stored as plain text.
         is_stream: Whether the rows are only the first ones of a stream.
+        tells_changes: Whether to warn why answers of an earlier run that differs a little are not reused.
     """
 
     provider: str
@@ -84,6 +85,7 @@ class RunSubject:
     extends: bool = False
     keeps_inputs: bool = False
     is_stream: bool = False
+    tells_changes: bool = True
     whole: Output | None = None
 
 
@@ -284,7 +286,7 @@ def _related(store: Store, spec: Spec, matter: RunSubject, recall: Recall, *, is
         return None
     if matter.extends and sibling.added:
         return _extension(store, sibling, matter)
-    if recall.is_blank and is_news:  # An earlier run of the spec has warned already.
+    if recall.is_blank and is_news and matter.tells_changes:  # An earlier run of the spec has warned already.
         warn(sibling.sentence)
     return None
 
