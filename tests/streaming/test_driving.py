@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 import smelt
 from smelt.providers.base import Reply, Request
 from smelt.testing import ScriptedProvider
+from tests.patience import BUSY
 
 FRAMES, ROWS = 12, 8
 LATENCY = 40  # Turns of the loop, so that no time is waited for.
@@ -117,3 +119,23 @@ def test_an_error_of_the_inner_stream_is_raised_after_the_frames_before_it() -> 
         next(outer)
     chain.inner.close()
     assert all(loop.is_closed() for loop in chain.first.loops | chain.second.loops)
+
+
+@pytest.mark.parametrize("is_awaited", [False, True], ids=["blocking", "awaited"])
+def test_a_stream_whose_rows_are_all_in_the_ledger_reads_frame_after_frame(is_awaited: bool, tmp_path: Path) -> None:
+    provider = ScriptedProvider(lambda row: {"twice": 2 * row["n"]})
+    options: dict[str, Any] = {"model": provider, "ledger": tmp_path / "ledger.sqlite", "progress": False}
+    first = [len(frame) for frame in smelt.stream(frames(), "Double {n}.", Doubled, **options)]
+    asked = len(provider.requests)
+
+    async def again() -> list[int]:
+        async with asyncio.timeout(BUSY), smelt.astream(frames(), "Double {n}.", Doubled, **options) as found:
+            return [len(frame) async for frame in found]
+
+    if is_awaited:
+        second = asyncio.run(again())
+    else:
+        second = [len(frame) for frame in smelt.stream(frames(), "Double {n}.", Doubled, **options)]
+
+    assert first == second == [ROWS] * FRAMES
+    assert len(provider.requests) == asked

@@ -190,10 +190,12 @@ class Flow:
     def _is_hungry(self) -> bool:
         """Whether to read the next frame. Read-ahead starts small, so inspecting the first frame costs little."""
         parts = self._supply.parts
-        if self.is_reading or self._supply.is_behind or not self._supply.is_open or self._run.engine is None:
+        if self.is_reading or not self._supply.is_open or self._run.engine is None:
             return False
         if parts.front is None:
             return True
+        if self._supply.is_behind:
+            return False
         front = parts.front.rows
         ahead = parts.rows_under_way - front
         trusted = _TRUST * self._handed_over + (front if front >= _LARGE * self._turn else 0)
