@@ -48,7 +48,7 @@ class TestTheBudget:
         budget.reserve(1, SMALL)
         budget.reserve(2, SMALL)
 
-        budget.settle(1, Usage(input_tokens=100, output_tokens=10))
+        budget.charge(1, Usage(input_tokens=100, output_tokens=10))
 
         assert budget.tokens == 110
         assert budget.fits(SMALL)
@@ -57,7 +57,7 @@ class TestTheBudget:
         budget = Budget(max_tokens=2_000)
         budget.reserve(1, SMALL)
 
-        budget.settle(1, Usage(input_tokens=100, output_tokens=1_000))
+        budget.charge(1, Usage(input_tokens=100, output_tokens=1_000))
 
         assert not budget.fits(SMALL)
 
@@ -66,7 +66,7 @@ class TestTheBudget:
         budget = Budget(max_tokens=1_000)
         budget.reserve(1, SMALL)
 
-        budget.settle(1, told)
+        budget.charge(1, told)
 
         assert budget.tokens == 250
         assert budget.is_idle
@@ -84,7 +84,7 @@ class TestTheBudget:
         budget.reserve(1, SMALL)
 
         assert not budget.fits(SMALL)
-        budget.settle(1, Usage(input_tokens=1, output_tokens=50))
+        budget.charge(1, Usage(input_tokens=1, output_tokens=50))
         assert budget.cost == 0.2
         assert "$0.2000 of max_cost=$1.0000" in str(budget)
 

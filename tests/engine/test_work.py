@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smelt.engine.work import Counts, is_free, settled
+from smelt.engine.work import Counts, is_free, rows_settled
 from smelt.plan.answers import Answers, RowFailure
 from smelt.providers.base import Usage
 
@@ -36,7 +36,7 @@ def test_rows_that_are_not_asked_are_told_as_answered() -> None:
     answers.skip(1)
     answers.fail(2, RowFailure("invalid", "no"))
 
-    event = settled(answers, Counts(reused=1))
+    event = rows_settled(answers, Counts(reused=1))
 
     assert (event.answered, event.failed, event.reused) == (2, 1, 1)
 

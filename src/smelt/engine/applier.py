@@ -14,7 +14,7 @@ from smelt.engine.hedging import Hedging
 from smelt.engine.inflight import Delivery
 from smelt.engine.policy import Failed, Policy, Verdict
 from smelt.engine.replies import ReplyReader
-from smelt.engine.work import Counts, Halt, Work, settled
+from smelt.engine.work import Counts, Halt, Work, rows_settled
 from smelt.ledger.base import RunLedger
 from smelt.plan.answers import Outcomes, RowFailure
 from smelt.plan.chunks import AutoSize, Chunk, Line, Pending
@@ -91,7 +91,7 @@ class Applier:
         before = self.answers.answered
         self.answers.accept_all([row.position for row, _ in known], [values for _, values in known])
         self.counts.reused += self.answers.answered - before
-        self.tell(settled(self.answers, self.counts))
+        self.tell(rows_settled(self.answers, self.counts))
 
     def enter_stuck(self, rows: Sequence[Pending]) -> None:
         """Give up rows in flight in another call that is blocked until this one ends."""
@@ -100,7 +100,7 @@ class Applier:
         for row in rows:
             self.answers.fail(row.position, RowFailure("stopped", _STUCK, row.attempts))
         self.note(_STUCK_NOTE)
-        self.tell(settled(self.answers, self.counts))
+        self.tell(rows_settled(self.answers, self.counts))
 
     def _enter_reply(self, delivery: Delivery, reply: Reply) -> Halt | None:
         chunk = delivery.flight.chunk
@@ -147,9 +147,9 @@ class Applier:
             return None
         if not (self.reader.replies or self.counts.reused):
             return Halt(stop=last)
-        guilty = self.doubt.settle()
+        guilty = self.doubt.release()
         self._fail(guilty)
-        self.tell(settled(self.answers, self.counts))
+        self.tell(rows_settled(self.answers, self.counts))
         return Halt() if guilty and self.work.stop_on_failure else None
 
     def _fail(self, guilty: Sequence[tuple[Failed, str | None]]) -> None:
@@ -195,8 +195,8 @@ class Applier:
         self.line.put_whole(verdict.chunks)
         self.line.put_last(verdict.later)
         self.line.put_again(verdict.again)
-        self.tell(settled(self.answers, self.counts))
-        self.hedging.settle()
+        self.tell(rows_settled(self.answers, self.counts))
+        self.hedging.cancel_redundant()
         if verdict.stop is not None:
             return Halt(stop=verdict.stop)
         is_over = verdict.failed and not verdict.is_doubtful and self.work.stop_on_failure

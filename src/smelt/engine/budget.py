@@ -62,7 +62,7 @@ class Budget:
         """Release the budget of a request that was not sent or cost nothing."""
         self._in_flight.pop(number, None)
 
-    def settle(self, number: int, usage: Usage) -> None:
+    def charge(self, number: int, usage: Usage) -> None:
         """Count the usage of a request; numbers that the provider does not report are estimated."""
         estimate = self._in_flight.pop(number, Usage())
         if usage.input_tokens and estimate.input_tokens:

@@ -61,13 +61,13 @@ class Doubt:
 
     def answered(self, *, left_at: float) -> Sequence[tuple[Failed, str | None]]:
         """Handle a reply: if it proves that the account is good, return the held rows and request ids, to be failed."""
-        return self.settle() if self._since is not None and left_at >= self._since else ()
+        return self.release() if self._since is not None and left_at >= self._since else ()
 
     def hold(self, failed: Sequence[Failed], request_id: str | None) -> None:
         """Hold rows that were refused alone until the cause is known."""
         self._held += [(one, request_id) for one in failed]
 
-    def settle(self) -> Sequence[tuple[Failed, str | None]]:
+    def release(self) -> Sequence[tuple[Failed, str | None]]:
         """Return the held rows, which were the cause, and reset the counts."""
         held, self._held = self._held, []
         self.count, self._since, self.last, self._is_probing = NO_DOUBTS, None, None, False

@@ -62,7 +62,7 @@ class Hedging:
             return chunk
         return replace(chunk, rows=tuple(row for row in chunk.rows if not self._is_settled(row)))
 
-    def settle(self) -> None:
+    def cancel_redundant(self) -> None:
         """Cancel requests in flight if all their rows have an outcome."""
         if not self._hedged:
             return

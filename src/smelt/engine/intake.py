@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from smelt.engine.events import Event
-from smelt.engine.work import Counts, settled
+from smelt.engine.work import Counts, rows_settled
 from smelt.ledger.base import RunLedger
 from smelt.plan.answers import Outcomes
 from smelt.plan.rows import RowSource, Unsendable
@@ -55,7 +55,7 @@ class Intake:
             return order
         for start in range(0, len(ascending), _BLOCK):
             self._recall(ascending[start : start + _BLOCK])
-            self.tell(settled(self.answers, self.counts))
+            self.tell(rows_settled(self.answers, self.counts))
             await asyncio.sleep(0)  # Let Ctrl-C and the progress display be handled.
         is_settled = self.answers.is_settled
         return array("q", (position for position in order if not is_settled(position)))

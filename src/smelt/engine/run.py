@@ -18,7 +18,7 @@ from smelt.engine.replies import ReplyReader
 from smelt.engine.room import Room
 from smelt.engine.sender import Sender
 from smelt.engine.supply import Supply
-from smelt.engine.work import Counts, Ending, Halt, Work, is_free, settled
+from smelt.engine.work import Counts, Ending, Halt, Work, is_free, rows_settled
 from smelt.engine.workers import WorkerPool
 from smelt.errors import BudgetExceededError
 from smelt.ledger.base import RunLedger
@@ -115,7 +115,7 @@ class Run:
         # After the run has ended, no event may follow `RunEnded`.
         if await self.supply.take_in(self._intake) and self.supply.rest is None:
             self.tell(RowsRead(rows=self.supply.rows))
-            self.tell(settled(self.supply.parts, self.counts))
+            self.tell(rows_settled(self.supply.parts, self.counts))
 
     def leave(self) -> None:
         """Send nothing more from now on. The caller must interrupt the run next."""
@@ -215,7 +215,7 @@ class Run:
         failed = answers.failed
         asked = self._asked(rest) if self._broken_off else rest
         in_flight = self.supply.close(rest, in_flight=self._broken_off, asked=asked)
-        self.tell(settled(answers, self.counts))
+        self.tell(rows_settled(answers, self.counts))
         reason = "done" if rest.kind == "stopped" and not is_stopped else rest.kind
         unanswered = answers.failed - failed
         self.tell(RunEnded(reason=reason, unanswered=unanswered, in_flight=in_flight, run_id=self.run_id))

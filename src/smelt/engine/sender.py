@@ -158,9 +158,9 @@ class Sender:
         try:
             outcome = await self._call(request, number, flight)
             flight.seconds = clock() - flight.started
-            # Settle the slot before the ledger write: a rate limit then slows the lane at once, and after a reply the
+            # Complete the slot before the ledger write: a rate limit then slows the lane at once, and after a reply the
             # next request may be announced. The ledger writes the paid reply before that announcement, in one commit.
-            self.settle(slot, flight, outcome)
+            self.complete(slot, flight, outcome)
             fault = await self._keep(number, outcome)
         except asyncio.CancelledError:
             self.calling.discard(task)
@@ -174,7 +174,7 @@ class Sender:
         self._account(number, chunk, outcome, flight.seconds, is_broken_off=is_lost)
         return Delivery(number=number, tokens=announced.tokens, flight=flight, outcome=outcome, fault=fault)
 
-    def settle(self, slot: Slot, flight: InFlight, outcome: Reply | CallFailed) -> None:
+    def complete(self, slot: Slot, flight: InFlight, outcome: Reply | CallFailed) -> None:
         """Return the slot of a request to the lane, unless that was done already.
 
         The time that the ledger took before sending is not counted as server latency.
@@ -251,7 +251,7 @@ class Sender:
         if failure is not None and failure.billing in (Billing.NOT_SENT, Billing.REJECTED):
             self.budget.release(number)
         else:
-            self.budget.settle(number, outcome.usage)
+            self.budget.charge(number, outcome.usage)
         if failure is not None:
             self.counts.rate_limited += failure.kind == "rate_limit"
             self.counts.possible_duplicates += failure.billing is Billing.UNKNOWN and not is_free(self.price)

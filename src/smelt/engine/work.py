@@ -132,7 +132,7 @@ class Ending:
     notices: Sequence[str]
 
 
-def settled(answers: Outcomes, counts: Counts) -> RowsSettled:
+def rows_settled(answers: Outcomes, counts: Counts) -> RowsSettled:
     """The event with the number of rows that have their outcome by now."""
     return RowsSettled(answered=answers.answered + answers.skipped, failed=answers.failed, reused=counts.reused)
 

@@ -236,7 +236,7 @@ class WorkerPool:
         """Apply the outcome of a request, and start the next one."""
         if (halt := self.applier.enter(delivery)) is not None:
             self.halt(halt)
-        self.sender.settle(slot, delivery.flight, delivery.outcome)
+        self.sender.complete(slot, delivery.flight, delivery.outcome)
         if not self.line and not self.sender.calling and (halt := self.applier.conclude()) is not None:
             self.halt(halt)
         self.spawn()
