@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
 from smelt.plan.chunks import Pending
-from smelt.plan.numbers import LongNumber, read_number, settled_numbers
+from smelt.plan.numbers import LongNumber, coerced_numbers, read_number
 from smelt.plan.replies import read_reply
 from smelt.plan.schema import read_output
 from smelt.plan.validate import Accepted, InvalidRow, Validator
@@ -137,8 +137,8 @@ def test_a_number_is_read_to_the_last_digit_or_kept_as_its_text(value: Decimal, 
 
     assert isinstance(found, LongNumber) or Decimal(repr(found)) == Decimal(text) or found in (0, float("inf"))
     fields = read_output(Item).fields
-    settled = settled_numbers(fields, {"howMany": found, "price": found})
-    if type(settled["howMany"]) is int:
-        assert settled["howMany"] == Decimal(text)
-    if type(settled["price"]) is str:
-        assert Decimal(settled["price"]) == Decimal(text)
+    coerced = coerced_numbers(fields, {"howMany": found, "price": found})
+    if type(coerced["howMany"]) is int:
+        assert coerced["howMany"] == Decimal(text)
+    if type(coerced["price"]) is str:
+        assert Decimal(coerced["price"]) == Decimal(text)

@@ -4,7 +4,7 @@ pydantic does not check the result of an "after" validator. A validator without 
 and a wrong type would fail only when the column is built, after all requests were paid for.
 
 Usually all values have exactly the declared types, which is checked column by column. All other values go through
-`settler`, which converts instances of subclasses (a pandas Timestamp, a str Enum) to plain values and refuses the rest.
+`coercer`, which converts instances of subclasses (a pandas Timestamp, a str Enum) to plain values and refuses the rest.
 It returns new lists and models, so a validator that keeps one and changes it later changes no answer.
 """
 
@@ -35,7 +35,7 @@ from smelt.plan.kinds import (
 from smelt.plan.values import checker
 
 Check = Callable[[Any], bool]
-Settle = Callable[[Any], Any]
+Coerce = Callable[[Any], Any]
 
 # Compared with `is`, not with isinstance: True must not pass as int, a datetime as date, or pd.NaT as datetime.
 _TYPES: dict[type[Kind], type] = {
@@ -84,15 +84,15 @@ def all_declared(field: Field) -> Callable[[Sequence[Any]], bool]:
     return lambda values: usual.issuperset(map(type, values))
 
 
-def settler(field: Field) -> Settle:
+def coercer(field: Field) -> Coerce:
     """Compile the conversion of any object to a value for the column of *field*: exactly of its type, and in range.
 
     The conversion raises `Unfit`, or any exception that the object itself raises when it is read.
     """
-    settle = _settle(field.kind)
+    coerce = _kind_coercer(field.kind)
     if _takes_none(field):
-        return lambda value: None if value is None else settle(value)
-    return settle
+        return lambda value: None if value is None else coerce(value)
+    return coerce
 
 
 def _takes_none(field: Field) -> bool:
@@ -119,33 +119,33 @@ def _exact_kind(kind: Kind) -> Check:
             return lambda value: type(value) is exact
 
 
-def _settle(kind: Kind) -> Settle:
+def _kind_coercer(kind: Kind) -> Coerce:
     match kind:
         case Array(item=item):
-            return _list_settler(settler(_item(item)))
+            return _list_coercer(coercer(_item(item)))
         case Struct(model=model, fields=fields):
-            return _model_settler(model, [(field.name, settler(field)) for field in fields])
+            return _model_coercer(model, [(field.name, coercer(field)) for field in fields])
         case _:
-            return _leaf_settler(kind)
+            return _leaf_coercer(kind)
 
 
-def _leaf_settler(kind: Kind) -> Settle:
+def _leaf_coercer(kind: Kind) -> Coerce:
     if isinstance(kind, Choice):
-        return _choice_settler(kind)
+        return _choice_coercer(kind)
     exact, check = _TYPES[type(kind)], checker(kind)
 
-    def settle(value: Any) -> Any:
+    def coerce(value: Any) -> Any:
         if type(value) is not exact:
             value = _base(exact, value)
         if check is not None and (problem := check(value)) is not None:
             raise Unfit(problem, is_stray=False)
         return value
 
-    return settle
+    return coerce
 
 
-def _choice_settler(kind: Choice) -> Settle:
-    def settle(value: Any) -> Any:
+def _choice_coercer(kind: Choice) -> Coerce:
+    def coerce(value: Any) -> Any:
         text = _said(value)
         if type(text) is not str:
             text = value = _base(str, text)
@@ -153,35 +153,35 @@ def _choice_settler(kind: Choice) -> Settle:
             raise Unfit(_strayed(value), is_stray=True)
         return value  # An enum member stays one in the instances that the caller gets.
 
-    return settle
+    return coerce
 
 
 def _said(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
-def _list_settler(settle: Settle) -> Settle:
-    def settle_all(value: Any) -> Any:
+def _list_coercer(coerce: Coerce) -> Coerce:
+    def coerce_all(value: Any) -> Any:
         if not issubclass(type(value), list):
             raise Unfit(_strayed(value), is_stray=True)
-        return [_part(settle, one, f"item {place}") for place, one in enumerate(list.__iter__(value))]
+        return [_part(coerce, one, f"item {place}") for place, one in enumerate(list.__iter__(value))]
 
-    return settle_all
+    return coerce_all
 
 
-def _model_settler(model: type[Any], parts: Sequence[tuple[str, Settle]]) -> Settle:
-    def settle_all(value: Any) -> Any:
+def _model_coercer(model: type[Any], parts: Sequence[tuple[str, Coerce]]) -> Coerce:
+    def coerce_all(value: Any) -> Any:
         if not issubclass(type(value), model):
             raise Unfit(_strayed(value), is_stray=True)
-        fields = {name: _part(settle, getattr(value, name), name) for name, settle in parts}
+        fields = {name: _part(coerce, getattr(value, name), name) for name, coerce in parts}
         return copied(value, fields) if type(value) is model else instance(model, fields)
 
-    return settle_all
+    return coerce_all
 
 
-def _part(settle: Settle, value: Any, place: str) -> Any:
+def _part(coerce: Coerce, value: Any, place: str) -> Any:
     try:
-        return settle(value)
+        return coerce(value)
     except Unfit as problem:
         raise problem.at(place) from None
 

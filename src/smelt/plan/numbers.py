@@ -32,7 +32,7 @@ def read_number(text: str) -> float | LongNumber:
     return value if is_kept else LongNumber(text)
 
 
-def settled_numbers(fields: Sequence[Field], answer: dict[str, Any]) -> dict[str, Any]:
+def coerced_numbers(fields: Sequence[Field], answer: dict[str, Any]) -> dict[str, Any]:
     """A copy of *answer* in which every number has the type of its field.
 
     An integral float becomes an integer if the field holds integers. A `LongNumber` becomes an integer, the text of a

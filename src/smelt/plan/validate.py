@@ -10,9 +10,9 @@ from pydantic import AliasChoices
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from smelt.plan.chunks import Pending
-from smelt.plan.declared import Unfit, all_declared, settler
+from smelt.plan.declared import Unfit, all_declared, coercer
 from smelt.plan.kinds import Array, Struct
-from smelt.plan.numbers import settled_numbers
+from smelt.plan.numbers import coerced_numbers
 from smelt.plan.refusals import InvalidRow, close_all, is_of_validator, no_instance, refusal, unawaited
 from smelt.plan.schema import Output, has_async_code, has_own_code
 from smelt.plan.values import checker
@@ -57,7 +57,7 @@ class Validator:
         self._keys = _keys(output) if config.get("extra") == "ignore" and not _needs_any(output) else None
         self._get: Callable[[Any], Any] = attrgetter(*names)
         self._is_single = len(names) == 1
-        self._settlers = [settler(field) for field in output.fields]
+        self._coercers = [coercer(field) for field in output.fields]
         self._all_declared = [all_declared(field) for field in output.fields]
         checks = [(at, checker(field.kind)) for at, field in enumerate(output.fields)]
         self._checks = [(at, check) for at, check in checks if check is not None]
@@ -79,7 +79,7 @@ class Validator:
             InvalidRow: It does not validate, or a value fits no column.
         """
         values, text = self._answered(answer)
-        return self._settled(values, text), text
+        return self._coerced(values, text), text
 
     def values(self, text: str) -> tuple[Any, ...]:
         """The validated values of an answer's JSON.
@@ -87,7 +87,7 @@ class Validator:
         Raises:
             InvalidRow: It does not validate, or a value fits no column.
         """
-        return self._settled(self._values(text), text)
+        return self._coerced(self._values(text), text)
 
     def all_values(self, texts: Sequence[object]) -> list[tuple[Any, ...] | None]:
         """The validated values of many answers' JSON, faster than one by one; None for each that is not valid."""
@@ -95,7 +95,7 @@ class Validator:
         if self._all_fit([values for values in found if values is not None]):
             return found
         return [
-            None if values is None else self._settled_or_none(values, str(text))
+            None if values is None else self._coerced_or_none(values, str(text))
             for values, text in zip(found, texts, strict=True)
         ]
 
@@ -105,9 +105,9 @@ class Validator:
         except InvalidRow:
             return None
 
-    def _settled_or_none(self, values: tuple[Any, ...], text: str) -> tuple[Any, ...] | None:
+    def _coerced_or_none(self, values: tuple[Any, ...], text: str) -> tuple[Any, ...] | None:
         try:
-            return self._settled(values, text)
+            return self._coerced(values, text)
         except InvalidRow:
             return None
 
@@ -163,7 +163,7 @@ class Validator:
 
     def _exact_text(self, answer: dict[str, Any]) -> str:
         try:
-            return json_text(settled_numbers(self._fields, answer))
+            return json_text(coerced_numbers(self._fields, answer))
         except RecursionError:
             raise InvalidRow("values nested too deep") from None
 
@@ -190,21 +190,21 @@ class Validator:
         try:
             are_declared = all(hold(column) for hold, column in zip(self._all_declared, columns, strict=True))
             return are_declared and not any(any(map(check, columns[at])) for at, check in self._checks)
-        except Exception:  # noqa: BLE001  # An object from a validator may raise on any access; `_settled` finds it.
+        except Exception:  # noqa: BLE001  # An object from a validator may raise on any access; `_coerced` finds it.
             return False
 
     def _fitting(self, accepted: Accepted) -> Accepted | InvalidRow:
         try:
-            return accepted._replace(values=self._settled(accepted.values, accepted.text))
+            return accepted._replace(values=self._coerced(accepted.values, accepted.text))
         except InvalidRow as problem:
             return problem
 
-    def _settled(self, values: tuple[Any, ...], text: str) -> tuple[Any, ...]:
+    def _coerced(self, values: tuple[Any, ...], text: str) -> tuple[Any, ...]:
         """*values*, converted to what their columns take."""
-        settled = []
-        for field, settle, value in zip(self._fields, self._settlers, values, strict=True):
+        coerced = []
+        for field, coerce, value in zip(self._fields, self._coercers, values, strict=True):
             try:
-                settled.append(settle(value))
+                coerced.append(coerce(value))
             except Unfit as problem:
                 is_final = problem.is_stray or is_of_validator(field, text)
                 close_all(values)
@@ -213,7 +213,7 @@ class Validator:
                 close_all(values)
                 shown = f"{field.name}: not what the model declares after validation: {type(problem).__name__}"
                 raise InvalidRow(shown, is_final=True) from None
-        return tuple(settled)
+        return tuple(coerced)
 
 
 def _needs_any(output: Output) -> bool:
