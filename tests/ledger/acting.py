@@ -117,7 +117,7 @@ class Actor:
         """Its reply comes."""
         await self.recorder.receive(self.number, reply_to(len(self.pending), answer), cost_usd)
 
-    def settle(self, answer: Mapping[str, Any] = TECH) -> None:
+    def commit(self, answer: Mapping[str, Any] = TECH) -> None:
         """Its rows are read."""
         self.recorder.commit(self.number, [Accepted(row, (), json.dumps(answer)) for row in self.pending])
 
@@ -127,7 +127,7 @@ class Actor:
         self.pending = [self.pending[at] for at in claim.rows]
         if self.pending:
             await self.land(answer, cost_usd=cost_usd)
-            self.settle(answer)
+            self.commit(answer)
         return claim
 
     def end(self, state: str = "done") -> None:

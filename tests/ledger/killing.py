@@ -38,7 +38,7 @@ from tests.models import KEYS, RULES, Company
 
 OPENING_GAPS = ("reserved", "started", "recalled")
 REQUEST_GAPS = ("intending", "begun", "written", "committed", "intended", "receiving", "received", "read")
-CLOSING_GAPS = ("finishing", "finished", "settled")
+CLOSING_GAPS = ("finishing", "finished", "merged")
 PROMPT = "Describe {name} {number}."
 
 
@@ -82,7 +82,7 @@ def kill_and_resume(path: Path, scenario: Scenario, rows: int, kills: Iterable[t
         lost += max(0, answered - known) if known is not None else 0
         answered = max(answered, answered_now)
     assert answered == rows
-    return _settle_up(path, scenario, rows, killed, lost)
+    return _bill(path, scenario, rows, killed, lost)
 
 
 ROUGH = ("kill one", "kill both", "step", "remove", "remove alone", "replace", "move")
@@ -115,13 +115,13 @@ def harm_and_resume(path: Path, scenario: Scenario, rows: int, harms: Sequence[s
             for mark in (".recalled", ".received"):
                 one.with_suffix(mark).unlink(missing_ok=True)
         with smelt.ledger.open(path) as ledger:
-            ledger._settle()
+            ledger._merge()
             lost += max(0, known - ledger.count())
             known = ledger.count()
         if known == rows:
             break
     _run(path, scenario, rows, "", 0)
-    return _settle_up(path, scenario, rows, killed, lost)
+    return _bill(path, scenario, rows, killed, lost)
 
 
 def _are_at_it(said: Sequence[Path], two: Sequence[Any]) -> bool:
@@ -205,12 +205,12 @@ def _run(path: Path, scenario: Scenario, rows: int, gap: str, passes: int) -> tu
     told.unlink(missing_ok=True)
     process = begin(_work, path, scenario.base_url("openai"), rows, gap, passes, told)
     process.join()
-    settled = [json.loads(line) for line in told.read_text().splitlines()] if told.exists() else []
+    told_rows = [json.loads(line) for line in told.read_text().splitlines()] if told.exists() else []
     assert process.exitcode is not None
-    return process.exitcode, settled[0][1] if settled else None, max((one[0] for one in settled), default=0)
+    return process.exitcode, told_rows[0][1] if told_rows else None, max((one[0] for one in told_rows), default=0)
 
 
-def _settle_up(path: Path, scenario: Scenario, rows: int, killed: int, lost: int) -> Bill:
+def _bill(path: Path, scenario: Scenario, rows: int, killed: int, lost: int) -> Bill:
     stats = scenario.stats()
     with smelt.ledger.open(path) as ledger:
         spent, listed = ledger.spend(), ledger.possible_duplicates()

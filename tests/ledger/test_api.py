@@ -63,7 +63,7 @@ async def test_rows_come_as_a_frame(path: Path, library: Literal["pandas", "pola
     assert new == 2
 
 
-@pytest.mark.parametrize("is_over", [True, False], ids=["settled", "fresh"])
+@pytest.mark.parametrize("is_over", [True, False], ids=["merged", "fresh"])
 async def test_stored_rows_are_counted_wherever_they_lie(path: Path, is_over: bool) -> None:
     await two_runs(path)
     third = Actor(path)

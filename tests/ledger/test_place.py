@@ -70,7 +70,7 @@ async def test_what_a_run_paid_for_is_kept_and_named_whatever_happens_to_its_fil
 
     with pytest.raises(StoreError, match="while it was in use"):
         await actor.land()
-    actor.settle()
+    actor.commit()
     with pytest.raises(StoreError, match="while it was in use"):
         await actor.send("d")
     with pytest.raises(StoreError, match=r"(?s)ledger\.sqlite (was|lost) .* nothing more was sent.* is in ") as caught:

@@ -37,7 +37,7 @@ async def test_a_row_in_flight_elsewhere_is_held_and_then_known(path: Path) -> N
     assert (claim.rows, claim.deferred, claim.known) == ([1], [0], [])
     await one.land()
     assert (await other.send("b")).deferred == [0]  # Answered, but not read yet.
-    one.settle()
+    one.commit()
     one.end()
     claim = await other.send("b")
     assert (claim.rows, claim.deferred, claim.known) == ([], [], [(0, VALUES)])
@@ -104,7 +104,7 @@ async def test_a_row_that_the_other_gave_up_is_asked(path: Path) -> None:
     assert (await other.send("a")).deferred == [0]
     await one.land()
     one.pending = []
-    one.settle()
+    one.commit()
     await one.send("z")
 
     assert (await other.send("a")).rows == [0]
@@ -133,7 +133,7 @@ async def test_a_run_that_overslept_is_fenced(path: Path) -> None:
     await awake.ask("z")
 
     await asleep.land(cost_usd=0.5)
-    asleep.settle()  # It is paid for, so it is kept where nothing else is known.
+    asleep.commit()  # It is paid for, so it is kept where nothing else is known.
     asleep.now = awake.now
     claim = await asleep.send("a", "c")
 

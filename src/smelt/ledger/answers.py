@@ -38,20 +38,20 @@ def keep_inputs(connection: sqlite3.Connection, inputs: Sequence[tuple[bytes, st
         connection.executemany("INSERT OR IGNORE INTO inputs VALUES (?, ?)", inputs)
 
 
-def settle(store: Store, spec: int) -> None:
+def merge_fresh(store: Store, spec: int) -> None:
     """Move all rows of *spec* from `fresh` into `answers`."""
     last = -1
     while last:
         with store.writing() as connection:
-            last = settle_some(connection, spec, _ROWS_AT_ONCE)
+            last = merge_some(connection, spec, _ROWS_AT_ONCE)
 
 
-def settle_all(store: Store) -> None:
+def merge_all(store: Store) -> None:
     """Move all rows from `fresh` into `answers`, whatever their spec."""
     with store.reading() as connection:
         specs = [row[0] for row in connection.execute("SELECT DISTINCT spec FROM fresh")]
     for spec in specs:
-        settle(store, spec)
+        merge_fresh(store, spec)
 
 
 def fresh_rows(
@@ -68,7 +68,7 @@ def split_keys(keys: bytes) -> list[bytes]:
     return list(unpack_from(f"{KEY_BYTES}s" * (len(keys) // KEY_BYTES), keys))
 
 
-def settle_some(connection: sqlite3.Connection, spec: int, rows: int) -> int:
+def merge_some(connection: sqlite3.Connection, spec: int, rows: int) -> int:
     """Move about *rows* of *spec*, the oldest first, into `answers`; return the last id moved, 0 if there are none."""
     parts: list[list[_Row]] = [[] for _ in range(_PARTS)]
     taken = last = 0

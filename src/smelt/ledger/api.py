@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from smelt.errors import SmeltConfigError, StoreCorruptError, StoreError, StoreReadOnlyError, warn
 from smelt.ledger import lease
-from smelt.ledger.answers import settle_all
+from smelt.ledger.answers import merge_all
 from smelt.ledger.export import target_of, write_export
 from smelt.ledger.files import copies_of, default_path
 from smelt.ledger.opening import open_store
@@ -149,7 +149,7 @@ class Ledger:
         """
         from smelt.frames.tables import frame_of
 
-        self._settle()
+        self._merge()
         with self._store.reading() as connection:
             if run is not None:
                 _require_run(connection, run)
@@ -178,7 +178,7 @@ class Ledger:
             2
         """
         target = target_of(path)
-        self._settle()
+        self._merge()
         with self._store.reading() as connection:
             return write_export(answered_rows(connection, None), target)
 
@@ -278,9 +278,9 @@ class Ledger:
         """
         self._opened.close()
 
-    def _settle(self) -> None:
+    def _merge(self) -> None:
         if not self._store.is_read_only:
-            settle_all(self._store)
+            merge_all(self._store)
 
     @property
     def _store(self) -> Store:
@@ -348,7 +348,7 @@ def _moment(older_than: timedelta | datetime | None) -> float | None:
 def _forget(store: Store, run: int | None, before: float | None) -> int:
     if store.is_read_only:
         raise StoreReadOnlyError(f"The ledger {store.path} can only be read.")
-    settle_all(store)
+    merge_all(store)
     with store.writing() as connection:
         connection.execute("PRAGMA secure_delete = ON")
         lease.lose_dead_runs(connection, lease.present)

@@ -11,7 +11,7 @@ from typing import IO, Any
 from smelt.checks import plain_path
 from smelt.errors import SmeltConfigError, StoreError
 from smelt.ledger.files import create_private
-from smelt.ledger.reports import Row
+from smelt.ledger.reports import ReportRow
 
 
 def target_of(path: str | os.PathLike[str]) -> Path:
@@ -37,7 +37,7 @@ def target_of(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def write_export(rows: Iterable[Row], target: Path) -> int:
+def write_export(rows: Iterable[ReportRow], target: Path) -> int:
     """Write all *rows* to *target*, or none; return how many rows there are."""
     draft = target.with_name(f".{target.name}.part")
     draft.unlink(missing_ok=True)
@@ -54,7 +54,7 @@ def write_export(rows: Iterable[Row], target: Path) -> int:
     return count
 
 
-def _write_lines(rows: Iterator[Row], file: IO[bytes]) -> int:
+def _write_lines(rows: Iterator[ReportRow], file: IO[bytes]) -> int:
     count = 0
     for row in rows:
         count += 1
@@ -63,7 +63,7 @@ def _write_lines(rows: Iterator[Row], file: IO[bytes]) -> int:
     return count
 
 
-def _write_parquet(rows: Iterator[Row], file: IO[bytes]) -> int:
+def _write_parquet(rows: Iterator[ReportRow], file: IO[bytes]) -> int:
     from smelt.frames.tables import Holds, write_parquet
 
     columns: dict[str, Holds] = {
@@ -78,7 +78,7 @@ def _write_parquet(rows: Iterator[Row], file: IO[bytes]) -> int:
     return write_parquet(records, file, columns)
 
 
-def _common(row: Row) -> dict[str, Any]:
+def _common(row: ReportRow) -> dict[str, Any]:
     return {"run": row.run, "key": row.key, "model": row.model, "input": row.input}
 
 

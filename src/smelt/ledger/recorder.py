@@ -16,7 +16,7 @@ from typing import Any
 
 from smelt.errors import StoreError
 from smelt.ledger import lease
-from smelt.ledger.answers import add_fresh, add_missing, keep_inputs, settle, settle_some
+from smelt.ledger.answers import add_fresh, add_missing, keep_inputs, merge_fresh, merge_some
 from smelt.ledger.attempts import announce, close_attempt, end_badly, keep_reply
 from smelt.ledger.base import Claim
 from smelt.ledger.keys import row_keys
@@ -222,7 +222,7 @@ class Recorder:
         self._writer.tell(self._sort_own_in)
 
     def _sort_own_in(self, connection: sqlite3.Connection) -> None:
-        settle_some(connection, self._recall.spec, 2 * _OWN_ROWS)
+        merge_some(connection, self._recall.spec, 2 * _OWN_ROWS)
         self._own_before = {}
 
     async def await_others(self) -> None:
@@ -240,7 +240,7 @@ class Recorder:
         last = -1
         try:
             if self._store.try_begin():
-                last = settle_some(self._store.connection, self._recall.spec, _SORTED_ROWS)
+                last = merge_some(self._store.connection, self._recall.spec, _SORTED_ROWS)
                 self._store.commit()
         except (StoreError, sqlite3.Error):
             self._store.roll_back()  # The next write meets the same error and reports it.
@@ -281,8 +281,8 @@ class Recorder:
             if self._store.lost is None:
                 self._writer.finish(end)
                 self._gap("finished")
-                settle(self._store, self._recall.spec)
-                self._gap("settled")
+                merge_fresh(self._store, self._recall.spec)
+                self._gap("merged")
             if self._store.lost is not None:
                 self._rescue(end)
         finally:

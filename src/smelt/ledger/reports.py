@@ -25,7 +25,7 @@ _GROUPS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ReportRow:
     """An answered row.
 
     Attributes:
@@ -105,18 +105,18 @@ def count_answers(connection: sqlite3.Connection) -> int:
     return int(count) + sum(connection.execute(query, row).fetchone() is None for row in fresh)
 
 
-def answered_rows(connection: sqlite3.Connection, run: int | None) -> Iterator[Row]:
+def answered_rows(connection: sqlite3.Connection, run: int | None) -> Iterator[ReportRow]:
     """The rows that *run*, or every run, was answered, in no particular order; without rows that are no JSON object."""
     span = (0, 2**63 - 1) if run is None else (run << 32, ((run + 1) << 32) - 1)
-    settled = connection.execute("SELECT spec, attempt, key, value FROM answers WHERE attempt BETWEEN ? AND ?", span)
-    for spec, attempt, key, text in chain(settled, _fresh_between(connection, *span)):
+    merged = connection.execute("SELECT spec, attempt, key, value FROM answers WHERE attempt BETWEEN ? AND ?", span)
+    for spec, attempt, key, text in chain(merged, _fresh_between(connection, *span)):
         answer = _object(text)
         if answer is None:
             continue
         model = connection.execute("SELECT provider || ':' || model FROM specs WHERE id = ?", (spec,)).fetchone()
         ended = connection.execute("SELECT ended FROM attempts WHERE id = ?", (attempt,)).fetchone()
         stored = connection.execute("SELECT text FROM inputs WHERE key = ?", (key,)).fetchone()
-        yield Row(
+        yield ReportRow(
             run=attempt >> 32,
             key=key.hex(),
             answered=_when(ended[0]) if ended else None,

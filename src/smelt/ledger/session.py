@@ -13,7 +13,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from smelt.errors import StoreNotFoundError, StoreReadOnlyError, warn
-from smelt.ledger.answers import settle_all
+from smelt.ledger.answers import merge_all
 from smelt.ledger.base import Claim, NoLedger, RunLedger
 from smelt.ledger.files import default_path, named_path
 from smelt.ledger.keys import Spec, row_key, row_keys
@@ -277,7 +277,7 @@ def _related(store: Store, spec: Spec, matter: RunSubject, recall: Recall, *, is
         return None
     if matter.extends:
         _read_narrower(store, spec, matter)
-    settle_all(store)  # Also those of other specs, whose runs may have died.
+    merge_all(store)  # Also those of other specs, whose runs may have died.
     texts = matter.source.texts(list(islice(matter.distinct, _SAMPLE)))
     known = [text for text in texts if isinstance(text, str)]
     asked = "the prompt or the docstring of the output model" if matter.output.description else "the prompt"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pydantic_core import from_json
 
 from smelt.ledger import lease
-from smelt.ledger.answers import add_missing, settle
+from smelt.ledger.answers import add_missing, merge_fresh
 from smelt.ledger.attempts import close_attempt
 from smelt.ledger.keys import Spec, added_fields, as_chosen, count_differences, describe_change, row_keys
 from smelt.ledger.lease import Moment, Owner
@@ -98,7 +98,7 @@ def read_leftovers(store: Store, spec: int, reading: Reading, clock: Callable[[]
     Returns:
         How many rows those replies held.
     """
-    settle(store, spec)
+    merge_fresh(store, spec)
     with store.reading() as connection:
         leftovers = leftover_replies(connection, spec, lease.live_runs(connection, clock))
         known = {one.attempt: stored_texts(connection, one.extends, one.keys) for one in leftovers if one.extends}
