@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from smelt.providers.access import Access
-from smelt.providers.connection import Connection, connection_to
+from smelt.providers.connection import SingleConnectionTransport, connection_to
 from smelt.providers.ways import bare
 
 _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
@@ -82,7 +82,7 @@ def test_the_answer_to_a_request_that_was_not_taken_whole_is_read(monkeypatch: p
     monkeypatch.setattr("httpcore2.AnyIOBackend.connect_tcp", connect)
 
     async def work() -> int:
-        connection = Connection(Access(base_url="http://127.0.0.1:9"), bare())
+        connection = SingleConnectionTransport(Access(base_url="http://127.0.0.1:9"), bare())
         answer = await connection.handle_async_request(httpx2.Request("POST", "http://127.0.0.1:9", content=b"x"))
         return answer.status_code
 

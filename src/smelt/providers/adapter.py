@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from smelt.providers import params as parameters
 from smelt.providers.access import Access
 from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Wire
-from smelt.providers.http import posted, settle
+from smelt.providers.http import posted, reply_to
 from smelt.providers.secrets import Secret
 from smelt.providers.vendors import Vendor
 
@@ -91,7 +91,7 @@ class SDKConnection(ABC):
         self._errors = (errors,)
 
     async def send(self, request: Request) -> Reply:
-        return await settle(self.ask(request), self.provider.wire.read, self._errors, self.provider.access, request)
+        return await reply_to(self.ask(request), self.provider.wire.read, self._errors, self.provider.access, request)
 
     @abstractmethod
     async def ask(self, request: Request) -> Answer:

@@ -35,14 +35,14 @@ def connection_to(access: Access) -> httpx2.AsyncBaseTransport:
     """
     proxy = None if access.socket else proxy_to(access.base_url)
     if proxy is None:
-        return Connection(access, bare() if access.socket else tls_for(access.base_url))
+        return SingleConnectionTransport(access, bare() if access.socket else tls_for(access.base_url))
     limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE_SECONDS)
     return httpx2.AsyncHTTPTransport(
         verify=tls_for(access.base_url, proxy), limits=limits, proxy=proxy, trust_env=False
     )
 
 
-class Connection(httpx2.AsyncBaseTransport):
+class SingleConnectionTransport(httpx2.AsyncBaseTransport):
     """A connection to a server, opened by the first request and reopened if it was closed or has expired since."""
 
     def __init__(self, access: Access, verify: ssl.SSLContext) -> None:

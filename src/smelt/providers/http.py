@@ -3,8 +3,8 @@
 All three SDKs use httpx2. By default they follow redirects with the key (google-genai), decompress any body, and read
 bodies of any size. So each SDK gets this client, created inside the run and closed with it.
 
-`settle` is the boundary: everything that a server sent is limited in size, stripped of control characters and redacted
-there, once, for all later uses.
+`reply_to` is the boundary: everything that a server sent is limited in size, stripped of control characters and
+redacted there, once, for all later uses.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def client_for(access: Access, *, connections: int) -> Client:
     return Client(access, connections=connections)
 
 
-async def settle(
+async def reply_to(
     call: Awaitable[Answer],
     read: Callable[[Answer, Sequence[Secret]], Reply],
     errors: tuple[type[Exception], ...],
