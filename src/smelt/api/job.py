@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
 
 from smelt.api.signatures import spelled_out
-from smelt.call.defaults import settled
+from smelt.call.defaults import resolved
 from smelt.call.options import Options
 from smelt.checks import integer
 from smelt.errors import ConfigTypeError, SmeltConfigError
@@ -98,7 +98,7 @@ class Job(Generic[T]):
             given["on_error"] = "raise" if stop_on_exhaustion else "mark"
         self.prompt = prompt
         self.output_model = output_model
-        self.settings = settled(given, output_model)
+        self.settings = resolved(given, output_model)
 
     def __repr__(self) -> str:
         name = getattr(self.output_model, "__name__", self.output_model)

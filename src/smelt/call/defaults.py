@@ -96,7 +96,7 @@ def _number(text: str) -> int | float | str:
 _LONGEST_NUMBER = 20  # Characters. Python parses integers of thousands of digits slowly, or refuses them.
 
 
-def settled(options: Mapping[str, Any], output_model: Any) -> Settings:
+def resolved(options: Mapping[str, Any], output_model: Any) -> Settings:
     """All options of a call: the given ones, and the process defaults for the others.
 
     Raises:

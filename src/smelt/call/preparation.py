@@ -16,7 +16,7 @@ from smelt.engine.work import Work
 from smelt.errors import ColumnError, SchemaError, warn
 from smelt.frames.adapt import adapt
 from smelt.frames.base import Frame
-from smelt.frames.names import settle_names
+from smelt.frames.names import resolve_names
 from smelt.messages import nearest, printable, shown_value
 from smelt.plan.dialect import check_limits
 from smelt.plan.kinds import Field, Struct
@@ -304,7 +304,7 @@ def _columns(
     names = [name for name, _, _ in wanted]
     if doubled := [name for name, count in Counter(names).items() if count > 1]:
         raise SchemaError(f"With flatten=True two columns are called {doubled[0]!r}. Rename one of the fields.")
-    final, dropped = settle_names(existing, names, settings.error_column, settings.on_conflict)
+    final, dropped = resolve_names(existing, names, settings.error_column, settings.on_conflict)
     columns = tuple(Column(name=final[name], path=path, field=field) for name, path, field in wanted)
     return columns, final[settings.error_column], tuple(dropped)
 

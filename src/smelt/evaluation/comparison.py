@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from smelt.evaluation.summary import Evaluation, html_table
-from smelt.frames.names import settle_names
+from smelt.frames.names import resolve_names
 from smelt.frames.overview import floats, integers, texts
 from smelt.messages import paid, printable
 from smelt.result import SmeltMetrics, SmeltResult
@@ -84,7 +84,7 @@ class Comparison:
         wanted = {
             f"{leaf.name} ({name})": (leaf, one) for leaf in self._sample.leaves for name, one in self.results.items()
         }
-        names, _ = settle_names(taken.names, list(wanted), "smelt_error", "suffix")
+        names, _ = resolve_names(taken.names, list(wanted), "smelt_error", "suffix")
         return taken.attach(
             [leaf.column(names[name], [one.data[row] for row in rows]) for name, (leaf, one) in wanted.items()]
         )

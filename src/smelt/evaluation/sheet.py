@@ -17,7 +17,7 @@ from smelt.evaluation.reference import known_rows, read_truth
 from smelt.evaluation.truth import Leaf, Target, find_targets, leaves
 from smelt.frames.adapt import adapt
 from smelt.frames.base import Frame, OutputColumn
-from smelt.frames.names import settle_names
+from smelt.frames.names import resolve_names
 from smelt.frames.overview import table, texts
 from smelt.messages import shown_value
 from smelt.plan.prompt import read_prompt
@@ -64,7 +64,7 @@ class Sample:
     def answer_names(self, error_column: str) -> dict[str, str]:
         """The final names of the columns that `disagreements` adds, by their preferred names."""
         wanted = [*map(_answer_name, self.targets), _WRONG]
-        return settle_names(self.frame.names, wanted, error_column, "suffix")[0]
+        return resolve_names(self.frame.names, wanted, error_column, "suffix")[0]
 
     def prepare(self, prompt: str, output_model: Any, model: Any, settings: Settings, *, is_sent: bool) -> Preparation:
         """Check a job on these rows, as `preparation.prepare` does.

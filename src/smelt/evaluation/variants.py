@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from smelt.call.defaults import settled
+from smelt.call.defaults import resolved
 from smelt.call.options import NAMES, Settings, unknown_option
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.messages import shown_value
@@ -124,7 +124,7 @@ def _variant(
             if change not in _CHANGES:
                 raise _unknown(change)
         own = {key: value for key, value in changes.items() if key in NAMES}
-        settings = settled({**options, **own}, output_model)
+        settings = resolved({**options, **own}, output_model)
         asked = changes.get("model", model)
         asked = None if asked is None else read_model(asked)
     except SmeltConfigError as problem:

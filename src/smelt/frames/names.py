@@ -11,7 +11,7 @@ from smelt.errors import CollisionError, SmeltConfigError
 OnConflict = Literal["raise", "suffix", "replace"]
 
 
-def settle_names(
+def resolve_names(
     existing: Sequence[str],
     outputs: Sequence[str],
     error_column: str,
