@@ -60,7 +60,7 @@ _MOMENT = 0.1  # Seconds for which a paused loop is advanced by others.
 _PATIENCE = 5.0  # Seconds for which the process exit waits for a run that it cancels.
 
 
-_SETTLING = 0.02  # Seconds that a thread needs to block after it has announced that it will.
+_BLOCKING = 0.02  # Seconds that a thread needs to block after it has announced that it will.
 
 
 _DRIVERS: set[Driver] = set()
@@ -135,7 +135,7 @@ class Driver:
                 try:
                     return self._runner.run(self._noted(work))
                 except KeyboardInterrupt:
-                    self._settle()
+                    self._drain()
                     raise
         finally:
             if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
@@ -143,7 +143,7 @@ class Driver:
             if self._is_ending and threading.get_ident() != threading.main_thread().ident:
                 self._park()
 
-    def _settle(self) -> None:
+    def _drain(self) -> None:
         """Run the callbacks of the loop that are ready.
 
         If Ctrl-C came just when the work was done, asyncio has left a `stop` callback in the loop, which would end the
@@ -162,7 +162,7 @@ class Driver:
             with suppress(RuntimeError):  # The loop was closed in the meantime.
                 task.get_loop().call_soon_threadsafe(task.cancel)
             if self._is_parked.wait(_PATIENCE):
-                time.sleep(_SETTLING)
+                time.sleep(_BLOCKING)
 
     def _end_here(self) -> None:
         """End the tasks and close the loop; otherwise asyncio would warn that pending tasks were destroyed."""
