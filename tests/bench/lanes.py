@@ -98,26 +98,26 @@ def step(server: FakeServer) -> list[Figure]:
     limit = {**LIMIT, "announce": False, "changes": [(down, 0.1), (up, 1.0)]}
     stats, _ = measured(server, limit=limit, rows=20_000, batch_size=5, deadline=end)
     return [
-        Figure(name="seconds to settle down", value=settled_down(stats.timeline[down:up]), limit=30),
-        Figure(name="seconds to settle up", value=settled_up(stats.timeline[up:end]), limit=60),
+        Figure(name="seconds to converge, down", value=converged_down(stats.timeline[down:up]), limit=30),
+        Figure(name="seconds to converge, up", value=converged_up(stats.timeline[up:end]), limit=60),
     ]
 
 
-def settled_down(timeline: Sequence[Sequence[int]]) -> float:
+def converged_down(timeline: Sequence[Sequence[int]]) -> float:
     """Seconds from which on any ten have at most two refusals, and use half of the tenth that is left.
 
     A bucket of a single request loses one or two with every look whether it refills faster.
     """
-    unsettled = [
+    unstable = [
         at
         for at in range(len(timeline) - 9)
         if admitted(timeline[at : at + 10]) < 0.5 * PER_SECOND or sum(one[1] for one in timeline[at : at + 10]) > 2
     ]
-    settled = unsettled[-1] + 1 if unsettled else 0
-    return settled if settled < len(timeline) - 9 else math.inf
+    first = unstable[-1] + 1 if unstable else 0
+    return first if first < len(timeline) - 9 else math.inf
 
 
-def settled_up(timeline: Sequence[Sequence[int]]) -> float:
+def converged_up(timeline: Sequence[Sequence[int]]) -> float:
     """Seconds until ten of them, in a row, use nine tenths of the limit."""
     full = (at for at in range(len(timeline) - 9) if admitted(timeline[at : at + 10]) >= 9 * PER_SECOND)
     return next(full, math.inf)

@@ -150,7 +150,7 @@ def test_a_fixed_window_is_waited_out() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(1.0, 500.0), st.floats(0.0, 1000.0)), max_size=30))
-def test_reserving_and_settling_conserve(requests: list[tuple[float, float]]) -> None:
+def test_reserving_and_adjusting_conserve(requests: list[tuple[float, float]]) -> None:
     bucket = Bucket(rate=1e-9, size=1e6)
     for amount, _ in requests:
         bucket.reserve(0.0, amount)

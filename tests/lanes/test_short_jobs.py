@@ -1,4 +1,4 @@
-"""Whole jobs of some hundred requests under a limit, by the engine in virtual time: over before a pace has settled."""
+"""Whole jobs of some hundred requests under a limit, by the engine in virtual time: over before a pace converges."""
 
 from __future__ import annotations
 
