@@ -43,7 +43,7 @@ def connection_to(access: Access) -> httpx2.AsyncBaseTransport:
 
 
 class SingleConnectionTransport(httpx2.AsyncBaseTransport):
-    """A connection to a server, opened by the first request and reopened if it was closed or has expired since."""
+    """A transport with one connection: the first request opens it, and a closed or expired one is opened again."""
 
     def __init__(self, access: Access, verify: ssl.SSLContext) -> None:
         url = httpx2.URL(access.base_url)
