@@ -27,6 +27,17 @@ def test_an_outcome_counts_for_all_rows_that_are_equal() -> None:
     assert (answers.answered, answers.failed, answers.skipped, answers.settled) == (3, 2, 1, 6)
 
 
+@given(st.permutations(range(6)), st.integers(1, 6))
+def test_values_go_to_their_positions_in_whatever_order_they_come(positions: list[int], count: int) -> None:
+    answers = Answers(6, 2)
+    chosen = positions[:count]
+
+    answers.accept_all(chosen, [(at, -at) for at in chosen])
+
+    assert list(answers.rows()) == [(at, -at) if at in chosen else None for at in range(6)]
+    assert (answers.answered, [at for at in range(6) if answers.is_settled(at)]) == (count, sorted(chosen))
+
+
 def test_equal_rows_get_the_outcome_of_the_first_at_the_end_and_once() -> None:
     answers = of_twins()
     answers.accept_all([0, 1], [("x",), ("y",)])

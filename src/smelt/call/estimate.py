@@ -54,7 +54,7 @@ def estimate(call: Preparation) -> Estimate:
 def explain(call: Preparation) -> Explanation:
     """The first request of *call*. Sends nothing."""
     work, provider = call.work(), call.provider
-    line = Line(order=call.order, texts=call.source.texts, reject=lambda position, row: None)
+    line = Line(order=call.arranged(call.folded.distinct), texts=call.source.texts, reject=lambda position, row: None)
     chunk = line.next(Size(rows=work.first_rows if work.is_auto else work.most_rows))
     texts = [row.text for row in chunk.rows] if chunk else []
     tokens = draw_tokens(len(texts), "".join(texts), random.Random(call.settings.seed))

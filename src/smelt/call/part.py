@@ -36,8 +36,15 @@ def part_of(call: Preparation, *, start: int = 0, keys: Mapping[Key, int] | None
     answers = Answers(len(call.source), len(call.output.fields), call.folded.twins)
     if call.folded.skipped is not None:
         answers.skip(call.folded.skipped)
-    order = positions(call.order, start)
-    return FramePart(call=call, start=start, source=call.source, order=order, answers=answers, keys=keys or {})
+    return FramePart(
+        call=call,
+        start=start,
+        source=call.source,
+        order=positions(call.folded.distinct, start),
+        answers=answers,
+        keys=keys or {},
+        arranged=call.arranged,
+    )
 
 
 def as_one(call: Preparation, parts: Sequence[FramePart]) -> tuple[Preparation, Answers]:

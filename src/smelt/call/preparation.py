@@ -105,10 +105,13 @@ class Preparation:
             first_rows=min(_FIRST_ROWS, most_rows),
         )
 
-    @property
-    def order(self) -> Sequence[int]:
-        """Positions of the distinct rows, in the order in which they are asked."""
-        return _ordered(self.folded.distinct, self.settings)
+    def arranged(self, positions: Sequence[int]) -> Sequence[int]:
+        """Positions of rows in the order in which they are asked: shuffled, unless the call has `shuffle=False`."""
+        if not self.settings.shuffle:
+            return positions
+        shuffled = array("q", positions)
+        random.Random(self.settings.seed).shuffle(shuffled)
+        return shuffled
 
     def extension(self, added: Sequence[str], completing: Mapping[int, str]) -> Work:
         """The work for the rows of which only the *added* fields are asked.
@@ -318,11 +321,3 @@ def _paths(fields: Sequence[Field], above: tuple[str, ...], flatten: bool) -> li
         else:
             found.append((path, one))
     return found
-
-
-def _ordered(positions: array[int], settings: Settings) -> Sequence[int]:
-    if not settings.shuffle:
-        return positions
-    shuffled = array("q", positions)
-    random.Random(settings.seed).shuffle(shuffled)
-    return shuffled

@@ -40,25 +40,27 @@ class Intake:
     start: int = 0
 
     async def unknown(self, order: Sequence[int], met_before: Sequence[int] | None = None) -> Sequence[int]:
-        """The rows at *order* that must be asked. Rows found in the ledger are answered and left out.
+        """The rows at *order* that must be asked, in that order. Rows found in the ledger are answered and left out.
 
         *met_before*: positions that may repeat earlier rows of this stream; if the ledger was empty at the start, only
         these are looked up.
         """
         if self.ledger.is_blank:
             met = set(met_before or ())  # Some of these share the outcome of an earlier row, and are not in *order*.
-            ascending: Sequence[int] = sorted(at for at in order if at in met) if met else ()
-        else:  # Look up in ascending order, because neighbours are read faster; the result keeps the order of *order*.
-            rows = range(self.start, self.start + len(self.source))
-            ascending = order if len(order) < len(rows) else rows
-        if not ascending:
+            sought: Sequence[int] = [at for at in order if at in met] if met else ()
+        else:
+            sought = order
+        if not sought:
             return order
-        for start in range(0, len(ascending), _BLOCK):
-            self._recall(ascending[start : start + _BLOCK])
+        missing = array("q")
+        for start in range(0, len(sought), _BLOCK):
+            missing.extend(self._recall(sought[start : start + _BLOCK]))
             self.tell(rows_settled(self.answers, self.counts))
             await asyncio.sleep(0)  # Let Ctrl-C and the progress display be handled.
-        is_settled = self.answers.is_settled
-        return array("q", (position for position in order if not is_settled(position)))
+        if sought is order:
+            return missing
+        found = set(sought).difference(missing)
+        return [position for position in order if position not in found]
 
     def texts(self, positions: Sequence[int]) -> Sequence[str | Unsendable | None]:
         """Canonical texts of the rows at *positions*, in that order."""
@@ -66,13 +68,17 @@ class Intake:
         limit = self.context_tokens
         return texts if limit is None else [_bounded(text, limit) for text in texts]
 
-    def _recall(self, positions: Sequence[int]) -> None:
+    def _recall(self, positions: Sequence[int]) -> list[int]:
+        """Answer the rows at *positions* that the ledger knows; return the positions of the others."""
         before = self.answers.answered
         texts = self._read(positions)
         known = self.ledger.recall([text if isinstance(text, str) else "" for text in texts])
-        found = {position: values for position, values in zip(positions, known, strict=True) if values is not None}
-        self.answers.accept_all(list(found), list(found.values()))
+        missing = [position for position, values in zip(positions, known, strict=True) if values is None]
+        if len(missing) < len(known):
+            found = [(at, values) for at, values in zip(positions, known, strict=True) if values is not None]
+            self.answers.accept_all([at for at, _ in found], [values for _, values in found])
         self.counts.reused += self.answers.answered - before
+        return missing
 
     def _read(self, positions: Sequence[int]) -> list[str | Unsendable]:
         if not self.start:

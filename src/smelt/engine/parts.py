@@ -24,10 +24,11 @@ class Part:
     Attributes:
         start: The position of its first row in the run.
         source: Its rows.
-        order: Positions in the run of the rows to ask, in the order in which to ask them.
+        order: Positions in the run of the rows to ask, ascending.
         answers: Their outcomes, by position in the frame.
         keys: The keys of its distinct rows, each with the position in the frame of the first such row. Empty if no
             other part can have equal rows.
+        arranged: Puts positions of *order* into the order in which to ask them.
         is_cut: Whether the run ended before all of its rows had an outcome.
         rows: The number of its rows.
     """
@@ -37,6 +38,7 @@ class Part:
     order: Sequence[int]
     answers: Answers
     keys: Mapping[Key, int]
+    arranged: Callable[[Sequence[int]], Sequence[int]] = lambda order: order
     is_cut: bool = False
     rows: int = field(init=False)
 

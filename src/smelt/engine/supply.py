@@ -131,7 +131,7 @@ class Supply:
     async def _queue(self, part: Part, order: Sequence[int], intake: Intake) -> None:
         unknown = await intake.unknown(order, self._met_before(part) if intake.ledger.is_learning else None)
         if self.rest is None:
-            self.line.add(unknown, intake.texts)
+            self.line.add(part.arranged(unknown), intake.texts)
         else:
             self.parts.fail_rest(self.rest)
 

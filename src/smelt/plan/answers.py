@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import eq
 from typing import Any, Protocol
 
 
@@ -82,11 +83,19 @@ class Answers:
         """Store the values of the rows at *positions*, and count their twins (equal rows)."""
         if not positions:
             return
-        for column, found in zip(self.columns, zip(*values, strict=True), strict=True):
-            for position, value in zip(positions, found, strict=True):
-                column[position] = value
-        for position in positions:
-            self._has_answer[position] = 1
+        first, count = positions[0], len(positions)
+        columns = zip(self.columns, zip(*values, strict=True), strict=True)
+        # Rows from the ledger come in their order, many at a time.
+        if positions[-1] - first == count - 1 and all(map(eq, positions, range(first, first + count))):
+            for column, found in columns:
+                column[first : first + count] = found
+            self._has_answer[first : first + count] = b"\x01" * count
+        else:
+            for column, found in columns:
+                for position, value in zip(positions, found, strict=True):
+                    column[position] = value
+            for position in positions:
+                self._has_answer[position] = 1
         self.answered += len(positions)
         if self._copies:
             self.answered += sum(self._copies.get(position, 0) for position in positions)
