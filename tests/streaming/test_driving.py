@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -139,3 +141,34 @@ def test_a_stream_whose_rows_are_all_in_the_ledger_reads_frame_after_frame(is_aw
 
     assert first == second == [ROWS] * FRAMES
     assert len(provider.requests) == asked
+
+
+def test_a_stream_that_is_collected_while_another_waits_ends_quietly() -> None:
+    chain = Chain()
+    lost: list[Any] = []
+
+    def reading() -> Iterator[pd.DataFrame]:
+        forgotten: dict[str, Any] = {"stream": iter(chain.inner)}
+        first = next(forgotten["stream"])
+        forgotten["itself"] = forgotten  # Only the garbage collector finds it.
+        del chain.inner, chain.outer
+        yield first
+        yield first.assign(n=first["n"] + 100, twice=2 * (first["n"] + 100))
+
+    class Collecting(Busy):
+        async def send(self, request: Request) -> Reply:
+            gc.collect()
+            return await super().send(request)
+
+    second = Collecting("second", chain.log, lambda row: {"thrice": 3 * row["n"]})
+    outer = smelt.stream(reading(), "Triple {n}.", Tripled, model=second, error_column="e", progress=False)
+    before, sys.unraisablehook = sys.unraisablehook, lost.append
+    try:
+        finished = list(outer)
+    finally:
+        sys.unraisablehook = before
+
+    assert all(map(is_right, finished))
+    assert [len(frame) for frame in finished] == [ROWS, ROWS]
+    assert lost == []
+    assert all(loop.is_closed() for loop in chain.first.loops | second.loops)

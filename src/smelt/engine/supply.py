@@ -34,9 +34,7 @@ class Supply:
         self.line = Line(order=(), texts=lambda positions: (), reject=self._reject)
         self.rows = self.distinct = 0
         self.rest: RowFailure | None = None
-        self._waiting: deque[tuple[Part, Sequence[int]]] = (
-            deque()
-        )  # Parts to be looked up, with their rows to be asked.
+        self._waiting = deque[tuple[Part, Sequence[int]]]()  # Parts to be looked up, with their rows to be asked.
         self._behind = 0  # Parts that were put in and are not queued yet.
         self._news = asyncio.Event()
         self._is_awaited = False

@@ -93,6 +93,7 @@ class Driver:
         self.has_ended = False
         self._owners = 0
         self._task: asyncio.Task[Any] | None = None
+        self._finishing: asyncio.Task[None] | None = None  # The loop itself has only a weak reference to a task.
         self._is_ending = False
         self._is_parked = threading.Event()
         self._runner = asyncio.Runner(loop_factory=loop_factory)
@@ -152,6 +153,18 @@ class Driver:
         loop = self._runner.get_loop()
         loop.call_soon(loop.stop)
         loop.run_forever()
+
+    def finish(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run *work*, which ends the tasks of one owner.
+
+        If the loop runs on this thread, an owner is being garbage-collected while another one waits for replies. Then
+        *work* is started there, and not waited for.
+        """
+        loop = self._runner.get_loop()
+        if asyncio._get_running_loop() is loop:
+            self._finishing = loop.create_task(work)
+        else:
+            self.run(work)
 
     def end(self) -> None:
         """End the tasks at process exit: directly if the loop is paused; if another thread runs it, cancel its work."""

@@ -88,7 +88,7 @@ def driven(frames: Iterator[F], inlet: Inlet) -> Generator[F, None, None]:
             driver.ends.remove(inlet.stop)
             if inlet.flow is not None and not driver.has_ended and not sys.is_finalizing():
                 inlet.flow.leave()
-                driver.run(inlet.stop())
+                driver.finish(inlet.stop())
 
 
 def _has_read(frames: Iterator[Any], inlet: Inlet, driver: Driver) -> bool:
