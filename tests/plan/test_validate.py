@@ -319,3 +319,32 @@ def test_many_stored_answers_are_read_as_each_by_itself(texts: list[str | None])
             return None
 
     assert validator.all_values(texts) == [alone(text) for text in texts]
+
+
+class Labelled(BaseModel):
+    label: Literal["a", "b"]
+    at: datetime
+
+
+class Tagged(BaseModel):
+    tags: list[str]
+
+
+A, B = ('{"label":"a","at":"2026-01-01T00:00:00Z"}', '{"label":"b","at":"2026-01-01T00:00:00Z"}')
+
+
+@given(st.lists(st.sampled_from([A, B, '{"label":"c","at":"2026-01-01T00:00:00Z"}', "no JSON", None]), max_size=12))
+def test_many_stored_answers_that_repeat_are_read_as_each_by_itself(texts: list[str | None]) -> None:
+    validator = Validator(read_output(Labelled))
+    valid = {text: validator.values(text) for text in (A, B)}
+
+    assert validator.all_values(texts) == [valid.get(text) if text else None for text in texts]
+
+
+def test_rows_with_the_same_stored_list_have_a_list_each() -> None:
+    one, other = Validator(read_output(Tagged)).all_values(['{"tags":["x"]}'] * 2)
+
+    assert one == other == (["x"],)
+    assert one is not None
+    assert other is not None
+    assert one[0] is not other[0]

@@ -64,6 +64,7 @@ class Validator:
         is_nested = any(isinstance(field.kind, Array | Struct) for field in output.fields)
         self._runs_code = is_async or has_own_code(output.model)
         self._may_be_shared = is_nested and self._runs_code
+        self._is_plain = not (is_nested or self._runs_code)
 
     def accept(self, rows: Sequence[Pending], answers: Sequence[dict[str, Any]]) -> list[Accepted | InvalidRow]:
         """Validate the answer to each of *rows*; an `InvalidRow` if it does not validate or a value fits no column."""
@@ -91,6 +92,14 @@ class Validator:
 
     def all_values(self, texts: Sequence[object]) -> list[tuple[Any, ...] | None]:
         """The validated values of many answers' JSON, faster than one by one; None for each that is not valid."""
+        if self._is_plain:
+            distinct = list(dict.fromkeys(texts))
+            if 2 * len(distinct) <= len(texts):  # Labels repeat; values that cannot change may stand in several rows.
+                known = dict(zip(distinct, self._all_read(distinct), strict=True))
+                return [known[text] for text in texts]
+        return self._all_read(texts)
+
+    def _all_read(self, texts: Sequence[object]) -> list[tuple[Any, ...] | None]:
         found: list[tuple[Any, ...] | None] = [*self._clean_values(texts)] or list(map(self._values_or_none, texts))
         if self._all_fit([values for values in found if values is not None]):
             return found
