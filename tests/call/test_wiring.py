@@ -14,7 +14,7 @@ from smelt.call.execution import execute
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation, prepare
 from smelt.call.wiring import Wired
-from smelt.engine.events import Event, Observer, RequestEnded, RunEnded, RunStarted
+from smelt.engine.events import Event, Observer, RequestEnded, RequestSent, RowsSettled, RunEnded, RunStarted
 from smelt.ledger.base import NoLedger
 from smelt.ledger.session import Session
 from smelt.observe.reporter import Reporter
@@ -52,11 +52,11 @@ def test_the_events_of_a_run_have_its_id_and_those_of_a_request_what_the_provide
     run(one)
     run(other)
 
-    marked = [event for event in one if isinstance(event, RunStarted | RequestEnded | RunEnded)]
-    assert [type(event) for event in marked] == [RunStarted, RequestEnded, RequestEnded, RunEnded]
-    assert len({event.run_id for event in marked}) == 1
-    assert one[0].run_id != other[0].run_id  # type: ignore[union-attr]
-    failed, ended = [event for event in marked if isinstance(event, RequestEnded)]
+    assert {RunStarted, RequestSent, RowsSettled, RunEnded} <= {type(event) for event in one}
+    (ours,), (theirs,) = ({event.run_id for event in events} for events in (one, other))
+    assert ours
+    assert ours != theirs
+    failed, ended = [event for event in one if isinstance(event, RequestEnded)]
     assert (failed.request_id, failed.ok, failed.written_input_tokens) == ("req_2", False, 0)
     assert (ended.request_id, ended.input_tokens) == ("req_1", 100)
     assert (ended.cached_input_tokens, ended.written_input_tokens) == (40, 50)

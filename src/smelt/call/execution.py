@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 from smelt.call.outcome import Outcome
 from smelt.call.part import FramePart, as_one, part_of
@@ -97,7 +96,6 @@ class Execution:
         ending: How it ended; None while it runs and after an interrupt.
         engine: The run of the engine; None before the ledger is open.
         is_kept: Whether a ledger stores the answers.
-        run_id: Identifies the run in its events.
     """
 
     def __init__(
@@ -125,7 +123,6 @@ class Execution:
         self.ending: Ending | None = None
         self.engine: Run | None = None
         self.is_kept = False
-        self.run_id = uuid4().hex
         self._call = call
         self._wiring = wiring
         self._expected = rows
@@ -174,7 +171,6 @@ class Execution:
                     provider=call.provider.name,
                     model=call.provider.model,
                     columns=tuple(call.source.names),
-                    run_id=self.run_id,
                 )
             )
             self.engine = self._engine(handed)
@@ -210,7 +206,6 @@ class Execution:
             price=self._price,
             rng=random.Random(),  # Seeded by the operating system: the content of a row must not predict its token.
             counts=self.counts,
-            run_id=self.run_id,
             interrupt_grace=INTERRUPT_GRACE if is_wanted else 0.0,  # Else late replies are lost anyway.
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from typing import NamedTuple, Protocol
+from uuid import uuid4
 
 from smelt.call.preparation import Preparation
 from smelt.engine.events import Observer
@@ -68,6 +69,7 @@ def wired(
         gap: Called between every two steps of the ledger; tests end the process there.
     """
     settings = call.settings
+    display = display_for(settings.progress, clock=asyncio.get_running_loop().time)
     caps = Caps(concurrency=call.concurrency, rpm=settings.rpm, tpm=settings.tpm, max_wait=settings.max_wait)
     with (
         remembering(
@@ -76,7 +78,7 @@ def wired(
             is_default=settings.ledger is None,
             gap=gap,
         ) as session,
-        Reporter(*observers, display_for(settings.progress, clock=asyncio.get_running_loop().time)) as report,
+        Reporter(*observers, display, run_id=uuid4().hex) as report,
         join(call.provider, caps, report) as lane,
     ):
         yield Wired(session, lane, report)

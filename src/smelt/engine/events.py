@@ -12,7 +12,18 @@ from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunStarted:
+class OfRun:
+    """The base of all events.
+
+    Attributes:
+        run_id: Identifies the run among all others, for an observer of several runs. Random; no ledger knows it.
+    """
+
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(OfRun):
     """A run begins.
 
     Attributes:
@@ -21,7 +32,6 @@ class RunStarted:
         provider: The provider's name.
         model: The model's name.
         columns: Names of the columns that are sent.
-        run_id: Identifies the run among all others, for observers of several runs. Random; no ledger knows it.
     """
 
     rows: int
@@ -29,11 +39,10 @@ class RunStarted:
     provider: str
     model: str
     columns: tuple[str, ...] = ()
-    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RowsRead:
+class RowsRead(OfRun):
     """The next frame of a stream was read.
 
     `RunStarted` of a stream counts the rows of its first frame, or the total that the caller announced.
@@ -46,7 +55,7 @@ class RowsRead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestSent:
+class RequestSent(OfRun):
     """A request is sent.
 
     Attributes:
@@ -61,7 +70,7 @@ class RequestSent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestEnded:
+class RequestEnded(OfRun):
     """A request was answered, failed or was cancelled.
 
     Attributes:
@@ -79,7 +88,6 @@ class RequestEnded:
         is_broken_off: Whether the run cancelled it, at its end or because another request answered its rows sooner.
             This is not a failure of the server.
         request_id: The provider's id of the request, redacted; None if it gave none.
-        run_id: As in `RunStarted`.
     """
 
     number: int
@@ -95,11 +103,10 @@ class RequestEnded:
     in_flight: int = 0
     is_broken_off: bool = False
     request_id: str | None = None
-    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RowsSettled:
+class RowsSettled(OfRun):
     """Rows got their outcome. All counts are totals since the start of the run.
 
     Attributes:
@@ -114,7 +121,7 @@ class RowsSettled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class Waiting(OfRun):
     """No request may be sent for a while.
 
     Attributes:
@@ -127,25 +134,23 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resumed:
+class Resumed(OfRun):
     """The wait is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunEnded:
+class RunEnded(OfRun):
     """The run is over; no event follows.
 
     Attributes:
         reason: "done", or one or two words for why it ended early, such as "interrupted".
         unanswered: The caller's rows that had no outcome when the run ended; `RowsSettled` counts them as failed.
         in_flight: The unanswered rows whose request was in flight; it may be billed, unless the model is free.
-        run_id: As in `RunStarted`.
     """
 
     reason: str = "done"
     unanswered: int = 0
     in_flight: int = 0
-    run_id: str = ""
 
 
 Event: TypeAlias = RunStarted | RowsRead | RequestSent | RequestEnded | RowsSettled | Waiting | Resumed | RunEnded

@@ -48,7 +48,6 @@ class Run:
         rng: Draws the row tokens.
         counts: Sums over all requests, up to date at any moment.
         interrupt_grace: Seconds that requests in flight get to complete after an interrupt.
-        run_id: Identifies the run in its events.
     """
 
     work: Work
@@ -64,7 +63,6 @@ class Run:
     budget: Budget = field(default_factory=Budget)
     room: Room = field(default_factory=Room)
     interrupt_grace: float = INTERRUPT_GRACE
-    run_id: str = ""
     _reader: ReplyReader = field(init=False)
     _pool: WorkerPool | None = None
     _halt: Halt | None = None
@@ -161,7 +159,6 @@ class Run:
             price=self.price,
             rng=self.rng,
             broken_off=self._broken_off,
-            run_id=self.run_id,
         )
         hedging = Hedging(sender=sender, line=line, answers=answers)
         applier = Applier(
@@ -217,8 +214,7 @@ class Run:
         in_flight = self.supply.close(rest, in_flight=self._broken_off, asked=asked)
         self.tell(rows_settled(answers, self.counts))
         reason = "done" if rest.kind == "stopped" and not is_stopped else rest.kind
-        unanswered = answers.failed - failed
-        self.tell(RunEnded(reason=reason, unanswered=unanswered, in_flight=in_flight, run_id=self.run_id))
+        self.tell(RunEnded(reason=reason, unanswered=answers.failed - failed, in_flight=in_flight))
 
     def _asked(self, rest: RowFailure) -> RowFailure:
         """The failure of rows that were in a request which was cancelled."""

@@ -48,7 +48,6 @@ class Sender:
         in_flight: The requests that wait for the provider, by their numbers.
         usual: The estimated usage of the last request; the next one is expected to be similar.
         broken_off: Positions of rows whose request was in flight when the run was cancelled.
-        run_id: Identifies the run in its events.
     """
 
     work: Work
@@ -66,7 +65,6 @@ class Sender:
     in_flight: dict[int, InFlight] = field(default_factory=dict)
     usual: Usage = Usage()
     broken_off: set[int] = field(default_factory=set)
-    run_id: str = ""
     _constant_schema: Mapping[str, Any] | None = None
     _schema_bytes: int = field(init=False)
 
@@ -270,7 +268,6 @@ class Sender:
                 in_flight=len(self.calling),
                 is_broken_off=is_broken_off,
                 request_id=outcome.request_id,
-                run_id=self.run_id,
             )
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -17,10 +18,11 @@ class Reporter:
     A context manager around the run: an observer that got `RunStarted` also gets `RunEnded`, even after an exception.
     """
 
-    def __init__(self, *observers: Observer | None) -> None:
-        """Report to *observers*; None entries are ignored."""
+    def __init__(self, *observers: Observer | None, run_id: str = "") -> None:
+        """Report to *observers*; None entries are ignored. All events get the *run_id*."""
         self._observers = tuple(one for one in observers if one is not None)
-        self._open: RunStarted | None = None
+        self._run_id = run_id
+        self._is_open = False
 
     def __enter__(self) -> Self:
         return self
@@ -28,12 +30,14 @@ class Reporter:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._open is not None:
-            self(RunEnded(reason=_reason(problem), run_id=self._open.run_id))
+        if self._is_open:
+            self(RunEnded(reason=_reason(problem)))
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunStarted | RunEnded):
-            self._open = event if isinstance(event, RunStarted) else None
+            self._is_open = isinstance(event, RunStarted)
+        if self._run_id:
+            event = replace(event, run_id=self._run_id)
         for observer in self._observers:
             try:
                 observer(event)
