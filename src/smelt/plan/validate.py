@@ -40,6 +40,9 @@ class Validator:
     A model may turn off strict mode with `ConfigDict(strict=False)`, and the ban on extra fields with
     `ConfigDict(extra="ignore")`; nested models follow the outermost. An integer field accepts an integral float, as in
     JSON Schema.
+
+    Attributes:
+        runs_code: Whether validation runs code of the model's author.
     """
 
     def __init__(self, output: Output, *, completing: Mapping[int, str] | None = None) -> None:
@@ -62,9 +65,9 @@ class Validator:
         checks = [(at, checker(field.kind)) for at, field in enumerate(output.fields)]
         self._checks = [(at, check) for at, check in checks if check is not None]
         is_nested = any(isinstance(field.kind, Array | Struct) for field in output.fields)
-        self._runs_code = is_async or has_own_code(output.model)
-        self._may_be_shared = is_nested and self._runs_code
-        self._is_plain = not (is_nested or self._runs_code)
+        self.runs_code = is_async or has_own_code(output.model)
+        self._may_be_shared = is_nested and self.runs_code
+        self._is_plain = not (is_nested or self.runs_code)
 
     def accept(self, rows: Sequence[Pending], answers: Sequence[dict[str, Any]]) -> list[Accepted | InvalidRow]:
         """Validate the answer to each of *rows*; an `InvalidRow` if it does not validate or a value fits no column."""
@@ -132,7 +135,7 @@ class Validator:
 
     def _clean_values(self, texts: Sequence[Any]) -> list[tuple[Any, ...]]:
         """The values of all *texts*, if each is valid and the model runs no code of its author; else an empty list."""
-        if self._runs_code:
+        if self.runs_code:
             return []
         validate, strict, extra = self._validate, self._strict, self._extra
         try:
