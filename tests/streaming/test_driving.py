@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +172,45 @@ def test_a_stream_that_is_collected_while_another_waits_ends_quietly() -> None:
     assert [len(frame) for frame in finished] == [ROWS, ROWS]
     assert lost == []
     assert all(loop.is_closed() for loop in chain.first.loops | second.loops)
+
+
+@pytest.mark.filterwarnings("ignore:This call blocks the event loop")
+def test_a_stream_that_a_provider_opens_in_a_chain_has_a_loop_of_its_own() -> None:
+    chain = Chain()
+
+    class LookingUp(ScriptedProvider):
+        async def send(self, request: Request) -> Reply:
+            small = smelt.stream(
+                [pd.DataFrame({"n": [1]})],
+                "Double {n}.",
+                Doubled,
+                model=ScriptedProvider({"twice": 2}),
+                progress=False,
+            )
+            assert [frame["twice"].tolist() for frame in small] == [[2]]
+            return await super().send(request)
+
+    outer = smelt.stream(
+        chain.inner,
+        "Triple {n}.",
+        Tripled,
+        model=LookingUp(lambda row: {"thrice": 3 * row["n"]}),
+        error_column="e",
+        progress=False,
+    )
+
+    assert all(map(is_right, outer))
+
+
+async def test_a_source_that_is_cancelled_by_itself_ends_the_stream() -> None:
+    async def source() -> AsyncIterator[pd.DataFrame]:
+        yield pd.DataFrame({"n": [1, 2]})
+        raise asyncio.CancelledError("a task of the source's own was cancelled")
+
+    provider, found = ScriptedProvider(lambda row: {"twice": 2 * row["n"]}), list[int]()
+    async with asyncio.timeout(BUSY):
+        with pytest.raises(asyncio.CancelledError, match="of the source's own"):
+            async for frame in smelt.astream(source(), "Double {n}.", Doubled, model=provider, progress=False):
+                found += frame["twice"].tolist()
+
+    assert found == [2, 4]

@@ -93,7 +93,7 @@ class Driver:
         self.has_ended = False
         self._owners = 0
         self._task: asyncio.Task[Any] | None = None
-        self._finishing: asyncio.Task[None] | None = None  # The loop itself has only a weak reference to a task.
+        self._finishing: set[asyncio.Task[None]] = set()  # The loop itself has only weak references to its tasks.
         self._is_ending = False
         self._is_parked = threading.Event()
         self._runner = asyncio.Runner(loop_factory=loop_factory)
@@ -132,7 +132,7 @@ class Driver:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run *work* to its end; Ctrl-C and SIGTERM act as in `run_blocking`."""
         try:
-            with self.turn, _outer_loop_hidden(), interrupts_ours():
+            with self.turn, _outer_loop_hidden(), _serving_nobody(), interrupts_ours():
                 try:
                     return self._runner.run(self._noted(work))
                 except KeyboardInterrupt:
@@ -162,7 +162,9 @@ class Driver:
         """
         loop = self._runner.get_loop()
         if asyncio._get_running_loop() is loop:
-            self._finishing = loop.create_task(work)
+            task = loop.create_task(work)
+            self._finishing.add(task)
+            task.add_done_callback(self._finishing.discard)
         else:
             self.run(work)
 
@@ -181,7 +183,8 @@ class Driver:
         """End the tasks and close the loop; otherwise asyncio would warn that pending tasks were destroyed."""
         try:
             for end in list(self.ends):
-                self.run(end())
+                with _telling():  # The other owners must be ended, too.
+                    self.run(end())
         finally:
             self.has_ended = True
             with _outer_loop_hidden():
@@ -206,7 +209,7 @@ class Driver:
         if not self.turn.acquire(blocking=False):
             return
         try:
-            with _outer_loop_hidden():
+            with _outer_loop_hidden(), _serving_nobody():
                 if self in _DRIVERS and not self._runner.get_loop().is_running():
                     self._runner.run(asyncio.sleep(_MOMENT))
         finally:
@@ -226,10 +229,27 @@ def _end_all() -> None:
     A thread that resumes after interpreter finalisation would abort the process.
     """
     for driver in list(_DRIVERS):
-        try:
+        with _telling():  # The other drivers must be ended, too.
             driver.end()
-        except Exception as problem:  # noqa: BLE001  # The other drivers must be ended, too.
-            warn(f"A run was still open at the end of the program: {problem}")
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Turns an exception at the end of the program into a warning."""
+    try:
+        yield
+    except Exception as problem:  # noqa: BLE001  # The rest must go on.
+        warn(f"A run was still open at the end of the program: {problem}")
+
+
+@contextmanager
+def _serving_nobody() -> Iterator[None]:
+    """Around a turn of the loop: tasks keep the context of its first turn, and cannot share a loop that runs."""
+    token = _serving.set(None)
+    try:
+        yield
+    finally:
+        _serving.reset(token)
 
 
 @contextmanager

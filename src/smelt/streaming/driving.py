@@ -66,7 +66,8 @@ class Inlet:
 def driven(frames: Iterator[F], inlet: Inlet) -> Generator[F, None, None]:
     """Yield the finished frames. While the caller has control, or a frame is read, the loop and its clock stop.
 
-    If the frames come from another stream, both share a loop, which runs whenever one of them waits for replies.
+    If the frames come from another stream, both share a loop and its clock, which run whenever one of them waits for
+    replies.
     """
     with Driver.shared() as driver:
         driver.ends.append(inlet.stop)
@@ -155,7 +156,7 @@ async def _aread(frames: Iterator[Any] | AsyncIterator[Any], inlet: Inlet) -> No
     except (StopIteration, StopAsyncIteration):
         if inlet.flow is not None:
             inlet.flow.end()
-    except Exception as trouble:
-        if inlet.flow is None:
+    except (Exception, asyncio.CancelledError) as trouble:
+        if inlet.flow is None or (task := asyncio.current_task()) is None or task.cancelling():
             raise
-        inlet.flow.end(trouble)
+        inlet.flow.end(trouble)  # Also a cancellation that comes from the source: nobody has cancelled this task.

@@ -50,7 +50,7 @@ class Flow:
         )
         self._raises = first.settings.on_error == "raise"
         self._handed_over = 0
-        self._trouble: Exception | None = None
+        self._trouble: BaseException | None = None
         self._has_warned = False
         self._main: asyncio.Task[None] | None = None
 
@@ -60,7 +60,7 @@ class Flow:
         self.is_reading = False
         self._wake.set()
 
-    def end(self, trouble: Exception | None = None) -> None:
+    def end(self, trouble: BaseException | None = None) -> None:
         """End the input. *trouble*: the exception that ended it, if any; it is raised after all frames were yielded."""
         self._trouble = trouble
         self._supply.end()
