@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from smelt.providers import params as parameters
 from smelt.providers.access import Access
 from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Wire
-from smelt.providers.http import posted, reply_to
+from smelt.providers.http import client_for, posted, reply_to
 from smelt.providers.secrets import Secret
 from smelt.providers.vendors import Vendor
 
@@ -98,24 +98,48 @@ class SDKConnection(ABC):
         """The raw answer to *request*; raises the SDK's own exceptions."""
 
 
-class Posting(SDKConnection):
-    """A connection over an SDK's `post` method.
+@asynccontextmanager
+async def posting(
+    provider: Adapter,
+    client: Callable[..., Any],
+    errors: type[Exception],
+    path: str,
+    *,
+    connections: int,
+    headers: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> AsyncIterator[Connection]:
+    """An open connection over the `post` method of an SDK of OpenAI's kind.
 
     Args:
         provider: The adapter.
+        client: The class of the SDK's client.
         errors: The base class of the SDK's exceptions.
-        post: The method of the SDK's client.
         path: What is posted to, relative to the base URL.
+        connections: Maximum concurrent requests.
+        headers: Headers of every request; None for the SDK's own.
         options: More of the SDK's request options.
     """
+    async with client_for(provider.access, connections=connections) as http:
+        sdk = client(
+            api_key=provider.reveal_key(),
+            base_url=provider.access.base_url,
+            http_client=http,
+            max_retries=0,
+            default_headers=headers,
+        )
+        sdk._platform = "Unknown"  # Otherwise the SDK determines it in a thread.
+        yield _Posting(provider, errors, sdk.post, path, options)
 
+
+class _Posting(SDKConnection):
     def __init__(
         self,
         provider: Adapter,
         errors: type[Exception],
         post: Callable[..., Awaitable[Any]],
         path: str,
-        **options: Any,
+        options: Mapping[str, Any],
     ) -> None:
         super().__init__(provider, errors)
         self._post = post

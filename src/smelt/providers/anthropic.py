@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import anthropic
 
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
-from smelt.providers.adapter import Adapter, Posting
+from smelt.providers.adapter import Adapter, posting
 from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Usage, Wire
 from smelt.providers.bodies import (
     body_of,
@@ -25,7 +25,6 @@ from smelt.providers.bodies import (
     written,
 )
 from smelt.providers.failures import limits_in, request_id
-from smelt.providers.http import client_for
 from smelt.providers.secrets import Secret
 
 # platform.claude.com/docs/en/build-with-claude/structured-outputs, "JSON Schema limitations"; formats: the ones that
@@ -114,14 +113,7 @@ class Anthropic(Adapter):
     usual = Capabilities(dialect=_DIALECT)
     wire = Wire(write=write, read=read)
 
-    @asynccontextmanager
-    async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
-        async with client_for(self.access, connections=connections) as http:
-            sdk = anthropic.AsyncAnthropic(
-                api_key=self.reveal_key(),
-                base_url=self.access.base_url,
-                http_client=http,
-                max_retries=0,
-            )
-            sdk._platform = "Unknown"  # Otherwise the SDK determines it in a thread.
-            yield Posting(self, anthropic.AnthropicError, sdk.post, "/v1/messages")
+    def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]:
+        return posting(
+            self, anthropic.AsyncAnthropic, anthropic.AnthropicError, "/v1/messages", connections=connections
+        )

@@ -142,6 +142,17 @@ def tokens(count: object) -> int | None:
     return count if type(count) is int and 0 <= count <= _MOST_TOKENS else None
 
 
+def usage_in(body: Mapping[str, Any], given: str, made: str) -> Usage:
+    """The usage in a body of OpenAI's; its names begin with *given* and *made*, such as "input" and "output"."""
+    usage = table(body.get("usage"))
+    return Usage(
+        input_tokens=tokens(usage.get(f"{given}_tokens")),
+        output_tokens=tokens(usage.get(f"{made}_tokens")),
+        cached_input_tokens=tokens(table(usage.get(f"{given}_tokens_details")).get("cached_tokens")),
+        reasoning_tokens=tokens(table(usage.get(f"{made}_tokens_details")).get("reasoning_tokens")),
+    )
+
+
 def table(value: object) -> Mapping[str, Any]:
     """*value* if it is a JSON object, else an empty one, because providers leave out empty objects."""
     return value if isinstance(value, dict) else {}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import openai
 
 from smelt.providers import params as parameters
-from smelt.providers.adapter import Adapter, Posting
-from smelt.providers.base import ENDED, Answer, Capabilities, Connection, Finish, Reply, Request, Usage, Wire
+from smelt.providers.adapter import Adapter, posting
+from smelt.providers.base import ENDED, Answer, Capabilities, Connection, Finish, Reply, Request, Wire
 from smelt.providers.bodies import (
     body_of,
     check_error,
@@ -21,13 +22,12 @@ from smelt.providers.bodies import (
     table,
     tables,
     text_of,
-    tokens,
+    usage_in,
     useless,
     words,
     written,
 )
 from smelt.providers.failures import limits_in, request_id
-from smelt.providers.http import client_for
 from smelt.providers.secrets import Secret
 
 _TAKES = {
@@ -49,6 +49,8 @@ _TAKES = {
     "metadata": parameters.TABLE,
     "user": parameters.TEXT,
 }
+
+_usage = partial(usage_in, given="prompt", made="completion")
 
 
 def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,16 +121,6 @@ def _texts(choice: Mapping[str, Any], message: Mapping[str, Any], finish: Finish
         yield from (thought for thought in thoughts if "{" in thought)
 
 
-def _usage(body: Mapping[str, Any]) -> Usage:
-    usage = table(body.get("usage"))
-    return Usage(
-        input_tokens=tokens(usage.get("prompt_tokens")),
-        output_tokens=tokens(usage.get("completion_tokens")),
-        cached_input_tokens=tokens(table(usage.get("prompt_tokens_details")).get("cached_tokens")),
-        reasoning_tokens=tokens(table(usage.get("completion_tokens_details")).get("reasoning_tokens")),
-    )
-
-
 class Compatible(Adapter):
     """A model behind an OpenAI-compatible server."""
 
@@ -136,18 +128,16 @@ class Compatible(Adapter):
     usual = Capabilities(enforces_schema=False)
     wire = Wire(write=write, read=read)
 
-    @asynccontextmanager
-    async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
-        async with client_for(self.access, connections=connections) as http:
-            sdk = openai.AsyncOpenAI(
-                api_key=self.reveal_key(),
-                base_url=self.access.base_url,
-                http_client=http,
-                max_retries=0,
-                default_headers={"Authorization": f"Bearer {self.reveal_key()}", **_not_for_others(os.environ)},
-            )
-            sdk._platform = "Unknown"  # Otherwise the SDK determines it in a thread.
-            yield Posting(self, openai.OpenAIError, sdk.post, "/chat/completions", security={"bearer_auth": True})
+    def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]:
+        return posting(
+            self,
+            openai.AsyncOpenAI,
+            openai.OpenAIError,
+            "/chat/completions",
+            connections=connections,
+            headers={"Authorization": f"Bearer {self.reveal_key()}", **_not_for_others(os.environ)},
+            security={"bearer_auth": True},
+        )
 
 
 def _not_for_others(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import openai
 
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
-from smelt.providers.adapter import Adapter, Posting
-from smelt.providers.base import Answer, Capabilities, Connection, Finish, Reply, Request, Usage, Wire
+from smelt.providers.adapter import Adapter, posting
+from smelt.providers.base import Answer, Capabilities, Connection, Finish, Reply, Request, Wire
 from smelt.providers.bodies import (
     body_of,
     failed_generation,
@@ -20,14 +21,13 @@ from smelt.providers.bodies import (
     table,
     tables,
     text_of,
-    tokens,
+    usage_in,
     useless,
     word_in,
     words,
     written,
 )
 from smelt.providers.failures import limits_in, request_id
-from smelt.providers.http import client_for
 from smelt.providers.secrets import Secret
 
 # platform.openai.com/docs/guides/structured-outputs, "Supported schemas"; as of February 2026 also at
@@ -62,6 +62,8 @@ _TAKES = {
     "prompt_cache_key": parameters.TEXT,
     "prompt_cache_retention": parameters.TEXT,
 }
+
+_usage = partial(usage_in, given="input", made="output")
 
 
 def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,16 +133,6 @@ def _finish(body: Mapping[str, Any]) -> Finish:
     return "length" if reason == "stop" else reason
 
 
-def _usage(body: Mapping[str, Any]) -> Usage:
-    usage = table(body.get("usage"))
-    return Usage(
-        input_tokens=tokens(usage.get("input_tokens")),
-        output_tokens=tokens(usage.get("output_tokens")),
-        cached_input_tokens=tokens(table(usage.get("input_tokens_details")).get("cached_tokens")),
-        reasoning_tokens=tokens(table(usage.get("output_tokens_details")).get("reasoning_tokens")),
-    )
-
-
 class OpenAI(Adapter):
     """A model of OpenAI."""
 
@@ -148,14 +140,12 @@ class OpenAI(Adapter):
     usual = Capabilities(dialect=_DIALECT)
     wire = Wire(write=write, read=read)
 
-    @asynccontextmanager
-    async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
-        async with client_for(self.access, connections=connections) as http:
-            sdk = openai.AsyncOpenAI(
-                api_key=self.reveal_key(),
-                base_url=self.access.base_url,
-                http_client=http,
-                max_retries=0,
-            )
-            sdk._platform = "Unknown"  # Otherwise the SDK determines it in a thread.
-            yield Posting(self, openai.OpenAIError, sdk.post, "/responses", security={"bearer_auth": True})
+    def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]:
+        return posting(
+            self,
+            openai.AsyncOpenAI,
+            openai.OpenAIError,
+            "/responses",
+            connections=connections,
+            security={"bearer_auth": True},
+        )
