@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, TypeVar, Unpack, overload
 
-from smelt.api.job import Job
+from smelt.api.job import F, Job
 from smelt.api.signatures import spelled_out
 from smelt.call.options import Options
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from smelt.result import SmeltResult
     from smelt.streaming.stream import AsyncStream, Stream
 
-F = TypeVar("F", "pd.DataFrame", "pl.DataFrame", list[dict[str, Any]])
 L = TypeVar("L", "pd.DataFrame", "pl.DataFrame", "pl.LazyFrame", list[dict[str, Any]])
 M = TypeVar("M", bound="BaseModel")
 T = TypeVar("T")
