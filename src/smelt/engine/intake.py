@@ -1,4 +1,4 @@
-"""Fills the queue of a run: looks rows up in the ledger, and rejects rows that are too long for the model."""
+"""Looks the rows of a run up in the ledger, and refuses rows that are too long for the model."""
 
 from __future__ import annotations
 

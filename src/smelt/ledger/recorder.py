@@ -257,7 +257,7 @@ class Recorder:
 
         Args:
             state: How it ended.
-            size: For a stream: rows and distinct rows, which were not known at the start.
+            size: Rows and distinct rows, which a stream does not know at the start; None if the run never began.
 
         Raises:
             StoreError: Some of it is not on disk.

@@ -97,7 +97,7 @@ class Session:
         ledger: The ledger that the engine calls.
         extension: Answers that the run adds fields to, or None.
         state: How the run ends; "stopped" until the caller sets another state.
-        size: Rows and distinct rows of a stream; None for a run whose rows were all known at the start.
+        size: Rows and distinct rows at the end, which a stream does not know at the start; None if the run never began.
     """
 
     ledger: RunLedger
