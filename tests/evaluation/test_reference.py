@@ -4,31 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from pydantic import BaseModel, Field, NaiveDatetime, create_model
+from pydantic import Field, NaiveDatetime, create_model
 
 from smelt.errors import ColumnTypeError
 from smelt.evaluation.reference import known_rows, read_truth
 from smelt.evaluation.truth import find_targets
 from smelt.frames.adapt import adapt
 from smelt.plan.schema import read_output
-
-
-class Size(StrEnum):
-    SMALL = "small"
-    LARGE = "large"
-
-
-class Place(BaseModel):
-    city: str
-    floor: int | None
-
+from tests.evaluation.places import Place, Size
 
 Cents = Annotated[Decimal, Field(decimal_places=2)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -11,16 +10,7 @@ from pydantic import BaseModel
 from smelt.errors import ColumnError, ConfigTypeError, ConfigValueError, SmeltError
 from smelt.evaluation.truth import comparable, find_targets, leaves
 from smelt.plan.schema import read_output
-
-
-class Size(StrEnum):
-    SMALL = "small"
-    LARGE = "large"
-
-
-class Place(BaseModel):
-    city: str
-    floor: int | None
+from tests.evaluation.places import Place, Size
 
 
 class Shop(BaseModel):

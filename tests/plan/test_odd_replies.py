@@ -9,11 +9,11 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakeserver.oddrows import DAMAGES
-from tests.growth import assert_time_grows_linearly
 
 from smelt.plan.replies import read_reply
 from smelt.plan.wire import Codec, draw_tokens
+from tests.fakeserver.oddrows import DAMAGES
+from tests.growth import assert_time_grows_linearly
 
 TOKENS = draw_tokens(6, "", random.Random(12))
 TRUTH: dict[str, dict[str, object]] = {

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from smelt.providers.base import Billing, FailureKind, Request
+from smelt.providers.base import Billing, FailureKind
 from smelt.providers.error_bodies import read_complaint
 from smelt.providers.failures import from_status
-
-
-def error(message: str = "", **more: Any) -> dict[str, Any]:
-    return {"error": {"message": message, **more}}
-
+from tests.providers.quoting import ASKED, error
 
 CASES: list[tuple[str, int, Any, FailureKind]] = [
     ("no body", 400, None, "bad_request"),
@@ -290,22 +285,6 @@ def test_a_model_that_bedrock_has_only_as_a_profile_says_what_to_ask_for() -> No
     message = from_status(400, {}, {"message": "With on-demand throughput isn't supported."}).message
 
     assert "Ask for an inference profile" in message
-
-
-ASKED = Request(
-    system="Check the grammar of {text}, and whether the tone fits our billing schema.",
-    user=json.dumps(
-        [
-            {"id": "a", "row": {"text": "ticket 77 billing is wrong"}},
-            {"id": "b", "row": {"text": "schema"}},
-            {"id": "c", "row": {"text": 'He said: "context window"\nand the maximum context length is 4'}},
-            {"id": "d", "row": {"text": "The quota per day; content policy of 2026, incorrect API key"}},
-        ]
-    )
-    + "\nAnswer for every id.",
-    schema={"properties": {"kind": {"description": "Which unknown model it is about", "enum": ["billing", "grammar"]}}},
-    max_output_tokens=100,
-)
 
 
 def test_a_codes_verdict_stands_whatever_the_message_quotes() -> None:
