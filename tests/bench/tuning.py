@@ -11,7 +11,6 @@ differ by up to 0.14, and the 429s by 0.003. All modules together take about hal
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import inspect
 import math
@@ -25,7 +24,7 @@ from typing import Any
 
 from smelt.lanes import registry
 from smelt.loop.jumping import run_jumping
-from tests.lanes.server import Client, Server, limited, make_lane
+from tests.lanes.server import Client, Server, in_flight_of, limited, make_lane
 from tests.lanes.test_situations import ask, ask_for, count, group, refused, spells
 
 Figures = dict[str, float]
@@ -127,12 +126,7 @@ def queueing(slots: int, each: int = 200) -> Figures:
         client = Client(
             server=server, lane=make_lane(slots, most=512, at_once=registry._AT_ONCE), requests=each * slots
         )
-        running = asyncio.create_task(client.run())
-        in_flight = []
-        while not running.done():
-            in_flight.append(server.in_flight)
-            await asyncio.sleep(1.0)
-        return in_flight[len(in_flight) // 2 : -2]
+        return await in_flight_of(client)
 
     jumped = run_jumping(work())
     return {"time": jumped.seconds / (0.5 * each), "queue": statistics.mean(jumped.result) / slots}

@@ -222,6 +222,16 @@ class Client:
         self.lane.complete(slot, outcome)
 
 
+async def in_flight_of(client: Client) -> list[int]:
+    """Requests in flight at the server, once a second of the second half of the run of *client*, but for its end."""
+    running = asyncio.create_task(client.run())
+    in_flight = []
+    while not running.done():
+        in_flight.append(client.server.in_flight)
+        await asyncio.sleep(1.0)
+    return in_flight[len(in_flight) // 2 : -2]
+
+
 async def _thaw(freezes: Sequence[tuple[float, float]]) -> None:
     now = asyncio.get_running_loop().time()
     end = next((end for start, end in freezes if start <= now < end), now)

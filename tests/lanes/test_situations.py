@@ -19,7 +19,7 @@ import pytest
 from smelt.lanes.lane import RunLane
 from smelt.loop.jumping import run_jumping
 from tests.fakeserver.limiter import Limit
-from tests.lanes.server import Client, Server, limited, make_boards, make_lane
+from tests.lanes.server import Client, Server, in_flight_of, limited, make_boards, make_lane
 
 RATE = 10.0  # Requests per second: 600 a minute.
 pytestmark = pytest.mark.slow
@@ -461,12 +461,7 @@ def test_a_server_that_queues_is_kept_busy_with_a_short_queue(slots: int, most: 
     async def work() -> list[int]:
         server = Server(slots=slots, rng=random.Random(slots))
         client = Client(server=server, lane=make_lane(slots, most=most, at_once=64), requests=200 * slots)
-        running = asyncio.create_task(client.run())
-        in_flight = []
-        while not running.done():
-            in_flight.append(server.in_flight)
-            await asyncio.sleep(1.0)
-        return in_flight[len(in_flight) // 2 : -2]
+        return await in_flight_of(client)
 
     jumped = run_jumping(work())
 
