@@ -23,6 +23,7 @@ TESTED_THROUGH = {
     "observe/recorder": "observe/test_timeline",
     "plan/kinds": "plan/test_schema",
     "providers/base": "providers/test_conformance",
+    "providers/vendor": "providers/test_vendors",
     "report/record": "report/test_report",
     # One call from its options to its outcome.
     "call/estimate": "api/test_job",

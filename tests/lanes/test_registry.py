@@ -20,7 +20,7 @@ from smelt.providers.access import Access, find_access
 from smelt.providers.base import Capabilities, Usage
 from smelt.providers.own import complete
 from smelt.providers.secrets import Secret
-from smelt.providers.vendors import Vendor
+from smelt.providers.vendor import Vendor
 from smelt.testing import ScriptedProvider
 
 USUAL = Capabilities()

@@ -19,7 +19,7 @@ from smelt.providers.access import (
     origin_of,
 )
 from smelt.providers.secrets import Secret
-from smelt.providers.vendors import Vendor
+from smelt.providers.vendor import Vendor
 
 HOSTED = Vendor(
     name="openai",

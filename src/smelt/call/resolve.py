@@ -15,7 +15,8 @@ from smelt.providers.access import doubt_about, find_access
 from smelt.providers.base import CompleteProvider, Provider
 from smelt.providers.own import complete
 from smelt.providers.secrets import Secret
-from smelt.providers.vendors import LOCAL, VENDORS, Vendor
+from smelt.providers.vendor import Vendor
+from smelt.providers.vendors import LOCAL, VENDORS
 
 
 def resolve_model(

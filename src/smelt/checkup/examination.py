@@ -31,7 +31,8 @@ from smelt.model import Model, called
 from smelt.providers.access import find_access, origin_of
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
-from smelt.providers.vendors import LOCAL, VENDORS, Vendor
+from smelt.providers.vendor import Vendor
+from smelt.providers.vendors import LOCAL, VENDORS
 
 _DISTRIBUTION = "dfsmelt"
 _REQUIREMENT = re.compile(r"([\w.-]+)([^;]*)(?:;.*extra == ['\"](\w+)['\"])?")

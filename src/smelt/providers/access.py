@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from smelt.errors import AuthConfigError, InsecureURLError, SmeltConfigError
 from smelt.providers.secrets import Secret
-from smelt.providers.vendors import Vendor, owner_of
+from smelt.providers.vendor import Vendor
+from smelt.providers.vendors import owner_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from smelt.providers.access import Access
 from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Wire
 from smelt.providers.http import client_for, posted, reply_to
 from smelt.providers.secrets import Secret
-from smelt.providers.vendors import Vendor
+from smelt.providers.vendor import Vendor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,49 +6,9 @@ Reading the table imports no SDK. A server that speaks OpenAI's chat completions
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 from smelt.providers.base import Capabilities
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)  # A row is one object.
-class Vendor:
-    """What is known of a vendor before it is asked.
-
-    Attributes:
-        name: The provider's name, as in `"openai:gpt-4.1-mini"`.
-        base_url: Its own address, or the default address of a server of this kind.
-        key_variables: Environment variables that hold a key; the first that is set wins.
-        url_variables: Environment variables that hold another base URL.
-        key_starts: What its keys begin with. A key with the beginning of another vendor is refused or warned about.
-        hosted: Whether *base_url* is a company's service: then a key is required, and a key from the environment is
-            meant for that service only.
-        adapter: Module and class of the adapter; imported when a model of the vendor is asked.
-        extra: The extra of smelt that installs the SDK.
-        sdk: The modules that the adapter needs, each with the distribution that has it.
-        capabilities: What the adapter's own capabilities are replaced with, or None.
-        params: Parameters of every request, unless the caller sets them.
-        priced_as: The vendor's id in genai-prices, or None if its prices are not known.
-        is_free: Whether its requests cost nothing.
-        cheap_model: A small, cheap model for the doctor, or None.
-    """
-
-    name: str
-    base_url: str
-    key_variables: tuple[str, ...] = ()
-    url_variables: tuple[str, ...] = ()
-    key_starts: tuple[str, ...] = ()
-    hosted: bool = False
-    adapter: str = "smelt.providers.compatible:Compatible"
-    extra: str = "openai"
-    sdk: Mapping[str, str] = field(default_factory=lambda: {"openai": "openai"})
-    capabilities: Capabilities | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-    priced_as: str | None = None
-    is_free: bool = False
-    cheap_model: str | None = None
-
+from smelt.providers.vendor import Vendor
 
 # Servers of this kind promise only structure and may silently ignore other keywords (ggml-org/llama.cpp#24097,
 # jundot/omlx#1241), so constraints are written into the prompt and validated here.
