@@ -151,9 +151,7 @@ def _providers(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _of_vendor(vendor: Vendor, names: list[str], environ: Mapping[str, str]) -> Finding:
-    url = next(
-        (environ[name].strip() for name in vendor.url_variables if environ.get(name, "").strip()), vendor.base_url
-    )
+    url = next((environ[name].strip() for name in vendor.url_variables if environ.get(name, "").strip()), None)
     is_set = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} set"
     try:
         access = find_access(vendor, api_key=None, base_url=None, allow_http=False, environ=environ)
@@ -162,7 +160,8 @@ def _of_vendor(vendor: Vendor, names: list[str], environ: Mapping[str, str]) -> 
         return Finding(part="providers", name=vendor.name, state="absent", text=f"{is_set}, but: {problem}")
     except Exception as problem:  # noqa: BLE001  # A broken SDK may raise anything when it is imported.
         # A refused address may contain a password, or a key in its query.
-        text = f"{is_set}, but: {_in_words(problem).replace(repr(url), 'its value')}"
+        said = _in_words(problem)
+        text = f"{is_set}, but: {said.replace(repr(url), 'its value') if url else said}"
         return Finding(part="providers", name=vendor.name, state="broken", text=text)
     return Finding(part="providers", name=vendor.name, state="fine", text=f"{is_set}, for {origin_of(access.base_url)}")
 

@@ -14,6 +14,7 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from smelt.errors import AuthConfigError, InsecureURLError, SmeltConfigError
+from smelt.providers.places import address_of, is_own_host
 from smelt.providers.secrets import Secret
 from smelt.providers.vendor import Vendor
 from smelt.providers.vendors import owner_of
@@ -61,26 +62,26 @@ def find_access(
 ) -> Access:
     """Find address and key of *vendor*: the argument first, then its environment variables, then the default.
 
-    With *needs_key* false a missing key is no error, because the caller sends nothing; a malformed one still is.
+    With *needs_key* false a missing key or place is no error, because nothing is sent; a malformed one still is.
 
     Raises:
         AuthConfigError: The key is missing, malformed, or meant for another place.
         InsecureURLError: The key would travel in clear text.
         SmeltConfigError: The address is malformed or must not be used.
     """
-    url, url_source = _find_url(vendor, base_url, environ)
+    url, url_source = address_of(vendor, base_url, environ, is_needed=needs_key)
     key, key_source = _find_key(vendor, api_key, environ)
     check_base_url(url, source=url_source)
-    is_own = origin_of(url) == origin_of(vendor.base_url)
+    is_own = is_own_host(vendor, url) or (vendor.base_url is not None and origin_of(url) == origin_of(vendor.base_url))
     access = Access(base_url=url.rstrip("/"), key=key, is_account_wide=vendor.hosted and is_own)
     if key is None:
         if vendor.hosted and needs_key:
             _refuse_missing_key(vendor)
         return access
     check_key(key.reveal(), source=key_source)
-    if vendor.hosted and url_source == "base_url" and api_key is None and not is_own:
+    if vendor.hosted and url_source not in vendor.url_variables and api_key is None and not is_own:
         raise AuthConfigError(
-            f"The key in {key_source} is not sent to {access.origin}, an address given as base_url. "
+            f"The key in {key_source} is not sent to {access.origin}, an address given as {url_source}. "
             "If it is meant for that server, pass it as api_key= too."
         )
     if (owner := _foreign_owner(access, vendor)) and vendor.hosted and is_own:
@@ -173,15 +174,6 @@ def is_private_to_cloud(host: str) -> bool:
 _METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
 # AWS over IPv6, Alibaba, Oracle. The common 169.254.169.254 is link-local.
 _METADATA_ADDRESSES = frozenset({"fd00:ec2::254", "100.100.100.200", "192.0.0.192"})
-
-
-def _find_url(vendor: Vendor, base_url: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
-    if base_url is not None:
-        return base_url, "base_url"
-    for variable in vendor.url_variables:
-        if environ.get(variable, "").strip():
-            return environ[variable].strip(), variable
-    return vendor.base_url, "base_url"
 
 
 def _find_key(vendor: Vendor, api_key: Secret | None, environ: Mapping[str, str]) -> tuple[Secret | None, str]:

@@ -28,6 +28,7 @@ _DIALECT = Dialect(
 )
 # A cancelled request keeps its slot until it has generated all tokens that it may.
 _MOST_TOKENS = 512
+_URL = "http://localhost/v1"  # Only the path matters, because the server is asked over a Unix socket.
 _told: set[str] = set()
 
 
@@ -94,7 +95,7 @@ class LocalProvider:
             yield _Connection(server, connection)
 
     def _over(self, server: Server) -> Compatible:
-        access = Access(base_url=LOCAL.base_url, key=Secret(server.key), socket=str(server.socket))
+        access = Access(base_url=_URL, key=Secret(server.key), socket=str(server.socket))
         return Compatible(vendor=LOCAL, model=self.model, access=access, params=self.params)
 
 

@@ -15,7 +15,11 @@ class Vendor:
 
     Attributes:
         name: The provider's name, as in `"provider:model"`.
-        base_url: Its own address, or the default address of a server of this kind.
+        base_url: Its own address, or the default address of a server of this kind; with places in braces, such as
+            `{account}`. None: the caller must give one.
+        places: The environment variables that fill each place of *base_url*; the first that is set wins.
+        own_hosts: More hosts of the vendor, such as `*.openai.azure.com`: a key from the environment may go there, too.
+            Needed if the host in *base_url* has a place.
         key_variables: Environment variables that hold a key; the first that is set wins.
         url_variables: Environment variables that hold another base URL.
         key_starts: What its keys begin with. A key with the beginning of another vendor is refused or warned about.
@@ -32,7 +36,9 @@ class Vendor:
     """
 
     name: str
-    base_url: str
+    base_url: str | None
+    places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    own_hosts: tuple[str, ...] = ()
     key_variables: tuple[str, ...] = ()
     url_variables: tuple[str, ...] = ()
     key_starts: tuple[str, ...] = ()

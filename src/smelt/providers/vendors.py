@@ -15,10 +15,10 @@ from smelt.providers.vendor import Vendor
 _SELF_HOSTED = Capabilities(enforces_schema=False, max_output_tokens=4_096, queues=True)
 _DESKTOP = Capabilities(enforces_schema=False, max_output_tokens=4_096, concurrency=4, queues=True)
 
-# The embedded model. Only the path of its address matters, because it is asked over a Unix socket.
+# The embedded model. Its adapter starts the server, so there is no address.
 LOCAL = Vendor(
     name="local",
-    base_url="http://localhost/v1",
+    base_url=None,
     adapter="smelt.providers.local:LocalProvider",
     extra="local",
     sdk={"xllamacpp": "xllamacpp", "openai": "openai"},

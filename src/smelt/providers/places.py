@@ -1,0 +1,68 @@
+"""The address of a vendor: the places in it, such as an account or a region, and the vendor's own hosts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from smelt.errors import SmeltConfigError
+from smelt.providers.vendor import Vendor
+
+# A part of a host name or of a path. Anything else, such as "evil.example/", would change where the key goes.
+_VALUE = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", re.ASCII)
+
+
+def address_of(
+    vendor: Vendor, base_url: str | None, environ: Mapping[str, str], *, is_needed: bool = True
+) -> tuple[str, str]:
+    """The base URL of *vendor*, and where it is from: the name of an environment variable, or "base_url".
+
+    The argument *base_url* counts first, then the vendor's variables for a whole address, then the address in its row
+    with the places filled in from the environment. If it is not needed, unknown places stay as they are.
+
+    Raises:
+        SmeltConfigError: An address, or a place in it, is not known or malformed. Says which variable to set.
+    """
+    if base_url is not None:
+        return base_url, "base_url"
+    for variable in vendor.url_variables:
+        if environ.get(variable, "").strip():
+            return environ[variable].strip(), variable
+    if vendor.base_url is None:
+        ways = [*(f"set {one}" for one in vendor.url_variables), _given(vendor)]
+        raise SmeltConfigError(f"{vendor.name} needs the address of a server: {' or '.join(ways)}.")
+    return _filled(vendor, vendor.base_url, environ, is_needed)
+
+
+def is_own_host(vendor: Vendor, url: str) -> bool:
+    """Whether *url* is on one of the vendor's `own_hosts`, by https and the usual port."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" or parts.port not in (None, 443):
+        return False
+    host = parts.hostname or ""
+    return any(host.endswith(one[1:]) if one.startswith("*.") else host == one for one in vendor.own_hosts)
+
+
+def _filled(vendor: Vendor, url: str, environ: Mapping[str, str], is_needed: bool) -> tuple[str, str]:
+    """*url* with every place that is known; the source is the last variable that filled one."""
+    source = "base_url"
+    for place, variables in vendor.places.items():
+        variable = next((one for one in variables if environ.get(one, "").strip()), None)
+        if variable is not None:
+            url, source = url.replace(f"{{{place}}}", _value_of(variable, environ)), variable
+        elif is_needed:
+            names = " or ".join(variables)
+            raise SmeltConfigError(f"{vendor.name} needs its {place}: set {names}, or {_given(vendor)}.")
+    return url, source
+
+
+def _value_of(variable: str, environ: Mapping[str, str]) -> str:
+    value = environ[variable].strip().removeprefix("https://").rstrip("/")  # DATABRICKS_HOST is often a URL.
+    if not _VALUE.fullmatch(value):
+        raise SmeltConfigError(f"{variable} must be a plain name of letters, digits, '.', '-' and '_'. Correct it.")
+    return value
+
+
+def _given(vendor: Vendor) -> str:
+    return f"pass the whole address, as smelt.Model({vendor.name!r}, …, base_url=…)"
