@@ -7,6 +7,7 @@
     demo        the main job, on the embedded model
     test        the tests, but for those that ask the embedded model; further arguments go to pytest
     model       the tests that ask the embedded model
+    vllm        the tests that ask a real vLLM, put into a folder of its own first (5.9 GB; TINY_VLLM names it)
     lint        ruff: rules and format; `lint --fix` repairs what it can
     types       mypy --strict, and pyright on the public API
     notebook    run notebooks/ anew, check what they show and save it
@@ -98,6 +99,14 @@ def test(*extra: str) -> None:
 def model() -> None:
     setup()
     run(PYTHON, "-m", "pytest", "-m", "model and not notebook")
+
+
+def vllm(*extra: str) -> None:
+    """Keep the server apart from .venv: it pins other versions of half of what is there."""
+    sync()
+    uv = tools()
+    run(PYTHON, "-m", "tests.vllm.room", env={**os.environ, "UV": uv} if uv else None)
+    run(PYTHON, "-m", "pytest", "-m", "vllm", "tests/vllm", *extra)
 
 
 def lint(*extra: str) -> None:
@@ -288,7 +297,8 @@ WAY_OUT = """
 dev.py needs PyPI once, or a mirror of it. If there is one, name it in PIP_INDEX_URL and UV_DEFAULT_INDEX;
 if its certificate is your company's own, name that in PIP_CERT and SSL_CERT_FILE."""
 COMMANDS = {
-    one.__name__: one for one in (setup, demo, test, model, lint, types, notebook, docs, site, bench, lock, subject)
+    one.__name__: one
+    for one in (setup, demo, test, model, vllm, lint, types, notebook, docs, site, bench, lock, subject)
 }
 
 if __name__ == "__main__":
