@@ -10,6 +10,7 @@ TESTED_THROUGH = {
     # Signatures and doors that decide nothing.
     "api/accessor": "exactness/test_frames",
     "api/functions": "api/test_job",
+    "api/models": "named/test_registry",
     "api/lazy": "lazy/test_step",
     "api/signatures": "test_docstrings",
     "call/record": "report/test_report",

@@ -27,6 +27,8 @@ PUBLIC = {
     "Model",
     "Provider",
     "configure",
+    "register_model",
+    "load_models",
     "ledger",
     "providers",
     "AsyncStream",
@@ -52,7 +54,7 @@ PUBLIC = {
     "SmeltWarning",
     "__version__",
 }
-MOST_NAMES = 40
+MOST_NAMES = 45
 PUBLIC_FOR_PROVIDERS = {"Billing", "CallFailed", "Capabilities", "Connection", "Provider", "Reply", "Request", "Usage"}
 PUBLIC_FOR_TESTS = {"Answer", "JumpingLoop", "ScriptedProvider", "answered", "asked", "run_jumping"}
 

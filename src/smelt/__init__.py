@@ -30,6 +30,7 @@ from smelt.api.functions import (
     transform,
 )
 from smelt.api.job import Job
+from smelt.api.models import load_models, register_model
 from smelt.api.register import register as _register
 from smelt.call.defaults import configure
 from smelt.checkup.doctor import doctor
@@ -129,8 +130,10 @@ __all__ = [
     "evaluate",
     "explain",
     "ledger",
+    "load_models",
     "preview",
     "providers",
+    "register_model",
     "run",
     "stream",
     "transform",

@@ -6,13 +6,16 @@ checked here, before any request.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from smelt.checks import integer
-from smelt.errors import SmeltConfigError
+from smelt.errors import AuthConfigError, SmeltConfigError
 from smelt.messages import nearest
+from smelt.named import registry
+from smelt.named.entries import Entry
 from smelt.providers.access import check_base_url, check_key
 from smelt.providers.base import Provider
 from smelt.providers.redact import redact
@@ -87,8 +90,7 @@ class Model:
         """
         provider, colon, name = text.partition(":")
         if not colon:
-            shown = redact(text, limit=60)  # Someone may have passed a key as the model; do not show it.
-            raise SmeltConfigError(f'model must be "provider:name", like "openai:gpt-4.1-mini", not {shown!r}.')
+            raise _no_model(text)
         return cls(provider, name)
 
 
@@ -99,11 +101,53 @@ def read_model(model: object) -> Model | Provider:
         SmeltConfigError: It names no model.
     """
     if isinstance(model, str):
-        return Model.parse(model)
+        return Model.parse(model) if ":" in model else _registered(model)
     if isinstance(model, Model) or (isinstance(model, Provider) and not isinstance(model, type)):
         return model
     wanted = 'a string like "openai:gpt-4.1-mini", a smelt.Model, or an object with the members of a provider'
     raise SmeltConfigError.for_type("model", model, wanted)
+
+
+def _registered(name: str) -> Model | Provider:
+    """The model that *name* was registered for."""
+    found = registry.find(name)
+    if found is None:
+        raise _no_model(name)
+    return of_entry(found) if isinstance(found, Entry) else found
+
+
+def of_entry(entry: Entry) -> Model | Provider:
+    """The model of an entry of an engine file.
+
+    Raises:
+        SmeltConfigError: The model cannot be asked that way, or the variable with its key is not set.
+    """
+    try:
+        return Model(
+            entry.vendor,
+            entry.model,
+            api_key=None if entry.key_variable is None else _key_in(entry.key_variable),
+            base_url=entry.base_url,
+            params=entry.params or None,
+        )
+    except SmeltConfigError as problem:
+        raise type(problem)(f"{entry.source}: {problem}") from None
+
+
+def _key_in(variable: str) -> str:
+    key = os.environ.get(variable, "")
+    if not key:
+        raise AuthConfigError(f"the environment variable {variable}, which 'api_key_env' names, is not set.")
+    check_key(key, source=variable)
+    return key
+
+
+def _no_model(text: str) -> SmeltConfigError:
+    """The error for a string without a colon that is no registered name."""
+    shown = redact(text, limit=60)  # Someone may have passed a key as the model; do not show it.
+    names = registry.names()
+    named = f" or a registered name, not {shown!r}.{nearest(text, names)}" if names else f", not {shown!r}."
+    return SmeltConfigError(f'model must be "provider:name", like "openai:gpt-4.1-mini"{named}')
 
 
 def called(model: Model | Provider) -> str:

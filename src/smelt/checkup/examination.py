@@ -27,7 +27,7 @@ from smelt.ledger.api import open as open_ledger
 from smelt.ledger.files import default_path
 from smelt.local.weights import CATALOG, is_here
 from smelt.messages import counted
-from smelt.model import Model, called
+from smelt.model import Model, called, read_model
 from smelt.providers.access import find_access, origin_of
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
@@ -67,7 +67,7 @@ def configured(environ: Mapping[str, str]) -> list[Vendor]:
 def default_model() -> Any:
     """The configured default model, or None. Raises `SmeltConfigError` if it is malformed."""
     named = setting("model")
-    return Model.parse(named) if isinstance(named, str) else named
+    return read_model(named) if isinstance(named, str) else named
 
 
 def installed(name: str) -> str | None:

@@ -110,6 +110,19 @@ VENDORS: Mapping[str, Vendor] = {
     )
 }
 
+# Servers that smelt can start itself.
+STARTED = ("vllm", "llamacpp", "ollama")
+# The backends of chainette's engine files. `vllm_local` ran the model inside the process there; here a server does.
+BACKENDS: Mapping[str, str] = {
+    "vllm_api": "vllm",
+    "vllm_local": "vllm",
+    "vllm_inprocess": "vllm",
+    "ollama_api": "ollama",
+    "": "vllm",  # None is named.
+}
+# What such a backend is at an address that is not the vendor's own: a server that speaks chat completions.
+ELSEWHERE: Mapping[str, str] = {"openai": "compatible" if "compatible" in VENDORS else "vllm"}
+
 
 def owner_of(key: str) -> str | None:
     """The name of the vendor whose keys begin as *key* does; the longest beginning counts."""
