@@ -18,6 +18,7 @@ from smelt.named import registry
 from smelt.named.entries import Entry
 from smelt.providers.access import check_base_url, check_key
 from smelt.providers.base import Provider
+from smelt.providers.effort import NAMED, Thinking
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
 from smelt.providers.vendors import LOCAL, VENDORS
@@ -37,8 +38,11 @@ class Model:
         params: Parameters of every request, in the provider's words, such as `temperature`.
         allow_http: Whether the key may travel to another machine in clear text.
         thinking_tokens: Output tokens allowed for thoughts at first, on top of what the answers take. None: a value
-            known for the model. Replies that think longer raise it. It does not set how much a model thinks: `params`
+            known for the model. Replies that think longer raise it. It does not set how much a model thinks: *thinking*
             does.
+        thinking: How much the model should think, in the words of every provider: False (not at all), True (as much as
+            it does by itself), or `minimal`, `low`, `medium`, `high`, `xhigh` or `max`, of which the nearest that the
+            model has is taken. None: as the model does by itself, or as *params* say. Thoughts are paid as output.
 
     Raises:
         SmeltConfigError: There is no such provider, or an argument is malformed. Nothing is sent.
@@ -55,6 +59,7 @@ class Model:
     params: Mapping[str, Any] | None = field(default=None, hash=False)
     allow_http: bool = False
     thinking_tokens: int | None = field(default=None, repr=False)
+    thinking: Thinking | None = field(default=None, repr=False)
 
     @plainly
     def __post_init__(self) -> None:
@@ -70,6 +75,9 @@ class Model:
             raise SmeltConfigError.for_type("allow_http", self.allow_http, "True or False")
         if self.thinking_tokens is not None:
             integer("thinking_tokens", self.thinking_tokens, 0, 1_000_000)
+        if not (self.thinking is None or isinstance(self.thinking, bool) or self.thinking in NAMED):
+            wanted = f"True, False or one of {', '.join(NAMED)}"
+            raise SmeltConfigError.for_value("thinking", self.thinking, wanted)
 
     @classmethod
     def parse(cls, text: str) -> Self:

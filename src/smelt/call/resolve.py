@@ -13,8 +13,10 @@ from smelt.errors import MissingDependencyError, SmeltConfigError, warn
 from smelt.model import Model, read_model
 from smelt.providers.access import doubt_about, find_access
 from smelt.providers.base import CompleteProvider, Provider
+from smelt.providers.effort import effort_params
 from smelt.providers.own import complete
 from smelt.providers.secrets import Secret
+from smelt.providers.thinking import thinking_params
 from smelt.providers.vendor import Vendor
 from smelt.providers.vendors import LOCAL, VENDORS
 
@@ -54,7 +56,7 @@ def _default_model() -> Any:
 
 
 def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> CompleteProvider:
-    vendor, merged = VENDORS[model.provider], {**(model.params or {}), **params}
+    vendor, merged = VENDORS[model.provider], _asked_of(model, params)
     if vendor is LOCAL:
         return _local(model.name, merged, is_named=model is not _EMBEDDED)
     access = find_access(
@@ -71,6 +73,19 @@ def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Co
         vendor=vendor, model=model.name, access=access, params=merged, thinking_tokens=model.thinking_tokens
     )
     return provider
+
+
+def _asked_of(model: Model, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters of every request: those of *model*, its `thinking`, and those of the call."""
+    merged = {**(model.params or {}), **params}
+    if model.thinking is None:
+        return merged
+    if said := thinking_params(merged):
+        raise SmeltConfigError(f"thinking= and params[{min(said)!r}] both say how much to think. Leave one out.")
+    effort, warning = effort_params(VENDORS[model.provider].thinking, model.name, model.thinking)
+    if warning:
+        warn(warning)
+    return {**effort, **merged}
 
 
 def _local(name: str, params: Mapping[str, Any], *, is_named: bool) -> CompleteProvider:

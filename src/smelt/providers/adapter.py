@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from smelt.providers import params as parameters
 from smelt.providers.access import Access
 from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Wire
+from smelt.providers.effort import check_sampling
 from smelt.providers.http import client_for, posted, reply_to
 from smelt.providers.secrets import Secret
 from smelt.providers.vendor import Vendor
@@ -67,6 +68,8 @@ class Adapter(ABC):
 
     def check_params(self, params: Mapping[str, Any]) -> None:
         parameters.check(params, self.takes, provider=self.name)
+        if self.vendor.hosted:
+            check_sampling(self.model, params)
 
     @abstractmethod
     def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]: ...

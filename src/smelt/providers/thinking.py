@@ -5,51 +5,13 @@ Thinking tokens are billed as output and count against the output limit, so the 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from smelt.providers.traits import traits_of
+
 USUAL_ROOM = 4_000  # Tokens: four times what most requests of this kind take, so that few replies are cut off.
 
-# Whether a model thinks by default, by the longest matching prefix of its name. From the vendors' model pages and the
-# profiles of pydantic-ai-slim 2.68 (pydantic_ai/profiles), read November 2026. A model that is not listed starts
-# without tokens for thoughts, and gets them as soon as a reply shows that it thinks.
-_THINKS = {
-    "gpt-5": True,
-    "gpt-5-chat": False,
-    "gpt-5.1": False,  # These think on request only.
-    "gpt-5.2": False,
-    "gpt-5.3": False,
-    "gpt-5.4": False,
-    "gpt-6": True,
-    "gpt-oss": True,
-    "o1": True,
-    "o3": True,
-    "o4": True,
-    "claude-opus-5": True,
-    "claude-sonnet-5": True,
-    "claude-haiku-5": True,
-    "gemini-2.5": True,
-    "gemini-2.5-flash-lite": False,
-    "gemini-3": True,
-    "qwen3": True,
-    "qwen3-coder": False,
-    "qwq": True,
-    "deepseek-r1": True,
-    "deepseek-reasoner": True,
-    "magistral": True,
-    "grok-3-mini": True,
-    "grok-4": True,
-    "glm-4.5": True,
-    "glm-4.6": True,
-    "glm-4.7": True,
-    "glm-5": True,
-    "kimi-k2.5": True,
-    "minimax-m": True,
-    "seed-oss": True,
-}
-_SAYS_SO = re.compile(r"think|reason")  # In the name of a reasoning model.
-_SAYS_NO = re.compile(r"non-?(think|reason)|no-?think|instruct")
 _EFFORTS = {
     "none": 0,
     "minimal": 1_000,
@@ -69,20 +31,12 @@ def thinking_room(model: str, params: Mapping[str, Any]) -> int:
         params: Parameters of every request; a thinking parameter overrides the name.
     """
     asked = _asked(params)
-    return asked if asked is not None else USUAL_ROOM * _thinks(model)
+    return asked if asked is not None else USUAL_ROOM * traits_of(model).thinks
 
 
 def thinking_params(params: Mapping[str, Any]) -> Mapping[str, Any]:
     """The parameters that change how much a model thinks."""
     return {name: params[name] for name in _PARAMS if name in params}
-
-
-def _thinks(model: str) -> bool:
-    name = model.lower().rpartition("/")[2]
-    if _SAYS_NO.search(name):
-        return False
-    known = max((start for start in _THINKS if name.startswith(start)), key=len, default=None)
-    return bool(_SAYS_SO.search(name)) or (known is not None and _THINKS[known])
 
 
 def _asked(params: Mapping[str, Any]) -> int | None:

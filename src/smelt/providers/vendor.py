@@ -30,6 +30,7 @@ class Vendor:
         sdk: The modules that the adapter needs, each with the distribution that has it.
         capabilities: What the adapter's own capabilities are replaced with, or None.
         params: Parameters of every request, unless the caller sets them.
+        thinking: How it is told how much a model should think: a key of `effort.WAYS`, or None if it cannot be told.
         priced_as: The vendor's id in genai-prices, or None if its prices are not known.
         is_free: Whether its requests cost nothing.
         cheap_model: A small, cheap model for the doctor, or None.
@@ -48,6 +49,7 @@ class Vendor:
     sdk: Mapping[str, str] = field(default_factory=lambda: {"openai": "openai"})
     capabilities: Capabilities | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    thinking: str | None = None
     priced_as: str | None = None
     is_free: bool = False
     cheap_model: str | None = None

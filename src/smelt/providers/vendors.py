@@ -40,6 +40,7 @@ VENDORS: Mapping[str, Vendor] = {
             hosted=True,
             adapter="smelt.providers.openai:OpenAI",
             priced_as="openai",
+            thinking="responses",
             cheap_model="gpt-4.1-nano",
         ),
         Vendor(
@@ -53,6 +54,7 @@ VENDORS: Mapping[str, Vendor] = {
             extra="anthropic",
             sdk={"anthropic": "anthropic"},
             priced_as="anthropic",
+            thinking="messages",
             cheap_model="claude-haiku-4-5",
         ),
         Vendor(
@@ -66,6 +68,7 @@ VENDORS: Mapping[str, Vendor] = {
             extra="google",
             sdk={"google.genai": "google-genai"},
             priced_as="google",
+            thinking="gemini",
             cheap_model="gemini-2.5-flash-lite",
         ),
         Vendor(
@@ -76,6 +79,7 @@ VENDORS: Mapping[str, Vendor] = {
             key_starts=("sk-or-",),
             hosted=True,
             priced_as="openrouter",
+            thinking="router",
             cheap_model="openai/gpt-4.1-nano",
         ),
         Vendor(
@@ -84,6 +88,7 @@ VENDORS: Mapping[str, Vendor] = {
             key_variables=("VLLM_API_KEY",),
             url_variables=("VLLM_BASE_URL",),
             capabilities=_SELF_HOSTED,
+            thinking="template",
         ),
         Vendor(
             name="ollama",
@@ -91,6 +96,7 @@ VENDORS: Mapping[str, Vendor] = {
             key_variables=("OLLAMA_API_KEY",),
             url_variables=("OLLAMA_BASE_URL",),
             capabilities=_DESKTOP,
+            thinking="chat",
         ),
         Vendor(
             name="llamacpp",
@@ -98,6 +104,7 @@ VENDORS: Mapping[str, Vendor] = {
             key_variables=("LLAMACPP_API_KEY",),
             url_variables=("LLAMACPP_BASE_URL",),
             capabilities=_DESKTOP,
+            thinking="template",
         ),
         Vendor(
             name="lmstudio",
@@ -105,6 +112,7 @@ VENDORS: Mapping[str, Vendor] = {
             key_variables=("LMSTUDIO_API_KEY",),
             url_variables=("LMSTUDIO_BASE_URL",),
             capabilities=_DESKTOP,
+            thinking="chat",
         ),
         LOCAL,
     )
