@@ -43,6 +43,7 @@ class Config:
         bills_schema: Whether the schema is billed as input, as providers do.
         usage: `cached` and `reasoning` tokens to report with every reply.
         headers: Further headers of every reply.
+        host: A host whose refusals of requests for JSON it has, see `hosts.py`.
         limit: A rate limit, see `Limit`.
         count_by: A column; `Stats.rows_sent_by` then counts how often each of its values was sent.
         log: Whether to keep every request's headers and body.
@@ -66,6 +67,7 @@ class Config:
     bills_schema: bool = False
     usage: Mapping[str, int] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    host: str | None = None
     limit: Mapping[str, Any] | None = None
     count_by: str | None = None
     log: bool = False

@@ -17,6 +17,7 @@ from tests.fakeserver.answers import check_rules, codec_of, expected, row_schema
 from tests.fakeserver.config import Config, Schedule
 from tests.fakeserver.faults import COMPLETIONS, JSON, REFUSALS, RESPONSES, TRANSPORTS, Fault, Response, status
 from tests.fakeserver.hostile import Mood, Temper
+from tests.fakeserver.hosts import HOSTS
 from tests.fakeserver.limiter import Limit, Limiter
 from tests.fakeserver.messages import BadRequest, Completion, Headers, Prompt, WireProtocol
 from tests.fakeserver.model import Row, capped, render, rows_of, tokens_of
@@ -97,6 +98,10 @@ class Scenario:
         self._count(rows, headers, parsed)
         if refusal := self._refusal(protocol, headers, body, prompt):
             return refusal, None
+        if self.config.host is not None:
+            if (said := HOSTS[self.config.host](parsed)) is not None:
+                return Response(said[0], JSON, json.dumps(said[1]).encode()), None
+            prompt = replace(prompt, schema=None if self.config.host == "ignoring" else prompt.schema)
 
         faults = self._schedule.of_request(number, rows)
         self.counters.faults.update(fault.name for fault in faults if fault.name not in ROWS)

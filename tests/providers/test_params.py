@@ -27,12 +27,21 @@ def test_known_parameters_are_taken(provider: Provider) -> None:
     provider.check_params({**GOOD[provider.name], "extra_headers": {"X-Team": "data"}})
 
 
-@pytest.mark.parametrize(
-    "name", ["stream", "n", "response_format", "messages", "input", "model", "tools", "max_tokens"]
-)
+@pytest.mark.parametrize("name", ["stream", "n", "format", "messages", "input", "model", "tools", "max_tokens"])
 def test_what_smelt_sets_is_refused(provider: Provider, name: str) -> None:
     with pytest.raises(SmeltConfigError, match=f"'{name}' is set by smelt"):
         provider.check_params({name: 1})
+
+
+@pytest.mark.parametrize("value", [{"type": "xml"}, {"type": "json_schema", "json_schema": {}}, "json_object", None])
+def test_a_format_of_the_reply_is_named_by_its_type_alone(value: Any) -> None:
+    chat = adapter("vllm", "http://127.0.0.1:9/v1")
+
+    chat.check_params({"response_format": {"type": "json_object"}})
+    with pytest.raises(SmeltConfigError, match="to which smelt adds the schema"):
+        chat.check_params({"response_format": value})
+    with pytest.raises(SmeltConfigError, match="'response_format' is set by smelt"):
+        adapter("openai", "http://127.0.0.1:9/v1").check_params({"response_format": value})
 
 
 def test_an_unknown_parameter_is_refused_with_the_nearest_one(provider: Provider) -> None:

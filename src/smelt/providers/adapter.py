@@ -11,9 +11,12 @@ from typing import Any, ClassVar
 from smelt.providers import params as parameters
 from smelt.providers.access import Access
 from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Wire
+from smelt.providers.bodies import complaint_in
 from smelt.providers.effort import check_sampling
-from smelt.providers.http import client_for, posted, reply_to
+from smelt.providers.fallback import MOST_STEPS, milder
+from smelt.providers.http import client_for, posted, refused, reply_to
 from smelt.providers.secrets import Secret
+from smelt.providers.shapes import Manner
 from smelt.providers.vendor import Vendor
 
 
@@ -28,6 +31,7 @@ class Adapter(ABC):
         params: Parameters of every request; those of a `Request` override them.
         thinking_tokens: Tokens for thoughts that the caller set, or None.
         takes: The parameters that the API takes.
+        more: Parameters of single vendors of the API; `vendor.takes` names those of this one.
         wire: Writes requests and reads answers.
         usual: The capabilities, if the vendor has none of its own.
     """
@@ -39,6 +43,7 @@ class Adapter(ABC):
     thinking_tokens: int | None = None
 
     takes: ClassVar[Mapping[str, parameters.Takes]]
+    more: ClassVar[Mapping[str, parameters.Takes]] = {}
     wire: ClassVar[Wire]
     usual: ClassVar[Capabilities]
 
@@ -67,18 +72,25 @@ class Adapter(ABC):
         return self.key.reveal() if self.key else "none"
 
     def check_params(self, params: Mapping[str, Any]) -> None:
-        parameters.check(params, self.takes, provider=self.name)
+        more = {name: self.more[name] for name in self.vendor.takes}
+        parameters.check(params, {**self.takes, **more}, provider=self.name)
         if self.vendor.hosted:
             check_sampling(self.model, params)
 
     @abstractmethod
     def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]: ...
 
-    def written(self, request: Request) -> tuple[dict[str, Any], Mapping[str, str]]:
+    @property
+    def manner(self) -> Manner | None:
+        """How a request is written at first; None if the API has only one way."""
+        return None
+
+    def written(self, request: Request, manner: Manner | None = None) -> tuple[dict[str, Any], Mapping[str, str]]:
         """The body of *request*, and the headers that the caller adds."""
-        params = {**self.params, **request.params}
+        params = {**self.vendor.params, **self.params, **request.params}
         headers = params.pop("extra_headers", None)
-        return self.wire.write(self.model, request, params), headers or {}
+        ways = () if manner is None else (manner,)
+        return self.wire.write(self.model, request, params, *ways), headers or {}
 
 
 class SDKConnection(ABC):
@@ -148,8 +160,26 @@ class _Posting(SDKConnection):
         self._post = post
         self._path = path
         self._options = options
+        self._manner = provider.manner
 
     async def ask(self, request: Request) -> Answer:
-        body, headers = self.provider.written(request)
+        """The answer. If the server refuses how it is asked, which is free, all requests are milder from then on."""
+        for _ in range(MOST_STEPS):
+            manner = self._manner
+            try:
+                return await self._asked(request, manner)
+            except self._errors:
+                answer = refused()
+                if manner is None or answer is None:
+                    raise
+                found = milder(manner, answer.status, complaint_in(answer))
+                if found is None:
+                    raise
+            if self._manner == manner:  # Else another request has changed it meanwhile.
+                self._manner = found
+        return await self._asked(request, self._manner)
+
+    async def _asked(self, request: Request, manner: Manner | None) -> Answer:
+        body, headers = self.provider.written(request, manner)
         options = {"timeout": request.timeout, "headers": headers, **self._options}
         return await posted(self._post, self._path, body, **options)

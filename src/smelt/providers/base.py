@@ -126,11 +126,12 @@ class Wire:
     """How an API's requests and answers are written down, whichever way they travel. Neither function does I/O.
 
     Attributes:
-        write: The body of a request, as JSON values, from the model's name, the request and its parameters.
+        write: The body of a request, as JSON values, from the model's name, the request and its parameters. If the API
+            has several ways to ask for JSON, it takes a `Manner`, too.
         read: The reply in an answer; masks the secrets in every message. Raises `CallFailed` if there is no reply.
     """
 
-    write: Callable[[str, Request, Mapping[str, Any]], dict[str, Any]]
+    write: Callable[..., dict[str, Any]]
     read: Callable[[Answer, Sequence[Secret]], Reply]
 
 

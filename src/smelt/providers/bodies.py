@@ -14,7 +14,7 @@ from typing import Any
 from smelt.plan.numbers import LongNumber
 from smelt.providers import failures
 from smelt.providers.base import Answer, CallFailed, Finish, Usage
-from smelt.providers.error_bodies import complains, read_complaint
+from smelt.providers.error_bodies import Complaint, complains, read_complaint
 from smelt.providers.events import DECODER, joined, joined_chunks
 from smelt.providers.secrets import Secret
 
@@ -94,6 +94,12 @@ def body_of(
         raise useless(answer, _problem(answer, body), secrets)
     check_error(body, answer, usage_of, secrets)
     return body
+
+
+def complaint_in(answer: Answer) -> Complaint:
+    """The error object of an answer with an error status."""
+    body = _parsed(answer.text)
+    return read_complaint(answer.text if body is None else body)
 
 
 def check_error(

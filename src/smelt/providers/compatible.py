@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -29,7 +30,12 @@ from smelt.providers.bodies import (
 )
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.secrets import Secret
+from smelt.providers.shapes import STRICT, Manner, named_shape, schema_in, system_in, type_in
 
+_RESPONSE_FORMAT = parameters.Takes(
+    wanted='{"type": "json_schema"}, {"type": "json_object"} or {"type": "text"}, to which smelt adds the schema',
+    fits=lambda value: named_shape({"response_format": value}) is not None and set(value) == {"type"},
+)
 _TAKES = {
     "temperature": parameters.number(0, 2),
     "top_p": parameters.number(0, 1),
@@ -45,26 +51,49 @@ _TAKES = {
     "reasoning_effort": parameters.TEXT,
     "chat_template_kwargs": parameters.TABLE,
     "provider": parameters.TABLE,
+    "response_format": _RESPONSE_FORMAT,
     "service_tier": parameters.TEXT,
     "metadata": parameters.TABLE,
     "user": parameters.TEXT,
+}
+# Parameters of single hosts; the table of vendors says whose.
+_MORE = {
+    "random_seed": parameters.whole(0),
+    "safe_prompt": parameters.SWITCH,
+    "prompt_mode": parameters.TEXT,
+    "reasoning_format": parameters.TEXT,
+    "search_mode": parameters.TEXT,
+    "search_domain_filter": parameters.TEXTS,
+    "search_recency_filter": parameters.TEXT,
+    "search_after_date_filter": parameters.TEXT,
+    "search_before_date_filter": parameters.TEXT,
+    "web_search_options": parameters.TABLE,
+    "disable_search": parameters.SWITCH,
+    "return_related_questions": parameters.SWITCH,
+    "models": parameters.TEXTS,
+    "plugins": parameters.TABLES,
+    "route": parameters.TEXT,
 }
 
 _usage = partial(usage_in, given="prompt", made="completion")
 
 
-def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
+def write(model: str, request: Request, params: Mapping[str, Any], manner: Manner = STRICT) -> dict[str, Any]:
     """The body of a request."""
-    shape = {"name": "rows", "schema": request.schema, "strict": True}
-    messages = [{"role": "system", "content": request.system}, {"role": "user", "content": request.user}]
-    return {
+    messages = [{"role": "system", "content": system_in(manner, request)}, {"role": "user", "content": request.user}]
+    body = {
         **params,
         "model": model,
         "messages": messages,
-        "response_format": {"type": "json_schema", "json_schema": shape},
-        "max_tokens": request.max_output_tokens,
+        "response_format": {"type": type_in(manner)},
+        manner.cap: request.max_output_tokens,
         "stream": False,
     }
+    if schema := schema_in(manner, request):
+        body["response_format"]["json_schema"] = schema
+    elif manner.shape == "words":  # Some servers refuse the type `text`, which is the default.
+        del body["response_format"]
+    return body
 
 
 def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
@@ -125,8 +154,15 @@ class Compatible(Adapter):
     """A model behind an OpenAI-compatible server."""
 
     takes = _TAKES
+    more = _MORE
     usual = Capabilities(enforces_schema=False)
     wire = Wire(write=write, read=read)
+
+    @property
+    def manner(self) -> Manner:
+        first = self.vendor.manner_for(self.model)
+        named = named_shape(self.params)
+        return first if named is None else replace(first, shape=named)
 
     def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]:
         return posting(

@@ -248,7 +248,16 @@ async def posted(post: Callable[..., Awaitable[Any]], path: str, body: Any, **op
     An SDK's resources (`responses`, `messages`) do the same, but loading them takes 0.2 s, for answer types that are
     not used here.
     """
+    exchange = ours.get()
+    if exchange is not None:
+        exchange.response = None  # Of an earlier try of this call.
     return answer_of(await post(path, cast_to=httpx2.Response, body=body, options=options))
+
+
+def refused() -> Answer | None:
+    """The answer for which an SDK raised in the call in progress, or None if there was no answer."""
+    exchange = ours.get()
+    return None if exchange is None or exchange.response is None else answer_of(exchange.response)
 
 
 def answer_of(response: httpx2.Response) -> Answer:

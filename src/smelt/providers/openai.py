@@ -29,6 +29,7 @@ from smelt.providers.bodies import (
 )
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.secrets import Secret
+from smelt.providers.shapes import STRICT, Manner, schema_in, system_in, type_in
 
 # platform.openai.com/docs/guides/structured-outputs, "Supported schemas"; as of February 2026 also at
 # jsonschemaprofiles.unitvectorylabs.com/schemas/openai. Read November 2026.
@@ -66,15 +67,14 @@ _TAKES = {
 _usage = partial(usage_in, given="input", made="output")
 
 
-def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
+def write(model: str, request: Request, params: Mapping[str, Any], manner: Manner = STRICT) -> dict[str, Any]:
     """The body of a request."""
-    shape = {"type": "json_schema", "name": "rows", "schema": request.schema, "strict": True}
     return {
         **params,
         "model": model,
-        "instructions": request.system,
+        "instructions": system_in(manner, request),
         "input": request.user,
-        "text": {"format": shape},
+        "text": {"format": {"type": type_in(manner), **schema_in(manner, request)}},
         "max_output_tokens": request.max_output_tokens,
         "store": False,
         "stream": False,
@@ -139,6 +139,10 @@ class OpenAI(Adapter):
     takes = _TAKES
     usual = Capabilities(dialect=_DIALECT)
     wire = Wire(write=write, read=read)
+
+    @property
+    def manner(self) -> Manner:
+        return self.vendor.manner_for(self.model)
 
     def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]:
         return posting(

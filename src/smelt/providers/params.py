@@ -96,6 +96,7 @@ def whole(low: int, high: int = 2**63 - 1) -> Takes:
     return Takes(wanted=wanted, fits=lambda value: type(value) is int and low <= value <= high)
 
 
+SWITCH = Takes(wanted="True or False", fits=lambda value: isinstance(value, bool))
 TEXT = Takes(wanted="a string", fits=lambda value: isinstance(value, str) and bool(value))
 TEXTS = Takes(
     wanted="a string or a list of strings",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smelt.providers.base import Capabilities
+from smelt.providers.shapes import Cap, Manner, Shape
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # A row is one object.
@@ -31,6 +32,10 @@ class Vendor:
         capabilities: What the adapter's own capabilities are replaced with, or None.
         params: Parameters of every request, unless the caller sets them.
         thinking: How it is told how much a model should think: a key of `effort.WAYS`, or None if it cannot be told.
+        takes: Parameters that it takes besides those that are common to its API.
+        shape: How it is sent the schema of the reply, if its API has more than one way.
+        shapes: The same for models whose names begin so; the longest beginning counts.
+        cap: What it calls the output limit, if its API has more than one name.
         priced_as: The vendor's id in genai-prices, or None if its prices are not known.
         is_free: Whether its requests cost nothing.
         cheap_model: A small, cheap model for the doctor, or None.
@@ -50,6 +55,15 @@ class Vendor:
     capabilities: Capabilities | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     thinking: str | None = None
+    takes: tuple[str, ...] = ()
+    shape: Shape = "strict"
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    cap: Cap = "max_tokens"
     priced_as: str | None = None
     is_free: bool = False
     cheap_model: str | None = None
+
+    def manner_for(self, model: str) -> Manner:
+        """How *model* is asked at first."""
+        start = max((one for one in self.shapes if model.lower().startswith(one)), key=len, default=None)
+        return Manner(shape=self.shape if start is None else self.shapes[start], cap=self.cap)

@@ -1,0 +1,103 @@
+"""What is tried next if a server refuses to be asked for JSON as it was asked, in the words of real hosts."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+
+from smelt.providers import compatible
+from smelt.providers.error_bodies import read_complaint
+from smelt.providers.fallback import MOST_STEPS, milder
+from smelt.providers.shapes import Manner, Shape
+from tests.fakeserver import hosts
+from tests.fakeserver.errors import TABLES
+from tests.providers.asking import request
+
+SHAPES: tuple[Shape, ...] = get_args(Shape)
+
+
+def ways_to(host: str, first: Manner, params: dict[str, Any]) -> list[Manner]:
+    """The manners in which *host* is asked, until it does not refuse."""
+    tried = [first]
+    while (refused := hosts.HOSTS[host](compatible.write("m", request(), params, tried[-1]))) is not None:
+        found = milder(tried[-1], refused[0], read_complaint(refused[1]))
+        assert found is not None, refused
+        tried.append(found)
+    return tried
+
+
+ROUTED = {"provider": {"require_parameters": True}}
+
+
+@pytest.mark.parametrize(
+    ("host", "first", "shapes", "caps"),
+    [
+        ("groq", Manner(), ["strict", "json_object"], ["max_tokens"]),
+        ("deepseek", Manner(), ["strict", "json_object"], ["max_tokens"]),
+        ("deepseek_once", Manner(), ["strict", "json_object"], ["max_tokens"]),
+        ("openai", Manner(), ["strict", "json_object"], ["max_tokens", "max_completion_tokens"]),
+        ("mistral", Manner(), ["strict"], ["max_tokens"]),
+        ("mistral", Manner(cap="max_completion_tokens"), ["strict"], ["max_completion_tokens", "max_tokens"]),
+        ("old_vllm", Manner(cap="max_completion_tokens"), ["strict"], ["max_completion_tokens", "max_tokens"]),
+        ("nvidia", Manner(), ["strict", "json_object", "words"], ["max_tokens"]),
+        ("perplexity", Manner(shape="json_object"), ["json_object", "words"], ["max_tokens"]),
+        ("cloudflare", Manner(), ["strict", "json_object", "words"], ["max_tokens"]),
+        ("lmstudio", Manner(shape="json_object"), ["json_object", "words"], ["max_tokens"]),
+        ("openrouter", Manner(), ["strict", "json_object"], ["max_tokens"]),
+        ("fireworks", Manner(), ["strict", "json_schema"], ["max_tokens"]),
+        ("databricks", Manner(), ["strict", "json_schema"], ["max_tokens"]),
+        ("gemini", Manner(shape="json_object"), ["json_object", "words"], ["max_tokens"]),
+        ("ignoring", Manner(), ["strict"], ["max_tokens"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_host_is_asked_in_a_milder_way_until_it_does_not_refuse(
+    host: str, first: Manner, shapes: list[str], caps: list[str]
+) -> None:
+    ways = ways_to(host, first, ROUTED if host == "openrouter" else {})
+
+    assert list(dict.fromkeys(one.shape for one in ways)) == shapes
+    assert list(dict.fromkeys(one.cap for one in ways)) == caps
+    assert len(ways) <= MOST_STEPS + 1
+
+
+@pytest.mark.parametrize("protocol", ["openai", "compatible"])
+def test_no_other_refusal_is_taken_for_one_of_the_manner(protocol: str) -> None:
+    for kind, (status, body) in TABLES[protocol].items():
+        assert milder(Manner(), status, read_complaint(body)) is None, kind
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "max_tokens is too large: 100000. This model supports at most 16384 completion tokens",
+        "`max_tokens` must be less than or equal to `40960`, the maximum value for `max_tokens`",
+        "Invalid schema for response_format 'rows': In context=('properties', 'a'), 'uniqueItems' is not permitted.",
+        "Unsupported JSON schema fields: {'minItems', 'items'}",
+        "JSON Schema not supported: could not understand the instance `{'required': ['criteria']}`.",
+        "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
+        "Model grok-4 does not support parameter presencePenalty.",
+        "The model `m` does not exist",
+    ],
+)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_is_wrong_with_a_value_or_with_the_schema_is_told(message: str, shape: Shape) -> None:
+    assert milder(Manner(shape=shape), 400, read_complaint({"error": {"message": message}})) is None
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 413, 429, 500, 503])
+def test_only_a_refusal_of_the_request_itself_counts(status: int) -> None:
+    complaint = read_complaint({"error": {"message": "response_format is not supported"}})
+
+    assert milder(Manner(), 400, complaint) == Manner(shape="json_object")
+    assert milder(Manner(), status, complaint) is None
+
+
+def test_a_server_that_knows_neither_limit_is_not_asked_for_ever() -> None:
+    complaint = read_complaint({"error": {"message": "Unknown fields: max_tokens, max_completion_tokens"}})
+
+    other = milder(Manner(), 400, complaint)
+
+    assert other == Manner(cap="max_completion_tokens", is_other_cap=True)
+    assert milder(other, 400, complaint) is None
