@@ -58,6 +58,10 @@ TESTED_THROUGH = {
     "providers/events": "providers/test_bodies",
     "providers/logs": "exactness/test_canaries",
     "providers/secrets": "exactness/test_canaries",
+    # The caller's own code: what it returns and raises shows in whole calls.
+    "api/own_code": "providers/test_worker",
+    "providers/own_answers": "providers/test_worker",
+    "providers/own_failures": "providers/test_worker",
     # The steps of reading a reply; the tests give the whole text, since an oddity may be met at any step.
     "plan/declared": "plan/test_validate",
     "plan/documents": "plan/test_odd_replies",

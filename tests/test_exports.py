@@ -31,6 +31,7 @@ PUBLIC = {
     "load_models",
     "ledger",
     "providers",
+    "worker",
     "AsyncStream",
     "Checkup",
     "Comparison",

@@ -52,6 +52,7 @@ from smelt.result import RowError, SmeltMetrics, SmeltResult
 
 if TYPE_CHECKING:
     from smelt import ledger
+    from smelt.api.own_code import worker
     from smelt.call.estimate import Estimate, Explanation
     from smelt.evaluation.comparison import Comparison
     from smelt.evaluation.summary import Evaluation
@@ -66,6 +67,7 @@ _LATE = {
     "Evaluation": "smelt.evaluation.summary",
     "Explanation": "smelt.call.estimate",
     "Stream": "smelt.streaming.stream",
+    "worker": "smelt.api.own_code",
 }
 
 
@@ -137,4 +139,5 @@ __all__ = [
     "run",
     "stream",
     "transform",
+    "worker",
 ]

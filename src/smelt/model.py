@@ -6,6 +6,8 @@ checked here, before any request.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +23,8 @@ from smelt.providers.base import Provider
 from smelt.providers.effort import NAMED, Thinking
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
-from smelt.providers.vendors import LOCAL, VENDORS
+from smelt.providers.vendors import LOCAL, MOCK, VENDORS
+from smelt.providers.worker import Worker, is_async
 from smelt.tracebacks import plainly
 
 
@@ -30,8 +33,9 @@ class Model:
     """A model, and how to reach it. A key or address that is not given is read from the environment at use.
 
     Attributes:
-        provider: `openai`, `anthropic`, `google`, `openrouter`, `vllm`, `ollama`, `llamacpp`, `lmstudio` or `local`.
-        name: The model's name, in the provider's words. May be empty for `local`, which has a default.
+        provider: `openai`, `anthropic`, `google`, `openrouter`, `vllm`, `ollama`, `llamacpp`, `lmstudio`, `local` or
+            `mock`.
+        name: The model's name, in the provider's words. May be empty for `local`, which has a default, and for `mock`.
         api_key: The key. Kept out of repr, logs and pickles; a model that was pickled takes its key from the
             environment.
         base_url: Another address of the same API.
@@ -112,7 +116,12 @@ def read_model(model: object) -> Model | Provider:
         return Model.parse(model) if ":" in model else _registered(model)
     if isinstance(model, Model) or (isinstance(model, Provider) and not isinstance(model, type)):
         return model
-    wanted = 'a string like "openai:gpt-4.1-mini", a smelt.Model, or an object with the members of a provider'
+    if callable(model) and (is_async(model) or inspect.isroutine(model) or isinstance(model, functools.partial)):
+        return Worker(model)  # Which refuses a function that is not async.
+    wanted = (
+        'a string like "openai:gpt-4.1-mini", a smelt.Model, an async function, or an object with the members of a '
+        "provider"
+    )
     raise SmeltConfigError.for_type("model", model, wanted)
 
 
@@ -170,7 +179,7 @@ def _check_names(provider: object, name: object) -> None:
         raise SmeltConfigError(f"There is no provider {provider!r}.{nearest(provider, VENDORS)}")
     if not isinstance(name, str):
         raise SmeltConfigError.for_type("name", name, "a string")
-    if not name and provider != LOCAL.name:
+    if not name and provider not in (LOCAL.name, MOCK.name):
         raise SmeltConfigError(f'The model of {provider} has no name. Write it as "{provider}:name".')
     if not name.isprintable() or any(char.isspace() for char in name):
         raise SmeltConfigError(f"The model name {name!r} has spaces or control characters.")

@@ -215,4 +215,4 @@ def test_a_missing_sdk_names_its_extra_and_a_broken_one_speaks_for_itself(
 
 
 def test_the_list_of_providers_is_whole() -> None:
-    assert set(VENDORS) == {name for name, _, _ in ROWS} | {"local"}
+    assert set(VENDORS) == {name for name, _, _ in ROWS} | {"local", "mock"}

@@ -17,7 +17,7 @@ from smelt.call.resolve import resolve_model
 from smelt.model import Model
 from smelt.providers.base import Capabilities
 from smelt.providers.vendor import Vendor
-from smelt.providers.vendors import LOCAL, VENDORS
+from smelt.providers.vendors import LOCAL, MOCK, VENDORS
 from tests.conftest import MakeScenario
 from tests.providers.asking import ask
 
@@ -44,7 +44,10 @@ def test_no_module_but_the_table_writes_the_name_of_a_vendor() -> None:
     assert {(module, name) for module, path in modules.items() for name in names_in(path)} == OTHERS
 
 
-@pytest.mark.parametrize("vendor", VENDORS.values(), ids=VENDORS)
+INSTALLED = [vendor for vendor in VENDORS.values() if vendor is not MOCK]
+
+
+@pytest.mark.parametrize("vendor", INSTALLED, ids=lambda vendor: vendor.name)
 def test_an_extra_installs_all_that_the_adapter_of_a_vendor_needs(vendor: Vendor) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     installed = {re.split(r"[^\w-]", one)[0] for one in project["optional-dependencies"][vendor.extra]}
@@ -76,7 +79,7 @@ def test_a_row_says_what_its_servers_can_do() -> None:
     assert (desktop.concurrency, desktop.queues, desktop.max_output_tokens) == (4, True, 4_096)
 
 
-@pytest.mark.parametrize("vendor", VENDORS.values(), ids=VENDORS)
+@pytest.mark.parametrize("vendor", INSTALLED, ids=lambda vendor: vendor.name)
 def test_the_page_has_a_row_for_each_vendor(vendor: Vendor) -> None:
     page = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8")
     rows = page.partition("## Set up")[2].partition("## ")[0].splitlines()

@@ -13,7 +13,7 @@ from smelt.call.options import Settings
 from smelt.call.resolve import resolve_model
 from smelt.engine.policy import Policy
 from smelt.engine.work import Work
-from smelt.errors import ColumnError, SchemaError, warn
+from smelt.errors import ColumnError, SchemaError, SmeltConfigError, warn
 from smelt.frames.adapt import adapt
 from smelt.frames.base import Frame
 from smelt.frames.names import resolve_names
@@ -26,6 +26,7 @@ from smelt.plan.schema import Output, part_of, read_output
 from smelt.plan.tokens import reply_bytes, reply_tokens, text_tokens
 from smelt.plan.wire import system_text
 from smelt.providers.base import CompleteProvider
+from smelt.providers.vendors import MOCK
 
 _FIRST_ROWS = 5  # Rows of the first request, which tests the key, the model and the schema.
 _told: set[str] = set()  # Prompts that name no column, and were warned about in this process.
@@ -103,6 +104,7 @@ class Preparation:
             stop_on_failure=self.settings.on_error == "raise",
             policy=Policy(max_attempts=self.settings.max_attempts),
             first_rows=min(_FIRST_ROWS, most_rows),
+            output_model=str if self.output.is_text else (self.whole or self.output).model,
         )
 
     def arranged(self, positions: Sequence[int]) -> Sequence[int]:
@@ -154,6 +156,14 @@ class Preparation:
         return replace(self, frame=frame, source=source, folded=folded, dropped=dropped)
 
     @property
+    def ledger(self) -> bool | str:
+        """The ledger to use: a path, or whether to use the default file."""
+        capabilities, chosen = self.provider.capabilities, self.settings.ledger
+        if not capabilities.is_keepable:
+            return False
+        return capabilities.is_worth_keeping if chosen is None else chosen
+
+    @property
     def concurrency(self) -> int:
         """Maximum requests in flight."""
         chosen = self.settings.concurrency
@@ -161,7 +171,7 @@ class Preparation:
 
     def _most_rows(self, row_tokens: int) -> int:
         capabilities = self.provider.capabilities
-        if self.settings.isolation == "row":
+        if self.settings.isolation == "row" or capabilities.takes_one_row:
             return 1
         if self.settings.batch_size != "auto":
             return self.settings.batch_size
@@ -233,6 +243,7 @@ def prepare(
         raise ColumnError("The data has rows but no columns, so there is nothing to send.")
     # Last, because it may require a key: a user without one should first see all other errors.
     provider = resolve_model(model, params=settings.params, needs_key=is_sent)
+    _check_keepable(provider, settings)
     check_limits(output.fields, provider.capabilities.dialect, provider.name)
     if settings.columns is None and not task.columns and len(source.names) > 1:
         _warn_of_all_columns(prompt, source.names)
@@ -254,6 +265,16 @@ def prepare(
         prompt=task.text,
         system=system,
     )
+
+
+def _check_keepable(provider: CompleteProvider, settings: Settings) -> None:
+    """Refuse a ledger for answers of code that has no name. Those of the mock model are not kept, and not missed."""
+    if settings.ledger and not provider.capabilities.is_keepable and provider.name != MOCK.name:
+        raise SmeltConfigError(
+            f"The ledger cannot keep the answers of {provider.model}, because it cannot see whether that code has "
+            'changed. Give it a name, smelt.worker(..., name="v1"), and change the name if the code changes; or pass '
+            "ledger=False."
+        )
 
 
 def _warn_of_all_columns(prompt: str, names: Sequence[str]) -> None:

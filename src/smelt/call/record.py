@@ -94,10 +94,10 @@ def _shown(value: object) -> str:
 
 def _ledger(call: Preparation) -> str:
     """Whether a ledger was used. Only the file name of a path is shown, because a report is passed on to others."""
-    chosen = call.settings.ledger
+    chosen = call.ledger
     if isinstance(chosen, str):
         return f"on: {PurePath(chosen).name}"[:_LONGEST_OPTION]
-    return "on" if chosen or (chosen is None and call.provider.capabilities.is_worth_keeping) else "off"
+    return "on" if chosen else "off"
 
 
 def _param(name: str, value: Any) -> str:

@@ -18,7 +18,7 @@ from smelt.providers.own import complete
 from smelt.providers.secrets import Secret
 from smelt.providers.thinking import thinking_params
 from smelt.providers.vendor import Vendor
-from smelt.providers.vendors import LOCAL, VENDORS
+from smelt.providers.vendors import LOCAL, MOCK, VENDORS
 
 
 def resolve_model(
@@ -59,6 +59,8 @@ def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Co
     vendor, merged = VENDORS[model.provider], _asked_of(model, params)
     if vendor is LOCAL:
         return _local(model.name, merged, is_named=model is not _EMBEDDED)
+    if vendor is MOCK:
+        return _mock(model.name, merged)
     access = find_access(
         vendor,
         api_key=model.api_key if isinstance(model.api_key, Secret) else None,
@@ -92,6 +94,11 @@ def _local(name: str, params: Mapping[str, Any], *, is_named: bool) -> CompleteP
     if find_spec("xllamacpp") is None:
         raise MissingDependencyError.for_extra(LOCAL.extra, "xllamacpp")
     provider: CompleteProvider = _adapter(LOCAL)(name, params=params, is_named=is_named)
+    return provider
+
+
+def _mock(name: str, params: Mapping[str, Any]) -> CompleteProvider:
+    provider: CompleteProvider = _adapter(MOCK)(name, params=params)
     return provider
 
 

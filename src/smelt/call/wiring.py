@@ -88,8 +88,7 @@ def _place(call: Preparation, *, is_stream: bool) -> bool | str:
     """The `ledger` option to use: a path, or whether to use the default file. False if there is no row to ask."""
     if not is_stream and not len(call.folded.distinct):
         return False
-    chosen = call.settings.ledger
-    return call.provider.capabilities.is_worth_keeping if chosen is None else chosen
+    return call.ledger
 
 
 def _subject(call: Preparation, *, is_stream: bool, tells_changes: bool) -> RunSubject:

@@ -182,7 +182,9 @@ class Applier:
         self._unreached += failure.billing is Billing.NOT_SENT and failure.kind == "connection"
         if self._unreached >= self.policy.free_retries:  # Concurrent and consecutive requests both count.
             return Halt(stop=failure)
-        self.counts.hopeless += 0 if verdict.is_doubtful else len(verdict.failed)
+        # The caller's own function fails on single rows, and fast: the first to end say nothing about the others.
+        is_of_rows = verdict.is_doubtful or failure.kind == "own_code"
+        self.counts.hopeless += 0 if is_of_rows else len(verdict.failed)
         return Halt(stop=failure) if self.counts.hopeless >= _HOPELESS else None
 
     def _carry_out(self, verdict: Verdict, request_id: str | None) -> Halt | None:

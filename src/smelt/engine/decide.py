@@ -11,6 +11,7 @@ The rules, in order of precedence:
 - A 429 or 5xx is handled by the lane (rate limiter) and costs no row an attempt. A row is given up only if its server
   fails on it repeatedly while other rows are answered.
 - A request that may have been billed without an answer is sent once more, and then in halves.
+- A failure of the caller's own function concerns the rows of its request and no others; they are not asked again.
 - An account error ends the run: before the first answer at once (a 403, 404, 405 or 410 without the provider's error
   code: after several), later only if other rows are refused, too. A firewall that blocks one text sends the same status
   codes; then bisection finds the row.
@@ -104,10 +105,12 @@ def decide_failure(
     if is_doubtful(failure, is_answered=answered > 0, is_known=is_known):
         return _after_doubt(chunk, failure, policy, doubts, answered=answered, known=answered + in_flight)
     match failure.kind:
-        case "auth" | "quota" | "redirect" | "certificate" | "not_found":
+        case "auth" | "quota" | "redirect" | "certificate" | "not_found" | "hook":
             return Verdict(chunks=[chunk], stop=failure)
         case "schema" if not (answered or is_known):
             return Verdict(chunks=[chunk], stop=failure)
+        case "own_code":
+            return Verdict(failed=_all_failed(chunk, "own_code", failure))
         case "rate_limit":
             return Verdict(chunks=[replace(chunk, is_repeat=True)])
         case "server":

@@ -23,6 +23,7 @@ ErrorKind = Literal[
     "timeout",  # its requests timed out, and may have been billed
     "server",  # the server failed on this row repeatedly
     "validator",  # the caller's own validator is broken
+    "own_code",  # the caller's own function raised, or returned no answer
     "unsendable",  # the row has no text
     "stopped",  # the run ended before the row was answered: account error, outage
     "deadline",  # the run's deadline passed

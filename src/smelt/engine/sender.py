@@ -211,6 +211,7 @@ class Sender:
             max_output_tokens=grant.limit,
             params=self.work.params,
             timeout=self.work.timeout,
+            output_model=self.work.output_model,
         )
 
     def _schema(self, tokens: Sequence[str]) -> Mapping[str, Any]:

@@ -37,6 +37,7 @@ class Work:
         reply_bytes: The usual size of the answer to one row, in bytes.
         completing: By position, the JSON of earlier answers that replies only add fields to; None if replies are
             complete.
+        output_model: The caller's class of an answer, or `str`, for providers that are the caller's own code.
     """
 
     output: Output
@@ -53,6 +54,7 @@ class Work:
     policy: Policy = Policy()
     reply_bytes: int = 0
     completing: Mapping[int, str] | None = None
+    output_model: type[Any] | None = None
 
 
 @dataclass(kw_only=True, eq=False)

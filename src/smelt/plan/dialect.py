@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -79,6 +79,18 @@ def keyed_schema(fields: Sequence[Field], dialect: Dialect, tokens: Sequence[str
     """The schema of a reply that has one property per row token."""
     row = row_schema(fields, dialect, with_id=False)
     return _closed_object(dict.fromkeys(tokens, row))
+
+
+def fields_of_row(schema: Mapping[str, Any]) -> list[str]:
+    """The names of the fields that a reply schema asks for, of either codec."""
+    properties = schema["properties"]
+    row = properties["rows"]["items"] if is_array(schema) else next(iter(properties.values()))
+    return [name for name in row["properties"] if name != ROW_ID]
+
+
+def is_array(schema: Mapping[str, Any]) -> bool:
+    """Whether a reply schema is that of an array of rows."""
+    return bool(schema["properties"].get("rows", {}).get("type") == "array")
 
 
 def check_limits(fields: Sequence[Field], dialect: Dialect, provider: str) -> None:

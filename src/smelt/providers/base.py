@@ -38,6 +38,9 @@ class Request:
         max_output_tokens: The most tokens that the reply may take, thoughts included.
         params: The caller's own parameters (temperature and the like), already checked by the adapter.
         timeout: Seconds until the engine cancels the call. The engine enforces it; an SDK may be told.
+        output_model: The caller's class of an answer; `str` if the answer is free text, which is the field `text` of
+            *schema*. It may have more fields than *schema*: a lazy plan asks only for those that it uses. None if the
+            request was not made by a run.
     """
 
     system: str
@@ -46,6 +49,7 @@ class Request:
     max_output_tokens: int
     params: Mapping[str, Any] = field(default_factory=dict)
     timeout: float = 120.0
+    output_model: type[Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +165,8 @@ FailureKind = Literal[
     "too_long",  # 400 context length
     "too_large",  # 413
     "filtered",  # 400 content filter
+    "own_code",  # the caller's own function failed on a row: fails the rows of the request, which are not asked again
+    "hook",  # a hook of `smelt.wrap` is broken: ends the run
 ]
 
 
@@ -220,9 +226,11 @@ class Capabilities:
         thinking_tokens: Output tokens for thoughts at first, on top of the answers'; raised when replies need more.
         context_tokens: Input and output together, if the limit is known and small.
         rows_per_request: The most rows that one request should carry, or None; caps `batch_size="auto"`.
+        takes_one_row: Whether a request may carry one row only, whatever `batch_size` says.
         concurrency: The most requests in flight for `concurrency="auto"`.
         queues: Whether the server queues excess requests instead of refusing them.
         is_worth_keeping: Whether its answers go into the ledger by default. A scripted provider's do not.
+        is_keepable: Whether the ledger may keep its answers at all, if the caller asks for a ledger.
     """
 
     dialect: Dialect = Dialect()
@@ -232,9 +240,11 @@ class Capabilities:
     thinking_tokens: int = 0
     context_tokens: int | None = None
     rows_per_request: int | None = None
+    takes_one_row: bool = False
     concurrency: int = 512
     queues: bool = False
     is_worth_keeping: bool = True
+    is_keepable: bool = True
 
 
 class Connection(Protocol):

@@ -26,6 +26,9 @@ LOCAL = Vendor(
     is_free=True,
 )
 
+# Answers made up here, to rehearse a call (see `providers.mock`).
+MOCK = Vendor(name="mock", base_url="", adapter="smelt.providers.mock:Mock", extra="", sdk={}, is_free=True)
+
 # The cheap models are those of November 2026. If a vendor removes one, the doctor's error says so, and the user can
 # name another with `models=`.
 VENDORS: Mapping[str, Vendor] = {
@@ -115,6 +118,7 @@ VENDORS: Mapping[str, Vendor] = {
             thinking="chat",
         ),
         LOCAL,
+        MOCK,
     )
 }
 

@@ -1,0 +1,123 @@
+"""Writes what the caller's own code returns for a row as the fields of an answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+
+from smelt.plan.kinds import ROW_ID, Array, Field, Kind, Struct, Text
+from smelt.plan.schema import Output
+
+
+class NoAnswer(Exception):
+    """What the caller's code returned is no answer; the message says why."""
+
+
+def fields_of(value: object, output: Output, asked: Collection[str]) -> Mapping[str, Any]:
+    """The fields of an answer by their names in the reply, from a model, a dict or a str.
+
+    A str is the answer itself if the output is free text or has a single text field, else JSON.
+
+    Args:
+        value: What the code returned.
+        output: The whole output that the caller declared.
+        asked: Names in the reply of the fields that are asked for; others of *output* are left out.
+
+    Raises:
+        NoAnswer: *value* is something else, or cannot be written as JSON.
+    """
+    if isinstance(value, BaseModel):
+        is_declared = isinstance(value, output.model)
+        found = _of_model(value, output.fields) if is_declared else _of_other(value)
+    elif isinstance(value, Mapping):
+        found = _named(value, output.fields)
+    elif isinstance(value, str):
+        found = _of_text(value, output)
+    else:
+        raise NoAnswer(f"returned {_called(value)}, not a model, a dict or a str")
+    spare = {one.key for one in output.fields}.difference(asked)
+    return {name: item for name, item in _without_id(found, output).items() if name not in spare}
+
+
+def reply_text(token: str, fields: Mapping[str, Any]) -> str:
+    """The reply with the answer to one row. A NaN is written as such: the output model says whether it is allowed.
+
+    Raises:
+        NoAnswer: A value has no JSON.
+    """
+    try:
+        text = to_json(fields, inf_nan_mode="constants", by_alias=True, fallback=_without_numpy).decode()
+    except (PydanticSerializationError, RecursionError, ValueError) as problem:
+        reason = " ".join(str(problem).split())[:200]
+        raise NoAnswer(f"returned a value that cannot be written as JSON: {reason}") from None
+    rest = f",{text[1:]}" if text != "{}" else "}"
+    return f'{{"rows":[{{"id":{json.dumps(token)}{rest}]}}'
+
+
+def _of_model(value: BaseModel, fields: tuple[Field, ...]) -> dict[str, Any]:
+    """The fields of a model's instance. Its own serializers and aliases for output are not used."""
+    return {one.key: _plain(one.kind, getattr(value, one.name, None)) for one in fields}
+
+
+def _plain(kind: Kind, value: Any) -> Any:
+    if isinstance(kind, Struct) and isinstance(value, BaseModel) and isinstance(value, kind.model):
+        return _of_model(value, kind.fields)
+    if isinstance(kind, Array) and isinstance(value, list):
+        return [_plain(kind.item, item) for item in value]
+    return value
+
+
+def _of_other(value: BaseModel) -> dict[str, Any]:
+    try:
+        return value.model_dump(by_alias=True)
+    except PydanticSerializationError as problem:
+        raise NoAnswer(f"returned a {type(value).__name__} that cannot be dumped: {problem}") from None
+
+
+def _named(value: Mapping[Any, Any], fields: tuple[Field, ...]) -> dict[str, Any]:
+    """*value* with the names of fields replaced by their aliases, and with the models in it written out."""
+    by_name = {one.name: one for one in fields}
+    by_name |= {one.key: one for one in fields}
+    found = {}
+    for name, item in value.items():
+        if not isinstance(name, str):
+            raise NoAnswer(f"returned a dict with the key {name!r:.60}, which is not a str")
+        one = by_name.get(name)
+        found[one.key if one else name] = _plain(one.kind, item) if one else item
+    return found
+
+
+def _without_id(found: dict[str, Any], output: Output) -> dict[str, Any]:
+    """*found* without the key that replies use for the row's token; an output model never has it."""
+    if ROW_ID in found:
+        if output.model.model_config.get("extra") != "ignore":
+            raise NoAnswer(f"returned the field {ROW_ID!r}, which the output model does not have")
+        del found[ROW_ID]
+    return found
+
+
+def _of_text(value: str, output: Output) -> dict[str, Any]:
+    fields = output.fields
+    if len(fields) == 1 and isinstance(fields[0].kind, Text):
+        return {fields[0].key: value}
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise NoAnswer("returned text that is not a JSON object")
+    return found
+
+
+def _called(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _without_numpy(value: Any) -> Any:
+    """The Python values of a NumPy scalar or array, without importing NumPy."""
+    tolist = getattr(value, "tolist", None)
+    return tolist() if callable(tolist) else to_jsonable_python(value)
