@@ -7,7 +7,7 @@ import dataclasses
 import enum
 import pickle
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Optional, TypedDict
+from typing import Any, Literal, NamedTuple, Optional
 
 import numpy as np
 import pandas as pd
@@ -46,16 +46,9 @@ class Node(BaseModel):
 
 
 @dataclasses.dataclass
-class AsDataclass:
+class NeedsMore:
     label: str
-
-
-class AsTypedDict(TypedDict):
-    label: str
-
-
-class AsTuple(NamedTuple):
-    label: str
+    place: dataclasses.InitVar[int]
 
 
 class Level(enum.IntEnum):
@@ -117,15 +110,15 @@ PROMPTS = [
 MODELS = [
     Case("none", {"output_model": None}, SchemaError, TypeError, "output_model must be.*not None"),
     Case("instance", {"output_model": Answer(label="a")}, SchemaError, TypeError, "instance of Answer. Pass the class"),
-    Case("dict", {"output_model": {"label": "str"}}, SchemaError, TypeError, "not a dict. Declare one"),
-    Case("dataclass", {"output_model": AsDataclass}, SchemaError, TypeError, "not the class AsDataclass"),
-    Case("typed dict", {"output_model": AsTypedDict}, SchemaError, TypeError, "not the class AsTypedDict"),
-    Case("named tuple", {"output_model": AsTuple}, SchemaError, TypeError, "not the class AsTuple"),
+    Case("no type", {"output_model": {"label": "str"}}, SchemaError, TypeError, "has 'str' as the type of 'label'"),
+    Case("no word", {"output_model": {"a label": str}}, SchemaError, TypeError, "a field 'a label'. Use letters"),
+    Case("empty dict", {"output_model": {}}, SchemaError, TypeError, "has no fields"),
+    Case("more to make", {"output_model": NeedsMore}, SchemaError, TypeError, "NeedsMore needs 'place'"),
     Case("name", {"output_model": "Answer"}, SchemaError, TypeError, "not a str. Pass the class itself, not its name"),
-    Case("other class", {"output_model": int}, SchemaError, TypeError, "not the class int"),
-    Case("list of models", {"output_model": list[Answer]}, SchemaError, TypeError, r"not list\[.*a field of the model"),
-    Case("optional", {"output_model": Optional[Answer]}, SchemaError, TypeError, "a field of the model"),
-    Case("literal", {"output_model": Literal["a", "b"]}, SchemaError, TypeError, "a field of the model"),
+    Case("other class", {"output_model": bytes}, SchemaError, TypeError, "not the class bytes"),
+    Case("no column", {"output_model": int}, SchemaError, TypeError, 'of the type int. Name its column: output="name"'),
+    Case("no column of a list", {"output_model": list[Answer]}, SchemaError, TypeError, r"of the type list\[.*output="),
+    Case("no column of a model", {"output_model": Optional[Answer]}, SchemaError, TypeError, "Name its column"),
     Case("base model", {"output_model": BaseModel}, SchemaError, TypeError, "BaseModel itself has no fields"),
     Case("no fields", {"output_model": create_model("Empty")}, SchemaError, TypeError, "Empty has no fields"),
     Case("root model", {"output_model": RootModel[list[int]]}, SchemaError, TypeError, "RootModel"),
@@ -154,7 +147,7 @@ MODELS = [
     Case("over the provider's depth", {"output_model": deep(2)}, SchemaError, TypeError,
          "5 levels of nesting; scripted takes 4"),
     Case("output and a model", {"output": "text"}, SmeltConfigError, SmeltConfigError,
-         "output= names the column of free"),
+         "output= names the column of a single"),
     Case("flattened twice",
          {"output_model": create_model("A", **{"x": (Answer, ...), "x.label": (int, ...)}), "flatten": True},
          SchemaError, TypeError, "two columns are called 'x.label'"),
@@ -281,7 +274,7 @@ CALLS: list[tuple[str, Callable[[Any], Any], str]] = [
     (
         "no model class",
         lambda model: SMELT.run(FRAME, PROMPT, model=model),
-        r"run\(\) needs output_model: a pydantic model",
+        r"run\(\) needs output_model: a class whose fields",
     ),
     (
         "no prompt",

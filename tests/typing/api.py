@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, assert_type
 
@@ -22,6 +23,11 @@ from smelt.testing import ScriptedProvider
 class Company(BaseModel):
     sector: Literal["tech", "finance"]
     is_public: bool
+
+
+@dataclass
+class Place:
+    city: str
 
 
 def functions(pandas: pd.DataFrame, polars: pl.DataFrame, records: list[dict[str, Any]]) -> None:
@@ -63,6 +69,10 @@ def results(pandas: pd.DataFrame) -> None:
     assert_type(result.success, bool)
     assert_type(result.report("run.html", first_request=False, overwrite=True), Path)
     assert_type(smelt.run(pandas, "Say.", str).data, list[str | None])
+    assert_type(smelt.run(pandas, "Place {name}.", Place).data, list[Place | None])
+    assert_type(smelt.run(pandas, "Score {name}.", int, output="score").data, list[int | None])
+    assert_type(smelt.run(pandas, "Place {name}.", {"city": str, "zip": int}).data, list[Any | None])
+    assert_type(smelt.run(pandas, "Tone of {name}.", Literal["pos", "neg"], output="tone").data, list[Any | None])
 
 
 async def streams(pandas: Iterator[pd.DataFrame], later: AsyncIterator[pl.DataFrame]) -> None:
@@ -126,4 +136,3 @@ class OwnProvider:
 def mistakes(pandas: pd.DataFrame) -> None:
     smelt.transform(pandas, "Classify {name}.", Company, batchsize=20)  # type: ignore[call-arg]
     smelt.transform(pandas, "Classify {name}.", Company, on_error="ignore")  # type: ignore[arg-type]
-    smelt.transform(pandas, "Classify {name}.", dict)  # type: ignore[arg-type]

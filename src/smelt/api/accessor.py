@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from smelt.api import functions
+from smelt.api.job import OutputModel
 from smelt.api.signatures import spelled_out, without_frame
 from smelt.call.options import Options
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from smelt.call.estimate import Estimate, Explanation
     from smelt.result import SmeltResult
-
-OutputModel: TypeAlias = "type[BaseModel] | type[str]"
 
 
 class FrameAccessor:

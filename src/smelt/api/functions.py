@@ -6,14 +6,13 @@ import sys
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, TypeVar, Unpack, overload
 
-from smelt.api.job import F, Job
+from smelt.api.job import F, Job, OutputModel
 from smelt.api.signatures import spelled_out
 from smelt.call.options import Options
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
-    from pydantic import BaseModel
 
     from smelt.call.estimate import Estimate, Explanation
     from smelt.evaluation.comparison import Comparison
@@ -22,16 +21,13 @@ if TYPE_CHECKING:
     from smelt.streaming.stream import AsyncStream, Stream
 
 L = TypeVar("L", "pd.DataFrame", "pl.DataFrame", "pl.LazyFrame", list[dict[str, Any]])
-M = TypeVar("M", bound="BaseModel")
 T = TypeVar("T")
 Variants: TypeAlias = Mapping[str, Mapping[str, Any]] | Sequence[Any]
 """The variants of `compare`: a mapping from names to changes, or a list of changes or models."""
 
 
 @spelled_out
-def transform(
-    frame: L, prompt: str, output_model: type[BaseModel] | type[str], *, model: Any = None, **options: Unpack[Options]
-) -> L:
+def transform(frame: L, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]) -> L:
     """Ask a model about every row, and return the frame with the answers as typed columns. Spends money.
 
     The dtypes of the new columns are declared by *output_model* and do not depend on the answers. Rows keep their
@@ -42,7 +38,9 @@ def transform(
         frame: A pandas or Polars DataFrame, a Polars LazyFrame (then this is a step of its plan, and
             `lf.smelt.transform` takes `fields` and `stream` as well), or a list of dicts. It is not changed.
         prompt: What to find out about each row. `{column}` names a column to send; without placeholders all are sent.
-        output_model: A pydantic model class, whose fields become columns, or `str` for one column of free text.
+        output_model: What an answer is. A class whose fields become columns (a pydantic model, a dataclass, a TypedDict
+            or a NamedTuple), a dict of names and types, or one type for the column that `output=` names, such as
+            `Literal["a", "b"]`; `str` is free text.
         model: A `smelt.Model`, `"provider:name"`, or any object with the members of `smelt.Provider`. None: the model
             set by `smelt.configure` or `SMELT_MODEL`, else the embedded model.
         **options: See `smelt.call.options.Settings`.
@@ -75,7 +73,7 @@ def transform(
 
 @spelled_out
 async def atransform(
-    frame: F, prompt: str, output_model: type[BaseModel] | type[str], *, model: Any = None, **options: Unpack[Options]
+    frame: F, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
 ) -> F:
     """`transform` as a coroutine, on the running event loop. Spends money.
 
@@ -104,12 +102,12 @@ async def atransform(
 
 @overload
 def run(
-    frame: Any, prompt: str, output_model: type[M], *, model: Any = None, **options: Unpack[Options]
-) -> SmeltResult[M]: ...
+    frame: Any, prompt: str, output_model: type[T], *, model: Any = None, **options: Unpack[Options]
+) -> SmeltResult[T]: ...
 @overload
 def run(
-    frame: Any, prompt: str, output_model: type[str], *, model: Any = None, **options: Unpack[Options]
-) -> SmeltResult[str]: ...
+    frame: Any, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
+) -> SmeltResult[Any]: ...
 @spelled_out
 def run(
     frame: Any, prompt: str, output_model: Any, *, model: Any = None, **options: Unpack[Options]
@@ -140,12 +138,12 @@ def run(
 
 @overload
 async def arun(
-    frame: Any, prompt: str, output_model: type[M], *, model: Any = None, **options: Unpack[Options]
-) -> SmeltResult[M]: ...
+    frame: Any, prompt: str, output_model: type[T], *, model: Any = None, **options: Unpack[Options]
+) -> SmeltResult[T]: ...
 @overload
 async def arun(
-    frame: Any, prompt: str, output_model: type[str], *, model: Any = None, **options: Unpack[Options]
-) -> SmeltResult[str]: ...
+    frame: Any, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
+) -> SmeltResult[Any]: ...
 @spelled_out
 async def arun(
     frame: Any, prompt: str, output_model: Any, *, model: Any = None, **options: Unpack[Options]
@@ -177,7 +175,7 @@ async def arun(
 def stream(
     frames: Iterable[T],
     prompt: str,
-    output_model: type[BaseModel] | type[str],
+    output_model: OutputModel,
     *,
     model: Any = None,
     **options: Unpack[Options],
@@ -195,7 +193,9 @@ def stream(
             same columns, such as `pandas.read_csv(path, chunksize=10_000)`,
             `pyarrow.parquet.ParquetFile(path).iter_batches()`, `polars.scan_parquet(path).collect_batches()`.
         prompt: What to find out about each row. `{column}` names a column to send; without placeholders all are sent.
-        output_model: A pydantic model class, whose fields become columns, or `str` for one column of free text.
+        output_model: What an answer is. A class whose fields become columns (a pydantic model, a dataclass, a TypedDict
+            or a NamedTuple), a dict of names and types, or one type for the column that `output=` names, such as
+            `Literal["a", "b"]`; `str` is free text.
         model: As in `transform`.
         **options: See `smelt.call.options.Settings`.
 
@@ -226,7 +226,7 @@ def stream(
 def astream(
     frames: Iterable[T] | AsyncIterable[T],
     prompt: str,
-    output_model: type[BaseModel] | type[str],
+    output_model: OutputModel,
     *,
     model: Any = None,
     **options: Unpack[Options],
@@ -266,7 +266,7 @@ def astream(
 def preview(
     frame: F,
     prompt: str,
-    output_model: type[BaseModel] | type[str],
+    output_model: OutputModel,
     n: int = 5,
     *,
     model: Any = None,
@@ -297,7 +297,7 @@ def preview(
 
 @spelled_out
 def explain(
-    frame: Any, prompt: str, output_model: type[BaseModel] | type[str], *, model: Any = None, **options: Unpack[Options]
+    frame: Any, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
 ) -> Explanation:
     """The exact text and schema of the first request, except for its random row tokens. Sends nothing.
 
@@ -323,7 +323,7 @@ def explain(
 
 @spelled_out
 def estimate(
-    frame: Any, prompt: str, output_model: type[BaseModel] | type[str], *, model: Any = None, **options: Unpack[Options]
+    frame: Any, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
 ) -> Estimate:
     """Estimate rows, distinct rows, requests, tokens and dollars of `transform`. Sends nothing.
 
@@ -352,7 +352,7 @@ def estimate(
 def evaluate(
     frame: Any,
     prompt: str,
-    output_model: type[BaseModel] | type[str],
+    output_model: OutputModel,
     truth: Mapping[str, str],
     *,
     n: int | None = None,
@@ -364,7 +364,7 @@ def evaluate(
 def evaluate(
     frame: Any,
     prompt: str,
-    output_model: type[BaseModel] | type[str],
+    output_model: OutputModel,
     truth: Mapping[str, str],
     *,
     n: int | None = None,
@@ -376,7 +376,7 @@ def evaluate(
 def evaluate(
     frame: Any,
     prompt: str,
-    output_model: type[BaseModel] | type[str],
+    output_model: OutputModel,
     truth: Mapping[str, str],
     *,
     n: int | None = None,
@@ -424,7 +424,7 @@ def evaluate(
 def compare(
     frame: Any,
     prompt: str,
-    output_model: type[BaseModel] | type[str],
+    output_model: OutputModel,
     variants: Variants,
     *,
     truth: Mapping[str, str] | None = None,
@@ -437,7 +437,7 @@ def compare(
 def compare(
     frame: Any,
     prompt: str,
-    output_model: type[BaseModel] | type[str],
+    output_model: OutputModel,
     variants: Variants,
     *,
     truth: Mapping[str, str] | None = None,
@@ -450,7 +450,7 @@ def compare(
 def compare(
     frame: Any,
     prompt: str,
-    output_model: type[BaseModel] | type[str],
+    output_model: OutputModel,
     variants: Variants,
     *,
     truth: Mapping[str, str] | None = None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
 from smelt.api.signatures import spelled_out
 from smelt.call.defaults import resolved
@@ -21,7 +21,6 @@ from smelt.tracebacks import plainly
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
-    from pydantic import BaseModel
 
     from smelt.call.estimate import Estimate, Explanation
     from smelt.call.preparation import Pick, Preparation
@@ -29,8 +28,9 @@ if TYPE_CHECKING:
     from smelt.result import SmeltResult
 
 F = TypeVar("F", "pd.DataFrame", "pl.DataFrame", list[dict[str, Any]])
-M = TypeVar("M", bound="BaseModel")
 T = TypeVar("T")
+OutputModel: TypeAlias = Any
+"""A class with fields, a dict of types, or a single type. No type says that a value is a type form (PEP 747)."""
 
 
 class Job(Generic[T]):
@@ -46,9 +46,9 @@ class Job(Generic[T]):
 
     @overload
     def __init__(
-        self: Job[str],
+        self: Job[T],
         prompt: str,
-        output_model: type[str],
+        output_model: type[T],
         *,
         max_retries: int | None = None,
         stop_on_exhaustion: bool | None = None,
@@ -56,9 +56,9 @@ class Job(Generic[T]):
     ) -> None: ...
     @overload
     def __init__(
-        self: Job[M],
+        self: Job[Any],
         prompt: str,
-        output_model: type[M],
+        output_model: OutputModel,
         *,
         max_retries: int | None = None,
         stop_on_exhaustion: bool | None = None,
@@ -79,7 +79,7 @@ class Job(Generic[T]):
         Args:
             prompt: What to find out about each row. `{column}` names a column to send; without placeholders all columns
                 are sent. `{{` is a literal brace. Values are never formatted into the prompt.
-            output_model: A pydantic model class, whose fields become the output columns, or `str` for free text.
+            output_model: As in `smelt.transform`.
             max_retries: Maximum paid answers for a row after the first one: `max_attempts` minus 1.
             stop_on_exhaustion: Whether the first failed row ends the run; True means `on_error="raise"`.
             **options: See `smelt.call.options.Settings`.

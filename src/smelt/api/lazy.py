@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
 import polars as pl
 
-from smelt.api.job import Job
+from smelt.api.job import Job, OutputModel
 from smelt.api.signatures import spelled_out, without_frame
 from smelt.call.options import Options
 from smelt.call.preparation import Preparation
@@ -20,14 +20,14 @@ from smelt.messages import shown_value
 from smelt.providers.prices import check_priced
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    pass
 
 
 @spelled_out
 def transform(
     frame: pl.LazyFrame,
     prompt: str,
-    output_model: type[BaseModel] | type[str],
+    output_model: OutputModel,
     *,
     fields: Fields = "used",
     stream: bool = True,
@@ -47,7 +47,7 @@ def transform(
     Args:
         frame: The LazyFrame.
         prompt: What to find out about each row. `{column}` names a column to send; without placeholders all are sent.
-        output_model: A pydantic model class, whose fields become columns, or `str` for one column of free text.
+        output_model: As in `smelt.transform`.
         fields: `"used"` asks only for the fields that the plan uses. The request then differs from plan to plan, and an
             answer may depend on the other fields asked. `"all"` always asks for all fields, so a row has one answer.
         stream: Whether rows are processed in small frames, on a Polars thread. False takes all rows at once, in memory,
@@ -106,7 +106,7 @@ class LazyAccessor:
     def transform(
         self,
         prompt: str,
-        output_model: type[BaseModel] | type[str],
+        output_model: OutputModel,
         *,
         fields: Fields = "used",
         stream: bool = True,
@@ -119,7 +119,7 @@ class LazyAccessor:
     def preview(
         self,
         prompt: str,
-        output_model: type[BaseModel] | type[str],
+        output_model: OutputModel,
         n: int = 5,
         *,
         model: Any = None,

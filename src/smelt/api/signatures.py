@@ -24,7 +24,7 @@ _NEEDS = {
     "frame": "the data: a pandas or Polars DataFrame, or a list of dicts",
     "frames": "the data: an iterator of frames, like pandas.read_csv(path, chunksize=10_000)",
     "prompt": "what to find out about each row, as a string",
-    "output_model": "a pydantic model class, whose fields become columns, or str for one column of free text",
+    "output_model": 'a class whose fields become columns, a dict of types, or one type such as str with output="name"',
     "truth": 'the columns with the right answers, like {"sector": "known_sector"}',
     "variants": 'what to compare, like {"one by one": {"batch_size": 1}, "twenty": {"batch_size": 20}}',
 }

@@ -102,10 +102,13 @@ def resolved(options: Mapping[str, Any], output_model: Any) -> Settings:
     Raises:
         SmeltConfigError: An option is unknown, has the wrong type or is out of range.
     """
-    if options.get("output") is not None and output_model is not str:
-        raise SmeltConfigError(
-            "output= names the column of free text, so output_model must be str. A model names its columns by its "
-            "fields."
-        )
+    if options.get("output") is not None:
+        from smelt.plan.forms import is_named  # Imported late: it needs pydantic.
+
+        if is_named(output_model):
+            raise SmeltConfigError(
+                "output= names the column of a single answer, such as str or Literal['a', 'b']. This output model "
+                "names its columns by its fields."
+            )
     usual = {name: value for name in NAMES if (value := setting(name)) is not None}
     return Settings.of(**{**usual, **options})

@@ -14,6 +14,7 @@ from smelt.checks import integer
 from smelt.engine.events import Event
 from smelt.errors import ColumnError, ColumnTypeError, ConfigTypeError, SmeltConfigError
 from smelt.messages import nearest, shown_value
+from smelt.plan.kinds import TEXT_COLUMN
 
 _MOST_ROWS = 1_000
 _MOST_IN_FLIGHT = 10_000
@@ -85,7 +86,7 @@ class Settings:
         on_error: Whether rows that fail are marked in the error column, or end the run with an exception.
         on_conflict: What to do if the frame already has a column with the name of an output column.
         error_column: Name of the column that says why a row failed.
-        output: Name of the output column if the output model is `str`.
+        output: Name of the output column if the output model is a single type, such as `str` or `Literal["a", "b"]`.
         flatten: Whether nested models become `parent.child` columns.
         ledger: Where answers are stored, so that no row is paid for twice: the path of a file, True for `SMELT_LEDGER`
             or a file in the user's cache directory, False for no ledger. None means True, except for models whose
@@ -122,7 +123,7 @@ class Settings:
     on_error: Literal["mark", "raise"] = "mark"
     on_conflict: Literal["raise", "suffix", "replace"] = "raise"
     error_column: str = "smelt_error"
-    output: str = "smelt_text"
+    output: str = TEXT_COLUMN
     flatten: bool = False
     ledger: bool | str | None = None
     refresh: bool = False
@@ -322,7 +323,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "on_error": _one_of("mark", "raise"),
     "on_conflict": _one_of("raise", "suffix", "replace"),
     "error_column": _column_name,
-    "output": lambda name, value: "smelt_text" if value is None else _column_name(name, value),
+    "output": lambda name, value: TEXT_COLUMN if value is None else _column_name(name, value),
     "flatten": _flag,
     "ledger": _ledger,
     "refresh": _flag,

@@ -28,6 +28,7 @@ from smelt.frames.base import OutputColumn
 from smelt.messages import counted, printable, shown_value
 from smelt.observe.recorder import EventRecorder
 from smelt.plan.answers import Answers
+from smelt.plan.forms import restored
 from smelt.plan.instances import instance
 from smelt.providers.base import CallFailed, Provider
 from smelt.result import RowError, SmeltMetrics, SmeltResult
@@ -135,7 +136,8 @@ class Outcome:
             return [None if row is None else row[0] for row in self.answers.rows()]
         model, names = output.model, tuple(output.model.model_fields)
         return [
-            None if row is None else instance(model, dict(zip(names, row, strict=True))) for row in self.answers.rows()
+            None if row is None else restored(instance(model, dict(zip(names, row, strict=True))))
+            for row in self.answers.rows()
         ]
 
     def _errors(self) -> list[RowError]:

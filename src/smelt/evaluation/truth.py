@@ -26,7 +26,7 @@ class Leaf:
     Attributes:
         name: Its dotted path.
         kind: The kind of its values.
-        read: Gets the field's value from an answer: an instance of the output model, a string, or None.
+        read: Gets the field's value from an answer: an answer in the caller's form, or None.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Target:
 
 def leaves(output: Output) -> dict[str, Leaf]:
     """The fields of *output* by dotted path; a nested model is replaced by its own fields."""
-    if output.is_text:
+    if output.is_single:
         (only,) = output.fields
         return {only.name: Leaf(name=only.name, kind=only.kind, read=lambda answer: answer)}
     return {".".join(path): _leaf(path, field) for path, field in _walk(output.fields, ())}
@@ -104,7 +104,8 @@ def _walk(fields: Sequence[Field], above: tuple[str, ...]) -> list[tuple[tuple[s
 def _leaf(path: tuple[str, ...], field: Field) -> Leaf:
     def read(answer: Any) -> Any:
         for name in path:
-            answer = None if answer is None else getattr(answer, name)
+            if answer is not None:
+                answer = answer.get(name) if isinstance(answer, Mapping) else getattr(answer, name)
         return answer
 
     return Leaf(name=".".join(path), kind=field.kind, read=read)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 ROW_ID = "id"  # The one reserved key beside the fields of a reply row.
+TEXT_COLUMN = "smelt_text"  # The column of free text, unless the caller names it.
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 import types
@@ -16,15 +15,16 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import pydantic
-import typing_extensions
 from pydantic import AliasChoices, AliasPath, BaseModel, RootModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError, to_json
 from typing_extensions import TypeAliasType
 
 from smelt.errors import SchemaError
+from smelt.plan.forms import is_named, model_of, modelled, single
 from smelt.plan.kinds import (
     ROW_ID,
+    TEXT_COLUMN,
     Array,
     Boolean,
     Choice,
@@ -40,7 +40,6 @@ from smelt.plan.kinds import (
     Timestamp,
 )
 
-_MOST_SHOWN = 4  # Fields of a class shown in a message.
 _DEEPEST = 20  # Levels of models and lists; providers accept at most ten, and every library recurses over them.
 
 _PLAIN: dict[object, Kind] = {
@@ -90,35 +89,57 @@ class Output:
         model: The class that validates a row.
         fields: Its fields, in declared order.
         is_text: Whether the caller asked for `str`; then *model* is made by smelt and has one field.
+        is_single: Whether the caller asked for one type, such as `str` or `Literal["a", "b"]`, and not for fields.
         description: The docstring of *model*.
     """
 
     model: type[BaseModel]
     fields: tuple[Field, ...]
     is_text: bool = False
+    is_single: bool = False
     description: str = ""
 
 
-def read_output(output_model: Any, *, text_column: str = "smelt_text") -> Output:
-    """Read the caller's *output_model*: a pydantic model class, or `str` for free text in the column *text_column*.
+def read_output(output_model: Any, *, text_column: str = TEXT_COLUMN) -> Output:
+    """Read the caller's *output_model*: a class or a dict with fields, or one type for the column *text_column*.
 
     Raises:
-        SchemaError: Not such a class, or a field whose type cannot be a typed column; the message names the field and
-            an alternative.
+        SchemaError: It is none of these, or has a field whose type cannot be a typed column; the message names the
+            field and an alternative.
     """
     if output_model is str:
         text = pydantic.create_model("FreeText", text=(str, ...))
-        return Output(model=text, fields=(Field(name=text_column, key="text", kind=Text()),), is_text=True)
-    if not isinstance(output_model, type) or not issubclass(output_model, BaseModel):
-        raise _no_model(output_model)
-    fields = _fields(output_model, ())
-    _refuse_async_hooks(output_model)
+        fields: tuple[Field, ...] = (Field(name=text_column, key="text", kind=Text()),)
+        return Output(model=text, fields=fields, is_text=True, is_single=True)
+    is_single = not is_named(output_model) and _is_field(modelled(output_model))
+    model = _single(output_model, text_column) if is_single else _with_fields(output_model)
+    fields = _fields(model, ())
+    if is_single:
+        fields = (replace(fields[0], name=text_column),)
+    _refuse_async_hooks(model)
     if any(field.key == ROW_ID for field in fields):
         raise SchemaError(
-            f"{output_model.__name__} has a field {ROW_ID!r}, the name under which replies carry the row's token. "
+            f"{model.__name__} has a field {ROW_ID!r}, the name under which replies carry the row's token. "
             "Give the field another name or alias."
         )
-    return Output(model=output_model, fields=fields, description=_docstring(output_model))
+    return Output(model=model, fields=fields, is_single=is_single, description=_docstring(model))
+
+
+def _single(output_model: Any, column: str) -> type[BaseModel]:
+    if column == TEXT_COLUMN:
+        shown = _written(output_model) or output_model
+        raise SchemaError(f'The answer is one value of the type {shown}. Name its column: output="name".')
+    return single(output_model, column)
+
+
+def _with_fields(output_model: Any) -> type[BaseModel]:
+    """The model class that *output_model* is, or that is made from it."""
+    if isinstance(output_model, type) and issubclass(output_model, BaseModel):
+        return output_model
+    model = model_of(output_model)
+    if model is None:
+        raise _no_model(output_model)
+    return model
 
 
 def part_of(output: Output, names: Sequence[str]) -> Output | None:
@@ -229,13 +250,9 @@ def _no_model(given: object) -> SchemaError:
         way = "Pass the class itself, not its name; str without quotes asks for free text"
     elif given is None:
         shown = "None"
-    elif (kind := _kind_of_class(given)) is not None:
-        shown, way = f"the class {given.__name__}, a {kind}", _as_model(given)  # type: ignore[attr-defined]  # It is a class.
     elif (written := _written(given)) is not None:
         shown = written if get_origin(given) is not None else f"the class {written}"
-        if _is_field(given):
-            way = f"A row has one answer, and this is a field of the model: class Answer(BaseModel): value: {written}"
-    return SchemaError(f"output_model must be a pydantic BaseModel class or str, not {shown}. {way}.")
+    return SchemaError(f"output_model must be a class with fields, a dict of types or one type, not {shown}. {way}.")
 
 
 def _is_field(annotation: object) -> bool:
@@ -245,28 +262,6 @@ def _is_field(annotation: object) -> bool:
     except SchemaError:
         return False
     return True
-
-
-def _kind_of_class(given: object) -> str | None:
-    """The kind of class with named fields that *given* is, such as "dataclass"; None if it is none."""
-    if not isinstance(given, type) or get_origin(given) is not None:
-        return None
-    if dataclasses.is_dataclass(given):
-        return "dataclass"
-    if typing_extensions.is_typeddict(given):
-        return "TypedDict"
-    return "NamedTuple" if issubclass(given, tuple) and hasattr(given, "_fields") else None
-
-
-def _as_model(given: Any) -> str:
-    """Advice on how to write the class *given*, which has annotations, as a model."""
-    fields = getattr(given, "__annotations__", {})
-    shown = [
-        f"{name}: {_written(one) or getattr(one, '__forward_arg__', one)}"
-        for name, one in list(fields.items())[:_MOST_SHOWN]
-    ]
-    more = ["..."] if len(fields) > _MOST_SHOWN or not fields else []
-    return f"Make it a model: class {given.__name__}(BaseModel): {'; '.join([*shown, *more])}"
 
 
 def _written(annotation: object) -> str | None:
