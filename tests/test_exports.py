@@ -26,6 +26,7 @@ PUBLIC = {
     "Job",
     "Model",
     "Provider",
+    "Server",
     "configure",
     "register_model",
     "load_models",

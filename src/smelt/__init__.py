@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from smelt.call.estimate import Estimate, Explanation
     from smelt.evaluation.comparison import Comparison
     from smelt.evaluation.summary import Evaluation
+    from smelt.providers.server import Server
     from smelt.streaming.stream import AsyncStream, Stream
 
 __version__ = "0.1.0"
@@ -66,6 +67,7 @@ _LATE = {
     "Estimate": "smelt.call.estimate",
     "Evaluation": "smelt.evaluation.summary",
     "Explanation": "smelt.call.estimate",
+    "Server": "smelt.providers.server",
     "Stream": "smelt.streaming.stream",
     "worker": "smelt.api.own_code",
 }
@@ -109,6 +111,7 @@ __all__ = [
     "Model",
     "Provider",
     "RowError",
+    "Server",
     "SmeltAPIError",
     "SmeltConfigError",
     "SmeltError",

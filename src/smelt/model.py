@@ -17,7 +17,7 @@ from smelt.checks import integer
 from smelt.errors import AuthConfigError, SmeltConfigError
 from smelt.messages import nearest
 from smelt.named import registry
-from smelt.named.entries import Entry
+from smelt.named.entries import Entry, ServerEntry
 from smelt.providers.access import check_base_url, check_key
 from smelt.providers.base import Provider
 from smelt.providers.effort import NAMED, Thinking
@@ -140,6 +140,8 @@ def of_entry(entry: Entry) -> Model | Provider:
         SmeltConfigError: The model cannot be asked that way, or the variable with its key is not set.
     """
     try:
+        if entry.server is not None:
+            return _server_of(entry, entry.server)
         return Model(
             entry.vendor,
             entry.model,
@@ -149,6 +151,22 @@ def of_entry(entry: Entry) -> Model | Provider:
         )
     except SmeltConfigError as problem:
         raise type(problem)(f"{entry.source}: {problem}") from None
+
+
+def _server_of(entry: Entry, how: ServerEntry) -> Provider:
+    from smelt.providers.server import Server  # Imported late: most processes start no server.
+
+    return Server(
+        entry.vendor,
+        entry.model,
+        dtype=how.dtype,
+        devices=how.devices,
+        lazy=how.lazy,
+        args=how.args,
+        params=entry.params,
+        env=how.env,
+        **({} if how.idle is None else {"idle": how.idle}),
+    )
 
 
 def _key_in(variable: str) -> str:

@@ -17,14 +17,15 @@ from smelt.call.resolve import resolve_model
 from smelt.model import Model
 from smelt.providers.base import Capabilities
 from smelt.providers.vendor import Vendor
-from smelt.providers.vendors import LOCAL, MOCK, VENDORS
+from smelt.providers.vendors import LOCAL, MOCK, STARTED, VENDORS
 from tests.conftest import MakeScenario
 from tests.providers.asking import ask
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(smelt.__file__).parent
-# `python -m smelt local` and the extra `local`: the room `local/` lies below the table.
-OTHERS = {("cli.py", "local"), ("local/reasons.py", "local")}
+# `python -m smelt local` and the extra `local`: the room `local/` lies below the table. Servers that smelt starts have
+# the names of programs, which vendors have, too.
+OTHERS = {("cli.py", "local"), ("local/reasons.py", "local"), *(("local/kinds.py", name) for name in STARTED)}
 NAME = re.compile(rf"(smelt\.providers\.)?({'|'.join(VENDORS)})[:/]?")
 
 

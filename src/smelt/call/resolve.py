@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -38,7 +39,16 @@ def resolve_model(
     named = read_model(_default_model() if model is None else model)
     provider = _provider_of(named, params or {}, needs_key) if isinstance(named, Model) else complete(named)
     provider.check_params({**provider.params, **(params or {})})
+    if needs_key:
+        _begin(named)
     return provider
+
+
+def _begin(model: Model | Provider) -> None:
+    """Start a server of ours that is to start before the first row is asked."""
+    module = sys.modules.get("smelt.providers.server")  # A server in hand proves that it is loaded.
+    if module is not None and isinstance(model, module.Server):
+        model.begin()
 
 
 _EMBEDDED = Model(LOCAL.name, "")  # The default if no model is named.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from smelt.engine.applier import Applier
 from smelt.engine.budget import Budget
-from smelt.engine.events import Event, RowsRead, RunEnded
+from smelt.engine.events import Event, Resumed, RowsRead, RunEnded, Waiting
 from smelt.engine.hedging import Hedging
 from smelt.engine.intake import Intake
 from smelt.engine.limiter import Limiter
@@ -24,7 +24,7 @@ from smelt.errors import BudgetExceededError
 from smelt.ledger.base import RunLedger
 from smelt.plan.answers import RowFailure
 from smelt.plan.chunks import AutoSize
-from smelt.providers.base import Connection, Provider, Usage
+from smelt.providers.base import Connection, Provider, Usage, telling
 
 INTERRUPT_GRACE = 0.75  # Seconds; a run reacts to Ctrl-C within one.
 
@@ -125,12 +125,17 @@ class Run:
         await supply.take_in(self._intake)
         if not await supply.more():
             return
+        telling.set(self._preparing)
         async with self.provider.connect(connections=self.lane.most) as connection:
             self._pool = pool = self._make_pool(work, supply, connection)
             try:
                 await self._see_through(pool, deadline)
             finally:
                 self._halt, self._pool = pool.halted, None
+
+    def _preparing(self, waits_for: str) -> None:
+        """Report that the provider cannot send yet, or that it can."""
+        self.tell(Waiting(seconds=0.0, reason=waits_for) if waits_for else Resumed())
 
     def _intake(self, part: Part) -> Intake:
         return Intake(

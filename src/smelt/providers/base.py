@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -245,6 +246,13 @@ class Capabilities:
     queues: bool = False
     is_worth_keeping: bool = True
     is_keepable: bool = True
+
+
+telling: ContextVar[Callable[[str], None]] = ContextVar("telling", default=lambda text: None)
+"""Hears what a provider waits for before it can send, as the end of "waiting for …"; empty when the wait is over.
+
+The engine sets it for the context in which it opens a provider, so that a display can say that a server is starting.
+"""
 
 
 class Connection(Protocol):
