@@ -7,12 +7,28 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from smelt.model import Model
+from smelt.providers.vendors import VENDORS
 from tests.fakeserver import Scenario
+from tests.fakeserver.protocols import PROTOCOLS as WIRES
 
-# Not keys of anyone; each has the form that its provider's keys have.
-KEYS = {"openai": "sk-proj-test", "vllm": "token-test", "anthropic": "sk-ant-api03-test", "google": "AIzaSytest"}
-PROTOCOLS: dict[str, Any] = {"openai": "openai", "vllm": "compatible", "anthropic": "anthropic", "google": "google"}
-PROVIDERS = list(PROTOCOLS)
+# A provider of each protocol of the fake server; what differs between the others stands in their rows of the table.
+PROVIDERS = ["openai", "vllm", "anthropic", "google"]
+PROTOCOLS: dict[str, Any] = {
+    name: protocol
+    for name, vendor in VENDORS.items()
+    if (protocol := vendor.adapter.partition(":")[0].rpartition(".")[2]) in WIRES
+}
+OTHERS = [name for name in PROTOCOLS if name not in PROVIDERS]
+
+
+def keys_with(text: str) -> dict[str, str]:
+    """Keys with *text* in them, of nobody; each has the form that its provider's keys have."""
+    named = {"openai": "sk-proj-", "vllm": "token-", "anthropic": "sk-ant-api03-", "google": "AIzaSy"}
+    starts = {name: VENDORS[name].key_starts or ("key-",) for name in PROTOCOLS}
+    return {name: named.get(name, starts[name][0]) + text for name in PROTOCOLS}
+
+
+KEYS = keys_with("test")
 
 
 class Company(BaseModel):

@@ -33,8 +33,10 @@ class Model:
     """A model, and how to reach it. A key or address that is not given is read from the environment at use.
 
     Attributes:
-        provider: `openai`, `anthropic`, `google`, `openrouter`, `vllm`, `ollama`, `llamacpp`, `lmstudio`, `local` or
-            `mock`.
+        provider: `openai`, `anthropic`, `google`, `openrouter`, `groq`, `mistral`, `deepseek`, `xai`, `together`,
+            `fireworks`, `cerebras`, `perplexity`, `nvidia`, `sambanova`, `huggingface`, `cloudflare`, `databricks`,
+            `snowflake`, `vllm`, `sglang`, `ollama`, `llamacpp`, `lmstudio`, `local`, `mock`, or `compatible` for any
+            other server of OpenAI's chat completions, which needs *base_url*.
         name: The model's name, in the provider's words. May be empty for `local`, which has a default, and for `mock`.
         api_key: The key. Kept out of repr, logs and pickles; a model that was pickled takes its key from the
             environment.

@@ -27,6 +27,8 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for vendor in VENDORS.values():
         for variable in (*vendor.key_variables, *vendor.url_variables):
             monkeypatch.delenv(variable, raising=False)
+        for variables in vendor.places.values():
+            monkeypatch.setenv(variables[0], "somewhere")
 
 
 @pytest.mark.parametrize("provider", HOSTED)
@@ -39,6 +41,12 @@ def test_what_sends_nothing_needs_no_key(provider: str) -> None:
     assert dry.rows == 2
     both = FRAME.smelt.compare("{name}?", Firm, [model, f"{provider}:other"], dry_run=True)
     assert list(both) == [model, f"{provider}:other"]
+
+
+def test_what_sends_nothing_needs_no_account_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SNOWFLAKE_ACCOUNT")
+
+    assert FRAME.smelt.estimate("Classify {name}.", Firm, model="snowflake:claude-haiku-4-5").rows == 2
 
 
 @pytest.mark.parametrize("provider", HOSTED)

@@ -28,7 +28,7 @@ KEY = "sk-proj-c4n4ry"
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No key, address or model of the machine that runs the tests."""
     for name in list(os.environ):
-        if name.endswith(("_API_KEY", "_BASE_URL")) or name.startswith("SMELT_"):
+        if name.endswith(("_API_KEY", "_BASE_URL", "_TOKEN")) or name.startswith("SMELT_"):
             monkeypatch.delenv(name)
     yield
     configure(model=None)
@@ -57,7 +57,23 @@ ROWS = [
     ("google", "GEMINI_API_KEY", "https://generativelanguage.googleapis.com"),
     ("google", "GOOGLE_API_KEY", "https://generativelanguage.googleapis.com"),
     ("openrouter", "OPENROUTER_API_KEY", "https://openrouter.ai"),
+    ("groq", "GROQ_API_KEY", "https://api.groq.com"),
+    ("mistral", "MISTRAL_API_KEY", "https://api.mistral.ai"),
+    ("deepseek", "DEEPSEEK_API_KEY", "https://api.deepseek.com"),
+    ("xai", "XAI_API_KEY", "https://api.x.ai"),
+    ("together", "TOGETHER_API_KEY", "https://api.together.xyz"),
+    ("fireworks", "FIREWORKS_API_KEY", "https://api.fireworks.ai"),
+    ("cerebras", "CEREBRAS_API_KEY", "https://api.cerebras.ai"),
+    ("perplexity", "PERPLEXITY_API_KEY", "https://api.perplexity.ai"),
+    ("nvidia", "NVIDIA_API_KEY", "https://integrate.api.nvidia.com"),
+    ("sambanova", "SAMBANOVA_API_KEY", "https://api.sambanova.ai"),
+    ("huggingface", "HF_TOKEN", "https://router.huggingface.co"),
+    ("cloudflare", "CLOUDFLARE_API_TOKEN", "https://api.cloudflare.com"),
+    ("cloudflare", "CLOUDFLARE_API_KEY", "https://api.cloudflare.com"),
+    ("databricks", "DATABRICKS_TOKEN", "https://dbc-1.cloud.databricks.com"),
+    ("snowflake", "SNOWFLAKE_TOKEN", "https://me-1.snowflakecomputing.com"),
     ("vllm", None, "http://localhost:8000"),
+    ("sglang", None, "http://localhost:30000"),
     ("ollama", None, "http://localhost:11434"),
     ("llamacpp", None, "http://localhost:8080"),
     ("lmstudio", None, "http://localhost:1234"),
@@ -70,6 +86,9 @@ def test_every_provider_is_found_by_its_name(
 ) -> None:
     if variable:
         monkeypatch.setenv(variable, "key-of-the-environment")
+    monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", "ac0")
+    monkeypatch.setenv("DATABRICKS_HOST", "https://dbc-1.cloud.databricks.com/")
+    monkeypatch.setenv("SNOWFLAKE_ACCOUNT", "me-1.snowflakecomputing.com")
 
     found = resolve_model(f"{provider}:some/model:1b")
 
@@ -215,4 +234,4 @@ def test_a_missing_sdk_names_its_extra_and_a_broken_one_speaks_for_itself(
 
 
 def test_the_list_of_providers_is_whole() -> None:
-    assert set(VENDORS) == {name for name, _, _ in ROWS} | {"local", "mock"}
+    assert set(VENDORS) == {name for name, _, _ in ROWS} | {"compatible", "local", "mock"}

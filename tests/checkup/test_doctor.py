@@ -47,6 +47,20 @@ providers
   anthropic           no key: set ANTHROPIC_API_KEY
   google              no key: set GOOGLE_API_KEY or GEMINI_API_KEY
   openrouter          no key: set OPENROUTER_API_KEY
+  groq                no key: set GROQ_API_KEY
+  mistral             no key: set MISTRAL_API_KEY
+  deepseek            no key: set DEEPSEEK_API_KEY
+  xai                 no key: set XAI_API_KEY
+  together            no key: set TOGETHER_API_KEY
+  fireworks           no key: set FIREWORKS_API_KEY
+  cerebras            no key: set CEREBRAS_API_KEY
+  perplexity          no key: set PERPLEXITY_API_KEY
+  nvidia              no key: set NVIDIA_API_KEY
+  sambanova           no key: set SAMBANOVA_API_KEY
+  huggingface         no key: set HF_TOKEN
+  cloudflare          no key: set CLOUDFLARE_API_TOKEN or CLOUDFLARE_API_KEY
+  databricks          no key: set DATABRICKS_TOKEN
+  snowflake           no key: set SNOWFLAKE_TOKEN
   vllm                VLLM_BASE_URL is set, for http://localhost:9000
 
 settings

@@ -6,6 +6,7 @@ the request's id. Refusals are in `errors.py`. Shapes as openai 3.52, anthropic 
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ class OpenAI:
             model=_required(body, "model"),
             system=body.get("instructions") or "",
             user=_text(_required(body, "input")),
-            schema=shape.get("schema"),
+            schema=shape.get("schema") or told_schema(body.get("instructions") or ""),
             max_tokens=body.get("max_output_tokens"),
         )
 
@@ -101,11 +102,12 @@ class Compatible:
     def read(self, body: Json, model: str) -> Prompt:
         shape = (body.get("response_format") or {}).get("json_schema") or {}
         messages: list[Json] = _required(body, "messages")
+        system = _text([one for one in messages if one["role"] in ("system", "developer")])
         return Prompt(
             model=_required(body, "model"),
-            system=_text([one for one in messages if one["role"] in ("system", "developer")]),
+            system=system,
             user=_text([one for one in messages if one["role"] == "user"]),
-            schema=shape.get("schema"),
+            schema=shape.get("schema") or told_schema(system),
             max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
         )
 
@@ -295,6 +297,13 @@ def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     return "".join(_text(one.get("text") or one.get("content") or "") for one in content)
+
+
+def told_schema(system: str) -> Json | None:
+    """The schema that stands in the instructions: a model reads it there."""
+    told = system.partition("JSON Schema: ")[2]
+    schema: Json | None = json.JSONDecoder().raw_decode(told)[0] if told.startswith("{") else None
+    return schema
 
 
 def _require_closed(schema: Any, where: str, *, optional: bool = False) -> None:

@@ -7,20 +7,19 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from smelt.call.resolve import resolve_model
 from smelt.loop.one_thread import OneThreadLoop
 from smelt.model import Model
 from smelt.providers.base import CallFailed, CompleteProvider, Provider, Reply, Request
+from tests.models import OTHERS, PROVIDERS, keys_with
 
 # Each looks like a key of its provider, and is found by a search for CANARY wherever it leaks.
 CANARY = "c4n4ryC4N4RYc4n4ry"
-KEYS = {
-    "openai": f"sk-proj-{CANARY}",
-    "vllm": f"token-{CANARY}",
-    "anthropic": f"sk-ant-api03-{CANARY}",
-    "google": f"AIzaSy{CANARY}",
-}
-PROTOCOLS = {"openai": "openai", "vllm": "compatible", "anthropic": "anthropic", "google": "google"}
+KEYS = keys_with(CANARY)
+# Each protocol once; the other rows of the table, which share their code, in the slow tests.
+EACH: list[Any] = [*PROVIDERS, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
 ROW = {
     "type": "object",
     "properties": {"id": {"type": "string"}, "label": {"type": "string"}},

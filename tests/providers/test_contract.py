@@ -17,7 +17,8 @@ from smelt.providers.base import Billing, CallFailed, CompleteProvider, FailureK
 from smelt.providers.own import complete
 from smelt.testing import ScriptedProvider, answered
 from tests.conftest import MakeScenario
-from tests.providers.asking import KEYS, PROTOCOLS, adapter, ask, failure_of, request
+from tests.models import PROTOCOLS
+from tests.providers.asking import EACH, adapter, ask, failure_of, request
 
 NAMES = {"k7f2": "Acme", "p3xw": "Größe"}
 # What happens to a request: on the fake server, and in a script.
@@ -42,7 +43,7 @@ def label(row: Any) -> dict[str, Any]:
     return {"label": row["name"]}
 
 
-@pytest.fixture(params=[*KEYS, "scripted"])
+@pytest.fixture(params=[*EACH, "scripted"])
 def play(request: pytest.FixtureRequest, scenario: MakeScenario) -> Play:
     """Makes a provider that plays what it is told, one request each, and then labels each row with its name."""
 
@@ -51,7 +52,7 @@ def play(request: pytest.FixtureRequest, scenario: MakeScenario) -> Play:
             return complete(ScriptedProvider(label, script=[PLAYS[one][1] for one in plays]))
         script = {str(at): PLAYS[one][0] for at, one in enumerate(plays)}
         fake = scenario(answers={"label": {"copy": "name"}}, script=script)
-        return adapter(request.param, fake.base_url(PROTOCOLS[request.param]))  # type: ignore[arg-type]  # As its names.
+        return adapter(request.param, fake.base_url(PROTOCOLS[request.param]))
 
     return made
 

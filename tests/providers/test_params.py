@@ -8,7 +8,8 @@ import pytest
 
 from smelt.errors import SmeltConfigError
 from smelt.providers.base import Provider
-from tests.providers.asking import KEYS, adapter
+from tests.models import PROVIDERS
+from tests.providers.asking import adapter
 
 GOOD: dict[str, dict[str, Any]] = {
     "openai": {"temperature": 0, "reasoning": {"effort": "low"}, "service_tier": "flex"},
@@ -18,7 +19,7 @@ GOOD: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=tuple(KEYS))
+@pytest.fixture(params=PROVIDERS)
 def provider(request: pytest.FixtureRequest) -> Provider:
     return adapter(request.param, "http://127.0.0.1:9/v1")
 

@@ -24,8 +24,13 @@ from tests.providers.asking import ask
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(smelt.__file__).parent
 # `python -m smelt local` and the extra `local`: the room `local/` lies below the table. Servers that smelt starts have
-# the names of programs, which vendors have, too.
-OTHERS = {("cli.py", "local"), ("local/reasons.py", "local"), *(("local/kinds.py", name) for name in STARTED)}
+# the names of programs, which vendors have, too. `redact` has the beginnings of keys.
+OTHERS = {
+    ("cli.py", "local"),
+    ("local/reasons.py", "local"),
+    ("providers/redact.py", "xai"),
+    *(("local/kinds.py", name) for name in STARTED),
+}
 NAME = re.compile(rf"(smelt\.providers\.)?({'|'.join(VENDORS)})[:/]?")
 
 
@@ -39,9 +44,9 @@ def names_in(path: Path) -> Iterator[str]:
 def test_no_module_but_the_table_writes_the_name_of_a_vendor() -> None:
     modules = {path.relative_to(SOURCE).as_posix(): path for path in SOURCE.rglob("*.py")}
     modules.pop("providers/vendor.py")  # Its defaults name the SDK, which has the name of its vendor.
-    table = modules.pop("providers/vendors.py")
+    tables = [modules.pop(f"providers/{name}.py") for name in ("vendors", "hosts")]
 
-    assert set(names_in(table)) == set(VENDORS)
+    assert {name for table in tables for name in names_in(table)} == set(VENDORS)
     assert {(module, name) for module, path in modules.items() for name in names_in(path)} == OTHERS
 
 

@@ -17,7 +17,7 @@ from smelt.errors import AuthConfigError, InsecureURLError, SmeltConfigError
 from smelt.providers.places import address_of, is_own_host
 from smelt.providers.secrets import Secret
 from smelt.providers.vendor import Vendor
-from smelt.providers.vendors import owner_of
+from smelt.providers.vendors import owners_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +96,8 @@ def find_access(
 
 def doubt_about(access: Access, vendor: Vendor) -> str | None:
     """A warning if the key looks like another company's. A gateway's own keys often do."""
+    if not vendor.key_variables:  # The key was given for this very address.
+        return None
     owner = _foreign_owner(access, vendor)
     return owner and f"The key for {vendor.name} at {access.origin} looks like a key of {owner}."
 
@@ -194,8 +196,8 @@ def _refuse_missing_key(vendor: Vendor) -> NoReturn:
 
 def _foreign_owner(access: Access, vendor: Vendor) -> str | None:
     """The vendor that the key's prefix belongs to, if it is not *vendor*."""
-    owner = owner_of(access.key.reveal()) if access.key else None
-    return None if owner == vendor.name else owner
+    owners = owners_of(access.key.reveal()) if access.key else []
+    return owners[0] if owners and vendor.name not in owners else None
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

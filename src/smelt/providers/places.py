@@ -50,7 +50,9 @@ def _filled(vendor: Vendor, url: str, environ: Mapping[str, str], is_needed: boo
     for place, variables in vendor.places.items():
         variable = next((one for one in variables if environ.get(one, "").strip()), None)
         if variable is not None:
-            url, source = url.replace(f"{{{place}}}", _value_of(variable, environ)), variable
+            rest = url.partition(f"{{{place}}}")[2].partition("/")[0]  # Users write it, too, as in "me.example.com".
+            value = _value_of(variable, environ).removesuffix(rest)
+            url, source = url.replace(f"{{{place}}}", value), variable
         elif is_needed:
             names = " or ".join(variables)
             raise SmeltConfigError(f"{vendor.name} needs its {place}: set {names}, or {_given(vendor)}.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from smelt.providers.base import Capabilities
+from smelt.providers.hosts import HOSTS
 from smelt.providers.vendor import Vendor
 
 # Servers of this kind promise only structure and may silently ignore other keywords (ggml-org/llama.cpp#24097,
@@ -81,15 +82,26 @@ VENDORS: Mapping[str, Vendor] = {
             url_variables=("OPENROUTER_BASE_URL",),
             key_starts=("sk-or-",),
             hosted=True,
+            params={"provider": {"require_parameters": True}},  # Else it may drop the schema, and not say so.
+            takes=("models", "plugins", "route"),
             priced_as="openrouter",
             thinking="router",
             cheap_model="openai/gpt-4.1-nano",
         ),
+        *HOSTS,
         Vendor(
             name="vllm",
             base_url="http://localhost:8000/v1",
             key_variables=("VLLM_API_KEY",),
             url_variables=("VLLM_BASE_URL",),
+            capabilities=_SELF_HOSTED,
+            thinking="template",
+        ),
+        Vendor(
+            name="sglang",
+            base_url="http://localhost:30000/v1",
+            key_variables=("SGLANG_API_KEY",),
+            url_variables=("SGLANG_BASE_URL",),
             capabilities=_SELF_HOSTED,
             thinking="template",
         ),
@@ -117,6 +129,8 @@ VENDORS: Mapping[str, Vendor] = {
             capabilities=_DESKTOP,
             thinking="chat",
         ),
+        # Any other server; its address and its key are arguments.
+        Vendor(name="compatible", base_url=None, thinking="chat"),
         LOCAL,
         MOCK,
     )
@@ -136,7 +150,8 @@ BACKENDS: Mapping[str, str] = {
 ELSEWHERE: Mapping[str, str] = {"openai": "compatible" if "compatible" in VENDORS else "vllm"}
 
 
-def owner_of(key: str) -> str | None:
-    """The name of the vendor whose keys begin as *key* does; the longest beginning counts."""
+def owners_of(key: str) -> list[str]:
+    """The names of the vendors whose keys begin as *key* does; the longest beginning counts."""
     found = [(len(start), one.name) for one in VENDORS.values() for start in one.key_starts if key.startswith(start)]
-    return max(found)[1] if found else None
+    longest = max((length for length, _ in found), default=0)
+    return [name for length, name in found if length == longest]
