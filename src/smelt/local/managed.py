@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -135,6 +136,12 @@ class Managed(Child):
             self._process.returncode = self._process.returncode or 0  # The keeper outlives us, on purpose.
             self._process = None
         self._room = None  # The keeper deletes it.
+
+    def kill(self) -> None:
+        """Ask the keeper to end the server, whether or not it has an owner."""
+        if self.pid is not None:
+            keeper.killed([self.pid], signal.SIGTERM)
+        self.end()
 
     def forget(self) -> None:
         super().forget()
