@@ -148,8 +148,13 @@ def test_a_program_that_is_not_installed_is_told_before_anything_starts(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
+    server = place.server()
     with pytest.raises(MissingDependencyError, match="pip install vllm"):
-        ask(place.server())
+        ask(server)
+    room = behind(server).room
+    end_all()
+
+    assert not room.exists()
 
 
 def test_an_idle_server_ends_and_comes_back_at_the_same_address(place: Place) -> None:

@@ -135,7 +135,8 @@ class Managed(Child):
                 self._process.wait()
             self._process.returncode = self._process.returncode or 0  # The keeper outlives us, on purpose.
             self._process = None
-        self._room = None  # The keeper deletes it.
+            self._room = None  # The keeper deletes it.
+        self._leave_room()
 
     def kill(self) -> None:
         """Ask the keeper to end the server, whether or not it has an owner."""
