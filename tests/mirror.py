@@ -59,7 +59,7 @@ TESTED_THROUGH = {
     "providers/logs": "exactness/test_canaries",
     "providers/secrets": "exactness/test_canaries",
     # The caller's own code: what it returns and raises shows in whole calls.
-    "api/own_code": "providers/test_worker",
+    "api/own_code": "providers/test_wrapped",
     "providers/own_answers": "providers/test_worker",
     "providers/own_failures": "providers/test_worker",
     # The steps of reading a reply; the tests give the whole text, since an oddity may be met at any step.

@@ -33,6 +33,7 @@ PUBLIC = {
     "ledger",
     "providers",
     "worker",
+    "wrap",
     "AsyncStream",
     "Checkup",
     "Comparison",

@@ -52,7 +52,7 @@ from smelt.result import RowError, SmeltMetrics, SmeltResult
 
 if TYPE_CHECKING:
     from smelt import ledger
-    from smelt.api.own_code import worker
+    from smelt.api.own_code import worker, wrap
     from smelt.call.estimate import Estimate, Explanation
     from smelt.evaluation.comparison import Comparison
     from smelt.evaluation.summary import Evaluation
@@ -70,6 +70,7 @@ _LATE = {
     "Server": "smelt.providers.server",
     "Stream": "smelt.streaming.stream",
     "worker": "smelt.api.own_code",
+    "wrap": "smelt.api.own_code",
 }
 
 
@@ -143,4 +144,5 @@ __all__ = [
     "stream",
     "transform",
     "worker",
+    "wrap",
 ]

@@ -19,12 +19,14 @@ from smelt.messages import nearest
 from smelt.named import registry
 from smelt.named.entries import Entry, ServerEntry
 from smelt.providers.access import check_base_url, check_key
+from smelt.providers.agent import Agent, is_agent
 from smelt.providers.base import Provider
 from smelt.providers.effort import NAMED, Thinking
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
 from smelt.providers.vendors import LOCAL, MOCK, VENDORS
 from smelt.providers.worker import Worker, is_async
+from smelt.providers.wrapped import Wrap
 from smelt.tracebacks import plainly
 
 
@@ -108,7 +110,17 @@ class Model:
         return cls(provider, name)
 
 
-def read_model(model: object) -> Model | Provider:
+Named = Model | Provider | Wrap
+"""What `read_model` reads."""
+
+
+def is_model(one: object) -> bool:
+    """Whether *one* is something that `read_model` takes, apart from a string."""
+    is_object = isinstance(one, Model | Wrap | Provider) and not isinstance(one, type)
+    return is_object or is_agent(one) or is_async(one)
+
+
+def read_model(model: object) -> Named:
     """The model that the caller named, checked as far as possible without a key or an SDK.
 
     Raises:
@@ -116,18 +128,20 @@ def read_model(model: object) -> Model | Provider:
     """
     if isinstance(model, str):
         return Model.parse(model) if ":" in model else _registered(model)
-    if isinstance(model, Model) or (isinstance(model, Provider) and not isinstance(model, type)):
+    if isinstance(model, Model | Wrap) or (isinstance(model, Provider) and not isinstance(model, type)):
         return model
+    if is_agent(model):
+        return Agent(model)
     if callable(model) and (is_async(model) or inspect.isroutine(model) or isinstance(model, functools.partial)):
         return Worker(model)  # Which refuses a function that is not async.
     wanted = (
-        'a string like "openai:gpt-4.1-mini", a smelt.Model, an async function, or an object with the members of a '
-        "provider"
+        'a string like "openai:gpt-4.1-mini", a smelt.Model, an async function, a PydanticAI agent, or an object with '
+        "the members of a provider"
     )
     raise SmeltConfigError.for_type("model", model, wanted)
 
 
-def _registered(name: str) -> Model | Provider:
+def _registered(name: str) -> Named:
     """The model that *name* was registered for."""
     found = registry.find(name)
     if found is None:
@@ -135,7 +149,7 @@ def _registered(name: str) -> Model | Provider:
     return of_entry(found) if isinstance(found, Entry) else found
 
 
-def of_entry(entry: Entry) -> Model | Provider:
+def of_entry(entry: Entry) -> Named:
     """The model of an entry of an engine file.
 
     Raises:
@@ -187,8 +201,11 @@ def _no_model(text: str) -> SmeltConfigError:
     return SmeltConfigError(f'model must be "provider:name", like "openai:gpt-4.1-mini"{named}')
 
 
-def called(model: Model | Provider) -> str:
-    """A model as `provider:name`."""
+def called(model: Named) -> str:
+    """A model as `provider:name`, with the tag of its hooks."""
+    if isinstance(model, Wrap):
+        tag = f"[{model.hooks.tag}]" if model.hooks.tag else ""
+        return called(read_model(model.model)) + tag
     return f"{model.provider}:{model.name}" if isinstance(model, Model) else f"{model.name}:{model.model}"
 
 

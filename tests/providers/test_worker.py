@@ -8,10 +8,11 @@ import json
 import math
 import random
 from collections import Counter
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pandas as pd
 import polars as pl
@@ -113,6 +114,40 @@ def test_a_lazy_plan_may_use_only_some_of_the_fields() -> None:
     lazy = lazy.smelt.transform("Measure {name}.", Length, model=measured)
 
     assert lazy.select("letters").collect()["letters"].to_list() == [len(name) for name in NAMES]
+
+
+@dataclass
+class Measured:
+    letters: int
+    echo: str
+
+
+class Pair(NamedTuple):
+    letters: int
+    echo: str
+
+
+@pytest.mark.parametrize("answer", [Measured(3, "x"), Pair(3, "x")], ids=["dataclass", "named tuple"])
+@pytest.mark.parametrize("output", [Length, Measured, Pair], ids=["model", "dataclass", "named tuple"])
+def test_an_object_with_fields_is_an_answer(answer: Any, output: Any) -> None:
+    async def give(row: dict[str, Any]) -> Any:
+        return answer
+
+    assert ask(give, FRAME[:1], output).frame[["letters", "echo"]].values.tolist() == [[3, "x"]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [(Literal["a", "b"], "b"), (int, 3), (bool, True), (date, date(2026, 1, 31)), (int | None, None)],
+    ids=str,
+)
+def test_a_value_alone_is_the_answer_if_one_value_is_asked_for(kind: Any, answer: Any) -> None:
+    async def give(row: dict[str, Any]) -> Any:
+        return answer
+
+    result = smelt.run([{"name": "x"}], "Measure {name}.", kind, model=give, output="value", progress=False)
+
+    assert result.frame[0]["value"] == answer
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ _ERRORS: dict[str, type[SmeltAPIError]] = {
     "too_long": BadRequestError,
     "too_large": BadRequestError,
     "filtered": BadRequestError,
+    "own_setup": SmeltAPIError,
 }
 
 

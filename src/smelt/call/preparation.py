@@ -27,6 +27,7 @@ from smelt.plan.tokens import reply_bytes, reply_tokens, text_tokens
 from smelt.plan.wire import system_text
 from smelt.providers.base import CompleteProvider
 from smelt.providers.vendors import MOCK
+from smelt.providers.wrapped import tags_of
 
 _FIRST_ROWS = 5  # Rows of the first request, which tests the key, the model and the schema.
 _told: set[str] = set()  # Prompts that name no column, and were warned about in this process.
@@ -86,6 +87,12 @@ class Preparation:
         """The request parameters: the provider's own, overridden by the parameters of the call."""
         return {**self.provider.params, **self.settings.params}
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The parameters by which answers are told apart: those of requests, and the tags of hooks."""
+        tags = tags_of(self.provider)
+        return {**self.params, **({"tag of smelt.wrap": list(tags)} if tags else {})}
+
     def work(self) -> Work:
         """The work order for the engine."""
         row_tokens = reply_tokens(self.output.fields)
@@ -104,6 +111,7 @@ class Preparation:
             stop_on_failure=self.settings.on_error == "raise",
             policy=Policy(max_attempts=self.settings.max_attempts),
             first_rows=min(_FIRST_ROWS, most_rows),
+            prompt=self.prompt,
             output_model=str if self.output.is_text else (self.whole or self.output).model,
         )
 

@@ -11,24 +11,23 @@ from typing import Any
 
 from smelt.call.defaults import setting
 from smelt.errors import MissingDependencyError, SmeltConfigError, warn
-from smelt.model import Model, read_model
+from smelt.model import Model, Named, read_model
 from smelt.providers.access import doubt_about, find_access
-from smelt.providers.base import CompleteProvider, Provider
+from smelt.providers.base import CompleteProvider
 from smelt.providers.effort import effort_params
 from smelt.providers.own import complete
 from smelt.providers.secrets import Secret
 from smelt.providers.thinking import thinking_params
 from smelt.providers.vendor import Vendor
 from smelt.providers.vendors import LOCAL, MOCK, VENDORS
+from smelt.providers.wrapped import Wrap, Wrapped
 
 
-def resolve_model(
-    model: Model | str | Provider | None, *, params: Mapping[str, Any] | None = None, needs_key: bool = True
-) -> CompleteProvider:
+def resolve_model(model: Any, *, params: Mapping[str, Any] | None = None, needs_key: bool = True) -> CompleteProvider:
     """The provider for *model*, after all checks that are possible without a request.
 
     Args:
-        model: A `Model`, a string, the caller's own object that satisfies `Provider`, or None for the default:
+        model: Anything that `read_model` takes, or None for the default:
             `smelt.configure(model=…)`, then `SMELT_MODEL`, then the embedded model if its extra is installed.
         params: The caller's parameters for every request; they override those of the `Model`.
         needs_key: Whether a missing key is an error; False if nothing will be sent.
@@ -37,6 +36,8 @@ def resolve_model(
         SmeltConfigError: Something is missing or wrong; the message says what to do.
     """
     named = read_model(_default_model() if model is None else model)
+    if isinstance(named, Wrap):
+        return Wrapped(resolve_model(named.model, params=params, needs_key=needs_key), named.hooks)
     provider = _provider_of(named, params or {}, needs_key) if isinstance(named, Model) else complete(named)
     provider.check_params({**provider.params, **(params or {})})
     if needs_key:
@@ -44,7 +45,7 @@ def resolve_model(
     return provider
 
 
-def _begin(model: Model | Provider) -> None:
+def _begin(model: Named) -> None:
     """Start a server of ours that is to start before the first row is asked."""
     module = sys.modules.get("smelt.providers.server")  # A server in hand proves that it is loaded.
     if module is not None and isinstance(model, module.Server):

@@ -97,7 +97,7 @@ def _subject(call: Preparation, *, is_stream: bool, tells_changes: bool) -> RunS
         provider=call.provider.name,
         model=call.provider.model,
         prompt=call.prompt,
-        params=call.params,
+        params=call.identity,
         output=call.output,
         whole=call.whole,
         codec=call.provider.capabilities.codec,

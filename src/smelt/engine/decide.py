@@ -105,7 +105,7 @@ def decide_failure(
     if is_doubtful(failure, is_answered=answered > 0, is_known=is_known):
         return _after_doubt(chunk, failure, policy, doubts, answered=answered, known=answered + in_flight)
     match failure.kind:
-        case "auth" | "quota" | "redirect" | "certificate" | "not_found" | "hook":
+        case "auth" | "quota" | "redirect" | "certificate" | "not_found" | "own_setup":
             return Verdict(chunks=[chunk], stop=failure)
         case "schema" if not (answered or is_known):
             return Verdict(chunks=[chunk], stop=failure)

@@ -212,6 +212,7 @@ class Sender:
             params=self.work.params,
             timeout=self.work.timeout,
             output_model=self.work.output_model,
+            prompt=self.work.prompt,
         )
 
     def _schema(self, tokens: Sequence[str]) -> Mapping[str, Any]:

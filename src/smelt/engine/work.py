@@ -38,6 +38,7 @@ class Work:
         completing: By position, the JSON of earlier answers that replies only add fields to; None if replies are
             complete.
         output_model: The caller's class of an answer, or `str`, for providers that are the caller's own code.
+        prompt: The caller's question, for the same.
     """
 
     output: Output
@@ -55,6 +56,7 @@ class Work:
     reply_bytes: int = 0
     completing: Mapping[int, str] | None = None
     output_model: type[Any] | None = None
+    prompt: str = ""
 
 
 @dataclass(kw_only=True, eq=False)

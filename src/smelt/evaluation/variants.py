@@ -10,8 +10,7 @@ from smelt.call.defaults import resolved
 from smelt.call.options import NAMES, Settings, unknown_option
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.messages import shown_value
-from smelt.model import Model, called, read_model
-from smelt.providers.base import Provider
+from smelt.model import called, is_model, read_model
 
 # Options that decide which rows share a request, and their order. The ledger does not store that with an answer.
 COMPANY = ("batch_size", "isolation", "shuffle", "seed")
@@ -82,7 +81,7 @@ def about(name: str, problem: SmeltConfigError) -> SmeltConfigError:
 
 def _named(given: object) -> dict[str, Mapping[str, Any]]:
     if isinstance(given, Sequence) and not isinstance(given, str | bytes):
-        if odd := [one for one in given if not isinstance(one, Mapping | str | Model | Provider)]:
+        if odd := [one for one in given if not (isinstance(one, Mapping | str) or is_model(one))]:
             raise SmeltConfigError.for_type("every one of variants", odd[0], _WANTED)
         names = [_name_of(one) for one in given]
         if doubled := next((one for one in names if names.count(one) > 1), None):
@@ -110,8 +109,8 @@ def _name_of(one: Any) -> str:
 
 
 def _shortly(value: Any) -> str:
-    if isinstance(value, Model | Provider):
-        return called(value)
+    if is_model(value):
+        return called(read_model(value))
     text = value if isinstance(value, str) else shown_value(value)
     return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…"
 

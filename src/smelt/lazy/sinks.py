@@ -164,7 +164,7 @@ def _asked(call: Preparation) -> str:
         provider=call.provider.name,
         model=call.provider.model,
         prompt=call.prompt,
-        params=call.params,
+        params=call.identity,
         fields=call.output.fields,
         about=call.output.description,
         secret=call.error_column.encode(),

@@ -42,6 +42,7 @@ class Request:
         output_model: The caller's class of an answer; `str` if the answer is free text, which is the field `text` of
             *schema*. It may have more fields than *schema*: a lazy plan asks only for those that it uses. None if the
             request was not made by a run.
+        prompt: The caller's question, which is also in *system*.
     """
 
     system: str
@@ -51,6 +52,7 @@ class Request:
     params: Mapping[str, Any] = field(default_factory=dict)
     timeout: float = 120.0
     output_model: type[Any] | None = field(default=None, repr=False)
+    prompt: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +169,7 @@ FailureKind = Literal[
     "too_large",  # 413
     "filtered",  # 400 content filter
     "own_code",  # the caller's own function failed on a row: fails the rows of the request, which are not asked again
-    "hook",  # a hook of `smelt.wrap` is broken: ends the run
+    "own_setup",  # the caller's own hook or agent cannot work: ends the run
 ]
 
 

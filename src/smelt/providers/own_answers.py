@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,9 +19,9 @@ class NoAnswer(Exception):
 
 
 def fields_of(value: object, output: Output, asked: Collection[str]) -> Mapping[str, Any]:
-    """The fields of an answer by their names in the reply, from a model, a dict or a str.
+    """The fields of an answer by their names in the reply: from an object with fields, a dict, or JSON.
 
-    A str is the answer itself if the output is free text or has a single text field, else JSON.
+    If the output has one field, its value alone is an answer, too.
 
     Args:
         value: What the code returned.
@@ -28,19 +29,35 @@ def fields_of(value: object, output: Output, asked: Collection[str]) -> Mapping[
         asked: Names in the reply of the fields that are asked for; others of *output* are left out.
 
     Raises:
-        NoAnswer: *value* is something else, or cannot be written as JSON.
+        NoAnswer: *value* is something else.
     """
+    found = _without_id(_found(value, output), output)
+    spare = {one.key for one in output.fields}.difference(asked)
+    return {name: item for name, item in found.items() if name not in spare}
+
+
+def _found(value: object, output: Output) -> dict[str, Any]:
     if isinstance(value, BaseModel):
         is_declared = isinstance(value, output.model)
-        found = _of_model(value, output.fields) if is_declared else _of_other(value)
-    elif isinstance(value, Mapping):
-        found = _named(value, output.fields)
-    elif isinstance(value, str):
-        found = _of_text(value, output)
-    else:
-        raise NoAnswer(f"returned {_called(value)}, not a model, a dict or a str")
-    spare = {one.key for one in output.fields}.difference(asked)
-    return {name: item for name, item in _without_id(found, output).items() if name not in spare}
+        return _of_model(value, output.fields) if is_declared else _of_other(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _named({one.name: getattr(value, one.name) for one in fields(value)}, output.fields)
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return _named(value._asdict(), output.fields)
+    if isinstance(value, Mapping):
+        return _named(value, output.fields)
+    if len(output.fields) == 1 and _is_value(output.fields[0].kind, value):
+        return {output.fields[0].key: value}
+    if isinstance(value, str):
+        return _of_json(value)
+    raise NoAnswer(f"returned {_called(value)}, not a model, a dict or a str")
+
+
+def _is_value(kind: Kind, value: object) -> bool:
+    """Whether *value* alone may be the answer for a field of this kind. A str may also be JSON of all fields."""
+    if isinstance(value, str):
+        return not isinstance(kind, Array | Struct)
+    return kind.nullable if value is None else not isinstance(kind, Text | Struct)
 
 
 def reply_text(token: str, fields: Mapping[str, Any]) -> str:
@@ -58,9 +75,9 @@ def reply_text(token: str, fields: Mapping[str, Any]) -> str:
     return f'{{"rows":[{{"id":{json.dumps(token)}{rest}]}}'
 
 
-def _of_model(value: BaseModel, fields: tuple[Field, ...]) -> dict[str, Any]:
+def _of_model(value: BaseModel, declared: tuple[Field, ...]) -> dict[str, Any]:
     """The fields of a model's instance. Its own serializers and aliases for output are not used."""
-    return {one.key: _plain(one.kind, getattr(value, one.name, None)) for one in fields}
+    return {one.key: _plain(one.kind, getattr(value, one.name, None)) for one in declared}
 
 
 def _plain(kind: Kind, value: Any) -> Any:
@@ -78,10 +95,10 @@ def _of_other(value: BaseModel) -> dict[str, Any]:
         raise NoAnswer(f"returned a {type(value).__name__} that cannot be dumped: {problem}") from None
 
 
-def _named(value: Mapping[Any, Any], fields: tuple[Field, ...]) -> dict[str, Any]:
+def _named(value: Mapping[Any, Any], declared: tuple[Field, ...]) -> dict[str, Any]:
     """*value* with the names of fields replaced by their aliases, and with the models in it written out."""
-    by_name = {one.name: one for one in fields}
-    by_name |= {one.key: one for one in fields}
+    by_name = {one.name: one for one in declared}
+    by_name |= {one.key: one for one in declared}
     found = {}
     for name, item in value.items():
         if not isinstance(name, str):
@@ -100,10 +117,7 @@ def _without_id(found: dict[str, Any], output: Output) -> dict[str, Any]:
     return found
 
 
-def _of_text(value: str, output: Output) -> dict[str, Any]:
-    fields = output.fields
-    if len(fields) == 1 and isinstance(fields[0].kind, Text):
-        return {fields[0].key: value}
+def _of_json(value: str) -> dict[str, Any]:
     try:
         found = json.loads(value)
     except (ValueError, RecursionError):
