@@ -12,6 +12,8 @@ TESTED_THROUGH = {
     "api/functions": "api/test_job",
     "api/models": "named/test_registry",
     "api/lazy": "lazy/test_step",
+    "api/labels": "api/test_classify",
+    "api/series": "api/test_classify",
     "api/signatures": "test_docstrings",
     "call/record": "report/test_report",
     # Protocols, events and values: they hold what others decide.

@@ -12,6 +12,7 @@ PUBLIC = {
     # The verbs
     "transform",
     "atransform",
+    "classify",
     "stream",
     "astream",
     "run",

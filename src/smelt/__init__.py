@@ -16,6 +16,7 @@ rooms, from the outside in; imports point inward only (docs/architecture.md has 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from smelt.api.classify import classify
 from smelt.api.functions import (
     arun,
     astream,
@@ -86,6 +87,12 @@ def _lazy_accessor() -> type:
     return LazyAccessor
 
 
+def _series_accessor() -> type:
+    from smelt.api.series import SeriesAccessor
+
+    return SeriesAccessor
+
+
 def __getattr__(name: str) -> Any:
     if name == "ledger":  # Loaded by the first look, like the engine.
         return import_module("smelt.ledger")
@@ -98,7 +105,7 @@ def __dir__() -> list[str]:
     return sorted(__all__)  # And not the modules, which are ours to change.
 
 
-_register("smelt", pandas=_accessor, polars=_accessor, lazy=_lazy_accessor)
+_register("smelt", pandas=_accessor, polars=_accessor, lazy=_lazy_accessor, series=_series_accessor)
 
 __all__ = [
     "AsyncStream",
@@ -128,6 +135,7 @@ __all__ = [
     "arun",
     "astream",
     "atransform",
+    "classify",
     "compare",
     "configure",
     "doctor",

@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple, Optional
 import numpy as np
 import pandas as pd
 import polars as pl
-import pyarrow as pa
 import pytest
 from pydantic import BaseModel, Field, RootModel, create_model
 
@@ -223,7 +222,6 @@ NO_FRAMES = [
     (pd.DataFrame, "not the class DataFrame"),
     (pl.Series([1]), r"call .to_frame\(\) on the Series"),
     (pl.DataFrame(COLUMNS).group_by("name"), "on the frame before group_by"),
-    (pa.table(COLUMNS), r"call .to_pandas\(\)"),
     (COLUMNS, "put the dict of one row into a list"),
     (["a", "b"], "not a list with a str in it. Make every row a dict"),
     (np.zeros((2, 2)), "not a.*ndarray"),
@@ -235,7 +233,9 @@ NO_FRAMES = [
 def test_what_is_no_frame_is_refused_with_the_call_that_is_meant(data: Any, says: str) -> None:
     provider = ScriptedProvider({"label": "a"})
 
-    with pytest.raises(SmeltConfigError, match=f"a pandas or Polars DataFrame or a list of dicts.*{says}") as caught:
+    with pytest.raises(
+        SmeltConfigError, match=f"a pandas or Polars DataFrame, an Arrow table or a list of dicts.*{says}"
+    ) as caught:
         smelt.transform(data, "Label.", Answer, model=provider)
 
     assert isinstance(caught.value, TypeError)

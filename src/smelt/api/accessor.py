@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
 from smelt.api import functions
+from smelt.api.classify import classify
 from smelt.api.job import OutputModel
 from smelt.api.signatures import spelled_out, without_frame
 from smelt.call.options import Options
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class FrameAccessor:
-    """LLM transforms of this frame: `transform`, `run`, `preview`, `estimate`, `explain`, `evaluate`, `compare`."""
+    """LLM transforms of this frame: `transform`, `classify`, `run`, `preview`, `estimate`, `evaluate` and others."""
 
     def __init__(self, frame: Any) -> None:
         """Keep the frame and do nothing else, because an accessor is created at every access."""
@@ -27,6 +28,12 @@ class FrameAccessor:
         self, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
     ) -> Any:
         return functions.transform(self._frame, prompt, output_model, model=model, **options)
+
+    @spelled_out
+    def classify(
+        self, prompt: str, labels: Any, *, multi: bool = False, model: Any = None, **options: Unpack[Options]
+    ) -> Any:
+        return classify(self._frame, prompt, labels, multi=multi, model=model, **options)
 
     @spelled_out
     async def atransform(
@@ -100,3 +107,4 @@ class FrameAccessor:
 
 for _name in ("transform", "atransform", "run", "arun", "preview", "explain", "estimate", "evaluate", "compare"):
     getattr(FrameAccessor, _name).__doc__ = without_frame(getattr(functions, _name).__doc__)
+FrameAccessor.classify.__doc__ = without_frame(classify.__doc__)

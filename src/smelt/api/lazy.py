@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 import polars as pl
 
 from smelt.api.job import Job, OutputModel
+from smelt.api.labels import field_of, with_column
 from smelt.api.signatures import spelled_out, without_frame
 from smelt.call.options import Options
 from smelt.call.preparation import Preparation
@@ -114,6 +115,35 @@ class LazyAccessor:
         **options: Unpack[Options],
     ) -> pl.LazyFrame:
         return transform(self._frame, prompt, output_model, fields=fields, stream=stream, model=model, **options)
+
+    @spelled_out
+    def classify(
+        self, prompt: str, labels: Any, *, multi: bool = False, model: Any = None, **options: Unpack[Options]
+    ) -> pl.LazyFrame:
+        """`transform` with one answer, which is one of *labels*. Spends money when the plan is collected.
+
+        Args:
+            prompt: As in `transform`.
+            labels: As in `smelt.classify`.
+            multi: As in `smelt.classify`.
+            model: As in `transform`.
+            **options: See `smelt.call.options.Settings`. `output` names the column; without it, it is `label`.
+
+        Returns:
+            A plan, as from `transform`.
+
+        Raises:
+            SmeltError: As in `transform`.
+
+        Examples:
+            >>> import polars as pl
+            >>> said = ScriptedProvider({"label": "warm"})
+            >>> plan = pl.LazyFrame({"name": ["Arm"]}).smelt.classify("{name}", ["warm", "cold"], model=said)
+            >>> plan.collect()["label"].to_list()
+            ['warm']
+        """
+        answer = field_of(labels, multi=multi)
+        return transform(self._frame, prompt, answer, model=model, **with_column(options))
 
     @spelled_out
     def preview(

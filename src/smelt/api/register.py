@@ -7,8 +7,9 @@ A loaded library gets its accessor at once. For a library that may be imported l
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
+from operator import attrgetter
 from types import ModuleType
 from typing import Any
 
@@ -32,7 +33,7 @@ class Live:
         return self._accessor if frame is None else self._accessor(frame)
 
 
-def register(name: str, *, pandas: Load, polars: Load, lazy: Load | None = None) -> None:
+def register(name: str, *, pandas: Load, polars: Load, lazy: Load | None = None, series: Load | None = None) -> None:
     """Make `frame.<name>` work now, or as soon as pandas or Polars is imported.
 
     Registering again (a module reload, a second copy) replaces smelt's own accessor without a warning. If another
@@ -43,10 +44,15 @@ def register(name: str, *, pandas: Load, polars: Load, lazy: Load | None = None)
         pandas: Returns the accessor class for `pandas.DataFrame`.
         polars: Returns the accessor class for `polars.DataFrame`.
         lazy: Returns the accessor class for `polars.LazyFrame`, if there is one.
+        series: Returns the accessor class for the Series of both, if there is one.
     """
     actions: dict[str, Callable[[ModuleType], None]] = {
-        "pandas": lambda module: _on_pandas(module, name, pandas()),
-        "polars": lambda module: _on_polars(module, name, polars(), lazy() if lazy else None),
+        "pandas": lambda module: _on(module, name, {"DataFrame": (_DATAFRAME, pandas), "Series": (_SERIES, series)}),
+        "polars": lambda module: _on(
+            module,
+            name,
+            {"DataFrame": (_NAMESPACE, polars), "LazyFrame": (_LAZY, lazy), "Series": (_OF_SERIES, series)},
+        ),
     }
     # Remove the import hook of an earlier registration under this name.
     earlier = [finder for finder in sys.meta_path if _is_ours(finder) and getattr(finder, "name", None) == name]
@@ -61,22 +67,23 @@ def register(name: str, *, pandas: Load, polars: Load, lazy: Load | None = None)
         sys.meta_path.insert(0, _Finder(name, waiting))
 
 
-def _on_pandas(module: ModuleType, name: str, accessor: type) -> None:
-    if _is_ours(getattr(module.DataFrame, name, None)):
-        setattr(module.DataFrame, name, Live(accessor))
-    else:
-        module.api.extensions.register_dataframe_accessor(name)(accessor)
+# How each library is told of an accessor, which makes it warn of one that is there already.
+_DATAFRAME = "extensions.register_dataframe_accessor"
+_SERIES = "extensions.register_series_accessor"
+_NAMESPACE = "register_dataframe_namespace"
+_LAZY = "register_lazyframe_namespace"
+_OF_SERIES = "register_series_namespace"
 
 
-def _on_polars(module: ModuleType, name: str, accessor: type, lazy: type | None) -> None:
-    if not _is_ours(getattr(module.DataFrame, name, None)):
-        module.api.register_dataframe_namespace(name)(accessor)
-    setattr(module.DataFrame, name, Live(accessor))
-    if lazy is None:
-        return
-    if not _is_ours(getattr(module.LazyFrame, name, None)):
-        module.api.register_lazyframe_namespace(name)(lazy)
-    setattr(module.LazyFrame, name, Live(lazy))
+def _on(module: ModuleType, name: str, accessors: Mapping[str, tuple[str, Load | None]]) -> None:
+    """Put the accessors on the classes of a library: by class, its function for that and the accessor."""
+    for kind, (tell, load) in accessors.items():
+        if load is None:
+            continue
+        owner, accessor = getattr(module, kind), load()
+        if not _is_ours(getattr(owner, name, None)):
+            attrgetter(tell)(module.api)(name)(accessor)
+        setattr(owner, name, Live(accessor))
 
 
 def _is_ours(thing: Any) -> bool:

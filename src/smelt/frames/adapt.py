@@ -11,7 +11,7 @@ from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.frames.base import Frame
 from smelt.frames.records import RecordsFrame
 
-_SUPPORTED = "a pandas or Polars DataFrame or a list of dicts"
+_SUPPORTED = "a pandas or Polars DataFrame, an Arrow table or a list of dicts"
 _KINDS = ("pandas.DataFrame", "polars.DataFrame", "pyarrow.Table", "pyarrow.RecordBatch")
 
 
@@ -22,7 +22,6 @@ _WAYS = {
     "SeriesGroupBy": "call it on the frame before groupby",
     "GroupBy": "call it on the frame before group_by",
     "LazyFrame": "call .collect() on the LazyFrame",
-    "Table": "call .to_pandas() or polars.from_arrow on the Table",
     "dict": "put the dict of one row into a list, or build a DataFrame from a dict of columns",
 }
 
@@ -42,6 +41,10 @@ def adapt(data: Any) -> Frame:
         from smelt.frames.polars import PolarsFrame
 
         return PolarsFrame(data)
+    if (arrow := sys.modules.get("pyarrow")) and isinstance(data, arrow.Table | arrow.RecordBatch):
+        from smelt.frames.arrow import ArrowFrame
+
+        return ArrowFrame(data)
     if isinstance(data, list | tuple) and all(isinstance(row, Mapping) for row in data):
         return RecordsFrame(data)
     if isinstance(data, list | tuple):
@@ -54,15 +57,7 @@ def adapt(data: Any) -> Frame:
 
 
 def adapt_part(data: Any, first: Frame | None = None) -> Frame:
-    """A snapshot of a frame of a stream: of a type that `adapt` takes, or an Arrow table or record batch.
-
-    A list of dicts also gets the keys of the *first* list; missing values are null.
-    """
-    arrow = sys.modules.get("pyarrow")
-    if arrow is not None and isinstance(data, arrow.Table | arrow.RecordBatch):
-        from smelt.frames.arrow import ArrowFrame
-
-        return ArrowFrame(data)
+    """A snapshot of a frame of a stream; a list of dicts also gets the keys of the *first* one, with nulls."""
     frame = adapt(data)
     if isinstance(frame, RecordsFrame) and isinstance(first, RecordsFrame):
         frame.know(first)

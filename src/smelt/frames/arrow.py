@@ -1,4 +1,4 @@
-"""Adapter for Arrow tables and record batches in a stream; rows are read with the installed frame library."""
+"""Adapter for Arrow tables and record batches; rows are read with the installed frame library."""
 
 from __future__ import annotations
 
