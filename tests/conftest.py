@@ -16,6 +16,7 @@ from hypothesis import settings
 
 from smelt.call import thinking as rooms
 from smelt.lanes import registry
+from smelt.named import registry as names
 from tests.fakeserver import FakeServer, Scenario
 
 # A slow machine is no fault, and CI looks at the same examples every time; elsewhere each run looks at new ones.
@@ -113,9 +114,11 @@ os.environ["SMELT_LEDGER"] = "off"
 
 @pytest.fixture(autouse=True)
 def _forget_lanes() -> Iterator[None]:
-    """What a lane learnt of the fake server in one test says nothing about the next."""
+    """What a lane learnt of the fake server in one test says nothing about the next; nor do names of models."""
     yield
     registry._lanes.clear()
+    names._known.clear()
+    names._read.clear()
     rooms._rooms.clear()
 
 

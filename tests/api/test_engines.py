@@ -12,7 +12,6 @@ from smelt.api.engines import start
 from smelt.cli import main
 from smelt.errors import SmeltConfigError
 from smelt.local.runs import runs
-from smelt.named import registry
 from tests.local.servers import Place, ended, place
 
 __all__ = ["place"]
@@ -23,8 +22,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def file(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An engine file; what still runs at the end is killed."""
-    monkeypatch.setattr(registry, "_known", {})
-    monkeypatch.setattr(registry, "_read", set())
     path = place.folder / "engines.json"
     env = {"STANDIN_PIDS": str(place.folder / "pids")}
     entries = {

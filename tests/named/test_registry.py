@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,20 @@ KEY = "sk-proj-c4n4ry"
 
 
 @pytest.fixture(autouse=True)
-def no_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SMELT_ENGINES", raising=False)
-    yield
-    registry._known.clear()
-    registry._read.clear()
 
 
 def test_a_name_asks_its_model_with_its_parameters() -> None:
     smelt.register_model("fast", smelt.Model("openai", "gpt", params={"seed": 1}), params={"temperature": 0})
 
     assert read_model("fast") == smelt.Model("openai", "gpt", params={"seed": 1, "temperature": 0})
+
+
+def test_a_server_takes_the_parameters_of_its_name() -> None:
+    smelt.register_model("llama", smelt.Server("vllm", "m", params={"seed": 1}), params={"temperature": 0})
+
+    assert read_model("llama") == smelt.Server("vllm", "m", params={"seed": 1, "temperature": 0})
 
 
 def test_a_name_works_wherever_a_model_does() -> None:

@@ -12,7 +12,6 @@ import smelt
 from smelt.call.resolve import resolve_model
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.model import read_model
-from smelt.named import registry
 from smelt.providers.base import CompleteProvider
 from smelt.providers.server import Server
 from smelt.providers.vendors import STARTED
@@ -74,8 +73,7 @@ def test_parameters_are_those_of_the_vendor() -> None:
         Server("vllm", "m", params=[])  # type: ignore[arg-type]
 
 
-def test_an_entry_of_a_file_without_an_address_is_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_known", {})
+def test_an_entry_of_a_file_without_an_address_is_a_server(tmp_path: Path) -> None:
     (tmp_path / "e.json").write_text(
         '[{"name": "llama", "backend": "vllm_local", "model": "org/m", "devices": [0], "lazy": false, "idle": 60,'
         ' "gpu_memory_utilization": 0.9, "params": {"temperature": 0}}]'

@@ -9,7 +9,7 @@ from typing import Any
 
 from smelt.checks import plain_path
 from smelt.errors import SmeltConfigError
-from smelt.model import Model, read_model
+from smelt.model import Model, Named, read_model
 from smelt.named import registry
 from smelt.named.files import entries_in
 from smelt.tracebacks import plainly
@@ -43,12 +43,18 @@ def register_model(name: str, model: Any, *, params: Mapping[str, Any] | None = 
     if params is not None:
         if not isinstance(params, Mapping):
             raise SmeltConfigError.for_type("params", params, "a dict with string keys")
-        if not isinstance(found, Model):
-            raise SmeltConfigError(
-                "params= goes with a model of smelt's own providers. This object has parameters of its own."
-            )
-        found = replace(found, params={**(found.params or {}), **params})
+        found = _with_params(found, params)
     registry.put({name: found})
+
+
+def _with_params(model: Named, params: Mapping[str, Any]) -> Named:
+    from smelt.providers.server import Server  # Imported late: most processes start no server.
+
+    if isinstance(model, Model):
+        return replace(model, params={**(model.params or {}), **params})
+    if isinstance(model, Server):
+        return replace(model, params={**model.params, **params})
+    raise SmeltConfigError("params= goes with a model of smelt's own providers. This object has parameters of its own.")
 
 
 @plainly
