@@ -39,8 +39,13 @@ def test_a_server_on_this_machine_may_not_be_running(kind: FailureKind) -> None:
 
 
 def test_the_variables_of_a_known_providers_key_are_named() -> None:
-    assert "OPENAI_API_KEY, or api_key=" in told("auth", name="openai")
-    assert "GOOGLE_API_KEY or GEMINI_API_KEY" in told("auth", name="google")
+    assert "OPENAI_API_KEY or api_key=" in told("auth", name="openai")
+    assert "GOOGLE_API_KEY or GEMINI_API_KEY or api_key=" in told("auth", name="google")
+    assert "the key (api_key=)" in told("auth", name="compatible")
+
+
+def test_the_variables_that_are_a_part_of_the_address_are_named() -> None:
+    assert told("not_found", name="cloudflare").endswith(" (from CLOUDFLARE_ACCOUNT_ID).")
 
 
 @pytest.mark.parametrize("kind", ["server", "filtered", "rate_limit"])

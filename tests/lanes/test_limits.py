@@ -73,6 +73,35 @@ def test_a_reset_that_makes_no_sense_is_unknown(text: str) -> None:
     assert seconds_until(text, DATE) is None
 
 
+def test_limits_that_name_their_time_are_read() -> None:
+    mistral = {  # mistralai/client-ts#169
+        "x-ratelimit-limit-tokens-minute": "5000000",
+        "x-ratelimit-remaining-tokens-minute": "4999911",
+        "x-ratelimit-tokens-query-cost": "52",
+        "x-ratelimit-limit-req-minute": "720",
+        "x-ratelimit-remaining-req-minute": "717",
+    }
+    cerebras = {  # inference-docs.cerebras.ai/support/rate-limits
+        "x-ratelimit-limit-requests-day": "14400",
+        "x-ratelimit-remaining-requests-day": "14399",
+        "x-ratelimit-reset-requests-day": "33011.38",
+        "x-ratelimit-limit-tokens-minute": "60000",
+        "x-ratelimit-remaining-tokens-minute": "59000",
+        "x-ratelimit-reset-tokens-minute": "11.38",
+    }
+
+    assert read_limits(mistral) == Limits(requests=Quota(720, 717), tokens=Quota(5_000_000, 4_999_911))
+    assert read_limits(cerebras) == Limits(
+        requests=Quota(14_400, 14_399, 33_011.38), tokens=Quota(60_000, 59_000, 11.38)
+    )
+
+
+def test_a_limit_of_a_minute_comes_before_one_of_a_day() -> None:
+    both = {"x-ratelimit-limit-requests-day": "14400", "x-ratelimit-limit-requests-minute": "30"}
+
+    assert read_limits(both) == Limits(requests=Quota(30))
+
+
 @pytest.mark.parametrize("text", ["2026-01-01T12:00:20Z", "1767268820"])
 @pytest.mark.parametrize("date", [None, "", "yesterday"])
 def test_a_point_in_time_says_nothing_without_the_replys_own_date(text: str, date: str | None) -> None:

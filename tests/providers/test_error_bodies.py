@@ -254,6 +254,131 @@ SEEN: list[tuple[str, int, Any, FailureKind]] = [
     ),
     ("reference, models-and-media §1.6 (vllm)", 400, {"message": "m is not a multimodal model"}, "schema"),
     (
+        "huggingface/agents-course#386",
+        402,
+        {"error": "You have exceeded your monthly included credits for Inference Providers. Subscribe to PRO."},
+        "quota",
+    ),
+    (
+        "cline/cline#5098 (huggingface)",
+        400,
+        error("The requested model 'moonshotai/Kimi-K2-Instruct' is not supported by any provider you have enabled."),
+        "not_found",
+    ),
+    (
+        "mistralai/mistral-vibe#617",
+        400,
+        {"object": "error", "message": "Invalid model: m", "type": "invalid_model", "param": None, "code": "1500"},
+        "not_found",
+    ),
+    (
+        "FerroxLabs/wayland#603 (perplexity)",
+        400,
+        error("Invalid model 'perplexity/sonar'. Permitted models can be found …", type="invalid_model", code=400),
+        "not_found",
+    ),
+    (
+        "anomalyco/opencode#23773 (cloudflare)",
+        404,
+        {
+            "result": None,
+            "success": False,
+            "errors": [
+                {
+                    "code": 7003,
+                    "message": "Could not route to /client/v4/accounts/x/ai/v1/chat/completions, perhaps your object "
+                    "identifier is invalid?",
+                }
+            ],
+            "messages": [],
+        },
+        "not_found",
+    ),
+    (
+        "get-engram/engram#34 (cloudflare)",
+        429,
+        {"errors": [{"code": 4006, "message": "you have used up your daily free allocation of 10,000 neurons"}]},
+        "quota",
+    ),
+    (
+        "vllm-project/semantic-router#3608 (snowflake)",
+        403,
+        {
+            "code": "003001",
+            "message": "This account is not allowed to access this endpoint. Please contact Snowflake support.",
+            "error_code": "003001",
+        },
+        "auth",
+    ),
+    ("Snowflake-Labs/sfquickstarts#2030", 400, {"message": 'unknown model "snowflake-arctic"'}, "not_found"),
+    (
+        "n8n-io/n8n#38642 (databricks)",
+        429,
+        {
+            "error_code": "REQUEST_LIMIT_EXCEEDED",
+            "message": "REQUEST_LIMIT_EXCEEDED: Exceeded workspace QPS rate limit for databricks-qwen35-122b-a10b.",
+        },
+        "rate_limit",
+    ),
+    (
+        "truefoundry/models#950 (together)",
+        400,
+        error("Unable to access non-serverless model m. Please visit … to create and start a new dedicated endpoint."),
+        "not_found",
+    ),
+    ("can1357/oh-my-pi#2299 (nvidia)", 410, {"status": 410, "title": "Gone"}, "not_found"),
+    (
+        "Alishahryar1/free-claude-code#1515 (nvidia)",
+        400,
+        {"message": "Validation: 'top_p' is immutable for this model and must be 0.95, got 1", "code": 400},
+        "schema",
+    ),
+    (
+        "NVIDIA/garak#748",
+        422,
+        {
+            "type": "urn:inference-service:problem-details:unprocessable-entity",
+            "title": "Unprocessable Entity",
+            "status": 422,
+            "detail": "body -> frequency_penalty\n  Extra inputs are not permitted (type=extra_forbidden)",
+        },
+        "schema",
+    ),
+    (
+        "miaoxworld/NativeTavern#83 (xai)",
+        400,
+        {"code": "x", "error": "Model grok-4.6 does not support parameter presencePenalty."},
+        "schema",
+    ),
+    (
+        "block/buzz#3018 (openrouter)",
+        404,
+        error("No endpoints found that can handle the requested parameters.", code=404),
+        "schema",
+    ),
+    (
+        "anomalyco/opencode#7463 (cerebras)",
+        429,
+        {
+            "message": "Tokens per minute limit exceeded - too many tokens processed.",
+            "type": "too_many_tokens_error",
+            "param": "quota",
+            "code": "token_quota_exceeded",
+        },
+        "rate_limit",
+    ),
+    (
+        "musistudio/claude-code-router#708 (cerebras)",
+        400,
+        {
+            "message": "Unsupported JSON schema fields: {'minItems', 'items'}",
+            "type": "invalid_request_error",
+            "param": "response_format",
+            "code": "wrong_api_format",
+        },
+        "schema",
+    ),
+    (
         "reference, models-and-media §1.6 (bedrock)",
         400,
         {"message": "Input is too long for requested model."},
@@ -285,6 +410,18 @@ def test_a_model_that_bedrock_has_only_as_a_profile_says_what_to_ask_for() -> No
     message = from_status(400, {}, {"message": "With on-demand throughput isn't supported."}).message
 
     assert "Ask for an inference profile" in message
+
+
+def test_a_limit_of_no_requests_is_no_limit_that_ends() -> None:
+    headers = {"x-ratelimit-limit-req-minute": "0", "x-ratelimit-limit-tokens-minute": "50000"}
+
+    failure = from_status(429, headers, {"message": "Rate limit exceeded"})
+
+    assert (failure.kind, failure.message) == (
+        "quota",
+        "HTTP 429: Rate limit exceeded. The account may make no requests to this model.",
+    )
+    assert from_status(429, {"x-ratelimit-limit-req-minute": "4"}, {}).kind == "rate_limit"
 
 
 def test_a_codes_verdict_stands_whatever_the_message_quotes() -> None:

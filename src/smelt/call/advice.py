@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from smelt.errors import SmeltConfigError
 from smelt.providers.access import is_loopback
 from smelt.providers.base import CallFailed, Provider
 from smelt.providers.vendors import LOCAL, VENDORS
 
 _SCHEMA = "smelt.explain(...) shows the schema that is sent; params= is sent unchanged."
+_NO_SCHEMA = " If the model takes no schema, pass params={'response_format': {'type': 'json_object'}}."
 
 
 def advice(failure: CallFailed, provider: Provider) -> str:
@@ -19,9 +21,9 @@ def advice(failure: CallFailed, provider: Provider) -> str:
         case "quota":
             return "Check the credit and the limits of the account, then run again."
         case "not_found":
-            return f"Check the model's name, {provider.model!r}, and the address, {provider.origin}."
+            return f"Check the model's name, {provider.model!r}, and the address, {_address_of(provider)}."
         case "schema":
-            return _SCHEMA
+            return _SCHEMA + (_NO_SCHEMA if _takes_a_format(provider) else "")
         case "connection" | "timeout" | "certificate" if is_loopback(provider.origin):
             return "Is the server running, and is this its address?"
         case "connection" | "timeout":
@@ -35,4 +37,19 @@ def advice(failure: CallFailed, provider: Provider) -> str:
 
 def _key_of(provider: Provider) -> str:
     vendor = VENDORS.get(provider.name)
-    return f"the key ({' or '.join(vendor.key_variables)}, or api_key=)" if vendor else "the key"
+    return f"the key ({' or '.join((*vendor.key_variables, 'api_key='))})" if vendor else "the key"
+
+
+def _address_of(provider: Provider) -> str:
+    """The origin, and the variables that are a part of the address, which may be what is wrong with it."""
+    vendor = VENDORS.get(provider.name)
+    names = [" or ".join(variables) for variables in vendor.places.values()] if vendor else []
+    return f"{provider.origin} (from {' and '.join(names)})" if names else provider.origin
+
+
+def _takes_a_format(provider: Provider) -> bool:
+    try:
+        provider.check_params({"response_format": {"type": "json_object"}})
+    except SmeltConfigError:
+        return False
+    return provider.name in VENDORS

@@ -1,8 +1,8 @@
 """Parser of rate-limit headers.
 
-It reads the header names of OpenAI (also used by Groq, Azure and gateways in front of vLLM) and of Anthropic, with
-resets as durations, points in time or plain seconds. A value that makes no sense counts as unknown, so that it neither
-delays requests nor permits them.
+It reads the header names of OpenAI (also used by Groq, Azure and gateways in front of vLLM), of Anthropic, and those of
+Cerebras and Mistral, which end in the time that a limit is for; with resets as durations, points in time or plain
+seconds. A value that makes no sense counts as unknown, so that it neither delays requests nor permits them.
 """
 
 from __future__ import annotations
@@ -56,10 +56,14 @@ class Limits:
 
 _NOTHING = Limits()
 _KINDS = {"requests": "requests", "tokens": "tokens", "input_tokens": "input-tokens", "output_tokens": "output-tokens"}
+_PARTS = ("limit", "remaining", "reset")
+# What some hosts call a limit; that of a day counts if none of a minute is announced.
+_OTHER_NAMES = {"requests": ("requests-minute", "req-minute", "requests-day"), "tokens": ("tokens-minute",)}
 _NAMES = {
     kind: (
-        tuple(f"x-ratelimit-{part}-{name}" for part in ("limit", "remaining", "reset")),
-        tuple(f"anthropic-ratelimit-{name}-{part}" for part in ("limit", "remaining", "reset")),
+        tuple(f"x-ratelimit-{part}-{name}" for part in _PARTS),
+        tuple(f"anthropic-ratelimit-{name}-{part}" for part in _PARTS),
+        *(tuple(f"x-ratelimit-{part}-{other}" for part in _PARTS) for other in _OTHER_NAMES.get(kind, ())),
     )
     for kind, name in _KINDS.items()
 }

@@ -40,7 +40,17 @@ _AUTH = frozenset(
         "invalidsignatureexception",
     ]
 )
-_NOT_FOUND = frozenset(["model_not_found", "unknown_model", "model_decommissioned", "resourcenotfoundexception"])
+_NOT_FOUND = frozenset(
+    [
+        "model_not_found",
+        "unknown_model",
+        "invalid_model",
+        "model_decommissioned",
+        "model_not_supported",
+        "model_not_available",
+        "resourcenotfoundexception",
+    ]
+)
 _ACCOUNT = (
     _QUOTA
     | _AUTH
@@ -92,6 +102,7 @@ _QUOTA_TEXT = (
     "insufficient balance",
     "insufficient credits",
     "monthly spending limit",
+    "daily free allocation",
 )
 _SERVER_TEXT = ("has crashed", "unloaded or crashed", "model unloaded", "model is loading", "is currently loading")
 _PER_DAY = re.compile(r"\bper day\b|\blimit: 0\b")
@@ -106,6 +117,9 @@ _NOT_FOUND_TEXT = (
     "model not exist",
     "model not found",
     "model does not exist",
+    "no such model",
+    "non-serverless model",
+    "is not supported by any provider you have enabled",
     "has been decommissioned",
 )
 _PROFILE_HINT = "Ask for an inference profile instead, such as us.MODEL-ID"
@@ -133,6 +147,8 @@ _SCHEMA_TEXT = (
     "unsupported parameter",
     "unrecognized request argument",
     "argument not supported on this model",
+    "does not support parameter",
+    "is immutable for this model",
     "extra inputs are not permitted",
     "too many states",
     "is not a multimodal model",
@@ -238,7 +254,7 @@ def read_complaint(body: object, *, type_header: str = "") -> Complaint:
     details = [one for one in _list(error.get("details")) if isinstance(one, Mapping)]
     inner = _table(error.get("innererror"))  # Azure.
     metadata = _table(error.get("metadata"))  # OpenRouter.
-    words = [error.get(name) for name in ("code", "type", "status", "error_type", "__type")]
+    words = [error.get(name) for name in ("code", "type", "status", "error_code", "error_type", "__type")]
     words += [inner.get("code"), type_header.partition(":")[0]]
     words += [one.get("reason") for one in details]
     words += ["insufficient_quota" for one in details if "PerDay" in str(one.get("violations"))]
@@ -276,8 +292,9 @@ def kind_of(status: int, complaint: Complaint, asked: Request | None = None) -> 
             return "auth"
         case 403:
             return "filtered" if complaint.is_moderation else "auth"
-        case 404 | 405:
-            return "not_found"
+        case 404 | 405 | 410:
+            # OpenRouter, if it is told to choose only hosts that take all parameters.
+            return "schema" if said.says(("can handle the requested parameters",)) else "not_found"
         case 413:
             return "too_large"
         case 408 | 409 | 424 | 425 | 499:

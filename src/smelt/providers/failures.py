@@ -46,16 +46,17 @@ def from_status(
     """
     is_plain = body is None and len(text) <= _PLAIN and "<" not in text
     complaint = read_complaint(text if is_plain else body, type_header=headers.get("x-amzn-errortype", ""))
-    kind = kind_of(status, complaint, asked)
+    kind, hint = kind_of(status, complaint, asked), hint_for(complaint)
+    if kind == "rate_limit" and headers.get("x-ratelimit-limit-req-minute") == "0":  # Mistral, without a plan.
+        kind, hint = "quota", "The account may make no requests to this model"
     if kind == "redirect":
         words = f"redirects to {_target(headers)}, which is not followed. Check the base URL"
     else:
         words = complaint.message or redact(text, secrets, limit=200) or "no explanation"
-    hint = hint_for(complaint)
     return CallFailed(
         kind,
         Billing.PAID_BAD if kind == "protocol" else Billing.REJECTED,
-        redact(f"HTTP {status}: {words}" + (f" {hint}." if hint else ""), secrets),
+        redact(f"HTTP {status}: " + (f"{words.rstrip('.')}. {hint}." if hint else words), secrets),
         status=status,
         retry_after=retry_after(headers, complaint.retry_delay),
         request_id=request_id(headers),
