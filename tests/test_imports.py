@@ -53,7 +53,7 @@ def test_the_import_is_quick() -> None:
 def test_the_import_loads_no_frame_library_and_no_sdk() -> None:
     loaded = set(json.loads(printed_by(LISTED)))
 
-    assert loaded & HEAVY == set()
+    assert loaded & {*HEAVY, "pydantic"} == set()  # pydantic alone takes three times as long as smelt.
 
 
 @pytest.mark.slow

@@ -19,14 +19,12 @@ from smelt.messages import nearest
 from smelt.named import registry
 from smelt.named.entries import Entry, ServerEntry
 from smelt.providers.access import check_base_url, check_key
-from smelt.providers.agent import Agent, is_agent
 from smelt.providers.base import Provider
 from smelt.providers.effort import NAMED, Thinking
+from smelt.providers.own import Wrap, is_agent, is_async
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
 from smelt.providers.vendors import LOCAL, MOCK, VENDORS
-from smelt.providers.worker import Worker, is_async
-from smelt.providers.wrapped import Wrap
 from smelt.tracebacks import plainly
 
 
@@ -130,15 +128,25 @@ def read_model(model: object) -> Named:
         return Model.parse(model) if ":" in model else _registered(model)
     if isinstance(model, Model | Wrap) or (isinstance(model, Provider) and not isinstance(model, type)):
         return model
-    if is_agent(model):
-        return Agent(model)
-    if callable(model) and (is_async(model) or inspect.isroutine(model) or isinstance(model, functools.partial)):
-        return Worker(model)  # Which refuses a function that is not async.
+    if is_agent(model) or is_async(model) or inspect.isroutine(model) or isinstance(model, functools.partial):
+        return _own(model)
     wanted = (
         'a string like "openai:gpt-4.1-mini", a smelt.Model, an async function, a PydanticAI agent, or an object with '
         "the members of a provider"
     )
     raise SmeltConfigError.for_type("model", model, wanted)
+
+
+def _own(code: Any) -> Provider:
+    """A provider that calls the caller's code. Refuses a function that is not async."""
+    # Imported late: they load pydantic, and most programs name a model of a vendor.
+    if is_agent(code):
+        from smelt.providers.agent import Agent
+
+        return Agent(code)
+    from smelt.providers.worker import Worker
+
+    return Worker(code)
 
 
 def _registered(name: str) -> Named:

@@ -7,9 +7,9 @@ from typing import Any
 from smelt.checks import integer
 from smelt.errors import SmeltConfigError
 from smelt.model import read_model
-from smelt.providers.agent import Agent, is_agent
+from smelt.providers.agent import Agent
+from smelt.providers.own import After, Before, Hooks, OnError, Wrap, is_agent
 from smelt.providers.worker import CONCURRENCY, Function, Worker
-from smelt.providers.wrapped import After, Before, Hooks, OnError, Wrap
 from smelt.tracebacks import plainly
 
 

@@ -15,12 +15,12 @@ from smelt.model import Model, Named, read_model
 from smelt.providers.access import doubt_about, find_access
 from smelt.providers.base import CompleteProvider
 from smelt.providers.effort import effort_params
-from smelt.providers.own import complete
+from smelt.providers.own import Wrap, complete
 from smelt.providers.secrets import Secret
 from smelt.providers.thinking import thinking_params
 from smelt.providers.vendor import Vendor
 from smelt.providers.vendors import LOCAL, MOCK, VENDORS
-from smelt.providers.wrapped import Wrap, Wrapped
+from smelt.providers.wrapped import Wrapped
 
 
 def resolve_model(model: Any, *, params: Mapping[str, Any] | None = None, needs_key: bool = True) -> CompleteProvider:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,12 +18,6 @@ from smelt.providers.secrets import Secret
 
 AGENT = "agent"
 _ROWS = json.JSONDecoder()
-
-
-def is_agent(model: object) -> bool:
-    """Whether *model* is an agent of PydanticAI. If it is, the caller has imported PydanticAI."""
-    module = sys.modules.get("pydantic_ai.agent")
-    return module is not None and isinstance(model, module.AbstractAgent)
 
 
 class Agent:

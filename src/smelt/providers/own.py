@@ -1,13 +1,74 @@
-"""A provider of the caller's own, with defaults for the members that it may leave out."""
+"""The caller's own code as a model: what kinds of it there are, and defaults for what a provider may leave out.
+
+This module is loaded with smelt. What carries out a request is loaded when a model is asked.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+import sys
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any
 
-from smelt.providers.base import Capabilities, CompleteProvider, Connection, Provider
+from smelt.providers.base import (
+    CallFailed,
+    Capabilities,
+    CompleteProvider,
+    Connection,
+    Provider,
+    Reply,
+    Request,
+)
 from smelt.providers.secrets import Secret
+
+Before = Callable[[Request], Request | Reply | Awaitable[Request | Reply | None] | None]
+After = Callable[[Request, Reply], Reply | Awaitable[Reply | None] | None]
+OnError = Callable[[Request, CallFailed], CallFailed | Reply | Awaitable[CallFailed | Reply | None] | None]
+
+
+def is_agent(model: object) -> bool:
+    """Whether *model* is an agent of PydanticAI. If it is, the caller has imported PydanticAI."""
+    module = sys.modules.get("pydantic_ai.agent")
+    return module is not None and isinstance(model, module.AbstractAgent)
+
+
+def is_async(function: object) -> bool:
+    """Whether *function* is an async function, a partial of one, or an object whose `__call__` is async."""
+    if isinstance(function, type):
+        return False
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """The hooks of one `smelt.wrap`.
+
+    Attributes:
+        before: Gets a request before it is sent.
+        after: Gets the request that was sent, and its reply.
+        on_error: Gets the request that was sent, and its failure.
+        tag: The caller's name for this version of the hooks; empty if they change no answer.
+    """
+
+    before: Before | None = None
+    after: After | None = None
+    on_error: OnError | None = None
+    tag: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrap:
+    """A model that `smelt.wrap` has put hooks around. The model itself is resolved when it is used.
+
+    Attributes:
+        model: The model, as the caller named it.
+        hooks: The hooks.
+    """
+
+    model: Any
+    hooks: Hooks
 
 
 def complete(provider: Provider) -> CompleteProvider:

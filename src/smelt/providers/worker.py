@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import json
 import signal
 import threading
@@ -16,6 +15,7 @@ from smelt.errors import SmeltConfigError
 from smelt.plan.dialect import fields_of_row
 from smelt.plan.schema import Output, read_output
 from smelt.providers.base import Billing, CallFailed, Capabilities, Reply, Request
+from smelt.providers.own import is_async
 from smelt.providers.own_answers import NoAnswer, fields_of, reply_text
 from smelt.providers.own_failures import described, own_failure
 from smelt.providers.secrets import Secret
@@ -144,13 +144,6 @@ def check_async(function: object) -> None:
         f"{name}(row), and await an async client in it. Code that must block goes into await asyncio.to_thread(...) "
         "inside it, which starts threads."
     )
-
-
-def is_async(function: object) -> bool:
-    """Whether *function* is an async function, a partial of one, or an object whose `__call__` is async."""
-    if isinstance(function, type):
-        return False
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 def called(function: object) -> str:

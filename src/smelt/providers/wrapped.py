@@ -5,52 +5,19 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from smelt.errors import SmeltConfigError
 from smelt.providers.base import Billing, CallFailed, Capabilities, CompleteProvider, Connection, Reply, Request, Usage
+from smelt.providers.own import Hooks
 from smelt.providers.own_failures import described
 from smelt.providers.secrets import Secret
 
-Before = Callable[[Request], Request | Reply | Awaitable[Request | Reply | None] | None]
-After = Callable[[Request, Reply], Reply | Awaitable[Reply | None] | None]
-OnError = Callable[[Request, CallFailed], CallFailed | Reply | Awaitable[CallFailed | Reply | None] | None]
-
 _ROWS = json.JSONDecoder()
 _FREE = Usage(input_tokens=0, output_tokens=0, cached_input_tokens=0, reasoning_tokens=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hooks:
-    """The hooks of one `smelt.wrap`.
-
-    Attributes:
-        before: Gets a request before it is sent.
-        after: Gets the request that was sent, and its reply.
-        on_error: Gets the request that was sent, and its failure.
-        tag: The caller's name for this version of the hooks; empty if they change no answer.
-    """
-
-    before: Before | None = None
-    after: After | None = None
-    on_error: OnError | None = None
-    tag: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wrap:
-    """A model that `smelt.wrap` has put hooks around. The model itself is resolved when it is used.
-
-    Attributes:
-        model: The model, as the caller named it.
-        hooks: The hooks.
-    """
-
-    model: Any
-    hooks: Hooks
 
 
 class Wrapped:
