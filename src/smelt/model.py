@@ -49,6 +49,8 @@ class Model:
         thinking: How much the model should think, in the words of every provider: False (not at all), True (as much as
             it does by itself), or `minimal`, `low`, `medium`, `high`, `xhigh` or `max`, of which the nearest that the
             model has is taken. None: as the model does by itself, or as *params* say. Thoughts are paid as output.
+        priced_as: A model with the same price, such as `openai:gpt-4.1-mini`, if the price list does not know *name*: a
+            deployment may have any name. None: the price of *name*.
 
     Raises:
         SmeltConfigError: There is no such provider, or an argument is malformed. Nothing is sent.
@@ -66,6 +68,7 @@ class Model:
     allow_http: bool = False
     thinking_tokens: int | None = field(default=None, repr=False)
     thinking: Thinking | None = field(default=None, repr=False)
+    priced_as: str | None = field(default=None, repr=False)
 
     @plainly
     def __post_init__(self) -> None:
@@ -84,6 +87,8 @@ class Model:
         if not (self.thinking is None or isinstance(self.thinking, bool) or self.thinking in NAMED):
             wanted = f"True, False or one of {', '.join(NAMED)}"
             raise SmeltConfigError.for_value("thinking", self.thinking, wanted)
+        if self.priced_as is not None:
+            _check_priced_as(self.priced_as)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -215,6 +220,15 @@ def called(model: Named) -> str:
         tag = f"[{model.hooks.tag}]" if model.hooks.tag else ""
         return called(read_model(model.model)) + tag
     return f"{model.provider}:{model.name}" if isinstance(model, Model) else f"{model.name}:{model.model}"
+
+
+def _check_priced_as(named: object) -> None:
+    provider, colon, name = named.partition(":") if isinstance(named, str) else ("", "", "")
+    if not (colon and name):
+        raise SmeltConfigError.for_type("priced_as", named, 'a string like "openai:gpt-4.1-mini"')
+    if provider not in VENDORS or VENDORS[provider].priced_as is None:
+        listed = [one.name for one in VENDORS.values() if one.priced_as]
+        raise SmeltConfigError(f"priced_as names no provider with listed prices.{nearest(provider, listed)}")
 
 
 def _check_names(provider: object, name: object) -> None:
