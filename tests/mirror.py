@@ -27,7 +27,6 @@ TESTED_THROUGH = {
     "plan/kinds": "plan/test_schema",
     "providers/base": "providers/test_conformance",
     "providers/vendor": "providers/test_vendors",
-    "providers/traits": "providers/test_effort",
     "report/record": "report/test_report",
     # One call from its options to its outcome.
     "call/estimate": "api/test_job",
