@@ -23,6 +23,7 @@ _MOST_ATTEMPTS = 100
 _MOST_SECONDS = 7 * 24 * 3600.0
 _MOST_DOLLARS = 10_000_000.0
 _MOST_TOKENS = 10**15
+_MOST_EXAMPLES = 50
 _MOST_SEED = 2**32 - 1  # As in NumPy.
 _OF_A_STEP = ("fields", "stream")
 _OF_THE_MODEL = ("key", "api_key", "base_url", "allow_http")  # No spelling hint: it would suggest `any_key`.
@@ -43,6 +44,7 @@ class Options(TypedDict, total=False):
     timeout: float
     deadline: float | None
     params: Mapping[str, Any] | None
+    examples: Any
     isolation: Literal["batch", "row"]
     null_rows: Literal["send", "skip"]
     on_error: Literal["mark", "raise"]
@@ -81,6 +83,8 @@ class Settings:
         timeout: Seconds for one request, whatever the timeout of the SDK.
         deadline: Seconds for the whole run; rows without an answer by then are marked as failed. None: no limit.
         params: Parameters for the provider, such as `{"temperature": 0}`; each provider documents its own.
+        examples: Rows with their right answers, which the model sees in every request: a frame or a list of dicts with
+            the columns that are sent and the output columns, 50 rows at most. Changing them asks the rows again.
         isolation: `"row"` sends every row alone: the only real boundary between rows of untrusted text.
         null_rows: Whether rows that are null in every column sent are asked, or left null without an error.
         on_error: Whether rows that fail are marked in the error column, or end the run with an exception.
@@ -118,6 +122,7 @@ class Settings:
     timeout: float = 120.0
     deadline: float | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    examples: tuple[str, ...] = ()
     isolation: Literal["batch", "row"] = "batch"
     null_rows: Literal["send", "skip"] = "send"
     on_error: Literal["mark", "raise"] = "mark"
@@ -296,6 +301,30 @@ def _params(name: str, value: object) -> Mapping[str, Any]:
     return dict(value)
 
 
+def _examples(name: str, value: object) -> tuple[str, ...]:
+    """The rows as canonical JSON, which is small, and the same for every kind of frame."""
+    if value is None:
+        return ()
+    if isinstance(value, tuple) and all(isinstance(one, str) for one in value):
+        return value  # These are the checked ones.
+    from smelt.frames.adapt import adapt  # Imported late: `import smelt` loads no adapter.
+
+    try:
+        frame = adapt(value)
+    except SmeltConfigError as problem:
+        raise ConfigTypeError(f"{name}: {problem}") from None
+    if len(frame) > _MOST_EXAMPLES:
+        raise SmeltConfigError(
+            f"{name} has {len(frame):,} rows; {_MOST_EXAMPLES} are the most. They go out with every request."
+        )
+    rows: list[str] = []
+    for number, text in enumerate(frame.rows().texts(range(len(frame))), start=1):
+        if not isinstance(text, str):
+            raise SmeltConfigError(f"{name}, row {number}: {text.reason}.")
+        rows.append(text)
+    return tuple(rows)
+
+
 def _progress(name: str, value: object) -> Any:
     wanted = "True, False, None or a function that takes an event"
     if iscoroutinefunction(value) or iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004  # Not asked whether.
@@ -318,6 +347,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "timeout": seconds,
     "deadline": lambda name, value: None if value is None else seconds(name, value),
     "params": _params,
+    "examples": _examples,
     "isolation": _one_of("batch", "row"),
     "null_rows": _one_of("send", "skip"),
     "on_error": _one_of("mark", "raise"),

@@ -19,6 +19,7 @@ from smelt.frames.base import Frame
 from smelt.frames.names import resolve_names
 from smelt.messages import nearest, printable, shown_value
 from smelt.plan.dialect import check_limits
+from smelt.plan.examples import Example, read_examples
 from smelt.plan.kinds import Field, Struct
 from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
@@ -66,6 +67,7 @@ class Preparation:
         settings: The options.
         prompt: The caller's question, as it is sent to the model.
         system: The system message: the full instructions.
+        examples: The caller's examples, which are part of it.
         whole: The complete output if *output* has only a part of its fields; None if *output* is complete.
     """
 
@@ -80,6 +82,7 @@ class Preparation:
     settings: Settings
     prompt: str
     system: str
+    examples: tuple[Example, ...] = ()
     whole: Output | None = None
 
     @property
@@ -89,9 +92,23 @@ class Preparation:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The parameters by which answers are told apart: those of requests, and the tags of hooks."""
+        """The parameters by which answers are told apart: those of requests, the tags of hooks, and the examples."""
         tags = tags_of(self.provider)
-        return {**self.params, **({"tag of smelt.wrap": list(tags)} if tags else {})}
+        told = self._told(self.output.fields)
+        return {
+            **self.params,
+            **({"tag of smelt.wrap": list(tags)} if tags else {}),
+            **({"examples=": told} if told else {}),
+        }
+
+    def _instructions(self, fields: Sequence[Field]) -> str:
+        """The system message that asks for *fields* only."""
+        codec, about = self.provider.capabilities.codec, self.output.description
+        return system_text(self.prompt, fields, codec, about=about, examples=self._told(fields))
+
+    def _told(self, fields: Sequence[Field]) -> list[str]:
+        """The examples as the model sees them, with the answers to *fields* only."""
+        return [one.line(fields) for one in self.examples]
 
     def work(self) -> Work:
         """The work order for the engine."""
@@ -134,7 +151,7 @@ class Preparation:
         return replace(
             self.work(),
             asked=fields,
-            system=system_text(self.prompt, fields, self.provider.capabilities.codec, about=self.output.description),
+            system=self._instructions(fields),
             row_tokens=reply_tokens(fields),
             reply_bytes=reply_bytes(fields),
             completing=completing,
@@ -149,7 +166,7 @@ class Preparation:
             output=output,
             whole=self.output,
             columns=tuple(column for column in self.columns if column.path[0] in names),
-            system=system_text(self.prompt, output.fields, self.provider.capabilities.codec, about=output.description),
+            system=self._instructions(output.fields),
         )
 
     def over(self, frame: Frame, *, seen: dict[Key, int]) -> Preparation:
@@ -258,7 +275,10 @@ def prepare(
     if pick is not None:  # After the checks on the whole frame: a picked dict may lack a key that the prompt names.
         positions = pick(len(frame))
         frame, source = adapt(frame.take(positions)), _Part(source, positions)
-    system = system_text(task.text, output.fields, provider.capabilities.codec, about=output.description)
+    examples = read_examples(settings.examples, source.names, output)
+    told = [one.line(output.fields) for one in examples]
+    codec = provider.capabilities.codec
+    system = system_text(task.text, output.fields, codec, about=output.description, examples=told)
     _require_unicode(system)
     return Preparation(
         frame=frame,
@@ -272,6 +292,7 @@ def prepare(
         settings=settings,
         prompt=task.text,
         system=system,
+        examples=examples,
     )
 
 

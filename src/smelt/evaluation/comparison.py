@@ -31,6 +31,7 @@ class Comparison:
         evaluations: The evaluation of each variant, by name; empty if no right answers were given.
         rows: Rows of the sample.
         unlabelled: Rows of the data that were left out because they have no known right answer.
+        taught: Rows of the data that were left out because they are examples, whose answers the model sees.
 
     Examples:
         >>> variants = {"one by one": {"batch_size": 1}, "together": {"batch_size": 2}}
@@ -48,6 +49,7 @@ class Comparison:
         self.evaluations = {name: Evaluation(one) for name, one in sheets.items()} if sample.targets else {}
         self.rows = len(sample.positions)
         self.unlabelled = sample.unlabelled
+        self.taught = sample.taught
         self._sheets = sheets
         self._sample = sample
 

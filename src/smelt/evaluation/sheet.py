@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ class Sample:
         blind: The data without the columns of right answers; only this may be sent to a model.
         positions: The rows to ask.
         unlabelled: Number of rows that are not asked because they have no known right answer.
+        taught: Number of rows that are not asked because they are examples.
         truths: The right answers of the rows to ask, by field.
         targets: The fields with right answers.
         output: The output model to ask for.
@@ -48,6 +50,7 @@ class Sample:
     blind: Any
     positions: Sequence[int]
     unlabelled: int
+    taught: int
     truths: Mapping[str, Sequence[Any]]
     targets: tuple[Target, ...]
     output: Output
@@ -157,8 +160,12 @@ class Sheet:
         return ", ".join(one.score.field for one in self.grades if one.marks[row] is False) or None
 
 
-def draw(data: Any, output_model: Any, truth: object, n: int | None, settings: Settings) -> Sample:
+def draw(
+    data: Any, output_model: Any, truth: object, n: int | None, settings: Settings, *, examples: Sequence[str] = ()
+) -> Sample:
     """Draw the sample: all rows with a known answer, or *n* of them by the seed; of all rows if *truth* is None.
+
+    Rows that are among the *examples* are left out: their answers are shown to the model.
 
     Raises:
         SmeltConfigError: *truth* does not fit the output model or the data, or there is no row to ask.
@@ -170,6 +177,10 @@ def draw(data: Any, output_model: Any, truth: object, n: int | None, settings: S
     candidates: Sequence[int] = range(len(frame))
     if targets:
         candidates = [row for row, is_known in enumerate(known_rows(frame, targets)) if is_known]
+    labelled = candidates
+    if examples:
+        shown = {*(one.name for one in output.fields), *(one.column for one in targets)}
+        candidates = _untaught(frame, labelled, [name for name in frame.names if name not in shown], examples)
     if not candidates:
         columns = ", ".join(shown_value(one.column) for one in targets)
         raise SmeltConfigError(f"No row has a known answer in {columns}.")
@@ -178,11 +189,25 @@ def draw(data: Any, output_model: Any, truth: object, n: int | None, settings: S
         frame=frame,
         blind=frame.attach((), dropped=tuple({one.column: None for one in targets})) if targets else frame.native,
         positions=positions,
-        unlabelled=len(frame) - len(candidates),
+        unlabelled=len(frame) - len(labelled),
+        taught=len(labelled) - len(candidates),
         truths={one.leaf.name: read_truth(frame, one, positions) for one in targets},
         targets=targets,
         output=output,
     )
+
+
+def _untaught(frame: Frame, rows: Sequence[int], columns: Sequence[str], examples: Sequence[str]) -> list[int]:
+    """The *rows* of *frame* that are not among the *examples*, by the *columns* that both have."""
+    taught = [json.loads(one) for one in examples]
+    shared = [name for name in columns if name in taught[0]]
+    if not shared:
+        return list(rows)
+    known = [{name: one.get(name) for name in shared} for one in taught]
+    texts = frame.rows(shared).texts(rows)
+    return [
+        row for row, text in zip(rows, texts, strict=True) if not isinstance(text, str) or json.loads(text) not in known
+    ]
 
 
 def _answer_name(target: Target) -> str:

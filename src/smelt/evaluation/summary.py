@@ -28,6 +28,7 @@ class Evaluation:
         result: The result of the run; its frame has no columns of right answers, because the model saw none.
         rows: Rows of the sample.
         unlabelled: Rows of the data that were left out because they have no known right answer.
+        taught: Rows of the data that were left out because they are examples, whose answers the model sees.
 
     Examples:
         >>> labelled = df.assign(known=["tech", "finance"])
@@ -44,6 +45,7 @@ class Evaluation:
         self.result: SmeltResult[Any] = sheet.result
         self.rows = len(sheet.sample.positions)
         self.unlabelled = sheet.sample.unlabelled
+        self.taught = sheet.sample.taught
         self._sheet = sheet
 
     @property
@@ -111,6 +113,8 @@ class Evaluation:
     def _lines(self) -> list[tuple[str, str]]:
         wrong = self._sheet.wrong_rows
         left_out = [("left out", f"{self.unlabelled:,} rows without a known answer")] if self.unlabelled else []
+        if self.taught:
+            left_out.append(("left out", f"{self.taught:,} rows that are examples"))
         return [
             *((one.field, _in_words(one)) for one in self.fields.values()),
             ("wrong", f"{len(wrong):,} rows, in .disagreements" if wrong else "no row"),

@@ -51,7 +51,7 @@ class Variant:
 
     @property
     def _work(self) -> tuple[Any, ...]:
-        return self.prompt, self.model, self.settings.params, self.settings.columns
+        return self.prompt, self.model, self.settings.params, self.settings.columns, self.settings.examples
 
 
 def read_variants(

@@ -59,7 +59,9 @@ def is_token(text: str) -> bool:
     return len(digits) == 5 and min(digits) >= 0 and _ALPHABET[sum(digits[:4]) % len(_ALPHABET)] == text[4]
 
 
-def system_text(prompt: str, fields: Sequence[Field], codec: Codec, *, about: str = "") -> str:
+def system_text(
+    prompt: str, fields: Sequence[Field], codec: Codec, *, about: str = "", examples: Sequence[str] = ()
+) -> str:
     """The instructions: identical in every request of a job, so that providers can cache them."""
     lines = [
         f'- "{one.key}": {describe(one.kind)}' + (f". {notes}" if (notes := notes_of(one)) else "") for one in fields
@@ -77,6 +79,7 @@ def system_text(prompt: str, fields: Sequence[Field], codec: Codec, *, about: st
             "Fields of each answer:",
             *lines,
             "",
+            *(["Rows with their right answers:", *examples, ""] if examples else []),
             (
                 'The rows come as a JSON array of {"id": …, "row": {…}}. '
                 "Answer each row by itself, from its own values only,\n"

@@ -1,0 +1,68 @@
+"""Examples of rows with their right answers, which the model sees before the rows that it answers.
+
+They are part of the instructions, so they are the same text in every request and providers can cache it. They carry no
+row tokens, so no answer can be matched to them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from smelt.errors import ColumnError, SchemaError
+from smelt.messages import nearest, shown_value
+from smelt.plan.kinds import Field
+from smelt.plan.schema import Output
+from smelt.plan.validate import InvalidRow, Validator
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row with its right answer.
+
+    Attributes:
+        row: The columns that are sent, by name.
+        answer: The values of the output fields, by their names in replies.
+    """
+
+    row: Mapping[str, Any]
+    answer: Mapping[str, Any]
+
+    def line(self, fields: Sequence[Field]) -> str:
+        """The example as one line of JSON, with these *fields* of its answer."""
+        answer = {one.key: self.answer[one.key] for one in fields}
+        return _json({"row": self.row, "answer": answer})
+
+
+def read_examples(texts: Sequence[str], columns: Sequence[str], output: Output) -> tuple[Example, ...]:
+    """Read examples, given as JSON objects with the *columns* that are sent and the fields of *output*.
+
+    Raises:
+        ColumnError: An example lacks a column that is sent.
+        SchemaError: It lacks a field, or its answer is not a valid one.
+    """
+    if not texts:
+        return ()
+    validator, found = Validator(output), []
+    for number, text in enumerate(texts, start=1):
+        cells: dict[str, Any] = json.loads(text)
+        for name in columns:
+            if name not in cells:
+                raise ColumnError(f"examples has no column {shown_value(name)}, which is sent.{nearest(name, cells)}")
+        for field in output.fields:
+            if field.name not in cells:
+                hint = nearest(field.name, cells)
+                raise SchemaError(f"examples has no column {shown_value(field.name)} with the right answers.{hint}")
+        answer = {field.key: cells[field.name] for field in output.fields}
+        try:
+            _, valid = validator.read(answer)
+        except InvalidRow as problem:
+            raise SchemaError(f"The answer of example {number} is not valid: {problem}.") from None
+        found.append(Example(row={name: cells[name] for name in columns}, answer=json.loads(valid)))
+    return tuple(found)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

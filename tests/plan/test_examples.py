@@ -1,0 +1,152 @@
+"""Examples: shown to the model in every request, part of the question, and never asked when answers are graded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date
+from typing import Any, Literal
+
+import pandas as pd
+import polars as pl
+import pytest
+from pydantic import BaseModel, Field
+
+import smelt
+from smelt.errors import ColumnError, SchemaError
+from smelt.testing import ScriptedProvider
+
+
+class Ticket(BaseModel):
+    topic: Literal["bill", "other"]
+    day: date | None = Field(alias="on")
+
+
+ROWS = [{"text": "Pay me back.", "shop": "A"}, {"text": "Hi", "shop": "B"}]
+EXAMPLES: list[dict[str, Any]] = [
+    {"shop": "C", "text": "Charged twice “today”", "topic": "bill", "day": date(2026, 11, 1), "more": 1},
+    {"shop": None, "text": "Nice", "topic": "other", "day": None, "more": 2},
+]
+LINES = """Rows with their right answers:
+{"row":{"text":"Charged twice “today”","shop":"C"},"answer":{"topic":"bill","on":"2026-11-01"}}
+{"row":{"text":"Nice","shop":null},"answer":{"topic":"other","on":null}}
+"""
+
+
+def scripted() -> ScriptedProvider:
+    return ScriptedProvider({"topic": "other", "on": None})
+
+
+def run(model: ScriptedProvider, examples: Any = None, **options: Any) -> Any:
+    options = {"columns": ["text", "shop"], "progress": False, **options}
+    return smelt.run(ROWS, "Sort the message.", Ticket, model=model, examples=examples, **options)
+
+
+@pytest.mark.parametrize("make", [list, pd.DataFrame, pl.DataFrame], ids=["records", "pandas", "polars"])
+def test_examples_stand_in_the_instructions_of_every_request(make: Callable[[Any], Any]) -> None:
+    model = scripted()
+
+    run(model, make(EXAMPLES), batch_size=1)
+
+    assert len(model.requests) == 2
+    assert all(LINES in request.system for request in model.requests)
+
+
+def test_examples_are_part_of_what_makes_an_answer_known(tmp_path: Any) -> None:
+    model, ledger = scripted(), tmp_path / "ledger.sqlite"
+
+    def requests(examples: Any) -> int:
+        return int(run(model, examples, ledger=ledger).metrics.requests)
+
+    assert requests(None) == 1
+    with pytest.warns(smelt.SmeltWarning, match=r"params \('examples=' added\) changed"):
+        assert requests(EXAMPLES) == 1
+    assert requests(pl.DataFrame(EXAMPLES)) == 0
+    assert requests(None) == requests([]) == 0
+    with pytest.warns(smelt.SmeltWarning, match="examples="):
+        assert requests(EXAMPLES[::-1]) == 1
+
+
+def test_an_example_is_shown_with_the_new_fields_only_when_only_those_are_asked(tmp_path: Any) -> None:
+    class Less(BaseModel):
+        topic: Literal["bill", "other"]
+
+    model, ledger = scripted(), tmp_path / "ledger.sqlite"
+    options: dict[str, Any] = {"columns": ["text"], "ledger": ledger, "progress": False}
+    smelt.run(ROWS, "Sort.", Less, model=model, **options)
+
+    smelt.run(ROWS, "Sort.", Ticket, model=model, extend=True, **options)
+    assert "topic" not in model.requests[-1].system
+
+
+def test_a_lazy_plan_takes_examples() -> None:
+    model, lazy = scripted(), pl.DataFrame(ROWS).lazy()
+
+    out: Any = smelt.transform(lazy, "Sort the message.", Ticket, model=model, examples=EXAMPLES)
+
+    assert out.collect()["topic"].to_list() == ["other", "other"]
+    assert LINES in model.requests[0].system
+
+
+@pytest.mark.parametrize(
+    ("examples", "kind", "message"),
+    [
+        ([{"text": "a", "topic": "bill", "day": None}], ColumnError, "examples has no column 'shop', which is sent"),
+        ([{"text": "a", "shop": "A", "day": None}], SchemaError, "examples has no column 'topic' with the right"),
+        ([{**EXAMPLES[0], "topic": "none"}], SchemaError, "The answer of example 1 is not valid.*topic"),
+        ([*EXAMPLES, {**EXAMPLES[0], "day": "soon"}], SchemaError, "The answer of example 3 is not valid"),
+        (EXAMPLES * 26, smelt.SmeltConfigError, "examples has 52 rows; 50 are the most"),
+        ("few", smelt.SmeltConfigError, "examples: data must be a pandas"),
+        ([{"text": b"raw"}], smelt.SmeltConfigError, "value of type bytes"),
+        ([*EXAMPLES, {"text": "half \ud800"}], smelt.SmeltConfigError, "examples, row 3: "),
+    ],
+    ids=["no column", "no answer", "no label", "third", "too many", "text", "bytes", "surrogate"],
+)
+def test_examples_that_teach_nothing_are_refused_before_anything_is_sent(
+    examples: Any, kind: type[Exception], message: str
+) -> None:
+    model = scripted()
+
+    with pytest.raises(kind, match=message):
+        run(model, examples)
+
+    assert model.requests == []
+
+
+def labelled() -> pd.DataFrame:
+    rows = [{"text": f"text {number}", "known": "bill"} for number in range(10)]
+    return pd.DataFrame([*rows, {"text": "no label", "known": None}])
+
+
+TOPIC = {"topic": Literal["bill", "other"]}
+TAUGHT = [{"text": "text 3", "topic": "bill"}, {"text": "text 7", "topic": "bill"}, {"text": "new", "topic": "other"}]
+
+
+def test_rows_that_are_examples_are_not_graded() -> None:
+    model = ScriptedProvider({"topic": "bill"})
+
+    found = smelt.evaluate(
+        labelled(), "Sort {text}.", TOPIC, {"topic": "known"}, model=model, examples=TAUGHT, progress=False
+    )
+
+    assert (found.rows, found.unlabelled, found.taught) == (8, 1, 2)
+    assert "2 rows that are examples" in repr(found)
+    asked = "".join(request.user for request in model.requests)
+    assert json.dumps("text 3") not in asked
+
+
+def test_variants_with_examples_are_graded_on_rows_that_none_of_them_was_shown() -> None:
+    variants = {"none": {}, "three": {"examples": TAUGHT}}
+
+    found = smelt.compare(
+        labelled(),
+        "Sort {text}.",
+        TOPIC,
+        variants,
+        truth={"topic": "known"},
+        model=ScriptedProvider({"topic": "bill"}),
+        progress=False,
+    )
+
+    assert found.taught == 2
+    assert found.table["rows"].tolist() == [8, 8]
