@@ -42,7 +42,7 @@ class Place:
     def server(self, mood: str = "", **options: Any) -> Server:
         """A server whose stand-in is in that mood."""
         env = {"STANDIN": mood, "STANDIN_PIDS": str(self.folder / "pids")}
-        return Server("vllm", options.pop("model", "org/model"), env=env, **options)
+        return Server(options.pop("kind", "vllm"), options.pop("model", "org/model"), env=env, **options)
 
     @property
     def started(self) -> list[dict[str, Any]]:
@@ -61,13 +61,15 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """The stand-in is `vllm` on PATH; run files are in a directory of the test."""
-    program = tmp_path / "bin" / "vllm"
-    program.parent.mkdir()
-    program.write_text(f"#!{sys.executable}\nfrom tests.local.standin import main\nmain()\n")
-    program.chmod(0o755)
+    """The stand-ins are `vllm` and `ollama` on PATH; run files are in a directory of the test."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, function in (("vllm", "main"), ("ollama", "ollama")):
+        program = programs / name
+        program.write_text(f"#!{sys.executable}\nfrom tests.local.standin import {function}\n{function}()\n")
+        program.chmod(0o755)
     (tmp_path / "run").mkdir(mode=0o700)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.delenv("VLLM_API_KEY", raising=False)

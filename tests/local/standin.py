@@ -1,4 +1,6 @@
-"""A stand-in for `vllm`: takes the flags of `vllm serve`, answers like the fake server, and fails as the real one does.
+"""Stand-ins for `vllm` and `ollama`.
+
+That for `vllm` takes the flags of `vllm serve`, answers like the fake server, and fails as the real one does.
 
 `python -m tests.local.standin serve MODEL --uds SOCKET …`. The variable STANDIN names what is wrong with it: `never`
 (healthy), `cuda` (dies with a message in its log), `stubborn` (a worker that ignores SIGTERM), `dies` (a worker dies at
@@ -38,9 +40,10 @@ class StandIn:
         self._server._scenarios["s"] = Scenario(Config(answers=answers), Server._now)
 
     def route(self, request: Request, connection: Connection) -> Exchange:
-        if request.path == "/health":
+        if request.path in ("/health", "/api/version"):
             return Plain(503 if self._mood == "never" else 200, {})
-        if request.headers.get("authorization") != f"Bearer {os.environ['VLLM_API_KEY']}":
+        key = os.environ.get("VLLM_API_KEY")
+        if key is not None and request.headers.get("authorization") != f"Bearer {key}":
             return Plain(401, {"error": "Unauthorized"})
         self._requests += 1
         if self._mood == "dies" and self._requests >= 3 and not is_second():
@@ -62,13 +65,33 @@ def worker() -> int:
     return process.pid
 
 
-async def serve(socket: str, mood: str) -> None:
+async def serve(address: str, mood: str) -> None:
+    """Serve on a Unix socket, or on `HOST:PORT`."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     server = StandIn(mood)
-    await loop.create_unix_server(lambda: Connection(server.route), socket)
+    if address.startswith("/"):
+        await loop.create_unix_server(lambda: Connection(server.route), address)
+    else:
+        host, _, port = address.partition(":")
+        await loop.create_server(lambda: Connection(server.route), host, int(port))
     await stop.wait()
+
+
+def ollama() -> None:
+    """`ollama serve`, which finds its address in the environment and takes no key."""
+    assert sys.argv[1:] == ["serve"]
+    tell([os.getpid()])
+    asyncio.run(serve(os.environ["OLLAMA_HOST"], os.environ.get("STANDIN", "")))
+
+
+def tell(pids: list[int]) -> None:
+    """Write into the file of the test what was started."""
+    if "STANDIN_PIDS" in os.environ:
+        about = {"pids": pids, "devices": os.environ.get("CUDA_VISIBLE_DEVICES"), "argv": sys.argv[1:]}
+        with Path(os.environ["STANDIN_PIDS"]).open("a") as file:
+            file.write(json.dumps(about) + "\n")
 
 
 def main() -> None:
@@ -83,11 +106,7 @@ def main() -> None:
     mood = os.environ.get("STANDIN", "")
     if mood == "cuda":
         sys.exit(f"INFO starting\n{CUDA}\nRuntimeError: Engine core initialization failed. See root cause above.")
-    pids = [os.getpid(), *([worker()] if mood == "stubborn" else [])]
-    if "STANDIN_PIDS" in os.environ:
-        about = {"pids": pids, "devices": os.environ.get("CUDA_VISIBLE_DEVICES"), "argv": sys.argv[1:]}
-        with Path(os.environ["STANDIN_PIDS"]).open("a") as file:
-            file.write(json.dumps(about) + "\n")
+    tell([os.getpid(), *([worker()] if mood == "stubborn" else [])])
     asyncio.run(serve(options.uds, mood))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -24,10 +25,10 @@ from smelt.local.managed import Managed, managed
 from smelt.local.process import end_all
 from smelt.local.runs import runs
 from smelt.loop.bridge import run_blocking
+from smelt.providers.base import Reply, Request
 from smelt.providers.server import Server
 from tests.local.servers import Place, ended, place
 from tests.local.standin import CUDA
-from tests.patience import BUSY
 
 __all__ = ["place"]
 
@@ -320,6 +321,53 @@ def test_a_server_without_an_owner_is_used_by_other_processes(place: Place) -> N
     assert len(place.started) == 2
 
 
+def test_an_ollama_is_started_on_a_port_of_its_own_if_none_answers(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:1")  # Nobody listens there.
+    server = place.server(kind="ollama", model="qwen3:8b")
+
+    answered = ask(server)
+
+    assert {row["smelt_error"] for row in answered} == {None}
+    assert behind(server).address.startswith("http://127.0.0.1:")
+    assert behind(server).server == place.wait_for_start()[0]
+
+
+def test_an_ollama_that_answers_is_used_and_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = place.server(kind="ollama", model="qwen3:8b")
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:1")
+    ask(first)
+    monkeypatch.setenv("OLLAMA_HOST", behind(first).address)
+    second = place.server(kind="ollama", model="another")
+
+    answered = ask(second)
+    behind(second).end(wait=True)
+
+    assert {row["smelt_error"] for row in answered} == {None}
+    assert len(place.started) == 1
+    assert not ended(place.wait_for_start()[0], seconds=0)
+
+
+@pytest.mark.model
+def test_llama_cpp_of_the_embedded_model_serves_a_file(place: Place) -> None:
+    server = Server("llamacpp", "smollm2-135m", args={"parallel": 2})
+    schema = {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}
+    request = Request(system="Answer with JSON.", user="One.", schema=schema, max_output_tokens=32)
+
+    async def send() -> Reply:
+        async with server.connect(connections=1) as connection:
+            return await connection.send(request)
+
+    reply = run_blocking(send())
+    room = behind(server).room
+    behind(server).end(wait=True)
+
+    assert json.loads(reply.text)["n"] in (1, 2)
+    assert reply.model == "smollm2-135m"
+    assert not room.exists()
+
+
 def test_several_tasks_wait_for_one_start(place: Place) -> None:
     server = place.server()
 
@@ -351,4 +399,3 @@ def test_the_title_names_kind_and_served_model(place: Place) -> None:
 
     assert re.search(r"--served-model-name tiny$", " ".join(place.started[0]["argv"]))
     assert behind(server).spec.title == "vllm:tiny"
-    assert BUSY > 1
