@@ -11,7 +11,6 @@ from smelt.checks import plain_path
 from smelt.errors import SmeltConfigError
 from smelt.model import Model, Named, read_model
 from smelt.named import registry
-from smelt.named.files import entries_in
 from smelt.tracebacks import plainly
 
 
@@ -82,6 +81,8 @@ def load_models(path: str | PathLike[str]) -> list[str]:
         ['tiny']
         >>> smelt.register_model("tiny", None)
     """
+    from smelt.named.files import entries_in  # Imported late: most processes have no file of models.
+
     entries = entries_in(plain_path(path, "the path of a file of models"))
     registry.put(entries)
     return list(entries)

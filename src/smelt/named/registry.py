@@ -13,7 +13,6 @@ from typing import Any
 
 from smelt.errors import SmeltConfigError
 from smelt.messages import shown_value
-from smelt.named.files import entries_in
 
 VARIABLE = "SMELT_ENGINES"
 
@@ -62,6 +61,8 @@ def names() -> list[str]:
 def _read_variable() -> None:
     named = os.environ.get(VARIABLE, "").strip()
     if named and named not in _read:
+        from smelt.named.files import entries_in  # Imported late: most processes have no file of models.
+
         try:
             put(entries_in(Path(named).expanduser()))
         except (SmeltConfigError, RuntimeError) as problem:
