@@ -134,3 +134,18 @@ def test_equal_specs_have_one_digest_and_others_have_others() -> None:
 
     assert spec.digest == Spec(kind="vllm", model="m", args={"b": 2, "a": 1}).digest
     assert spec.digest != Spec(kind="vllm", model="m", args={"a": 1}).digest
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "tokens"),
+    [
+        ("vllm", {"max_model_len": 4096}, 4096),
+        ("llamacpp", {"ctx-size": 8192, "parallel": "4"}, 2048),
+        ("vllm", {"max-model-len": "8k"}, None),
+        ("vllm", {}, None),
+    ],
+)
+def test_a_flag_for_the_context_is_known_before_the_first_request(
+    kind: str, args: dict[str, Any], tokens: int | None
+) -> None:
+    assert Spec(kind=kind, model="m", args=args).context_tokens == tokens

@@ -90,3 +90,10 @@ def test_an_entry_of_a_file_without_an_address_is_a_server(tmp_path: Path) -> No
         args={"gpu_memory_utilization": 0.9},
         params={"temperature": 0},
     )
+
+
+def test_a_request_leaves_half_of_a_small_context_for_its_input() -> None:
+    small, usual = Server("vllm", "m", args={"max-model-len": 2048}).capabilities, Server("vllm", "m").capabilities
+
+    assert (small.context_tokens, small.max_output_tokens) == (2048, 1024)
+    assert usual.context_tokens is None

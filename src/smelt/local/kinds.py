@@ -51,6 +51,17 @@ class Spec:
         return str(self.args.get("served-model-name", self.args.get("served_model_name", self.model)))
 
     @property
+    def context_tokens(self) -> int | None:
+        """Input and output of a request together, if a flag limits them."""
+        named = {name.replace("_", "-").lstrip("-"): value for name, value in self.args.items()}
+        length = named.get("max-model-len", named.get("ctx-size"))
+        slots = named.get("parallel", 1)  # llama.cpp divides its context among them.
+        try:
+            return int(length) // int(slots) or None if length is not None else None
+        except (TypeError, ValueError, ZeroDivisionError):
+            return None  # vLLM also takes `8k` and `auto`.
+
+    @property
     def title(self) -> str:
         """The kind and the model, for messages."""
         return f"{self.kind}:{self.served}"

@@ -97,6 +97,7 @@ class Managed(Child):
         if within is not None and self._failure and time.monotonic() - self._failure[1] < _AGAIN_SECONDS:
             raise self._failure[0]
         began = time.monotonic()
+        tell = _changes(tell)
         with self.in_use():
             try:
                 while not await self._has_come_up(began, tell):
@@ -151,9 +152,8 @@ class Managed(Child):
 
     async def stopped(self) -> None:
         """End the server, and wait until it has ended."""
-        if self._process is not None:
-            assert self._process.stdin
-            self._process.stdin.close()
+        if self.pid is not None:
+            keeper.killed([self.pid], signal.SIGTERM)
             while self.pid is not None:  # noqa: ASYNC110  # No loop waits for the keeper: several may use it.
                 await asyncio.sleep(_LOOK_SECONDS)
 
@@ -180,8 +180,9 @@ class Managed(Child):
             await self._make_room(tell)
             if not self.is_running:  # Another task may have been faster.
                 self._start()
-        elif self._door is None and "ending" in self._words():
-            tell(f"{self.spec.title} to end, before it starts again")
+        elif self._door is None and (why := self._words().get("ending")):
+            if why != "itself":
+                tell(f"{self.spec.title} to end, before it starts again")
             return False
         now = time.monotonic()
         waited = now - self._started
@@ -324,6 +325,19 @@ class Managed(Child):
         assert self._process.stdin
         with contextlib.suppress(OSError, ValueError):  # It has just ended.
             os.write(self._process.stdin.fileno(), words)
+
+
+def _changes(tell: Tell) -> Tell:
+    """*tell*, without what it has just heard: many requests may look at one start, several times a second."""
+    last = ""
+
+    def once(text: str) -> None:
+        nonlocal last
+        if text != last:
+            last = text
+            tell(text)
+
+    return once
 
 
 def _rivals(one: Managed) -> list[Managed]:

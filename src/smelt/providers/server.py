@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
@@ -126,7 +126,11 @@ class Server:
     @property
     def capabilities(self) -> Capabilities:
         found: Capabilities = self._over(self._vendor, Access(base_url=_ORIGIN)).capabilities
-        return found
+        context = self.spec.context_tokens
+        if context is None:
+            return found
+        # vLLM refuses a request whose output limit leaves no room for its input.
+        return replace(found, context_tokens=context, max_output_tokens=min(found.max_output_tokens, context // 2))
 
     def check_params(self, params: Mapping[str, Any]) -> None:
         self._over(self._vendor, Access(base_url=_ORIGIN)).check_params(params)
