@@ -110,6 +110,19 @@ def test_without_tools_no_thread_is_started() -> None:
     assert set(seen) == {before}
 
 
+def test_a_tool_that_is_not_async_runs_in_a_thread_of_pydantic_ai() -> None:
+    names = set()
+    agent = Agent(TestModel())
+
+    @agent.tool_plain
+    def look_up(name: str) -> str:
+        names.add(threading.current_thread().name)
+        return name
+
+    assert ask(agent, FRAME[:3]).success
+    assert names == {"AnyIO worker thread"}
+
+
 def test_the_validators_of_the_output_model_are_the_agents_business() -> None:
     tries = Counter[str]()
 

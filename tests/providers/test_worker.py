@@ -7,6 +7,8 @@ import functools
 import json
 import math
 import random
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from datetime import date
@@ -427,6 +429,75 @@ def test_a_name_lets_the_ledger_keep_the_answers(tmp_path: Path) -> None:
     assert again.metrics.requests == 0
     assert again.model == "worker:v1"
     assert other.metrics.requests == len(NAMES)
+
+
+CRASHING = """
+import os, sys, smelt
+asked = []
+async def answer(row):
+    asked.append(row)
+    if len(asked) == 30 and sys.argv[2] == "crash":
+        os._exit(9)
+    return row["name"]
+rows = [{"name": f"name {number}"} for number in range(50)]
+model = smelt.worker(answer, name="v1", concurrency=1)
+result = smelt.run(rows, "Repeat {name}.", str, model=model, ledger=sys.argv[1], progress=False)
+print(len(asked), result.data == [row["name"] for row in rows])
+"""
+
+
+@pytest.mark.slow
+def test_after_a_crash_the_answered_rows_are_not_asked_again(tmp_path: Path) -> None:
+    def run(how: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", CRASHING, str(tmp_path / "ledger.sqlite"), how]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    crashed, resumed, again = run("crash"), run("go on"), run("go on")
+
+    assert crashed.returncode == 9
+    asked, is_whole = resumed.stdout.split()
+    assert 21 <= int(asked) <= 22  # The row of the crash, and perhaps one whose answer was not yet on disk.
+    assert is_whole == "True"
+    assert again.stdout.split() == ["0", "True"]
+
+
+THREADS = """
+import asyncio, threading, smelt
+started = []
+start = threading.Thread.start
+def watched(thread):
+    started.append(thread.name)
+    start(thread)
+threading.Thread.start = watched
+async def answer(row):
+    await asyncio.sleep(0)
+    return row["name"]
+rows = [{"name": f"name {number}"} for number in range(50)]
+hooks = {"before": lambda request: None, "after": lambda request, reply: None}
+for model in ("mock:", answer, smelt.worker(answer, name="v1"), smelt.wrap(answer, **hooks, tag="v1")):
+    options = {"model": model, "ledger": False, "progress": False}
+    assert smelt.run(rows, "Repeat {name}.", str, **options).success
+    assert asyncio.run(smelt.arun(rows, "Repeat {name}.", str, **options)).success
+print(started)
+"""
+
+
+@pytest.mark.slow
+def test_own_code_and_the_mock_start_no_thread_on_either_loop() -> None:
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=False)
+
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_doctor_asks_own_code() -> None:
+    async def yes(row: dict[str, Any]) -> dict[str, bool]:
+        return {"is_fruit": True}
+
+    wrapped = smelt.wrap(yes, on_error=lambda request, failure: None)
+    found = [one for one in smelt.doctor(models=["mock:", yes, wrapped]).findings if one.part == "live"]
+
+    assert [one.name for one in found] == ["mock:", "worker:yes", "worker:yes"]
+    assert {one.state for one in found} == {"fine"}
 
 
 def test_a_ledger_for_a_function_without_a_name_is_refused(tmp_path: Path) -> None:

@@ -41,8 +41,9 @@ def transform(frame: L, prompt: str, output_model: OutputModel, *, model: Any = 
         output_model: What an answer is. A class whose fields become columns (a pydantic model, a dataclass, a TypedDict
             or a NamedTuple), a dict of names and types, or one type for the column that `output=` names, such as
             `Literal["a", "b"]`; `str` is free text.
-        model: A `smelt.Model`, `"provider:name"`, or any object with the members of `smelt.Provider`. None: the model
-            set by `smelt.configure` or `SMELT_MODEL`, else the embedded model.
+        model: A `smelt.Model`, `"provider:name"`, an async function (see `smelt.worker`), a PydanticAI agent, or any
+            object with the members of `smelt.Provider`; `"mock:"` rehearses the call. None: the model set by
+            `smelt.configure` or `SMELT_MODEL`, else the embedded model.
         **options: See `smelt.call.options.Settings`.
 
     Returns:

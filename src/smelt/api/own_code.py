@@ -30,8 +30,8 @@ def worker(function: Function | Any, *, name: str | None = None, concurrency: in
 
     A PydanticAI agent may stand for the function, and may also be passed as `model=` itself. It is run once for each
     row, with the output model as its `output_type`, and is told the prompt and the row. Its tokens are counted, and
-    statuses of its provider are handled like those of other models. PydanticAI and its tools may start threads, which
-    smelt itself never does.
+    statuses of its provider are handled like those of other models. PydanticAI runs tools that are not async in a
+    thread; smelt itself starts none.
 
     Args:
         function: The async function, or the agent. It runs on the event loop of the call, so it must not block.

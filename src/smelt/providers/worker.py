@@ -141,8 +141,8 @@ def check_async(function: object) -> None:
     name = name if name.isidentifier() and name != "lambda" else "function"
     raise SmeltConfigError(
         f"{name} is not async, and a call of it would stop the event loop until it returns. Write it as async def "
-        f"{name}(row), and await an async client in it. Code that must block goes into await asyncio.to_thread(...) "
-        "inside it, which starts threads."
+        f"{name}(row), and await an async client in it. If it must block, await loop.run_in_executor(pool, ...) in it, "
+        "with a ThreadPoolExecutor of your own."
     )
 
 
