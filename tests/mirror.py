@@ -54,6 +54,15 @@ TESTED_THROUGH = {
     "providers/compatible": "providers/test_conformance",
     "providers/google": "providers/test_conformance",
     "providers/openai": "providers/test_conformance",
+    "providers/azure": "providers/test_conformance",
+    "providers/foundry": "providers/test_conformance",
+    "providers/vertex": "providers/test_clouds",
+    "providers/vertex_claude": "providers/test_conformance",
+    "providers/bedrock": "providers/test_clouds",
+    "providers/ambient": "providers/test_clouds",
+    "providers/adc": "providers/test_clouds",
+    "providers/sigv4": "providers/test_clouds",
+    "providers/addresses": "providers/test_access",
     "providers/local": "local/test_process",
     "providers/own": "call/test_resolve",
     "providers/events": "providers/test_bodies",
@@ -100,6 +109,7 @@ TESTED_THROUGH = {
 
 # Tests in the folder of a room that are about several of its modules.
 ABOUT_SEVERAL = {
+    "providers/test_clouds",
     "frames/test_arrow_types",
     "frames/test_roundtrip",
     "frames/test_without_arrow",

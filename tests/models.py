@@ -18,13 +18,20 @@ PROTOCOLS: dict[str, Any] = {
     for name, vendor in VENDORS.items()
     if (protocol := vendor.adapter.partition(":")[0].rpartition(".")[2]) in WIRES
 }
+PROTOCOLS["vertex-claude"] = "vertex-claude"
+# What is asked in place of the provider of that name, and the model `fake-1`.
+MODELS = {"vertex-claude": ("vertex", "claude-fake-1")}
+CLOUDS = ["azure", "foundry", "vertex", "vertex-claude", "bedrock"]
+# The protocol that each cloud speaks a variant of.
+SPOKEN = {"azure": "openai", "foundry": "anthropic", "vertex": "google", "vertex-claude": "anthropic"}
 OTHERS = [name for name in PROTOCOLS if name not in PROVIDERS]
 
 
 def keys_with(text: str) -> dict[str, str]:
     """Keys with *text* in them, of nobody; each has the form that its provider's keys have."""
     named = {"openai": "sk-proj-", "vllm": "token-", "anthropic": "sk-ant-api03-", "google": "AIzaSy"}
-    starts = {name: VENDORS[name].key_starts or ("key-",) for name in PROTOCOLS}
+    rows = {name: VENDORS[MODELS.get(name, (name, ""))[0]] for name in PROTOCOLS}
+    starts = {name: row.key_starts or ("key-",) for name, row in rows.items()}
     return {name: named.get(name, starts[name][0]) + text for name in PROTOCOLS}
 
 
@@ -50,4 +57,5 @@ RULES: dict[str, Any] = {
 
 def served(provider: str, scenario: Scenario) -> Model:
     """The model `fake-1` of *provider*, as *scenario* plays it."""
-    return Model(provider, "fake-1", api_key=KEYS[provider], base_url=scenario.base_url(PROTOCOLS[provider]))
+    name, model = MODELS.get(provider, (provider, "fake-1"))
+    return Model(name, model, api_key=KEYS[provider], base_url=scenario.base_url(PROTOCOLS[provider]))

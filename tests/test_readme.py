@@ -28,6 +28,8 @@ import pandas as pd
 import pytest
 
 from tests.fakeserver import FakeServer
+from tests.fakeserver.account import service_account
+from tests.fakeserver.clouds import STATIC
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.md"))
@@ -161,7 +163,7 @@ def says(snippet: Snippet, printed: str) -> bool:
     return snippet.printed is None or doctest.OutputChecker().check_output(snippet.printed, printed, doctest.ELLIPSIS)
 
 
-def surroundings(fake: FakeServer) -> dict[str, str]:
+def surroundings(fake: FakeServer, folder: Path) -> dict[str, str]:
     """Keys and addresses as a user has them in the environment, but for the addresses, which are the fake's."""
     scenario = fake.scenario(answers=ANSWERS, poison=[UNANSWERED])
     return {
@@ -170,13 +172,23 @@ def surroundings(fake: FakeServer) -> dict[str, str]:
         "ANTHROPIC_API_KEY": "sk-ant-test-0123456789abcdef",
         "ANTHROPIC_BASE_URL": scenario.base_url("anthropic"),
         "VLLM_BASE_URL": scenario.base_url("compatible"),
+        "AZURE_OPENAI_ENDPOINT": scenario.base_url("azure"),
+        "AZURE_OPENAI_API_KEY": "0123456789abcdef0123456789abcdef",
+        "ANTHROPIC_FOUNDRY_BASE_URL": scenario.base_url("foundry"),
+        "ANTHROPIC_FOUNDRY_API_KEY": "0123456789abcdef0123456789abcdef",
+        "GOOGLE_APPLICATION_CREDENTIALS": str(service_account(folder, scenario)),
+        "GOOGLE_VERTEX_BASE_URL": scenario.base_url("vertex"),
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": scenario.base_url("bedrock"),
+        "AWS_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "AKIAFAKESTATIC",
+        "AWS_SECRET_ACCESS_KEY": STATIC["AKIAFAKESTATIC"],
     }
 
 
 @pytest.fixture
-def hosted(fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def hosted(fake: FakeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SMELT_LEDGER", "off")  # Pages set another one: this brings it back.
-    for name, value in surroundings(fake).items():
+    for name, value in surroundings(fake, tmp_path).items():
         monkeypatch.setenv(name, value)
 
 
@@ -224,8 +236,8 @@ def test_the_readme_stays_short() -> None:
 
 def main() -> None:
     """Write into every page what its snippets print now."""
-    with FakeServer() as fake:
-        os.environ |= surroundings(fake)
+    with FakeServer() as fake, TemporaryDirectory() as folder:
+        os.environ |= surroundings(fake, Path(folder))
         for page in PAGES:
             text = page.read_text(encoding="utf-8")
             for snippet, printed in reversed(list(runs(page))):

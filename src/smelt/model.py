@@ -18,12 +18,12 @@ from smelt.errors import AuthConfigError, SmeltConfigError
 from smelt.messages import nearest
 from smelt.named import registry
 from smelt.named.entries import Entry, ServerEntry
-from smelt.providers.access import check_base_url, check_key
+from smelt.providers.addresses import check_base_url
 from smelt.providers.base import Provider
 from smelt.providers.effort import NAMED, Thinking
 from smelt.providers.own import Wrap, is_agent, is_async
 from smelt.providers.redact import redact
-from smelt.providers.secrets import Secret
+from smelt.providers.secrets import KeyFunction, KeySource, Secret, check_key
 from smelt.providers.vendors import LOCAL, MOCK, VENDORS
 from smelt.tracebacks import plainly
 
@@ -35,11 +35,13 @@ class Model:
     Attributes:
         provider: `openai`, `anthropic`, `google`, `openrouter`, `groq`, `mistral`, `deepseek`, `xai`, `together`,
             `fireworks`, `cerebras`, `perplexity`, `nvidia`, `sambanova`, `huggingface`, `cloudflare`, `databricks`,
-            `snowflake`, `vllm`, `sglang`, `ollama`, `llamacpp`, `lmstudio`, `local`, `mock`, or `compatible` for any
-            other server of OpenAI's chat completions, which needs *base_url*.
+            `snowflake`, `azure`, `foundry`, `vertex`, `bedrock`, `vllm`, `sglang`, `ollama`, `llamacpp`, `lmstudio`,
+            `local`, `mock`, or `compatible` for any other server of OpenAI's chat completions, which needs *base_url*.
         name: The model's name, in the provider's words. May be empty for `local`, which has a default, and for `mock`.
-        api_key: The key. Kept out of repr, logs and pickles; a model that was pickled takes its key from the
-            environment.
+        api_key: The key, or a function that returns one or a token for each request, such as that of azure-identity's
+            `get_bearer_token_provider`; it may be async. Kept out of repr, logs and pickles; a model that was pickled
+            takes its key from the environment. Models with the same function are equal. Lanes and the ledger know a
+            function's answers by the address instead of the key, so a new token finds the answers of the last one.
         base_url: Another address of the same API.
         params: Parameters of every request, in the provider's words, such as `temperature`.
         allow_http: Whether the key may travel to another machine in clear text.
@@ -49,8 +51,6 @@ class Model:
         thinking: How much the model should think, in the words of every provider: False (not at all), True (as much as
             it does by itself), or `minimal`, `low`, `medium`, `high`, `xhigh` or `max`, of which the nearest that the
             model has is taken. None: as the model does by itself, or as *params* say. Thoughts are paid as output.
-        priced_as: A model with the same price, such as `openai:gpt-4.1-mini`, if the price list does not know *name*: a
-            deployment may have any name. None: the price of *name*.
 
     Raises:
         SmeltConfigError: There is no such provider, or an argument is malformed. Nothing is sent.
@@ -62,22 +62,20 @@ class Model:
 
     provider: str
     name: str
-    api_key: str | Secret | None = field(default=None, repr=False)
+    api_key: str | Secret | KeyFunction | KeySource | None = field(default=None, repr=False)
     base_url: str | None = None
     params: Mapping[str, Any] | None = field(default=None, hash=False)
     allow_http: bool = False
     thinking_tokens: int | None = field(default=None, repr=False)
     thinking: Thinking | None = field(default=None, repr=False)
-    priced_as: str | None = field(default=None, repr=False)
 
     @plainly
     def __post_init__(self) -> None:
         _check_names(self.provider, self.name)
         if self.base_url is not None:
             check_base_url(self.base_url, source="base_url")
-        if self.api_key is not None and not isinstance(self.api_key, Secret):
-            check_key(self.api_key, source="api_key")
-            object.__setattr__(self, "api_key", Secret(self.api_key))
+        if self.api_key is not None and not isinstance(self.api_key, Secret | KeySource):
+            object.__setattr__(self, "api_key", _kept(self.api_key))
         if self.params is not None and not isinstance(self.params, Mapping):
             raise SmeltConfigError.for_type("params", self.params, "a dict with string keys")
         if not isinstance(self.allow_http, bool):
@@ -87,8 +85,6 @@ class Model:
         if not (self.thinking is None or isinstance(self.thinking, bool) or self.thinking in NAMED):
             wanted = f"True, False or one of {', '.join(NAMED)}"
             raise SmeltConfigError.for_value("thinking", self.thinking, wanted)
-        if self.priced_as is not None:
-            _check_priced_as(self.priced_as)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -222,13 +218,12 @@ def called(model: Named) -> str:
     return f"{model.provider}:{model.name}" if isinstance(model, Model) else f"{model.name}:{model.model}"
 
 
-def _check_priced_as(named: object) -> None:
-    provider, colon, name = named.partition(":") if isinstance(named, str) else ("", "", "")
-    if not (colon and name):
-        raise SmeltConfigError.for_type("priced_as", named, 'a string like "openai:gpt-4.1-mini"')
-    if provider not in VENDORS or VENDORS[provider].priced_as is None:
-        listed = [one.name for one in VENDORS.values() if one.priced_as]
-        raise SmeltConfigError(f"priced_as names no provider with listed prices.{nearest(provider, listed)}")
+def _kept(api_key: object) -> Secret | KeySource:
+    if callable(api_key):
+        return KeySource(api_key)
+    check_key(api_key, source="api_key")
+    assert isinstance(api_key, str)
+    return Secret(api_key)
 
 
 def _check_names(provider: object, name: object) -> None:

@@ -15,7 +15,17 @@ from typing import Any, Literal, Self
 
 from tests.patience import HANGING
 
-ProtocolName = Literal["openai", "compatible", "anthropic", "google"]
+ProtocolName = Literal[
+    "openai", "compatible", "anthropic", "google", "azure", "foundry", "vertex", "vertex-claude", "bedrock"
+]
+PATHS = {
+    "openai": "/v1",
+    "compatible": "/v1",
+    "azure": "/openai/v1",
+    "foundry": "/anthropic",
+    "vertex": "/v1/projects/acme/locations/global",
+    "vertex-claude": "/v1/projects/acme/locations/europe-west1",
+}
 ROOT = Path(__file__).parents[2]
 
 
@@ -36,6 +46,8 @@ class Stats:
         output_tokens: The same for replies.
         useful_thoughts: Tokens of thought before replies that were not cut off.
         connections: Connections that carried requests of this scenario.
+        tokens_issued: Tokens and keys that its endpoints for them handed out.
+        paths: How often each path was asked, as it arrived.
         rows_sent_by: How often each value of the column `count_by` was sent, by its text.
         timeline: With a `limit`, for every second since the first request: requests admitted, requests refused, tokens
             admitted.
@@ -54,6 +66,8 @@ class Stats:
     output_tokens: int
     useful_thoughts: int
     connections: int
+    tokens_issued: int
+    paths: Mapping[str, int]
     rows_sent_by: Mapping[str, int]
     timeline: list[list[int]]
     log: list[dict[str, Any]]
@@ -68,8 +82,11 @@ class Scenario:
 
     def base_url(self, protocol: ProtocolName) -> str:
         """The address to hand to the SDK of *protocol*."""
-        suffix = "/v1" if protocol in ("openai", "compatible") else ""
-        return f"{self._server.origin}/{self.name}{suffix}"
+        return self.url(PATHS.get(protocol, ""))
+
+    def url(self, path: str) -> str:
+        """An address of this scenario."""
+        return f"{self._server.origin}/{self.name}{path}"
 
     def stats(self) -> Stats:
         """The counters at this moment."""

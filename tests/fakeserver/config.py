@@ -45,6 +45,9 @@ class Config:
         headers: Further headers of every reply.
         host: A host whose refusals of requests for JSON it has, see `hosts.py`.
         limit: A rate limit, see `Limit`.
+        token_seconds: How long the tokens and keys that this server hands out say that they are valid.
+        token_lasts: Requests after which any key or token is refused as expired, whatever it said.
+        token_refusal: What the token endpoint answers instead of a token: `{"code": …, "body": …}`.
         count_by: A column; `Stats.rows_sent_by` then counts how often each of its values was sent.
         log: Whether to keep every request's headers and body.
     """
@@ -69,6 +72,9 @@ class Config:
     headers: Mapping[str, str] = field(default_factory=dict)
     host: str | None = None
     limit: Mapping[str, Any] | None = None
+    token_seconds: int = 3_600
+    token_lasts: int | None = None
+    token_refusal: Mapping[str, Any] | None = None
     count_by: str | None = None
     log: bool = False
 

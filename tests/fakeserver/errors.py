@@ -44,16 +44,24 @@ def too_much_output(protocol: str, asked: int, most: int) -> Refusal:
         "compatible": f"max_tokens is too large: {asked}. This model supports at most {most} completion tokens, "
         f"whereas you provided {asked}.",
         "anthropic": f"max_tokens: {asked} > {most}, which is the maximum allowed number of output tokens for {MODEL}",
+        "bedrock": f"The maximum tokens you requested exceeds the model limit of {most}. Try again with a "
+        f"maximum tokens "
+        f"value that is lower than {most}.",
         "google": f"Unable to submit request because it has a maxOutputTokens value of {asked} but the supported range "
         f"is from 1 (inclusive) to {most + 1} (exclusive). Update the value and try again.",
     }
-    return _plain(protocol, 400, "INVALID_ARGUMENT", words[protocol])
+    wording = {"azure": "openai", "foundry": "anthropic", "vertex": "google", "vertex-claude": "anthropic"}.get(
+        protocol, protocol
+    )
+    return _plain(protocol, 400, "INVALID_ARGUMENT", words[wording])
 
 
 def _plain(protocol: str, status: int, word: str, message: str) -> Refusal:
-    if protocol == "google":
+    if protocol == "bedrock":
+        return _converse(status, "InternalServerException" if status >= 500 else "ValidationException", message)
+    if protocol in ("google", "vertex"):
         return _google(status, word, message)
-    if protocol == "anthropic":
+    if protocol in ("anthropic", "foundry", "vertex-claude"):
         return _anthropic(status, "api_error" if status >= 500 else INVALID, message)
     return _openai(status, message, "server_error" if status >= 500 else INVALID)
 
@@ -76,6 +84,15 @@ def _anthropic(status: int, kind: str, message: str) -> Refusal:
 def _google(status: int, word: str, message: str, details: list[Body] | None = None) -> Refusal:
     more = {"details": details} if details else {}
     return status, {"error": {"code": status, "message": message, "status": word, **more}}
+
+
+def _converse(status: int, kind: str, message: str, *, name: str = "message") -> Refusal:
+    """Bedrock says the kind in a header; `faults.refused` puts it there. The gateway before it writes "Message"."""
+    return status, {"__type": kind, name: message}
+
+
+def _azure(status: int, code: str, message: str) -> Refusal:
+    return status, {"error": {"code": code, "message": message}}
 
 
 def _quota_failure(quota: str) -> list[Body]:
@@ -241,5 +258,178 @@ GOOGLE: Table = {
     "timeout": _google(504, "DEADLINE_EXCEEDED", "The request timed out. Please try again."),
 }
 
-TABLES: dict[str, Table] = {"openai": OPENAI, "compatible": COMPATIBLE, "anthropic": ANTHROPIC, "google": GOOGLE}
-KINDS = frozenset(OPENAI)
+AZURE: Table = OPENAI | {
+    "auth": _azure(
+        401,
+        "401",
+        "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for an "
+        "active subscription and use a correct regional API endpoint for your resource.",
+    ),
+    "permission": _azure(401, "PermissionDenied", "Principal does not have access to API/Operation."),
+    "expired": _azure(401, "401", "Unauthorized. Access token is missing, invalid, audience is incorrect, or expired."),
+    "not_found": _azure(
+        404,
+        "DeploymentNotFound",
+        "The API deployment for this resource does not exist. If you created the deployment within the last 5 minutes, "
+        "please wait a moment and try again.",
+    ),
+    "wrong_path": _azure(404, "404", "Resource not found"),
+    "rate_limit": _azure(
+        429,
+        "RateLimitReached",
+        "Your requests to gpt for gpt-4.1-mini in Sweden Central have exceeded the token rate limit for your current "
+        "AIServices S0 pricing tier. Please retry after 86400 seconds.",
+    ),
+}
+FOUNDRY: Table = ANTHROPIC | {"auth": AZURE["auth"], "expired": AZURE["expired"], "not_found": AZURE["not_found"]}
+ACCESS_TOKEN = [
+    {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": "ACCESS_TOKEN_TYPE_UNSUPPORTED",
+        "domain": "googleapis.com",
+    }
+]
+NO_OAUTH = (
+    "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid "
+    "authentication credential."
+)
+VERTEX: Table = GOOGLE | {
+    "auth": _google(401, "UNAUTHENTICATED", NO_OAUTH, ACCESS_TOKEN),
+    "expired": _google(401, "UNAUTHENTICATED", NO_OAUTH),
+    "permission": _google(
+        403,
+        "PERMISSION_DENIED",
+        "Permission 'aiplatform.endpoints.predict' denied on resource '//aiplatform.googleapis.com/projects/acme/"
+        "locations/global/publishers/google/models/fake-1' (or it may not exist).",
+    ),
+    "disabled": _google(
+        403,
+        "PERMISSION_DENIED",
+        "Vertex AI API has not been used in project acme before or it is disabled. Enable it by visiting "
+        "https://console.developers.google.com/apis/api/aiplatform.googleapis.com/overview?project=acme then retry.",
+    ),
+    "not_found": _google(
+        404,
+        "NOT_FOUND",
+        "Publisher Model `projects/acme/locations/global/publishers/google/models/fake-1` was not found or your "
+        "project "
+        "does not have access to it. Please ensure you are using a valid model version.",
+    ),
+    "no_region": _google(
+        400,
+        "FAILED_PRECONDITION",
+        "Publisher Model `projects/acme/locations/us-west8/publishers/anthropic/models/fake-1` is not servable "
+        "in region "
+        "us-west8.",
+    ),
+    "rate_limit": _google(429, EXHAUSTED, "Resource exhausted. Please try again later."),
+}
+# Google's gateway answers for itself, and the model's own API for the rest.
+_ITS_OWN = ("schema", "param", "context_length", "content_filter", "bad_request", "too_large", "unprocessable")
+VERTEX_CLAUDE: Table = VERTEX | {kind: ANTHROPIC[kind] for kind in _ITS_OWN}
+CONVERSE: Table = {
+    "auth": _converse(403, "UnrecognizedClientException", "The security token included in the request is invalid."),
+    "expired": _converse(403, "ExpiredTokenException", "The security token included in the request is expired"),
+    "signature": _converse(
+        403,
+        "InvalidSignatureException",
+        "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
+        "Access Key "
+        "and signing method. Consult the service documentation for details.",
+    ),
+    "clock": _converse(
+        403,
+        "InvalidSignatureException",
+        "Signature expired: 20261129T120000Z is now earlier than 20261129T121000Z (20261129T121500Z - 5 min.)",
+    ),
+    "permission": _converse(
+        403,
+        "AccessDeniedException",
+        "User: arn:aws:sts::123456789012:assumed-role/reader/me is not authorized to perform: bedrock:InvokeModel on "
+        "resource: arn:aws:bedrock:eu-west-1::foundation-model/fake-1 because no identity-based policy allows the "
+        "bedrock:InvokeModel action",
+        name="Message",
+    ),
+    "no_access": _converse(
+        403, "AccessDeniedException", "You don't have access to the model with the specified model ID."
+    ),
+    "quota": _converse(
+        400, "ServiceQuotaExceededException", "Your request exceeds the service quota for your account."
+    ),
+    "insufficient_quota": _converse(
+        429, "ThrottlingException", "Too many tokens per day, please wait before trying again."
+    ),
+    "billing": _converse(
+        403,
+        "AccessDeniedException",
+        "Model access is denied due to INVALID_PAYMENT_INSTRUMENT:A valid payment instrument must be provided. "
+        "Your AWS "
+        "Marketplace subscription for this model cannot be completed at this time.",
+    ),
+    "not_found": _converse(400, "ValidationException", "The provided model identifier is invalid."),
+    "gone": _converse(
+        404,
+        "ResourceNotFoundException",
+        "This model version has reached the end of its life. Please refer to the AWS documentation for more details.",
+    ),
+    "on_demand": _converse(
+        400,
+        "ValidationException",
+        "Invocation of model ID fake-1 with on-demand throughput isn\u2019t supported. Retry your request with "
+        "the ID or "
+        "ARN of an inference profile that contains this model.",
+    ),
+    "schema": _converse(
+        400,
+        "ValidationException",
+        "The model returned the following errors: output_config.format.schema: For 'object' type, "
+        "'additionalProperties' must be explicitly set to false",
+    ),
+    "no_structure": _converse(
+        400,
+        "ValidationException",
+        "This model doesn't support the outputConfig.textFormat field. Remove outputConfig.textFormat and try again.",
+    ),
+    "param": _converse(
+        400,
+        "ValidationException",
+        "1 validation error detected: Value '2.5' at 'inferenceConfig.temperature' failed to satisfy "
+        "constraint: Member "
+        "must have value less than or equal to 1",
+    ),
+    "context_length": _converse(400, "ValidationException", "Input is too long for requested model."),
+    "content_filter": _converse(
+        400,
+        "ValidationException",
+        "The model returned the following errors: Output blocked by content filtering policy",
+    ),
+    "bad_request": _converse(400, "ValidationException", "The text field in the ContentBlock object is blank."),
+    "too_large": _converse(413, "RequestEntityTooLargeException", "Request Entity Too Large"),
+    "unprocessable": _converse(
+        400, "ValidationException", "Malformed input request, please reformat your input and try again."
+    ),
+    "rate_limit": _converse(429, "ThrottlingException", "Too many requests, please wait before trying again."),
+    "not_ready": _converse(
+        429, "ModelNotReadyException", "Model is not ready for inference. Wait and try your request again."
+    ),
+    "server": _converse(
+        500, "InternalServerException", "The system encountered an unexpected error during processing. Try again."
+    ),
+    "overloaded": _converse(
+        503, "ServiceUnavailableException", "Bedrock is unable to process your request. Please try again later."
+    ),
+    "timeout": _converse(408, "ModelTimeoutException", "Model has timed out in processing the request."),
+}
+
+TABLES: dict[str, Table] = {
+    "openai": OPENAI,
+    "compatible": COMPATIBLE,
+    "anthropic": ANTHROPIC,
+    "google": GOOGLE,
+    "azure": AZURE,
+    "foundry": FOUNDRY,
+    "vertex": VERTEX,
+    "vertex-claude": VERTEX_CLAUDE,
+    "bedrock": CONVERSE,
+}
+KINDS = frozenset().union(*TABLES.values())

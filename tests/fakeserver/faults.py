@@ -150,12 +150,21 @@ def status(options: Options, protocol: WireProtocol) -> Response:
     the body: `retry_info`.
     """
     if "kind" in options:
-        code, body = errors.refusal(protocol.name, options["kind"])
+        code, body = errors.refusal(protocol.refusals, options["kind"])
     else:
-        code, body = errors.by_status(protocol.name, options["code"])
+        code, body = errors.by_status(protocol.refusals, options["code"])
     if "retry_info" in options:
         body = errors.with_retry_info(body, options["retry_info"])
-    return Response(options.get("code", code), JSON | _retry_headers(options), json.dumps(body).encode())
+    return refused(options.get("code", code), body, _retry_headers(options))
+
+
+def refused(code: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    """A refusal as it is sent: Bedrock's kind of error goes into a header."""
+    kind = {}
+    if "__type" in body:
+        kind["x-amzn-errortype"] = f"{body['__type']}:http://internal.amazon.com/coral/com.amazon.bedrock/"
+    said = {name: value for name, value in body.items() if name != "__type"}
+    return Response(code, JSON | kind | dict(headers or {}), json.dumps(said).encode())
 
 
 def redirect(options: Options, protocol: WireProtocol) -> Response:
@@ -171,17 +180,17 @@ def html(options: Options, protocol: WireProtocol) -> Response:
 
 def error_object_200(options: Options, protocol: WireProtocol) -> Response:
     """A 200 whose body is the error of `kind` (overloaded)."""
-    _, body = errors.refusal(protocol.name, options.get("kind", "overloaded"))
+    _, body = errors.refusal(protocol.refusals, options.get("kind", "overloaded"))
     return Response(200, JSON, json.dumps(body).encode())
 
 
 def echo(options: Options, protocol: WireProtocol) -> Response:
     """An error with status `code` (401) that repeats `text`, as providers do with keys: whole, in words, in a URL."""
     text = options["text"]
-    code, body = errors.by_status(protocol.name, int(options.get("code", 401)))
+    code, body = errors.by_status(protocol.refusals, int(options.get("code", 401)))
     words = f"Incorrect API key provided: {text}. It is {text!r}; see https://errors.example/?key={text}&x=1"
-    body = {**body, "error": {**body["error"], "message": words}, "seen": {"authorization": f"Bearer {text}"}}
-    return Response(code, JSON, json.dumps(body).encode())
+    said = {"error": {**body["error"], "message": words}} if "error" in body else {"message": words}
+    return refused(code, {**body, **said, "seen": {"authorization": f"Bearer {text}"}})
 
 
 def raw(options: Options, protocol: WireProtocol) -> Response:

@@ -109,7 +109,12 @@ class Mood:
 
     def send(self, response: Response, protocol: WireProtocol, *, may_stream: bool) -> Response:
         """The finished reply on its way."""
-        if "stream" in self.struck and may_stream and response.status == 200 and protocol.name != "google":
+        if (
+            "stream" in self.struck
+            and may_stream
+            and response.status == 200
+            and protocol.name not in ("google", "bedrock")
+        ):
             return events(response)
         return self._sent(response)
 

@@ -61,6 +61,7 @@ class WireProtocol(Protocol):
     """What the server needs to know of a provider's protocol."""
 
     name: str
+    refusals: str
     id_header: str
 
     def read(self, body: Json, model: str) -> Prompt: ...

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.fakeserver import errors
-from tests.fakeserver.faults import JSON, Response, html, unrequested_gzip
+from tests.fakeserver.faults import JSON, Response, html, refused, unrequested_gzip
 from tests.fakeserver.messages import Json, WireProtocol
 from tests.fakeserver.model import Row
 from tests.fakeserver.oddrows import bare_number
@@ -130,6 +130,14 @@ def tool_use(letter: Letter) -> None:
     letter.body["stop_reason"] = "tool_use"
 
 
+def reasoning_block(letter: Letter) -> None:
+    """Blocks of reasoning, one of them with a draft, stand before the text, which comes in two blocks."""
+    thought = {"reasoningContent": {"reasoningText": {"text": letter.draft, "signature": "c2ln"}}}
+    redacted = {"reasoningContent": {"redactedContent": "ZHJhZnQ="}}
+    text = [{"text": part["text"]} for part in _halves(letter.text)]
+    letter.body["output"]["message"]["content"] = [thought, redacted, *text]
+
+
 def thought_part(letter: Letter) -> None:
     """A part marked as a thought holds a draft, and the text comes in two parts."""
     content = letter.body["candidates"][0]["content"]
@@ -174,6 +182,7 @@ def _end(make: Callable[[Any], Any]) -> dict[str, Callable[[Letter], None]]:
         "openai": change(None, "status"),
         "compatible": change("choices", "finish_reason"),
         "anthropic": change(None, "stop_reason"),
+        "bedrock": change(None, "stopReason"),
         "google": change("candidates", "finishReason"),
     }
 
@@ -194,7 +203,7 @@ def _texts_of_usage(letter: Letter) -> None:
 
 
 def _everywhere(change: Callable[[Letter], None]) -> dict[str, Callable[[Letter], None]]:
-    return dict.fromkeys(("openai", "compatible", "anthropic", "google"), change)
+    return dict.fromkeys(("openai", "compatible", "anthropic", "google", "bedrock"), change)
 
 
 ENVELOPES: dict[str, Mapping[str, Callable[[Letter], None]]] = {
@@ -204,6 +213,7 @@ ENVELOPES: dict[str, Mapping[str, Callable[[Letter], None]]] = {
         "compatible": thinking_part,
         "anthropic": thinking_block,
         "google": thought_part,
+        "bedrock": reasoning_block,
     },
     "in_reasoning": {"compatible": in_field("reasoning")},
     "in_reasoning_content": {"compatible": in_field("reasoning_content")},
@@ -304,8 +314,8 @@ def quoting(rows: Sequence[Row], protocol: WireProtocol, scene: Scene) -> Respon
     guilty = next((text for text in _texts(rows) if any(word in text for word in QUOTED)), None)
     if guilty is None:
         return None
-    code, body = errors.bad_request(protocol.name, f"Could not process input {guilty!r}")
-    return Response(code, JSON, json.dumps(body).encode())
+    code, body = errors.bad_request(protocol.refusals, f"Could not process input {guilty!r}")
+    return refused(code, body)
 
 
 def _texts(rows: Sequence[Row]) -> list[str]:
@@ -367,8 +377,8 @@ def refusal_of(kind: str) -> Callable[[Sequence[Row], WireProtocol, Scene], Resp
     """A refusal that concerns every request, if it were true."""
 
     def refuse(rows: Sequence[Row], protocol: WireProtocol, scene: Scene) -> Response | None:
-        code, body = errors.refusal(protocol.name, kind)
-        return Response(code, JSON, json.dumps(body).encode())
+        code, body = errors.refusal(protocol.refusals, kind)
+        return refused(code, body)
 
     return refuse
 

@@ -1,7 +1,8 @@
-"""The four wire protocols: how each provider's request is read, and how its reply is written.
+"""The wire protocols: how each provider's request is read, and how its reply is written.
 
-Siblings that rhyme: each has `read`, `write`, `authorised`, `waiting`, `limits`, and the name of the header that bears
-the request's id. Refusals are in `errors.py`. Shapes as openai 3.52, anthropic 2.11 and google-genai 3.4 parse them.
+Siblings that rhyme: each has `read`, `write`, `authorised`, `waiting`, `limits`, the name of the header that bears the
+request's id, and the name of its table of refusals in `errors.py`. Shapes as openai 3.52, anthropic 2.11 and
+google-genai 3.4 parse them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class OpenAI:
     """`POST /v1/responses`."""
 
     name = "openai"
+    refusals = "openai"
     id_header = "x-request-id"
 
     def read(self, body: Json, model: str) -> Prompt:
@@ -97,6 +99,7 @@ class Compatible:
     """`POST /v1/chat/completions`, as vLLM, Ollama, llama.cpp, OpenRouter and OpenAI speak it. Needs no key."""
 
     name = "compatible"
+    refusals = "compatible"
     id_header = "x-request-id"
 
     def read(self, body: Json, model: str) -> Prompt:
@@ -156,6 +159,7 @@ class Anthropic:
     """`POST /v1/messages`."""
 
     name = "anthropic"
+    refusals = "anthropic"
     id_header = "request-id"
 
     def read(self, body: Json, model: str) -> Prompt:
@@ -219,6 +223,7 @@ class Google:
     """`POST /v1beta/models/NAME:generateContent`, the Gemini Developer API. It announces no limits."""
 
     name = "google"
+    refusals = "google"
     id_header = "x-request-id"
 
     def read(self, body: Json, model: str) -> Prompt:
@@ -271,7 +276,137 @@ class Google:
         return {}
 
 
-PROTOCOLS: dict[str, WireProtocol] = {one.name: one for one in (OpenAI(), Compatible(), Anthropic(), Google())}
+class Converse:
+    """`POST /model/ID/converse` of Bedrock. It names no model and announces no limits."""
+
+    name = "bedrock"
+    refusals = "bedrock"
+    id_header = "x-amzn-requestid"
+
+    def read(self, body: Json, model: str) -> Prompt:
+        shape = (body.get("outputConfig") or {}).get("textFormat") or {}
+        schema = None
+        if shape.get("type") == "json_schema":
+            schema = json.loads(shape["structure"]["jsonSchema"]["schema"])  # It travels as a string.
+            _require_closed(schema, "outputConfig.textFormat.structure.jsonSchema.schema", optional=True)
+        if unknown := body.keys() - CONVERSE_MEMBERS:
+            raise BadRequest(f"Malformed input request: extraneous key {sorted(unknown)} is not permitted")
+        return Prompt(
+            model=model,
+            system=_text(body.get("system") or ""),
+            user=_text([one for one in _required(body, "messages") if one["role"] == "user"]),
+            schema=schema,
+            max_tokens=(body.get("inferenceConfig") or {}).get("maxTokens"),
+        )
+
+    def write(self, completion: Completion) -> Json:
+        ends = {
+            "length": "max_tokens",
+            "refused": "refusal",
+            "filtered": "content_filtered",
+            "blocked": "guardrail_intervened",
+        }
+        content = [{"text": completion.text}] if completion.text else []
+        return {
+            "output": {"message": {"role": "assistant", "content": content}},
+            "stopReason": ends.get(completion.finish, "end_turn"),
+            "metrics": {"latencyMs": 1},
+            **({"usage": self._usage(completion.usage)} if completion.usage is not None else {}),
+        }
+
+    def _usage(self, usage: Mapping[str, int]) -> Json:
+        # As Anthropic, Bedrock counts cached tokens beside the input tokens.
+        cached, spent_in, spent_out = usage.get("cached", 0), usage.get("input", 0), usage.get("output", 0)
+        return {
+            "inputTokens": spent_in - cached,
+            "outputTokens": spent_out,
+            "totalTokens": spent_in + spent_out,
+            "cacheReadInputTokens": cached,
+            "cacheWriteInputTokens": 0,
+        }
+
+    def authorised(self, headers: Headers) -> bool:
+        return headers.get("authorization", "").startswith(("Bearer ", "AWS4-HMAC-SHA256 "))
+
+    def waiting(self, seconds: float) -> Json:
+        return {}
+
+    def limits(self, limits: Limits) -> dict[str, str]:
+        return {}
+
+
+CONVERSE_MEMBERS = {
+    "messages",
+    "system",
+    "inferenceConfig",
+    "toolConfig",
+    "guardrailConfig",
+    "additionalModelRequestFields",
+    "promptVariables",
+    "additionalModelResponseFieldPaths",
+    "requestMetadata",
+    "performanceConfig",
+    "serviceTier",
+    "outputConfig",
+}
+
+
+class Azure(OpenAI):
+    """`POST /openai/v1/responses` of a resource on Azure: a key in a header of its own, or a token of Entra."""
+
+    refusals = "azure"
+    id_header = "apim-request-id"
+
+    def authorised(self, headers: Headers) -> bool:
+        return "api-key" in headers or headers.get("authorization", "").startswith("Bearer eyJ")
+
+
+class Foundry(Anthropic):
+    """`POST /anthropic/v1/messages` of a resource on Azure."""
+
+    refusals = "foundry"
+
+    def authorised(self, headers: Headers) -> bool:
+        bears = "x-api-key" in headers or headers.get("authorization", "").startswith("Bearer eyJ")
+        return bears and "anthropic-version" in headers
+
+
+class Vertex(Google):
+    """`POST /v1beta1/projects/P/locations/L/publishers/google/models/NAME:generateContent`."""
+
+    refusals = "vertex"
+
+    def authorised(self, headers: Headers) -> bool:
+        return headers.get("authorization", "").startswith("Bearer ya29.")
+
+
+class VertexClaude(Anthropic):
+    """`POST /v1/projects/P/locations/L/publishers/anthropic/models/NAME:rawPredict`; the body names no model."""
+
+    refusals = "vertex-claude"
+
+    def read(self, body: Json, model: str) -> Prompt:
+        if "model" in body:
+            raise BadRequest("model: Extra inputs are not permitted")
+        if body.get("anthropic_version") not in ("vertex-2023-10-16", "2026-10-21"):
+            raise BadRequest("anthropic_version: Field required")
+        return super().read({**body, "model": model}, model)
+
+    def authorised(self, headers: Headers) -> bool:
+        return headers.get("authorization", "").startswith("Bearer ya29.")
+
+
+PROTOCOLS: dict[str, WireProtocol] = {
+    "openai": OpenAI(),
+    "compatible": Compatible(),
+    "anthropic": Anthropic(),
+    "google": Google(),
+    "azure": Azure(),
+    "foundry": Foundry(),
+    "vertex": Vertex(),
+    "vertex-claude": VertexClaude(),
+    "bedrock": Converse(),
+}
 
 
 def go_duration(seconds: float) -> str:

@@ -14,8 +14,9 @@ from typing import Any
 
 from tests.fakeserver import errors
 from tests.fakeserver.answers import check_rules, codec_of, expected, row_schema, sample
+from tests.fakeserver.clouds import Gate
 from tests.fakeserver.config import Config, Schedule
-from tests.fakeserver.faults import COMPLETIONS, JSON, REFUSALS, RESPONSES, TRANSPORTS, Fault, Response, status
+from tests.fakeserver.faults import COMPLETIONS, JSON, REFUSALS, RESPONSES, TRANSPORTS, Fault, Response, refused, status
 from tests.fakeserver.hostile import Mood, Temper
 from tests.fakeserver.hosts import HOSTS
 from tests.fakeserver.limiter import Limit, Limiter
@@ -24,7 +25,9 @@ from tests.fakeserver.model import Row, capped, render, rows_of, tokens_of
 from tests.fakeserver.oddrows import with_bare_numbers
 from tests.fakeserver.rowfaults import LISTS, ROWS, Entry, Scene
 
-SECRETS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key", "proxy-authorization", "cookie"})
+SECRETS = frozenset(
+    {"x-amz-security-token", "authorization", "x-api-key", "x-goog-api-key", "api-key", "proxy-authorization", "cookie"}
+)
 AT_THE_GATE = 0.04  # Seconds that a 429 takes at the most: a rate limiter works on nothing.
 
 
@@ -53,6 +56,8 @@ class Counters:
     output_tokens: int = 0
     useful_thoughts: int = 0
     connections: int = 0
+    tokens_issued: int = 0
+    paths: Counter[str] = field(default_factory=Counter)
     rows_sent_by: Counter[str] = field(default_factory=Counter)
     timeline: list[list[int]] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
@@ -69,14 +74,19 @@ class Scenario:
         self._schedule = Schedule(config, self._rng)
         self._temper = Temper(config.oddities, self._rng) if config.oddities else None
         self._earlier_ids: tuple[Any, ...] = ()
+        self.gate = Gate(config)
         check_rules(config.answers)
 
-    def respond(self, protocol: WireProtocol, model: str, headers: Headers, body: bytes) -> Outgoing:
-        """The reply to one request."""
+    def respond(self, protocol: WireProtocol, model: str, headers: Headers, body: bytes, *, path: str = "") -> Outgoing:
+        """The reply to one request; *path* is that of the request, as it arrived."""
         number = self.counters.requests
         self.counters.requests += 1
         request_id = f"{number:08x}{self._rng.randrange(16**8):08x}"
-        response, transport = self._response(protocol, model, headers, body, number, request_id)
+        self.counters.paths[path.partition("/")[2].partition("/")[2]] += 1
+        if expired := self.gate.refusal(protocol, path, headers, body) if protocol.authorised(headers) else None:
+            response, transport = expired, None
+        else:
+            response, transport = self._response(protocol, model, headers, body, number, request_id)
         self.counters.statuses[response.status] += 1
         usual = {"date": _date(int(time.time())), protocol.id_header: f"req_{request_id}"}
         usual |= self._announced(protocol) | dict(self.config.headers)
@@ -92,8 +102,8 @@ class Scenario:
             parsed = json.loads(body)
             prompt = protocol.read(parsed, model)
         except (BadRequest, ValueError, KeyError, TypeError, AttributeError) as problem:
-            code, words = errors.bad_request(protocol.name, str(problem))
-            return Response(code, JSON, json.dumps(words).encode()), None
+            code, words = errors.bad_request(protocol.refusals, str(problem))
+            return refused(code, words), None
         rows = rows_of(prompt.user)
         self._count(rows, headers, parsed)
         if refusal := self._refusal(protocol, headers, body, prompt):
@@ -110,8 +120,8 @@ class Scenario:
             if fault.name in REFUSALS:
                 return REFUSALS[fault.name](fault.options, protocol), transport
         mood = self._temper.mood(number) if self._temper is not None and rows else None
-        if mood is not None and (refused := self._odd_refusal(mood, prompt, rows, protocol)) is not None:
-            return refused, transport
+        if mood is not None and (odd := self._odd_refusal(mood, prompt, rows, protocol)) is not None:
+            return odd, transport
         completion = self._completion(prompt, rows, faults, request_id, mood)
         written = protocol.write(completion)
         if mood is not None:
@@ -133,8 +143,8 @@ class Scenario:
         if config.max_body_bytes is not None and len(body) > config.max_body_bytes:
             return status({"kind": "too_large"}, protocol)
         if config.most_output is not None and (prompt.max_tokens or 0) > config.most_output:
-            code, words = errors.too_much_output(protocol.name, prompt.max_tokens or 0, config.most_output)
-            return Response(code, JSON, json.dumps(words).encode())
+            code, words = errors.too_much_output(protocol.refusals, prompt.max_tokens or 0, config.most_output)
+            return refused(code, words)
         tokens = tokens_of(prompt.system) + tokens_of(prompt.user)
         if config.context_tokens is not None and tokens > config.context_tokens:
             return status({"kind": "context_length"}, protocol)

@@ -1,4 +1,4 @@
-"""The process: routes of the four protocols, the scenarios' own routes, and its life as long as stdin is open."""
+"""The process: routes of the protocols, the scenarios' own routes, and its life as long as stdin is open."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import resource
 import sys
 from typing import Any
+from urllib.parse import unquote
 
 from tests.fakeserver.config import Config
 from tests.fakeserver.connection import Connection, Exchange, Request, Route
@@ -18,11 +19,19 @@ from tests.fakeserver.scenario import Outgoing, Scenario
 
 PATHS = {"/v1/responses": "openai", "/v1/chat/completions": "compatible", "/v1/messages": "anthropic"}
 GEMINI = re.compile(r"/v1(?:alpha|beta)?/models/([^:/]+):generateContent")
+_GOOGLE = r"/projects/acme/locations/[\w-]+/publishers"
+CLOUDS = {
+    re.compile(r"/openai/v1/responses"): "azure",
+    re.compile(r"/anthropic/v1/messages"): "foundry",
+    re.compile(rf"/v1beta1{_GOOGLE}/google/models/([^:/]+):generateContent"): "vertex",
+    re.compile(rf"/v1{_GOOGLE}/anthropic/models/([^:/]+):rawPredict"): "vertex-claude",
+    re.compile(r"/model/([^/]+)/converse"): "bedrock",
+}
 MODELS = {"object": "list", "data": [{"id": "fake-1", "object": "model", "created": 0, "owned_by": "smelt"}]}
 
 
 class Call:
-    """A request to one of the four protocols, while it is in flight."""
+    """A request to one of the protocols, while it is in flight."""
 
     def __init__(self, scenario: Scenario, protocol: WireProtocol, model: str, request: Request) -> None:
         self._scenario = scenario
@@ -35,7 +44,9 @@ class Call:
         self._counters = counters
 
     def answer(self) -> Outgoing:
-        return self._scenario.respond(self._protocol, self._model, self._request.headers, self._request.body)
+        return self._scenario.respond(
+            self._protocol, self._model, self._request.headers, self._request.body, path=self._request.path
+        )
 
     def done(self, *, abandoned: bool) -> None:
         self._counters.in_flight -= 1
@@ -81,6 +92,14 @@ class Server:
             return Call(scenario, PROTOCOLS[PATHS[rest]], "", request)
         if match := GEMINI.fullmatch(rest):
             return Call(scenario, PROTOCOLS["google"], match[1], request)
+        for pattern, cloud in CLOUDS.items():
+            if match := pattern.fullmatch(rest):
+                model = unquote(match[1]) if pattern.groups else ""
+                return Call(scenario, PROTOCOLS[cloud], model, request)
+        if rest in ("/token", "/credentials"):
+            response = scenario.gate.token() if rest == "/token" else scenario.gate.credentials()
+            scenario.counters.tokens_issued = scenario.gate.issued
+            return Plain(response.status, json.loads(response.body))
         if rest == "/v1/models":
             return Plain(200, MODELS)
         return Plain(404, {"error": {"message": f"Invalid URL ({request.method} {rest})", "code": 404}})

@@ -13,7 +13,7 @@ from smelt.call.resolve import resolve_model
 from smelt.loop.one_thread import OneThreadLoop
 from smelt.model import Model
 from smelt.providers.base import CallFailed, CompleteProvider, Provider, Reply, Request
-from tests.models import OTHERS, PROVIDERS, keys_with
+from tests.models import MODELS, OTHERS, PROVIDERS, keys_with
 
 # Each looks like a key of its provider, and is found by a search for CANARY wherever it leaks.
 CANARY = "c4n4ryC4N4RYc4n4ry"
@@ -48,7 +48,8 @@ def request(*, timeout: float = 20.0, max_output_tokens: int = 500, **params: An
 
 def adapter(name: str, base_url: str, *, params: Mapping[str, Any] | None = None) -> CompleteProvider:
     """The adapter of *name* for the fake server at *base_url*."""
-    return resolve_model(Model(name, "fake-1", api_key=KEYS[name], base_url=base_url, params=params))
+    provider, model = MODELS.get(name, (name, "fake-1"))
+    return resolve_model(Model(provider, model, api_key=KEYS[name], base_url=base_url, params=params))
 
 
 def ask(provider: Provider, asked: Request | None = None) -> Reply:

@@ -8,17 +8,9 @@ import pickle
 import pytest
 
 from smelt.errors import AuthConfigError, InsecureURLError, SmeltConfigError
-from smelt.providers.access import (
-    Access,
-    check_base_url,
-    check_key,
-    doubt_about,
-    find_access,
-    is_loopback,
-    is_private_to_cloud,
-    origin_of,
-)
-from smelt.providers.secrets import Secret
+from smelt.providers.access import Access, doubt_about, find_access
+from smelt.providers.addresses import check_base_url, is_loopback, is_private_to_cloud, origin_of
+from smelt.providers.secrets import Secret, check_key
 from smelt.providers.vendor import Vendor
 
 HOSTED = Vendor(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smelt.errors import SmeltConfigError
-from smelt.providers.access import is_loopback
+from smelt.providers.addresses import is_loopback
 from smelt.providers.base import CallFailed, Provider
 from smelt.providers.vendors import LOCAL, VENDORS
 

@@ -16,10 +16,10 @@ from smelt.providers.access import doubt_about, find_access
 from smelt.providers.base import CompleteProvider
 from smelt.providers.effort import effort_params
 from smelt.providers.own import Wrap, complete
-from smelt.providers.secrets import Secret
+from smelt.providers.secrets import KeySource, Secret
 from smelt.providers.thinking import thinking_params
 from smelt.providers.vendor import Vendor
-from smelt.providers.vendors import LOCAL, MOCK, VENDORS
+from smelt.providers.vendors import LOCAL, MOCK, row_of
 from smelt.providers.wrapped import Wrapped
 
 
@@ -67,14 +67,14 @@ def _default_model() -> Any:
 
 
 def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> CompleteProvider:
-    vendor, merged = VENDORS[model.provider], _asked_of(model, params)
+    vendor, merged = row_of(model.provider, model.name), _asked_of(model, params)
     if vendor is LOCAL:
         return _local(model.name, merged, is_named=model is not _EMBEDDED)
     if vendor is MOCK:
         return _mock(model.name, merged)
     access = find_access(
         vendor,
-        api_key=model.api_key if isinstance(model.api_key, Secret) else None,
+        api_key=model.api_key if isinstance(model.api_key, Secret | KeySource) else None,
         base_url=model.base_url,
         allow_http=model.allow_http,
         environ=os.environ,
@@ -83,12 +83,7 @@ def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Co
     if doubt := doubt_about(access, vendor):
         warn(doubt)
     provider: CompleteProvider = _adapter(vendor)(
-        vendor=vendor,
-        model=model.name,
-        access=access,
-        params=merged,
-        thinking_tokens=model.thinking_tokens,
-        priced_as=model.priced_as,
+        vendor=vendor, model=model.name, access=access, params=merged, thinking_tokens=model.thinking_tokens
     )
     return provider
 
@@ -100,7 +95,7 @@ def _asked_of(model: Model, params: Mapping[str, Any]) -> Mapping[str, Any]:
         return merged
     if said := thinking_params(merged):
         raise SmeltConfigError(f"thinking= and params[{min(said)!r}] both say how much to think. Leave one out.")
-    effort, warning = effort_params(VENDORS[model.provider].thinking, model.name, model.thinking)
+    effort, warning = effort_params(row_of(model.provider, model.name).thinking, model.name, model.thinking)
     if warning:
         warn(warning)
     return {**effort, **merged}

@@ -28,7 +28,9 @@ from smelt.ledger.files import default_path
 from smelt.local.weights import CATALOG, is_here
 from smelt.messages import counted
 from smelt.model import Model, called, read_model
-from smelt.providers.access import find_access, origin_of
+from smelt.providers.access import find_access
+from smelt.providers.addresses import origin_of
+from smelt.providers.credentials import AMBIENT
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
 from smelt.providers.vendor import Vendor
@@ -146,7 +148,8 @@ def _providers(environ: Mapping[str, str]) -> Iterator[Finding]:
         if names := _variables(vendor, environ):
             yield _of_vendor(vendor, names, environ)
         elif vendor.hosted:
-            text = f"no key: set {' or '.join(vendor.key_variables)}"
+            wanted = vendor.key_variables or next(iter(vendor.places.values()))
+            text = f"no {'key' if vendor.key_variables else 'project'}: set {' or '.join(wanted)}"
             yield Finding(part="providers", name=vendor.name, state="absent", text=text)
 
 
@@ -163,11 +166,17 @@ def _of_vendor(vendor: Vendor, names: list[str], environ: Mapping[str, str]) -> 
         said = _in_words(problem)
         text = f"{is_set}, but: {said.replace(repr(url), 'its value') if url else said}"
         return Finding(part="providers", name=vendor.name, state="broken", text=text)
-    return Finding(part="providers", name=vendor.name, state="fine", text=f"{is_set}, for {origin_of(access.base_url)}")
+    text = f"{is_set}, for {origin_of(access.base_url)}"
+    if access.credentials is not None and access.key is None:
+        text += "; the credentials of this machine are looked for when a run begins"
+    return Finding(part="providers", name=vendor.name, state="fine", text=text)
 
 
 def _variables(vendor: Vendor, environ: Mapping[str, str]) -> list[str]:
-    return [name for name in (*vendor.key_variables, *vendor.url_variables) if environ.get(name, "").strip()]
+    # A cloud needs no key, but a project or a region.
+    places = [name for names in vendor.places.values() for name in names] if vendor.auth in AMBIENT else []
+    names = (*vendor.key_variables, *vendor.url_variables, *places)
+    return [name for name in names if environ.get(name, "").strip()]
 
 
 def _resolved(model: Any) -> Any:

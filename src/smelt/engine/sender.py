@@ -67,6 +67,7 @@ class Sender:
     broken_off: set[int] = field(default_factory=set)
     _constant_schema: Mapping[str, Any] | None = None
     _schema_bytes: int = field(init=False)
+    _has_reply: bool = False
 
     def __post_init__(self) -> None:
         # Providers add an "array" schema to the input as text. A "keyed" schema is a grammar that no model reads.
@@ -210,7 +211,7 @@ class Sender:
             schema=self._schema(tokens),
             max_output_tokens=grant.limit,
             params=self.work.params,
-            timeout=self.work.timeout,
+            timeout=self.work.timeout if self._has_reply else max(self.work.timeout, self.capabilities.first_seconds),
             output_model=self.work.output_model,
             prompt=self.work.prompt,
         )
@@ -227,10 +228,12 @@ class Sender:
         """Send once, under a total timeout that does not depend on the SDK's own."""
         self.in_flight[number] = flight
         try:
-            async with asyncio.timeout(self.work.timeout) as flight.deadline:
-                return (await self.connection.send(request)).with_end(request.max_output_tokens)
+            async with asyncio.timeout(request.timeout) as flight.deadline:
+                reply = (await self.connection.send(request)).with_end(request.max_output_tokens)
+                self._has_reply = True
+                return reply
         except TimeoutError:
-            return CallFailed("timeout", Billing.UNKNOWN, flight.why_broken_off(self.work.timeout))
+            return CallFailed("timeout", Billing.UNKNOWN, flight.why_broken_off(request.timeout))
         except CallFailed as failure:
             return failure
         finally:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from smelt.errors import AuthConfigError, SmeltConfigError
 from smelt.messages import nearest
-from smelt.providers.access import check_base_url
+from smelt.providers.addresses import check_base_url
 from smelt.providers.vendors import BACKENDS, ELSEWHERE, STARTED, VENDORS
 
 

@@ -30,7 +30,6 @@ class Adapter(ABC):
         access: Base URL and key.
         params: Parameters of every request; those of a `Request` override them.
         thinking_tokens: Tokens for thoughts that the caller set, or None.
-        priced_as: The listed model, as `provider:name`, that costs the same, or None.
         takes: The parameters that the API takes.
         more: Parameters of single vendors of the API; `vendor.takes` names those of this one.
         wire: Writes requests and reads answers.
@@ -42,12 +41,17 @@ class Adapter(ABC):
     access: Access
     params: Mapping[str, Any] = field(default_factory=dict)
     thinking_tokens: int | None = None
-    priced_as: str | None = None
 
     takes: ClassVar[Mapping[str, parameters.Takes]]
     more: ClassVar[Mapping[str, parameters.Takes]] = {}
     wire: ClassVar[Wire]
     usual: ClassVar[Capabilities]
+
+    def __post_init__(self) -> None:
+        self.check_address()
+
+    def check_address(self) -> None:  # noqa: B027  # Most addresses need no more than `access` checks.
+        """Refuse an address that names too little; raises `SmeltConfigError`."""
 
     @property
     def name(self) -> str:
@@ -63,15 +67,15 @@ class Adapter(ABC):
 
     @property
     def key(self) -> Secret | None:
-        return self.access.key
+        return self.access.account
 
     @property
     def capabilities(self) -> Capabilities:
         return self.vendor.capabilities or self.usual
 
     def reveal_key(self) -> str:
-        """The key itself, or a stand-in: the clients of the SDKs require one."""
-        return self.key.reveal() if self.key else "none"
+        """The key itself, or a stand-in if our client adds the credentials: the clients of the SDKs require one."""
+        return "none" if self.access.key is None or self.access.credentials else self.access.key.reveal()
 
     def check_params(self, params: Mapping[str, Any]) -> None:
         more = {name: self.more[name] for name in self.vendor.takes}

@@ -231,6 +231,8 @@ class Capabilities:
         rows_per_request: The most rows that one request should carry, or None; caps `batch_size="auto"`.
         takes_one_row: Whether a request may carry one row only, whatever `batch_size` says.
         concurrency: The most requests in flight for `concurrency="auto"`.
+        first_seconds: Until a run has a reply, a request may take at least this long, whatever its timeout: some
+            services compile a new schema for minutes.
         queues: Whether the server queues excess requests instead of refusing them.
         is_worth_keeping: Whether its answers go into the ledger by default. A scripted provider's do not.
         is_keepable: Whether the ledger may keep its answers at all, if the caller asks for a ledger.
@@ -245,6 +247,7 @@ class Capabilities:
     rows_per_request: int | None = None
     takes_one_row: bool = False
     concurrency: int = 512
+    first_seconds: float = 0.0
     queues: bool = False
     is_worth_keeping: bool = True
     is_keepable: bool = True

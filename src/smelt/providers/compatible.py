@@ -171,12 +171,12 @@ class Compatible(Adapter):
             openai.OpenAIError,
             "/chat/completions",
             connections=connections,
-            headers={"Authorization": f"Bearer {self.reveal_key()}", **_not_for_others(os.environ)},
+            headers={"Authorization": f"Bearer {self.reveal_key()}", **not_for_others(os.environ)},
             security={"bearer_auth": True},
         )
 
 
-def _not_for_others(environ: Mapping[str, str]) -> dict[str, Any]:
+def not_for_others(environ: Mapping[str, str]) -> dict[str, Any]:
     """Remove the headers that the SDK reads from OpenAI's own variables: other companies' servers must not get them."""
     lines = environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
     named = [line.partition(":")[0].strip() for line in lines if ":" in line]

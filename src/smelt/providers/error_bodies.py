@@ -49,6 +49,7 @@ _NOT_FOUND = frozenset(
         "model_not_supported",
         "model_not_available",
         "resourcenotfoundexception",
+        "deploymentnotfound",
     ]
 )
 _ACCOUNT = (
@@ -62,10 +63,13 @@ _ACCOUNT = (
         "not_found_error",
         "not_found",
         "notfounderror",
+        "404",  # Azure's for a wrong path.
     }
 )
 _TOO_LONG = frozenset(["context_length_exceeded", "string_above_max_length", "exceed_context_size_error"])
-_RATE_LIMIT = frozenset(["capacity_exceeded", "throttlingexception", "rate_limit_exceeded", "rate_limit_error"])
+_RATE_LIMIT = frozenset(
+    ["ratelimitreached", "capacity_exceeded", "throttlingexception", "rate_limit_exceeded", "rate_limit_error"]
+)
 _SERVER = frozenset(["modelerrorexception", "modeltimeoutexception", "modelnotreadyexception", "generation"])
 _FILTERED = frozenset(
     [
@@ -103,6 +107,7 @@ _QUOTA_TEXT = (
     "insufficient credits",
     "monthly spending limit",
     "daily free allocation",
+    "invalid_payment_instrument",
 )
 _SERVER_TEXT = ("has crashed", "unloaded or crashed", "model unloaded", "model is loading", "is currently loading")
 _PER_DAY = re.compile(r"\bper day\b|\blimit: 0\b")
@@ -111,6 +116,8 @@ _TOO_LARGE_TEXT = ("request payload size exceeds",)
 _TOO_MANY_MEDIA = re.compile(r"at most \d+ (?:image|video|audio)")
 _NOT_FOUND_TEXT = (
     "is not a valid model id",
+    "the provided model identifier is invalid",
+    "is not servable in region",
     "on-demand throughput isn't supported",
     "api version not supported",
     "unknown model",
@@ -138,6 +145,9 @@ _FILTERED_TEXT = ("content filter", "content management policy", "flagged as pot
 _SCHEMA_TEXT = (
     "schema",
     "output_config",
+    "outputconfig",
+    "inferenceconfig",
+    "additionalmodelrequestfields",
     "response_format",
     "text.format",
     "grammar",
@@ -166,6 +176,7 @@ _ROWS_PARAM = re.compile(
 # The HTTP status that a code implies, for an error object inside a 200.
 _STATUS = {
     "rate_limit_exceeded": 429,
+    "ratelimitreached": 429,
     "rate_limit_error": 429,
     "resource_exhausted": 429,
     "insufficient_quota": 429,
@@ -195,6 +206,7 @@ _STATUS = {
     "not_found_error": 404,
     "not_found": 404,
     "model_not_found": 404,
+    "deploymentnotfound": 404,
     "request_too_large": 413,
 }
 
@@ -248,8 +260,10 @@ def read_complaint(body: object, *, type_header: str = "") -> Complaint:
         body = {}
     error = body.get("error")
     if not isinstance(error, Mapping):
-        # FastAPI: `detail`; Cloudflare: `errors`; older vLLM: the error at the top level; TGI, xAI: a text and a code.
-        said = next((body[name] for name in ("error", "message", "detail", "errors") if complains(body.get(name))), "")
+        # FastAPI: `detail`; Cloudflare: `errors`; older vLLM: the error at the top level; TGI, xAI: a text and a code;
+        # AWS: `message`, or the `Message` of its gateway.
+        names = ("error", "message", "Message", "detail", "errors")
+        said = next((body[name] for name in names if complains(body.get(name))), "")
         error = {**body, "message": said}
     details = [one for one in _list(error.get("details")) if isinstance(one, Mapping)]
     inner = _table(error.get("innererror"))  # Azure.
@@ -299,8 +313,8 @@ def kind_of(status: int, complaint: Complaint, asked: Request | None = None) -> 
             return "too_large"
         case 408 | 409 | 424 | 425 | 499:
             return "server"
-        case 429:
-            return _limit_kind(said)
+        case 429:  # Bedrock's for a model that it has to load first.
+            return "server" if "modelnotreadyexception" in codes else _limit_kind(said)
         case 498:  # Groq's flex tier.
             return "rate_limit"
         case _ if 300 <= status < 400:

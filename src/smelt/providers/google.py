@@ -159,19 +159,26 @@ class Google(Adapter):
     @asynccontextmanager
     async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
         async with client_for(self.access, connections=connections) as http:
-            options = types.HttpOptions(
-                base_url=self.access.base_url,
-                httpx_async_client=http,  # Otherwise the SDK uses aiohttp if it is importable (python-genai#2090).
-                # Never used. Otherwise the SDK loads the system's certificates for each of them, which takes 60 ms.
-                httpx_client=httpx2.Client(verify=bare(), trust_env=False),
-                async_client_args={"ssl": bare()},
-                retry_options=types.HttpRetryOptions(attempts=1),
-            )
+            options = options_for(self.access.base_url, http)
             sdk = genai.Client(api_key=self.reveal_key(), vertexai=False, http_options=options)
-            yield _Connection(self, sdk)
+            yield GoogleConnection(self, sdk)
 
 
-class _Connection(SDKConnection):
+def options_for(base_url: str, http: httpx2.AsyncClient) -> types.HttpOptions:
+    """Options of the SDK's client: our own HTTP client, and no retries."""
+    return types.HttpOptions(
+        base_url=base_url,
+        httpx_async_client=http,  # Otherwise the SDK uses aiohttp if it is importable (python-genai#2090).
+        # Never used. Otherwise the SDK loads the system's certificates for each of them, which takes 60 ms.
+        httpx_client=httpx2.Client(verify=bare(), trust_env=False),
+        async_client_args={"ssl": bare()},
+        retry_options=types.HttpRetryOptions(attempts=1),
+    )
+
+
+class GoogleConnection(SDKConnection):
+    """An open client of the SDK."""
+
     def __init__(self, provider: Google, sdk: genai.Client) -> None:
         super().__init__(provider, errors.APIError)
         self._sdk = sdk  # Kept alive: its `__del__` closes the client that it shares with `aio`.

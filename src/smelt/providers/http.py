@@ -20,14 +20,16 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import takewhile
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
 from smelt.providers import failures
-from smelt.providers.access import Access, is_loopback, is_private_to_cloud
+from smelt.providers.access import Access
+from smelt.providers.addresses import is_loopback, is_private_to_cloud
 from smelt.providers.base import Answer, Billing, CallFailed, Reply, Request
 from smelt.providers.connection import IDLE_SECONDS, connection_to
+from smelt.providers.credentials import REPLACED, Credentials, NotAuthorised, check, looks_expired
 from smelt.providers.encodings import Undecodable, unpacked
 from smelt.providers.logs import keep_discreet, ours
 from smelt.providers.redact import masked, redact
@@ -51,7 +53,13 @@ class Unreadable(Exception):
 
 
 _CLOSED = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
-_TRANSPORT_ERRORS: tuple[type[Exception], ...] = (httpx2.HTTPError, httpx2.InvalidURL, OSError, Unreadable)
+_TRANSPORT_ERRORS: tuple[type[Exception], ...] = (
+    httpx2.HTTPError,
+    httpx2.InvalidURL,
+    OSError,
+    Unreadable,
+    NotAuthorised,
+)
 
 
 class Exchange:
@@ -70,6 +78,9 @@ class Client(httpx2.AsyncClient):
     A connection is reused at once. Some servers close each connection a moment after its reply, and a request sent in
     that moment is lost. After two such losses, a connection rests before it is reused, so that a close is seen first.
 
+    If the access has credentials, their headers replace those of the SDK; a request that is refused because they
+    expired is sent once more with new ones, which all requests in flight share.
+
     Raises:
         SmeltConfigError: The certificates or the proxy that the environment names cannot be used.
     """
@@ -80,6 +91,7 @@ class Client(httpx2.AsyncClient):
         self._home = _place(httpx2.URL(access.base_url))
         self._watch = _refuse_metadata if _may_be_rebound(access.base_url) else None
         self._room = asyncio.Semaphore(connections)
+        self._turn = asyncio.Lock()  # For whoever fetches credentials; the others then find them.
         self._losses = 0
         self._idle = deque([(connection_to(access), -math.inf)])
         keep_discreet()
@@ -93,12 +105,26 @@ class Client(httpx2.AsyncClient):
         if self._watch is not None:
             request.extensions["trace"] = self._watch
         async with self._room:
-            answer = await self._ask(request)
+            credentials = self._access.credentials
+            answer = await (self._ask(request) if credentials is None else self._authorised(request, credentials))
         _log.info('HTTP Request: %s %s "%s %d"', request.method, request.url, answer.http_version, answer.status_code)
         exchange = ours.get()
         if exchange is not None:
             exchange.response = answer
         return answer
+
+    async def _authorised(self, request: httpx2.Request, credentials: Credentials) -> httpx2.Response:
+        body, url = await request.aread(), str(request.url)
+        async with self._turn:
+            used = await credentials.headers(request.method, url, body)
+        answer = await self._ask(_with_headers(request, used))
+        if not looks_expired(answer.status_code, answer.headers, answer.text):
+            return answer
+        async with self._turn:
+            if not await credentials.renewed(used):
+                return answer
+            fresh = await credentials.headers(request.method, url, body)
+        return await self._ask(_with_headers(request, fresh))
 
     async def _ask(self, request: httpx2.Request) -> httpx2.Response:
         clock = asyncio.get_running_loop().time
@@ -128,6 +154,16 @@ class Client(httpx2.AsyncClient):
         if self._idle and self._idle[0][1] <= now - _REST:
             return self._idle.popleft()
         return connection_to(self._access), -math.inf
+
+    async def __aenter__(self) -> Self:
+        """Have the first token, if there are credentials, before anything is sent."""
+        if self._access.credentials is not None:
+            token = ours.set(Exchange())  # Libraries of the clouds log tokens and signatures, too.
+            try:
+                await check(self._access.credentials, self._access.base_url)
+            finally:
+                ours.reset(token)
+        return await super().__aenter__()
 
     async def aclose(self) -> None:
         await super().aclose()
@@ -265,6 +301,13 @@ def answer_of(response: httpx2.Response) -> Answer:
     return Answer(status=response.status_code, headers=dict(response.headers), text=response.text)
 
 
+def _with_headers(request: httpx2.Request, headers: Mapping[str, str]) -> httpx2.Request:
+    for name in REPLACED:
+        request.headers.pop(name, None)
+    request.headers.update(headers)
+    return request
+
+
 def _place(url: httpx2.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port  # The port is None if it is the scheme's default.
 
@@ -320,9 +363,9 @@ class _Capped(httpx2.AsyncByteStream):
 
 
 def _failure(error: BaseException, access: Access) -> CallFailed:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, Unreadable):
-        cause = cause.__cause__ or cause.__context__
+    cause = next((one for one in failures.causes(error) if isinstance(one, Unreadable | NotAuthorised)), None)
+    if isinstance(cause, NotAuthorised):
+        return cause.as_failure()
     if cause is not None:
         return CallFailed("protocol", Billing.PAID_BAD, f"The answer of {access.origin} cannot be used: {cause}.")
     return failures.from_transport(error, origin=access.origin, secrets=access.secrets)

@@ -14,6 +14,8 @@ ours: ContextVar[Any] = ContextVar("smelt_call", default=None)
 """The state of smelt's call in the current task; None outside of one."""
 
 _LOGGERS = (
+    *(f"botocore.{part}" for part in ("auth", "credentials", "endpoint", "httpsession", "parsers", "retryhandler")),
+    *(f"google.auth.{part}" for part in ("_default", "transport", "transport.requests")),
     *(f"httpcore2.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")),
     "httpx2",
     *(f"openai.{part}" for part in ("_base_client", "_legacy_response", "_response")),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smelt.providers.base import Capabilities
+from smelt.providers.credentials import Auth
 from smelt.providers.shapes import Cap, Manner, Shape
 
 
@@ -21,12 +22,17 @@ class Vendor:
         places: The environment variables that fill each place of *base_url*; the first that is set wins.
         own_hosts: More hosts of the vendor, such as `*.openai.azure.com`: a key from the environment may go there, too.
             Needed if the host in *base_url* has a place.
+        usual_places: Values of places that no variable fills.
+        rewritten: Parts of the filled address that the vendor spells otherwise.
+        path: What an address without a path gets; users often give only the host.
+        auth: How a key is sent, or which cloud's credentials are used if there is no key.
         key_variables: Environment variables that hold a key; the first that is set wins.
         url_variables: Environment variables that hold another base URL.
         key_starts: What its keys begin with. A key with the beginning of another vendor is refused or warned about.
         hosted: Whether *base_url* is a company's service: then a key is required, and a key from the environment is
             meant for that service only.
         adapter: Module and class of the adapter; imported when a model of the vendor is asked.
+        also: Rows for models whose names begin so, which the vendor serves by another API.
         extra: The extra of smelt that installs the SDK.
         sdk: The modules that the adapter needs, each with the distribution that has it.
         capabilities: What the adapter's own capabilities are replaced with, or None.
@@ -45,11 +51,16 @@ class Vendor:
     base_url: str | None
     places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     own_hosts: tuple[str, ...] = ()
+    usual_places: Mapping[str, str] = field(default_factory=dict)
+    rewritten: Mapping[str, str] = field(default_factory=dict)
+    path: str = ""
+    auth: Auth = "bearer"
     key_variables: tuple[str, ...] = ()
     url_variables: tuple[str, ...] = ()
     key_starts: tuple[str, ...] = ()
     hosted: bool = False
     adapter: str = "smelt.providers.compatible:Compatible"
+    also: Mapping[str, Vendor] = field(default_factory=dict)
     extra: str = "openai"
     sdk: Mapping[str, str] = field(default_factory=lambda: {"openai": "openai"})
     capabilities: Capabilities | None = None

@@ -6,6 +6,7 @@ Reading the table imports no SDK. A server that speaks OpenAI's chat completions
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from smelt.providers.base import Capabilities
 from smelt.providers.hosts import HOSTS
@@ -29,6 +30,95 @@ LOCAL = Vendor(
 
 # Answers made up here, to rehearse a call (see `providers.mock`).
 MOCK = Vendor(name="mock", base_url="", adapter="smelt.providers.mock:Mock", extra="", sdk={}, is_free=True)
+_GOOGLE_CLOUD: dict[str, Any] = {
+    "name": "vertex",
+    "base_url": "https://{location}-aiplatform.googleapis.com/v1/projects/{project}/locations/{location}",
+    "places": {
+        "project": ("GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "ANTHROPIC_VERTEX_PROJECT_ID"),
+        "location": ("GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION", "CLOUD_ML_REGION"),
+    },
+    "usual_places": {"location": "global"},
+    "rewritten": {
+        "//global-aiplatform.": "//aiplatform.",
+        "//us-aiplatform.": "//aiplatform.us.rep.",
+        "//eu-aiplatform.": "//aiplatform.eu.rep.",
+    },
+    "path": "/v1/projects/{project}/locations/{location}",
+    "own_hosts": ("aiplatform.googleapis.com", "*-aiplatform.googleapis.com", "aiplatform.*.rep.googleapis.com"),
+    "url_variables": ("GOOGLE_VERTEX_BASE_URL",),
+    "key_starts": ("ya29.",),
+    "auth": "adc",
+    "hosted": True,
+    "extra": "vertex",
+    "sdk": {"google.genai": "google-genai", "google.auth": "google-auth", "anthropic": "anthropic"},
+}
+# Models in the clouds of other companies. Their keys are often the machine's own credentials: see `ambient`.
+CLOUDS = (
+    Vendor(
+        name="azure",
+        base_url=None,
+        path="/openai/v1",
+        own_hosts=("*.openai.azure.com", "*.cognitiveservices.azure.com", "*.services.ai.azure.com"),
+        key_variables=("AZURE_OPENAI_API_KEY",),
+        url_variables=("AZURE_OPENAI_ENDPOINT",),
+        auth="entra",
+        hosted=True,
+        adapter="smelt.providers.azure:Azure",
+        thinking="responses",
+        priced_as="azure",
+    ),
+    Vendor(
+        name="foundry",
+        base_url="https://{resource}.services.ai.azure.com/anthropic",
+        places={"resource": ("ANTHROPIC_FOUNDRY_RESOURCE",)},
+        path="/anthropic",
+        own_hosts=("*.services.ai.azure.com",),
+        key_variables=("ANTHROPIC_FOUNDRY_API_KEY",),
+        url_variables=("ANTHROPIC_FOUNDRY_BASE_URL",),
+        auth="entra",
+        hosted=True,
+        adapter="smelt.providers.foundry:Foundry",
+        thinking="messages",
+        extra="anthropic",
+        sdk={"anthropic": "anthropic"},
+        priced_as="anthropic",
+    ),
+    Vendor(
+        **_GOOGLE_CLOUD,
+        adapter="smelt.providers.vertex:Gemini",
+        thinking="gemini",
+        priced_as="google",
+        also={
+            "claude": Vendor(
+                **_GOOGLE_CLOUD,
+                adapter="smelt.providers.vertex_claude:VertexClaude",
+                thinking="messages",
+                priced_as="anthropic",
+            )
+        },
+    ),
+    Vendor(
+        name="bedrock",
+        base_url="https://bedrock-runtime.{region}.amazonaws.com",
+        places={"region": ("AWS_REGION", "AWS_DEFAULT_REGION")},
+        own_hosts=(
+            "bedrock-runtime.*.amazonaws.com",
+            "bedrock-runtime-fips.*.amazonaws.com",
+            "bedrock-runtime.*.amazonaws.com.cn",
+            "bedrock-runtime.*.api.aws",
+            "*.bedrock-runtime.*.vpce.amazonaws.com",
+        ),
+        key_variables=("AWS_BEARER_TOKEN_BEDROCK",),
+        url_variables=("AWS_ENDPOINT_URL_BEDROCK_RUNTIME",),
+        key_starts=("ABSK", "bedrock-api-key-"),
+        auth="sigv4",
+        hosted=True,
+        adapter="smelt.providers.bedrock:Bedrock",
+        extra="bedrock",
+        sdk={"httpx2": "httpx2", "botocore": "botocore"},
+        priced_as="aws",
+    ),
+)
 
 # The cheap models are those of November 2026. If a vendor removes one, the doctor's error says so, and the user can
 # name another with `models=`.
@@ -50,6 +140,7 @@ VENDORS: Mapping[str, Vendor] = {
         Vendor(
             name="anthropic",
             base_url="https://api.anthropic.com",
+            auth="x-api-key",
             key_variables=("ANTHROPIC_API_KEY",),
             url_variables=("ANTHROPIC_BASE_URL",),
             key_starts=("sk-ant-",),
@@ -64,6 +155,7 @@ VENDORS: Mapping[str, Vendor] = {
         Vendor(
             name="google",
             base_url="https://generativelanguage.googleapis.com",
+            auth="x-goog-api-key",
             key_variables=("GOOGLE_API_KEY", "GEMINI_API_KEY"),  # In the SDK's order.
             url_variables=("GOOGLE_GEMINI_BASE_URL",),
             key_starts=("AIza",),
@@ -129,6 +221,7 @@ VENDORS: Mapping[str, Vendor] = {
             capabilities=_DESKTOP,
             thinking="chat",
         ),
+        *CLOUDS,
         # Any other server; its address and its key are arguments.
         Vendor(name="compatible", base_url=None, thinking="chat"),
         LOCAL,
@@ -148,6 +241,12 @@ BACKENDS: Mapping[str, str] = {
 }
 # What such a backend is at an address that is not the vendor's own: a server that speaks chat completions.
 ELSEWHERE: Mapping[str, str] = {"openai": "compatible" if "compatible" in VENDORS else "vllm"}
+
+
+def row_of(name: str, model: str) -> Vendor:
+    """The row for *model* of the vendor called *name*: some vendors serve some models by another API."""
+    vendor = VENDORS[name]
+    return next((row for start, row in vendor.also.items() if model.startswith(start)), vendor)
 
 
 def owners_of(key: str) -> list[str]:

@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass_environment  # type: ignore[
 import httpx2
 
 from smelt.errors import SmeltConfigError
-from smelt.providers.access import is_loopback
+from smelt.providers.addresses import is_loopback
 
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 

@@ -1,0 +1,140 @@
+"""The adapter for Amazon Bedrock's Converse API, over our own HTTP client: AWS's SDK is synchronous.
+
+Converse has the same request for all models of Bedrock. A new schema is compiled for minutes before its first answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+
+from smelt.plan.dialect import Dialect
+from smelt.providers import params as parameters
+from smelt.providers.adapter import Adapter, SDKConnection
+from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Usage, Wire
+from smelt.providers.bodies import (
+    body_of,
+    finish_of,
+    first_with_json,
+    table,
+    tables,
+    tokens,
+    useless,
+    words,
+    written,
+)
+from smelt.providers.failures import limits_in, request_id
+from smelt.providers.http import Client, answer_of, client_for
+from smelt.providers.secrets import Secret
+
+# docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html: no bounds, lengths, multiples or recursion, and
+# objects are closed. Read November 2026.
+_DIALECT = Dialect(
+    keywords=frozenset({"format"}),
+    formats=frozenset(["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"]),
+)
+_TAKES = {
+    "temperature": parameters.number(0, 1),
+    "topP": parameters.number(0, 1),
+    "stopSequences": parameters.TEXTS,
+    "additionalModelRequestFields": parameters.TABLE,
+    "guardrailConfig": parameters.TABLE,
+    "performanceConfig": parameters.TABLE,
+    "requestMetadata": parameters.TABLE,
+    "serviceTier": parameters.TABLE,
+}
+_INFERENCE = ("temperature", "topP", "stopSequences")
+
+
+def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a request. The model is in its path."""
+    inference = {name: params[name] for name in _INFERENCE if name in params}
+    schema = json.dumps(request.schema, separators=(",", ":"))
+    return {
+        **{name: value for name, value in params.items() if name not in _INFERENCE},
+        "system": [{"text": request.system}],
+        "messages": [{"role": "user", "content": [{"text": request.user}]}],
+        "inferenceConfig": {**inference, "maxTokens": request.max_output_tokens},
+        "outputConfig": {
+            "textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"name": "rows", "schema": schema}}}
+        },
+    }
+
+
+def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
+    """Parse an answer into a reply.
+
+    Raises:
+        CallFailed: There is no reply in it.
+    """
+    body = body_of(answer, _usage, secrets)
+    if "output" not in body:
+        raise useless(answer, "the answer has no output", secrets, _usage(body))
+    finish = finish_of(body.get("stopReason"))
+    return Reply(
+        text=first_with_json(_texts(table(table(body["output"]).get("message")).get("content"))),
+        usage=_usage(body),
+        finish=finish,
+        model=words(table(table(body.get("trace")).get("promptRouter")).get("invokedModelId")),
+        request_id=request_id(answer.headers),
+        limits=limits_in(answer.headers),
+        detail=words(body.get("stopReason")) if finish in ("filtered", "refused") else None,
+    )
+
+
+def _texts(content: object) -> Iterator[str]:
+    """Texts that may hold the answer: the text blocks, then the input of unrequested tool calls. Not the reasoning."""
+    yield "".join(words(part.get("text")) or "" for part in tables(content))
+    for part in tables(content):
+        yield written(table(part.get("toolUse")).get("input"))
+
+
+def _usage(body: Mapping[str, Any]) -> Usage:
+    usage = table(body.get("usage"))
+    fresh, cached = tokens(usage.get("inputTokens")), tokens(usage.get("cacheReadInputTokens"))
+    made = tokens(usage.get("cacheWriteInputTokens"))
+    # As with Anthropic, cached tokens are counted separately.
+    return Usage(
+        input_tokens=None if fresh is None else fresh + (cached or 0) + (made or 0),
+        output_tokens=tokens(usage.get("outputTokens")),
+        cached_input_tokens=cached,
+        written_input_tokens=made,
+    )
+
+
+class Bedrock(Adapter):
+    """A model of Bedrock."""
+
+    takes = _TAKES
+    usual = Capabilities(dialect=_DIALECT, first_seconds=300.0)
+    wire = Wire(write=write, read=read)
+
+    @asynccontextmanager
+    async def connect(self, *, connections: int) -> AsyncIterator[Connection]:
+        async with client_for(self.access, connections=connections) as http:
+            yield _Connection(self, http)
+
+
+class _Connection(SDKConnection):
+    def __init__(self, provider: Bedrock, http: Client) -> None:
+        super().__init__(provider, httpx2.HTTPError)
+        self._http = http
+        # An inference profile may be named by its ARN, which has colons and slashes.
+        self._url = f"{provider.access.base_url}/model/{quote(provider.model, safe='')}/converse"
+
+    async def ask(self, request: Request) -> Answer:
+        body, headers = self.provider.written(request)
+        content = json.dumps(body, separators=(",", ":")).encode()
+        asked = self._http.build_request(
+            "POST",
+            self._url,
+            content=content,
+            headers={"content-type": "application/json", "accept": "application/json", **headers},
+            timeout=request.timeout,
+        )
+        return answer_of(await self._http.send(asked))
