@@ -18,7 +18,7 @@ from smelt.errors import SmeltConfigError
 from smelt.local import keeper
 from smelt.local.kinds import KINDS, Spec
 from smelt.local.process import Child, child_of, children
-from smelt.local.reasons import explain_server
+from smelt.local.reasons import explain_server, slow
 from smelt.local.runs import Run, home, runs
 
 Tell = Callable[[str], None]
@@ -189,7 +189,7 @@ class Managed(Child):
         tell(f"{self.spec.kind} to load {self.spec.served}, {waited:.0f} s so far")
         if waited > self._kind.patience:
             await self.stopped()
-            raise SmeltConfigError(f"{self.spec.title} was not ready within {self._kind.patience:.0f} seconds.")
+            raise slow(self.spec, self._kind.patience, self._words().get("log", "") if self._process else "")
         if now - self._looked >= _LOOK_SECONDS:
             self._looked = now
             self._is_up = self._was_up = await _is_healthy(self.address, self._kind.health)

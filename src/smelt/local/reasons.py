@@ -90,6 +90,14 @@ def explain_server(spec: Spec, code: int, log: str) -> SmeltConfigError:
     return SmeltConfigError(f"{spec.title} ended with code {code} while it loaded: {last[:_LONGEST]}")
 
 
+def slow(spec: Spec, seconds: float, log: str) -> SmeltConfigError:
+    """The error for a server that was not healthy in time."""
+    last = (log.strip().splitlines() or ["nothing"])[-1]
+    return SmeltConfigError(
+        f"{spec.title} was not ready within {seconds:.0f} seconds. The last line of its log: {last[:_LONGEST]}"
+    )
+
+
 _LONGEST = 300
 
 
