@@ -136,3 +136,10 @@ class OwnProvider:
 def mistakes(pandas: pd.DataFrame) -> None:
     smelt.transform(pandas, "Classify {name}.", Company, batchsize=20)  # type: ignore[call-arg]
     smelt.transform(pandas, "Classify {name}.", Company, on_error="ignore")  # type: ignore[arg-type]
+
+
+def named_models() -> None:
+    server = smelt.Server("vllm", "Qwen/Qwen3-8B", devices=[0], idle=600, args={"max-model-len": 8192})
+    smelt.register_model("fast", server, params={"temperature": 0})
+    assert_type(smelt.load_models(Path("engines.toml")), list[str])
+    smelt.transform(pd.DataFrame(), "Classify {name}.", Company, model=server)
