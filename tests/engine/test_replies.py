@@ -17,7 +17,7 @@ STRANGE = GOOD.replace("a", ANOTHER)
 
 
 def reader(notes: list[str], *, is_trusted: bool) -> ReplyReader:
-    return ReplyReader(provider="openai", codec="array", is_trusted=is_trusted, note=notes.append)
+    return ReplyReader(provider="openai", is_trusted=is_trusted, note=notes.append)
 
 
 def reply(text: str) -> Reply:
@@ -68,3 +68,27 @@ def test_a_proxy_that_mixes_replies_up_is_suspected_at_the_second_one() -> None:
 
     assert told == [0, 1, 1]
     assert "is a proxy mixing them up?" in said[0]
+
+
+KEYED = '{"a": {"n": 1}, "b": {"n": 2}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "is_told"),
+    [
+        (KEYED, False),
+        ('{"a": {"n": 1}, "b": {"word": "\x11"}}', False),  # A control character, which grammars let into strings.
+        ('{"a": {"n": 1}}', False),  # To ask for an array would not help.
+        ('{"rows": [{"id": "a", "n": 1}, {"id": "b", "n": 2}]}', True),
+        ("I cannot do that.", True),
+        ("", False),
+        ('{"a": {"n": 1}, "b": {"n', False),
+    ],
+    ids=["whole", "control character", "a row left out", "an array", "prose", "empty", "cut off"],
+)
+def test_a_reply_of_another_shape_than_an_object_of_rows_is_told(text: str, is_told: bool) -> None:
+    replies = reader([], is_trusted=False)
+
+    replies.read(reply(text), ["a", "b"], "keyed")
+
+    assert replies.just_strayed is is_told

@@ -11,7 +11,7 @@ from typing import Any
 from tests.fakeserver.answers import Rule
 from tests.fakeserver.errors import KINDS
 from tests.fakeserver.faults import NAMES, Fault
-from tests.fakeserver.model import Row
+from tests.fakeserver.model import BYTES_PER_TOKEN, Row
 from tests.fakeserver.rowfaults import ROWS
 
 
@@ -34,7 +34,10 @@ class Config:
             request that has one of those rows; a fault of rows strikes those rows only. One, or a list.
         latency: Seconds that every reply takes, give or take `jitter`; a 429, for which nobody works, comes within
             0.04.
-        honour_max_tokens: Whether replies end at the request's token limit, at 4 bytes a token.
+        honour_max_tokens: Whether replies end at the request's token limit.
+        bytes_per_token: Bytes of one output token: 4, or fewer for a tokenizer that knows the text badly.
+        is_random: Whether the model has random weights: it follows the schema, but copies no token of a row. An array
+            leaves the ids to it; a schema with a property per row does not.
         context_tokens: Longer requests are refused as too long.
         max_body_bytes: Larger requests are refused as too large.
         thoughts: Tokens of thought before every answer, `{"tokens": [LEAST, MOST], "told": true}`: billed as output,
@@ -63,6 +66,8 @@ class Config:
     latency: float = 0.0
     jitter: float = 0.0
     honour_max_tokens: bool = True
+    bytes_per_token: float = BYTES_PER_TOKEN
+    is_random: bool = False
     context_tokens: int | None = None
     max_body_bytes: int | None = None
     thoughts: Mapping[str, Any] | None = None

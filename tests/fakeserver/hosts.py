@@ -5,7 +5,7 @@ The words are from public reports; the repository and the number of the issue or
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.fakeserver.errors import INVALID
@@ -166,13 +166,55 @@ def gemini(body: Json) -> Refused:
     return 400, [{"error": {"code": 400, "message": words, "status": "INVALID_ARGUMENT"}}]
 
 
+def grammars(body: Json) -> Refused:
+    """vLLM 0.32, met on the real server in November 2026: a keyword or a format that its grammars do not know."""
+    named = (body.get("response_format") or {}).get("json_schema") or {}
+    for part in _parts(named.get("schema") or {}):
+        if "uniqueItems" in part:
+            return _vllm('Grammar error: Unimplemented keys: ["uniqueItems"]')
+        if "format" in part and part["format"] not in ("date", "date-time", "time", "duration", "email", "uuid", "uri"):
+            return _vllm(f"Grammar error: Unknown format: {part['format']}")
+    return None
+
+
+def fixed(body: Json) -> Refused:
+    """A server whose grammar is too small for a property per row; the words are those of llama.cpp."""
+    schema = ((body.get("response_format") or {}).get("json_schema") or {}).get("schema")
+    if not schema or "rows" in schema["properties"]:
+        return None
+    words = "Failed to initialize samplers: failed to parse grammar"
+    return 400, {"error": {"code": 400, "message": words, "type": INVALID}}
+
+
+def _vllm(message: str) -> tuple[int, Any]:
+    return 400, {"error": {"message": message, "type": "BadRequestError", "param": None, "code": 400}}
+
+
+def _parts(schema: Any) -> Iterator[Json]:
+    """All schemas in *schema*."""
+    values = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    if isinstance(schema, dict):
+        yield schema
+    for value in values:
+        yield from _parts(value)
+
+
 def ignoring(body: Json) -> Refused:
     """The format is dropped without a word, as by Snowflake for most models."""
     return None
 
 
+def arrays(body: Json) -> Refused:
+    """The format is dropped without a word, and the model answers in an array, whatever it is told."""
+    return None
+
+
+IGNORING: dict[str, Any] = {"ignoring": None, "arrays": {"properties": {"rows": {"items": {}}}}}
+"""The hosts that ignore the schema, each with the one that its model follows instead."""
+
+
 HOSTS: dict[str, Callable[[Json], Refused]] = {
     one.__name__: one
     for one in (groq, deepseek, deepseek_once, openai, mistral, old_vllm, nvidia, perplexity, cloudflare, lmstudio)
-    + (openrouter, fireworks, databricks, gemini, ignoring)
+    + (openrouter, fireworks, databricks, gemini, grammars, fixed, ignoring, arrays)
 }

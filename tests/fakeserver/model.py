@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 from tests.fakeserver.answers import Codec
@@ -42,16 +43,15 @@ def render(entries: Sequence[Entry], codec: Codec) -> str:
     return text if text.isascii() else re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def capped(completion: Completion, max_tokens: int) -> Completion:
+def capped(completion: Completion, max_tokens: int, bytes_per_token: float) -> Completion:
     """End the text where the tokens run out."""
-    written = completion.text.encode()
-    if len(written) <= max_tokens * BYTES_PER_TOKEN:
+    written, most = completion.text.encode(), int(max_tokens * bytes_per_token)
+    if len(written) <= most:
         return completion
-    kept = written[: max_tokens * BYTES_PER_TOKEN].decode(errors="ignore")
-    return replace(completion, text=kept, finish="length")
+    return replace(completion, text=written[:most].decode(errors="ignore"), finish="length")
 
 
-def tokens_of(text: str) -> int:
-    """Tokens of a text, at four bytes each."""
+def tokens_of(text: str, bytes_per_token: float = BYTES_PER_TOKEN) -> int:
+    """Tokens of a text."""
     length = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
-    return -(-length // BYTES_PER_TOKEN)
+    return ceil(length / bytes_per_token)

@@ -18,7 +18,7 @@ from tests.fakeserver.clouds import Gate
 from tests.fakeserver.config import Config, Schedule
 from tests.fakeserver.faults import COMPLETIONS, JSON, REFUSALS, RESPONSES, TRANSPORTS, Fault, Response, refused, status
 from tests.fakeserver.hostile import Mood, Temper
-from tests.fakeserver.hosts import HOSTS
+from tests.fakeserver.hosts import HOSTS, IGNORING
 from tests.fakeserver.limiter import Limit, Limiter
 from tests.fakeserver.messages import BadRequest, Completion, Headers, Prompt, WireProtocol
 from tests.fakeserver.model import Row, capped, render, rows_of, tokens_of
@@ -111,7 +111,7 @@ class Scenario:
         if self.config.host is not None:
             if (said := HOSTS[self.config.host](parsed)) is not None:
                 return Response(said[0], JSON, json.dumps(said[1]).encode()), None
-            prompt = replace(prompt, schema=None if self.config.host == "ignoring" else prompt.schema)
+            prompt = replace(prompt, schema=IGNORING.get(self.config.host, prompt.schema))
 
         faults = self._schedule.of_request(number, rows)
         self.counters.faults.update(fault.name for fault in faults if fault.name not in ROWS)
@@ -185,7 +185,10 @@ class Scenario:
         if rows and mood is not None:
             text = mood.write(self._entries(rows, faults, scene), scene, codec_of(schema))
         elif rows:
-            text = render(self._entries(rows, faults, scene), codec_of(schema))
+            entries, codec = self._entries(rows, faults, scene), codec_of(schema)
+            if self.config.is_random and codec == "array":
+                entries = [replace(entry, id=f"{self._rng.randrange(16**5):05x}") for entry in entries]
+            text = render(entries, codec)
         else:
             text = json.dumps(sample(schema, schema)) if schema else "ok"
         self._earlier_ids = tuple(row.id for row in rows)
@@ -196,7 +199,7 @@ class Scenario:
         thought, is_silent = (mood.thought, mood.is_silent) if mood is not None else self._thoughts()
         if self.config.honour_max_tokens and prompt.max_tokens is not None:
             thought = min(thought, prompt.max_tokens)
-            completion = capped(completion, prompt.max_tokens - thought)
+            completion = capped(completion, prompt.max_tokens - thought, self.config.bytes_per_token)
         if thought:
             kind = "hidden" if is_silent else "reasoning"
             completion = replace(completion, usage={**(completion.usage or {}), kind: thought})
@@ -237,7 +240,8 @@ class Scenario:
         if self.config.bills_schema and prompt.schema is not None:
             spent_in += tokens_of(json.dumps(prompt.schema, separators=(",", ":")))
         said = completion.usage
-        spent_out = tokens_of(completion.text) + sum((said or {}).get(kind, 0) for kind in ("reasoning", "hidden"))
+        answer = tokens_of(completion.text, self.config.bytes_per_token)
+        spent_out = answer + sum((said or {}).get(kind, 0) for kind in ("reasoning", "hidden"))
         self.counters.input_tokens += spent_in
         self.counters.output_tokens += spent_out
         if said is None:

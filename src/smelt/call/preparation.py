@@ -25,7 +25,7 @@ from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
 from smelt.plan.tokens import reply_bytes, reply_tokens, text_tokens
-from smelt.plan.wire import system_text
+from smelt.plan.wire import Codec, system_text
 from smelt.providers.base import CompleteProvider
 from smelt.providers.vendors import MOCK
 from smelt.providers.wrapped import tags_of
@@ -101,9 +101,9 @@ class Preparation:
             **({"examples=": told} if told else {}),
         }
 
-    def _instructions(self, fields: Sequence[Field]) -> str:
-        """The system message that asks for *fields* only."""
-        codec, about = self.provider.capabilities.codec, self.output.description
+    def _instructions(self, fields: Sequence[Field], codec: Codec | None = None) -> str:
+        """The system message that asks for *fields* only, in the shape *codec*: by default that of the provider."""
+        codec, about = codec or self.provider.capabilities.codec, self.output.description
         return system_text(self.prompt, fields, codec, about=about, examples=self._told(fields))
 
     def _told(self, fields: Sequence[Field]) -> list[str]:
@@ -119,6 +119,7 @@ class Preparation:
             asked=self.output.fields,
             reply_bytes=reply_bytes(self.output.fields),
             system=self.system,
+            array_system=self._array_system(self.output.fields),
             params=self.settings.params,
             row_tokens=row_tokens,
             most_rows=most_rows,
@@ -152,6 +153,7 @@ class Preparation:
             self.work(),
             asked=fields,
             system=self._instructions(fields),
+            array_system=self._array_system(fields),
             row_tokens=reply_tokens(fields),
             reply_bytes=reply_bytes(fields),
             completing=completing,
@@ -179,6 +181,13 @@ class Preparation:
         folded = fold(source, skip_nulls=self.settings.null_rows == "skip", seen=seen)
         dropped = tuple(name for name in self.dropped if name in frame.names)
         return replace(self, frame=frame, source=source, folded=folded, dropped=dropped)
+
+    def _array_system(self, fields: Sequence[Field]) -> str:
+        """The instructions if rows turn out not to be held to their tokens; empty if that makes no difference."""
+        capabilities = self.provider.capabilities
+        if capabilities.codec == "array" or capabilities.enforces_schema:
+            return ""
+        return self._instructions(fields, "array")
 
     @property
     def ledger(self) -> bool | str:

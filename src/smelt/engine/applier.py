@@ -11,7 +11,7 @@ from smelt.engine.decide import decide_failure, decide_reply, is_doubtful
 from smelt.engine.doubt import Doubt
 from smelt.engine.events import Event
 from smelt.engine.hedging import Hedging
-from smelt.engine.inflight import Delivery
+from smelt.engine.inflight import Delivery, InFlight
 from smelt.engine.policy import Failed, Policy, Verdict
 from smelt.engine.replies import ReplyReader
 from smelt.engine.work import Counts, Halt, Work, rows_settled
@@ -104,14 +104,18 @@ class Applier:
 
     def _enter_reply(self, delivery: Delivery, reply: Reply) -> Halt | None:
         chunk = delivery.flight.chunk
-        rows = self.reader.read(reply, delivery.tokens)
-        if self.reader.just_strayed and self.work.is_auto:
-            self.size.most = max(1, self.size.most // 2)  # Without constrained decoding, long replies fail more often.
-        is_crowded = self._is_crowded(delivery, reply, rows)
+        rows = self.reader.read(reply, delivery.tokens, delivery.flight.codec)
+        if self.reader.just_strayed:
+            self.hedging.sender.fall_back()
+            if self.work.is_auto:  # Without constrained decoding, long replies fail more often.
+                self.size.most = max(1, self.size.most // 2)
+        is_cut = self._is_cut(delivery, reply, rows)
+        is_crowded = self._is_crowded(delivery, reply, rows, is_cut=is_cut)
+        is_short = self.hedging.sender.learn(delivery, reply, rows, is_cut=is_cut) and not is_crowded
         self.is_proven = self.is_proven or not is_crowded
-        verdict = self._judged(chunk, delivery.tokens, reply, rows, is_crowded=is_crowded)
-        # A refusal concerns one row, and reasoning concerns none: neither says anything about the chunk size.
-        if reply.finish in (*ENDED, "length") and not is_crowded:
+        verdict = self._judged(chunk, delivery.tokens, reply, rows, is_crowded=is_crowded, is_short=is_short)
+        # A refusal concerns one row, and a limit that was too low none: neither says anything about the chunk size.
+        if reply.finish in (*ENDED, "length") and not is_crowded and not is_short:
             self.size.learn(sent=len(chunk.rows), answered=len(verdict.accepted), was_cut=verdict.was_cut)
         self.counts.strangers += rows.strangers
         self._fail(self.doubt.answered(left_at=delivery.flight.started))
@@ -120,21 +124,32 @@ class Applier:
         self.ledger.commit(delivery.number, verdict.accepted, unread)
         return self._carry_out(verdict, reply.request_id)
 
-    def _is_crowded(self, delivery: Delivery, reply: Reply, rows: ReplyRows) -> bool:
+    def _is_cut(self, delivery: Delivery, reply: Reply, rows: ReplyRows) -> bool:
+        """Whether the reply was truncated at its output limit."""
+        # Some servers report a reply that holds only reasoning as complete.
+        is_full = not (rows.found or rows.doubled) and (reply.usage.output_tokens or 0) >= delivery.flight.grant.limit
+        return reply.finish == "length" or (reply.finish in ENDED and (rows.is_cut or is_full))
+
+    def _is_crowded(self, delivery: Delivery, reply: Reply, rows: ReplyRows, *, is_cut: bool) -> bool:
         """Whether reasoning used up the output limit, and the next request has a higher one."""
-        grant = delivery.flight.grant
         has_rows = bool(rows.found or rows.doubled)
-        # Some servers report such a reply as complete.
-        is_full = not has_rows and (reply.usage.output_tokens or 0) >= grant.limit
-        is_cut = reply.finish == "length" or (reply.finish in ENDED and (rows.is_cut or is_full))
-        return self.hedging.sender.room.learn(reply, grant, has_rows=has_rows, is_cut=is_cut)
+        return self.hedging.sender.room.learn(reply, delivery.flight.grant, has_rows=has_rows, is_cut=is_cut)
 
     def _judged(
-        self, chunk: Chunk, tokens: Sequence[str], reply: Reply, rows: ReplyRows, *, is_crowded: bool
+        self,
+        chunk: Chunk,
+        tokens: Sequence[str],
+        reply: Reply,
+        rows: ReplyRows,
+        *,
+        is_crowded: bool,
+        is_short: bool,
     ) -> Verdict:
         clock = asyncio.get_running_loop().time
         started = clock()
-        verdict = decide_reply(chunk, tokens, reply, rows, self._validator, self.policy, is_crowded=is_crowded)
+        verdict = decide_reply(
+            chunk, tokens, reply, rows, self._validator, self.policy, is_crowded=is_crowded, is_short=is_short
+        )
         # Without code of the model's author, only a machine that stands still takes so long.
         if self._validator.runs_code and clock() - started > _SLOW_VALIDATION:
             name = self.work.output.model.__name__
@@ -161,6 +176,10 @@ class Applier:
 
     def _enter_failure(self, delivery: Delivery, failure: CallFailed) -> Halt | None:
         flight, now, is_known = delivery.flight, asyncio.get_running_loop().time(), bool(self.counts.reused)
+        is_over_limit = self.hedging.sender.room.refused(failure, flight.grant)
+        if not is_over_limit and self._is_grammar_refused(flight, failure):
+            verdict = Verdict(chunks=[replace(flight.chunk, is_repeat=True)])
+            return self._carry_out(self.hedging.judged(flight, verdict), failure.request_id)
         if is_doubtful(failure, is_answered=self.reader.replies > 0, is_known=is_known):
             self.doubt.refused(flight.chunk, failure, left_at=flight.started, now=now)
         is_end = not self.line.has_fresh
@@ -169,7 +188,7 @@ class Applier:
             delivery.flight.chunk,
             failure,
             self.policy,
-            is_over_limit=self.hedging.sender.room.refused(failure, delivery.flight.grant),
+            is_over_limit=is_over_limit,
             answered=self.reader.replies,
             in_flight=len(self.hedging.sender.in_flight),
             now=now,
@@ -186,6 +205,11 @@ class Applier:
         is_of_rows = verdict.is_doubtful or failure.kind == "own_code"
         self.counts.hopeless += 0 if is_of_rows else len(verdict.failed)
         return Halt(stop=failure) if self.counts.hopeless >= _HOPELESS else None
+
+    def _is_grammar_refused(self, flight: InFlight, failure: CallFailed) -> bool:
+        """Whether the server may refuse a schema with a property per row, and another one is sent from now on."""
+        is_it = not self.reader.replies and failure.status == 400 and "grammar" in failure.message.lower()
+        return is_it and flight.codec == "keyed" and self.hedging.sender.fall_back()
 
     def _carry_out(self, verdict: Verdict, request_id: str | None) -> Halt | None:
         if verdict.accepted:

@@ -8,6 +8,7 @@ The rules, in order of precedence:
   filter) counts no attempt. After a paid failure the last attempt of a row is always made alone.
 - A truncated reply gives its complete rows; the other rows go out in smaller chunks with a higher output limit. If the
   model's reasoning used up the limit, the chunk is sent again unchanged: no row is at fault, and no attempt is counted.
+  If the answers took more tokens than was reckoned, the other rows go out together once, with the limit learnt.
 - A 429 or 5xx is handled by the lane (rate limiter) and costs no row an attempt. A row is given up only if its server
   fails on it repeatedly while other rows are answered.
 - A request that may have been billed without an answer is sent once more, and then in halves.
@@ -49,6 +50,7 @@ def decide_reply(
     policy: Policy,
     *,
     is_crowded: bool = False,
+    is_short: bool = False,
 ) -> Verdict:
     """Choose the next step of each row of *chunk* after a reply.
 
@@ -60,6 +62,7 @@ def decide_reply(
         validator: Validates the answers.
         policy: The retry limits.
         is_crowded: Whether reasoning used up the output limit, and the next request has a higher one.
+        is_short: Whether answers take more tokens than was reckoned, so that the next limit has room for the rest.
     """
     found = _sort(chunk, tokens, rows, validator)
     if is_crowded:
@@ -68,7 +71,7 @@ def decide_reply(
         left = [*found.missing, *found.invalid]
         return _after_refusal(chunk, found, left, reply)
     if reply.finish == "length" or rows.is_cut:
-        return _after_cut(chunk, found, policy)
+        return _after_short(chunk, found) if is_short else _after_cut(chunk, found, policy)
     if rows.is_unreadable:
         return _after_nonsense(chunk, found, reply, policy)
     return _after_answers(chunk, found, policy)
@@ -220,6 +223,12 @@ def _after_thoughts(chunk: Chunk, found: _Sorted) -> Verdict:
         row.problem = None
     rest = [replace(chunk, rows=left, is_repeat=True)] if left else []
     return Verdict(accepted=found.accepted, chunks=rest, failed=found.broken)
+
+
+def _after_short(chunk: Chunk, found: _Sorted) -> Verdict:
+    """The limit was reckoned too low for these answers: send the rest together, with a limit that was learnt."""
+    verdict = _after_thoughts(chunk, found)
+    return replace(verdict, chunks=[replace(rest, cuts=chunk.cuts + 1) for rest in verdict.chunks])
 
 
 def _after_cut(chunk: Chunk, found: _Sorted, policy: Policy) -> Verdict:

@@ -10,6 +10,7 @@ from typing import Any
 from smelt.engine.room import Grant
 from smelt.errors import StoreError
 from smelt.plan.chunks import Chunk, Pending
+from smelt.plan.wire import Codec
 from smelt.providers.base import CallFailed, Reply
 
 
@@ -45,6 +46,7 @@ class InFlight:
         expected: The estimated number of tokens that it will be billed for.
         grant: The output limit of its reply.
         started: When it was sent, by the loop's clock.
+        codec: The shape of its reply.
         deadline: The timeout of the call.
         seconds: How long it took, set when it ends.
         is_hedged: Whether its rows were also sent in a hedged request.
@@ -55,6 +57,7 @@ class InFlight:
     expected: int
     grant: Grant
     started: float
+    codec: Codec = "array"
     deadline: asyncio.Timeout | None = None
     seconds: float = 0.0
     is_hedged: bool = False

@@ -17,7 +17,6 @@ class ReplyReader:
 
     Attributes:
         provider: The provider's name, for messages.
-        codec: The shape of its replies.
         is_trusted: Whether the provider claims to enforce the schema.
         note: Receives notices for the caller.
         replies: How many replies were read.
@@ -27,7 +26,6 @@ class ReplyReader:
     """
 
     provider: str
-    codec: Codec
     is_trusted: bool
     note: Callable[[str], None]
     replies: int = 0
@@ -35,21 +33,26 @@ class ReplyReader:
     just_strayed: bool = False
     _misdirected: int = 0
 
-    def read(self, reply: Reply, tokens: list[str]) -> ReplyRows:
-        """The rows of *reply* to a request with *tokens*."""
+    def read(self, reply: Reply, tokens: list[str], codec: Codec = "array") -> ReplyRows:
+        """The rows of *reply* to a request with *tokens* that asked for the shape *codec*."""
         rows = read_reply(
-            reply.text, tokens, self.codec, is_cut=reply.finish == "length", may_be_cut=reply.finish == "unknown"
+            reply.text, tokens, codec, is_cut=reply.finish == "length", may_be_cut=reply.finish == "unknown"
         )
         self.replies += 1
-        self._watch(reply, rows)
+        self._watch(reply, rows, is_bound=codec == "keyed" and not self.is_trusted)
         if rows.foreign and not rows.found and not rows.doubled:
             self._misdirected += 1
             if self._misdirected == 2:
                 self.note("Two replies answered the rows of other requests: is a proxy mixing them up?")
         return rows
 
-    def _watch(self, reply: Reply, rows: ReplyRows) -> None:
-        is_stray = not rows.is_whole and not rows.is_cut and bool(rows.found) and reply.finish in ENDED
+    def _watch(self, reply: Reply, rows: ReplyRows, *, is_bound: bool) -> None:
+        """Note whether the reply shows that the schema is not enforced.
+
+        *is_bound*: Whether the schema names every row, so that no grammar lets a text without any row pass.
+        """
+        is_said = bool(rows.found) or (is_bound and bool(reply.text.strip()))
+        is_stray = is_said and not rows.is_whole and not rows.is_cut and reply.finish in ENDED
         self.just_strayed = is_stray and self.keeps_to_schema and (self.replies == 1 or not self.is_trusted)
         if not self.just_strayed:
             return

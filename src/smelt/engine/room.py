@@ -7,8 +7,10 @@ answers, the reply is truncated before the first row, and every retry is billed.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, field
 
+from smelt.engine.rowroom import RowRoom
 from smelt.plan.tokens import text_tokens
 from smelt.providers.base import CallFailed, Reply
 
@@ -20,6 +22,7 @@ _EXPECTED = 0.25  # Expected share of the allowance that reasoning uses, before 
 _MEMORY = 0.8  # Weight of the old value in the exponential mean of reasoning tokens.
 _SLACK = 64  # Billed tokens beyond the estimate of the text that are not counted as reasoning.
 _FEWEST = 64  # Tokens; a lower output limit in an error message is ignored, since no answer would fit.
+_MOST_QUESTIONS = 64  # Kept; the least recently asked one is dropped.
 _OPENING = re.compile(r'\{\s*"rows"\s*:')
 
 
@@ -45,20 +48,23 @@ class Grant:
 
 @dataclass(kw_only=True, eq=False)
 class Room:
-    """The reasoning allowance of one model. Runs that ask the same model in the same way share it.
+    """What replies have shown of one model, such as its reasoning allowance. Runs that ask it in the same way share it.
 
     Attributes:
         tokens: Output tokens allowed for reasoning, on top of those for the answers.
         usual: The expected reasoning tokens of a request.
         most: The server's limit of output tokens, once it has refused more; None before.
         context: The server's limit of input and output tokens together, likewise.
+        is_loose: Whether a reply showed that the server does not hold replies to the schema that it was sent.
     """
 
     tokens: int = 0
     usual: float = 0.0
     most: int | None = None
     context: int | None = None
+    is_loose: bool = False
     _has_seen: bool = False
+    _rows: OrderedDict[str, RowRoom] = field(default_factory=OrderedDict)
 
     @classmethod
     def starting_at(cls, tokens: int) -> Room:
@@ -73,6 +79,14 @@ class Room:
         if self.context is not None:  # The input is only estimated; leave room for an input 25 % longer.
             limit = min(limit, max(_FEWEST, self.context - round(1.25 * input_tokens) - _SLACK))
         return Grant(limit=limit, answers=answers, input_tokens=input_tokens)
+
+    def for_rows(self, question: str) -> RowRoom:
+        """What the answers to *question* take."""
+        found = self._rows.get(question) or self._rows.setdefault(question, RowRoom())
+        self._rows.move_to_end(question)
+        while len(self._rows) > _MOST_QUESTIONS:
+            self._rows.popitem(last=False)
+        return found
 
     def learn(self, reply: Reply, grant: Grant, *, has_rows: bool, is_cut: bool) -> bool:
         """Take one reply into account.
@@ -124,10 +138,10 @@ def thoughts_in(reply: Reply, *, limit: int, is_cut: bool) -> int:
     if spent is None:
         spent = limit if is_cut else 0
     answer = _answer(reply.text)
-    # Shortcut: a token has at least two bytes, so most replies need no exact count.
-    if spent <= len(answer) // 2 + _SLACK or spent <= _most_tokens(answer) + _SLACK:
+    size = len(answer.encode(errors="replace")) if spent > len(answer) + _SLACK else len(answer)
+    if spent <= size + _SLACK:  # A token has one byte or more: the tokenizer may know this script badly.
         return 0
-    return spent - text_tokens(len(answer.encode(errors="replace")))
+    return spent - text_tokens(size)
 
 
 def _answer(text: str) -> str:
@@ -136,12 +150,6 @@ def _answer(text: str) -> str:
         return text
     starts = [opening.start() for opening in _OPENING.finditer(text)]
     return text[starts[-1] :] if starts else ""
-
-
-def _most_tokens(text: str) -> int:
-    """An upper bound of the tokens of *text*: one per blank (a reply may run away in blanks) or per two other bytes."""
-    blanks = sum(map(text.count, " \n\t\r"))
-    return blanks + (len(text.encode(errors="replace")) - blanks) // 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,7 +73,6 @@ class Run:
         capabilities = self.provider.capabilities
         self._reader = ReplyReader(
             provider=self.provider.name,
-            codec=capabilities.codec,
             is_trusted=capabilities.enforces_schema,
             note=self._note,
         )

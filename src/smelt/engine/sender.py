@@ -14,16 +14,19 @@ from smelt.engine.budget import Budget
 from smelt.engine.events import Event, RequestEnded, RequestSent
 from smelt.engine.inflight import Announced, Delivery, InFlight
 from smelt.engine.limiter import Limiter, Slot
-from smelt.engine.room import Grant, Room
+from smelt.engine.room import Grant, Room, thoughts_in
+from smelt.engine.rowroom import RowRoom, mean_of_rows
 from smelt.engine.work import Counts, Work, is_free
 from smelt.errors import StoreError
 from smelt.ledger.base import RunLedger
 from smelt.plan.chunks import Chunk
+from smelt.plan.replyrows import ReplyRows
 from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, text_tokens
-from smelt.plan.wire import draw_tokens, reply_schema, user_text
+from smelt.plan.wire import Codec, draw_tokens, reply_schema, user_text
 from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, Reply, Request, Usage
 
 _OVERHEAD_TOKENS = 256  # Output tokens of a reply apart from its rows.
+_FULL = 0.95  # Share of its limit that a reply has used if the limit truncated it; some servers count otherwise.
 _ROW_FRAME = 24  # Bytes around a row of a request.
 _TOLD = 1e-3  # Seconds between admission by the lane and sending (a ledger write) that may count as server latency.
 
@@ -67,12 +70,33 @@ class Sender:
     broken_off: set[int] = field(default_factory=set)
     _constant_schema: Mapping[str, Any] | None = None
     _schema_bytes: int = field(init=False)
+    _row_room: RowRoom = field(init=False)
     _has_reply: bool = False
 
     def __post_init__(self) -> None:
         # Providers add an "array" schema to the input as text. A "keyed" schema is a grammar that no model reads.
         is_read = self.capabilities.codec == "array"
-        self._schema_bytes = len(json.dumps(self._schema(()), separators=(",", ":"))) if is_read else 0
+        self._schema_bytes = len(json.dumps(self._schema((), "array"), separators=(",", ":"))) if is_read else 0
+        self._row_room = self.room.for_rows(self.work.system)
+
+    @property
+    def codec(self) -> Codec:
+        """The shape that replies are asked for."""
+        return "array" if self.room.is_loose and self._may_be_loose else self.capabilities.codec
+
+    def fall_back(self) -> bool:
+        """Ask for arrays of rows from now on, because the server does not hold a row to its token.
+
+        Returns:
+            Whether that is a change. It is none if the provider promises to enforce the schema.
+        """
+        was_keyed = self.codec == "keyed" and self._may_be_loose
+        self.room.is_loose = self.room.is_loose or was_keyed
+        return was_keyed
+
+    @property
+    def _may_be_loose(self) -> bool:
+        return bool(self.work.array_system) and not self.capabilities.enforces_schema
 
     @property
     def shared_tokens(self) -> int:
@@ -107,6 +131,8 @@ class Sender:
         self.counts.announced += 1
         number = self.counts.announced
         tokens = draw_tokens(len(chunk.rows), "".join([row.text for row in chunk.rows]), self.rng)
+        if self.capabilities.codec == "keyed":
+            tokens.sort()  # Some servers write properties in the order of the alphabet; then it is that of the rows.
         self.usual = estimate = self.estimate(chunk)
         self.budget.reserve(number, estimate)
         expected = (estimate.input_tokens or 0) + (estimate.output_tokens or 0)
@@ -143,8 +169,8 @@ class Sender:
             CancelledError: Cancelled while waiting; the request may have been billed, and is counted as such.
         """
         number, chunk = announced.number, announced.chunk
-        grant = self._grant(chunk)
-        request = self._render(chunk, announced.tokens, grant)
+        grant, codec = self._grant(chunk), self.codec
+        request = self._render(chunk, announced.tokens, grant, codec)
         self.counts.requests += 1
         self.counts.first_request = self.counts.first_request or request
         self.counts.retries += chunk.is_repeat
@@ -152,7 +178,7 @@ class Sender:
         self.calling.add(task)
         self.tell(RequestSent(number=number, rows=len(chunk.rows), in_flight=len(self.calling)))
         clock = asyncio.get_running_loop().time
-        flight = InFlight(chunk=chunk, expected=announced.expected, grant=grant, started=clock())
+        flight = InFlight(chunk=chunk, expected=announced.expected, grant=grant, started=clock(), codec=codec)
         outcome = None
         try:
             outcome = await self._call(request, number, flight)
@@ -198,17 +224,46 @@ class Sender:
         usual = _OVERHEAD_TOKENS + self.work.row_tokens
         return max(1, min(self.work.policy.most_room, -(-self.capabilities.max_output_tokens // usual)))
 
+    @property
+    def _row_tokens(self) -> int:
+        """The output tokens allowed for one row."""
+        return max(self.work.row_tokens, self._row_room.wanted)
+
+    @property
+    def most_rows(self) -> int | None:
+        """The most rows whose answers fit into the output limit, if rows took more than was reckoned; else None."""
+        if self._row_room.usual <= self.work.row_tokens:
+            return None
+        return max(1, int((self.capabilities.max_output_tokens - _OVERHEAD_TOKENS) / self._row_room.usual))
+
+    def learn(self, delivery: Delivery, reply: Reply, rows: ReplyRows, *, is_cut: bool) -> bool:
+        """Learn from *reply* how many tokens its rows took.
+
+        Returns:
+            Whether it was truncated because all rows take more than was reckoned, and the rest fits into one request.
+        """
+        chunk, grant = delivery.flight.chunk, delivery.flight.grant
+        spent = reply.usage.output_tokens if reply.usage.output_tokens is not None else grant.limit * is_cut
+        spent -= thoughts_in(reply, limit=grant.limit, is_cut=is_cut)
+        mean = mean_of_rows(spent, reply.text, delivery.tokens, rows)
+        self._row_room.learn(mean)
+        # Below the limit, the server cut the reply, so that a higher limit would change nothing.
+        if not is_cut or chunk.cuts or spent < _FULL * grant.limit or mean * len(chunk.rows) < _FULL * spent:
+            return False
+        rest = replace(chunk, rows=chunk.rows[len(rows.found) :])
+        return bool(rest.rows) and self._grant(rest).limit >= mean * len(rest.rows) + _OVERHEAD_TOKENS
+
     def _grant(self, chunk: Chunk) -> Grant:
-        answers = (_OVERHEAD_TOKENS + self.work.row_tokens * len(chunk.rows)) * chunk.room
+        answers = (_OVERHEAD_TOKENS + self._row_tokens * len(chunk.rows)) * chunk.room
         expected = self.estimate(chunk).input_tokens or 0
         return self.room.grant(min(answers, self.capabilities.max_output_tokens), expected)
 
-    def _render(self, chunk: Chunk, tokens: Sequence[str], grant: Grant) -> Request:
+    def _render(self, chunk: Chunk, tokens: Sequence[str], grant: Grant, codec: Codec) -> Request:
         rows = [(token, row.text, row.problem) for token, row in zip(tokens, chunk.rows, strict=True)]
         return Request(
-            system=self.work.system,
+            system=self.work.system if codec == self.capabilities.codec else self.work.array_system,
             user=user_text(rows),
-            schema=self._schema(tokens),
+            schema=self._schema(tokens, codec),
             max_output_tokens=grant.limit,
             params=self.work.params,
             timeout=self.work.timeout if self._has_reply else max(self.work.timeout, self.capabilities.first_seconds),
@@ -216,13 +271,12 @@ class Sender:
             prompt=self.work.prompt,
         )
 
-    def _schema(self, tokens: Sequence[str]) -> Mapping[str, Any]:
-        if self._constant_schema is not None:
-            return self._constant_schema
-        schema = reply_schema(self.work.asked, self.capabilities.dialect, self.capabilities.codec, tokens)
-        if self.capabilities.codec == "array":
-            self._constant_schema = schema
-        return schema
+    def _schema(self, tokens: Sequence[str], codec: Codec) -> Mapping[str, Any]:
+        if codec == "keyed":
+            return reply_schema(self.work.asked, self.capabilities.dialect, codec, tokens)
+        if self._constant_schema is None:
+            self._constant_schema = reply_schema(self.work.asked, self.capabilities.dialect, codec, tokens)
+        return self._constant_schema
 
     async def _call(self, request: Request, number: int, flight: InFlight) -> Reply | CallFailed:
         """Send once, under a total timeout that does not depend on the SDK's own."""

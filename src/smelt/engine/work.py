@@ -25,6 +25,8 @@ class Work:
         output: The schema of an answer.
         asked: The fields to ask for: all of the output's, or only the fields that earlier answers lack.
         system: The instructions.
+        array_system: The instructions for replies that are one array of rows, if *system* asks for another shape and
+            the server may not hold replies to it; empty otherwise.
         params: The caller's own parameters for the provider.
         row_tokens: Output tokens allowed for one row.
         most_rows: Rows per request at most.
@@ -49,6 +51,7 @@ class Work:
     most_rows: int
     is_auto: bool
     timeout: float
+    array_system: str = ""
     first_rows: int = 5
     deadline: float | None = None
     stop_on_failure: bool = False

@@ -265,7 +265,7 @@ class WorkerPool:
         return chunk
 
     def _rows_wanted(self) -> int:
-        rows = int(self.size.rows)
+        rows = min(int(self.size.rows), self.sender.most_rows or self.size.most)
         if self._provers > 1:
             rows = rows_of_prover(rows)
         if not self.is_auto:

@@ -51,6 +51,8 @@ class Dialect:
             `anyOf`, `additionalProperties`, `description`) that may be sent. A constraint whose keyword is missing here
             is put into the description and enforced locally.
         formats: Values of `format` that may be sent.
+        is_pattern_whole: Whether the decoder takes a pattern as one for the whole text, as some do. Then only patterns
+            that are anchored at both ends are sent.
         max_properties: The maximum number of properties of a schema in total, or None.
         max_depth: The maximum depth of nesting, or None.
         max_enum_values: The maximum number of enum values in total, or None.
@@ -58,6 +60,7 @@ class Dialect:
 
     keywords: frozenset[str] = frozenset()
     formats: frozenset[str] = frozenset()
+    is_pattern_whole: bool = False
     max_properties: int | None = None
     max_depth: int | None = None
     max_enum_values: int | None = None
@@ -140,7 +143,7 @@ def _compile(kind: Kind, dialect: Dialect) -> tuple[dict[str, Any], list[str]]:
     """The schema of *kind*, and descriptions of the constraints that this dialect cannot enforce."""
     schema, words = _shape(kind, dialect)
     for keyword, value in kind.constraints.items():
-        if keyword in dialect.keywords and _is_sendable(kind, keyword, value):
+        if keyword in dialect.keywords and _is_sendable(kind, keyword, value, dialect):
             schema[keyword] = value
         else:
             words.append(_WORDS[keyword].format(value))
@@ -182,12 +185,13 @@ def _formatted(name: str, dialect: Dialect, kind: Kind) -> tuple[dict[str, Any],
     return {"type": "string"}, [_text_of(kind)]
 
 
-def _is_sendable(kind: Kind, keyword: str, value: object) -> bool:
+def _is_sendable(kind: Kind, keyword: str, value: object, dialect: Dialect) -> bool:
     """Whether *keyword* means the same in JSON Schema and pydantic; bounds of a date, for example, do not."""
     match kind:
         case Text():
             if keyword == "pattern":
-                return not any(piece in str(value) for piece in _FOREIGN_PATTERN)
+                is_foreign = any(piece in str(value) for piece in _FOREIGN_PATTERN)
+                return not is_foreign and (_is_whole(str(value)) or not dialect.is_pattern_whole)
             return keyword in ("minLength", "maxLength")
         case Array():
             return keyword in ("minItems", "maxItems")
@@ -195,6 +199,11 @@ def _is_sendable(kind: Kind, keyword: str, value: object) -> bool:
             return isinstance(value, int | float) and isfinite(value)
         case _:
             return False
+
+
+def _is_whole(pattern: str) -> bool:
+    """Whether *pattern* is anchored at both ends, whichever of its branches matches."""
+    return pattern.startswith("^") and pattern.endswith("$") and not pattern.endswith("\\$") and "|" not in pattern
 
 
 def _text_of(kind: Kind) -> str:

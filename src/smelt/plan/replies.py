@@ -46,6 +46,8 @@ _END = re.compile(r"(?:[\s,\]})`~.;\"'”]|</?[\w:]{1,40}>|<\|\w{1,40}\|>|\"\w{1
 _ID_BEFORE = re.compile(r"id[\\\"'“”‘’\s]*[:：][\\\s]*$")
 _KEYED = re.compile(r".\w+[\\\"'“”‘’]+\s*[:：]\s*\{")
 _NEAR = 16  # Characters between a row's `id` and its token.
+# Grammars let control characters into strings: xgrammar 0.2.8 does if the length of the string is bounded.
+_LAX = json.JSONDecoder(strict=False, parse_int=str)
 _CODES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")  # Adjacent codes together: an emoji is a surrogate pair.
 _SHORT_ESCAPES = {'"': '"', "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
@@ -68,18 +70,20 @@ def read_reply(
     if rows is not None and (rows.found or rows.problems or not _has_token(text, known)):
         return rows
     rows = _searched(text, known, is_cut=is_cut, may_be_cut=may_be_cut)
-    rows.is_whole = _is_asked_shape(text, codec)  # A duplicate key is a fault of one row, not of the server.
+    rows.is_whole = _is_asked_shape(text, known, codec)  # A duplicate key is a fault of one row, not of the server.
     return rows
 
 
-def _is_asked_shape(text: str, codec: Codec) -> bool:
+def _is_asked_shape(text: str, tokens: frozenset[str], codec: Codec) -> bool:
     try:
-        reply, end = noting([])(text, len(text) - len(text.lstrip()))
+        reply, end = _LAX.raw_decode(text, len(text) - len(text.lstrip()))
     except (json.JSONDecodeError, RecursionError):
         return False
     if not isinstance(reply, dict) or text[end:].strip():
         return False
-    return codec == "keyed" or (len(reply) == 1 and isinstance(reply.get(ROWS), list))
+    if codec == "keyed":
+        return not tokens.isdisjoint(reply)
+    return len(reply) == 1 and isinstance(reply.get(ROWS), list)
 
 
 def _clean(text: str, tokens: frozenset[str], codec: Codec) -> ReplyRows | None:

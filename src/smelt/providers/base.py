@@ -221,7 +221,9 @@ class Capabilities:
     Attributes:
         dialect: The JSON Schema dialect that it accepts.
         codec: Shape of the reply. `array`: one array of rows, with the same schema for every request. `keyed`: an
-            object with a property per row, for decoders that enforce the grammar and do not cache by schema.
+            object with a property per row, for decoders that enforce the grammar and do not cache by schema: then a row
+            can neither be left out nor put under a wrong token. If *enforces_schema* is False, requests fall back to
+            `array` once a reply shows that the grammar was not enforced, or the server refuses it.
         enforces_schema: Whether the server promises replies that are bare JSON of the schema's shape. All replies are
             parsed with the same tolerance. If False, the first reply that deviates, at any time, shows that requests
             should be smaller; if True, only the first reply of the run can show it.

@@ -11,21 +11,12 @@ from smelt.errors import MissingDependencyError, SmeltConfigError, warn
 from smelt.local.child import SLOT_TOKENS, SLOTS
 from smelt.local.process import Server, server_of
 from smelt.local.weights import fetched, named
-from smelt.plan.dialect import Dialect
 from smelt.providers.access import Access
 from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, Reply, Request
 from smelt.providers.compatible import Compatible
 from smelt.providers.secrets import Secret
-from smelt.providers.vendors import LOCAL
+from smelt.providers.vendors import LLAMACPP, LOCAL
 
-# What llama.cpp's grammars were measured to enforce. Not `pattern`: one that is not anchored, or has a class like \d,
-# is silently dropped. Bounds hold for integers. Those of floats are dropped, too, but sending them does no harm,
-# because the model does not read the schema.
-_DIALECT = Dialect(
-    keywords=frozenset({"minLength", "maxLength", "minItems", "maxItems", "format"})
-    | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
-    formats=frozenset({"date", "date-time"}),
-)
 # A cancelled request keeps its slot until it has generated all tokens that it may.
 _MOST_TOKENS = 512
 _URL = "http://localhost/v1"  # Only the path matters, because the server is asked over a Unix socket.
@@ -76,7 +67,7 @@ class LocalProvider:
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            dialect=_DIALECT,
+            dialect=LLAMACPP,
             codec="keyed",
             max_output_tokens=_MOST_TOKENS,
             context_tokens=SLOT_TOKENS,

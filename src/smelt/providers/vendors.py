@@ -6,16 +6,34 @@ Reading the table imports no SDK. A server that speaks OpenAI's chat completions
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from smelt.plan.dialect import Dialect
 from smelt.providers.base import Capabilities
 from smelt.providers.hosts import HOSTS
 from smelt.providers.vendor import Vendor
 
-# Servers of this kind promise only structure and may silently ignore other keywords (ggml-org/llama.cpp#24097,
-# jundot/omlx#1241), so constraints are written into the prompt and validated here.
-_SELF_HOSTED = Capabilities(enforces_schema=False, max_output_tokens=4_096, queues=True)
-_DESKTOP = Capabilities(enforces_schema=False, max_output_tokens=4_096, concurrency=4, queues=True)
+_BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+_LENGTHS = {"minLength", "maxLength", "minItems", "maxItems"}
+# What vLLM 0.32 (xgrammar 0.2.8) was measured to enforce, November 2026: tests/vllm/test_rows.py. It generates from
+# a pattern without anchors as if it had them.
+_VLLM = Dialect(
+    keywords=frozenset({*_BOUNDS, *_LENGTHS, "pattern", "format"}),
+    formats=frozenset({"date", "date-time", "duration"}),
+    is_pattern_whole=True,
+)
+# What llama.cpp's grammars were measured to enforce. Not `pattern`: one that is not anchored, or has a class like \d,
+# is silently dropped. Bounds hold for integers. Those of floats are dropped, too, but sending them does no harm,
+# because the model does not read the schema.
+LLAMACPP = Dialect(
+    keywords=frozenset({*_BOUNDS, *_LENGTHS, "format"}),
+    formats=frozenset({"date", "date-time"}),
+)
+# These servers compile a grammar, so rows are held to their tokens. Of the other keywords, servers of unknown engines
+# may silently ignore any (ggml-org/llama.cpp#24097, jundot/omlx#1241); their words are in the prompt all the same.
+_SELF_HOSTED = Capabilities(codec="keyed", enforces_schema=False, max_output_tokens=4_096, queues=True)
+_DESKTOP = replace(_SELF_HOSTED, concurrency=4)
 
 # The embedded model. Its adapter starts the server, so there is no address.
 LOCAL = Vendor(
@@ -186,7 +204,7 @@ VENDORS: Mapping[str, Vendor] = {
             base_url="http://localhost:8000/v1",
             key_variables=("VLLM_API_KEY",),
             url_variables=("VLLM_BASE_URL",),
-            capabilities=_SELF_HOSTED,
+            capabilities=replace(_SELF_HOSTED, dialect=_VLLM),
             thinking="template",
         ),
         Vendor(
@@ -210,7 +228,7 @@ VENDORS: Mapping[str, Vendor] = {
             base_url="http://localhost:8080/v1",
             key_variables=("LLAMACPP_API_KEY",),
             url_variables=("LLAMACPP_BASE_URL",),
-            capabilities=_DESKTOP,
+            capabilities=replace(_DESKTOP, dialect=LLAMACPP),
             thinking="template",
         ),
         Vendor(
@@ -218,7 +236,9 @@ VENDORS: Mapping[str, Vendor] = {
             base_url="http://localhost:1234/v1",
             key_variables=("LMSTUDIO_API_KEY",),
             url_variables=("LMSTUDIO_BASE_URL",),
-            capabilities=_DESKTOP,
+            # Its engine for Macs compiles with Outlines, which takes seconds for the grammar of many rows (measured:
+            # 1.9 s for 25, 0.2 s for 5; lmstudio-ai/lmstudio-bug-tracker#824).
+            capabilities=replace(_DESKTOP, rows_per_request=5),
             thinking="chat",
         ),
         *CLOUDS,
