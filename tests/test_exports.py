@@ -76,6 +76,8 @@ def test_the_testing_module_exports_these_names_and_no_others() -> None:
 
 def test_the_room_of_providers_exports_what_one_is_made_of() -> None:
     assert set(smelt.providers.__all__) == PUBLIC_FOR_PROVIDERS
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "providers.md").read_text(encoding="utf-8")
+    assert [name for name in PUBLIC_FOR_PROVIDERS - {"Provider"} if f"::: smelt.providers.{name}\n" not in page] == []
 
 
 def test_exports_are_listed_once_and_in_order() -> None:

@@ -363,6 +363,18 @@ def test_an_interrupt_inside_the_function_ends_the_run_with_what_it_has() -> Non
     assert caught.value.partial_result.metrics.successful_rows >= 15
 
 
+def test_a_function_that_exits_ends_the_run_in_order() -> None:
+    async def leave(row: dict[str, Any]) -> Length:
+        if row["name"] == "name 7":
+            sys.exit("enough")
+        return await measured(row)
+
+    with pytest.warns(smelt.SmeltWarning, match="The run stopped early: The run was left by SystemExit: enough"):
+        result = ask(leave, shuffle=False, concurrency=1)
+
+    assert result.metrics.successful_rows == 7
+
+
 async def test_a_cancelled_call_cancels_the_function() -> None:
     began, ended = asyncio.Event(), []
 
@@ -550,6 +562,17 @@ def test_a_function_that_is_not_async_is_refused_with_the_cure(make: Any, functi
 def test_a_wrong_argument_of_worker_is_refused(options: Any, said: str) -> None:
     with pytest.raises(SmeltConfigError, match=said):
         smelt.worker(measured, **options)
+
+
+def test_the_same_function_may_be_registered_twice_under_a_name() -> None:
+    smelt.register_model("measured", measured)
+    smelt.register_model("measured", measured)
+    try:
+        with pytest.raises(SmeltConfigError, match="registered for another model"):
+            smelt.register_model("measured", added)
+        assert ask("measured", FRAME[:2]).success
+    finally:
+        smelt.register_model("measured", None)
 
 
 def test_params_are_refused() -> None:

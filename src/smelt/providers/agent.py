@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ from smelt.plan.dialect import fields_of_row
 from smelt.plan.schema import Output, read_output
 from smelt.providers.base import Billing, CallFailed, Capabilities, Reply, Request, Usage
 from smelt.providers.own_answers import NoAnswer, fields_of, reply_text
-from smelt.providers.own_failures import described, headers_of, own_failure
+from smelt.providers.own_failures import described, guarded, headers_of, own_failure
 from smelt.providers.secrets import Secret
 
 AGENT = "agent"
@@ -89,17 +88,14 @@ class AgentConnection:
             self._output = read_output(request.output_model, text_column="text")
         used = RunUsage()  # The agent adds to it, also if it fails.
         try:
-            result = await self._agent.run(
-                asked(request.prompt, one), output_type=request.output_model, usage=used, infer_name=False
+            result = await guarded(
+                self._agent.run(
+                    asked(request.prompt, one), output_type=request.output_model, usage=used, infer_name=False
+                )
             )
             text = reply_text(one["id"], fields_of(result.output, self._output, fields_of_row(request.schema)))
         except NoAnswer as problem:
             raise _failed("own_code", f"{self._model} {problem}.", used) from None
-        except asyncio.CancelledError as problem:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise _failed("own_code", described(problem), used) from None
         except Exception as problem:  # noqa: BLE001  # The agent runs tools, which are the caller's code.
             raise _failure(problem, used) from None
         return Reply(text=text, usage=_usage(used), model=self._model)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import socket
-from collections.abc import Mapping
-from typing import Any
+import threading
+from collections.abc import Awaitable, Mapping
+from typing import Any, TypeVar
 
 from smelt.providers.base import Billing, CallFailed
 from smelt.providers.error_bodies import seconds_in
@@ -15,6 +18,35 @@ _TIMEOUTS = frozenset({"TimeoutException", "APITimeoutError", "Timeout"})
 _CONNECTIONS = frozenset({"TransportError", "APIConnectionError", "ClientConnectionError", "ConnectionError"})
 _RATE_LIMITED = 429
 _SERVER_ERRORS = range(500, 600)
+
+
+T = TypeVar("T")
+
+
+async def guarded(work: Awaitable[T]) -> T:
+    """Await *work*, which is the caller's code, without letting it end tasks of smelt that it does not know.
+
+    Raises:
+        CancelledError: The task that awaits was cancelled.
+        CallFailed: *work* raised `CancelledError` although nobody cancelled it, or `SystemExit`.
+        Exception: What *work* raised.
+    """
+    try:
+        return await work
+    except asyncio.CancelledError as problem:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise CallFailed("own_code", Billing.PAID_BAD, described(problem)) from problem
+    # asyncio passes these two on through the loop, past every cleanup. So both end the run in order instead.
+    except KeyboardInterrupt:
+        if threading.current_thread() is not threading.main_thread():
+            raise
+        signal.raise_signal(signal.SIGINT)
+        never: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        return await never  # Until the signal cancels this task.
+    except SystemExit as problem:
+        raise CallFailed("own_setup", Billing.PAID_BAD, f"The run was left by {described(problem)}.") from problem
 
 
 def own_failure(problem: Exception) -> CallFailed:

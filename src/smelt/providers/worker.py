@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import json
-import signal
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +14,7 @@ from smelt.plan.schema import Output, read_output
 from smelt.providers.base import Billing, CallFailed, Capabilities, Reply, Request
 from smelt.providers.own import is_async
 from smelt.providers.own_answers import NoAnswer, fields_of, reply_text
-from smelt.providers.own_failures import described, own_failure
+from smelt.providers.own_failures import guarded, own_failure
 from smelt.providers.secrets import Secret
 
 WORKER = "worker"
@@ -69,6 +66,14 @@ class Worker:
     def deployment(self) -> str:
         return self.origin
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Worker):
+            return False
+        return (self.function, self.model, self.capabilities) == (other.function, other.model, other.capabilities)
+
+    def __hash__(self) -> int:
+        return hash(self.model)
+
     def __repr__(self) -> str:
         return f"<smelt.worker {self.model}>"
 
@@ -104,19 +109,7 @@ class WorkerConnection:
 
     async def _answer(self, row: dict[str, Any]) -> Any:
         try:
-            return await self._function(row)
-        except asyncio.CancelledError as problem:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            # The function was not cancelled, but something that it awaited.
-            raise CallFailed("own_code", Billing.PAID_BAD, described(problem)) from None
-        except KeyboardInterrupt:
-            if threading.current_thread() is not threading.main_thread():
-                raise
-            # asyncio passes it on through the loop, past every cleanup. A signal ends the run in order.
-            signal.raise_signal(signal.SIGINT)
-            await asyncio.Event().wait()
+            return await guarded(self._function(row))
         except Exception as problem:  # noqa: BLE001  # It is the caller's code.
             raise own_failure(problem) from None
 

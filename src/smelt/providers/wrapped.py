@@ -13,7 +13,7 @@ from typing import Any
 from smelt.errors import SmeltConfigError
 from smelt.providers.base import Billing, CallFailed, Capabilities, CompleteProvider, Connection, Reply, Request, Usage
 from smelt.providers.own import Hooks
-from smelt.providers.own_failures import described
+from smelt.providers.own_failures import described, guarded
 from smelt.providers.secrets import Secret
 
 _ROWS = json.JSONDecoder()
@@ -154,17 +154,18 @@ async def _result(name: str, hook: Callable[..., Any], *given: object, paid: Usa
         CallFailed: It raised; unless it raised a `CallFailed` itself, that ends the run.
     """
     try:
-        result = hook(*given)
-        return await result if inspect.isawaitable(result) else result
-    except CallFailed:
+        return await guarded(_called(hook, *given))
+    except CallFailed as problem:
+        if isinstance(problem.__cause__, asyncio.CancelledError):  # Nobody cancelled it.
+            raise _fault(name, f"raised {problem.message}", paid) from problem.__cause__
         raise
-    except asyncio.CancelledError as problem:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise _fault(name, f"raised {described(problem)}", paid) from problem
     except Exception as problem:  # It is the caller's code.
         raise _fault(name, f"raised {described(problem)}", paid) from problem
+
+
+async def _called(hook: Callable[..., Any], *given: object) -> Any:
+    result = hook(*given)
+    return await result if inspect.isawaitable(result) else result
 
 
 def _fault(name: str, what: str, paid: Usage | None = None) -> CallFailed:
