@@ -8,7 +8,7 @@ import pytest
 import smelt
 from tests.conftest import MakeScenario
 from tests.fakeserver.hosts import HOSTS
-from tests.models import RULES, Company
+from tests.models import RULES, Company, served
 
 # A reply that no schema shaped is noticed, and told.
 pytestmark = pytest.mark.filterwarnings("ignore:vllm does not enforce the reply schema")
@@ -30,3 +30,41 @@ def test_every_row_is_answered_whatever_the_host_refuses(host: str, scenario: Ma
     refused = stats.requests - stats.statuses[200]
     assert stats.statuses[200] == ROWS / 10
     assert refused <= 4 * 4  # At most once for each way, by each of the requests that are in flight at first.
+
+
+def refusing(message: str, param: str) -> dict[str, object]:
+    return {"fault": "raw", "code": 400, "body": {"error": {"message": message, "param": param, "code": None}}}
+
+
+def test_an_older_model_of_openai_is_asked_for_json_with_the_schema_in_words(scenario: MakeScenario) -> None:
+    words = (
+        "Invalid parameter: 'text.format' of type 'json_schema' is not supported with model version `gpt-3.5-turbo`."
+    )
+    fake = scenario(answers=RULES, script={"0": refusing(words, "text.format")}, log=True)
+
+    result = FRAME.smelt.run(
+        "Describe {name} {number}.", Company, model=served("openai", fake), batch_size=40, concurrency=1
+    )
+
+    assert result.frame.echo.tolist() == FRAME.name.tolist()
+    kinds = [one["body"]["text"]["format"]["type"] for one in fake.stats().log]
+    assert kinds == ["json_schema", "json_object", "json_object", "json_object"]
+
+
+def test_a_host_that_refuses_every_way_ends_the_run_with_its_words(scenario: MakeScenario) -> None:
+    fake = scenario(answers=RULES, always=refusing("response_format is not supported", "response_format"))
+
+    with pytest.raises(smelt.errors.BadRequestError, match=r"response_format is not supported.*smelt.explain"):
+        FRAME.smelt.run("Describe {name} {number}.", Company, model=served("vllm", fake), concurrency=1)
+
+    assert fake.stats().requests == 3  # With the schema, for JSON, and in words.
+
+
+def test_many_requests_at_the_same_time_are_refused_once_each_at_the_most(scenario: MakeScenario) -> None:
+    fake = scenario(answers=RULES, host="groq", latency=0.05)
+
+    result = FRAME.smelt.run("{name} {number}", Company, model=served("vllm", fake), batch_size=2, concurrency=32)
+
+    stats = fake.stats()
+    assert result.frame.smelt_error.isna().all()
+    assert stats.requests - stats.statuses[200] <= stats.max_in_flight

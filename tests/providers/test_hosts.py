@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
+from smelt.call.resolve import resolve_model
+from smelt.model import Model
+from smelt.providers.adapter import Adapter
 from smelt.providers.hosts import HOSTS
 from smelt.providers.shapes import Cap, Shape
 from smelt.providers.vendor import Vendor
 from smelt.providers.vendors import VENDORS, owners_of
+from tests.providers.asking import request
 
 
 @pytest.mark.parametrize(
@@ -38,6 +43,23 @@ def test_a_row_says_where_its_key_may_go(host: Vendor) -> None:
     assert host.base_url.startswith("https://")
     assert set(re.findall(r"{(\w+)}", host.base_url)) == set(host.places)
     assert bool(host.own_hosts) == ("{" in host.base_url.partition("://")[2].partition("/")[0])
+
+
+@pytest.mark.parametrize(
+    ("params", "sent"),
+    [
+        ({}, {"require_parameters": True}),
+        ({"provider": {"only": ["groq"]}}, {"require_parameters": True, "only": ["groq"]}),
+        ({"provider": {"require_parameters": False}}, {"require_parameters": False}),
+    ],
+)
+def test_openrouter_chooses_only_hosts_that_take_the_schema(params: dict[str, Any], sent: dict[str, Any]) -> None:
+    provider = resolve_model(Model("openrouter", "m", api_key="sk-or-v1-x", params=params))
+    assert isinstance(provider, Adapter)
+
+    body, _ = provider.written(request(), provider.manner)
+
+    assert body["provider"] == sent
 
 
 def test_a_beginning_of_keys_may_have_several_owners() -> None:

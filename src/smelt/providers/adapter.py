@@ -93,7 +93,10 @@ class Adapter(ABC):
 
     def written(self, request: Request, manner: Manner | None = None) -> tuple[dict[str, Any], Mapping[str, str]]:
         """The body of *request*, and the headers that the caller adds."""
-        params = {**self.vendor.params, **self.params, **request.params}
+        params = {**self.params, **request.params}
+        for name, usual in self.vendor.params.items():
+            # A table of the caller's is completed, not replaced: it may choose a route, and say nothing of the rest.
+            params[name] = {**usual, **params.get(name, {})} if isinstance(usual, Mapping) else params.get(name, usual)
         headers = params.pop("extra_headers", None)
         ways = () if manner is None else (manner,)
         return self.wire.write(self.model, request, params, *ways), headers or {}
