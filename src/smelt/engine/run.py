@@ -124,13 +124,16 @@ class Run:
         await supply.take_in(self._intake)
         if not await supply.more():
             return
-        telling.set(self._preparing)
-        async with self.provider.connect(connections=self.lane.most) as connection:
-            self._pool = pool = self._make_pool(work, supply, connection)
-            try:
-                await self._see_through(pool, deadline)
-            finally:
-                self._halt, self._pool = pool.halted, None
+        token = telling.set(self._preparing)
+        try:
+            async with self.provider.connect(connections=self.lane.most) as connection:
+                self._pool = pool = self._make_pool(work, supply, connection)
+                try:
+                    await self._see_through(pool, deadline)
+                finally:
+                    self._halt, self._pool = pool.halted, None
+        finally:
+            telling.reset(token)
 
     def _preparing(self, waits_for: str) -> None:
         """Report that the provider cannot send yet, or that it can."""
