@@ -27,8 +27,8 @@ from smelt.providers.base import CallFailed, CompleteProvider, Reply
 from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
 from tests.fakeserver.account import service_account
-from tests.models import MODELS, PROTOCOLS
-from tests.providers.asking import KEYS, ask, failure_of, request
+from tests.models import served
+from tests.providers.asking import ask, failure_of, request
 
 ARN = "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/a1b2c3"
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
@@ -411,15 +411,27 @@ def test_what_no_row_can_cure_ends_a_run_at_its_first_request(
     name: str, kind: str, says: str, given: SetEnv, scenario: MakeScenario
 ) -> None:
     fake = scenario(always={"fault": "status", "kind": kind})
-    provider, model = MODELS.get(name, (name, "fake-1"))
-    url = fake.base_url(PROTOCOLS[name])
-    named = Model(provider, model, api_key=KEYS[name], base_url=url)
     rows = [{"name": f"company {number}"} for number in range(200)]
 
     with pytest.raises(SmeltAPIError, match=says):
-        smelt.transform(rows, "Repeat {name}.", str, model=named, progress=False)
+        smelt.transform(rows, "Repeat {name}.", str, model=served(name, fake), progress=False)
 
     assert fake.stats().requests == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "says"),
+    [
+        ("azure", "not_found", "Check the deployment's name, 'fake-1', and the address"),
+        ("vertex", "permission", r"Check the credentials of this machine or the key \(api_key=\)"),
+        ("bedrock", "permission", r"credentials of this machine or the key \(AWS_BEARER_TOKEN_BEDROCK or api_key=\)"),
+    ],
+)
+def test_the_advice_names_what_the_cloud_calls_it(name: str, kind: str, says: str, scenario: MakeScenario) -> None:
+    fake = scenario(always={"fault": "status", "kind": kind})
+
+    with pytest.raises(SmeltAPIError, match=says):
+        smelt.transform([{"name": "a"}], "Repeat {name}.", str, model=served(name, fake), progress=False)
 
 
 @pytest.mark.parametrize("module", ["botocore", "google.auth"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from smelt.errors import SmeltConfigError
 from smelt.providers.addresses import is_loopback
 from smelt.providers.base import CallFailed, Provider
+from smelt.providers.credentials import AMBIENT
 from smelt.providers.vendors import LOCAL, VENDORS
 
 _SCHEMA = "smelt.explain(...) shows the schema that is sent; params= is sent unchanged."
@@ -21,7 +22,7 @@ def advice(failure: CallFailed, provider: Provider) -> str:
         case "quota":
             return "Check the credit and the limits of the account, then run again."
         case "not_found":
-            return f"Check the model's name, {provider.model!r}, and the address, {_address_of(provider)}."
+            return f"Check {_name_of(provider)}, {provider.model!r}, and the address, {_address_of(provider)}."
         case "schema":
             return _SCHEMA + (_NO_SCHEMA if _takes_a_format(provider) else "")
         case "connection" | "timeout" | "certificate" if is_loopback(provider.origin):
@@ -37,7 +38,15 @@ def advice(failure: CallFailed, provider: Provider) -> str:
 
 def _key_of(provider: Provider) -> str:
     vendor = VENDORS.get(provider.name)
-    return f"the key ({' or '.join((*vendor.key_variables, 'api_key='))})" if vendor else "the key"
+    if vendor is None:
+        return "the key"
+    what = "the credentials of this machine or the key" if vendor.auth in AMBIENT else "the key"
+    return f"{what} ({' or '.join((*vendor.key_variables, 'api_key='))})"
+
+
+def _name_of(provider: Provider) -> str:
+    vendor = VENDORS.get(provider.name)
+    return "the deployment's name" if vendor is not None and vendor.auth == "entra" else "the model's name"
 
 
 def _address_of(provider: Provider) -> str:
