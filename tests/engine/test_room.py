@@ -291,6 +291,10 @@ def test_the_most_that_a_model_may_write_is_read_from_its_refusal(message: str, 
             "This model's maximum context length is 8192 tokens. However, you requested 20300 tokens (300 in the "
             "messages, 20000 in the completion). Please reduce the length of the messages or completion."
         ),
+        (
+            "max_tokens=20000 cannot be greater than max_model_len=8192. Please request fewer output tokens. "
+            "(parameter=max_tokens, value=20000)"
+        ),
     ],
 )
 def test_what_a_context_leaves_for_output_is_read_from_its_refusal(message: str) -> None:

@@ -166,12 +166,30 @@ OPENAI: Table = {
 
 COMPATIBLE: Table = OPENAI | {
     "quota": (402, {"error": {"message": "Insufficient credits. Add more to continue.", "code": 402}}),
-    "context_length": _openai(
+    # The words of vLLM 0.32, met on the real server in November 2026, for these two.
+    "context_length": (
         400,
-        "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens in the messages. "
-        "Please reduce the length of the messages.",
-        "BadRequestError",
-        "context_length_exceeded",
+        {
+            "error": {
+                "message": "This model's maximum context length is 8192 tokens. However, your prompt contains at least "
+                "8193 input tokens, which exceeds this limit even without any output tokens. Please reduce the length "
+                "of the input prompt. (parameter=input_tokens, value=8193)",
+                "type": "BadRequestError",
+                "param": "input_tokens",
+                "code": 400,
+            }
+        },
+    ),
+    "server": (  # A worker died. A second later, the server ends.
+        500,
+        {
+            "error": {
+                "message": "EngineCore encountered an issue. See stack trace (above) for the root cause.",
+                "type": "InternalServerError",
+                "param": None,
+                "code": 500,
+            }
+        },
     ),
     "schema": _openai(400, "Invalid JSON schema in response_format: unsupported keyword.", "BadRequestError", "400"),
 }
