@@ -32,15 +32,16 @@ def main(rows: int = 20) -> None:
     )
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, found in compared.evaluations.items():
-        right = [_share(found.fields[field].accuracy) for field in TRUTH]
+        right = [share(found.fields[field].accuracy) for field in TRUTH]
         same = [_agreement(compared, field, name) for field in TRUTH]
         cells = [name, *right, *same, f"{found.metrics.requests:,}", f"{found.metrics.input_tokens:,}"]
         print(f"| {' | '.join(cells)} |")
 
 
-def _share(share: Share) -> str:
-    low, high = share.interval or (0.0, 1.0)
-    return f"{share.count} of {share.of} ({low:.0%} to {high:.0%})"
+def share(found: Share) -> str:
+    """A share as counts, with its interval."""
+    low, high = found.interval or (0.0, 1.0)
+    return f"{found.count} of {found.of} ({low:.0%} to {high:.0%})"
 
 
 def _agreement(compared: smelt.Comparison, field: str, name: str) -> str:
