@@ -260,7 +260,7 @@ BACKENDS: Mapping[str, str] = {
     "": "vllm",  # None is named.
 }
 # What such a backend is at an address that is not the vendor's own: a server that speaks chat completions.
-ELSEWHERE: Mapping[str, str] = {"openai": "compatible" if "compatible" in VENDORS else "vllm"}
+ELSEWHERE: Mapping[str, str] = {"openai": "compatible"}
 
 
 def row_of(name: str, model: str) -> Vendor:
