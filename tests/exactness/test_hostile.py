@@ -26,7 +26,7 @@ from tests.fakeserver import hostile, oddities
 from tests.fakeserver.answers import expected, row_schema
 from tests.fakeserver.oddwire import ENVELOPES
 from tests.fakeserver.rowfaults import Entry, Scene
-from tests.models import PROTOCOLS, PROVIDERS, served
+from tests.models import CLOUDS, PROTOCOLS, PROVIDERS, served
 
 # What a run warns of, failed rows and texts around the JSON, is what these tests look at themselves.
 pytestmark = pytest.mark.filterwarnings("ignore::smelt.SmeltWarning")
@@ -124,7 +124,7 @@ KINDS = [kind for kind in oddities.KINDS if kind not in ("firewall", "quoting", 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", [*PROVIDERS, *CLOUDS])
 def test_all_kinds_of_odd_replies_at_once(provider: str, scenario: MakeScenario) -> None:
     marks = asked(scenario, provider, oddities.rates(0.05, kinds=KINDS, lost=0.01), rows=2_000)
 
@@ -133,7 +133,7 @@ def test_all_kinds_of_odd_replies_at_once(provider: str, scenario: MakeScenario)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", [*PROVIDERS, *CLOUDS])
 def test_several_oddities_in_every_reply_give_no_wrong_value(provider: str, scenario: MakeScenario) -> None:
     marks = asked(scenario, provider, oddities.each(0.05, but=CERTAIN), rows=400)
 
