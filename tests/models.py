@@ -25,6 +25,7 @@ CLOUDS = ["azure", "foundry", "vertex", "vertex-claude", "bedrock"]
 # The protocol that each cloud speaks a variant of.
 SPOKEN = {"azure": "openai", "foundry": "anthropic", "vertex": "google", "vertex-claude": "anthropic"}
 OTHERS = [name for name in PROTOCOLS if name not in PROVIDERS]
+HOSTS = [name for name in OTHERS if name not in CLOUDS]
 
 
 def keys_with(text: str) -> dict[str, str]:

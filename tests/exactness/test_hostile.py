@@ -26,7 +26,7 @@ from tests.fakeserver import hostile, oddities
 from tests.fakeserver.answers import expected, row_schema
 from tests.fakeserver.oddwire import ENVELOPES
 from tests.fakeserver.rowfaults import Entry, Scene
-from tests.models import CLOUDS, PROTOCOLS, PROVIDERS, served
+from tests.models import CLOUDS, HOSTS, PROTOCOLS, PROVIDERS, served
 
 # What a run warns of, failed rows and texts around the JSON, is what these tests look at themselves.
 pytestmark = pytest.mark.filterwarnings("ignore::smelt.SmeltWarning")
@@ -130,6 +130,14 @@ def test_all_kinds_of_odd_replies_at_once(provider: str, scenario: MakeScenario)
 
     assert (marks.wrong, marks.misplaced, marks.failed) == (0, 0, Counter())
     assert marks.share <= 1.25
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("provider", HOSTS)
+def test_all_kinds_of_odd_replies_at_every_host(provider: str, scenario: MakeScenario) -> None:
+    marks = asked(scenario, provider, oddities.rates(0.05, kinds=KINDS, lost=0.01), rows=300)
+
+    assert (marks.wrong, marks.misplaced, marks.failed) == (0, 0, Counter())
 
 
 @pytest.mark.slow

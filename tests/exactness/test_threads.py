@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeScenario
-from tests.models import PROVIDERS, RULES, served
+from tests.models import HOSTS, PROTOCOLS, PROVIDERS, RULES, served
 from tests.patience import HANGING
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,12 +40,14 @@ for provider, base in json.loads(sys.argv[1]).items():
 
 @pytest.mark.slow
 def test_a_run_starts_no_thread_blocking_or_awaited(scenario: MakeScenario) -> None:
-    addresses = {provider: str(served(provider, scenario(answers=RULES)).base_url) for provider in PROVIDERS}
+    named = [*PROVIDERS, *HOSTS]
+    fakes = {PROTOCOLS[provider]: scenario(answers=RULES) for provider in PROVIDERS}
+    addresses = {provider: str(served(provider, fakes[PROTOCOLS[provider]]).base_url) for provider in named}
 
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(addresses)],
         cwd=ROOT, capture_output=True, text=True, timeout=HANGING, check=False,
     )  # fmt: skip
 
-    assert done.stdout.splitlines() == [f"{provider} [] ['MainThread']" for provider in PROVIDERS], done.stderr
+    assert done.stdout.splitlines() == [f"{provider} [] ['MainThread']" for provider in named], done.stderr
     assert done.returncode == 0, done.stderr
