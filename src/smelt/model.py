@@ -51,6 +51,8 @@ class Model:
         thinking: How much the model should think, in the words of every provider: False (not at all), True (as much as
             it does by itself), or `minimal`, `low`, `medium`, `high`, `xhigh` or `max`, of which the nearest that the
             model has is taken. None: as the model does by itself, or as *params* say. Thoughts are paid as output.
+        priced_as: A model with the same price, such as `openai:gpt-4.1-mini`, if the price list does not know *name*: a
+            deployment may have any name. None: the price of *name*.
 
     Raises:
         SmeltConfigError: There is no such provider, or an argument is malformed. Nothing is sent.
@@ -68,6 +70,7 @@ class Model:
     allow_http: bool = False
     thinking_tokens: int | None = field(default=None, repr=False)
     thinking: Thinking | None = field(default=None, repr=False)
+    priced_as: str | None = field(default=None, repr=False)
 
     @plainly
     def __post_init__(self) -> None:
@@ -85,6 +88,8 @@ class Model:
         if not (self.thinking is None or isinstance(self.thinking, bool) or self.thinking in NAMED):
             wanted = f"True, False or one of {', '.join(NAMED)}"
             raise SmeltConfigError.for_value("thinking", self.thinking, wanted)
+        if self.priced_as is not None:
+            _check_priced_as(self.priced_as)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -224,6 +229,15 @@ def _kept(api_key: object) -> Secret | KeySource:
     check_key(api_key, source="api_key")
     assert isinstance(api_key, str)
     return Secret(api_key)
+
+
+def _check_priced_as(named: object) -> None:
+    provider, colon, name = named.partition(":") if isinstance(named, str) else ("", "", "")
+    if not (colon and name):
+        raise SmeltConfigError.for_type("priced_as", named, 'a string like "openai:gpt-4.1-mini"')
+    if provider not in VENDORS or VENDORS[provider].priced_as is None:
+        listed = [one.name for one in VENDORS.values() if one.priced_as]
+        raise SmeltConfigError(f"priced_as names no provider with listed prices.{nearest(provider, listed)}")
 
 
 def _check_names(provider: object, name: object) -> None:

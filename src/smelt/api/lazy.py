@@ -83,7 +83,7 @@ def transform(
             "extend=True needs to see all rows before the first request, which a lazy step cannot do."
         )
     if call.settings.max_cost is not None:
-        check_priced(call.provider.name, call.provider.model)
+        check_priced(call.provider)
     step = Step(upstream=frame, call=call, is_whole=fields == "all")
     return step.source() if stream else step.node()
 

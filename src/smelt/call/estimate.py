@@ -21,7 +21,7 @@ from smelt.plan.prompt import sent_columns
 from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, reply_bytes, text_tokens
 from smelt.plan.wire import draw_tokens, reply_schema, user_text
 from smelt.providers.base import Usage
-from smelt.providers.prices import cost_usd
+from smelt.providers.prices import cost_of
 
 _SAMPLE = 2_000  # About this many rows are measured; more would not change the estimate.
 
@@ -111,7 +111,7 @@ def _cost(call: Preparation, requests: int, input_tokens: int, output_tokens: in
         return 0.0
     # Priced per request: some models charge more for long requests.
     usage = Usage(input_tokens=input_tokens // requests, output_tokens=output_tokens // requests)
-    one = cost_usd(call.provider.name, call.provider.model, usage)
+    one = cost_of(call.provider, usage)
     return None if one is None else one * requests
 
 

@@ -31,7 +31,7 @@ from smelt.loop.bridge import run_blocking
 from smelt.messages import counted
 from smelt.observe.recorder import EventRecorder
 from smelt.providers.base import Provider
-from smelt.providers.prices import check_priced, cost_usd, price_of
+from smelt.providers.prices import check_priced, cost_of, price_for
 from smelt.providers.redact import redact
 from smelt.result import SmeltResult
 
@@ -130,11 +130,11 @@ class Execution:
         self._observers = observers
         self._recorder = EventRecorder()
         # The price list is loaded at the first use.
-        self._price = partial(cost_usd, call.provider.name, call.provider.model)
+        self._price = partial(cost_of, call.provider)
         settings = call.settings
         self._budget = Budget(max_cost=settings.max_cost, max_tokens=settings.max_tokens_total, price=self._price)
         if settings.max_cost is not None:
-            check_priced(call.provider.name, call.provider.model)
+            check_priced(call.provider)
         self._started = time.perf_counter()
         self._seconds: float | None = None
 
@@ -246,7 +246,7 @@ class _PriceLoading:
 
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(_ON_ITS_WAY, price_of, self._provider.name, self._provider.model)
+        self._timer = loop.call_later(_ON_ITS_WAY, price_for, self._provider)
 
     def close(self) -> None:
         """Do not load it any more."""

@@ -83,7 +83,12 @@ def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Co
     if doubt := doubt_about(access, vendor):
         warn(doubt)
     provider: CompleteProvider = _adapter(vendor)(
-        vendor=vendor, model=model.name, access=access, params=merged, thinking_tokens=model.thinking_tokens
+        vendor=vendor,
+        model=model.name,
+        access=access,
+        params=merged,
+        thinking_tokens=model.thinking_tokens,
+        priced_as=model.priced_as,
     )
     return provider
 

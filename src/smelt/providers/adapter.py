@@ -30,6 +30,7 @@ class Adapter(ABC):
         access: Base URL and key.
         params: Parameters of every request; those of a `Request` override them.
         thinking_tokens: Tokens for thoughts that the caller set, or None.
+        priced_as: The listed model, as `provider:name`, that costs the same, or None.
         takes: The parameters that the API takes.
         more: Parameters of single vendors of the API; `vendor.takes` names those of this one.
         wire: Writes requests and reads answers.
@@ -41,6 +42,7 @@ class Adapter(ABC):
     access: Access
     params: Mapping[str, Any] = field(default_factory=dict)
     thinking_tokens: int | None = None
+    priced_as: str | None = None
 
     takes: ClassVar[Mapping[str, parameters.Takes]]
     more: ClassVar[Mapping[str, parameters.Takes]] = {}

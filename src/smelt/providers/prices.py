@@ -5,12 +5,14 @@ The price is computed per request, because some models cost more per token above
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import islice
+from typing import Any
 
 from smelt.errors import SmeltConfigError
-from smelt.providers.base import Usage
+from smelt.providers.base import Provider, Usage
 from smelt.providers.vendors import VENDORS
 
 Price = Callable[[Usage], float | None]
@@ -25,27 +27,62 @@ def cost_usd(provider: str, model: str, usage: Usage) -> float | None:
     return price_of(provider, model)(usage)
 
 
-def check_priced(provider: str, model: str) -> None:
-    """Check that *model* has a price, which `max_cost` needs.
+def cost_of(provider: Provider, usage: Usage) -> float | None:
+    """The cost of one request to *provider*; see `cost_usd`."""
+    return price_for(provider)(usage)
+
+
+def check_priced(provider: Provider) -> None:
+    """Check that the model has a price, which `max_cost` needs.
 
     Raises:
-        SmeltConfigError: The price of *model* is not known.
+        SmeltConfigError: Its price is not known.
     """
-    if cost_usd(provider, model, Usage(input_tokens=1, output_tokens=1)) is not None:
+    if cost_of(provider, Usage(input_tokens=1, output_tokens=1)) is not None:
         return
     cure = "" if find_spec("genai_prices") else ", or install the price list: pip install 'dfsmelt[prices]'"
     raise SmeltConfigError(
-        f"max_cost needs a price, and the price of {provider}:{model} is not known. Use max_tokens_total instead{cure}."
+        f"max_cost needs a price, and the price of {provider.name}:{provider.model} is not known. Use "
+        f"max_tokens_total instead, or name a model with the same price: smelt.Model(…, priced_as=…){cure}."
     )
 
 
+def price_for(provider: Provider) -> Price:
+    """The price of the model that *provider* asks, or of the one that its `priced_as` names."""
+    layers = list(islice(_layers(provider), _DEEPEST))
+    named = next((found for one in layers if isinstance(found := getattr(one, "priced_as", None), str)), None)
+    if named is not None:
+        seller, _, model = named.partition(":")
+        return price_of(seller, model)
+    address = next((one.access.base_url for one in layers if hasattr(one, "access")), "")
+    return price_of(provider.name, provider.model, address)
+
+
+def _layers(provider: Any) -> Iterator[Any]:
+    """*provider*, and the provider that it stands around, if it has hooks or defaults."""
+    while provider is not None:
+        yield provider
+        provider = getattr(provider, "inner", None) or getattr(provider, "provider", None)
+
+
+_DEEPEST = 8
+
+
 @lru_cache(maxsize=64)
-def price_of(provider: str, model: str) -> Price:
-    """A function from one request's usage to its cost; call this before the run, because it may load the price list."""
+def price_of(provider: str, model: str, base_url: str = "") -> Price:
+    """A function from one request's usage to its cost; call this before the run, because it may load the price list.
+
+    Args:
+        provider: The provider's name.
+        model: The model's name.
+        base_url: The address, which finds the price if the provider's name does not.
+    """
     vendor = VENDORS.get(provider)
     if vendor is not None and vendor.is_free:
         return lambda usage: 0.0
-    if vendor is None or vendor.priced_as is None:
+    name, seller_id = _listed(model.removeprefix("models/"), vendor.priced_as if vendor else None)
+    address = base_url if base_url.startswith("https://") else None
+    if vendor is None or (seller_id is None and address is None):
         return lambda usage: None  # A self-hosted server, or a provider that the list does not cover.
     try:
         import genai_prices
@@ -53,8 +90,7 @@ def price_of(provider: str, model: str) -> Price:
     except ImportError:
         return lambda usage: None
     try:
-        name = model.removeprefix("models/")
-        seller, priced = get_snapshot().find_provider_model(name, None, vendor.priced_as, None)
+        seller, priced = get_snapshot().find_provider_model(name, None, seller_id, None if seller_id else address)
     except LookupError:
         return lambda usage: None
 
@@ -74,3 +110,14 @@ def price_of(provider: str, model: str) -> Price:
             return None
 
     return cost
+
+
+def _listed(model: str, seller: str | None) -> tuple[str, str | None]:
+    """The names of *model* and of its seller in the price list.
+
+    Hugging Face's models end in `:seller`, whose prices are listed one by one.
+    """
+    if seller is None or "{route}" not in seller:
+        return model, seller
+    name, _, route = model.rpartition(":")
+    return name, seller.format(route=route) if name else None
