@@ -21,9 +21,10 @@ import pytest
 from smelt.call.options import Settings
 from smelt.plan.dialect import Dialect
 from smelt.providers.anthropic import Anthropic
+from smelt.providers.base import Capabilities
 from smelt.providers.google import Google
-from smelt.providers.local import LocalProvider
 from smelt.providers.openai import OpenAI
+from smelt.providers.vendors import VENDORS
 from tests import pictures
 from tests.patience import HANGING
 from tests.report.chromium import Visit, look_at, missing
@@ -221,8 +222,5 @@ def test_the_table_of_providers_says_what_is_sent(what: str) -> None:
 
 
 def _dialects() -> list[Dialect]:
-    return [_dialect_of(one) for one in (OpenAI, Anthropic, Google, LocalProvider)]
-
-
-def _dialect_of(adapter: Any) -> Dialect:
-    return sys.modules[adapter.__module__]._DIALECT  # type: ignore[no-any-return]  # Each has one.
+    servers = [VENDORS[name].capabilities or Capabilities() for name in ("vllm", "llamacpp")]
+    return [one.dialect for one in (OpenAI.usual, Anthropic.usual, Google.usual, *servers)]
