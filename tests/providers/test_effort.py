@@ -25,6 +25,10 @@ def template(is_on: bool) -> dict[str, Any]:
     return {"chat_template_kwargs": {"enable_thinking": is_on, "thinking": is_on}}
 
 
+def passed_on(**fields: Any) -> dict[str, Any]:
+    return {"additionalModelRequestFields": fields}
+
+
 def budget(tokens: int) -> dict[str, Any]:
     return {"thinking": {"type": "enabled", "budget_tokens": tokens}}
 
@@ -58,6 +62,15 @@ def budget(tokens: int) -> dict[str, Any]:
         ("messages", "claude-opus-4-6", "xhigh", {"thinking": {"type": "adaptive"}, "effort": "high"}),
         ("messages", "claude-haiku-5-5", False, {"thinking": {"type": "disabled"}}),
         ("messages", "claude-sonnet-5-5", False, {"thinking": {"type": "between_tools"}}),
+        ("converse", "eu.anthropic.claude-haiku-4-5-20251001-v1:0", "low", passed_on(**budget(2_048))),
+        ("converse", "us.anthropic.claude-haiku-5-5-v1:0", False, passed_on(thinking={"type": "disabled"})),
+        (
+            "converse",
+            "anthropic.claude-opus-4-6-v1",
+            "high",
+            passed_on(thinking={"type": "adaptive"}, output_config={"effort": "high"}),
+        ),
+        ("converse", "openai.gpt-oss-120b-1:0", "low", passed_on(reasoning_effort="low")),
         ("gemini", "gemini-2.5-flash", False, {"thinking_config": {"thinking_budget": 0}}),
         ("gemini", "gemini-2.5-flash-lite", True, {"thinking_config": {"thinking_budget": -1}}),
         ("gemini", "gemini-2.5-pro", "low", {"thinking_config": {"thinking_budget": 2_048}}),
@@ -101,7 +114,7 @@ def test_what_a_model_cannot_do_is_refused(model: str, thinking: Any, message: s
         effort_params("responses", model, thinking)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "converse"])
 @pytest.mark.parametrize("model", ["gpt-5.5", "claude-haiku-5-5", "gemini-2.5-flash", "qwen3", "unknown"])
 def test_every_way_of_saying_it_is_understood_when_room_is_made(way: str, model: str) -> None:
     off, _ = effort_params(way, model, False)
@@ -110,6 +123,32 @@ def test_every_way_of_saying_it_is_understood_when_room_is_made(way: str, model:
 
     assert thinking_room(model, off) <= 1_000
     assert 0 < rooms[0] <= rooms[1]
+
+
+def test_what_bedrock_passes_on_is_understood_when_room_is_made() -> None:
+    name = "anthropic.claude-opus-4-6-v1"
+    rooms = [thinking_room(name, effort_params("converse", name, level)[0]) for level in (False, "low", "high")]
+
+    assert rooms == [0, 4_000, 16_000]  # Adaptive, at a low level: as much as it likes, within the usual room.
+
+
+def test_a_model_of_bedrock_that_is_told_in_an_unknown_way_refuses_it() -> None:
+    with pytest.raises(smelt.SmeltConfigError, match="additionalModelRequestFields"):
+        effort_params("converse", "qwen.qwen3-32b-v1:0", False)
+
+
+def test_other_fields_that_bedrock_passes_on_stay() -> None:
+    params = passed_on(top_k=5)
+    model = Model(
+        "bedrock",
+        "anthropic.claude-haiku-4-5",
+        api_key="ABSK-test",
+        base_url="https://bedrock-runtime.eu-west-1.amazonaws.com",
+        thinking="low",
+        params=params,
+    )
+
+    assert resolve_model(model).params == passed_on(top_k=5, **budget(2_048))
 
 
 @pytest.mark.parametrize("wanted", NAMED)

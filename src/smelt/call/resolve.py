@@ -103,7 +103,9 @@ def _asked_of(model: Model, params: Mapping[str, Any]) -> Mapping[str, Any]:
     effort, warning = effort_params(row_of(model.provider, model.name).thinking, model.name, model.thinking)
     if warning:
         warn(warning)
-    return {**effort, **merged}
+    # Bedrock's field for other parameters of the model may be in both.
+    both = [name for name in effort if isinstance(merged.get(name), Mapping)]
+    return {**effort, **merged, **{name: {**effort[name], **merged[name]} for name in both}}
 
 
 def _local(name: str, params: Mapping[str, Any], *, is_named: bool) -> CompleteProvider:

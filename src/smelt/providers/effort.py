@@ -142,6 +142,20 @@ def _gemini(traits: Traits, level: str) -> dict[str, Any]:
     return {"thinking_config": {"thinking_level": "MINIMAL" if level == "none" else _graded(traits, level).upper()}}
 
 
+def _converse(traits: Traits, level: str) -> dict[str, Any]:
+    """Bedrock passes fields on to the model: those of Claude, which has the level `max`, or those of gpt-oss."""
+    if not traits.grades:
+        raise SmeltConfigError(
+            "How this model is told what thinking= says is not known. Leave it out, or say it in "
+            "params['additionalModelRequestFields']."
+        )
+    if "max" not in traits.grades:
+        return {"additionalModelRequestFields": _chat(traits, level)}
+    told = _messages(traits, level)
+    effort = {"output_config": {"effort": told.pop("effort")}} if "effort" in told else {}
+    return {"additionalModelRequestFields": {**told, **effort}}
+
+
 WAYS: Mapping[str, Callable[[Traits, str], dict[str, Any]]] = {
     "responses": _responses,
     "chat": _chat,
@@ -150,5 +164,6 @@ WAYS: Mapping[str, Callable[[Traits, str], dict[str, Any]]] = {
     "template": _template,
     "messages": _messages,
     "gemini": _gemini,
+    "converse": _converse,
 }
 """How vendors are told. The keys are the values of `Vendor.thinking`."""

@@ -91,7 +91,7 @@ class Client(httpx2.AsyncClient):
         self._home = _place(httpx2.URL(access.base_url))
         self._watch = _refuse_metadata if _may_be_rebound(access.base_url) else None
         self._room = asyncio.Semaphore(connections)
-        self._turn = asyncio.Lock()  # For whoever fetches credentials; the others then find them.
+        self._turn = asyncio.Lock()  # One request fetches credentials; the others then find them.
         self._losses = 0
         self._idle = deque([(connection_to(access), -math.inf)])
         keep_discreet()

@@ -36,15 +36,25 @@ def thinking_room(model: str, params: Mapping[str, Any]) -> int:
 
 def thinking_params(params: Mapping[str, Any]) -> Mapping[str, Any]:
     """The parameters that change how much a model thinks."""
-    return {name: params[name] for name in _PARAMS if name in params}
+    told = _with_passed_on(params)
+    return {name: told[name] for name in _PARAMS if name in told}
 
 
 def _asked(params: Mapping[str, Any]) -> int | None:
-    found = [_in_words(params[name]) for name in _PARAMS if name in params]
+    found = [_in_words(value) for value in thinking_params(params).values()]
     return max((room for room in found if room is not None), default=None)
 
 
-_PARAMS = ("thinking", "reasoning", "reasoning_effort", "thinking_config", "effort", "chat_template_kwargs")
+def _with_passed_on(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters, with those that Bedrock passes on to the model beside them."""
+    passed_on = params.get("additionalModelRequestFields")
+    return {**params, **passed_on} if isinstance(passed_on, Mapping) else params
+
+
+_PARAMS = (
+    *("thinking", "reasoning", "reasoning_effort", "thinking_config", "effort", "output_config"),
+    "chat_template_kwargs",
+)
 _BUDGETS = ("budget_tokens", "max_tokens", "thinking_budget", "thinkingBudget")
 _LEVELS = ("effort", "thinking_level", "thinkingLevel")
 _SWITCHES = ("enabled", "enable_thinking", "thinking")

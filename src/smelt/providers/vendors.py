@@ -133,6 +133,7 @@ CLOUDS = (
         hosted=True,
         adapter="smelt.providers.bedrock:Bedrock",
         extra="bedrock",
+        thinking="converse",
         sdk={"httpx2": "httpx2", "botocore": "botocore"},
         priced_as="aws",
     ),
