@@ -5,7 +5,7 @@ from __future__ import annotations
 from smelt.errors import SmeltConfigError
 from smelt.providers.addresses import is_loopback
 from smelt.providers.base import CallFailed, Provider
-from smelt.providers.credentials import AMBIENT
+from smelt.providers.vendor import AMBIENT
 from smelt.providers.vendors import LOCAL, VENDORS
 
 _SCHEMA = "smelt.explain(...) shows the schema that is sent; params= is sent unchanged."

@@ -30,10 +30,9 @@ from smelt.messages import counted
 from smelt.model import Model, called, read_model
 from smelt.providers.access import find_access
 from smelt.providers.addresses import origin_of
-from smelt.providers.credentials import AMBIENT
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
-from smelt.providers.vendor import Vendor
+from smelt.providers.vendor import AMBIENT, Vendor
 from smelt.providers.vendors import LOCAL, VENDORS
 
 _DISTRIBUTION = "dfsmelt"

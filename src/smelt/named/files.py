@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -72,6 +71,8 @@ def _table(path: Path) -> Any:
 
 
 def _json(text: str) -> Any:
+    import json  # Imported late, like the readers of the other kinds of file.
+
     return json.loads(text, object_pairs_hook=_once)
 
 

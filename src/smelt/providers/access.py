@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from smelt.errors import AuthConfigError, InsecureURLError
 from smelt.providers.addresses import check_base_url, is_loopback, origin_of
 from smelt.providers.ambient import found_places, of_this_machine
-from smelt.providers.credentials import AMBIENT, Credentials, Given
+from smelt.providers.credentials import Credentials, Given
 from smelt.providers.places import address_of, is_bare, is_own_host
 from smelt.providers.secrets import KeySource, Secret, check_key
-from smelt.providers.vendor import Vendor
+from smelt.providers.vendor import AMBIENT, Vendor
 from smelt.providers.vendors import owners_of
 
 

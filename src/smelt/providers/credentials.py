@@ -12,18 +12,13 @@ import ssl
 from collections import deque
 from collections.abc import Mapping
 from inspect import isawaitable
-from typing import Literal, Protocol
+from typing import Protocol
 
 from smelt.errors import AuthConfigError, SmeltConfigError
 from smelt.providers.base import Billing, CallFailed
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Hidden, KeySource, Secret, check_key
-
-Auth = Literal["bearer", "x-api-key", "x-goog-api-key", "entra", "adc", "sigv4"]
-"""Where a vendor wants its key, and whose credentials are used without one: Azure, Google or AWS."""
-
-AMBIENT: tuple[Auth, ...] = ("adc", "sigv4")
-"""Those that find credentials on this machine if there is no key."""
+from smelt.providers.vendor import Auth
 
 REPLACED = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 """Headers of the SDKs that hold a key; with credentials they are dropped."""

@@ -5,7 +5,6 @@ They also differ in the name of the output limit. What is known stands in the ta
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -50,6 +49,8 @@ def system_in(manner: Manner, request: Request) -> str:
     """The instructions, with the schema if no field carries it. They say "JSON", which some hosts require."""
     if manner.shape in ("strict", "json_schema"):
         return request.system
+    import json  # Imported late: `import smelt` reads the table of vendors, and needs no JSON.
+
     schema = json.dumps(request.schema, ensure_ascii=False, separators=(",", ":"))
     return f"{request.system}\nThe reply is one JSON object that fits this JSON Schema: {schema}"
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from smelt.providers.base import Capabilities
-from smelt.providers.credentials import Auth
 from smelt.providers.shapes import Cap, Manner, Shape
+
+Auth = Literal["bearer", "x-api-key", "x-goog-api-key", "entra", "adc", "sigv4"]
+"""Where a vendor wants its key, and whose credentials are used without one: Azure, Google or AWS."""
+
+AMBIENT: tuple[Auth, ...] = ("adc", "sigv4")
+"""Those that find credentials on this machine if there is no key."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # A row is one object.
