@@ -7,6 +7,7 @@
     demo        the main job, on the embedded model
     test        the tests, but for those that ask the embedded model; further arguments go to pytest
     model       the tests that ask the embedded model
+    hosts       the tests of every host of chat completions, which share the code of one adapter
     vllm        the tests that ask a real vLLM, put into a folder of its own first (5.9 GB; TINY_VLLM names it)
     lint        ruff: rules and format; `lint --fix` repairs what it can
     types       mypy --strict, and pyright on the public API
@@ -99,6 +100,11 @@ def test(*extra: str) -> None:
 def model() -> None:
     setup()
     run(PYTHON, "-m", "pytest", "-m", "model and not notebook")
+
+
+def hosts(*extra: str) -> None:
+    setup()
+    run(PYTHON, "-m", "pytest", "-n", "3", "-m", "hosts", *extra)
 
 
 def vllm(*extra: str) -> None:
@@ -298,7 +304,7 @@ dev.py needs PyPI once, or a mirror of it. If there is one, name it in PIP_INDEX
 if its certificate is your company's own, name that in PIP_CERT and SSL_CERT_FILE."""
 COMMANDS = {
     one.__name__: one
-    for one in (setup, demo, test, model, vllm, lint, types, notebook, docs, site, bench, lock, subject)
+    for one in (setup, demo, test, model, hosts, vllm, lint, types, notebook, docs, site, bench, lock, subject)
 }
 
 if __name__ == "__main__":

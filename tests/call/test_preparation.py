@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -23,12 +24,17 @@ class Firm(BaseModel):
 
 
 @pytest.fixture(autouse=True)
-def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for vendor in VENDORS.values():
         for variable in (*vendor.key_variables, *vendor.url_variables):
             monkeypatch.delenv(variable, raising=False)
         for variables in vendor.places.values():
             monkeypatch.setenv(variables[0], "somewhere")
+    # The clouds' libraries look for credentials elsewhere, too: in files, and at an address in their cloud.
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
 @pytest.mark.parametrize("provider", HOSTED)
@@ -50,8 +56,13 @@ def test_what_sends_nothing_needs_no_account_either(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("provider", HOSTED)
-def test_what_sends_something_needs_one(provider: str) -> None:
-    with pytest.raises(AuthConfigError, match=f"There is no key for {provider}"):
+def test_what_sends_something_needs_one(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = {"adc": "no credentials for Google", "sigv4": "no credentials for AWS"}
+    says = missing.get(VENDORS[provider].auth, f"There is no key for {provider}")
+    if VENDORS[provider].base_url is None:
+        monkeypatch.setenv(VENDORS[provider].url_variables[0], "https://me.openai.azure.com")
+
+    with pytest.raises(AuthConfigError, match=says):
         FRAME.smelt.run("Classify {name}.", Firm, model=f"{provider}:some-model")
 
 

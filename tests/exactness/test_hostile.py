@@ -133,6 +133,7 @@ def test_all_kinds_of_odd_replies_at_once(provider: str, scenario: MakeScenario)
 
 
 @pytest.mark.slow
+@pytest.mark.hosts
 @pytest.mark.parametrize("provider", HOSTS)
 def test_all_kinds_of_odd_replies_at_every_host(provider: str, scenario: MakeScenario) -> None:
     marks = asked(scenario, provider, oddities.rates(0.05, kinds=KINDS, lost=0.01), rows=300)

@@ -49,6 +49,7 @@ def test_the_beginning_of_a_reply_that_cannot_be_read_is_in_the_ledger_as_in_the
     assert result.errors[0].message.endswith(found[0]["text"])
 
 
+@pytest.mark.filterwarnings("ignore:vllm does not enforce")
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "google", "vllm"])
 @pytest.mark.parametrize(
     "fault",

@@ -101,9 +101,9 @@ SLIPS = {
         advises="Write {{ and }}",
     ),
     "no model class": Slip(
-        code="df.smelt.transform(PROMPT, {'label': str}, model=MODEL)",
+        code="df.smelt.transform(PROMPT, dict, model=MODEL)",
         error="SchemaError",
-        says="not a dict.",
+        says="not the class dict.",
         advises="Declare one: class Answer(BaseModel)",
     ),
     "dict field": Slip(
@@ -283,7 +283,7 @@ def test_a_fault_of_a_provider_of_ones_own_keeps_its_traceback() -> None:
     assert text.rstrip().splitlines()[-1].startswith("smelt.errors.SmeltAPIError: The run stopped")
 
 
-VERBS = ["arun", "atransform", "compare", "estimate", "evaluate", "explain", "preview", "run", "transform"]
+VERBS = ["arun", "atransform", "classify", "compare", "estimate", "evaluate", "explain", "preview", "run", "transform"]
 
 
 @pytest.mark.usefixtures("_ready")

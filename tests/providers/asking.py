@@ -13,13 +13,16 @@ from smelt.call.resolve import resolve_model
 from smelt.loop.one_thread import OneThreadLoop
 from smelt.model import Model
 from smelt.providers.base import CallFailed, CompleteProvider, Provider, Reply, Request
-from tests.models import MODELS, OTHERS, PROVIDERS, keys_with
+from tests.models import HOSTS, MODELS, OTHERS, PROVIDERS, keys_with
 
 # Each looks like a key of its provider, and is found by a search for CANARY wherever it leaks.
 CANARY = "c4n4ryC4N4RYc4n4ry"
 KEYS = keys_with(CANARY)
-# Each protocol once; the other rows of the table, which share their code, in the slow tests.
-EACH: list[Any] = [*PROVIDERS, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
+# Each protocol once; the clouds in the slow tests; the other hosts, which share the code of one adapter, on request.
+EACH: list[Any] = [
+    *PROVIDERS,
+    *(pytest.param(name, marks=pytest.mark.hosts if name in HOSTS else pytest.mark.slow) for name in OTHERS),
+]
 ROW = {
     "type": "object",
     "properties": {"id": {"type": "string"}, "label": {"type": "string"}},

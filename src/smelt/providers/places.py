@@ -32,6 +32,8 @@ def address_of(
     for variable in vendor.url_variables:
         if environ.get(variable, "").strip():
             return _with_path(vendor, environ[variable].strip(), environ, is_needed), variable
+    if vendor.base_url is None and not is_needed:
+        return f"https://{vendor.name}.invalid", "base_url"  # Nothing is sent, and nothing has this address (RFC 2606).
     if vendor.base_url is None:
         ways = [*(f"set {one}" for one in vendor.url_variables), _given(vendor)]
         raise SmeltConfigError(f"{vendor.name} needs the address of a server: {' or '.join(ways)}.")
