@@ -29,8 +29,8 @@ def judge(column: str, **options: Any) -> ScriptedProvider:
 
 @pytest.mark.parametrize(
     "labels",
-    [["pos", "neg"], ("pos", "neg"), {"pos": "happy", "neg": "angry"}, Mood, pd.Index(["pos", "neg"])],
-    ids=["list", "tuple", "dict", "enum", "index"],
+    [["pos", "neg"], ("pos", "neg"), {"pos": "happy", "neg": "angry"}, Mood, pd.Index(["pos", "neg"]), list(Mood)],
+    ids=["list", "tuple", "dict", "enum", "index", "members"],
 )
 def test_a_label_is_a_categorical_column_of_all_labels(labels: Any) -> None:
     frame = pd.DataFrame({"text": TEXTS}, index=[7, 8, 9])
@@ -88,8 +88,9 @@ def test_a_lazy_plan_classifies() -> None:
         ({"pos": 1, "neg": "b"}, "the meaning of 'pos' must be a string"),
         (IntEnum("Level", ["LOW", "HIGH"]), "every label must be a string"),
         ({"pos", "neg"}, "labels must be a list of labels"),
+        (["a\ud800", "b"], "half of a surrogate pair"),
     ],
-    ids=["str", "none", "one", "twice", "blank", "numbers", "no meaning", "int enum", "set"],
+    ids=["str", "none", "one", "twice", "blank", "numbers", "no meaning", "int enum", "set", "surrogate"],
 )
 def test_labels_that_are_none_are_refused_before_anything_is_sent(labels: Any, message: str) -> None:
     model = judge("label")
@@ -123,6 +124,19 @@ def test_a_series_is_transformed_into_a_frame(library: str) -> None:
 
     assert list(out.columns) == ["score", "why", "smelt_error"]
     assert "Score `text` of {5}." in model.requests[0].system
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("options", [{}, {"on_conflict": "replace"}], ids=["usual", "replace"])
+def test_an_output_with_the_name_of_the_series_is_no_conflict(library: str, options: dict[str, Any]) -> None:
+    model = ScriptedProvider({"text": 1, "value": 2, "label": "pos"})
+
+    out = series(library).smelt.transform("Score {}.", {"text": int, "value": int}, model=model, **options)
+    labels = series(library, "label").smelt.classify(["pos", "neg"], model=model, **options)
+
+    assert list(out.columns) == ["text", "value", "smelt_error"]
+    assert list(labels.columns) == ["label", "smelt_error"]
+    assert list(labels["label"]) == ["pos"] * 3
 
 
 def test_a_prompt_of_a_series_names_no_other_column() -> None:

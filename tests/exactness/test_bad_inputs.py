@@ -7,6 +7,7 @@ import dataclasses
 import enum
 import pickle
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Literal, NamedTuple, Optional
 
 import numpy as np
@@ -48,6 +49,12 @@ class Node(BaseModel):
 class NeedsMore:
     label: str
     place: dataclasses.InitVar[int]
+
+
+@dataclasses.dataclass
+class Circular:
+    label: str
+    more: list[Circular]
 
 
 class Level(enum.IntEnum):
@@ -113,6 +120,11 @@ MODELS = [
     Case("no word", {"output_model": {"a label": str}}, SchemaError, TypeError, "a field 'a label'. Use letters"),
     Case("empty dict", {"output_model": {}}, SchemaError, TypeError, "has no fields"),
     Case("more to make", {"output_model": NeedsMore}, SchemaError, TypeError, "NeedsMore needs 'place'"),
+    Case("of pydantic", {"output_model": {"model_extra": str}}, SchemaError, TypeError,
+         "'model_extra', which pydantic"),
+    Case("itself", {"output_model": Circular}, SchemaError, TypeError, "Circular contains itself"),
+    Case("bare decimal", {"output_model": Decimal, "output": "price"}, SchemaError, TypeError,
+         "number of decimal places"),
     Case("name", {"output_model": "Answer"}, SchemaError, TypeError, "not a str. Pass the class itself, not its name"),
     Case("other class", {"output_model": bytes}, SchemaError, TypeError, "not the class bytes"),
     Case("no column", {"output_model": int}, SchemaError, TypeError, 'of the type int. Name its column: output="name"'),

@@ -135,6 +135,41 @@ def test_rows_that_are_examples_are_not_graded() -> None:
     assert json.dumps("text 3") not in asked
 
 
+def test_a_row_is_an_example_by_what_is_sent_of_it() -> None:
+    taught = [{"number": 77, "text": "text 3", "topic": "bill"}]
+    frame = labelled().assign(number=range(11))
+
+    found = smelt.evaluate(
+        frame, "Sort {text}.", TOPIC, {"topic": "known"}, model=ScriptedProvider({"topic": "bill"}), examples=taught
+    )
+
+    assert found.taught == 1
+
+
+def test_each_variant_has_its_own_columns_and_examples() -> None:
+    frame = pd.DataFrame(
+        {"t": ["a", None, "c", "d"], "u": ["p", "q", "r", "s"], "known": ["bill", "other", "bill", "other"]}
+    )
+    variants = {
+        "t": {"prompt": "T {t}", "examples": [{"t": "a", "topic": "bill"}]},
+        "u": {"prompt": "U {u}", "examples": [{"u": "r", "topic": "bill"}]},
+    }
+    model = ScriptedProvider({"topic": "bill"})
+
+    found = smelt.compare(frame, "T {t}", TOPIC, variants, truth={"topic": "known"}, model=model, progress=False)
+
+    assert (found.rows, found.taught) == (2, 2)
+    assert "2 rows that are examples left out" in repr(found)
+    assert not any('"t":"a"' in one.user or '"u":"r"' in one.user for one in model.requests)
+
+
+def test_a_frame_of_examples_alone_says_so() -> None:
+    options: dict[str, Any] = {"model": "mock:", "examples": [{"text": "text 0", "topic": "bill"}]}
+
+    with pytest.raises(smelt.SmeltConfigError, match="Every row with a known answer is an example"):
+        smelt.evaluate(labelled().head(1), "{text}", TOPIC, {"topic": "known"}, **options)
+
+
 def test_variants_with_examples_are_graded_on_rows_that_none_of_them_was_shown() -> None:
     variants = {"none": {}, "three": {"examples": TAUGHT}}
 

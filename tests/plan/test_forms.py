@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -81,7 +82,7 @@ class AsTypedDict(TypedDict):
     tone: Tone
     day: date
     lines: list[LineTuple]
-    stars: NotRequired[Annotated[int, Field(ge=1, le=5)]]
+    stars: Annotated[int, Field(ge=1, le=5)]
 
 
 AS_DICT = {"tone": Tone, "day": date, "lines": list[LineDict], "stars": Annotated[int, Field(ge=1, le=5)]}
@@ -183,6 +184,82 @@ def test_what_a_dataclass_refuses_is_asked_again_with_the_reason() -> None:
     assert result.data == [Span(2, 5)]
     assert "the last page is before the first" in model.requests[1].user
     assert "From a page to a page." in model.requests[0].system
+
+
+class Optional(TypedDict):
+    tone: Tone
+    stars: NotRequired[int]
+
+
+def test_a_key_that_may_be_left_out_is_null_if_the_model_says_so() -> None:
+    model = ScriptedProvider({"tone": "pos", "stars": None})
+
+    result = smelt.run(pd.DataFrame(ROWS), "Read {text}.", Optional, model=model)
+
+    assert result.data == [{"tone": "pos", "stars": None}] * 2
+    assert str(result.frame["stars"].dtype) == "Int64"
+    again = smelt.run(pd.DataFrame(ROWS), "Read {text}.", Optional, model=model, examples=result.frame)
+    assert again.errors == []
+
+
+@dataclasses.dataclass(frozen=True)
+class Doubled:
+    number: int
+    word: str = "a"
+    length: int = dataclasses.field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "number", 2 * self.number)
+        object.__setattr__(self, "length", len(self.word))
+
+
+@dataclasses.dataclass
+class Several:
+    items: list[Doubled]
+
+
+@pydantic.dataclasses.dataclass
+class Tenfold:
+    number: int
+
+    @pydantic.field_validator("number")
+    @classmethod
+    def tenfold(cls, number: int) -> int:
+        return 10 * number
+
+
+def test_what_a_dataclass_makes_of_its_values_is_in_frame_and_data_alike(tmp_path: Any) -> None:
+    said = {"items": [{"number": 1, "word": "abc"}]}
+    nested: Any = smelt.run(pl.DataFrame(ROWS), "{text}", Several, model=ScriptedProvider(said))
+    model, ledger = ScriptedProvider({"number": 1, "word": "abc"}), tmp_path / "ledger.sqlite"
+
+    runs: list[Any] = [smelt.run(pl.DataFrame(ROWS), "{text}", Doubled, model=model, ledger=ledger) for _ in range(2)]
+    tenfold: Any = smelt.run(pl.DataFrame(ROWS), "{text}", Tenfold, model=ScriptedProvider({"number": 1}))
+
+    for result in runs:
+        assert result.frame["number"].to_list() == [2, 2]
+        assert [(one.number, one.length) for one in result.data] == [(2, 3), (2, 3)]
+    assert nested.frame["items"].to_list()[0] == [{"number": 2, "word": "abc"}]
+    assert [one.number for one in nested.data[0].items] == [2]
+    assert (tenfold.frame["number"].to_list(), [one.number for one in tenfold.data]) == ([10, 10], [10, 10])
+
+
+def test_a_dict_in_a_dict_and_a_default_in_a_type_are_fields_as_in_a_class() -> None:
+    form: Any = {"place": {"town": str}, "all": list[{"n": int}], "stars": Annotated[int, Field(default=3)]}  # type: ignore[misc]  # noqa: F821
+
+    result = smelt.run(ROWS, "{text}", form, model=ScriptedProvider({"place": {"town": "Ulm"}, "all": [{"n": 1}]}))
+
+    assert result.data[0] == {"place": {"town": "Ulm"}, "all": [{"n": 1}], "stars": 3}
+
+
+@pytest.mark.parametrize(
+    "form", [int, {"number": int}, Doubled, AsTypedDict], ids=["one type", "dict", "data", "typed"]
+)
+def test_results_of_every_form_can_be_pickled(form: Any) -> None:
+    output = {"output": "number"} if form is int else {}
+    result = smelt.run(ROWS, "{text}", form, model="mock:", **output)
+
+    assert pickle.loads(pickle.dumps(result)).data == result.data
 
 
 class Mood(StrEnum):

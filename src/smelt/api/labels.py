@@ -27,12 +27,13 @@ def field_of(labels: Any, *, multi: bool) -> Any:
     if not isinstance(multi, bool):
         raise SmeltConfigError.for_type("multi", multi, "True or False")
     if isinstance(labels, type) and issubclass(labels, Enum):
+        _check([one.value for one in labels])
         choice: Any = labels
-        names: list[Any] = [one.value for one in labels]
     else:
-        names = _listed(labels)
+        # Strings of other classes, such as NumPy's and those of an Enum, become plain ones.
+        names = [str.__str__(name) if isinstance(name, str) else name for name in _listed(labels)]
+        _check(names)
         choice = Literal[tuple(names)]
-    _check(names)
     answer = list[choice] if multi else choice
     if not isinstance(labels, Mapping):
         return answer
@@ -56,6 +57,10 @@ def _check(names: Sequence[Any]) -> None:
     for name in names:
         if not isinstance(name, str):
             raise SmeltConfigError.for_type("every label", name, "a string")
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise SmeltConfigError(f"The label {name!r} has half of a surrogate pair, which cannot be sent.") from None
         if not name.strip():
             raise SmeltConfigError.for_value("every label", name, "a word, and not blank")
         if names.count(name) > 1:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection, Mapping
 from string import Formatter
 from typing import Any, Unpack
 
 from smelt.api.classify import classify
 from smelt.api.functions import transform
 from smelt.api.job import OutputModel
+from smelt.api.labels import field_of, with_column
 from smelt.api.signatures import spelled_out
+from smelt.call.defaults import resolved
 from smelt.call.options import Options
 
 _COLUMN = "value"  # If the name of the Series cannot stand in a prompt.
@@ -46,7 +49,7 @@ class SeriesAccessor:
             >>> df["name"].smelt.transform("Shout {}.", {"loud": str}, model=said).columns.tolist()
             ['loud', 'smelt_error']
         """
-        frame, name = self._frame(options)
+        frame, name = self._frame(_columns(output_model, options))
         return _answers(transform(frame, filled(prompt, name), output_model, model=model, **options), name)
 
     @spelled_out
@@ -79,19 +82,29 @@ class SeriesAccessor:
             >>> df["name"].smelt.classify(["warm", "cold"], "Tone of {}.", model=said)["label"].tolist()
             ['cold', 'cold']
         """
-        frame, name = self._frame(options)
+        frame, name = self._frame(_columns(field_of(labels, multi=multi), with_column(options)))
         return _answers(classify(frame, filled(prompt, name), labels, multi=multi, model=model, **options), name)
 
-    def _frame(self, options: Any) -> tuple[Any, str]:
-        """The Series as a frame, and the name of its column there."""
+    def _frame(self, outputs: Collection[str]) -> tuple[Any, str]:
+        """The Series as a frame, and the name of its column there, which is none of *outputs*."""
         name = self._series.name
-        taken = (options.get("output"), options.get("error_column"))
-        usable = isinstance(name, str) and name.strip() and not set(name) & set("{}!:") and name not in taken
+        usable = isinstance(name, str) and name.strip() and not set(name) & set("{}!:") and name not in outputs
         name = name if usable else _COLUMN
+        while name in outputs:
+            name += "_"
         polars = sys.modules.get("polars")
         if polars is not None and isinstance(self._series, polars.Series):
             return self._series.to_frame(name), name
         return self._series.to_frame(name=name), name
+
+
+def _columns(output_model: Any, options: Mapping[str, Any]) -> set[str]:
+    """The names of the columns that a call adds."""
+    from smelt.plan.schema import read_output  # Imported late: it needs pydantic.
+
+    settings = resolved(options, output_model)
+    output = read_output(output_model, text_column=settings.output)
+    return {settings.error_column, *(field.name for field in output.fields)}
 
 
 def filled(prompt: Any, name: str) -> Any:

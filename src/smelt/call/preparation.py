@@ -272,7 +272,7 @@ def prepare(
     columns, error_column, dropped = _columns(output, frame.names, settings)
     for column in columns:
         frame.require(".".join(column.path), column.field.kind)
-    source = frame.rows(None if names is None else _chosen(task.columns, names, settings))
+    source = frame.rows(None if names is None else chosen(task.columns, names, settings))
     if len(source) and not source.names:
         raise ColumnError("The data has rows but no columns, so there is nothing to send.")
     # Last, because it may require a key: a user without one should first see all other errors.
@@ -338,7 +338,7 @@ def _require_unicode(system: str) -> None:
         ) from None
 
 
-def _chosen(named: Sequence[str], known: Sequence[str], settings: Settings) -> Sequence[str] | None:
+def chosen(named: Sequence[str], known: Sequence[str], settings: Settings) -> Sequence[str] | None:
     """The columns to send: those of the `columns` option, else those that the prompt names, else all (None).
 
     A prompt that names a column outside the `columns` option is refused: the model could not see that column.

@@ -172,7 +172,8 @@ class Sender:
         grant, codec = self._grant(chunk), self.codec
         request = self._render(chunk, announced.tokens, grant, codec)
         self.counts.requests += 1
-        self.counts.first_request = self.counts.first_request or request
+        if self.counts.first_request is None:  # Without the class of an answer, which may have no pickle.
+            self.counts.first_request = replace(request, output_model=None)
         self.counts.retries += chunk.is_repeat
         task = asyncio.current_task()
         self.calling.add(task)

@@ -46,8 +46,8 @@ def compare(
         SmeltConfigError: An argument is wrong; nothing was sent.
         SmeltAPIError: No variant was answered.
     """
-    taught = [text for one in variants for text in one.settings.examples]  # No variant is asked what another is shown.
-    sample = draw(data, output_model, truth, n, settings, examples=taught)
+    # No variant is asked what another is shown.
+    sample = draw(data, output_model, truth, n, settings, [(one.prompt, one.settings) for one in variants])
     with warning_once():  # A warning about the ledger or the server is the same for all variants.
         return _compared(variants, output_model, settings, sample, dry_run=dry_run)
 

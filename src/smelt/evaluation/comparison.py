@@ -121,7 +121,8 @@ class Comparison:
         return {field: [one.fields[field].accuracy for one in self.evaluations.values()] for field in fields}
 
     def _headline(self) -> str:
-        return f"{len(self.results)} variants on the same {self.rows:,} rows"
+        left_out = f", {self.taught:,} rows that are examples left out" if self.taught else ""
+        return f"{len(self.results)} variants on the same {self.rows:,} rows{left_out}"
 
     def _lines(self) -> list[list[str]]:
         fields = [one.leaf.name for one in self._sample.targets]

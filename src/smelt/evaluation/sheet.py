@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from smelt.call.options import Settings
-from smelt.call.preparation import Preparation, prepare
+from smelt.call.preparation import Preparation, chosen, prepare
 from smelt.checks import integer
 from smelt.errors import ColumnError, PromptError, SmeltConfigError
 from smelt.evaluation.grading import Grade, grade
@@ -29,6 +29,10 @@ _MOST_SAMPLED = 1_000_000
 
 
 _WRONG = "smelt_wrong"
+
+
+Job = tuple[str, Settings]
+"""A prompt and its options."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,12 +164,10 @@ class Sheet:
         return ", ".join(one.score.field for one in self.grades if one.marks[row] is False) or None
 
 
-def draw(
-    data: Any, output_model: Any, truth: object, n: int | None, settings: Settings, *, examples: Sequence[str] = ()
-) -> Sample:
+def draw(data: Any, output_model: Any, truth: object, n: int | None, settings: Settings, jobs: Sequence[Job]) -> Sample:
     """Draw the sample: all rows with a known answer, or *n* of them by the seed; of all rows if *truth* is None.
 
-    Rows that are among the *examples* are left out: their answers are shown to the model.
+    Rows that are examples of one of the *jobs*, prompts and their options, are left out: the model sees their answers.
 
     Raises:
         SmeltConfigError: *truth* does not fit the output model or the data, or there is no row to ask.
@@ -178,9 +180,9 @@ def draw(
     if targets:
         candidates = [row for row, is_known in enumerate(known_rows(frame, targets)) if is_known]
     labelled = candidates
-    if examples:
-        shown = {*(one.name for one in output.fields), *(one.column for one in targets)}
-        candidates = _untaught(frame, labelled, [name for name in frame.names if name not in shown], examples)
+    candidates = _untaught(frame, labelled, {one.column for one in targets}, jobs)
+    if labelled and not candidates:
+        raise SmeltConfigError("Every row with a known answer is an example, so there is no row to ask.")
     if not candidates:
         columns = ", ".join(shown_value(one.column) for one in targets)
         raise SmeltConfigError(f"No row has a known answer in {columns}.")
@@ -197,17 +199,22 @@ def draw(
     )
 
 
-def _untaught(frame: Frame, rows: Sequence[int], columns: Sequence[str], examples: Sequence[str]) -> list[int]:
-    """The *rows* of *frame* that are not among the *examples*, by the *columns* that both have."""
-    taught = [json.loads(one) for one in examples]
-    shared = [name for name in columns if name in taught[0]]
-    if not shared:
-        return list(rows)
-    known = [{name: one.get(name) for name in shared} for one in taught]
-    texts = frame.rows(shared).texts(rows)
-    return [
-        row for row, text in zip(rows, texts, strict=True) if not isinstance(text, str) or json.loads(text) not in known
-    ]
+def _untaught(frame: Frame, rows: Sequence[int], known: Collection[str], jobs: Sequence[Job]) -> list[int]:
+    """The *rows* of *frame* that no job shows to the model as an example, by the columns that the job sends."""
+    left = list(rows)
+    for prompt, settings in jobs:
+        if not settings.examples:
+            continue
+        try:
+            named = chosen(read_prompt(prompt, frame.names).columns, frame.names, settings)
+        except SmeltConfigError:  # It is said when the job is prepared, with the name of the variant.
+            continue
+        sent = [name for name in frame.names if name not in known and (named is None or name in named)]
+        taught = [{name: one.get(name) for name in sent} for one in map(json.loads, settings.examples)]
+        if sent:
+            cells = [json.loads(text) if isinstance(text, str) else None for text in frame.rows(sent).texts(left)]
+            left = [row for row, one in zip(left, cells, strict=True) if one not in taught]
+    return left
 
 
 def _answer_name(target: Target) -> str:

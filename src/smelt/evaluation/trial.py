@@ -29,7 +29,7 @@ def evaluate(
     """
     if truth is None:
         raise wrong_truth(truth)
-    sample = draw(data, output_model, truth, n, settings, examples=settings.examples)
+    sample = draw(data, output_model, truth, n, settings, [(prompt, settings)])
     call = sample.prepare(prompt, output_model, model, settings, is_sent=not dry_run)
     if dry_run:
         return estimate(call)

@@ -27,11 +27,13 @@ _SINGLE = "Answer"  # The name of the model of a dict or a single type, as messa
 class Formed(BaseModel):
     """The base of models that are made from another form.
 
-    `__restore__` makes the caller's form of an answer from its fields by name.
+    `__restore__` makes the caller's form of an answer from its fields by name. `__single__` says whether the caller
+    gave one type, and not fields.
     """
 
     model_config = ConfigDict(protected_namespaces=())
     __restore__: ClassVar[Callable[[dict[str, Any]], Any]]
+    __single__: ClassVar[bool] = False
 
 
 def is_named(form: Any) -> bool:
@@ -41,30 +43,39 @@ def is_named(form: Any) -> bool:
     )
 
 
-def model_of(form: Any) -> type[BaseModel] | None:
+def model_of(form: Any, above: tuple[Any, ...] = ()) -> type[BaseModel] | None:
     """The model with the fields of *form*: a dict of types, a TypedDict, a dataclass or a NamedTuple; None otherwise.
 
+    Args:
+        form: The form.
+        above: The forms that contain it.
+
     Raises:
-        SchemaError: A field of it has no type or no usable name.
+        SchemaError: A field of it has no type or no usable name, or the form contains itself.
     """
+    if any(form is one for one in above):
+        name = getattr(form, "__name__", _SINGLE)
+        raise SchemaError(f"{name} contains itself; a column has a fixed depth. Spell the levels out, or use a list.")
+    above = (*above, form)
     if isinstance(form, Mapping):
         for name, one in form.items():
-            if isinstance(one, str) or not (isinstance(one, type) or get_origin(one) is not None):
+            if isinstance(one, str) or not (isinstance(one, type | Mapping) or get_origin(one) is not None):
                 shown = f"{shown_value(one)} as the type of {shown_value(name)}"
                 raise SchemaError(f"The output model has {shown}. Give a type, such as str.")
-        fields = {_checked(name): (modelled(one), ...) for name, one in form.items()}
-        return _made(_SINGLE, fields, lambda values: values)
+        return _made(_SINGLE, {_checked(name): _field(modelled(one, above)) for name, one in form.items()}, dict)
     if isinstance(form, type) and (kind := _kind_of(form)) is not None:
-        return _READERS[kind](form)
+        return _READERS[kind](form, above)
     return None
 
 
-def single(form: Any, column: str) -> type[BaseModel]:
+def single(form: Any, column: str) -> type[Formed]:
     """A model with one field of the type *form*, such as `Literal["a", "b"]`; replies call it *column*."""
-    usable = column.isidentifier() and not column.startswith("_")
-    field: Any = ... if usable else pydantic.Field(alias=column)
+    usable = column.isidentifier() and not column.startswith("_") and not hasattr(BaseModel, column)
     name = column if usable else "value"
-    return _made(_SINGLE, {name: (modelled(form), field)}, lambda values: values[name])
+    field: Any = _field(modelled(form)) if usable else (modelled(form), pydantic.Field(alias=column))
+    model = _made(_SINGLE, {name: field}, lambda values: values[name])
+    model.__single__ = True
+    return model
 
 
 def restored(value: Any) -> Any:
@@ -86,7 +97,7 @@ def _kind_of(form: type) -> str | None:
     return "NamedTuple" if issubclass(form, tuple) and hasattr(form, "_fields") else None
 
 
-def _dataclass(form: Any) -> type[BaseModel]:
+def _dataclass(form: Any, above: tuple[Any, ...]) -> type[BaseModel]:
     hints = _hints(form)
     asked = [one for one in dataclasses.fields(form) if one.init]
     _require_known(form, {one.name for one in asked})
@@ -98,9 +109,23 @@ def _dataclass(form: Any) -> type[BaseModel]:
             if one.default_factory is not dataclasses.MISSING
             else (... if one.default is dataclasses.MISSING else one.default)
         )
-        fields[_checked(one.name)] = (modelled(hints[one.name]), default)
-    checks = bool(own) or hasattr(form, "__post_init__")
-    return _made(form.__name__, fields, lambda values: form(**values), doc=_own_doc(form), checks=checks)
+        fields[_checked(one.name)] = _field(modelled(hints[one.name], above), default)
+
+    def remake(values: dict[str, Any]) -> Any:
+        """An instance with exactly these values, which went through its code once already."""
+        made = form(**values)
+        for name, value in values.items():
+            if not _is_same(getattr(made, name), value):
+                object.__setattr__(made, name, value)  # It may be frozen.
+        return made
+
+    is_plain = "__dataclass_fields__" in vars(form) and form.__dataclass_params__.init
+    has_code = bool(own) or not is_plain or hasattr(form, "__post_init__")
+    return _made(form.__name__, fields, remake, doc=_own_doc(form), checks=form if has_code else None)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return one is other or (type(one) is type(other) and bool(one == other))
 
 
 def _require_known(form: type, fields: set[str]) -> None:
@@ -114,33 +139,39 @@ def _require_known(form: type, fields: set[str]) -> None:
         )
 
 
-def _named_tuple(form: Any) -> type[BaseModel]:
+def _named_tuple(form: Any, above: tuple[Any, ...]) -> type[BaseModel]:
     hints, defaults = _hints(form), form._field_defaults
     if not all(name in hints for name in form._fields):
         raise SchemaError(f"{form.__name__} has fields without a type. Write it as class {form.__name__}(NamedTuple).")
-    fields = {_checked(name): (modelled(hints[name]), defaults.get(name, ...)) for name in form._fields}
+    fields = {_checked(name): _field(modelled(hints[name], above), defaults.get(name, ...)) for name in form._fields}
     return _made(form.__name__, fields, lambda values: form(**values), doc=_own_doc(form))
 
 
-def _typed_dict(form: Any) -> type[BaseModel]:
+def _typed_dict(form: Any, above: tuple[Any, ...]) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for name, hint in _hints(form).items():
-        one = hint
-        while get_origin(one) in (
-            typing_extensions.Required,
-            typing_extensions.NotRequired,
-            typing_extensions.ReadOnly,
-        ):
+        one, is_needed = hint, name in form.__required_keys__
+        while (mark := get_origin(one)) in (*_MARKS, typing_extensions.ReadOnly):
+            # Where annotations are strings, `__required_keys__` does not know the mark.
+            is_needed = _MARKS.get(mark, is_needed)
             (one,) = get_args(one)
-        fields[_checked(name)] = (modelled(one), ... if name in form.__required_keys__ else None)
+        # Providers require every field, so a model says null for a key that may be left out.
+        fields[_checked(name)] = _field(modelled(one, above)) if is_needed else (modelled(one, above) | None, None)
     return _made(form.__name__, fields, lambda values: form(**values), doc=_own_doc(form))
 
 
-_READERS: Mapping[str, Callable[[Any], type[BaseModel]]] = {
+_MARKS: Mapping[Any, bool] = {typing_extensions.Required: True, typing_extensions.NotRequired: False}
+_READERS: Mapping[str, Callable[[Any, tuple[Any, ...]], type[BaseModel]]] = {
     "dataclass": _dataclass,
     "NamedTuple": _named_tuple,
     "TypedDict": _typed_dict,
 }
+
+
+def _field(annotation: Any, default: Any = ...) -> Any:
+    """A field for `create_model`; a default inside of `Annotated` counts if there is no other."""
+    has_own = get_origin(annotation) is Annotated and default is ...
+    return annotation if has_own else (annotation, default)
 
 
 def _hints(form: type) -> dict[str, Any]:
@@ -150,18 +181,18 @@ def _hints(form: type) -> dict[str, Any]:
         raise SchemaError(f"A type in {form.__name__} does not resolve: {problem}.") from None
 
 
-def modelled(annotation: Any) -> Any:
-    """*annotation* with a model in place of every dataclass, TypedDict or NamedTuple in it."""
+def modelled(annotation: Any, above: tuple[Any, ...] = ()) -> Any:
+    """*annotation* with a model in place of every dataclass, TypedDict, NamedTuple or dict of types in it."""
     origin = get_origin(annotation)
     if origin is Annotated:
         inner, *metadata = get_args(annotation)
-        return Annotated[(modelled(inner), *metadata)]
+        return Annotated[(modelled(inner, above), *metadata)]
     if origin is list:
-        return list[modelled(get_args(annotation)[0])]  # type: ignore[misc]  # Not known before it runs.
+        return list[modelled(get_args(annotation)[0], above)]  # type: ignore[misc]  # Not known before it runs.
     if origin in (Union, types.UnionType):
-        return Union[tuple(modelled(one) for one in get_args(annotation))]  # noqa: UP007  # Not known before it runs.
-    if isinstance(annotation, type) and _kind_of(annotation) is not None:
-        return model_of(annotation)
+        return Union[tuple(modelled(one, above) for one in get_args(annotation))]  # noqa: UP007  # Not known before.
+    if isinstance(annotation, Mapping) or (isinstance(annotation, type) and _kind_of(annotation) is not None):
+        return model_of(annotation, above)
     return annotation
 
 
@@ -171,12 +202,17 @@ def _made(
     restore: Callable[[dict[str, Any]], Any],
     *,
     doc: str | None = None,
-    checks: bool = False,
-) -> type[BaseModel]:
-    """A model with these fields. With *checks*, an answer is valid only if *restore* makes something of it."""
+    checks: Callable[..., Any] | None = None,
+) -> type[Formed]:
+    """A model with these fields. With *checks*, a class, an answer has the values that an instance of it has."""
 
     def check(answer: Formed) -> Formed:
-        restored(answer)
+        assert checks is not None
+        given = {one: restored(value) for one, value in dict(answer).items()}
+        made = checks(**given)
+        for one, value in given.items():
+            if not _is_same(changed := getattr(made, one), value):
+                answer.__dict__[one] = changed
         return answer
 
     validators: dict[str, Any] = {"check_form": pydantic.model_validator(mode="after")(check)} if checks else {}
@@ -184,7 +220,7 @@ def _made(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # A field may be called "copy": nothing of ours calls the method.
             model: Any = pydantic.create_model(name, __base__=Formed, __doc__=doc, __validators__=validators, **fields)
-    except (pydantic.PydanticUserError, NameError, TypeError) as problem:
+    except (pydantic.PydanticUserError, NameError, TypeError, ValueError, KeyError) as problem:
         raise SchemaError(f"{name} has a field that pydantic cannot validate: {str(problem).splitlines()[0]}") from None
     model.__restore__ = restore
     return model  # type: ignore[no-any-return]  # `create_model` is typed for fields that are known.
@@ -193,6 +229,8 @@ def _made(
 def _checked(name: object) -> str:
     if not isinstance(name, str):
         raise SchemaError(f"The output model has a field {shown_value(name)}. Names of fields are strings.")
+    if name.startswith("model_") and hasattr(BaseModel, name):
+        raise SchemaError(f"The output model has a field {name!r}, which pydantic uses itself. Give it another name.")
     if not name.isidentifier() or name.startswith("_"):
         raise SchemaError(
             f"The output model has a field {shown_value(name)}. Use letters, digits and _, a letter first."

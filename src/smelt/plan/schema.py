@@ -122,6 +122,7 @@ def read_output(output_model: Any, *, text_column: str = TEXT_COLUMN) -> Output:
             f"{model.__name__} has a field {ROW_ID!r}, the name under which replies carry the row's token. "
             "Give the field another name or alias."
         )
+    is_single = is_single or getattr(model, "__single__", False)  # Own code gets the model that was made of the type.
     return Output(model=model, fields=fields, is_single=is_single, description=_docstring(model))
 
 
@@ -138,6 +139,8 @@ def _with_fields(output_model: Any) -> type[BaseModel]:
         return output_model
     model = model_of(output_model)
     if model is None:
+        if get_origin(output_model) is not None or output_model is Decimal:
+            _kind(modelled(output_model), (), "output_model", ())  # Says why this type cannot be asked for.
         raise _no_model(output_model)
     return model
 
@@ -302,6 +305,10 @@ def _is_rebuilt(model: type[BaseModel]) -> bool:
 
 def _field(model: type[BaseModel], name: str, info: FieldInfo, above: tuple[type, ...]) -> Field:
     path = f"{model.__name__}.{name}"
+    if name.startswith("model_") and hasattr(BaseModel, name):
+        raise SchemaError(
+            f"{path} has a name that pydantic uses itself. Give the field another name, and this as alias."
+        )
     kind = _kind(info.annotation, info.metadata, path, above)
     return Field(
         name=name,

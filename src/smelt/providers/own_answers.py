@@ -47,7 +47,9 @@ def _found(value: object, output: Output) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return _named(value, output.fields)
     if len(output.fields) == 1 and _is_value(output.fields[0].kind, value):
-        return {output.fields[0].key: value}
+        key = output.fields[0].key
+        said = None if output.is_single or not isinstance(value, str) else _json_of(value)
+        return said if isinstance(said, dict) and key in said else {key: value}
     if isinstance(value, str):
         return _of_json(value)
     raise NoAnswer(f"returned {_called(value)}, not a model, a dict or a str")
@@ -118,13 +120,17 @@ def _without_id(found: dict[str, Any], output: Output) -> dict[str, Any]:
 
 
 def _of_json(value: str) -> dict[str, Any]:
-    try:
-        found = json.loads(value)
-    except (ValueError, RecursionError):
-        found = None
+    found = _json_of(value)
     if not isinstance(found, dict):
         raise NoAnswer("returned text that is not a JSON object")
     return found
+
+
+def _json_of(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _called(value: object) -> str:
