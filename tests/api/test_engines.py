@@ -28,6 +28,7 @@ def file(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "llama": {"backend": "vllm", "model": "org/llama", "devices": [0], "extra_env": env},
         "broken": {"backend": "vllm", "model": "org/broken", "extra_env": {**env, "STANDIN": "cuda"}},
         "hosted": {"model": "openai:gpt-4.1-mini"},
+        "keyless": {"model": "openai:gpt-4.1", "api_key_env": "A_KEY_THAT_IS_NOT_SET"},
     }
     path.write_text(json.dumps({"engines": entries}))
     monkeypatch.setenv("SMELT_ENGINES", str(path))

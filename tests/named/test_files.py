@@ -70,6 +70,23 @@ def test_a_wrong_file_is_refused_by_its_name(name: str, text: str, said: str, tm
         entries_in(tmp_path / name)
 
 
+def test_what_a_merge_brings_in_may_be_overridden(tmp_path: Path) -> None:
+    (tmp_path / "e.yml").write_text(
+        "one: &one {backend: openai, model: gpt-4.1}\nfast: {<<: *one, model: gpt-4.1-nano}\n"
+    )
+
+    assert entries_in(tmp_path / "e.yml")["fast"] == GPT
+
+
+def test_a_key_in_place_of_the_name_of_its_variable_is_refused_and_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "e.yml").write_text("a: {backend: openai, model: m, api_key_env: sk-proj-c4n4ry}")
+
+    with pytest.raises(SmeltConfigError, match="must be the name of an environment variable") as caught:
+        entries_in(tmp_path / "e.yml")
+
+    assert "c4n4ry" not in str(caught.value)
+
+
 def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "e.json").write_bytes(b"\xff")
 

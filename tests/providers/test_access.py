@@ -77,6 +77,14 @@ def test_what_cannot_be_a_key_is_refused_without_being_shown(key: object) -> Non
     assert "sk-" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "host", ["evil.com\\.openai.azure.com", "evil.com%2f.openai.azure.com", "evil.com;.x", "a,b.c"]
+)
+def test_a_host_with_characters_that_no_host_has_is_refused(host: str) -> None:
+    with pytest.raises(SmeltConfigError, match="characters in its host|not a URL"):
+        find(api_key="sk-a", base_url=f"https://{host}/v1")
+
+
 def test_a_key_of_the_environment_is_checked_under_its_own_name() -> None:
     with pytest.raises(AuthConfigError, match="OPENAI_API_KEY has spaces or a line end around it"):
         find(OPENAI_API_KEY="sk-a\n")

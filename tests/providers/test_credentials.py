@@ -19,8 +19,9 @@ from smelt.errors import AuthConfigError, InsecureURLError
 from smelt.loop.one_thread import OneThreadLoop
 from smelt.model import Model
 from smelt.providers.base import CallFailed, CompleteProvider
-from smelt.providers.credentials import Given, NotAuthorised, headers_for, looks_expired
+from smelt.providers.credentials import Given, NotAuthorised, check, headers_for, looks_expired
 from smelt.providers.secrets import KeySource, Secret
+from smelt.testing import JumpingLoop
 from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
 from tests.models import MODELS, PROTOCOLS
@@ -278,6 +279,56 @@ def test_an_expired_token_is_told_from_other_refusals(
     status: int, headers: dict[str, str], text: str, is_expired: bool
 ) -> None:
     assert looks_expired(status, headers, text) is is_expired
+
+
+@pytest.mark.parametrize(
+    ("vendor", "key"), [("groq", "sk-ant-api03-k"), ("vertex", "AIzaSyk"), ("azure", "gsk_k"), ("foundry", "sk-or-k")]
+)
+def test_a_function_that_returns_a_key_of_another_vendor_ends_the_call(
+    vendor: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("GOOGLE_CLOUD_PROJECT", "p"), ("AZURE_OPENAI_ENDPOINT", "https://me.openai.azure.com")):
+        monkeypatch.setenv(name, value)
+    model = Model(vendor, "gemini-2.5-flash", api_key=lambda: key, base_url=ADDRESSES.get(vendor))
+
+    with pytest.raises(AuthConfigError, match=f"looks like a key of .* and was given for {vendor}"):
+        smelt.run([{"name": "ada"}], "{name}", str, model=model, progress=False)
+
+
+ADDRESSES = {"foundry": "https://me.services.ai.azure.com/anthropic"}
+
+
+def test_calls_of_an_async_function_do_not_wait_for_one_another() -> None:
+    waiting, most = 0, 0
+
+    async def key() -> str:
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        await asyncio.sleep(1)
+        waiting -= 1
+        return "key-number-1"
+
+    given = Given("bearer", KeySource(key), account="host")
+
+    async def work() -> None:
+        await asyncio.gather(*(given.headers("POST", "https://host", b"") for _ in range(16)))
+
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(work())
+
+    assert most == 16
+
+
+def test_a_function_that_gives_no_first_key_ends_the_call() -> None:
+    async def never() -> str:
+        await asyncio.sleep(10_000)
+        raise AssertionError
+
+    given = Given("bearer", KeySource(never), account="host")
+
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner, pytest.raises(AuthConfigError, match="no key within 60 s"):
+        runner.run(check(given, "https://host"))
 
 
 def test_only_the_last_keys_are_remembered_for_redaction() -> None:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from smelt.providers import compatible
-from smelt.providers.error_bodies import read_complaint
+from smelt.providers.error_bodies import Complaint, read_complaint
 from smelt.providers.fallback import MOST_STEPS, milder
 from smelt.providers.shapes import Manner, Shape
 from tests.fakeserver import hosts
@@ -101,3 +101,18 @@ def test_a_server_that_knows_neither_limit_is_not_asked_for_ever() -> None:
 
     assert other == Manner(cap="max_completion_tokens", is_other_cap=True)
     assert milder(other, 400, complaint) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "guided_json is not supported on this server",
+        "This model does not support the requested output type",
+        "Structured output is not available for this model.",
+    ],
+)
+def test_other_words_for_structured_output_are_understood(text: str) -> None:
+    found = milder(Manner(shape="json_schema"), 400, Complaint(message=text))
+
+    assert found is not None
+    assert found.shape == "json_object"

@@ -114,7 +114,10 @@ def _names(run: Run) -> set[str]:
     """What a user may call a server."""
     names = {run.model, f"{run.kind}:{run.model}", str(run.server[0])}
     for name in registry.names():
-        model = read_model(name)
+        try:
+            model = read_model(name)
+        except SmeltConfigError:  # Another entry, whose key is missing, for example.
+            continue
         if isinstance(model, Server) and model.spec.digest == run.spec:
             names.add(name)
     return names

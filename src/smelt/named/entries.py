@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,6 +76,7 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     **_FLAGS,
 }
 _WORDS = {str: "a string", bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEYS = ("api_key", "apikey", "key", "token", "secret", "password")
 
 
@@ -120,6 +122,11 @@ def _check(name: str, value: Any, source: str) -> None:
     if name not in _FIELDS:
         raise SmeltConfigError(
             f"{source}: there is no field {name!r}.{nearest(name, _FIELDS)} Flags of the server go into 'args'."
+        )
+    if name == "api_key_env" and isinstance(value, str) and not _VARIABLE.fullmatch(value):
+        raise AuthConfigError(
+            f"{source}: 'api_key_env' must be the name of an environment variable, like OPENAI_API_KEY. What is there "
+            "is not shown, since it may be the key itself."
         )
     kinds = _FIELDS[name]
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):

@@ -92,6 +92,9 @@ def _toml(text: str) -> Any:
     return tomllib.loads(text)
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+
+
 def _yaml(text: str) -> Any:
     try:
         import yaml
@@ -102,9 +105,13 @@ def _yaml(text: str) -> Any:
         """Refuses a name that is there twice."""
 
     def table(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[str, Any]:
-        loader.flatten_mapping(node)
-        pairs = [(loader.construct_object(key), loader.construct_object(value, deep=True)) for key, value in node.value]
-        return _once([(key if isinstance(key, str) else str(key), value) for key, value in pairs])
+        def pairs() -> list[tuple[str, Any]]:
+            read = loader.construct_object
+            return [(str(read(key)), read(value, deep=True)) for key, value in node.value if key.tag != _MERGE]
+
+        own = _once(pairs())
+        loader.flatten_mapping(node)  # What `<<` brings in comes first, so what is written here wins.
+        return {**dict(pairs()), **own}
 
     Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, table)
     try:

@@ -90,7 +90,7 @@ def find_access(
     access = Access(
         base_url=url,
         key=key,
-        credentials=_credentials(vendor, source, url, environ),
+        credentials=_credentials(vendor, source, url, environ, is_own=vendor.hosted and is_own),
         is_account_wide=vendor.hosted and is_own,
     )
     if key is not None:
@@ -136,13 +136,20 @@ def _find_key(
 
 
 def _credentials(
-    vendor: Vendor, source: Secret | KeySource | None, url: str, environ: Mapping[str, str]
+    vendor: Vendor, source: Secret | KeySource | None, url: str, environ: Mapping[str, str], *, is_own: bool
 ) -> Credentials | None:
     """What authorises requests to *url*; None if there is no key, or a plain key that the SDK sends itself."""
+
+    def refuse(key: str) -> None:
+        owners = owners_of(key)
+        if owners and vendor.name not in owners:
+            returned = f"The function in api_key= returned what looks like a key of {owners[0]}"
+            raise AuthConfigError(f"{returned}, and was given for {vendor.name}.")
+
     if source is None:
         return of_this_machine(vendor, url, environ)
     if isinstance(source, KeySource) or vendor.auth in ("entra", *AMBIENT):
-        return Given(vendor.auth, source, account=url)
+        return Given(vendor.auth, source, account=url, refuse=refuse if is_own else None)
     return None
 
 

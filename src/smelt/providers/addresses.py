@@ -32,6 +32,8 @@ def check_base_url(url: object, *, source: str) -> None:
         raise SmeltConfigError(f"{source} names no host to ask: {url!r}.")
     if "?" in url or "#" in url:
         raise SmeltConfigError(f"{source} must end with the path, without a query or fragment.")
+    if not _HOST.fullmatch(parts.hostname):
+        raise SmeltConfigError(f"{source} has characters in its host that no host has: {parts.hostname!r}.")
     if is_private_to_cloud(parts.hostname):
         raise SmeltConfigError(
             f"{source} is {parts.hostname}, a link-local or cloud-metadata address; nothing is sent to it."
@@ -65,6 +67,7 @@ def is_private_to_cloud(host: str) -> bool:
     )
 
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(?:%[\w.-]+)?")  # A name, or an IPv6 address, perhaps with a zone.
 _METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
 # AWS over IPv6, Alibaba, Oracle. The common 169.254.169.254 is link-local.
 _METADATA_ADDRESSES = frozenset({"fd00:ec2::254", "100.100.100.200", "192.0.0.192"})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import isawaitable
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from smelt.providers.vendor import Auth
 REPLACED = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 """Headers of the SDKs that hold a key; with credentials they are dropped."""
 
+_FIRST_SECONDS = 60.0  # For the first key; a function that asks a person to log in takes longer, and should not.
 _REMEMBERED = 8  # Tokens that are redacted from what servers send back: requests in flight may have an old one.
 _SAID = 2_000  # Characters of an error that are searched for a word about expiry.
 
@@ -98,11 +99,20 @@ class Given(Hidden):
     """A key of the caller's, or keys that a function of the caller's returns, in the header that the vendor wants.
 
     The function is called for every request, so it should keep its token as long as that is valid, as the functions of
-    azure-identity do. If it returns an awaitable, only one call is awaited at a time.
+    azure-identity do.
+
+    Args:
+        auth: Where the vendor wants its key.
+        source: The key, or the function.
+        account: What stands in for the key in names and ledger keys.
+        refuse: Raises `AuthConfigError` for a key that is meant for another place.
     """
 
-    def __init__(self, auth: Auth, source: KeySource | Secret, *, account: str) -> None:
+    def __init__(
+        self, auth: Auth, source: KeySource | Secret, *, account: str, refuse: Callable[[str], None] | None = None
+    ) -> None:
         self.account = account
+        self._refuse = refuse
         self._auth = auth
         self._source = source
         self._memory = Memory()
@@ -133,6 +143,8 @@ class Given(Hidden):
         if key != self._last or not self._headers:
             try:
                 check_key(key, source="What the function in api_key= returned")
+                if self._refuse is not None:
+                    self._refuse(key)
             except AuthConfigError as problem:
                 raise NotAuthorised(str(problem)) from None
         return key
@@ -145,9 +157,12 @@ async def check(credentials: Credentials, url: str) -> None:
         AuthConfigError: There is none; says what to do.
     """
     try:
-        await credentials.headers("POST", url, b"")
+        async with asyncio.timeout(_FIRST_SECONDS):
+            await credentials.headers("POST", url, b"")
     except NotAuthorised as problem:
         raise AuthConfigError(problem.text) from None
+    except TimeoutError:
+        raise AuthConfigError(f"The function in api_key= returned no key within {_FIRST_SECONDS:.0f} s.") from None
 
 
 def headers_for(auth: Auth, key: str) -> Mapping[str, str]:

@@ -38,7 +38,7 @@ _STATUSES = (400, 404, 422, 501)  # 404: OpenRouter, if no host behind it takes 
 _BELOW: dict[Shape, Shape] = {"strict": "json_object", "json_schema": "json_object", "json_object": "words"}
 _SHAPE = re.compile(
     r"response[_ ]?format|text\.format|json[_ -]?schema|json[_ -]?object|json mode|structured[ _-]?outputs?"
-    r"|can handle the requested parameters"
+    r"|can handle the requested parameters|\bguided|output (?:type|format)"
 )
 _UNKNOWN = re.compile(
     r"not (?:\w+ )?support|n't (?:\w+ )?support|unsupported|unavailable|not available|not permitted|not allowed"

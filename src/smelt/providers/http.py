@@ -91,7 +91,7 @@ class Client(httpx2.AsyncClient):
         self._home = _place(httpx2.URL(access.base_url))
         self._watch = _refuse_metadata if _may_be_rebound(access.base_url) else None
         self._room = asyncio.Semaphore(connections)
-        self._turn = asyncio.Lock()  # One request fetches credentials; the others then find them.
+        self._turn = asyncio.Lock()  # One request renews credentials; the others then find the new ones.
         self._losses = 0
         self._idle = deque([(connection_to(access), -math.inf)])
         keep_discreet()
@@ -115,8 +115,7 @@ class Client(httpx2.AsyncClient):
 
     async def _authorised(self, request: httpx2.Request, credentials: Credentials) -> httpx2.Response:
         body, url = await request.aread(), str(request.url)
-        async with self._turn:
-            used = await credentials.headers(request.method, url, body)
+        used = await credentials.headers(request.method, url, body)
         answer = await self._ask(_with_headers(request, used))
         if not looks_expired(answer.status_code, answer.headers, answer.text):
             return answer
