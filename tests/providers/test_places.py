@@ -66,7 +66,7 @@ def test_a_missing_place_names_its_variables_and_the_other_way() -> None:
 def test_what_sends_nothing_needs_no_place() -> None:
     access = find_access(TWO, api_key=None, base_url=None, allow_http=False, environ={}, needs_key=False)
 
-    assert access.base_url == "https://{region}.cloud.example/projects/{project}/v1"
+    assert access.base_url == "https://unknown.cloud.example/projects/unknown/v1"
 
 
 @pytest.mark.parametrize(

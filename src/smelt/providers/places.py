@@ -21,7 +21,7 @@ def address_of(
     """The base URL of *vendor*, and where it is from: the name of an environment variable, or "base_url".
 
     The argument *base_url* counts first, then the vendor's variables for a whole address, then the address in its row
-    with the places filled in from the environment. If it is not needed, unknown places stay as they are. An address
+    with the places filled in from the environment. If it is not needed, a place may be unknown. An address
     that is only a host gets the vendor's path.
 
     Raises:
@@ -98,6 +98,8 @@ def _filled(vendor: Vendor, url: str, environ: Mapping[str, str], is_needed: boo
         elif is_needed:
             names = " or ".join(variables)
             raise SmeltConfigError(f"{vendor.name} needs its {place}: set {names}, or {_given(vendor)}.")
+        else:
+            url = url.replace(f"{{{place}}}", "unknown")
     for spelt, other in vendor.rewritten.items():
         url = url.replace(spelt, other)
     return url, source
