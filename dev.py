@@ -7,7 +7,7 @@
     demo        the main job, on the embedded model
     test        the tests, but for those that ask the embedded model; further arguments go to pytest
     model       the tests that ask the embedded model
-    hosts       the tests of every host of chat completions, which share the code of one adapter
+    hosts       the tests of every host that shares an adapter with another one
     vllm        the tests that ask a real vLLM, put into a folder of its own first (5.9 GB; TINY_VLLM names it)
     lint        ruff: rules and format; `lint --fix` repairs what it can
     types       mypy --strict, and pyright on the public API

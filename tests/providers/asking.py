@@ -18,10 +18,11 @@ from tests.models import HOSTS, MODELS, OTHERS, PROVIDERS, keys_with
 # Each looks like a key of its provider, and is found by a search for CANARY wherever it leaks.
 CANARY = "c4n4ryC4N4RYc4n4ry"
 KEYS = keys_with(CANARY)
-# Each protocol once; the clouds in the slow tests; the other hosts, which share the code of one adapter, on request.
+# Each protocol once, and those of the clouds in the slow tests; hosts that share the code of an adapter on request.
+SHARING = {*HOSTS, "azure", "foundry", "vertex-claude"}
 EACH: list[Any] = [
     *PROVIDERS,
-    *(pytest.param(name, marks=pytest.mark.hosts if name in HOSTS else pytest.mark.slow) for name in OTHERS),
+    *(pytest.param(name, marks=pytest.mark.hosts if name in SHARING else pytest.mark.slow) for name in OTHERS),
 ]
 ROW = {
     "type": "object",
