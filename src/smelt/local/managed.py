@@ -237,9 +237,9 @@ class Managed(Child):
         mine = set(self.spec.devices or ())
         for run in runs():
             if mine & set(run.devices) and run.spec != self.spec.digest and run.owner != os.getpid():
-                owner = "until it is idle" if run.owner is None else f"of process {run.owner}"
+                whose = "without an owner" if run.owner is None else f"of process {run.owner}"
                 raise SmeltConfigError(
-                    f"{self.spec.title} needs {_devices(self.spec)}, which {run.kind}:{run.model} {owner} has. "
+                    f"{self.spec.title} needs {_devices(self.spec)}, which {run.kind}:{run.model} {whose} has. "
                     f"End that first: python -m smelt engines stop {run.server[0]}"
                 )
 
