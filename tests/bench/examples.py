@@ -1,7 +1,7 @@
 """What examples do to answers: 0, 3 and 8 of them, one of each label at most, on the embedded model.
 
-`python -m tests.bench.examples` (needs `python -m smelt local pull`). The table in docs/howto/examples.md is what it
-prints. The rows that are examples are left out for all variants, so all of them are graded on the same rows.
+`python -m tests.bench.examples` (needs `python -m smelt local pull`; 224 s of CPU). The table in docs/howto/examples.md
+is what it prints. The rows that are examples are left out for all variants, so all are graded on the same rows.
 """
 
 from __future__ import annotations
