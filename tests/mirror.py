@@ -54,7 +54,6 @@ TESTED_THROUGH = {
     "providers/compatible": "providers/test_conformance",
     "providers/google": "providers/test_conformance",
     "providers/openai": "providers/test_conformance",
-    "providers/azure": "providers/test_conformance",
     "providers/foundry": "providers/test_conformance",
     "providers/vertex": "providers/test_clouds",
     "providers/vertex_claude": "providers/test_conformance",

@@ -18,7 +18,7 @@ PROTOCOLS: dict[str, Any] = {
     for name, vendor in VENDORS.items()
     if (protocol := vendor.adapter.partition(":")[0].rpartition(".")[2]) in WIRES
 }
-PROTOCOLS["vertex-claude"] = "vertex-claude"
+PROTOCOLS |= {"azure": "azure", "vertex-claude": "vertex-claude"}  # Named otherwise than their adapters.
 # What is asked in place of the provider of that name, and the model `fake-1`.
 MODELS = {"vertex-claude": ("vertex", "claude-fake-1")}
 CLOUDS = ["azure", "foundry", "vertex", "vertex-claude", "bedrock"]

@@ -498,18 +498,20 @@ def test_the_exception_that_a_caller_handles_keeps_its_variables(scenario: MakeS
     assert 'clue = "the caller\'s own"' in shown
 
 
+@pytest.mark.parametrize("other", ["vllm", "deepseek", "azure"])
 def test_headers_of_openais_variables_go_to_no_other_company(
-    scenario: MakeScenario, monkeypatch: pytest.MonkeyPatch
+    other: str, scenario: MakeScenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer other\nX-Team: secret")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-1")
     fake = scenario(log=True)
 
-    ask(adapter("vllm", url(fake, "vllm"), params={"extra_headers": {"X-Mine": "1"}}))
+    ask(adapter(other, url(fake, other), params={"extra_headers": {"X-Mine": "1"}}))
 
     headers = fake.stats().log[0]["headers"]
     assert not {"x-team", "openai-organization", "openai-project"} & set(headers)
+    assert "Bearer other" not in headers.values()
     assert headers["x-mine"] == "1"
 
 

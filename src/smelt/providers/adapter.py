@@ -194,3 +194,8 @@ class _Posting(SDKConnection):
         body, headers = self.provider.written(request, manner)
         options = {"timeout": request.timeout, "headers": headers, **self._options}
         return await posted(self._post, self._path, body, **options)
+
+
+def header_names(lines: str) -> list[str]:
+    """The names in lines of `Name: value`, the form in which SDKs read headers of their own vendor from a variable."""
+    return [line.partition(":")[0].strip() for line in lines.split("\n") if ":" in line]

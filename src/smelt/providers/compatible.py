@@ -29,6 +29,7 @@ from smelt.providers.bodies import (
     written,
 )
 from smelt.providers.failures import limits_in, request_id
+from smelt.providers.openai import headers_for_others
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import STRICT, Manner, named_shape, schema_in, system_in, type_in
 
@@ -171,14 +172,6 @@ class Compatible(Adapter):
             openai.OpenAIError,
             "/chat/completions",
             connections=connections,
-            headers={"Authorization": f"Bearer {self.reveal_key()}", **not_for_others(os.environ)},
+            headers=headers_for_others(self, os.environ),
             security={"bearer_auth": True},
         )
-
-
-def not_for_others(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Remove the headers that the SDK reads from OpenAI's own variables: other companies' servers must not get them."""
-    lines = environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
-    named = [line.partition(":")[0].strip() for line in lines if ":" in line]
-    taken = ["OpenAI-Organization", "OpenAI-Project", *(name for name in named if name.lower() != "authorization")]
-    return dict.fromkeys(taken, openai.Omit())

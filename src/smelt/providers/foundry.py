@@ -9,7 +9,7 @@ from typing import Any
 
 import anthropic
 
-from smelt.providers.adapter import posting
+from smelt.providers.adapter import header_names, posting
 from smelt.providers.anthropic import Anthropic
 from smelt.providers.base import Connection
 
@@ -30,5 +30,4 @@ class Foundry(Anthropic):
 
 def not_for_others(environ: Mapping[str, str]) -> dict[str, Any]:
     """Remove the headers that the SDK reads from Anthropic's own variable: other companies must not get them."""
-    lines = environ.get("ANTHROPIC_CUSTOM_HEADERS", "").split("\n")
-    return {line.partition(":")[0].strip(): anthropic.omit for line in lines if ":" in line}
+    return dict.fromkeys(header_names(environ.get("ANTHROPIC_CUSTOM_HEADERS", "")), anthropic.omit)

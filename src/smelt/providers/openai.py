@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -11,7 +12,7 @@ import openai
 
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
-from smelt.providers.adapter import Adapter, posting
+from smelt.providers.adapter import Adapter, header_names, posting
 from smelt.providers.base import Answer, Capabilities, Connection, Finish, Reply, Request, Wire
 from smelt.providers.bodies import (
     body_of,
@@ -145,11 +146,23 @@ class OpenAI(Adapter):
         return self.vendor.manner_for(self.model)
 
     def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]:
+        is_own = "OPENAI_API_KEY" in self.vendor.key_variables  # The SDK's other variables are its company's, too.
         return posting(
             self,
             openai.AsyncOpenAI,
             openai.OpenAIError,
             "/responses",
             connections=connections,
+            headers=None if is_own else headers_for_others(self, os.environ),
             security={"bearer_auth": True},
         )
+
+
+def headers_for_others(provider: Adapter, environ: Mapping[str, str]) -> dict[str, Any]:
+    """The key of *provider*, and no header that the SDK reads from OpenAI's own variables.
+
+    Servers of other companies must not get them.
+    """
+    named = header_names(environ.get("OPENAI_CUSTOM_HEADERS", ""))
+    taken = ["OpenAI-Organization", "OpenAI-Project", *(name for name in named if name.lower() != "authorization")]
+    return {"Authorization": f"Bearer {provider.reveal_key()}", **dict.fromkeys(taken, openai.Omit())}

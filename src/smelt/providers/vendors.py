@@ -81,7 +81,7 @@ CLOUDS = (
         url_variables=("AZURE_OPENAI_ENDPOINT",),
         auth="entra",
         hosted=True,
-        adapter="smelt.providers.azure:Azure",
+        adapter="smelt.providers.openai:OpenAI",
         thinking="responses",
         priced_as="azure",
     ),
