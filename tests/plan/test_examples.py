@@ -88,6 +88,17 @@ def test_a_lazy_plan_takes_examples() -> None:
     assert LINES in model.requests[0].system
 
 
+def test_a_plan_that_uses_one_column_finds_the_whole_answers(tmp_path: Any) -> None:
+    model = scripted()
+    options: dict[str, Any] = {"examples": EXAMPLES, "ledger": tmp_path / "ledger.sqlite", "progress": False}
+    smelt.transform(pl.DataFrame(ROWS), "Sort the message.", Ticket, model=model, **options)
+
+    plan: Any = smelt.transform(pl.DataFrame(ROWS).lazy(), "Sort the message.", Ticket, model=model, **options)
+
+    assert plan.select("topic").collect()["topic"].to_list() == ["other", "other"]
+    assert len(model.requests) == 1
+
+
 @pytest.mark.parametrize(
     ("examples", "kind", "message"),
     [

@@ -94,7 +94,8 @@ class Preparation:
     def identity(self) -> dict[str, Any]:
         """The parameters by which answers are told apart: those of requests, the tags of hooks, and the examples."""
         tags = tags_of(self.provider)
-        told = self._told(self.output.fields)
+        fields = (self.whole or self.output).fields  # A part of the answer is found in the answers to the whole.
+        told = [one.line(fields) for one in self.examples]
         return {
             **self.params,
             **({"tag of smelt.wrap": list(tags)} if tags else {}),
@@ -103,12 +104,7 @@ class Preparation:
 
     def _instructions(self, fields: Sequence[Field], codec: Codec | None = None) -> str:
         """The system message that asks for *fields* only, in the shape *codec*: by default that of the provider."""
-        codec, about = codec or self.provider.capabilities.codec, self.output.description
-        return system_text(self.prompt, fields, codec, about=about, examples=self._told(fields))
-
-    def _told(self, fields: Sequence[Field]) -> list[str]:
-        """The examples as the model sees them, with the answers to *fields* only."""
-        return [one.line(fields) for one in self.examples]
+        return _instructions(self.prompt, fields, codec or self.provider.capabilities.codec, self.output, self.examples)
 
     def work(self) -> Work:
         """The work order for the engine."""
@@ -285,9 +281,7 @@ def prepare(
         positions = pick(len(frame))
         frame, source = adapt(frame.take(positions)), _Part(source, positions)
     examples = read_examples(settings.examples, source.names, output)
-    told = [one.line(output.fields) for one in examples]
-    codec = provider.capabilities.codec
-    system = system_text(task.text, output.fields, codec, about=output.description, examples=told)
+    system = _instructions(task.text, output.fields, provider.capabilities.codec, output, examples)
     _require_unicode(system)
     return Preparation(
         frame=frame,
@@ -303,6 +297,14 @@ def prepare(
         system=system,
         examples=examples,
     )
+
+
+def _instructions(
+    prompt: str, fields: Sequence[Field], codec: Codec, output: Output, examples: Sequence[Example]
+) -> str:
+    """The system message that asks for *fields* of *output*, and shows the answers of *examples* for them."""
+    told = [one.line(fields) for one in examples]
+    return system_text(prompt, fields, codec, about=output.description, examples=told)
 
 
 def _check_keepable(provider: CompleteProvider, settings: Settings) -> None:
