@@ -21,6 +21,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from smelt.processes import exists
+
 LEASE = 60.0  # Seconds without a renewal after which a run is lost.
 BEAT = 15.0  # Seconds between two renewals.
 
@@ -209,10 +211,4 @@ def _born(pid: int) -> int | None:
 def _exists(pid: int) -> bool:
     if Path("/proc/self/stat").exists():
         return False  # `_born` would have found a live process; this is a zombie.
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return exists(pid)

@@ -21,6 +21,7 @@ from typing import Any
 
 from smelt.errors import SmeltConfigError
 from smelt.local import keeper
+from smelt.processes import exists
 
 _ATTACH_SECONDS = 1.0
 
@@ -149,15 +150,5 @@ def _all() -> Iterator[Run]:
 def _is(pid: int, started: int) -> bool:
     found = keeper.process(pid)
     if found is None:
-        return not Path("/proc").exists() and _exists(pid)
+        return not Path("/proc").exists() and exists(pid)
     return found.is_alive and found.started == started
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
