@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Mapping
-from string import Formatter
 from typing import Any, Unpack
 
 from smelt.api.classify import classify
@@ -14,6 +13,7 @@ from smelt.api.labels import field_of, with_column
 from smelt.api.signatures import spelled_out
 from smelt.call.defaults import resolved
 from smelt.call.options import Options
+from smelt.plan.prompt import filled
 
 _COLUMN = "value"  # If the name of the Series cannot stand in a prompt.
 
@@ -105,21 +105,6 @@ def _columns(output_model: Any, options: Mapping[str, Any]) -> set[str]:
     settings = resolved(options, output_model)
     output = read_output(output_model, text_column=settings.output)
     return {settings.error_column, *(field.name for field in output.fields)}
-
-
-def filled(prompt: Any, name: str) -> Any:
-    """*prompt* with the column *name* in each `{}`. What cannot be parsed is left for the check of prompts."""
-    try:
-        pieces = list(Formatter().parse(prompt))
-    except (TypeError, ValueError):
-        return prompt
-    text = []
-    for literal, field, spec, conversion in pieces:
-        text.append(literal.replace("{", "{{").replace("}", "}}"))
-        if field is not None:
-            whole = field + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
-            text.append("{" + (whole or name) + "}")
-    return "".join(text)
 
 
 def _answers(frame: Any, name: str) -> Any:

@@ -52,6 +52,22 @@ def read_prompt(prompt: str, names: Sequence[str] | None) -> Prompt:
     return Prompt(text="".join(text), columns=tuple(columns))
 
 
+def filled(prompt: str, name: str) -> str:
+    """*prompt* with the column *name* in each empty placeholder.
+
+    Raises:
+        PromptError: The prompt is blank or unbalanced.
+        SmeltConfigError: It is not a string.
+    """
+    _require_text(prompt)
+    text: list[str] = []
+    for literal, field, spec, conversion in _pieces(prompt):
+        text.append(literal.replace("{", "{{").replace("}", "}}"))
+        if field is not None:
+            text.append(f"{{{_whole_name(field, spec, conversion) or name}}}")
+    return "".join(text)
+
+
 def sent_columns(names: Sequence[str]) -> str:
     """The columns of a request in words, such as `2 columns: name, about`."""
     shown = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in names[:_MOST_NAMED]]
