@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,7 +17,6 @@ from smelt.providers.effort import effort_params
 from smelt.providers.own import Wrap, complete
 from smelt.providers.secrets import KeySource, Secret
 from smelt.providers.thinking import thinking_params
-from smelt.providers.vendor import Vendor
 from smelt.providers.vendors import LOCAL, MOCK, row_of
 from smelt.providers.wrapped import Wrapped
 
@@ -82,7 +80,7 @@ def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Co
     )
     if doubt := doubt_about(access, vendor):
         warn(doubt)
-    provider: CompleteProvider = _adapter(vendor)(
+    provider: CompleteProvider = vendor.load()(
         vendor=vendor,
         model=model.name,
         access=access,
@@ -111,22 +109,10 @@ def _asked_of(model: Model, params: Mapping[str, Any]) -> Mapping[str, Any]:
 def _local(name: str, params: Mapping[str, Any], *, is_named: bool) -> CompleteProvider:
     if find_spec("xllamacpp") is None:
         raise MissingDependencyError.for_extra(LOCAL.extra, "xllamacpp")
-    provider: CompleteProvider = _adapter(LOCAL)(name, params=params, is_named=is_named)
+    provider: CompleteProvider = LOCAL.load()(name, params=params, is_named=is_named)
     return provider
 
 
 def _mock(name: str, params: Mapping[str, Any]) -> CompleteProvider:
-    provider: CompleteProvider = _adapter(MOCK)(name, params=params)
+    provider: CompleteProvider = MOCK.load()(name, params=params)
     return provider
-
-
-def _adapter(vendor: Vendor) -> Any:
-    """The class of the vendor's adapter. This imports the SDK."""
-    module, _, name = vendor.adapter.partition(":")
-    try:
-        return getattr(import_module(module), name)
-    except ModuleNotFoundError as problem:
-        missing = next((one for one in vendor.sdk if f"{one}.".startswith(f"{problem.name}.")), None)
-        if missing is None:  # The SDK is installed but broken: its own message says more.
-            raise
-    raise MissingDependencyError.for_extra(vendor.extra, missing)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from typing import Any
 
-from smelt.errors import MissingDependencyError, SmeltConfigError
+from smelt.errors import SmeltConfigError
 from smelt.local.kinds import KINDS, Spec, check
 from smelt.local.managed import Managed, managed
 from smelt.messages import nearest
@@ -169,12 +168,7 @@ class Server:
         return managed(self.spec, self.idle)
 
     def _over(self, vendor: Vendor, access: Access) -> Any:
-        module, _, name = vendor.adapter.partition(":")
-        try:
-            adapter = getattr(import_module(module), name)
-        except ModuleNotFoundError as problem:
-            raise MissingDependencyError.for_extra(vendor.extra, problem.name or module) from None
-        return adapter(vendor=vendor, model=self.spec.served, access=access, params=self.params)
+        return vendor.load()(vendor=vendor, model=self.spec.served, access=access, params=self.params)
 
 
 _ORIGIN = "http://localhost"

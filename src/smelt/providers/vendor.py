@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Literal
 
+from smelt.errors import MissingDependencyError
 from smelt.providers.base import Capabilities
 from smelt.providers.shapes import Cap, Manner, Shape
 
@@ -83,3 +85,18 @@ class Vendor:
         """How *model* is asked at first."""
         start = max((one for one in self.shapes if model.lower().startswith(one)), key=len, default=None)
         return Manner(shape=self.shape if start is None else self.shapes[start], cap=self.cap)
+
+    def load(self) -> Any:
+        """The class of the adapter. This imports the SDK.
+
+        Raises:
+            MissingDependencyError: The SDK is not installed; names the extra.
+        """
+        module, _, name = self.adapter.partition(":")
+        try:
+            return getattr(import_module(module), name)
+        except ModuleNotFoundError as problem:
+            missing = next((one for one in self.sdk if f"{one}.".startswith(f"{problem.name}.")), None)
+            if missing is None:  # The SDK is installed but broken: its own message says more.
+                raise
+        raise MissingDependencyError.for_extra(self.extra, missing)
