@@ -170,6 +170,7 @@ FailureKind = Literal[
     "filtered",  # 400 content filter
     "own_code",  # the caller's own function failed on a row: fails the rows of the request, which are not asked again
     "own_setup",  # the caller's own hook or agent cannot work: ends the run
+    "expired",  # a line of a batch that was never run: the job expired or was cancelled before
 ]
 
 
