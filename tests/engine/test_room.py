@@ -164,7 +164,7 @@ def test_an_estimate_counts_the_thoughts_that_were_seen(scenario: MakeScenario) 
 GRANT = Grant(limit=421, answers=421, input_tokens=300)
 
 
-def cut(text: str = "", **usage: int) -> Reply:
+def cut(text: str = "", **usage: Any) -> Reply:
     return Reply(text=text, finish="length", usage=Usage(**usage))
 
 

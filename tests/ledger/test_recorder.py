@@ -12,7 +12,7 @@ import smelt.ledger
 from smelt.errors import StoreFullError
 from smelt.ledger.opening import open_store
 from smelt.providers.base import Billing, CallFailed
-from tests.ledger.acting import Actor, count, reply_to, text_of
+from tests.ledger.acting import USAGE, Actor, count, reply_to, text_of
 
 VALUES = ("tech", 3)
 
@@ -289,3 +289,19 @@ async def test_what_is_spent_is_summed_by_run_model_and_day(path: Path) -> None:
     assert [one["possible_duplicates"] for one in by_run] == [0, 1]
     assert {one["model"]: one["input_tokens"] for one in by_model} == {"openai:fake-1": 200, "openai:fake-2": 100}
     assert [one["day"] for one in by_day] == ["1970-01-11", "1970-01-12"]
+
+
+async def test_what_a_bill_depends_on_is_kept(path: Path) -> None:
+    actor = Actor(path)
+    flex = replace(USAGE, written_input_tokens=60, written_hour_tokens=40, audio_input_tokens=8, tier="flex")
+    for usage in (flex, replace(USAGE, tier="standard"), USAGE):
+        await actor.send("a")
+        await actor.recorder.receive(actor.number, replace(reply_to(1), usage=usage), 0.25)
+    actor.end()
+
+    with smelt.ledger.open(path) as ledger, open_store(path) as store, store.reading() as connection:
+        [spent] = ledger.spend()
+        wanted = "SELECT written_input_tokens, written_hour_tokens, audio_input_tokens, tier FROM attempts ORDER BY id"
+        kept = connection.execute(wanted).fetchall()
+    assert (spent["written_input_tokens"], spent["tiers"]) == (60, "flex, standard")
+    assert kept == [(60, 40, 8, "flex"), (None, None, None, "standard"), (None, None, None, None)]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import smelt
 from smelt.call.resolve import resolve_model
@@ -158,3 +161,85 @@ def test_no_thread_looks_for_newer_prices() -> None:
     cost_usd("openai", "gpt-4.1-nano", USAGE)
 
     assert threading.enumerate() == before
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "tier", "factor"),
+    [
+        ("openai", "gpt-6-luna", "batch", 0.5),
+        ("openai", "gpt-6-luna", "flex", 0.5),
+        ("openai", "gpt-6-luna", "priority", 2.0),
+        ("openai", "gpt-6-luna", "standard", 1.0),
+        ("anthropic", "claude-haiku-4-5", "batch", 0.5),
+        ("anthropic", "claude-haiku-4-5", "priority", 1.0),
+        ("anthropic", "claude-opus-5-5", "fast", 2.0),
+        ("google", "gemini-2.5-flash", "batch", 0.5),
+        ("groq", "openai/gpt-oss-20b", "flex", 1.0),
+    ],
+)
+def test_the_tier_that_served_sets_the_price(provider: str, model: str, tier: str, factor: float) -> None:
+    found = cost_usd(provider, model, replace(USAGE, tier=tier))
+
+    assert found == pytest.approx(factor * (cost_usd(provider, model, USAGE) or 0))
+
+
+def test_a_request_can_be_priced_at_another_tier() -> None:
+    class Luna(ScriptedProvider):
+        priced_as = "openai:gpt-6-luna"
+
+    usual = cost_of(Luna({}), replace(USAGE, tier="priority"), tier="standard")
+
+    assert usual == cost_usd("openai", "gpt-6-luna", USAGE)
+    assert cost_of(Luna({}), USAGE, tier="batch") == pytest.approx((usual or 0) / 2)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "tier"),
+    [
+        ("openai", "gpt-4.1-mini", "flex"),
+        ("google", "gemini-3.5-flash", "batch"),
+        ("azure", "gpt-6-luna", "priority"),  # The list has OpenAI's price for it, which Azure's tiers need not follow.
+        ("anthropic", "claude-opus-5-5", "us"),  # 1.1 times the price, which the list does not say.
+        ("bedrock", "anthropic.claude-haiku-4-5-20251001-v1:0", "flex"),
+    ],
+)
+def test_a_tier_that_is_not_listed_has_no_price(provider: str, model: str, tier: str) -> None:
+    assert cost_usd(provider, model, USAGE) is not None
+    assert cost_usd(provider, model, replace(USAGE, tier=tier)) is None
+
+
+def test_a_write_for_an_hour_costs_twice_the_input() -> None:
+    # platform.claude.com/docs/en/build-with-claude/prompt-caching: 2 times the price of input.
+    hours = Usage(input_tokens=1_000, output_tokens=0, written_input_tokens=1_000, written_hour_tokens=400)
+
+    assert cost_usd("anthropic", "claude-haiku-4-5", hours) == pytest.approx((600 * 1.25 + 400 * 2) * 1e-6)
+    assert cost_usd("openai", "gpt-6-luna", hours) is None  # Its writes for twelve hours are not listed.
+
+
+def test_sound_has_its_own_price() -> None:
+    sound = Usage(input_tokens=1_000, output_tokens=0, audio_input_tokens=800)
+    again = replace(sound, cached_input_tokens=500, cached_audio_tokens=400)
+
+    # Dollars per million in genai-prices 0.2.3: 0.30 for text, 1.00 for sound, a tenth of either from the cache.
+    assert cost_usd("google", "gemini-2.5-flash", sound) == pytest.approx((200 * 0.30 + 800 * 1.00) * 1e-6)
+    expected = (100 * 0.30 + 100 * 0.03 + 400 * 1.00 + 400 * 0.10) * 1e-6
+    assert cost_usd("google", "gemini-2.5-flash", again) == pytest.approx(expected)
+
+
+@given(counts=st.lists(st.none() | st.integers(0, 10**6), min_size=5, max_size=5), whole=st.integers(0, 10**6))
+@settings(max_examples=50)
+@pytest.mark.parametrize("model", ["openai:gpt-6-luna", "anthropic:claude-haiku-5-5", "google:gemini-2.5-flash"])
+def test_counts_that_contradict_each_other_still_have_a_price(model: str, counts: list[int | None], whole: int) -> None:
+    cached, written, hours, sound, cached_sound = counts
+    usage = Usage(
+        input_tokens=whole,
+        output_tokens=5,
+        cached_input_tokens=cached,
+        written_input_tokens=written,
+        written_hour_tokens=hours if model.startswith("anthropic") else None,
+        audio_input_tokens=sound,
+        cached_audio_tokens=cached_sound,
+    )
+
+    provider, _, name = model.partition(":")
+    assert (cost_usd(provider, name, usage) or 0) > 0

@@ -165,7 +165,7 @@ def _read_ledger(history: History, path: Path) -> None:
         ).fetchall()
         history.kept = {tuple(row.answer.values()) for row in answered_rows(connection, None)}
     history.attempts = [
-        Attempt(one >> 32, one & 0xFFFFFFFF, state, billing or "", rows, Usage(**_usage_of(*tokens)), cost)
+        Attempt(one >> 32, one & 0xFFFFFFFF, state, billing or "", rows, _usage_of(*tokens), cost)
         for one, state, billing, rows, *tokens, cost in found
     ]
     with smelt.ledger.open(path) as ledger:
@@ -173,9 +173,8 @@ def _read_ledger(history: History, path: Path) -> None:
         history.complaints = ledger.check()
 
 
-def _usage_of(*tokens: int | None) -> dict[str, int | None]:
-    names = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
-    return dict(zip(names, tokens, strict=True))
+def _usage_of(given: int | None, made: int | None, cached: int | None, reasoning: int | None) -> Usage:
+    return Usage(input_tokens=given, output_tokens=made, cached_input_tokens=cached, reasoning_tokens=reasoning)
 
 
 def _settings(world: World, launch: Launch) -> Settings:

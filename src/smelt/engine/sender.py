@@ -296,7 +296,7 @@ class Sender:
 
     def _cost(self, outcome: Reply | CallFailed) -> float | None:
         """Dollars for *outcome*; None if the price is unknown, or if a failure reported no usage."""
-        is_billed = isinstance(outcome, Reply) or outcome.usage != Usage()
+        is_billed = isinstance(outcome, Reply) or outcome.usage.is_reported
         return self.price(outcome.usage) if is_billed else None
 
     def _account(
@@ -304,7 +304,7 @@ class Sender:
     ) -> None:
         failure = outcome if isinstance(outcome, CallFailed) else None
         cost = self._cost(outcome)
-        if failure is None or failure.usage != Usage():
+        if failure is None or failure.usage.is_reported:
             self.counts.add(outcome.usage, cost)
         if failure is not None and failure.billing in (Billing.NOT_SENT, Billing.REJECTED):
             self.budget.release(number)

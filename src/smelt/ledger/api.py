@@ -100,7 +100,8 @@ class Ledger:
         """What was spent by run, by model or by day (UTC): requests, tokens and dollars, as the provider reported them.
 
         `cost_usd` is the sum of the known costs, None if none is known; `unpriced` counts the paid requests without a
-        known price, `possible_duplicates` the requests that may have been billed in addition.
+        known price, `possible_duplicates` the requests that may have been billed in addition. `tiers` names the service
+        tiers that served the paid requests, such as "flex, standard".
 
         Args:
             by: How to group.

@@ -30,7 +30,7 @@ def keep_reply(connection: sqlite3.Connection, attempt: int, reply: Reply, cost_
     text = reply.text.encode("utf-8", "backslashreplace").decode()  # A lone surrogate is stored as JSON escapes it.
     connection.execute("INSERT INTO replies VALUES (?, ?)", (attempt, text))
     ending = ("received", "paid", reply.finish, None, now)
-    connection.execute(_END, (*ending, *_tokens(reply.usage), cost_usd, reply.model, reply.request_id, attempt))
+    connection.execute(_END, (*ending, *_usage(reply.usage), cost_usd, reply.model, reply.request_id, attempt))
 
 
 def end_badly(
@@ -38,7 +38,7 @@ def end_badly(
 ) -> None:
     """Record a call without a reply. If its body was no answer, keep the failure's message, which quotes its start."""
     ending = ("failed", failure.billing.value, failure.kind, failure.status, now)
-    connection.execute(_END, (*ending, *_tokens(failure.usage), cost_usd, None, failure.request_id, attempt))
+    connection.execute(_END, (*ending, *_usage(failure.usage), cost_usd, None, failure.request_id, attempt))
     if failure.kind == "protocol":
         connection.execute("UPDATE attempts SET unread = ? WHERE id = ?", (failure.message, attempt))
 
@@ -56,11 +56,21 @@ def close_attempt(connection: sqlite3.Connection, attempt: int, unread: str | No
     connection.execute(end, (unread, attempt))
 
 
-def _tokens(usage: Usage) -> tuple[int | None, ...]:
-    return usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.reasoning_tokens
+def _usage(usage: Usage) -> tuple[int | str | None, ...]:
+    return (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_input_tokens,
+        usage.reasoning_tokens,
+        usage.written_input_tokens,
+        usage.written_hour_tokens,
+        usage.audio_input_tokens,
+        usage.tier or None,
+    )
 
 
 _END = (
     "UPDATE attempts SET state = ?, billing = ?, kind = ?, status = ?, ended = ?, input_tokens = ?, output_tokens = ?,"
-    " cached_input_tokens = ?, reasoning_tokens = ?, cost_usd = ?, model = ?, request_id = ? WHERE id = ?"
+    " cached_input_tokens = ?, reasoning_tokens = ?, written_input_tokens = ?, written_hour_tokens = ?,"
+    " audio_input_tokens = ?, tier = ?, cost_usd = ?, model = ?, request_id = ? WHERE id = ?"
 )

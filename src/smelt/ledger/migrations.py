@@ -107,7 +107,16 @@ _FOURTH = """
 ALTER TABLE attempts ADD COLUMN unread TEXT;
 """
 
-STEPS = (_FIRST, _SECOND, _THIRD, _FOURTH)
+# What a bill depends on beside the counts above: tokens written to a cache, those of them for an hour or longer, tokens
+# of sound, and the service tier that served the request; null for the standard tier, and in older attempts.
+_FIFTH = """
+ALTER TABLE attempts ADD COLUMN written_input_tokens INTEGER;
+ALTER TABLE attempts ADD COLUMN written_hour_tokens INTEGER;
+ALTER TABLE attempts ADD COLUMN audio_input_tokens INTEGER;
+ALTER TABLE attempts ADD COLUMN tier TEXT;
+"""
+
+STEPS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
 VERSION = len(STEPS)
 
 

@@ -86,13 +86,16 @@ def spending(connection: sqlite3.Connection, by: str) -> list[dict[str, Any]]:
         f"SELECT {group} AS {name}, count(*) AS requests,"
         " coalesce(sum(a.input_tokens), 0) AS input_tokens, coalesce(sum(a.output_tokens), 0) AS output_tokens,"
         " coalesce(sum(a.cached_input_tokens), 0) AS cached_input_tokens,"
+        " coalesce(sum(a.written_input_tokens), 0) AS written_input_tokens,"
         " coalesce(sum(a.reasoning_tokens), 0) AS reasoning_tokens, sum(a.cost_usd) AS cost_usd,"
+        " group_concat(DISTINCT coalesce(a.tier, 'standard')) FILTER (WHERE a.billing = 'paid') AS tiers,"
         " count(*) FILTER (WHERE a.billing = 'paid' AND a.cost_usd IS NULL) AS unpriced,"
         " count(*) FILTER (WHERE a.billing = 'unknown') AS possible_duplicates"
         f"{_FROM} GROUP BY 1 ORDER BY 1"
     )
     names = [column[0] for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
+    lines = [dict(zip(names, row, strict=True)) for row in cursor]
+    return [{**line, "tiers": ", ".join(sorted((line["tiers"] or "").split(",")))} for line in lines]
 
 
 def count_answers(connection: sqlite3.Connection) -> int:

@@ -27,7 +27,8 @@ _TABLES = {
     "specs": "id, fingerprint, provider, model, prompt, params, fields, account, codec",
     "runs": "id, spec, started, ended, state, rows, distinct_rows, reused, version",
     "attempts": "id, state, sent, ended, rows, estimate, keys, tokens, extends, billing, kind, status, input_tokens, "
-    "output_tokens, cached_input_tokens, reasoning_tokens, cost_usd, model, request_id, unread",
+    "output_tokens, cached_input_tokens, reasoning_tokens, cost_usd, model, request_id, unread, written_input_tokens, "
+    "written_hour_tokens, audio_input_tokens, tier",
     "replies": "attempt, text",
     "prompts": "spec, text",
     "inputs": "key, text",

@@ -11,7 +11,7 @@ import anthropic
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
 from smelt.providers.adapter import Adapter, posting
-from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Usage, Wire
+from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Wire
 from smelt.providers.bodies import (
     body_of,
     finish_of,
@@ -19,13 +19,13 @@ from smelt.providers.bodies import (
     table,
     tables,
     text_of,
-    tokens,
     useless,
     words,
     written,
 )
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.secrets import Secret
+from smelt.providers.usage import usage_of_anthropic
 
 # platform.claude.com/docs/en/build-with-claude/structured-outputs, "JSON Schema limitations"; formats: the ones that
 # anthropic 2.11 keeps (lib/_parse/_transform.py). The API refuses bounds, lengths and multiples. November 2026.
@@ -66,15 +66,15 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
     Raises:
         CallFailed: There is no reply in it.
     """
-    body = body_of(answer, _usage, secrets)
+    body = body_of(answer, usage_of_anthropic, secrets)
     if "content" not in body:
-        raise useless(answer, "the answer has no content", secrets, _usage(body))
+        raise useless(answer, "the answer has no content", secrets, usage_of_anthropic(body))
     finish = finish_of(body.get("stop_reason"))
     stop = table(body.get("stop_details"))
     refusal = words(stop.get("explanation")) or words(stop.get("category"))
     return Reply(
         text=first_with_json(_texts(body["content"])),
-        usage=_usage(body),
+        usage=usage_of_anthropic(body),
         finish=finish,
         model=words(body.get("model")),
         request_id=request_id(answer.headers),
@@ -89,21 +89,6 @@ def _texts(content: object) -> Iterator[str]:
     for part in tables(content):
         if words(part.get("type")) == "tool_use":
             yield written(part.get("input"))
-
-
-def _usage(body: Mapping[str, Any]) -> Usage:
-    usage = table(body.get("usage"))
-    fresh, cached = tokens(usage.get("input_tokens")), tokens(usage.get("cache_read_input_tokens"))
-    # Anthropic counts cached tokens separately; everywhere else they are part of the input tokens.
-    made = tokens(usage.get("cache_creation_input_tokens"))
-    beside = (cached or 0) + (made or 0)
-    return Usage(
-        input_tokens=None if fresh is None else fresh + beside,
-        output_tokens=tokens(usage.get("output_tokens")),
-        cached_input_tokens=cached,
-        reasoning_tokens=tokens(table(usage.get("output_tokens_details")).get("thinking_tokens")),
-        written_input_tokens=made,
-    )
 
 
 class Anthropic(Adapter):

@@ -64,7 +64,12 @@ class Usage:
         output_tokens: All output tokens, reasoning included.
         cached_input_tokens: Input tokens read from the provider's cache.
         reasoning_tokens: Output tokens spent on reasoning.
-        written_input_tokens: Input tokens written to the provider's cache, where that is reported.
+        written_input_tokens: Input tokens written to the provider's cache.
+        written_hour_tokens: Those of them that were written for an hour or longer, which costs more.
+        audio_input_tokens: Input tokens of sound.
+        cached_audio_tokens: Those of them that were read from the cache.
+        tier: The service tier that served the request: `standard`, `flex`, `priority`, `fast`, or `batch` for a line of
+            a batch job. Empty means standard. `us`: Anthropic served it in the United States only.
     """
 
     input_tokens: int | None = None
@@ -72,6 +77,15 @@ class Usage:
     cached_input_tokens: int | None = None
     reasoning_tokens: int | None = None
     written_input_tokens: int | None = None
+    written_hour_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    cached_audio_tokens: int | None = None
+    tier: str = ""
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether the provider reported any tokens."""
+        return self.input_tokens is not None or self.output_tokens is not None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,14 +16,13 @@ import httpx2
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
 from smelt.providers.adapter import Adapter, SDKConnection
-from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Usage, Wire
+from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Wire
 from smelt.providers.bodies import (
     body_of,
     finish_of,
     first_with_json,
     table,
     tables,
-    tokens,
     useless,
     words,
     written,
@@ -31,6 +30,7 @@ from smelt.providers.bodies import (
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.http import Client, answer_of, client_for
 from smelt.providers.secrets import Secret
+from smelt.providers.usage import usage_of_bedrock
 
 # docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html: no bounds, lengths, multiples or recursion, and
 # objects are closed. Read November 2026.
@@ -72,13 +72,13 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
     Raises:
         CallFailed: There is no reply in it.
     """
-    body = body_of(answer, _usage, secrets)
+    body = body_of(answer, usage_of_bedrock, secrets)
     if "output" not in body:
-        raise useless(answer, "the answer has no output", secrets, _usage(body))
+        raise useless(answer, "the answer has no output", secrets, usage_of_bedrock(body))
     finish = finish_of(body.get("stopReason"))
     return Reply(
         text=first_with_json(_texts(table(table(body["output"]).get("message")).get("content"))),
-        usage=_usage(body),
+        usage=usage_of_bedrock(body),
         finish=finish,
         model=words(table(table(body.get("trace")).get("promptRouter")).get("invokedModelId")),
         request_id=request_id(answer.headers),
@@ -92,19 +92,6 @@ def _texts(content: object) -> Iterator[str]:
     yield "".join(words(part.get("text")) or "" for part in tables(content))
     for part in tables(content):
         yield written(table(part.get("toolUse")).get("input"))
-
-
-def _usage(body: Mapping[str, Any]) -> Usage:
-    usage = table(body.get("usage"))
-    fresh, cached = tokens(usage.get("inputTokens")), tokens(usage.get("cacheReadInputTokens"))
-    made = tokens(usage.get("cacheWriteInputTokens"))
-    # As with Anthropic, cached tokens are counted separately.
-    return Usage(
-        input_tokens=None if fresh is None else fresh + (cached or 0) + (made or 0),
-        output_tokens=tokens(usage.get("outputTokens")),
-        cached_input_tokens=cached,
-        written_input_tokens=made,
-    )
 
 
 class Bedrock(Adapter):

@@ -1,7 +1,7 @@
-"""Parses the common parts of all providers' replies: the JSON object, an error in it, finish reasons and token counts.
+"""Parses the common parts of all providers' replies: the JSON object, an error in it, texts and finish reasons.
 
-Gateways and self-hosted servers send the documented fields with other types: a finish reason as an object, a count as
-text, a missing list. Every field is read by one of the small functions here, none of which raises.
+Gateways and self-hosted servers send the documented fields with other types: a finish reason as an object, a missing
+list. Every field is read by one of the small functions here, none of which raises.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from smelt.providers.error_bodies import Complaint, complains, read_complaint
 from smelt.providers.events import DECODER, joined, joined_chunks
 from smelt.providers.secrets import Secret
 
-_MOST_TOKENS = 10**9  # More than any context window: a larger count is a mistake.
 _JSON = re.compile(r"[{\[]\s*[\"'“”{\[\\]")  # The start of JSON, also inside a JSON string, but not `{name}`.
 _DEPTH = 4  # Nesting levels of an unexpected value that are searched for a word.
 # Types of a message's parts. A list of anything else is the answer itself, already parsed.
@@ -137,26 +136,6 @@ def failed_generation(answer: Answer) -> tuple[str, Finish] | None:
 def useless(answer: Answer, problem: str, secrets: Sequence[Secret], usage: Usage | None = None) -> CallFailed:
     """The failure for a 200 that is no answer, because of *problem*."""
     return failures.no_answer(answer.status, answer.headers, answer.text, problem=problem, secrets=secrets, usage=usage)
-
-
-def tokens(count: object) -> int | None:
-    """A token count, or None if it is missing or not plausible. Some gateways send it as text or as a float."""
-    if isinstance(count, str) and len(count) < 12 and count.isascii() and count.isdigit():
-        count = float(count)
-    if isinstance(count, float) and count.is_integer():
-        count = int(count)
-    return count if type(count) is int and 0 <= count <= _MOST_TOKENS else None
-
-
-def usage_in(body: Mapping[str, Any], given: str, made: str) -> Usage:
-    """The usage in a body of OpenAI's; its names begin with *given* and *made*, such as "input" and "output"."""
-    usage = table(body.get("usage"))
-    return Usage(
-        input_tokens=tokens(usage.get(f"{given}_tokens")),
-        output_tokens=tokens(usage.get(f"{made}_tokens")),
-        cached_input_tokens=tokens(table(usage.get(f"{given}_tokens_details")).get("cached_tokens")),
-        reasoning_tokens=tokens(table(usage.get(f"{made}_tokens_details")).get("reasoning_tokens")),
-    )
 
 
 def table(value: object) -> Mapping[str, Any]:

@@ -23,7 +23,6 @@ from smelt.providers.bodies import (
     table,
     tables,
     text_of,
-    usage_in,
     useless,
     words,
     written,
@@ -32,6 +31,7 @@ from smelt.providers.failures import limits_in, request_id
 from smelt.providers.openai import headers_for_others
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import STRICT, Manner, named_shape, schema_in, system_in, type_in
+from smelt.providers.usage import usage_of_openai
 
 _RESPONSE_FORMAT = parameters.Takes(
     wanted='{"type": "json_schema"}, {"type": "json_object"} or {"type": "text"}, to which smelt adds the schema',
@@ -76,7 +76,7 @@ _MORE = {
     "route": parameters.TEXT,
 }
 
-_usage = partial(usage_in, given="prompt", made="completion")
+_usage = partial(usage_of_openai, given="prompt", made="completion")
 
 
 def write(model: str, request: Request, params: Mapping[str, Any], manner: Manner = STRICT) -> dict[str, Any]:

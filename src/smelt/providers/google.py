@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import google.genai as genai  # So that a missing SDK is a ModuleNotFoundError that names it.
@@ -15,14 +16,13 @@ from smelt.errors import SmeltConfigError
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
 from smelt.providers.adapter import Adapter, SDKConnection
-from smelt.providers.base import ENDED, Answer, Capabilities, Connection, Finish, Reply, Request, Usage, Wire
+from smelt.providers.base import ENDED, Answer, Capabilities, Connection, Finish, Reply, Request, Wire
 from smelt.providers.bodies import (
     body_of,
     finish_of,
     first_with_json,
     table,
     tables,
-    tokens,
     useless,
     word_in,
     words,
@@ -32,6 +32,7 @@ from smelt.providers.failures import limits_in, request_id
 from smelt.providers.http import client_for
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
+from smelt.providers.usage import usage_of_google
 from smelt.providers.ways import bare
 
 # ai.google.dev/gemini-api/docs/structured-output, "JSON schema support". Read November 2026.
@@ -75,14 +76,15 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
     Raises:
         CallFailed: There is no reply in it.
     """
-    body = body_of(answer, _usage, secrets)
+    usage_of = partial(usage_of_google, headers=answer.headers)
+    body = body_of(answer, usage_of, secrets)
     if not any(name in body for name in _MEMBERS):
-        raise useless(answer, "the answer has no candidates", secrets, _usage(body))
+        raise useless(answer, "the answer has no candidates", secrets, usage_of(body))
     candidate = _first_whole(tables(body.get("candidates")))
     finish = _finish(body, candidate)
     return Reply(
         text=first_with_json(_texts(candidate)),
-        usage=_usage(body),
+        usage=usage_of(body),
         finish=finish,
         model=words(body.get("modelVersion")),
         request_id=request_id(answer.headers) or words(body.get("responseId")),
@@ -122,19 +124,6 @@ def _reason(body: Mapping[str, Any], candidate: Mapping[str, Any]) -> str:
     said = [feedback.get("blockReason"), feedback.get("blockReasonMessage")]
     said += [candidate.get("finishReason"), candidate.get("finishMessage")]
     return ": ".join(word for one in said if (word := word_in(one))) or "no candidates"
-
-
-def _usage(body: Mapping[str, Any]) -> Usage:
-    usage = table(body.get("usageMetadata"))
-    # Absent if the thoughts used all tokens. Gemini counts thoughts separately; others count them as output.
-    said = tokens(usage.get("candidatesTokenCount", 0)) if usage else None
-    thought = tokens(usage.get("thoughtsTokenCount"))
-    return Usage(
-        input_tokens=tokens(usage.get("promptTokenCount")),
-        output_tokens=None if said is None else said + (thought or 0),
-        cached_input_tokens=tokens(usage.get("cachedContentTokenCount")),
-        reasoning_tokens=thought,
-    )
 
 
 class Google(Adapter):

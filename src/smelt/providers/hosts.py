@@ -23,6 +23,7 @@ HOSTS = (
         takes=("reasoning_format",),
         thinking="chat",
         priced_as="groq",
+        level_tiers=("flex",),  # console.groq.com/docs/flex-processing, November 2026.
         cheap_model="openai/gpt-oss-20b",
     ),
     Vendor(

@@ -22,7 +22,6 @@ from smelt.providers.bodies import (
     table,
     tables,
     text_of,
-    usage_in,
     useless,
     word_in,
     words,
@@ -31,6 +30,7 @@ from smelt.providers.bodies import (
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import STRICT, Manner, schema_in, system_in, type_in
+from smelt.providers.usage import usage_of_openai
 
 # platform.openai.com/docs/guides/structured-outputs, "Supported schemas"; as of February 2026 also at
 # jsonschemaprofiles.unitvectorylabs.com/schemas/openai. Read November 2026.
@@ -65,7 +65,7 @@ _TAKES = {
     "prompt_cache_retention": parameters.TEXT,
 }
 
-_usage = partial(usage_in, given="input", made="output")
+_usage = partial(usage_of_openai, given="input", made="output")
 
 
 def write(model: str, request: Request, params: Mapping[str, Any], manner: Manner = STRICT) -> dict[str, Any]:

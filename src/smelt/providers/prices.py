@@ -1,11 +1,14 @@
 """The cost of a request in US dollars, by genai-prices (offline; the `prices` extra).
 
-The price is computed per request, because some models cost more per token above a length. Unknown is None, never 0.
+The price is computed per request, because some models cost more per token above a length, and at the price of the tier
+that served it. Unknown is None, never 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import islice
@@ -27,9 +30,15 @@ def cost_usd(provider: str, model: str, usage: Usage) -> float | None:
     return price_of(provider, model)(usage)
 
 
-def cost_of(provider: Provider, usage: Usage) -> float | None:
-    """The cost of one request to *provider*; see `cost_usd`."""
-    return price_for(provider)(usage)
+def cost_of(provider: Provider, usage: Usage, *, tier: str | None = None) -> float | None:
+    """The cost of one request to *provider*; see `cost_usd`.
+
+    Args:
+        provider: Whom it is sent to.
+        usage: Its tokens.
+        tier: The tier to price it at, such as `batch`; None for the one in *usage*.
+    """
+    return price_for(provider)(usage if tier is None else replace(usage, tier=tier))
 
 
 def check_priced(provider: Provider) -> None:
@@ -94,22 +103,68 @@ def price_of(provider: str, model: str, base_url: str = "") -> Price:
     except LookupError:
         return lambda usage: None
 
+    level = vendor.level_tiers
+
     def cost(usage: Usage) -> float | None:
-        if usage.input_tokens is None or usage.output_tokens is None:
+        context, when = _context_of("" if usage.tier in level else usage.tier), now()
+        if usage.input_tokens is None or usage.output_tokens is None or not _is_listed(context, priced, seller, when):
             return None
-        cached = min(usage.cached_input_tokens or 0, usage.input_tokens)  # The list refuses more cached than sent.
-        counts = genai_prices.Usage(
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            cache_read_tokens=cached,
-            cache_write_tokens=min(usage.written_input_tokens or 0, usage.input_tokens - cached),
-        )
+        counts = genai_prices.Usage(**_counts(usage))
         try:
-            return float(priced.calc_price(counts, seller).total_price)
+            found = priced.calc_price(counts, seller, genai_request_timestamp=when, price_context=context)
         except ValueError:
             return None
+        is_listed = not usage.written_hour_tokens or _has_hours(found.model_price)
+        return float(found.total_price) if is_listed else None
 
     return cost
+
+
+def now() -> datetime:
+    """The time that decides which of a model's prices is valid: some change on a date, some by the hour."""
+    return datetime.now(UTC)
+
+
+def _context_of(tier: str) -> dict[str, str]:
+    """What the price list is told of a request that was served at *tier*; empty for the standard price.
+
+    Sellers name their tiers by different keys.
+    """
+    if tier == "batch":
+        return {"processing": tier}
+    return {} if tier in ("", "standard") else {"service_tier": tier, "speed": tier}
+
+
+def _is_listed(context: Mapping[str, str], priced: Any, seller: Any, when: datetime) -> bool:
+    """Whether the list has a price for *context*. It answers with the standard price if it has none.
+
+    That is so for a model that *seller* takes from another seller's list, too.
+    """
+    if not context:
+        return True
+    is_own = any(priced is one for one in seller.models)
+    variants = (one for one in priced.price_variants or () if one.constraint is None or one.constraint.active(when))
+    return is_own and any(one.when.items() <= context.items() for one in variants)
+
+
+def _has_hours(listed: Any) -> bool:
+    """Whether the price of a long write to a cache is *listed*. If no write is, all of them cost what input costs."""
+    return listed.cache_write_1h_mtok is not None or listed.cache_write_mtok is None
+
+
+def _counts(usage: Usage) -> dict[str, int]:
+    """The counts of *usage* for the price list, which refuses parts that are larger than their whole."""
+    whole = usage.input_tokens or 0
+    cached = min(usage.cached_input_tokens or 0, whole)
+    written = min(usage.written_input_tokens or 0, whole - cached)
+    counts = {"input_tokens": whole, "output_tokens": usage.output_tokens or 0}
+    counts |= {"cache_read_tokens": cached, "cache_write_tokens": written}
+    counts["cache_write_1h_tokens"] = min(usage.written_hour_tokens or 0, written)
+    if usage.audio_input_tokens:
+        cached_audio = min(usage.cached_audio_tokens or 0, cached, usage.audio_input_tokens)
+        audio = min(usage.audio_input_tokens, whole - written - (cached - cached_audio))
+        counts |= {"input_audio_tokens": audio, "cache_audio_read_tokens": cached_audio, "cache_audio_write_tokens": 0}
+    return counts
 
 
 def _listed(model: str, seller: str | None) -> tuple[str, str | None]:

@@ -50,6 +50,7 @@ class Vendor:
         shapes: The same for models whose names begin so; the longest beginning counts.
         cap: What it calls the output limit, if its API has more than one name.
         priced_as: The vendor's id in genai-prices, or None if its prices are not known.
+        level_tiers: Service tiers that cost what the standard one does, or nothing by the token.
         is_free: Whether its requests cost nothing.
         cheap_model: A small, cheap model for the doctor, or None.
     """
@@ -78,6 +79,7 @@ class Vendor:
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     cap: Cap = "max_tokens"
     priced_as: str | None = None
+    level_tiers: tuple[str, ...] = ()
     is_free: bool = False
     cheap_model: str | None = None
 

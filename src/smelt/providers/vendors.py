@@ -168,6 +168,7 @@ VENDORS: Mapping[str, Vendor] = {
             extra="anthropic",
             sdk={"anthropic": "anthropic"},
             priced_as="anthropic",
+            level_tiers=("priority",),  # Capacity that was bought before. .../docs/en/api/service-tiers, November 2026.
             thinking="messages",
             cheap_model="claude-haiku-4-5",
         ),

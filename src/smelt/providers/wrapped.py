@@ -180,4 +180,4 @@ def _lost_id(before: str, after: str) -> str | None:
 
 def _unsent(reply: Reply) -> Reply:
     """A reply of a hook: it cost nothing, unless the hook says otherwise."""
-    return replace(reply, usage=_FREE) if reply.usage == Usage() else reply
+    return replace(reply, usage=_FREE) if not reply.usage.is_reported else reply
