@@ -73,6 +73,29 @@ class Stats:
     log: list[dict[str, Any]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Jobs:
+    """The Batch API of a scenario so far.
+
+    Attributes:
+        now: Its clock, in seconds since 1970.
+        jobs: Its jobs, the oldest first: `id`, `tag`, `model`, `lines`, how many were `run`, how they `end` (None while
+            they run), when `made`, name of the `upload`.
+        bill: The lines that were run: `job`, `id`, `status`, whether they are `charged` (None: nobody knows), their
+            `input_tokens` and `output_tokens`, and the `rows` in them, by the column `count_by`.
+        calls: How often each operation was asked for.
+        files: Name and size of each file that is there, by its id.
+        log: With `log=True`, every call.
+    """
+
+    now: float
+    jobs: list[dict[str, Any]]
+    bill: list[dict[str, Any]]
+    calls: Mapping[str, int]
+    files: Mapping[str, Any]
+    log: list[dict[str, Any]]
+
+
 class Scenario:
     """One test's private provider."""
 
@@ -93,6 +116,14 @@ class Scenario:
         counters = self._server.ask("GET", f"/_scenarios/{self.name}")
         counters["statuses"] = {int(status): count for status, count in counters["statuses"].items()}
         return Stats(**{one.name: counters[one.name] for one in fields(Stats)})
+
+    def jobs(self) -> Jobs:
+        """Its jobs at this moment, and the bill."""
+        return Jobs(**self._server.ask("GET", f"/_scenarios/{self.name}/jobs"))
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock of its jobs."""
+        self._server.ask("POST", f"/_scenarios/{self.name}/clock", seconds)
 
     def wait_until(self, reached: Callable[[Stats], bool]) -> Stats:
         """The counters as soon as they are as wanted.

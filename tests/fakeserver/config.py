@@ -51,6 +51,7 @@ class Config:
         token_seconds: How long the tokens and keys that this server hands out say that they are valid.
         token_lasts: Requests after which any key or token is refused as expired, whatever it said.
         token_refusal: What the token endpoint answers instead of a token: `{"code": …, "body": …}`.
+        jobs: What its Batch API allows, and what happens to jobs: `jobs.Terms`.
         count_by: A column; `Stats.rows_sent_by` then counts how often each of its values was sent.
         log: Whether to keep every request's headers and body.
     """
@@ -80,6 +81,7 @@ class Config:
     token_seconds: int = 3_600
     token_lasts: int | None = None
     token_refusal: Mapping[str, Any] | None = None
+    jobs: Mapping[str, Any] = field(default_factory=dict)
     count_by: str | None = None
     log: bool = False
 
@@ -101,8 +103,8 @@ class Schedule:
 
     def __init__(self, config: Config, rng: random.Random) -> None:
         self._random = rng.random
-        self._script = {int(number): _faults(value) for number, value in config.script.items()}
-        self._always = _faults(config.always)
+        self._script = {int(number): faults_in(value) for number, value in config.script.items()}
+        self._always = faults_in(config.always)
         self._until = math.inf if config.until_ok is None else config.until_ok
         self._poisons = [_poison(one) for one in _listed(config.poison)]
         rates = [(_fault(name), rate) for name, rate in config.rates.items()]
@@ -135,7 +137,8 @@ def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _faults(value: Any) -> list[Fault]:
+def faults_in(value: Any) -> list[Fault]:
+    """The faults that *value* names: one or a list."""
     return [_fault(one) for one in _listed(value)]
 
 

@@ -19,8 +19,10 @@ from tests.fakeserver.config import Config, Schedule
 from tests.fakeserver.faults import COMPLETIONS, JSON, REFUSALS, RESPONSES, TRANSPORTS, Fault, Response, refused, status
 from tests.fakeserver.hostile import Mood, Temper
 from tests.fakeserver.hosts import HOSTS, IGNORING
+from tests.fakeserver.jobdoor import JobDoor
+from tests.fakeserver.jobs import Done
 from tests.fakeserver.limiter import Limit, Limiter
-from tests.fakeserver.messages import BadRequest, Completion, Headers, Prompt, WireProtocol
+from tests.fakeserver.messages import BadRequest, Completion, Headers, Json, Prompt, WireProtocol
 from tests.fakeserver.model import Row, capped, render, rows_of, tokens_of
 from tests.fakeserver.oddrows import with_bare_numbers
 from tests.fakeserver.rowfaults import LISTS, ROWS, Entry, Scene
@@ -28,6 +30,7 @@ from tests.fakeserver.rowfaults import LISTS, ROWS, Entry, Scene
 SECRETS = frozenset(
     {"x-amz-security-token", "authorization", "x-api-key", "x-goog-api-key", "api-key", "proxy-authorization", "cookie"}
 )
+LINE = -1  # The number of a line of a job among the requests: `script` is for live ones.
 AT_THE_GATE = 0.04  # Seconds that a 429 takes at the most: a rate limiter works on nothing.
 
 
@@ -68,13 +71,15 @@ class Scenario:
 
     def __init__(self, config: Config, clock: Callable[[], float]) -> None:
         self.config = config
-        self._rng = random.Random(config.seed)
+        self._rng = self.rng = random.Random(config.seed)
         self._limiter = Limiter(Limit(**config.limit), clock) if config.limit is not None else None
         self.counters = Counters(timeline=self._limiter.timeline if self._limiter is not None else [])
         self._schedule = Schedule(config, self._rng)
         self._temper = Temper(config.oddities, self._rng) if config.oddities else None
         self._earlier_ids: tuple[Any, ...] = ()
+        self._counted: list[str] = []  # The rows of the last request, by the column `count_by`.
         self.gate = Gate(config)
+        self.jobs = JobDoor(self)
         check_rules(config.answers)
 
     def respond(self, protocol: WireProtocol, model: str, headers: Headers, body: bytes, *, path: str = "") -> Outgoing:
@@ -95,9 +100,38 @@ class Scenario:
             delay = min(delay, AT_THE_GATE)
         return Outgoing(replace(response, headers=usual | response.headers), transport, max(0.0, delay))
 
+    def run_line(self, protocol: WireProtocol, body: Json, faults: Sequence[Fault]) -> Done:
+        """The answer to one line of a job: by the same model as that to a request, without limits of rate."""
+        counters = self.counters
+        before = counters.input_tokens, counters.output_tokens
+        request_id = f"req_{self._rng.randrange(16**12):012x}"
+        model = str(body.get("model") or "")
+        data = json.dumps(body).encode()
+        response, _ = self._response(protocol, model, {}, data, LINE, request_id, faults)
+        try:
+            said = json.loads(response.body)
+        except ValueError:
+            said = response.body.decode("utf-8", "replace")
+        return Done(
+            status=response.status,
+            body=said,
+            request_id=request_id,
+            input_tokens=counters.input_tokens - before[0],
+            output_tokens=counters.output_tokens - before[1],
+            rows=self._counted,
+        )
+
     def _response(
-        self, protocol: WireProtocol, model: str, headers: Headers, body: bytes, number: int, request_id: str
+        self,
+        protocol: WireProtocol,
+        model: str,
+        headers: Headers,
+        body: bytes,
+        number: int,
+        request_id: str,
+        more: Sequence[Fault] = (),
     ) -> tuple[Response, Fault | None]:
+        is_line = number == LINE
         try:
             parsed = json.loads(body)
             prompt = protocol.read(parsed, model)
@@ -106,14 +140,14 @@ class Scenario:
             return refused(code, words), None
         rows = rows_of(prompt.user)
         self._count(rows, headers, parsed)
-        if refusal := self._refusal(protocol, headers, body, prompt):
+        if refusal := self._refusal(protocol, headers, body, prompt, is_line=is_line):
             return refusal, None
         if self.config.host is not None:
             if (said := HOSTS[self.config.host](parsed)) is not None:
                 return Response(said[0], JSON, json.dumps(said[1]).encode()), None
             prompt = replace(prompt, schema=IGNORING.get(self.config.host, prompt.schema))
 
-        faults = self._schedule.of_request(number, rows)
+        faults = [*self._schedule.of_request(number, rows), *more]
         self.counters.faults.update(fault.name for fault in faults if fault.name not in ROWS)
         transport = next((fault for fault in faults if fault.name in TRANSPORTS), None)
         for fault in faults:
@@ -128,17 +162,19 @@ class Scenario:
             self.counters.faults.update(mood.struck)
             written = mood.enclose(written, completion.text, protocol)
         response = Response(200, JSON, with_bare_numbers(json.dumps(written)).encode())
-        if mood is not None:
+        if mood is not None and not is_line:
             response = mood.send(response, protocol, may_stream=parsed.get("stream") is not False)
         for fault in faults:
             if fault.name in RESPONSES:
                 response = RESPONSES[fault.name](response, fault.options)
         return response, transport
 
-    def _refusal(self, protocol: WireProtocol, headers: Headers, body: bytes, prompt: Prompt) -> Response | None:
+    def _refusal(
+        self, protocol: WireProtocol, headers: Headers, body: bytes, prompt: Prompt, *, is_line: bool = False
+    ) -> Response | None:
         """What a real provider refuses of its own accord: no key, too much, too fast."""
         config = self.config
-        if not protocol.authorised(headers):
+        if not is_line and not protocol.authorised(headers):
             return status({"kind": "auth"}, protocol)
         if config.max_body_bytes is not None and len(body) > config.max_body_bytes:
             return status({"kind": "too_large"}, protocol)
@@ -148,7 +184,7 @@ class Scenario:
         tokens = tokens_of(prompt.system) + tokens_of(prompt.user)
         if config.context_tokens is not None and tokens > config.context_tokens:
             return status({"kind": "context_length"}, protocol)
-        if self._limiter is None:
+        if self._limiter is None or is_line:
             return None
         wait = self._limiter.refuse(tokens + (prompt.max_tokens or 0), self.counters.in_flight)
         if wait is None:
@@ -252,7 +288,8 @@ class Scenario:
         counters = self.counters
         counters.rows_sent += len(rows)
         if self.config.count_by is not None:
-            counters.rows_sent_by.update(str(row.cells.get(self.config.count_by)) for row in rows)
+            self._counted = [str(row.cells.get(self.config.count_by)) for row in rows]
+            counters.rows_sent_by.update(self._counted)
         if self.config.log:
             shown = {name: value for name, value in headers.items() if name not in SECRETS}
             counters.log.append({"headers": shown, "secrets": sorted(SECRETS & headers.keys()), "body": body})

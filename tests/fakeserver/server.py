@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from tests.fakeserver.config import Config
 from tests.fakeserver.connection import Connection, Exchange, Request, Route
-from tests.fakeserver.faults import JSON, Response
+from tests.fakeserver.faults import JSON, Fault, Response
 from tests.fakeserver.messages import WireProtocol
 from tests.fakeserver.protocols import PROTOCOLS
 from tests.fakeserver.scenario import Outgoing, Scenario
@@ -53,6 +53,19 @@ class Call:
         self._counters.abandoned += abandoned
 
 
+class JobCall:
+    """A request about jobs; its work was done when it came."""
+
+    def __init__(self, response: Response, transport: Fault | None) -> None:
+        self._outgoing = Outgoing(response, transport)
+
+    def answer(self) -> Outgoing:
+        return self._outgoing
+
+    def done(self, *, abandoned: bool) -> None:
+        pass
+
+
 class Plain:
     """A reply that needs no scenario."""
 
@@ -75,7 +88,7 @@ class Server:
 
     def route(self, request: Request, connection: Connection) -> Exchange:
         """What answers *request*."""
-        path = request.path.partition("?")[0]
+        path, _, query = request.path.partition("?")
         _, name, rest = (path + "/").split("/", 2)
         rest = "/" + rest.removesuffix("/")
         if name == "_pause":  # For a test that waits for another process, which needs the core meanwhile.
@@ -88,6 +101,9 @@ class Server:
         if name not in connection.seen:
             connection.seen.add(name)
             scenario.counters.connections += 1
+        base = f"http://{request.headers.get('host', '')}/{name}"
+        if (found := scenario.jobs.answer(request, rest, query, base)) is not None:
+            return JobCall(*found)
         if rest in PATHS:
             return Call(scenario, PROTOCOLS[PATHS[rest]], "", request)
         if match := GEMINI.fullmatch(rest):
@@ -105,9 +121,18 @@ class Server:
         return Plain(404, {"error": {"message": f"Invalid URL ({request.method} {rest})", "code": 404}})
 
     def _control(self, request: Request, name: str) -> Exchange:
-        """`POST /_scenarios` makes one, `PUT /_scenarios/ID` starts it afresh, `GET` reads it, `DELETE` ends it."""
+        """`POST /_scenarios` makes one, `PUT /_scenarios/ID` starts it afresh, `GET` reads it, `DELETE` ends it.
+
+        `GET /_scenarios/ID/jobs` has its jobs and their bill; `POST /_scenarios/ID/clock` moves the clock of the jobs.
+        """
+        name, _, what = name.partition("/")
         try:
             match request.method:
+                case "GET" if what == "jobs":
+                    return Plain(200, self._scenarios[name].jobs.told())
+                case "POST" if what == "clock":
+                    self._scenarios[name].jobs.depot.advance(json.loads(request.body))
+                    return Plain(200, {})
                 case "POST":
                     self._made += 1
                     name = f"s{self._made}"
