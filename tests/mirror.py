@@ -58,6 +58,7 @@ TESTED_THROUGH = {
     "providers/vertex": "providers/test_clouds",
     "providers/vertex_claude": "providers/test_conformance",
     "providers/bedrock": "providers/test_clouds",
+    "providers/mantle": "providers/test_clouds",
     "providers/ambient": "providers/test_clouds",
     "providers/adc": "providers/test_clouds",
     "providers/sigv4": "providers/test_clouds",

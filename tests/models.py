@@ -18,12 +18,19 @@ PROTOCOLS: dict[str, Any] = {
     for name, vendor in VENDORS.items()
     if (protocol := vendor.adapter.partition(":")[0].rpartition(".")[2]) in WIRES
 }
-PROTOCOLS |= {"azure": "azure", "vertex-claude": "vertex-claude"}  # Named otherwise than their adapters.
+# Named otherwise than their adapters.
+PROTOCOLS |= {name: name for name in ("azure", "vertex-claude", "mantle-openai", "mantle-claude")}
 # What is asked in place of the provider of that name, and the model `fake-1`.
-MODELS = {"vertex-claude": ("vertex", "claude-fake-1")}
-CLOUDS = ["azure", "foundry", "vertex", "vertex-claude", "bedrock"]
+MODELS = {
+    "vertex-claude": ("vertex", "claude-fake-1"),
+    "mantle": ("mantle", "google.fake-1"),
+    "mantle-openai": ("mantle", "openai.fake-1"),
+    "mantle-claude": ("mantle", "anthropic.fake-1"),
+}
+CLOUDS = ["azure", "foundry", "vertex", "vertex-claude", "bedrock", "mantle", "mantle-openai", "mantle-claude"]
 # The protocol that each cloud speaks a variant of.
 SPOKEN = {"azure": "openai", "foundry": "anthropic", "vertex": "google", "vertex-claude": "anthropic"}
+SPOKEN |= {"mantle": "compatible", "mantle-openai": "openai", "mantle-claude": "anthropic"}
 OTHERS = [name for name in PROTOCOLS if name not in PROVIDERS]
 HOSTS = [name for name in OTHERS if name not in CLOUDS]
 

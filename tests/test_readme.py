@@ -179,6 +179,7 @@ def surroundings(fake: FakeServer, folder: Path) -> dict[str, str]:
         "GOOGLE_APPLICATION_CREDENTIALS": str(service_account(folder, scenario)),
         "GOOGLE_VERTEX_BASE_URL": scenario.base_url("vertex"),
         "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": scenario.base_url("bedrock"),
+        "ANTHROPIC_BEDROCK_MANTLE_BASE_URL": scenario.base_url("mantle-claude"),
         "AWS_REGION": "eu-west-1",
         "AWS_ACCESS_KEY_ID": "AKIAFAKESTATIC",
         "AWS_SECRET_ACCESS_KEY": STATIC["AKIAFAKESTATIC"],

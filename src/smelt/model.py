@@ -35,8 +35,9 @@ class Model:
     Attributes:
         provider: `openai`, `anthropic`, `google`, `openrouter`, `groq`, `mistral`, `deepseek`, `xai`, `together`,
             `fireworks`, `cerebras`, `perplexity`, `nvidia`, `sambanova`, `huggingface`, `cloudflare`, `databricks`,
-            `snowflake`, `azure`, `foundry`, `vertex`, `bedrock`, `vllm`, `sglang`, `ollama`, `llamacpp`, `lmstudio`,
-            `local`, `mock`, or `compatible` for any other server of OpenAI's chat completions, which needs *base_url*.
+            `snowflake`, `azure`, `foundry`, `vertex`, `bedrock`, `mantle`, `vllm`, `sglang`, `ollama`, `llamacpp`,
+            `lmstudio`, `local`, `mock`, or `compatible` for any other server of OpenAI's chat completions, which needs
+            *base_url*.
         name: The model's name, in the provider's words. May be empty for `local`, which has a default, and for `mock`.
         api_key: The key, or a function that returns one or a token for each request, such as that of azure-identity's
             `get_bearer_token_provider`; it may be async. Kept out of repr, logs and pickles; a model that was pickled

@@ -70,6 +70,7 @@ providers
   foundry             no key: set ANTHROPIC_FOUNDRY_API_KEY
   vertex              no project: set GOOGLE_CLOUD_PROJECT or GCLOUD_PROJECT or ANTHROPIC_VERTEX_PROJECT_ID
   bedrock             no key: set AWS_BEARER_TOKEN_BEDROCK
+  mantle              no key: set AWS_BEARER_TOKEN_BEDROCK
 
 settings
   model               openai:gpt-4.1-mini

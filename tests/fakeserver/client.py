@@ -16,7 +16,18 @@ from typing import Any, Literal, Self
 from tests.patience import HANGING
 
 ProtocolName = Literal[
-    "openai", "compatible", "anthropic", "google", "azure", "foundry", "vertex", "vertex-claude", "bedrock"
+    "openai",
+    "compatible",
+    "anthropic",
+    "google",
+    "azure",
+    "foundry",
+    "vertex",
+    "vertex-claude",
+    "bedrock",
+    "mantle",
+    "mantle-openai",
+    "mantle-claude",
 ]
 PATHS = {
     "openai": "/v1",
@@ -25,6 +36,9 @@ PATHS = {
     "foundry": "/anthropic",
     "vertex": "/v1/projects/acme/locations/global",
     "vertex-claude": "/v1/projects/acme/locations/europe-west1",
+    "mantle": "/mantle/v1",
+    "mantle-openai": "/mantle/openai/v1",
+    "mantle-claude": "/mantle/anthropic",
 }
 ROOT = Path(__file__).parents[2]
 

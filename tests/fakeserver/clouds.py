@@ -64,13 +64,15 @@ class Gate:
         if lasts is not None and self._uses[used] > lasts:
             table = errors.TABLES[protocol.refusals]
             return status({"kind": "expired" if "expired" in table else "auth"}, protocol)
-        if headers.get("authorization", "").startswith("AWS4-") and not is_signed(path, headers, body):
+        if headers.get("authorization", "").startswith("AWS4-") and not is_signed(
+            path, headers, body, getattr(protocol, "service", "bedrock")
+        ):
             return status({"kind": "signature"}, protocol)
         return None
 
 
-def is_signed(path: str, headers: Headers, body: bytes) -> bool:
-    """Whether the signature is right for the request as it arrived, by botocore."""
+def is_signed(path: str, headers: Headers, body: bytes, wanted_service: str) -> bool:
+    """Whether the signature for *wanted_service* is right for the request as it arrived, by botocore."""
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
@@ -80,7 +82,7 @@ def is_signed(path: str, headers: Headers, body: bytes) -> bool:
     number = key.removeprefix("ASIAFAKE")
     secret = STATIC.get(key) or f"role-secret-{number}"
     token = None if key in STATIC else f"session-token-{number}-c4n4ry"
-    if service != "bedrock" or headers.get("x-amz-security-token") != token or not region:
+    if service != wanted_service or headers.get("x-amz-security-token") != token or not region:
         return False
     signed = {name: headers[name] for name in parts["SignedHeaders"].split(";")}
     if not {"host", "x-amz-date"} <= signed.keys():

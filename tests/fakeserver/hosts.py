@@ -199,6 +199,20 @@ def _parts(schema: Any) -> Iterator[Json]:
         yield from _parts(value)
 
 
+def unstructured(body: Json) -> Refused:
+    """A model of a cloud without structured output: an older Claude or Llama on Bedrock, a Gemma of Google's."""
+    if "outputConfig" in body:
+        words = "This model doesn't support the outputConfig.textFormat field. Remove outputConfig.textFormat and retry"
+        return 400, {"__type": "ValidationException", "message": words}
+    if "format" in body.get("output_config", {}):
+        words = "The model returned the following errors: output_config.format: Extra inputs are not permitted"
+        return 400, {"type": "error", "error": {"type": INVALID, "message": words}}
+    if "responseMimeType" in body.get("generationConfig", {}):
+        words = "JSON mode is not enabled for models/fake-1"
+        return 400, {"error": {"code": 400, "message": words, "status": "INVALID_ARGUMENT"}}
+    return None
+
+
 def ignoring(body: Json) -> Refused:
     """The format is dropped without a word, as by Snowflake for most models."""
     return None
@@ -216,5 +230,5 @@ IGNORING: dict[str, Any] = {"ignoring": None, "arrays": {"properties": {"rows": 
 HOSTS: dict[str, Callable[[Json], Refused]] = {
     one.__name__: one
     for one in (groq, deepseek, deepseek_once, openai, mistral, old_vllm, nvidia, perplexity, cloudflare, lmstudio)
-    + (openrouter, fireworks, databricks, gemini, grammars, fixed, ignoring, arrays)
+    + (openrouter, fireworks, databricks, gemini, grammars, fixed, unstructured, ignoring, arrays)
 }

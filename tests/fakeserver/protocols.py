@@ -396,6 +396,34 @@ class VertexClaude(Anthropic):
         return headers.get("authorization", "").startswith("Bearer ya29.")
 
 
+class Mantle(Compatible):
+    """`POST /v1/chat/completions` of Bedrock's Mantle: a key of Bedrock, or a signature for this service of AWS."""
+
+    service = "bedrock-mantle"
+
+    def authorised(self, headers: Headers) -> bool:
+        return headers.get("authorization", "").startswith(("Bearer ABSK", "AWS4-HMAC-SHA256 "))
+
+
+class MantleOpenAI(OpenAI):
+    """`POST /openai/v1/responses` of Mantle."""
+
+    service = "bedrock-mantle"
+
+    def authorised(self, headers: Headers) -> bool:
+        return headers.get("authorization", "").startswith(("Bearer ABSK", "AWS4-HMAC-SHA256 "))
+
+
+class MantleClaude(Anthropic):
+    """`POST /anthropic/v1/messages` of Mantle: the body is that of Anthropic itself."""
+
+    service = "bedrock-mantle"
+
+    def authorised(self, headers: Headers) -> bool:
+        bears = headers.get("authorization", "").startswith(("Bearer ABSK", "AWS4-HMAC-SHA256 "))
+        return bears and "anthropic-version" in headers
+
+
 PROTOCOLS: dict[str, WireProtocol] = {
     "openai": OpenAI(),
     "compatible": Compatible(),
@@ -406,6 +434,9 @@ PROTOCOLS: dict[str, WireProtocol] = {
     "vertex": Vertex(),
     "vertex-claude": VertexClaude(),
     "bedrock": Converse(),
+    "mantle": Mantle(),
+    "mantle-openai": MantleOpenAI(),
+    "mantle-claude": MantleClaude(),
 }
 
 

@@ -26,6 +26,9 @@ CLOUDS = {
     re.compile(rf"/v1beta1{_GOOGLE}/google/models/([^:/]+):generateContent"): "vertex",
     re.compile(rf"/v1{_GOOGLE}/anthropic/models/([^:/]+):rawPredict"): "vertex-claude",
     re.compile(r"/model/([^/]+)/converse"): "bedrock",
+    re.compile(r"/mantle/v1/chat/completions"): "mantle",
+    re.compile(r"/mantle/openai/v1/responses"): "mantle-openai",
+    re.compile(r"/mantle/anthropic/v1/messages"): "mantle-claude",
 }
 MODELS = {"object": "list", "data": [{"id": "fake-1", "object": "model", "created": 0, "owned_by": "smelt"}]}
 

@@ -40,6 +40,7 @@ VARIABLES = [
     *("GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION", "CLOUD_ML_REGION", "GOOGLE_VERTEX_BASE_URL"),
     *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
     *("AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
+    *("AWS_BEDROCK_BASE_URL", "ANTHROPIC_BEDROCK_MANTLE_BASE_URL"),
     *("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY", "ANTHROPIC_FOUNDRY_RESOURCE", "ANTHROPIC_FOUNDRY_API_KEY"),
 ]
 SetEnv = Callable[..., None]
@@ -84,6 +85,8 @@ def on_aws(given: SetEnv) -> Callable[[Scenario], None]:
     def make(fake: Scenario) -> None:
         given(
             AWS_ENDPOINT_URL_BEDROCK_RUNTIME=fake.base_url("bedrock"), AWS_REGION="eu-west-1",
+            AWS_BEDROCK_BASE_URL=fake.base_url("mantle-openai"),
+            ANTHROPIC_BEDROCK_MANTLE_BASE_URL=fake.base_url("mantle-claude"),
             AWS_CONTAINER_CREDENTIALS_FULL_URI=fake.url("/credentials"),
         )  # fmt: skip
 
@@ -103,7 +106,13 @@ def asked(
         return runner.run(work())
 
 
-MACHINES = ["vertex:fake-1", "vertex:claude-fake-1", "bedrock:fake-1"]
+MACHINES = [
+    "vertex:fake-1",
+    "vertex:claude-fake-1",
+    "bedrock:fake-1",
+    "mantle:openai.fake-1",
+    "mantle:anthropic.fake-1",
+]
 
 
 @pytest.fixture(params=MACHINES)
@@ -289,6 +298,39 @@ def test_the_first_request_of_bedrock_may_take_five_minutes(given: SetEnv) -> No
     assert resolve_model("bedrock:m").capabilities.first_seconds >= 300
 
 
+@pytest.mark.parametrize(
+    ("model", "address"),
+    [
+        ("anthropic.claude-haiku-4-5", "/anthropic"),
+        ("openai.gpt-5.6-luna", "/openai/v1"),
+        ("openai.gpt-oss-120b", "/v1"),
+        ("openai.gpt-oss-safeguard-20b", "/v1"),
+        ("mistral.mistral-large-3", "/v1"),
+    ],
+)
+def test_a_name_of_mantle_says_which_api_is_asked(model: str, address: str, given: SetEnv) -> None:
+    given(AWS_REGION="eu-west-1")
+
+    provider: Any = resolve_model(f"mantle:{model}")
+
+    assert provider.access.base_url == f"https://bedrock-mantle.eu-west-1.api.aws{address}"
+
+
+def test_what_a_vendor_reads_for_itself_is_not_sent_to_mantle(
+    on_aws: Callable[[Scenario], None], given: SetEnv, scenario: MakeScenario
+) -> None:
+    fake = scenario(log=True)
+    on_aws(fake)
+    given(ANTHROPIC_CUSTOM_HEADERS="X-Mine: 1", OPENAI_CUSTOM_HEADERS="X-Mine: 1", OPENAI_ORG_ID="org-1")
+
+    for model in ("mantle:anthropic.fake-1", "mantle:openai.fake-1"):
+        ask(resolve_model(model))
+
+    sent = {name.lower() for one in fake.stats().log for name in one["headers"]}
+    assert not sent & {"x-mine", "openai-organization", "x-api-key"}
+    assert {"x-amz-date", "anthropic-version"} <= sent
+
+
 # --- what a wrong setting says ----------------------------------------------------------------------------------------
 
 BEFORE: list[tuple[str, dict[str, str], dict[str, Any], type[Exception], str]] = [
@@ -346,6 +388,28 @@ BEFORE: list[tuple[str, dict[str, str], dict[str, Any], type[Exception], str]] =
     ),
     ("bedrock:m", {}, {}, SmeltConfigError, "bedrock needs its region: set AWS_REGION or AWS_DEFAULT_REGION"),
     ("bedrock:m", {"AWS_REGION": "eu west"}, {}, SmeltConfigError, "AWS_REGION must be a plain name"),
+    ("mantle:openai.gpt", {}, {}, SmeltConfigError, "mantle needs its region: set AWS_REGION or AWS_DEFAULT_REGION"),
+    (
+        "mantle:eu.anthropic.claude-haiku-4-5",
+        {"AWS_REGION": "eu-west-1", "AWS_BEARER_TOKEN_BEDROCK": "ABSKnobodys"},
+        {},
+        SmeltConfigError,
+        "no name of mantle: they begin with the company, without a region.*Inference profiles are asked as bedrock:",
+    ),
+    (
+        "mantle:gpt-5.6-luna",
+        {"AWS_REGION": "eu-west-1", "AWS_BEARER_TOKEN_BEDROCK": "ABSKnobodys"},
+        {},
+        SmeltConfigError,
+        "no name of mantle: they begin with the company",
+    ),
+    (
+        "mantle:openai.gpt-5.6-luna",
+        {"AWS_REGION": "eu-west-1", "AWS_BEARER_TOKEN_BEDROCK": "sk-proj-abcdefghijkl"},
+        {},
+        AuthConfigError,
+        "AWS_BEARER_TOKEN_BEDROCK looks like a key of openai, and was given for mantle",
+    ),
 ]
 
 
@@ -366,6 +430,7 @@ def test_a_wrong_setting_is_told_before_anything_is_sent(
         ("vertex:gemini", "There are no credentials for Google: .*gcloud auth application-default login"),
         ("vertex:claude-sonnet-4-5", "There are no credentials for Google: .*gcloud auth application-default login"),
         ("bedrock:m", "There are no credentials for AWS.*AWS_PROFILE.*aws sso login"),
+        ("mantle:openai.m", "There are no credentials for AWS.*AWS_PROFILE.*aws sso login"),
     ],
 )
 def test_a_machine_without_credentials_is_told_what_to_do(name: str, says: str, given: SetEnv) -> None:
@@ -398,7 +463,8 @@ AT_FIRST: list[tuple[str, str, str]] = [
     ("bedrock", "not_found", "model identifier is invalid"),
     ("bedrock", "gone", "end of its life"),
     ("bedrock", "on_demand", "inference profile"),
-    ("bedrock", "no_structure", "outputConfig.textFormat"),
+    ("mantle", "not_found", "does not exist"),
+    ("mantle-openai", "not_found", "does not exist"),
     ("bedrock", "no_access", "You don't have access to the model"),
     ("bedrock", "permission", "not authorized to perform: bedrock:InvokeModel"),
     ("bedrock", "auth", "security token included in the request is invalid"),

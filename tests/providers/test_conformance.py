@@ -109,9 +109,8 @@ def test_the_wire_writes_the_body_that_is_sent(name: str, scenario: MakeScenario
     provider: Any = adapter(name, url(fake, name))
 
     params = {**provider.vendor.params, **params_of(name)}
-    manner = () if provider.manner is None else (provider.manner,)
 
-    written = provider.wire.write("fake-1", request(max_output_tokens=321), params, *manner)
+    written = provider.wire.write(provider.model, request(max_output_tokens=321), params, provider.manner)
     ask(provider, request(max_output_tokens=321, **params_of(name)))
 
     sent = fake.stats().log[0]["body"]

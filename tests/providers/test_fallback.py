@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
 
 from smelt.providers import compatible
+from smelt.providers.base import Request
 from smelt.providers.error_bodies import Complaint, read_complaint
-from smelt.providers.fallback import MOST_STEPS, milder
+from smelt.providers.fallback import MOST_STEPS, Manners, milder
 from smelt.providers.shapes import Manner, Shape
 from tests.fakeserver import hosts
 from tests.fakeserver.errors import TABLES
@@ -116,3 +119,85 @@ def test_other_words_for_structured_output_are_understood(text: str) -> None:
 
     assert found is not None
     assert found.shape == "json_object"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # The reference, and vectorize-io/hindsight#3300.
+        "This model doesn't support the outputConfig.textFormat field. Remove outputConfig.textFormat and try again.",
+        "The model returned the following errors: output_config.format: Extra inputs are not permitted",
+        "'claude-3-haiku-20240307' does not support output_format.",
+        "JSON mode is not enabled for models/gemma-3-27b-it",
+        "* GenerateContentRequest.generation_config.response_mime_type: `application/json` is not supported.",
+    ],
+)
+def test_clouds_that_have_models_without_structured_output_are_understood(text: str) -> None:
+    assert milder(Manner(shape="json_schema"), 400, Complaint(message=text)) == Manner(shape="json_object")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false",
+        "output_config.format.schema.properties.age: unsupported type 'int'",
+    ],
+)
+def test_a_schema_that_a_cloud_refuses_is_told(text: str) -> None:
+    assert milder(Manner(shape="json_schema"), 400, Complaint(message=text)) is None
+
+
+COMPLAINT = "Our server says that response_format json_schema is not supported any more, what now?"
+
+
+def about(row: str) -> Request:
+    return replace(request(), user=json.dumps([{"id": "k7f2", "row": {"text": row}}]))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        f"The input was rejected: {COMPLAINT}",
+        f"Invalid content in 'messages[1]': {json.dumps(COMPLAINT)}",
+        f"Blocked by policy near: {COMPLAINT[11:70]}…",
+    ],
+)
+def test_what_a_server_quotes_of_a_row_changes_nothing(message: str) -> None:
+    complaint = Complaint(message=message)
+
+    assert milder(Manner(), 400, complaint) is not None
+    assert milder(Manner(), 400, complaint, about(COMPLAINT)) is None
+
+
+def test_a_server_that_quotes_a_row_may_still_refuse_how_it_is_asked() -> None:
+    refusal = Complaint(message=f"The parameter response_format is unsupported here. Request: {COMPLAINT}")
+
+    assert milder(Manner(), 400, refusal, about(COMPLAINT)) == Manner(shape="json_object")
+
+
+def test_what_was_refused_is_remembered_for_its_server_only() -> None:
+    manners, lower = Manners(), Manner(shape="json_object")
+
+    manners.lower("a", Manner(), refused=Manner(), found=lower)
+
+    assert manners.of("a", Manner()) == lower
+    assert manners.of("b", Manner()) == Manner()
+    assert manners.of("a", Manner(shape="json_schema")) == Manner(shape="json_schema")  # The user asked for another.
+
+
+def test_a_refusal_of_an_earlier_manner_lowers_nothing_further() -> None:
+    manners = Manners()
+    manners.lower("a", Manner(), refused=Manner(), found=Manner(shape="json_object"))
+
+    manners.lower("a", Manner(), refused=Manner(), found=Manner(shape="words"))
+
+    assert manners.of("a", Manner()) == Manner(shape="json_object")
+
+
+def test_the_oldest_server_is_forgotten() -> None:
+    manners = Manners(most=2)
+
+    for server in "abc":
+        manners.lower(server, Manner(), refused=Manner(), found=Manner(shape="words"))
+
+    assert [manners.of(server, Manner()).shape for server in "abc"] == ["strict", "words", "words"]

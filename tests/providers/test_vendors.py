@@ -24,13 +24,11 @@ from tests.providers.asking import ask
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(smelt.__file__).parent
 # `python -m smelt local` and the extra `local`: the room `local/` lies below the table. Servers that smelt starts have
-# the names of programs, which vendors have, too. `redact` has the beginnings of keys. A signature names the
-# service of AWS.
+# the names of programs, which vendors have, too. `redact` has the beginnings of keys.
 OTHERS = {
     ("cli.py", "local"),
     ("local/reasons.py", "local"),
     ("providers/redact.py", "xai"),
-    ("providers/sigv4.py", "bedrock"),
     *(("local/kinds.py", name) for name in STARTED),
 }
 NAME = re.compile(rf"(smelt\.providers\.)?({'|'.join(VENDORS)})[:/]?")

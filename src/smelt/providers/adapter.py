@@ -13,8 +13,8 @@ from smelt.providers.access import Access
 from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Wire
 from smelt.providers.bodies import complaint_in
 from smelt.providers.effort import check_sampling
-from smelt.providers.fallback import MOST_STEPS, milder
-from smelt.providers.http import client_for, posted, refused, reply_to
+from smelt.providers.fallback import MOST_STEPS, Manners, milder
+from smelt.providers.http import client_for, posted, refused, reply_to, try_anew
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import Manner
 from smelt.providers.vendor import Vendor
@@ -89,9 +89,9 @@ class Adapter(ABC):
     def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]: ...
 
     @property
-    def manner(self) -> Manner | None:
-        """How a request is written at first; None if the API has only one way."""
-        return None
+    def manner(self) -> Manner:
+        """How a request is written at first."""
+        return self.vendor.manner_for(self.model)
 
     def written(self, request: Request, manner: Manner | None = None) -> tuple[dict[str, Any], Mapping[str, str]]:
         """The body of *request*, and the headers that the caller adds."""
@@ -100,8 +100,7 @@ class Adapter(ABC):
             # A table of the caller's is completed, not replaced: it may choose a route, and say nothing of the rest.
             params[name] = {**usual, **params.get(name, {})} if isinstance(usual, Mapping) else params.get(name, usual)
         headers = params.pop("extra_headers", None)
-        ways = () if manner is None else (manner,)
-        return self.wire.write(self.model, request, params, *ways), headers or {}
+        return self.wire.write(self.model, request, params, manner or self.manner), headers or {}
 
 
 class SDKConnection(ABC):
@@ -116,12 +115,45 @@ class SDKConnection(ABC):
         self.provider = provider
         self._errors = (errors,)
 
+        self._first = provider.manner
+        # Another key may belong to another plan, which takes more.
+        self._server = (provider.name, provider.deployment, provider.model, provider.key)
+
     async def send(self, request: Request) -> Reply:
-        return await reply_to(self.ask(request), self.provider.wire.read, self._errors, self.provider.access, request)
+        read = self.provider.wire.read
+        return await reply_to(self._answer(request), read, self._errors, self.provider.access, request)
 
     @abstractmethod
-    async def ask(self, request: Request) -> Answer:
-        """The raw answer to *request*; raises the SDK's own exceptions."""
+    async def ask(self, request: Request, manner: Manner) -> Answer:
+        """The raw answer to *request*, written in *manner*; raises the SDK's own exceptions."""
+
+    async def _answer(self, request: Request) -> Answer:
+        """The answer. If the server refuses how it is asked, which is free, all requests are milder from then on."""
+        for _ in range(MOST_STEPS):
+            manner = _manners.of(self._server, self._first)
+            try_anew()
+            try:
+                answer = await self.ask(request, manner)
+                if answer.status < 400:
+                    return answer
+            except self._errors:
+                if (refusal := refused()) is None or not self._lowers(manner, refusal, request):
+                    raise
+            else:
+                if not self._lowers(manner, answer, request):
+                    return answer
+        try_anew()
+        return await self.ask(request, _manners.of(self._server, self._first))
+
+    def _lowers(self, manner: Manner, answer: Answer, request: Request) -> bool:
+        """Whether *answer* refuses *manner*, so that there is a milder one from now on."""
+        found = milder(manner, answer.status, complaint_in(answer), request)
+        if found is not None:
+            _manners.lower(self._server, self._first, refused=manner, found=found)
+        return found is not None
+
+
+_manners = Manners()  # Of this process.
 
 
 @asynccontextmanager
@@ -171,26 +203,8 @@ class _Posting(SDKConnection):
         self._post = post
         self._path = path
         self._options = options
-        self._manner = provider.manner
 
-    async def ask(self, request: Request) -> Answer:
-        """The answer. If the server refuses how it is asked, which is free, all requests are milder from then on."""
-        for _ in range(MOST_STEPS):
-            manner = self._manner
-            try:
-                return await self._asked(request, manner)
-            except self._errors:
-                answer = refused()
-                if manner is None or answer is None:
-                    raise
-                found = milder(manner, answer.status, complaint_in(answer))
-                if found is None:
-                    raise
-            if self._manner == manner:  # Else another request has changed it meanwhile.
-                self._manner = found
-        return await self._asked(request, self._manner)
-
-    async def _asked(self, request: Request, manner: Manner | None) -> Answer:
+    async def ask(self, request: Request, manner: Manner) -> Answer:
         body, headers = self.provider.written(request, manner)
         options = {"timeout": request.timeout, "headers": headers, **self._options}
         return await posted(self._post, self._path, body, **options)

@@ -21,7 +21,7 @@ def of_this_machine(vendor: Vendor, url: str, environ: Mapping[str, str]) -> Cre
 
             profile = environ.get("AWS_PROFILE", "") or "default"
             region = region_in(url) or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
-            return SigV4(account=f"{url} {profile}", region=region, extra=vendor.extra)
+            return SigV4(account=f"{url} {profile}", region=region, service=vendor.service, extra=vendor.extra)
     return None
 
 

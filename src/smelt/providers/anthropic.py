@@ -25,6 +25,7 @@ from smelt.providers.bodies import (
 )
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.secrets import Secret
+from smelt.providers.shapes import STRICT, Manner, bears_schema, system_in
 from smelt.providers.usage import usage_of_anthropic
 
 # platform.claude.com/docs/en/build-with-claude/structured-outputs, "JSON Schema limitations"; formats: the ones that
@@ -44,17 +45,19 @@ _TAKES = {
 }
 
 
-def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of a request."""
+def write(model: str, request: Request, params: Mapping[str, Any], manner: Manner = STRICT) -> dict[str, Any]:
+    """The body of a request. Models without structured outputs get the schema in words."""
     rest = dict(params)
-    effort = {"effort": rest.pop("effort")} if "effort" in rest else {}
+    output = {"effort": rest.pop("effort")} if "effort" in rest else {}
+    if bears_schema(manner):
+        output["format"] = {"type": "json_schema", "schema": request.schema}
     return {
         **rest,
         "model": model,
         # The same for every request of a job, so the provider caches it if it is long enough.
-        "system": [{"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}],
+        "system": [{"type": "text", "text": system_in(manner, request), "cache_control": {"type": "ephemeral"}}],
         "messages": [{"role": "user", "content": request.user}],
-        "output_config": {**effort, "format": {"type": "json_schema", "schema": request.schema}},
+        **({"output_config": output} if output else {}),
         "max_tokens": request.max_output_tokens,
         "stream": False,
     }

@@ -30,6 +30,7 @@ from smelt.providers.bodies import (
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.http import Client, answer_of, client_for
 from smelt.providers.secrets import Secret
+from smelt.providers.shapes import STRICT, Manner, bears_schema, system_in
 from smelt.providers.usage import usage_of_bedrock
 
 # docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html: no bounds, lengths, multiples or recursion, and
@@ -51,19 +52,19 @@ _TAKES = {
 _INFERENCE = ("temperature", "topP", "stopSequences")
 
 
-def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of a request. The model is in its path."""
+def write(model: str, request: Request, params: Mapping[str, Any], manner: Manner = STRICT) -> dict[str, Any]:
+    """The body of a request. The model is in its path. Models without structured outputs get the schema in words."""
     inference = {name: params[name] for name in _INFERENCE if name in params}
-    schema = json.dumps(request.schema, separators=(",", ":"))
-    return {
+    body = {
         **{name: value for name, value in params.items() if name not in _INFERENCE},
-        "system": [{"text": request.system}],
+        "system": [{"text": system_in(manner, request)}],
         "messages": [{"role": "user", "content": [{"text": request.user}]}],
         "inferenceConfig": {**inference, "maxTokens": request.max_output_tokens},
-        "outputConfig": {
-            "textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"name": "rows", "schema": schema}}}
-        },
     }
+    if bears_schema(manner):
+        structure = {"jsonSchema": {"name": "rows", "schema": json.dumps(request.schema, separators=(",", ":"))}}
+        body["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": structure}}
+    return body
 
 
 def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
@@ -114,8 +115,8 @@ class _Connection(SDKConnection):
         # An inference profile may be named by its ARN, which has colons and slashes.
         self._url = f"{provider.access.base_url}/model/{quote(provider.model, safe='')}/converse"
 
-    async def ask(self, request: Request) -> Answer:
-        body, headers = self.provider.written(request)
+    async def ask(self, request: Request, manner: Manner) -> Answer:
+        body, headers = self.provider.written(request, manner)
         content = json.dumps(body, separators=(",", ":")).encode()
         asked = self._http.build_request(
             "POST",

@@ -161,7 +161,7 @@ class Compatible(Adapter):
 
     @property
     def manner(self) -> Manner:
-        first = self.vendor.manner_for(self.model)
+        first = super().manner
         named = named_shape(self.params)
         return first if named is None else replace(first, shape=named)
 

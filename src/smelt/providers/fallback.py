@@ -1,44 +1,73 @@
 """What is tried next if a server refuses to be asked for JSON as it was asked.
 
 By refusing a request, before any work, a host says which structured output it takes and how it calls the output limit.
+That is remembered as long as the process lives, so a second run begins with what the first one learnt.
 """
 
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import replace
 
+from smelt.providers.base import Request
 from smelt.providers.error_bodies import Complaint
+from smelt.providers.prose import Prose
 from smelt.providers.shapes import Cap, Manner, Shape
 
 MOST_STEPS = 4  # Three shapes below `strict`, and the other name of the limit.
 
 
-def milder(manner: Manner, status: int, complaint: Complaint) -> Manner | None:
+class Manners:
+    """How each server is asked, by what it refused before; the least recently used ones are forgotten."""
+
+    def __init__(self, most: int = 256) -> None:
+        self._most = most
+        self._found: OrderedDict[Hashable, Manner] = OrderedDict()
+
+    def of(self, server: Hashable, first: Manner) -> Manner:
+        """The manner for *server*, which begins with *first*."""
+        return self._found.get((server, first), first)
+
+    def lower(self, server: Hashable, first: Manner, *, refused: Manner, found: Manner) -> None:
+        """Ask *server* in the manner *found* from now on, unless another request has changed *refused* meanwhile."""
+        if self.of(server, first) != refused:
+            return
+        self._found[server, first] = found
+        self._found.move_to_end((server, first))
+        while len(self._found) > self._most:
+            self._found.popitem(last=False)
+
+
+def milder(manner: Manner, status: int, complaint: Complaint, asked: Request | None = None) -> Manner | None:
     """What to try after a request that was written in *manner* was refused; None if that is not the reason.
 
-    A refusal of the schema itself, which no server of this kind would take, is not one of the manner.
+    A refusal of the schema itself, which no server of this kind would take, is not one of the manner. Words that the
+    server quotes from the request *asked* do not count: a row may be about schemas.
     """
     if status not in _STATUSES:
         return None
-    text = f"{complaint.message} {complaint.param or ''}".lower().replace("\u2019", "'")
-    if _names(manner.cap, text) and not manner.is_other_cap and _UNKNOWN.search(text):
+    said = Prose(f"{complaint.message} {complaint.param or ''}", asked)
+    if said.matches(_word(manner.cap)) and not manner.is_other_cap and said.matches(_UNKNOWN):
         other: Cap = "max_tokens" if manner.cap == "max_completion_tokens" else "max_completion_tokens"
         return replace(manner, cap=other, is_other_cap=True)
-    if not (_UNKNOWN.search(text) or _WRONG_VALUE.search(text)) or _OF_THE_SCHEMA.search(text):
+    if not (said.matches(_UNKNOWN) or said.matches(_WRONG_VALUE)) or said.matches(_OF_THE_SCHEMA):
         return None
-    if manner.shape == "strict" and _names("strict", text):
+    if manner.shape == "strict" and said.matches(_word("strict")):
         return replace(manner, shape="json_schema")
     below = _BELOW.get(manner.shape)
-    return replace(manner, shape=below) if below is not None and _SHAPE.search(text) else None
+    return replace(manner, shape=below) if below is not None and said.matches(_SHAPE) else None
 
 
 _STATUSES = (400, 404, 422, 501)  # 404: OpenRouter, if no host behind it takes all parameters.
 # A server that refuses the schema refuses it with and without `strict`.
 _BELOW: dict[Shape, Shape] = {"strict": "json_object", "json_schema": "json_object", "json_object": "words"}
+# The last ones are Anthropic's, Bedrock's and Gemini's.
 _SHAPE = re.compile(
     r"response[_ ]?format|text\.format|json[_ -]?schema|json[_ -]?object|json mode|structured[ _-]?outputs?"
-    r"|can handle the requested parameters|\bguided|output (?:type|format)"
+    r"|can handle the requested parameters|\bguided|output (?:type|format)|output_format"
+    r"|output_?config|response_?mime_?type|response_?json_?schema"
 )
 _UNKNOWN = re.compile(
     r"not (?:\w+ )?support|n't (?:\w+ )?support|unsupported|unavailable|not available|not permitted|not allowed"
@@ -47,8 +76,9 @@ _UNKNOWN = re.compile(
 _WRONG_VALUE = re.compile(r"(?:must|should) be (?:one of |either )?['\"`]?(?:json_schema|json_object|text)\b")
 _OF_THE_SCHEMA = re.compile(
     r"invalid (?:json )?schema|in context=|schema fields|schema not supported: |schema is (?:invalid|too)|keyword"
+    r"|format\.schema\b|schema\.(?:properties|items|\$defs)"
 )
 
 
-def _names(word: str, text: str) -> bool:
-    return re.search(rf"\b{word}\b", text) is not None
+def _word(word: str) -> re.Pattern[str]:
+    return re.compile(rf"\b{word}\b")

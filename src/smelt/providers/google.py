@@ -32,6 +32,7 @@ from smelt.providers.failures import limits_in, request_id
 from smelt.providers.http import client_for
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
+from smelt.providers.shapes import STRICT, Manner, bears_schema, system_in
 from smelt.providers.usage import usage_of_google
 from smelt.providers.ways import bare
 
@@ -58,15 +59,17 @@ _NUMBERS: dict[object, Finish] = {2: "length", 3: "filtered", 4: "filtered", 6: 
 _NUMBERS |= {8: "filtered", 9: "filtered", 11: "filtered"}
 
 
-def write(model: str, request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
+def write(model: str, request: Request, params: Mapping[str, Any], manner: Manner = STRICT) -> dict[str, Any]:
     """The body of a request, as the arguments of the SDK's `generate_content`."""
     config = {
         **params,
-        "system_instruction": request.system,
-        "response_mime_type": "application/json",
-        "response_json_schema": request.schema,
+        "system_instruction": system_in(manner, request),
         "max_output_tokens": request.max_output_tokens,
     }
+    if manner.shape != "words":
+        config["response_mime_type"] = "application/json"
+    if bears_schema(manner):
+        config["response_json_schema"] = request.schema
     return {"model": model, "contents": request.user, "config": config}
 
 
@@ -173,8 +176,8 @@ class GoogleConnection(SDKConnection):
         self._sdk = sdk  # Kept alive: its `__del__` closes the client that it shares with `aio`.
         self._generate = sdk.aio.models.generate_content
 
-    async def ask(self, request: Request) -> Answer:
-        body, added = self.provider.written(request)
+    async def ask(self, request: Request, manner: Manner) -> Answer:
+        body, added = self.provider.written(request, manner)
         body["config"] = types.GenerateContentConfig(
             **body["config"],
             http_options=types.HttpOptions(

@@ -283,10 +283,14 @@ async def posted(post: Callable[..., Awaitable[Any]], path: str, body: Any, **op
     An SDK's resources (`responses`, `messages`) do the same, but loading them takes 0.2 s, for answer types that are
     not used here.
     """
+    return answer_of(await post(path, cast_to=httpx2.Response, body=body, options=options))
+
+
+def try_anew() -> None:
+    """Forget the answer to an earlier try of the call in progress."""
     exchange = ours.get()
     if exchange is not None:
-        exchange.response = None  # Of an earlier try of this call.
-    return answer_of(await post(path, cast_to=httpx2.Response, body=body, options=options))
+        exchange.response = None
 
 
 def refused() -> Answer | None:

@@ -141,10 +141,6 @@ class OpenAI(Adapter):
     usual = Capabilities(dialect=_DIALECT)
     wire = Wire(write=write, read=read)
 
-    @property
-    def manner(self) -> Manner:
-        return self.vendor.manner_for(self.model)
-
     def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]:
         is_own = "OPENAI_API_KEY" in self.vendor.key_variables  # The SDK's other variables are its company's, too.
         return posting(

@@ -1,4 +1,4 @@
-"""How a server of OpenAI's kind is asked for JSON: hosts differ in the structured output that they bear.
+"""How a server is asked for JSON: hosts and models differ in the structured output that they bear.
 
 They also differ in the name of the output limit. What is known stands in the table of vendors.
 """
@@ -45,9 +45,14 @@ def named_shape(params: Mapping[str, Any]) -> Shape | None:
 _KINDS: dict[str, Shape] = {"json_schema": "json_schema", "json_object": "json_object", "text": "words"}
 
 
+def bears_schema(manner: Manner) -> bool:
+    """Whether a field carries the schema; else the instructions do."""
+    return manner.shape in ("strict", "json_schema")
+
+
 def system_in(manner: Manner, request: Request) -> str:
     """The instructions, with the schema if no field carries it. They say "JSON", which some hosts require."""
-    if manner.shape in ("strict", "json_schema"):
+    if bears_schema(manner):
         return request.system
     import json  # Imported late: `import smelt` reads the table of vendors, and needs no JSON.
 

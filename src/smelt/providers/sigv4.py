@@ -12,7 +12,6 @@ from smelt.providers.credentials import Memory, NotAuthorised
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Hidden, Secret
 
-_SERVICE = "bedrock"
 _REGION = re.compile(r"//(?:[\w-]+\.)?bedrock[\w-]*\.([a-z]{2,}(?:-[a-z0-9]+)+)\.")
 _HELP = (
     "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_BEARER_TOKEN_BEDROCK; with single "
@@ -26,8 +25,9 @@ class SigV4(Hidden):
     They are read for every request, because roles rotate; botocore itself fetches new ones before they end.
     """
 
-    def __init__(self, *, account: str, region: str, extra: str) -> None:
+    def __init__(self, *, account: str, region: str, service: str, extra: str) -> None:
         self.account = account
+        self._service = service
         self._region = region
         self._extra = extra
         self._memory = Memory()
@@ -43,7 +43,7 @@ class SigV4(Hidden):
         from botocore.awsrequest import AWSRequest
 
         request = AWSRequest(method=method, url=url, data=body)
-        SigV4Auth(keys, _SERVICE, self._region).add_auth(request)
+        SigV4Auth(keys, self._service, self._region).add_auth(request)
         return {name.lower(): value for name, value in request.headers.items()}
 
     async def renewed(self, used: Mapping[str, str]) -> bool:

@@ -33,6 +33,7 @@ class Vendor:
         rewritten: Parts of the filled address that the vendor spells otherwise.
         path: What an address without a path gets; users often give only the host.
         auth: How a key is sent, or which cloud's credentials are used if there is no key.
+        service: The name of the service in a signature for AWS.
         key_variables: Environment variables that hold a key; the first that is set wins.
         url_variables: Environment variables that hold another base URL.
         key_starts: What its keys begin with. A key with the beginning of another vendor is refused or warned about.
@@ -63,6 +64,7 @@ class Vendor:
     rewritten: Mapping[str, str] = field(default_factory=dict)
     path: str = ""
     auth: Auth = "bearer"
+    service: str = ""
     key_variables: tuple[str, ...] = ()
     url_variables: tuple[str, ...] = ()
     key_starts: tuple[str, ...] = ()

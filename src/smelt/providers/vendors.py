@@ -70,6 +70,20 @@ _GOOGLE_CLOUD: dict[str, Any] = {
     "extra": "vertex",
     "sdk": {"google.genai": "google-genai", "google.auth": "google-auth", "anthropic": "anthropic"},
 }
+_MANTLE_HOST = "https://bedrock-mantle.{region}.api.aws"
+_MANTLE: dict[str, Any] = {
+    "name": "mantle",
+    "places": {"region": ("AWS_REGION", "AWS_DEFAULT_REGION")},
+    "own_hosts": ("bedrock-mantle.*.api.aws", "*.bedrock-mantle.*.vpce.amazonaws.com"),
+    "key_variables": ("AWS_BEARER_TOKEN_BEDROCK",),
+    "key_starts": ("ABSK", "bedrock-api-key-"),
+    "auth": "sigv4",
+    "service": "bedrock-mantle",
+    "hosted": True,
+    "extra": "mantle",
+    "sdk": {"openai": "openai", "anthropic": "anthropic", "botocore": "botocore"},
+    "priced_as": "aws",
+}
 # Models in the clouds of other companies. Their keys are often the machine's own credentials: see `ambient`.
 CLOUDS = (
     Vendor(
@@ -97,6 +111,7 @@ CLOUDS = (
         hosted=True,
         adapter="smelt.providers.foundry:Foundry",
         thinking="messages",
+        shape="json_schema",
         extra="anthropic",
         sdk={"anthropic": "anthropic"},
         priced_as="anthropic",
@@ -105,12 +120,14 @@ CLOUDS = (
         **_GOOGLE_CLOUD,
         adapter="smelt.providers.vertex:Gemini",
         thinking="gemini",
+        shape="json_schema",
         priced_as="google",
         also={
             "claude": Vendor(
                 **_GOOGLE_CLOUD,
                 adapter="smelt.providers.vertex_claude:VertexClaude",
                 thinking="messages",
+                shape="json_schema",
                 priced_as="anthropic",
             )
         },
@@ -130,12 +147,54 @@ CLOUDS = (
         url_variables=("AWS_ENDPOINT_URL_BEDROCK_RUNTIME",),
         key_starts=("ABSK", "bedrock-api-key-"),
         auth="sigv4",
+        service="bedrock",
         hosted=True,
         adapter="smelt.providers.bedrock:Bedrock",
         extra="bedrock",
         thinking="converse",
         sdk={"httpx2": "httpx2", "botocore": "botocore"},
+        shape="json_schema",
         priced_as="aws",
+    ),
+    # The first label of a model's id says which API it has here.
+    Vendor(
+        **_MANTLE,
+        base_url=f"{_MANTLE_HOST}/v1",
+        path="/v1",
+        adapter="smelt.providers.mantle:Chat",
+        thinking="chat",
+        also={
+            "anthropic.": Vendor(
+                **_MANTLE,
+                base_url=f"{_MANTLE_HOST}/anthropic",
+                path="/anthropic",
+                url_variables=("ANTHROPIC_BEDROCK_MANTLE_BASE_URL",),
+                adapter="smelt.providers.mantle:Claude",
+                thinking="messages",
+                shape="json_schema",
+            ),
+            "openai.gpt-oss-safeguard": Vendor(
+                **_MANTLE,
+                base_url=f"{_MANTLE_HOST}/v1",
+                path="/v1",
+                thinking="chat",
+            ),
+            "openai.gpt-oss": Vendor(
+                **_MANTLE,
+                base_url=f"{_MANTLE_HOST}/v1",
+                path="/v1",
+                adapter="smelt.providers.openai:OpenAI",
+                thinking="responses",
+            ),
+            "openai.": Vendor(
+                **_MANTLE,
+                base_url=f"{_MANTLE_HOST}/openai/v1",
+                path="/openai/v1",
+                url_variables=("AWS_BEDROCK_BASE_URL",),
+                adapter="smelt.providers.openai:OpenAI",
+                thinking="responses",
+            ),
+        },
     ),
 )
 
@@ -168,6 +227,7 @@ VENDORS: Mapping[str, Vendor] = {
             extra="anthropic",
             sdk={"anthropic": "anthropic"},
             priced_as="anthropic",
+            shape="json_schema",
             level_tiers=("priority",),  # Capacity that was bought before. .../docs/en/api/service-tiers, November 2026.
             thinking="messages",
             cheap_model="claude-haiku-4-5",
@@ -184,6 +244,7 @@ VENDORS: Mapping[str, Vendor] = {
             extra="google",
             sdk={"google.genai": "google-genai"},
             priced_as="google",
+            shape="json_schema",
             thinking="gemini",
             cheap_model="gemini-2.5-flash-lite",
         ),
