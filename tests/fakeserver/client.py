@@ -58,6 +58,8 @@ class Stats:
         abandoned: Requests whose client hung up before the reply was out.
         input_tokens: Tokens billed, at four bytes each.
         output_tokens: The same for replies.
+        dollars: With `bills`, what all requests cost.
+        written_tokens: With `bills`, tokens written to a cache.
         useful_thoughts: Tokens of thought before replies that were not cut off.
         connections: Connections that carried requests of this scenario.
         tokens_issued: Tokens and keys that its endpoints for them handed out.
@@ -78,6 +80,8 @@ class Stats:
     abandoned: int
     input_tokens: int
     output_tokens: int
+    dollars: float
+    written_tokens: int
     useful_thoughts: int
     connections: int
     tokens_issued: int

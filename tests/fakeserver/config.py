@@ -44,6 +44,8 @@ class Config:
             counted against the request's token limit, and reported unless they are not to be told.
         most_output: Requests with a higher token limit are refused.
         bills_schema: Whether the schema is billed as input, as providers do.
+        bills: Whether requests are billed by the published prices, with caches, see `Till`; its options. Replies then
+            report what it says, and `Stats.dollars` is the sum.
         usage: `cached` and `reasoning` tokens to report with every reply.
         headers: Further headers of every reply.
         host: A host whose refusals of requests for JSON it has, see `hosts.py`.
@@ -74,6 +76,7 @@ class Config:
     thoughts: Mapping[str, Any] | None = None
     most_output: int | None = None
     bills_schema: bool = False
+    bills: Mapping[str, Any] | None = None
     usage: Mapping[str, int] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     host: str | None = None

@@ -33,7 +33,9 @@ class Completion:
     Attributes:
         finish: Why it stopped. `blocked`: the prompt never reached the model; `nothing`: a 200 without any content.
         reason: The provider's own word for a filter, where it has several.
-        usage: Tokens: `input`, `output`, `cached`, `reasoning`. None leaves the whole field out.
+        usage: Tokens: `input`, `output`, `cached`, `written`, `written_hour`, `reasoning`. None leaves the whole field
+            out.
+        tier: The service tier that served the request.
     """
 
     text: str
@@ -43,6 +45,7 @@ class Completion:
     model: str | None
     request_id: str
     usage: Mapping[str, int] | None = field(default_factory=dict)
+    tier: str = "standard"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,7 @@ class WireProtocol(Protocol):
 
     def read(self, body: Json, model: str) -> Prompt: ...
     def write(self, completion: Completion) -> Json: ...
+    def tier_headers(self, tier: str) -> dict[str, str]: ...
     def authorised(self, headers: Headers) -> bool: ...
     def waiting(self, seconds: float) -> Json: ...  # options of the fault `status`
     def limits(self, limits: Limits) -> dict[str, str]: ...

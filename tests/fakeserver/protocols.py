@@ -1,8 +1,8 @@
 """The wire protocols: how each provider's request is read, and how its reply is written.
 
-Siblings that rhyme: each has `read`, `write`, `authorised`, `waiting`, `limits`, the name of the header that bears the
-request's id, and the name of its table of refusals in `errors.py`. Shapes as openai 3.52, anthropic 2.11 and
-google-genai 3.4 parse them.
+Siblings that rhyme: each has `read`, `write`, `tier_headers`, `authorised`, `waiting`, `limits`, the name of the header
+that bears the request's id, and the name of its table of refusals in `errors.py`. Shapes as openai 3.52,
+anthropic 2.11 and google-genai 3.4 parse them.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class OpenAI:
             "tool_choice": "auto",
             "tools": [],
             "metadata": {},
+            "service_tier": openai_tier(completion.tier),
             **({"usage": self._usage(completion.usage)} if completion.usage is not None else {}),
         }
 
@@ -72,11 +73,17 @@ class OpenAI:
         spent_in, spent_out = usage.get("input", 0), usage.get("output", 0)
         return {
             "input_tokens": spent_in,
-            "input_tokens_details": {"cached_tokens": usage.get("cached", 0), "cache_write_tokens": 0},
+            "input_tokens_details": {
+                "cached_tokens": usage.get("cached", 0),
+                "cache_write_tokens": usage.get("written", 0),
+            },
             "output_tokens": spent_out,
             "output_tokens_details": {"reasoning_tokens": usage.get("reasoning", 0)},
             "total_tokens": spent_in + spent_out,
         }
+
+    def tier_headers(self, tier: str) -> dict[str, str]:
+        return {}
 
     def authorised(self, headers: Headers) -> bool:
         return headers.get("authorization", "").startswith("Bearer ")
@@ -122,6 +129,7 @@ class Compatible:
             "created": int(time.time()),
             "model": completion.model,
             "choices": [] if completion.finish == "nothing" else [self._choice(completion)],
+            "service_tier": openai_tier(completion.tier),
             **({"usage": self._usage(usage)} if usage is not None else {}),
         }
 
@@ -144,6 +152,9 @@ class Compatible:
             "prompt_tokens_details": {"cached_tokens": usage.get("cached", 0)},
             "completion_tokens_details": {"reasoning_tokens": usage.get("reasoning", 0)},
         }
+
+    def tier_headers(self, tier: str) -> dict[str, str]:
+        return {}
 
     def authorised(self, headers: Headers) -> bool:
         return True
@@ -187,20 +198,24 @@ class Anthropic:
             "stop_reason": end,
             "stop_sequence": None,
             "stop_details": details if end == "refusal" else None,
-            **({"usage": self._usage(completion.usage)} if completion.usage is not None else {}),
+            **({"usage": self._usage(completion.usage, completion.tier)} if completion.usage is not None else {}),
         }
 
-    def _usage(self, usage: Mapping[str, int]) -> Json:
+    def _usage(self, usage: Mapping[str, int], tier: str) -> Json:
         # Anthropic counts cached tokens beside the input tokens, not among them.
-        cached = usage.get("cached", 0)
+        cached, written, hour = usage.get("cached", 0), usage.get("written", 0), usage.get("written_hour", 0)
         return {
-            "input_tokens": usage.get("input", 0) - cached,
-            "cache_creation_input_tokens": 0,
+            "input_tokens": usage.get("input", 0) - cached - written,
+            "cache_creation_input_tokens": written,
+            "cache_creation": {"ephemeral_5m_input_tokens": written - hour, "ephemeral_1h_input_tokens": hour},
             "cache_read_input_tokens": cached,
             "output_tokens": usage.get("output", 0),
             "output_tokens_details": {"thinking_tokens": usage.get("reasoning", 0)},
-            "service_tier": "standard",
+            "service_tier": tier,
         }
+
+    def tier_headers(self, tier: str) -> dict[str, str]:
+        return {}
 
     def authorised(self, headers: Headers) -> bool:
         return ("x-api-key" in headers or "authorization" in headers) and "anthropic-version" in headers
@@ -266,6 +281,9 @@ class Google:
             "totalTokenCount": spent_in + spent_out,
         }
 
+    def tier_headers(self, tier: str) -> dict[str, str]:
+        return {"x-gemini-service-tier": tier}
+
     def authorised(self, headers: Headers) -> bool:
         return "x-goog-api-key" in headers
 
@@ -324,6 +342,9 @@ class Converse:
             "cacheReadInputTokens": cached,
             "cacheWriteInputTokens": 0,
         }
+
+    def tier_headers(self, tier: str) -> dict[str, str]:
+        return {}
 
     def authorised(self, headers: Headers) -> bool:
         return headers.get("authorization", "").startswith(("Bearer ", "AWS4-HMAC-SHA256 "))
@@ -438,6 +459,11 @@ PROTOCOLS: dict[str, WireProtocol] = {
     "mantle-openai": MantleOpenAI(),
     "mantle-claude": MantleClaude(),
 }
+
+
+def openai_tier(tier: str) -> str:
+    """OpenAI's word for a tier. A line of a batch is served at the default one."""
+    return "default" if tier in ("standard", "batch") else tier
 
 
 def go_duration(seconds: float) -> str:

@@ -26,6 +26,7 @@ from tests.fakeserver.messages import BadRequest, Completion, Headers, Json, Pro
 from tests.fakeserver.model import Row, capped, render, rows_of, tokens_of
 from tests.fakeserver.oddrows import with_bare_numbers
 from tests.fakeserver.rowfaults import LISTS, ROWS, Entry, Scene
+from tests.fakeserver.till import Till
 
 SECRETS = frozenset(
     {"x-amz-security-token", "authorization", "x-api-key", "x-goog-api-key", "api-key", "proxy-authorization", "cookie"}
@@ -57,6 +58,8 @@ class Counters:
     abandoned: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    dollars: float = 0.0
+    written_tokens: int = 0
     useful_thoughts: int = 0
     connections: int = 0
     tokens_issued: int = 0
@@ -80,6 +83,7 @@ class Scenario:
         self._counted: list[str] = []  # The rows of the last request, by the column `count_by`.
         self.gate = Gate(config)
         self.jobs = JobDoor(self)
+        self._till = Till(**config.bills) if config.bills is not None else None
         check_rules(config.answers)
 
     def respond(self, protocol: WireProtocol, model: str, headers: Headers, body: bytes, *, path: str = "") -> Outgoing:
@@ -157,11 +161,13 @@ class Scenario:
         if mood is not None and (odd := self._odd_refusal(mood, prompt, rows, protocol)) is not None:
             return odd, transport
         completion = self._completion(prompt, rows, faults, request_id, mood)
+        completion = self._rung(completion, prompt, parsed, "batch" if is_line else None)
         written = protocol.write(completion)
         if mood is not None:
             self.counters.faults.update(mood.struck)
             written = mood.enclose(written, completion.text, protocol)
-        response = Response(200, JSON, with_bare_numbers(json.dumps(written)).encode())
+        headers = {**JSON, **protocol.tier_headers(completion.tier)}
+        response = Response(200, headers, with_bare_numbers(json.dumps(written)).encode())
         if mood is not None and not is_line:
             response = mood.send(response, protocol, may_stream=parsed.get("stream") is not False)
         for fault in faults:
@@ -283,6 +289,17 @@ class Scenario:
         if said is None:
             return completion
         return replace(completion, usage={"input": spent_in, "output": spent_out} | dict(said))
+
+    def _rung(self, completion: Completion, prompt: Prompt, body: Any, tier: str | None) -> Completion:
+        """The completion with the counts of its bill, if there is a till; *tier* serves it if it is not None."""
+        if self._till is None or completion.usage is None:
+            return completion
+        head = json.dumps(prompt.schema, separators=(",", ":")) + prompt.system
+        made = completion.usage["output"]
+        receipt = self._till.ring(prompt.model, body, head=head, tail=prompt.user, made=made, tier=tier)
+        self.counters.dollars += receipt.dollars
+        self.counters.written_tokens += receipt.written
+        return replace(completion, usage={**completion.usage, **receipt.usage}, tier=receipt.tier)
 
     def _count(self, rows: Sequence[Row], headers: Headers, body: Any) -> None:
         counters = self.counters

@@ -144,7 +144,7 @@ def kept(headers: Headers, secrets: Sequence[Secret]) -> dict[str, str]:
         if name in _NAMES:
             if value := redact(value, secrets, limit=200):
                 found[name] = value
-        elif (name == "date" or _is_limit(name)) and len(name) <= 64 and _PLAIN_VALUE.fullmatch(value):
+        elif (name in _WORDS or _is_limit(name)) and len(name) <= 64 and _PLAIN_VALUE.fullmatch(value):
             found[name] = value
     if holds("\n".join([*found, *found.values()]), secrets):
         found = {name: value for name, value in found.items() if not holds(f"{name}\n{value}", secrets)}
@@ -154,6 +154,7 @@ def kept(headers: Headers, secrets: Sequence[Secret]) -> dict[str, str]:
 _NAMES = frozenset(
     ["x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-amzn-errortype", "location"]
 )
+_WORDS = ("date", "x-gemini-service-tier")
 _PLAIN_VALUE = re.compile(r"[\w :.,;=+/µ-]{1,64}", re.ASCII)
 
 

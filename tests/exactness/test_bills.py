@@ -1,0 +1,134 @@
+"""The ledger's dollars are those of the bill, which the fake writes by the published rules and its own prices."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pytest
+from pydantic import BaseModel
+
+import smelt
+from smelt.providers import prices
+from smelt.providers.base import Usage
+from tests.conftest import MakeScenario
+from tests.fakeserver.client import Scenario
+from tests.fakeserver.till import RATES, dollars
+
+pytest.importorskip("genai_prices")
+
+PROMPT = "Sort {name}. " + "Mind what the guideline says of companies that make more than one thing. " * 140
+
+
+class Label(BaseModel):
+    sector: Literal["tech", "other"]
+
+
+@pytest.fixture(autouse=True)
+def _in_november(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prices of the fake are those of one month."""
+    monkeypatch.setattr(prices, "now", lambda: datetime(2026, 11, 29, tzinfo=UTC))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+def seller_of(model: str) -> Literal["openai", "anthropic", "google"]:
+    return "openai" if model.startswith("gpt") else "anthropic" if model.startswith("claude") else "google"
+
+
+def ask(scenario: Scenario, model: str, path: Path, frame: Any = None, **options: Any) -> smelt.SmeltResult[Any]:
+    seller = seller_of(model)
+    asked = smelt.Model(seller, model, api_key="k-of-a-test", base_url=scenario.base_url(seller))
+    rows = pd.DataFrame({"name": [f"company {at}" for at in range(40)]}) if frame is None else frame
+    usual = {"batch_size": 10, "concurrency": 1, "ledger": path, "progress": False}
+    return smelt.run(rows, PROMPT, Label, model=asked, **{**usual, **options})
+
+
+def spent(path: Path) -> dict[str, Any]:
+    with smelt.ledger.open(path) as ledger:
+        [line] = ledger.spend()
+    return line
+
+
+@pytest.mark.parametrize("model", RATES)
+def test_the_ledger_holds_what_is_billed(model: str, scenario: MakeScenario, path: Path) -> None:
+    fake = scenario(bills={})
+
+    result = ask(fake, model, path)
+
+    bill, line = fake.stats(), spent(path)
+    assert result.success
+    assert line["cost_usd"] == pytest.approx(bill.dollars, rel=1e-3)
+    assert line["written_input_tokens"] == bill.written_tokens
+    assert line["tiers"] == "standard"
+    # The prompt is long enough for all caches but one, so that the bill has every kind of tokens.
+    assert (line["cached_input_tokens"] > 0) == (RATES[model].keeps != "all" and model != "claude-haiku-4-5")
+    assert (bill.written_tokens > 0) == (RATES[model].keeps != "free" and model != "claude-haiku-4-5")
+
+
+FLEX = [model for model, rate in RATES.items() if rate.flex is not None and seller_of(model) == "openai"]
+
+
+@pytest.mark.parametrize("model", FLEX)
+def test_the_flex_tier_costs_half_where_it_serves(model: str, scenario: MakeScenario, path: Path) -> None:
+    fake = scenario(bills={})
+
+    result = ask(fake, model, path, params={"service_tier": "flex"})
+
+    assert result.metrics.cost_usd == pytest.approx(fake.stats().dollars, rel=1e-3)
+    assert spent(path)["tiers"] == "flex"
+
+
+def test_a_request_that_flex_did_not_serve_costs_the_usual(scenario: MakeScenario, path: Path) -> None:
+    fake = scenario(bills={"serves": "standard"})
+
+    ask(fake, "gpt-6-luna", path, params={"service_tier": "flex"})
+
+    assert spent(path)["cost_usd"] == pytest.approx(fake.stats().dollars, rel=1e-3)
+    assert spent(path)["tiers"] == "standard"
+
+
+def test_a_tier_without_a_listed_price_is_unpriced_and_not_wrong(scenario: MakeScenario, path: Path) -> None:
+    fake = scenario(bills={})
+
+    ask(fake, "gemini-3.8-flash", path, params={"service_tier": "flex"})
+
+    line = spent(path)
+    assert (line["cost_usd"], line["unpriced"], line["tiers"]) == (None, line["requests"], "flex")
+
+
+@pytest.mark.parametrize("model", [model for model in RATES if seller_of(model) == "anthropic"])
+def test_lines_of_a_batch_cost_half(model: str, scenario: MakeScenario, path: Path) -> None:
+    fake = scenario(bills={"serves": "batch"})  # Anthropic's lines say so themselves.
+
+    ask(fake, model, path)
+
+    assert spent(path)["cost_usd"] == pytest.approx(fake.stats().dollars, rel=1e-3)
+    assert spent(path)["tiers"] == "batch"
+
+
+@pytest.mark.parametrize("model", ["gpt-6-luna", "gpt-6.1-sol", "claude-haiku-5-5"])
+def test_each_request_has_the_price_of_its_own_length(model: str, scenario: MakeScenario, path: Path) -> None:
+    # The second half of the rows is long, so that only its requests are above the step.
+    step = RATES[model].above
+    fake = scenario(bills={"tokens_per_byte": step / 9_000}, honour_max_tokens=False)
+    frame = pd.DataFrame({"name": ["short"] * 2 + ["long " * 500] * 2}).assign(at=range(4))
+
+    result = ask(fake, model, path, frame=frame, batch_size=1)
+
+    assert result.metrics.cost_usd == pytest.approx(fake.stats().dollars, rel=1e-3)
+
+
+def test_every_model_has_the_price_of_the_list_in_a_batch() -> None:
+    counts = {"given": 2_000, "read": 500, "written": 0, "hour": 0, "made": 100}
+    for model, rate in RATES.items():
+        usage = Usage(input_tokens=2_000, cached_input_tokens=500, output_tokens=100, tier="batch")
+
+        found = prices.cost_usd(seller_of(model), model, usage)
+
+        assert found == pytest.approx(dollars(rate, **counts, tier="batch"), rel=1e-3), model
