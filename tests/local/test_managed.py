@@ -305,6 +305,36 @@ def test_a_device_of_another_process_is_told_with_the_way_to_free_it(place: Plac
         process.kill()
 
 
+def test_a_server_without_an_owner_makes_room_if_nobody_uses_it(place: Place) -> None:
+    alone = Managed(place.server(model="first", devices=[0]).spec, 60.0, has_owner=False)
+    run_blocking(alone.ready())
+    alone.end()
+
+    ask(place.server(model="first", devices=[0]))  # This process is attached to it now, and idle.
+    ask(place.server(model="second", devices=[0]))
+
+    assert [run.model for run in runs()] == ["second"]
+
+
+def test_a_server_without_an_owner_that_another_process_uses_is_told(place: Place) -> None:
+    alone = Managed(place.server(model="first", devices=[0]).spec, 60.0, has_owner=False)
+    run_blocking(alone.ready())
+    (run,) = runs()
+    second = place.server(model="second", devices=[0])
+
+    said = f"device 0, which vllm:first without an owner, which a process uses, has. End that .* stop {run.server[0]}"
+    with pytest.raises(SmeltConfigError, match=said):
+        ask(second)  # The process that started it has not left yet.
+    alone.end()
+    attached = run.attach()
+    assert attached is not None
+    with attached[0], pytest.raises(SmeltConfigError, match=said):
+        ask(second)
+    ask(second)
+
+    assert [run.model for run in runs()] == ["second"]
+
+
 def test_a_server_without_an_owner_is_used_by_other_processes(place: Place) -> None:
     server = place.server(idle=2.0)
     alone = Managed(server.spec, server.idle, has_owner=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smelt.errors import AuthConfigError, SmeltConfigError
+from smelt.errors import AuthConfigError, SmeltConfigError, SmeltWarning
 from smelt.named.entries import Entry, ServerEntry, entry_of
 
 WHERE = "engines.yml, entry 'x'"
@@ -147,3 +147,32 @@ def test_a_key_in_a_file_is_refused_and_not_shown(fields: dict[str, Any]) -> Non
         entry(**fields)
 
     assert "c4n4ry" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (
+            {"backend": "vllm_api", "endpoint": "http://gpu:8000", "devices": [0], "dtype": "half", "lazy": True},
+            "'devices', 'dtype' have no effect beside 'endpoint'.",
+        ),
+        (
+            {"backend": "vllm", "endpoint": "http://gpu:8000", "max_model_len": 8192},
+            "'max_model_len' has no effect beside 'endpoint'.",
+        ),
+        (
+            {"backend": "openai", "args": {"seed": 1}},
+            "'args' has no effect for openai, which smelt does not start.",
+        ),
+    ],
+)
+def test_a_field_without_effect_is_told(fields: dict[str, Any], said: str) -> None:
+    with pytest.warns(SmeltWarning, match=re.escape(f"{WHERE}: {said}")):
+        entry(model="m", **fields)
+
+
+def test_a_variable_that_only_sounds_like_a_key_is_taken() -> None:
+    found = entry(backend="vllm", model="m", extra_env={"TOKENIZERS_PARALLELISM": False})
+
+    assert found.server is not None
+    assert found.server.env == {"TOKENIZERS_PARALLELISM": "False"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ import smelt
 from smelt.call.resolve import resolve_model
 from smelt.errors import SmeltConfigError
 from smelt.model import Model
+from smelt.providers import prices
 from smelt.providers.base import Usage
 from smelt.providers.prices import check_priced, cost_of, cost_usd, price_of
 from smelt.testing import ScriptedProvider
@@ -243,3 +245,18 @@ def test_counts_that_contradict_each_other_still_have_a_price(model: str, counts
 
     provider, _, name = model.partition(":")
     assert (cost_usd(provider, name, usage) or 0) > 0
+
+
+def test_a_name_without_a_price_is_refused_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Model("compatible", "ours", base_url="https://gateway.example/v1", priced_as="openai:gpt-4.1-mni")
+
+    with pytest.raises(
+        SmeltConfigError, match=r"'openai:gpt-4.1-mni', whose price is not known. Did you mean 'gpt-4.1-"
+    ):
+        resolve_model(own)
+
+    monkeypatch.setitem(sys.modules, "genai_prices", None)
+    monkeypatch.setattr(prices, "find_spec", lambda name: None)
+    price_of.cache_clear()
+    assert resolve_model(own).model == "ours"  # Without the list nobody knows.
+    price_of.cache_clear()

@@ -57,6 +57,14 @@ def test_the_kinds_are_those_that_engine_files_may_start() -> None:
         (("vllm", "m"), {"args": ["--seed"]}, "args must be a dict"),
         (("vllm", "m"), {"dtype": 16}, "dtype must be a string"),
         (("vllm", "m"), {"args": {"port": 80}}, "The flag 'port' of vllm is set by smelt"),
+        (("vllm", "m"), {"args": {"max model len": 1}}, "args has 'max model len', which is no flag"),
+        (("vllm", "m"), {"args": {"seed": {1}}}, r"args\['seed'\] must be a string, a number, True, or a list or dict"),
+        (("vllm", "m"), {"args": {"seed": float("nan")}}, r"args\['seed'\] must be"),
+        (("vllm", "m"), {"args": {"max-num-seqs": 1, "max_num_seqs": 2}}, "has the flag 'max-num-seqs' twice"),
+        (("vllm", "m"), {"devices": [0, 0]}, "device numbers, each only once"),
+        (("vllm", "m"), {"env": {"VLLM_PORT": 8000}}, r"env\['VLLM_PORT'\] must be a string"),
+        (("vllm", "m"), {"env": {"A=B": "1"}}, "env has 'A=B', which is no name of an environment variable"),
+        (("vllm", "m"), {"env": {"HF_TOKEN": "hf_x"}}, "env has 'HF_TOKEN', which looks like a key"),
     ],
 )
 def test_a_wrong_argument_is_refused_when_the_server_is_described(
@@ -97,3 +105,18 @@ def test_a_request_leaves_half_of_a_small_context_for_its_input() -> None:
 
     assert (small.context_tokens, small.max_output_tokens) == (2048, 1024)
     assert usual.context_tokens is None
+
+
+def test_a_flag_may_be_spelt_in_several_ways() -> None:
+    servers = [
+        Server("vllm", "m", args=args)
+        for args in ({"max-num-seqs": 8}, {"max_num_seqs": 8}, {"--max-num-seqs": "8"}, {"max-num-seqs": 8, "x": False})
+    ]
+
+    assert len({server.deployment for server in servers}) == 1
+    assert Server("vllm", "m", args={"served-model-name": "n"}).spec.served == "n"
+    assert Server("vllm", "m", args={"--served_model_name": "n"}).spec.served == "n"
+
+
+def test_a_variable_that_only_sounds_like_a_key_is_none() -> None:
+    Server("vllm", "m", env={"TOKENIZERS_PARALLELISM": "false", "VLLM_KEYED": "1"})

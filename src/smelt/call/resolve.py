@@ -15,6 +15,7 @@ from smelt.providers.access import doubt_about, find_access
 from smelt.providers.base import CompleteProvider
 from smelt.providers.effort import effort_params
 from smelt.providers.own import Wrap, complete
+from smelt.providers.prices import check_named
 from smelt.providers.secrets import KeySource, Secret
 from smelt.providers.thinking import thinking_params
 from smelt.providers.vendors import LOCAL, MOCK, row_of
@@ -80,6 +81,8 @@ def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Co
     )
     if doubt := doubt_about(access, vendor):
         warn(doubt)
+    if model.priced_as is not None:
+        check_named(model.priced_as)
     provider: CompleteProvider = vendor.load()(
         vendor=vendor,
         model=model.name,

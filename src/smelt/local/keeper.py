@@ -8,7 +8,8 @@ process that asked for it (the owner), so it can end the server however the owne
 - Standard output: lines of JSON. `{"server": pid}` when the server was started, `{"ending": why}` when it is asked to
   end, and `{"ended": code, "why": …, "log": …}` when nothing is left of it.
 - `keeper.sock` in the room: other processes of this user attach there. They get the key in a line of JSON, and send the
-  same bytes.
+  same bytes; or `x` to have a server without an owner ended, if nobody else is attached: its device is needed. They
+  read `n` if somebody is, and the end of file if it ends.
 
 The server gets a session of its own, so that Ctrl-C in the owner's terminal does not reach it, and a pipe as standard
 input that stays open as long as this process lives. The kernel ends the server if this process is killed. What a killed
@@ -112,6 +113,8 @@ class Keeper:
         self._users: dict[int, int] = {}  # By file descriptor: requests in flight.
         self._guests: dict[int, socket.socket] = {}
         self._unused_since = time.monotonic()
+        self._is_started = False  # Whether the process that started a server without an owner has left.
+        self._gives_way = False
         self._code: int | None = None
         self._poll = select.poll()
         self._door: socket.socket | None = None
@@ -149,6 +152,7 @@ class Keeper:
                     if self._order["has_owner"]:
                         return "owner"
                     self._poll.unregister(0)
+                    self._is_started = True
                 elif self._door is not None and descriptor == self._door.fileno():
                     self._let_in()
                 elif descriptor in self._guests:
@@ -156,6 +160,8 @@ class Keeper:
             self._reap()
             if self._code is not None:
                 return "itself"
+            if self._gives_way:
+                return "device"
             if not any(self._users.values()) and time.monotonic() - self._unused_since >= self._order["idle"]:
                 return "idle"
 
@@ -215,6 +221,11 @@ class Keeper:
             heard = self._guests[descriptor].recv(4096)
         except OSError:
             heard = b""
+        if b"x" in heard:
+            self._gives_way = self._is_started and not self._guests.keys() - {descriptor}
+            if not self._gives_way:
+                with contextlib.suppress(OSError):
+                    self._guests[descriptor].send(b"n")
         if not self._take(descriptor, heard):
             self._poll.unregister(descriptor)
             self._guests.pop(descriptor).close()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from smelt.errors import MissingDependencyError, SmeltConfigError
 from smelt.local import child
 from smelt.local.weights import CATALOG, fetched
+from smelt.messages import shown_value
 
 Args = Mapping[str, Any]
 
@@ -42,18 +46,20 @@ class Spec:
     @property
     def digest(self) -> str:
         """A hash of it, by which another process finds the same server."""
-        told = [self.kind, self.model, self.dtype, self.devices, sorted(self.args.items()), sorted(self.env.items())]
-        return blake2b(json.dumps(told, default=str).encode(), digest_size=8).hexdigest()
+        # As words, so that 8192 and "8192" are one, as are True and False with their dashes or underscores.
+        words = sorted(one for name, value in self.args.items() if (one := flags({name: value})))
+        told = [self.kind, self.model, self.dtype, self.devices, words, sorted(self.env.items())]
+        return blake2b(json.dumps(told).encode(), digest_size=8).hexdigest()
 
     @property
     def served(self) -> str:
         """The model's name in requests."""
-        return str(self.args.get("served-model-name", self.args.get("served_model_name", self.model)))
+        return str(plain(self.args).get("served-model-name", self.model))
 
     @property
     def context_tokens(self) -> int | None:
         """Input and output of a request together, if a flag limits them."""
-        named = {name.replace("_", "-").lstrip("-"): value for name, value in self.args.items()}
+        named = plain(self.args)
         length = named.get("max-model-len", named.get("ctx-size"))
         slots = named.get("parallel", 1)  # llama.cpp divides its context among them.
         try:
@@ -105,16 +111,58 @@ def check(spec: Spec) -> None:
     kind = KINDS[spec.kind]
     if spec.dtype is not None and not kind.takes_dtype:
         raise SmeltConfigError(f"{spec.kind} takes no dtype=: its file of weights has one.")
-    for name in spec.args:
-        if name.replace("_", "-").lstrip("-") in kind.ours:
+    for name, value in spec.args.items():
+        if not _FLAG.fullmatch(name):
+            raise SmeltConfigError(
+                f"args has {shown_value(name)}, which is no flag. Write its name and its value: "
+                '{"max-model-len": 8192}.'
+            )
+        if _flag(name) in kind.ours:
             raise SmeltConfigError(f"The flag {name!r} of {spec.kind} is set by smelt. Leave it out of args.")
+        if not _is_value(value):
+            wanted = "a string, a number, True, or a list or dict of them"
+            raise SmeltConfigError.for_type(f"args[{name!r}]", value, wanted)
+    twice = [name for name, count in Counter(map(_flag, spec.args)).items() if count > 1]
+    if twice:
+        raise SmeltConfigError(f"args has the flag {twice[0]!r} twice: dashes and underscores mean the same.")
+    for name, text in spec.env.items():
+        if not _VARIABLE.fullmatch(name):
+            raise SmeltConfigError(f"env has {shown_value(name)}, which is no name of an environment variable.")
+        if not isinstance(text, str) or "\0" in text:
+            raise SmeltConfigError.for_type(f"env[{name!r}]", text, "a string")
+
+
+_FLAG = re.compile(r"(?:--?)?[A-Za-z][\w.-]*")
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+
+def plain(args: Args) -> dict[str, Any]:
+    """Flags by their usual names: `max_model_len`, `--max-model-len` and `max-model-len` are one."""
+    return {_flag(name): value for name, value in args.items()}
+
+
+def _flag(name: str) -> str:
+    return name.lstrip("-").replace("_", "-")
+
+
+def _is_value(value: object) -> bool:
+    """Whether *value* can be written on a command line: infinity and NaN cannot, and a table must be JSON."""
+    if isinstance(value, Mapping | list | tuple):
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            return False
+        return isinstance(value, Mapping) or all(map(_is_value, value))
+    if isinstance(value, float):
+        return isfinite(value)
+    return value is None or isinstance(value, int) or (isinstance(value, str | Path) and "\0" not in str(value))
 
 
 def flags(args: Args) -> list[str]:
     """Flags as words. True is a flag without a value, False and None leave it out, a table becomes JSON."""
     words: list[str] = []
     for name, value in args.items():
-        flag = "--" + name.lstrip("-").replace("_", "-")
+        flag = f"--{_flag(name)}"
         if value is True:
             words.append(flag)
         elif isinstance(value, list | tuple):
@@ -129,8 +177,8 @@ def _vllm(spec: Spec, address: str) -> list[str]:
     words = [program, "serve", spec.model, "--uds", address, "--disable-uvicorn-access-log"]
     if spec.dtype is not None:
         words += ["--dtype", spec.dtype]
-    args = dict(spec.args)
-    if spec.devices and len(spec.devices) > 1 and not {"tensor-parallel-size", "tensor_parallel_size"} & args.keys():
+    args = plain(spec.args)
+    if spec.devices and len(spec.devices) > 1 and "tensor-parallel-size" not in args:
         args["tensor-parallel-size"] = len(spec.devices)
     return words + flags(args)
 
@@ -149,7 +197,7 @@ def _llamacpp(spec: Spec, address: str) -> list[str]:
         )
     if not Path(model).is_file():
         raise SmeltConfigError(f"There is no file {model}. Without llama-server on PATH, name a .gguf file.")
-    sizes = {name.replace("_", "-"): value for name, value in spec.args.items()}
+    sizes = plain(spec.args)
     if unknown := sizes.keys() - {"parallel", "ctx-size"}:
         raise SmeltConfigError(
             f"The flag {min(unknown)!r} needs llama-server on PATH. Without it, args takes 'parallel' and 'ctx-size'."

@@ -109,9 +109,8 @@ class Managed(Child):
         return True
 
     def begin(self) -> None:
-        """Start the server without waiting, if it is not running."""
-        if not self.is_running:
-            self._clear_devices()
+        """Start the server without waiting, if it is not running and its devices are free."""
+        if not self.is_running and not _rivals(self) and not list(self._others()):
             self._start()
 
     @contextmanager
@@ -151,7 +150,10 @@ class Managed(Child):
         self._is_up, self._address = False, ""
 
     async def stopped(self) -> None:
-        """End the server, and wait until it has ended."""
+        """End the server, and wait until it has ended. One without an owner is only left: others may use it."""
+        if self._door is not None:
+            self._hang_up()
+            self._is_up, self._address = False, ""
         if self.pid is not None:
             keeper.killed([self.pid], signal.SIGTERM)
             while self.pid is not None:  # noqa: ASYNC110  # No loop waits for the keeper: several may use it.
@@ -230,18 +232,24 @@ class Managed(Child):
                 )
             tell(f"{other.spec.title} to end, which has the same devices")
             await other.stopped()
-        self._clear_devices()
-
-    def _clear_devices(self) -> None:
-        """Refuse devices that a server of another process has."""
-        mine = set(self.spec.devices or ())
-        for run in runs():
-            if mine & set(run.devices) and run.spec != self.spec.digest and run.owner != os.getpid():
-                whose = "without an owner" if run.owner is None else f"of process {run.owner}"
+        for run in self._others():
+            title = f"{run.kind}:{run.model}"
+            if run.owner is not None or not run.gives_way():
+                whose = " without an owner, which a process uses," if run.owner is None else f" of process {run.owner}"
                 raise SmeltConfigError(
-                    f"{self.spec.title} needs {_devices(self.spec)}, which {run.kind}:{run.model} {whose} has. "
+                    f"{self.spec.title} needs {_devices(self.spec)}, which {title}{whose} has. "
                     f"End that first: python -m smelt engines stop {run.server[0]}"
                 )
+            tell(f"{title} to end, which has the same devices and no owner")
+            while run.is_kept:  # noqa: ASYNC110  # Its keeper tells nobody but its owner.
+                await asyncio.sleep(_LOOK_SECONDS)
+
+    def _others(self) -> Iterator[Run]:
+        """Servers that are not of this process and have a device of this one."""
+        mine = set(self.spec.devices or ())
+        for run in runs() if mine else ():
+            if mine & set(run.devices) and run.spec != self.spec.digest and run.owner != os.getpid():
+                yield run
 
     def _start(self) -> None:
         """Attach to a server of the same spec that has no owner, or start one."""
@@ -342,7 +350,7 @@ def _changes(tell: Tell) -> Tell:
 
 def _rivals(one: Managed) -> list[Managed]:
     mine = set(one.spec.devices or ())
-    others = [other for other in children() if isinstance(other, Managed) and other is not one and other.pid]
+    others = [other for other in children() if isinstance(other, Managed) and other is not one and other.is_running]
     return [other for other in others if mine & set(other.spec.devices or ())]
 
 

@@ -78,6 +78,20 @@ class Run:
         door.setblocking(False)
         return door, str(json.loads(heard)["key"])
 
+    def gives_way(self) -> bool:
+        """Ask the keeper of a server without an owner to end it if no process is attached; whether it does."""
+        attached = self.attach()
+        if attached is None:
+            return not self.is_kept
+        door, _ = attached
+        with door:
+            door.settimeout(_ATTACH_SECONDS)
+            try:
+                door.send(b"x")
+                return door.recv(1) == b""
+            except OSError:  # It says nothing in time.
+                return False
+
     def stop(self) -> None:
         """Ask the keeper to end the server; it takes some seconds."""
         keeper.killed([self.keeper[0]] if self.is_kept else [], signal.SIGTERM)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from smelt.errors import AuthConfigError, SmeltConfigError
+from smelt.errors import AuthConfigError, SmeltConfigError, warn
 from smelt.messages import nearest
 from smelt.providers.addresses import check_base_url
+from smelt.providers.secrets import names_a_key
 from smelt.providers.vendors import BACKENDS, ELSEWHERE, STARTED, VENDORS
 
 
@@ -75,6 +76,8 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "port": (int,),  # Chainette's; our servers listen on a Unix socket.
     **_FLAGS,
 }
+# Fields that only say how a server is started. Chainette writes the others beside an address, too.
+_OF_A_START = ("devices", "dtype", "idle", "args", "extra", "extra_serve_flags", "extra_env", *_FLAGS)
 _WORDS = {str: "a string", bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEYS = ("api_key", "apikey", "key", "token", "secret", "password")
@@ -98,7 +101,11 @@ def entry_of(fields: Mapping[str, Any], *, source: str) -> Entry:
     endpoint = given.get("endpoint")
     if endpoint is not None:
         check_base_url(endpoint, source=f"{source}, field 'endpoint'")
-    server = _server(given, vendor, source) if is_ours and endpoint is None else None
+    is_started = is_ours and endpoint is None
+    server = _server(given, vendor, source) if is_started else None
+    if not is_started and (idle := [name for name in _OF_A_START if name in given]):
+        why = "beside 'endpoint'" if endpoint is not None else f"for {vendor}, which smelt does not start"
+        warn(f"{source}: {', '.join(map(repr, idle))} {'has' if len(idle) == 1 else 'have'} no effect {why}.")
     base_url = _address(endpoint, vendor)
     if base_url is not None and urlsplit(base_url).hostname != urlsplit(VENDORS[vendor].base_url or "").hostname:
         vendor = ELSEWHERE.get(vendor, vendor)
@@ -168,7 +175,7 @@ def _server(given: Mapping[str, Any], vendor: str, source: str) -> ServerEntry:
         raise SmeltConfigError(f"{source}: the field 'devices' must be a list of device numbers, such as [0, 1].")
     env = {}
     for name, value in given.get("extra_env", {}).items():
-        if any(word in name.lower() for word in _KEYS):
+        if names_a_key(name):
             raise AuthConfigError(
                 f"{source}: {name!r} in 'extra_env' looks like a key in a file. Set it in the environment; the server "
                 "inherits it."

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from smelt.errors import SmeltConfigError
+from smelt.messages import nearest
 from smelt.providers.base import Provider, Usage
 from smelt.providers.vendors import VENDORS
 
@@ -54,6 +55,22 @@ def check_priced(provider: Provider) -> None:
         f"max_cost needs a price, and the price of {provider.name}:{provider.model} is not known. Use "
         f"max_tokens_total instead, or name a model with the same price: smelt.Model(…, priced_as=…){cure}."
     )
+
+
+def check_named(priced_as: str) -> None:
+    """Check that the price list has the model *priced_as*. Without the list, nothing is known, and nothing said.
+
+    Raises:
+        SmeltConfigError: It has not; names models that are near.
+    """
+    seller, _, model = priced_as.partition(":")
+    if price_of(seller, model)(Usage(input_tokens=1, output_tokens=1)) is not None or not find_spec("genai_prices"):
+        return
+    from genai_prices.data_snapshot import get_snapshot
+
+    _, seller_id = _listed(model, VENDORS[seller].priced_as)
+    known = [one.id for listed in get_snapshot().providers if listed.id == seller_id for one in listed.models]
+    raise SmeltConfigError(f"priced_as names {priced_as!r}, whose price is not known.{nearest(model, known)}")
 
 
 def price_for(provider: Provider) -> Price:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
@@ -61,6 +62,14 @@ class KeySource(Hidden):
             return hash(self.ask)
         except TypeError:  # An object with `__call__` and `__eq__`, but without `__hash__`.
             return hash(type(self.ask))
+
+
+def names_a_key(name: str) -> bool:
+    """Whether a variable called *name* holds a key: HF_TOKEN does, and TOKENIZERS_PARALLELISM does not."""
+    return _NAME_OF_A_KEY.search(name) is not None
+
+
+_NAME_OF_A_KEY = re.compile(r"(?:^|_)(?:api_?)?(?:key|token|secret|password)$", re.IGNORECASE)
 
 
 def check_key(key: object, *, source: str) -> None:

@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from smelt.errors import SmeltConfigError
+from smelt.errors import AuthConfigError, SmeltConfigError
 from smelt.local.kinds import KINDS, Spec, check
 from smelt.local.managed import Managed, managed
 from smelt.messages import nearest
 from smelt.providers.access import Access
 from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, Reply, Request, telling
 from smelt.providers.redact import redact
-from smelt.providers.secrets import Secret
+from smelt.providers.secrets import Secret, names_a_key
 from smelt.providers.vendor import Vendor
 from smelt.providers.vendors import VENDORS
 
@@ -37,15 +37,17 @@ class Server:
             that was pulled for Ollama.
         dtype: The type of weights and activations, for vLLM.
         devices: Numbers of the GPUs that it may use. vLLM spreads the model over several. A server that needs a device
-            of another one ends that if it is idle. None: no limit, and no check.
+            of another one ends that if it is idle and of this process or without an owner. None: no limit, and no
+            check.
         idle: Seconds without a request after which the server ends.
         lazy: Whether the server starts when the first row is asked; False: as soon as a run is prepared.
-        args: Flags of the server, such as `{"max-model-len": 8192}`.
+        args: Flags of the server, such as `{"max-model-len": 8192}`; dashes and underscores mean the same.
         params: Parameters of every request, such as `temperature`.
         env: Additions to the server's environment, without keys.
 
     Raises:
         SmeltConfigError: An argument is malformed. Nothing is started.
+        AuthConfigError: There is a key in *env*.
 
     Examples:
         >>> smelt.Server("vllm", "Qwen/Qwen3-8B", devices=[0], args={"max-model-len": 8192})
@@ -82,6 +84,12 @@ class Server:
             if not isinstance(table, Mapping) or not all(isinstance(one, str) for one in table):
                 raise SmeltConfigError.for_type(name, table, "a dict with string keys")
         check(self.spec)
+        for name in self.env:
+            if names_a_key(name):
+                raise AuthConfigError(
+                    f"env has {name!r}, which looks like a key. Set it in the environment of this process; the server "
+                    "inherits it."
+                )
 
     def __repr__(self) -> str:
         return f"Server({self.kind!r}, {self.model!r})"
@@ -216,4 +224,6 @@ def _checked_devices(devices: Any) -> tuple[int, ...] | None:
         return None
     if not isinstance(devices, list | tuple) or not all(type(one) is int and one >= 0 for one in devices):
         raise SmeltConfigError.for_type("devices", devices, "a list of device numbers, such as [0]")
+    if len(set(devices)) < len(devices):
+        raise SmeltConfigError.for_value("devices", devices, "device numbers, each only once")
     return tuple(devices)
