@@ -129,8 +129,8 @@ class OpenAIJobs:
             return _refusal(400, f"No such File object: {asked['input_file_id']}")
         lines, problems = checked(file.content, asked["endpoint"], depot.terms.most_lines)
         if plot.end == "failed":
-            said = FAILURES.get(plot.failure or "token_limit_exceeded", plot.failure)
-            problems = [said] if said else [{}]
+            failure = plot.failure or "token_limit_exceeded"
+            problems = [failure if isinstance(failure, dict) else FAILURES[failure]]
         tokens = sum(line.tokens for line in lines)
         most = depot.terms.most_waiting
         if most is not None and not problems and depot.waiting(headers) + tokens > most:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from smelt.providers import params as parameters
 from smelt.providers.access import Access
 from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Wire
+from smelt.providers.batching import BatchConnection, BatchLimits
 from smelt.providers.bodies import complaint_in
 from smelt.providers.effort import check_sampling
 from smelt.providers.fallback import MOST_STEPS, Manners, milder
@@ -18,6 +19,9 @@ from smelt.providers.http import client_for, posted, refused, reply_to, try_anew
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import Manner
 from smelt.providers.vendor import Vendor
+
+JOB_CONNECTIONS = 4
+"""Requests at a time of a client for jobs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +88,15 @@ class Adapter(ABC):
         parameters.check(params, {**self.takes, **more}, provider=self.name)
         if self.vendor.hosted:
             check_sampling(self.model, params)
+
+    @property
+    def batching(self) -> BatchLimits | None:
+        """What a job of this vendor's Batch API may hold; None if smelt knows none."""
+        return self.vendor.batching
+
+    def connect_batches(self) -> AbstractAsyncContextManager[BatchConnection]:
+        """Open a client for jobs; see `batching.BatchProvider`."""
+        raise NotImplementedError(f"{self.name} has no Batch API.")  # `batching` is None, so it is not asked.
 
     @abstractmethod
     def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]: ...
@@ -157,6 +170,30 @@ _manners = Manners()  # Of this process.
 
 
 @asynccontextmanager
+async def opened(
+    provider: Adapter, client: Callable[..., Any], *, connections: int, headers: Mapping[str, Any] | None = None
+) -> AsyncIterator[Any]:
+    """An SDK's client of OpenAI's kind over a client of ours, with retries off.
+
+    Args:
+        provider: The adapter.
+        client: The class of the SDK's client.
+        connections: Maximum concurrent requests.
+        headers: Headers of every request; None for the SDK's own.
+    """
+    async with client_for(provider.access, connections=connections) as http:
+        sdk = client(
+            api_key=provider.reveal_key(),
+            base_url=provider.access.base_url,
+            http_client=http,
+            max_retries=0,
+            default_headers=headers,
+        )
+        sdk._platform = "Unknown"  # Otherwise the SDK determines it in a thread.
+        yield sdk
+
+
+@asynccontextmanager
 async def posting(
     provider: Adapter,
     client: Callable[..., Any],
@@ -178,15 +215,7 @@ async def posting(
         headers: Headers of every request; None for the SDK's own.
         options: More of the SDK's request options.
     """
-    async with client_for(provider.access, connections=connections) as http:
-        sdk = client(
-            api_key=provider.reveal_key(),
-            base_url=provider.access.base_url,
-            http_client=http,
-            max_retries=0,
-            default_headers=headers,
-        )
-        sdk._platform = "Unknown"  # Otherwise the SDK determines it in a thread.
+    async with opened(provider, client, connections=connections, headers=headers) as sdk:
         yield _Posting(provider, errors, sdk.post, path, options)
 
 

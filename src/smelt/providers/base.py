@@ -134,12 +134,14 @@ class Answer:
 
     Attributes:
         asked: The request that it answers.
+        parsed: The JSON of the text, if it was parsed before; the text may then be empty.
     """
 
     status: int
     headers: Mapping[str, str]
     text: str
     asked: Request | None = None
+    parsed: object = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

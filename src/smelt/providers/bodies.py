@@ -82,7 +82,7 @@ def body_of(
     Raises:
         CallFailed: The status, or an error object inside a 200, is an error; or the answer is no JSON object.
     """
-    body = _parsed(answer.text)
+    body = json_in(answer)
     if not 200 <= answer.status < 300:
         raise failures.from_status(
             answer.status, answer.headers, body, text=answer.text, secrets=secrets, asked=answer.asked
@@ -97,7 +97,7 @@ def body_of(
 
 def complaint_in(answer: Answer) -> Complaint:
     """The error object of an answer with an error status."""
-    body = _parsed(answer.text)
+    body = json_in(answer)
     return read_complaint(answer.text if body is None else body)
 
 
@@ -126,7 +126,7 @@ def failed_generation(answer: Answer) -> tuple[str, Finish] | None:
 
     It may hold rows, and is paid for.
     """
-    error = table(table(_parsed(answer.text)).get("error")) if answer.status == 400 else {}
+    error = table(table(json_in(answer)).get("error")) if answer.status == 400 else {}
     text = words(error.get("failed_generation"))
     if text is None or "{" not in text:
         return None
@@ -241,7 +241,13 @@ def _is_thought(part: Mapping[str, Any]) -> bool:
     return words(part.get("type")) in _THOUGHTS or part.get("thought") is True
 
 
-def _parsed(text: str) -> object:
+def json_in(answer: Answer) -> object:
+    """The JSON of an answer; None if it is none."""
+    return parsed(answer.text) if answer.parsed is None else answer.parsed
+
+
+def parsed(text: str) -> object:
+    """The JSON that *text* is, or that its events form; None if it is none."""
     text = text.removeprefix("\ufeff")
     try:
         return DECODER.decode(text)

@@ -19,6 +19,7 @@ from smelt.providers.ways import bare, proxy_to, tls_for
 
 # uvicorn, under vLLM and many gateways, closes an idle connection after 5 s; close it before the server does.
 IDLE_SECONDS = 4.0
+_HELD = 2**20  # Bytes of a request that are held back at most, to be sent at once.
 _FAILURES = (
     httpcore2.TimeoutException,
     httpcore2.NetworkError,
@@ -132,24 +133,32 @@ class _Joining(httpcore2.AnyIOBackend):
 
 
 class _Joined(httpcore2.AsyncNetworkStream):
-    """Buffers writes until the answer is read, and then sends them in one piece."""
+    """Buffers writes until the answer is read, and then sends them in one piece; a large body in pieces of `_HELD`."""
 
     def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
         self._stream = stream
         self._held: list[bytes] = []
+        self._size = 0
         self._timeout: float | None = None
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._held.append(buffer)
         self._timeout = timeout
+        self._size += len(buffer)
+        if self._size > _HELD:
+            await self._flush()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if self._held:
-            whole = b"".join(self._held)
-            self._held.clear()
             with suppress(httpcore2.WriteError):  # A server that refuses a request early says so in its answer.
-                await self._stream.write(whole, self._timeout)
+                await self._flush()
         return await self._stream.read(max_bytes, timeout)
+
+    async def _flush(self) -> None:
+        whole = b"".join(self._held)
+        self._held.clear()
+        self._size = 0
+        await self._stream.write(whole, self._timeout)
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None

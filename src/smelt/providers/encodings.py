@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
 _MOST_LAYERS = 3  # "gzip, gzip" has been seen; more than a few layers are an attack.
 _MOST_MEMBERS = 1_024  # Block writers make one member per 64 kB; a hundred thousand members take seconds.
+_WINDOW = 2**20  # Bytes that a body read as it comes is unpacked to at a time.
 _PIECE = 128  # Bytes fed at a time to a codec without its own limit; they may unpack to some megabytes.
 
 
@@ -28,6 +29,27 @@ def unpacked(body: bytes, encoding: str, cap: int) -> bytes:
     for layer in reversed(layers):
         body = _unpacked_once(body, layer, cap)
     return body
+
+
+def piecewise() -> Callable[[bytes], Iterator[bytes]]:
+    """A function that takes the parts of a gzip body as they come, and yields them decompressed, in small pieces.
+
+    It raises `Undecodable` at a part that is no gzip. What follows the first member is taken for another one.
+    """
+    unpacker = zlib.decompressobj(wbits=31)
+
+    def unpack(part: bytes) -> Iterator[bytes]:
+        nonlocal unpacker
+        while part:
+            try:
+                yield unpacker.decompress(part, _WINDOW)
+            except zlib.error:
+                raise Undecodable("the answer is not the gzip that it claims to be") from None
+            part = unpacker.unconsumed_tail
+            if unpacker.eof:
+                part, unpacker = unpacker.unused_data, zlib.decompressobj(wbits=31)
+
+    return unpack
 
 
 def _unpacked_once(body: bytes, layer: str, cap: int) -> bytes:

@@ -15,7 +15,8 @@ import math
 import sys
 import traceback
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from itertools import takewhile
@@ -30,7 +31,7 @@ from smelt.providers.addresses import is_loopback, is_private_to_cloud
 from smelt.providers.base import Answer, Billing, CallFailed, Reply, Request
 from smelt.providers.connection import IDLE_SECONDS, connection_to
 from smelt.providers.credentials import REPLACED, Credentials, NotAuthorised, check, looks_expired
-from smelt.providers.encodings import Undecodable, unpacked
+from smelt.providers.encodings import Undecodable, piecewise, unpacked
 from smelt.providers.logs import keep_discreet, ours
 from smelt.providers.redact import masked, redact
 from smelt.providers.secrets import Secret
@@ -97,35 +98,50 @@ class Client(httpx2.AsyncClient):
         keep_discreet()
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **_options: Any) -> httpx2.Response:
-        """The complete answer. The SDK's options are ignored, and redirects are not followed."""
+        """The complete answer; with *stream*, a successful answer's body is still to be read, and to be closed.
+
+        The SDK's other options are ignored, and redirects are not followed.
+        """
         if _place(request.url) != self._home:
             raise httpx2.UnsupportedProtocol(f"the key is for this address, and is not sent to {request.url.host}")
         bounds = request.extensions.get("timeout", {})
         bounds["connect"] = min(bounds.get("connect") or _CONNECT_SECONDS, _CONNECT_SECONDS)
         if self._watch is not None:
             request.extensions["trace"] = self._watch
-        async with self._room:
+        await self._room.acquire()
+        answer = None
+        try:
             credentials = self._access.credentials
-            answer = await (self._ask(request) if credentials is None else self._authorised(request, credentials))
+            if credentials is None:
+                answer = await self._ask(request, stream=stream)
+            else:
+                answer = await self._authorised(request, credentials, stream=stream)
+        finally:
+            if answer is None or answer.is_closed:  # An open body gives its place back when it is closed.
+                self._room.release()
         _log.info('HTTP Request: %s %s "%s %d"', request.method, request.url, answer.http_version, answer.status_code)
         exchange = ours.get()
-        if exchange is not None:
+        if exchange is not None and answer.is_closed:
             exchange.response = answer
         return answer
 
-    async def _authorised(self, request: httpx2.Request, credentials: Credentials) -> httpx2.Response:
-        body, url = await request.aread(), str(request.url)
+    async def _authorised(
+        self, request: httpx2.Request, credentials: Credentials, *, stream: bool = False
+    ) -> httpx2.Response:
+        # A body that is made while it is sent is not read here: it may be large, and cannot be sent again.
+        is_whole = isinstance(request.stream, httpx2.ByteStream)
+        body, url = await request.aread() if is_whole else b"", str(request.url)
         used = await credentials.headers(request.method, url, body)
-        answer = await self._ask(_with_headers(request, used))
-        if not looks_expired(answer.status_code, answer.headers, answer.text):
+        answer = await self._ask(_with_headers(request, used), stream=stream)
+        if not answer.is_closed or not looks_expired(answer.status_code, answer.headers, answer.text):
             return answer
         async with self._turn:
-            if not await credentials.renewed(used):
+            if not await credentials.renewed(used) or not is_whole:
                 return answer
             fresh = await credentials.headers(request.method, url, body)
-        return await self._ask(_with_headers(request, fresh))
+        return await self._ask(_with_headers(request, fresh), stream=stream)
 
-    async def _ask(self, request: httpx2.Request) -> httpx2.Response:
+    async def _ask(self, request: httpx2.Request, *, stream: bool = False) -> httpx2.Response:
         clock = asyncio.get_running_loop().time
         sent = clock()
         connection, answered = self._take(sent)
@@ -136,6 +152,8 @@ class Client(httpx2.AsyncClient):
             except _CLOSED:
                 self._losses += sent - answered < IDLE_SECONDS and clock() - sent < _SOON
                 raise
+            if stream and response.is_success:
+                return self._left_open(response, connection)
             try:
                 answer = await _read(response)
             finally:
@@ -145,6 +163,21 @@ class Client(httpx2.AsyncClient):
             raise
         self._idle.append((connection, clock()))
         return answer
+
+    def _left_open(self, response: httpx2.Response, connection: httpx2.AsyncBaseTransport) -> httpx2.Response:
+        """*response* with a body that takes the connection back when it is closed."""
+        encoding = response.headers.get("content-encoding", "identity").lower()
+        if encoding not in ("identity", "gzip", "x-gzip"):
+            raise Unreadable(f"the answer is compressed as {encoding[:20]!r}, which was not asked for")
+
+        def back(*, is_whole: bool) -> None:
+            self._room.release()
+            if is_whole:
+                self._idle.append((connection, asyncio.get_running_loop().time()))
+
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _Open(response.stream, connection, back, is_packed=encoding != "identity")
+        return response
 
     def _take(self, now: float) -> tuple[httpx2.AsyncBaseTransport, float]:
         """A connection and the time of its last reply: the last used; after losses, one that rested or a new one."""
@@ -209,9 +242,53 @@ async def reply_to(
     Raises:
         CallFailed: There is no reply. It has no cause or context: an SDK's exception holds the request, and so the key.
     """
+    with _frames_cleared():
+        return reply_in(await _answer(call, errors, access, asked), read, access, asked)
+
+
+async def answer_to(call: Awaitable[Answer], errors: tuple[type[Exception], ...], access: Access) -> Answer:
+    """The same for a call that asks no model: its raw answer, whatever its status; headers as `failures.kept`.
+
+    Raises:
+        CallFailed: There is no answer.
+    """
+    with _frames_cleared():
+        return await _answer(call, errors, access, None)
+
+
+async def body_to(
+    call: Awaitable[httpx2.Response], errors: tuple[type[Exception], ...], access: Access
+) -> httpx2.Response:
+    """The same for a call whose body is read as it comes: the open response, with a status of success.
+
+    Raises:
+        CallFailed: There is no answer, or it has an error status.
+    """
+    opened: list[httpx2.Response] = []
+
+    async def open_or_answer() -> Answer:
+        response = await call
+        if response.is_closed:
+            return answer_of(response)
+        opened.append(response)
+        return Answer(status=response.status_code, headers={}, text="")
+
+    answer = await answer_to(open_or_answer(), errors, access)
+    if opened:
+        return opened[0]
+    raise failures.from_status(answer.status, answer.headers, None, text=answer.text, secrets=access.secrets)
+
+
+def failure_in(error: Exception, access: Access) -> CallFailed | None:
+    """The failure for an *error* that was raised while an open body was read; None if it is no error of transport."""
+    return _failure(error, access) if isinstance(error, _TRANSPORT_ERRORS) else None
+
+
+@contextmanager
+def _frames_cleared() -> Iterator[None]:
     outer = sys.exception()  # An exception that the caller is handling is not ours and stays unchanged.
     try:
-        return _reply(await _answer(call, errors, access, asked), read, access, asked)
+        yield
     except BaseException as error:
         for one in takewhile(lambda one: one is not outer, failures.causes(error)):
             traceback.clear_frames(one.__traceback__)
@@ -219,7 +296,7 @@ async def reply_to(
 
 
 async def _answer(
-    call: Awaitable[Answer], errors: tuple[type[Exception], ...], access: Access, asked: Request
+    call: Awaitable[Answer], errors: tuple[type[Exception], ...], access: Access, asked: Request | None
 ) -> Answer:
     exchange = Exchange()
     token = ours.set(exchange)
@@ -240,7 +317,17 @@ async def _answer(
     return replace(answer, headers=failures.kept(answer.headers, access.secrets), asked=asked)
 
 
-def _reply(answer: Answer, read: Callable[[Answer, Sequence[Secret]], Reply], access: Access, asked: Request) -> Reply:
+def reply_in(
+    answer: Answer,
+    read: Callable[[Answer, Sequence[Secret]], Reply],
+    access: Access,
+    asked: Request | None = None,
+) -> Reply:
+    """The reply in *answer*, with everything in it limited and redacted.
+
+    Raises:
+        CallFailed: There is no reply.
+    """
     try:
         reply = read(answer, access.secrets)
     except CallFailed:
@@ -252,14 +339,14 @@ def _reply(answer: Answer, read: Callable[[Answer, Sequence[Secret]], Reply], ac
     raise failures.no_answer(answer.status, answer.headers, answer.text, problem=problem, secrets=access.secrets)
 
 
-def _shown(reply: Reply, access: Access, asked: Request, *, redacted: str | None) -> Reply:
+def _shown(reply: Reply, access: Access, asked: Request | None, *, redacted: str | None) -> Reply:
     """*reply* without keys: names and messages as one redacted line; the text unchanged except for the key itself.
 
     *redacted* is the request id of the headers, which are redacted already; an id may also come from the body.
     """
     secrets = access.secrets
     text = masked(reply.text, secrets)
-    if text != reply.text and masked(asked.user, secrets) != asked.user:
+    if text != reply.text and asked is not None and masked(asked.user, secrets) != asked.user:
         text = reply.text  # The key is in a row, so it may be in the answer.
     model, name = reply.model and _name(reply.model, secrets), reply.request_id
     if name != redacted:
@@ -363,6 +450,45 @@ class _Capped(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._body.aclose()
+
+
+class _Open(httpx2.AsyncByteStream):
+    """A body that is read as it comes. If it is not read to its end, its connection is not used again."""
+
+    def __init__(
+        self,
+        body: httpx2.AsyncByteStream,
+        connection: httpx2.AsyncBaseTransport,
+        back: Callable[..., None],
+        *,
+        is_packed: bool,
+    ) -> None:
+        self._body, self._connection, self._back = body, connection, back
+        self._is_packed, self._is_whole, self._is_closed = is_packed, False, False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        unpack = piecewise() if self._is_packed else None
+        async for part in self._body:
+            if unpack is None:
+                yield part
+                continue
+            try:
+                for piece in unpack(part):
+                    yield piece
+            except Undecodable as problem:
+                raise Unreadable(str(problem)) from None
+        self._is_whole = True
+
+    async def aclose(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            await self._body.aclose()
+            if not self._is_whole:
+                await self._connection.aclose()
+        finally:
+            self._back(is_whole=self._is_whole)
 
 
 def _failure(error: BaseException, access: Access) -> CallFailed:

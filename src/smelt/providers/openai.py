@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -12,8 +12,9 @@ import openai
 
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
-from smelt.providers.adapter import Adapter, header_names, posting
+from smelt.providers.adapter import JOB_CONNECTIONS, Adapter, header_names, opened, posting
 from smelt.providers.base import Answer, Capabilities, Connection, Finish, Reply, Request, Wire
+from smelt.providers.batching import BatchConnection
 from smelt.providers.bodies import (
     body_of,
     failed_generation,
@@ -142,16 +143,26 @@ class OpenAI(Adapter):
     wire = Wire(write=write, read=read)
 
     def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]:
-        is_own = "OPENAI_API_KEY" in self.vendor.key_variables  # The SDK's other variables are its company's, too.
         return posting(
             self,
             openai.AsyncOpenAI,
             openai.OpenAIError,
             "/responses",
             connections=connections,
-            headers=None if is_own else headers_for_others(self, os.environ),
+            headers=self._headers(),
             security={"bearer_auth": True},
         )
+
+    @asynccontextmanager
+    async def connect_batches(self) -> AsyncIterator[BatchConnection]:
+        from smelt.providers.openai_jobs import OpenAIJobs
+
+        async with opened(self, openai.AsyncOpenAI, connections=JOB_CONNECTIONS, headers=self._headers()) as sdk:
+            yield OpenAIJobs(self, sdk)
+
+    def _headers(self) -> dict[str, Any] | None:
+        is_own = "OPENAI_API_KEY" in self.vendor.key_variables  # The SDK's other variables are its company's, too.
+        return None if is_own else headers_for_others(self, os.environ)
 
 
 def headers_for_others(provider: Adapter, environ: Mapping[str, str]) -> dict[str, Any]:

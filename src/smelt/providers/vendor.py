@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from smelt.errors import MissingDependencyError
 from smelt.providers.base import Capabilities
+from smelt.providers.batching import BatchLimits
 from smelt.providers.shapes import Cap, Manner, Shape
 
 Auth = Literal["bearer", "x-api-key", "x-goog-api-key", "entra", "adc", "sigv4"]
@@ -53,6 +54,8 @@ class Vendor:
         priced_as: The vendor's id in genai-prices, or None if its prices are not known.
         level_tiers: Service tiers that cost what the standard one does, or nothing by the token.
         is_free: Whether its requests cost nothing.
+        batching: What a job of its Batch API may hold, or None if smelt knows none. Servers of the same kind at other
+            addresses have the same.
         cheap_model: A small, cheap model for the doctor, or None.
     """
 
@@ -83,6 +86,7 @@ class Vendor:
     priced_as: str | None = None
     level_tiers: tuple[str, ...] = ()
     is_free: bool = False
+    batching: BatchLimits | None = None
     cheap_model: str | None = None
 
     def manner_for(self, model: str) -> Manner:

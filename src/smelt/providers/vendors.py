@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from smelt.plan.dialect import Dialect
 from smelt.providers.base import Capabilities
+from smelt.providers.batching import BatchLimits
 from smelt.providers.hosts import HOSTS
 from smelt.providers.vendor import Vendor
 
@@ -212,6 +214,7 @@ VENDORS: Mapping[str, Vendor] = {
             hosted=True,
             adapter="smelt.providers.openai:OpenAI",
             priced_as="openai",
+            batching=BatchLimits(lines=50_000, bytes=200_000_000, can_tag=True, kept=timedelta(days=30)),
             thinking="responses",
             cheap_model="gpt-4.1-nano",
         ),
@@ -245,6 +248,7 @@ VENDORS: Mapping[str, Vendor] = {
             sdk={"google.genai": "google-genai"},
             priced_as="google",
             shape="json_schema",
+            batching=BatchLimits(lines=100_000, bytes=2_000_000_000, can_tag=True, kept=timedelta(days=2)),
             thinking="gemini",
             cheap_model="gemini-2.5-flash-lite",
         ),
