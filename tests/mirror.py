@@ -78,6 +78,10 @@ TESTED_THROUGH = {
     "plan/replyrows": "plan/test_replies",
     # SQL and files: what counts is what a second process finds.
     "lazy/shards": "lazy/test_sinks",
+    "plan/mediacolumns": "media/test_frames",
+    "providers/mediatokens": "media/test_frames",
+    "frames/mediacolumn": "media/test_frames",
+    "frames/mediacells": "media/test_frames",
     "ledger/answers": "ledger/test_recorder",
     "ledger/attempts": "ledger/test_recorder",
     "ledger/export": "ledger/test_api",

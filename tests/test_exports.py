@@ -28,6 +28,9 @@ PUBLIC = {
     "Model",
     "Provider",
     "Server",
+    "Image",
+    "Document",
+    "Audio",
     "configure",
     "register_model",
     "load_models",
@@ -58,7 +61,7 @@ PUBLIC = {
     "SmeltWarning",
     "__version__",
 }
-MOST_NAMES = 45
+MOST_NAMES = 48
 PUBLIC_FOR_PROVIDERS = {"Billing", "CallFailed", "Capabilities", "Connection", "Provider", "Reply", "Request", "Usage"}
 PUBLIC_FOR_TESTS = {"Answer", "JumpingLoop", "ScriptedProvider", "answered", "asked", "run_jumping"}
 

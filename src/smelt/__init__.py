@@ -57,12 +57,16 @@ if TYPE_CHECKING:
     from smelt.call.estimate import Estimate, Explanation
     from smelt.evaluation.comparison import Comparison
     from smelt.evaluation.summary import Evaluation
+    from smelt.plan.mediacolumns import Audio, Document, Image
     from smelt.providers.server import Server
     from smelt.streaming.stream import AsyncStream, Stream
 
 __version__ = "0.1.0"
 
 _LATE = {
+    "Audio": "smelt.plan.mediacolumns",
+    "Document": "smelt.plan.mediacolumns",
+    "Image": "smelt.plan.mediacolumns",
     "AsyncStream": "smelt.streaming.stream",
     "Comparison": "smelt.evaluation.comparison",
     "Estimate": "smelt.call.estimate",
@@ -109,12 +113,15 @@ _register("smelt", pandas=_accessor, polars=_accessor, lazy=_lazy_accessor, seri
 
 __all__ = [
     "AsyncStream",
+    "Audio",
     "BudgetExceededError",
     "Checkup",
     "Comparison",
+    "Document",
     "Estimate",
     "Evaluation",
     "Explanation",
+    "Image",
     "Job",
     "Model",
     "Provider",

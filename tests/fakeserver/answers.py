@@ -9,6 +9,7 @@ A rule says how a field follows from the row (`answers=` of a scenario):
     {"const": 3}                            always this
     {"object": {"size": …}}                 an object, by a rule per member
     {"digits": "number"}                    the digits of the text of a cell, as a list of integers
+    {"crc": "photo"}                        the checksum of the bytes of a medium (see `media`); null without one
     {"lookup": {"a": 1}, "of": "name"}      what the table says of the cell; null where it says nothing
 
 Fields without a rule hold a value that their schema allows. Tests call `expected` for the values of a row they know.
@@ -69,6 +70,7 @@ RULES: dict[str, Callable[[Rule, Mapping[str, Any]], Any]] = {
     "const": lambda rule, row: rule["const"],
     "object": lambda rule, row: expected(rule["object"], row),
     "digits": lambda rule, row: [int(one) for one in _text(row.get(rule["digits"])) if one.isdecimal()],
+    "crc": lambda rule, row: cell.get("crc") if isinstance(cell := row.get(rule["crc"]), dict) else None,
     "lookup": lambda rule, row: rule["lookup"].get(_text(row.get(rule["of"]))),
 }
 

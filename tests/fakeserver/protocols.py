@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.fakeserver.media import of_url, told
 from tests.fakeserver.messages import BadRequest, Completion, Headers, Json, Limits, Prompt, WireProtocol
 
 
@@ -31,7 +32,7 @@ class OpenAI:
         return Prompt(
             model=_required(body, "model"),
             system=body.get("instructions") or "",
-            user=_text(_required(body, "input")),
+            user=told(_parts(_required(body, "input"))),
             schema=shape.get("schema") or told_schema(body.get("instructions") or ""),
             max_tokens=body.get("max_output_tokens"),
         )
@@ -489,6 +490,22 @@ def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     return "".join(_text(one.get("text") or one.get("content") or "") for one in content)
+
+
+def _parts(content: Any) -> list[str | Json]:
+    """The texts and media in a string, a list of parts, or a list of messages."""
+    if isinstance(content, str):
+        return [content]
+    found: list[str | Json] = []
+    for one in content:
+        match one:
+            case {"type": "input_image", "image_url": str(url)}:
+                found.append(of_url(url))
+            case {"type": "input_file", "file_data": str(url)} | {"type": "input_file", "file_url": str(url)}:
+                found.append(of_url(url))
+            case _:
+                found += _parts(one.get("text") or one.get("content") or "")
+    return found
 
 
 def told_schema(system: str) -> Json | None:

@@ -31,6 +31,7 @@ from smelt.loop.bridge import run_blocking
 from smelt.messages import counted
 from smelt.observe.recorder import EventRecorder
 from smelt.providers.base import Provider
+from smelt.providers.mediatokens import counter_of
 from smelt.providers.prices import check_priced, cost_of, price_for
 from smelt.providers.redact import redact
 from smelt.result import SmeltResult
@@ -204,6 +205,7 @@ class Execution:
             room=room_of(call.provider, call.params),
             tell=handed.report,
             price=self._price,
+            media_tokens=counter_of(call.provider),
             rng=random.Random(),  # Seeded by the operating system: the content of a row must not predict its token.
             counts=self.counts,
             interrupt_grace=INTERRUPT_GRACE if is_wanted else 0.0,  # Else late replies are lost anyway.

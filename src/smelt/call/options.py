@@ -15,6 +15,7 @@ from smelt.engine.events import Event
 from smelt.errors import ColumnError, ColumnTypeError, ConfigTypeError, SmeltConfigError
 from smelt.messages import nearest, shown_value
 from smelt.plan.kinds import TEXT_COLUMN
+from smelt.plan.mediacolumns import AnyMedia, Declared
 
 _MOST_ROWS = 1_000
 _MOST_IN_FLIGHT = 10_000
@@ -45,6 +46,7 @@ class Options(TypedDict, total=False):
     deadline: float | None
     params: Mapping[str, Any] | None
     examples: Any
+    media: Mapping[str, Declared] | Sequence[str] | None
     isolation: Literal["batch", "row"]
     null_rows: Literal["send", "skip"]
     on_error: Literal["mark", "raise"]
@@ -85,6 +87,9 @@ class Settings:
         params: Parameters for the provider, such as `{"temperature": 0}`; each provider documents its own.
         examples: Rows with their right answers, which the model sees in every request: a frame or a list of dicts with
             the columns that are sent and the output columns, 50 rows at most. Changing them asks the rows again.
+        media: Columns of images, PDFs or audio whose cells are paths, URLs or arrays, each with what it holds:
+            `{"photo": smelt.Image(root="photos/")}`; or a list of such columns. Bytes and opened images need no
+            declaration.
         isolation: `"row"` sends every row alone: the only real boundary between rows of untrusted text.
         null_rows: Whether rows that are null in every column sent are asked, or left null without an error.
         on_error: Whether rows that fail are marked in the error column, or end the run with an exception.
@@ -123,6 +128,7 @@ class Settings:
     deadline: float | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     examples: tuple[str, ...] = ()
+    media: Mapping[str, Declared] = field(default_factory=dict)
     isolation: Literal["batch", "row"] = "batch"
     null_rows: Literal["send", "skip"] = "send"
     on_error: Literal["mark", "raise"] = "mark"
@@ -325,6 +331,28 @@ def _examples(name: str, value: object) -> tuple[str, ...]:
     return tuple(rows)
 
 
+def _media(name: str, value: object) -> Mapping[str, Declared]:
+    if value is None:
+        return {}
+    if (
+        isinstance(value, Sequence)
+        and not isinstance(value, str | bytes)
+        and all(isinstance(one, str) for one in value)
+    ):
+        return dict.fromkeys(value, AnyMedia())
+    wanted = 'a dict such as {"photo": smelt.Image()}, or a list of columns'
+    if not isinstance(value, Mapping):
+        raise SmeltConfigError.for_type(name, value, wanted)
+    for column, declared in value.items():
+        if not isinstance(column, str):
+            raise SmeltConfigError.for_type(f"every key of {name}", column, f"the name of a column ({wanted})")
+        if not isinstance(declared, Declared):
+            raise SmeltConfigError.for_type(
+                f"{name}[{shown_value(column)}]", declared, "smelt.Image(), smelt.Document() or smelt.Audio()"
+            )
+    return dict(value)
+
+
 def _progress(name: str, value: object) -> Any:
     wanted = "True, False, None or a function that takes an event"
     if iscoroutinefunction(value) or iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004  # Not asked whether.
@@ -348,6 +376,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "deadline": lambda name, value: None if value is None else seconds(name, value),
     "params": _params,
     "examples": _examples,
+    "media": _media,
     "isolation": _one_of("batch", "row"),
     "null_rows": _one_of("send", "skip"),
     "on_error": _one_of("mark", "raise"),

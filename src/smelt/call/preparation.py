@@ -21,6 +21,8 @@ from smelt.messages import nearest, printable, shown_value
 from smelt.plan.dialect import check_limits
 from smelt.plan.examples import Example, read_examples
 from smelt.plan.kinds import Field, Struct
+from smelt.plan.media import MediaKind
+from smelt.plan.mediacolumns import Declared, key_part
 from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
@@ -32,6 +34,7 @@ from smelt.providers.wrapped import tags_of
 
 _FIRST_ROWS = 5  # Rows of the first request, which tests the key, the model and the schema.
 _told: set[str] = set()  # Prompts that name no column, and were warned about in this process.
+_MEDIA_WORDS: dict[MediaKind, str] = {"audio": "audio", "document": "PDFs", "image": "images"}
 _ROOM = 2  # A chunk is planned with this multiple of a row's usual reply tokens, and fills half of the output limit.
 _MOST_AUTO_ROWS = 25  # Larger chunks hardly save more of the shared instructions, and answers get worse.
 
@@ -96,15 +99,19 @@ class Preparation:
         tags = tags_of(self.provider)
         fields = (self.whole or self.output).fields  # A part of the answer is found in the answers to the whole.
         told = [one.line(fields) for one in self.examples]
+        declared = {name: part for name, one in self.settings.media.items() if (part := key_part(one))}
         return {
             **self.params,
             **({"tag of smelt.wrap": list(tags)} if tags else {}),
             **({"examples=": told} if told else {}),
+            **({"media=": declared} if declared else {}),
         }
 
     def _instructions(self, fields: Sequence[Field], codec: Codec | None = None) -> str:
         """The system message that asks for *fields* only, in the shape *codec*: by default that of the provider."""
-        return _instructions(self.prompt, fields, codec or self.provider.capabilities.codec, self.output, self.examples)
+        codec = codec or self.provider.capabilities.codec
+        has_media = bool(self.folded.media)
+        return _instructions(self.prompt, fields, codec, self.output, self.examples, has_media=has_media)
 
     def work(self) -> Work:
         """The work order for the engine."""
@@ -173,8 +180,9 @@ class Preparation:
         Raises:
             ColumnError: *frame* lacks a column that is sent.
         """
-        source = remembering(frame.rows(self.source.names))
+        source = remembering(frame.rows(self.source.names, self.settings.media))
         folded = fold(source, skip_nulls=self.settings.null_rows == "skip", seen=seen)
+        _check_media(folded, self.provider)
         dropped = tuple(name for name in self.dropped if name in frame.names)
         return replace(self, frame=frame, source=source, folded=folded, dropped=dropped)
 
@@ -200,11 +208,13 @@ class Preparation:
         return self.provider.capabilities.concurrency if chosen == "auto" else chosen
 
     def _most_rows(self, row_tokens: int) -> int:
-        capabilities = self.provider.capabilities
+        capabilities, media = self.provider.capabilities, self.folded.media
         if self.settings.isolation == "row" or capabilities.takes_one_row:
             return 1
         if self.settings.batch_size != "auto":
             return self.settings.batch_size
+        if media:
+            return capabilities.media_rows if media == {"image"} else 1
         # Based on the usual length of an answer, not on its maximum: a str without a length limit may take pages, but
         # rarely does. If a reply is cut off, later requests are smaller.
         usual = min(row_tokens, _ROOM * max(1, text_tokens(reply_bytes(self.output.fields))))
@@ -268,7 +278,9 @@ def prepare(
     columns, error_column, dropped = _columns(output, frame.names, settings)
     for column in columns:
         frame.require(".".join(column.path), column.field.kind)
-    source = frame.rows(None if names is None else chosen(task.columns, names, settings))
+    sent = None if names is None else chosen(task.columns, names, settings)
+    _check_declared(settings.media, names, sent)
+    source = frame.rows(sent, settings.media)
     if len(source) and not source.names:
         raise ColumnError("The data has rows but no columns, so there is nothing to send.")
     # Last, because it may require a key: a user without one should first see all other errors.
@@ -281,12 +293,21 @@ def prepare(
         positions = pick(len(frame))
         frame, source = adapt(frame.take(positions)), _Part(source, positions)
     examples = read_examples(settings.examples, source.names, output)
-    system = _instructions(task.text, output.fields, provider.capabilities.codec, output, examples)
+    folded = fold(source, skip_nulls=settings.null_rows == "skip")
+    _check_media(folded, provider)
+    system = _instructions(
+        task.text,
+        output.fields,
+        provider.capabilities.codec,
+        output,
+        examples,
+        has_media=bool(folded.media),
+    )
     _require_unicode(system)
     return Preparation(
         frame=frame,
         source=source,
-        folded=fold(source, skip_nulls=settings.null_rows == "skip"),
+        folded=folded,
         output=output,
         columns=columns,
         error_column=error_column,
@@ -300,11 +321,35 @@ def prepare(
 
 
 def _instructions(
-    prompt: str, fields: Sequence[Field], codec: Codec, output: Output, examples: Sequence[Example]
+    prompt: str, fields: Sequence[Field], codec: Codec, output: Output, examples: Sequence[Example], *, has_media: bool
 ) -> str:
     """The system message that asks for *fields* of *output*, and shows the answers of *examples* for them."""
     told = [one.line(fields) for one in examples]
-    return system_text(prompt, fields, codec, about=output.description, examples=told)
+    return system_text(prompt, fields, codec, about=output.description, examples=told, has_media=has_media)
+
+
+def _check_declared(media: Mapping[str, Declared], names: Sequence[str] | None, sent: Sequence[str] | None) -> None:
+    """Refuse a declaration of a column that does not exist or is not sent."""
+    for name in media:
+        if names is not None and name not in names:
+            raise ColumnError(
+                f"media has {shown_value(name)}, which is not a column of the data.{nearest(name, names)}"
+            )
+        if sent is not None and name not in sent:
+            raise ColumnError(f"media has {shown_value(name)}, which is not sent. Name it in the prompt.")
+
+
+def _check_media(folded: Folded, provider: CompleteProvider) -> None:
+    """Refuse media that the provider does not take."""
+    taken = provider.capabilities.media
+    if not (refused := sorted(folded.media - taken)):
+        return
+    name = f"{provider.name}:{provider.model}"
+    takes = f"takes {' and '.join(_MEDIA_WORDS[one] for one in sorted(taken))} only" if taken else "reads text only"
+    raise SmeltConfigError(
+        f"The rows hold {' and '.join(_MEDIA_WORDS[one] for one in refused)}, and {name} {takes}. Leave the column out "
+        "with columns=[...], or choose another model."
+    )
 
 
 def _check_keepable(provider: CompleteProvider, settings: Settings) -> None:

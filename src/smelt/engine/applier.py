@@ -102,6 +102,14 @@ class Applier:
         self.note(_STUCK_NOTE)
         self.tell(rows_settled(self.answers, self.counts))
 
+    def enter_broken(self, rows: Sequence[tuple[Pending, str]]) -> None:
+        """Give up rows whose media cannot be loaded."""
+        if not rows:
+            return
+        for row, reason in rows:
+            self.answers.fail(row.position, RowFailure("unsendable", reason, row.attempts))
+        self.tell(rows_settled(self.answers, self.counts))
+
     def _enter_reply(self, delivery: Delivery, reply: Reply) -> Halt | None:
         chunk = delivery.flight.chunk
         rows = self.reader.read(reply, delivery.tokens, delivery.flight.codec)

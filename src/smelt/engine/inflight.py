@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from smelt.engine.room import Grant
 from smelt.errors import StoreError
 from smelt.plan.chunks import Chunk, Pending
+from smelt.plan.media import Media
 from smelt.plan.wire import Codec
 from smelt.providers.base import CallFailed, Reply
 
@@ -26,6 +27,8 @@ class Announced:
         known: Rows of the chunk that another run answered in the meantime, with their values.
         deferred: Rows of the chunk that are in flight in another run.
         stuck: Rows of the chunk in flight in another run that is blocked until this one ends.
+        broken: Rows of the chunk whose media cannot be loaded, each with the reason.
+        media: The media of the other rows, by position.
     """
 
     number: int
@@ -35,6 +38,8 @@ class Announced:
     known: Sequence[tuple[Pending, tuple[Any, ...]]] = ()
     deferred: Sequence[Pending] = ()
     stuck: Sequence[Pending] = ()
+    broken: Sequence[tuple[Pending, str]] = ()
+    media: Mapping[int, Sequence[Media]] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -24,6 +24,7 @@ from smelt.errors import BudgetExceededError
 from smelt.ledger.base import RunLedger
 from smelt.plan.answers import RowFailure
 from smelt.plan.chunks import AutoSize
+from smelt.plan.media import Medium
 from smelt.providers.base import Connection, Provider, Usage, telling
 
 INTERRUPT_GRACE = 0.75  # Seconds; a run reacts to Ctrl-C within one.
@@ -46,6 +47,7 @@ class Run:
         tell: Receives the events.
         price: Dollars for the usage of one request, or None if unknown.
         rng: Draws the row tokens.
+        media_tokens: The input tokens that a medium is billed as.
         counts: Sums over all requests, up to date at any moment.
         interrupt_grace: Seconds that requests in flight get to complete after an interrupt.
     """
@@ -58,6 +60,7 @@ class Run:
     tell: Callable[[Event], None]
     price: Callable[[Usage], float | None]
     rng: random.Random
+    media_tokens: Callable[[Medium], int] = lambda medium: 0
     counts: Counts = field(default_factory=Counts)
     extension: Work | None = None
     budget: Budget = field(default_factory=Budget)
@@ -165,6 +168,7 @@ class Run:
             tell=self.tell,
             price=self.price,
             rng=self.rng,
+            media_tokens=self.media_tokens,
             broken_off=self._broken_off,
         )
         hedging = Hedging(sender=sender, line=line, answers=answers)

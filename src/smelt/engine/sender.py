@@ -14,15 +14,17 @@ from smelt.engine.budget import Budget
 from smelt.engine.events import Event, RequestEnded, RequestSent
 from smelt.engine.inflight import Announced, Delivery, InFlight
 from smelt.engine.limiter import Limiter, Slot
+from smelt.engine.mediaroom import load
 from smelt.engine.room import Grant, Room, thoughts_in
 from smelt.engine.rowroom import RowRoom, mean_of_rows
 from smelt.engine.work import Counts, Work, is_free
 from smelt.errors import StoreError
 from smelt.ledger.base import RunLedger
 from smelt.plan.chunks import Chunk
+from smelt.plan.media import Media, Medium, media_of
 from smelt.plan.replyrows import ReplyRows
 from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, text_tokens
-from smelt.plan.wire import Codec, draw_tokens, reply_schema, user_text
+from smelt.plan.wire import Codec, draw_tokens, name_media, reply_schema, user_parts, user_text
 from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, Reply, Request, Usage
 
 _OVERHEAD_TOKENS = 256  # Output tokens of a reply apart from its rows.
@@ -47,6 +49,7 @@ class Sender:
         tell: Receives the events.
         price: Dollars for the usage of one request, or None if unknown.
         rng: Draws the row tokens.
+        media_tokens: The input tokens that a medium is billed as.
         calling: Tasks that wait for the provider, or for the ledger to store its reply.
         in_flight: The requests that wait for the provider, by their numbers.
         usual: The estimated usage of the last request; the next one is expected to be similar.
@@ -64,6 +67,7 @@ class Sender:
     tell: Callable[[Event], None]
     price: Callable[[Usage], float | None]
     rng: random.Random
+    media_tokens: Callable[[Medium], int] = lambda medium: 0
     calling: set[asyncio.Task[Any] | None] = field(default_factory=set)
     in_flight: dict[int, InFlight] = field(default_factory=dict)
     usual: Usage = Usage()
@@ -112,8 +116,9 @@ class Sender:
         """Estimated usage of a request with *chunk*: its input tokens, and the usual output of reasoning and rows."""
         rows = sum([len(row.text) for row in chunk.rows]) + _ROW_FRAME * len(chunk.rows)
         answers = text_tokens(self.work.reply_bytes * len(chunk.rows)) or 1
+        media = sum([self.media_tokens(one) for row in chunk.rows for _, one in media_of(row.text)])
         return Usage(
-            input_tokens=text_tokens(len(self.work.system) + self._schema_bytes + rows),
+            input_tokens=text_tokens(len(self.work.system) + self._schema_bytes + rows) + media,
             output_tokens=answers + round(self.room.usual),
         )
 
@@ -128,6 +133,12 @@ class Sender:
         Raises:
             StoreError: The ledger could not store the reply.
         """
+        loaded = load(chunk, self.capabilities.media_bytes)
+        if loaded.broken:
+            broken = {row.position for row, _ in loaded.broken}
+            chunk = replace(chunk, rows=tuple(row for row in chunk.rows if row.position not in broken))
+            if not chunk.rows:
+                return Announced(number=0, chunk=chunk, tokens=[], expected=0, broken=loaded.broken)
         self.counts.announced += 1
         number = self.counts.announced
         tokens = draw_tokens(len(chunk.rows), "".join([row.text for row in chunk.rows]), self.rng)
@@ -144,7 +155,14 @@ class Sender:
                 self.ledger.withdraw(number)
             raise
         if len(claim.rows) == len(chunk.rows):
-            return Announced(number=number, chunk=chunk, tokens=tokens, expected=expected)
+            return Announced(
+                number=number,
+                chunk=chunk,
+                tokens=tokens,
+                expected=expected,
+                broken=loaded.broken,
+                media=loaded.media,
+            )
         if not claim.rows:
             self.budget.release(number)
         return Announced(
@@ -155,6 +173,8 @@ class Sender:
             known=[(chunk.rows[at], values) for at, values in claim.known],
             deferred=[chunk.rows[at] for at in claim.deferred],
             stuck=[chunk.rows[at] for at in claim.stuck],
+            broken=loaded.broken,
+            media=loaded.media,
         )
 
     def withdraw(self, announced: Announced) -> None:
@@ -170,10 +190,10 @@ class Sender:
         """
         number, chunk = announced.number, announced.chunk
         grant, codec = self._grant(chunk), self.codec
-        request = self._render(chunk, announced.tokens, grant, codec)
+        request = self._render(announced, grant, codec)
         self.counts.requests += 1
-        if self.counts.first_request is None:  # Without the class of an answer, which may have no pickle.
-            self.counts.first_request = replace(request, output_model=None)
+        if self.counts.first_request is None:
+            self.counts.first_request = request.to_keep()
         self.counts.retries += chunk.is_repeat
         task = asyncio.current_task()
         self.calling.add(task)
@@ -259,11 +279,21 @@ class Sender:
         expected = self.estimate(chunk).input_tokens or 0
         return self.room.grant(min(answers, self.capabilities.max_output_tokens), expected)
 
-    def _render(self, chunk: Chunk, tokens: Sequence[str], grant: Grant, codec: Codec) -> Request:
-        rows = [(token, row.text, row.problem) for token, row in zip(tokens, chunk.rows, strict=True)]
+    def _render(self, announced: Announced, grant: Grant, codec: Codec) -> Request:
+        tokens, media = announced.tokens, announced.media
+        rows = [(token, row.text, row.problem) for token, row in zip(tokens, announced.chunk.rows, strict=True)]
+        parts: tuple[str | Media, ...] = ()
+        if media:
+            named = [name_media(token, text) for token, text, _ in rows]
+            rows = [(token, text, problem) for (token, _, problem), (text, _) in zip(rows, named, strict=True)]
+            own = [media.get(row.position, ()) for row in announced.chunk.rows]
+            parts = user_parts(
+                rows, [list(zip(names, ones, strict=True)) for (_, names), ones in zip(named, own, strict=True)]
+            )
         return Request(
             system=self.work.system if codec == self.capabilities.codec else self.work.array_system,
             user=user_text(rows),
+            parts=parts,
             schema=self._schema(tokens, codec),
             max_output_tokens=grant.limit,
             params=self.work.params,

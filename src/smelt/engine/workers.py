@@ -18,6 +18,7 @@ from smelt.engine.deferred import Deferred
 from smelt.engine.hedging import Hedging
 from smelt.engine.inflight import Delivery
 from smelt.engine.limiter import Limiter, Slot, TooLong
+from smelt.engine.mediaroom import MediaRoom
 from smelt.engine.sender import Sender
 from smelt.engine.supply import Supply
 from smelt.engine.work import Halt
@@ -74,6 +75,7 @@ class WorkerPool:
     provider: str
     halted: Halt | None = None
     _is_halting: bool = False
+    _media: MediaRoom = field(default_factory=MediaRoom)
     _unsent: int = 0  # Requests that are being written to the ledger.
     line: Line = field(init=False)
     _deferred: Deferred = field(init=False)
@@ -199,6 +201,7 @@ class WorkerPool:
 
     async def _use(self, slot: Slot) -> bool:
         """Send the next chunk; return whether there was one."""
+        chunk = None
         try:
             chunk = self._next_chunk()
             if chunk is not None:  # Otherwise the next completed request checks again for rows and budget.
@@ -211,6 +214,8 @@ class WorkerPool:
                 self._take(delivery, slot)
         finally:  # After a cancellation or a bug in the provider, the run marks the rows that have no outcome.
             self.lane.release(slot)
+            if chunk is not None:
+                self._media.give_back(chunk)
         return chunk is not None
 
     async def _delivery(self, chunk: Chunk, slot: Slot) -> Delivery | None:
@@ -224,6 +229,7 @@ class WorkerPool:
         self.applier.enter_known(announced.known)
         self._deferred.add(announced.deferred)
         self.applier.enter_stuck(announced.stuck)
+        self.applier.enter_broken(announced.broken)
         if not announced.chunk.rows:
             return None
         # The ledger write took time: check again.
@@ -245,10 +251,13 @@ class WorkerPool:
         if self.halted is not None:  # The pool was halted while this worker waited for the lane.
             return None
         chunk = self._cut()
-        if chunk is None or not self.budget.is_limited or self.budget.fits(self.sender.estimate(chunk)):
+        if chunk is None:
+            return None
+        is_affordable = not self.budget.is_limited or self.budget.fits(self.sender.estimate(chunk))
+        if is_affordable and self._media.take(chunk):
             return chunk
         self.line.put_whole([chunk])  # Requests in flight may cost less than reserved; tried again when one ends.
-        if self.budget.is_idle:
+        if not is_affordable and self.budget.is_idle:
             self.halt(Halt(fault=BudgetExceededError(f"The run's budget is spent: {self.budget}.")))
         return None
 
@@ -256,7 +265,7 @@ class WorkerPool:
         """The next chunk of the queue, without rows that have an outcome by now."""
         if self.applier.doubt.probe() and (probe := self.line.sample()) is not None:
             return probe
-        size = Size(rows=self._rows_wanted())
+        size = Size(rows=self._rows_wanted(), media_bytes=self.sender.capabilities.media_bytes)
         while (chunk := self.line.next(size)) is not None:
             if self.is_auto and not self.applier.is_proven:
                 self.size.least = min(self.sender.rows_worth_instructions(chunk), self.size.most)

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from smelt.errors import ColumnError, ColumnTypeError
+from smelt.frames.mediacolumn import MediaColumn
 from smelt.plan.cells import NULL, cell_text, object_texts
 from smelt.plan.kinds import Kind
+from smelt.plan.media import MediaText, media_of
+from smelt.plan.mediacolumns import Declared
 from smelt.plan.rows import RowSource, Unsendable
 
 Reader = Callable[[Any], list[str]]
 """Returns the JSON fragments of one column for a block of positions (converted by the `prepare` of `Rows`)."""
 
+NONE_DECLARED: Mapping[str, Declared] = MappingProxyType({})
 _CELL_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
 _PROBED = 20  # Maximum values checked to decide whether an object column can be sent.
 
@@ -52,8 +57,13 @@ class Frame(Protocol):
 
     def __len__(self) -> int: ...
 
-    def rows(self, columns: Sequence[str] | None = None) -> RowSource:
+    def rows(self, columns: Sequence[str] | None = None, media: Mapping[str, Declared] = NONE_DECLARED) -> RowSource:
         """The rows as JSON: the named columns, or all. Other columns are not read.
+
+        Args:
+            columns: Their names.
+            media: The columns that the caller declares to hold media. Others hold media if their cells can be nothing
+                else.
 
         Raises:
             ColumnError: A column is missing or named twice, or its type has no text form.
@@ -97,6 +107,7 @@ class Rows:
         self._columns = dict(columns)
         self._count = count
         self._prepare = prepare
+        self._has_media = any(isinstance(one, MediaColumn) for one in self._columns.values())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,6 +123,8 @@ class Rows:
         refused: dict[int, Unsendable] = {}
         parts = [self._fragments(name, block, positions, refused) for name in self._columns]
         texts: list[str | Unsendable] = list(object_texts(self.names, parts, len(positions)))
+        if self._has_media:
+            texts = [_with_media(text, cells) for text, *cells in zip(texts, *parts, strict=True)]
         for place, reason in refused.items():
             texts[place] = reason
         return texts
@@ -130,6 +143,12 @@ class Rows:
                 refused.setdefault(place, Unsendable(f"column {name!r}: {_reason(error)}"))
                 fragments.append(NULL)
         return fragments
+
+
+def _with_media(text: Any, cells: Sequence[str]) -> Any:
+    """The *text* of a row with the media of its *cells*."""
+    media = tuple(one for cell in cells for one in media_of(cell))
+    return MediaText(text, media) if media else text
 
 
 def chosen(columns: Sequence[str] | None, names: Sequence[str]) -> Sequence[str]:

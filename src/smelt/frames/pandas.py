@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import pandas as pd
 
 from smelt.errors import ColumnError, MissingDependencyError
 from smelt.frames.base import (
+    NONE_DECLARED,
     OutputColumn,
     Reader,
     Rows,
@@ -22,8 +23,10 @@ from smelt.frames.base import (
     require_text,
 )
 from smelt.frames.dtypes import load_arrow, pandas_dtype
+from smelt.frames.mediacolumn import MediaColumn, has_media
 from smelt.plan import cells
 from smelt.plan.kinds import Boolean, Choice, Duration, Float, Integer, Kind, Text, Timestamp
+from smelt.plan.mediacolumns import Declared
 from smelt.plan.rows import RowSource
 from smelt.plan.values import plain_all
 
@@ -63,10 +66,13 @@ class PandasFrame:
     def __len__(self) -> int:
         return len(self._snapshot)
 
-    def rows(self, columns: Sequence[str] | None = None) -> RowSource:
+    def rows(self, columns: Sequence[str] | None = None, media: Mapping[str, Declared] = NONE_DECLARED) -> RowSource:
         """The rows as JSON: the named columns, or all."""
         places = {name: place for place, name in enumerate(self._names)}
-        readers = {name: _reader(name, self._snapshot.iloc[:, places[name]]) for name in chosen(columns, self._names)}
+        readers = {
+            name: _reader(name, self._snapshot.iloc[:, places[name]], media.get(name))
+            for name in chosen(columns, self._names)
+        }
         return Rows(readers, len(self), prepare=lambda positions: np.asarray(positions, dtype=np.intp))
 
     def labels(self, positions: Sequence[int]) -> list[object]:
@@ -99,12 +105,14 @@ class PandasFrame:
         return pd.concat([old, new], axis=1)
 
 
-def _reader(name: str, column: pd.Series[Any]) -> Reader:
+def _reader(name: str, column: pd.Series[Any], declared: Declared | None = None) -> Reader:
     """A reader for *column*; raises `ColumnError` if its type has no text form.
 
     Readers keep the Series, not only its values: copy-on-write protects the values only while the Series is alive.
     """
     dtype = column.dtype
+    if declared is not None or (_may_have_media(dtype) and has_media(column.array)):
+        return MediaColumn(name, lambda position: column.iloc[position], len(column), declared)
     if isinstance(dtype, pd.CategoricalDtype):
         return _categories_reader(_reader(name, pd.Series(dtype.categories)), column)
     if isinstance(dtype, pd.ArrowDtype):
@@ -117,6 +125,14 @@ def _reader(name: str, column: pd.Series[Any]) -> Reader:
     elif not isinstance(dtype, pd.StringDtype):
         require_text(name, column.array)
     return lambda block: _array_texts(column.array.take(block))
+
+
+def _may_have_media(dtype: Any) -> bool:
+    if not isinstance(dtype, pd.ArrowDtype):
+        return isinstance(dtype, np.dtype) and dtype.kind == "O"
+    arrow = dtype.pyarrow_dtype
+    is_struct = load_arrow().types.is_struct(arrow)
+    return _is_binary(arrow) or (is_struct and any(_is_binary(field.type) for field in arrow))
 
 
 def _categories_reader(categories: Reader, column: pd.Series[Any]) -> Reader:
@@ -180,13 +196,19 @@ def _arrow_problem(arrow: pa.DataType) -> str | None:
 
     if isinstance(arrow, load_arrow().BaseExtensionType):
         return None
-    binary = (is_.is_binary, is_.is_large_binary, is_.is_fixed_size_binary, is_.is_binary_view)
-    if any(matches(arrow) for matches in binary):
+    if _is_binary(arrow):
         return "binary values"
     inner = [arrow.field(place).type for place in range(arrow.num_fields)]
     if is_.is_dictionary(arrow) or is_.is_run_end_encoded(arrow):
         inner = [arrow.value_type]
     return next(filter(None, map(_arrow_problem, inner)), None)
+
+
+def _is_binary(arrow: pa.DataType) -> bool:
+    import pyarrow.types as is_
+
+    binary = (is_.is_binary, is_.is_large_binary, is_.is_fixed_size_binary, is_.is_binary_view)
+    return any(matches(arrow) for matches in binary)
 
 
 def _in_plain_types(column: pd.Series[Any]) -> pd.Series[Any]:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from smelt.frames.base import OutputColumn, Reader, Rows, chosen, no_text, require_lengths, require_text
+from smelt.frames.base import (
+    NONE_DECLARED,
+    OutputColumn,
+    Reader,
+    Rows,
+    chosen,
+    no_text,
+    require_lengths,
+    require_text,
+)
 from smelt.frames.dtypes import polars_dtype
+from smelt.frames.mediacolumn import MediaColumn, has_media
 from smelt.plan import cells
 from smelt.plan.kinds import Kind, Text
+from smelt.plan.mediacolumns import Declared
 from smelt.plan.rows import RowSource
 from smelt.plan.values import plain_all
 
@@ -36,9 +47,9 @@ class PolarsFrame:
     def __len__(self) -> int:
         return self._snapshot.height
 
-    def rows(self, columns: Sequence[str] | None = None) -> RowSource:
+    def rows(self, columns: Sequence[str] | None = None, media: Mapping[str, Declared] = NONE_DECLARED) -> RowSource:
         """The rows as JSON: the named columns, or all."""
-        readers = {name: _reader(self._snapshot[name]) for name in chosen(columns, self.names)}
+        readers = {name: _reader(self._snapshot[name], media.get(name)) for name in chosen(columns, self.names)}
         return Rows(readers, len(self), prepare=_positions)
 
     def labels(self, positions: Sequence[int]) -> list[object]:
@@ -63,13 +74,21 @@ def _positions(positions: Sequence[int]) -> pl.Series:
     return pl.Series(values=positions, dtype=pl.UInt32)
 
 
-def _reader(column: pl.Series) -> Reader:
+def _reader(column: pl.Series, declared: Declared | None = None) -> Reader:
     """A reader for *column*; raises `ColumnError` if its type has no text form."""
+    if declared is not None or (_may_have_media(column.dtype) and has_media(column)):
+        return MediaColumn(column.name, column.__getitem__, len(column), declared)
     if _holds(column.dtype, pl.Binary):
         raise no_text(column.name, "binary values")
     if column.dtype == pl.Object:
         require_text(column.name, (column[place] for place in range(len(column))))
     return lambda block: _texts(column.gather(block))
+
+
+def _may_have_media(dtype: pl.DataType) -> bool:
+    if isinstance(dtype, pl.Struct):
+        return any(field.dtype == pl.Binary for field in dtype.fields)
+    return dtype in (pl.Binary, pl.Object)
 
 
 def _holds(dtype: pl.DataType, wanted: type[pl.DataType]) -> bool:

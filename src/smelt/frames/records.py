@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from smelt.frames.base import OutputColumn, Reader, Rows, chosen, require_distinct, require_lengths, require_text
+from smelt.frames.base import (
+    NONE_DECLARED,
+    OutputColumn,
+    Reader,
+    Rows,
+    chosen,
+    require_distinct,
+    require_lengths,
+    require_text,
+)
+from smelt.frames.mediacolumn import MediaColumn, has_media
 from smelt.plan.cells import cell_text
 from smelt.plan.kinds import Kind
+from smelt.plan.mediacolumns import Declared
 from smelt.plan.rows import RowSource
 from smelt.plan.values import plain_all
 
@@ -46,12 +57,9 @@ class RecordsFrame:
     def __len__(self) -> int:
         return len(self._snapshot)
 
-    def rows(self, columns: Sequence[str] | None = None) -> RowSource:
+    def rows(self, columns: Sequence[str] | None = None, media: Mapping[str, Declared] = NONE_DECLARED) -> RowSource:
         """The rows as JSON: the named keys, or all."""
-        names = chosen(columns, self.names)
-        for name in names:
-            require_text(name, (row.get(self._keys[name]) for row in self._snapshot))
-        return Rows({name: self._reader(self._keys[name]) for name in names}, len(self))
+        return Rows({name: self._reader(name, media.get(name)) for name in chosen(columns, self.names)}, len(self))
 
     def labels(self, positions: Sequence[int]) -> list[object]:
         """The positions: a list has no other labels."""
@@ -76,6 +84,9 @@ class RecordsFrame:
                 row[column.name] = value
         return rows
 
-    def _reader(self, key: Hashable) -> Reader:
-        snapshot = self._snapshot
+    def _reader(self, name: str, declared: Declared | None) -> Reader:
+        snapshot, key = self._snapshot, self._keys[name]
+        if declared is not None or has_media(row.get(key) for row in snapshot):
+            return MediaColumn(name, lambda position: snapshot[position].get(key), len(snapshot), declared)
+        require_text(name, (row.get(key) for row in snapshot))
         return lambda positions: [cell_text(snapshot[position].get(key)) for position in positions]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import accumulate, chain
 from math import ceil
 
+from smelt.plan.media import MediaText, media_of
 from smelt.plan.rows import Unsendable
 
 _BLOCK = 4_096  # Rows whose text is made at a time: enough to be fast, few enough to use little memory.
@@ -62,6 +64,11 @@ class Chunk:
     pages: int = 0
     is_repeat: bool = False
 
+    @property
+    def media_bytes(self) -> int:
+        """The bytes of its media, before base64."""
+        return sum(map(_media_bytes, self.rows))
+
     def halves(self) -> tuple[Chunk, ...]:
         """Two chunks with half the rows each, to find the row that causes a failure by bisection."""
         middle = (len(self.rows) + 1) // 2
@@ -82,10 +89,12 @@ class Size:
     Attributes:
         rows: The maximum number of rows.
         input_bytes: The maximum bytes of row text; one row is always taken.
+        media_bytes: The maximum bytes of media, before base64; one row is always taken.
     """
 
     rows: int
     input_bytes: int = 24_000
+    media_bytes: int = 10_000_000
 
 
 @dataclass(kw_only=True)
@@ -155,11 +164,20 @@ class Line:
         """Take the next chunk, or None if the queue is empty."""
         if self._whole:
             return self._whole.popleft()
-        taken = self._take(size)
+        taken = self._within(size.media_bytes, self._take(size))
         if not taken:
             return self._last.popleft() if self._last else None
         self._is_first = False
         return Chunk(rows=tuple(taken), is_repeat=any(row.attempts for row in taken))
+
+    def _within(self, most: int, rows: list[Pending]) -> list[Pending]:
+        """The first of *rows* whose media have at most *most* bytes, and at least one; the others are asked next."""
+        sizes = list(accumulate(map(_media_bytes, rows)))
+        if not rows or sizes[-1] <= most:
+            return rows
+        count = max(1, bisect_right(sizes, most))
+        self._again.extendleft(reversed(rows[count:]))
+        return rows[:count]
 
     def sample(self) -> Chunk | None:
         """Take one fresh row from a varying place in the block, or None: neighbours of a bad row are often bad, too."""
@@ -237,6 +255,10 @@ class Line:
                 if isinstance(text, Unsendable):
                     self.reject(position, text)
             yield block
+
+
+def _media_bytes(row: Pending) -> int:
+    return sum([medium.size for _, medium in media_of(row.text)]) if isinstance(row.text, MediaText) else 0
 
 
 def _bytes(row: Pending) -> int:

@@ -17,6 +17,8 @@ from json.encoder import encode_basestring as _string
 from struct import iter_unpack
 from typing import Any, Literal, Protocol
 
+from smelt.plan.media import MediaKind, MediaText
+
 
 @dataclass(frozen=True, slots=True)
 class Unsendable:
@@ -54,11 +56,13 @@ class Folded:
         distinct: Positions of the rows to ask, ascending: each is the first of its equal rows.
         twins: For each row the position of the first row equal to it; None if all rows differ.
         skipped: Position of the first row with only nulls, if such rows are not to be asked.
+        media: The kinds of media that the rows hold.
     """
 
     distinct: array[int]
     twins: array[int] | None
     skipped: int | None = None
+    media: frozenset[MediaKind] = frozenset()
 
 
 Key = str | bytes
@@ -87,9 +91,11 @@ def fold(source: RowSource, *, skip_nulls: bool = False, seen: dict[Key, int] | 
     firsts: dict[Key, int] = {} if seen is None else seen
     distinct, twins = array("q"), array("q")
     packed, skipped = _Packed(), None
+    media: set[MediaKind] = set()
     for start in range(0, len(source), _BLOCK):
         positions = range(start, min(start + _BLOCK, len(source)))
         texts = source.texts(positions)
+        media.update([one.kind for text in texts if type(text) is MediaText for _, one in text.media])
         keys = [key(text) if isinstance(text, str) else None for text in texts]
         # A row without a text gets its own error: it is equal to no other row.
         block = [
@@ -110,7 +116,7 @@ def fold(source: RowSource, *, skip_nulls: bool = False, seen: dict[Key, int] | 
         if seen is not None:
             del seen[key(nulls)]
     has_twins = len(distinct) + (skipped is not None) < len(twins)
-    return Folded(distinct=distinct, twins=twins if has_twins else None, skipped=skipped)
+    return Folded(distinct=distinct, twins=twins if has_twins else None, skipped=skipped, media=frozenset(media))
 
 
 class _Packed:

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from smelt.plan.dialect import Dialect
+from smelt.plan.media import Media, MediaKind
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
 
@@ -34,7 +35,7 @@ class Request:
 
     Attributes:
         system: Instructions; the same text for every request of a job, so that providers can cache it.
-        user: The rows, as JSON text.
+        user: The rows, as JSON text. A medium in it is `{"media": …, "as": …}`, and its bytes are in *parts*.
         schema: JSON Schema of the reply (an object), already compiled for this provider's dialect.
         max_output_tokens: The most tokens that the reply may take, thoughts included.
         params: The caller's own parameters (temperature and the like), already checked by the adapter.
@@ -43,6 +44,8 @@ class Request:
             *schema*. It may have more fields than *schema*: a lazy plan asks only for those that it uses. None if the
             request was not made by a run.
         prompt: The caller's question, which is also in *system*.
+        parts: If a row has media, the same rows as *user* in parts: text, and after each row its media. Empty without
+            media.
     """
 
     system: str
@@ -53,6 +56,12 @@ class Request:
     timeout: float = 120.0
     output_model: type[Any] | None = field(default=None, repr=False)
     prompt: str = ""
+    parts: tuple[str | Media, ...] = ()
+
+    def to_keep(self) -> Request:
+        """This request without the bytes of its media, and without the class of an answer, which may have no pickle."""
+        parts = tuple(one.without_data() if isinstance(one, Media) else one for one in self.parts)
+        return replace(self, output_model=None, parts=parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +263,9 @@ class Capabilities:
             services compile a new schema for minutes.
         queues: Whether the server queues excess requests instead of refusing them.
         is_worth_keeping: Whether its answers go into the ledger by default. A scripted provider's do not.
+        media: The kinds of media that it takes; empty for a model of text.
+        media_rows: Rows with images that one request should carry, for `batch_size="auto"`.
+        media_bytes: The most bytes of media in one request, before base64.
         is_keepable: Whether the ledger may keep its answers at all, if the caller asks for a ledger.
     """
 
@@ -269,6 +281,9 @@ class Capabilities:
     first_seconds: float = 0.0
     queues: bool = False
     is_worth_keeping: bool = True
+    media: frozenset[MediaKind] = frozenset()
+    media_rows: int = 1
+    media_bytes: int = 10_000_000
     is_keepable: bool = True
 
 

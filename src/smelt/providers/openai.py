@@ -11,6 +11,7 @@ from typing import Any
 import openai
 
 from smelt.plan.dialect import Dialect
+from smelt.plan.media import Media
 from smelt.providers import params as parameters
 from smelt.providers.adapter import JOB_CONNECTIONS, Adapter, header_names, opened, posting
 from smelt.providers.base import Answer, Capabilities, Connection, Finish, Reply, Request, Wire
@@ -75,12 +76,29 @@ def write(model: str, request: Request, params: Mapping[str, Any], manner: Manne
         **params,
         "model": model,
         "instructions": system_in(manner, request),
-        "input": request.user,
+        "input": _input(request),
         "text": {"format": {"type": type_in(manner), **schema_in(manner, request)}},
         "max_output_tokens": request.max_output_tokens,
         "store": False,
         "stream": False,
     }
+
+
+def _input(request: Request) -> Any:
+    """The rows: text, or a message of parts if they have media."""
+    if not request.parts:
+        return request.user
+    return [{"role": "user", "content": [_part(one) for one in request.parts]}]
+
+
+def _part(part: str | Media) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "input_text", "text": part}
+    if part.kind == "document":
+        # The name is ours: the user's may hold instructions.
+        source = {"file_url": part.url} if part.url else {"filename": "document.pdf", "file_data": part.data_url}
+        return {"type": "input_file", **source}
+    return {"type": "input_image", "image_url": part.data_url, **({"detail": part.detail} if part.detail else {})}
 
 
 def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
@@ -139,7 +157,7 @@ class OpenAI(Adapter):
     """A model of OpenAI."""
 
     takes = _TAKES
-    usual = Capabilities(dialect=_DIALECT)
+    usual = Capabilities(dialect=_DIALECT, media=frozenset({"image", "document"}), media_rows=4, media_bytes=36_000_000)
     wire = Wire(write=write, read=read)
 
     def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]:

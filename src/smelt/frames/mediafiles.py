@@ -1,0 +1,134 @@
+"""Where the media of a cell may come from: files below a root, and addresses that a provider may fetch.
+
+Cells are data, often from other people. So a path must not leave its root, and an address must not lead the provider
+into a private network. Messages quote neither: a path is a value of a row, and the query of a URL may be a signature.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+MOST_BYTES = 50 * 2**20
+"""The largest file that is read. No provider takes more in one part."""
+
+_PRIVATE = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "localdomain", "arpa", "test")
+_NO_HOST = "an address whose host is private; the provider could not fetch it, or should not"
+
+
+def read_below(root: str, path: str) -> bytes:
+    """The file at *path*, relative to *root*, which it must not leave.
+
+    Raises:
+        ValueError: It is not a file below *root*, or cannot be read; the message does not quote the path.
+    """
+    folder = os.path.realpath(root)
+    try:
+        real = os.path.realpath(Path(folder, path))
+    except ValueError:
+        raise ValueError("a path with a null byte") from None
+    if not _is_below(folder, real):
+        raise ValueError("a path that leads out of the root folder")
+    return read_file(real, folder)
+
+
+def read_file(path: str, folder: str | None = None) -> bytes:
+    """The regular file at *path*; if it is opened elsewhere than below *folder*, it is refused.
+
+    Raises:
+        ValueError: It is no regular file, too large, or cannot be read.
+    """
+    try:
+        # A pipe would wait for somebody to write; O_NONBLOCK returns at once.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as problem:
+        raise ValueError(f"a file that cannot be opened ({_reason(problem)})") from None
+    try:
+        facts = os.fstat(handle)
+        if not stat.S_ISREG(facts.st_mode):
+            raise ValueError("a path to something that is not a regular file")
+        if folder is not None and not _is_still_there(path, folder, facts):
+            raise ValueError("a path that leads out of the root folder")
+        if facts.st_size > MOST_BYTES:
+            raise ValueError(_too_large(facts.st_size))
+        data = _all_of(handle)  # One handle for size and content: the file may grow meanwhile.
+    except OSError as problem:
+        raise ValueError(f"a file that cannot be read ({_reason(problem)})") from None
+    finally:
+        os.close(handle)
+    return bounded(data)
+
+
+def bounded(data: bytes) -> bytes:
+    """*data*, if no medium is larger than that.
+
+    Raises:
+        ValueError: It is empty or too large.
+    """
+    if not data:
+        raise ValueError("an empty file")
+    if len(data) > MOST_BYTES:
+        raise ValueError(_too_large(len(data)))
+    return data
+
+
+def checked_url(url: str) -> str:
+    """*url*, if a provider may be told to fetch it.
+
+    Raises:
+        ValueError: It is no https URL with a public host name; the message quotes nothing of it.
+    """
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").rstrip(".").lower()
+        has_login = parts.username is not None or parts.password is not None
+        port = parts.port
+    except ValueError:
+        raise ValueError("an address that is no URL") from None
+    if parts.scheme.lower() != "https":
+        raise ValueError(f"an address of the scheme {parts.scheme.lower()[:12]!r}; only https is passed on")
+    if has_login:
+        raise ValueError("an address with a user name or a password in it")
+    if not url.isprintable() or any(one in url for one in ' "<>\\^`{|}'):
+        raise ValueError("an address with characters that no URL has")
+    if port not in (None, 443) or "." not in host or host.rpartition(".")[2] in _PRIVATE or _is_literal(host):
+        raise ValueError(_NO_HOST)
+    return url
+
+
+def _all_of(handle: int) -> bytes:
+    with os.fdopen(handle, "rb", closefd=False) as file:
+        return file.read(MOST_BYTES + 1)
+
+
+def _is_literal(host: str) -> bool:
+    """Whether *host* is an address and no name; browsers and libraries also read `127.1` and `0x7f.1` as addresses."""
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        last = host.rpartition(".")[2]
+        return last.isdigit() or last.startswith("0x")
+    return True
+
+
+def _is_below(folder: str, path: str) -> bool:
+    return path != folder and os.path.commonpath([folder, path]) == folder
+
+
+def _is_still_there(path: str, folder: str, facts: os.stat_result) -> bool:
+    """Whether the open file is the one that *path* names now, and below *folder*: a link may have been changed."""
+    try:
+        return _is_below(folder, os.path.realpath(path)) and os.path.samestat(Path(path).stat(), facts)
+    except OSError:
+        return False
+
+
+def _reason(problem: Exception) -> str:
+    return "no such file" if isinstance(problem, FileNotFoundError) else type(problem).__name__
+
+
+def _too_large(size: int) -> str:
+    return f"a file of {size / 2**20:,.0f} MB; {MOST_BYTES // 2**20} MB are the most"

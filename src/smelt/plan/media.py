@@ -1,0 +1,158 @@
+"""Images, documents and audio clips in cells: what is known of one, and the text that stands for it in a row.
+
+In the canonical text of its row, a medium is an object with its type and the hash of its bytes. So equal files are one
+row, whether a cell holds a path, the bytes or an opened image. In a request, the object names the part with the medium
+(`user_parts` in `plan.wire`).
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from json.encoder import encode_basestring
+from typing import Literal, Self
+
+from smelt.plan.mediafacts import type_of
+
+MediaKind = Literal["image", "document", "audio"]
+"""What a medium is to a model."""
+
+DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Medium:
+    """One medium of one row, without its bytes.
+
+    Attributes:
+        type: Its media type, such as `image/jpeg`; `image/*` if it is behind a URL.
+        digest: Hash of its bytes as they are in the cell or the file, or of its URL.
+        size: Its bytes as they are sent, before base64. An estimate if it is encoded or made smaller first.
+        width: Pixels, or 0 if that is not known.
+        height: Pixels, or 0 if that is not known.
+        pages: Pages of a document; an estimate if they cannot be counted.
+        seconds: Length of an audio clip; an estimate if it is compressed.
+        url: Its address, which the provider fetches; empty if its bytes are sent.
+        detail: How closely the model should look at an image, or None.
+        load: Returns the bytes to send. Raises `ValueError` if they are no longer those of *digest*.
+    """
+
+    type: str
+    digest: bytes
+    size: int
+    width: int = 0
+    height: int = 0
+    pages: int = 0
+    seconds: float = 0.0
+    url: str = ""
+    detail: str | None = None
+    load: Callable[[], bytes] = field(repr=False, compare=False, default=bytes)
+
+    @property
+    def kind(self) -> MediaKind:
+        """What it is to a model."""
+        return kind_of(self.type)
+
+    def loaded(self) -> Media:
+        """It, with its bytes.
+
+        Raises:
+            ValueError: They cannot be read, or are not the same any more.
+        """
+        if self.url:
+            return Media(type=self.type, url=self.url, detail=self.detail)
+        data = self.load()
+        return Media(type=type_of(data) or self.type, data=data, detail=self.detail, size=len(data))
+
+    @property
+    def text(self) -> str:
+        """The object that stands for it in the canonical text of its row."""
+        if not self.url:
+            return f'{{"media":"{self.type}","blake2b":"{self.digest.hex()}"}}'
+        shown = encode_basestring(without_query(self.url))
+        return f'{{"media":"{self.type}","url":{shown},"blake2b":"{self.digest.hex()}"}}'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """One medium of a request, as it is sent.
+
+    Attributes:
+        type: Its media type, such as `image/jpeg`.
+        data: Its bytes; empty if it is behind a URL.
+        url: Its address, which the provider fetches; empty if its bytes are sent.
+        detail: How closely the model should look at an image, or None.
+        size: Its bytes, before base64. Kept when the bytes are not, to show it to people.
+    """
+
+    type: str
+    data: bytes = field(default=b"", repr=False)
+    url: str = field(default="", repr=False)
+    detail: str | None = None
+    size: int = 0
+
+    @property
+    def kind(self) -> MediaKind:
+        """What it is to a model."""
+        return kind_of(self.type)
+
+    @property
+    def base64(self) -> str:
+        """Its bytes as base64."""
+        return b64encode(self.data).decode("ascii")
+
+    @property
+    def data_url(self) -> str:
+        """Its bytes as a data URL, or its address."""
+        return self.url or f"data:{self.type};base64,{self.base64}"
+
+    def without_data(self) -> Self:
+        """The same without its bytes, to be kept."""
+        return replace(self, data=b"")
+
+    def __str__(self) -> str:
+        """Type and size, such as `image/jpeg, 214 kB`."""
+        if self.url:
+            return without_query(self.url)
+        return f"{self.type}, {self.size / 1_000:,.0f} kB" if self.size >= 1_000 else f"{self.type}, {self.size} bytes"
+
+
+class MediaText(str):
+    """The canonical text of a row, or of one cell, that has media. It equals the same text without them.
+
+    Attributes:
+        media: The media in it, in order, each with the name of its column.
+    """
+
+    __slots__ = ("media",)
+    media: tuple[tuple[str, Medium], ...]
+
+    def __new__(cls, text: str, media: tuple[tuple[str, Medium], ...]) -> Self:
+        """*text* with *media*."""
+        made = super().__new__(cls, text)
+        made.media = media
+        return made
+
+
+def media_of(text: str) -> tuple[tuple[str, Medium], ...]:
+    """The media in the text of a row, each with the name of its column."""
+    return text.media if isinstance(text, MediaText) else ()
+
+
+def kind_of(media_type: str) -> MediaKind:
+    """What a medium of this type is to a model."""
+    main = media_type.partition("/")[0]
+    return "document" if main == "application" else "audio" if main == "audio" else "image"
+
+
+def digest_of(data: bytes) -> bytes:
+    """The hash by which media are told apart."""
+    return blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+def without_query(url: str) -> str:
+    """*url* without query and fragment, which may be a signature, and so a secret."""
+    end = min((at for at in (url.find("?"), url.find("#")) if at >= 0), default=len(url))
+    return url if end == len(url) else f"{url[:end]}?…"
