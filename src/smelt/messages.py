@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import ceil
 
 _LONGEST_SHOWN = 80  # Characters of a value or name that a message quotes.
@@ -60,6 +60,13 @@ def printable(text: str) -> str:
 def counted(number: int, thing: str) -> str:
     """`1 row`, `2 rows`."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def by_tier(replies: Mapping[str, int]) -> str:
+    """`flex 39, standard 1`: replies by service tier; empty if there is none but the standard one."""
+    if not set(replies) - {"standard"}:
+        return ""
+    return ", ".join(f"{printable(name)} {count:,}" for name, count in sorted(replies.items()))
 
 
 def duration(seconds: float) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from smelt.checks import integer
-from smelt.messages import lasted, paid, price, printable
+from smelt.messages import by_tier, lasted, paid, price, printable
 
 T = TypeVar("T")
 
@@ -63,10 +63,12 @@ class SmeltMetrics:
         input_tokens: Input tokens as reported by the provider, including cached tokens.
         output_tokens: Output tokens as reported by the provider, including reasoning tokens.
         cached_input_tokens: Input tokens read from the provider's cache.
+        written_input_tokens: Input tokens written to the provider's cache, which costs more with some models.
         reasoning_tokens: Output tokens spent on reasoning.
         cost_usd: Dollars at the published prices; None if a price is not known.
         wall_time_seconds: Duration of the run, from before the ledger is opened to its end.
         possible_duplicates: Requests that may have been billed although no answer arrived.
+        tiers: Replies by the service tier that served them, such as `{"standard": 40}`. Each tier has its own price.
 
     Examples:
         >>> metrics = df.smelt.run("Classify {name}.", Company, model=scripted).metrics
@@ -90,6 +92,8 @@ class SmeltMetrics:
     possible_duplicates: int = 0
     ledger_rows: int = 0
     ledger_cost_usd: float | None = None
+    written_input_tokens: int = 0
+    tiers: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def __repr__(self) -> str:
         return "\n".join(["SmeltMetrics", *(f"  {name}: {text}" for name, text in described(self))])
@@ -251,10 +255,17 @@ def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
             "requests",
             f"{metrics.requests:,}, {metrics.total_retries:,} repeated, {metrics.rate_limited:,} rate limited",
         ),
-        ("tokens", f"{metrics.input_tokens:,} in, {metrics.output_tokens:,} out"),
+        ("tokens", f"{metrics.input_tokens:,} in{_cached(metrics)}, {metrics.output_tokens:,} out"),
+        *([("tier", tiers)] if (tiers := by_tier(metrics.tiers)) else []),
         ("cost", cost),
         ("time", lasted(metrics.wall_time_seconds)),
     ]
+
+
+def _cached(metrics: SmeltMetrics) -> str:
+    parts = [(metrics.cached_input_tokens, "read from"), (metrics.written_input_tokens, "written to")]
+    shown = " and ".join(f"{count:,} {done}" for count, done in parts if count)
+    return f" ({shown} the provider's cache)" if shown else ""
 
 
 def _error_lines(errors: Sequence[RowError]) -> list[tuple[str, str]]:

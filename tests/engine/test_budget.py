@@ -33,6 +33,10 @@ def run(provider: Any, rows: int = 200, **options: Any) -> Any:
         return smelt.run(frame(rows), "Sort {name}.", Label, model=provider, progress=False, **options)
 
 
+def doubled_if_written(usage: Usage) -> float:
+    return (usage.input_tokens or 0) + (usage.written_input_tokens or 0)
+
+
 class TestTheBudget:
     def test_what_is_in_flight_counts(self) -> None:
         budget = Budget(max_tokens=600)
@@ -87,6 +91,48 @@ class TestTheBudget:
         budget.charge(1, Usage(input_tokens=1, output_tokens=50))
         assert budget.cost == 0.2
         assert "$0.2000 of max_cost=$1.0000" in str(budget)
+
+    def test_all_input_is_expected_to_be_written_until_replies_say_how_much_is(self) -> None:
+        long = Usage(input_tokens=1_000, output_tokens=0)
+        budget = Budget(max_cost=2_400, price=doubled_if_written)
+        budget.reserve(1, long)
+
+        assert not budget.fits(long)
+        budget.charge(1, Usage(input_tokens=1_000, output_tokens=0, written_input_tokens=0))
+        assert budget.cost == 1_000
+        assert not budget.fits(long)  # One reply without a write proves little.
+        for number in range(2, 40):
+            budget.reserve(number, long)
+            budget.charge(number, Usage(input_tokens=1, output_tokens=0, written_input_tokens=0))
+        assert budget.fits(long)
+
+    def test_the_dearest_tier_that_served_is_expected_again(self) -> None:
+        prices = {"flex": 1.0, "": 2.0}
+        budget = Budget(max_cost=4.5, price=lambda usage: prices.get(usage.tier), tier="flex")
+
+        budget.reserve(1, SMALL)
+        assert budget.fits(SMALL)
+        budget.charge(1, SMALL)  # The standard tier served it.
+
+        assert budget.cost == 2.0
+        budget.reserve(2, SMALL)
+        assert not budget.fits(SMALL)
+
+    def test_a_tier_without_a_listed_price_counts_as_the_standard_one(self) -> None:
+        budget = Budget(max_cost=5.0, price=lambda usage: None if usage.tier else 2.0, tier="flex")
+        budget.reserve(1, SMALL)
+
+        assert budget.fits(SMALL)
+        budget.charge(1, Usage(input_tokens=1, output_tokens=1, tier="flex"))
+        assert budget.cost == 2.0
+
+    def test_what_may_have_been_billed_counts_with_its_write(self) -> None:
+        budget = Budget(max_cost=5.0, price=lambda usage: float(usage.written_input_tokens or 0))
+        budget.reserve(1, Usage(input_tokens=1_000, output_tokens=10))
+
+        budget.charge(1, Usage())
+
+        assert budget.cost == 1_000
 
 
 def test_at_the_limit_the_run_stops_and_marks_the_rest() -> None:

@@ -132,3 +132,16 @@ def test_every_model_has_the_price_of_the_list_in_a_batch() -> None:
         found = prices.cost_usd(seller_of(model), model, usage)
 
         assert found == pytest.approx(dollars(rate, **counts, tier="batch"), rel=1e-3), model
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize("model", ["gpt-6-luna", "gpt-5.4-mini"])
+def test_a_budget_reckons_with_writes(model: str, concurrency: int, scenario: MakeScenario, path: Path) -> None:
+    fake, most = scenario(bills={}), RATES[model].given * (0.03 if RATES[model].keeps == "all" else 0.01)
+
+    with pytest.warns(smelt.SmeltWarning, match="budget is spent"):
+        result = ask(fake, model, path, batch_size=1, concurrency=concurrency, max_cost=most)
+
+    bill = fake.stats().dollars
+    assert 0.6 * most < bill <= most
+    assert result.metrics.cost_usd == pytest.approx(bill, rel=1e-3)

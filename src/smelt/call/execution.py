@@ -34,6 +34,7 @@ from smelt.providers.base import Provider
 from smelt.providers.mediatokens import counter_of
 from smelt.providers.prices import check_priced, cost_of, price_for
 from smelt.providers.redact import redact
+from smelt.providers.usage import asked_tier
 from smelt.result import SmeltResult
 
 _ON_ITS_WAY = 0.1  # Seconds; by then the SDK has sent the request, and the loop only waits for the reply.
@@ -133,7 +134,12 @@ class Execution:
         # The price list is loaded at the first use.
         self._price = partial(cost_of, call.provider)
         settings = call.settings
-        self._budget = Budget(max_cost=settings.max_cost, max_tokens=settings.max_tokens_total, price=self._price)
+        self._budget = Budget(
+            max_cost=settings.max_cost,
+            max_tokens=settings.max_tokens_total,
+            price=self._price,
+            tier=asked_tier(call.params),
+        )
         if settings.max_cost is not None:
             check_priced(call.provider)
         self._started = time.perf_counter()

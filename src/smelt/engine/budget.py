@@ -1,19 +1,21 @@
 """The spending limit of a run, checked before every request. Requests in flight count as spent.
 
 The usage of a request is estimated: its input (instructions, schema and rows) from its bytes, its output from the usual
-size of answers and reasoning. Both estimates are corrected by the reported usage. They tend to be too high, so a run
-exceeds its budget at most by the amount by which the replies in flight exceed their estimates.
+size of answers and reasoning. Both estimates are corrected by the reported usage. Until replies tell how much of the
+input is written to the provider's cache, which costs more with some models, all of it is expected to be. The estimates
+tend to be too high, so a run exceeds its budget at most by the amount by which the replies in flight exceed them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from smelt.providers.base import Usage
 
 _FIRST_RATIO = 1.5  # The assumed ratio of output to its estimate, before the first reply.
 _MEMORY = 0.9  # Weight of the old ratio in the exponential mean when the ratio falls.
+_SHORTEST_KEPT = 512  # No provider writes a shorter prompt to its cache.
 
 
 @dataclass(kw_only=True, eq=False)
@@ -24,6 +26,7 @@ class Budget:
         max_cost: Dollars, or None.
         max_tokens: Tokens, input and output together, or None.
         price: Dollars for the usage of one request. Called only if there is a limit in dollars.
+        tier: The service tier that requests ask for.
         cost: Dollars spent so far.
         tokens: Tokens spent so far.
     """
@@ -31,11 +34,14 @@ class Budget:
     max_cost: float | None = None
     max_tokens: int | None = None
     price: Callable[[Usage], float | None] = lambda usage: None
+    tier: str = ""
     cost: float = 0.0
     tokens: int = 0
     _in_flight: dict[int, Usage] = field(default_factory=dict)
     _input_ratio: float = 1.0
     _output_ratio: float = _FIRST_RATIO
+    _written_share: float = 1.0
+    _served: set[str] = field(default_factory=set)
 
     @property
     def is_limited(self) -> bool:
@@ -52,7 +58,11 @@ class Budget:
         wanted = [self._likely(one) for one in (*self._in_flight.values(), estimate)]
         if self.max_tokens is not None and self.tokens + sum(_tokens(one) for one in wanted) > self.max_tokens:
             return False
-        return self.max_cost is None or self.cost + sum(self.price(one) or 0.0 for one in wanted) <= self.max_cost
+        if self.max_cost is None:
+            return True
+        # A price takes 0.2 ms, so all requests in flight are priced as their longest. They are of one size, mostly.
+        longest = max(wanted, key=_tokens)
+        return self.cost + len(wanted) * self._dearest(longest) <= self.max_cost
 
     def reserve(self, number: int, estimate: Usage) -> None:
         """Reserve the budget of a request before it is sent."""
@@ -69,15 +79,17 @@ class Budget:
             self._input_ratio = _learnt(self._input_ratio, usage.input_tokens / estimate.input_tokens)
         if usage.output_tokens is not None and estimate.output_tokens:
             self._output_ratio = _learnt(self._output_ratio, usage.output_tokens / estimate.output_tokens)
+        if usage.input_tokens:
+            self._written_share = _learnt(self._written_share, (usage.written_input_tokens or 0) / usage.input_tokens)
+            self._served.add(usage.tier)
         likely = self._likely(estimate)
-        spent = Usage(
-            input_tokens=usage.input_tokens or likely.input_tokens,  # A reported 0 cannot be true.
+        spent = replace(
+            usage if usage.input_tokens else likely,  # A reported 0 cannot be true.
             output_tokens=likely.output_tokens if usage.output_tokens is None else usage.output_tokens,
-            cached_input_tokens=usage.cached_input_tokens,
         )
         self.tokens += _tokens(spent)
         if self.max_cost is not None:
-            self.cost += self.price(spent) or 0.0
+            self.cost += self._priced(spent)
 
     def __str__(self) -> str:
         limits = []
@@ -88,10 +100,24 @@ class Budget:
         return " and ".join(limits)
 
     def _likely(self, estimate: Usage) -> Usage:
+        whole = round((estimate.input_tokens or 0) * self._input_ratio)
         return Usage(
-            input_tokens=round((estimate.input_tokens or 0) * self._input_ratio),
+            input_tokens=whole,
             output_tokens=round((estimate.output_tokens or 0) * self._output_ratio),
+            written_input_tokens=round(whole * self._written_share) if whole >= _SHORTEST_KEPT else 0,
+            tier=self.tier,
         )
+
+    def _dearest(self, usage: Usage) -> float:
+        """Dollars at the dearest of the tiers that served so far and the one that is asked for."""
+        return max(self._priced(replace(usage, tier=tier)) for tier in self._served | {self.tier})
+
+    def _priced(self, usage: Usage) -> float:
+        """Dollars; the standard price for a tier that is not listed."""
+        found = self.price(usage)
+        if found is None and usage.tier:
+            found = self.price(replace(usage, tier=""))
+        return found or 0.0
 
 
 def _learnt(ratio: float, found: float) -> float:

@@ -207,17 +207,19 @@ class Sender:
             # Complete the slot before the ledger write: a rate limit then slows the lane at once, and after a reply the
             # next request may be announced. The ledger writes the paid reply before that announcement, in one commit.
             self.complete(slot, flight, outcome)
-            fault = await self._keep(number, outcome)
+            fault = await self._keep(number, outcome, cost := self._cost(outcome))
         except asyncio.CancelledError:
             self.calling.discard(task)
             self.broken_off.update(row.position for row in chunk.rows)
             unknown = CallFailed("timeout", Billing.UNKNOWN, "The request was cancelled.")
-            self._account(number, chunk, outcome or unknown, clock() - flight.started, is_broken_off=outcome is None)
+            seconds = clock() - flight.started
+            cost = self._cost(outcome or unknown)
+            self._account(number, chunk, outcome or unknown, seconds, cost, is_broken_off=outcome is None)
             raise
         finally:
             self.calling.discard(task)
         is_lost = flight.is_called_off and isinstance(outcome, CallFailed)
-        self._account(number, chunk, outcome, flight.seconds, is_broken_off=is_lost)
+        self._account(number, chunk, outcome, flight.seconds, cost, is_broken_off=is_lost)
         return Delivery(number=number, tokens=announced.tokens, flight=flight, outcome=outcome, fault=fault)
 
     def complete(self, slot: Slot, flight: InFlight, outcome: Reply | CallFailed) -> None:
@@ -232,10 +234,10 @@ class Sender:
         else:
             self.lane.complete(slot, outcome)
 
-    async def _keep(self, number: int, outcome: Reply | CallFailed) -> StoreError | None:
+    async def _keep(self, number: int, outcome: Reply | CallFailed, cost_usd: float | None) -> StoreError | None:
         """Store the outcome in the ledger. Return its error instead of raising, so that a paid reply is still read."""
         try:
-            await self.ledger.receive(number, outcome, self._cost(outcome))
+            await self.ledger.receive(number, outcome, cost_usd)
         except StoreError as problem:
             return problem
         return None
@@ -330,10 +332,16 @@ class Sender:
         return self.price(outcome.usage) if is_billed else None
 
     def _account(
-        self, number: int, chunk: Chunk, outcome: Reply | CallFailed, seconds: float, *, is_broken_off: bool = False
+        self,
+        number: int,
+        chunk: Chunk,
+        outcome: Reply | CallFailed,
+        seconds: float,
+        cost: float | None,
+        *,
+        is_broken_off: bool,
     ) -> None:
         failure = outcome if isinstance(outcome, CallFailed) else None
-        cost = self._cost(outcome)
         if failure is None or failure.usage.is_reported:
             self.counts.add(outcome.usage, cost)
         if failure is not None and failure.billing in (Billing.NOT_SENT, Billing.REJECTED):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from smelt.engine.events import RowsSettled
@@ -79,7 +80,9 @@ class Counts:
         input_tokens: Input tokens, cached ones included.
         output_tokens: Output tokens, reasoning included.
         cached_input_tokens: Input tokens read from the provider's cache.
+        written_input_tokens: Input tokens written to the provider's cache.
         reasoning_tokens: Output tokens spent on reasoning.
+        tiers: Replies by the service tier that served them.
         cost_usd: Dollars; None as soon as one price is unknown.
         first_request: The first request, as it was sent; None before that.
     """
@@ -96,7 +99,9 @@ class Counts:
     input_tokens: int = 0
     output_tokens: int = 0
     cached_input_tokens: int = 0
+    written_input_tokens: int = 0
     reasoning_tokens: int = 0
+    tiers: Counter[str] = field(default_factory=Counter)
     cost_usd: float | None = 0.0
     first_request: Request | None = None
 
@@ -105,7 +110,9 @@ class Counts:
         self.input_tokens += usage.input_tokens or 0
         self.output_tokens += usage.output_tokens or 0
         self.cached_input_tokens += usage.cached_input_tokens or 0
+        self.written_input_tokens += usage.written_input_tokens or 0
         self.reasoning_tokens += usage.reasoning_tokens or 0
+        self.tiers[usage.tier or "standard"] += 1
         self.cost_usd = None if self.cost_usd is None or cost_usd is None else self.cost_usd + cost_usd
 
 

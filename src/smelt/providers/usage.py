@@ -40,6 +40,11 @@ def tier_of(*said: object) -> str:
     return next(filter(None, found), "")
 
 
+def asked_tier(params: Mapping[str, Any]) -> str:
+    """The tier that the parameters of a request ask for; empty for the standard one."""
+    return tier_of(*map(params.get, ("speed", "service_tier", "serviceTier")))
+
+
 def usage_of_openai(body: Mapping[str, Any], given: str, made: str) -> Usage:
     """The usage in a body of OpenAI's; its names begin with *given* and *made*, such as "input" and "output".
 

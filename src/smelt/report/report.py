@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smelt.messages import counted, paid, price
+from smelt.messages import by_tier, counted, paid, price
 from smelt.observe.timeline import Timeline
 from smelt.providers.base import Request
 from smelt.report.blocks import aside, keyed, part, section, table, text_box, words
@@ -179,6 +179,8 @@ def _spend(metrics: SmeltMetrics, record: Record) -> Html:
         [part("possibly billed without an answer"), f"{metrics.possible_duplicates:,}"],
         ["Rows from the ledger, at no cost", f"{metrics.ledger_rows:,}"],
     ]
+    if tiers := by_tier(metrics.tiers):
+        lines.append(["Replies by service tier", tiers])
     if metrics.ledger_rows:
         lines.append([part("what they cost when they were bought"), price(metrics.ledger_cost_usd)])
     spend = table(["Item", "Number"], lines, numbers=1)
@@ -188,9 +190,11 @@ def _spend(metrics: SmeltMetrics, record: Record) -> Html:
 def _tokens(metrics: SmeltMetrics, record: Record) -> Iterator[Html]:
     if not metrics.input_tokens + metrics.output_tokens:
         return
-    cached, reasoning, timeline = metrics.cached_input_tokens, metrics.reasoning_tokens, record.timeline
+    cached, written = metrics.cached_input_tokens, metrics.written_input_tokens
+    reasoning, timeline = metrics.reasoning_tokens, record.timeline
     parts = [
-        ("input", "input", metrics.input_tokens - cached),
+        ("input", "input", metrics.input_tokens - cached - written),
+        ("written", "input, written to the provider's cache", written),
         ("cached", "input, cached", cached),
         ("output", "output", metrics.output_tokens - reasoning),
         ("reasoning", "output, reasoning", reasoning),
