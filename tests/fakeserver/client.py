@@ -100,7 +100,8 @@ class Jobs:
         jobs: Its jobs, the oldest first: `id`, `tag`, `model`, `lines`, how many were `run`, how they `end` (None while
             they run), when `made`, name of the `upload`.
         bill: The lines that were run: `job`, `id`, `status`, whether they are `charged` (None: nobody knows), their
-            `input_tokens` and `output_tokens`, and the `rows` in them, by the column `count_by`.
+            `input_tokens` and `output_tokens`, their `dollars` with `bills`, and the `rows` in them, by the column
+            `count_by`.
         calls: How often each operation was asked for.
         files: Name and size of each file that is there, by its id.
         log: With `log=True`, every call.

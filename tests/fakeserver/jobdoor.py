@@ -7,6 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tests.fakeserver.anthropic_jobs import AnthropicJobs
 from tests.fakeserver.config import faults_in
 from tests.fakeserver.faults import REFUSALS, RESPONSES, TRANSPORTS, Fault, Response, status
 from tests.fakeserver.jobs import Call, Depot, Done, Route
@@ -39,7 +40,10 @@ class JobDoor:
         }
         if unknown := self.depot.terms.http.keys() - set(OPERATIONS):
             raise ValueError(f"unknown operations {sorted(unknown)}; there are {OPERATIONS}")
-        self._routes: dict[str, Any] = {"openai": OpenAIJobs(self.depot, partial(self._run, "openai"))}
+        self._routes: dict[str, Any] = {
+            "openai": OpenAIJobs(self.depot, partial(self._run, "openai")),
+            "anthropic": AnthropicJobs(self.depot, partial(self._run, "anthropic")),
+        }
 
     def _run(self, name: str, body: Json, faults: Sequence[Fault]) -> Done:
         is_chat = name == "openai" and "messages" in body
@@ -48,7 +52,8 @@ class JobDoor:
     def answer(self, request: Request, path: str, query: str, base: str) -> tuple[Response, Fault | None] | None:
         """What answers a request, and how it travels; None if it has nothing to do with jobs."""
         headers = request.headers
-        name = "google" if "x-goog-api-key" in headers else "anthropic" if "x-api-key" in headers else "openai"
+        is_google = "x-goog-api-key" in headers or path.startswith("/upload/")
+        name = "google" if is_google else "anthropic" if path.startswith("/v1/messages/batches") else "openai"
         routes = self._routes.get(name)
         route = None if routes is None else routes.route(request.method, path)
         if route is None:

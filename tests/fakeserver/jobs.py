@@ -132,6 +132,7 @@ class Done:
     request_id: str
     input_tokens: int = 0
     output_tokens: int = 0
+    dollars: float = 0.0
     rows: Sequence[str] = ()
 
 
@@ -223,6 +224,7 @@ class Charge:
     charged: bool | None
     input_tokens: int
     output_tokens: int
+    dollars: float
     rows: Sequence[str]
 
 
@@ -316,6 +318,7 @@ class Depot:
                     charged=job.charges(job, done),
                     input_tokens=done.input_tokens,
                     output_tokens=done.output_tokens,
+                    dollars=done.dollars,
                     rows=done.rows,
                 )
             )

@@ -107,7 +107,7 @@ class Scenario:
     def run_line(self, protocol: WireProtocol, body: Json, faults: Sequence[Fault]) -> Done:
         """The answer to one line of a job: by the same model as that to a request, without limits of rate."""
         counters = self.counters
-        before = counters.input_tokens, counters.output_tokens
+        before = counters.input_tokens, counters.output_tokens, counters.dollars
         request_id = f"req_{self._rng.randrange(16**12):012x}"
         model = str(body.get("model") or "")
         data = json.dumps(body).encode()
@@ -122,6 +122,7 @@ class Scenario:
             request_id=request_id,
             input_tokens=counters.input_tokens - before[0],
             output_tokens=counters.output_tokens - before[1],
+            dollars=counters.dollars - before[2],
             rows=self._counted,
         )
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import anthropic
 
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
-from smelt.providers.adapter import Adapter, posting
+from smelt.providers.adapter import JOB_CONNECTIONS, Adapter, opened, posting
 from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Wire
+from smelt.providers.batching import BatchConnection
 from smelt.providers.bodies import (
     body_of,
     finish_of,
@@ -100,6 +101,13 @@ class Anthropic(Adapter):
     takes = _TAKES
     usual = Capabilities(dialect=_DIALECT)
     wire = Wire(write=write, read=read)
+
+    @asynccontextmanager
+    async def connect_batches(self) -> AsyncIterator[BatchConnection]:
+        from smelt.providers.anthropic_jobs import AnthropicJobs
+
+        async with opened(self, anthropic.AsyncAnthropic, connections=JOB_CONNECTIONS) as sdk:
+            yield AnthropicJobs(self, sdk)
 
     def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]:
         return posting(

@@ -233,6 +233,8 @@ VENDORS: Mapping[str, Vendor] = {
             shape="json_schema",
             level_tiers=("priority",),  # Capacity that was bought before. .../docs/en/api/service-tiers, November 2026.
             thinking="messages",
+            # The bytes are those of the whole request; results are kept from the creation on.
+            batching=BatchLimits(lines=100_000, bytes=255_000_000, can_tag=False, kept=timedelta(days=29)),
             cheap_model="claude-haiku-4-5",
         ),
         Vendor(
