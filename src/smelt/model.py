@@ -24,6 +24,7 @@ from smelt.providers.effort import NAMED, Thinking
 from smelt.providers.own import Wrap, is_agent, is_async
 from smelt.providers.redact import redact
 from smelt.providers.secrets import KeyFunction, KeySource, Secret, check_key
+from smelt.providers.tariff import Price
 from smelt.providers.vendors import LOCAL, MOCK, VENDORS
 from smelt.tracebacks import plainly
 
@@ -54,6 +55,9 @@ class Model:
             model has is taken. None: as the model does by itself, or as *params* say. Thoughts are paid as output.
         priced_as: A model with the same price, such as `openai:gpt-4.1-mini`, if the price list does not know *name*: a
             deployment may have any name. None: the price of *name*.
+        price: The price itself, in US dollars per million tokens, if no listed model has it: `input` and `output`; and
+            `cached` and `written` for input tokens read from and written to the provider's cache, if they cost
+            otherwise. `batch` and `flex` are parts of the price, such as 0.5, that those tiers cost.
 
     Raises:
         SmeltConfigError: There is no such provider, or an argument is malformed. Nothing is sent.
@@ -72,6 +76,7 @@ class Model:
     thinking_tokens: int | None = field(default=None, repr=False)
     thinking: Thinking | None = field(default=None, repr=False)
     priced_as: str | None = field(default=None, repr=False)
+    price: Mapping[str, float] | None = field(default=None, repr=False, hash=False)
 
     @plainly
     def __post_init__(self) -> None:
@@ -91,6 +96,10 @@ class Model:
             raise SmeltConfigError.for_value("thinking", self.thinking, wanted)
         if self.priced_as is not None:
             _check_priced_as(self.priced_as)
+        if self.price is not None:
+            Price.read(self.price)
+            if self.priced_as is not None:
+                raise SmeltConfigError("price= and priced_as= both name a price. Leave one out.")
 
     @classmethod
     def parse(cls, text: str) -> Self:

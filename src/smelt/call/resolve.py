@@ -17,6 +17,7 @@ from smelt.providers.effort import effort_params
 from smelt.providers.own import Wrap, complete
 from smelt.providers.prices import check_named
 from smelt.providers.secrets import KeySource, Secret
+from smelt.providers.tariff import Price
 from smelt.providers.thinking import thinking_params
 from smelt.providers.vendors import LOCAL, MOCK, row_of
 from smelt.providers.wrapped import Wrapped
@@ -90,6 +91,7 @@ def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Co
         params=merged,
         thinking_tokens=model.thinking_tokens,
         priced_as=model.priced_as,
+        price=None if model.price is None else Price.read(model.price),
     )
     return provider
 

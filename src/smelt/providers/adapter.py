@@ -18,6 +18,7 @@ from smelt.providers.fallback import MOST_STEPS, Manners, milder
 from smelt.providers.http import client_for, posted, refused, reply_to, try_anew
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import Manner
+from smelt.providers.tariff import Price
 from smelt.providers.vendor import Vendor
 
 JOB_CONNECTIONS = 4
@@ -35,6 +36,7 @@ class Adapter(ABC):
         params: Parameters of every request; those of a `Request` override them.
         thinking_tokens: Tokens for thoughts that the caller set, or None.
         priced_as: The listed model, as `provider:name`, that costs the same, or None.
+        price: The price that the caller named, or None.
         takes: The parameters that the API takes.
         more: Parameters of single vendors of the API; `vendor.takes` names those of this one.
         wire: Writes requests and reads answers.
@@ -47,6 +49,7 @@ class Adapter(ABC):
     params: Mapping[str, Any] = field(default_factory=dict)
     thinking_tokens: int | None = None
     priced_as: str | None = None
+    price: Price | None = None
 
     takes: ClassVar[Mapping[str, parameters.Takes]]
     more: ClassVar[Mapping[str, parameters.Takes]] = {}

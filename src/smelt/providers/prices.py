@@ -17,9 +17,10 @@ from typing import Any
 from smelt.errors import SmeltConfigError
 from smelt.messages import nearest
 from smelt.providers.base import Provider, Usage
+from smelt.providers.tariff import Price
 from smelt.providers.vendors import VENDORS
 
-Price = Callable[[Usage], float | None]
+Pricing = Callable[[Usage], float | None]
 
 
 def cost_usd(provider: str, model: str, usage: Usage) -> float | None:
@@ -53,7 +54,8 @@ def check_priced(provider: Provider) -> None:
     cure = "" if find_spec("genai_prices") else ", or install the price list: pip install 'dfsmelt[prices]'"
     raise SmeltConfigError(
         f"max_cost needs a price, and the price of {provider.name}:{provider.model} is not known. Use "
-        f"max_tokens_total instead, or name a model with the same price: smelt.Model(…, priced_as=…){cure}."
+        f"max_tokens_total instead; or name the price, smelt.Model(…, price={{…}}), or a model with the same "
+        f"price, smelt.Model(…, priced_as=…){cure}."
     )
 
 
@@ -73,9 +75,12 @@ def check_named(priced_as: str) -> None:
     raise SmeltConfigError(f"priced_as names {priced_as!r}, whose price is not known.{nearest(model, known)}")
 
 
-def price_for(provider: Provider) -> Price:
-    """The price of the model that *provider* asks, or of the one that its `priced_as` names."""
+def price_for(provider: Provider) -> Pricing:
+    """The price that *provider* was given, else that of the model that its `priced_as` names, or that it asks."""
     layers = list(islice(_layers(provider), _DEEPEST))
+    own = next((found for one in layers if isinstance(found := getattr(one, "price", None), Price)), None)
+    if own is not None:
+        return own.of
     named = next((found for one in layers if isinstance(found := getattr(one, "priced_as", None), str)), None)
     if named is not None:
         seller, _, model = named.partition(":")
@@ -95,7 +100,7 @@ _DEEPEST = 8
 
 
 @lru_cache(maxsize=64)
-def price_of(provider: str, model: str, base_url: str = "") -> Price:
+def price_of(provider: str, model: str, base_url: str = "") -> Pricing:
     """A function from one request's usage to its cost; call this before the run, because it may load the price list.
 
     Args:
