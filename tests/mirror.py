@@ -53,7 +53,6 @@ TESTED_THROUGH = {
     "providers/anthropic": "providers/test_conformance",
     "providers/compatible": "providers/test_conformance",
     "providers/google": "providers/test_conformance",
-    "providers/openai": "providers/test_conformance",
     "providers/foundry": "providers/test_conformance",
     "providers/vertex": "providers/test_clouds",
     "providers/vertex_claude": "providers/test_conformance",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
+from smelt.call.resolve import resolve_model
 from smelt.providers import prices
 from smelt.providers.base import Usage
 from tests.conftest import MakeScenario
@@ -145,3 +147,32 @@ def test_a_budget_reckons_with_writes(model: str, concurrency: int, scenario: Ma
     bill = fake.stats().dollars
     assert 0.6 * most < bill <= most
     assert result.metrics.cost_usd == pytest.approx(bill, rel=1e-3)
+
+
+def at_home(model: str, scenario: Scenario) -> Any:
+    """A provider for which the fake has the address of the vendor itself."""
+    asked = smelt.Model("openai", model, api_key="k-of-a-test", base_url=scenario.base_url("openai"))
+    provider: Any = resolve_model(asked)
+    return replace(provider, vendor=replace(provider.vendor, base_url=provider.access.base_url))
+
+
+@pytest.mark.parametrize("model", ["gpt-6-luna", "gpt-6.1-sol"])
+def test_no_prompt_is_written_to_the_cache_of_the_vendor(model: str, scenario: MakeScenario, path: Path) -> None:
+    fake = scenario(bills={})
+    frame = pd.DataFrame({"name": [f"company {at}" for at in range(40)]})
+
+    result = smelt.run(frame, PROMPT, Label, model=at_home(model, fake), batch_size=10, ledger=path, progress=False)
+
+    bill = fake.stats()
+    assert bill.written_tokens == result.metrics.written_input_tokens == 0
+    assert result.metrics.cost_usd == pytest.approx(bill.dollars, rel=1e-3)
+    assert bill.input_tokens * RATES[model].given / 1e6 < bill.dollars
+
+
+def test_a_gateway_is_not_told_of_the_cache(scenario: MakeScenario, path: Path) -> None:
+    fake = scenario(bills={}, log=True)
+
+    ask(fake, "gpt-6-luna", path)
+
+    assert not any("prompt_cache_options" in one["body"] for one in fake.stats().log)
+    assert fake.stats().written_tokens > 0

@@ -201,3 +201,12 @@ def test_the_oldest_server_is_forgotten() -> None:
         manners.lower(server, Manner(), refused=Manner(), found=Manner(shape="words"))
 
     assert [manners.of(server, Manner()).shape for server in "abc"] == ["strict", "words", "words"]
+
+
+def test_a_server_that_refuses_to_hear_of_its_cache_is_told_nothing_of_it() -> None:
+    said = Complaint(message="Unknown parameter: 'prompt_cache_options'.", param="prompt_cache_options")
+
+    found = milder(Manner(), 400, said)
+
+    assert found == Manner(names_cache=False)
+    assert milder(found, 400, said) is None

@@ -16,7 +16,7 @@ from smelt.providers.error_bodies import Complaint
 from smelt.providers.prose import Prose
 from smelt.providers.shapes import Cap, Manner, Shape
 
-MOST_STEPS = 4  # Three shapes below `strict`, and the other name of the limit.
+MOST_STEPS = 5  # Three shapes below `strict`, the other name of the limit, and no word about caches.
 
 
 class Manners:
@@ -52,6 +52,8 @@ def milder(manner: Manner, status: int, complaint: Complaint, asked: Request | N
     if said.matches(_word(manner.cap)) and not manner.is_other_cap and said.matches(_UNKNOWN):
         other: Cap = "max_tokens" if manner.cap == "max_completion_tokens" else "max_completion_tokens"
         return replace(manner, cap=other, is_other_cap=True)
+    if manner.names_cache and said.matches(_CACHE):
+        return replace(manner, names_cache=False)
     if not (said.matches(_UNKNOWN) or said.matches(_WRONG_VALUE)) or said.matches(_OF_THE_SCHEMA):
         return None
     if manner.shape == "strict" and said.matches(_word("strict")):
@@ -69,6 +71,7 @@ _SHAPE = re.compile(
     r"|can handle the requested parameters|\bguided|output (?:type|format)|output_format"
     r"|output_?config|response_?mime_?type|response_?json_?schema"
 )
+_CACHE = re.compile(r"prompt_cache_options")
 _UNKNOWN = re.compile(
     r"not (?:\w+ )?support|n't (?:\w+ )?support|unsupported|unavailable|not available|not permitted|not allowed"
     r"|not enabled|not implemented|unknown|unrecogni[sz]ed|unexpected|no endpoints found"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 
@@ -66,6 +68,11 @@ _TAKES = {
     "prompt_cache_key": parameters.TEXT,
     "prompt_cache_retention": parameters.TEXT,
 }
+
+# developers.openai.com/api/docs/guides/prompt-caching, November 2026: from gpt-5.6 on.
+_WRITING = (5, 6)
+_VERSION = re.compile(r"(?:ft:)?gpt-(\d{1,3})(?:\.(\d{1,3}))?(?![\w.])")
+_OF_CACHE = re.compile("prompt_cache_")
 
 _usage = partial(usage_of_openai, given="input", made="output")
 
@@ -160,6 +167,30 @@ class OpenAI(Adapter):
     usual = Capabilities(dialect=_DIALECT, media=frozenset({"image", "document"}), media_rows=4, media_bytes=36_000_000)
     wire = Wire(write=write, read=read)
 
+    def written(self, request: Request, manner: Manner | None = None) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """The body of *request*, and the headers that the caller adds.
+
+        Newer models of OpenAI write every prompt to the cache, for a quarter more than its price, and no other request
+        has the same rows. Unless the caller has a say in the cache, they are told not to.
+        """
+        body, headers = super().written(request, manner)
+        if (manner or self.manner).names_cache and self._writes_prompts and not any(map(_OF_CACHE.match, body)):
+            body["prompt_cache_options"] = {"mode": "explicit"}
+        return body, headers
+
+    @property
+    def _writes_prompts(self) -> bool:
+        """Whether the server is the vendor's own, and the model is of those that write prompts by themselves."""
+        own, host = (urlsplit(url or "").hostname or "" for url in (self.vendor.base_url, self.access.base_url))
+        version = _VERSION.match(self.model)
+        is_newer = version is not None and (int(version[1]), int(version[2] or 0)) >= _WRITING
+        return is_newer and self._is_own and (host == own or host.endswith(f".{own}"))
+
+    @property
+    def _is_own(self) -> bool:
+        """Whether the vendor is the company of the SDK; then the SDK's other variables are meant for it, too."""
+        return "OPENAI_API_KEY" in self.vendor.key_variables
+
     def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]:
         return posting(
             self,
@@ -179,8 +210,7 @@ class OpenAI(Adapter):
             yield OpenAIJobs(self, sdk)
 
     def _headers(self) -> dict[str, Any] | None:
-        is_own = "OPENAI_API_KEY" in self.vendor.key_variables  # The SDK's other variables are its company's, too.
-        return None if is_own else headers_for_others(self, os.environ)
+        return None if self._is_own else headers_for_others(self, os.environ)
 
 
 def headers_for_others(provider: Adapter, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -25,11 +25,13 @@ class Manner:
         shape: How the schema is sent.
         cap: The name of the output limit.
         is_other_cap: Whether the other name was refused.
+        names_cache: Whether it may say how the prompt is cached.
     """
 
     shape: Shape = "strict"
     cap: Cap = "max_tokens"
     is_other_cap: bool = False
+    names_cache: bool = True
 
 
 STRICT = Manner()
