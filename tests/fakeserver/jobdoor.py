@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tests.fakeserver.anthropic_jobs import AnthropicJobs
 from tests.fakeserver.config import faults_in
 from tests.fakeserver.faults import REFUSALS, RESPONSES, TRANSPORTS, Fault, Response, status
+from tests.fakeserver.google_jobs import GoogleJobs
 from tests.fakeserver.jobs import Call, Depot, Done, Route
 from tests.fakeserver.messages import Json, WireProtocol
 from tests.fakeserver.openai_jobs import OpenAIJobs
@@ -43,6 +44,7 @@ class JobDoor:
         self._routes: dict[str, Any] = {
             "openai": OpenAIJobs(self.depot, partial(self._run, "openai")),
             "anthropic": AnthropicJobs(self.depot, partial(self._run, "anthropic")),
+            "google": GoogleJobs(self.depot, partial(self._run, "google")),
         }
 
     def _run(self, name: str, body: Json, faults: Sequence[Fault]) -> Done:
@@ -52,7 +54,7 @@ class JobDoor:
     def answer(self, request: Request, path: str, query: str, base: str) -> tuple[Response, Fault | None] | None:
         """What answers a request, and how it travels; None if it has nothing to do with jobs."""
         headers = request.headers
-        is_google = "x-goog-api-key" in headers or path.startswith("/upload/")
+        is_google = "x-goog-api-key" in headers or path.startswith(("/upload/", "/pieces"))
         name = "google" if is_google else "anthropic" if path.startswith("/v1/messages/batches") else "openai"
         routes = self._routes.get(name)
         route = None if routes is None else routes.route(request.method, path)
@@ -67,7 +69,7 @@ class JobDoor:
     def _struck(
         self, protocol: WireProtocol, route: Route, call: Call, number: int
     ) -> tuple[Response, Fault | None] | None:
-        if not protocol.authorised(call.headers):
+        if route.operation != "piece" and not protocol.authorised(call.headers):
             return status({"kind": "auth"}, protocol), None
         faults = [*self._http.get(route.operation, {}).get(number, ()), *self._always.get(route.operation, ())]
         refusal = next((one for one in faults if one.name in REFUSALS), None)

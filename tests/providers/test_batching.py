@@ -7,8 +7,12 @@ import pytest
 
 from smelt.errors import SmeltConfigError
 from smelt.providers.batching import BatchConnection, BatchLimits, batching_of
+from smelt.providers.vendors import VENDORS
 from smelt.testing import ScriptedProvider
+from tests.models import PROTOCOLS
+from tests.providers.asking import adapter
 
+OTHERS = sorted(PROTOCOLS.keys() - {"openai", "anthropic", "google"})
 LIMITS = BatchLimits(lines=10, bytes=1_000, can_tag=True, kept=timedelta(days=30))
 
 
@@ -28,8 +32,24 @@ def test_a_provider_with_a_batch_api_has_limits() -> None:
 
 
 def test_a_provider_without_one_is_refused_and_others_are_named() -> None:
-    with pytest.raises(SmeltConfigError, match=r"knows none of scripted:.* of openai, anthropic and google"):
+    with pytest.raises(SmeltConfigError, match=r"knows none of scripted:.* of openai, anthropic or google"):
         batching_of(ScriptedProvider({}))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_clouds_and_other_hosts_have_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "acme")
+
+    with pytest.raises(SmeltConfigError, match=r'mode="batch" needs a Batch API'):
+        batching_of(adapter(name, "http://127.0.0.1:9"))
+
+
+def test_the_sentence_names_all_that_have_one() -> None:
+    known = [name for name, vendor in VENDORS.items() if vendor.batching is not None]
+
+    with pytest.raises(SmeltConfigError, match=f"of {known[0]}, {known[1]} or {known[2]}"):
+        batching_of(ScriptedProvider({}))
+    assert len(known) == 3
 
 
 def test_an_address_without_one_is_refused() -> None:

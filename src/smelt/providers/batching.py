@@ -189,7 +189,8 @@ class BatchConnection(Protocol):
         """Ask for the state of the job called *name*. Costs nothing.
 
         A job that the server does not know is a report with `JobState.GONE`, not an exception; but a 404 without the
-        provider's own error object (a proxy, a wrong base URL) raises `not_found`.
+        provider's own error object (a proxy, a wrong base URL) raises `not_found`. A single 404 says little: they were
+        seen to come and go (anthropics/anthropic-sdk-python#1432). Believe it after several looks, minutes apart.
         """
         ...
 
@@ -255,10 +256,6 @@ class BatchProvider(Provider, Protocol):
         ...
 
 
-WITH_BATCHES = ("openai", "anthropic", "google")
-"""Names of the providers whose Batch APIs smelt knows."""
-
-
 def batching_of(provider: Provider) -> tuple[BatchProvider, BatchLimits]:
     """*provider* as one with a Batch API, and its limits.
 
@@ -267,9 +264,8 @@ def batching_of(provider: Provider) -> tuple[BatchProvider, BatchLimits]:
     """
     limits = provider.batching if isinstance(provider, BatchProvider) else None
     if not isinstance(provider, BatchProvider) or limits is None:
-        known = ", ".join(WITH_BATCHES[:-1]) + f" and {WITH_BATCHES[-1]}"
         raise SmeltConfigError(
             f'mode="batch" needs a Batch API, and smelt knows none of {provider.name}:{provider.model}. Leave out '
-            f"mode=, or use a model of {known}."
+            "mode=, or use a model of openai, anthropic or google."
         )
     return provider, limits

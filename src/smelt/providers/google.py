@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from smelt.errors import SmeltConfigError
 from smelt.plan.dialect import Dialect
 from smelt.providers import params as parameters
-from smelt.providers.adapter import Adapter, SDKConnection
+from smelt.providers.adapter import JOB_CONNECTIONS, Adapter, SDKConnection
 from smelt.providers.base import ENDED, Answer, Capabilities, Connection, Finish, Reply, Request, Wire
+from smelt.providers.batching import BatchConnection
 from smelt.providers.bodies import (
     body_of,
     finish_of,
@@ -147,6 +148,15 @@ class Google(Adapter):
         else:
             return
         raise SmeltConfigError(f"{self.name} does not take params at {where!r}: {redact(first['msg'])}.")
+
+    @asynccontextmanager
+    async def connect_batches(self) -> AsyncIterator[BatchConnection]:
+        from smelt.providers.google_jobs import GoogleJobs
+
+        async with client_for(self.access, connections=JOB_CONNECTIONS) as http:
+            options = options_for(self.access.base_url, http)
+            sdk = genai.Client(api_key=self.reveal_key(), vertexai=False, http_options=options)
+            yield GoogleJobs(self, sdk, http)
 
     @asynccontextmanager
     async def connect(self, *, connections: int) -> AsyncIterator[Connection]:

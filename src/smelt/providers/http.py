@@ -380,8 +380,17 @@ def try_anew() -> None:
         exchange.response = None
 
 
+def origin_of(url: str) -> str:
+    """Scheme, host and port of *url*; "" if it is none."""
+    try:
+        found = httpx2.URL(url)
+    except httpx2.InvalidURL:
+        return ""
+    return f"{found.scheme}://{found.host}" + ("" if found.port is None else f":{found.port}")
+
+
 def refused() -> Answer | None:
-    """The answer for which an SDK raised in the call in progress, or None if there was no answer."""
+    """The last answer in the call in progress, also if an SDK raised for it; None if there was none."""
     exchange = ours.get()
     return None if exchange is None or exchange.response is None else answer_of(exchange.response)
 
