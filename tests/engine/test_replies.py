@@ -70,6 +70,18 @@ def test_a_proxy_that_mixes_replies_up_is_suspected_at_the_second_one() -> None:
     assert "is a proxy mixing them up?" in said[0]
 
 
+def test_a_text_in_place_of_the_fields_of_a_row_is_of_no_other_request() -> None:
+    said: list[str] = []
+    replies = reader(said, is_trusted=False)
+    own = draw_tokens(2, "", random.Random(1))
+
+    for text in ('{"%s": "tech", "%s": "other"}', '{"%s": ["tech"], "%s": null}', 'Here: {"%s": "a", "%s": "b"}'):
+        rows = replies.read(reply(text % tuple(own)), own, "keyed")
+        assert (rows.strangers, rows.foreign) == (0, 0)
+
+    assert not [one for one in said if "proxy" in one]
+
+
 KEYED = '{"a": {"n": 1}, "b": {"n": 2}}'
 
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, Field, field_validator
 
 import smelt
-from smelt.errors import SmeltWarning
+from smelt.errors import SmeltWarning, UnavailableError
 from smelt.plan.replies import read_reply
 from smelt.providers.base import Capabilities, Reply, Request
 from smelt.testing import ScriptedProvider, answered, asked
@@ -176,6 +176,34 @@ def test_a_model_that_never_gets_it_right_costs_four_attempts_a_row(
     assert result.data == [None] * 4
     assert set(hopeless.stats().rows_sent_by.values()) == {4}
     assert hopeless.stats().requests <= requests
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ({"fault": "says", "text": "I cannot."}, "The last one begins: I cannot"),
+        ("empty_list", "The last one has none"),
+        ("numeric_ids", "The last one has none"),
+    ],
+    ids=["prose", "no rows", "counted ids"],
+)
+def test_36_a_model_that_never_answers_ends_the_run(fault: Any, says: str, scenario: MakeScenario) -> None:
+    deaf = scenario(answers=RULES, always=fault)
+
+    with pytest.raises(UnavailableError, match=f"None of the first 32 replies has an answer .* {says}.*smelt.explain"):
+        ask(companies(400), served("openai", deaf), concurrency=8)
+
+    assert deaf.stats().requests <= 32 + 8
+
+
+def test_36_one_answer_is_enough_to_go_on(scenario: MakeScenario) -> None:
+    script = {str(number): {"fault": "says", "text": "I cannot."} for number in range(1, 60)}
+    mute = scenario(answers=RULES, script=script)
+
+    result = ask(companies(40), served("openai", mute))
+
+    assert result.metrics.failed_rows == 0 or {error.kind for error in result.errors} == {"malformed"}
+    assert mute.stats().requests > 60
 
 
 @pytest.mark.parametrize("fault", ["fenced", "prose", "trailing"])

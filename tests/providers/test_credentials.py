@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 import logging
 import pickle
 import ssl
@@ -15,7 +16,7 @@ import pytest
 
 import smelt
 from smelt.call.resolve import resolve_model
-from smelt.errors import AuthConfigError, InsecureURLError
+from smelt.errors import AuthConfigError, InsecureURLError, SmeltWarning
 from smelt.loop.one_thread import OneThreadLoop
 from smelt.model import Model
 from smelt.providers.base import CallFailed, CompleteProvider
@@ -360,3 +361,18 @@ def test_a_failure_of_a_token_server_is_retried_and_one_of_the_account_is_not() 
 )
 def test_a_key_goes_into_the_header_of_its_vendor(auth: Any, names: set[str]) -> None:
     assert set(headers_for(auth, "k")) == names
+
+
+@pytest.mark.parametrize("in_flight", [1, 8])
+def test_new_keys_that_are_refused_too_cost_few_requests(in_flight: int, scenario: MakeScenario) -> None:
+    refused = {str(number): {"fault": "status", "kind": "auth"} for number in range(12, 500)}
+    fake = scenario(script=refused, latency=0.02)
+    numbers = itertools.count()
+    model = Model("openai", "m", api_key=lambda: f"sk-{next(numbers)}-abcdefgh", base_url=fake.base_url("openai"))
+    rows = [{"name": f"company {number}"} for number in range(200)]
+    job = smelt.Job("Repeat {name}.", str, batch_size=1, concurrency=in_flight, progress=False)
+
+    with pytest.warns(SmeltWarning, match="The run stopped early: HTTP 401"):
+        job.run(model, data=rows)
+
+    assert fake.stats().statuses[401] <= in_flight + 5  # Those in flight, one with a new key, and a few to be sure.

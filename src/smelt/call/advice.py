@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from smelt.errors import SmeltConfigError
 from smelt.providers.addresses import is_loopback
-from smelt.providers.base import CallFailed, Provider
+from smelt.providers.base import Billing, CallFailed, Provider
 from smelt.providers.vendor import AMBIENT
 from smelt.providers.vendors import LOCAL, VENDORS
 
@@ -23,6 +23,8 @@ def advice(failure: CallFailed, provider: Provider) -> str:
             return "Check the credit and the limits of the account, then run again."
         case "not_found":
             return f"Check {_name_of(provider)}, {provider.model!r}, and the address, {_address_of(provider)}."
+        case "protocol" if failure.billing is Billing.PAID_BAD:
+            return "smelt.explain(...) shows what is sent. Does this model follow instructions?"
         case "schema":
             return _SCHEMA + (_NO_SCHEMA if _takes_a_format(provider) else "")
         case "connection" | "timeout" | "certificate" if is_loopback(provider.origin):

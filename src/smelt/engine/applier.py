@@ -33,6 +33,9 @@ _STUCK_NOTE = (
     "again."
 )
 _HOPELESS = 8  # Rows given up before the first reply: by then the rows are not the cause. Nothing was billed.
+# Paid answers without a row that can be read, before the first one that has any: by then the rows are not the cause.
+# A batch of twenty bad rows takes 27 (all, halves, quarters, each alone). Chosen, not measured.
+_UNREAD = 32
 
 
 @dataclass(kw_only=True, eq=False)
@@ -70,6 +73,7 @@ class Applier:
     is_proven: bool = False
     doubt: Doubt = field(default_factory=Doubt)
     _unreached: int = 0  # Requests that did not reach the server, before the first reply.
+    _unread: int | None = 0  # Paid answers without a row, before the first that has one; None from then on.
     _validator: Validator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -130,7 +134,22 @@ class Applier:
         self.hedging.landed(delivery.flight)
         unread, verdict = verdict.unread, self.hedging.judged(delivery.flight, verdict)
         self.ledger.commit(delivery.number, verdict.accepted, unread)
-        return self._carry_out(verdict, reply.request_id)
+        halt = self._carry_out(verdict, reply.request_id)
+        if rows.found:
+            self._unread = None
+        elif reply.finish in (*ENDED, "unknown") and not (is_cut or is_crowded):
+            return halt or self._hear_nothing(f"The last one begins: {unread}" if unread else "The last one has none.")
+        return halt
+
+    def _hear_nothing(self, last: str) -> Halt | None:
+        """Count a paid answer without a row; end the run if there were only such answers."""
+        if self._unread is None:
+            return None
+        self._unread += 1
+        if self._unread < _UNREAD:
+            return None
+        message = f"None of the first {_UNREAD} replies has an answer to a row that can be read. {last}"
+        return Halt(stop=CallFailed("protocol", Billing.PAID_BAD, message))
 
     def _is_cut(self, delivery: Delivery, reply: Reply, rows: ReplyRows) -> bool:
         """Whether the reply was truncated at its output limit."""
@@ -204,6 +223,8 @@ class Applier:
             is_known=is_known,
         )
         halt = self._carry_out(self.hedging.judged(delivery.flight, verdict), failure.request_id)
+        if halt is None and failure.billing is Billing.PAID_BAD:
+            halt = self._hear_nothing(f"The last one: {failure.message}")
         if halt is not None or self.reader.replies:
             return halt
         self._unreached += failure.billing is Billing.NOT_SENT and failure.kind == "connection"

@@ -61,8 +61,10 @@ class ReplyRows:
         """
         rows = cls()
         for document in documents:
-            rows.strangers += len(document.strangers)
-            rows.foreign += sum(isinstance(name, str) and is_token(name) for name in document.strangers)
+            # A text in place of a row's fields is no row of another request.
+            strange = [name for name in document.strangers if not (isinstance(name, str) and name in tokens)]
+            rows.strangers += len(strange)
+            rows.foreign += sum(isinstance(name, str) and is_token(name) for name in strange)
         documents = documents[_last_whole(documents, tokens) if may_correct else 0 :]
         said = _said(documents)
         differing = {token for token, entries in said.items() if not _agree(entries)}

@@ -41,6 +41,7 @@ BODY_CAP = 64 * 2**20
 _CONNECT_SECONDS = 10.0
 # Seconds that a connection stays unused after its reply, once servers have closed several that were reused at once.
 _REST = 0.05
+_TRIAL_SECONDS = 2.0  # How long others wait for the first request with renewed credentials.
 _LOSSES = 2  # One may be chance.
 _SOON = 1.0  # Seconds: a connection that breaks later after sending was not lost to an idle close.
 
@@ -80,7 +81,8 @@ class Client(httpx2.AsyncClient):
     that moment is lost. After two such losses, a connection rests before it is reused, so that a close is seen first.
 
     If the access has credentials, their headers replace those of the SDK; a request that is refused because they
-    expired is sent once more with new ones, which all requests in flight share.
+    expired is sent once more with new ones, which all requests in flight share. If those are refused, too, the others
+    are not sent again.
 
     Raises:
         SmeltConfigError: The certificates or the proxy that the environment names cannot be used.
@@ -93,6 +95,8 @@ class Client(httpx2.AsyncClient):
         self._watch = _refuse_metadata if _may_be_rebound(access.base_url) else None
         self._room = asyncio.Semaphore(connections)
         self._turn = asyncio.Lock()  # One request renews credentials; the others then find the new ones.
+        self._trial: asyncio.Future[None] | None = None  # Of the first request with renewed credentials.
+        self._is_vain = False  # Whether renewed credentials were refused, too.
         self._losses = 0
         self._idle = deque([(connection_to(access), -math.inf)])
         keep_discreet()
@@ -133,13 +137,29 @@ class Client(httpx2.AsyncClient):
         body, url = await request.aread() if is_whole else b"", str(request.url)
         used = await credentials.headers(request.method, url, body)
         answer = await self._ask(_with_headers(request, used), stream=stream)
-        if not answer.is_closed or not looks_expired(answer.status_code, answer.headers, answer.text):
+        if not _is_refused(answer):
+            self._is_vain = False
             return answer
-        async with self._turn:
-            if not await credentials.renewed(used) or not is_whole:
-                return answer
-            fresh = await credentials.headers(request.method, url, body)
-        return await self._ask(_with_headers(request, fresh), stream=stream)
+        mine: asyncio.Future[None] | None = None
+        for has_waited in (False, True):
+            async with self._turn:
+                trial = self._trial
+                if has_waited or trial is None or trial.done():
+                    if self._is_vain or not await credentials.renewed(used) or not is_whole:
+                        return answer
+                    fresh = await credentials.headers(request.method, url, body)
+                    if not has_waited:
+                        self._trial = mine = asyncio.get_running_loop().create_future()
+                    break
+            # A refusal takes no time. An answer may take minutes, and then the credentials are good.
+            await asyncio.wait([trial], timeout=_TRIAL_SECONDS)
+        try:
+            answer = await self._ask(_with_headers(request, fresh), stream=stream)
+            self._is_vain = _is_refused(answer)
+        finally:
+            if mine is not None:
+                mine.set_result(None)
+        return answer
 
     async def _ask(self, request: httpx2.Request, *, stream: bool = False) -> httpx2.Response:
         clock = asyncio.get_running_loop().time
@@ -398,6 +418,11 @@ def refused() -> Answer | None:
 def answer_of(response: httpx2.Response) -> Answer:
     """The answer in an httpx2 response."""
     return Answer(status=response.status_code, headers=dict(response.headers), text=response.text)
+
+
+def _is_refused(answer: httpx2.Response) -> bool:
+    """Whether newer credentials may help. An answer that is still being read is good."""
+    return answer.is_closed and looks_expired(answer.status_code, answer.headers, answer.text)
 
 
 def _with_headers(request: httpx2.Request, headers: Mapping[str, str]) -> httpx2.Request:
