@@ -30,9 +30,9 @@ GUIDELINES = "Read the review {text} and judge it by what it says, not by its to
 class Slow(ScriptedProvider):
     """Answers after half a second, give or take 30 %, and notes when it was asked and for how much."""
 
-    def __init__(self) -> None:
+    def __init__(self, sentiment: str = "mixed") -> None:
         super().__init__(
-            {"sentiment": "mixed", "stars": 3, "topics": ["delivery"], "is_refund": False, "is_urgent": False}
+            {"sentiment": sentiment, "stars": 3, "topics": ["delivery"], "is_refund": False, "is_urgent": False}
         )
         self.asked: list[float] = []
         self.bytes = 0
@@ -100,3 +100,35 @@ def test_a_run_of_many_requests_is_proved_by_several_at_a_time(requests: int, co
 @pytest.mark.parametrize(("rows", "each"), [(1, 1), (4, 4), (8, 5), (20, 5), (40, 10)])
 def test_first_requests_share_the_rows_of_one_but_carry_a_few_each(rows: int, each: int) -> None:
     assert rows_of_prover(rows) == each
+
+
+class Served(Slow):
+    """At an address, so that this process remembers what it showed."""
+
+    def __init__(self, sentiment: str = "mixed") -> None:
+        super().__init__(sentiment)
+        self.origin = "https://slow.example.com"
+
+
+def test_a_question_that_this_process_has_seen_answered_needs_no_proof() -> None:
+    first, other, again = (Served() for _ in range(3))
+    given: dict[str, Any] = {"progress": False, "seed": 0, "concurrency": 64, "batch_size": 20}
+    seconds = [
+        run_jumping(smelt.arun(reviews(400), prompt, Review, model=provider, **given)).seconds
+        for provider, prompt in ((first, GUIDELINES), (other, f"{GUIDELINES} Be brief."), (again, GUIDELINES))
+    ]
+
+    assert first.asked[1] > 0.3
+    assert other.asked[1] > 0.3
+    assert again.asked[1] == 0.0
+    assert seconds[2] < seconds[0]
+
+
+def test_a_question_whose_answers_were_all_refused_is_not_proven() -> None:
+    first, again = Served("purple"), Served()
+    given: dict[str, Any] = {"progress": False, "seed": 0, "concurrency": 64, "batch_size": 20, "max_attempts": 1}
+    with pytest.warns(smelt.SmeltWarning, match="Every row failed"):
+        run_jumping(smelt.arun(reviews(100), GUIDELINES, Review, model=first, **given))
+    run_jumping(smelt.arun(reviews(100), GUIDELINES, Review, model=again, **given))
+
+    assert again.asked[1] > 0.3

@@ -1,4 +1,4 @@
-"""Process-wide cache of reasoning-token allowances, one per provider, origin, model and reasoning parameters."""
+"""What this process has learnt of models: how much they think, how long answers are, which questions were answered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _rooms: OrderedDict[Hashable, Room] = OrderedDict()
 
 
 def room_of(provider: CompleteProvider, params: Mapping[str, Any]) -> Room:
-    """The reasoning-token allowance of *provider*, including what earlier runs of this process measured.
+    """What replies have shown of *provider*'s model, those to earlier runs of this process included.
 
     If the provider's origin is not an HTTP address, nothing is kept between runs, as for lanes.
 
@@ -29,7 +29,7 @@ def room_of(provider: CompleteProvider, params: Mapping[str, Any]) -> Room:
     if not provider.origin.startswith(("http://", "https://")):
         return Room.starting_at(_start(provider, params, given))
     told = json.dumps(thinking_params(params), sort_keys=True, default=repr)
-    key = (provider.name, provider.origin, provider.model, told, given)
+    key = (provider.name, provider.deployment, provider.model, provider.key, told, given)
     room = _rooms.get(key) or _rooms.setdefault(key, Room.starting_at(_start(provider, params, given)))
     _rooms.move_to_end(key)
     while len(_rooms) > _MOST:

@@ -54,8 +54,8 @@ class Applier:
         counts: Sums over the run.
         tell: Receives the events.
         note: Receives notices for the caller.
-        is_proven: Whether a reply came whose output limit was high enough. Before that, few requests are in flight at a
-            time.
+        is_proven: Whether a reply came whose output limit was high enough, in this run or in an earlier one of this
+            process that asked the same. Before that, few requests are in flight at a time.
         doubt: Refusals that may concern one row or the account.
     """
 
@@ -70,13 +70,14 @@ class Applier:
     counts: Counts
     tell: Callable[[Event], None]
     note: Callable[[str], None]
-    is_proven: bool = False
+    is_proven: bool = field(init=False)
     doubt: Doubt = field(default_factory=Doubt)
     _unreached: int = 0  # Requests that did not reach the server, before the first reply.
     _unread: int | None = 0  # Paid answers without a row, before the first that has one; None from then on.
     _validator: Validator = field(init=False)
 
     def __post_init__(self) -> None:
+        self.is_proven = self.hedging.sender.row_room.is_proven
         self._validator = Validator(self.work.output, completing=self.work.completing)
 
     def enter(self, delivery: Delivery) -> Halt | None:
@@ -132,6 +133,7 @@ class Applier:
         self.counts.strangers += rows.strangers
         self._fail(self.doubt.answered(left_at=delivery.flight.started))
         self.hedging.landed(delivery.flight)
+        self.hedging.sender.row_room.is_proven |= bool(verdict.accepted)
         unread, verdict = verdict.unread, self.hedging.judged(delivery.flight, verdict)
         self.ledger.commit(delivery.number, verdict.accepted, unread)
         halt = self._carry_out(verdict, reply.request_id)

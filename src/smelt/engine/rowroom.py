@@ -22,9 +22,11 @@ class RowRoom:
 
     Attributes:
         usual: Tokens of one row: the largest mean over the rows of a recent reply; 0 before the first reply.
+        is_proven: Whether a row was answered, so that key, model and schema are known to be good.
     """
 
     usual: float = 0.0
+    is_proven: bool = False
 
     @property
     def wanted(self) -> int:

@@ -54,6 +54,7 @@ class Sender:
         in_flight: The requests that wait for the provider, by their numbers.
         usual: The estimated usage of the last request; the next one is expected to be similar.
         broken_off: Positions of rows whose request was in flight when the run was cancelled.
+        row_room: What the answers to the question take.
     """
 
     work: Work
@@ -74,14 +75,14 @@ class Sender:
     broken_off: set[int] = field(default_factory=set)
     _constant_schema: Mapping[str, Any] | None = None
     _schema_bytes: int = field(init=False)
-    _row_room: RowRoom = field(init=False)
+    row_room: RowRoom = field(init=False)
     _has_reply: bool = False
 
     def __post_init__(self) -> None:
         # Providers add an "array" schema to the input as text. A "keyed" schema is a grammar that no model reads.
         is_read = self.capabilities.codec == "array"
         self._schema_bytes = len(json.dumps(self._schema((), "array"), separators=(",", ":"))) if is_read else 0
-        self._row_room = self.room.for_rows(self.work.system)
+        self.row_room = self.room.for_rows(self.work.system)
 
     @property
     def codec(self) -> Codec:
@@ -250,14 +251,14 @@ class Sender:
     @property
     def _row_tokens(self) -> int:
         """The output tokens allowed for one row."""
-        return max(self.work.row_tokens, self._row_room.wanted)
+        return max(self.work.row_tokens, self.row_room.wanted)
 
     @property
     def most_rows(self) -> int | None:
         """The most rows whose answers fit into the output limit, if rows took more than was reckoned; else None."""
-        if self._row_room.usual <= self.work.row_tokens:
+        if self.row_room.usual <= self.work.row_tokens:
             return None
-        return max(1, int((self.capabilities.max_output_tokens - _OVERHEAD_TOKENS) / self._row_room.usual))
+        return max(1, int((self.capabilities.max_output_tokens - _OVERHEAD_TOKENS) / self.row_room.usual))
 
     def learn(self, delivery: Delivery, reply: Reply, rows: ReplyRows, *, is_cut: bool) -> bool:
         """Learn from *reply* how many tokens its rows took.
@@ -269,7 +270,7 @@ class Sender:
         spent = reply.usage.output_tokens if reply.usage.output_tokens is not None else grant.limit * is_cut
         spent -= thoughts_in(reply, limit=grant.limit, is_cut=is_cut)
         mean = mean_of_rows(spent, reply.text, delivery.tokens, rows)
-        self._row_room.learn(mean)
+        self.row_room.learn(mean)
         # Below the limit, the server cut the reply, so that a higher limit would change nothing.
         if not is_cut or chunk.cuts or spent < _FULL * grant.limit or mean * len(chunk.rows) < _FULL * spent:
             return False

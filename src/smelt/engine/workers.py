@@ -267,8 +267,10 @@ class WorkerPool:
             return probe
         size = Size(rows=self._rows_wanted(), media_bytes=self.sender.capabilities.media_bytes)
         while (chunk := self.line.next(size)) is not None:
-            if self.is_auto and not self.applier.is_proven:
+            if self.is_auto and not (self.applier.is_proven and self.sender.counts.announced):
                 self.size.least = min(self.sender.rows_worth_instructions(chunk), self.size.most)
+                if self.applier.is_proven:  # By an earlier run: the others need not wait for the first to grow.
+                    self.size.rows = max(self.size.rows, self.size.least)
             if (chunk := self.hedging.left_of(chunk)).rows:
                 break
         return chunk
