@@ -74,6 +74,7 @@ providers
 
 settings
   model               openai:gpt-4.1-mini
+  price               genai-prices ...
   batch_size          20
 
 ledger

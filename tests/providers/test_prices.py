@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from dataclasses import replace
+from importlib.metadata import version
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from smelt.errors import SmeltConfigError
 from smelt.model import Model
 from smelt.providers import prices
 from smelt.providers.base import Usage
-from smelt.providers.prices import check_priced, cost_of, cost_usd, price_of
+from smelt.providers.prices import check_priced, cost_of, cost_usd, price_of, source_of
 from smelt.testing import ScriptedProvider
 
 USAGE = Usage(input_tokens=1_000, output_tokens=100)
@@ -260,3 +261,32 @@ def test_a_name_without_a_price_is_refused_before_anything_is_sent(monkeypatch: 
     price_of.cache_clear()
     assert resolve_model(own).model == "ours"  # Without the list nobody knows.
     price_of.cache_clear()
+
+
+def test_a_price_says_where_it_comes_from() -> None:
+    listed = Model("openai", "gpt-4.1-mini", api_key="k-of-a-test")
+    alike = Model("compatible", "ours", base_url="https://gateway.example/v1", priced_as="openai:gpt-4.1-mini")
+    own = Model("compatible", "ours", base_url="https://gateway.example/v1", price={"input": 1.0, "output": 2.0})
+    unknown = Model("compatible", "ours", base_url="https://gateway.example/v1")
+
+    said = [source_of(resolve_model(one)) for one in (listed, alike, own, unknown)]
+
+    found = f"genai-prices {version('genai-prices')}"
+    assert said == [found, f"{found}, as openai:gpt-4.1-mini", "the price that you named", ""]
+    assert source_of(resolve_model("mock:")) == "nothing is charged"
+
+
+def test_an_estimate_says_what_it_assumes() -> None:
+    class Luna(ScriptedProvider):
+        priced_as = "openai:gpt-6-luna"
+
+    job = smelt.Job("Sort {name}.", str, output="sector")
+    usual = job.estimate(Luna({}), data=[{"name": "Arm"}])
+    cheap = smelt.Job("Sort {name}.", str, output="sector", params={"service_tier": "flex"})
+    flex = cheap.estimate(Luna({}), data=[{"name": "Arm"}])
+
+    assert usual.assumes.startswith("standard tier, no cache, genai-prices ")
+    assert f"({usual.assumes})" in repr(usual)
+    assert flex.assumes.startswith("flex tier")
+    assert flex.cost_usd == pytest.approx((usual.cost_usd or 0) / 2)
+    assert job.estimate(ScriptedProvider({}), data=[{"name": "Arm"}]).assumes == ""

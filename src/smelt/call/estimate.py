@@ -21,7 +21,8 @@ from smelt.plan.prompt import sent_columns
 from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, reply_bytes, text_tokens
 from smelt.plan.wire import draw_tokens, reply_schema, user_text
 from smelt.providers.base import Usage
-from smelt.providers.prices import cost_of
+from smelt.providers.prices import cost_of, source_of
+from smelt.providers.usage import asked_tier
 
 _SAMPLE = 2_000  # About this many rows are measured; more would not change the estimate.
 
@@ -38,16 +39,18 @@ def estimate(call: Preparation) -> Estimate:
     thinking_tokens = round(requests * thoughts)
     input_tokens = round(sent / BYTES_PER_TOKEN)
     output_tokens = round(received / BYTES_PER_TOKEN) + thinking_tokens
+    cost_usd = _cost(call, requests, input_tokens, output_tokens)
     return Estimate(
         rows=len(call.source),
         distinct_rows=distinct,
         requests=requests,
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        cost_usd=_cost(call, requests, input_tokens, output_tokens),
+        cost_usd=cost_usd,
         model=f"{provider.name}:{provider.model}",
         columns=tuple(call.source.names),
         thinking_tokens=thinking_tokens,
+        assumes=_assumptions(call) if cost_usd else "",
     )
 
 
@@ -110,9 +113,16 @@ def _cost(call: Preparation, requests: int, input_tokens: int, output_tokens: in
     if not requests:
         return 0.0
     # Priced per request: some models charge more for long requests.
-    usage = Usage(input_tokens=input_tokens // requests, output_tokens=output_tokens // requests)
+    usage = Usage(
+        input_tokens=input_tokens // requests, output_tokens=output_tokens // requests, tier=asked_tier(call.params)
+    )
     one = cost_of(call.provider, usage)
     return None if one is None else one * requests
+
+
+def _assumptions(call: Preparation) -> str:
+    tier = asked_tier(call.params) or "standard"
+    return f"{tier} tier, no cache, {source_of(call.provider)}"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -127,6 +137,8 @@ class Estimate:
             provider adds for the reply schema, and discounts for cached tokens, are not counted.
         output_tokens: Estimated from the output model in the same way, plus the reasoning tokens of a reasoning model.
         cost_usd: Dollars at the published prices; None if the price is not known.
+        assumes: What the dollars assume: the service tier, no cache, and where the price comes from. Empty without a
+            price.
         model: The model that would answer, as `provider:name`.
         columns: The columns that would be sent.
         thinking_tokens: The reasoning tokens among the output tokens: as measured by earlier runs of this process,
@@ -147,6 +159,7 @@ class Estimate:
     model: str
     columns: tuple[str, ...] = ()
     thinking_tokens: int = 0
+    assumes: str = ""
 
     def __repr__(self) -> str:
         """One or two lines of text."""
@@ -179,7 +192,7 @@ class Estimate:
         if not self.cost_usd:
             return "price unknown" if self.cost_usd is None else price(self.cost_usd)
         shown = price(self.cost_usd)
-        return shown if shown.startswith("<") else f"about {shown}"
+        return f"{'' if shown.startswith('<') else 'about '}{shown} ({self.assumes})"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -30,6 +30,8 @@ from smelt.messages import counted
 from smelt.model import Model, called, read_model
 from smelt.providers.access import find_access
 from smelt.providers.addresses import origin_of
+from smelt.providers.base import Provider
+from smelt.providers.prices import source_of
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
 from smelt.providers.vendor import AMBIENT, Vendor
@@ -192,23 +194,34 @@ def _settings() -> Iterator[Finding]:
             yield Finding(part="settings", name=name, state="broken", text=str(problem))
             continue
         if name == "model":
-            yield _of_model()
+            yield from _of_model()
         elif value is not None and name != "ledger":  # The ledger has its own part.
             text = str(value) if isinstance(value, bool | int | float | str) else "is set"  # params may hold a header.
             yield Finding(part="settings", name=name, state="fine", text=text)
 
 
-def _of_model() -> Finding:
+def _of_model() -> Iterator[Finding]:
+    provider = None
     try:
         model = default_model()
         if model is None:
-            return _of_no_model()
+            yield _of_no_model()
+            return
         name = called(model)
         if not (isinstance(model, Model) and model.provider == LOCAL.name):  # The part "embedded model" covers it.
-            _resolved(model)
+            provider = _resolved(model)
     except Exception as problem:  # noqa: BLE001  # As above.
-        return Finding(part="settings", name="model", state="broken", text=_in_words(problem))
-    return Finding(part="settings", name="model", state="fine", text=name)
+        yield Finding(part="settings", name="model", state="broken", text=_in_words(problem))
+        return
+    yield Finding(part="settings", name="model", state="fine", text=name)
+    if provider is not None:
+        yield _of_price(provider)
+
+
+def _of_price(provider: Provider) -> Finding:
+    source = source_of(provider)
+    text = source or "not known, so max_cost does not work: name it, as smelt.Model(…, price={…}) or priced_as=…"
+    return Finding(part="settings", name="price", state="fine" if source else "absent", text=text)
 
 
 def _in_words(problem: Exception) -> str:

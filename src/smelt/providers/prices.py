@@ -6,10 +6,11 @@ that served it. Unknown is None, never 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import islice
 from typing import Any
@@ -20,6 +21,7 @@ from smelt.providers.base import Provider, Usage
 from smelt.providers.tariff import Price
 from smelt.providers.vendors import VENDORS
 
+_SOME = Usage(input_tokens=1, output_tokens=1)
 Pricing = Callable[[Usage], float | None]
 
 
@@ -49,7 +51,7 @@ def check_priced(provider: Provider) -> None:
     Raises:
         SmeltConfigError: Its price is not known.
     """
-    if cost_of(provider, Usage(input_tokens=1, output_tokens=1)) is not None:
+    if cost_of(provider, _SOME) is not None:
         return
     cure = "" if find_spec("genai_prices") else ", or install the price list: pip install 'dfsmelt[prices]'"
     raise SmeltConfigError(
@@ -66,7 +68,7 @@ def check_named(priced_as: str) -> None:
         SmeltConfigError: It has not; names models that are near.
     """
     seller, _, model = priced_as.partition(":")
-    if price_of(seller, model)(Usage(input_tokens=1, output_tokens=1)) is not None or not find_spec("genai_prices"):
+    if price_of(seller, model)(_SOME) is not None or not find_spec("genai_prices"):
         return
     from genai_prices.data_snapshot import get_snapshot
 
@@ -78,15 +80,41 @@ def check_named(priced_as: str) -> None:
 def price_for(provider: Provider) -> Pricing:
     """The price that *provider* was given, else that of the model that its `priced_as` names, or that it asks."""
     layers = list(islice(_layers(provider), _DEEPEST))
-    own = next((found for one in layers if isinstance(found := getattr(one, "price", None), Price)), None)
-    if own is not None:
+    if (own := _own(layers)) is not None:
         return own.of
-    named = next((found for one in layers if isinstance(found := getattr(one, "priced_as", None), str)), None)
-    if named is not None:
+    if (named := _named(layers)) is not None:
         seller, _, model = named.partition(":")
         return price_of(seller, model)
     address = next((one.access.base_url for one in layers if hasattr(one, "access")), "")
     return price_of(provider.name, provider.model, address)
+
+
+def source_of(provider: Provider) -> str:
+    """Where the price of *provider*'s model comes from, such as "genai-prices 0.2.3"; empty if it has no price."""
+    layers = list(islice(_layers(provider), _DEEPEST))
+    if not (cost := cost_of(provider, _SOME)):
+        return "" if cost is None else "nothing is charged"
+    if _own(layers) is not None:
+        return "the price that you named"
+    named = _named(layers)
+    return f"{_list_name()}, as {named}" if named else _list_name()
+
+
+def _own(layers: Sequence[Any]) -> Price | None:
+    return next((found for one in layers if isinstance(found := getattr(one, "price", None), Price)), None)
+
+
+def _named(layers: Sequence[Any]) -> str | None:
+    return next((found for one in layers if isinstance(found := getattr(one, "priced_as", None), str)), None)
+
+
+def _list_name() -> str:
+    """The price list and its version; it has no date, unless it was updated in this process."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    snapshot = get_snapshot()
+    day = f", updated on {snapshot.timestamp:%Y-%m-%d}" if snapshot.from_auto_update else ""
+    return f"genai-prices {version('genai-prices')}{day}"
 
 
 def _layers(provider: Any) -> Iterator[Any]:
