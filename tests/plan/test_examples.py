@@ -196,3 +196,36 @@ def test_variants_with_examples_are_graded_on_rows_that_none_of_them_was_shown()
 
     assert found.taught == 2
     assert found.table["rows"].tolist() == [8, 8]
+
+
+class Place(BaseModel):
+    city: str
+    code: int | None
+
+
+class Order(BaseModel):
+    paid: bool
+    place: Place | None
+    billing: Place
+
+
+def test_a_flattened_result_is_taken_as_examples() -> None:
+    whole = [
+        {"text": "a", "paid": True, "place": {"city": "Bonn", "code": 1}, "billing": {"city": "Bern", "code": None}},
+        {"text": "b", "paid": False, "place": None, "billing": {"city": "Ulm", "code": 2}},
+    ]
+    names = ["text", "paid", "place.city", "place.code", "billing.city", "billing.code"]
+    cells = [("a", True, "Bonn", 1, "Bern", None), ("b", False, None, None, "Ulm", 2)]
+    flat = [dict(zip(names, row, strict=True)) for row in cells]
+    nested, flattened = (ScriptedProvider(whole[0]) for _ in range(2))
+    for model, examples in ((nested, whole), (flattened, flat)):
+        smelt.run(ROWS, "Read {text}.", Order, model=model, examples=examples, progress=False, flatten=True)
+
+    assert flattened.requests[0].system == nested.requests[0].system
+    assert '"place":null' in flattened.requests[0].system
+
+
+def test_a_flattened_example_that_lacks_a_field_is_refused_by_its_column() -> None:
+    flat = [{"text": "a", "paid": True, "place.city": "Bonn", "place.code": 1, "billing.city": "Bern"}]
+    with pytest.raises(SchemaError, match=r"no column 'billing\.code' with the right answers"):
+        smelt.run(ROWS, "Read {text}.", Order, model=scripted(), examples=flat, progress=False, flatten=True)

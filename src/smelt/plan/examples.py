@@ -13,7 +13,7 @@ from typing import Any
 
 from smelt.errors import ColumnError, SchemaError
 from smelt.messages import nearest, shown_value
-from smelt.plan.kinds import Field
+from smelt.plan.kinds import Field, Struct
 from smelt.plan.schema import Output
 from smelt.plan.validate import InvalidRow, Validator
 
@@ -51,17 +51,26 @@ def read_examples(texts: Sequence[str], columns: Sequence[str], output: Output) 
         for name in columns:
             if name not in cells:
                 raise ColumnError(f"examples has no column {shown_value(name)}, which is sent.{nearest(name, cells)}")
-        for field in output.fields:
-            if field.name not in cells:
-                hint = nearest(field.name, cells)
-                raise SchemaError(f"examples has no column {shown_value(field.name)} with the right answers.{hint}")
-        answer = {field.key: cells[field.name] for field in output.fields}
+        answer = {field.key: _given(field, cells, field.name) for field in output.fields}
         try:
             _, valid = validator.read(answer)
         except InvalidRow as problem:
             raise SchemaError(f"The answer of example {number} is not valid: {problem}.") from None
         found.append(Example(row={name: cells[name] for name in columns}, answer=json.loads(valid)))
     return tuple(found)
+
+
+def _given(field: Field, cells: Mapping[str, Any], column: str) -> Any:
+    """The right answer for *field*, in one *column* or in a column `parent.child` per field of a nested model."""
+    if column in cells:
+        return cells[column]
+    if not isinstance(field.kind, Struct) or not any(name.startswith(f"{column}.") for name in cells):
+        raise SchemaError(
+            f"examples has no column {shown_value(column)} with the right answers.{nearest(column, cells)}"
+        )
+    inner = {one.key: _given(one, cells, f"{column}.{one.name}") for one in field.kind.fields}
+    is_null = field.kind.nullable and all(value is None for value in inner.values())
+    return None if is_null else inner
 
 
 def _json(value: Any) -> str:
