@@ -79,6 +79,7 @@ TESTED_THROUGH = {
     "lazy/shards": "lazy/test_sinks",
     "plan/mediacolumns": "media/test_frames",
     "providers/mediatokens": "media/test_frames",
+    "providers/requested": "media/test_own_code",
     "frames/mediacolumn": "media/test_frames",
     "frames/mediacells": "media/test_frames",
     "ledger/answers": "ledger/test_recorder",

@@ -15,6 +15,8 @@ from smelt.errors import ConfigTypeError
 from smelt.loop.jumping import JumpingLoop, run_jumping
 from smelt.plan.tokens import text_tokens
 from smelt.providers.base import CallFailed, Capabilities, Finish, Reply, Request, Usage
+from smelt.providers.medialimits import SCRIPTED
+from smelt.providers.requested import rows_in
 
 __all__ = ["Answer", "JumpingLoop", "ScriptedProvider", "answered", "asked", "run_jumping"]
 
@@ -69,7 +71,7 @@ class ScriptedProvider:
         self.name = name
         self.model = model
         self.origin = f"{name}://local"
-        self.capabilities = replace(capabilities or Capabilities(), is_worth_keeping=False)
+        self.capabilities = replace(capabilities or Capabilities(**SCRIPTED), is_worth_keeping=False)
         self.requests: list[Request] = []
         self.rows_sent = 0
         self._answer = _as_answer(answer)
@@ -180,7 +182,8 @@ def asked(request: Request) -> list[tuple[str, dict[str, Any]]]:
         request: A request that a provider received.
 
     Returns:
-        For each row its token, and the sent columns as JSON values.
+        For each row its token, and the sent columns as JSON values. An image, document or audio clip is an object with
+        `type`, `kind`, `data` (its bytes) and `url`.
 
     Raises:
         ValueError: *request* was not made by smelt.
@@ -191,8 +194,7 @@ def asked(request: Request) -> list[tuple[str, dict[str, Any]]]:
         >>> [row for token, row in asked(scripted.requests[-1])]
         [{'name': 'Arm'}, {'name': 'Sanofi'}]
     """
-    rows = _ROWS.raw_decode(request.user)[0]
-    return [(row["id"], row["row"]) for row in rows]
+    return [(row["id"], row["row"]) for row in rows_in(request)]
 
 
 def answered(

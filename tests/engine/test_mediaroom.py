@@ -7,6 +7,9 @@ from collections.abc import Callable
 from smelt.engine.mediaroom import MOST_BYTES, MediaRoom, load
 from smelt.plan.chunks import Chunk, Line, Pending, Size
 from smelt.plan.media import MediaText, Medium, digest_of
+from smelt.providers.base import Capabilities
+
+REMEDY = "Make it smaller: media={…: smelt.Image(max_side=2000)}"
 
 
 def broken() -> bytes:
@@ -31,15 +34,15 @@ def test_room_is_taken_up_to_the_bound_and_a_single_request_always_gets_it() -> 
 
 
 def test_a_row_whose_medium_cannot_be_loaded_is_named_and_the_others_are_loaded() -> None:
-    loaded = load(Chunk(rows=(row(0), row(1, read=broken), Pending(2, "{}"), row(3))), most=10)
+    loaded = load(Chunk(rows=(row(0), row(1, read=broken), Pending(2, "{}"), row(3))), Capabilities(media_bytes=10))
     assert {at: [one.data for one in media] for at, media in loaded.media.items()} == {0: [b"abc"], 3: [b"abc"]}
     assert [(one.position, reason) for one, reason in loaded.broken] == [(1, "gone")]
 
 
 def test_a_medium_that_the_provider_does_not_take_is_refused_with_both_sizes() -> None:
     large = row(0, read=lambda: bytes(5_100_000))
-    ((_, reason),) = load(Chunk(rows=(large,)), most=5_000_000).broken
-    assert reason == "column 'photo': 5.1 MB, and the provider takes 5 MB in one request"
+    ((_, reason),) = load(Chunk(rows=(large,)), Capabilities(media_bytes=5_000_000)).broken
+    assert reason == "column 'photo': 5.1 MB, and the provider takes 5 MB in one request. " + REMEDY
 
 
 def test_a_chunk_is_cut_by_the_bytes_of_its_media_and_the_rest_comes_next() -> None:

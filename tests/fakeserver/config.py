@@ -55,6 +55,7 @@ class Config:
         token_refusal: What the token endpoint answers instead of a token: `{"code": …, "body": …}`.
         jobs: What its Batch API allows, and what happens to jobs: `jobs.Terms`.
         count_by: A column; `Stats.rows_sent_by` then counts how often each of its values was sent.
+        media: What it refuses of media, or does to them: see `mediafaults.py`.
         log: Whether to keep every request's headers and body.
     """
 
@@ -86,6 +87,7 @@ class Config:
     token_refusal: Mapping[str, Any] | None = None
     jobs: Mapping[str, Any] = field(default_factory=dict)
     count_by: str | None = None
+    media: Mapping[str, Any] = field(default_factory=dict)
     log: bool = False
 
 

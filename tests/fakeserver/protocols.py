@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.fakeserver.media import of_url, told
+from tests.fakeserver.media import parts_of, told
 from tests.fakeserver.messages import BadRequest, Completion, Headers, Json, Limits, Prompt, WireProtocol
 
 
@@ -32,7 +32,7 @@ class OpenAI:
         return Prompt(
             model=_required(body, "model"),
             system=body.get("instructions") or "",
-            user=told(_parts(_required(body, "input"))),
+            user=told(parts_of(_required(body, "input"))),
             schema=shape.get("schema") or told_schema(body.get("instructions") or ""),
             max_tokens=body.get("max_output_tokens"),
         )
@@ -117,7 +117,7 @@ class Compatible:
         return Prompt(
             model=_required(body, "model"),
             system=system,
-            user=_text([one for one in messages if one["role"] == "user"]),
+            user=told(parts_of([one for one in messages if one["role"] == "user"])),
             schema=shape.get("schema") or told_schema(system),
             max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
         )
@@ -181,7 +181,7 @@ class Anthropic:
         return Prompt(
             model=_required(body, "model"),
             system=_text(body.get("system") or ""),
-            user=_text([one for one in _required(body, "messages") if one["role"] == "user"]),
+            user=told(parts_of([one for one in _required(body, "messages") if one["role"] == "user"])),
             schema=shape.get("schema"),
             max_tokens=_required(body, "max_tokens"),
         )
@@ -247,7 +247,7 @@ class Google:
         return Prompt(
             model=model,
             system=_text((body.get("systemInstruction") or {}).get("parts", "")),
-            user=_text([part for one in _required(body, "contents") for part in one["parts"]]),
+            user=told(parts_of(_required(body, "contents"))),
             schema=config.get("responseJsonSchema") or config.get("responseSchema"),
             max_tokens=config.get("maxOutputTokens"),
         )
@@ -313,7 +313,7 @@ class Converse:
         return Prompt(
             model=model,
             system=_text(body.get("system") or ""),
-            user=_text([one for one in _required(body, "messages") if one["role"] == "user"]),
+            user=told(parts_of([one for one in _required(body, "messages") if one["role"] == "user"])),
             schema=schema,
             max_tokens=(body.get("inferenceConfig") or {}).get("maxTokens"),
         )
@@ -490,22 +490,6 @@ def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     return "".join(_text(one.get("text") or one.get("content") or "") for one in content)
-
-
-def _parts(content: Any) -> list[str | Json]:
-    """The texts and media in a string, a list of parts, or a list of messages."""
-    if isinstance(content, str):
-        return [content]
-    found: list[str | Json] = []
-    for one in content:
-        match one:
-            case {"type": "input_image", "image_url": str(url)}:
-                found.append(of_url(url))
-            case {"type": "input_file", "file_data": str(url)} | {"type": "input_file", "file_url": str(url)}:
-                found.append(of_url(url))
-            case _:
-                found += _parts(one.get("text") or one.get("content") or "")
-    return found
 
 
 def told_schema(system: str) -> Json | None:

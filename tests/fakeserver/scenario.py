@@ -12,7 +12,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from typing import Any
 
-from tests.fakeserver import errors
+from tests.fakeserver import errors, mediafaults
 from tests.fakeserver.answers import check_rules, codec_of, expected, row_schema, sample
 from tests.fakeserver.clouds import Gate
 from tests.fakeserver.config import Config, Schedule
@@ -80,6 +80,7 @@ class Scenario:
         self._schedule = Schedule(config, self._rng)
         self._temper = Temper(config.oddities, self._rng) if config.oddities else None
         self._earlier_ids: tuple[Any, ...] = ()
+        self._media_tokens = 0
         self._counted: list[str] = []  # The rows of the last request, by the column `count_by`.
         self.gate = Gate(config)
         self.jobs = JobDoor(self)
@@ -147,6 +148,10 @@ class Scenario:
         self._count(rows, headers, parsed)
         if refusal := self._refusal(protocol, headers, body, prompt, is_line=is_line):
             return refusal, None
+        if said := mediafaults.refusal(self.config.media, protocol.refusals, rows):
+            return refused(*said), None
+        self._media_tokens = mediafaults.tokens(self.config.media, rows)
+        rows = mediafaults.permuted(self.config.media, rows)
         if self.config.host is not None:
             if (said := HOSTS[self.config.host](parsed)) is not None:
                 return Response(said[0], JSON, json.dumps(said[1]).encode()), None
@@ -282,6 +287,7 @@ class Scenario:
         spent_in = tokens_of(prompt.system) + tokens_of(prompt.user)
         if self.config.bills_schema and prompt.schema is not None:
             spent_in += tokens_of(json.dumps(prompt.schema, separators=(",", ":")))
+        spent_in += self._media_tokens
         said = completion.usage
         answer = tokens_of(completion.text, self.config.bytes_per_token)
         spent_out = answer + sum((said or {}).get(kind, 0) for kind in ("reasoning", "hidden"))

@@ -252,7 +252,7 @@ SEEN: list[tuple[str, int, Any, FailureKind]] = [
         error("Unrecognized request arguments supplied: dry_multiplier, min_p"),
         "schema",
     ),
-    ("reference, models-and-media §1.6 (vllm)", 400, {"message": "m is not a multimodal model"}, "schema"),
+    ("reference, models-and-media §1.6 (vllm)", 400, {"message": "m is not a multimodal model"}, "no_media"),
     (
         "huggingface/agents-course#386",
         402,

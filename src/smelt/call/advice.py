@@ -27,6 +27,8 @@ def advice(failure: CallFailed, provider: Provider) -> str:
             return "smelt.explain(...) shows what is sent. Does this model follow instructions?"
         case "schema":
             return _SCHEMA + (_NO_SCHEMA if _takes_a_format(provider) else "")
+        case "no_media":
+            return "Choose a model that takes them, or leave their column out with columns=[...]."
         case "connection" | "timeout" | "certificate" if is_loopback(provider.origin):
             return "Is the server running, and is this its address?"
         case "connection" | "timeout":

@@ -41,6 +41,7 @@ _ERRORS: dict[str, type[SmeltAPIError]] = {
     "quota": QuotaError,
     "not_found": ModelNotFoundError,
     "schema": BadRequestError,
+    "no_media": BadRequestError,
     "bad_request": BadRequestError,
     "too_long": BadRequestError,
     "too_large": BadRequestError,

@@ -22,7 +22,7 @@ from smelt.plan.dialect import check_limits
 from smelt.plan.examples import Example, read_examples
 from smelt.plan.kinds import Field, Struct
 from smelt.plan.media import MediaKind
-from smelt.plan.mediacolumns import Declared, key_part
+from smelt.plan.mediacolumns import KINDS, Declared, key_part
 from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
@@ -295,6 +295,7 @@ def prepare(
     examples = read_examples(settings.examples, source.names, output)
     folded = fold(source, skip_nulls=settings.null_rows == "skip")
     _check_media(folded, provider)
+    _check_urls(settings.media, provider)
     system = _instructions(
         task.text,
         output.fields,
@@ -350,6 +351,17 @@ def _check_media(folded: Folded, provider: CompleteProvider) -> None:
         f"The rows hold {' and '.join(_MEDIA_WORDS[one] for one in refused)}, and {name} {takes}. Leave the column out "
         "with columns=[...], or choose another model."
     )
+
+
+def _check_urls(media: Mapping[str, Declared], provider: CompleteProvider) -> None:
+    """Refuse a declaration of URLs for a provider that fetches none."""
+    for name, declared in media.items():
+        kind = KINDS.get(type(declared))
+        if getattr(declared, "urls", False) and kind in provider.capabilities.media - provider.capabilities.media_urls:
+            raise SmeltConfigError(
+                f"media[{shown_value(name)}] has urls=True, and {provider.name} fetches no {_MEDIA_WORDS[kind]} from "
+                "URLs. smelt fetches none either: load the files yourself, and pass their bytes."
+            )
 
 
 def _check_keepable(provider: CompleteProvider, settings: Settings) -> None:

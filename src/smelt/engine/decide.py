@@ -110,7 +110,7 @@ def decide_failure(
     match failure.kind:
         case "auth" | "quota" | "redirect" | "certificate" | "not_found" | "own_setup":
             return Verdict(chunks=[chunk], stop=failure)
-        case "schema" if not (answered or is_known):
+        case "schema" | "no_media" if not (answered or is_known):
             return Verdict(chunks=[chunk], stop=failure)
         case "own_code":
             return Verdict(failed=_all_failed(chunk, "own_code", failure))

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from smelt.plan.chunks import Chunk, Pending
-from smelt.plan.media import Media, MediaText, Medium
+from smelt.plan.media import Media, MediaKind, MediaText, Medium
+from smelt.providers.base import Capabilities
 
 MOST_BYTES = 96 * 2**20
 """Bytes of media in flight. A request holds about five times those of its own: raw, base64, JSON, and what the SDK and
@@ -45,27 +46,48 @@ class MediaRoom:
         self.used -= chunk.media_bytes
 
 
-def load(chunk: Chunk, most: int) -> Loaded:
-    """Read the media of *chunk*. Rows without media need nothing.
-
-    Args:
-        chunk: The rows.
-        most: The most bytes of one medium that the provider takes.
-    """
+def load(chunk: Chunk, limits: Capabilities) -> Loaded:
+    """Read the media of *chunk*. Rows without media need nothing; a row over the *limits* is broken."""
     media: dict[int, list[Media]] = {}
     broken: list[tuple[Pending, str]] = []
     for row in chunk.rows:
         try:
             if isinstance(row.text, MediaText):
-                media[row.position] = [_loaded(name, medium, most) for name, medium in row.text.media]
+                media[row.position] = _loaded(row.text, limits)
         except ValueError as problem:
             broken.append((row, str(problem)))
     return Loaded(media=media, broken=broken)
 
 
-def _loaded(column: str, medium: Medium, most: int) -> Media:
-    loaded = medium.loaded()
-    if loaded.size > most:
-        shown = f"{loaded.size / 1e6:,.2g} MB, and the provider takes {most / 1e6:,.2g} MB in one request"
-        raise ValueError(f"column {column!r}: {shown}")
-    return loaded
+def _loaded(row: MediaText, limits: Capabilities) -> list[Media]:
+    found: list[Media] = []
+    for column, medium in row.media:
+        if problem := _problem(medium, limits):
+            raise ValueError(f"column {column!r}: {problem}")
+        loaded = medium.loaded()
+        if loaded.size > (most := limits.media_bytes):
+            raise ValueError(f"column {column!r}: {_too_big(loaded.size, most, 'one request')}{_remedy(loaded.kind)}")
+        if loaded.kind == "image" and loaded.size > (most := limits.image_bytes or loaded.size):
+            raise ValueError(f"column {column!r}: {_too_big(loaded.size, most, 'one image')}{_remedy(loaded.kind)}")
+        found.append(loaded)
+    if (whole := sum([one.size for one in found])) > limits.media_bytes:
+        raise ValueError(f"its media together: {_too_big(whole, limits.media_bytes, 'one request')}")
+    return found
+
+
+def _problem(medium: Medium, limits: Capabilities) -> str:
+    """What is wrong with *medium*, as far as that is known without its bytes."""
+    if medium.url and medium.kind not in limits.media_urls:
+        return "an address, and the provider fetches none. Pass the bytes"
+    side, most = max(medium.width, medium.height), limits.image_side
+    if most is not None and side > most:
+        return f"an image of {side:,} pixels, and the provider takes {most:,}{_remedy('image')}"
+    return ""
+
+
+def _too_big(size: int, most: int, where: str) -> str:
+    return f"{size / 1e6:,.3g} MB, and the provider takes {most / 1e6:,.3g} MB in {where}"
+
+
+def _remedy(kind: MediaKind) -> str:
+    return ". Make it smaller: media={…: smelt.Image(max_side=2000)}" if kind == "image" else ""

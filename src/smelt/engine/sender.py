@@ -134,7 +134,7 @@ class Sender:
         Raises:
             StoreError: The ledger could not store the reply.
         """
-        loaded = load(chunk, self.capabilities.media_bytes)
+        loaded = load(chunk, self.capabilities)
         if loaded.broken:
             broken = {row.position for row, _ in loaded.broken}
             chunk = replace(chunk, rows=tuple(row for row in chunk.rows if row.position not in broken))

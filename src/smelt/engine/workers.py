@@ -265,7 +265,8 @@ class WorkerPool:
         """The next chunk of the queue, without rows that have an outcome by now."""
         if self.applier.doubt.probe() and (probe := self.line.sample()) is not None:
             return probe
-        size = Size(rows=self._rows_wanted(), media_bytes=self.sender.capabilities.media_bytes)
+        limits = self.sender.capabilities
+        size = Size(rows=self._rows_wanted(), media_bytes=limits.media_bytes, media_count=limits.media_count)
         while (chunk := self.line.next(size)) is not None:
             if self.is_auto and not (self.applier.is_proven and self.sender.counts.announced):
                 self.size.least = min(self.sender.rows_worth_instructions(chunk), self.size.most)

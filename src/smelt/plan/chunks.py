@@ -90,11 +90,13 @@ class Size:
         rows: The maximum number of rows.
         input_bytes: The maximum bytes of row text; one row is always taken.
         media_bytes: The maximum bytes of media, before base64; one row is always taken.
+        media_count: The maximum number of media, or None; one row is always taken.
     """
 
     rows: int
     input_bytes: int = 24_000
     media_bytes: int = 10_000_000
+    media_count: int | None = None
 
 
 @dataclass(kw_only=True)
@@ -164,18 +166,23 @@ class Line:
         """Take the next chunk, or None if the queue is empty."""
         if self._whole:
             return self._whole.popleft()
-        taken = self._within(size.media_bytes, self._take(size))
+        taken = self._within(size, self._take(size))
         if not taken:
             return self._last.popleft() if self._last else None
         self._is_first = False
         return Chunk(rows=tuple(taken), is_repeat=any(row.attempts for row in taken))
 
-    def _within(self, most: int, rows: list[Pending]) -> list[Pending]:
-        """The first of *rows* whose media have at most *most* bytes, and at least one; the others are asked next."""
-        sizes = list(accumulate(map(_media_bytes, rows)))
-        if not rows or sizes[-1] <= most:
+    def _within(self, size: Size, rows: list[Pending]) -> list[Pending]:
+        """The first of *rows* whose media fit into *size*, and at least one; the others are asked next."""
+        if not any(type(row.text) is MediaText for row in rows):
             return rows
-        count = max(1, bisect_right(sizes, most))
+        count = bisect_right(list(accumulate(map(_media_bytes, rows))), size.media_bytes)
+        if size.media_count is not None:
+            counts = list(accumulate(len(media_of(row.text)) for row in rows))
+            count = min(count, bisect_right(counts, size.media_count))
+        if count >= len(rows):
+            return rows
+        count = max(1, count)
         self._again.extendleft(reversed(rows[count:]))
         return rows[:count]
 

@@ -20,6 +20,7 @@ MediaKind = Literal["image", "document", "audio"]
 """What a medium is to a model."""
 
 DIGEST_BYTES = 16
+_FORMATS = {"audio/mpeg": "mp3"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,11 @@ class Media:
     def kind(self) -> MediaKind:
         """What it is to a model."""
         return kind_of(self.type)
+
+    @property
+    def format(self) -> str:
+        """Its type in one word, such as `jpeg`, `pdf` or `mp3`."""
+        return _FORMATS.get(self.type, self.type.partition("/")[2])
 
     @property
     def base64(self) -> str:

@@ -16,6 +16,7 @@ from smelt.providers.bodies import complaint_in
 from smelt.providers.effort import check_sampling
 from smelt.providers.fallback import MOST_STEPS, Manners, milder
 from smelt.providers.http import client_for, posted, refused, reply_to, try_anew
+from smelt.providers.medialimits import with_media
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import Manner
 from smelt.providers.tariff import Price
@@ -80,7 +81,7 @@ class Adapter(ABC):
 
     @property
     def capabilities(self) -> Capabilities:
-        return self.vendor.capabilities or self.usual
+        return with_media(self.vendor.capabilities or self.usual, self.vendor.media, self.model)
 
     def reveal_key(self) -> str:
         """The key itself, or a stand-in if our client adds the credentials: the clients of the SDKs require one."""

@@ -9,6 +9,7 @@ from typing import Any
 import anthropic
 
 from smelt.plan.dialect import Dialect
+from smelt.plan.media import Media
 from smelt.providers import params as parameters
 from smelt.providers.adapter import JOB_CONNECTIONS, Adapter, opened, posting
 from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Wire
@@ -25,6 +26,7 @@ from smelt.providers.bodies import (
     written,
 )
 from smelt.providers.failures import limits_in, request_id
+from smelt.providers.medialimits import CLAUDE
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import STRICT, Manner, bears_schema, system_in
 from smelt.providers.usage import usage_of_anthropic
@@ -57,11 +59,19 @@ def write(model: str, request: Request, params: Mapping[str, Any], manner: Manne
         "model": model,
         # The same for every request of a job, so the provider caches it if it is long enough.
         "system": [{"type": "text", "text": system_in(manner, request), "cache_control": {"type": "ephemeral"}}],
-        "messages": [{"role": "user", "content": request.user}],
+        "messages": [{"role": "user", "content": [_part(one) for one in request.parts] or request.user}],
         **({"output_config": output} if output else {}),
         "max_tokens": request.max_output_tokens,
         "stream": False,
     }
+
+
+def _part(part: str | Media) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    bare = {"type": "base64", "media_type": part.type, "data": part.base64}
+    source = {"type": "url", "url": part.url} if part.url else bare
+    return {"type": part.kind, "source": source}
 
 
 def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
@@ -99,7 +109,7 @@ class Anthropic(Adapter):
     """A model of Anthropic."""
 
     takes = _TAKES
-    usual = Capabilities(dialect=_DIALECT)
+    usual = Capabilities(dialect=_DIALECT, **CLAUDE)
     wire = Wire(write=write, read=read)
 
     @asynccontextmanager

@@ -189,6 +189,7 @@ FailureKind = Literal[
     "not_found",  # 404
     "redirect",  # any 3xx: not followed
     "schema",  # 400 that names the schema or a parameter: no row can ever succeed
+    "no_media",  # 400 that says that the model reads no such media: no row with them can ever succeed
     "bad_request",  # 400, 422 and other 4xx without a known reason: may be a row's fault
     "too_long",  # 400 context length
     "too_large",  # 413
@@ -266,6 +267,12 @@ class Capabilities:
         media: The kinds of media that it takes; empty for a model of text.
         media_rows: Rows with images that one request should carry, for `batch_size="auto"`.
         media_bytes: The most bytes of media in one request, before base64.
+        image_bytes: The most bytes of one image, before base64, or None.
+        media_count: The most media in one request, or None. One row always travels whole.
+        image_side: The most pixels of an image's longer side, or None.
+        media_urls: The kinds of media that the provider fetches itself from an https URL.
+        keeps_media_order: Whether the provider is known to show a model the media of a request in their order. If not,
+            a run that would send several rows with media in one request first tests it with three small images.
         is_keepable: Whether the ledger may keep its answers at all, if the caller asks for a ledger.
     """
 
@@ -284,6 +291,11 @@ class Capabilities:
     media: frozenset[MediaKind] = frozenset()
     media_rows: int = 1
     media_bytes: int = 10_000_000
+    image_bytes: int | None = None
+    media_count: int | None = None
+    image_side: int | None = None
+    media_urls: frozenset[MediaKind] = frozenset()
+    keeps_media_order: bool = True
     is_keepable: bool = True
 
 

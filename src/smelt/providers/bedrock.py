@@ -14,6 +14,7 @@ from urllib.parse import quote
 import httpx2
 
 from smelt.plan.dialect import Dialect
+from smelt.plan.media import Media
 from smelt.providers import params as parameters
 from smelt.providers.adapter import Adapter, SDKConnection
 from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Wire
@@ -29,6 +30,7 @@ from smelt.providers.bodies import (
 )
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.http import Client, answer_of, client_for
+from smelt.providers.medialimits import CONVERSE
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import STRICT, Manner, bears_schema, system_in
 from smelt.providers.usage import usage_of_bedrock
@@ -58,13 +60,26 @@ def write(model: str, request: Request, params: Mapping[str, Any], manner: Manne
     body = {
         **{name: value for name, value in params.items() if name not in _INFERENCE},
         "system": [{"text": system_in(manner, request)}],
-        "messages": [{"role": "user", "content": [{"text": request.user}]}],
+        "messages": [{"role": "user", "content": _content(request)}],
         "inferenceConfig": {**inference, "maxTokens": request.max_output_tokens},
     }
     if bears_schema(manner):
         structure = {"jsonSchema": {"name": "rows", "schema": json.dumps(request.schema, separators=(",", ":"))}}
         body["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": structure}}
     return body
+
+
+def _content(request: Request) -> list[dict[str, Any]]:
+    parts = request.parts or (request.user,)
+    return [_part(one, number) for number, one in enumerate(parts, start=1)]
+
+
+def _part(part: str | Media, number: int) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"text": part}
+    # The name is ours, because the user's may hold instructions; no two may be equal.
+    named = {"name": f"document-{number}"} if part.kind == "document" else {}
+    return {part.kind: {"format": part.format, **named, "source": {"bytes": part.base64}}}
 
 
 def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
@@ -99,7 +114,7 @@ class Bedrock(Adapter):
     """A model of Bedrock."""
 
     takes = _TAKES
-    usual = Capabilities(dialect=_DIALECT, first_seconds=300.0)
+    usual = Capabilities(dialect=_DIALECT, first_seconds=300.0, **CONVERSE)
     wire = Wire(write=write, read=read)
 
     @asynccontextmanager

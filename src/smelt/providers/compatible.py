@@ -11,6 +11,7 @@ from typing import Any
 
 import openai
 
+from smelt.plan.media import Media
 from smelt.providers import params as parameters
 from smelt.providers.adapter import Adapter, posting
 from smelt.providers.base import ENDED, Answer, Capabilities, Connection, Finish, Reply, Request, Wire
@@ -28,6 +29,7 @@ from smelt.providers.bodies import (
     written,
 )
 from smelt.providers.failures import limits_in, request_id
+from smelt.providers.medialimits import IMAGES
 from smelt.providers.openai import headers_for_others
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import STRICT, Manner, named_shape, schema_in, system_in, type_in
@@ -81,7 +83,8 @@ _usage = partial(usage_of_openai, given="prompt", made="completion")
 
 def write(model: str, request: Request, params: Mapping[str, Any], manner: Manner = STRICT) -> dict[str, Any]:
     """The body of a request."""
-    messages = [{"role": "system", "content": system_in(manner, request)}, {"role": "user", "content": request.user}]
+    rows = [_part(one) for one in request.parts] or request.user
+    messages = [{"role": "system", "content": system_in(manner, request)}, {"role": "user", "content": rows}]
     body = {
         **params,
         "model": model,
@@ -95,6 +98,20 @@ def write(model: str, request: Request, params: Mapping[str, Any], manner: Manne
     elif manner.shape == "words":  # Some servers refuse the type `text`, which is the default.
         del body["response_format"]
     return body
+
+
+def _part(part: str | Media) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    match part.kind:
+        case "document":
+            # The name is ours: the user's may hold instructions.
+            return {"type": "file", "file": {"filename": "document.pdf", "file_data": part.data_url}}
+        case "audio":
+            return {"type": "input_audio", "input_audio": {"data": part.base64, "format": part.format}}
+        case "image":
+            detail = {"detail": part.detail} if part.detail else {}
+            return {"type": "image_url", "image_url": {"url": part.data_url, **detail}}
 
 
 def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
@@ -156,7 +173,7 @@ class Compatible(Adapter):
 
     takes = _TAKES
     more = _MORE
-    usual = Capabilities(enforces_schema=False)
+    usual = Capabilities(enforces_schema=False, **IMAGES)
     wire = Wire(write=write, read=read)
 
     @property

@@ -113,7 +113,11 @@ _SERVER_TEXT = ("has crashed", "unloaded or crashed", "model unloaded", "model i
 _PER_DAY = re.compile(r"\bper day\b|\blimit: 0\b")
 _AUTH_TEXT = ("incorrect api key", "invalid api key", "api key not valid")
 _TOO_LARGE_TEXT = ("request payload size exceeds",)
-_TOO_MANY_MEDIA = re.compile(r"at most \d+ (?:image|video|audio)")
+_TOO_MANY_MEDIA = re.compile(
+    r"at most \d+ (?:image|video|audio)|too (?:many|much) (?:total )?(?:image|document|media|pdf page)s?"
+    r"|(?:image|media|file)s? (?:size )?exceeds (?:the )?(?:\d+ mb )?(?:maximum|limit)|image dimensions exceed"
+    r"|maximum number of (?:image|document)s"
+)
 _NOT_FOUND_TEXT = (
     "is not a valid model id",
     "the provided model identifier is invalid",
@@ -129,6 +133,8 @@ _NOT_FOUND_TEXT = (
     "is not supported by any provider you have enabled",
     "has been decommissioned",
 )
+_LARGE_IMAGE = re.compile(r"image (?:size )?exceeds|image dimensions exceed|image (?:is )?too large")
+_SMALLER_HINT = "Make the images smaller: media={…: smelt.Image(max_side=2000)}"
 _PROFILE_HINT = "Ask for an inference profile instead, such as us.MODEL-ID"
 _TOO_LONG_TEXT = (
     "maximum context length",
@@ -161,7 +167,20 @@ _SCHEMA_TEXT = (
     "is immutable for this model",
     "extra inputs are not permitted",
     "too many states",
-    "is not a multimodal model",
+)
+# A model that takes no images, documents or audio: vLLM, llama.cpp (with a 500), OpenRouter, OpenAI, Gemini, Bedrock,
+# xAI, Groq, DeepSeek, Ollama and others.
+_NO_MEDIA = re.compile(
+    r"is not a multimodal model|not a vlm\b"
+    r"|\b(?:image|audio|vision|video|pdf|file|document|multimodal)s? (?:content |url )?inputs? (?:is|are) not supported"
+    r"|\b(?:image|audio|document|video) input modality is not enabled"
+    r"|(?:does not|doesn't|do not|cannot|not) (?:currently )?support(?:ed)? (?:the )?"
+    r"(?:image|audio|vision|pdf|file|document|multimodal)\b"
+    r"|no endpoints found that support (?:image|audio|file|pdf)"
+    r"|(?:image_url|input_image|input_audio|input_file|file) is only supported by certain models"
+    r"|(?:unsupported|unknown|invalid) (?:content )?part type"
+    r"|unknown variant '?(?:image_url|input_audio|file)\b"
+    r"|content'? must be a string|missing data required for image input"
 )
 # The request field that begins a message of Anthropic: "temperature: Input should be …".
 _NAMED = re.compile(
@@ -306,6 +325,8 @@ def kind_of(status: int, complaint: Complaint, asked: Request | None = None) -> 
             return "auth"
         case 403:
             return "filtered" if complaint.is_moderation else "auth"
+        case 404 if said.matches(_NO_MEDIA):
+            return "no_media"
         case 404 | 405 | 410:
             # OpenRouter, if it is told to choose only hosts that take all parameters.
             return "schema" if said.says(("can handle the requested parameters",)) else "not_found"
@@ -321,6 +342,8 @@ def kind_of(status: int, complaint: Complaint, asked: Request | None = None) -> 
             return "redirect"
         case _ if 400 <= status < 500:
             return _refusal_kind(complaint, said)
+        case 500 if said.matches(_NO_MEDIA):  # llama.cpp without a projector (ggml-org/llama.cpp#15377).
+            return "no_media"
         case _:
             return "server"
 
@@ -350,6 +373,8 @@ def _refusal_kind(complaint: Complaint, said: Prose) -> FailureKind:
         return "filtered"
     if codes & _NOT_FOUND or said.says(_NOT_FOUND_TEXT):
         return "not_found"
+    if said.matches(_NO_MEDIA):
+        return "no_media"
     if said.says(_AUTH_TEXT):  # xAI sends it with a 400.
         return "auth"
     if complaint.param is not None and _ROWS_PARAM.match(complaint.param):
@@ -365,7 +390,9 @@ def _refusal_kind(complaint: Complaint, said: Prose) -> FailureKind:
 def hint_for(complaint: Complaint) -> str | None:
     """What to do, if the provider's message does not say it."""
     text = complaint.message.replace("\u2019", "'").lower()
-    return _PROFILE_HINT if "on-demand throughput" in text and "inference profile" not in text else None
+    if "on-demand throughput" in text and "inference profile" not in text:
+        return _PROFILE_HINT
+    return _SMALLER_HINT if _LARGE_IMAGE.search(text) else None
 
 
 def _said(value: object, depth: int = 4) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from smelt.errors import SmeltConfigError
 from smelt.plan.dialect import Dialect
+from smelt.plan.media import Media
 from smelt.providers import params as parameters
 from smelt.providers.adapter import JOB_CONNECTIONS, Adapter, SDKConnection
 from smelt.providers.base import ENDED, Answer, Capabilities, Connection, Finish, Reply, Request, Wire
@@ -31,6 +33,7 @@ from smelt.providers.bodies import (
 )
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.http import client_for
+from smelt.providers.medialimits import GEMINI, type_of_url
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import STRICT, Manner, bears_schema, system_in
@@ -50,6 +53,7 @@ _TAKES = {
     "presence_penalty": parameters.number(-2, 2),
     "frequency_penalty": parameters.number(-2, 2),
     "thinking_config": parameters.TABLE,
+    "media_resolution": parameters.TEXT,
     "safety_settings": parameters.TABLES,
     "service_tier": parameters.TEXT,
 }
@@ -71,7 +75,33 @@ def write(model: str, request: Request, params: Mapping[str, Any], manner: Manne
         config["response_mime_type"] = "application/json"
     if bears_schema(manner):
         config["response_json_schema"] = request.schema
-    return {"model": model, "contents": request.user, "config": config}
+    if "media_resolution" not in config and (resolution := _resolution(request)):
+        config["media_resolution"] = resolution
+    parts = [_part(one) for one in request.parts]
+    return {"model": model, "contents": [{"role": "user", "parts": parts}] if parts else request.user, "config": config}
+
+
+def _part(part: str | Media) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"text": part}
+    if part.url:
+        return {"fileData": {"mimeType": type_of_url(part), "fileUri": part.url}}
+    return {"inlineData": {"mimeType": part.type, "data": part.base64}}
+
+
+def _sdk_part(part: str | Media) -> types.Part:
+    """The same for the SDK, which encodes the bytes itself."""
+    if isinstance(part, str):
+        return types.Part(text=part)
+    if part.url:
+        return types.Part(file_data=types.FileData(mime_type=type_of_url(part), file_uri=part.url))
+    return types.Part(inline_data=types.Blob(mime_type=part.type, data=part.data))
+
+
+def _resolution(request: Request) -> str | None:
+    """How closely to look at the media: one setting for a request."""
+    details = {one.detail for one in request.parts if isinstance(one, Media)}
+    return next((f"MEDIA_RESOLUTION_{detail.upper()}" for detail in ("high", "low") if detail in details), None)
 
 
 def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
@@ -134,7 +164,7 @@ class Google(Adapter):
     """A Gemini model."""
 
     takes = _TAKES
-    usual = Capabilities(dialect=_DIALECT)
+    usual = Capabilities(dialect=_DIALECT, **GEMINI)
     wire = Wire(write=write, read=read)
 
     def check_params(self, params: Mapping[str, Any]) -> None:
@@ -187,7 +217,11 @@ class GoogleConnection(SDKConnection):
         self._generate = sdk.aio.models.generate_content
 
     async def ask(self, request: Request, manner: Manner) -> Answer:
-        body, added = self.provider.written(request, manner)
+        body, added = self.provider.written(replace(request, parts=()), manner)
+        if request.parts:
+            body["contents"] = types.Content(role="user", parts=[_sdk_part(one) for one in request.parts])
+            if resolution := _resolution(request):
+                body["config"].setdefault("media_resolution", resolution)
         body["config"] = types.GenerateContentConfig(
             **body["config"],
             http_options=types.HttpOptions(

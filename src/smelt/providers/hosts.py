@@ -7,11 +7,13 @@ another way (see `fallback`); so a row errs on the side of asking for too much s
 
 from __future__ import annotations
 
+from smelt.providers.medialimits import GROQ, LOOKING, SMALL
 from smelt.providers.vendor import Vendor
 
 HOSTS = (
     Vendor(
         name="groq",
+        media=GROQ,
         base_url="https://api.groq.com/openai/v1",
         key_variables=("GROQ_API_KEY",),
         url_variables=("GROQ_BASE_URL",),
@@ -39,6 +41,7 @@ HOSTS = (
     ),
     Vendor(
         name="deepseek",
+        media=LOOKING,
         base_url="https://api.deepseek.com",
         key_variables=("DEEPSEEK_API_KEY",),
         url_variables=("DEEPSEEK_BASE_URL",),
@@ -116,6 +119,7 @@ HOSTS = (
     ),
     Vendor(
         name="nvidia",
+        media=LOOKING,
         base_url="https://integrate.api.nvidia.com/v1",
         key_variables=("NVIDIA_API_KEY",),
         url_variables=("NVIDIA_BASE_URL",),
@@ -148,6 +152,7 @@ HOSTS = (
     ),
     Vendor(
         name="cloudflare",
+        media=LOOKING,
         base_url="https://api.cloudflare.com/client/v4/accounts/{account}/ai/v1",
         places={"account": ("CLOUDFLARE_ACCOUNT_ID",)},
         key_variables=("CLOUDFLARE_API_TOKEN", "CLOUDFLARE_API_KEY"),
@@ -160,6 +165,7 @@ HOSTS = (
     ),
     Vendor(
         name="databricks",
+        media=SMALL,
         base_url="https://{host}/serving-endpoints",
         places={"host": ("DATABRICKS_HOST",)},
         own_hosts=("*.cloud.databricks.com", "*.azuredatabricks.net", "*.gcp.databricks.com"),

@@ -8,18 +8,20 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from smelt.plan.dialect import fields_of_row, is_array
+from smelt.plan.media import Media, digest_of
 from smelt.plan.refusals import InvalidRow
 from smelt.plan.samples import sample
 from smelt.plan.schema import Output, bare_part, read_output
 from smelt.plan.tokens import text_tokens
 from smelt.plan.validate import Validator
 from smelt.providers.base import Capabilities, Reply, Request, Usage
+from smelt.providers.medialimits import ANYTHING
 from smelt.providers.params import check, whole
+from smelt.providers.requested import rows_in
 from smelt.providers.secrets import Secret
 from smelt.providers.vendors import MOCK
 
 _MOST_DRAWN = 20  # Answers drawn for a row until the output model accepts one.
-_ROWS = json.JSONDecoder()
 
 
 class Mock:
@@ -55,7 +57,7 @@ class Mock:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(is_worth_keeping=False, is_keepable=False)
+        return Capabilities(is_worth_keeping=False, is_keepable=False, **ANYTHING)
 
     def check_params(self, params: Mapping[str, Any]) -> None:
         if (seed := params.get("seed")) is not None:
@@ -81,8 +83,7 @@ class MockConnection:
         """Answer every row of *request*, in the shape that its schema asks for."""
         output, validator = self._asked(request)
         seed = {**self._params, **request.params}.get("seed") or 0
-        rows = _ROWS.raw_decode(request.user)[0]
-        answers = {row["id"]: _answer(row, seed, output, validator) for row in rows}
+        answers = {row["id"]: _answer(row, seed, output, validator) for row in rows_in(request)}
         text = json.dumps(_in_shape(answers, request.schema), ensure_ascii=False)
         usage = Usage(
             input_tokens=text_tokens(len(request.system) + len(request.user) + len(json.dumps(request.schema))),
@@ -105,7 +106,7 @@ class MockConnection:
 
 def _answer(row: Mapping[str, Any], seed: int, output: Output, validator: Validator) -> dict[str, Any]:
     """An answer that the output model accepts, or the last one that was drawn."""
-    content = f"{seed}\0{json.dumps(row['row'], sort_keys=True)}"
+    content = f"{seed}\0{json.dumps(row['row'], sort_keys=True, default=_digest)}"
     first = _MOST_DRAWN if "problem" in row else 0  # An answer was refused: draw others.
     answer: dict[str, Any] = {}
     for attempt in range(first, first + _MOST_DRAWN):
@@ -116,6 +117,10 @@ def _answer(row: Mapping[str, Any], seed: int, output: Output, validator: Valida
             continue
         break
     return answer
+
+
+def _digest(medium: Media) -> str:
+    return medium.url or digest_of(medium.data).hex()
 
 
 def _in_shape(answers: Mapping[str, Mapping[str, Any]], schema: Mapping[str, Any]) -> dict[str, Any]:

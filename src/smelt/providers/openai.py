@@ -32,6 +32,7 @@ from smelt.providers.bodies import (
     written,
 )
 from smelt.providers.failures import limits_in, request_id
+from smelt.providers.medialimits import RESPONSES
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import STRICT, Manner, schema_in, system_in, type_in
 from smelt.providers.usage import usage_of_openai
@@ -164,7 +165,7 @@ class OpenAI(Adapter):
     """A model of OpenAI."""
 
     takes = _TAKES
-    usual = Capabilities(dialect=_DIALECT, media=frozenset({"image", "document"}), media_rows=4, media_bytes=36_000_000)
+    usual = Capabilities(dialect=_DIALECT, **RESPONSES)
     wire = Wire(write=write, read=read)
 
     def written(self, request: Request, manner: Manner | None = None) -> tuple[dict[str, Any], Mapping[str, str]]:

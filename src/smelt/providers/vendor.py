@@ -10,6 +10,7 @@ from typing import Any, Literal
 from smelt.errors import MissingDependencyError
 from smelt.providers.base import Capabilities
 from smelt.providers.batching import BatchLimits
+from smelt.providers.medialimits import MediaLimits
 from smelt.providers.shapes import Cap, Manner, Shape
 
 Auth = Literal["bearer", "x-api-key", "x-goog-api-key", "entra", "adc", "sigv4"]
@@ -45,6 +46,7 @@ class Vendor:
         extra: The extra of smelt that installs the SDK.
         sdk: The modules that the adapter needs, each with the distribution that has it.
         capabilities: What the adapter's own capabilities are replaced with, or None.
+        media: What its capabilities for media are replaced with, field by field.
         params: Parameters of every request, unless the caller sets them.
         thinking: How it is told how much a model should think: a key of `effort.WAYS`, or None if it cannot be told.
         takes: Parameters that it takes besides those that are common to its API.
@@ -77,6 +79,7 @@ class Vendor:
     extra: str = "openai"
     sdk: Mapping[str, str] = field(default_factory=lambda: {"openai": "openai"})
     capabilities: Capabilities | None = None
+    media: MediaLimits = field(default_factory=MediaLimits)
     params: Mapping[str, Any] = field(default_factory=dict)
     thinking: str | None = None
     takes: tuple[str, ...] = ()

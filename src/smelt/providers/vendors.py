@@ -14,6 +14,7 @@ from smelt.plan.dialect import Dialect
 from smelt.providers.base import Capabilities
 from smelt.providers.batching import BatchLimits
 from smelt.providers.hosts import HOSTS
+from smelt.providers.medialimits import CLAUDE_IN_CLOUDS, HEARING, LOOKING, ROUTED
 from smelt.providers.vendor import Vendor
 
 _BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
@@ -103,6 +104,7 @@ CLOUDS = (
     ),
     Vendor(
         name="foundry",
+        media=CLAUDE_IN_CLOUDS,
         base_url="https://{resource}.services.ai.azure.com/anthropic",
         places={"resource": ("ANTHROPIC_FOUNDRY_RESOURCE",)},
         path="/anthropic",
@@ -127,6 +129,7 @@ CLOUDS = (
         also={
             "claude": Vendor(
                 **_GOOGLE_CLOUD,
+                media=CLAUDE_IN_CLOUDS,
                 adapter="smelt.providers.vertex_claude:VertexClaude",
                 thinking="messages",
                 shape="json_schema",
@@ -163,6 +166,7 @@ CLOUDS = (
         **_MANTLE,
         base_url=f"{_MANTLE_HOST}/v1",
         path="/v1",
+        media=LOOKING,
         adapter="smelt.providers.mantle:Chat",
         thinking="chat",
         also={
@@ -171,6 +175,7 @@ CLOUDS = (
                 base_url=f"{_MANTLE_HOST}/anthropic",
                 path="/anthropic",
                 url_variables=("ANTHROPIC_BEDROCK_MANTLE_BASE_URL",),
+                media=CLAUDE_IN_CLOUDS,
                 adapter="smelt.providers.mantle:Claude",
                 thinking="messages",
                 shape="json_schema",
@@ -193,6 +198,7 @@ CLOUDS = (
                 base_url=f"{_MANTLE_HOST}/openai/v1",
                 path="/openai/v1",
                 url_variables=("AWS_BEDROCK_BASE_URL",),
+                media={"media_urls": frozenset()},
                 adapter="smelt.providers.openai:OpenAI",
                 thinking="responses",
             ),
@@ -256,6 +262,7 @@ VENDORS: Mapping[str, Vendor] = {
         ),
         Vendor(
             name="openrouter",
+            media=ROUTED,
             base_url="https://openrouter.ai/api/v1",
             key_variables=("OPENROUTER_API_KEY",),
             url_variables=("OPENROUTER_BASE_URL",),
@@ -270,6 +277,7 @@ VENDORS: Mapping[str, Vendor] = {
         *HOSTS,
         Vendor(
             name="vllm",
+            media=HEARING,
             base_url="http://localhost:8000/v1",
             key_variables=("VLLM_API_KEY",),
             url_variables=("VLLM_BASE_URL",),
@@ -278,6 +286,7 @@ VENDORS: Mapping[str, Vendor] = {
         ),
         Vendor(
             name="sglang",
+            media=HEARING,
             base_url="http://localhost:30000/v1",
             key_variables=("SGLANG_API_KEY",),
             url_variables=("SGLANG_BASE_URL",),
@@ -286,6 +295,7 @@ VENDORS: Mapping[str, Vendor] = {
         ),
         Vendor(
             name="ollama",
+            media=LOOKING,
             base_url="http://localhost:11434/v1",
             key_variables=("OLLAMA_API_KEY",),
             url_variables=("OLLAMA_BASE_URL",),
@@ -294,6 +304,7 @@ VENDORS: Mapping[str, Vendor] = {
         ),
         Vendor(
             name="llamacpp",
+            media=HEARING,
             base_url="http://localhost:8080/v1",
             key_variables=("LLAMACPP_API_KEY",),
             url_variables=("LLAMACPP_BASE_URL",),
@@ -302,6 +313,7 @@ VENDORS: Mapping[str, Vendor] = {
         ),
         Vendor(
             name="lmstudio",
+            media=LOOKING,
             base_url="http://localhost:1234/v1",
             key_variables=("LMSTUDIO_API_KEY",),
             url_variables=("LMSTUDIO_BASE_URL",),
@@ -312,7 +324,7 @@ VENDORS: Mapping[str, Vendor] = {
         ),
         *CLOUDS,
         # Any other server; its address and its key are arguments.
-        Vendor(name="compatible", base_url=None, thinking="chat"),
+        Vendor(name="compatible", base_url=None, thinking="chat", media=ROUTED),
         LOCAL,
         MOCK,
     )

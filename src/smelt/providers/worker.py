@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,14 +11,15 @@ from smelt.errors import SmeltConfigError
 from smelt.plan.dialect import fields_of_row
 from smelt.plan.schema import Output, read_output
 from smelt.providers.base import Billing, CallFailed, Capabilities, Reply, Request
+from smelt.providers.medialimits import ANYTHING
 from smelt.providers.own import is_async
 from smelt.providers.own_answers import NoAnswer, fields_of, reply_text
 from smelt.providers.own_failures import guarded, own_failure
+from smelt.providers.requested import rows_in
 from smelt.providers.secrets import Secret
 
 WORKER = "worker"
 CONCURRENCY = 32
-_ROWS = json.JSONDecoder()
 
 Function = Callable[[dict[str, Any]], Awaitable[Any]]
 
@@ -52,6 +52,7 @@ class Worker:
             concurrency=concurrency,
             is_worth_keeping=self.is_named,
             is_keepable=self.is_named,
+            **ANYTHING,
         )
 
     @property
@@ -99,7 +100,7 @@ class WorkerConnection:
 
     async def send(self, request: Request) -> Reply:
         """Call the function with the row of *request*."""
-        (one,) = _ROWS.raw_decode(request.user)[0]
+        (one,) = rows_in(request)
         output, asked = self._asked(request)
         try:
             text = reply_text(one["id"], fields_of(await self._answer(one["row"]), output, asked))
