@@ -67,7 +67,7 @@ def test_the_mock_answers_by_the_bytes() -> None:
 def test_an_agent_gets_text_and_then_its_media() -> None:
     photo = Media(type="image/png", data=PNGS[0], size=len(PNGS[0]))
 
-    parts = asked("What is it?", {"id": "k7f2x", "row": {"sku": 1, "photo": photo}})
+    parts: Any = asked("What is it?", {"id": "k7f2x", "row": {"sku": 1, "photo": photo}})
 
     assert '{"sku": 1, "photo": {"media": "image/png", "as": "photo"}}' in parts[0]
     assert parts[1] == "photo:"
