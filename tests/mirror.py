@@ -16,6 +16,14 @@ TESTED_THROUGH = {
     "api/series": "api/test_classify",
     "api/signatures": "test_docstrings",
     "call/record": "report/test_report",
+    # The steps of a run in batch mode: what counts is what a whole run does.
+    "batch/collecting": "batch/test_run",
+    "batch/files": "batch/test_run",
+    "batch/office": "batch/test_run",
+    "batch/submitting": "batch/test_run",
+    "batch/words": "batch/test_run",
+    "ledger/book": "batch/test_run",
+    "ledger/jobs": "batch/test_run",
     # Protocols, events and values: they hold what others decide.
     "engine/events": "observe/test_timeline",
     "engine/limiter": "lanes/test_lane",
@@ -113,6 +121,7 @@ TESTED_THROUGH = {
 
 # Tests in the folder of a room that are about several of its modules.
 ABOUT_SEVERAL = {
+    "batch/test_fakes",
     "providers/test_clouds",
     "frames/test_arrow_types",
     "frames/test_roundtrip",

@@ -20,7 +20,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = [str(one) for one in known]
     # The time of a comparison grows with the product of both lengths, and a column name may have 10,000 characters.
     short = [one for one in names if len(one) <= _LONGEST_SHOWN]
-    if len(name) <= _LONGEST_SHOWN and (near := get_close_matches(name, short, n=1)):
+    if len(name) <= _LONGEST_SHOWN and (near := get_close_matches(name, short)):
+        near.sort(key=lambda one: sorted(one) != sorted(name))  # Swapped letters are the likeliest slip.
         return f" Did you mean {near[0]!r}?"
     shown = ", ".join(shown_value(one) for one in names[:8])
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""

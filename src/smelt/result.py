@@ -53,6 +53,7 @@ class SmeltMetrics:
         total_rows: The caller's rows.
         successful_rows: Rows without an error.
         failed_rows: Rows with an error.
+        pending_rows: Rows that wait in jobs of a Batch API; the same call with `mode="batch"` collects them.
         distinct_rows: Distinct rows; equal rows are paid once.
         ledger_rows: The caller's rows that the ledger answered, at no cost.
         ledger_cost_usd: Dollars that these answers cost when they were bought: their share, by rows, of the cost of
@@ -90,6 +91,7 @@ class SmeltMetrics:
     cost_usd: float | None
     wall_time_seconds: float
     possible_duplicates: int = 0
+    pending_rows: int = 0
     ledger_rows: int = 0
     ledger_cost_usd: float | None = None
     written_input_tokens: int = 0
@@ -157,7 +159,7 @@ class SmeltResult(Generic[T]):
 
     @cached_property
     def errors(self) -> list[RowError]:
-        """The rows that failed, in input order."""
+        """The rows that failed or are pending, in input order."""
         return self._errors()
 
     def head(self, n: int = 5) -> Any:
@@ -181,8 +183,8 @@ class SmeltResult(Generic[T]):
 
     @property
     def success(self) -> bool:
-        """Whether no row failed."""
-        return self.metrics.failed_rows == 0
+        """Whether no row failed, and none is pending."""
+        return self.metrics.failed_rows == self.metrics.pending_rows == 0
 
     def report(self, path: str | PathLike[str], *, first_request: bool = True, overwrite: bool = False) -> Path:
         """Write a report of the run to *path*: one HTML file that needs no network and no script.
@@ -245,12 +247,17 @@ class SmeltResult(Generic[T]):
 
 def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
     """The metrics as (name, text) pairs, for a repr."""
+    rows = f"{metrics.total_rows:,} ({metrics.distinct_rows:,} distinct)"
+    pending = f", {metrics.pending_rows:,} pending" if metrics.pending_rows else ""
     known = f", {metrics.ledger_rows:,} known from the ledger" if metrics.ledger_rows else ""
     cost = paid(metrics.cost_usd, metrics.requests)
     if metrics.ledger_rows and metrics.ledger_cost_usd:
         cost += f"; the rows from the ledger cost {price(metrics.ledger_cost_usd)} when they were bought"
     return [
-        ("rows", f"{metrics.total_rows:,} ({metrics.distinct_rows:,} distinct), {metrics.failed_rows:,} failed{known}"),
+        (
+            "rows",
+            f"{rows}, {metrics.failed_rows:,} failed{pending}{known}",
+        ),
         (
             "requests",
             f"{metrics.requests:,}, {metrics.total_retries:,} repeated, {metrics.rate_limited:,} rate limited",

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from smelt.ledger.base import Claim, RunLedger
+from smelt.ledger.base import Claim, Holding, RunLedger
 from smelt.plan.chunks import Pending
 from smelt.plan.validate import Accepted
 from smelt.providers.base import CallFailed, Reply
@@ -31,6 +31,9 @@ class SlowDisk:
 
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         return self._ledger.recall(texts)
+
+    def held(self, texts: Sequence[str]) -> Sequence[Holding | None]:
+        return self._ledger.held(texts)
 
     async def intend(self, number: int, rows: Sequence[Pending], tokens: Sequence[str], estimate: int) -> Claim:
         await self._turn()

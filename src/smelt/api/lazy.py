@@ -78,6 +78,11 @@ def transform(
     nothing = pl.DataFrame(schema=frame.collect_schema())
     call = Job(prompt, output_model, **options)._prepare(model, nothing)
     _refuse_overwriting(call)
+    if call.settings.mode == "batch":
+        raise SmeltConfigError(
+            'mode="batch" answers within hours, and a plan is collected at once. Collect the frame first, and use '
+            "transform on it."
+        )
     if call.settings.extend:
         raise SmeltConfigError(
             "extend=True needs to see all rows before the first request, which a lazy step cannot do."

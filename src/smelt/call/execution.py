@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from smelt.batch.run import BatchRun
 from smelt.call.outcome import Outcome
 from smelt.call.part import FramePart, as_one, part_of
 from smelt.call.preparation import Preparation
 from smelt.call.thinking import room_of
-from smelt.call.wiring import Wired, Wiring, wired
+from smelt.call.wiring import Wired, Wiring, book_of, is_batch, wired
 from smelt.engine.budget import Budget
 from smelt.engine.events import Event, Observer, RequestSent, RunStarted
 from smelt.engine.run import INTERRUPT_GRACE, Run
@@ -200,7 +201,8 @@ class Execution:
         extension = session.extension
         self.is_kept = not isinstance(session.ledger, NoLedger)
         is_wanted = self._is_partial_shown or self.is_kept
-        return Run(
+        kind = partial(BatchRun, book=book_of(session), terms=handed.terms) if is_batch(call) else Run
+        return kind(
             work=call.work(),
             extension=None if extension is None else call.extension(extension.added, extension.completing),
             supply=self.supply,

@@ -25,6 +25,7 @@ _MOST_SECONDS = 7 * 24 * 3600.0
 _MOST_DOLLARS = 10_000_000.0
 _MOST_TOKENS = 10**15
 _MOST_EXAMPLES = 50
+_MOST_TAIL = 1_000_000_000
 _MOST_SEED = 2**32 - 1  # As in NumPy.
 _OF_A_STEP = ("fields", "stream")
 _OF_THE_MODEL = ("key", "api_key", "base_url", "allow_http")  # No spelling hint: it would suggest `any_key`.
@@ -61,6 +62,10 @@ class Options(TypedDict, total=False):
     store_inputs: bool
     max_cost: float | None
     max_tokens_total: int | None
+    mode: Literal["now", "batch"]
+    wait: bool | float
+    tail: int | Literal["auto"]
+    artefacts: str | PathLike[str] | None
     progress: bool | Callable[[Event], None] | None
 
 
@@ -107,6 +112,14 @@ class Settings:
         store_inputs: Whether the ledger stores the prompt and the rows as plain text instead of keyed hashes.
         max_cost: Maximum dollars that the run may spend; the remaining rows are then marked `budget`. None: no limit.
         max_tokens_total: Maximum tokens, input plus output, that the run may spend; then as `max_cost`.
+        mode: `"batch"` asks through the provider's Batch API: at half the price, and with answers within 24 hours. It
+            needs a ledger, and the same call finds its jobs again, also in another process.
+        wait: With `mode="batch"`: whether to wait until all rows are answered; or seconds to wait. Rows that are not
+            back by then are null and marked `pending`, and the same call collects them later.
+        tail: With `mode="batch"`: when this many rows or fewer are left after a job, they are asked live. `"auto"`: 2 %
+            of the rows, or 50 if that is more.
+        artefacts: With `mode="batch"`: a directory that gets the files of each job, byte for byte as they were sent and
+            received. They hold your rows, and only you can read them. None: no files are kept.
         progress: True or None shows progress in the form that fits the environment, False shows none, a function gets
             the events.
 
@@ -143,6 +156,10 @@ class Settings:
     store_inputs: bool = False
     max_cost: float | None = None
     max_tokens_total: int | None = None
+    mode: Literal["now", "batch"] = "now"
+    wait: bool | float = True
+    tail: int | Literal["auto"] = "auto"
+    artefacts: str | None = None
     progress: bool | Callable[[Event], None] | None = None
 
     @classmethod
@@ -227,11 +244,27 @@ def _ledger(name: str, value: object) -> bool | str | None:
     return path
 
 
-def _or_auto(most: int) -> Callable[[str, object], int | str]:
+def _wait(name: str, value: object) -> bool | float:
+    return value if isinstance(value, bool) else seconds(name, value)
+
+
+def _directory(name: str, value: object) -> str | None:
+    wanted = "the path of a directory"
+    if value is None:
+        return None
+    if not isinstance(value, str | PathLike):
+        raise SmeltConfigError.for_type(name, value, wanted)
+    path = fspath(value)
+    if not isinstance(path, str) or not path.strip() or "\0" in path:
+        raise SmeltConfigError.for_value(name, path, wanted)
+    return path
+
+
+def _or_auto(most: int, least: int = 1) -> Callable[[str, object], int | str]:
     def check(name: str, value: object) -> int | str:
         if isinstance(value, str) and value != "auto":
-            raise SmeltConfigError.for_value(name, value, f'"auto" or an integer from 1 to {most:,}')
-        return value if isinstance(value, str) else integer(name, value, 1, most, also='"auto" or ')
+            raise SmeltConfigError.for_value(name, value, f'"auto" or an integer from {least} to {most:,}')
+        return value if isinstance(value, str) else integer(name, value, least, most, also='"auto" or ')
 
     return check
 
@@ -391,5 +424,9 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "store_inputs": _flag,
     "max_cost": _amount_of("dollars", _MOST_DOLLARS),
     "max_tokens_total": lambda name, value: None if value is None else integer(name, value, 1, _MOST_TOKENS),
+    "mode": _one_of("now", "batch"),
+    "wait": _wait,
+    "tail": _or_auto(_MOST_TAIL, 0),
+    "artefacts": _directory,
     "progress": _progress,
 }

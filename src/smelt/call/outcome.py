@@ -105,7 +105,7 @@ class Outcome:
             return fault
         if stop is not None and (raises or not (self.answers.answered or self.answered_before)):
             return _api_error(stop, self.call.provider, result)
-        return _exhaustion(result) if raises and not result.success else None
+        return _exhaustion(result) if raises and result.metrics.failed_rows else None
 
     def warn(self) -> None:
         """Give the warnings of the run, at the caller's line."""
@@ -118,13 +118,21 @@ class Outcome:
             reason = why.message if isinstance(why, CallFailed) else str(why)
             sentences.append(f"The run stopped early: {reason} {result.metrics.failed_rows:,} rows are marked.")
         elif result.metrics.failed_rows and not (self.answers.answered or self.answered_before):
-            first = result.errors[0]
+            first = next(error for error in result.errors if error.kind != "pending")
             sentences.append(f"Every row failed; the first one ({first.kind}): {first.message}")
         return sentences
 
     def _metrics(self) -> SmeltMetrics:
         failed, distinct = len(self.answers.failures), len(self.call.folded.distinct)
-        return metrics(self.counts, rows=len(self.answers), failed=failed, distinct=distinct, seconds=self.seconds)
+        pending = sum(failure.kind == "pending" for failure in self.answers.failures.values())
+        return metrics(
+            self.counts,
+            rows=len(self.answers),
+            failed=failed - pending,
+            pending=pending,
+            distinct=distinct,
+            seconds=self.seconds,
+        )
 
     def _report(self) -> Report:
         from smelt.call.record import recorded  # Imported late: most runs make no report.
@@ -158,12 +166,13 @@ class Outcome:
         ]
 
 
-def metrics(counts: Counts, *, rows: int, failed: int, distinct: int, seconds: float) -> SmeltMetrics:
+def metrics(counts: Counts, *, rows: int, failed: int, distinct: int, seconds: float, pending: int = 0) -> SmeltMetrics:
     """The metrics of a run, from its counters."""
     return SmeltMetrics(
         total_rows=rows,
-        successful_rows=rows - failed,
+        successful_rows=rows - failed - pending,
         failed_rows=failed,
+        pending_rows=pending,
         distinct_rows=distinct,
         requests=counts.requests,
         total_retries=counts.retries,
@@ -186,7 +195,8 @@ def attached(call: Preparation, answers: Answers) -> Any:
     """The caller's frame with the output columns and the error column."""
     errors: list[str | None] = [None] * len(answers)
     for position, failure in answers.failures.items():
-        errors[position] = f"{failure.kind}: {failure.message}"
+        is_said = failure.kind == "pending"  # Its message begins with this word.
+        errors[position] = failure.message if is_said else f"{failure.kind}: {failure.message}"
     columns = [
         OutputColumn(name=one.name, kind=one.field.kind, values=_values(call, answers, one)) for one in call.columns
     ]
@@ -211,7 +221,8 @@ def _api_error(stop: CallFailed, provider: Provider, result: SmeltResult[Any]) -
 
 def _exhaustion(result: SmeltResult[Any]) -> SmeltExhaustionError:
     # Rows that were not asked because of the failure are marked `stopped`, and may come before the failed row.
-    first = next((error for error in result.errors if error.kind != "stopped"), result.errors[0])
+    failed = [error for error in result.errors if error.kind != "pending"]
+    first = next((error for error in failed if error.kind != "stopped"), failed[0])
     error = SmeltExhaustionError(
         f"Row {shown_value(first.label)} failed ({first.kind}): {printable(first.message)} "
         f"The answers so far ({counted(result.metrics.successful_rows, 'row')}) are in `.partial_result`.",

@@ -29,9 +29,11 @@ from smelt.plan.schema import Output, part_of, read_output
 from smelt.plan.tokens import reply_bytes, reply_tokens, text_tokens
 from smelt.plan.wire import Codec, system_text
 from smelt.providers.base import CompleteProvider
+from smelt.providers.batching import batching_of
 from smelt.providers.vendors import MOCK
 from smelt.providers.wrapped import tags_of
 
+_USUAL = Settings()
 _FIRST_ROWS = 5  # Rows of the first request, which tests the key, the model and the schema.
 _told: set[str] = set()  # Prompts that name no column, and were warned about in this process.
 _MEDIA_WORDS: dict[MediaKind, str] = {"audio": "audio", "document": "PDFs", "image": "images"}
@@ -199,6 +201,8 @@ class Preparation:
         capabilities, chosen = self.provider.capabilities, self.settings.ledger
         if not capabilities.is_keepable:
             return False
+        if self.settings.mode == "batch" and chosen is None:
+            return True
         return capabilities.is_worth_keeping if chosen is None else chosen
 
     @property
@@ -286,6 +290,7 @@ def prepare(
     # Last, because it may require a key: a user without one should first see all other errors.
     provider = resolve_model(model, params=settings.params, needs_key=is_sent)
     _check_keepable(provider, settings)
+    _check_mode(provider, settings)
     check_limits(output.fields, provider.capabilities.dialect, provider.name)
     if settings.columns is None and not task.columns and len(source.names) > 1:
         _warn_of_all_columns(prompt, source.names)
@@ -372,6 +377,23 @@ def _check_keepable(provider: CompleteProvider, settings: Settings) -> None:
             'changed. Give it a name, smelt.worker(..., name="v1"), and change the name if the code changes; or pass '
             "ledger=False."
         )
+
+
+def _check_mode(provider: CompleteProvider, settings: Settings) -> None:
+    """Refuse what `mode="batch"` cannot do, and its options without it."""
+    if settings.mode != "batch":
+        given = [name for name in ("wait", "tail", "artefacts") if getattr(settings, name) != getattr(_USUAL, name)]
+        if given:
+            raise SmeltConfigError(f'{given[0]}= is about jobs of a Batch API. Add mode="batch", or leave it out.')
+        return
+    batching_of(provider)
+    if settings.ledger is False or not provider.capabilities.is_keepable:
+        raise SmeltConfigError(
+            'mode="batch" needs a ledger: a job runs for hours, and the ledger knows which rows are in it. Leave out '
+            'ledger=False (or SMELT_LEDGER=off), or name a file: ledger="answers.sqlite".'
+        )
+    if settings.extend:
+        raise SmeltConfigError('extend=True and mode="batch" do not go together yet. Leave out one of them.')
 
 
 def _warn_of_all_columns(prompt: str, names: Sequence[str]) -> None:

@@ -6,14 +6,19 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import NamedTuple, Protocol
 from uuid import uuid4
 
+from smelt.batch.desk import Pace
+from smelt.batch.office import Terms
 from smelt.call.preparation import Preparation
 from smelt.engine.events import Observer
 from smelt.engine.limiter import Limiter
+from smelt.errors import StoreReadOnlyError
 from smelt.lanes.caps import Caps
 from smelt.lanes.registry import join
+from smelt.ledger.book import JobBook
 from smelt.ledger.session import RunSubject, Session, remembering
 from smelt.ledger.writer import Gap
 from smelt.observe.reporter import Reporter
@@ -27,11 +32,13 @@ class Wired(NamedTuple):
         session: The open ledger. The run sets its `state` and `size`.
         lane: Paces the requests.
         report: Passes the events to all observers.
+        terms: With `mode="batch"`: what the caller wants of the jobs.
     """
 
     session: Session
     lane: Limiter
     report: Reporter
+    terms: Terms = Terms()  # Frozen.
 
 
 class Wiring(Protocol):
@@ -58,6 +65,7 @@ def wired(
     is_stream: bool,
     tells_changes: bool = True,
     gap: Gap = lambda name: None,
+    pace: Pace | None = None,
 ) -> Iterator[Wired]:
     """The ledger of the `ledger` option, the lane that this process shares, and the display of the `progress` option.
 
@@ -67,6 +75,7 @@ def wired(
         is_stream: As `Wiring`.
         tells_changes: Whether to warn why answers of an earlier run that differs a little are not reused.
         gap: Called between every two steps of the ledger; tests end the process there.
+        pace: The pauses between two looks at a job; tests do not wait.
     """
     settings = call.settings
     display = display_for(settings.progress, clock=asyncio.get_running_loop().time)
@@ -75,13 +84,37 @@ def wired(
         remembering(
             _place(call, is_stream=is_stream),
             _subject(call, is_stream=is_stream, tells_changes=tells_changes),
-            is_default=settings.ledger is None,
+            is_default=settings.ledger is None and settings.mode != "batch",
             gap=gap,
         ) as session,
         Reporter(*observers, display, run_id=uuid4().hex) as report,
         join(call.provider, caps, report) as lane,
     ):
-        yield Wired(session, lane, report)
+        yield Wired(session, lane, report, _terms(call, pace or Pace()))
+
+
+def is_batch(call: Preparation) -> bool:
+    """Whether the rows of *call* are asked in jobs of a Batch API. Without a row there is nothing to ask."""
+    return call.settings.mode == "batch" and len(call.folded.distinct) > 0
+
+
+def book_of(session: Session) -> JobBook:
+    """The jobs in the ledger of a run.
+
+    Raises:
+        StoreReadOnlyError: The ledger can only be read.
+    """
+    if session.book is None:
+        raise StoreReadOnlyError(
+            'mode="batch" keeps its jobs in the ledger, and this ledger can only be read. Pass another ledger=.'
+        )
+    return session.book
+
+
+def _terms(call: Preparation, pace: Pace) -> Terms:
+    settings = call.settings
+    where = None if settings.artefacts is None else Path(settings.artefacts)
+    return Terms(wait=settings.wait, tail=settings.tail, artefacts=where, pace=pace)
 
 
 def _place(call: Preparation, *, is_stream: bool) -> bool | str:

@@ -15,7 +15,7 @@ from smelt.engine.inflight import Delivery, InFlight
 from smelt.engine.policy import Failed, Policy, Verdict
 from smelt.engine.replies import ReplyReader
 from smelt.engine.work import Counts, Halt, Work, rows_settled
-from smelt.ledger.base import RunLedger
+from smelt.ledger.base import Holding, RunLedger
 from smelt.plan.answers import Outcomes, RowFailure
 from smelt.plan.chunks import AutoSize, Chunk, Line, Pending
 from smelt.plan.replyrows import ReplyRows
@@ -54,6 +54,7 @@ class Applier:
         counts: Sums over the run.
         tell: Receives the events.
         note: Receives notices for the caller.
+        hold: Called with the rows that wait in jobs of a Batch API.
         is_proven: Whether a reply came whose output limit was high enough, in this run or in an earlier one of this
             process that asked the same. Before that, few requests are in flight at a time.
         doubt: Refusals that may concern one row or the account.
@@ -70,6 +71,7 @@ class Applier:
     counts: Counts
     tell: Callable[[Event], None]
     note: Callable[[str], None]
+    hold: Callable[[Sequence[tuple[int, Holding]]], None]
     is_proven: bool = field(init=False)
     doubt: Doubt = field(default_factory=Doubt)
     _unreached: int = 0  # Requests that did not reach the server, before the first reply.
@@ -97,6 +99,12 @@ class Applier:
         self.answers.accept_all([row.position for row, _ in known], [values for _, values in known])
         self.counts.reused += self.answers.answered - before
         self.tell(rows_settled(self.answers, self.counts))
+
+    def enter_pending(self, rows: Sequence[tuple[Pending, Holding]]) -> None:
+        """Leave rows to the jobs that hold them."""
+        if rows:
+            self.hold([(row.position, line) for row, line in rows])
+            self.tell(rows_settled(self.answers, self.counts))
 
     def enter_stuck(self, rows: Sequence[Pending]) -> None:
         """Give up rows in flight in another call that is blocked until this one ends."""

@@ -55,7 +55,7 @@ class Budget:
 
     def fits(self, estimate: Usage) -> bool:
         """Whether a request of this size may be sent now."""
-        wanted = [self._likely(one) for one in (*self._in_flight.values(), estimate)]
+        wanted = [self.likely(one) for one in (*self._in_flight.values(), estimate)]
         if self.max_tokens is not None and self.tokens + sum(_tokens(one) for one in wanted) > self.max_tokens:
             return False
         if self.max_cost is None:
@@ -82,7 +82,7 @@ class Budget:
         if usage.input_tokens:
             self._written_share = _learnt(self._written_share, (usage.written_input_tokens or 0) / usage.input_tokens)
             self._served.add(usage.tier)
-        likely = self._likely(estimate)
+        likely = self.likely(estimate)
         spent = replace(
             usage if usage.input_tokens else likely,  # A reported 0 cannot be true.
             output_tokens=likely.output_tokens if usage.output_tokens is None else usage.output_tokens,
@@ -99,7 +99,8 @@ class Budget:
             limits.append(f"{self.tokens:,} of max_tokens_total={self.max_tokens:,} tokens")
         return " and ".join(limits)
 
-    def _likely(self, estimate: Usage) -> Usage:
+    def likely(self, estimate: Usage) -> Usage:
+        """*estimate*, corrected by what replies were reported to take."""
         whole = round((estimate.input_tokens or 0) * self._input_ratio)
         return Usage(
             input_tokens=whole,

@@ -25,6 +25,11 @@ class Deferred:
     _rows: list[Pending] = field(default_factory=list)
     _is_waiting: bool = False
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether any rows are set aside."""
+        return bool(self._rows)
+
     def add(self, rows: Sequence[Pending]) -> None:
         """Set *rows* aside."""
         self._rows.extend(rows)

@@ -9,6 +9,7 @@ from typing import Any
 
 from smelt.engine.room import Grant
 from smelt.errors import StoreError
+from smelt.ledger.base import Holding
 from smelt.plan.chunks import Chunk, Pending
 from smelt.plan.media import Media
 from smelt.plan.wire import Codec
@@ -29,6 +30,7 @@ class Announced:
         stuck: Rows of the chunk in flight in another run that is blocked until this one ends.
         broken: Rows of the chunk whose media cannot be loaded, each with the reason.
         media: The media of the other rows, by position.
+        pending: Rows of the chunk that wait in a job, with their lines.
     """
 
     number: int
@@ -40,6 +42,7 @@ class Announced:
     stuck: Sequence[Pending] = ()
     broken: Sequence[tuple[Pending, str]] = ()
     media: Mapping[int, Sequence[Media]] = field(default_factory=dict)
+    pending: Sequence[tuple[Pending, Holding]] = ()
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from smelt.engine.events import Event
 from smelt.engine.work import Counts, rows_settled
-from smelt.ledger.base import RunLedger
+from smelt.ledger.base import Holding, RunLedger
 from smelt.plan.answers import Outcomes
 from smelt.plan.rows import RowSource, Unsendable
 
@@ -29,6 +29,7 @@ class Intake:
         context_tokens: The model's context length, if it is known and small, else None.
         tell: Receives the events.
         start: The position of the first of the rows.
+        hold: Called with the rows that wait in jobs of a Batch API; these need not be asked.
     """
 
     source: RowSource
@@ -38,6 +39,7 @@ class Intake:
     context_tokens: int | None
     tell: Callable[[Event], None]
     start: int = 0
+    hold: Callable[[Sequence[tuple[int, Holding]]], None] = lambda rows: None
 
     async def unknown(self, order: Sequence[int], met_before: Sequence[int] | None = None) -> Sequence[int]:
         """The rows at *order* that must be asked, in that order. Rows found in the ledger are answered and left out.
@@ -78,7 +80,15 @@ class Intake:
             found = [(at, values) for at, values in zip(positions, known, strict=True) if values is not None]
             self.answers.accept_all([at for at, _ in found], [values for _, values in found])
         self.counts.reused += self.answers.answered - before
-        return missing
+        return self._not_held(missing, [text for text, values in zip(texts, known, strict=True) if values is None])
+
+    def _not_held(self, missing: list[int], texts: Sequence[str | Unsendable]) -> list[int]:
+        """The rows at the positions *missing*, with their *texts*, that wait in no job."""
+        lines = self.ledger.held([text if isinstance(text, str) else "" for text in texts]) if missing else ()
+        if not lines:
+            return missing
+        self.hold([(at, line) for at, line in zip(missing, lines, strict=True) if line is not None])
+        return [at for at, line in zip(missing, lines, strict=True) if line is None]
 
     def _read(self, positions: Sequence[int]) -> list[str | Unsendable]:
         if not self.start:

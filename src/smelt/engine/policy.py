@@ -30,6 +30,7 @@ ErrorKind = Literal[
     "interrupted",  # Ctrl-C
     "budget",  # the run's budget is spent
     "unstorable",  # the ledger failed, so nothing more was sent
+    "pending",  # the row waits in a job of a Batch API
 ]
 
 

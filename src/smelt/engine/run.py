@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from smelt.engine.applier import Applier
@@ -21,12 +21,17 @@ from smelt.engine.supply import Supply
 from smelt.engine.work import Counts, Ending, Halt, Work, is_free, rows_settled
 from smelt.engine.workers import WorkerPool
 from smelt.errors import BudgetExceededError
-from smelt.ledger.base import RunLedger
+from smelt.ledger.base import Holding, RunLedger
 from smelt.plan.answers import RowFailure
 from smelt.plan.chunks import AutoSize
 from smelt.plan.media import Medium
 from smelt.providers.base import Connection, Provider, Usage, telling
 
+_PENDING_NOTE = (
+    'Some rows wait in a job of a Batch API, which an earlier call with mode="batch" submitted, and were not asked '
+    'again. The same call with mode="batch" collects them; smelt.ledger.open().jobs() lists the jobs, and a job\'s '
+    "abandon() frees its rows."
+)
 INTERRUPT_GRACE = 0.75  # Seconds; a run reacts to Ctrl-C within one.
 
 
@@ -142,6 +147,18 @@ class Run:
         """Report that the provider cannot send yet, or that it can."""
         self.tell(Waiting(seconds=0.0, reason=waits_for) if waits_for else Resumed())
 
+    def _hold(self, rows: Sequence[tuple[int, Holding]]) -> None:
+        """Leave rows that wait in jobs of a Batch API: they are bought already."""
+        for position, line in rows:
+            self._leave_pending(position, pending_in(line.tag))
+        self._note(_PENDING_NOTE)
+
+    def _leave_pending(self, position: int, message: str) -> None:
+        answers = self.supply.parts
+        failed = answers.failed
+        answers.fail(position, RowFailure("pending", message))
+        self.counts.pending += answers.failed - failed
+
     def _intake(self, part: Part) -> Intake:
         return Intake(
             source=part.source,
@@ -151,6 +168,7 @@ class Run:
             context_tokens=self.provider.capabilities.context_tokens,
             tell=self.tell,
             start=part.start,
+            hold=self._hold,
         )
 
     def _make_pool(self, work: Work, supply: Supply, connection: Connection) -> WorkerPool:
@@ -184,6 +202,7 @@ class Run:
             counts=self.counts,
             tell=self.tell,
             note=self._note,
+            hold=self._hold,
         )
         return WorkerPool(
             supply=supply,
@@ -220,7 +239,7 @@ class Run:
     def _close(self, rest: RowFailure, *, is_stopped: bool) -> None:
         """Mark every row without an outcome as failed: queued, deferred, in flight, or lost by a bug of smelt."""
         answers = self.supply.parts
-        failed = answers.failed
+        failed = answers.failed - self.counts.pending
         asked = self._asked(rest) if self._broken_off else rest
         in_flight = self.supply.close(rest, in_flight=self._broken_off, asked=asked)
         self.tell(rows_settled(answers, self.counts))
@@ -234,6 +253,11 @@ class Run:
 
     def _note(self, sentence: str) -> None:
         self._notices[sentence] = None
+
+
+def pending_in(tag: str) -> str:
+    """The message of a row that waits in the job *tag*."""
+    return f"pending in job {tag}"
 
 
 def _why(halt: Halt) -> RowFailure | None:

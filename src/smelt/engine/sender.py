@@ -140,11 +140,7 @@ class Sender:
             chunk = replace(chunk, rows=tuple(row for row in chunk.rows if row.position not in broken))
             if not chunk.rows:
                 return Announced(number=0, chunk=chunk, tokens=[], expected=0, broken=loaded.broken)
-        self.counts.announced += 1
-        number = self.counts.announced
-        tokens = draw_tokens(len(chunk.rows), "".join([row.text for row in chunk.rows]), self.rng)
-        if self.capabilities.codec == "keyed":
-            tokens.sort()  # Some servers write properties in the order of the alphabet; then it is that of the rows.
+        number, tokens = self.drawn(chunk)
         self.usual = estimate = self.estimate(chunk)
         self.budget.reserve(number, estimate)
         expected = (estimate.input_tokens or 0) + (estimate.output_tokens or 0)
@@ -176,7 +172,27 @@ class Sender:
             stuck=[chunk.rows[at] for at in claim.stuck],
             broken=loaded.broken,
             media=loaded.media,
+            pending=[(chunk.rows[at], line) for at, line in claim.pending],
         )
+
+    def drawn(self, chunk: Chunk) -> tuple[int, list[str]]:
+        """The number of the next request, and tokens for the rows of *chunk*."""
+        self.counts.announced += 1
+        tokens = draw_tokens(len(chunk.rows), "".join([row.text for row in chunk.rows]), self.rng)
+        if self.capabilities.codec == "keyed":
+            tokens.sort()  # Some servers write properties in the order of the alphabet; then it is that of the rows.
+        return self.counts.announced, tokens
+
+    def rendered(self, announced: Announced) -> Request:
+        """The request for the rows of *announced*."""
+        return self._render(announced, self.grant(announced.chunk), self.codec)
+
+    def count_sent(self, request: Request, chunk: Chunk) -> None:
+        """Count *request*, which carries *chunk*, as sent."""
+        self.counts.requests += 1
+        self.counts.retries += chunk.is_repeat
+        if self.counts.first_request is None:
+            self.counts.first_request = request.to_keep()
 
     def withdraw(self, announced: Announced) -> None:
         """Cancel an announced request: it is not sent."""
@@ -190,12 +206,9 @@ class Sender:
             CancelledError: Cancelled while waiting; the request may have been billed, and is counted as such.
         """
         number, chunk = announced.number, announced.chunk
-        grant, codec = self._grant(chunk), self.codec
+        grant, codec = self.grant(chunk), self.codec
         request = self._render(announced, grant, codec)
-        self.counts.requests += 1
-        if self.counts.first_request is None:
-            self.counts.first_request = request.to_keep()
-        self.counts.retries += chunk.is_repeat
+        self.count_sent(request, chunk)
         task = asyncio.current_task()
         self.calling.add(task)
         self.tell(RequestSent(number=number, rows=len(chunk.rows), in_flight=len(self.calling)))
@@ -208,19 +221,19 @@ class Sender:
             # Complete the slot before the ledger write: a rate limit then slows the lane at once, and after a reply the
             # next request may be announced. The ledger writes the paid reply before that announcement, in one commit.
             self.complete(slot, flight, outcome)
-            fault = await self._keep(number, outcome, cost := self._cost(outcome))
+            fault = await self._keep(number, outcome, cost := self.cost(outcome))
         except asyncio.CancelledError:
             self.calling.discard(task)
             self.broken_off.update(row.position for row in chunk.rows)
             unknown = CallFailed("timeout", Billing.UNKNOWN, "The request was cancelled.")
             seconds = clock() - flight.started
-            cost = self._cost(outcome or unknown)
-            self._account(number, chunk, outcome or unknown, seconds, cost, is_broken_off=outcome is None)
+            cost = self.cost(outcome or unknown)
+            self.account(number, len(chunk.rows), outcome or unknown, seconds, cost, is_broken_off=outcome is None)
             raise
         finally:
             self.calling.discard(task)
         is_lost = flight.is_called_off and isinstance(outcome, CallFailed)
-        self._account(number, chunk, outcome, flight.seconds, cost, is_broken_off=is_lost)
+        self.account(number, len(chunk.rows), outcome, flight.seconds, cost, is_broken_off=is_lost)
         return Delivery(number=number, tokens=announced.tokens, flight=flight, outcome=outcome, fault=fault)
 
     def complete(self, slot: Slot, flight: InFlight, outcome: Reply | CallFailed) -> None:
@@ -275,9 +288,10 @@ class Sender:
         if not is_cut or chunk.cuts or spent < _FULL * grant.limit or mean * len(chunk.rows) < _FULL * spent:
             return False
         rest = replace(chunk, rows=chunk.rows[len(rows.found) :])
-        return bool(rest.rows) and self._grant(rest).limit >= mean * len(rest.rows) + _OVERHEAD_TOKENS
+        return bool(rest.rows) and self.grant(rest).limit >= mean * len(rest.rows) + _OVERHEAD_TOKENS
 
-    def _grant(self, chunk: Chunk) -> Grant:
+    def grant(self, chunk: Chunk) -> Grant:
+        """The output limit of a request for *chunk*."""
         answers = (_OVERHEAD_TOKENS + self._row_tokens * len(chunk.rows)) * chunk.room
         expected = self.estimate(chunk).input_tokens or 0
         return self.room.grant(min(answers, self.capabilities.max_output_tokens), expected)
@@ -327,21 +341,22 @@ class Sender:
         finally:
             del self.in_flight[number]
 
-    def _cost(self, outcome: Reply | CallFailed) -> float | None:
+    def cost(self, outcome: Reply | CallFailed) -> float | None:
         """Dollars for *outcome*; None if the price is unknown, or if a failure reported no usage."""
         is_billed = isinstance(outcome, Reply) or outcome.usage.is_reported
         return self.price(outcome.usage) if is_billed else None
 
-    def _account(
+    def account(
         self,
         number: int,
-        chunk: Chunk,
+        rows: int,
         outcome: Reply | CallFailed,
         seconds: float,
         cost: float | None,
         *,
-        is_broken_off: bool,
+        is_broken_off: bool = False,
     ) -> None:
+        """Count the outcome of a request, and report it."""
         failure = outcome if isinstance(outcome, CallFailed) else None
         if failure is None or failure.usage.is_reported:
             self.counts.add(outcome.usage, cost)
@@ -355,7 +370,7 @@ class Sender:
         self.tell(
             RequestEnded(
                 number=number,
-                rows=len(chunk.rows),
+                rows=rows,
                 seconds=seconds,
                 ok=failure is None,
                 failure_kind=failure.kind if failure else None,

@@ -77,6 +77,7 @@ class Counts:
         possible_duplicates: Requests that may have been billed without an answer.
         strangers: Rows of replies whose token was not in the request.
         hopeless: Rows that were given up before the first reply.
+        pending: The caller's rows that wait in jobs of a Batch API; they count as failed in the parts.
         input_tokens: Input tokens, cached ones included.
         output_tokens: Output tokens, reasoning included.
         cached_input_tokens: Input tokens read from the provider's cache.
@@ -96,6 +97,7 @@ class Counts:
     possible_duplicates: int = 0
     strangers: int = 0
     hopeless: int = 0
+    pending: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cached_input_tokens: int = 0

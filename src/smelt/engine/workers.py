@@ -8,6 +8,7 @@ schema are valid, so a mistake there costs this request and not one per worker.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf
 from typing import Any
@@ -24,7 +25,7 @@ from smelt.engine.supply import Supply
 from smelt.engine.work import Halt
 from smelt.errors import BudgetExceededError, StoreError
 from smelt.ledger.base import RunLedger
-from smelt.plan.chunks import AutoSize, Chunk, Line, Size
+from smelt.plan.chunks import AutoSize, Chunk, Line, Pending, Size
 from smelt.providers.base import Billing, CallFailed
 
 MOST_WORKERS = 32  # An automatic chunk size divides the remaining rows among at most this many workers.
@@ -87,6 +88,15 @@ class WorkerPool:
         self.line = self.supply.line
         self._deferred = Deferred(ledger=self.ledger, line=self.line)
         self.hedging.spawn = self.spawn
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether rows are queued, or set aside because another run has them in flight."""
+        return bool(self.line) or self._deferred.has_rows
+
+    def set_aside(self, rows: Sequence[Pending]) -> None:
+        """Keep rows that another run has in flight; they are looked at again in the course of `ask_all`."""
+        self._deferred.add(rows)
 
     async def ask_all(self) -> None:
         """Ask until nothing is queued or in flight, or the pool is halted."""
@@ -230,6 +240,7 @@ class WorkerPool:
         self._deferred.add(announced.deferred)
         self.applier.enter_stuck(announced.stuck)
         self.applier.enter_broken(announced.broken)
+        self.applier.enter_pending(announced.pending)
         if not announced.chunk.rows:
             return None
         # The ledger write took time: check again.

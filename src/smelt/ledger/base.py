@@ -8,11 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from smelt.plan.chunks import Pending
 from smelt.plan.validate import Accepted
 from smelt.providers.base import CallFailed, Reply
+
+
+class Holding(NamedTuple):
+    """The line of a job in which a row waits.
+
+    Attributes:
+        attempt: The line.
+        tag: The job.
+    """
+
+    attempt: int
+    tag: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +36,14 @@ class Claim:
         known: Rows that have been answered meanwhile, with their values.
         deferred: Rows that another run has in flight.
         stuck: Rows in flight in a run that is blocked until this run is over.
+        pending: Rows that wait in a job of a Batch API, each with its line.
     """
 
     rows: Sequence[int]
     known: Sequence[tuple[int, tuple[Any, ...]]] = ()
     deferred: Sequence[int] = ()
     stuck: Sequence[int] = ()
+    pending: Sequence[tuple[int, Holding]] = ()
 
 
 class RunLedger(Protocol):
@@ -47,6 +61,10 @@ class RunLedger(Protocol):
 
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         """The stored values of rows with these canonical texts; None for a row without an answer. Costs nothing."""
+        ...
+
+    def held(self, texts: Sequence[str]) -> Sequence[Holding | None]:
+        """The lines of jobs in which rows with these canonical texts wait; empty if no row waits in any."""
         ...
 
     async def intend(self, number: int, rows: Sequence[Pending], tokens: Sequence[str], estimate: int) -> Claim:
@@ -101,6 +119,10 @@ class NoLedger:
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         """No row has an answer."""
         return [None] * len(texts)
+
+    def held(self, texts: Sequence[str]) -> Sequence[Holding | None]:
+        """No row waits in a job."""
+        return ()
 
     async def intend(self, number: int, rows: Sequence[Pending], tokens: Sequence[str], estimate: int) -> Claim:
         """All rows may be sent."""

@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from smelt.ledger.jobs import settle_jobs
 from smelt.processes import exists
 
 LEASE = 60.0  # Seconds without a renewal after which a run is lost.
@@ -146,12 +147,16 @@ def lose_dead_runs(connection: sqlite3.Connection, clock: Callable[[], Moment]) 
 
 
 def lose_requests(connection: sqlite3.Connection, run: int, now: Moment) -> None:
-    """Mark the in-flight requests of *run* as possibly billed without an answer."""
+    """Mark the in-flight requests of *run* as possibly billed without an answer, and settle its unfinished jobs.
+
+    The lines of jobs that were created stay `queued`: they are not lost, and the next call collects them.
+    """
     connection.execute(
         "UPDATE attempts SET state = 'lost', billing = 'unknown', kind = 'lost', ended = ?"
         " WHERE state = 'sent' AND id >= ? AND id < ?",
         (now.wall, run << 32, (run + 1) << 32),
     )
+    settle_jobs(connection, run, now.wall)
 
 
 def _leases(connection: sqlite3.Connection, clock: Callable[[], Moment]) -> tuple[Moment, list[tuple[int, bool]]]:

@@ -116,7 +116,41 @@ ALTER TABLE attempts ADD COLUMN audio_input_tokens INTEGER;
 ALTER TABLE attempts ADD COLUMN tier TEXT;
 """
 
-STEPS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
+# The jobs of Batch APIs. A line of a job is an attempt in the state `queued`; the table `queued` has the rows of all
+# such lines, so that no row is in two jobs.
+_SIXTH = """
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run INTEGER NOT NULL,
+    spec INTEGER NOT NULL,
+    tag TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    upload TEXT,
+    name TEXT,
+    lines INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    estimate INTEGER NOT NULL,
+    made REAL NOT NULL,
+    submitted REAL,
+    looked REAL,
+    ended REAL,
+    expires REAL,
+    done INTEGER,
+    detail TEXT
+);
+CREATE TABLE queued (
+    spec INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    attempt INTEGER NOT NULL,
+    PRIMARY KEY (spec, key)
+) WITHOUT ROWID;
+ALTER TABLE attempts ADD COLUMN job INTEGER;
+CREATE INDEX lines_of_jobs ON attempts (job) WHERE job IS NOT NULL;
+"""
+
+STEPS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)
 VERSION = len(STEPS)
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from smelt.errors import StoreError
-from smelt.ledger import lease
+from smelt.ledger import jobs, lease
 from smelt.ledger.answers import fresh_rows, split_keys
+from smelt.ledger.base import Holding
 from smelt.ledger.reading import Reading
 from smelt.ledger.shares import Shares
 from smelt.ledger.store import Store
@@ -22,6 +23,8 @@ class Recall:
 
     Attributes:
         spec: The spec's id in the store.
+        specs: Ids of specs whose answers count as this spec's own, and last the spec itself.
+        has_jobs: Whether jobs of Batch APIs held rows of the specs when this run began.
     """
 
     def __init__(
@@ -50,8 +53,8 @@ class Recall:
             is_refresh: Whether earlier answers are ignored.
         """
         self.spec = specs[-1]
+        self.specs = specs
         self._shares = Shares()
-        self._specs = specs
         self._wider = wider
         self._store = store
         self._reading = reading
@@ -59,13 +62,15 @@ class Recall:
         self._before = before or {}
         self._version = data_version_of(store.connection) if version is None else version
         self._is_contended = is_contended
+        with store.reading() as connection:
+            self.has_jobs = jobs.holds_any(connection, specs)
         self._fresh: dict[bytes, tuple[str, int]] = {}  # Answers that other runs have appended to `fresh` since.
         self._seen = 0
 
     @property
     def is_blank(self) -> bool:
         """Whether no row has an answer."""
-        query, known = "SELECT 1 FROM answers WHERE spec = ? LIMIT 1", [*self._wider, *self._specs]
+        query, known = "SELECT 1 FROM answers WHERE spec = ? LIMIT 1", [*self._wider, *self.specs]
         with self._store.reading() as connection:
             return self._is_refresh or not any(connection.execute(query, (one,)).fetchone() for one in known)
 
@@ -78,7 +83,7 @@ class Recall:
             for spec in self._wider:
                 wider = stored_rows(connection, spec, keys).items()
                 found.update((key, (self._reading.narrowed(text), attempt)) for key, (text, attempt) in wider)
-            for spec in self._specs:
+            for spec in self.specs:
                 found.update(stored_rows(connection, spec, keys))
         values = self._reading.all_stored([None if (row := found.get(key)) is None else row[0] for key in keys])
         self._shares.add(found[key][1] for key, one in zip(keys, values, strict=True) if one is not None)
@@ -115,6 +120,12 @@ class Recall:
             }
             self._shares.add(found[key][1] for key in known)
         return known, held - known.keys()
+
+    def held(self, keys: Sequence[bytes]) -> dict[bytes, Holding]:
+        """The rows with these keys that wait in jobs. Looks nothing up while no other connection made a job."""
+        if not (self.has_jobs or self._is_contended):
+            return {}
+        return jobs.held(self._store.connection, self.specs, keys)
 
     def cost_usd(self, run: int | None = None) -> float | None:
         """What the reused answers cost, without those of *run*; None if that is not known."""

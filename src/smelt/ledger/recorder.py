@@ -12,13 +12,14 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from smelt.errors import StoreError
 from smelt.ledger import lease
 from smelt.ledger.answers import add_fresh, add_missing, keep_inputs, merge_fresh, merge_some
 from smelt.ledger.attempts import announce, close_attempt, end_badly, keep_reply
-from smelt.ledger.base import Claim
+from smelt.ledger.base import Claim, Holding
+from smelt.ledger.jobs import LineRow, free
 from smelt.ledger.keys import row_keys
 from smelt.ledger.lease import BEAT, Moment, Owner
 from smelt.ledger.reading import Reading
@@ -31,6 +32,7 @@ from smelt.plan.chunks import Pending
 from smelt.plan.validate import Accepted
 from smelt.providers.base import Billing, CallFailed, Reply
 
+T = TypeVar("T")
 _OWN_ROWS = 300_000  # Answers of a stream kept in memory before they are moved into the table `answers`; about 75 MB.
 _SORTED_ROWS = 4_000  # Rows moved at a time while requests are in flight: about 20 ms.
 _SORTING_PAUSE = 0.005
@@ -77,12 +79,12 @@ class Recorder:
         self._gap = gap
         self.run = run
         self.reused = 0
-        self.is_blank = recall.is_blank
+        self.is_blank = recall.is_blank and not recall.has_jobs
         self.is_learning = is_stream and self.is_blank
         self._is_stream = is_stream
         self._own: dict[bytes, str] = {}  # Answers of a stream, by key, not yet moved into `answers`.
         self._own_before: dict[bytes, str] = {}  # Answers of a stream that the next commit moves.
-        self._reading = reading
+        self.reading = reading
         self._extension = extension
         self._store = store
         self._epoch = epoch
@@ -94,6 +96,7 @@ class Recorder:
         self._reserve = reserve
         self._keys: dict[int, dict[int, bytes]] = {}
         self._left: dict[int, float] = {}  # When each request was sent, by its number.
+        self._lines: dict[int, tuple[int, int]] = {}  # The attempts and specs of lines of jobs, by their numbers.
         self._pulse = asyncio.get_running_loop().call_later(BEAT, self._beat)
         self._sorting: asyncio.Handle | None = None
         self._is_winding_down = False
@@ -107,6 +110,14 @@ class Recorder:
         if self._keeps_inputs and known:
             self._writer.tell(lambda connection: keep_inputs(connection, [(keys[at], texts[at]) for at in known]))
         return found
+
+    def held(self, texts: Sequence[str]) -> Sequence[Holding | None]:
+        """The lines of jobs in which rows with these canonical texts wait; empty if no row waits in any."""
+        if not self._recall.has_jobs:
+            return ()
+        keys = row_keys(texts, self._store.secret)
+        found = self._recall.held(keys)
+        return [found.get(key) for key in keys] if found else ()
 
     async def intend(self, number: int, rows: Sequence[Pending], tokens: Sequence[str], estimate: int) -> Claim:
         """Announce a request and return which of its rows may be sent. On disk when this returns.
@@ -123,20 +134,22 @@ class Recorder:
         keys = row_keys([row.text for row in rows], self._store.secret)
 
         def claim(connection: sqlite3.Connection) -> Claim:
-            if lease.epoch_of(connection, self.run) != self._epoch:
-                self._epoch = lease.take(connection, self.run, self._owner, self._clock())
+            self.keep_lease(connection)
             known, held = self._recall.taken(connection, self.run, keys, self._clock)
-            free = [at for at, key in enumerate(keys) if key not in known and key not in held]
+            queued = self._recall.held(keys)
+            free = [at for at, key in enumerate(keys) if not (key in known or key in held or key in queued)]
             if free:
                 extends = self._extends(rows[0])
                 chosen = [keys[at] for at in free], [tokens[at] for at in free]
                 announce(connection, self._id(number), *chosen, estimate, extends, self._clock().wall)
             stuck = held & self._stuck(connection) if held else held
+            elsewhere = held - stuck - queued.keys() if held else held
             return Claim(
                 rows=free,
                 known=[(at, known[key]) for at, key in enumerate(keys) if key in known],
-                deferred=[at for at, key in enumerate(keys) if key in held and key not in stuck],
+                deferred=[at for at, key in enumerate(keys) if key in elsewhere],
                 stuck=[at for at, key in enumerate(keys) if key in stuck],
+                pending=[(at, queued[key]) for at, key in enumerate(keys) if key in queued and key not in known],
             )
 
         self._gap("intending")
@@ -146,6 +159,17 @@ class Recorder:
         self._left[number] = asyncio.get_running_loop().time()
         self.reused += len(claimed.known)
         return claimed
+
+    def keep_lease(self, connection: sqlite3.Connection) -> None:
+        """Take a new lease if another process took this run over."""
+        if lease.epoch_of(connection, self.run) != self._epoch:
+            self._epoch = lease.take(connection, self.run, self._owner, self._clock())
+
+    async def write(self, step: Step[T], gap: str, *, is_intent: bool = False) -> T:
+        """Carry out a step about jobs; on disk when this returns. *gap* names the gap after it."""
+        done = await self._writer.write(step, is_intent=is_intent)
+        self._gap(gap)
+        return done
 
     def withdraw(self, number: int) -> None:
         """Record that an announced request was not sent."""
@@ -185,7 +209,7 @@ class Recorder:
             accepted: The rows.
             unread: The beginning of the reply, redacted, if nothing could be parsed from it.
         """
-        keys = self._keys.pop(number, {})
+        keys, line = self._keys.pop(number, {}), self._lines.get(number)
         answers = {keys[row.position]: text for row, _, text in accepted}
         inputs = [(keys[row.position], row.text) for row, _, _ in accepted] if self._keeps_inputs else []
 
@@ -195,6 +219,8 @@ class Recorder:
             put(connection, self._recall.spec, self._id(number), answers)
             keep_inputs(connection, inputs)
             close_attempt(connection, self._id(number), unread)
+            if line is not None:
+                free(connection, line[1], keys.values())
 
         self._gap("read")
         self._writer.tell(write)
@@ -210,7 +236,7 @@ class Recorder:
         for own in (self._own_before, self._own):
             for at, key in enumerate(keys) if own else ():
                 if (text := own.get(key)) is not None:
-                    found[at] = self._reading.stored(text)
+                    found[at] = self.reading.stored(text)
         return found
 
     def _keep_own(self, answers: Mapping[bytes, str]) -> None:
@@ -228,7 +254,7 @@ class Recorder:
     async def await_others(self) -> None:
         """Wait a moment for the runs that have our rows in flight; if they died, read the replies that they left."""
         await asyncio.sleep(_MOMENT)
-        read_leftovers(self._store, self._recall.spec, self._reading, self._clock)
+        read_leftovers(self._store, self._recall.spec, self.reading, self._clock)
 
     def wind_down(self) -> None:
         """Nothing is queued any more: use the time of the last requests to move rows from `fresh` into `answers`."""
@@ -321,7 +347,23 @@ class Recorder:
         self._pulse = asyncio.get_running_loop().call_later(BEAT, self._beat)
 
     def _id(self, number: int) -> int:
-        return self.run << 32 | number
+        return self._lines[number][0] if number in self._lines else self.run << 32 | number
+
+    def adopt(self, number: int, line: LineRow, spec: int, keys: dict[int, bytes]) -> None:
+        """Take a line of a job, whose reply is stored, as the request *number* of this run.
+
+        Args:
+            number: Counts the requests of the run.
+            line: The line; it may be of an earlier run.
+            spec: The spec of its job.
+            keys: The keys of its rows, by their positions in this run.
+        """
+        self._lines[number] = line.attempt, spec
+        self._keys[number] = keys
+
+    def drop(self, number: int) -> None:
+        """Forget a line that `adopt` took, after its `commit`."""
+        self._writer.tell(lambda connection: self._lines.pop(number, None))
 
     def _extends(self, row: Pending) -> int | None:
         is_part = self._extension is not None and row.position in self._extension.completing

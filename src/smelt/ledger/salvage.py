@@ -28,7 +28,10 @@ _TABLES = {
     "runs": "id, spec, started, ended, state, rows, distinct_rows, reused, version",
     "attempts": "id, state, sent, ended, rows, estimate, keys, tokens, extends, billing, kind, status, input_tokens, "
     "output_tokens, cached_input_tokens, reasoning_tokens, cost_usd, model, request_id, unread, written_input_tokens, "
-    "written_hour_tokens, audio_input_tokens, tier",
+    "written_hour_tokens, audio_input_tokens, tier, job",
+    "jobs": "id, run, spec, tag, state, origin, upload, name, lines, rows, bytes, estimate, made, submitted, looked, "
+    "ended, expires, done, detail",
+    "queued": "spec, key, attempt",
     "replies": "attempt, text",
     "prompts": "spec, text",
     "inputs": "key, text",

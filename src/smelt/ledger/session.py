@@ -15,6 +15,7 @@ from pydantic_core import from_json
 from smelt.errors import StoreNotFoundError, StoreReadOnlyError, warn
 from smelt.ledger.answers import merge_all
 from smelt.ledger.base import Claim, NoLedger, RunLedger
+from smelt.ledger.book import JobBook
 from smelt.ledger.files import default_path, named_path
 from smelt.ledger.keys import Spec, row_key, row_keys
 from smelt.ledger.opening import open_store
@@ -96,12 +97,14 @@ class Session:
     Attributes:
         ledger: The ledger that the engine calls.
         extension: Answers that the run adds fields to, or None.
+        book: The jobs of Batch APIs; None without a ledger that can be written to.
         state: How the run ends; "stopped" until the caller sets another state.
         size: Rows and distinct rows at the end, which a stream does not know at the start; None if the run never began.
     """
 
     ledger: RunLedger
     extension: Extension | None = None
+    book: JobBook | None = None
     state: str = field(default="stopped")
     size: tuple[int, int] | None = None
 
@@ -229,7 +232,7 @@ def _begin(store: Store, matter: RunSubject, gap: Gap) -> tuple[Session, Recorde
         is_stream=matter.is_stream,
         gap=gap,
     )
-    return Session(ledger=recorder, extension=extension), recorder
+    return Session(ledger=recorder, extension=extension, book=JobBook(store, recorder, recall)), recorder
 
 
 def _archive(store: Store, matter: RunSubject) -> Session:

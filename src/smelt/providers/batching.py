@@ -16,6 +16,7 @@ from typing import BinaryIO, Literal, Protocol, runtime_checkable
 
 from smelt.errors import SmeltConfigError
 from smelt.providers.base import CallFailed, Provider, Reply, Request
+from smelt.providers.own import OwnProvider
 
 LINE_CAP = 64 * 2**20
 """Bytes of the longest line of results that is read."""
@@ -262,10 +263,11 @@ def batching_of(provider: Provider) -> tuple[BatchProvider, BatchLimits]:
     Raises:
         SmeltConfigError: It has none; says what to do.
     """
-    limits = provider.batching if isinstance(provider, BatchProvider) else None
-    if not isinstance(provider, BatchProvider) or limits is None:
+    inner = provider.provider if isinstance(provider, OwnProvider) else provider
+    limits = inner.batching if isinstance(inner, BatchProvider) else None
+    if not isinstance(inner, BatchProvider) or limits is None:
         raise SmeltConfigError(
             f'mode="batch" needs a Batch API, and smelt knows none of {provider.name}:{provider.model}. Leave out '
             "mode=, or use a model of openai, anthropic or google."
         )
-    return provider, limits
+    return inner, limits

@@ -122,8 +122,14 @@ class Flow:
     def metrics(self) -> SmeltMetrics:
         """The metrics of the run so far; rows are those of all frames that were read."""
         supply, run = self._supply, self._run
+        pending = run.counts.pending
         return metrics(
-            run.counts, rows=supply.rows, failed=supply.parts.failed, distinct=supply.distinct, seconds=run.seconds
+            run.counts,
+            rows=supply.rows,
+            failed=supply.parts.failed - pending,
+            pending=pending,
+            distinct=supply.distinct,
+            seconds=run.seconds,
         )
 
     def _watch(self, event: Event) -> None:

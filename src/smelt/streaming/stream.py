@@ -152,6 +152,11 @@ def _checked_inlet(prompt: str, output_model: Any, model: Any, settings: Setting
 
 
 def _refuse(settings: Settings) -> None:
+    if settings.mode == "batch":
+        raise SmeltConfigError(
+            'mode="batch" answers within hours, and a stream hands frames over one after the other. Use transform, one '
+            "frame after the other; each finds its own job again."
+        )
     if settings.extend:
         raise SmeltConfigError(
             "extend=True needs to see all rows before the first request, which a stream cannot do. Leave it out, and "

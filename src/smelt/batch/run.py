@@ -1,0 +1,315 @@
+"""A run in batch mode: proves the setup with one live request, then works the rows off in jobs, round after round.
+
+The loop is thin: `desk` decides, `submitting` and `collecting` act, and the ledger knows at any time what happened.
+Every call does the same, also if an earlier one submitted the jobs: look at the jobs that hold its rows, collect those
+that ended, submit what is left, and wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import inf
+
+from smelt.batch.collecting import Collector
+from smelt.batch.desk import FULL, Act, Step, after_find, after_look, after_poll, after_results, tail_rows
+from smelt.batch.office import Held, Office, Terms, now, wall
+from smelt.batch.submitting import Submitter
+from smelt.batch.words import pending_words, waiting_words
+from smelt.engine.events import Resumed, Waiting
+from smelt.engine.run import Run
+from smelt.engine.supply import Supply
+from smelt.engine.work import Halt, Work, rows_settled
+from smelt.engine.workers import WorkerPool
+from smelt.errors import BudgetExceededError, StoreError
+from smelt.ledger.base import Holding
+from smelt.ledger.book import JobBook
+from smelt.ledger.jobs import UNSENT, JobRow
+from smelt.plan.answers import RowFailure
+from smelt.plan.chunks import Size
+from smelt.providers.base import Billing, CallFailed, Connection
+from smelt.providers.batching import BatchConnection, JobReport, batching_of
+
+_BEFORE = 600.0  # Seconds before a create from which on its job is searched: clocks differ.
+_ENDLESS = ("orphaned", "lost")  # States that no waiting ends.
+
+
+@dataclass(kw_only=True, eq=False)
+class _Course:
+    """How often a job was looked at, and when it is looked at next.
+
+    Attributes:
+        due: The loop's time of the next look.
+        looks: Looks since it was met.
+        tries: Looks in a row that found it in the same state.
+        misses: How often its results were not there.
+        report: The last report.
+    """
+
+    due: float
+    looks: int = 0
+    tries: int = 0
+    misses: int = 0
+    report: JobReport | None = None
+
+
+@dataclass(kw_only=True, eq=False)
+class BatchRun(Run):
+    """A run in batch mode.
+
+    Attributes:
+        book: The jobs in the ledger.
+        terms: What the caller wants of the jobs.
+    """
+
+    book: JobBook
+    terms: Terms = field(default_factory=Terms)
+    _held: Held = field(default_factory=Held)
+    _courses: dict[str, _Course] = field(default_factory=dict)
+    _live: Connection | None = None
+    _has_collected: bool = False
+    _blocked_until: float = -inf  # Until then no job is submitted, because too much waits at the provider.
+
+    async def _ask(self, work: Work, supply: Supply, deadline: asyncio.Timeout) -> None:
+        await supply.take_in(self._intake)
+        if not supply.line and not self._held.lines:
+            return
+        provider, limits = batching_of(self.provider)
+        async with provider.connect(connections=self.lane.most) as self._live, provider.connect_batches() as batches:
+            office = Office(
+                book=self.book,
+                batches=batches,
+                limits=limits,
+                terms=self.terms,
+                supply=supply,
+                pool=self._make_pool(work, supply, self._live),
+                budget=self.budget,
+                held=self._held,
+                note=self._note,
+            )
+            try:
+                await self._work_off(office, work, deadline)
+            except StoreError as problem:
+                self._halt = self._halt or Halt(fault=problem)
+
+    def _hold(self, rows: Sequence[tuple[int, Holding]]) -> None:
+        self._held.add(rows)
+
+    def _close(self, rest: RowFailure, *, is_stopped: bool) -> None:
+        states = {job.tag: job for job in self.book.jobs()} if self._held.lines else {}
+        for tag in list(self._held.lines):
+            words = pending_words(tag, states.get(tag))
+            for position in self._held.positions(tag):
+                if not self.supply.parts.is_settled(position):
+                    self._leave_pending(position, words)
+        if rest.kind == "stopped" and not is_stopped and (self._held.lines or self.supply.line):
+            rest = replace(rest, kind="pending", message="pending: not submitted yet. The same call submits it.")
+        super()._close(rest, is_stopped=is_stopped)
+
+    async def _work_off(self, office: Office, work: Work, deadline: asyncio.Timeout) -> None:
+        submitter = Submitter(office=office, origin=self.provider.origin, rng=self.rng)
+        collector = Collector(office=office, ledger=self.ledger)
+        until = inf if self.terms.wait is True else now() + float(self.terms.wait)
+        await self._prove(office, work, deadline)
+        while self._halt is None:
+            await self._tend(office, submitter, collector)
+            if self._halt is not None or await self._ask_rest(office, submitter, deadline, is_over=now() >= until):
+                continue
+            waited_for = [job for job in office.jobs() if job.state not in _ENDLESS]
+            if now() >= until or not (waited_for or office.pool.has_rows):
+                break
+            if submitter.is_broke and not waited_for:
+                self._halt = Halt(fault=BudgetExceededError(f"The run's budget is spent: {self.budget}."))
+                break
+            await self._rest(waited_for, until)
+
+    async def _prove(self, office: Office, work: Work, deadline: asyncio.Timeout) -> None:
+        """Ask one chunk live, so that a wrong key, model or schema costs this request and not a job, and no hours."""
+        line = office.supply.line
+        while self._halt is None and line and not (self._reader.replies or self.counts.reused or self._held.lines):
+            chunk = line.next(Size(rows=work.first_rows))
+            if chunk is None:
+                return
+            alone = Supply(office.supply.parts)
+            alone.line.put_whole([chunk])
+            alone.end()
+            pool = await self._ask_live(alone, work, deadline)
+            office.pool.size.most = pool.size.most
+
+    async def _ask_live(self, supply: Supply, work: Work, deadline: asyncio.Timeout) -> WorkerPool:
+        assert self._live is not None
+        self._pool = pool = self._make_pool(work, supply, self._live)
+        try:
+            await self._see_through(pool, deadline)
+        finally:
+            self._halt, self._pool = self._halt or pool.halted, None
+        return pool
+
+    async def _ask_rest(
+        self, office: Office, submitter: Submitter, deadline: asyncio.Timeout, *, is_over: bool
+    ) -> bool:
+        """Submit queued rows, or ask them live if they are few; return whether anything was done."""
+        office.supply.line.put_last(submitter.oversized)
+        is_big, submitter.oversized = bool(submitter.oversized), []
+        if not office.pool.has_rows:
+            return False
+        few = tail_rows(self.terms.tail, len(self.supply.parts))
+        is_waiting = any(job.state not in _ENDLESS for job in office.jobs())
+        is_tail = self._has_collected and office.supply.line.rows_left <= few and (is_over or not is_waiting)
+        if is_big or is_tail or not office.supply.line:
+            await self._ask_live(office.supply, office.sender.work, deadline)
+            return True
+        if (self._has_collected and office.supply.line.rows_left <= few) or now() < self._blocked_until:
+            return False
+        return await self._submit(office, submitter)
+
+    async def _submit(self, office: Office, submitter: Submitter) -> bool:
+        done = await submitter.submit()
+        if done is None:
+            return not submitter.is_broke and office.pool.has_rows
+        job, step = done
+        self._courses[job.tag] = _Course(due=now() + self._pause(0))
+        if step is None:
+            return True
+        if step.act is Act.STOP:
+            self._halt = Halt(stop=step.failure)
+        elif step.act is Act.FULL:
+            self._block()
+        elif step.act is Act.FIND:
+            self._courses[job.tag].due = now() + (step.seconds or 0.0)
+        return step.act is not Act.FULL
+
+    def _block(self) -> None:
+        """Submit nothing until a job of ours ends, or some time has passed."""
+        self._blocked_until = now() + min(FULL, 90 * self.terms.pace.first)
+        self._note(
+            "The provider lets only so many tokens wait in jobs at a time, so the rest of the rows is submitted later."
+        )
+
+    async def _tend(self, office: Office, submitter: Submitter, collector: Collector) -> None:
+        """Take the next step of each job whose time has come."""
+        for job in office.jobs():
+            course = self._courses.setdefault(job.tag, _Course(due=-inf))
+            if self._halt is None and course.due <= now():
+                course.due = now() + self._pause(course.looks)
+                course.looks += 1
+                await self._advance(job, course, office, submitter, collector)
+
+    async def _advance(
+        self, job: JobRow, course: _Course, office: Office, submitter: Submitter, collector: Collector
+    ) -> None:
+        match job.state:
+            case "submitted" | "ended" | "orphaned" | "lost":
+                await self._look(job, course, office, submitter, collector)
+            case "doubtful":
+                await self._find(job, course, office, submitter)
+            case "collected":  # By another process.
+                self._halt = await collector.apply(job)
+                self._has_collected = True
+            case "planned" | "uploaded" | "creating":  # By another process, which may have died.
+                await self.book.lose_dead_runs()
+            case _:
+                office.release(job.tag)
+
+    async def _look(
+        self, job: JobRow, course: _Course, office: Office, submitter: Submitter, collector: Collector
+    ) -> None:
+        assert job.name is not None
+        try:
+            report = await office.batches.look(job.name)
+        except CallFailed as failure:
+            self._stop_if_told(after_poll(failure))
+            return
+        is_same = course.report is not None and course.report.state is report.state
+        course.tries, course.report = course.tries * is_same + 1, report
+        step = after_look(report, looks=course.tries)
+        changes = {"looked": wall(), "done": report.done, "expires": report.expires or job.expires}
+        if step.act is Act.COLLECT:
+            job = await self.book.move(job, "ended", **changes, ended=job.ended or wall(), detail=report.detail)
+            await self._collect(job, report, course, collector, office.batches)
+        elif step.act in (Act.ORPHAN, Act.LOSE):
+            await self.book.move(job, "orphaned" if step.act is Act.ORPHAN else "lost", **changes, detail=report.detail)
+        elif step.act is Act.WAIT:
+            await self.book.move(job, "submitted", **changes, detail=report.detail)
+            course.due = now() + step.seconds if step.seconds is not None else course.due
+        else:
+            await self._free(job, step, report, office, submitter)
+
+    async def _free(self, job: JobRow, step: Step, report: JobReport, office: Office, submitter: Submitter) -> None:
+        """The job was refused as a whole, which is free: its rows return to the queue."""
+        await self.book.give_up(job, "refused", report.fault.message if report.fault else report.detail)
+        office.release(job.tag)
+        if step.act is Act.FULL:
+            submitter.shrink(job, step.limit)
+            self._block()
+        elif step.seconds is not None:
+            self._blocked_until = now() + step.seconds
+        self._stop_if_told(step)
+
+    async def _collect(
+        self, job: JobRow, report: JobReport, course: _Course, collector: Collector, batches: BatchConnection
+    ) -> None:
+        try:
+            self._halt = await collector.collect(job, report)
+        except CallFailed as failure:
+            course.misses += failure.kind == "not_found"
+            step = after_results(failure, looks=course.misses)
+            if step.act is Act.LOSE:
+                await self.book.move(job, "lost", detail=failure.message)
+            elif step.seconds is not None:
+                course.due = now() + step.seconds
+            self._stop_if_told(step)
+            return
+        self._has_collected, self._blocked_until = True, -inf
+        try:
+            await batches.discard(report)  # All of it is in the ledger; what stays would only show rows to others.
+        except CallFailed:
+            return
+
+    async def _find(self, job: JobRow, course: _Course, office: Office, submitter: Submitter) -> None:
+        since = (job.submitted or job.made) - _BEFORE
+        found = list[JobReport]()
+        try:
+            async for report in office.batches.find(tag=job.tag, count=job.lines, since=since):
+                found.append(report)
+        except CallFailed as failure:
+            self._stop_if_told(after_poll(failure))
+            return
+        course.tries += 1
+        known = frozenset(one.name for one in self.book.jobs() if one.name)
+        step = after_find(found, known=known, looks=course.tries)
+        if step.act is Act.ADOPT and step.report is not None:
+            name, expires = step.report.name, step.report.expires
+            await self.book.move(job, "submitted", name=name, expires=expires, looked=wall())
+            course.due, course.tries = now(), 0
+        elif step.act is Act.FREE:
+            await self.book.give_up(job, "withdrawn", "The provider has no job with its tag.")
+            office.release(job.tag)
+            if job.upload is not None:
+                await submitter.tidy(job.upload)
+        elif step.seconds is not None:
+            course.due = now() + min(step.seconds, 6 * self.terms.pace.first)
+        else:
+            course.tries -= 1  # A candidate is no sign that the job is not there.
+
+    def _stop_if_told(self, step: Step) -> None:
+        if step.act is Act.STOP:
+            failure = step.failure or CallFailed("bad_request", Billing.REJECTED, "The job was refused.")
+            self._halt = Halt(stop=failure)
+
+    def _pause(self, looks: int) -> float:
+        return self.terms.pace.pause(looks, self.rng.random())
+
+    async def _rest(self, jobs: Sequence[JobRow], until: float) -> None:
+        """Wait until the next job is due, and say what for."""
+        soon = now() + self._pause(0)
+        times = [self._courses[job.tag].due if job.tag in self._courses else soon for job in jobs]
+        if self._blocked_until > now():
+            times.append(self._blocked_until)
+        seconds = max(0.0, min([*times, until]) - now())
+        unsent = [job for job in jobs if job.state in UNSENT]
+        self.tell(rows_settled(self.supply.parts, self.counts))
+        self.tell(Waiting(seconds=seconds, reason=waiting_words(self.provider.name, jobs, unsent, wall())))
+        await asyncio.sleep(seconds)
+        self.tell(Resumed())

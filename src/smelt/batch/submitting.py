@@ -1,0 +1,227 @@
+"""Plans a job of the queued rows, and submits it: each state is on disk before the next step is taken."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO
+
+from smelt.batch.desk import Act, Step, after_submit
+from smelt.batch.files import Folder
+from smelt.batch.office import Office, wall
+from smelt.batch.plan import Load, draw_tag, line_id
+from smelt.engine.inflight import Announced
+from smelt.engine.mediaroom import load
+from smelt.ledger.base import Claim
+from smelt.ledger.book import Draft
+from smelt.ledger.jobs import JobRow
+from smelt.plan.chunks import Chunk, Size
+from smelt.providers.base import CallFailed, Request
+
+_BLOCK = 64  # Lines that one transaction enters.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Line:
+    """A line that is being planned."""
+
+    asked: Announced
+    price: tuple[float, int]
+    request: Request
+    text: bytes
+
+    @property
+    def draft(self) -> Draft:
+        """What the ledger stores of it."""
+        asked = self.asked
+        return Draft(number=asked.number, rows=asked.chunk.rows, tokens=asked.tokens, estimate=asked.expected)
+
+
+@dataclass(kw_only=True, eq=False)
+class Submitter:
+    """Submits jobs.
+
+    Attributes:
+        office: What all steps share.
+        origin: The provider's address.
+        rng: Draws tags.
+        most_tokens: The most tokens that the next job should have, once the provider refused more.
+        is_broke: Whether the budget has no room for the next line.
+        oversized: Chunks of one row that no job can carry; they are asked live.
+    """
+
+    office: Office
+    origin: str
+    rng: random.Random
+    most_tokens: int | None = None
+    is_broke: bool = False
+    oversized: list[Chunk] = field(default_factory=list)
+
+    async def submit(self) -> tuple[JobRow, Step | None] | None:
+        """Submit the next job.
+
+        Returns:
+            The job, and the next step if it was not created; None if there was nothing to submit.
+
+        Raises:
+            StoreError: A state of it is not on disk; nothing was sent after that.
+        """
+        tag = draw_tag(self.rng)
+        folder = Folder(self.office.terms.artefacts, tag)
+        with folder.requests() as file:
+            job = await self._plan(tag, file)
+            if job is None:
+                return None
+            folder.note(self._manifest(job))
+            file.seek(0)
+            return await self._send(job, file, folder)
+
+    async def _plan(self, tag: str, file: BinaryIO) -> JobRow | None:
+        """Write the lines of a job into *file*, and enter them; None if there are none."""
+        job: JobRow | None = None
+        load_of_job = Load(limits=self.office.limits, most_tokens=self.most_tokens)
+        spent = 0.0, 0
+        self.is_broke = False
+        while lines := self._draft(tag, load_of_job, spent):
+            job = job or await self.office.book.plan(tag, self.origin)
+            claims = await self.office.book.queue(job, [line.draft for line in lines])
+            for line, claim in zip(lines, claims, strict=True):
+                self._enter(tag, line, claim, file)
+            spent = spent[0] + sum(line.price[0] for line in lines), spent[1] + sum(line.price[1] for line in lines)
+        if job is None:
+            return None
+        job = self.office.book.job(job.id)
+        if not job.lines:
+            await self.office.book.give_up(job, "withdrawn")
+            return None
+        self.office.reserved[tag] = spent
+        return replace(job, bytes=file.tell())
+
+    def _draft(self, tag: str, load_of_job: Load, spent: tuple[float, int]) -> list[_Line]:
+        """The next lines of the queue that fit into the job, and into the budget."""
+        office, lines, budget = self.office, list[_Line](), spent
+        while len(lines) < _BLOCK and (chunk := self._cut()) is not None:
+            estimate = office.sender.estimate(chunk)
+            price = office.price(estimate)
+            if office.budget.is_limited and not office.affords(price, tag, budget):
+                self.is_broke = True
+                office.supply.line.put_whole([chunk])
+                break
+            loaded = load(chunk, office.sender.capabilities)
+            office.applier.enter_broken(loaded.broken)
+            broken = {row.position for row, _ in loaded.broken}
+            chunk = replace(chunk, rows=tuple(row for row in chunk.rows if row.position not in broken))
+            if not chunk.rows:
+                continue
+            number, tokens = office.sender.drawn(chunk)
+            expected = (estimate.input_tokens or 0) + (estimate.output_tokens or 0)
+            asked = Announced(number=number, chunk=chunk, tokens=tokens, expected=expected, media=loaded.media)
+            request = office.sender.rendered(asked)
+            text = office.batches.line(line_id(tag, number), request)
+            if not load_of_job.takes(len(text), expected):
+                self._put_back(chunk, load_of_job)
+                break
+            load_of_job.add(len(text), expected)
+            budget = budget[0] + price[0], budget[1] + price[1]
+            lines.append(_Line(asked=asked, price=price, request=request, text=text))
+        return lines
+
+    def _cut(self) -> Chunk | None:
+        pool = self.office.pool
+        size = Size(rows=min(pool.size.most, self.office.sender.most_rows or pool.size.most))
+        while (chunk := self.office.supply.line.next(size)) is not None:
+            left = tuple(row for row in chunk.rows if not self.office.supply.parts.is_settled(row.position))
+            if left:
+                return chunk if len(left) == len(chunk.rows) else replace(chunk, rows=left)
+        return None
+
+    def _put_back(self, chunk: Chunk, load: Load) -> None:
+        """Keep a chunk that does not fit for the next job, or halve it if no job can carry it."""
+        if load.lines:
+            self.office.supply.line.put_whole([chunk])
+        elif len(chunk.rows) > 1:
+            self.office.supply.line.put_whole(chunk.halves())
+        else:
+            self.oversized.append(chunk)
+
+    def _enter(self, tag: str, line: _Line, claim: Claim, file: BinaryIO) -> None:
+        """Write a line into the request file, without the rows that it may not carry."""
+        office, asked = self.office, line.asked
+        rows, request, text = asked.chunk.rows, line.request, line.text
+        office.applier.enter_known([(rows[at], values) for at, values in claim.known])
+        office.applier.enter_pending([(rows[at], waiting) for at, waiting in claim.pending])
+        office.pool.set_aside([rows[at] for at in claim.deferred])
+        if not claim.rows:
+            return
+        if len(claim.rows) < len(rows):
+            chunk = replace(asked.chunk, rows=tuple(rows[at] for at in claim.rows))
+            asked = replace(asked, chunk=chunk, tokens=[asked.tokens[at] for at in claim.rows])
+            request = office.sender.rendered(asked)
+            text = office.batches.line(line_id(tag, asked.number), request)
+        file.write(text)
+        office.sender.count_sent(request, asked.chunk)
+        office.held.add_line(tag, office.book.attempt(asked.number), asked.chunk)
+
+    async def _send(self, job: JobRow, file: BinaryIO, folder: Folder) -> tuple[JobRow, Step | None]:
+        """Upload and create the job. The state says at any time what may have happened remotely."""
+        book, current, was_announced = self.office.book, job, False
+
+        async def on_upload(upload: str | None) -> None:
+            nonlocal current, was_announced
+            if upload is not None and current.upload != upload:
+                current = await book.move(current, "uploaded", upload=upload, bytes=job.bytes)
+            current = await book.move(current, "creating", submitted=wall(), bytes=job.bytes)
+            was_announced = True
+
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                report = await self.office.batches.submit(
+                    file, tag=job.tag, count=job.lines, on_upload=on_upload, upload=current.upload
+                )
+            except CallFailed as failure:
+                step = after_submit(failure, was_announced=was_announced, tries=tries)
+                if step.act is Act.RETRY:
+                    was_announced = False
+                    await self._pause(tries)
+                    file.seek(0)
+                    continue
+                return await self._failed(current, step), step
+            changes: dict[str, Any] = {"name": report.name, "expires": report.expires, "looked": wall()}
+            current = await book.move(current, "submitted", **changes, detail=report.detail)
+            folder.note(self._manifest(current))
+            return current, None
+
+    async def _failed(self, job: JobRow, step: Step) -> JobRow:
+        """Enter that a job was not created, or may not have been."""
+        if step.act is Act.FIND:
+            return await self.office.book.move(job, "doubtful")
+        state = "refused" if step.act is Act.STOP else "withdrawn"
+        job = await self.office.book.give_up(job, state, step.failure.message if step.failure else None)
+        if step.act is Act.FULL:
+            self.shrink(job, step.limit)
+        self.office.release(job.tag)
+        if job.upload is not None:
+            await self.tidy(job.upload)
+        return job
+
+    def shrink(self, job: JobRow, limit: int | None) -> None:
+        """Plan smaller jobs from now on: *job* had too many tokens to wait beside the others."""
+        half = max(1, job.estimate // 2)
+        self.most_tokens = half if limit is None or limit >= job.estimate else max(1, int(0.9 * limit))
+
+    async def tidy(self, upload: str) -> None:
+        """Delete an upload; that it stays is no harm, since it holds no answers and goes by itself."""
+        try:
+            await self.office.batches.withdraw(upload)
+        except CallFailed:
+            return
+
+    async def _pause(self, tries: int) -> None:
+        await asyncio.sleep(self.office.terms.pace.pause(tries, self.rng.random()))
+
+    def _manifest(self, job: JobRow) -> dict[str, Any]:
+        """What the artefacts say of a job, apart from its lines."""
+        return {"job": job.name, "tag": job.tag, "state": job.state, "lines": job.lines, "rows": job.rows, "at": wall()}

@@ -1,0 +1,290 @@
+"""The jobs of Batch APIs in the store: their states, their lines, and the rows that they hold.
+
+A job goes `planned → uploaded → creating → submitted → ended → collected`. Each arrow is one transaction, on disk
+before the next step is taken, so a state says what may have happened remotely: before `creating` there can be no job.
+Aside: `doubtful` (created or not: the answer was lost), `orphaned` (the provider does not know it under this key),
+`lost` (its results are gone), `refused` (as a whole, unbilled), `withdrawn` (never created), `abandoned` (by the user).
+
+A line of a job is an attempt in the state `queued`, with its keys and tokens. Its rows stand in the table `queued`
+until its answers are stored or it is sure that there are none, so no row can be in two jobs, or asked live meanwhile.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+from smelt.ledger.answers import split_keys
+from smelt.ledger.attempts import close_attempt, end_badly, keep_reply
+from smelt.ledger.base import Holding
+from smelt.providers.base import Billing, CallFailed, Finish, Reply, Usage
+
+UNSENT = ("planned", "uploaded")
+"""States of a job that was not created."""
+RUNNING = ("doubtful", "submitted", "ended")
+"""States of a job that goes on by itself: the next call finds it."""
+HOLDING = (*UNSENT, "creating", *RUNNING, "orphaned", "lost")
+"""States of a job whose rows are not asked elsewhere."""
+OVER = ("collected", "refused", "withdrawn", "abandoned")
+"""States of a job that holds no rows any more."""
+_AT_ONCE = 4_096  # Keys per query.
+NOT_SENT = CallFailed("connection", Billing.NOT_SENT, "It was not sent.")
+_GIVEN_UP = CallFailed("timeout", Billing.UNKNOWN, "Its job was given up.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRow:
+    """A job, as the store knows it. Times are seconds since 1970.
+
+    Attributes:
+        id: Its id in the store.
+        run: The run that planned it.
+        spec: The spec of its rows.
+        tag: Our name for it, part of the ids of its lines.
+        state: See the module.
+        origin: The address that it was submitted to.
+        upload: The provider's name of its request file, or None.
+        name: The provider's name of the job; None before it is known.
+        lines: Its lines.
+        rows: The rows in them.
+        bytes: The size of its request file.
+        estimate: Tokens that it may be billed for.
+        made: When it was planned.
+        submitted: When it was created, or sent to be.
+        looked: When the provider was last asked for its state.
+        ended: When the provider was seen to have ended it.
+        expires: When the provider deletes its results, if that is known.
+        done: Lines that are answered, by the provider's count.
+        detail: The provider's words on its state.
+    """
+
+    id: int
+    run: int
+    spec: int
+    tag: str
+    state: str
+    origin: str
+    upload: str | None
+    name: str | None
+    lines: int
+    rows: int
+    bytes: int
+    estimate: int
+    made: float
+    submitted: float | None
+    looked: float | None
+    ended: float | None
+    expires: float | None
+    done: int | None
+    detail: str | None
+
+
+COLUMNS = tuple(one.name for one in fields(JobRow))
+
+
+class LineRow(NamedTuple):
+    """A line of a job.
+
+    Attributes:
+        attempt: Its attempt.
+        state: The attempt's state.
+        keys: The keys of its rows.
+        tokens: Their tokens.
+        reply: The reply, if it is stored and not parsed yet.
+    """
+
+    attempt: int
+    state: str
+    keys: list[bytes]
+    tokens: list[str]
+    reply: Reply | None
+
+
+def make_job(connection: sqlite3.Connection, *, run: int, spec: int, tag: str, origin: str, now: float) -> int:
+    """Enter a planned job without lines, and return its id."""
+    made = connection.execute(
+        "INSERT INTO jobs (run, spec, tag, state, origin, lines, rows, bytes, estimate, made) VALUES (?, ?, ?, "
+        "'planned', ?, 0, 0, 0, 0, ?)",
+        (run, spec, tag, origin, now),
+    ).lastrowid
+    assert made is not None
+    return made
+
+
+def queue(
+    connection: sqlite3.Connection,
+    job: int,
+    spec: int,
+    attempt: int,
+    keys: Sequence[bytes],
+    tokens: Sequence[str],
+    estimate: int,
+    now: float,
+) -> None:
+    """Enter a line of a job; its rows are held from now on."""
+    connection.execute(
+        "INSERT INTO attempts (id, state, sent, rows, estimate, keys, tokens, job) VALUES (?, 'queued', ?, ?, ?, ?, ?, "
+        "?)",
+        (attempt, now, len(keys), estimate, b"".join(keys), " ".join(tokens), job),
+    )
+    connection.executemany("INSERT INTO queued VALUES (?, ?, ?)", [(spec, key, attempt) for key in keys])
+    connection.execute(
+        "UPDATE jobs SET lines = lines + 1, rows = rows + ?, estimate = estimate + ? WHERE id = ?",
+        (len(keys), estimate, job),
+    )
+
+
+def move(connection: sqlite3.Connection, job: int, state: str, changes: Mapping[str, Any]) -> None:
+    """Store a new state of a job, and other values of it. Nothing changes if another process has ended the job."""
+    names = ["state", *changes]
+    assert set(names) <= set(COLUMNS)
+    assigned = ", ".join(f"{name} = ?" for name in names)
+    over = ",".join(f"'{one}'" for one in OVER)
+    connection.execute(
+        f"UPDATE jobs SET {assigned} WHERE id = ? AND state NOT IN ({over})", (state, *changes.values(), job)
+    )
+
+
+def jobs_in(connection: sqlite3.Connection, specs: Sequence[int] | None = None) -> list[JobRow]:
+    """The jobs of these *specs*, or all jobs, oldest first."""
+    found = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM jobs ORDER BY id").fetchall()
+    jobs = [JobRow(**dict(zip(COLUMNS, row, strict=True))) for row in found]
+    return jobs if specs is None else [job for job in jobs if job.spec in specs]
+
+
+def holds_any(connection: sqlite3.Connection, specs: Sequence[int]) -> bool:
+    """Whether a job holds rows of one of these *specs*."""
+    query = "SELECT 1 FROM queued WHERE spec = ? LIMIT 1"
+    return any(connection.execute(query, (spec,)).fetchone() for spec in specs)
+
+
+def held(connection: sqlite3.Connection, specs: Sequence[int], keys: Sequence[bytes]) -> dict[bytes, Holding]:
+    """The rows with these *keys* that jobs hold, each with its line."""
+    found: dict[bytes, Holding] = {}
+    for spec in specs:
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            query = (
+                "SELECT q.key, q.attempt, j.tag FROM queued q JOIN attempts a ON a.id = q.attempt JOIN jobs j ON j.id ="
+                f" a.job WHERE q.spec = ? AND q.key IN ({','.join('?' * len(some))})"
+            )
+            found.update((key, Holding(attempt, tag)) for key, attempt, tag in connection.execute(query, (spec, *some)))
+    return found
+
+
+def lines_in(connection: sqlite3.Connection, attempts: Sequence[int]) -> list[LineRow]:
+    """The lines with these ids, in no particular order."""
+    found = connection.execute(
+        "SELECT a.id, a.state, a.keys, a.tokens, p.text, a.kind, a.input_tokens, a.output_tokens, "
+        "a.cached_input_tokens, a.reasoning_tokens, a.model, a.request_id, a.tier FROM attempts a LEFT JOIN replies p "
+        f"ON p.attempt = a.id WHERE a.id IN ({','.join('?' * len(attempts))})",
+        list(attempts),
+    )
+    return [
+        LineRow(attempt, state, split_keys(keys or b""), (tokens or "").split(), _reply(*rest))
+        for attempt, state, keys, tokens, *rest in found
+    ]
+
+
+def _reply(
+    text: str | None,
+    finish: Finish,
+    input_tokens: int | None,
+    output_tokens: int | None,
+    cached: int | None,
+    reasoning: int | None,
+    model: str | None,
+    request_id: str | None,
+    tier: str | None,
+) -> Reply | None:
+    if text is None:
+        return None
+    usage = Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cached_input_tokens=cached,
+        reasoning_tokens=reasoning,
+        tier=tier or "",
+    )
+    return Reply(text=text, usage=usage, finish=finish, model=model, request_id=request_id)
+
+
+def waiting_lines(connection: sqlite3.Connection, job: int) -> list[int]:
+    """The lines of a job that have no outcome."""
+    query = "SELECT id FROM attempts WHERE job = ? AND state = 'queued' ORDER BY id"
+    return [row[0] for row in connection.execute(query, (job,))]
+
+
+def take_reply(
+    connection: sqlite3.Connection, job: int, attempt: int, reply: Reply, cost_usd: float | None, now: float
+) -> bool:
+    """Store the reply of a line, unless the line has an outcome; return whether it was stored."""
+    state = connection.execute("SELECT state FROM attempts WHERE id = ? AND job = ?", (attempt, job)).fetchone()
+    if state is None or state[0] != "queued":
+        return False
+    keep_reply(connection, attempt, reply, cost_usd, now)
+    return True
+
+
+def fail_lines(
+    connection: sqlite3.Connection, spec: int, failures: Iterable[tuple[int, CallFailed, float | None]], now: float
+) -> None:
+    """End lines without a reply, each with its failure and cost; their rows are free."""
+    for attempt, failure, cost_usd in failures:
+        found = connection.execute(
+            "SELECT keys FROM attempts WHERE id = ? AND state IN ('queued', 'received')", (attempt,)
+        ).fetchone()
+        if found is None:
+            continue
+        free(connection, spec, split_keys(found[0] or b""))
+        connection.execute("DELETE FROM replies WHERE attempt = ?", (attempt,))
+        end_badly(connection, attempt, failure, cost_usd, now)
+
+
+def replace_reply(connection: sqlite3.Connection, attempt: int, text: str) -> None:
+    """Store another text of a reply that was not parsed yet."""
+    connection.execute("UPDATE replies SET text = ? WHERE attempt = ?", (text, attempt))
+
+
+def spoil_lines(connection: sqlite3.Connection, spec: int, attempts: Sequence[int]) -> None:
+    """Drop the replies of lines: they are paid for, and do not count. Their rows are free."""
+    for attempt in attempts:
+        for (keys,) in connection.execute("SELECT keys FROM attempts WHERE id = ?", (attempt,)).fetchall():
+            free(connection, spec, split_keys(keys or b""))
+        close_attempt(connection, attempt)
+
+
+def free(connection: sqlite3.Connection, spec: int, keys: Iterable[bytes]) -> None:
+    """Hold the rows with these *keys* no longer."""
+    connection.executemany("DELETE FROM queued WHERE spec = ? AND key = ?", [(spec, key) for key in keys])
+
+
+def give_up(connection: sqlite3.Connection, job: JobRow, state: str, now: float, detail: str | None = None) -> None:
+    """End a job whose lines get no answer, and free its rows.
+
+    Args:
+        connection: The store.
+        job: The job.
+        state: `withdrawn`, `refused` (both unbilled) or `abandoned`: then its lines may have been billed.
+        now: The time.
+        detail: Why.
+    """
+    failure = _GIVEN_UP if state == "abandoned" else NOT_SENT
+    fail_lines(connection, job.spec, [(line, failure, None) for line in waiting_lines(connection, job.id)], now)
+    move(connection, job.id, state, {"ended": now, "detail": detail or job.detail})
+
+
+def settle_jobs(connection: sqlite3.Connection, run: int, now: float) -> None:
+    """The process of *run* submits no more: withdraw the jobs that it did not create, doubt one that it may have.
+
+    The rows of withdrawn jobs are planned anew by the next call.
+    """
+    if connection.execute("SELECT 1 FROM jobs WHERE run = ? LIMIT 1", (run,)).fetchone() is None:
+        return
+    for job in jobs_in(connection):
+        if job.run == run and job.state in UNSENT:
+            give_up(connection, job, "withdrawn", now)
+        elif job.run == run and job.state == "creating":
+            move(connection, job.id, "doubtful", {})

@@ -1,0 +1,334 @@
+"""Runs in batch mode in virtual time, against a Batch API that is played from memory."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+import smelt
+from smelt.call.execution import Execution
+from smelt.call.options import Settings
+from smelt.call.part import part_of
+from smelt.call.preparation import prepare
+from smelt.engine.supply import Supply
+from smelt.providers.base import Billing, CallFailed, Reply
+from smelt.providers.batching import Item, JobFault
+from smelt.result import SmeltResult
+from smelt.testing import ScriptedProvider, run_jumping
+from tests.batch.jobserver import LOST, BatchScripted, JobServer, Plot
+
+
+class Twice(BaseModel):
+    twice: int
+
+
+def twice(row: Any) -> dict[str, int]:
+    return {"twice": 2 * row["n"]}
+
+
+async def asked(provider: ScriptedProvider, rows: int, ledger: Path, **options: Any) -> SmeltResult[Any]:
+    settings = Settings.of(**{"mode": "batch", "ledger": ledger, "batch_size": 10, "progress": False, **options})
+    call = prepare([{"n": at} for at in range(rows)], "Double {n}.", Twice, provider, settings)
+    execution = Execution(call, Supply.of(part_of(call)))
+    await execution.run_safely()
+    return execution.outcome.checked_result()
+
+
+def called(provider: ScriptedProvider, rows: int, ledger: Path, **options: Any) -> SmeltResult[Any]:
+    return run_jumping(asked(provider, rows, ledger, **options)).result
+
+
+def values(result: SmeltResult[Any]) -> list[int | None]:
+    return [None if row is None else row.twice for row in result.data]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "answers.sqlite"
+
+
+def test_rows_are_asked_in_a_job(ledger: Path) -> None:
+    server = JobServer()
+    provider = BatchScripted(twice, server)
+
+    result = called(provider, 205, ledger)
+
+    assert values(result) == [2 * at for at in range(205)]
+    assert [len(job.lines) for job in server.jobs] == [20]
+    assert provider.rows_sent == 5
+    assert result.success
+    assert server.uploads == set()
+
+
+def test_without_waiting_rows_are_pending_and_the_same_call_collects_them(ledger: Path) -> None:
+    server = JobServer(plots=[Plot(seconds=0)])
+    provider = BatchScripted(twice, server)
+
+    first = called(provider, 105, ledger, wait=False)
+    second = called(provider, 105, ledger)
+
+    assert first.metrics.pending_rows == 100
+    assert (first.metrics.failed_rows, first.metrics.successful_rows, first.success) == (0, 5, False)
+    assert {error.message for error in first.errors} == {f"pending in job {server.tags[0]}"}
+    assert first.frame[7]["smelt_error"] in (f"pending in job {server.tags[0]}", None)
+    assert values(second) == [2 * at for at in range(105)]
+    assert len(server.jobs) == 1
+
+
+def test_a_synchronous_call_leaves_rows_in_a_job_alone(ledger: Path) -> None:
+    server = JobServer()
+    provider = BatchScripted(twice, server)
+    called(provider, 105, ledger, wait=False)
+
+    with pytest.warns(smelt.SmeltWarning, match="wait in a job of a Batch API"):
+        result = called(provider, 110, ledger, mode="now")
+
+    assert (result.metrics.pending_rows, result.metrics.failed_rows) == (100, 0)
+    assert provider.rows_sent == 10
+
+
+def test_a_call_waits_as_long_as_it_is_told(ledger: Path) -> None:
+    server = JobServer(plots=[Plot(seconds=3600)])
+    provider = BatchScripted(twice, server)
+
+    first = run_jumping(asked(provider, 105, ledger, wait=1800))
+    second = run_jumping(asked(provider, 105, ledger, wait=7200))
+
+    assert first.result.metrics.pending_rows == 100
+    assert 1800 <= first.seconds < 1810
+    assert second.result.success
+    assert second.seconds < 2500
+
+
+def test_a_few_rows_left_by_a_job_are_asked_live(ledger: Path) -> None:
+    server = JobServer(plots=[Plot(share=0.9, end="expired")])
+    provider = BatchScripted(twice, server)
+
+    result = called(provider, 205, ledger)
+
+    assert values(result) == [2 * at for at in range(205)]
+    assert len(server.jobs) == 1
+    assert provider.rows_sent == 5 + 20
+    assert result.metrics.possible_duplicates == 0
+
+
+def test_many_rows_left_by_a_job_go_into_the_next_job(ledger: Path) -> None:
+    server = JobServer(plots=[Plot(share=0.5, end="expired"), Plot()])
+    provider = BatchScripted(twice, server)
+
+    result = called(provider, 205, ledger)
+
+    assert values(result) == [2 * at for at in range(205)]
+    assert [len(job.lines) for job in server.jobs] == [20, 10]
+    assert provider.rows_sent == 5
+
+
+@pytest.mark.parametrize("was_made", [True, False])
+def test_a_job_whose_create_was_lost_is_searched_before_anything_else(ledger: Path, was_made: bool) -> None:
+    server = JobServer(creates=[LOST], is_made=was_made)
+    provider = BatchScripted(twice, server)
+
+    result = called(provider, 105, ledger)
+
+    assert values(result) == [2 * at for at in range(105)]
+    assert len(server.jobs) == 1
+    assert server.finds == (1 if was_made else 3)
+
+
+def test_a_job_that_is_refused_for_its_key_stops_the_run(ledger: Path) -> None:
+    server = JobServer(creates=[CallFailed("auth", Billing.REJECTED, "Unknown key", status=401)])
+    provider = BatchScripted(twice, server)
+
+    with pytest.warns(smelt.SmeltWarning, match="Unknown key"):
+        result = called(provider, 105, ledger)
+    again = called(provider, 105, ledger)
+
+    assert (result.metrics.successful_rows, result.metrics.failed_rows) == (5, 100)
+    assert again.success
+    assert len(server.jobs) == 1
+
+
+def test_a_job_that_the_provider_does_not_know_holds_its_rows(ledger: Path) -> None:
+    server = JobServer()
+    provider = BatchScripted(twice, server)
+    called(provider, 105, ledger, wait=False)
+    server.jobs[0].is_gone = True
+
+    result = called(provider, 105, ledger)
+
+    assert result.metrics.pending_rows == 100
+    assert "does not know under this key" in result.errors[0].message
+    assert len(server.jobs) == 1
+
+
+def test_a_job_with_too_many_tokens_is_made_smaller_and_submitted_later(ledger: Path) -> None:
+    full = JobFault(kind="full", message="Limit: 2,000 enqueued tokens", limit=2_000)
+    server = JobServer(plots=[Plot(fault=full), Plot(seconds=60)])
+    provider = BatchScripted(twice, server)
+
+    with pytest.warns(smelt.SmeltWarning, match="submitted later"):
+        result = called(provider, 205, ledger)
+
+    assert values(result) == [2 * at for at in range(205)]
+    assert len(server.jobs) > 2
+    assert sum(len(job.lines) for job in server.jobs[1:]) == 20
+
+
+def test_polls_go_on_while_the_network_is_down(ledger: Path) -> None:
+    down = CallFailed("connection", Billing.NOT_SENT, "no route")
+    server = JobServer(plots=[Plot(seconds=600)], looks=[down] * 12)
+    provider = BatchScripted(twice, server)
+
+    ran = run_jumping(asked(provider, 105, ledger))
+
+    assert ran.result.success
+    assert ran.seconds > 2000
+
+
+def test_results_that_are_gone_hold_their_rows_after_three_looks(ledger: Path) -> None:
+    server = JobServer(plots=[Plot(losses=3)])
+    provider = BatchScripted(twice, server)
+
+    result = called(provider, 105, ledger)
+
+    assert result.metrics.pending_rows == 100
+    assert "results are gone" in result.errors[0].message
+
+
+def test_results_that_come_late_are_read(ledger: Path) -> None:
+    server = JobServer(plots=[Plot(losses=2)])
+
+    assert called(BatchScripted(twice, server), 105, ledger).success
+
+
+def swapped(items: list[Item]) -> list[Item]:
+    return [replace(items[0], id=items[1].id), replace(items[1], id=items[0].id), *items[2:]]
+
+
+def doubled(items: list[Item]) -> list[Item]:
+    assert isinstance(items[0].outcome, Reply)
+    other = replace(items[0].outcome, text=items[0].outcome.text.replace(": 1", ": 2"))
+    return [*items, items[1], replace(items[0], outcome=other)]
+
+
+def strange(items: list[Item]) -> list[Item]:
+    return [*items, replace(items[0], id="nobody-1"), replace(items[0], id=None)]
+
+
+def cut(items: list[Item]) -> list[Item]:
+    broken = CallFailed("protocol", Billing.UNKNOWN, "This is no JSON.")
+    return [replace(items[0], outcome=broken), *items[1:]]
+
+
+def missing(items: list[Item]) -> list[Item]:
+    return items[1:]
+
+
+def busy(items: list[Item]) -> list[Item]:
+    failure = CallFailed("server", Billing.REJECTED, "HTTP 500", status=500)
+    return [replace(items[0], outcome=failure), *items[1:]]
+
+
+@pytest.mark.parametrize("outcome", [swapped, doubled, strange, cut, missing, busy])
+def test_odd_lines_lose_no_row(ledger: Path, outcome: Callable[[list[Item]], list[Item]]) -> None:
+    server = JobServer(plots=[Plot(outcome=outcome)])
+    provider = BatchScripted(twice, server)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", smelt.SmeltWarning)
+        result = called(provider, 205, ledger)
+
+    assert values(result) == [2 * at for at in range(205)]
+    assert result.success
+
+
+def test_a_line_that_is_filtered_fails_its_row_only(ledger: Path) -> None:
+    failure = CallFailed("filtered", Billing.REJECTED, "Not allowed", status=400)
+    server = JobServer(plots=[Plot(outcome=lambda items: [replace(items[0], outcome=failure), *items[1:]])])
+    provider = BatchScripted(twice, server)
+
+    result = called(provider, 60, ledger, batch_size=1, tail=0)
+
+    assert [error.kind for error in result.errors] == ["filtered"]
+    assert result.metrics.successful_rows == 59
+
+
+def test_lines_that_share_one_refusal_stop_the_run(ledger: Path) -> None:
+    failure = CallFailed("schema", Billing.REJECTED, "Invalid schema", status=400)
+    server = JobServer(plots=[Plot(outcome=lambda items: [replace(one, outcome=failure) for one in items])])
+    provider = BatchScripted(twice, server)
+
+    with pytest.warns(smelt.SmeltWarning, match="Invalid schema"):
+        result = called(provider, 105, ledger)
+
+    assert result.metrics.failed_rows == 100
+    assert len(server.jobs) == 1
+
+
+def test_ctrl_c_while_waiting_ends_at_once_and_the_job_runs_on(ledger: Path) -> None:
+    server = JobServer()
+    provider = BatchScripted(twice, server)
+
+    async def interrupted() -> float:
+        task = asyncio.create_task(asked(provider, 105, ledger))
+        await asyncio.sleep(600)
+        before = asyncio.get_running_loop().time()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return asyncio.get_running_loop().time() - before
+
+    assert run_jumping(interrupted()).result < 0.1
+    assert called(provider, 105, ledger).success
+    assert len(server.jobs) == 1
+
+
+def test_a_deadline_ends_the_waiting_and_the_job_runs_on(ledger: Path) -> None:
+    server = JobServer()
+    provider = BatchScripted(twice, server)
+
+    with pytest.warns(smelt.SmeltWarning, match="deadline"):
+        first = called(provider, 105, ledger, deadline=600)
+
+    assert first.metrics.pending_rows == 100
+    assert called(provider, 105, ledger).success
+    assert len(server.jobs) == 1
+
+
+def test_two_runs_on_one_ledger_share_a_job(ledger: Path) -> None:
+    server = JobServer()
+    provider = BatchScripted(twice, server)
+
+    async def both() -> tuple[SmeltResult[Any], SmeltResult[Any]]:
+        return await asyncio.gather(asked(provider, 105, ledger), asked(provider, 105, ledger))
+
+    first, second = run_jumping(both()).result
+
+    assert values(first) == values(second) == [2 * at for at in range(105)]
+    assert len(server.jobs) == 1
+    assert provider.rows_sent <= 10
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ledger": False}, "needs a ledger"),
+        ({"extend": True}, "do not go together"),
+        ({"mode": "now", "wait": False}, 'Add mode="batch"'),
+    ],
+)
+def test_what_batch_mode_cannot_do_is_refused(ledger: Path, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(smelt.SmeltConfigError, match=words):
+        called(BatchScripted(twice, JobServer()), 5, **{"ledger": ledger, **options})
+
+
+def test_a_model_without_a_batch_api_is_refused(ledger: Path) -> None:
+    with pytest.raises(smelt.SmeltConfigError, match="needs a Batch API"):
+        called(ScriptedProvider(twice), 5, ledger)
