@@ -18,6 +18,7 @@ from smelt.providers.base import Usage
 from tests.conftest import MakeScenario
 from tests.fakeserver.client import Scenario
 from tests.fakeserver.till import RATES, dollars
+from tests.providers.jobbing import work
 
 pytest.importorskip("genai_prices")
 
@@ -112,6 +113,19 @@ def test_lines_of_a_batch_cost_half(model: str, scenario: MakeScenario, path: Pa
 
     assert spent(path)["cost_usd"] == pytest.approx(fake.stats().dollars, rel=1e-3)
     assert spent(path)["tiers"] == "batch"
+
+
+@pytest.mark.parametrize("model", RATES)
+def test_a_job_costs_its_part(model: str, scenario: MakeScenario) -> None:
+    fake, seller = scenario(bills={}), seller_of(model)
+    asked = smelt.Model(seller, model, api_key="k-of-a-test", base_url=fake.base_url(seller))
+    provider = resolve_model(asked)
+
+    _, items = work(provider, lambda desk: desk.whole())
+
+    costs = [prices.cost_of(provider, one.outcome.usage) or 0.0 for one in items]
+    assert sum(costs) == pytest.approx(fake.stats().dollars, rel=1e-3)
+    assert 0 < sum(costs)
 
 
 @pytest.mark.parametrize("model", ["gpt-6-luna", "gpt-6.1-sol", "claude-haiku-5-5"])

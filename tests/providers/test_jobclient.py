@@ -55,6 +55,7 @@ def test_a_job_is_submitted_looked_at_and_read(name: str, scenario: MakeScenario
         assert isinstance(one.outcome, Reply)
         assert [row["label"] for row in json.loads(one.outcome.text)["rows"]] == ["Acme", "Größe"]
         assert one.outcome.usage.input_tokens
+        assert one.outcome.usage.tier == "batch"
         assert json.loads(one.raw)
         assert one.raw.endswith(b"\n")
         assert one.source == "results"

@@ -290,3 +290,11 @@ def test_an_estimate_says_what_it_assumes() -> None:
     assert flex.assumes.startswith("flex tier")
     assert flex.cost_usd == pytest.approx((usual.cost_usd or 0) / 2)
     assert job.estimate(ScriptedProvider({}), data=[{"name": "Arm"}]).assumes == ""
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-4.1-mini", "some/model-that-is-not-listed"])
+def test_what_openrouter_charged_is_the_cost(model: str) -> None:
+    assert cost_usd("openrouter", model, replace(USAGE, charged_usd=0.25)) == 0.25
+    assert cost_usd("openai", "gpt-4.1-mini", replace(USAGE, charged_usd=0.25)) == cost_usd(
+        "openai", "gpt-4.1-mini", USAGE
+    )

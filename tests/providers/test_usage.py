@@ -146,3 +146,22 @@ def test_a_missing_usage_is_not_reported_and_no_error(usage: object) -> None:
         read = [usage_of_openai(tier, "input", "output"), usage_of_anthropic(body), usage_of_bedrock(body)]
         assert not any(one.is_reported for one in [*read, usage_of_openai(tier, "prompt", "completion")])
         assert usage_of_google(body, {}).input_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("more", "charged"),
+    [
+        ({"cost": 0.25}, 0.25),
+        ({"cost": 0}, 0.0),
+        ({"cost": 0.01, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.2}}, 0.21),
+        ({"cost": 0.01, "is_byok": True, "cost_details": None}, None),
+        ({"cost": "0.25"}, None),
+        ({"cost": True}, None),
+        ({"cost": -1.0}, None),
+        ({"cost": float("nan")}, None),
+        ({"cost": {"total_cost": 0.25}}, None),
+        ({}, None),
+    ],
+)
+def test_openrouter_says_what_it_charged(more: dict[str, Any], charged: float | None) -> None:
+    assert chat({"prompt_tokens": 1, **more}).charged_usd == (None if charged is None else pytest.approx(charged))

@@ -77,6 +77,7 @@ class Usage:
         written_hour_tokens: Those of them that were written for an hour or longer, which costs more.
         audio_input_tokens: Input tokens of sound.
         cached_audio_tokens: Those of them that were read from the cache.
+        charged_usd: Dollars that the server says it charged. Few do.
         tier: The service tier that served the request: `standard`, `flex`, `priority`, `fast`, or `batch` for a line of
             a batch job. Empty means standard. `us`: Anthropic served it in the United States only.
     """
@@ -89,6 +90,7 @@ class Usage:
     written_hour_tokens: int | None = None
     audio_input_tokens: int | None = None
     cached_audio_tokens: int | None = None
+    charged_usd: float | None = None
     tier: str = ""
 
     @property

@@ -7,12 +7,13 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import httpx2
 
 from smelt.providers.adapter import Adapter
-from smelt.providers.base import Answer, Billing, CallFailed, Reply, Request
+from smelt.providers.base import Answer, Billing, CallFailed, Reply, Request, Usage
 from smelt.providers.batching import LINE_CAP, Item, JobReport, JobState
 from smelt.providers.bodies import json_in, table, words, written
 from smelt.providers.error_bodies import complains, read_complaint
@@ -207,8 +208,10 @@ class JobClient(ABC):
         if not isinstance(body, dict):
             return _unread(raw, source, "is no JSON object")
         try:
-            outcome: Reply | CallFailed = self.outcome_in(body)
+            reply = self.outcome_in(body)
+            outcome: Reply | CallFailed = replace(reply, usage=_of_batch(reply.usage))
         except CallFailed as failure:
+            failure.usage = _of_batch(failure.usage)
             outcome = failure.with_traceback(None)
         return Item(id=words(body.get(self.id_key)), outcome=outcome, raw=raw, source=source)
 
@@ -250,6 +253,11 @@ class JobClient(ABC):
 def never_run(end: str) -> CallFailed:
     """The failure for a line that was not run, since its job *end*."""
     return CallFailed("expired", Billing.NOT_SENT, f"The line was not run: its job {end}.")
+
+
+def _of_batch(usage: Usage) -> Usage:
+    """*usage* at the price of a batch, which not every provider names in its lines."""
+    return replace(usage, tier="batch") if usage.is_reported else usage
 
 
 def _unread(raw: bytes, source: Source, problem: str) -> Item:

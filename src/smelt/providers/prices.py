@@ -19,6 +19,7 @@ from smelt.errors import SmeltConfigError
 from smelt.messages import nearest
 from smelt.providers.base import Provider, Usage
 from smelt.providers.tariff import Price
+from smelt.providers.vendor import Vendor
 from smelt.providers.vendors import VENDORS
 
 _SOME = Usage(input_tokens=1, output_tokens=1)
@@ -139,6 +140,13 @@ def price_of(provider: str, model: str, base_url: str = "") -> Pricing:
     vendor = VENDORS.get(provider)
     if vendor is not None and vendor.is_free:
         return lambda usage: 0.0
+    listed = _price_in_list(vendor, model, base_url)
+    if vendor is None or not vendor.tells_charge:
+        return listed
+    return lambda usage: listed(usage) if usage.charged_usd is None else usage.charged_usd
+
+
+def _price_in_list(vendor: Vendor | None, model: str, base_url: str) -> Pricing:
     name, seller_id = _listed(model.removeprefix("models/"), vendor.priced_as if vendor else None)
     address = base_url if base_url.startswith("https://") else None
     if vendor is None or (seller_id is None and address is None):

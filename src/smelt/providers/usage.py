@@ -13,6 +13,7 @@ from smelt.providers.base import Usage
 from smelt.providers.bodies import table, tables, word_in
 
 _MOST_TOKENS = 10**9  # More than any context window: a larger count is a mistake.
+_MOST_DOLLARS = 10_000.0  # More than any request costs.
 # The provider's word, in lower case, for a tier that has its own price. All others (`default`, `auto`, `on_demand`,
 # `scale`, `provisioned_throughput` and a gateway's own) are the standard one, or are paid otherwise than by token.
 _TIERS = {
@@ -66,6 +67,7 @@ def usage_of_openai(body: Mapping[str, Any], given: str, made: str) -> Usage:
         ),
         written_hour_tokens=tokens(table(parts.get("cache_write_tokens_details")).get("ttl_12h_tokens")),
         audio_input_tokens=tokens(parts.get("audio_tokens")),
+        charged_usd=_charged(usage),
         tier=tier_of(body.get("service_tier")),
     )
 
@@ -130,6 +132,16 @@ def _sum(fresh: object, *beside: int | None) -> int | None:
     """All input tokens, from the uncached ones and those *beside* them; None if the former are unknown."""
     counted = tokens(fresh)
     return None if counted is None else counted + sum(one or 0 for one in beside)
+
+
+def _charged(usage: Mapping[str, Any]) -> float | None:
+    """Dollars that OpenRouter charged. With the caller's own key at a host, what the host charges comes on top."""
+    parts = [usage.get("cost")]
+    if usage.get("is_byok") is True:
+        parts.append(table(usage.get("cost_details")).get("upstream_inference_cost"))
+    numbers = [one for one in parts if isinstance(one, int | float) and not isinstance(one, bool)]
+    known = [float(one) for one in numbers if 0 <= one <= _MOST_DOLLARS]
+    return sum(known) if len(known) == len(parts) else None
 
 
 def _first(*counts: object) -> int | None:

@@ -55,6 +55,7 @@ class Vendor:
         cap: What it calls the output limit, if its API has more than one name.
         priced_as: The vendor's id in genai-prices, or None if its prices are not known.
         level_tiers: Service tiers that cost what the standard one does, or nothing by the token.
+        tells_charge: Whether its replies say what it charged for them, in dollars.
         is_free: Whether its requests cost nothing.
         batching: What a job of its Batch API may hold, or None if smelt knows none. Servers of the same kind at other
             addresses have the same.
@@ -88,6 +89,7 @@ class Vendor:
     cap: Cap = "max_tokens"
     priced_as: str | None = None
     level_tiers: tuple[str, ...] = ()
+    tells_charge: bool = False
     is_free: bool = False
     batching: BatchLimits | None = None
     cheap_model: str | None = None

@@ -271,6 +271,7 @@ VENDORS: Mapping[str, Vendor] = {
             params={"provider": {"require_parameters": True}},  # Else it may drop the schema, and not say so.
             takes=("models", "plugins", "route"),
             priced_as="openrouter",
+            tells_charge=True,  # openrouter.ai/docs/use-cases/usage-accounting, November 2026.
             thinking="router",
             cheap_model="openai/gpt-4.1-nano",
         ),
