@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypedDict
 
 import polars as pl
 import pytest
@@ -82,3 +82,36 @@ def test_an_instance_is_an_answer(answer: Any) -> None:
 def test_what_is_no_answer_is_refused_when_the_provider_is_made(answer: Any, says: str) -> None:
     with pytest.raises(ConfigTypeError, match=says):
         ScriptedProvider(answer)
+
+
+@dataclass
+class Box:
+    size: int
+    corner: Corner
+
+
+class Corner(NamedTuple):
+    x: int
+    y: int
+
+
+class Boxed(TypedDict):
+    size: int
+    corner: Corner
+
+
+@pytest.mark.parametrize(
+    ("output", "answer"),
+    [
+        (Box, Box(3, Corner(1, 2))),
+        (Box, lambda row: Box(3, Corner(1, 2))),
+        (Boxed, Boxed(size=3, corner=Corner(1, 2))),
+        (Corner, Corner(1, 2)),
+        (Corner, lambda row: Corner(1, 2)),
+    ],
+    ids=["dataclass", "function", "TypedDict", "NamedTuple", "function of NamedTuple"],
+)
+def test_an_instance_of_any_form_is_an_answer(output: Any, answer: Any) -> None:
+    result = smelt.run([{"name": "a"}], "{name}?", output, model=ScriptedProvider(answer), progress=False)
+
+    assert result.data == [answer({}) if callable(answer) else answer]

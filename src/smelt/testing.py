@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -31,9 +32,10 @@ class ScriptedProvider:
     """A fake provider with the answers that you give.
 
     Args:
-        answer: The answer to every row: a dict or an instance of the output model for all rows, or a function that
-            takes a row (a dict of its columns) and returns one of these, or None to leave the row out. Fields that a
-            request does not ask for are left out; a lazy plan asks only for the fields that it uses.
+        answer: The answer to every row: a dict or an instance of the output model, which may be a dataclass or a
+            NamedTuple, for all rows; or a function that takes a row (a dict of its columns) and returns one of these,
+            or None to leave the row out. Fields that a request does not ask for are left out; a lazy plan asks only for
+            the fields that it uses.
         script: The outcomes of the first requests, one entry each: a `Reply`, a `CallFailed`, a function that takes the
             `Request`, or None to answer as usual.
         capabilities: The capabilities that the provider reports.
@@ -127,14 +129,14 @@ def _as_answer(answer: Any) -> Mapping[str, Any] | Callable[[Mapping[str, Any]],
             f"answer must be the answer to a row, not the class {answer.__name__}. Pass a dict of its fields, "
             "an instance of it, or a function that takes a row and returns one."
         )
-    if isinstance(answer, list | tuple):
+    if isinstance(answer, list | tuple) and not hasattr(answer, "_asdict"):
         raise ConfigTypeError(
             f"answer must be the answer to a row, not a {type(answer).__name__}: rows are shuffled and may be asked "
             "again, so answers have no order. Pass a function that takes a row (a dict of its columns) and returns "
             "its answer, "
             'such as lambda row: known[row["name"]].'
         )
-    if callable(answer) and not isinstance(answer, BaseModel):
+    if callable(answer) and not isinstance(answer, BaseModel) and not is_dataclass(answer):
         return answer  # type: ignore[no-any-return]  # Its return values are checked at each call.
     fields = _as_fields(answer)
     if fields is None:
@@ -143,15 +145,39 @@ def _as_answer(answer: Any) -> Mapping[str, Any] | Callable[[Mapping[str, Any]],
 
 
 def _plain(value: Any) -> Any:
-    return value.model_dump(mode="json", by_alias=True) if isinstance(value, BaseModel) else str(value)
+    return str(value) if (fields := _fields_of(value)) is None else fields
+
+
+def _fields_of(value: Any) -> dict[str, Any] | None:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", by_alias=True)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: _nested(getattr(value, one.name)) for one in dataclass_fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: _nested(one) for name, one in value._asdict().items()}
+    return None
+
+
+_SCALARS = frozenset([str, int, float, bool, type(None)])
+
+
+def _nested(value: Any) -> Any:
+    """*value* with the fields of each NamedTuple in it, which JSON would write as a list."""
+    if (fields := _fields_of(value)) is not None:
+        return fields
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_nested(one) for one in value]
+    return {name: _nested(one) for name, one in value.items()} if isinstance(value, Mapping) else value
 
 
 def _as_fields(answer: Any) -> Mapping[str, Any] | None:
     """The fields of one answer: a dict unchanged, a model instance as its JSON form."""
-    if isinstance(answer, BaseModel):
-        return answer.model_dump(mode="json", by_alias=True)
-    if answer is None or isinstance(answer, Mapping):
-        return answer
+    if (fields := _fields_of(answer)) is not None:
+        return fields
+    if answer is None:
+        return None
+    if isinstance(answer, Mapping):
+        return answer if _SCALARS.issuperset(map(type, answer.values())) else dict(_nested(answer))
     raise ConfigTypeError(
         f"An answer must be a dict of fields or an instance of the output model, not {type(answer).__name__} "
         f"{answer!r:.80}. "

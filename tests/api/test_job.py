@@ -620,3 +620,8 @@ def test_the_words_of_a_provider_cannot_steer_a_terminal_through_a_warning_or_an
     for text in (str(caught.value), str(warned[0].message), str(raised.value)):
         assert not steering(text)
         assert re.search(r"no.\[31m", text)
+
+
+def test_a_model_for_a_job_is_told_where_it_goes() -> None:
+    with pytest.raises(smelt.errors.ConfigTypeError, match=r"A job takes no model=. Pass the model when it runs"):
+        smelt.Job("Label {t}.", str, model="openai:gpt-4.1-mini")

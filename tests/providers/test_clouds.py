@@ -12,6 +12,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from smelt.call.resolve import resolve_model
 from smelt.errors import AuthConfigError, InsecureURLError, SmeltAPIError, SmeltConfigError
 from smelt.loop.one_thread import OneThreadLoop
 from smelt.model import Model
+from smelt.providers.adapter import Adapter
 from smelt.providers.base import CallFailed, CompleteProvider, Reply
+from smelt.providers.credentials import NotAuthorised
 from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
 from tests.fakeserver.account import service_account
@@ -213,6 +216,25 @@ def test_a_login_that_ended_is_told_before_anything_is_sent(
         ask(resolve_model("vertex:fake-1"))
 
     assert fake.stats().requests == 0
+
+
+def test_a_token_server_that_is_overloaded_does_not_hold_the_loop(
+    on_google: Callable[[Scenario], None], scenario: MakeScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = scenario(token_refusal={"code": 503, "body": {"error": "internal_failure"}})
+    on_google(fake)
+    provider = resolve_model("vertex:fake-1")
+    assert isinstance(provider, Adapter)
+    credentials = provider.access.credentials
+    assert credentials is not None
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+
+    with pytest.raises(NotAuthorised, match="Google gave no token: .*HTTP 503") as caught:
+        asyncio.run(credentials.headers("POST", "https://host", b""))
+
+    assert caught.value.is_passing
+    assert not slept
 
 
 def test_the_project_of_a_credentials_file_is_used(

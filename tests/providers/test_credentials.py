@@ -9,7 +9,7 @@ import logging
 import pickle
 import ssl
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -376,3 +376,37 @@ def test_new_keys_that_are_refused_too_cost_few_requests(in_flight: int, scenari
         job.run(model, data=rows)
 
     assert fake.stats().statuses[401] <= in_flight + 5  # Those in flight, one with a new key, and a few to be sure.
+
+
+def test_a_function_that_hangs_in_mid_run_costs_no_row(scenario: MakeScenario) -> None:
+    fake, calls = scenario(), itertools.count()
+
+    async def key() -> str:
+        if next(calls) == 3:
+            await asyncio.sleep(10_000)
+        return "sk-abcdefgh"
+
+    model = Model("openai", "m", api_key=key, base_url=fake.base_url("openai"))
+    job = smelt.Job("Repeat {name}.", str, batch_size=1, concurrency=2, timeout=0.5, progress=False)
+
+    result = job.run(model, data=[{"name": f"company {number}"} for number in range(8)])
+
+    assert result.metrics.failed_rows == 0
+    assert result.metrics.possible_duplicates == 0  # Nothing was sent, so nothing can be billed.
+
+
+def test_a_token_server_that_is_overloaded_at_first_is_asked_again() -> None:
+    class Busy(Given):
+        asked = 0
+
+        async def headers(self, method: str, url: str, body: bytes) -> Mapping[str, str]:
+            self.asked += 1
+            if self.asked < 3:
+                raise NotAuthorised("HTTP 503", is_passing=True)
+            return {}
+
+    credentials = Busy("bearer", Secret("k"), account="host")
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(check(credentials, "https://host"))
+
+    assert credentials.asked == 3

@@ -194,6 +194,8 @@ def checked(name: str, value: object, *, source: str | None = None) -> Any:
 
 def unknown_option(name: str, known: Sequence[str]) -> SmeltConfigError:
     """The error for an option that does not exist; suggests the nearest of the *known* names."""
+    if name == "model":  # All others that take options take a model, too.
+        return ConfigTypeError("A job takes no model=. Pass the model when it runs: job.run(model, data=…).")
     if name in _OF_A_STEP:
         return ConfigTypeError(f"{name} is an option only of lf.smelt.transform(...), on a Polars LazyFrame.")
     hint = "" if name in _OF_THE_MODEL else nearest(name, known)

@@ -76,12 +76,12 @@ class ApplicationDefault(Hidden):
         self._tried = datetime.now(UTC)
         try:
             credentials.refresh(_transport)
-        except (exceptions.GoogleAuthError, ValueError) as problem:
+        except (exceptions.GoogleAuthError, ValueError, _Unreached) as problem:
             if not is_needed:
                 return
             raise NotAuthorised(
                 f"Google gave no token: {redact(str(problem), self.secrets)} {_HELP}",
-                is_passing=isinstance(problem, exceptions.TransportError) or bool(getattr(problem, "retryable", False)),
+                is_passing=isinstance(problem, _Unreached) or bool(getattr(problem, "retryable", False)),
             ) from None
         self._memory.keep(credentials.token)
 
@@ -106,7 +106,7 @@ def _default(extra: str) -> tuple[Any, str | None]:
         raise MissingDependencyError.for_extra(extra, "google-auth") from None
     try:
         return google.auth.default(scopes=_SCOPES, request=_transport)  # type: ignore[arg-type]  # As its protocol calls it.
-    except (exceptions.GoogleAuthError, ValueError) as problem:
+    except (exceptions.GoogleAuthError, ValueError, _Unreached) as problem:
         raise NotAuthorised(f"There are no credentials for Google: {redact(str(problem))} {_HELP}") from None
 
 
@@ -116,6 +116,17 @@ def _left(credentials: Any) -> timedelta:
         return timedelta()
     end = credentials.expiry
     return timedelta.max if end is None else end.replace(tzinfo=UTC) - datetime.now(UTC)
+
+
+class _Unreached(Exception):
+    """A token server cannot be reached, or is overloaded.
+
+    It is no exception of google-auth, which would try again and sleep in between, and so hold the event loop. The run
+    waits and tries again by itself.
+    """
+
+
+_PASSING = frozenset([408, 429, 500, 502, 503, 504])
 
 
 class _Response:
@@ -136,12 +147,13 @@ def _transport(
     **_: Any,
 ) -> _Response:
     """A request for a token, by the proxy and the certificates that the model is asked by. Follows no redirect."""
-    from google.auth.exceptions import TransportError
-
     try:
         proxy = None if is_private_to_cloud(urlsplit(url).hostname or "") else proxy_to(url)
         seconds = min(timeout or _SECONDS, _SECONDS)
         with httpx2.Client(verify=tls_for(url, proxy), proxy=proxy, trust_env=False, timeout=seconds) as client:
-            return _Response(client.request(method, url, content=body, headers=dict(headers or {})))
+            answer = client.request(method, url, content=body, headers=dict(headers or {}))
     except (httpx2.HTTPError, OSError, SmeltConfigError) as problem:
-        raise TransportError(f"{origin_of(url)}: {problem}") from problem  # type: ignore[no-untyped-call]
+        raise _Unreached(f"{origin_of(url)}: {problem}") from problem
+    if answer.status_code in _PASSING:
+        raise _Unreached(f"{origin_of(url)}: HTTP {answer.status_code}")
+    return _Response(answer)

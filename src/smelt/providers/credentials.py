@@ -158,11 +158,28 @@ async def check(credentials: Credentials, url: str) -> None:
     """
     try:
         async with asyncio.timeout(_FIRST_SECONDS):
-            await credentials.headers("POST", url, b"")
+            await _first(credentials, url)
     except NotAuthorised as problem:
         raise AuthConfigError(problem.text) from None
     except TimeoutError:
         raise AuthConfigError(f"The function in api_key= returned no key within {_FIRST_SECONDS:.0f} s.") from None
+
+
+async def _first(credentials: Credentials, url: str) -> None:
+    """The first token; a token server that is overloaded is asked again."""
+    for seconds in _PAUSES:
+        try:
+            await credentials.headers("POST", url, b"")
+        except NotAuthorised as problem:
+            if not problem.is_passing:
+                raise
+            await asyncio.sleep(seconds)
+        else:
+            return
+    await credentials.headers("POST", url, b"")
+
+
+_PAUSES = (1.0, 2.0)
 
 
 def headers_for(auth: Auth, key: str) -> Mapping[str, str]:

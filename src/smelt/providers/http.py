@@ -21,7 +21,7 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import takewhile
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx2
 
@@ -41,6 +41,7 @@ BODY_CAP = 64 * 2**20
 _CONNECT_SECONDS = 10.0
 # Seconds that a connection stays unused after its reply, once servers have closed several that were reused at once.
 _REST = 0.05
+_KEY_SECONDS = 20.0  # For a key that a function returns, once the run has begun.
 _TRIAL_SECONDS = 2.0  # How long others wait for the first request with renewed credentials.
 _LOSSES = 2  # One may be chance.
 _SOON = 1.0  # Seconds: a connection that breaks later after sending was not lost to an idle close.
@@ -48,6 +49,9 @@ _SOON = 1.0  # Seconds: a connection that breaks later after sending was not los
 
 # The logger of httpx2's own line for each request; our line leaves out the reason phrase, which is the server's text.
 _log = logging.getLogger("httpx2")
+
+
+T = TypeVar("T")
 
 
 class Unreadable(Exception):
@@ -135,7 +139,7 @@ class Client(httpx2.AsyncClient):
         # A body that is made while it is sent is not read here: it may be large, and cannot be sent again.
         is_whole = isinstance(request.stream, httpx2.ByteStream)
         body, url = await request.aread() if is_whole else b"", str(request.url)
-        used = await credentials.headers(request.method, url, body)
+        used = await _soon(credentials.headers(request.method, url, body), request)
         answer = await self._ask(_with_headers(request, used), stream=stream)
         if not _is_refused(answer):
             self._is_vain = False
@@ -145,9 +149,9 @@ class Client(httpx2.AsyncClient):
             async with self._turn:
                 trial = self._trial
                 if has_waited or trial is None or trial.done():
-                    if self._is_vain or not await credentials.renewed(used) or not is_whole:
+                    if self._is_vain or not await _soon(credentials.renewed(used), request) or not is_whole:
                         return answer
-                    fresh = await credentials.headers(request.method, url, body)
+                    fresh = await _soon(credentials.headers(request.method, url, body), request)
                     if not has_waited:
                         self._trial = mine = asyncio.get_running_loop().create_future()
                     break
@@ -418,6 +422,24 @@ def refused() -> Answer | None:
 def answer_of(response: httpx2.Response) -> Answer:
     """The answer in an httpx2 response."""
     return Answer(status=response.status_code, headers=dict(response.headers), text=response.text)
+
+
+async def _soon(work: Awaitable[T], request: httpx2.Request) -> T:
+    """What a function of the caller's returns, as long as the request has time left after it.
+
+    Raises:
+        NotAuthorised: It takes too long. Nothing was sent.
+    """
+    read = request.extensions.get("timeout", {}).get("read")
+    seconds = min(_KEY_SECONDS, read / 2) if read else _KEY_SECONDS
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await work
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        text = f"The function in api_key= returned no key within {seconds:g} s."
+        raise NotAuthorised(text, is_passing=True) from None
 
 
 def _is_refused(answer: httpx2.Response) -> bool:
