@@ -39,7 +39,7 @@ def no_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("provider", HOSTED)
 def test_what_sends_nothing_needs_no_key(provider: str) -> None:
-    model = f"{provider}:some-model"
+    model = f"{provider}:some.model"
 
     assert FRAME.smelt.estimate("Classify {name}.", Firm, model=model).rows == 2
     assert "Arm" in FRAME.smelt.explain("Classify {name}.", Firm, model=model).user
@@ -63,7 +63,7 @@ def test_what_sends_something_needs_one(provider: str, monkeypatch: pytest.Monke
         monkeypatch.setenv(VENDORS[provider].url_variables[0], "https://me.openai.azure.com")
 
     with pytest.raises(AuthConfigError, match=says):
-        FRAME.smelt.run("Classify {name}.", Firm, model=f"{provider}:some-model")
+        FRAME.smelt.run("Classify {name}.", Firm, model=f"{provider}:some.model")
 
 
 @pytest.mark.parametrize(

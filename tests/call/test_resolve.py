@@ -234,6 +234,6 @@ def test_a_missing_sdk_names_its_extra_and_a_broken_one_speaks_for_itself(
 
 
 def test_the_list_of_providers_is_whole() -> None:
-    clouds = {"azure", "foundry", "vertex", "bedrock"}  # In `tests/providers/test_clouds.py`.
+    clouds = {"azure", "foundry", "vertex", "bedrock", "mantle"}  # In `tests/providers/test_clouds.py`.
 
     assert set(VENDORS) == {name for name, _, _ in ROWS} | clouds | {"compatible", "local", "mock"}
