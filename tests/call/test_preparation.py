@@ -45,8 +45,8 @@ def test_what_sends_nothing_needs_no_key(provider: str) -> None:
     assert "Arm" in FRAME.smelt.explain("Classify {name}.", Firm, model=model).user
     dry = FRAME.assign(known="x").smelt.evaluate("{name}?", Firm, {"sector": "known"}, model=model, dry_run=True)
     assert dry.rows == 2
-    both = FRAME.smelt.compare("{name}?", Firm, [model, f"{provider}:other"], dry_run=True)
-    assert list(both) == [model, f"{provider}:other"]
+    both = FRAME.smelt.compare("{name}?", Firm, [model, f"{provider}:some.other"], dry_run=True)
+    assert list(both) == [model, f"{provider}:some.other"]
 
 
 def test_what_sends_nothing_needs_no_account_either(monkeypatch: pytest.MonkeyPatch) -> None:
