@@ -11,7 +11,7 @@ makes it an error line.
     unknown_id  an id that nobody sent
     no_id       no id at all
     a_list      JSON, and no object
-    long        `megabytes` (65) of blanks inside the line
+    long        `megabytes` (65), or `kilobytes`, of blanks inside the line
     zero        OpenAI's line of an error without a word: status 0, no body, no error
     null        neither a response nor an error
     never_run   the line is not run; OpenAI's `batch_expired`, Anthropic's `expired`, Gemini says nothing
@@ -82,7 +82,8 @@ def _bytes(body: Any, faults: dict[str, Fault]) -> bytes:
     if "latin" in faults:
         data = data.replace(b'"}', b' \xe9\xff"}', 1)
     if "long" in faults:
-        data = data[:-2] + b" " * (int(faults["long"].options.get("megabytes", 65)) << 20) + data[-2:]
+        size = faults["long"].options
+        data = data[:-2] + b" " * (size.get("kilobytes", size.get("megabytes", 65) << 10) << 10) + data[-2:]
     return b"\n" + data if "blank" in faults else data
 
 

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import threading
+import traceback
 from typing import Any
 
+import anthropic
+import openai
 import pytest
+from google import genai
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from smelt.providers.anthropic_jobs import AnthropicJobs
 from smelt.providers.base import Billing, CallFailed, FailureKind, Reply
-from smelt.providers.batching import Item, JobState
+from smelt.providers.batching import Item, JobState, batching_of
+from smelt.providers.google_jobs import GoogleJobs
 from smelt.providers.jobclient import as_line
+from smelt.providers.openai_jobs import OpenAIJobs
 from tests.conftest import MakeScenario
-from tests.providers.asking import CANARY, adapter, request
+from tests.providers.asking import CANARY, KEYS, adapter, request
 from tests.providers.jobbing import TAG, Desk, at, failure_in, work
 
+MEMBERS = ["id", "custom_id", "key", "result", "response", "error", "message", "status_code", "body", "type", "code"]
+MEMBERS += ["succeeded", "errored", "metadata", "state", "status", "request_counts", "errors", "data", "line", "name"]
+MEMBERS += ["completed", "output_file_id", "created_at", "processing_status", "done", "candidates", "content", "output"]
+CLIENTS: list[Any] = [
+    OpenAIJobs(adapter("openai", "http://127.0.0.1:9"), openai.AsyncOpenAI(api_key="none")),  # type: ignore[arg-type]
+    AnthropicJobs(adapter("anthropic", "http://127.0.0.1:9"), anthropic.AsyncAnthropic(api_key="none")),  # type: ignore[arg-type]
+    GoogleJobs(adapter("google", "http://127.0.0.1:9"), genai.Client(api_key="none"), None),  # type: ignore[arg-type]
+]
 LABELS = {"label": {"copy": "name"}}
 NAMES = ["openai", "anthropic", "google"]
 
@@ -116,7 +135,8 @@ REFUSED: list[tuple[Any, FailureKind, Billing]] = [
     ({"fault": "status", "code": 503}, "server", Billing.UNKNOWN),
     ({"fault": "status", "code": 409}, "server", Billing.UNKNOWN),
     ({"fault": "html"}, "protocol", Billing.UNKNOWN),
-    ({"fault": "raw", "body": {"nothing": 1}}, "protocol", Billing.UNKNOWN),
+    ({"fault": "raw", "body": {"data": [], "id": "", "name": None}}, "protocol", Billing.UNKNOWN),
+    ({"fault": "error_object_200", "kind": "rate_limit"}, "rate_limit", Billing.REJECTED),
     ("empty_body", "protocol", Billing.UNKNOWN),
     ("cut_json", "protocol", Billing.UNKNOWN),
     ("reset_before", "connection", Billing.UNKNOWN),
@@ -134,6 +154,110 @@ def test_a_failed_create_says_whether_a_job_may_exist(
 
     assert (failure.kind, failure.billing) == (kind, billing)
     assert CANARY not in failure.message
+
+
+@pytest.mark.parametrize("operation", ["create", "look", "list", "results"])
+@pytest.mark.parametrize("fault", ["echo", "reset_mid_body", "html", "cut_json"])
+def test_the_key_is_nowhere_in_a_failure(
+    name: str, scenario: MakeScenario, operation: str, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    struck = {"fault": fault, "text": KEYS[name]} if fault == "echo" else fault
+    fake = scenario(answers=LABELS, jobs={"http": {operation: {"always": struck}}})
+    provider = at(fake, name)
+
+    async def shown(desk: Desk) -> str:
+        try:
+            report, _ = await desk.whole(9)
+            await desk.found()
+        except CallFailed as problem:
+            chain = repr((problem.__cause__, problem.__context__))
+            return chain + "".join(traceback.TracebackException.from_exception(problem, capture_locals=True).format())
+        assert (operation, fault) == ("results", "cut_json")  # Half of the lines are read.
+        assert report.name
+        return "(None, None)"
+
+    told = work(provider, shown)
+
+    assert told.startswith("(None, None)")
+    assert CANARY not in told + caplog.text
+
+
+@pytest.mark.parametrize("operation", ["create", "look", "list", "results"])
+def test_a_server_that_says_nothing_is_given_up(
+    name: str, scenario: MakeScenario, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = scenario(jobs={"http": {operation: {"always": "hang"}}})
+
+    async def hangs(desk: Desk) -> Any:
+        if operation != "create":
+            report = await desk.submit()
+            if operation == "results":
+                report = await desk.end(report.name)
+        _hurry(monkeypatch)
+        match operation:
+            case "create":
+                await desk.submit()
+            case "look":
+                await desk.connection.look(report.name)
+            case "list":
+                await desk.found()
+            case _:
+                await desk.items(report)
+
+    failure = failure_in(at(fake, name), hangs)
+
+    assert (failure.kind, failure.billing) == ("timeout", Billing.UNKNOWN)
+    assert CANARY not in "".join(traceback.TracebackException.from_exception(failure, capture_locals=True).format())
+
+
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what may take a minute take a moment."""
+    for module in ("jobclient", "transfers", "openai_jobs", "anthropic_jobs", "google_jobs"):
+        monkeypatch.setattr(f"smelt.providers.{module}.SECONDS", 0.3)
+
+
+def test_results_that_come_too_slowly_are_given_up(
+    name: str, scenario: MakeScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = scenario(jobs={"http": {"results": {"0": {"fault": "trickle", "every": 0.05}}}})
+
+    async def slow(desk: Desk) -> Any:
+        report = await desk.end((await desk.submit()).name)
+        _hurry(monkeypatch)
+        return await desk.items(report)
+
+    failure = failure_in(at(fake, name), slow)
+
+    assert (failure.kind, failure.billing) == ("timeout", Billing.NOT_SENT)
+    assert "too slowly" in failure.message
+
+
+def test_a_loop_of_another_kind_starts_no_thread_either(name: str, scenario: MakeScenario) -> None:
+    fake = scenario(answers=LABELS)
+
+    async def whole() -> int:
+        async with batching_of(at(fake, name))[0].connect_batches() as connection:
+            _, items = await Desk(connection).whole(20)
+        assert len(items) == 20
+        return threading.active_count()
+
+    assert asyncio.run(whole()) == threading.active_count()
+
+
+def test_jobs_go_on_beside_each_other(name: str, scenario: MakeScenario) -> None:
+    fake = scenario(answers=LABELS)
+
+    async def many(desk: Desk) -> Any:
+        jobs = await asyncio.gather(*(desk.submit(2, tag=f"abcdefgh234{number}") for number in range(6)))
+        reports = await asyncio.gather(*(desk.end(job.name) for job in jobs))
+        return await asyncio.gather(*(desk.items(report) for report in reports))
+
+    found = work(at(fake, name), many)
+
+    assert [{one.id for one in items} for items in found] == [
+        {f"abcdefgh234{number}-0", f"abcdefgh234{number}-1"} for number in range(6)
+    ]
 
 
 def test_a_server_that_cannot_be_reached_has_no_job(name: str) -> None:
@@ -284,6 +408,17 @@ def test_results_packed_unasked_are_read(name: str, scenario: MakeScenario) -> N
     assert len(items) == 20
 
 
+@pytest.mark.parametrize(
+    ("fault", "kind"), [("html", "protocol"), ({"fault": "error_object_200", "kind": "overloaded"}, "server")]
+)
+def test_a_page_in_place_of_results_loses_no_line(name: str, scenario: MakeScenario, fault: Any, kind: str) -> None:
+    fake = scenario(answers=LABELS, jobs={"http": {"results": {"0": fault}}})
+
+    failure = failure_in(at(fake, name), lambda desk: desk.whole())
+
+    assert (failure.kind, failure.billing) == (kind, Billing.NOT_SENT)
+
+
 def test_a_file_that_is_gone_is_not_found(name: str, scenario: MakeScenario) -> None:
     fake = scenario(answers=LABELS, jobs={"usual": {"file_gone": True}})
 
@@ -323,6 +458,33 @@ def test_a_cancelled_job_keeps_what_was_done(name: str, scenario: MakeScenario) 
     ran = len(fake.jobs().bill)
     assert 0 < ran < 4
     assert sum(isinstance(one.outcome, Reply) for one in items) == (0 if name == "google" else ran)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(MEMBERS), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=40)
+@given(line=JSON)
+def test_a_line_of_any_shape_costs_only_itself(line: Any) -> None:
+    for client in CLIENTS:
+        item = client.item(json.dumps(line).encode() + b"\n")
+
+        assert isinstance(item.outcome, Reply | CallFailed)
+        assert item.id is None or isinstance(item.id, str)
+
+
+@settings(max_examples=40)
+@given(report=st.dictionaries(st.sampled_from(MEMBERS), JSON, max_size=8))
+def test_a_report_of_any_shape_is_read(report: dict[str, Any]) -> None:
+    for client in CLIENTS:
+        read = client._report(report)
+
+        assert isinstance(read.state, JobState)
+        assert (read.fault is not None) == (read.state is JobState.FAILED)
 
 
 def test_a_line_is_one_line_to_any_reader() -> None:

@@ -84,7 +84,7 @@ class AnthropicJobs(JobClient):
         after = ""
         while True:
             more = f"&after_id={_quoted(after)}" if after else ""
-            page = await self.told(self._got(f"{_PATH}?limit={_PAGE}{more}"))
+            page = await self.told(self._got(f"{_PATH}?limit={_PAGE}{more}"), "data")
             reports = [self._report(one) for one in tables(page.get("data")) if words(one.get("id"))]
             for report in reports:
                 is_late = report.made is None or report.made >= since
@@ -122,7 +122,7 @@ class AnthropicJobs(JobClient):
 
     async def cancel(self, name: str) -> JobReport:
         try:
-            return self._report(await self.told(self._posted(f"{_PATH}/{_quoted(name)}/cancel")))
+            return self._report(await self.told(self._posted(f"{_PATH}/{_quoted(name)}/cancel"), "id"))
         except CallFailed as failure:
             if failure.status not in (400, 404, 409):
                 raise
@@ -136,9 +136,6 @@ class AnthropicJobs(JobClient):
 
     async def withdraw(self, upload: str) -> None:
         """Do nothing: there are no uploads."""
-
-    def is_told(self, body: Mapping[str, Any]) -> bool:
-        return bool(words(body.get("id"))) or isinstance(body.get("data"), list)
 
     def outcome_in(self, line: Mapping[str, Any]) -> Reply:
         result = table(line.get("result"))

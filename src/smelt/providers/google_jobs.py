@@ -23,7 +23,7 @@ from smelt.providers.adapter import Adapter
 from smelt.providers.base import Answer, Billing, CallFailed, Reply, Request
 from smelt.providers.batching import Item, JobFault, JobReport, JobState
 from smelt.providers.bodies import table, tables, words
-from smelt.providers.http import Client, answer_of, origin_of, refused
+from smelt.providers.http import Client, answer_of, frames_cleared, origin_of, refused
 from smelt.providers.jobclient import JobClient, as_line, count_in
 from smelt.providers.openapi import open_api
 from smelt.providers.transfers import SECONDS, seconds_for, size_of
@@ -57,6 +57,7 @@ class GoogleJobs(JobClient):
     """An open client for jobs of Gemini."""
 
     id_key = "key"
+    name_key = "name"
 
     def __init__(self, provider: Adapter, sdk: genai.Client, http: Client) -> None:
         super().__init__(provider, errors.APIError)
@@ -86,7 +87,7 @@ class GoogleJobs(JobClient):
     async def _upload(self, lines: BinaryIO, tag: str) -> str:
         size = size_of(lines)
         url = await self._place(size, tag)
-        offset, told = 0, Answer(status=200, headers={}, text="")
+        offset, name = 0, None
         while offset < size:
             piece = lines.read(_PIECE)
             if not piece:
@@ -96,19 +97,22 @@ class GoogleJobs(JobClient):
                 "x-goog-upload-command": "upload, finalize" if is_last else "upload",
                 "x-goog-upload-offset": str(offset),
             }
-            told = await self._answer(self._posted(url, piece, headers), seconds_for(len(piece)))
-            self.check(told)
+            sent = self._posted(url, piece, headers)
+            if is_last:
+                told = await self.told(sent, "file", seconds=seconds_for(len(piece)))
+                name = words(table(told.get("file")).get("name"))
+            else:
+                with frames_cleared():
+                    self.check(await self.answered(sent, seconds_for(len(piece))))
             offset += len(piece)
-        name = words(table(self.object_in(told).get("file")).get("name"))
         if name is None or not _FILE.fullmatch(name):
-            raise CallFailed("protocol", Billing.REJECTED, "The upload has no name.", status=told.status)
+            raise CallFailed("protocol", Billing.REJECTED, "The upload was not finished, or has no name.")
         return name
 
     async def _place(self, size: int, tag: str) -> str:
         """Begin an upload, and find where its pieces go: only to the provider's own address."""
         url = f"{self.provider.access.base_url}/upload/{self._version}/files"
         headers = {
-            **self._key(),
             "content-type": "application/json",
             "x-goog-upload-protocol": "resumable",
             "x-goog-upload-command": "start",
@@ -119,11 +123,12 @@ class GoogleJobs(JobClient):
         places: list[str] = []
 
         async def begun() -> Answer:
-            response = await self._http.post(url, json={"file": file}, headers=headers, timeout=SECONDS)
+            response = await self._http.post(url, json={"file": file}, headers=self._key() | headers, timeout=SECONDS)
             places.append(response.headers.get("x-goog-upload-url", ""))
             return answer_of(response)
 
-        self.check(await self._answer(begun(), SECONDS))
+        with frames_cleared():
+            self.check(await self.answered(begun()))
         if not places[0] or origin_of(places[0]) != origin_of(self.provider.access.base_url):
             where = self.shown(origin_of(places[0])) if places[0] else "no address"
             message = f"{self.provider.origin} sends the upload to {where}. Only its own address gets the rows"
@@ -144,7 +149,7 @@ class GoogleJobs(JobClient):
         token: str | None = None
         while True:
             config = types.ListBatchJobsConfig(page_size=_PAGE, page_token=token, http_options=_options())
-            page = await self.told(self._raw(self._batches.list(config=config)))
+            page = await self.told(self._raw(self._batches.list(config=config)), None)
             reports = [self._report(one) for one in tables(page.get("operations")) if words(one.get("name"))]
             for report in reports:
                 if report.tag == tag and (report.made is None or report.made >= since):
@@ -164,7 +169,8 @@ class GoogleJobs(JobClient):
             return self.unknown(name)
         call = self._batches.cancel(name=name, config=types.CancelBatchJobConfig(http_options=_options()))
         try:
-            self.check(await self._answer(self._raw(call), SECONDS))
+            with frames_cleared():
+                self.check(await self.answered(self._raw(call)))
         except CallFailed as failure:
             report = await self.look(name) if failure.status in (400, 404, 409) else None
             if report is None or report.state in (JobState.WAITING, JobState.RUNNING):
@@ -195,10 +201,6 @@ class GoogleJobs(JobClient):
         answer = refused()
         assert answer is not None  # It was asked over our client.
         return answer
-
-    def is_told(self, body: Mapping[str, Any]) -> bool:
-        is_page = isinstance(body.get("operations"), list) or not body  # An empty list is an empty object.
-        return bool(words(body.get("name"))) or is_page or "nextPageToken" in body or "file" in body
 
     def outcome_in(self, line: Mapping[str, Any]) -> Reply:
         if isinstance(line.get("response"), dict):

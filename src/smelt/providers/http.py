@@ -29,6 +29,7 @@ from smelt.providers import failures
 from smelt.providers.access import Access
 from smelt.providers.addresses import is_loopback, is_private_to_cloud
 from smelt.providers.base import Answer, Billing, CallFailed, Reply, Request
+from smelt.providers.bodies import parsed
 from smelt.providers.connection import IDLE_SECONDS, connection_to
 from smelt.providers.credentials import REPLACED, Credentials, NotAuthorised, check, looks_expired
 from smelt.providers.encodings import Undecodable, piecewise, unpacked
@@ -127,7 +128,8 @@ class Client(httpx2.AsyncClient):
         finally:
             if answer is None or answer.is_closed:  # An open body gives its place back when it is closed.
                 self._room.release()
-        _log.info('HTTP Request: %s %s "%s %d"', request.method, request.url, answer.http_version, answer.status_code)
+        url = request.url.copy_with(query=None) if request.url.query else request.url  # It may hold an upload's token.
+        _log.info('HTTP Request: %s %s "%s %d"', request.method, url, answer.http_version, answer.status_code)
         exchange = ours.get()
         if exchange is not None and answer.is_closed:
             exchange.response = answer
@@ -266,7 +268,7 @@ async def reply_to(
     Raises:
         CallFailed: There is no reply. It has no cause or context: an SDK's exception holds the request, and so the key.
     """
-    with _frames_cleared():
+    with frames_cleared():
         return reply_in(await _answer(call, errors, access, asked), read, access, asked)
 
 
@@ -276,7 +278,7 @@ async def answer_to(call: Awaitable[Answer], errors: tuple[type[Exception], ...]
     Raises:
         CallFailed: There is no answer.
     """
-    with _frames_cleared():
+    with frames_cleared():
         return await _answer(call, errors, access, None)
 
 
@@ -297,10 +299,15 @@ async def body_to(
         opened.append(response)
         return Answer(status=response.status_code, headers={}, text="")
 
-    answer = await answer_to(open_or_answer(), errors, access)
-    if opened:
-        return opened[0]
-    raise failures.from_status(answer.status, answer.headers, None, text=answer.text, secrets=access.secrets)
+    with frames_cleared():
+        _check(await answer_to(open_or_answer(), errors, access), access)
+    return opened[0]
+
+
+def _check(answer: Answer, access: Access) -> None:
+    if not 200 <= answer.status < 300:
+        body = parsed(answer.text)
+        raise failures.from_status(answer.status, answer.headers, body, text=answer.text, secrets=access.secrets)
 
 
 def failure_in(error: Exception, access: Access) -> CallFailed | None:
@@ -309,7 +316,8 @@ def failure_in(error: Exception, access: Access) -> CallFailed | None:
 
 
 @contextmanager
-def _frames_cleared() -> Iterator[None]:
+def frames_cleared() -> Iterator[None]:
+    """Take the local variables out of the finished frames of an exception's traceback: they hold keys and answers."""
     outer = sys.exception()  # An exception that the caller is handling is not ours and stays unchanged.
     try:
         yield

@@ -6,7 +6,7 @@ import asyncio
 import json
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -15,11 +15,11 @@ import httpx2
 from smelt.providers.adapter import Adapter
 from smelt.providers.base import Answer, Billing, CallFailed, Reply, Request, Usage
 from smelt.providers.batching import LINE_CAP, Item, JobReport, JobState
-from smelt.providers.bodies import json_in, table, words, written
+from smelt.providers.bodies import json_in, parsed, table, words, written
 from smelt.providers.error_bodies import complains, read_complaint
 from smelt.providers.events import DECODER
 from smelt.providers.failures import from_status, kept, no_answer
-from smelt.providers.http import answer_to, body_to, failure_in, reply_in
+from smelt.providers.http import answer_to, body_to, failure_in, frames_cleared, reply_in
 from smelt.providers.redact import redact
 from smelt.providers.transfers import SECONDS, Lines, within
 
@@ -48,6 +48,7 @@ class JobClient(ABC):
     """
 
     id_key: ClassVar[str]  # Where a line of results has its id.
+    name_key: ClassVar[str] = "id"  # Where a report has the name of its job.
 
     def __init__(self, provider: Adapter, errors: type[Exception]) -> None:
         self.provider = provider
@@ -58,34 +59,38 @@ class JobClient(ABC):
         body, _ = self.provider.written(request, *([] if self.provider.manner is None else [self.provider.manner]))
         return {name: value for name, value in body.items() if name not in ("stream", "service_tier", "background")}
 
-    async def told(self, call: Awaitable[Answer], *, seconds: float = SECONDS) -> dict[str, Any]:
-        """The JSON object that answers *call*.
+    async def told(self, call: Awaitable[Answer], needs: str | None, *, seconds: float = SECONDS) -> dict[str, Any]:
+        """The JSON object that answers *call*; it has the member *needs*.
 
         Raises:
             CallFailed: There is none.
         """
-        return self.object_in(await self._answer(call, seconds))
+        with frames_cleared():
+            return self.object_in(await self.answered(call, seconds), needs)
 
     async def told_or_gone(self, call: Awaitable[Answer]) -> dict[str, Any] | None:
-        """The same, but None for a job that the server does not know.
+        """The report that answers *call*; None for a job that the server does not know.
 
         Raises:
             CallFailed: There is no object. So is a 404 without the provider's error object.
         """
-        answer = await self._answer(call, SECONDS)
+        with frames_cleared():
+            return self._report_in(await self.answered(call))
+
+    def _report_in(self, answer: Answer) -> dict[str, Any] | None:
         error = table(table(json_in(answer)).get("error")) if answer.status == 404 else {}
         if error and not str(error.get("message")).startswith("Invalid URL"):
             return None
-        return self.object_in(answer)
+        return self.object_in(answer, self.name_key)
 
     async def created(self, call: Awaitable[Answer], *, seconds: float = SECONDS) -> dict[str, Any]:
-        """The same for the call that creates a job.
+        """The same for the call that creates a job, which is known to none.
 
         Raises:
             CallFailed: There is no object. With `Billing.UNKNOWN` the job may have been created all the same.
         """
         try:
-            return await self.told(call, seconds=seconds)
+            return await self.told(call, self.name_key, seconds=seconds)
         except CallFailed as failure:
             status = failure.status or 0
             if failure.billing is Billing.PAID_BAD or 200 <= status < 300 or status >= 500 or status in _TEMPORARY:
@@ -98,36 +103,42 @@ class JobClient(ABC):
         Raises:
             CallFailed: It failed, and not because what was to be deleted is gone already.
         """
-        answer = await self._answer(call, SECONDS)
-        if answer.status not in (404, 410):
-            self.check(answer)
+        with frames_cleared():
+            self.check(await self.answered(call), but=(404, 410))
 
-    async def _answer(self, call: Awaitable[Answer], seconds: float) -> Answer:
-        try:
+    async def answered(self, call: Awaitable[Answer], seconds: float = SECONDS) -> Answer:
+        """The raw answer to *call*.
+
+        Raises:
+            CallFailed: There is none.
+        """
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 return await answer_to(call, self._errors, self.provider.access)
-        except TimeoutError:
-            raise self.late(seconds) from None
+        raise self.late(seconds)
 
-    def check(self, answer: Answer) -> object:
+    def check(self, answer: Answer, *, but: Sequence[int] = ()) -> object:
         """The JSON of a successful answer, or None.
 
         Raises:
-            CallFailed: It has an error status.
+            CallFailed: It has an error status, which is none of *but*.
         """
         body, secrets = json_in(answer), self.provider.access.secrets
-        if not 200 <= answer.status < 300:
+        if not 200 <= answer.status < 300 and answer.status not in but:
             raise from_status(answer.status, answer.headers, body, text=answer.text, secrets=secrets)
         return body
 
-    def object_in(self, answer: Answer) -> dict[str, Any]:
-        """The JSON object in an answer.
+    def object_in(self, answer: Answer, needs: str | None) -> dict[str, Any]:
+        """The JSON object in an answer; it has the member *needs*.
 
         Raises:
             CallFailed: There is none.
         """
         body = self.check(answer)
-        if isinstance(body, dict) and self.is_told(body):
+        if isinstance(body, dict) and (body.get(needs) if needs else not complains(body.get("error"))) not in (
+            None,
+            "",
+        ):
             return body
         error = table(body).get("error")
         if complains(error) and (status := read_complaint(body).status) is not None:
@@ -139,10 +150,6 @@ class JobClient(ABC):
         raise no_answer(
             answer.status, answer.headers, answer.text, problem=problem, secrets=self.provider.access.secrets
         )
-
-    @abstractmethod
-    def is_told(self, body: Mapping[str, Any]) -> bool:
-        """Whether *body* is what this API answers."""
 
     def late(self, seconds: float) -> CallFailed:
         """The failure of a call that took too long."""
@@ -167,24 +174,25 @@ class JobClient(ABC):
         Raises:
             CallFailed: The transfer failed.
         """
-        try:
+        response = None
+        with suppress(TimeoutError):
             async with asyncio.timeout(SECONDS):
                 response = await body_to(call(), self._errors, self.provider.access)
-        except TimeoutError:
-            raise self.late(SECONDS) from None
-        lines, failure = Lines(LINE_CAP), None
+        if response is None:
+            raise self.late(SECONDS)
+        lines, failure, is_first = Lines(LINE_CAP), None, True
         try:
             async with aclosing(within(response.aiter_raw())) as parts:
-                async for part in parts:
-                    for raw, is_over in lines.feed(part):
-                        if raw.strip():
-                            yield self.item(raw, source, is_over=is_over)
-            for raw, is_over in lines.end():
-                yield self.item(raw, source, is_over=is_over)
+                async for raw, is_over in lines.of(parts):
+                    if is_first:
+                        is_first = False
+                        self._check_first(raw)
+                    yield self.item(raw, source, is_over=is_over)
+        except CallFailed as problem:
+            failure = problem.with_traceback(None)
         except TimeoutError:
-            failure = CallFailed(
-                "timeout", Billing.NOT_SENT, f"The results came too slowly from {self.provider.origin}"
-            )
+            said = f"The results came too slowly from {self.provider.origin}"
+            failure = CallFailed("timeout", Billing.NOT_SENT, said)
         except Exception as error:
             failure = failure_in(error, self.provider.access)
             if failure is None:
@@ -193,7 +201,21 @@ class JobClient(ABC):
             await response.aclose()
         if failure is not None:
             failure.billing = Billing.NOT_SENT  # To read results costs nothing.
+            del call, response, parts  # They hold the key, and tools show the variables of a frame.
             raise failure
+
+    def _check_first(self, raw: bytes) -> None:
+        """Look whether a file begins as one of results does: the page of a proxy would make all lines missing.
+
+        Raises:
+            CallFailed: It is a web page, or one error object.
+        """
+        text, secrets = raw.decode("utf-8", "replace"), self.provider.access.secrets
+        if text.lstrip("\ufeff \t").startswith("<"):
+            raise no_answer(200, {}, text, problem="the results are a web page", secrets=secrets)
+        body = table(parsed(text)) if b'"error"' in raw and f'"{self.id_key}"'.encode() not in raw else {}
+        if complains(body.get("error")):
+            raise from_status(read_complaint(body).status or 500, {}, body, secrets=secrets)
 
     def item(self, raw: bytes, source: Source = "results", *, is_over: bool = False) -> Item:
         """What one line of results says."""
@@ -213,6 +235,8 @@ class JobClient(ABC):
         except CallFailed as failure:
             failure.usage = _of_batch(failure.usage)
             outcome = failure.with_traceback(None)
+        except Exception as problem:  # noqa: BLE001  # A line of any shape costs only itself.
+            return _unread(raw, source, f"has a shape that cannot be read ({type(problem).__name__})")
         return Item(id=words(body.get(self.id_key)), outcome=outcome, raw=raw, source=source)
 
     @abstractmethod
@@ -248,6 +272,10 @@ class JobClient(ABC):
             words = read_complaint(said).message or "the provider failed on this line, and does not say why"
             return CallFailed("server", Billing.REJECTED, redact(words, secrets))
         return from_status(status, {}, said, text=written(said), secrets=secrets)
+
+
+def _is_told(body: Mapping[str, Any], needs: str | None) -> bool:
+    return not complains(body.get("error")) if needs is None else body.get(needs) not in (None, "")
 
 
 def never_run(end: str) -> CallFailed:

@@ -79,12 +79,12 @@ class OpenAIJobs(JobClient):
     async def _upload(self, lines: BinaryIO, tag: str) -> str:
         seconds = seconds_for(size_of(lines))
         try:
-            told = await self.told(self._sent(lines, tag), seconds=seconds)
+            told = await self.told(self._sent(lines, tag), "id", seconds=seconds)
         except CallFailed as failure:
             if failure.kind != "auth" or self.provider.access.credentials is None:
                 raise
             lines.seek(0)  # The credentials were renewed, but the body was used up.
-            told = await self.told(self._sent(lines, tag), seconds=seconds)
+            told = await self.told(self._sent(lines, tag), "id", seconds=seconds)
         return str(told["id"])
 
     async def _sent(self, lines: BinaryIO, tag: str) -> Answer:
@@ -104,7 +104,9 @@ class OpenAIJobs(JobClient):
     async def find(self, *, tag: str, count: int, since: float) -> AsyncIterator[JobReport]:
         after = ""
         while True:
-            page = await self.told(self._got(f"/batches?limit={_PAGE}" + (f"&after={_quoted(after)}" if after else "")))
+            page = await self.told(
+                self._got(f"/batches?limit={_PAGE}" + (f"&after={_quoted(after)}" if after else "")), "data"
+            )
             reports = [self._report(one) for one in tables(page.get("data")) if words(one.get("id"))]
             for report in reports:
                 if report.tag == tag and (report.made is None or report.made >= since):
@@ -124,7 +126,7 @@ class OpenAIJobs(JobClient):
 
     async def cancel(self, name: str) -> JobReport:
         try:
-            return self._report(await self.told(self._posted(f"/batches/{_quoted(name)}/cancel", None)))
+            return self._report(await self.told(self._posted(f"/batches/{_quoted(name)}/cancel", None), "id"))
         except CallFailed as failure:
             if failure.status not in (400, 404, 409):
                 raise
@@ -140,9 +142,6 @@ class OpenAIJobs(JobClient):
 
     async def withdraw(self, upload: str) -> None:
         await self.gone(self._deleted(f"/files/{_quoted(upload)}"))
-
-    def is_told(self, body: Mapping[str, Any]) -> bool:
-        return bool(words(body.get("id"))) or isinstance(body.get("data"), list)
 
     def outcome_in(self, line: Mapping[str, Any]) -> Reply:
         response, error = table(line.get("response")), line.get("error")

@@ -82,6 +82,15 @@ class Lines:
         self._hold(last)
         return found
 
+    async def of(self, parts: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, bool]]:
+        """The lines of *parts*, but empty ones."""
+        async for part in parts:
+            for line in self.feed(part):
+                if line[0].strip():
+                    yield line
+        for line in self.end():
+            yield line
+
     def end(self) -> list[tuple[bytes, bool]]:
         """The last line, if no newline ended it."""
         return [self._taken()] if self._held else []
