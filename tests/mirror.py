@@ -85,6 +85,7 @@ TESTED_THROUGH = {
     "plan/replyrows": "plan/test_replies",
     # SQL and files: what counts is what a second process finds.
     "lazy/shards": "lazy/test_sinks",
+    "report/media": "media/test_verbs",
     "plan/mediacolumns": "media/test_frames",
     "providers/mediatokens": "media/test_frames",
     "providers/requested": "media/test_own_code",

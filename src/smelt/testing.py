@@ -38,7 +38,7 @@ class ScriptedProvider:
             the fields that it uses.
         script: The outcomes of the first requests, one entry each: a `Reply`, a `CallFailed`, a function that takes the
             `Request`, or None to answer as usual.
-        capabilities: The capabilities that the provider reports.
+        capabilities: The capabilities that the provider reports. By default it takes images, PDFs and audio.
         name: The provider's name.
         model: The model's name.
         keep: Whether to keep all requests for inspection. Set it to False for large benchmarks.

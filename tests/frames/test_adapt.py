@@ -155,10 +155,9 @@ UNSENDABLE = {
     "pandas sets": lambda: pd.DataFrame({"ok": [1], "raw": [{1}]}),
     "pandas complex": lambda: pd.DataFrame({"ok": [1], "raw": [1j]}),
     "pandas long doubles": lambda: pd.DataFrame({"ok": [1], "raw": np.array([1], dtype=np.longdouble)}),
-    "arrow binary": lambda: pd.DataFrame({"ok": [], "raw": arrow([], pa.binary())}),
+    "arrow binary": lambda: pd.DataFrame({"ok": [1], "raw": arrow([b"x"], pa.binary())}),
     "arrow nested": lambda: pd.DataFrame({"ok": [1], "raw": arrow([[b"x"]], pa.list_(pa.binary()))}),
     "polars binary": lambda: pl.DataFrame({"ok": [1], "raw": [b"x"]}),
-    "polars no rows": lambda: pl.DataFrame(schema={"ok": pl.Int64, "raw": pl.Binary}),
     "polars nested": lambda: pl.DataFrame({"ok": [1], "raw": [[{"deep": b"x"}]]}),
     "polars objects": lambda: pl.DataFrame({"ok": [1], "raw": pl.Series([object()], dtype=pl.Object)}),
     "records": lambda: [{"ok": 1}, {"ok": 1, "raw": b"x"}],
@@ -173,6 +172,15 @@ def test_a_column_without_text_is_refused_by_name_unless_it_is_left_out(make: An
         frame.rows()
 
     assert frame.rows(["ok"]).names == ("ok",)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [pl.DataFrame(schema={"raw": pl.Binary}), pd.DataFrame({"raw": arrow([], pa.binary())})],
+    ids=["polars", "pandas"],
+)
+def test_a_binary_column_without_a_value_may_get_media_in_a_later_frame(frame: Any) -> None:
+    assert adapt(frame).rows().media_names == ("raw",)
 
 
 INDEXES = {

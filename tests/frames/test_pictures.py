@@ -68,10 +68,13 @@ def test_an_image_whose_file_was_closed_unread_says_so() -> None:
         ("CMYK", "image/jpeg"),
         ("1", "image/jpeg"),
         ("P", "image/jpeg"),
-        ("F", "image/jpeg"),
+        ("HSV", "image/jpeg"),
         ("I;16", "image/jpeg"),
         ("RGBA", "image/png"),
         ("LA", "image/png"),
+        ("La", "image/png"),
+        ("PA", "image/png"),
+        ("RGBa", "image/png"),
     ],
 )
 def test_pixels_become_a_file_of_a_type_that_models_take(mode: str, media_type: str) -> None:
@@ -108,3 +111,54 @@ def test_arrays_of_8_bit_pixels_are_pictures_and_others_are_not() -> None:
     for array in others:
         with pytest.raises(TypeError, match="no image of 8-bit pixels"):
             pictures.from_array(array)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_numbers_without_a_range_are_no_picture(mode: str) -> None:
+    with pytest.raises(ValueError, match=f"mode {mode}, whose black and white are not known"):
+        pictures.encoded(PIL.Image.new(mode, (3, 3)), None)
+
+
+def test_grey_of_16_bits_keeps_its_shades() -> None:
+    deep = PIL.Image.fromarray(np.full((20, 30), 32_768, np.uint16))
+    with PIL.Image.open(io.BytesIO(pictures.encoded(deep, None))) as sent:
+        assert sent.getpixel((3, 3)) == pytest.approx(128, abs=2)
+
+
+def test_two_pictures_that_differ_in_their_palettes_only_are_two() -> None:
+    one, two = PIL.Image.new("P", (4, 4), 0), PIL.Image.new("P", (4, 4), 0)
+    one.putpalette([0, 0, 0])
+    two.putpalette([255, 0, 0])
+    assert one.tobytes() == two.tobytes()
+    assert pictures.pixels_of(one) != pictures.pixels_of(two)
+
+
+def test_a_picture_of_the_caller_is_never_changed() -> None:
+    picture = PIL.Image.new("RGB", (400, 100))
+    pictures.encoded(picture, 80)
+    assert picture.size == (400, 100)
+    frames = io.BytesIO()
+    PIL.Image.new("RGB", (400, 100)).save(
+        frames, "GIF", save_all=True, append_images=[PIL.Image.new("RGB", (400, 100), "red")]
+    )
+    moving = opened(frames.getvalue())
+    moving.seek(1)
+    pictures.encoded(moving, 80)
+    assert moving.size == (400, 100)
+
+
+def test_a_small_file_of_a_huge_picture_is_not_decoded() -> None:
+    bomb = bytearray(png(1))
+    bomb[16:24] = (60_000).to_bytes(4) * 2
+    with pytest.raises(ValueError, match=r"60,000 x 60,000 pixels; 89 million are the most"):
+        pictures.shrunk(bytes(bomb), 100)
+    assert pictures.thumbnail(bytes(bomb)) == b""
+
+
+def test_a_thumbnail_is_small_and_turned_and_stands_on_white() -> None:
+    buffer = io.BytesIO()
+    PIL.Image.new("RGBA", (900, 300), (255, 0, 0, 0)).save(buffer, "PNG")
+    small = pictures.thumbnail(buffer.getvalue())
+    assert facts_of(small, "image/jpeg")[:2] == (160, 53)
+    assert opened(small).convert("RGB").getpixel((5, 5)) == (255, 255, 255)
+    assert pictures.thumbnail(b"%PDF-1.7") == b""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -17,9 +18,10 @@ from smelt.engine.work import Work
 from smelt.engine.workers import FEWEST_ROWS, MOST_WORKERS, provers, rows_of_prover
 from smelt.messages import counted, price, printable
 from smelt.plan.chunks import AutoSize, Line, Size
+from smelt.plan.media import Media, media_of
 from smelt.plan.prompt import sent_columns
 from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, reply_bytes, text_tokens
-from smelt.plan.wire import draw_tokens, reply_schema, user_text
+from smelt.plan.wire import draw_tokens, name_media, reply_schema, user_text
 from smelt.providers.base import Usage
 from smelt.providers.prices import cost_of, source_of
 from smelt.providers.usage import asked_tier
@@ -61,14 +63,26 @@ def explain(call: Preparation) -> Explanation:
     chunk = line.next(Size(rows=work.first_rows if work.is_auto else work.most_rows))
     texts = [row.text for row in chunk.rows] if chunk else []
     tokens = draw_tokens(len(texts), "".join(texts), random.Random(call.settings.seed))
+    named = [name_media(token, text) for token, text in zip(tokens, texts, strict=True)]
+    media = [
+        (name, one) for text, (_, names) in zip(texts, named, strict=True) for name, one in _shown_media(text, names)
+    ]
     capabilities = provider.capabilities
     return Explanation(
         model=f"{provider.name}:{provider.model}",
         system=work.system,
-        user=user_text([(token, text, None) for token, text in zip(tokens, texts, strict=True)]),
+        user=user_text([(token, text, None) for token, (text, _) in zip(tokens, named, strict=True)]),
         schema=reply_schema(work.output.fields, capabilities.dialect, capabilities.codec, tokens),
         rows=len(texts),
+        media=tuple(media),
     )
+
+
+def _shown_media(text: str, names: Sequence[str]) -> Iterator[tuple[str, Media]]:
+    """The media of a row by their *names*, without their bytes. Those that cannot be read any more are left out."""
+    for name, (_, medium) in zip(names, media_of(text), strict=True):
+        with suppress(TypeError, ValueError):
+            yield name, medium.loaded().without_data()
 
 
 def _requests(work: Work, left: int, row_bytes: float, *, workers: int, thoughts: float) -> int:
@@ -205,6 +219,7 @@ class Explanation:
         user: The rows (user message).
         schema: JSON Schema of the reply.
         rows: How many rows it carries.
+        media: The images, PDFs and audio clips that follow the rows, each with its name in *user*; without their bytes.
 
     Examples:
         >>> sorted(df.smelt.explain("Classify {name}.", Company, model=scripted).schema)
@@ -216,6 +231,7 @@ class Explanation:
     user: str
     schema: Mapping[str, Any]
     rows: int
+    media: tuple[tuple[str, Media], ...] = ()
 
     def __repr__(self) -> str:
         parts = [f"--- {name}\n{text}" for name, text in self._parts()]
@@ -224,11 +240,18 @@ class Explanation:
     def _repr_html_(self) -> str:
         from smelt.report.summary import texts
 
-        return texts("Explanation", f"of the first request to {self.model}, {counted(self.rows, 'row')}", self._parts())
+        headline = f"of the first request to {self.model}, {counted(self.rows, 'row')}"
+        return texts("Explanation", headline, self._parts(), pictures=self.media)
 
     def _parts(self) -> list[tuple[str, str]]:
         schema = json.dumps(self.schema, indent=2, ensure_ascii=False)
-        return [("system", _shown(self.system)), ("user", _shown(self.user)), ("reply schema", _shown(schema))]
+        media = "\n".join(f"{name}: {one}" for name, one in self.media)
+        return [
+            ("system", _shown(self.system)),
+            ("user", _shown(self.user)),
+            *([("media", _shown(media))] if media else []),
+            ("reply schema", _shown(schema)),
+        ]
 
 
 def _shown(text: str) -> str:

@@ -15,6 +15,7 @@ from smelt.engine.events import Event
 from smelt.errors import ColumnError, ColumnTypeError, ConfigTypeError, SmeltConfigError
 from smelt.messages import nearest, shown_value
 from smelt.plan.kinds import TEXT_COLUMN
+from smelt.plan.media import MediaText
 from smelt.plan.mediacolumns import AnyMedia, Declared
 
 _MOST_ROWS = 1_000
@@ -348,7 +349,9 @@ def _examples(name: str, value: object) -> tuple[str, ...]:
         return ()
     if isinstance(value, tuple) and all(isinstance(one, str) for one in value):
         return value  # These are the checked ones.
-    from smelt.frames.adapt import adapt  # Imported late: `import smelt` loads no adapter.
+    # Imported late: `import smelt` loads no adapter, and no schema.
+    from smelt.frames.adapt import adapt
+    from smelt.plan.examples import no_media
 
     try:
         frame = adapt(value)
@@ -362,6 +365,8 @@ def _examples(name: str, value: object) -> tuple[str, ...]:
     for number, text in enumerate(frame.rows().texts(range(len(frame))), start=1):
         if not isinstance(text, str):
             raise SmeltConfigError(f"{name}, row {number}: {text.reason}.")
+        if isinstance(text, MediaText):
+            raise ColumnError(no_media(number, text.media[0][0]))
         rows.append(text)
     return tuple(rows)
 

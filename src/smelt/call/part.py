@@ -58,7 +58,7 @@ def as_one(call: Preparation, parts: Sequence[FramePart]) -> tuple[Preparation, 
     whole = replace(
         call,
         frame=adapt_part(joined(frames) if frames else call.frame.take([])),
-        folded=Folded(distinct=distinct, twins=None),
+        folded=Folded(distinct=distinct, twins=None, media=call.folded.media),
     )
     answers = Answers(sum(part.rows for part in parts), len(call.output.fields))
     start = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from smelt.plan.dialect import check_limits
 from smelt.plan.examples import Example, read_examples
 from smelt.plan.kinds import Field, Struct
 from smelt.plan.media import MediaKind
-from smelt.plan.mediacolumns import KINDS, Declared, key_part
+from smelt.plan.mediacolumns import KINDS, Audio, Declared, key_part
 from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
@@ -74,6 +74,7 @@ class Preparation:
         system: The system message: the full instructions.
         examples: The caller's examples, which are part of it.
         whole: The complete output if *output* has only a part of its fields; None if *output* is complete.
+        has_media: Whether rows may have media. In a stream, later frames may have those of declared columns.
     """
 
     frame: Frame
@@ -89,6 +90,7 @@ class Preparation:
     system: str
     examples: tuple[Example, ...] = ()
     whole: Output | None = None
+    has_media: bool = False
 
     @property
     def params(self) -> dict[str, Any]:
@@ -112,8 +114,7 @@ class Preparation:
     def _instructions(self, fields: Sequence[Field], codec: Codec | None = None) -> str:
         """The system message that asks for *fields* only, in the shape *codec*: by default that of the provider."""
         codec = codec or self.provider.capabilities.codec
-        has_media = bool(self.folded.media)
-        return _instructions(self.prompt, fields, codec, self.output, self.examples, has_media=has_media)
+        return _instructions(self.prompt, fields, codec, self.output, self.examples, has_media=self.has_media)
 
     def work(self) -> Work:
         """The work order for the engine."""
@@ -185,6 +186,11 @@ class Preparation:
         source = remembering(frame.rows(self.source.names, self.settings.media))
         folded = fold(source, skip_nulls=self.settings.null_rows == "skip", seen=seen)
         _check_media(folded, self.provider)
+        if folded.media and not self.has_media:
+            raise ColumnError(
+                f"A later frame holds {_media_words(folded.media)}, and the first frame did not. Declare the column, "
+                "as in media=['photo'], so that the instructions can tell the model of them."
+            )
         dropped = tuple(name for name in self.dropped if name in frame.names)
         return replace(self, frame=frame, source=source, folded=folded, dropped=dropped)
 
@@ -217,7 +223,8 @@ class Preparation:
             return 1
         if self.settings.batch_size != "auto":
             return self.settings.batch_size
-        if media:
+        if self.has_media:  # In a stream, the first rows need not have any.
+            media = media | {KINDS[type(one)] for one in self.settings.media.values() if type(one) in KINDS}
             return capabilities.media_rows if media == {"image"} else 1
         # Based on the usual length of an answer, not on its maximum: a str without a length limit may take pages, but
         # rarely does. If a reply is cut off, later requests are smaller.
@@ -284,7 +291,8 @@ def prepare(
         frame.require(".".join(column.path), column.field.kind)
     sent = None if names is None else chosen(task.columns, names, settings)
     _check_declared(settings.media, names, sent)
-    source = frame.rows(sent, settings.media)
+    rows = frame.rows(sent, settings.media)
+    source: RowSource = rows
     if len(source) and not source.names:
         raise ColumnError("The data has rows but no columns, so there is nothing to send.")
     # Last, because it may require a key: a user without one should first see all other errors.
@@ -297,20 +305,21 @@ def prepare(
     if pick is not None:  # After the checks on the whole frame: a picked dict may lack a key that the prompt names.
         positions = pick(len(frame))
         frame, source = adapt(frame.take(positions)), _Part(source, positions)
-    examples = read_examples(settings.examples, source.names, output)
+    examples = read_examples(settings.examples, source.names, output, settings.media)
     folded = fold(source, skip_nulls=settings.null_rows == "skip")
     _check_media(folded, provider)
     _check_urls(settings.media, provider)
+    has_media = bool(settings.media or rows.media_names)
     system = _instructions(
         task.text,
         output.fields,
         provider.capabilities.codec,
         output,
         examples,
-        has_media=bool(folded.media),
+        has_media=has_media,
     )
     _require_unicode(system)
-    return Preparation(
+    call = Preparation(
         frame=frame,
         source=source,
         folded=folded,
@@ -323,7 +332,11 @@ def prepare(
         prompt=task.text,
         system=system,
         examples=examples,
+        has_media=has_media,
     )
+    if is_sent:
+        _warn_of_addresses(call)
+    return call
 
 
 def _instructions(
@@ -351,10 +364,10 @@ def _check_media(folded: Folded, provider: CompleteProvider) -> None:
     if not (refused := sorted(folded.media - taken)):
         return
     name = f"{provider.name}:{provider.model}"
-    takes = f"takes {' and '.join(_MEDIA_WORDS[one] for one in sorted(taken))} only" if taken else "reads text only"
+    takes = f"takes {_media_words(taken)} only" if taken else "reads text only"
     raise SmeltConfigError(
-        f"The rows hold {' and '.join(_MEDIA_WORDS[one] for one in refused)}, and {name} {takes}. Leave the column out "
-        "with columns=[...], or choose another model."
+        f"The rows hold {_media_words(refused)}, and {name} {takes}. Leave the column out with columns=[...], or "
+        "choose another model."
     )
 
 
@@ -367,6 +380,10 @@ def _check_urls(media: Mapping[str, Declared], provider: CompleteProvider) -> No
                 f"media[{shown_value(name)}] has urls=True, and {provider.name} fetches no {_MEDIA_WORDS[kind]} from "
                 "URLs. smelt fetches none either: load the files yourself, and pass their bytes."
             )
+
+
+def _media_words(kinds: Collection[MediaKind]) -> str:
+    return " and ".join(_MEDIA_WORDS[one] for one in sorted(kinds))
 
 
 def _check_keepable(provider: CompleteProvider, settings: Settings) -> None:
@@ -407,6 +424,18 @@ def _warn_of_all_columns(prompt: str, names: Sequence[str]) -> None:
         "the prompt."
     )
     warn(text)
+
+
+def _warn_of_addresses(call: Preparation) -> None:
+    """Warn once in a process that the ledger cannot see what is behind an address."""
+    is_known = not call.ledger or call.settings.refresh or "https://" in _told
+    if is_known or not any(one.urls for one in call.settings.media.values() if not isinstance(one, Audio)):
+        return
+    _told.add("https://")
+    warn(
+        "media= passes addresses on, and the ledger knows an address by its text. If the picture behind one has "
+        "changed, the answer to the old one is used; refresh=True asks again."
+    )
 
 
 def _require_unicode(system: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
@@ -17,6 +18,7 @@ from smelt.messages import shown_value
 from smelt.observe.recorder import EventRecorder
 from smelt.plan.answers import Answers
 from smelt.plan.dialect import describe
+from smelt.plan.mediacolumns import Declared
 from smelt.providers.base import Request
 from smelt.providers.redact import redact
 from smelt.providers.vendors import VENDORS
@@ -89,7 +91,18 @@ def _options(call: Preparation) -> dict[str, str]:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Mapping):  # Media. The path of a root folder is nobody else's business.
+        return ", ".join(f"{name}: {_shown_media(one)}" for name, one in value.items())[:_LONGEST_OPTION]
     return f"{value:,g}" if isinstance(value, float) else str(value)[:_LONGEST_OPTION]
+
+
+def _shown_media(declared: Declared) -> str:
+    told = [
+        f"{one.name}={value!r}"
+        for one in fields(declared)
+        if (value := getattr(declared, one.name)) and one.name != "root"
+    ]
+    return f"{type(declared).__name__}({', '.join(told)})"
 
 
 def _ledger(call: Preparation) -> str:

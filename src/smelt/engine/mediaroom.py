@@ -64,7 +64,10 @@ def _loaded(row: MediaText, limits: Capabilities) -> list[Media]:
     for column, medium in row.media:
         if problem := _problem(medium, limits):
             raise ValueError(f"column {column!r}: {problem}")
-        loaded = medium.loaded()
+        try:
+            loaded = medium.loaded()
+        except (TypeError, ValueError) as problem:  # The caller may have put another value into the cell.
+            raise ValueError(f"column {column!r}: {problem}") from None
         if loaded.size > (most := limits.media_bytes):
             raise ValueError(f"column {column!r}: {_too_big(loaded.size, most, 'one request')}{_remedy(loaded.kind)}")
         if loaded.kind == "image" and loaded.size > (most := limits.image_bytes or loaded.size):

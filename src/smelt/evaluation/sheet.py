@@ -212,7 +212,10 @@ def _untaught(frame: Frame, rows: Sequence[int], known: Collection[str], jobs: S
         sent = [name for name in frame.names if name not in known and (named is None or name in named)]
         taught = [{name: one.get(name) for name in sent} for one in map(json.loads, settings.examples)]
         if sent:
-            cells = [json.loads(text) if isinstance(text, str) else None for text in frame.rows(sent).texts(left)]
+            cells = [
+                json.loads(text) if isinstance(text, str) else None
+                for text in frame.rows(sent, settings.media).texts(left)
+            ]
             left = [row for row, one in zip(left, cells, strict=True) if one not in taught]
     return left
 

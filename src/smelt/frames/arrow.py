@@ -9,11 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from smelt.errors import MissingDependencyError
-from smelt.frames.base import NONE_DECLARED, Frame, OutputColumn, require_distinct, require_lengths
+from smelt.frames.base import NONE_DECLARED, Frame, OutputColumn, Rows, require_distinct, require_lengths
 from smelt.frames.dtypes import arrow_type
 from smelt.plan.kinds import Choice, Kind, Text
 from smelt.plan.mediacolumns import Declared
-from smelt.plan.rows import RowSource
 from smelt.plan.values import plain_all
 
 
@@ -37,7 +36,7 @@ class ArrowFrame:
     def __len__(self) -> int:
         return int(self._native.num_rows)
 
-    def rows(self, columns: Sequence[str] | None = None, media: Mapping[str, Declared] = NONE_DECLARED) -> RowSource:
+    def rows(self, columns: Sequence[str] | None = None, media: Mapping[str, Declared] = NONE_DECLARED) -> Rows:
         """The rows as JSON: the named columns, or all."""
         return _readable(self._native).rows(columns, media)
 

@@ -17,7 +17,7 @@ from smelt.plan.cells import NULL, cell_text, object_texts
 from smelt.plan.kinds import Kind
 from smelt.plan.media import MediaText, media_of
 from smelt.plan.mediacolumns import Declared
-from smelt.plan.rows import RowSource, Unsendable
+from smelt.plan.rows import Unsendable
 
 Reader = Callable[[Any], list[str]]
 """Returns the JSON fragments of one column for a block of positions (converted by the `prepare` of `Rows`)."""
@@ -57,7 +57,7 @@ class Frame(Protocol):
 
     def __len__(self) -> int: ...
 
-    def rows(self, columns: Sequence[str] | None = None, media: Mapping[str, Declared] = NONE_DECLARED) -> RowSource:
+    def rows(self, columns: Sequence[str] | None = None, media: Mapping[str, Declared] = NONE_DECLARED) -> Rows:
         """The rows as JSON: the named columns, or all. Other columns are not read.
 
         Args:
@@ -95,7 +95,11 @@ class Frame(Protocol):
 
 
 class Rows:
-    """The rows of some columns, serialised one block at a time. A `RowSource`."""
+    """The rows of some columns, serialised one block at a time. A `RowSource`.
+
+    Attributes:
+        media_names: The columns that hold media, or may hold them in a later frame.
+    """
 
     def __init__(
         self,
@@ -107,7 +111,7 @@ class Rows:
         self._columns = dict(columns)
         self._count = count
         self._prepare = prepare
-        self._has_media = any(isinstance(one, MediaColumn) for one in self._columns.values())
+        self.media_names = tuple(name for name, one in self._columns.items() if isinstance(one, MediaColumn))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -123,7 +127,7 @@ class Rows:
         refused: dict[int, Unsendable] = {}
         parts = [self._fragments(name, block, positions, refused) for name in self._columns]
         texts: list[str | Unsendable] = list(object_texts(self.names, parts, len(positions)))
-        if self._has_media:
+        if self.media_names:
             texts = [_with_media(text, cells) for text, *cells in zip(texts, *parts, strict=True)]
         for place, reason in refused.items():
             texts[place] = reason
@@ -211,9 +215,10 @@ def require_text(name: str, values: Iterable[Any]) -> None:
 
 def no_text(name: str, problem: str) -> ColumnError:
     """The error for a column whose type has no text form."""
+    hint = f" If it names images or PDFs, pass media=[{name!r}]." if problem.endswith("Path") else ""
     return ColumnTypeError(
         f"Column {name!r} holds {problem}, which cannot be sent as text. Leave it out with columns=[...], or convert "
-        "it first."
+        f"it first.{hint}"
     )
 
 

@@ -6,7 +6,7 @@ import os
 from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,20 +64,24 @@ class Content:
 class Address:
     """An address that the provider fetches."""
 
-    url: str
+    url: str = field(repr=False)  # It may be signed.
 
 
 def is_media(value: object) -> bool:
     """Whether *value* can be nothing else than a medium. A string never is by itself."""
-    if isinstance(value, bytes | bytearray | memoryview):
-        return type_of(memoryview(value)) is not None
+    if isinstance(value, bytes | bytearray):
+        return type_of(bytes(value[:16])) is not None
+    if isinstance(value, memoryview):
+        return type_of(value.tobytes()) is not None
     return pictures.is_picture(value) or _is_struct(value)
 
 
 def is_null(value: object) -> bool:
-    """Whether *value* is a missing one of any library."""
+    """Whether *value* is a missing one of any library, or a struct of bytes and path with neither."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
+    if isinstance(value, dict):
+        return value.keys() == _STRUCT and value["bytes"] is None and value["path"] is None
     return isinstance(value, float) and value != value  # NaN.
 
 
@@ -118,11 +122,12 @@ def _read_string(text: str, declared: Declared) -> Content | Address:
         except NotBase64:
             raise ValueError("a data URL whose base64 is broken") from None
     if "://" in text[:32]:
+        url = checked_url(text)
         if isinstance(declared, Audio):
             raise ValueError("an address; audio is sent as bytes")
         if not declared.urls:
             raise ValueError("an address; pass urls=True to have the provider fetch it")
-        return Address(checked_url(text))
+        return Address(url)
     if declared.root is None:
         raise ValueError("a path, and no root= was given that it is relative to")
     return Content(_known(read_below(os.fspath(declared.root), text)))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from smelt.frames import pictures
 from smelt.frames.mediacells import Address, Content, is_media, is_null, read_cell
+from smelt.frames.mediafiles import real_folder
 from smelt.plan.cells import NULL
 from smelt.plan.media import DIGEST_BYTES, MediaKind, MediaText, Medium, digest_of, kind_of
 from smelt.plan.mediacolumns import KINDS, Declared, Image
@@ -54,6 +56,8 @@ class MediaColumn:
         self._most_side = declared.max_side if isinstance(declared, Image) else None
         if self._most_side is not None:
             pictures.require()
+        if declared is not None and declared.root is not None and count:
+            self._declared = replace(declared, root=real_folder(name, declared.root))
         # The facts of each cell that was read.
         self._types = array("B", bytes(count))  # 0: not read.
         self._digests = bytearray(DIGEST_BYTES * count)
@@ -96,7 +100,8 @@ class MediaColumn:
         self._require_kind(kind_of(media_type))
         facts = facts_of(content.data, media_type)
         width, height = (facts.width, facts.height) if content.picture is None else content.picture.size
-        size = len(content.data)
+        # A picture that is to become a JPEG has about half a byte per pixel then; a byte is rarely too little.
+        size = len(content.data) if content.picture is None or media_type != "image/jpeg" else width * height
         if self._most_side is not None and max(width, height) > self._most_side:
             scale = self._most_side / max(width, height)
             width, height, size = round(width * scale), round(height * scale), round(size * scale * scale)
@@ -121,12 +126,13 @@ class MediaColumn:
             seconds=measure / 1_000 if kind == "audio" else 0.0,
             detail=self._detail,
             load=lambda: self._load(position, digest),
+            shrink=pictures.thumbnail if kind == "image" else None,
         )
 
     def _load(self, position: int, digest: bytes) -> bytes:
         content = read_cell(self._cell(position), self._declared)
         if isinstance(content, Address) or (not content.is_fixed and digest_of(content.data) != digest):
-            raise ValueError(f"column {self.name!r}: the file has changed since this run began")
+            raise ValueError("the file has changed since this run began")
         return content.sent(self._most_side)
 
     def _require_kind(self, kind: MediaKind) -> None:

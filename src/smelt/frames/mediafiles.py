@@ -12,11 +12,49 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from smelt.errors import SmeltConfigError
+
 MOST_BYTES = 50 * 2**20
 """The largest file that is read. No provider takes more in one part."""
 
-_PRIVATE = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "localdomain", "arpa", "test")
+_PRIVATE = frozenset(
+    [
+        "localhost",
+        "localdomain",
+        "local",
+        "internal",
+        "intranet",
+        "private",
+        "lan",
+        "home",
+        "corp",
+        "svc",
+        "arpa",
+        "test",
+        "invalid",
+        "onion",
+    ]
+)
+_TOLD = ("http", "file", "ftp", "s3", "gs", "az", "hf")  # Schemes that a message may quote.
+_LONGEST = 8_192  # Characters of an address.
+# A pipe would wait for a writer, and a terminal could become that of this process; Windows would change line ends.
+_OPENING = os.O_RDONLY | sum(getattr(os, f"O_{name}", 0) for name in ("NONBLOCK", "CLOEXEC", "NOCTTY", "BINARY"))
 _NO_HOST = "an address whose host is private; the provider could not fetch it, or should not"
+
+
+def real_folder(column: str, root: str | os.PathLike[str]) -> str:
+    """The real path of *root*, so that a run goes on if the working directory changes.
+
+    Raises:
+        SmeltConfigError: It is no folder.
+    """
+    real = os.path.realpath(root)
+    if not Path(real).is_dir():
+        raise SmeltConfigError(
+            f"media[{column!r}]: root={os.fspath(root)!r} is not a folder. A relative one starts at the working "
+            "directory of this process."
+        )
+    return real
 
 
 def read_below(root: str, path: str) -> bytes:
@@ -42,8 +80,7 @@ def read_file(path: str, folder: str | None = None) -> bytes:
         ValueError: It is no regular file, too large, or cannot be read.
     """
     try:
-        # A pipe would wait for somebody to write; O_NONBLOCK returns at once.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(path, _OPENING)
     except (OSError, ValueError) as problem:
         raise ValueError(f"a file that cannot be opened ({_reason(problem)})") from None
     try:
@@ -88,13 +125,22 @@ def checked_url(url: str) -> str:
         port = parts.port
     except ValueError:
         raise ValueError("an address that is no URL") from None
-    if parts.scheme.lower() != "https":
-        raise ValueError(f"an address of the scheme {parts.scheme.lower()[:12]!r}; only https is passed on")
+    if (scheme := parts.scheme.lower()) != "https":
+        told = f" of the scheme {scheme!r}" if scheme in _TOLD else ""
+        raise ValueError(f"an address{told}; only https is passed on")
+    if len(url) > _LONGEST:
+        raise ValueError(f"an address of {len(url):,} characters; {_LONGEST:,} are the most")
     if has_login:
         raise ValueError("an address with a user name or a password in it")
     if not url.isprintable() or any(one in url for one in ' "<>\\^`{|}'):
         raise ValueError("an address with characters that no URL has")
-    if port not in (None, 443) or "." not in host or host.rpartition(".")[2] in _PRIVATE or _is_literal(host):
+    if (
+        port not in (None, 443)
+        or not host.isascii()
+        or "." not in host
+        or host.rpartition(".")[2] in _PRIVATE
+        or _is_literal(host)
+    ):
         raise ValueError(_NO_HOST)
     return url
 

@@ -27,7 +27,6 @@ from smelt.frames.mediacolumn import MediaColumn, has_media
 from smelt.plan import cells
 from smelt.plan.kinds import Boolean, Choice, Duration, Float, Integer, Kind, Text, Timestamp
 from smelt.plan.mediacolumns import Declared
-from smelt.plan.rows import RowSource
 from smelt.plan.values import plain_all
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class PandasFrame:
     def __len__(self) -> int:
         return len(self._snapshot)
 
-    def rows(self, columns: Sequence[str] | None = None, media: Mapping[str, Declared] = NONE_DECLARED) -> RowSource:
+    def rows(self, columns: Sequence[str] | None = None, media: Mapping[str, Declared] = NONE_DECLARED) -> Rows:
         """The rows as JSON: the named columns, or all."""
         places = {name: place for place, name in enumerate(self._names)}
         readers = {
@@ -111,7 +110,7 @@ def _reader(name: str, column: pd.Series[Any], declared: Declared | None = None)
     Readers keep the Series, not only its values: copy-on-write protects the values only while the Series is alive.
     """
     dtype = column.dtype
-    if declared is not None or (_may_have_media(dtype) and has_media(column.array)):
+    if declared is not None or (_may_have_media(dtype) and _has_media(column)):
         return MediaColumn(name, lambda position: column.iloc[position], len(column), declared)
     if isinstance(dtype, pd.CategoricalDtype):
         return _categories_reader(_reader(name, pd.Series(dtype.categories)), column)
@@ -128,11 +127,28 @@ def _reader(name: str, column: pd.Series[Any], declared: Declared | None = None)
 
 
 def _may_have_media(dtype: Any) -> bool:
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _may_have_media(dtype.categories.dtype)
     if not isinstance(dtype, pd.ArrowDtype):
         return isinstance(dtype, np.dtype) and dtype.kind == "O"
-    arrow = dtype.pyarrow_dtype
-    is_struct = load_arrow().types.is_struct(arrow)
-    return _is_binary(arrow) or (is_struct and any(_is_binary(field.type) for field in arrow))
+    arrow, is_ = dtype.pyarrow_dtype, load_arrow().types
+    if isinstance(arrow, load_arrow().BaseExtensionType):  # Those of Hugging Face's datasets store structs.
+        arrow = arrow.storage_type
+    if is_.is_dictionary(arrow):
+        arrow = arrow.value_type
+    return _is_binary(arrow) or (
+        is_.is_struct(arrow)
+        and {field.name for field in arrow} <= {"bytes", "path"}
+        and any(field.name == "bytes" and _is_binary(field.type) for field in arrow)
+    )
+
+
+def _has_media(column: pd.Series[Any]) -> bool:
+    """Whether *column* holds media. A binary one of nulls may, in a later frame of a stream."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return has_media(column.dtype.categories)
+    is_binary = isinstance(column.dtype, pd.ArrowDtype)
+    return has_media(column.array) or (is_binary and not column.notna().any())
 
 
 def _categories_reader(categories: Reader, column: pd.Series[Any]) -> Reader:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -23,7 +23,6 @@ from smelt.frames.mediacolumn import MediaColumn, has_media
 from smelt.plan import cells
 from smelt.plan.kinds import Kind, Text
 from smelt.plan.mediacolumns import Declared
-from smelt.plan.rows import RowSource
 from smelt.plan.values import plain_all
 
 
@@ -47,7 +46,7 @@ class PolarsFrame:
     def __len__(self) -> int:
         return self._snapshot.height
 
-    def rows(self, columns: Sequence[str] | None = None, media: Mapping[str, Declared] = NONE_DECLARED) -> RowSource:
+    def rows(self, columns: Sequence[str] | None = None, media: Mapping[str, Declared] = NONE_DECLARED) -> Rows:
         """The rows as JSON: the named columns, or all."""
         readers = {name: _reader(self._snapshot[name], media.get(name)) for name in chosen(columns, self.names)}
         return Rows(readers, len(self), prepare=_positions)
@@ -76,18 +75,30 @@ def _positions(positions: Sequence[int]) -> pl.Series:
 
 def _reader(column: pl.Series, declared: Declared | None = None) -> Reader:
     """A reader for *column*; raises `ColumnError` if its type has no text form."""
-    if declared is not None or (_may_have_media(column.dtype) and has_media(column)):
+    if declared is not None or (_may_have_media(column.dtype) and _has_media(column)):
         return MediaColumn(column.name, column.__getitem__, len(column), declared)
     if _holds(column.dtype, pl.Binary):
         raise no_text(column.name, "binary values")
     if column.dtype == pl.Object:
-        require_text(column.name, (column[place] for place in range(len(column))))
+        require_text(column.name, _each(column))
     return lambda block: _texts(column.gather(block))
+
+
+def _has_media(column: pl.Series) -> bool:
+    """Whether *column* holds media. A binary one that is empty may: the frame of a lazy plan has no rows at first."""
+    values = column.drop_nulls()
+    return has_media(_each(values)) if len(values) or column.dtype == pl.Object else True
+
+
+def _each(column: pl.Series) -> Iterator[Any]:
+    """The values, one by one: iteration over a Series makes 25,000 of them at once, which may be 50 GB of photos."""
+    return (column[place] for place in range(len(column)))
 
 
 def _may_have_media(dtype: pl.DataType) -> bool:
     if isinstance(dtype, pl.Struct):
-        return any(field.dtype == pl.Binary for field in dtype.fields)
+        names = {field.name: field.dtype for field in dtype.fields}
+        return names.keys() <= {"bytes", "path"} and names.get("bytes") == pl.Binary
     return dtype in (pl.Binary, pl.Object)
 
 

@@ -19,7 +19,6 @@ from smelt.frames.mediacolumn import MediaColumn, has_media
 from smelt.plan.cells import cell_text
 from smelt.plan.kinds import Kind
 from smelt.plan.mediacolumns import Declared
-from smelt.plan.rows import RowSource
 from smelt.plan.values import plain_all
 
 
@@ -57,7 +56,7 @@ class RecordsFrame:
     def __len__(self) -> int:
         return len(self._snapshot)
 
-    def rows(self, columns: Sequence[str] | None = None, media: Mapping[str, Declared] = NONE_DECLARED) -> RowSource:
+    def rows(self, columns: Sequence[str] | None = None, media: Mapping[str, Declared] = NONE_DECLARED) -> Rows:
         """The rows as JSON: the named keys, or all."""
         return Rows({name: self._reader(name, media.get(name)) for name in chosen(columns, self.names)}, len(self))
 

@@ -7,7 +7,7 @@ row tokens, so no answer can be matched to them.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,11 +36,13 @@ class Example:
         return _json({"row": self.row, "answer": answer})
 
 
-def read_examples(texts: Sequence[str], columns: Sequence[str], output: Output) -> tuple[Example, ...]:
+def read_examples(
+    texts: Sequence[str], columns: Sequence[str], output: Output, media: Collection[str] = ()
+) -> tuple[Example, ...]:
     """Read examples, given as JSON objects with the *columns* that are sent and the fields of *output*.
 
     Raises:
-        ColumnError: An example lacks a column that is sent.
+        ColumnError: An example lacks a column that is sent, or has a value in a column of *media*.
         SchemaError: It lacks a field, or its answer is not a valid one.
     """
     if not texts:
@@ -51,6 +53,8 @@ def read_examples(texts: Sequence[str], columns: Sequence[str], output: Output) 
         for name in columns:
             if name not in cells:
                 raise ColumnError(f"examples has no column {shown_value(name)}, which is sent.{nearest(name, cells)}")
+            if name in media and cells[name] is not None:
+                raise ColumnError(no_media(number, name))
         answer = {field.key: _given(field, cells, field.name) for field in output.fields}
         try:
             _, valid = validator.read(answer)
@@ -71,6 +75,14 @@ def _given(field: Field, cells: Mapping[str, Any], column: str) -> Any:
     inner = {one.key: _given(one, cells, f"{column}.{one.name}") for one in field.kind.fields}
     is_null = field.kind.nullable and all(value is None for value in inner.values())
     return None if is_null else inner
+
+
+def no_media(number: int, column: str) -> str:
+    """What is said of an example with a medium."""
+    return (
+        f"examples, row {number}: column {shown_value(column)} holds media, and examples are text only. "
+        "Leave the cell empty (None), or describe what it shows in the prompt."
+    )
 
 
 def _json(value: Any) -> str:

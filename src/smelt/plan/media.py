@@ -14,7 +14,8 @@ from hashlib import blake2b
 from json.encoder import encode_basestring
 from typing import Literal, Self
 
-from smelt.plan.mediafacts import type_of
+from smelt.messages import counted
+from smelt.plan.mediafacts import Facts, facts_of, type_of
 
 MediaKind = Literal["image", "document", "audio"]
 """What a medium is to a model."""
@@ -38,6 +39,7 @@ class Medium:
         url: Its address, which the provider fetches; empty if its bytes are sent.
         detail: How closely the model should look at an image, or None.
         load: Returns the bytes to send. Raises `ValueError` if they are no longer those of *digest*.
+        shrink: Returns a thumbnail of its bytes as a JPEG, or no bytes; None if it is no image.
     """
 
     type: str
@@ -47,9 +49,10 @@ class Medium:
     height: int = 0
     pages: int = 0
     seconds: float = 0.0
-    url: str = ""
+    url: str = field(repr=False, default="")
     detail: str | None = None
     load: Callable[[], bytes] = field(repr=False, compare=False, default=bytes)
+    shrink: Callable[[bytes], bytes] | None = field(repr=False, compare=False, default=None)
 
     @property
     def kind(self) -> MediaKind:
@@ -65,7 +68,8 @@ class Medium:
         if self.url:
             return Media(type=self.type, url=self.url, detail=self.detail)
         data = self.load()
-        return Media(type=type_of(data) or self.type, data=data, detail=self.detail, size=len(data))
+        media_type = type_of(data) or self.type
+        return Media(type=media_type, data=data, detail=self.detail, size=len(data), shrink=self.shrink)
 
     @property
     def text(self) -> str:
@@ -86,6 +90,9 @@ class Media:
         url: Its address, which the provider fetches; empty if its bytes are sent.
         detail: How closely the model should look at an image, or None.
         size: Its bytes, before base64. Kept when the bytes are not, to show it to people.
+        about: What people are told of it, such as `1,200 x 900 pixels`. Set when the bytes are dropped.
+        thumbnail: A small JPEG of it, or no bytes. Set when the bytes are dropped.
+        shrink: As in `Medium`.
     """
 
     type: str
@@ -93,6 +100,9 @@ class Media:
     url: str = field(default="", repr=False)
     detail: str | None = None
     size: int = 0
+    about: str = field(default="", compare=False)
+    thumbnail: bytes = field(default=b"", repr=False, compare=False)
+    shrink: Callable[[bytes], bytes] | None = field(default=None, repr=False, compare=False)
 
     @property
     def kind(self) -> MediaKind:
@@ -115,14 +125,18 @@ class Media:
         return self.url or f"data:{self.type};base64,{self.base64}"
 
     def without_data(self) -> Self:
-        """The same without its bytes, to be kept."""
-        return replace(self, data=b"")
+        """The same without its bytes, to be kept and shown."""
+        thumbnail = self.shrink(self.data) if self.shrink is not None and self.data else b""
+        about = _told(facts_of(self.data, self.type)) if self.data else self.about
+        return replace(self, data=b"", about=about, thumbnail=thumbnail or self.thumbnail, shrink=None)
 
     def __str__(self) -> str:
-        """Type and size, such as `image/jpeg, 214 kB`."""
+        """Type, measure and size, such as `image/jpeg, 1,200 x 900 pixels, 214 kB`; or its address without a query."""
         if self.url:
             return without_query(self.url)
-        return f"{self.type}, {self.size / 1_000:,.0f} kB" if self.size >= 1_000 else f"{self.type}, {self.size} bytes"
+        about = self.about or (_told(facts_of(self.data, self.type)) if self.data else "")
+        size = f"{self.size / 1_000:,.0f} kB" if self.size >= 1_000 else f"{self.size} bytes"
+        return ", ".join(filter(None, [self.type, about, size]))
 
 
 class MediaText(str):
@@ -156,6 +170,15 @@ def kind_of(media_type: str) -> MediaKind:
 def digest_of(data: bytes) -> bytes:
     """The hash by which media are told apart."""
     return blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+def _told(facts: Facts) -> str:
+    """The measure of a medium in words; empty if it is not known."""
+    if facts.width:
+        return f"{facts.width:,} x {facts.height:,} pixels"
+    if facts.pages:
+        return counted(facts.pages, "page")
+    return f"{facts.seconds:,.0f} seconds" if facts.seconds else ""
 
 
 def without_query(url: str) -> str:

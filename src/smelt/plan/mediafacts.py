@@ -103,4 +103,4 @@ def _webp(data: bytes) -> Facts:
 
 def _wav(data: bytes) -> Facts:
     rate = int.from_bytes(data[28:32], "little")
-    return Facts(seconds=(len(data) - 44) / rate if rate else 0.0)
+    return Facts(seconds=max(0, len(data) - 44) / rate if rate else 0.0)

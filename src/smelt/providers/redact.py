@@ -14,6 +14,7 @@ from smelt.providers.secrets import Secret
 _MASK = "[key]"
 _LONG = 8  # Shorter keys are not searched in other spellings: they would match everywhere.
 _STARTS = ("sk", "pk", "rk", "gsk", "xai", "hf", "pplx", "nvapi", "fw", "csk")  # OpenAI, Anthropic, OpenRouter and kin.
+_SIGNED = "sig|token|secret|credential|auth|pass|policy|key"  # In names of parameters of signed addresses.
 # Keys that are not known to us: a provider may echo a part of one (`sk-abc***xyz`). Each pattern follows texts of which
 # all its matches contain one.
 _KINDS = (
@@ -24,6 +25,8 @@ _KINDS = (
     (["eyJ"], r"\beyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-.]{10,}"),  # JSON Web Tokens.
     ([" "], r"(?i:\b(?:bearer|basic)[ ]+)[A-Za-z0-9_\-.~+/=*]{6,}"),
     ([":", "="], r"""(?i:\b(?:x-)?(?:goog-)?api[-_ ]?key["']?\s*[:=]\s*["']?)[^\s"',;&]{6,}"""),
+    # The query of a signed address, which a provider quotes if it cannot fetch it.
+    (["?"], rf"""(?<=\?)(?=[^\s"'<>]*(?:=[^\s"'<>&]{{16}}|(?i:{_SIGNED})[^\s"'<>&=]*=))[^\s"'<>]+"""),
     (["="], r"""(?<=[?&])key=[^&\s"']+"""),
     (["@"], r"(?<=://)[^/@\s:]+:[^/@\s]+(?=@)"),  # user:password@ in a URL.
 )

@@ -10,7 +10,7 @@ from typing import TypeAlias
 LONGEST = 400  # Maximum characters shown of a text from a row, a provider or a user.
 
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_EMPTY = frozenset({"link", "meta"})  # Elements without an end tag.
+_EMPTY = frozenset({"img", "link", "meta"})  # Elements without an end tag.
 
 
 class Html(str):

@@ -15,6 +15,7 @@ from smelt.providers.base import Request
 from smelt.report.blocks import aside, keyed, part, section, table, text_box, words
 from smelt.report.charts import in_flight_chart, latency_chart, rate_chart, stacked_bar
 from smelt.report.markup import Child, Html, el, joined, short
+from smelt.report.media import figures, named_media
 from smelt.report.numbers import compact, lasting, percent, three_digits
 from smelt.report.page import page
 from smelt.report.record import Record, Sampled
@@ -262,7 +263,8 @@ def _setting(record: Record) -> Html:
 
 def _first_request(request: Request) -> Html:
     schema = json.dumps(request.schema, indent=2, ensure_ascii=False)
-    example = el("span", "U+200B", class_="code")
+    example, media = el("span", "U+200B", class_="code"), named_media(request)
+    shown = [el("h3", "Images and files"), figures(media)] if media else []
     return section(
         "First request",
         aside("As it was sent. ", example, " and the like stand for invisible characters."),
@@ -270,5 +272,6 @@ def _first_request(request: Request) -> Html:
         text_box(request.system, most=_LONGEST_REQUEST, name="System"),
         el("h3", "User"),
         text_box(request.user, most=_LONGEST_REQUEST, name="User"),
+        *shown,
         el("details", el("summary", "Schema of the reply"), text_box(schema, most=_LONGEST_REQUEST, name="Schema")),
     )

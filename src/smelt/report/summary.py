@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from smelt.plan.media import Media
 from smelt.report.markup import Html, el, exact
+from smelt.report.media import thumbnails
 from smelt.report.numbers import percent
 
 _ANSWERED, _FAILED = "#14918a", "#d9534f"  # Both visible on white and on black.
@@ -29,9 +31,12 @@ def table(name: str, headline: str, lines: Sequence[tuple[str, str]]) -> str:
     return _block(_title(name, headline), _table(lines))
 
 
-def texts(name: str, headline: str, parts: Sequence[tuple[str, str]]) -> str:
-    """The object's *name*, a headline, and named texts with their line breaks."""
-    return _block(_title(name, headline), *[one for title, text in parts for one in (_name(title), _text(text))])
+def texts(
+    name: str, headline: str, parts: Sequence[tuple[str, str]], *, pictures: Sequence[tuple[str, Media]] = ()
+) -> str:
+    """The object's *name*, a headline, named texts with their line breaks, and thumbnails of *pictures*."""
+    shown = [one for title, text in parts for one in (_name(title), _text(text))]
+    return _block(_title(name, headline), *shown, *thumbnails(pictures))
 
 
 def _name(name: str) -> Html:
