@@ -36,7 +36,7 @@ def test_room_is_taken_up_to_the_bound_and_a_single_request_always_gets_it() -> 
 def test_a_row_whose_medium_cannot_be_loaded_is_named_and_the_others_are_loaded() -> None:
     loaded = load(Chunk(rows=(row(0), row(1, read=broken), Pending(2, "{}"), row(3))), Capabilities(media_bytes=10))
     assert {at: [one.data for one in media] for at, media in loaded.media.items()} == {0: [b"abc"], 3: [b"abc"]}
-    assert [(one.position, reason) for one, reason in loaded.broken] == [(1, "gone")]
+    assert [(one.position, reason) for one, reason in loaded.broken] == [(1, "column 'photo': gone")]
 
 
 def test_a_medium_that_the_provider_does_not_take_is_refused_with_both_sizes() -> None:
