@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -12,8 +13,9 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
+from smelt.providers.base import Reply, Request, Usage
 from smelt.result import SmeltResult
-from smelt.testing import ScriptedProvider
+from smelt.testing import ScriptedProvider, answered
 
 PROMPT = "Classify {name}."
 ROWS = [
@@ -100,3 +102,21 @@ def test_an_estimate_names_at_most_eight_columns() -> None:
 
     assert str(estimate).splitlines()[1] == "sends 11 columns: c0, c1, c2, c3, c4, c5, c6, c7 and 3 more"
     assert estimate.columns == tuple(wide.columns)
+
+
+def with_usage(usage: Usage) -> Callable[[Request], Reply]:
+    return lambda request: replace(answered(request, lambda row: {"sector": "tech"}), usage=usage)
+
+
+def test_metrics_show_caches_and_tiers_only_where_they_say_something() -> None:
+    usage = Usage(input_tokens=900, output_tokens=20)
+    told = replace(usage, cached_input_tokens=600, written_input_tokens=200, tier="flex")
+
+    shown = [
+        repr(smelt.run(ROWS, PROMPT, Firm, model=ScriptedProvider({}, script=[with_usage(one)])).metrics)
+        for one in (usage, told)
+    ]
+
+    assert "tokens: 900 in, 20 out\n  cost" in shown[0]
+    assert "tokens: 900 in (600 read from and 200 written to the provider's cache), 20 out" in shown[1]
+    assert "tier: flex 1" in shown[1]

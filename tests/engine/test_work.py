@@ -21,6 +21,17 @@ def test_usage_that_is_not_reported_adds_nothing() -> None:
     assert counts.cost_usd == 0.75
 
 
+def test_written_tokens_and_tiers_are_summed() -> None:
+    counts = Counts()
+
+    counts.add(Usage(input_tokens=10, output_tokens=1, written_input_tokens=8, tier="flex"), 0.0)
+    counts.add(Usage(input_tokens=10, output_tokens=1, written_input_tokens=2), 0.0)
+    counts.add(Usage(input_tokens=10, output_tokens=1, tier="standard"), 0.0)
+
+    assert counts.written_input_tokens == 10
+    assert counts.tiers == {"flex": 1, "standard": 2}
+
+
 def test_one_unknown_price_makes_the_cost_unknown_for_good() -> None:
     counts = Counts()
 

@@ -58,7 +58,9 @@ class Steady(ScriptedProvider):
         number = self._number
         await asyncio.sleep(0.4 + 0.1 * (number * 7 % 13))
         reply = await super().send(request)
-        usage = replace(reply.usage, cached_input_tokens=(reply.usage.input_tokens or 0) // 3)
+        third = (reply.usage.input_tokens or 0) // 3
+        tier = "priority" if number % 10 == 0 else ""
+        usage = replace(reply.usage, cached_input_tokens=third, written_input_tokens=third // 2, tier=tier)
         return replace(reply, usage=usage, request_id=f"req_{number:04}")
 
 

@@ -66,6 +66,8 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> str:
         "refused for rate (429) 4 possibly billed without an answer 1",
         "Rows from the ledger, at no cost 0",
         "input, cached",
+        "input, written to the provider's cache",
+        "Replies by service tier priority ",
         "Tokens per row Mean Median p95 Input",
         "13 missing No valid answer after 2 attempts: it was left out. request req_",
         "Columns sent name about Answer: Company",

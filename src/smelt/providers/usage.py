@@ -37,8 +37,10 @@ def tokens(count: object) -> int | None:
 
 def tier_of(*said: object) -> str:
     """The tier in the first of *said* that names one with its own price; empty for the standard tier."""
-    found = (_TIERS.get((word_in(one) or "").lower(), "") for one in said)
-    return next(filter(None, found), "")
+    for one in said:
+        if one is not None and (tier := _TIERS.get((word_in(one) or "").lower())):
+            return tier
+    return ""
 
 
 def asked_tier(params: Mapping[str, Any]) -> str:
@@ -54,17 +56,17 @@ def usage_of_openai(body: Mapping[str, Any], given: str, made: str) -> Usage:
     usage = table(body.get("usage"))
     parts = table(usage.get(f"{given}_tokens_details"))
     made_of = table(usage.get(f"{made}_tokens_details"))
-    cached = _first(parts.get("cached_tokens"), *map(usage.get, _CACHED))
+    cached, written = tokens(parts.get("cached_tokens")), tokens(parts.get("cache_write_tokens"))
+    if cached is None:
+        cached = _first(*map(usage.get, _CACHED))
+    if written is None:
+        written = _first(parts.get("cache_creation_tokens"), usage.get("cache_creation_input_tokens"))
     return Usage(
         input_tokens=tokens(usage.get(f"{given}_tokens")),
         output_tokens=tokens(usage.get(f"{made}_tokens")),
         cached_input_tokens=cached,
         reasoning_tokens=tokens(made_of.get("reasoning_tokens")),
-        written_input_tokens=_first(
-            parts.get("cache_write_tokens"),
-            parts.get("cache_creation_tokens"),
-            usage.get("cache_creation_input_tokens"),
-        ),
+        written_input_tokens=written,
         written_hour_tokens=tokens(table(parts.get("cache_write_tokens_details")).get("ttl_12h_tokens")),
         audio_input_tokens=tokens(parts.get("audio_tokens")),
         charged_usd=_charged(usage),
@@ -136,7 +138,9 @@ def _sum(fresh: object, *beside: int | None) -> int | None:
 
 def _charged(usage: Mapping[str, Any]) -> float | None:
     """Dollars that OpenRouter charged. With the caller's own key at a host, what the host charges comes on top."""
-    parts = [usage.get("cost")]
+    if "cost" not in usage:
+        return None
+    parts = [usage["cost"]]
     if usage.get("is_byok") is True:
         parts.append(table(usage.get("cost_details")).get("upstream_inference_cost"))
     numbers = [one for one in parts if isinstance(one, int | float) and not isinstance(one, bool)]
