@@ -23,6 +23,8 @@ TESTED_THROUGH = {
     "batch/submitting": "batch/test_run",
     "batch/words": "batch/test_run",
     "ledger/book": "batch/test_run",
+    "ledger/joblist": "batch/test_jobs",
+    "call/remote": "batch/test_jobs",
     "ledger/jobs": "batch/test_run",
     # Protocols, events and values: they hold what others decide.
     "engine/events": "observe/test_timeline",
@@ -123,6 +125,7 @@ TESTED_THROUGH = {
 # Tests in the folder of a room that are about several of its modules.
 ABOUT_SEVERAL = {
     "batch/test_fakes",
+    "batch/test_jobs",
     "providers/test_clouds",
     "frames/test_arrow_types",
     "frames/test_roundtrip",

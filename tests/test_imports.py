@@ -25,6 +25,8 @@ SHOWS_FRAMES = {"demo.py", "api/lazy.py"}
 UPWARD = {
     ("smelt.errors", "smelt.result"),
     ("smelt.result", "smelt.report.summary"),
+    ("smelt.ledger.joblist", "smelt.call.remote"),
+    ("smelt.ledger.joblist", "smelt.report.markup"),
 }
 _BULLET = re.compile(r"^- ((?:`\w+`(?:, | and )?)+)", re.MULTILINE)  # The files that a bullet of the page is about.
 TIMES = 3  # What an import may cost, in imports of pydantic; half of that today.

@@ -84,8 +84,14 @@ def _interrupt(execution: Execution) -> SmeltInterrupt:
         if execution.is_kept
         else "The answers so far are only in `.partial_result`, because no ledger keeps them."
     )
+    if waiting := partial.metrics.pending_rows:
+        kept = (
+            f"{counted(waiting, 'row')} wait in jobs, which run on at the provider and are billed. The same call "
+            "collects them, also tomorrow; smelt.ledger.open().jobs() lists the jobs, and a job's cancel() ends it."
+        )
     return SmeltInterrupt(
-        f"Interrupted. {done:,} of {counted(partial.metrics.total_rows, 'row')} answered.{f' {kept}' if done else ''}",
+        f"Interrupted. {done:,} of {counted(partial.metrics.total_rows, 'row')} answered."
+        f"{f' {kept}' if done or waiting else ''}",
         partial,
     )
 

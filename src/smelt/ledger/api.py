@@ -13,6 +13,8 @@ from smelt.ledger import lease
 from smelt.ledger.answers import merge_all
 from smelt.ledger.export import target_of, write_export
 from smelt.ledger.files import copies_of, default_path
+from smelt.ledger.joblist import BatchJobs, listed
+from smelt.ledger.jobs import HOLDING, jobs_in
 from smelt.ledger.opening import open_store
 from smelt.ledger.reports import (
     answered_rows,
@@ -123,6 +125,25 @@ class Ledger:
             raise SmeltConfigError.for_value("by", by, "'run', 'model' or 'day'")
         with self._store.reading() as connection:
             return spending(connection, by)
+
+    def jobs(self) -> BatchJobs:
+        """The jobs of Batch APIs that calls with `mode="batch"` submitted, oldest first. Asks no provider.
+
+        Returns:
+            A list of `BatchJob`, which prints as a table. A job's `refresh` and `cancel` ask the provider; `abandon`
+            frees its rows.
+
+        Raises:
+            ClosedError: The ledger was closed.
+
+        Examples:
+            >>> result = df.smelt.run("Classify {name}.", Company, model=scripted, ledger="answers.sqlite")
+            >>> with smelt.ledger.open("answers.sqlite") as ledger:
+            ...     print(ledger.jobs())
+            no jobs
+        """
+        with self._store.reading() as connection:
+            return listed(connection, self._store)
 
     def rows(self, run: int | None = None, *, library: Literal["pandas", "polars"] | None = None) -> Any:
         """The answered rows of *run*, or of all runs: their fields, and the row's key as `smelt_key`.
@@ -359,6 +380,10 @@ def _forget(store: Store, run: int | None, before: float | None) -> int:
         doomed = {row[0] for row in found}
         if live := doomed & lease.live_runs(connection, lease.present):
             raise StoreError(f"Run {min(live)} is still under way.")
+        if held := [job for job in jobs_in(connection) if job.run in doomed and job.state in HOLDING]:
+            raise StoreError(
+                f"Rows of run {held[0].run} wait in the job {held[0].tag}. Collect it first, or abandon() it."
+            )
         forgotten = sum(_forget_run(connection, one) for one in sorted(doomed))
         for statement in _ORPHANS:
             connection.execute(statement)
@@ -386,6 +411,7 @@ def _forget_run(connection: sqlite3.Connection, run: int) -> int:
     connection.execute("DELETE FROM replies WHERE attempt >= ? AND attempt < ?", span)
     connection.execute("DELETE FROM attempts WHERE id >= ? AND id < ?", span)
     connection.execute("DELETE FROM leases WHERE run = ?", (run,))
+    connection.execute("DELETE FROM jobs WHERE run = ?", (run,))
     connection.execute("DELETE FROM runs WHERE id = ?", (run,))
     return int(forgotten)
 
