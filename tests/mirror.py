@@ -126,6 +126,7 @@ TESTED_THROUGH = {
 ABOUT_SEVERAL = {
     "batch/test_fakes",
     "batch/test_jobs",
+    "batch/test_killing",
     "providers/test_clouds",
     "frames/test_arrow_types",
     "frames/test_roundtrip",

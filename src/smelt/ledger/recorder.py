@@ -167,6 +167,7 @@ class Recorder:
 
     async def write(self, step: Step[T], gap: str, *, is_intent: bool = False) -> T:
         """Carry out a step about jobs; on disk when this returns. *gap* names the gap after it."""
+        self._gap(f"to {gap}")
         done = await self._writer.write(step, is_intent=is_intent)
         self._gap(gap)
         return done
