@@ -89,7 +89,6 @@ TESTED_THROUGH = {
     "lazy/shards": "lazy/test_sinks",
     "report/media": "media/test_verbs",
     "plan/mediacolumns": "media/test_frames",
-    "providers/mediatokens": "media/test_frames",
     "providers/requested": "media/test_own_code",
     "frames/mediacolumn": "media/test_frames",
     "frames/mediacells": "media/test_frames",

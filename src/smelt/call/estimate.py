@@ -7,7 +7,7 @@ import random
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -23,6 +23,7 @@ from smelt.plan.prompt import sent_columns
 from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, reply_bytes, text_tokens
 from smelt.plan.wire import draw_tokens, name_media, reply_schema, user_text
 from smelt.providers.base import Usage
+from smelt.providers.mediatokens import counter_of
 from smelt.providers.prices import cost_of, source_of
 from smelt.providers.usage import asked_tier
 
@@ -32,14 +33,17 @@ _SAMPLE = 2_000  # About this many rows are measured; more would not change the 
 def estimate(call: Preparation) -> Estimate:
     """Estimate rows, requests, tokens and dollars of *call*. Sends nothing."""
     distinct, provider, work = len(call.folded.distinct), call.provider, call.work()
-    row_bytes = _row_bytes(call)
+    row_bytes, media_bytes, media_tokens = _measured(call)
     thoughts = room_of(provider, call.params).usual
+    by_media = max(1, int(provider.capabilities.media_bytes / media_bytes)) if media_bytes else work.most_rows
+    work = replace(work, most_rows=min(work.most_rows, by_media))
     requests = _requests(work, distinct, row_bytes, workers=min(call.concurrency, MOST_WORKERS), thoughts=thoughts)
     frame, framed = len(user_text([]).encode()), len(user_text([("k7f2x", "", None)]).encode())
     sent = requests * (len(work.system.encode()) + frame) + distinct * (row_bytes + framed - frame + len(","))
     received = requests * len('{"rows":[]}') + distinct * reply_bytes(work.output.fields)
     thinking_tokens = round(requests * thoughts)
-    input_tokens = round(sent / BYTES_PER_TOKEN)
+    media = round(distinct * media_tokens)
+    input_tokens = round(sent / BYTES_PER_TOKEN) + media
     output_tokens = round(received / BYTES_PER_TOKEN) + thinking_tokens
     cost_usd = _cost(call, requests, input_tokens, output_tokens)
     return Estimate(
@@ -52,6 +56,7 @@ def estimate(call: Preparation) -> Estimate:
         model=f"{provider.name}:{provider.model}",
         columns=tuple(call.source.names),
         thinking_tokens=thinking_tokens,
+        media_tokens=media,
         assumes=_assumptions(call) if cost_usd else "",
     )
 
@@ -114,13 +119,15 @@ def _requests(work: Work, left: int, row_bytes: float, *, workers: int, thoughts
     return requests
 
 
-def _row_bytes(call: Preparation) -> float:
-    """Average bytes of one row, measured on a sample."""
+def _measured(call: Preparation) -> tuple[float, float, float]:
+    """The bytes of a row, and the bytes and the input tokens of its media: averages of a sample."""
     distinct = call.folded.distinct
     positions = distinct[:: max(1, len(distinct) // _SAMPLE)]
     texts = call.source.texts(positions) if len(positions) else []
     sizes = [len(text.encode("utf-8", "replace")) for text in texts if isinstance(text, str)]
-    return sum(sizes) / len(sizes) if sizes else 0.0
+    media = [medium for text in texts if isinstance(text, str) for _, medium in media_of(text)]
+    count, tokens_of = len(sizes) or 1, counter_of(call.provider)
+    return sum(sizes) / count, sum([one.size for one in media]) / count, sum(map(tokens_of, media)) / count
 
 
 def _cost(call: Preparation, requests: int, input_tokens: int, output_tokens: int) -> float | None:
@@ -155,6 +162,8 @@ class Estimate:
             price.
         model: The model that would answer, as `provider:name`.
         columns: The columns that would be sent.
+        media_tokens: The tokens of images, documents and audio among the input tokens, by the provider's published
+            formulas.
         thinking_tokens: The reasoning tokens among the output tokens: as measured by earlier runs of this process,
             else a guess from the model's name, which may be far off.
 
@@ -173,6 +182,7 @@ class Estimate:
     model: str
     columns: tuple[str, ...] = ()
     thinking_tokens: int = 0
+    media_tokens: int = 0
     assumes: str = ""
 
     def __repr__(self) -> str:
@@ -180,7 +190,8 @@ class Estimate:
         first = (
             f"{counted(self.rows, 'row')} ({self.distinct_rows:,} distinct) in about "
             f"{counted(self.requests, 'request')} to {self.model}: "
-            f"about {self.input_tokens:,} tokens in, {self.output_tokens:,} out{self._thoughts}, {self._cost}"
+            f"about {self.input_tokens:,} tokens in{self._media}, {self.output_tokens:,} out{self._thoughts}, "
+            f"{self._cost}"
         )
         sent = [f"sends {sent_columns(self.columns)}"] if self.columns else []
         return "\n".join(map(printable, [first, *sent]))
@@ -191,11 +202,15 @@ class Estimate:
         lines = [
             ("rows", f"{self.rows:,} ({self.distinct_rows:,} distinct)"),
             ("requests", f"about {self.requests:,}"),
-            ("tokens", f"about {self.input_tokens:,} in, {self.output_tokens:,} out{self._thoughts}"),
+            ("tokens", f"about {self.input_tokens:,} in{self._media}, {self.output_tokens:,} out{self._thoughts}"),
             ("cost", self._cost),
             *([("sends", sent_columns(self.columns))] if self.columns else []),
         ]
         return table("Estimate", f"for {self.model}", lines)
+
+    @property
+    def _media(self) -> str:
+        return f" ({self.media_tokens:,} of them for media)" if self.media_tokens else ""
 
     @property
     def _thoughts(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from smelt.engine.budget import overbilled
 from smelt.engine.decide import decide_failure, decide_reply, is_doubtful
 from smelt.engine.doubt import Doubt
 from smelt.engine.events import Event
@@ -15,9 +16,11 @@ from smelt.engine.inflight import Delivery, InFlight
 from smelt.engine.policy import Failed, Policy, Verdict
 from smelt.engine.replies import ReplyReader
 from smelt.engine.work import Counts, Halt, Work, rows_settled
+from smelt.errors import BudgetExceededError
 from smelt.ledger.base import Holding, RunLedger
 from smelt.plan.answers import Outcomes, RowFailure
 from smelt.plan.chunks import AutoSize, Chunk, Line, Pending
+from smelt.plan.media import media_of
 from smelt.plan.replyrows import ReplyRows
 from smelt.plan.validate import Validator
 from smelt.providers.base import ENDED, Billing, CallFailed, Reply
@@ -74,6 +77,7 @@ class Applier:
     hold: Callable[[Sequence[tuple[int, Holding]]], None]
     is_proven: bool = field(init=False)
     doubt: Doubt = field(default_factory=Doubt)
+    _is_bill_checked: bool = False  # That of the first request with media.
     _unreached: int = 0  # Requests that did not reach the server, before the first reply.
     _unread: int | None = 0  # Paid answers without a row, before the first that has one; None from then on.
     _validator: Validator = field(init=False)
@@ -144,7 +148,7 @@ class Applier:
         self.hedging.sender.row_room.is_proven |= bool(verdict.accepted)
         unread, verdict = verdict.unread, self.hedging.judged(delivery.flight, verdict)
         self.ledger.commit(delivery.number, verdict.accepted, unread)
-        halt = self._carry_out(verdict, reply.request_id)
+        halt = self._carry_out(verdict, reply.request_id) or self._overbilled(chunk, reply)
         if rows.found:
             self._unread = None
         elif reply.finish in (*ENDED, "unknown") and not (is_cut or is_crowded):
@@ -160,6 +164,15 @@ class Applier:
             return None
         message = f"None of the first {_UNREAD} replies has an answer to a row that can be read. {last}"
         return Halt(stop=CallFailed("protocol", Billing.PAID_BAD, message))
+
+    def _overbilled(self, chunk: Chunk, reply: Reply) -> Halt | None:
+        """Stop if the first request with media was billed much more than expected, and the caller set no limit."""
+        media = sum([len(media_of(row.text)) for row in chunk.rows])
+        if not media or self._is_bill_checked:
+            return None
+        self._is_bill_checked, sender = True, self.hedging.sender
+        problem = overbilled(reply.usage.input_tokens, sender.estimate(chunk).input_tokens or 0, media)
+        return Halt(fault=BudgetExceededError(problem)) if problem and not sender.budget.is_limited else None
 
     def _is_cut(self, delivery: Delivery, reply: Reply, rows: ReplyRows) -> bool:
         """Whether the reply was truncated at its output limit."""

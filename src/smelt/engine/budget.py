@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from smelt.providers.base import Usage
 
 _FIRST_RATIO = 1.5  # The assumed ratio of output to its estimate, before the first reply.
+_TOO_MUCH = 4  # Times the estimate.
+_LEAST_MEDIUM = 1_000  # Tokens.
 _MEMORY = 0.9  # Weight of the old ratio in the exponential mean when the ratio falls.
 _SHORTEST_KEPT = 512  # No provider writes a shorter prompt to its cache.
 
@@ -119,6 +121,26 @@ class Budget:
         if found is None and usage.tier:
             found = self.price(replace(usage, tier=""))
         return found or 0.0
+
+
+def overbilled(billed: int | None, expected: int, media: int) -> str:
+    """What is wrong with the bill of a first request with *media* media; empty if nothing is.
+
+    Some gateways read the base64 of a picture as text, which costs a hundred times as much. A medium counts as 1,000
+    tokens at least, because the minimum of some models is not known.
+
+    Args:
+        billed: Its input tokens, or None.
+        expected: Their estimate.
+        media: How many media it carried.
+    """
+    if not media or (billed or 0) <= _TOO_MUCH * max(expected, _LEAST_MEDIUM * media):
+        return ""
+    return (
+        f"The first request with media was billed {billed:,} input tokens, and about {expected:,} were expected. The "
+        "server may read media as text. No more requests were sent. If the bill is right, set max_cost= or "
+        "max_tokens_total=, which is then the limit."
+    )
 
 
 def _learnt(ratio: float, found: float) -> float:

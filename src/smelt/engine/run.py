@@ -187,6 +187,7 @@ class Run:
             price=self.price,
             rng=self.rng,
             media_tokens=self.media_tokens,
+            server=(self.provider.name, getattr(self.provider, "deployment", ""), self.provider.model),
             broken_off=self._broken_off,
         )
         hedging = Hedging(sender=sender, line=line, answers=answers)

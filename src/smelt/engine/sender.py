@@ -14,6 +14,7 @@ from smelt.engine.budget import Budget
 from smelt.engine.events import Event, RequestEnded, RequestSent
 from smelt.engine.inflight import Announced, Delivery, InFlight
 from smelt.engine.limiter import Limiter, Slot
+from smelt.engine.mediaorder import ask as ask_for_colours
 from smelt.engine.mediaroom import load
 from smelt.engine.room import Grant, Room, thoughts_in
 from smelt.engine.rowroom import RowRoom, mean_of_rows
@@ -31,6 +32,8 @@ _OVERHEAD_TOKENS = 256  # Output tokens of a reply apart from its rows.
 _FULL = 0.95  # Share of its limit that a reply has used if the limit truncated it; some servers count otherwise.
 _ROW_FRAME = 24  # Bytes around a row of a request.
 _TOLD = 1e-3  # Seconds between admission by the lane and sending (a ledger write) that may count as server latency.
+
+_media_orders: dict[tuple[str, ...], bool] = {}  # By server and model: whether it keeps the order. Of this process.
 
 
 @dataclass(kw_only=True, eq=False)
@@ -53,6 +56,7 @@ class Sender:
         calling: Tasks that wait for the provider, or for the ledger to store its reply.
         in_flight: The requests that wait for the provider, by their numbers.
         usual: The estimated usage of the last request; the next one is expected to be similar.
+        server: What the server and its model are known by, for what is learnt once per process.
         broken_off: Positions of rows whose request was in flight when the run was cancelled.
         row_room: What the answers to the question take.
     """
@@ -69,6 +73,7 @@ class Sender:
     price: Callable[[Usage], float | None]
     rng: random.Random
     media_tokens: Callable[[Medium], int] = lambda medium: 0
+    server: tuple[str, ...] = ()
     calling: set[asyncio.Task[Any] | None] = field(default_factory=set)
     in_flight: dict[int, InFlight] = field(default_factory=dict)
     usual: Usage = Usage()
@@ -77,6 +82,7 @@ class Sender:
     _schema_bytes: int = field(init=False)
     row_room: RowRoom = field(init=False)
     _has_reply: bool = False
+    _media_order: asyncio.Future[bool] | None = None
 
     def __post_init__(self) -> None:
         # Providers add an "array" schema to the input as text. A "keyed" schema is a grammar that no model reads.
@@ -193,6 +199,29 @@ class Sender:
         self.counts.retries += chunk.is_repeat
         if self.counts.first_request is None:
             self.counts.first_request = request.to_keep()
+
+    async def keeps_media_order(self) -> bool:
+        """Whether the server is known to show the model the media of a request in their order; asks it if need be.
+
+        That costs one small request per process and model. If it fails, or the answer is wrong, the answer is no.
+        """
+        if self.capabilities.keeps_media_order:
+            return True
+        if self._media_order is None:
+            self._media_order = asyncio.ensure_future(self._test_media_order())
+        return await asyncio.shield(self._media_order)
+
+    async def _test_media_order(self) -> bool:
+        if (known := _media_orders.get(self.server)) is not None:
+            return known
+        is_kept, reply = await ask_for_colours(
+            self.connection, self.capabilities, self.work.params, timeout=self.work.timeout, rng=self.rng
+        )
+        self.counts.requests += 1
+        if reply is not None:
+            self.counts.add(reply.usage, self._cost(reply))
+            _media_orders[self.server] = is_kept
+        return is_kept
 
     def withdraw(self, announced: Announced) -> None:
         """Cancel an announced request: it is not sent."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, inf
 from typing import Any
 
@@ -26,6 +26,7 @@ from smelt.engine.work import Halt
 from smelt.errors import BudgetExceededError, StoreError
 from smelt.ledger.base import RunLedger
 from smelt.plan.chunks import AutoSize, Chunk, Line, Pending, Size
+from smelt.plan.media import MediaText
 from smelt.providers.base import Billing, CallFailed
 
 MOST_WORKERS = 32  # An automatic chunk size divides the remaining rows among at most this many workers.
@@ -217,7 +218,9 @@ class WorkerPool:
             if chunk is not None:  # Otherwise the next completed request checks again for rows and budget.
                 self.spawn()
             delivery = None
-            if chunk is not None:
+            if chunk is not None and not await self._may_travel(chunk):
+                self.line.put_whole([replace(chunk, rows=(row,)) for row in chunk.rows])
+            elif chunk is not None:
                 with self.applier.doubt.asking(chunk):
                     delivery = await self._delivery(chunk, slot)
             if delivery is not None:
@@ -227,6 +230,18 @@ class WorkerPool:
             if chunk is not None:
                 self._media.give_back(chunk)
         return chunk is not None
+
+    async def _may_travel(self, chunk: Chunk) -> bool:
+        """Whether the rows of *chunk* may share a request: the media of several must reach the model in their order."""
+        if sum([type(row.text) is MediaText for row in chunk.rows]) < 2 or await self.sender.keeps_media_order():
+            return True
+        if self.size.most > 1:
+            self.size.most, self.size.rows = 1, 1.0
+            self.applier.note(
+                f"{self.provider} did not tell three test pictures of one request apart, so that rows with media are "
+                "sent one by one."
+            )
+        return False
 
     async def _delivery(self, chunk: Chunk, slot: Slot) -> Delivery | None:
         """Send *chunk* and return the outcome; None if nothing was sent."""
