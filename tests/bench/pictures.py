@@ -1,0 +1,67 @@
+"""Small distinct pictures over four protocols, with every kind of odd reply: none may be answered under another row.
+
+    python -m tests.bench.pictures [ROWS] [PROVIDER …]
+
+Asks for a quarter of ROWS (100,000) from each of the four protocols, four pictures a request, in slices of 5,000. The
+fake reads the parts of each request, and answers with a checksum of the bytes that came behind the row's own name, so a
+wrong checksum is a picture under a wrong token. Oddities as in `tests.bench.hostile`. Prints what came of it; a wrong
+answer, or a row without one, ends it with an error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+
+import pandas as pd
+
+import smelt
+from smelt.errors import SmeltWarning
+from tests.fakeserver import FakeServer, oddities
+from tests.media.pictures import Seen, crc, png
+from tests.models import PROVIDERS, served
+
+_SLICE = 5_000
+_BATCH = 4
+_RATE, _LOST = 0.05, 0.01
+_ANSWERS = {"crc": {"crc": "photo"}, "colour": {"colour": "picture"}}
+
+
+def main(rows: int = 100_000, providers: tuple[str, ...] = tuple(PROVIDERS)) -> None:
+    """Run and print."""
+    os.environ["SMELT_LEDGER"] = "off"
+    warnings.simplefilter("ignore", SmeltWarning)  # Of a server that does not keep to the schema.
+    with FakeServer() as fake:
+        wrong = sum(_asked(fake, provider, rows // len(providers)) for provider in providers)
+    if wrong:
+        sys.exit("pictures under a wrong token, or without an answer")
+
+
+def _asked(fake: FakeServer, provider: str, rows: int) -> int:
+    wrong = failed = requests = 0
+    cpu, started = 0.0, time.monotonic()
+    for first in range(0, rows, _SLICE):
+        pictures = [png(number) for number in range(first, min(first + _SLICE, rows))]
+        frame = pd.DataFrame({"photo": pd.Series(pictures, dtype=object)})
+        scenario = fake.scenario(answers=_ANSWERS, oddities=oddities.rates(_RATE, lost=_LOST), seed=first)
+        before = time.process_time()
+        out = smelt.transform(
+            frame, "What is in {photo}?", Seen, model=served(provider, scenario), batch_size=_BATCH, progress=False
+        )
+        cpu += time.process_time() - before
+        requests += scenario.stats().requests
+        scenario.close()
+        failed += int(out["crc"].isna().sum())
+        wrong += sum(said == said and said != crc(one) for one, said in zip(pictures, out["crc"], strict=True))
+    print(
+        f"{provider}: {rows:,} pictures in {requests:,} requests, {wrong} under a wrong token, {failed} without an "
+        f"answer, {cpu / rows * 1e6:.0f} us CPU per picture, {time.monotonic() - started:.0f} s",
+        flush=True,
+    )
+    return wrong + failed
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, tuple(sys.argv[2:]) or tuple(PROVIDERS))
