@@ -82,7 +82,8 @@ class Sender:
     _schema_bytes: int = field(init=False)
     row_room: RowRoom = field(init=False)
     _has_reply: bool = False
-    _media_order: asyncio.Future[bool] | None = None
+    _keeps_order: bool | None = None
+    _order_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         # Providers add an "array" schema to the input as text. A "keyed" schema is a grammar that no model reads.
@@ -207,9 +208,10 @@ class Sender:
         """
         if self.capabilities.keeps_media_order:
             return True
-        if self._media_order is None:
-            self._media_order = asyncio.ensure_future(self._test_media_order())
-        return await asyncio.shield(self._media_order)
+        async with self._order_lock:  # One request asks, and the others wait for its reply.
+            if self._keeps_order is None:
+                self._keeps_order = await self._test_media_order()
+        return self._keeps_order
 
     async def _test_media_order(self) -> bool:
         if (known := _media_orders.get(self.server)) is not None:
@@ -219,7 +221,7 @@ class Sender:
         )
         self.counts.requests += 1
         if reply is not None:
-            self.counts.add(reply.usage, self._cost(reply))
+            self.counts.add(reply.usage, self.cost(reply))
             _media_orders[self.server] = is_kept
         return is_kept
 
