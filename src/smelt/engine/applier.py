@@ -246,7 +246,7 @@ class Applier:
             is_known=is_known,
         )
         halt = self._carry_out(self.hedging.judged(delivery.flight, verdict), failure.request_id)
-        if halt is None and failure.billing is Billing.PAID_BAD:
+        if halt is None and failure.kind == "protocol" and failure.billing is Billing.PAID_BAD:
             halt = self._hear_nothing(f"The last one: {failure.message}")
         if halt is not None or self.reader.replies:
             return halt
