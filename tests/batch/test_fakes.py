@@ -20,7 +20,7 @@ from tests.fakeserver import Scenario
 from tests.fakeserver.answers import expected
 from tests.models import RULES, Company, served
 
-PROVIDERS = ["openai", "anthropic"]
+PROVIDERS = ["openai", "anthropic", "google"]
 QUICK = Pace(first=0.01, factor=1.0, most=0.01)
 
 

@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, TypeVar
 
+from smelt.call.resolve import resolve_model
 from smelt.loop.one_thread import OneThreadLoop
+from smelt.model import Model
 from smelt.providers.base import CallFailed, Provider
 from smelt.providers.batching import BatchConnection, Item, JobReport, JobState, batching_of
 from tests.fakeserver import Scenario
@@ -63,9 +65,10 @@ class Desk:
         return [report async for report in self.connection.find(tag=tag, count=count, since=since)]
 
 
-def at(fake: Scenario, name: str, **options: Any) -> Provider:
-    """The adapter of *name* at *fake*."""
-    return adapter(name, fake.url(PATHS.get(name, "")), **options)
+def at(fake: Scenario, name: str, *, key: Callable[[], str] | None = None) -> Provider:
+    """The adapter of *name* at *fake*, with a key of its own or what *key* returns."""
+    url = fake.url(PATHS.get(name, ""))
+    return adapter(name, url) if key is None else resolve_model(Model(name, "fake-1", api_key=key, base_url=url))
 
 
 def work(provider: Provider, work: Callable[[Desk], Awaitable[T]]) -> T:

@@ -156,6 +156,22 @@ def test_a_failed_create_says_whether_a_job_may_exist(
     assert CANARY not in failure.message
 
 
+@pytest.mark.parametrize("operation", ["upload", "create", "look"])
+def test_a_key_that_expired_is_replaced_also_for_a_large_body(
+    name: str, scenario: MakeScenario, operation: str
+) -> None:
+    operation = "create" if (name, operation) == ("anthropic", "upload") else operation
+    fake = scenario(answers=LABELS, jobs={"http": {operation: {"0": {"fault": "status", "kind": "auth"}}}})
+
+    def key() -> str:
+        return KEYS[name] + ("" if fake.jobs().calls.get(operation) is None else "2")
+
+    _, items = work(at(fake, name, key=key), lambda desk: desk.whole(3))
+
+    assert len(items) == 3
+    assert fake.jobs().calls[operation] >= 2
+
+
 @pytest.mark.parametrize("operation", ["create", "look", "list", "results"])
 @pytest.mark.parametrize("fault", ["echo", "reset_mid_body", "html", "cut_json"])
 def test_the_key_is_nowhere_in_a_failure(
