@@ -72,6 +72,7 @@ def test_a_job_that_is_searched(found: list[JobReport], looks: int, act: Act) ->
         (report(JobState.GONE), 1, Act.ORPHAN),
         (report(JobState.ENDED, end="completed", sources=("f",)), 1, Act.COLLECT),
         (report(JobState.ENDED, end="expired"), 1, Act.COLLECT),
+        (report(JobState.ENDED, end="expired", done=7), 1, Act.WAIT),
         (report(JobState.ENDED, end="completed"), 1, Act.WAIT),  # The files may come minutes later.
         (report(JobState.ENDED, end="completed"), LOOKS, Act.LOSE),
         (report(JobState.FAILED, fault=JobFault(kind="full", message="x")), 1, Act.FULL),

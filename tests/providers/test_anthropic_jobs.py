@@ -112,12 +112,20 @@ def test_counts_that_lie_change_no_result(scenario: MakeScenario, counts: str) -
     assert sum(isinstance(one.outcome, CallFailed) for one in items) == 1
 
 
-def test_a_job_that_ended_without_results_has_no_source(scenario: MakeScenario) -> None:
-    fake = scenario(jobs={"usual": {"no_output": True}})
+def test_results_that_are_not_there_yet_are_not_found(scenario: MakeScenario) -> None:
+    fake = scenario(jobs={"usual": {"file_after": 600, "end": "expired"}})
 
-    report, items = work(at(fake, "anthropic"), lambda desk: desk.whole(3))
+    async def late(desk: Desk) -> Any:
+        report = await desk.end((await desk.submit()).name)
+        with pytest.raises(CallFailed, match="404") as caught:
+            await desk.items(report)
+        fake.advance(600)
+        return caught.value, await desk.items(report)
 
-    assert (report.end, report.sources, items) == ("completed", (), [])
+    failure, items = work(at(fake, "anthropic"), late)
+
+    assert (failure.kind, failure.status) == ("not_found", 404)
+    assert len(items) == 3
 
 
 def test_too_large_a_job_is_refused(scenario: MakeScenario) -> None:

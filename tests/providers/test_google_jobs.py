@@ -73,6 +73,16 @@ def test_a_piece_that_fails_makes_no_job(scenario: MakeScenario, fault: Any) -> 
     assert fake.jobs().calls == {"upload": 1, "piece": 1}
 
 
+@pytest.mark.parametrize("fault", ["html", "empty_body", {"fault": "status", "code": 500}])
+def test_an_upload_that_is_not_begun_may_be_tried_again(scenario: MakeScenario, fault: Any) -> None:
+    fake = scenario(jobs={"http": {"upload": {"0": {"fault": "raw", "body": ""} if fault == "empty_body" else fault}}})
+
+    failure = failure_in(at(fake, "google"), lambda desk: desk.submit())
+
+    assert failure.kind in ("protocol", "server")
+    assert fake.jobs().calls == {"upload": 1}
+
+
 def test_a_line_is_in_the_form_of_the_api(scenario: MakeScenario) -> None:
     async def written(desk: Desk) -> Any:
         asked = request(thinking_config={"thinking_budget": 0}, temperature=0.5, service_tier="flex")

@@ -98,7 +98,7 @@ def after_look(report: JobReport, *, looks: int) -> Step:
             return Step(act=Act.ORPHAN)
         case JobState.FAILED:
             return _after_fault(report, looks=looks)
-    if report.sources or report.end in ("expired", "cancelled"):
+    if report.sources or (report.end in ("expired", "cancelled") and not report.done):
         return Step(act=Act.COLLECT)
     return Step(act=Act.LOSE) if looks >= LOOKS else Step(act=Act.WAIT, seconds=_FILES)
 

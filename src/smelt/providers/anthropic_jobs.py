@@ -153,14 +153,12 @@ class AnthropicJobs(JobClient):
         said = table(told.get("request_counts"))
         counts = {name: count_in(said.get(name)) or 0 for name in _COUNTS}
         made, name = _moment(told.get("created_at")), str(told.get("id"))
-        # A job that ended is never named without its results, unless they are gone: then reading them says so.
-        there = is_ended and (told.get("results_url") is not None or told.get("archived_at") is not None)
         cancelled = is_ended and told.get("cancel_initiated_at") is not None
         end = "expired" if counts["expired"] else "cancelled" if cancelled else "completed"
         return JobReport(
             name=name,
             state=JobState.ENDED if is_ended else JobState.RUNNING,
-            sources=("results",) if there else (),
+            sources=("results",) if is_ended else (),  # If they are not there (yet), reading them says so.
             total=sum(counts.values()) or None,
             done=counts["succeeded"] if said else None,
             failed=counts["errored"] if said else None,

@@ -78,8 +78,8 @@ class JobReport:
         state: Where the job is.
         tag: The tag that the job was submitted with; None if the server does not tell.
         sources: Names of the files that hold results; opaque, only for `results` and for a log. Empty for an ended job:
-            no line was answered, or (if *end* is `completed`) the files are not there yet, and `look` may find them
-            minutes later.
+            no line was answered, or (if *end* is `completed`, or *done* is not 0) the files are not there yet, and
+            `look` may find them minutes later.
         total: Lines of the job, as the provider counts them; None if it does not tell (yet).
         done: Lines answered so far, by the provider's count; for display only. Anthropic counts at the end only.
         failed: Lines failed so far, by the provider's count; for display only.

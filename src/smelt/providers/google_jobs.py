@@ -129,8 +129,11 @@ class GoogleJobs(JobClient):
 
         with frames_cleared():
             self.check(await self.answered(begun()))
-        if not places[0] or origin_of(places[0]) != origin_of(self.provider.access.base_url):
-            where = self.shown(origin_of(places[0])) if places[0] else "no address"
+        if not places[0]:
+            message = f"{self.provider.origin} answers without a place for the upload; it may be a proxy's page"
+            raise CallFailed("protocol", Billing.NOT_SENT, message)
+        if origin_of(places[0]) != origin_of(self.provider.access.base_url):
+            where = self.shown(origin_of(places[0])) or "another address"
             message = f"{self.provider.origin} sends the upload to {where}. Only its own address gets the rows"
             raise CallFailed("redirect", Billing.NOT_SENT, message)
         return places[0]
@@ -221,17 +224,19 @@ class GoogleJobs(JobClient):
         names = [words(one.get("responsesFile")) or words(one.get("fileName")) for one in places]
         sources = [one for one in names if one and _FILE.fullmatch(one)][:1] if state is JobState.ENDED else []
         message = self.shown(words(error.get("message")))
+        end = _ENDS.get(status)
+        is_void = end in ("expired", "cancelled") and not sources  # What was answered is nowhere to be read.
         return JobReport(
             name=str(told.get("name")),
             state=state,
             tag=shown.removeprefix("smelt-") if shown.startswith("smelt-") else None,
             sources=tuple(sources),
             total=count_in(stats.get("requestCount")),
-            done=count_in(stats.get("successfulRequestCount")),
+            done=None if is_void else count_in(stats.get("successfulRequestCount")),
             failed=count_in(stats.get("failedRequestCount")),
             made=made,
             expires=None if made is None else made + _KEPT,
-            end=_ENDS.get(status),  # type: ignore[arg-type]
+            end=end,  # type: ignore[arg-type]
             fault=_fault(message) if state is JobState.FAILED else None,
             upload=words(table(said.get("inputConfig")).get("fileName")),
             detail=self.shown(word, words(error.get("message"))),
