@@ -295,6 +295,31 @@ def test_live_asks_each_configured_provider_one_tiny_question(given: SetEnv, sce
 
 
 @pytest.mark.slow  # Loads an SDK.
+@pytest.mark.slow  # Loads an SDK.
+@pytest.mark.parametrize(
+    ("media", "expected"),
+    [
+        ({}, ", keeps the order of pictures"),
+        ({"permutes": True}, ", rows with pictures are sent one by one"),
+        ({"is_text_only": True}, ""),
+    ],
+    ids=["in order", "permuted", "text only"],
+)
+def test_live_shows_three_pictures_to_a_server_of_unknown_habits(
+    given: SetEnv, scenario: MakeScenario, media: Any, expected: str
+) -> None:
+    answers = {"is_fruit": {"lookup": {"apple": True}, "of": "word"}, "colour": {"colour": "picture"}}
+    server = scenario(answers=answers, media=media)
+    given(VLLM_BASE_URL=server.base_url("compatible"))
+
+    checkup = smelt.doctor(live=True, models=["vllm:fake-1"])
+
+    (live,) = [one for one in checkup.findings if one.part == "live"]
+    assert live.state == "fine"
+    assert live.text.rpartition("price unknown")[2] == expected
+    assert server.stats().requests == 2
+
+
 def test_live_says_our_error_where_the_provider_refuses(
     given: SetEnv, scenario: MakeScenario, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,12 +10,16 @@ from typing import Any
 from pydantic import BaseModel
 
 from smelt.api.job import Job
+from smelt.call.resolve import resolve_model
 from smelt.checkup.examination import configured, default_model, installed, shown
 from smelt.checkup.findings import Finding
+from smelt.engine.mediaorder import ask as ask_for_colours
 from smelt.errors import SmeltConfigError, SmeltWarning
 from smelt.local.weights import CATALOG, DEFAULT, is_here
+from smelt.loop.bridge import run_blocking
 from smelt.messages import price
 from smelt.model import Model, called, read_model
+from smelt.providers.base import CompleteProvider, Reply
 from smelt.providers.vendors import LOCAL
 from smelt.result import SmeltMetrics, SmeltResult
 
@@ -79,7 +84,7 @@ def _ask(model: Any) -> Finding:
     if result.errors:
         first = result.errors[0]
         return Finding(part="live", name=name, state="broken", text=f"{first.kind}: {first.message}")
-    return Finding(part="live", name=name, state="fine", text=_spent(result.metrics))
+    return Finding(part="live", name=name, state="fine", text=_spent(result.metrics) + _of_pictures(named))
 
 
 def _result(model: Any) -> SmeltResult[Fruit]:
@@ -101,6 +106,25 @@ def _result(model: Any) -> SmeltResult[Fruit]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SmeltWarning)
         return job.run(model, data=[{"word": "apple"}])
+
+
+def _of_pictures(model: Any) -> str:
+    """What three test pictures show of a server that is not known to keep the order of those of a request."""
+    provider = resolve_model(model)
+    limits = provider.capabilities
+    if limits.keeps_media_order or "image" not in limits.media:
+        return ""
+    is_kept, reply = run_blocking(_shown_pictures(provider))
+    if reply is None:  # Most models on such servers read text only.
+        return ""
+    return ", keeps the order of pictures" if is_kept else ", rows with pictures are sent one by one"
+
+
+async def _shown_pictures(provider: CompleteProvider) -> tuple[bool, Reply | None]:
+    async with provider.connect(connections=1) as connection:
+        return await ask_for_colours(
+            connection, provider.capabilities, provider.params, timeout=_SECONDS, rng=random.Random()
+        )
 
 
 def _spent(metrics: SmeltMetrics) -> str:

@@ -107,6 +107,7 @@ class Budget:
         return Usage(
             input_tokens=whole,
             output_tokens=round((estimate.output_tokens or 0) * self._output_ratio),
+            audio_input_tokens=round((estimate.audio_input_tokens or 0) * self._input_ratio) or None,
             written_input_tokens=round(whole * self._written_share) if whole >= _SHORTEST_KEPT else 0,
             tier=self.tier,
         )

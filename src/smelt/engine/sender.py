@@ -124,10 +124,13 @@ class Sender:
         """Estimated usage of a request with *chunk*: its input tokens, and the usual output of reasoning and rows."""
         rows = sum([len(row.text) for row in chunk.rows]) + _ROW_FRAME * len(chunk.rows)
         answers = text_tokens(self.work.reply_bytes * len(chunk.rows)) or 1
-        media = sum([self.media_tokens(one) for row in chunk.rows for _, one in media_of(row.text)])
+        media = [one for row in chunk.rows for _, one in media_of(row.text)]
+        tokens = [self.media_tokens(one) for one in media]
+        sound = sum([count for one, count in zip(media, tokens, strict=True) if one.kind == "audio"])
         return Usage(
-            input_tokens=text_tokens(len(self.work.system) + self._schema_bytes + rows) + media,
+            input_tokens=text_tokens(len(self.work.system) + self._schema_bytes + rows) + sum(tokens),
             output_tokens=answers + round(self.room.usual),
+            audio_input_tokens=sound or None,
         )
 
     def rows_worth_instructions(self, chunk: Chunk) -> int:

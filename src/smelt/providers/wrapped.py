@@ -111,7 +111,11 @@ class _Connection:
             raise _fault("before", f"returned a {type(given).__name__}, not a Request, a Reply or None")
         if given.schema != request.schema or given.output_model is not request.output_model:
             raise _fault("before", "changed the schema, by which the reply is read. Change the reply in after instead")
-        if given.user != request.user and (lost := _lost_id(request.user, given.user)) is not None:
+        if request.parts and given.user != request.user and given.parts == request.parts:
+            raise _fault(
+                "before", "changed user, but rows with media are sent from parts. Change the texts in parts instead"
+            )
+        if _text(given) != _text(request) and (lost := _lost_id(request.user, _text(given))) is not None:
             raise _fault("before", f"removed the id {lost!r} of a row from the text, so its answer could not be found")
         if given.params != request.params:
             try:
@@ -171,6 +175,11 @@ async def _called(hook: Callable[..., Any], *given: object) -> Any:
 def _fault(name: str, what: str, paid: Usage | None = None) -> CallFailed:
     billing = Billing.NOT_SENT if name == "before" else Billing.PAID_BAD
     return CallFailed("own_setup", billing, f"The hook {name} of smelt.wrap {what.rstrip('.')}.", usage=paid)
+
+
+def _text(request: Request) -> str:
+    """The text of the rows, as it is sent."""
+    return "\n".join([one for one in request.parts if isinstance(one, str)]) if request.parts else request.user
 
 
 def _lost_id(before: str, after: str) -> str | None:
