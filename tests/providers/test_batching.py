@@ -9,10 +9,9 @@ from smelt.errors import SmeltConfigError
 from smelt.providers.batching import BatchConnection, BatchLimits, batching_of
 from smelt.providers.vendors import VENDORS
 from smelt.testing import ScriptedProvider
-from tests.models import PROTOCOLS
 from tests.providers.asking import adapter
 
-OTHERS = sorted(PROTOCOLS.keys() - {"openai", "anthropic", "google"})
+OTHERS = ["azure", "foundry", "vertex", "vertex-claude", "bedrock", "vllm"]
 LIMITS = BatchLimits(lines=10, bytes=1_000, can_tag=True, kept=timedelta(days=30))
 
 

@@ -144,7 +144,14 @@ REFUSED: list[tuple[Any, FailureKind, Billing]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "kind", "billing"), REFUSED)
+# What an answer means is decided for all in one place, so the others meet a few of them.
+FEW = [REFUSED[at] for at in (2, 4, 7, -2)]
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "kind", "billing"),
+    [(name, *one) for name in NAMES for one in (REFUSED if name == "openai" else FEW)],
+)
 def test_a_failed_create_says_whether_a_job_may_exist(
     name: str, scenario: MakeScenario, fault: Any, kind: FailureKind, billing: Billing
 ) -> None:
@@ -173,7 +180,7 @@ def test_a_key_that_expired_is_replaced_also_for_a_large_body(
 
 
 @pytest.mark.parametrize("operation", ["create", "look", "list", "results"])
-@pytest.mark.parametrize("fault", ["echo", "reset_mid_body", "html", "cut_json"])
+@pytest.mark.parametrize("fault", ["echo", "reset_mid_body"])
 def test_the_key_is_nowhere_in_a_failure(
     name: str, scenario: MakeScenario, operation: str, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -189,9 +196,7 @@ def test_the_key_is_nowhere_in_a_failure(
         except CallFailed as problem:
             chain = repr((problem.__cause__, problem.__context__))
             return chain + "".join(traceback.TracebackException.from_exception(problem, capture_locals=True).format())
-        assert (operation, fault) == ("results", "cut_json")  # Half of the lines are read.
-        assert report.name
-        return "(None, None)"
+        raise AssertionError(f"nothing failed: {report}")
 
     told = work(provider, shown)
 
@@ -322,7 +327,7 @@ def test_all_pages_of_the_list_are_read(scenario: MakeScenario, name: str) -> No
 
     async def many(desk: Desk) -> Any:
         first = await desk.submit(1)
-        for _ in range(102):
+        for _ in range(100):
             await desk.submit(1, tag="other2345678", upload=first.upload)
         return await desk.found(count=1)
 
