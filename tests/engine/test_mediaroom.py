@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 from smelt.engine.mediaroom import MOST_BYTES, MediaRoom, load
 from smelt.plan.chunks import Chunk, Line, Pending, Size
@@ -53,3 +56,30 @@ def test_a_chunk_is_cut_by_the_bytes_of_its_media_and_the_rest_comes_next() -> N
         chunks.append([one.position for one in chunk.rows])
     assert [len(one) for one in chunks] == [2, 2, 1]
     assert sorted(at for one in chunks for at in one) == list(range(5))
+
+
+def test_a_chunk_is_cut_by_the_number_of_its_media() -> None:
+    texts = [row(at, 1).text for at in range(7)]
+    line = Line(order=range(7), texts=lambda positions: [texts[at] for at in positions], reject=lambda at, why: None)
+    sizes = []
+    while (chunk := line.next(Size(rows=5, media_count=3))) is not None:
+        sizes.append(len(chunk.rows))
+    assert sizes == [3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("facts", "limits", "reason"),
+    [
+        ({"width": 9_000}, {"image_side": 8_000}, f"an image of 9,000 pixels, and the provider takes 8,000. {REMEDY}"),
+        ({"url": "https://a.example/1.png"}, {}, "an address, and the provider fetches none. Pass the bytes"),
+        ({}, {"image_bytes": 2_000_000}, f"3 MB, and the provider takes 2 MB in one image. {REMEDY}"),
+    ],
+    ids=["pixels", "address", "bytes"],
+)
+def test_a_medium_over_a_limit_of_the_provider_costs_its_row(facts: Any, limits: Any, reason: str) -> None:
+    medium = Medium(type="image/png", digest=b"", size=3, load=lambda: bytes(3_000_000), **facts)
+    chunk = Chunk(rows=(Pending(0, MediaText("{}", (("photo", medium),))),))
+
+    ((_, found),) = load(chunk, Capabilities(**limits)).broken
+
+    assert found == f"column 'photo': {reason}"
