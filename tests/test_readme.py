@@ -20,8 +20,10 @@ from contextlib import chdir, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import copytree
 from tempfile import TemporaryDirectory
 from typing import Any
+from zlib import crc32
 
 import dev
 import pandas as pd
@@ -97,6 +99,44 @@ ANSWERS = {
         },
     ),
 }
+MEDIA = ROOT / "docs" / "pictures" / "media"  # Drawn by `tests.media.drawing`.
+
+
+def _seen(of: str, table: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """As `_answers`, for files of `MEDIA` by their names."""
+    crcs = {name: str(crc32((MEDIA / name).read_bytes())) for name in table}
+    fields = next(iter(table.values()))
+    return {name: {"seen": {crcs[file]: row[name] for file, row in table.items()}, "of": of} for name in fields}
+
+
+ANSWERS |= {
+    **_seen(
+        "photo",
+        {
+            "lamp.png": {"title": "Red desk lamp", "colour": "red", "damaged": False},
+            "mug.png": {"title": "Blue mug", "colour": "blue", "damaged": True},
+        },
+    ),
+    **_seen(
+        "pdf",
+        {
+            "invoice-17.pdf": {
+                "invoice_number": "2026-017",
+                "invoice_day": "2026-03-03",
+                "invoice_lines": [
+                    {"article": "desk lamp", "quantity": 2, "price": "79.50"},
+                    {"article": "shade", "quantity": 1, "price": "19.00"},
+                ],
+            },
+            "invoice-18.pdf": {
+                "invoice_number": "2026-018",
+                "invoice_day": "2026-03-09",
+                "invoice_lines": [{"article": "bulb", "quantity": 4, "price": "6.25"}],
+            },
+        },
+    ),
+    **_seen("after", {"after.png": {"change": "The orange book is gone."}}),
+}
 UNANSWERED = {"column": "name", "values": ["???"], "fault": "drop"}
 
 MARKS = {
@@ -148,6 +188,7 @@ def runs(page: Path) -> Iterator[tuple[Snippet, str]]:
     names: dict[str, Any] = {"__name__": "__main__"}
     with TemporaryDirectory() as folder, chdir(folder), pd.option_context("display.width", 120):
         Path(folder, "cache").mkdir(mode=0o700)
+        copytree(MEDIA, Path(folder, "pictures"))
         os.environ["SMELT_LEDGER"] = str(Path(folder, "cache", "ledger.sqlite"))
         for snippet in snippets(page.read_text(encoding="utf-8")):
             printed = io.StringIO()

@@ -11,6 +11,7 @@ A rule says how a field follows from the row (`answers=` of a scenario):
     {"digits": "number"}                    the digits of the text of a cell, as a list of integers
     {"crc": "photo"}                        the checksum of the bytes of a medium (see `media`); null without one
     {"colour": "photo"}                     its colour, if it is a PNG of one: red, green or blue
+    {"seen": {"123": 1}, "of": "photo"}     what the table says of a medium with this checksum
     {"lookup": {"a": 1}, "of": "name"}      what the table says of the cell; null where it says nothing
 
 Fields without a rule hold a value that their schema allows. Tests call `expected` for the values of a row they know.
@@ -73,6 +74,9 @@ RULES: dict[str, Callable[[Rule, Mapping[str, Any]], Any]] = {
     "digits": lambda rule, row: [int(one) for one in _text(row.get(rule["digits"])) if one.isdecimal()],
     "crc": lambda rule, row: cell.get("crc") if isinstance(cell := row.get(rule["crc"]), dict) else None,
     "colour": lambda rule, row: cell.get("colour") if isinstance(cell := row.get(rule["colour"]), dict) else None,
+    "seen": lambda rule, row: (
+        rule["seen"].get(str(cell.get("crc"))) if isinstance(cell := row.get(rule["of"]), dict) else None
+    ),
     "lookup": lambda rule, row: rule["lookup"].get(_text(row.get(rule["of"]))),
 }
 

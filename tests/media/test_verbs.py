@@ -198,7 +198,8 @@ def test_a_preview_and_the_report_show_thumbnails_and_no_bytes(tmp_path: Path) -
     result = smelt.run(pd.DataFrame({"photo": [big, PNGS[1]]}), *TASK, model=model(), progress=False)
     page = result.report(tmp_path / "r.html").read_text()
     assert page.count('<img src="data:image/jpeg;base64,') == 2
-    assert "image/png, 900 x 900 pixels, 3,00" in page
+    assert page.count("image/png, 900 x 900 pixels, 3,00") == 2  # In the answers, and in the first request.
+    assert "blake2b" not in page
     assert len(page) < 200_000
     assert len(result._repr_html_()) + len(repr(result)) < 20_000
     writer: Any = result._report()

@@ -41,6 +41,17 @@ def functions(pandas: pd.DataFrame, polars: pl.DataFrame, records: list[dict[str
     assert_type(smelt.explain(pandas, "Classify {name}.", Company), smelt.Explanation)
 
 
+def media(pandas: pd.DataFrame, polars: pl.DataFrame, folder: Path) -> None:
+    photo = smelt.Image(detail="low", max_side=1024, root=folder)
+    assert_type(smelt.transform(pandas, "Look at {photo}.", Company, media={"photo": photo}), pd.DataFrame)
+    scan, call = smelt.Document(root="scans/", urls=True), smelt.Audio()
+    assert_type(smelt.transform(polars, "{scan}, {call}.", Company, media={"scan": scan, "call": call}), pl.DataFrame)
+    assert_type(smelt.transform(polars, "Look at {photo}.", Company, media=["photo"]), pl.DataFrame)
+    smelt.transform(polars, "Look at {photo}.", Company, media={"photo": "image"})  # type: ignore[dict-item]
+    smelt.Image(detail="tiny")  # type: ignore[arg-type]
+    smelt.Audio(urls=True)  # type: ignore[call-arg]
+
+
 def lazily(lazy: pl.LazyFrame) -> None:
     assert_type(smelt.transform(lazy, "Classify {name}.", Company, max_cost=5.0), pl.LazyFrame)
     assert_type(lazy.pipe(smelt.transform, "Classify {name}.", Company), pl.LazyFrame)

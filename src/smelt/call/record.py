@@ -18,6 +18,7 @@ from smelt.messages import shown_value
 from smelt.observe.recorder import EventRecorder
 from smelt.plan.answers import Answers
 from smelt.plan.dialect import describe
+from smelt.plan.media import media_of
 from smelt.plan.mediacolumns import Declared
 from smelt.providers.base import Request
 from smelt.providers.redact import redact
@@ -61,11 +62,19 @@ def _sample(call: Preparation, answers: Answers) -> list[Sampled]:
     return [
         Sampled(
             str(label),
-            str(row),
+            _in_short(row),
             {name: _in_words(column[at]) for name, column in zip(names, answers.columns, strict=True)},
         )
         for at, label, row in zip(positions, labels, rows, strict=True)
     ]
+
+
+def _in_short(row: object) -> str:
+    """The text of a row, with type and size in place of the hash of each medium."""
+    text = str(row)
+    for _, medium in media_of(row) if isinstance(row, str) else ():
+        text = text.replace(medium.text, to_json(str(medium)).decode())
+    return text
 
 
 def _in_words(value: Any) -> str:

@@ -71,6 +71,11 @@ class Medium:
         media_type = type_of(data) or self.type
         return Media(type=media_type, data=data, detail=self.detail, size=len(data), shrink=self.shrink)
 
+    def __str__(self) -> str:
+        """As `Media` says it."""
+        about = _told(Facts(self.width, self.height, self.pages, self.seconds))
+        return str(Media(type=self.type, url=self.url, size=self.size, about=about))
+
     @property
     def text(self) -> str:
         """The object that stands for it in the canonical text of its row."""
