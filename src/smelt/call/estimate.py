@@ -58,6 +58,7 @@ def estimate(call: Preparation) -> Estimate:
         thinking_tokens=thinking_tokens,
         media_tokens=media,
         assumes=_assumptions(call) if cost_usd else "",
+        batch_cost_usd=_batch_cost(call, work, distinct, sent + media * BYTES_PER_TOKEN, received),
     )
 
 
@@ -130,14 +131,33 @@ def _measured(call: Preparation) -> tuple[float, float, float]:
     return sum(sizes) / count, sum([one.size for one in media]) / count, sum(map(tokens_of, media)) / count
 
 
-def _cost(call: Preparation, requests: int, input_tokens: int, output_tokens: int) -> float | None:
+def _batch_cost(call: Preparation, work: Work, distinct: int, sent: float, received: float) -> float | None:
+    """Dollars in jobs of a Batch API: *sent* and *received* bytes in full requests, after a first one that is live."""
+    if call.settings.mode != "batch":
+        return None
+    first = min(work.first_rows if work.is_auto else work.most_rows, distinct)
+    requests = ceil((distinct - first) / work.most_rows)
+    share = (distinct - first) / distinct if distinct else 0.0
+    thoughts = room_of(call.provider, call.params).usual
+    sent_tokens, made_tokens = sent / BYTES_PER_TOKEN, received / BYTES_PER_TOKEN
+    jobs = _cost(
+        call, requests, round(sent_tokens * share), round(made_tokens * share + requests * thoughts), tier="batch"
+    )
+    alone = round(sent_tokens * (1 - share)), round(made_tokens * (1 - share) + thoughts)
+    live = _cost(call, 1 if first else 0, *alone)
+    return None if live is None or jobs is None else live + jobs
+
+
+def _cost(
+    call: Preparation, requests: int, input_tokens: int, output_tokens: int, *, tier: str | None = None
+) -> float | None:
     if not requests:
         return 0.0
     # Priced per request: some models charge more for long requests.
     usage = Usage(
         input_tokens=input_tokens // requests, output_tokens=output_tokens // requests, tier=asked_tier(call.params)
     )
-    one = cost_of(call.provider, usage)
+    one = cost_of(call.provider, usage, tier=tier)
     return None if one is None else one * requests
 
 
@@ -164,6 +184,8 @@ class Estimate:
         columns: The columns that would be sent.
         media_tokens: The tokens of images, documents and audio among the input tokens, by the provider's published
             formulas.
+        batch_cost_usd: With `mode="batch"`: dollars in jobs of the Batch API, beside `cost_usd` for the same rows asked
+            live. None without that mode, or if the price is not known.
         thinking_tokens: The reasoning tokens among the output tokens: as measured by earlier runs of this process,
             else a guess from the model's name, which may be far off.
 
@@ -184,6 +206,7 @@ class Estimate:
     thinking_tokens: int = 0
     media_tokens: int = 0
     assumes: str = ""
+    batch_cost_usd: float | None = None
 
     def __repr__(self) -> str:
         """One or two lines of text."""
@@ -221,7 +244,8 @@ class Estimate:
         if not self.cost_usd:
             return "price unknown" if self.cost_usd is None else price(self.cost_usd)
         shown = price(self.cost_usd)
-        return f"{'' if shown.startswith('<') else 'about '}{shown} ({self.assumes})"
+        live = f"{'' if shown.startswith('<') else 'about '}{shown} ({self.assumes})"
+        return live if self.batch_cost_usd is None else f"{price(self.batch_cost_usd)} in batch mode, live {live}"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
