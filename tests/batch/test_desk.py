@@ -78,12 +78,18 @@ def test_a_job_that_is_searched(found: list[JobReport], looks: int, act: Act) ->
         (report(JobState.FAILED, fault=JobFault(kind="full", message="x")), 1, Act.FULL),
         (report(JobState.FAILED, fault=JobFault(kind="line", message="x", line=3)), 1, Act.FREE),
         (report(JobState.FAILED, fault=JobFault(kind="no_file", message="x")), 1, Act.FREE),
-        (report(JobState.FAILED, fault=JobFault(kind="no_file", message="x")), LOOKS, Act.STOP),
         (report(JobState.FAILED, fault=JobFault(kind="other", message="x")), 1, Act.STOP),
     ],
 )
 def test_a_job_that_is_looked_at(said: JobReport, looks: int, act: Act) -> None:
     assert after_look(said, looks=looks).act is act
+
+
+@pytest.mark.parametrize("kind", ["line", "no_file"])
+def test_jobs_that_are_refused_again_and_again_stop_the_run(kind: Any) -> None:
+    said = report(JobState.FAILED, fault=JobFault(kind=kind, message="x", line=1))
+
+    assert [after_look(said, looks=1, refused=refused).act for refused in range(3)] == [Act.FREE, Act.FREE, Act.STOP]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import smelt
 from smelt.batch.desk import Pace
 from smelt.call.execution import execute
 from smelt.call.options import Settings
@@ -31,6 +33,12 @@ def called(provider: str, fake: Scenario, rows: int, ledger: Path, **options: An
     return execute(call, awaited="atransform", wiring=partial(wired, pace=QUICK))
 
 
+def right(result: SmeltResult[Any], rows: int) -> bool:
+    """Whether all rows have the answers that the fake gives."""
+    asked = [{"name": f"Company {at}", "number": at} for at in range(rows)]
+    return [row and row.model_dump() for row in result.data] == [expected(RULES, row) for row in asked]
+
+
 def asked_twice(fake: Scenario) -> dict[str, int]:
     """Rows that were paid in two lines of jobs."""
     counts = Counter(row for line in fake.jobs().bill if line["charged"] for row in line["rows"])
@@ -44,9 +52,71 @@ def test_a_job_is_run_and_its_rows_come_back(provider: str, scenario: MakeScenar
     first = called(provider, fake, 85, tmp_path / "a.sqlite", wait=False)
     second = called(provider, fake, 85, tmp_path / "a.sqlite")
 
-    rows = [{"name": f"Company {at}", "number": at} for at in range(85)]
     assert (first.metrics.pending_rows, first.metrics.failed_rows) == (80, 0)
-    assert [row and row.model_dump() for row in second.data] == [expected(RULES, row) for row in rows]
+    assert right(second, 85)
     assert [job["lines"] for job in fake.jobs().jobs] == [16]
     assert asked_twice(fake) == {}
     assert fake.stats().requests == 1  # The proof.
+
+
+STATUS = "status"
+BAD_DAYS: dict[str, dict[str, Any]] = {
+    "half of the lines expire": {"script": {"0": {"end": "expired"}}},
+    "it is cancelled half-way": {"script": {"0": {"end": "cancelled", "share": 0.5}}},
+    "too many tokens wait": {"script": {"0": {"end": "failed", "failure": "token_limit_exceeded"}}},
+    "the file is not found at first": {"script": {"0": {"end": "failed", "failure": "no_file"}}},
+    "the answer to the create is lost": {"http": {"create": {"0": "reset_before"}}},
+    "the create is refused for its rate": {"http": {"create": {"0": {"fault": STATUS, "code": 429}}}},
+    "polls fail": {"http": {"look": {str(at): {"fault": STATUS, "code": 503} for at in range(5)}}},
+    "the results break off": {"http": {"results": {"0": "reset_before"}}},
+    "the file comes late": {"usual": {"file_after": 100}},
+    "counts lie": {"usual": {"counts": "lie", "lines": {"1": {"fault": STATUS, "code": 500}}}},
+    "lines are odd": {
+        "usual": {"lines": {"0": "lost", "1": "doubled", "2": "garbled", "3": "unknown_id", "4": "no_id", "5": "zero"}}
+    },
+    "two lines are swapped": {"usual": {"lines": {"0": {"fault": "swapped", "with": 1}}}},
+    "lines fail": {"usual": {"lines": {"0": {"fault": STATUS, "code": 500}, "1": {"fault": STATUS, "code": 429}}}},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", BAD_DAYS.values(), ids=BAD_DAYS)
+def test_on_a_bad_day_no_row_is_lost(jobs: dict[str, Any], scenario: MakeScenario, tmp_path: Path) -> None:
+    fake = scenario(answers=RULES, count_by="name", jobs=jobs)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Some say what happened.
+        result = called("openai", fake, 85, tmp_path / "a.sqlite")
+
+    assert right(result, 85)
+    assert len({job["tag"] for job in fake.jobs().jobs}) == len(fake.jobs().jobs)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "words"),
+    [
+        ({"usual": {"file_gone": True}}, "results are gone"),
+        ({"usual": {"gone": True}}, "does not know under this key"),
+        ({"usual": {"no_output": True}}, "results are gone"),
+    ],
+)
+def test_what_may_have_been_billed_is_never_asked_again_by_itself(
+    jobs: dict[str, Any], words: str, scenario: MakeScenario, tmp_path: Path
+) -> None:
+    fake = scenario(answers=RULES, jobs=jobs)
+
+    results = [called("openai", fake, 85, tmp_path / "a.sqlite") for _ in range(2)]
+
+    assert [result.metrics.pending_rows for result in results] == [80, 80]
+    assert all(words in result.errors[0].message for result in results)
+    assert len(fake.jobs().jobs) == 1
+
+
+def test_a_job_that_was_refused_for_its_model_stops_the_run(scenario: MakeScenario, tmp_path: Path) -> None:
+    fake = scenario(answers=RULES, jobs={"usual": {"end": "failed", "failure": "model_not_found"}})
+
+    with pytest.warns(smelt.SmeltWarning, match="The job was refused"):
+        result = called("openai", fake, 85, tmp_path / "a.sqlite")
+
+    # The line that each of the first two refusals names was asked live.
+    assert (result.metrics.successful_rows, result.metrics.failed_rows) == (15, 70)

@@ -24,6 +24,7 @@ from smelt.providers.batching import JobReport, JobState
 LOOKS = 3  # Looks for something that should be there, before it counts as gone.
 _FIND = 60.0  # Seconds between two looks for a job whose create may have been lost,
 _FILES = 300.0  # and for the files of an ended one.
+_FIRST = 10.0  # Seconds until a new job is looked at.
 FULL = 900.0  # Seconds until a job that found the queue full is tried again.
 _FEW = 50  # Rows that are asked live at the end whatever their share is,
 _SHARE = 0.02  # and the share that is.
@@ -89,30 +90,35 @@ def after_find(found: Sequence[JobReport], *, known: frozenset[str], looks: int)
     return Step(act=Act.FREE) if looks >= LOOKS else Step(act=Act.FIND, seconds=_FIND)
 
 
-def after_look(report: JobReport, *, looks: int) -> Step:
-    """Choose the next step after a report; *looks* counts the reports of the same kind before it, and this one."""
+def after_look(report: JobReport, *, looks: int, refused: int = 0) -> Step:
+    """Choose the next step after a report.
+
+    Args:
+        report: What the provider says.
+        looks: The reports in a row of the same state, this one included.
+        refused: The jobs of this run that were refused in a row before.
+    """
     match report.state:
         case JobState.WAITING | JobState.RUNNING:
             return Step(act=Act.WAIT)
         case JobState.GONE:
             return Step(act=Act.ORPHAN)
         case JobState.FAILED:
-            return _after_fault(report, looks=looks)
+            return _after_fault(report, refused=refused)
     if report.sources or (report.end in ("expired", "cancelled") and not report.done):
         return Step(act=Act.COLLECT)
     return Step(act=Act.LOSE) if looks >= LOOKS else Step(act=Act.WAIT, seconds=_FILES)
 
 
-def _after_fault(report: JobReport, *, looks: int) -> Step:
+def _after_fault(report: JobReport, *, refused: int) -> Step:
     fault = report.fault
     words = (fault.message if fault else report.detail) or "The provider gave no reason."
     match fault.kind if fault else "other":
         case "full":
             return Step(act=Act.FULL, limit=fault.limit if fault else None)
-        case "no_file":
-            if looks < LOOKS:
-                return Step(act=Act.FREE, seconds=_FILES)
-        case "line":
+        case "no_file" if refused < LOOKS - 1:  # It may pass.
+            return Step(act=Act.FREE, seconds=_FILES)
+        case "line" if refused < LOOKS - 1:  # If jobs are refused again and again, it is not about one line.
             return Step(act=Act.FREE, line=fault.line if fault else None)
     failure = CallFailed("bad_request", Billing.REJECTED, f"The job was refused: {words}")
     return Step(act=Act.STOP, failure=failure)
@@ -162,9 +168,13 @@ class Pace:
         most: The longest.
     """
 
-    first: float = 10.0
+    first: float = _FIRST
     factor: float = 1.5
     most: float = 600.0
+
+    def later(self, seconds: float) -> float:
+        """A pause of *seconds*; shorter if the others are, as in tests."""
+        return seconds * self.first / _FIRST
 
     def pause(self, looks: int, chance: float) -> float:
         """The pause after *looks* looks; *chance* from 0 to 1 varies it by a tenth, so that processes spread out."""

@@ -142,6 +142,11 @@ class Office:
             else:
                 self.supply.line.put_whole([chunk])
 
+    def take_out(self, tag: str, attempt: int) -> list[Chunk]:
+        """Take the rows of one line out of a job that was refused; none if this run does not hold them."""
+        positions = self.held.lines.get(tag, {}).pop(attempt, None)
+        return [] if positions is None else [self.chunk(attempt, positions)]
+
     def affords(self, price: tuple[float, int], tag: str, spent: tuple[float, int]) -> bool:
         """Whether the budget has room for a line of this *price*, beside what is reserved and *spent* on *tag*."""
         budget, (usd, tokens) = self.budget, price

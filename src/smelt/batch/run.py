@@ -27,7 +27,7 @@ from smelt.ledger.base import Holding
 from smelt.ledger.book import JobBook
 from smelt.ledger.jobs import UNSENT, JobRow
 from smelt.plan.answers import RowFailure
-from smelt.plan.chunks import Size
+from smelt.plan.chunks import Chunk, Size
 from smelt.providers.base import Billing, CallFailed, Connection
 from smelt.providers.batching import BatchConnection, JobReport, batching_of
 
@@ -69,6 +69,7 @@ class BatchRun(Run):
     _courses: dict[str, _Course] = field(default_factory=dict)
     _live: Connection | None = None
     _has_collected: bool = False
+    _refused: int = 0  # Jobs in a row that were refused as a whole.
     _blocked_until: float = -inf  # Until then no job is submitted, because too much waits at the provider.
 
     async def _ask(self, work: Work, supply: Supply, deadline: asyncio.Timeout) -> None:
@@ -131,10 +132,7 @@ class BatchRun(Run):
             chunk = line.next(Size(rows=work.first_rows))
             if chunk is None:
                 return
-            alone = Supply(office.supply.parts)
-            alone.line.put_whole([chunk])
-            alone.end()
-            pool = await self._ask_live(alone, work, deadline)
+            pool = await self._ask_live(_only(office.supply, [chunk]), work, deadline)
             office.pool.size.most = pool.size.most
 
     async def _ask_live(self, supply: Supply, work: Work, deadline: asyncio.Timeout) -> WorkerPool:
@@ -150,14 +148,16 @@ class BatchRun(Run):
         self, office: Office, submitter: Submitter, deadline: asyncio.Timeout, *, is_over: bool
     ) -> bool:
         """Submit queued rows, or ask them live if they are few; return whether anything was done."""
-        office.supply.line.put_last(submitter.oversized)
-        is_big, submitter.oversized = bool(submitter.oversized), []
+        if submitter.oversized:
+            chunks, submitter.oversized = submitter.oversized, []
+            await self._ask_live(_only(office.supply, chunks), office.sender.work, deadline)
+            return True
         if not office.pool.has_rows:
             return False
         few = tail_rows(self.terms.tail, len(self.supply.parts))
         is_waiting = any(job.state not in _ENDLESS for job in office.jobs())
         is_tail = self._has_collected and office.supply.line.rows_left <= few and (is_over or not is_waiting)
-        if is_big or is_tail or not office.supply.line:
+        if is_tail or not office.supply.line:
             await self._ask_live(office.supply, office.sender.work, deadline)
             return True
         if (self._has_collected and office.supply.line.rows_left <= few) or now() < self._blocked_until:
@@ -177,12 +177,12 @@ class BatchRun(Run):
         elif step.act is Act.FULL:
             self._block()
         elif step.act is Act.FIND:
-            self._courses[job.tag].due = now() + (step.seconds or 0.0)
+            self._courses[job.tag].due = now() + self.terms.pace.later(step.seconds or 0.0)
         return step.act is not Act.FULL
 
     def _block(self) -> None:
         """Submit nothing until a job of ours ends, or some time has passed."""
-        self._blocked_until = now() + min(FULL, 90 * self.terms.pace.first)
+        self._blocked_until = now() + self.terms.pace.later(FULL)
         self._note(
             "The provider lets only so many tokens wait in jobs at a time, so the rest of the rows is submitted later."
         )
@@ -223,7 +223,7 @@ class BatchRun(Run):
             return
         is_same = course.report is not None and course.report.state is report.state
         course.tries, course.report = course.tries * is_same + 1, report
-        step = after_look(report, looks=course.tries)
+        step = after_look(report, looks=course.tries, refused=self._refused)
         changes = {"looked": wall(), "done": report.done, "expires": report.expires or job.expires}
         if step.act is Act.COLLECT:
             job = await self.book.move(job, "ended", **changes, ended=job.ended or wall(), detail=report.detail)
@@ -232,19 +232,24 @@ class BatchRun(Run):
             await self.book.move(job, "orphaned" if step.act is Act.ORPHAN else "lost", **changes, detail=report.detail)
         elif step.act is Act.WAIT:
             await self.book.move(job, "submitted", **changes, detail=report.detail)
-            course.due = now() + step.seconds if step.seconds is not None else course.due
+            if step.seconds is not None:
+                course.due = now() + self.terms.pace.later(step.seconds)
         else:
             await self._free(job, step, report, office, submitter)
 
     async def _free(self, job: JobRow, step: Step, report: JobReport, office: Office, submitter: Submitter) -> None:
-        """The job was refused as a whole, which is free: its rows return to the queue."""
+        """The job was refused as a whole, which is free: its rows return to the queue, those of a bad line alone."""
+        self._refused += step.act is not Act.FULL
+        lines = self.book.waiting(job)
+        if step.line is not None and 0 < step.line <= len(lines):
+            submitter.oversized += office.take_out(job.tag, lines[step.line - 1])
         await self.book.give_up(job, "refused", report.fault.message if report.fault else report.detail)
         office.release(job.tag)
         if step.act is Act.FULL:
             submitter.shrink(job, step.limit)
             self._block()
         elif step.seconds is not None:
-            self._blocked_until = now() + step.seconds
+            self._blocked_until = now() + self.terms.pace.later(step.seconds)
         self._stop_if_told(step)
 
     async def _collect(
@@ -258,10 +263,10 @@ class BatchRun(Run):
             if step.act is Act.LOSE:
                 await self.book.move(job, "lost", detail=failure.message)
             elif step.seconds is not None:
-                course.due = now() + step.seconds
+                course.due = now() + self.terms.pace.later(step.seconds)
             self._stop_if_told(step)
             return
-        self._has_collected, self._blocked_until = True, -inf
+        self._has_collected, self._blocked_until, self._refused = True, -inf, 0
         try:
             await batches.discard(report)  # All of it is in the ledger; what stays would only show rows to others.
         except CallFailed:
@@ -289,7 +294,7 @@ class BatchRun(Run):
             if job.upload is not None:
                 await submitter.tidy(job.upload)
         elif step.seconds is not None:
-            course.due = now() + min(step.seconds, 6 * self.terms.pace.first)
+            course.due = now() + self.terms.pace.later(step.seconds)
         else:
             course.tries -= 1  # A candidate is no sign that the job is not there.
 
@@ -313,3 +318,11 @@ class BatchRun(Run):
         self.tell(Waiting(seconds=seconds, reason=waiting_words(self.provider.name, jobs, unsent, wall())))
         await asyncio.sleep(seconds)
         self.tell(Resumed())
+
+
+def _only(supply: Supply, chunks: Sequence[Chunk]) -> Supply:
+    """A supply of these *chunks*, whose outcomes are stored with those of *supply*."""
+    alone = Supply(supply.parts)
+    alone.line.put_whole(chunks)
+    alone.end()
+    return alone

@@ -48,7 +48,7 @@ class Submitter:
         rng: Draws tags.
         most_tokens: The most tokens that the next job should have, once the provider refused more.
         is_broke: Whether the budget has no room for the next line.
-        oversized: Chunks of one row that no job can carry; they are asked live.
+        oversized: Chunks that no job can carry, or that a provider refused in one; they are asked live.
     """
 
     office: Office
