@@ -65,6 +65,15 @@ def test_a_model_that_cannot_tell_colours_gets_one_row_at_a_time(scenario: MakeS
     assert out["crc"].tolist() == [crc(one) for one in PNGS]
 
 
+def test_a_reply_to_the_test_that_cannot_be_read_is_no_proof_of_disorder(scenario: MakeScenario) -> None:
+    server = scenario(answers=SAYS, script={"0": "malformed"})
+
+    out = run(server)
+
+    assert out["crc"].tolist() == [crc(one) for one in PNGS]
+    assert server.stats().requests == 2 + 3
+
+
 def test_nothing_is_tested_where_rows_travel_alone_anyway(scenario: MakeScenario) -> None:
     server = scenario(answers=SAYS)
 
@@ -89,7 +98,7 @@ def test_a_test_that_fails_says_nothing_about_the_order() -> None:
 
     found = run_jumping(ask(provider, provider.capabilities, {}, timeout=1.0, rng=random.Random(0)))
 
-    assert found.result == (False, None)
+    assert found.result == (None, None)
 
 
 @pytest.mark.parametrize("codec", ["array", "keyed"])
@@ -111,9 +120,10 @@ def test_three_small_pictures_are_shown_each_after_its_name(codec: Any) -> None:
         ('{"rows": [{"id": "k7f2x", "colour": "red"}, {"id": "p3xwb", "colour": "blue"}]}', True),
         ('{"rows": [{"id": "p3xwb", "colour": "Blue "}, {"id": "k7f2x", "colour": "RED"}]}', True),
         ('{"rows": [{"id": "k7f2x", "colour": "blue"}, {"id": "p3xwb", "colour": "red"}]}', False),
-        ('{"rows": [{"id": "k7f2x", "colour": "red"}]}', False),
-        ("I see three pictures.", False),
+        ('{"rows": [{"id": "k7f2x", "colour": "red"}, {"id": "p3xwb", "colour": "none"}]}', None),
+        ('{"rows": [{"id": "k7f2x", "colour": "red"}]}', None),
+        ("I see three pictures.", None),
     ],
 )
-def test_only_the_right_colour_under_each_token_counts(text: str, expected: bool) -> None:
+def test_only_the_right_colour_under_each_token_counts(text: str, expected: bool | None) -> None:
     assert is_right(Reply(text=text), ["k7f2x", "p3xwb"], ["red", "blue"], "array") is expected

@@ -114,13 +114,13 @@ def _of_pictures(model: Any) -> str:
     limits = provider.capabilities
     if limits.keeps_media_order or "image" not in limits.media:
         return ""
-    is_kept, reply = run_blocking(_shown_pictures(provider))
-    if reply is None:  # Most models on such servers read text only.
+    is_kept, _ = run_blocking(_shown_pictures(provider))
+    if is_kept is None:  # Most models on such servers read text only.
         return ""
     return ", keeps the order of pictures" if is_kept else ", rows with pictures are sent one by one"
 
 
-async def _shown_pictures(provider: CompleteProvider) -> tuple[bool, Reply | None]:
+async def _shown_pictures(provider: CompleteProvider) -> tuple[bool | None, Reply | None]:
     async with provider.connect(connections=1) as connection:
         return await ask_for_colours(
             connection, provider.capabilities, provider.params, timeout=_SECONDS, rng=random.Random()

@@ -67,10 +67,10 @@ def question(
 
 async def ask(
     connection: Connection, capabilities: Capabilities, params: Any, *, timeout: float, rng: random.Random
-) -> tuple[bool, Reply | None]:
-    """Whether each picture was answered with its own colour, and the reply.
+) -> tuple[bool | None, Reply | None]:
+    """Whether each picture was answered with its own colour, and the reply, if there was one.
 
-    The second is None if there was none. Then nothing is known, and the answer is no.
+    The first is None if nothing is known: the request failed, or a picture has no answer that can be read.
     """
     tokens, colours = draw_tokens(len(_COLOURS), "", rng), rng.sample(sorted(_COLOURS), len(_COLOURS))
     if capabilities.codec == "keyed":
@@ -78,15 +78,17 @@ async def ask(
     try:
         reply = await connection.send(question(capabilities, tokens, colours, params, timeout=timeout))
     except CallFailed:
-        return False, None
+        return None, None
     return is_right(reply, tokens, colours, capabilities.codec), reply
 
 
-def is_right(reply: Reply, tokens: Sequence[str], colours: Sequence[str], codec: Literal["array", "keyed"]) -> bool:
-    """Whether *reply* gives each token its colour."""
+def is_right(
+    reply: Reply, tokens: Sequence[str], colours: Sequence[str], codec: Literal["array", "keyed"]
+) -> bool | None:
+    """Whether *reply* gives each token its colour; None if it does not answer every token with one of them."""
     found = read_reply(reply.text, list(tokens), codec, is_cut=False, may_be_cut=False).found
     said = [str(found.get(token, {}).get("colour")).strip().lower() for token in tokens]
-    return said == list(colours)
+    return said == list(colours) if _COLOURS.keys() >= set(said) else None
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -30,6 +30,7 @@ from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, 
 
 _OVERHEAD_TOKENS = 256  # Output tokens of a reply apart from its rows.
 _FULL = 0.95  # Share of its limit that a reply has used if the limit truncated it; some servers count otherwise.
+_TESTS = 2  # Requests that ask for the order of media, until a reply can be read.
 _ROW_FRAME = 24  # Bytes around a row of a request.
 _TOLD = 1e-3  # Seconds between admission by the lane and sending (a ledger write) that may count as server latency.
 
@@ -207,7 +208,7 @@ class Sender:
     async def keeps_media_order(self) -> bool:
         """Whether the server is known to show the model the media of a request in their order; asks it if need be.
 
-        That costs one small request per process and model. If it fails, or the answer is wrong, the answer is no.
+        That costs one small request per process and model. If it fails twice, or an answer is wrong, the answer is no.
         """
         if self.capabilities.keeps_media_order:
             return True
@@ -219,14 +220,17 @@ class Sender:
     async def _test_media_order(self) -> bool:
         if (known := _media_orders.get(self.server)) is not None:
             return known
-        is_kept, reply = await ask_for_colours(
-            self.connection, self.capabilities, self.work.params, timeout=self.work.timeout, rng=self.rng
-        )
-        self.counts.requests += 1
-        if reply is not None:
-            self.counts.add(reply.usage, self.cost(reply))
-            _media_orders[self.server] = is_kept
-        return is_kept
+        for _ in range(_TESTS):
+            is_kept, reply = await ask_for_colours(
+                self.connection, self.capabilities, self.work.params, timeout=self.work.timeout, rng=self.rng
+            )
+            self.counts.requests += 1
+            if reply is not None:
+                self.counts.add(reply.usage, self.cost(reply))
+            if is_kept is not None:
+                _media_orders[self.server] = is_kept
+                return is_kept
+        return False
 
     def withdraw(self, announced: Announced) -> None:
         """Cancel an announced request: it is not sent."""

@@ -238,7 +238,7 @@ class WorkerPool:
         if self.size.most > 1:
             self.size.most, self.size.rows = 1, 1.0
             self.applier.note(
-                f"{self.provider} did not tell three test pictures of one request apart, so that rows with media are "
+                f"{self.provider} did not tell three test pictures of one request apart, so rows with media are "
                 "sent one by one."
             )
         return False
