@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -80,6 +81,18 @@ def test_without_waiting_rows_are_pending_and_the_same_call_collects_them(ledger
     assert first.frame[7]["smelt_error"] in (f"pending in job {server.tags[0]}", None)
     assert values(second) == [2 * at for at in range(105)]
     assert len(server.jobs) == 1
+
+
+def test_artefacts_hold_what_went_out_and_came_in(ledger: Path, tmp_path: Path) -> None:
+    server = JobServer(plots=[Plot(share=0.9, end="expired")])
+
+    called(BatchScripted(twice, server), 205, ledger, artefacts=tmp_path / "out")
+
+    folder = tmp_path / "out" / "jobs" / server.tags[0]
+    lines = {path.name: path.read_bytes().count(b"\n") for path in folder.glob("*.jsonl")}
+    assert lines == {"requests.jsonl": 20, "results.jsonl": 18, "errors.jsonl": 2}
+    assert json.loads((folder / "manifest.json").read_text())["state"] == "collected"
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
 
 
 def test_a_synchronous_call_leaves_rows_in_a_job_alone(ledger: Path) -> None:

@@ -68,7 +68,8 @@ class Collector:
         """
         found = await self._read(job, report)
         costs = {line: (why, self.office.sender.cost(why)) for line, why in found.failures.items()}
-        await self.office.book.close(job, costs, sorted(found.doubled))
+        job = await self.office.book.close(job, costs, sorted(found.doubled))
+        Folder(self.office.terms.artefacts, job.tag).note(job)
         if found.strangers:
             self.office.note(
                 f"The job {job.tag} came back with {found.strangers:,} results that belong to none of its lines."

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from smelt.errors import SmeltConfigError
+from smelt.ledger.jobs import COLUMNS, JobRow
 
 
 class Folder:
@@ -32,13 +32,13 @@ class Folder:
         """The new file for the lines of a job's *source*, `results` or `errors`; None without artefacts."""
         return None if self._path is None else self._open(f"{source}.jsonl")
 
-    def note(self, manifest: Mapping[str, Any]) -> None:
-        """Write the manifest: atomically, since the process may end at any time."""
+    def note(self, job: JobRow) -> None:
+        """Write what the ledger knows of the job as its manifest: atomically, since the process may end at any time."""
         if self._path is None:
             return
         beside = self._path / f".manifest.{os.getpid()}"
         with self._open(beside.name) as file:
-            file.write(json.dumps(manifest, indent=1, ensure_ascii=False, default=str).encode())
+            file.write(json.dumps({name: getattr(job, name) for name in COLUMNS}, indent=1).encode())
         beside.replace(self._path / "manifest.json")
 
     def _open(self, name: str) -> BinaryIO:

@@ -73,7 +73,7 @@ class Submitter:
             job = await self._plan(tag, file)
             if job is None:
                 return None
-            folder.note(self._manifest(job))
+            folder.note(job)
             file.seek(0)
             return await self._send(job, file, folder)
 
@@ -191,7 +191,7 @@ class Submitter:
                 return await self._failed(current, step), step
             changes: dict[str, Any] = {"name": report.name, "expires": report.expires, "looked": wall()}
             current = await book.move(current, "submitted", **changes, detail=report.detail)
-            folder.note(self._manifest(current))
+            folder.note(current)
             return current, None
 
     async def _failed(self, job: JobRow, step: Step) -> JobRow:
@@ -221,7 +221,3 @@ class Submitter:
 
     async def _pause(self, tries: int) -> None:
         await asyncio.sleep(self.office.terms.pace.pause(tries, self.rng.random()))
-
-    def _manifest(self, job: JobRow) -> dict[str, Any]:
-        """What the artefacts say of a job, apart from its lines."""
-        return {"job": job.name, "tag": job.tag, "state": job.state, "lines": job.lines, "rows": job.rows, "at": wall()}
