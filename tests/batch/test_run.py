@@ -345,3 +345,15 @@ def test_what_batch_mode_cannot_do_is_refused(ledger: Path, options: dict[str, A
 def test_a_model_without_a_batch_api_is_refused(ledger: Path) -> None:
     with pytest.raises(smelt.SmeltConfigError, match="needs a Batch API"):
         called(ScriptedProvider(twice), 5, ledger)
+
+
+def test_a_budget_holds_before_a_job_is_submitted(ledger: Path) -> None:
+    server = JobServer()
+
+    with pytest.warns(smelt.SmeltWarning, match="budget is spent"):
+        result = called(BatchScripted(twice, server), 205, ledger, max_tokens_total=3_000)
+
+    spent = result.metrics.input_tokens + result.metrics.output_tokens
+    assert {error.kind for error in result.errors} == {"budget"}
+    assert 5 < result.metrics.successful_rows < 205
+    assert spent <= 3_000
