@@ -20,7 +20,7 @@ from smelt.errors import BudgetExceededError
 from smelt.ledger.base import Holding, RunLedger
 from smelt.plan.answers import Outcomes, RowFailure
 from smelt.plan.chunks import AutoSize, Chunk, Line, Pending
-from smelt.plan.media import media_of
+from smelt.plan.media import MediaText, media_of
 from smelt.plan.replyrows import ReplyRows
 from smelt.plan.validate import Validator
 from smelt.providers.base import ENDED, Billing, CallFailed, Reply
@@ -167,10 +167,10 @@ class Applier:
 
     def _overbilled(self, chunk: Chunk, reply: Reply) -> Halt | None:
         """Stop if the first request with media was billed much more than expected, and the caller set no limit."""
-        media = sum([len(media_of(row.text)) for row in chunk.rows])
-        if not media or self._is_bill_checked:
+        if self._is_bill_checked or not any(type(row.text) is MediaText for row in chunk.rows):
             return None
         self._is_bill_checked, sender = True, self.hedging.sender
+        media = sum([len(media_of(row.text)) for row in chunk.rows])
         problem = overbilled(reply.usage.input_tokens, sender.estimate(chunk).input_tokens or 0, media)
         return Halt(fault=BudgetExceededError(problem)) if problem and not sender.budget.is_limited else None
 

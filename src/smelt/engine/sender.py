@@ -206,12 +206,10 @@ class Sender:
             self.counts.first_request = request.to_keep()
 
     async def keeps_media_order(self) -> bool:
-        """Whether the server is known to show the model the media of a request in their order; asks it if need be.
+        """Ask the server, if that was not done yet, whether it shows the model the media of a request in their order.
 
-        That costs one small request per process and model. If it fails twice, or an answer is wrong, the answer is no.
+        One small request per process and model. If it fails twice, or a colour is wrong, the answer is no.
         """
-        if self.capabilities.keeps_media_order:
-            return True
         async with self._order_lock:  # One request asks, and the others wait for its reply.
             if self._keeps_order is None:
                 self._keeps_order = await self._test_media_order()

@@ -233,6 +233,8 @@ class WorkerPool:
 
     async def _may_travel(self, chunk: Chunk) -> bool:
         """Whether the rows of *chunk* may share a request: the media of several must reach the model in their order."""
+        if self.sender.capabilities.keeps_media_order:  # Most do; then this costs a run of text nothing.
+            return True
         if sum([type(row.text) is MediaText for row in chunk.rows]) < 2 or await self.sender.keeps_media_order():
             return True
         if self.size.most > 1:
