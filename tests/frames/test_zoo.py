@@ -216,7 +216,7 @@ def test_whatever_a_validator_returns_costs_its_row_at_most(kind: str, tmp_path:
     for library in LIBRARIES.values():
         provider = ScriptedProvider(lambda row: {"row": row["row"], "x": answer})
         options: Any = {"ledger": tmp_path / "ledger.sqlite", "progress": False, "on_conflict": "replace"}
-        result = smelt.run(library(rows), "Of {row}.", model, model=provider, **options)
+        result = smelt.run(library(rows), "Of {row}.", model, model=provider, batch_size=40, **options)
         seen.append((result, provider.rows_sent, *columns_of(result.frame)))
 
     (first, sent, values, failed), *others = seen

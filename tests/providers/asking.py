@@ -19,7 +19,7 @@ from tests.models import HOSTS, MODELS, OTHERS, PROVIDERS, keys_with
 CANARY = "c4n4ryC4N4RYc4n4ry"
 KEYS = keys_with(CANARY)
 # Each protocol once, and those of the clouds in the slow tests; hosts that share the code of an adapter on request.
-SHARING = {*HOSTS, "azure", "foundry", "vertex-claude", "mantle", "mantle-openai", "mantle-claude"}
+SHARING = {*HOSTS, "azure", "foundry", "vertex", "vertex-claude", "mantle", "mantle-openai", "mantle-claude"}
 EACH: list[Any] = [
     *PROVIDERS,
     *(pytest.param(name, marks=pytest.mark.hosts if name in SHARING else pytest.mark.slow) for name in OTHERS),
