@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import socket
 import subprocess
 import sys
@@ -132,24 +133,32 @@ def test_one(at): ...
 """
 
 
-def order_of(folder: Path, *options: str) -> list[str]:
-    """The names of the tests in the order in which pytest would run them."""
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "tests.conftest", "--rootdir", str(folder)]
+# All in one process, which begins once.
+COLLECTING = """
+import json, sys, pytest
+for options in json.loads(sys.argv[2]):
+    pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", *json.loads(sys.argv[1]), *options])
+    print("---")
+"""
+
+
+def orders(folder: Path, *runs: list[str]) -> list[list[str]]:
+    """The names of the tests in the order in which pytest would run them, for the options of each of some runs."""
     ini = [f"--override-ini={name}=" for name in ("addopts", "filterwarnings", "asyncio_mode")]
+    always = ["-p", "tests.conftest", "--rootdir", str(folder), *ini, str(folder / "test_thirty.py")]
     run = subprocess.run(
-        [*command, *ini, "-p", "no:cacheprovider", *options, str(folder / "test_thirty.py")],
+        [sys.executable, "-c", COLLECTING, json.dumps(always), json.dumps(runs)],
         cwd=TESTS.parent, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    return [line for line in run.stdout.splitlines() if "::" in line]
+    parts = run.stdout.split("---\n")[: len(runs)]
+    return [[line for line in part.splitlines() if "::" in line] for part in parts]
 
 
 @pytest.mark.slow
 def test_tests_run_in_any_order_which_a_seed_repeats(tmp_path: Path) -> None:
     (tmp_path / "test_thirty.py").write_text(THIRTY_TESTS)
 
-    written, first, again, any_order = (
-        order_of(tmp_path, *options) for options in (("--shuffle=off",), ("--shuffle=5",), ("--shuffle=5",), ())
-    )
+    written, first, again, any_order = orders(tmp_path, ["--shuffle=off"], ["--shuffle=5"], ["--shuffle=5"], [])
 
     assert len(written) == 30
     assert first == again

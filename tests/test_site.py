@@ -101,17 +101,16 @@ def test_every_fence_of_mermaid_has_the_picture_that_was_drawn_of_it() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
-def test_the_picture_of_the_house_is_seen_without_a_network(site: Path, width: int, scheme: str) -> None:
+def test_the_picture_of_the_house_is_seen_without_a_network(site: Path) -> None:
     if reason := missing():
         (pytest.fail if "CI" in os.environ else pytest.skip)(reason)
+    address = (site / "architecture.html").as_uri()
+    visits = [Visit(url=address, width=width, scheme=scheme) for width in (360, 1280) for scheme in ("light", "dark")]
 
-    [seen] = look_at([Visit(url=(site / "architecture.html").as_uri(), width=width, scheme=scheme)])
-
-    assert [address for address in seen.requests if address.startswith("http")] == []
-    assert seen.found["width"] <= width
-    assert "costs on disk" in seen.found["text"]  # A word of the picture alone.
+    for visit, seen in zip(visits, look_at(visits), strict=True):
+        assert [address for address in seen.requests if address.startswith("http")] == [], visit
+        assert seen.found["width"] <= visit.width, visit
+        assert "costs on disk" in seen.found["text"], visit  # A word of the picture alone.
 
 
 @pytest.mark.slow
