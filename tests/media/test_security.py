@@ -148,6 +148,39 @@ def test_the_program_s_own_paths_need_no_root(root: Path) -> None:
     assert model.rows_sent == 2
 
 
+@pytest.mark.parametrize("end", ["../private.png", "sub/../../private.png"])
+def test_a_root_holds_for_path_objects_too(root: Path, end: str) -> None:
+    cells = [Path("a.png"), root / "a.png", root.parent / "private.png", Path(end), Path("/proc/self/environ")]
+    out, model = asked(cells, smelt.Image(root=root))
+    assert out["smelt_error"].notna().tolist() == [False, False, True, True, True]
+    assert all("leads out of the root folder" in error for error in out["smelt_error"][2:])
+    assert model.rows_sent == 1
+
+
+def test_a_struct_of_other_bytes_says_what_they_are_not() -> None:
+    out, _ = asked([{"bytes": b"II*\0", "path": "a.tif"}, {"bytes": b"", "path": None}, DATA], smelt.Image())
+    assert "do not begin like a PNG" in out["smelt_error"][0]
+    assert "an empty file" in out["smelt_error"][1]
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("https://example.com:22/", "another port than 443"),
+        ("https://b\u00fccher.example/", "Punycode"),
+        ("https://8.8.8.8/", "no public name"),
+    ],
+)
+def test_a_refused_address_says_what_is_wrong_with_it(url: str, reason: str) -> None:
+    out, _ = asked([url, DATA], smelt.Image(urls=True))
+    assert reason in out["smelt_error"][0]
+
+
+def test_the_reason_ends_before_the_next_sentence() -> None:
+    with pytest.raises(smelt.SmeltError, match=r"no root= was given that it is relative to\. The answers so far"):
+        asked(["a.png", DATA], smelt.Image(), on_error="raise")
+
+
 def test_an_address_is_passed_on_only_if_that_was_allowed_and_never_fetched(
     monkeypatch: pytest.MonkeyPatch, scenario: MakeScenario
 ) -> None:

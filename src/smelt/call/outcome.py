@@ -214,8 +214,7 @@ def _values(call: Preparation, answers: Answers, column: Column) -> Sequence[Any
 
 def _api_error(stop: CallFailed, provider: Provider, result: SmeltResult[Any]) -> SmeltAPIError:
     error = _ERRORS.get(stop.kind, UnavailableError)
-    words = [printable(stop.message), printable(advice(stop, provider))]
-    message = " ".join(one if one.endswith((".", "?", "!", "…")) else f"{one}." for one in words if one)
+    message = " ".join(_sentence(one) for one in (printable(stop.message), printable(advice(stop, provider))) if one)
     return error(message, status=stop.status, request_id=stop.request_id, partial_result=result)
 
 
@@ -224,10 +223,14 @@ def _exhaustion(result: SmeltResult[Any]) -> SmeltExhaustionError:
     failed = [error for error in result.errors if error.kind != "pending"]
     first = next((error for error in failed if error.kind != "stopped"), failed[0])
     error = SmeltExhaustionError(
-        f"Row {shown_value(first.label)} failed ({first.kind}): {printable(first.message)} "
+        f"Row {shown_value(first.label)} failed ({first.kind}): {_sentence(printable(first.message))} "
         f"The answers so far ({counted(result.metrics.successful_rows, 'row')}) are in `.partial_result`.",
         result,
     )
     if first.kind in ("invalid", "validator"):
         error.__cause__ = SmeltValidationError(printable(first.message))
     return error
+
+
+def _sentence(words: str) -> str:
+    return words if words.endswith((".", "?", "!", "…")) else f"{words}."

@@ -97,12 +97,14 @@ def read_cell(value: object, declared: Declared | None) -> Content | Address:
     if pictures.is_picture(value):
         data = pictures.file_of(value)
         return Content(bounded(data)) if data is not None else Content(pictures.pixels_of(value), picture=value)
-    if isinstance(value, Mapping) and _is_struct(value):
-        inner = value.get("bytes")
+    if isinstance(value, Mapping) and value.keys() <= _STRUCT and isinstance(value.get("bytes", 0), bytes | None):
+        inner = value["bytes"]
         return read_cell(value.get("path") if inner is None else inner, declared)
     if declared is None:
         raise TypeError(_undeclared(value))
     if isinstance(value, Path):
+        if declared.root is not None:  # A path that was made of a row's text must not leave the root, either.
+            return Content(_known(read_below(os.fspath(declared.root), os.fspath(value))))
         return Content(_known(read_file(os.fspath(value))))
     if isinstance(value, str):
         return _read_string(value, declared)

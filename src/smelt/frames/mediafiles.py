@@ -39,7 +39,7 @@ _TOLD = ("http", "file", "ftp", "s3", "gs", "az", "hf")  # Schemes that a messag
 _LONGEST = 8_192  # Characters of an address.
 # A pipe would wait for a writer, and a terminal could become that of this process; Windows would change line ends.
 _OPENING = os.O_RDONLY | sum(getattr(os, f"O_{name}", 0) for name in ("NONBLOCK", "CLOEXEC", "NOCTTY", "BINARY"))
-_NO_HOST = "an address whose host is private; the provider could not fetch it, or should not"
+_NO_HOST = "an address whose host is no public name; the provider could not fetch it, or should not"
 
 
 def real_folder(column: str, root: str | os.PathLike[str]) -> str:
@@ -134,13 +134,11 @@ def checked_url(url: str) -> str:
         raise ValueError("an address with a user name or a password in it")
     if not url.isprintable() or any(one in url for one in ' "<>\\^`{|}'):
         raise ValueError("an address with characters that no URL has")
-    if (
-        port not in (None, 443)
-        or not host.isascii()
-        or "." not in host
-        or host.rpartition(".")[2] in _PRIVATE
-        or _is_literal(host)
-    ):
+    if port not in (None, 443):
+        raise ValueError("an address with another port than 443")
+    if not host.isascii():
+        raise ValueError("an address whose host is not in ASCII; write it in Punycode (xn--…)")
+    if "." not in host or host.rpartition(".")[2] in _PRIVATE or _is_literal(host):
         raise ValueError(_NO_HOST)
     return url
 

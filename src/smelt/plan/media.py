@@ -187,6 +187,6 @@ def _told(facts: Facts) -> str:
 
 
 def without_query(url: str) -> str:
-    """*url* without query and fragment, which may be a signature, and so a secret."""
-    end = min((at for at in (url.find("?"), url.find("#")) if at >= 0), default=len(url))
+    """*url* without parameters, query and fragment, which may be a signature, and so a secret."""
+    end = min((at for at in map(url.find, ";?#") if at >= 0), default=len(url))
     return url if end == len(url) else f"{url[:end]}?…"

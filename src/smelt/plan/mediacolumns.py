@@ -24,7 +24,8 @@ class Image:
         detail: How closely the model should look: `"low"`, `"high"`, `"auto"` or `"original"`, where the provider knows
             it. It changes what an image costs. None leaves it to the provider.
         max_side: Images with a longer side than this, in pixels, are made smaller before they are sent. Needs Pillow.
-        root: The folder that paths in strings are relative to, and must not leave. Without it, paths are refused.
+        root: The folder that paths are relative to, and must not leave. Without it, `pathlib.Path` objects may lead
+            anywhere, and paths in strings are refused.
         urls: Whether https URLs are passed on to the provider, which fetches them. smelt itself fetches no URL.
 
     Examples:
