@@ -120,14 +120,14 @@ class Media:
         return _FORMATS.get(self.type, self.type.partition("/")[2])
 
     @property
-    def base64(self) -> str:
+    def base64(self) -> Base64:
         """Its bytes as base64."""
-        return b64encode(self.data).decode("ascii")
+        return Base64(b64encode(self.data), "ascii")
 
     @property
     def data_url(self) -> str:
         """Its bytes as a data URL, or its address."""
-        return self.url or f"data:{self.type};base64,{self.base64}"
+        return self.url or Base64(b"data:%b;base64,%b" % (self.type.encode(), b64encode(self.data)), "ascii")
 
     def without_data(self) -> Self:
         """The same without its bytes, to be kept and shown."""
@@ -142,6 +142,12 @@ class Media:
         about = self.about or (_told(facts_of(self.data, self.type)) if self.data else "")
         size = f"{self.size / 1_000:,.0f} kB" if self.size >= 1_000 else f"{self.size} bytes"
         return ", ".join(filter(None, [self.type, about, size]))
+
+
+class Base64(str):
+    """Text of letters that JSON writes as they are, so that nobody needs to look at each of its megabytes again."""
+
+    __slots__ = ()
 
 
 class MediaText(str):

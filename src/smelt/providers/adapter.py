@@ -19,6 +19,7 @@ from smelt.providers.http import client_for, posted, refused, reply_to, try_anew
 from smelt.providers.medialimits import with_media
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import Manner
+from smelt.providers.splicing import spliced
 from smelt.providers.tariff import Price
 from smelt.providers.vendor import Vendor
 
@@ -206,6 +207,7 @@ async def posting(
     *,
     connections: int,
     headers: Mapping[str, Any] | None = None,
+    is_rewritten: bool = False,
     **options: Any,
 ) -> AsyncIterator[Connection]:
     """An open connection over the `post` method of an SDK of OpenAI's kind.
@@ -217,10 +219,11 @@ async def posting(
         path: What is posted to, relative to the base URL.
         connections: Maximum concurrent requests.
         headers: Headers of every request; None for the SDK's own.
+        is_rewritten: Whether the SDK changes the body, so that it must get it as values and not as JSON.
         options: More of the SDK's request options.
     """
     async with opened(provider, client, connections=connections, headers=headers) as sdk:
-        yield _Posting(provider, errors, sdk.post, path, options)
+        yield _Posting(provider, errors, sdk.post, path, options, is_rewritten=is_rewritten)
 
 
 class _Posting(SDKConnection):
@@ -231,8 +234,11 @@ class _Posting(SDKConnection):
         post: Callable[..., Awaitable[Any]],
         path: str,
         options: Mapping[str, Any],
+        *,
+        is_rewritten: bool,
     ) -> None:
         super().__init__(provider, errors)
+        self._is_rewritten = is_rewritten
         self._post = post
         self._path = path
         self._options = options
@@ -240,7 +246,8 @@ class _Posting(SDKConnection):
     async def ask(self, request: Request, manner: Manner) -> Answer:
         body, headers = self.provider.written(request, manner)
         options = {"timeout": request.timeout, "headers": headers, **self._options}
-        return await posted(self._post, self._path, body, **options)
+        content = spliced(body) if request.parts and not self._is_rewritten else None
+        return await posted(self._post, self._path, None if content else body, content, **options)
 
 
 def header_names(lines: str) -> list[str]:

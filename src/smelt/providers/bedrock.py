@@ -33,6 +33,7 @@ from smelt.providers.http import Client, answer_of, client_for
 from smelt.providers.medialimits import CONVERSE
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import STRICT, Manner, bears_schema, system_in
+from smelt.providers.splicing import spliced
 from smelt.providers.usage import usage_of_bedrock
 
 # docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html: no bounds, lengths, multiples or recursion, and
@@ -132,7 +133,7 @@ class _Connection(SDKConnection):
 
     async def ask(self, request: Request, manner: Manner) -> Answer:
         body, headers = self.provider.written(request, manner)
-        content = json.dumps(body, separators=(",", ":")).encode()
+        content = spliced(body)
         asked = self._http.build_request(
             "POST",
             self._url,

@@ -396,13 +396,22 @@ def _name(text: str, secrets: tuple[Secret, ...]) -> str:
     return redact(text, secrets, limit=200)
 
 
-async def posted(post: Callable[..., Awaitable[Any]], path: str, body: Any, **options: Any) -> Answer:
+async def posted(
+    post: Callable[..., Awaitable[Any]], path: str, body: Any, content: bytes | None = None, **options: Any
+) -> Answer:
     """The server's answer to *body*, posted to *path* by an SDK's own *post* with these request *options*.
 
     An SDK's resources (`responses`, `messages`) do the same, but loading them takes 0.2 s, for answer types that are
     not used here.
+
+    Args:
+        post: The method of the SDK's client.
+        path: Relative to the base URL.
+        body: JSON values, or None if there is *content*.
+        content: The body, if it is written as JSON already.
+        options: The SDK's request options.
     """
-    return answer_of(await post(path, cast_to=httpx2.Response, body=body, options=options))
+    return answer_of(await post(path, cast_to=httpx2.Response, body=body, content=content, options=options))
 
 
 def try_anew() -> None:

@@ -32,6 +32,7 @@ class VertexClaude(Anthropic):
             "/v1/messages",  # The SDK makes `…:rawPredict` of it.
             connections=connections,
             headers=not_for_others(os.environ),
+            is_rewritten=True,
         )
 
 
