@@ -357,3 +357,13 @@ def test_a_budget_holds_before_a_job_is_submitted(ledger: Path) -> None:
     assert {error.kind for error in result.errors} == {"budget"}
     assert 5 < result.metrics.successful_rows < 205
     assert spent <= 3_000
+
+
+def test_the_progress_of_a_job_shows_no_outlook_by_throughput(ledger: Path) -> None:
+    said: list[str] = []
+    server = JobServer(plots=[Plot(seconds=36_000)])
+
+    called(BatchScripted(twice, server), 105, ledger, progress=lambda event: said.append(type(event).__name__))
+
+    assert said.count("Waiting") > 10
+    assert "Resumed" not in said[said.index("Waiting") :]

@@ -378,3 +378,19 @@ def test_a_malformed_variable_is_named_with_what_it_may_be(
 
     with pytest.raises(SmeltConfigError, match=f"environment variable {variable} must be .*{says}"):
         smelt.Job("x", Answer)
+
+
+@pytest.mark.parametrize("value", [0, None, "yes"])
+def test_a_wait_that_is_none_names_true_and_false(value: Any) -> None:
+    with pytest.raises(SmeltConfigError, match="wait must be True, False or a number of seconds above 0"):
+        checked("wait", value)
+
+
+def test_artefacts_are_refused_where_no_directory_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    assert checked("artefacts", tmp_path / "new" / "newer") == str(tmp_path / "new" / "newer")
+    assert not (tmp_path / "new").exists()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(SmeltConfigError, match="artefacts must be the path of a directory in which files can be"):
+            checked("artefacts", path)

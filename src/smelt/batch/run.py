@@ -17,7 +17,7 @@ from smelt.batch.desk import FULL, Act, Step, after_find, after_look, after_poll
 from smelt.batch.office import Held, Office, Terms, now, wall
 from smelt.batch.submitting import Submitter
 from smelt.batch.words import pending_words, waiting_words
-from smelt.engine.events import Resumed, Waiting
+from smelt.engine.events import Waiting
 from smelt.engine.run import Run
 from smelt.engine.supply import Supply
 from smelt.engine.work import Halt, Work, rows_settled
@@ -316,8 +316,8 @@ class BatchRun(Run):
         unsent = [job for job in jobs if job.state in UNSENT]
         self.tell(rows_settled(self.supply.parts, self.counts))
         self.tell(Waiting(seconds=seconds, reason=waiting_words(self.provider.name, jobs, unsent, wall())))
+        # Nothing tells that the wait is over before a request leaves: a time left by the rows per second is no outlook.
         await asyncio.sleep(seconds)
-        self.tell(Resumed())
 
 
 def _only(supply: Supply, chunks: Sequence[Chunk]) -> Supply:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from inspect import iscoroutinefunction
 from numbers import Real
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any, Literal, Self, TypedDict
 
 from smelt.checks import integer
@@ -23,6 +25,7 @@ _MOST_IN_FLIGHT = 10_000
 _MOST_PER_MINUTE = 1e12
 _MOST_ATTEMPTS = 100
 _MOST_SECONDS = 7 * 24 * 3600.0
+_SECONDS = f"a number of seconds above 0 and up to {_MOST_SECONDS:,.0f} (a week)"
 _MOST_DOLLARS = 10_000_000.0
 _MOST_TOKENS = 10**15
 _MOST_EXAMPLES = 50
@@ -210,7 +213,7 @@ def unknown_option(name: str, known: Sequence[str]) -> SmeltConfigError:
 
 def seconds(name: str, value: object) -> float:
     """*value* as a positive, finite number of seconds."""
-    return _positive(name, value, f"a number of seconds above 0 and up to {_MOST_SECONDS:,.0f} (a week)", _MOST_SECONDS)
+    return _positive(name, value, _SECONDS, _MOST_SECONDS)
 
 
 def _amount_of(unit: str, most: float) -> Callable[[str, object], float | None]:
@@ -248,7 +251,9 @@ def _ledger(name: str, value: object) -> bool | str | None:
 
 
 def _wait(name: str, value: object) -> bool | float:
-    return value if isinstance(value, bool) else seconds(name, value)
+    if isinstance(value, bool):
+        return value
+    return _positive(name, value, f"True, False or {_SECONDS}", _MOST_SECONDS)
 
 
 def _directory(name: str, value: object) -> str | None:
@@ -260,6 +265,11 @@ def _directory(name: str, value: object) -> str | None:
     path = fspath(value)
     if not isinstance(path, str) or not path.strip() or "\0" in path:
         raise SmeltConfigError.for_value(name, path, wanted)
+    there = Path(path).absolute()
+    while not os.path.lexists(there):  # The first job makes it; a typing error costs nothing.
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise SmeltConfigError.for_value(name, path, f"{wanted} in which files can be written")
     return path
 
 
