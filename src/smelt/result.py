@@ -245,6 +245,11 @@ class SmeltResult(Generic[T]):
         return [*described(self.metrics), *_error_lines(self.errors)]
 
 
+def told(kind: str, message: str) -> str:
+    """Why a row has no answer, as one text. The message of a pending row begins with that word already."""
+    return message if message.startswith(kind) else f"{kind}: {message}"
+
+
 def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
     """The metrics as (name, text) pairs, for a repr."""
     rows = f"{metrics.total_rows:,} ({metrics.distinct_rows:,} distinct)"
@@ -277,7 +282,7 @@ def _cached(metrics: SmeltMetrics) -> str:
 
 def _error_lines(errors: Sequence[RowError]) -> list[tuple[str, str]]:
     shown = [
-        (f"row {printable(str(one.label))}", f"{one.kind}: {printable(one.message)}") for one in errors[:_SHOWN_ERRORS]
+        (f"row {printable(str(one.label))}", printable(told(one.kind, one.message))) for one in errors[:_SHOWN_ERRORS]
     ]
     if len(errors) > _SHOWN_ERRORS:
         shown.append(("…", f"and {len(errors) - _SHOWN_ERRORS:,} more in .errors"))

@@ -31,7 +31,7 @@ from smelt.plan.answers import Answers
 from smelt.plan.forms import restored
 from smelt.plan.instances import instance
 from smelt.providers.base import CallFailed, Provider
-from smelt.result import RowError, SmeltMetrics, SmeltResult
+from smelt.result import RowError, SmeltMetrics, SmeltResult, told
 
 if TYPE_CHECKING:
     from smelt.report.report import Report
@@ -195,8 +195,7 @@ def attached(call: Preparation, answers: Answers) -> Any:
     """The caller's frame with the output columns and the error column."""
     errors: list[str | None] = [None] * len(answers)
     for position, failure in answers.failures.items():
-        is_said = failure.kind == "pending"  # Its message begins with this word.
-        errors[position] = failure.message if is_said else f"{failure.kind}: {failure.message}"
+        errors[position] = told(failure.kind, failure.message)
     columns = [
         OutputColumn(name=one.name, kind=one.field.kind, values=_values(call, answers, one)) for one in call.columns
     ]

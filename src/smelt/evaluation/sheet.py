@@ -23,7 +23,7 @@ from smelt.frames.overview import table, texts
 from smelt.messages import shown_value
 from smelt.plan.prompt import read_prompt
 from smelt.plan.schema import Output, read_output
-from smelt.result import SmeltResult
+from smelt.result import SmeltResult, told
 
 _MOST_SAMPLED = 1_000_000
 
@@ -152,7 +152,7 @@ class Sheet:
         sample, rows = self.sample, self.wrong_rows
         names = sample.answer_names(self.error_column)
         answers = [self.result.data[row] for row in rows]
-        messages = {one.position: f"{one.kind}: {one.message}" for one in self.result.errors}
+        messages = {one.position: told(one.kind, one.message) for one in self.result.errors}
         columns = [
             *(one.leaf.column(names[_answer_name(one)], answers) for one in sample.targets),
             texts(names[_WRONG], [self._wrong_fields(row) for row in rows]),
