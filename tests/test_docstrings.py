@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 import smelt
+import smelt.batch
 import smelt.ledger
 import smelt.testing
 from smelt.api.accessor import FrameAccessor
@@ -25,6 +26,7 @@ from tests.test_readme import ROOT, snippets
 START = ROOT / "docs" / "reference" / "verbs.md"
 NO_HELP = {
     "__version__",
+    "batch",
     "ledger",
     "errors",
     "providers",
@@ -37,7 +39,7 @@ ERRORS = smelt.errors.__all__
 
 def _named() -> Iterator[tuple[str, Any]]:
     """Everything public that has a help text, by its full name: names, and what the classes among them can do."""
-    for room in (smelt, smelt.errors, smelt.ledger, smelt.testing):
+    for room in (smelt, smelt.batch, smelt.errors, smelt.ledger, smelt.testing):
         for name in room.__all__:
             if name not in NO_HELP and (name not in ERRORS or room is smelt.errors):
                 yield f"{room.__name__}.{name}", getattr(room, name)
@@ -110,7 +112,9 @@ def test_a_method_of_the_accessor_does_not_explain_the_frame(name: str) -> None:
     assert re.search(r"^Args:\n    prompt: ", help_of(ACCESSOR[name]), re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", [*(f"smelt.{verb}" for verb in VERBS), *ACCESSOR, *LAZY, "smelt.ledger.open"])
+@pytest.mark.parametrize(
+    "name", [*(f"smelt.{verb}" for verb in VERBS), *ACCESSOR, *LAZY, "smelt.ledger.open", "smelt.batch.read"]
+)
 def test_a_verb_says_whether_it_spends_money(name: str) -> None:
     assert SPENDING.search(help_of({**DOORS, **ACCESSOR, **LAZY}[name]))
 

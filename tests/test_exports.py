@@ -34,6 +34,7 @@ PUBLIC = {
     "configure",
     "register_model",
     "load_models",
+    "batch",
     "ledger",
     "providers",
     "worker",
@@ -61,7 +62,7 @@ PUBLIC = {
     "SmeltWarning",
     "__version__",
 }
-MOST_NAMES = 48
+MOST_NAMES = 49
 PUBLIC_FOR_PROVIDERS = {"Billing", "CallFailed", "Capabilities", "Connection", "Provider", "Reply", "Request", "Usage"}
 PUBLIC_FOR_TESTS = {"Answer", "JumpingLoop", "ScriptedProvider", "answered", "asked", "run_jumping"}
 

@@ -23,6 +23,7 @@ ROOMS_INSIDE = ("plan", "engine", "lanes")
 SHOWS_FRAMES = {"demo.py", "api/lazy.py"}
 # Imports that run up the table; the page says why.
 UPWARD = {
+    ("smelt.batch", "smelt.api.artefacts"),
     ("smelt.errors", "smelt.result"),
     ("smelt.result", "smelt.report.summary"),
     ("smelt.ledger.joblist", "smelt.call.remote"),

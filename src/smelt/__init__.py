@@ -52,7 +52,7 @@ from smelt.providers.base import Provider
 from smelt.result import RowError, SmeltMetrics, SmeltResult
 
 if TYPE_CHECKING:
-    from smelt import ledger
+    from smelt import batch, ledger
     from smelt.api.own_code import worker, wrap
     from smelt.call.estimate import Estimate, Explanation
     from smelt.evaluation.comparison import Comparison
@@ -98,8 +98,8 @@ def _series_accessor() -> type:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "ledger":  # Loaded by the first look, like the engine.
-        return import_module("smelt.ledger")
+    if name in ("batch", "ledger"):  # Loaded by the first look, like the engine.
+        return import_module(f"smelt.{name}")
     if name in _LATE:
         return getattr(import_module(_LATE[name]), name)
     raise AttributeError(f"module 'smelt' has no attribute {name!r}")
@@ -142,6 +142,7 @@ __all__ = [
     "arun",
     "astream",
     "atransform",
+    "batch",
     "classify",
     "compare",
     "configure",

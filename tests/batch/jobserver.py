@@ -73,6 +73,7 @@ class JobServer:
     )
     jobs: list[Job] = field(default_factory=list)
     uploads: set[str] = field(default_factory=set)
+    misses: int = 0  # How many of the next looks do not find the job.
     finds: int = 0
     collected: int = 0
     requests: dict[str, Request] = field(default_factory=dict)
@@ -152,6 +153,9 @@ class _Connection:
         failure = self._server.looks.pop(0) if self._server.looks else None
         if failure is not None:
             raise failure
+        if self._server.misses > 0:
+            self._server.misses -= 1
+            return JobReport(name=name, state=JobState.GONE)
         job = next((one for one in self._server.jobs if one.name == name and not one.is_gone), None)
         return self._report(job) if job else JobReport(name=name, state=JobState.GONE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import pytest
@@ -83,6 +84,18 @@ def test_a_job_that_is_searched(found: list[JobReport], looks: int, act: Act) ->
 )
 def test_a_job_that_is_looked_at(said: JobReport, looks: int, act: Act) -> None:
     assert after_look(said, looks=looks).act is act
+
+
+@pytest.mark.parametrize(
+    ("seconds", "looks", "act"),
+    [(inf, 1, Act.WAIT), (inf, 2, Act.WAIT), (inf, LOOKS, Act.ORPHAN), (240, 1, Act.WAIT), (30, 1, Act.ORPHAN)],
+)
+def test_a_job_that_is_gone_is_looked_for_three_times_while_the_call_waits(
+    seconds: float, looks: int, act: Act
+) -> None:
+    step = after_look(report(JobState.GONE), looks=looks, seconds=seconds)
+
+    assert (step.act, step.seconds) == (act, 120.0 if act is Act.WAIT else None)
 
 
 @pytest.mark.parametrize("kind", ["line", "no_file"])

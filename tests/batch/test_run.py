@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,15 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
+from smelt.batch import submitting
 from smelt.call.execution import Execution
 from smelt.call.options import Settings
 from smelt.call.part import part_of
 from smelt.call.preparation import prepare
 from smelt.engine.supply import Supply
+from smelt.ledger.base import Claim
+from smelt.ledger.book import Draft, JobBook
+from smelt.ledger.jobs import JobRow
 from smelt.providers.base import Billing, CallFailed, Reply
 from smelt.providers.batching import Item, JobFault
 from smelt.result import SmeltResult
@@ -93,6 +97,25 @@ def test_artefacts_hold_what_went_out_and_came_in(ledger: Path, tmp_path: Path) 
     assert lines == {"requests.jsonl": 20, "results.jsonl": 18, "errors.jsonl": 2}
     assert json.loads((folder / "manifest.json").read_text())["state"] == "collected"
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize(("most", "lines"), [(1, 1), (2**24, 12)])
+def test_lines_with_much_text_are_stored_in_small_blocks(
+    ledger: Path, most: int, lines: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submitting, "_BLOCK_BYTES", most)
+    blocks = list[int]()
+    queue = JobBook.queue
+
+    async def seen(self: JobBook, job: JobRow, drafts: Sequence[Draft]) -> list[Claim]:
+        blocks.append(len(drafts))
+        return await queue(self, job, drafts)
+
+    monkeypatch.setattr(JobBook, "queue", seen)
+    result = called(BatchScripted(twice, JobServer()), 125, ledger)
+
+    assert result.success
+    assert blocks == [lines] * (12 // lines)
 
 
 def test_a_synchronous_call_leaves_rows_in_a_job_alone(ledger: Path) -> None:
@@ -181,6 +204,30 @@ def test_a_job_that_the_provider_does_not_know_holds_its_rows(ledger: Path) -> N
     assert len(server.jobs) == 1
 
 
+def test_a_job_that_the_provider_does_not_know_for_a_moment_is_collected(ledger: Path) -> None:
+    server = JobServer(plots=[Plot(seconds=600)])
+    provider = BatchScripted(twice, server)
+    called(provider, 105, ledger, wait=False)
+    server.misses = 2
+
+    result = called(provider, 105, ledger)
+
+    assert result.success
+    assert server.misses == 0
+
+
+def test_a_job_that_is_gone_is_known_at_once_if_the_call_does_not_wait(ledger: Path) -> None:
+    server = JobServer()
+    provider = BatchScripted(twice, server)
+    called(provider, 105, ledger, wait=False)
+    server.jobs[0].is_gone = True
+
+    ran = run_jumping(asked(provider, 105, ledger, wait=False))
+
+    assert "does not know under this key" in ran.result.errors[0].message
+    assert ran.seconds < 10
+
+
 def test_a_job_with_too_many_tokens_is_made_smaller_and_submitted_later(ledger: Path) -> None:
     full = JobFault(kind="full", message="Limit: 2,000 enqueued tokens", limit=2_000)
     server = JobServer(plots=[Plot(fault=full), Plot(seconds=60)])
@@ -223,6 +270,22 @@ def test_results_that_come_late_are_read(ledger: Path) -> None:
 
 def swapped(items: list[Item]) -> list[Item]:
     return [replace(items[0], id=items[1].id), replace(items[1], id=items[0].id), *items[2:]]
+
+
+def test_swapped_lines_are_told(ledger: Path) -> None:
+    server = JobServer(plots=[Plot(outcome=swapped), Plot()])
+
+    with pytest.warns(smelt.SmeltWarning, match="Two replies answered the rows of other requests"):
+        result = called(BatchScripted(twice, server), 205, ledger)
+
+    assert result.success
+
+
+def test_a_pending_row_is_told_in_one_word(ledger: Path) -> None:
+    result = called(BatchScripted(twice, JobServer()), 105, ledger, wait=False)
+
+    assert "pending in job" in repr(result)
+    assert "pending: pending" not in repr(result)
 
 
 def doubled(items: list[Item]) -> list[Item]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from smelt.batch.desk import is_of_rows, refusal_of_all
-from smelt.batch.files import Folder
 from smelt.batch.office import Office, at_batch_price, now
 from smelt.batch.plan import number_in
 from smelt.engine.inflight import Delivery, InFlight
@@ -23,7 +22,7 @@ from smelt.ledger.jobs import JobRow, LineRow
 from smelt.plan.chunks import Chunk
 from smelt.plan.replies import read_reply
 from smelt.providers.base import Billing, CallFailed, Reply
-from smelt.providers.batching import Item, JobReport
+from smelt.providers.batching import LINE_CAP, Item, JobReport
 
 _BLOCK = 64  # Lines that one transaction stores.
 _DOUBLED = CallFailed("protocol", Billing.PAID_BAD, "The line has two different answers.")
@@ -68,8 +67,7 @@ class Collector:
         """
         found = await self._read(job, report)
         costs = {line: (why, self.office.sender.cost(why)) for line, why in found.failures.items()}
-        job = await self.office.book.close(job, costs, sorted(found.doubled))
-        Folder(self.office.terms.artefacts, job.tag).note(job)
+        job = await self.office.close(job, costs, sorted(found.doubled))
         if found.strangers:
             self.office.note(
                 f"The job {job.tag} came back with {found.strangers:,} results that belong to none of its lines."
@@ -83,7 +81,7 @@ class Collector:
     async def _read(self, job: JobRow, report: JobReport) -> Found:
         """Store the replies of *job*, block by block."""
         found, block = Found(), list[tuple[int, Reply]]()
-        folder, files = Folder(self.office.terms.artefacts, job.tag), dict[str, BinaryIO | None]()
+        folder, files = self.office.folder(job.tag), dict[str, BinaryIO | None]()
         with ExitStack() as stack:
             async with aclosing(self.office.batches.results(report)) as items:  # type: ignore[type-var]  # A generator.
                 async for item in items:
@@ -208,3 +206,5 @@ class Collector:
 def _keep(file: BinaryIO | None, item: Item) -> None:
     if file is not None:
         file.write(item.raw)
+        if len(item.raw) >= LINE_CAP:  # Its end was not read, and the next line must not follow on it.
+            file.write(b"\n")

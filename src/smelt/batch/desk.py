@@ -23,7 +23,8 @@ from smelt.providers.batching import JobReport, JobState
 
 LOOKS = 3  # Looks for something that should be there, before it counts as gone.
 _FIND = 60.0  # Seconds between two looks for a job whose create may have been lost,
-_FILES = 300.0  # and for the files of an ended one.
+_FILES = 300.0  # and for the files of an ended one,
+_GONE = 120.0  # and for one that the provider did not know at the last look.
 _FIRST = 10.0  # Seconds until a new job is looked at.
 FULL = 900.0  # Seconds until a job that found the queue full is tried again.
 _FEW = 50  # Rows that are asked live at the end whatever their share is,
@@ -90,19 +91,23 @@ def after_find(found: Sequence[JobReport], *, known: frozenset[str], looks: int)
     return Step(act=Act.FREE) if looks >= LOOKS else Step(act=Act.FIND, seconds=_FIND)
 
 
-def after_look(report: JobReport, *, looks: int, refused: int = 0) -> Step:
+def after_look(report: JobReport, *, looks: int, refused: int = 0, seconds: float = 0.0) -> Step:
     """Choose the next step after a report.
 
     Args:
         report: What the provider says.
         looks: The reports in a row of the same state, this one included.
         refused: The jobs of this run that were refused in a row before.
+        seconds: How long the call still waits. If that is too short to look again, a job that is gone is given up at
+            once: a 404 was seen to pass (anthropics/anthropic-sdk-python#1432), but a call that never waits would never
+            tell that its key is the wrong one.
     """
     match report.state:
         case JobState.WAITING | JobState.RUNNING:
             return Step(act=Act.WAIT)
         case JobState.GONE:
-            return Step(act=Act.ORPHAN)
+            is_over = looks >= LOOKS or seconds < (LOOKS - looks) * _GONE
+            return Step(act=Act.ORPHAN) if is_over else Step(act=Act.WAIT, seconds=_GONE)
         case JobState.FAILED:
             return _after_fault(report, refused=refused)
     if report.sources or (report.end in ("expired", "cancelled") and not report.done):

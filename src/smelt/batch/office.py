@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from smelt.batch.desk import Pace
+from smelt.batch.files import Folder
 from smelt.engine.applier import Applier
 from smelt.engine.budget import Budget
 from smelt.engine.sender import Sender
 from smelt.engine.supply import Supply
 from smelt.engine.workers import WorkerPool
+from smelt.errors import SmeltConfigError
 from smelt.ledger.base import Holding
 from smelt.ledger.book import JobBook
 from smelt.ledger.jobs import JobRow
@@ -36,12 +39,14 @@ class Terms:
         tail: How few rows are asked live after a job.
         artefacts: The directory that gets the files of each job, or None.
         pace: The pauses between two looks at a job.
+        question: What `smelt.batch.read` must know of the question; it goes into the manifest.
     """
 
     wait: bool | float = True
     tail: int | str = "auto"
     artefacts: Path | None = None
     pace: Pace = field(default_factory=Pace)
+    question: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -176,6 +181,50 @@ class Office:
         wanted = replace(likely, input_tokens=sent, output_tokens=made)
         found = self.budget.price(wanted)
         return (self.budget.price(replace(wanted, tier="")) if found is None else found) or 0.0
+
+    def folder(self, tag: str) -> Folder:
+        """The artefacts of the job *tag*."""
+        return Folder(self.terms.artefacts, tag)
+
+    def note_job(self, job: JobRow) -> JobRow:
+        """Write the state of *job* into its artefacts, and return it."""
+        if self.terms.artefacts is not None:
+            self.folder(job.tag).note(job, {**self.terms.question, "codec": self.sender.codec})
+        return job
+
+    async def move(self, job: JobRow, state: str, **changes: Any) -> JobRow:
+        """Store a new state of *job*, in the ledger and then in its artefacts.
+
+        Raises:
+            StoreError: It is not on disk.
+        """
+        return self._noted(await self.book.move(job, state, **changes))
+
+    async def give_up(self, job: JobRow, state: str, detail: str | None = None) -> JobRow:
+        """End *job* in a state without answers; its rows are free.
+
+        Raises:
+            StoreError: It is not on disk.
+        """
+        return self._noted(await self.book.give_up(job, state, detail))
+
+    async def close(
+        self, job: JobRow, failures: Mapping[int, tuple[CallFailed, float | None]], doubled: Sequence[int]
+    ) -> JobRow:
+        """All results of *job* are read; see `JobBook.close`.
+
+        Raises:
+            StoreError: It is not on disk.
+        """
+        return self._noted(await self.book.close(job, failures, doubled))
+
+    def _noted(self, job: JobRow) -> JobRow:
+        """The job exists by now, so a full disk must not end the run."""
+        try:
+            return self.note_job(job)
+        except (SmeltConfigError, OSError) as problem:
+            self.note(f"The manifest of the job {job.tag} could not be written: {problem}")
+            return job
 
     def jobs(self) -> list[JobRow]:
         """The jobs that hold rows of this run, oldest first."""

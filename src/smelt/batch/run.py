@@ -29,7 +29,7 @@ from smelt.ledger.jobs import UNSENT, JobRow
 from smelt.plan.answers import RowFailure
 from smelt.plan.chunks import Chunk, Size
 from smelt.providers.base import Billing, CallFailed, Connection
-from smelt.providers.batching import BatchConnection, JobReport, batching_of
+from smelt.providers.batching import JobReport, batching_of
 
 _BEFORE = 600.0  # Seconds before a create from which on its job is searched: clocks differ.
 _ENDLESS = ("orphaned", "lost")  # States that no waiting ends.
@@ -70,6 +70,7 @@ class BatchRun(Run):
     _live: Connection | None = None
     _has_collected: bool = False
     _refused: int = 0  # Jobs in a row that were refused as a whole.
+    _until: float = -inf  # The end of the waiting.
     _blocked_until: float = -inf  # Until then no job is submitted, because too much waits at the provider.
 
     async def _ask(self, work: Work, supply: Supply, deadline: asyncio.Timeout) -> None:
@@ -111,7 +112,7 @@ class BatchRun(Run):
     async def _work_off(self, office: Office, work: Work, deadline: asyncio.Timeout) -> None:
         submitter = Submitter(office=office, origin=self.provider.origin, rng=self.rng)
         collector = Collector(office=office, ledger=self.ledger)
-        until = inf if self.terms.wait is True else now() + float(self.terms.wait)
+        self._until = until = inf if self.terms.wait is True else now() + float(self.terms.wait)
         await self._prove(office, work, deadline)
         while self._halt is None:
             await self._tend(office, submitter, collector)
@@ -223,15 +224,16 @@ class BatchRun(Run):
             return
         is_same = course.report is not None and course.report.state is report.state
         course.tries, course.report = course.tries * is_same + 1, report
-        step = after_look(report, looks=course.tries, refused=self._refused)
+        left = 0.0 if job.state == "orphaned" else self._until - now()  # An orphan was looked for often enough.
+        step = after_look(report, looks=course.tries, refused=self._refused, seconds=left)
         changes = {"looked": wall(), "done": report.done, "expires": report.expires or job.expires}
         if step.act is Act.COLLECT:
-            job = await self.book.move(job, "ended", **changes, ended=job.ended or wall(), detail=report.detail)
-            await self._collect(job, report, course, collector, office.batches)
+            job = await office.move(job, "ended", **changes, ended=job.ended or wall(), detail=report.detail)
+            await self._collect(job, report, course, office, collector)
         elif step.act in (Act.ORPHAN, Act.LOSE):
-            await self.book.move(job, "orphaned" if step.act is Act.ORPHAN else "lost", **changes, detail=report.detail)
+            await office.move(job, "orphaned" if step.act is Act.ORPHAN else "lost", **changes, detail=report.detail)
         elif step.act is Act.WAIT:
-            await self.book.move(job, "submitted", **changes, detail=report.detail)
+            await office.move(job, "submitted", **changes, detail=report.detail)
             if step.seconds is not None:
                 course.due = now() + self.terms.pace.later(step.seconds)
         else:
@@ -243,7 +245,7 @@ class BatchRun(Run):
         lines = self.book.waiting(job)
         if step.line is not None and 0 < step.line <= len(lines):
             submitter.oversized += office.take_out(job.tag, lines[step.line - 1])
-        await self.book.give_up(job, "refused", report.fault.message if report.fault else report.detail)
+        await office.give_up(job, "refused", report.fault.message if report.fault else report.detail)
         office.release(job.tag)
         if step.act is Act.FULL:
             submitter.shrink(job, step.limit)
@@ -253,7 +255,7 @@ class BatchRun(Run):
         self._stop_if_told(step)
 
     async def _collect(
-        self, job: JobRow, report: JobReport, course: _Course, collector: Collector, batches: BatchConnection
+        self, job: JobRow, report: JobReport, course: _Course, office: Office, collector: Collector
     ) -> None:
         try:
             self._halt = await collector.collect(job, report)
@@ -261,14 +263,16 @@ class BatchRun(Run):
             course.misses += failure.kind == "not_found"
             step = after_results(failure, looks=course.misses)
             if step.act is Act.LOSE:
-                await self.book.move(job, "lost", detail=failure.message)
+                await office.move(job, "lost", detail=failure.message)
             elif step.seconds is not None:
                 course.due = now() + self.terms.pace.later(step.seconds)
             self._stop_if_told(step)
             return
         self._has_collected, self._blocked_until, self._refused = True, -inf, 0
         try:
-            await batches.discard(report)  # All of it is in the ledger; what stays would only show rows to others.
+            await office.batches.discard(
+                report
+            )  # All of it is in the ledger; what stays would only show rows to others.
         except CallFailed:
             return
 
@@ -286,10 +290,10 @@ class BatchRun(Run):
         step = after_find(found, known=known, looks=course.tries)
         if step.act is Act.ADOPT and step.report is not None:
             name, expires = step.report.name, step.report.expires
-            await self.book.move(job, "submitted", name=name, expires=expires, looked=wall())
+            await office.move(job, "submitted", name=name, expires=expires, looked=wall())
             course.due, course.tries = now(), 0
         elif step.act is Act.FREE:
-            await self.book.give_up(job, "withdrawn", "The provider has no job with its tag.")
+            await office.give_up(job, "withdrawn", "The provider has no job with its tag.")
             office.release(job.tag)
             if job.upload is not None:
                 await submitter.tidy(job.upload)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from smelt.batch.desk import Act, Step, after_submit
-from smelt.batch.files import Folder
 from smelt.batch.office import Office, wall
 from smelt.batch.plan import Load, draw_tag, line_id
 from smelt.engine.inflight import Announced
@@ -19,7 +18,8 @@ from smelt.ledger.jobs import JobRow
 from smelt.plan.chunks import Chunk, Size
 from smelt.providers.base import CallFailed, Request
 
-_BLOCK = 64  # Lines that one transaction enters.
+_BLOCK = 64  # Lines that one transaction enters,
+_BLOCK_BYTES = 16 * 2**20  # and about how much text they may have: with pictures, a line may have megabytes.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,14 +68,13 @@ class Submitter:
             StoreError: A state of it is not on disk; nothing was sent after that.
         """
         tag = draw_tag(self.rng)
-        folder = Folder(self.office.terms.artefacts, tag)
-        with folder.requests() as file:
+        with self.office.folder(tag).requests() as file:
             job = await self._plan(tag, file)
             if job is None:
                 return None
-            folder.note(job)
+            self.office.note_job(job)
             file.seek(0)
-            return await self._send(job, file, folder)
+            return await self._send(job, file)
 
     async def _plan(self, tag: str, file: BinaryIO) -> JobRow | None:
         """Write the lines of a job into *file*, and enter them; None if there are none."""
@@ -100,8 +99,8 @@ class Submitter:
 
     def _draft(self, tag: str, load_of_job: Load, spent: tuple[float, int]) -> list[_Line]:
         """The next lines of the queue that fit into the job, and into the budget."""
-        office, lines, budget = self.office, list[_Line](), spent
-        while len(lines) < _BLOCK and (chunk := self._cut()) is not None:
+        office, lines, budget, size = self.office, list[_Line](), spent, 0
+        while len(lines) < _BLOCK and size < _BLOCK_BYTES and (chunk := self._cut()) is not None:
             estimate = office.sender.estimate(chunk)
             price = office.price(estimate)
             if office.budget.is_limited and not office.affords(price, tag, budget):
@@ -124,6 +123,7 @@ class Submitter:
                 break
             load_of_job.add(len(text), expected)
             budget = budget[0] + price[0], budget[1] + price[1]
+            size += len(text)
             lines.append(_Line(asked=asked, price=price, request=request, text=text))
         return lines
 
@@ -163,22 +163,22 @@ class Submitter:
         office.sender.count_sent(request, asked.chunk)
         office.held.add_line(tag, office.book.attempt(asked.number), asked.chunk)
 
-    async def _send(self, job: JobRow, file: BinaryIO, folder: Folder) -> tuple[JobRow, Step | None]:
+    async def _send(self, job: JobRow, file: BinaryIO) -> tuple[JobRow, Step | None]:
         """Upload and create the job. The state says at any time what may have happened remotely."""
-        book, current, was_announced = self.office.book, job, False
+        office, current, was_announced = self.office, job, False
 
         async def on_upload(upload: str | None) -> None:
             nonlocal current, was_announced
             if upload is not None and current.upload != upload:
-                current = await book.move(current, "uploaded", upload=upload, bytes=job.bytes)
-            current = await book.move(current, "creating", submitted=wall(), bytes=job.bytes)
+                current = await office.move(current, "uploaded", upload=upload, bytes=job.bytes)
+            current = await office.move(current, "creating", submitted=wall(), bytes=job.bytes)
             was_announced = True
 
         tries = 0
         while True:
             tries += 1
             try:
-                report = await self.office.batches.submit(
+                report = await office.batches.submit(
                     file, tag=job.tag, count=job.lines, on_upload=on_upload, upload=current.upload
                 )
             except CallFailed as failure:
@@ -190,16 +190,15 @@ class Submitter:
                     continue
                 return await self._failed(current, step), step
             changes: dict[str, Any] = {"name": report.name, "expires": report.expires, "looked": wall()}
-            current = await book.move(current, "submitted", **changes, detail=report.detail)
-            folder.note(current)
+            current = await office.move(current, "submitted", **changes, detail=report.detail)
             return current, None
 
     async def _failed(self, job: JobRow, step: Step) -> JobRow:
         """Enter that a job was not created, or may not have been."""
         if step.act is Act.FIND:
-            return await self.office.book.move(job, "doubtful")
+            return await self.office.move(job, "doubtful")
         state = "refused" if step.act is Act.STOP else "withdrawn"
-        job = await self.office.book.give_up(job, state, step.failure.message if step.failure else None)
+        job = await self.office.give_up(job, state, step.failure.message if step.failure else None)
         if step.act is Act.FULL:
             self.shrink(job, step.limit)
         self.office.release(job.tag)

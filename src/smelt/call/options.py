@@ -178,6 +178,8 @@ class Settings:
 
 
 NAMES = tuple(one.name for one in fields(Settings))
+NAMING = ("on_conflict", "error_column", "output", "flatten")
+"""The options that decide how output columns are called."""
 
 
 def checked(name: str, value: object, *, source: str | None = None) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -12,6 +13,7 @@ from uuid import uuid4
 
 from smelt.batch.desk import Pace
 from smelt.batch.office import Terms
+from smelt.call.options import NAMING
 from smelt.call.preparation import Preparation
 from smelt.engine.events import Observer
 from smelt.engine.limiter import Limiter
@@ -22,6 +24,7 @@ from smelt.ledger.book import JobBook
 from smelt.ledger.session import RunSubject, Session, remembering
 from smelt.ledger.writer import Gap
 from smelt.observe.reporter import Reporter
+from smelt.plan.dialect import array_schema
 from smelt.progress.drawing import display_for
 
 
@@ -113,8 +116,17 @@ def book_of(session: Session) -> JobBook:
 
 def _terms(call: Preparation, pace: Pace) -> Terms:
     settings = call.settings
-    where = None if settings.artefacts is None else Path(settings.artefacts)
-    return Terms(wait=settings.wait, tail=settings.tail, artefacts=where, pace=pace)
+    terms = Terms(wait=settings.wait, tail=settings.tail, pace=pace)
+    if settings.artefacts is None:
+        return terms
+    question = {
+        "model": f"{call.provider.name}:{call.provider.model}",
+        "prompt": call.prompt,
+        "fields": [field.key for field in call.output.fields],
+        "schema": array_schema(call.output.fields, call.provider.capabilities.dialect),
+        "naming": {name: getattr(settings, name) for name in NAMING},
+    }
+    return replace(terms, artefacts=Path(settings.artefacts), question=question)
 
 
 def _place(call: Preparation, *, is_stream: bool) -> bool | str:

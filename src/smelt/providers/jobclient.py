@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import httpx2
 
@@ -53,6 +53,13 @@ class JobClient(ABC):
     def __init__(self, provider: Adapter, errors: type[Exception]) -> None:
         self.provider = provider
         self._errors = (errors,)
+
+    @classmethod
+    def offline(cls, provider: Adapter) -> Self:
+        """A client without the SDK's client, which needs a key and a loop: it can only read lines."""
+        client = cls.__new__(cls)
+        JobClient.__init__(client, provider, Exception)
+        return client
 
     def body_of(self, request: Request) -> dict[str, Any]:
         """The body of *request*, without what belongs to a live call only. A job has its own price and tier."""

@@ -1,0 +1,18 @@
+"""Reads lines of a job's results that are on disk, without a network and without a key."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from smelt.providers.adapter import Adapter
+from smelt.providers.jobclient import JobClient
+
+_CLIENTS = {"openai": "OpenAIJobs", "anthropic": "AnthropicJobs", "google": "GoogleJobs"}
+
+
+def line_reader(provider: object) -> JobClient | None:
+    """A client whose only use is `item`, for the lines that *provider* answers; None if it has no Batch API of ours."""
+    if not isinstance(provider, Adapter) or provider.name not in _CLIENTS:
+        return None
+    kind: type[JobClient] = getattr(import_module(f"smelt.providers.{provider.name}_jobs"), _CLIENTS[provider.name])
+    return kind.offline(provider)
