@@ -27,6 +27,7 @@ from tests.fakeserver.answers import expected, row_schema
 from tests.fakeserver.oddwire import ENVELOPES
 from tests.fakeserver.rowfaults import Entry, Scene
 from tests.models import CLOUDS, HOSTS, PROTOCOLS, PROVIDERS, served
+from tests.providers.asking import SHARING
 
 # What a run warns of, failed rows and texts around the JSON, is what these tests look at themselves.
 pytestmark = pytest.mark.filterwarnings("ignore::smelt.SmeltWarning")
@@ -120,11 +121,16 @@ def test_what_no_model_wrote_ends_a_run_without_answers(name: str, provider: str
         asked(scenario, provider, {name: 1.0})
 
 
+# Each adapter once; the clouds that share one with another provider are asked the same behind the marker.
+ADAPTERS: list[Any] = [
+    *PROVIDERS,
+    *(pytest.param(cloud, marks=pytest.mark.hosts if cloud in SHARING else ()) for cloud in CLOUDS),
+]
 KINDS = [kind for kind in oddities.KINDS if kind not in ("firewall", "quoting", "one_401", "one_404")]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("provider", [*PROVIDERS, *CLOUDS])
+@pytest.mark.parametrize("provider", ADAPTERS)
 def test_all_kinds_of_odd_replies_at_once(provider: str, scenario: MakeScenario) -> None:
     marks = asked(scenario, provider, oddities.rates(0.05, kinds=KINDS, lost=0.01), rows=2_000)
 
@@ -142,7 +148,7 @@ def test_all_kinds_of_odd_replies_at_every_host(provider: str, scenario: MakeSce
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("provider", [*PROVIDERS, *CLOUDS])
+@pytest.mark.parametrize("provider", ADAPTERS)
 def test_several_oddities_in_every_reply_give_no_wrong_value(provider: str, scenario: MakeScenario) -> None:
     marks = asked(scenario, provider, oddities.each(0.05, but=CERTAIN), rows=400)
 
