@@ -103,7 +103,7 @@ def main(*only: str) -> None:
         print(line, flush=True)
         lines.append(line)
     if not only:
-        write(lines)
+        put(lines, BEGIN, END)
 
 
 def table(peers: Sequence[str]) -> Iterator[str]:
@@ -189,11 +189,11 @@ def figures(situation: Situation, run: Run) -> list[str]:
     ]
 
 
-def write(lines: Sequence[str]) -> None:
-    """Put the table in its place on the page."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n\n" + END + after, encoding="utf-8")
+def put(lines: Sequence[str], begin: str, end: str) -> None:
+    """Put a table in its place on the page, between two marks."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    PAGE.write_text(before + begin + "\n" + "\n".join(lines) + "\n\n" + end + after, encoding="utf-8")
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -61,6 +61,8 @@ class OpenAIJobs:
                 return Route("upload", self._upload)
             case "GET", ["files"]:
                 return Route("list", self._files)
+            case "GET", ["files", name]:
+                return Route("list", partial(self._file, name))
             case "GET", ["files", name, "content"]:
                 return Route("results", partial(self._content, name))
             case "DELETE", ["files", name]:
@@ -84,7 +86,7 @@ class OpenAIJobs:
         name, content = parts["file"]
         if len(content) > self._depot.terms.most_bytes:
             return _refusal(413, "The file is too large.")
-        if not name.endswith(".jsonl"):
+        if "." in name and not name.endswith(".jsonl"):  # The SDK calls plain bytes "upload".
             return _refusal(400, "Invalid file format for Batch API. Must be .jsonl")
         return _said(self._shown(self._depot.keep(content, owner=owner_of(call.headers), name=name)))
 
@@ -103,6 +105,10 @@ class OpenAIJobs:
     def _files(self, call: Call) -> Response:
         own = [one for one in self._depot.files.values() if one.owner == owner_of(call.headers)]
         return _said({"object": "list", "data": [self._shown(one) for one in reversed(own)], "has_more": False})
+
+    def _file(self, name: str, call: Call) -> Response:
+        file = self._depot.file(name, call.headers)
+        return _refusal(404, f"No such File object: {name}") if file is None else _said(self._shown(file))
 
     def _content(self, name: str, call: Call) -> Response:
         file = self._depot.file(name, call.headers)

@@ -128,14 +128,15 @@ class Server:
     def _completion(self, body: dict[str, Any], schema: Mapping[str, Any] | None, sent: int) -> Completion:
         names, write = rows_and_shape(last_message(body), schema or {})
         refused = self.config.refused in names
-        text = "" if refused else write([self._answer(name) for name in names])
+        text = "" if refused else write([self.answered(name) for name in names])
         spent = {"input": sent, "output": tokens_of(text)}
         self.counters.tokens += sum(spent.values())
         finish: Any = "refused" if refused else "stop"
         number = f"{self.counters.requests:08x}"
         return Completion(text=text, finish=finish, model=body["model"], request_id=number, usage=spent)
 
-    def _answer(self, name: str) -> Fields:
+    def answered(self, name: str) -> Fields:
+        """The answer to one row."""
         answer = expected(RULES, {"name": name})
         return answer | {"length": -1} if name == self.config.invalid else answer
 
@@ -160,12 +161,17 @@ def rows_and_shape(text: str, schema: Mapping[str, Any]) -> tuple[list[str], Cal
         return [one["body"] for one in payload["user_messages"]], lambda answers: written(
             {"assistant_messages": [{"id": one, "body": answer} for one, answer in zip(ids, answers, strict=True)]}
         )
+    if isinstance(payload, list) and "input_id" in payload[0]:  # lmsyz-genai-ie-rfs
+        ids = [one["input_id"] for one in payload]
+        return [one["input_text"] for one in payload], lambda answers: written(
+            {"all_results": [{"input_id": one, **answer} for one, answer in zip(ids, answers, strict=True)]}
+        )
     if isinstance(payload, list):  # smelt-ai
         ids = [one["row_id"] for one in payload]
         return [one["name"] for one in payload], lambda answers: written(
             {"rows": [{**answer, "row_id": one} for one, answer in zip(ids, answers, strict=True)]}
         )
-    return [text], lambda answers: written(answers[0])  # Daft and the SDK by hand ask about one row at a time.
+    return [text], lambda answers: written(answers[0])  # Daft, curator and the SDK by hand ask about one row at a time.
 
 
 def written(reply: Any) -> str:
