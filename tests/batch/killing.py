@@ -72,6 +72,7 @@ class Outcome:
         twice: Rows that were paid for twice, in jobs or live.
         dollars: The ledger's dollars.
         bill: The provider's.
+        states: In what states the jobs are left.
     """
 
     was_killed: bool
@@ -80,6 +81,7 @@ class Outcome:
     twice: int
     dollars: float
     bill: float
+    states: frozenset[str]
 
 
 def kill_and_resume(provider: ProtocolName, fake: Scenario, path: Path, gap: str, passes: int = 0) -> Outcome:
@@ -94,6 +96,7 @@ def kill_and_resume(provider: ProtocolName, fake: Scenario, path: Path, gap: str
     with smelt.ledger.open(path) as ledger:
         spent = sum(line["cost_usd"] or 0.0 for line in ledger.spend())
         answered = ledger.count()
+        states = frozenset(job.state for job in ledger.jobs())
     return Outcome(
         was_killed=first.exitcode == -signal.SIGKILL,
         answered=answered,
@@ -101,6 +104,7 @@ def kill_and_resume(provider: ProtocolName, fake: Scenario, path: Path, gap: str
         twice=sum(count - 1 for count in paid.values() if count > 1) + _both(paid, stats.rows_sent_by),
         dollars=spent,
         bill=stats.dollars,
+        states=states,
     )
 
 

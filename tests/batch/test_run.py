@@ -430,3 +430,31 @@ def test_the_progress_of_a_job_shows_no_outlook_by_throughput(ledger: Path) -> N
 
     assert said.count("Waiting") > 10
     assert "Resumed" not in said[said.index("Waiting") :]
+
+
+def test_no_job_is_submitted_if_no_row_of_the_proof_has_a_valid_answer(ledger: Path) -> None:
+    server = JobServer()
+    provider = BatchScripted(lambda row: {"twice": "many"}, server)
+
+    with pytest.raises(smelt.SmeltAPIError, match="None of the first 15 rows.*so no job was submitted") as caught:
+        called(provider, 205, ledger, max_attempts=2)
+
+    assert server.jobs == []
+    assert provider.rows_sent == 30
+    assert caught.value.partial_result is not None
+
+
+def test_a_proof_goes_on_until_a_row_is_answered(ledger: Path) -> None:
+    server, sent = JobServer(), 0
+
+    def late(row: Any) -> dict[str, Any]:
+        nonlocal sent
+        sent += 1
+        return twice(row) if sent > 10 else {"twice": "many"}
+
+    provider = BatchScripted(late, server)
+
+    result = called(provider, 205, ledger, max_attempts=1)
+
+    assert result.metrics.failed_rows == 10
+    assert [len(job.lines) for job in server.jobs] == [19]

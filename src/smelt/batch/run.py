@@ -32,6 +32,7 @@ from smelt.providers.base import Billing, CallFailed, Connection
 from smelt.providers.batching import JobReport, batching_of
 
 _BEFORE = 600.0  # Seconds before a create from which on its job is searched: clocks differ.
+_PROOFS = 3  # Chunks that are asked live before the first job, until a row is answered.
 _ENDLESS = ("orphaned", "lost")  # States that no waiting ends.
 
 
@@ -75,7 +76,7 @@ class BatchRun(Run):
 
     async def _ask(self, work: Work, supply: Supply, deadline: asyncio.Timeout) -> None:
         await supply.take_in(self._intake)
-        if not supply.line and not self._held.lines:
+        if not (supply.line or self._held.lines or self._half_collected()):
             return
         provider, limits = batching_of(self.provider)
         async with provider.connect(connections=self.lane.most) as self._live, provider.connect_batches() as batches:
@@ -128,13 +129,19 @@ class BatchRun(Run):
 
     async def _prove(self, office: Office, work: Work, deadline: asyncio.Timeout) -> None:
         """Ask one chunk live, so that a wrong key, model or schema costs this request and not a job, and no hours."""
-        line = office.supply.line
-        while self._halt is None and line and not (self._reader.replies or self.counts.reused or self._held.lines):
-            chunk = line.next(Size(rows=work.first_rows))
-            if chunk is None:
+        line, parts = office.supply.line, self.supply.parts
+        for _ in range(_PROOFS):
+            if self._halt is not None or not line or parts.answered or self._held.lines:
                 return
-            pool = await self._ask_live(_only(office.supply, [chunk]), work, deadline)
-            office.pool.size.most = pool.size.most
+            if (chunk := line.next(Size(rows=work.first_rows))) is not None:
+                pool = await self._ask_live(_only(office.supply, [chunk]), work, deadline)
+                office.pool.size.most = pool.size.most
+        if self._halt is None and line and not parts.answered:
+            message = (
+                f"None of the first {parts.failed:,} rows, which were asked live, has a valid answer, so no job was "
+                "submitted. Their errors say why."
+            )
+            self._halt = Halt(stop=CallFailed("protocol", Billing.PAID_BAD, message))
 
     async def _ask_live(self, supply: Supply, work: Work, deadline: asyncio.Timeout) -> WorkerPool:
         assert self._live is not None
@@ -190,6 +197,8 @@ class BatchRun(Run):
 
     async def _tend(self, office: Office, submitter: Submitter, collector: Collector) -> None:
         """Take the next step of each job whose time has come."""
+        for job in self._half_collected():
+            await self._finish(job, office, collector)
         for job in office.jobs():
             course = self._courses.setdefault(job.tag, _Course(due=-inf))
             if self._halt is None and course.due <= now():
@@ -301,6 +310,26 @@ class BatchRun(Run):
             course.due = now() + self.terms.pace.later(step.seconds)
         else:
             course.tries -= 1  # A candidate is no sign that the job is not there.
+
+    def _half_collected(self) -> list[JobRow]:
+        """Jobs whose results a call began to collect and did not finish, because it was killed.
+
+        Rows that are answered by then are held no longer, so that only their state tells of them.
+        """
+        held, tried = self._held.lines, self._courses
+        return [job for job in self.book.jobs() if job.state == "ended" and job.tag not in {*held, *tried}]
+
+    async def _finish(self, job: JobRow, office: Office, collector: Collector) -> None:
+        """Collect a job of which no row waits any more; what fails is left to the next call."""
+        self._courses[job.tag] = _Course(due=inf)
+        assert job.name is not None
+        try:
+            report = await office.batches.look(job.name)
+            if after_look(report, looks=1, refused=0).act is Act.COLLECT:
+                await collector.collect(job, report)
+                await office.batches.discard(report)
+        except CallFailed:
+            return
 
     def _stop_if_told(self, step: Step) -> None:
         if step.act is Act.STOP:
