@@ -256,6 +256,15 @@ def test_binary_columns_that_are_no_media_keep_their_message(frame: Any, error: 
         asked(frame)
 
 
+def test_a_column_that_begins_with_many_broken_files_says_how_to_declare_it() -> None:
+    frame = pl.DataFrame({"photo": [b"broken%d" % at for at in range(25)] + PNGS[:2]})
+    with pytest.raises(smelt.errors.ColumnTypeError, match=r"media=\['photo'\]: a broken one then costs only its row"):
+        asked(frame)
+    out, model = asked(frame, media=["photo"])
+    assert out["crc"].null_count() == 25
+    assert model.rows_sent == 2
+
+
 @pytest.mark.parametrize(
     "frame", [pl.DataFrame({"photo": []}, schema={"photo": pl.Binary}), pd.DataFrame({"photo": []}), []]
 )

@@ -215,7 +215,11 @@ def require_text(name: str, values: Iterable[Any]) -> None:
 
 def no_text(name: str, problem: str) -> ColumnError:
     """The error for a column whose type has no text form."""
-    hint = f" If it names images or PDFs, pass media=[{name!r}]." if problem.endswith("Path") else ""
+    hint = ""
+    if problem.endswith("Path"):
+        hint = f" If it names images or PDFs, pass media=[{name!r}]."
+    elif problem in ("binary values", "a value of type bytes"):
+        hint = f" If each cell is one image, PDF or clip, pass media=[{name!r}]: a broken one then costs only its row."
     return ColumnTypeError(
         f"Column {name!r} holds {problem}, which cannot be sent as text. Leave it out with columns=[...], or convert "
         f"it first.{hint}"
