@@ -25,6 +25,7 @@ from smelt.ledger.book import Draft, JobBook
 from smelt.ledger.jobs import JobRow
 from smelt.providers.base import Billing, CallFailed, Reply
 from smelt.providers.batching import Item, JobFault
+from smelt.providers.secrets import Secret
 from smelt.result import SmeltResult
 from smelt.testing import ScriptedProvider, run_jumping
 from tests.batch.jobserver import LOST, BatchScripted, JobServer, Plot
@@ -214,6 +215,24 @@ def test_a_job_that_the_provider_does_not_know_for_a_moment_is_collected(ledger:
 
     assert result.success
     assert server.misses == 0
+
+
+@pytest.mark.parametrize("mode", ["batch", "now"])
+def test_rows_in_a_job_of_another_key_are_not_paid_for_again(ledger: Path, mode: str) -> None:
+    server = JobServer()
+    old, new = BatchScripted(twice, server), BatchScripted(twice, server)
+    old.key, new.key = Secret("old"), Secret("new")  # type: ignore[attr-defined]  # Not one of the scripted one.
+    called(old, 105, ledger, wait=False)
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        first = called(new, 105, ledger, mode=mode)
+    second = called(new, 105, ledger, any_key=True)
+
+    assert any("Some rows wait in a job" in str(one.message) and "any_key=True" in str(one.message) for one in told)
+    assert (first.metrics.pending_rows, new.rows_sent) == (100, 5)
+    assert second.success
+    assert len(server.jobs) == 1
 
 
 def test_a_job_that_is_gone_is_known_at_once_if_the_call_does_not_wait(ledger: Path) -> None:

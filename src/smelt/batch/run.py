@@ -16,7 +16,7 @@ from smelt.batch.collecting import Collector
 from smelt.batch.desk import FULL, Act, Step, after_find, after_look, after_poll, after_results, tail_rows
 from smelt.batch.office import Held, Office, Terms, now, wall
 from smelt.batch.submitting import Submitter
-from smelt.batch.words import pending_words, waiting_words
+from smelt.batch.words import OTHER_KEY, pending_words, waiting_words
 from smelt.engine.events import Waiting
 from smelt.engine.run import Run
 from smelt.engine.supply import Supply
@@ -101,6 +101,8 @@ class BatchRun(Run):
 
     def _close(self, rest: RowFailure, *, is_stopped: bool) -> None:
         states = {job.tag: job for job in self.book.jobs()} if self._held.lines else {}
+        if self._held.lines.keys() - states.keys():
+            self._note(OTHER_KEY)
         for tag in list(self._held.lines):
             words = pending_words(tag, states.get(tag))
             for position in self._held.positions(tag):
@@ -131,7 +133,8 @@ class BatchRun(Run):
         """Ask one chunk live, so that a wrong key, model or schema costs this request and not a job, and no hours."""
         line, parts = office.supply.line, self.supply.parts
         for _ in range(_PROOFS):
-            if self._halt is not None or not line or parts.answered or self._held.lines:
+            # A job of another key proves nothing.
+            if self._halt is not None or not line or parts.answered or office.jobs():
                 return
             if (chunk := line.next(Size(rows=work.first_rows))) is not None:
                 pool = await self._ask_live(_only(office.supply, [chunk]), work, deadline)

@@ -29,8 +29,8 @@ from smelt.providers.base import Connection, Provider, Usage, telling
 
 _PENDING_NOTE = (
     'Some rows wait in a job of a Batch API, which an earlier call with mode="batch" submitted, and were not asked '
-    'again. The same call with mode="batch" collects them; smelt.ledger.open().jobs() lists the jobs, and a job\'s '
-    "abandon() frees its rows."
+    'again. The same call with mode="batch" collects them (with any_key=True, if the API key was renewed); '
+    "smelt.ledger.open().jobs() lists the jobs, and a job's abandon() frees its rows."
 )
 INTERRUPT_GRACE = 0.75  # Seconds; a run reacts to Ctrl-C within one.
 

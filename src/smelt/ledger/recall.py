@@ -34,6 +34,7 @@ class Recall:
         reading: Reading,
         *,
         wider: Sequence[int] = (),
+        of_other_keys: Sequence[int] = (),
         before: Mapping[int, float | None] | None = None,
         version: int | None = None,
         is_contended: bool = False,
@@ -46,6 +47,8 @@ class Recall:
             specs: Ids of specs whose answers count as this spec's own, and last the spec itself.
             reading: Parses stored rows.
             wider: Specs that ask for more fields; used, cut to our fields, if *specs* have no answer.
+            of_other_keys: Specs that differ in the API key only. Their answers do not count, but rows in their jobs are
+                not paid for again.
             before: Runs of the spec that existed when this run began, and when each had ended. A run whose end has not
                 changed has written nothing since.
             version: SQLite's data_version when this run began; None reads it now.
@@ -63,7 +66,9 @@ class Recall:
         self._version = data_version_of(store.connection) if version is None else version
         self._is_contended = is_contended
         with store.reading() as connection:
-            self.has_jobs = jobs.holds_any(connection, specs)
+            holding = [one for one in of_other_keys if jobs.holds_any(connection, [one])]
+            self.has_jobs = bool(holding) or jobs.holds_any(connection, specs)
+        self._holding = [*holding, *specs]
         self._fresh: dict[bytes, tuple[str, int]] = {}  # Answers that other runs have appended to `fresh` since.
         self._seen = 0
 
@@ -125,7 +130,7 @@ class Recall:
         """The rows with these keys that wait in jobs. Looks nothing up while no other connection made a job."""
         if not (self.has_jobs or self._is_contended):
             return {}
-        return jobs.held(self._store.connection, self.specs, keys)
+        return jobs.held(self._store.connection, self._holding, keys)
 
     def cost_usd(self, run: int | None = None) -> float | None:
         """What the reused answers cost, without those of *run*; None if that is not known."""

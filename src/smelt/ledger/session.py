@@ -199,7 +199,8 @@ def _begin(store: Store, matter: RunSubject, gap: Gap) -> tuple[Session, Recorde
         )
         gap("started")
         reading = Reading(matter.output, matter.codec)
-        specs = [*(specs_of_other_keys(store, spec) if matter.any_key else ()), started.spec]
+        of_other_keys = specs_of_other_keys(store, spec)
+        specs = [*(of_other_keys if matter.any_key else ()), started.spec]
         for one in specs:
             read_leftovers(store, one, reading)
         wider = _wider(store, spec, matter)
@@ -210,6 +211,7 @@ def _begin(store: Store, matter: RunSubject, gap: Gap) -> tuple[Session, Recorde
             specs,
             reading,
             wider=list(wider),
+            of_other_keys=() if matter.any_key else of_other_keys,
             before=started.before,
             version=started.data_version,
             is_contended=started.is_contended,
