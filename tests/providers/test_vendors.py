@@ -15,7 +15,6 @@ import pytest
 import smelt
 from smelt.call.resolve import resolve_model
 from smelt.model import Model
-from smelt.providers.base import Capabilities
 from smelt.providers.vendor import Vendor
 from smelt.providers.vendors import LOCAL, MOCK, STARTED, VENDORS
 from tests.conftest import MakeScenario
@@ -76,7 +75,7 @@ def test_a_row_of_the_table_is_all_that_a_compatible_host_needs(
 
     assert len(json.loads(ask(provider).text)["rows"]) == 2
     assert len(fake.stats().log[0]["secrets"]) == 1
-    assert (provider.name, provider.capabilities) == ("host", Capabilities(enforces_schema=False))
+    assert (provider.name, provider.capabilities) == ("host", Compatible.usual)
 
 
 def test_a_row_says_what_its_servers_can_do() -> None:

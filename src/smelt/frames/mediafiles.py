@@ -17,23 +17,21 @@ from smelt.errors import SmeltConfigError
 MOST_BYTES = 50 * 2**20
 """The largest file that is read. No provider takes more in one part."""
 
-_PRIVATE = frozenset(
-    [
-        "localhost",
-        "localdomain",
-        "local",
-        "internal",
-        "intranet",
-        "private",
-        "lan",
-        "home",
-        "corp",
-        "svc",
-        "arpa",
-        "test",
-        "invalid",
-        "onion",
-    ]
+_PRIVATE = (
+    ".localhost",
+    ".localdomain",
+    ".local",
+    ".internal",
+    ".intranet",
+    ".private",
+    ".lan",
+    ".home",
+    ".corp",
+    ".svc",
+    ".arpa",
+    ".test",
+    ".invalid",
+    ".onion",
 )
 _TOLD = ("http", "file", "ftp", "s3", "gs", "az", "hf")  # Schemes that a message may quote.
 _LONGEST = 8_192  # Characters of an address.
@@ -138,7 +136,7 @@ def checked_url(url: str) -> str:
         raise ValueError("an address with another port than 443")
     if not host.isascii():
         raise ValueError("an address whose host is not in ASCII; write it in Punycode (xn--…)")
-    if "." not in host or host.rpartition(".")[2] in _PRIVATE or _is_literal(host):
+    if "." not in host or host.endswith(_PRIVATE) or _is_literal(host):
         raise ValueError(_NO_HOST)
     return url
 

@@ -43,6 +43,7 @@ class Adapter(ABC):
         more: Parameters of single vendors of the API; `vendor.takes` names those of this one.
         wire: Writes requests and reads answers.
         usual: The capabilities, if the vendor has none of its own.
+        jobs: Module and class of the client for jobs; empty if the API has none.
     """
 
     vendor: Vendor
@@ -57,6 +58,7 @@ class Adapter(ABC):
     more: ClassVar[Mapping[str, parameters.Takes]] = {}
     wire: ClassVar[Wire]
     usual: ClassVar[Capabilities]
+    jobs: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         self.check_address()

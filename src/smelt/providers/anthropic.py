@@ -111,6 +111,7 @@ class Anthropic(Adapter):
     takes = _TAKES
     usual = Capabilities(dialect=_DIALECT, **CLAUDE)
     wire = Wire(write=write, read=read)
+    jobs = "smelt.providers.anthropic_jobs:AnthropicJobs"
 
     @asynccontextmanager
     async def connect_batches(self) -> AsyncIterator[BatchConnection]:

@@ -166,6 +166,7 @@ class Google(Adapter):
     takes = _TAKES
     usual = Capabilities(dialect=_DIALECT, **GEMINI)
     wire = Wire(write=write, read=read)
+    jobs = "smelt.providers.google_jobs:GoogleJobs"
 
     def check_params(self, params: Mapping[str, Any]) -> None:
         super().check_params(params)

@@ -7,12 +7,11 @@ from importlib import import_module
 from smelt.providers.adapter import Adapter
 from smelt.providers.jobclient import JobClient
 
-_CLIENTS = {"openai": "OpenAIJobs", "anthropic": "AnthropicJobs", "google": "GoogleJobs"}
-
 
 def line_reader(provider: object) -> JobClient | None:
     """A client whose only use is `item`, for the lines that *provider* answers; None if it has no Batch API of ours."""
-    if not isinstance(provider, Adapter) or provider.name not in _CLIENTS:
+    if not isinstance(provider, Adapter) or provider.batching is None:
         return None
-    kind: type[JobClient] = getattr(import_module(f"smelt.providers.{provider.name}_jobs"), _CLIENTS[provider.name])
+    module, _, name = provider.jobs.partition(":")
+    kind: type[JobClient] = getattr(import_module(module), name)
     return kind.offline(provider)

@@ -35,7 +35,7 @@ _SIDE = 1_024  # Pixels of a side, if the size of an image is not known.
 _PAGES = 5  # Of a document behind a URL.
 _SECOND = 32  # Tokens of a second of sound: Gemini's; others take fewer.
 _MOST_PATCHES = 16_384  # Of Qwen's default limit, 12.8 million pixels.
-_TEXT_OF_PAGE = {"claude": 2_000, "openai": 800, "gemini": 0, "": 800}
+_TEXT_OF_PAGE = {"claude": 2_000, "gpt": 800, "gemini": 0, "": 800}
 # Tokens of an image, and of each of its tiles; the longest beginning of a name counts.
 _TILES = {
     "gpt-4o-mini": (2_833, 5_667),
@@ -92,9 +92,9 @@ def _formula(model: str) -> tuple[str, Counter]:
     known = max((start for start in (*_TILES, *_FACTORS) if name.startswith(start)), key=len, default=None)
     if known in _TILES:
         base, tile = _TILES[known]
-        return "openai", partial(_tiles, base=base, tile=tile)
+        return "gpt", partial(_tiles, base=base, tile=tile)
     if known is not None:
-        return "openai", partial(_patches, factor=_FACTORS[known])
+        return "gpt", partial(_patches, factor=_FACTORS[known])
     return "", _other
 
 

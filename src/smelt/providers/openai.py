@@ -167,6 +167,7 @@ class OpenAI(Adapter):
     takes = _TAKES
     usual = Capabilities(dialect=_DIALECT, **RESPONSES)
     wire = Wire(write=write, read=read)
+    jobs = "smelt.providers.openai_jobs:OpenAIJobs"
 
     def written(self, request: Request, manner: Manner | None = None) -> tuple[dict[str, Any], Mapping[str, str]]:
         """The body of *request*, and the headers that the caller adds.
