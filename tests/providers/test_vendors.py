@@ -15,6 +15,7 @@ import pytest
 import smelt
 from smelt.call.resolve import resolve_model
 from smelt.model import Model
+from smelt.providers.compatible import Compatible
 from smelt.providers.vendor import Vendor
 from smelt.providers.vendors import LOCAL, MOCK, STARTED, VENDORS
 from tests.conftest import MakeScenario
