@@ -206,6 +206,7 @@ def columns_of(frame: Any) -> tuple[list[Any], list[bool]]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Validating a reply takes over")  # On a busy machine; it is about values, not time.
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_a_validator_returns_costs_its_row_at_most(kind: str, tmp_path: Path) -> None:
     annotation, answer = KINDS[kind]
