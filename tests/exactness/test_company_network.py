@@ -24,20 +24,36 @@ from tests.fakeserver.account import service_account
 HOSTS = ["aiplatform.googleapis.com", "acme.openai.azure.com", "oauth2.googleapis.com", "login.example"]
 
 
+_SIGNS = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 def authority(folder: Path) -> tuple[Path, Path]:
     """The certificate of an authority, and a key with a certificate for HOSTS that it has signed."""
     own, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "The company")])
     now = datetime.now(UTC)
 
+    signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(own.public_key())
+
     def signed(public: Any, subject: x509.Name, *extensions: x509.ExtensionType) -> bytes:
         made = x509.CertificateBuilder(name, subject, public, x509.random_serial_number())
         made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-        for one in extensions:
-            made = made.add_extension(one, critical=False)
+        # From Python 3.13 on, a certificate must say who signed it, and an authority that it is one.
+        for one in (*extensions, signer, x509.SubjectKeyIdentifier.from_public_key(public)):
+            made = made.add_extension(one, critical=isinstance(one, x509.BasicConstraints | x509.KeyUsage))
         return made.sign(own, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
-    root = signed(own.public_key(), name, x509.BasicConstraints(ca=True, path_length=None))
+    root = signed(own.public_key(), name, x509.BasicConstraints(ca=True, path_length=None), _SIGNS)
     host = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Anything")])
     names = x509.SubjectAlternativeName([x509.DNSName(one) for one in HOSTS])
     private = key.private_bytes(

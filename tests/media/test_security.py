@@ -7,6 +7,7 @@ import os
 import socket
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -267,7 +268,7 @@ def test_the_query_of_a_signed_address_is_in_no_message(
     assert server.stats().requests
     for file in tmp_path.glob("ledger.sqlite*"):
         assert SECRET.encode() not in file.read_bytes()
-    with sqlite3.connect(ledger) as connection:
+    with closing(sqlite3.connect(ledger)) as connection:
         assert SECRET not in "\n".join(connection.iterdump())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -155,7 +156,7 @@ def test_detail_and_size_are_part_of_the_key_and_root_is_not(tmp_path: Path) -> 
 def test_inputs_are_stored_without_pixels(tmp_path: Path) -> None:
     ledger = tmp_path / "l.sqlite"
     smelt.transform(FRAMES["pandas"], *TASK, model=model(), ledger=str(ledger), store_inputs=True, progress=False)
-    with sqlite3.connect(ledger) as connection:
+    with closing(sqlite3.connect(ledger)) as connection:
         kept = "\n".join(connection.iterdump())
     assert kept.count('{"photo":{"media":"image/png","blake2b":"') == 6
     assert ledger.stat().st_size < 300_000

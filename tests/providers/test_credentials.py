@@ -375,7 +375,8 @@ def test_new_keys_that_are_refused_too_cost_few_requests(in_flight: int, scenari
     with pytest.warns(SmeltWarning, match="The run stopped early: HTTP 401"):
         job.run(model, data=rows)
 
-    assert fake.stats().statuses[401] <= in_flight + 5  # Those in flight, one with a new key, and a few to be sure.
+    # Those in flight, which a busy machine sends once more with a new key, and a few to be sure; 31 and more before.
+    assert fake.stats().statuses[401] <= 2 * in_flight + 5
 
 
 def test_a_function_that_hangs_in_mid_run_costs_no_row(scenario: MakeScenario) -> None:
