@@ -7,11 +7,10 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any, BinaryIO, Literal
 
-from smelt.providers.base import Billing, CallFailed, Reply, Request
-from smelt.providers.batching import BatchLimits, Item, JobFault, JobReport, JobState
+from smelt.providers.base import BatchLimits, Billing, CallFailed, Reply, Request
+from smelt.providers.batching import Item, JobFault, JobReport, JobState
 from smelt.testing import Answer, ScriptedProvider, answered
 
 End = Literal["completed", "expired", "cancelled"]
@@ -68,9 +67,7 @@ class JobServer:
     creates: list[CallFailed | None] = field(default_factory=list)
     is_made: bool = True  # Whether a create with an unknown outcome made the job.
     looks: list[CallFailed | None] = field(default_factory=list)
-    limits: BatchLimits = field(
-        default_factory=lambda: BatchLimits(lines=1_000, bytes=10**7, can_tag=True, kept=timedelta(days=1))
-    )
+    limits: BatchLimits = field(default_factory=lambda: BatchLimits(lines=1_000, bytes=10**7, can_tag=True))
     jobs: list[Job] = field(default_factory=list)
     uploads: set[str] = field(default_factory=set)
     misses: int = 0  # How many of the next looks do not find the job.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 import re
-from datetime import timedelta
 
 import pytest
 
 from smelt.batch.plan import Load, draw_tag, line_id, number_in
-from smelt.providers.batching import BatchLimits
+from smelt.providers.base import BatchLimits
 
-LIMITS = BatchLimits(lines=3, bytes=1_000, can_tag=True, kept=timedelta(days=1))
+LIMITS = BatchLimits(lines=3, bytes=1_000, can_tag=True)
 
 
 def test_a_tag_fits_every_provider() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -288,7 +288,7 @@ def test_progress_is_a_switch_or_a_plain_function() -> None:
 def test_options_are_listed_alike_wherever_they_are() -> None:
     names = tuple(one.name for one in fields(Settings))
 
-    assert tuple(get_type_hints(Options)) == names == NAMES
+    assert tuple(Options.__annotations__) == names == NAMES
     assert OPTIONS == ("model", *names)
     assert all(f"\n    {name}: " in (inspect.getdoc(Settings) or "") for name in names)
 

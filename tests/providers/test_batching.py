@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from datetime import timedelta
 
 import pytest
 
 from smelt.errors import SmeltConfigError
-from smelt.providers.batching import BatchConnection, BatchLimits, batching_of
+from smelt.providers.base import BatchLimits
+from smelt.providers.batching import BatchConnection, batching_of
 from smelt.providers.vendors import VENDORS
 from smelt.testing import ScriptedProvider
 from tests.providers.asking import adapter
 
 OTHERS = ["azure", "foundry", "vertex", "vertex-claude", "bedrock", "vllm"]
-LIMITS = BatchLimits(lines=10, bytes=1_000, can_tag=True, kept=timedelta(days=30))
+LIMITS = BatchLimits(lines=10, bytes=1_000, can_tag=True)
 
 
 class Overnight(ScriptedProvider):

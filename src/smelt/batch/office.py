@@ -22,8 +22,8 @@ from smelt.ledger.base import Holding
 from smelt.ledger.book import JobBook
 from smelt.ledger.jobs import JobRow
 from smelt.plan.chunks import Chunk, Pending
-from smelt.providers.base import CallFailed, Reply, Usage
-from smelt.providers.batching import BatchConnection, BatchLimits
+from smelt.providers.base import BatchLimits, CallFailed, Reply, Usage
+from smelt.providers.batching import BatchConnection
 
 _STEP = 1.05  # A price is looked up anew for lines that are this much longer.
 TIER = "batch"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from smelt.providers.batching import BatchLimits
+from smelt.providers.base import BatchLimits
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 _TAG = 12

@@ -10,7 +10,7 @@ from inspect import iscoroutinefunction
 from numbers import Real
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Literal, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict
 
 from smelt.checks import integer
 from smelt.engine.events import Event
@@ -18,7 +18,9 @@ from smelt.errors import ColumnError, ColumnTypeError, ConfigTypeError, SmeltCon
 from smelt.messages import nearest, shown_value
 from smelt.plan.kinds import TEXT_COLUMN
 from smelt.plan.media import MediaText
-from smelt.plan.mediacolumns import AnyMedia, Declared
+
+if TYPE_CHECKING:
+    from smelt.plan.mediacolumns import Declared
 
 _MOST_ROWS = 1_000
 _MOST_IN_FLIGHT = 10_000
@@ -386,6 +388,8 @@ def _examples(name: str, value: object) -> tuple[str, ...]:
 def _media(name: str, value: object) -> Mapping[str, Declared]:
     if value is None:
         return {}
+    from smelt.plan.mediacolumns import AnyMedia, Declared  # Imported late: most calls have no media.
+
     if (
         isinstance(value, Sequence)
         and not isinstance(value, str | bytes)

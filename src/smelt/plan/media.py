@@ -10,8 +10,6 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
-from json.encoder import encode_basestring
 from typing import Literal, Self
 
 from smelt.messages import counted
@@ -81,6 +79,8 @@ class Medium:
         """The object that stands for it in the canonical text of its row."""
         if not self.url:
             return f'{{"media":"{self.type}","blake2b":"{self.digest.hex()}"}}'
+        from json.encoder import encode_basestring  # Late, as `hashlib`: `import smelt` takes no time for media.
+
         shown = encode_basestring(without_query(self.url))
         return f'{{"media":"{self.type}","url":{shown},"blake2b":"{self.digest.hex()}"}}'
 
@@ -180,6 +180,8 @@ def kind_of(media_type: str) -> MediaKind:
 
 def digest_of(data: bytes) -> bytes:
     """The hash by which media are told apart."""
+    from hashlib import blake2b
+
     return blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 

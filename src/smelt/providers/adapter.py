@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from smelt.providers import params as parameters
 from smelt.providers.access import Access
-from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Wire
-from smelt.providers.batching import BatchConnection, BatchLimits
+from smelt.providers.base import Answer, BatchLimits, Capabilities, Connection, Reply, Request, Wire
+from smelt.providers.batching import BatchConnection
 from smelt.providers.bodies import complaint_in
 from smelt.providers.effort import check_sampling
 from smelt.providers.fallback import MOST_STEPS, Manners, milder

@@ -301,6 +301,22 @@ class Capabilities:
     is_keepable: bool = True
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchLimits:
+    """What a provider's Batch API allows of one job (see `providers.batching`).
+
+    Attributes:
+        lines: The most lines of a job.
+        bytes: The most bytes of a job's lines, newlines included.
+        can_tag: Whether a job carries the caller's tag, so that it is surely found again. If False, only candidates can
+            be named until they have ended.
+    """
+
+    lines: int
+    bytes: int
+    can_tag: bool
+
+
 telling: ContextVar[Callable[[str], None]] = ContextVar("telling", default=lambda text: None)
 """Hears what a provider waits for before it can send, as the end of "waiting for …"; empty when the wait is over.
 

@@ -10,34 +10,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import Enum
 from typing import BinaryIO, Literal, Protocol, runtime_checkable
 
 from smelt.errors import SmeltConfigError
-from smelt.providers.base import CallFailed, Provider, Reply, Request
+from smelt.providers.base import BatchLimits, CallFailed, Provider, Reply, Request
 from smelt.providers.own import OwnProvider
 
 LINE_CAP = 64 * 2**20
 """Bytes of the longest line of results that is read."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchLimits:
-    """What a provider allows of one job, and how long it keeps the results.
-
-    Attributes:
-        lines: The most lines of a job.
-        bytes: The most bytes of a job's lines, newlines included.
-        can_tag: Whether a job carries the caller's tag, so that `find` is sure of it. If False, `find` can only name
-            candidates until they have ended.
-        kept: How long the results stay after the job was made. A report with `expires` knows better.
-    """
-
-    lines: int
-    bytes: int
-    can_tag: bool
-    kept: timedelta
 
 
 class JobState(Enum):

@@ -8,8 +8,7 @@ from importlib import import_module
 from typing import Any, Literal
 
 from smelt.errors import MissingDependencyError
-from smelt.providers.base import Capabilities
-from smelt.providers.batching import BatchLimits
+from smelt.providers.base import BatchLimits, Capabilities
 from smelt.providers.medialimits import MediaLimits
 from smelt.providers.shapes import Cap, Manner, Shape
 

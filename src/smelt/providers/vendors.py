@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from smelt.plan.dialect import Dialect
-from smelt.providers.base import Capabilities
-from smelt.providers.batching import BatchLimits
+from smelt.providers.base import BatchLimits, Capabilities
 from smelt.providers.hosts import HOSTS
 from smelt.providers.medialimits import CLAUDE_IN_CLOUDS, HEARING, LOOKING, ROUTED
 from smelt.providers.vendor import Vendor
@@ -220,7 +218,7 @@ VENDORS: Mapping[str, Vendor] = {
             hosted=True,
             adapter="smelt.providers.openai:OpenAI",
             priced_as="openai",
-            batching=BatchLimits(lines=50_000, bytes=200_000_000, can_tag=True, kept=timedelta(days=30)),
+            batching=BatchLimits(lines=50_000, bytes=200_000_000, can_tag=True),
             thinking="responses",
             cheap_model="gpt-4.1-nano",
         ),
@@ -240,7 +238,7 @@ VENDORS: Mapping[str, Vendor] = {
             level_tiers=("priority",),  # Capacity that was bought before. .../docs/en/api/service-tiers, November 2026.
             thinking="messages",
             # The bytes are those of the whole request; results are kept from the creation on.
-            batching=BatchLimits(lines=100_000, bytes=255_000_000, can_tag=False, kept=timedelta(days=29)),
+            batching=BatchLimits(lines=100_000, bytes=255_000_000, can_tag=False),
             cheap_model="claude-haiku-4-5",
         ),
         Vendor(
@@ -256,7 +254,7 @@ VENDORS: Mapping[str, Vendor] = {
             sdk={"google.genai": "google-genai"},
             priced_as="google",
             shape="json_schema",
-            batching=BatchLimits(lines=100_000, bytes=2_000_000_000, can_tag=True, kept=timedelta(days=2)),
+            batching=BatchLimits(lines=100_000, bytes=2_000_000_000, can_tag=True),
             thinking="gemini",
             cheap_model="gemini-2.5-flash-lite",
         ),
