@@ -246,10 +246,13 @@ class _Posting(SDKConnection):
         self._options = options
 
     async def ask(self, request: Request, manner: Manner) -> Answer:
+        body: dict[str, Any] | None
         body, headers = self.provider.written(request, manner)
         options = {"timeout": request.timeout, "headers": headers, **self._options}
-        content = spliced(body) if request.parts and not self._is_rewritten else None
-        return await posted(self._post, self._path, None if content else body, content, **options)
+        content = None
+        if request.parts and not self._is_rewritten:
+            content, body = spliced(body), None  # Megabytes are not kept twice while the answer is awaited.
+        return await posted(self._post, self._path, body, content, **options)
 
 
 def header_names(lines: str) -> list[str]:
