@@ -9,7 +9,7 @@ from smelt.plan.chunks import Chunk, Pending
 from smelt.plan.media import Media, MediaKind, MediaText, Medium
 from smelt.providers.base import Capabilities
 
-MOST_BYTES = 80 * 2**20
+MOST_BYTES = 64 * 2**20
 """Bytes of media in flight. A request holds about five times those of its own: raw, base64, JSON, and what the SDK and
 the connection make of them."""
 
