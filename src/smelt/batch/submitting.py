@@ -109,8 +109,7 @@ class Submitter:
                 break
             loaded = load(chunk, office.sender.capabilities)
             office.applier.enter_broken(loaded.broken)
-            broken = {row.position for row, _ in loaded.broken}
-            chunk = replace(chunk, rows=tuple(row for row in chunk.rows if row.position not in broken))
+            chunk = loaded.chunk
             if not chunk.rows:
                 continue
             number, tokens = office.sender.drawn(chunk)

@@ -151,7 +151,7 @@ class Applier:
         halt = self._carry_out(verdict, reply.request_id) or self._overbilled(chunk, reply)
         if rows.found:
             self._unread = None
-        elif reply.finish in (*ENDED, "unknown") and not (is_cut or is_crowded):
+        elif reply.finish in ENDED and not (is_cut or is_crowded):
             return halt or self._hear_nothing(f"The last one begins: {unread}" if unread else "The last one has none.")
         return halt
 

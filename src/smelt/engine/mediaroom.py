@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smelt.plan.chunks import Chunk, Pending
 from smelt.plan.media import Media, MediaKind, MediaText, Medium
@@ -19,10 +19,12 @@ class Loaded:
     """The media of the rows of a chunk.
 
     Attributes:
+        chunk: The chunk without broken rows; it may be empty.
         media: By position of the row: its media, in the order of `Medium`s.
         broken: Rows whose media cannot be loaded, each with the reason.
     """
 
+    chunk: Chunk
     media: Mapping[int, Sequence[Media]]
     broken: Sequence[tuple[Pending, str]] = ()
 
@@ -56,7 +58,10 @@ def load(chunk: Chunk, limits: Capabilities) -> Loaded:
                 media[row.position] = _loaded(row.text, limits)
         except ValueError as problem:
             broken.append((row, str(problem)))
-    return Loaded(media=media, broken=broken)
+    if broken:
+        gone = {row.position for row, _ in broken}
+        chunk = replace(chunk, rows=tuple(row for row in chunk.rows if row.position not in gone))
+    return Loaded(chunk=chunk, media=media, broken=broken)
 
 
 def _loaded(row: MediaText, limits: Capabilities) -> list[Media]:

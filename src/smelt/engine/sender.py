@@ -146,11 +146,9 @@ class Sender:
             StoreError: The ledger could not store the reply.
         """
         loaded = load(chunk, self.capabilities)
-        if loaded.broken:
-            broken = {row.position for row, _ in loaded.broken}
-            chunk = replace(chunk, rows=tuple(row for row in chunk.rows if row.position not in broken))
-            if not chunk.rows:
-                return Announced(number=0, chunk=chunk, tokens=[], expected=0, broken=loaded.broken)
+        chunk = loaded.chunk
+        if not chunk.rows:
+            return Announced(number=0, chunk=chunk, tokens=[], expected=0, broken=loaded.broken)
         number, tokens = self.drawn(chunk)
         self.usual = estimate = self.estimate(chunk)
         self.budget.reserve(number, estimate)
@@ -162,27 +160,26 @@ class Sender:
             if isinstance(problem, asyncio.CancelledError):
                 self.ledger.withdraw(number)
             raise
+        announced = Announced(
+            number=number,
+            chunk=chunk,
+            tokens=tokens,
+            expected=expected,
+            broken=loaded.broken,
+            media=loaded.media,
+        )
         if len(claim.rows) == len(chunk.rows):
-            return Announced(
-                number=number,
-                chunk=chunk,
-                tokens=tokens,
-                expected=expected,
-                broken=loaded.broken,
-                media=loaded.media,
-            )
+            return announced
         if not claim.rows:
             self.budget.release(number)
-        return Announced(
-            number=number,
+        return replace(
+            announced,
             chunk=replace(chunk, rows=tuple(chunk.rows[at] for at in claim.rows)),
             tokens=[tokens[at] for at in claim.rows],
             expected=expected * len(claim.rows) // len(chunk.rows),
             known=[(chunk.rows[at], values) for at, values in claim.known],
             deferred=[chunk.rows[at] for at in claim.deferred],
             stuck=[chunk.rows[at] for at in claim.stuck],
-            broken=loaded.broken,
-            media=loaded.media,
             pending=[(chunk.rows[at], line) for at, line in claim.pending],
         )
 

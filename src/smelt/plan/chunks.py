@@ -265,7 +265,7 @@ class Line:
 
 
 def _media_bytes(row: Pending) -> int:
-    return sum([medium.size for _, medium in media_of(row.text)]) if isinstance(row.text, MediaText) else 0
+    return sum([medium.size for _, medium in media_of(row.text)])
 
 
 def _bytes(row: Pending) -> int:
