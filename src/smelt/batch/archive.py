@@ -14,12 +14,14 @@ from smelt.errors import SmeltConfigError
 from smelt.plan.wire import Codec
 from smelt.providers.batching import LINE_CAP, Item
 from smelt.providers.jobclient import JobClient
+from smelt.providers.transfers import Lines
 
 _JSON = json.JSONDecoder()
 _BODIES = ("body", "params", "request")  # Where a line of each provider has its request,
 _ROWS = ("input", "messages", "contents")  # and where that has the rows.
 _BETWEEN = ("content", "parts")
 _ROW = '{"id":"'
+_PIECE = 2**18  # Bytes that are read at a time.
 
 
 class UnreadableError(Exception):
@@ -166,13 +168,14 @@ def jobs_at(root: Path) -> tuple[list[JobFiles], list[str]]:
 
 def _lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
     """The lines of a file but empty ones, and whether each is too long to be read, so that it is cut."""
-    while line := file.readline(LINE_CAP):
-        is_over = len(line) == LINE_CAP and not line.endswith(b"\n")
-        rest = line if is_over else b"\n"
-        while rest and not rest.endswith(b"\n"):
-            rest = file.readline(LINE_CAP)
-        if line.strip():
-            yield line, is_over
+    lines = Lines(LINE_CAP)
+    while True:
+        piece = file.read(_PIECE)
+        for raw, is_over in lines.feed(piece) if piece else lines.end():
+            if raw.strip():
+                yield raw, is_over
+        if not piece:
+            return
 
 
 def _sent(raw: bytes) -> tuple[str, list[SentRow]] | None:
