@@ -234,7 +234,7 @@ def test_a_server_that_says_nothing_is_given_up(
 
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what may take a minute take a moment."""
-    for module in ("jobclient", "transfers", "openai_jobs", "anthropic_jobs", "google_jobs"):
+    for module in ("jobclient", "transfers", "sdkjobs", "google_jobs"):
         monkeypatch.setattr(f"smelt.providers.{module}.SECONDS", 0.3)
 
 
@@ -502,7 +502,7 @@ def test_a_line_of_any_shape_costs_only_itself(line: Any) -> None:
 @given(report=st.dictionaries(st.sampled_from(MEMBERS), JSON, max_size=8))
 def test_a_report_of_any_shape_is_read(report: dict[str, Any]) -> None:
     for client in CLIENTS:
-        read = client._report(report)
+        read = client.report(report)
 
         assert isinstance(read.state, JobState)
         assert (read.fault is not None) == (read.state is JobState.FAILED)

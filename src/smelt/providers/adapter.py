@@ -43,7 +43,6 @@ class Adapter(ABC):
         more: Parameters of single vendors of the API; `vendor.takes` names those of this one.
         wire: Writes requests and reads answers.
         usual: The capabilities, if the vendor has none of its own.
-        jobs: Module and class of the client for jobs; empty if the API has none.
     """
 
     vendor: Vendor
@@ -58,7 +57,6 @@ class Adapter(ABC):
     more: ClassVar[Mapping[str, parameters.Takes]] = {}
     wire: ClassVar[Wire]
     usual: ClassVar[Capabilities]
-    jobs: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         self.check_address()
@@ -100,6 +98,10 @@ class Adapter(ABC):
     def batching(self) -> BatchLimits | None:
         """What a job of this vendor's Batch API may hold; None if smelt knows none."""
         return self.vendor.batching
+
+    def job_client(self) -> type[Any]:
+        """The class of the client for jobs, a `jobclient.JobClient`. Loaded only if a job is wanted."""
+        raise NotImplementedError(f"{self.name} has no Batch API.")  # `batching` is None, so it is not asked.
 
     def connect_batches(self) -> AbstractAsyncContextManager[BatchConnection]:
         """Open a client for jobs; see `batching.BatchProvider`."""

@@ -111,14 +111,16 @@ class Anthropic(Adapter):
     takes = _TAKES
     usual = Capabilities(dialect=_DIALECT, **CLAUDE)
     wire = Wire(write=write, read=read)
-    jobs = "smelt.providers.anthropic_jobs:AnthropicJobs"
+
+    def job_client(self) -> type[Any]:
+        from smelt.providers.anthropic_jobs import AnthropicJobs
+
+        return AnthropicJobs
 
     @asynccontextmanager
     async def connect_batches(self) -> AsyncIterator[BatchConnection]:
-        from smelt.providers.anthropic_jobs import AnthropicJobs
-
         async with opened(self, anthropic.AsyncAnthropic, connections=JOB_CONNECTIONS) as sdk:
-            yield AnthropicJobs(self, sdk)
+            yield self.job_client()(self, sdk)
 
     def connect(self, *, connections: int) -> AbstractAsyncContextManager[Connection]:
         return posting(

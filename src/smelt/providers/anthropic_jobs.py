@@ -7,37 +7,34 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from datetime import datetime
 from functools import partial
 from typing import Any, BinaryIO
-from urllib.parse import quote
 
 import anthropic
-import httpx2
 
 from smelt.providers.adapter import Adapter
 from smelt.providers.base import Answer, CallFailed, Reply, Request
 from smelt.providers.batching import Item, JobReport, JobState
-from smelt.providers.bodies import table, tables, words
-from smelt.providers.http import answer_of
-from smelt.providers.jobclient import JobClient, as_line, count_in, never_run
-from smelt.providers.transfers import SECONDS, Body, seconds_for
+from smelt.providers.bodies import table, words
+from smelt.providers.jobclient import as_line, count_in, moment, never_run
+from smelt.providers.sdkjobs import SDKJobs, quoted
+from smelt.providers.transfers import Body, seconds_for
 
-_PATH = "/v1/messages/batches"
-_PAGE = 1_000
 _KEPT = 29 * 86_400
 _COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
 _NEVER_RUN = {"expired": "expired", "canceled": "was cancelled"}
 
 
-class AnthropicJobs(JobClient):
+class AnthropicJobs(SDKJobs):
     """An open client for jobs of Anthropic."""
 
     id_key = "custom_id"
+    path = "/v1/messages/batches"
+    page = 1_000
+    after = "after_id"
 
     def __init__(self, provider: Adapter, sdk: anthropic.AsyncAnthropic) -> None:
-        super().__init__(provider, anthropic.AnthropicError)
-        self._sdk = sdk
+        super().__init__(provider, anthropic.AnthropicError, sdk)
 
     def line(self, name: str, request: Request) -> bytes:
         body = self.body_of(request)
@@ -63,37 +60,18 @@ class AnthropicJobs(JobClient):
             if failure.kind != "auth" or self.provider.access.credentials is None:
                 raise
             told = await self.created(self._sent(body), seconds=seconds)  # The credentials were renewed.
-        return self._report(told)
+        return self.report(told)
 
     async def _sent(self, body: Body) -> Answer:
         # The length is told: whether the API takes a body in chunks is not known.
         headers = {"content-type": "application/json", "content-length": str(body.size)}
-        response = await self._sdk.post(
-            _PATH,
-            cast_to=httpx2.Response,
-            content=body,
-            options=_options(headers),
-        )
-        return answer_of(response)
-
-    async def look(self, name: str) -> JobReport:
-        told = await self.told_or_gone(self._got(f"{_PATH}/{_quoted(name)}"))
-        return self.unknown(name) if told is None else self._report(told)
+        return await self.posted(self.path, content=body, headers=headers)
 
     async def find(self, *, tag: str, count: int, since: float) -> AsyncIterator[JobReport]:
-        after = ""
-        while True:
-            more = f"&after_id={_quoted(after)}" if after else ""
-            page = await self.told(self._got(f"{_PATH}?limit={_PAGE}{more}"), "data")
-            reports = [self._report(one) for one in tables(page.get("data")) if words(one.get("id"))]
-            for report in reports:
-                is_late = report.made is None or report.made >= since
-                if is_late and report.total in (None, count) and (found := await self._candidate(report, tag)):
+        async with aclosing(self.listed(since)) as reports:
+            async for report in reports:
+                if report.total in (None, count) and (found := await self._candidate(report, tag)):
                     yield found
-            is_past = any(one.made is not None and one.made < since for one in reports)
-            if is_past or not reports or not page.get("has_more") or reports[-1].name == after:
-                return
-            after = reports[-1].name
 
     async def _candidate(self, report: JobReport, tag: str) -> JobReport | None:
         """*report* if its job may be of *tag*: the ids of its results tell, once it has ended."""
@@ -118,21 +96,10 @@ class AnthropicJobs(JobClient):
 
     def _items(self, name: str) -> Any:
         # The path is ours: `results_url` may name any host, and the key would be sent there.
-        return self.items(partial(self._opened, f"{_PATH}/{_quoted(name)}/results"))
-
-    async def cancel(self, name: str) -> JobReport:
-        try:
-            return self._report(await self.told(self._posted(f"{_PATH}/{_quoted(name)}/cancel"), "id"))
-        except CallFailed as failure:
-            if failure.status not in (400, 404, 409):
-                raise
-            report = await self.look(name)
-            if report.state in (JobState.WAITING, JobState.RUNNING):
-                raise
-            return report
+        return self.items(partial(self.opened, f"{self.path}/{quoted(name)}/results"))
 
     async def discard(self, report: JobReport) -> None:
-        await self.gone(self._deleted(f"{_PATH}/{_quoted(report.name)}"))
+        await self.gone(self.deleted(f"{self.path}/{quoted(report.name)}"))
 
     async def withdraw(self, upload: str) -> None:
         """Do nothing: there are no uploads."""
@@ -147,12 +114,12 @@ class AnthropicJobs(JobClient):
         error = result.get("error")
         raise self.refused(None, error, error)
 
-    def _report(self, told: Mapping[str, Any]) -> JobReport:
+    def report(self, told: Mapping[str, Any]) -> JobReport:
         status = words(told.get("processing_status")) or "without a status"
         is_ended = status == "ended"
         said = table(told.get("request_counts"))
         counts = {name: count_in(said.get(name)) or 0 for name in _COUNTS}
-        made, name = _moment(told.get("created_at")), str(told.get("id"))
+        made, name = moment(told.get("created_at")), str(told.get("id"))
         cancelled = is_ended and told.get("cancel_initiated_at") is not None
         end = "expired" if counts["expired"] else "cancelled" if cancelled else "completed"
         return JobReport(
@@ -167,33 +134,3 @@ class AnthropicJobs(JobClient):
             end=end if is_ended else None,  # type: ignore[arg-type]
             detail=self.shown(status),
         )
-
-    async def _posted(self, path: str) -> Answer:
-        return answer_of(await self._sdk.post(path, cast_to=httpx2.Response, options=_options()))
-
-    async def _got(self, path: str) -> Answer:
-        return answer_of(await self._sdk.get(path, cast_to=httpx2.Response, options=_options()))
-
-    async def _deleted(self, path: str) -> Answer:
-        return answer_of(await self._sdk.delete(path, cast_to=httpx2.Response, options=_options()))
-
-    async def _opened(self, path: str) -> httpx2.Response:
-        # The header makes the SDK leave the body open; it sends it for its own streaming answers, too.
-        options = _options({"accept": "application/binary", "x-stainless-raw-response": "stream"})
-        return await self._sdk.get(path, cast_to=httpx2.Response, options=options)
-
-
-def _options(headers: Mapping[str, str] | None = None) -> Any:
-    return {"timeout": httpx2.Timeout(SECONDS), "headers": headers or {}}
-
-
-def _quoted(name: str) -> str:
-    return quote(name, safe="")
-
-
-def _moment(value: object) -> float | None:
-    """A point in time in RFC 3339, in seconds since 1970; None if it is none."""
-    try:
-        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) and len(value) < 64 else None
-    except (ValueError, OverflowError):
-        return None

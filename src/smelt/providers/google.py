@@ -166,7 +166,6 @@ class Google(Adapter):
     takes = _TAKES
     usual = Capabilities(dialect=_DIALECT, **GEMINI)
     wire = Wire(write=write, read=read)
-    jobs = "smelt.providers.google_jobs:GoogleJobs"
 
     def check_params(self, params: Mapping[str, Any]) -> None:
         super().check_params(params)
@@ -180,14 +179,17 @@ class Google(Adapter):
             return
         raise SmeltConfigError(f"{self.name} does not take params at {where!r}: {redact(first['msg'])}.")
 
-    @asynccontextmanager
-    async def connect_batches(self) -> AsyncIterator[BatchConnection]:
+    def job_client(self) -> type[Any]:
         from smelt.providers.google_jobs import GoogleJobs
 
+        return GoogleJobs
+
+    @asynccontextmanager
+    async def connect_batches(self) -> AsyncIterator[BatchConnection]:
         async with client_for(self.access, connections=JOB_CONNECTIONS) as http:
             options = options_for(self.access.base_url, http)
             sdk = genai.Client(api_key=self.reveal_key(), vertexai=False, http_options=options)
-            yield GoogleJobs(self, sdk, http)
+            yield self.job_client()(self, sdk, http)
 
     @asynccontextmanager
     async def connect(self, *, connections: int) -> AsyncIterator[Connection]:

@@ -11,7 +11,6 @@ import base64
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from datetime import datetime
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -24,7 +23,7 @@ from smelt.providers.base import Answer, Billing, CallFailed, Reply, Request
 from smelt.providers.batching import Item, JobFault, JobReport, JobState
 from smelt.providers.bodies import table, tables, words
 from smelt.providers.http import Client, answer_of, frames_cleared, origin_of, refused
-from smelt.providers.jobclient import JobClient, as_line, count_in
+from smelt.providers.jobclient import JobClient, as_line, count_in, moment
 from smelt.providers.openapi import open_api
 from smelt.providers.transfers import SECONDS, seconds_for, size_of
 
@@ -82,7 +81,7 @@ class GoogleJobs(JobClient):
         await on_upload(upload)
         config = types.CreateBatchJobConfig(display_name=f"smelt-{tag}", http_options=_options())
         call = self._batches.create(model=self.provider.model, src=upload, config=config)
-        return self._report(await self.created(self._raw(call)))
+        return self.report(await self.created(self._raw(call)))
 
     async def _upload(self, lines: BinaryIO, tag: str) -> str:
         size = size_of(lines)
@@ -146,14 +145,14 @@ class GoogleJobs(JobClient):
             return self.unknown(name)
         call = self._batches.get(name=name, config=types.GetBatchJobConfig(http_options=_options()))
         told = await self.told_or_gone(self._raw(call))
-        return self.unknown(name) if told is None else self._report(told)
+        return self.unknown(name) if told is None else self.report(told)
 
     async def find(self, *, tag: str, count: int, since: float) -> AsyncIterator[JobReport]:
         token: str | None = None
         while True:
             config = types.ListBatchJobsConfig(page_size=_PAGE, page_token=token, http_options=_options())
             page = await self.told(self._raw(self._batches.list(config=config)), None)
-            reports = [self._report(one) for one in tables(page.get("operations")) if words(one.get("name"))]
+            reports = [self.report(one) for one in tables(page.get("operations")) if words(one.get("name"))]
             for report in reports:
                 if report.tag == tag and (report.made is None or report.made >= since):
                     yield report
@@ -211,14 +210,14 @@ class GoogleJobs(JobClient):
         error = line.get("error")
         raise self.refused(None, {"error": error}, error)
 
-    def _report(self, told: Mapping[str, Any]) -> JobReport:
+    def report(self, told: Mapping[str, Any]) -> JobReport:
         said, error = table(told.get("metadata")), table(told.get("error"))
         word = (words(said.get("state")) or "").upper()
         status = re.sub(r"^(BATCH|JOB)_STATE_", "", word)
         state = _STATES.get(status, JobState.RUNNING)
         if state is JobState.RUNNING and status not in _STATES and told.get("done") is True:
             state = JobState.FAILED if error else JobState.ENDED
-        made, shown = _moment(said.get("createTime")), words(said.get("displayName")) or ""
+        made, shown = moment(said.get("createTime")), words(said.get("displayName")) or ""
         stats = table(said.get("batchStats"))
         places = [table(said.get("output")), table(told.get("response")), table(said.get("dest"))]
         names = [words(one.get("responsesFile")) or words(one.get("fileName")) for one in places]
@@ -288,12 +287,3 @@ def _fault(message: str | None) -> JobFault:
 
 def _options() -> types.HttpOptions:
     return types.HttpOptions(timeout=int(SECONDS * 1_000))
-
-
-def _moment(value: object) -> float | None:
-    """A point in time in RFC 3339, also with nanoseconds, in seconds since 1970; None if it is none."""
-    try:
-        text = re.sub(r"(\.\d{6})\d+", r"\1", value) if isinstance(value, str) and len(value) < 64 else ""
-        return datetime.fromisoformat(text).timestamp() if text else None
-    except (ValueError, OverflowError):
-        return None

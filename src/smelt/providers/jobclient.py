@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, ClassVar, Literal, Self
 
 import httpx2
@@ -63,7 +64,7 @@ class JobClient(ABC):
 
     def body_of(self, request: Request) -> dict[str, Any]:
         """The body of *request*, without what belongs to a live call only. A job has its own price and tier."""
-        body, _ = self.provider.written(request, *([] if self.provider.manner is None else [self.provider.manner]))
+        body, _ = self.provider.written(request)
         return {name: value for name, value in body.items() if name not in ("stream", "service_tier", "background")}
 
     async def told(self, call: Awaitable[Answer], needs: str | None, *, seconds: float = SECONDS) -> dict[str, Any]:
@@ -167,6 +168,10 @@ class JobClient(ABC):
         """What a server said, as one redacted line."""
         text = ": ".join(word for one in said if (word := words(one)))
         return redact(text, self.provider.access.secrets) if text else None
+
+    @abstractmethod
+    def report(self, told: Mapping[str, Any]) -> JobReport:
+        """What the server says of a job."""
 
     def unknown(self, name: str) -> JobReport:
         """The report of a job that the server does not know."""
@@ -313,6 +318,9 @@ def count_in(value: object) -> int | None:
     return value if type(value) is int and 0 <= value < 10**9 else None
 
 
-def newest_first(reports: Sequence[JobReport]) -> list[JobReport]:
-    """*reports*, the newest first."""
-    return sorted(reports, key=lambda one: one.made or 0.0, reverse=True)
+def moment(value: object) -> float | None:
+    """A point in time in RFC 3339, also with nanoseconds, in seconds since 1970; None if it is none."""
+    try:
+        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) and len(value) < 64 else None
+    except (ValueError, OverflowError):
+        return None

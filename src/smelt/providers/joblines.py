@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from smelt.providers.adapter import Adapter
 from smelt.providers.jobclient import JobClient
 
@@ -12,6 +10,5 @@ def line_reader(provider: object) -> JobClient | None:
     """A client whose only use is `item`, for the lines that *provider* answers; None if it has no Batch API of ours."""
     if not isinstance(provider, Adapter) or provider.batching is None:
         return None
-    module, _, name = provider.jobs.partition(":")
-    kind: type[JobClient] = getattr(import_module(module), name)
+    kind: type[JobClient] = provider.job_client()
     return kind.offline(provider)

@@ -167,7 +167,6 @@ class OpenAI(Adapter):
     takes = _TAKES
     usual = Capabilities(dialect=_DIALECT, **RESPONSES)
     wire = Wire(write=write, read=read)
-    jobs = "smelt.providers.openai_jobs:OpenAIJobs"
 
     def written(self, request: Request, manner: Manner | None = None) -> tuple[dict[str, Any], Mapping[str, str]]:
         """The body of *request*, and the headers that the caller adds.
@@ -204,12 +203,15 @@ class OpenAI(Adapter):
             security={"bearer_auth": True},
         )
 
-    @asynccontextmanager
-    async def connect_batches(self) -> AsyncIterator[BatchConnection]:
+    def job_client(self) -> type[Any]:
         from smelt.providers.openai_jobs import OpenAIJobs
 
+        return OpenAIJobs
+
+    @asynccontextmanager
+    async def connect_batches(self) -> AsyncIterator[BatchConnection]:
         async with opened(self, openai.AsyncOpenAI, connections=JOB_CONNECTIONS, headers=self._headers()) as sdk:
-            yield OpenAIJobs(self, sdk)
+            yield self.job_client()(self, sdk)
 
     def _headers(self) -> dict[str, Any] | None:
         return None if self._is_own else headers_for_others(self, os.environ)

@@ -9,25 +9,23 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
+from types import MappingProxyType
 from typing import Any, BinaryIO
-from urllib.parse import quote
 
-import httpx2
 import openai
 
 from smelt.providers.adapter import Adapter
 from smelt.providers.base import Answer, CallFailed, Reply, Request
 from smelt.providers.batching import Item, JobFault, JobReport, JobState
 from smelt.providers.bodies import table, tables, words
-from smelt.providers.http import answer_of
-from smelt.providers.jobclient import JobClient, as_line, count_in, never_run, seconds_since
-from smelt.providers.transfers import SECONDS, seconds_for, size_of
+from smelt.providers.jobclient import as_line, count_in, never_run, seconds_since
+from smelt.providers.sdkjobs import SDKJobs, quoted
+from smelt.providers.transfers import seconds_for, size_of
 
 _ENDPOINT = "/v1/responses"
 _DAY = 86_400
 _INPUT_KEPT = 3 * _DAY  # A job ends within one day. By then its file may go, if nobody deletes it.
 _OUTPUT_KEPT = 30 * _DAY  # The longest that the API allows.
-_PAGE = 100
 _STATES = {
     "validating": JobState.WAITING,
     "in_progress": JobState.RUNNING,
@@ -43,14 +41,17 @@ _NEVER_RUN = {"batch_expired": "expired", "batch_cancelled": "was cancelled"}
 _FULL = re.compile(r"limit:?\s*([\d,]{3,20})", re.IGNORECASE)
 
 
-class OpenAIJobs(JobClient):
+class OpenAIJobs(SDKJobs):
     """An open client for jobs of OpenAI."""
 
     id_key = "custom_id"
+    path = "/batches"
+    page = 100
+    after = "after"
+    options = MappingProxyType({"security": {"bearer_auth": True}})
 
     def __init__(self, provider: Adapter, sdk: openai.AsyncOpenAI) -> None:
-        super().__init__(provider, openai.OpenAIError)
-        self._sdk = sdk
+        super().__init__(provider, openai.OpenAIError, sdk)
 
     def line(self, name: str, request: Request) -> bytes:
         return as_line({"custom_id": name, "method": "POST", "url": _ENDPOINT, "body": self.body_of(request)})
@@ -74,7 +75,7 @@ class OpenAIJobs(JobClient):
             "metadata": {"smelt": tag},
             "output_expires_after": {"anchor": "created_at", "seconds": _OUTPUT_KEPT},
         }
-        return self._report(await self.created(self._posted("/batches", body)))
+        return self.report(await self.created(self.posted(self.path, body=body)))
 
     async def _upload(self, lines: BinaryIO, tag: str) -> str:
         seconds = seconds_for(size_of(lines))
@@ -88,52 +89,26 @@ class OpenAIJobs(JobClient):
         return str(told["id"])
 
     async def _sent(self, lines: BinaryIO, tag: str) -> Answer:
-        response = await self._sdk.post(
+        return await self.posted(
             "/files",
-            cast_to=httpx2.Response,
             body={"purpose": "batch", "expires_after": {"anchor": "created_at", "seconds": _INPUT_KEPT}},
             files=[("file", (f"smelt-{tag}.jsonl", lines, "application/jsonl"))],
-            options=self._options({"content-type": "multipart/form-data"}),
+            headers={"content-type": "multipart/form-data"},
         )
-        return answer_of(response)
-
-    async def look(self, name: str) -> JobReport:
-        told = await self.told_or_gone(self._got(f"/batches/{_quoted(name)}"))
-        return self.unknown(name) if told is None else self._report(told)
 
     async def find(self, *, tag: str, count: int, since: float) -> AsyncIterator[JobReport]:
-        after = ""
-        while True:
-            page = await self.told(
-                self._got(f"/batches?limit={_PAGE}" + (f"&after={_quoted(after)}" if after else "")), "data"
-            )
-            reports = [self._report(one) for one in tables(page.get("data")) if words(one.get("id"))]
-            for report in reports:
-                if report.tag == tag and (report.made is None or report.made >= since):
+        async with aclosing(self.listed(since)) as reports:
+            async for report in reports:
+                if report.tag == tag:
                     yield report
-            is_past = any(one.made is not None and one.made < since for one in reports)
-            if is_past or not reports or not page.get("has_more") or reports[-1].name == after:
-                return
-            after = reports[-1].name
 
     async def results(self, report: JobReport) -> AsyncIterator[Item]:
         for source in report.sources:
             kind, _, name = source.partition(":")
-            call = partial(self._opened, f"/files/{_quoted(name)}/content")
+            call = partial(self.opened, f"/files/{quoted(name)}/content")
             async with aclosing(self.items(call, "errors" if kind == "errors" else "results")) as items:
                 async for item in items:
                     yield item
-
-    async def cancel(self, name: str) -> JobReport:
-        try:
-            return self._report(await self.told(self._posted(f"/batches/{_quoted(name)}/cancel", None), "id"))
-        except CallFailed as failure:
-            if failure.status not in (400, 404, 409):
-                raise
-            report = await self.look(name)
-            if report.state in (JobState.WAITING, JobState.RUNNING):
-                raise
-            return report
 
     async def discard(self, report: JobReport) -> None:
         names = [source.partition(":")[2] for source in report.sources]
@@ -141,7 +116,7 @@ class OpenAIJobs(JobClient):
             await self.withdraw(name)
 
     async def withdraw(self, upload: str) -> None:
-        await self.gone(self._deleted(f"/files/{_quoted(upload)}"))
+        await self.gone(self.deleted(f"/files/{quoted(upload)}"))
 
     def outcome_in(self, line: Mapping[str, Any]) -> Reply:
         response, error = table(line.get("response")), line.get("error")
@@ -153,7 +128,7 @@ class OpenAIJobs(JobClient):
             return self.reply_in(body, response.get("request_id"))
         raise self.refused(status, body, error)
 
-    def _report(self, told: Mapping[str, Any]) -> JobReport:
+    def report(self, told: Mapping[str, Any]) -> JobReport:
         status = words(told.get("status")) or "without a status"
         state = _STATES.get(status, JobState.RUNNING)
         counts, made = table(told.get("request_counts")), seconds_since(told.get("created_at"))
@@ -191,26 +166,5 @@ class OpenAIJobs(JobClient):
             return JobFault(kind="no_file", message=shown)
         return JobFault(kind="other" if line is None else "line", message=shown, line=line)
 
-    def _options(self, headers: Mapping[str, str] | None = None) -> Any:
-        return {"timeout": httpx2.Timeout(SECONDS), "headers": headers or {}, "security": {"bearer_auth": True}}
-
-    async def _posted(self, path: str, body: Any) -> Answer:
-        return answer_of(await self._sdk.post(path, cast_to=httpx2.Response, body=body, options=self._options()))
-
-    async def _got(self, path: str) -> Answer:
-        return answer_of(await self._sdk.get(path, cast_to=httpx2.Response, options=self._options()))
-
-    async def _deleted(self, path: str) -> Answer:
-        return answer_of(await self._sdk.delete(path, cast_to=httpx2.Response, options=self._options()))
-
-    async def _opened(self, path: str) -> httpx2.Response:
-        # The header makes the SDK leave the body open; it sends it for its own streaming answers, too.
-        options = self._options({"accept": "application/binary", "x-stainless-raw-response": "stream"})
-        return await self._sdk.get(path, cast_to=httpx2.Response, options=options)
-
 
 _FILES = (("results", "output"), ("errors", "error"))
-
-
-def _quoted(name: str) -> str:
-    return quote(name, safe="")
