@@ -26,6 +26,7 @@ TESTED_THROUGH = {
     "call/artefacts": "batch/test_archive",
     "providers/joblines": "batch/test_archive",
     "ledger/book": "batch/test_run",
+    "call/mediachecks": "call/test_preparation",
     "providers/sdkjobs": "providers/test_jobclient",
     "ledger/joblist": "batch/test_jobs",
     "call/remote": "batch/test_jobs",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from smelt.call.mediachecks import check_declared, check_media, check_urls, media_words
 from smelt.call.options import Settings
 from smelt.call.resolve import resolve_model
 from smelt.engine.policy import Policy
@@ -21,8 +22,7 @@ from smelt.messages import nearest, printable, shown_value
 from smelt.plan.dialect import check_limits
 from smelt.plan.examples import Example, read_examples
 from smelt.plan.kinds import Field, Struct
-from smelt.plan.media import MediaKind
-from smelt.plan.mediacolumns import KINDS, Audio, Declared, key_part
+from smelt.plan.mediacolumns import KINDS, Audio, key_part
 from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
@@ -36,7 +36,6 @@ from smelt.providers.wrapped import tags_of
 _USUAL = Settings()
 _FIRST_ROWS = 5  # Rows of the first request, which tests the key, the model and the schema.
 _told: set[str] = set()  # Prompts that name no column, and were warned about in this process.
-_MEDIA_WORDS: dict[MediaKind, str] = {"audio": "audio", "document": "PDFs", "image": "images"}
 _ROOM = 2  # A chunk is planned with this multiple of a row's usual reply tokens, and fills half of the output limit.
 _MOST_AUTO_ROWS = 25  # Larger chunks hardly save more of the shared instructions, and answers get worse.
 
@@ -185,10 +184,10 @@ class Preparation:
         """
         source = remembering(frame.rows(self.source.names, self.settings.media))
         folded = fold(source, skip_nulls=self.settings.null_rows == "skip", seen=seen)
-        _check_media(folded, self.provider)
+        check_media(folded.media, self.provider)
         if folded.media and not self.has_media:
             raise ColumnError(
-                f"A later frame holds {_media_words(folded.media)}, and the first frame did not. Declare the column, "
+                f"A later frame holds {media_words(folded.media)}, and the first frame did not. Declare the column, "
                 "as in media=['photo'], so that the instructions can tell the model of them."
             )
         dropped = tuple(name for name in self.dropped if name in frame.names)
@@ -290,7 +289,7 @@ def prepare(
     for column in columns:
         frame.require(".".join(column.path), column.field.kind)
     sent = None if names is None else chosen(task.columns, names, settings)
-    _check_declared(settings.media, names, sent)
+    check_declared(settings.media, names, sent)
     rows = frame.rows(sent, settings.media)
     source: RowSource = rows
     if len(source) and not source.names:
@@ -307,8 +306,8 @@ def prepare(
         frame, source = adapt(frame.take(positions)), _Part(source, positions)
     examples = read_examples(settings.examples, source.names, output, settings.media)
     folded = fold(source, skip_nulls=settings.null_rows == "skip")
-    _check_media(folded, provider)
-    _check_urls(settings.media, provider)
+    check_media(folded.media, provider)
+    check_urls(settings.media, provider)
     has_media = bool(settings.media or rows.media_names)
     system = _instructions(
         task.text,
@@ -345,45 +344,6 @@ def _instructions(
     """The system message that asks for *fields* of *output*, and shows the answers of *examples* for them."""
     told = [one.line(fields) for one in examples]
     return system_text(prompt, fields, codec, about=output.description, examples=told, has_media=has_media)
-
-
-def _check_declared(media: Mapping[str, Declared], names: Sequence[str] | None, sent: Sequence[str] | None) -> None:
-    """Refuse a declaration of a column that does not exist or is not sent."""
-    for name in media:
-        if names is not None and name not in names:
-            raise ColumnError(
-                f"media has {shown_value(name)}, which is not a column of the data.{nearest(name, names)}"
-            )
-        if sent is not None and name not in sent:
-            raise ColumnError(f"media has {shown_value(name)}, which is not sent. Name it in the prompt.")
-
-
-def _check_media(folded: Folded, provider: CompleteProvider) -> None:
-    """Refuse media that the provider does not take."""
-    taken = provider.capabilities.media
-    if not (refused := sorted(folded.media - taken)):
-        return
-    name = f"{provider.name}:{provider.model}"
-    takes = f"takes {_media_words(taken)} only" if taken else "reads text only"
-    raise SmeltConfigError(
-        f"The rows hold {_media_words(refused)}, and {name} {takes}. Leave the column out with columns=[...], or "
-        "choose another model."
-    )
-
-
-def _check_urls(media: Mapping[str, Declared], provider: CompleteProvider) -> None:
-    """Refuse a declaration of URLs for a provider that fetches none."""
-    for name, declared in media.items():
-        kind = KINDS.get(type(declared))
-        if getattr(declared, "urls", False) and kind in provider.capabilities.media - provider.capabilities.media_urls:
-            raise SmeltConfigError(
-                f"media[{shown_value(name)}] has urls=True, and {provider.name} fetches no {_MEDIA_WORDS[kind]} from "
-                "URLs. smelt fetches none either: load the files yourself, and pass their bytes."
-            )
-
-
-def _media_words(kinds: Collection[MediaKind]) -> str:
-    return " and ".join(_MEDIA_WORDS[one] for one in sorted(kinds))
 
 
 def _check_keepable(provider: CompleteProvider, settings: Settings) -> None:
