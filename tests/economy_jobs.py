@@ -1,7 +1,8 @@
 """The three jobs on which tokens and dollars are compared: company names, reviews, invoices.
 
 They have the shapes of the usual tables: 3, 5 and 6 columns sent, 2, 5 and 8 fields asked. At four bytes a token, a row
-in a request takes about 31, 76 and 134 tokens, its answer 13, 25 and 54. The fake server answers by `rules`, and `Job.answer` says what is right.
+in a request takes about 31, 76 and 135 tokens, its answer 13, 25 and 54. The fake server answers by `rules`, and
+`Job.answer` says what is right.
 """
 
 from __future__ import annotations
