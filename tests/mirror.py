@@ -128,6 +128,7 @@ TESTED_THROUGH = {
 
 # Tests in the folder of a room that are about several of its modules.
 ABOUT_SEVERAL = {
+    "ledger/test_prices_apart",
     "batch/test_fakes",
     "batch/test_jobs",
     "batch/test_killing",

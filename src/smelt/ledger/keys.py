@@ -2,6 +2,7 @@
 
 A row is identified by a keyed hash of its canonical text: never by its position, label or chunk, the frame library or
 the seed. A run is identified by its spec: prompt, output model, provider, model, parameters and account (the API key).
+Parameters that change only the price of an answer, such as `service_tier`, are no part of it (`priced_only`).
 Each store has its own secret for the hashes, so that hashes of two stores cannot be compared.
 
 The server's address is not part of a spec: a model that moves to another port is still the same model. If two servers
@@ -18,6 +19,7 @@ from typing import Any, Self
 
 from smelt.plan.kinds import Array, Field, Kind, Struct
 from smelt.providers.secrets import Secret
+from smelt.providers.tiers import priced_only
 from smelt.providers.vendors import VENDORS
 
 CODEC = 1  # Incremented when smelt itself changes how it asks, because the answers may differ.
@@ -33,7 +35,7 @@ class Spec:
         provider: The provider's name.
         model: The model's name.
         prompt: Hash of the prompt, and of the output model's docstring if it has one.
-        params: Hash of each parameter's value, by name.
+        params: Hash of each parameter's value, by name; without those that change only the price.
         fields: Hash of each field's definition, by its name on the wire; in order.
         account: Hash of the API key; empty if there is none.
         codec: Version of the wording that smelt adds.
@@ -65,7 +67,7 @@ class Spec:
             provider=provider,
             model=model,
             prompt=_hash(f"{prompt}\0{about}" if about else prompt, secret),
-            params={name: _hash(_json(params[name]), secret) for name in sorted(params)},
+            params={name: _hash(_json(params[name]), secret) for name in sorted(params) if not priced_only(name)},
             fields={field.key: _hash(_json(definition(field)), secret) for field in fields},
             account="" if key is None else _hash(key.reveal(), secret),
         )

@@ -29,6 +29,7 @@ from smelt.ledger.start import (
     narrower_specs,
     read_leftovers,
     specs_of_other_keys,
+    specs_of_other_prices,
     start,
     wider_specs,
 )
@@ -200,7 +201,8 @@ def _begin(store: Store, matter: RunSubject, gap: Gap) -> tuple[Session, Recorde
         gap("started")
         reading = Reading(matter.output, matter.codec)
         of_other_keys = specs_of_other_keys(store, spec)
-        specs = [*(of_other_keys if matter.any_key else ()), started.spec]
+        of_other_prices = specs_of_other_prices(store, spec, started.spec)
+        specs = [*(of_other_keys if matter.any_key else ()), *of_other_prices, started.spec]
         for one in specs:
             read_leftovers(store, one, reading)
         wider = _wider(store, spec, matter)
@@ -240,11 +242,7 @@ def _begin(store: Store, matter: RunSubject, gap: Gap) -> tuple[Session, Recorde
 def _archive(store: Store, matter: RunSubject) -> Session:
     spec = _spec(matter, store)
     specs = specs_of_other_keys(store, spec) if matter.any_key else []
-    with store.reading() as connection:
-        own = connection.execute(
-            "SELECT id FROM specs WHERE fingerprint = ?", (spec.fingerprint(store.secret),)
-        ).fetchone()
-    specs += own or ()
+    specs += specs_of_other_prices(store, spec)  # And the spec itself.
     wider = list(_wider(store, spec, matter))
     known = (
         Recall(store, specs or [_NO_SPEC], Reading(matter.output, matter.codec), wider=wider)

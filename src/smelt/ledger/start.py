@@ -19,6 +19,7 @@ from smelt.ledger.reading import Reading
 from smelt.ledger.recall import Leftover, data_version_of, leftover_replies, stored_texts
 from smelt.ledger.store import Store
 from smelt.providers.base import ENDED
+from smelt.providers.tiers import priced_only
 
 _PARTS_OF_SPEC = 4  # Model, prompt, parameters, fields.
 _SIBLINGS = 50  # Only the latest specs are searched for a similar one.
@@ -131,6 +132,15 @@ def specs_of_other_keys(store: Store, spec: Spec) -> list[int]:
     return [spec_id for spec_id, other in _specs_of_prompt(store, spec.prompt) if _differs_by_key_alone(other, spec)]
 
 
+def specs_of_other_prices(store: Store, spec: Spec, own: int | None = None) -> list[int]:
+    """The specs that ask the same as *spec*, without *own*, its id; oldest first.
+
+    Specs of older versions hold parameters that change only the price, such as `service_tier`.
+    """
+    found = _specs_of_prompt(store, spec.prompt)
+    return [spec_id for spec_id, other in found if spec_id != own and _is_same(other, spec)]
+
+
 def wider_specs(store: Store, spec: Spec, whole: Spec, *, any_key: bool = False) -> dict[int, Spec]:
     """The specs with more fields than *spec*, none outside *whole*, that are otherwise equal; by id, oldest first.
 
@@ -239,7 +249,7 @@ def _spec_of(provider: str, model: str, prompt: bytes, params: str, fields: str,
         provider=provider,
         model=model,
         prompt=prompt.hex(),
-        params=dict(from_json(params)),
+        params={name: value for name, value in from_json(params).items() if not priced_only(name)},
         fields=dict(from_json(fields)),
         account=account,
         codec=codec,
