@@ -59,7 +59,11 @@ class Stats:
         input_tokens: Tokens billed, at four bytes each.
         output_tokens: The same for replies.
         dollars: With `bills`, what all requests cost.
-        written_tokens: With `bills`, tokens written to a cache.
+        written_tokens: With `bills`, tokens written to a cache, or kept as contents.
+        read_tokens: With `bills`, tokens read from a cache.
+        stored_dollars: With `bills`, what contents that are gone cost while they were kept; part of `dollars`.
+        contents: Contents that are kept now.
+        content_calls: How often each operation on kept contents was asked for.
         useful_thoughts: Tokens of thought before replies that were not cut off.
         connections: Connections that carried requests of this scenario.
         tokens_issued: Tokens and keys that its endpoints for them handed out.
@@ -82,6 +86,10 @@ class Stats:
     output_tokens: int
     dollars: float
     written_tokens: int
+    read_tokens: int
+    stored_dollars: float
+    contents: int
+    content_calls: Mapping[str, int]
     useful_thoughts: int
     connections: int
     tokens_issued: int
@@ -141,7 +149,7 @@ class Scenario:
         return Jobs(**self._server.ask("GET", f"/_scenarios/{self.name}/jobs"))
 
     def advance(self, seconds: float) -> None:
-        """Move the clock of its jobs."""
+        """Move the clock of its jobs and caches."""
         self._server.ask("POST", f"/_scenarios/{self.name}/clock", seconds)
 
     def wait_until(self, reached: Callable[[Stats], bool]) -> Stats:

@@ -46,6 +46,7 @@ class Config:
         bills_schema: Whether the schema is billed as input, as providers do.
         bills: Whether requests are billed by the published prices, with caches, see `Till`; its options. Replies then
             report what it says, and `Stats.dollars` is the sum.
+        contents: What it allows of contents that Gemini keeps, and what goes wrong with them: `contents.Terms`.
         usage: `cached` and `reasoning` tokens to report with every reply.
         headers: Further headers of every reply.
         host: A host whose refusals of requests for JSON it has, see `hosts.py`.
@@ -78,6 +79,7 @@ class Config:
     most_output: int | None = None
     bills_schema: bool = False
     bills: Mapping[str, Any] | None = None
+    contents: Mapping[str, Any] = field(default_factory=dict)
     usage: Mapping[str, int] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     host: str | None = None

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.fakeserver.anthropic_jobs import AnthropicJobs
 from tests.fakeserver.config import faults_in
-from tests.fakeserver.faults import REFUSALS, RESPONSES, TRANSPORTS, Fault, Response, status
+from tests.fakeserver.doors import struck
+from tests.fakeserver.faults import Fault, Response
 from tests.fakeserver.google_jobs import GoogleJobs
 from tests.fakeserver.jobs import Call, Depot, Done, Route
 from tests.fakeserver.messages import Json, WireProtocol
@@ -69,20 +70,9 @@ class JobDoor:
     def _struck(
         self, protocol: WireProtocol, route: Route, call: Call, number: int
     ) -> tuple[Response, Fault | None] | None:
-        if route.operation != "piece" and not protocol.authorised(call.headers):
-            return status({"kind": "auth"}, protocol), None
         faults = [*self._http.get(route.operation, {}).get(number, ()), *self._always.get(route.operation, ())]
-        refusal = next((one for one in faults if one.name in REFUSALS), None)
-        transport = next((one for one in faults if one.name in TRANSPORTS), None)
-        if refusal is not None and not refusal.options.get("done"):
-            return REFUSALS[refusal.name](refusal.options, protocol), transport
-        response = route.answer(call)
-        if refusal is not None:
-            response = REFUSALS[refusal.name](refusal.options, protocol)
-        for fault in faults:
-            if fault.name in RESPONSES:
-                response = RESPONSES[fault.name](response, fault.options)
-        return response, transport
+        is_open = route.operation == "piece"
+        return struck(protocol, call.headers, faults, lambda: route.answer(call), is_open=is_open)
 
     def _log(self, operation: str, line: str, call: Call) -> None:
         if not self._scenario.config.log:

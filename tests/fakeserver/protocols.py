@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.fakeserver import prefixes
 from tests.fakeserver.media import parts_of, told
 from tests.fakeserver.messages import BadRequest, Completion, Headers, Json, Limits, Prompt, WireProtocol
 
@@ -29,11 +31,18 @@ class OpenAI:
         shape = body.get("text", {}).get("format") or {}
         if shape.get("type") == "json_schema" and shape.get("strict"):
             _require_closed(shape["schema"], "text.format.schema")
+        prefixes.check(body, may_mark=may_mark(_required(body, "model")))
+        asked = _required(body, "input")
+        told_first, rows = [body.get("instructions") or ""], asked
+        if not isinstance(asked, str):
+            told_first += [_text(one["content"]) for one in asked if one["role"] in ("developer", "system")]
+            rows = [one for one in asked if one["role"] not in ("developer", "system")]
+        system = "".join(told_first)
         return Prompt(
-            model=_required(body, "model"),
-            system=body.get("instructions") or "",
-            user=told(parts_of(_required(body, "input"))),
-            schema=shape.get("schema") or told_schema(body.get("instructions") or ""),
+            model=body["model"],
+            system=system,
+            user=told(parts_of(rows)),
+            schema=shape.get("schema") or told_schema(system),
             max_tokens=body.get("max_output_tokens"),
         )
 
@@ -460,6 +469,12 @@ PROTOCOLS: dict[str, WireProtocol] = {
     "mantle-openai": MantleOpenAI(),
     "mantle-claude": MantleClaude(),
 }
+
+
+def may_mark(model: str) -> bool:
+    """Whether a model of OpenAI takes words on its prompt cache: from 5.6 on."""
+    found = re.match(r"(?:ft:)?gpt-(\d+)(?:\.(\d+))?", model)
+    return found is None or (int(found[1]), int(found[2] or 0)) >= (5, 6)
 
 
 def openai_tier(tier: str) -> str:

@@ -16,6 +16,7 @@ from tests.fakeserver import errors, mediafaults
 from tests.fakeserver.answers import check_rules, codec_of, expected, row_schema, sample
 from tests.fakeserver.clouds import Gate
 from tests.fakeserver.config import Config, Schedule
+from tests.fakeserver.contents import Content, Contents, Refused
 from tests.fakeserver.faults import COMPLETIONS, JSON, REFUSALS, RESPONSES, TRANSPORTS, Fault, Response, refused, status
 from tests.fakeserver.hostile import Mood, Temper
 from tests.fakeserver.hosts import HOSTS, IGNORING
@@ -25,6 +26,7 @@ from tests.fakeserver.limiter import Limit, Limiter
 from tests.fakeserver.messages import BadRequest, Completion, Headers, Json, Prompt, WireProtocol
 from tests.fakeserver.model import Row, capped, render, rows_of, tokens_of
 from tests.fakeserver.oddrows import with_bare_numbers
+from tests.fakeserver.prefixes import Now
 from tests.fakeserver.rowfaults import LISTS, ROWS, Entry, Scene
 from tests.fakeserver.till import Till
 
@@ -60,6 +62,10 @@ class Counters:
     output_tokens: int = 0
     dollars: float = 0.0
     written_tokens: int = 0
+    read_tokens: int = 0
+    stored_dollars: float = 0.0
+    contents: int = 0
+    content_calls: Counter[str] = field(default_factory=Counter)
     useful_thoughts: int = 0
     connections: int = 0
     tokens_issued: int = 0
@@ -85,6 +91,9 @@ class Scenario:
         self.gate = Gate(config)
         self.jobs = JobDoor(self)
         self._till = Till(**config.bills) if config.bills is not None else None
+        self._clock = clock
+        self.contents = Contents(config.contents, self._till, lambda: self.jobs.depot.now)
+        self._content: Content | None = None  # What the request at hand names.
         check_rules(config.answers)
 
     def respond(self, protocol: WireProtocol, model: str, headers: Headers, body: bytes, *, path: str = "") -> Outgoing:
@@ -104,6 +113,18 @@ class Scenario:
         if response.status == 429 and transport is None:
             delay = min(delay, AT_THE_GATE)
         return Outgoing(replace(response, headers=usual | response.headers), transport, max(0.0, delay))
+
+    def told(self) -> dict[str, Any]:
+        """The counters, with what kept contents cost so far."""
+        contents, counters = self.contents, self.counters
+        contents.settle()
+        return vars(counters) | {
+            "dollars": counters.dollars + contents.dollars,
+            "stored_dollars": contents.stored_dollars,
+            "written_tokens": counters.written_tokens + contents.written_tokens,
+            "contents": len(contents.live),
+            "content_calls": contents.calls,
+        }
 
     def run_line(self, protocol: WireProtocol, body: Json, faults: Sequence[Fault]) -> Done:
         """The answer to one line of a job: by the same model as that to a request, without limits of rate."""
@@ -141,9 +162,15 @@ class Scenario:
         try:
             parsed = json.loads(body)
             prompt = protocol.read(parsed, model)
+            self._content = self.contents.named_by(parsed, model, headers) if isinstance(parsed, dict) else None
+        except Refused as problem:
+            code, name, words = problem.args
+            return refused(code, {"error": {"code": code, "message": words, "status": name}}), None
         except (BadRequest, ValueError, KeyError, TypeError, AttributeError) as problem:
             code, words = errors.bad_request(protocol.refusals, str(problem))
             return refused(code, words), None
+        if self._content is not None:
+            prompt = replace(prompt, system=self._content.system)
         rows = rows_of(prompt.user)
         self._count(rows, headers, parsed)
         if refusal := self._refusal(protocol, headers, body, prompt, is_line=is_line):
@@ -303,9 +330,21 @@ class Scenario:
             return completion
         head = json.dumps(prompt.schema, separators=(",", ":")) + prompt.system
         made = completion.usage["output"]
-        receipt = self._till.ring(prompt.model, body, head=head, tail=prompt.user, made=made, tier=tier)
+        content = self._content
+        receipt = self._till.ring(
+            prompt.model,
+            body,
+            head=head,
+            tail=prompt.user,
+            made=made,
+            now=Now(self.jobs.depot.now, self._clock()),
+            after=self.config.latency,
+            stored=None if content is None else content.tokens,
+            tier=tier,
+        )
         self.counters.dollars += receipt.dollars
         self.counters.written_tokens += receipt.written
+        self.counters.read_tokens += receipt.read
         return replace(completion, usage={**completion.usage, **receipt.usage}, tier=receipt.tier)
 
     def _count(self, rows: Sequence[Row], headers: Headers, body: Any) -> None:

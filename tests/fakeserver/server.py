@@ -57,7 +57,7 @@ class Call:
 
 
 class JobCall:
-    """A request about jobs; its work was done when it came."""
+    """A request about jobs or kept contents; its work was done when it came."""
 
     def __init__(self, response: Response, transport: Fault | None) -> None:
         self._outgoing = Outgoing(response, transport)
@@ -107,6 +107,8 @@ class Server:
         base = f"http://{request.headers.get('host', '')}/{name}"
         if (found := scenario.jobs.answer(request, rest, query, base)) is not None:
             return JobCall(*found)
+        if (found := scenario.contents.answer(request, rest)) is not None:
+            return JobCall(*found)
         if rest in PATHS:
             return Call(scenario, PROTOCOLS[PATHS[rest]], "", request)
         if match := GEMINI.fullmatch(rest):
@@ -150,7 +152,7 @@ class Server:
                     del self._scenarios[name]
                     return Plain(200, {})
                 case _:
-                    return Plain(200, vars(self._scenarios[name].counters))
+                    return Plain(200, self._scenarios[name].told())
         except (TypeError, ValueError, KeyError) as problem:
             return Plain(400, {"problem": f"{type(problem).__name__}: {problem}"})
 

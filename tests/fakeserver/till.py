@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tests.fakeserver.prefixes import Now, Shelf, marks_of, scope_of
+
 Json = Mapping[str, Any]
 
 
@@ -28,6 +30,7 @@ class Rate:
         keeps: What is kept. `marked`: prefixes up to a mark, at a price. `all`: the whole prompt too, at a price,
             unless the request asks for marked prefixes only. `free`: every prompt, for nothing.
         least: Tokens of the shortest prefix that is kept or read.
+        stored: A million tokens of kept content for an hour.
         grain: Reads without a mark are multiples of so many tokens.
         batch: The factor of batches.
         batch_read: The same for input read from a cache.
@@ -44,6 +47,7 @@ class Rate:
     hour: float = 0.0
     keeps: Literal["marked", "all", "free"] = "free"
     least: int = 1_024
+    stored: float = 0.0
     grain: int = 1
     batch: float = 0.5
     batch_read: float | None = None
@@ -76,9 +80,9 @@ RATES = {
     "claude-haiku-5-5": _claude(0.10, 0.01, 0.125, 0.20, 0.50, least=512, above=100_000, more_given=5.0, more_made=5.0),
     "claude-sonnet-5-5": _claude(2.00, 0.10, 2.50, 4.00, 10.00, least=512),
     "claude-opus-4-7": _claude(5.00, 0.50, 6.25, 10.00, 25.00, least=2_048),
-    "gemini-2.5-flash": Rate(given=0.30, read=0.03, made=2.50, flex=0.5, batch_read=1.0),
-    "gemini-3.5-flash-lite": Rate(given=0.30, read=0.03, made=2.50, flex=0.5, batch_read=2 / 3),
-    "gemini-3.8-flash": Rate(given=0.75, read=0.075, made=3.75, flex=0.5),  # Twice as much from 2027 on.
+    "gemini-2.5-flash": Rate(given=0.30, read=0.03, made=2.50, flex=0.5, batch_read=1.0, stored=1.0),
+    "gemini-3.5-flash-lite": Rate(given=0.30, read=0.03, made=2.50, flex=0.5, batch_read=2 / 3, stored=1.0),
+    "gemini-3.8-flash": Rate(given=0.75, read=0.075, made=3.75, flex=0.5, stored=1.0),  # Twice as much from 2027 on.
 }
 
 
@@ -109,13 +113,28 @@ class Till:
     Attributes:
         tokens_per_byte: A quarter, or more for long prompts of few bytes.
         serves: The tier that serves every request, whatever it asks for; None: the one it asks for.
+        reads_unmarked: Whether models that keep every prompt for nothing find it again. Google promises nothing.
     """
 
     tokens_per_byte: float = 0.25
     serves: str | None = None
+    reads_unmarked: bool = True
     _kept: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    _shelf: Shelf = field(default_factory=Shelf)
 
-    def ring(self, model: str, body: Json, *, head: str, tail: str, made: int, tier: str | None = None) -> Receipt:
+    def ring(
+        self,
+        model: str,
+        body: Json,
+        *,
+        head: str,
+        tail: str,
+        made: int,
+        now: Now,
+        after: float = 0.0,
+        stored: int | None = None,
+        tier: str | None = None,
+    ) -> Receipt:
         """Bill one request.
 
         Args:
@@ -124,36 +143,50 @@ class Till:
             head: What all requests of a job share: the schema and the instructions.
             tail: The rows.
             made: Output tokens.
+            now: The time.
+            after: Seconds until the response begins.
+            stored: Tokens of *head* that are kept content, which the request names; None if it names none.
             tier: The tier that serves it: `batch` for a line of a job. None: see `serves`.
         """
         rate, tier = RATES[model], tier or self.serves or _asked(body)
         if tier == "flex" and rate.flex is None:
             tier = "standard"
-        given = self._tokens(head + tail)
-        read, written, hour = self._cached(rate, self._kept.setdefault((model, tier), set()), body, head, head + tail)
+        given, written, hour = self.tokens(head + tail), 0, 0
+        if stored is not None:
+            read = stored
+        elif rate.keeps == "free":
+            read = self._read_unmarked(rate, self._kept.setdefault((model, tier), set()), head + tail)
+        else:
+            # The lines of a job run at the same time: none reads what another one writes.
+            after = 3_600.0 if tier == "batch" else after
+            marks = marks_of(body, head, head + tail, is_all=rate.keeps == "all")
+            scope = (model, tier, *scope_of(body))
+            read, written, hour = self._marked(rate, scope, marks, now, after)
         counts = {"given": given, "read": read, "written": written, "hour": hour, "made": made}
         return Receipt(**counts, tier=tier, dollars=dollars(rate, **counts, tier=tier))
 
-    def _cached(self, rate: Rate, kept: set[str], body: Json, head: str, prompt: str) -> tuple[int, int, int]:
-        """Tokens read, tokens written, and those of them for an hour."""
-        if rate.keeps == "free":
-            common = max((_common(one, prompt) for one in kept), default=0)
-            kept.add(prompt)
-            read = self._tokens(prompt[:common]) // rate.grain * rate.grain
-            return (read, 0, 0) if read >= rate.least else (0, 0, 0)
-        marks = _marks(body, head)
-        if rate.keeps == "all" and (body.get("prompt_cache_options") or {}).get("mode") != "explicit":
-            marks[prompt] = False
-        long = {mark: is_hour for mark, is_hour in marks.items() if self._tokens(mark) >= rate.least}
-        read = max((self._tokens(one) for one in kept if prompt.startswith(one)), default=0)
+    def _read_unmarked(self, rate: Rate, kept: set[str], prompt: str) -> int:
+        common = max((_common(one, prompt) for one in kept), default=0) if self.reads_unmarked else 0
+        kept.add(prompt)
+        read = self.tokens(prompt[:common]) // rate.grain * rate.grain
+        return read if read >= rate.least else 0
+
+    def _marked(
+        self, rate: Rate, scope: tuple[Any, ...], marks: Mapping[str, float], now: Now, after: float
+    ) -> tuple[int, int, int]:
+        """Tokens read, tokens written, and those of them for an hour or longer."""
+        long = {mark: life for mark, life in marks.items() if self.tokens(mark) >= rate.least}
+        found = self._shelf.found(scope, list(long), now)
+        read = self.tokens(found)
         written = hour = 0
-        for mark in sorted(set(long) - kept, key=len):
-            more = max(0, self._tokens(mark) - read - written)
-            written, hour = written + more, hour + more * long[mark]
-        kept |= set(long)
+        for mark in sorted((one for one in long if len(one) > len(found)), key=len):
+            more = self.tokens(mark) - read - written
+            written, hour = written + more, hour + more * (long[mark] >= 3_600)
+            self._shelf.put(scope, mark, life=long[mark], now=now, after=after)
         return read, written, hour
 
-    def _tokens(self, text: str) -> int:
+    def tokens(self, text: str) -> int:
+        """What *text* counts."""
         return int(len(text.encode(errors="surrogatepass")) * self.tokens_per_byte)
 
 
@@ -175,14 +208,6 @@ def _asked(body: Json) -> str:
     """The tier that a request asks for; all but the cheap ones are the standard one here."""
     asked = body.get("service_tier") or body.get("serviceTier")
     return "flex" if asked == "flex" else "standard"
-
-
-def _marks(body: Json, head: str) -> dict[str, bool]:
-    """The prefixes that the request marks, each with whether it is kept for an hour."""
-    system = body.get("system")
-    parts = system if isinstance(system, list) else []
-    marks = [one["cache_control"] for one in parts if isinstance(one, dict) and one.get("cache_control")]
-    return {head: marks[-1].get("ttl") == "1h"} if marks else {}
 
 
 def _common(one: str, other: str) -> int:
