@@ -15,7 +15,7 @@ from smelt.ledger.keys import Spec
 from smelt.ledger.lease import Moment
 from smelt.ledger.opening import open_store
 from smelt.ledger.reading import Reading
-from smelt.ledger.recall import Recall
+from smelt.ledger.recall import ALWAYS, Recall
 from smelt.ledger.recorder import Recorder
 from smelt.ledger.reserve import Reserve
 from smelt.ledger.start import Started, read_leftovers, start
@@ -82,6 +82,7 @@ class Actor:
             version=self.started.data_version,
             is_contended=self.started.is_contended,
             is_refresh=is_refresh,
+            since=ALWAYS if is_refresh else 0,
         )
         self.recorder = Recorder(
             self.store,

@@ -100,6 +100,8 @@ class BatchRun(Run):
         self._held.add(rows)
 
     def _close(self, rest: RowFailure, *, is_stopped: bool) -> None:
+        if self.supply.parts.settled == self.supply.rows and not (self.counts.pending or self._held.lines):
+            self.book.end_refresh()
         states = {job.tag: job for job in self.book.jobs()} if self._held.lines else {}
         if self._held.lines.keys() - states.keys():
             self._note(OTHER_KEY)

@@ -153,6 +153,7 @@ def _subject(call: Preparation, *, is_stream: bool, tells_changes: bool) -> RunS
         key=call.provider.key,
         any_key=settings.any_key,
         is_refresh=settings.refresh,
+        is_batch=is_batch(call),
         extends=settings.extend,
         keeps_inputs=settings.store_inputs,
         is_stream=is_stream,

@@ -15,6 +15,11 @@ _ROWS_AT_ONCE = 100_000  # Rows that one transaction moves: enough to be fast, f
 _ROWS_PER_STATEMENT = 200  # One statement per row costs twice as much.
 _PARTS = 256  # Sorting in parts is faster than sorting all rows at once: a part fits the processor's cache.
 
+_ADD_LATE = """
+INSERT INTO answers VALUES (?, ?, ?, ?) ON CONFLICT (spec, key)
+DO UPDATE SET value = excluded.value, attempt = excluded.attempt WHERE excluded.attempt >> 32 > answers.attempt >> 32
+"""
+
 _Row = tuple[bytes, str, int]
 _KEY = itemgetter(0)
 
@@ -26,10 +31,10 @@ def add_fresh(connection: sqlite3.Connection, spec: int, attempt: int, answers: 
         connection.execute("INSERT INTO fresh (attempt, spec, keys, answers) VALUES (?, ?, ?, ?)", values)
 
 
-def add_missing(connection: sqlite3.Connection, spec: int, attempt: int, answers: Mapping[bytes, str]) -> None:
-    """Store the rows that have no entry in `answers`; entries that exist are kept."""
+def add_late(connection: sqlite3.Connection, spec: int, attempt: int, answers: Mapping[bytes, str]) -> None:
+    """Store the rows of a reply that is read late: answers of its own run and of later runs are kept."""
     rows = [(spec, key, text, attempt) for key, text in answers.items()]
-    connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", rows)
+    connection.executemany(_ADD_LATE, rows)
 
 
 def keep_inputs(connection: sqlite3.Connection, inputs: Sequence[tuple[bytes, str]]) -> None:

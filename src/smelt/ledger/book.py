@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from smelt.ledger import jobs, lease
+from smelt.ledger import jobs, lease, refreshes
 from smelt.ledger.base import Claim
 from smelt.ledger.jobs import JobRow, LineRow
 from smelt.ledger.keys import row_keys
@@ -207,6 +207,12 @@ class JobBook:
         """Parse the stored replies of lines that no run took."""
         for spec in self._recall.specs:
             read_leftovers(self._store, spec, self._recorder.reading)
+
+    def end_refresh(self) -> None:
+        """The run has brought all of its rows: the next call with `refresh=True` asks them again."""
+        specs, since = self._recall.specs, self._recall.since
+        if since:
+            self._recorder.tell(lambda connection: refreshes.end(connection, specs, since))
 
     @property
     def _now(self) -> float:

@@ -16,6 +16,8 @@ from smelt.ledger.shares import Shares
 from smelt.ledger.store import Store
 
 _AT_ONCE = 4_096  # Keys per query.
+ALWAYS = 2**31
+"""As the first run whose answers count: those of no run do."""
 
 
 class Recall:
@@ -24,6 +26,7 @@ class Recall:
     Attributes:
         spec: The spec's id in the store.
         specs: Ids of specs whose answers count as this spec's own, and last the spec itself.
+        since: The first run whose answers count.
         has_jobs: Whether jobs of Batch APIs held rows of the specs when this run began.
     """
 
@@ -39,6 +42,7 @@ class Recall:
         version: int | None = None,
         is_contended: bool = False,
         is_refresh: bool = False,
+        since: int = 0,
     ) -> None:
         """Read a spec in its present state.
 
@@ -53,7 +57,8 @@ class Recall:
                 changed has written nothing since.
             version: SQLite's data_version when this run began; None reads it now.
             is_contended: Whether other runs of the spec are known to be in progress.
-            is_refresh: Whether earlier answers are ignored.
+            is_refresh: Whether the answers that are stored when this run begins are ignored.
+            since: The first run whose answers count.
         """
         self.spec = specs[-1]
         self.specs = specs
@@ -62,6 +67,7 @@ class Recall:
         self._store = store
         self._reading = reading
         self._is_refresh = is_refresh
+        self.since = since
         self._before = before or {}
         self._version = data_version_of(store.connection) if version is None else version
         self._is_contended = is_contended
@@ -81,7 +87,7 @@ class Recall:
 
     def values(self, keys: Sequence[bytes]) -> list[tuple[Any, ...] | None]:
         """The values of the rows with these keys; None for a row without an answer."""
-        if self._is_refresh:
+        if self.since >= ALWAYS:
             return [None] * len(keys)
         found: dict[bytes, tuple[str, int]] = {}
         with self._store.reading() as connection:
@@ -90,6 +96,7 @@ class Recall:
                 found.update((key, (self._reading.narrowed(text), attempt)) for key, (text, attempt) in wider)
             for spec in self.specs:
                 found.update(stored_rows(connection, spec, keys))
+        found = self._counting(found)
         values = self._reading.all_stored([None if (row := found.get(key)) is None else row[0] for key in keys])
         self._shares.add(found[key][1] for key, one in zip(keys, values, strict=True) if one is not None)
         return values
@@ -117,14 +124,20 @@ class Recall:
             lease.lose_dead_runs(connection, clock)
             held = in_flight(connection, others) & set(keys)
         known: dict[bytes, tuple[Any, ...]] = {}
-        if not self._is_refresh:
+        if self.since < ALWAYS:
             found = stored_rows(connection, self.spec, keys)
             found.update((key, self._fresh[key]) for key in keys if key in self._fresh)
+            found = self._counting(found)
             known = {
                 key: values for key, (text, _) in found.items() if (values := self._reading.stored(text)) is not None
             }
             self._shares.add(found[key][1] for key in known)
         return known, held - known.keys()
+
+    def _counting(self, found: dict[bytes, tuple[str, int]]) -> dict[bytes, tuple[str, int]]:
+        """The answers of *found* that count in a refresh."""
+        first = self.since << 32
+        return {key: row for key, row in found.items() if row[1] >= first} if first else found
 
     def held(self, keys: Sequence[bytes]) -> dict[bytes, Holding]:
         """The rows with these keys that wait in jobs. Looks nothing up while no other connection made a job."""

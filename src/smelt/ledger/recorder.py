@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from smelt.errors import StoreError
 from smelt.ledger import lease
-from smelt.ledger.answers import add_fresh, add_missing, keep_inputs, merge_fresh, merge_some
+from smelt.ledger.answers import add_fresh, add_late, keep_inputs, merge_fresh, merge_some
 from smelt.ledger.attempts import announce, close_attempt, end_badly, keep_reply
 from smelt.ledger.base import Claim, Holding
 from smelt.ledger.jobs import LineRow, free
@@ -172,6 +172,10 @@ class Recorder:
         self._gap(gap)
         return done
 
+    def tell(self, step: Step[None]) -> None:
+        """Carry out a step about jobs with the next commit."""
+        self._writer.tell(step)
+
     def withdraw(self, number: int) -> None:
         """Record that an announced request was not sent."""
         self._left.pop(number, None)
@@ -215,8 +219,8 @@ class Recorder:
         inputs = [(keys[row.position], row.text) for row, _, _ in accepted] if self._keeps_inputs else []
 
         def write(connection: sqlite3.Connection) -> None:
-            # If another process took over this run, the answers that are stored by now are kept.
-            put = add_fresh if lease.epoch_of(connection, self.run) == self._epoch else add_missing
+            # If another process took over this run, the answers that it stored by now are kept.
+            put = add_fresh if lease.epoch_of(connection, self.run) == self._epoch else add_late
             put(connection, self._recall.spec, self._id(number), answers)
             keep_inputs(connection, inputs)
             close_attempt(connection, self._id(number), unread)

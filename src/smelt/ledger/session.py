@@ -13,6 +13,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from smelt.errors import StoreNotFoundError, StoreReadOnlyError, warn
+from smelt.ledger import lease
 from smelt.ledger.answers import merge_all
 from smelt.ledger.base import Claim, NoLedger, RunLedger
 from smelt.ledger.book import JobBook
@@ -20,8 +21,9 @@ from smelt.ledger.files import default_path, named_path
 from smelt.ledger.keys import Spec, row_key, row_keys
 from smelt.ledger.opening import open_store
 from smelt.ledger.reading import Reading
-from smelt.ledger.recall import Recall, stored_texts
+from smelt.ledger.recall import ALWAYS, Recall, stored_texts
 from smelt.ledger.recorder import Extension, Recorder
+from smelt.ledger.refreshes import take_up
 from smelt.ledger.reserve import Reserve
 from smelt.ledger.start import (
     Sibling,
@@ -65,6 +67,7 @@ class RunSubject:
         key: The API key, if there is one.
         any_key: Whether answers that were bought with another key are reused.
         is_refresh: Whether answered rows are asked again.
+        is_batch: Whether the rows are asked in jobs of a Batch API.
         extends: Whether answered rows may be asked for added fields only.
         keeps_inputs: Whether prompt and rows are stored as plain text.
         is_stream: Whether the rows are only the first ones of a stream.
@@ -84,6 +87,7 @@ class RunSubject:
     key: Secret | None = None
     any_key: bool = False
     is_refresh: bool = False
+    is_batch: bool = False
     extends: bool = False
     keeps_inputs: bool = False
     is_stream: bool = False
@@ -205,6 +209,7 @@ def _begin(store: Store, matter: RunSubject, gap: Gap) -> tuple[Session, Recorde
         specs = [*(of_other_keys if matter.any_key else ()), *of_other_prices, started.spec]
         for one in specs:
             read_leftovers(store, one, reading)
+        since = _since(store, matter, specs, started.run)
         wider = _wider(store, spec, matter)
         for one, part in wider.items():
             read_leftovers(store, one, Reading(part, matter.codec))
@@ -217,7 +222,8 @@ def _begin(store: Store, matter: RunSubject, gap: Gap) -> tuple[Session, Recorde
             before=started.before,
             version=started.data_version,
             is_contended=started.is_contended,
-            is_refresh=matter.is_refresh,
+            is_refresh=since >= started.run,
+            since=since,
         )
         extension = _related(store, spec, matter, recall, is_news=not started.before)
         gap("recalled")
@@ -237,6 +243,16 @@ def _begin(store: Store, matter: RunSubject, gap: Gap) -> tuple[Session, Recorde
         gap=gap,
     )
     return Session(ledger=recorder, extension=extension, book=JobBook(store, recorder, recall)), recorder
+
+
+def _since(store: Store, matter: RunSubject, specs: Sequence[int], run: int) -> int:
+    """The first run whose answers count."""
+    if not matter.is_refresh:
+        return 0
+    if not matter.is_batch:
+        return ALWAYS
+    with store.writing() as connection:
+        return take_up(connection, specs, run, lease.present().wall)
 
 
 def _archive(store: Store, matter: RunSubject) -> Session:

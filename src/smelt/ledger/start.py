@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pydantic_core import from_json
 
 from smelt.ledger import lease
-from smelt.ledger.answers import add_missing, merge_fresh
+from smelt.ledger.answers import add_late, merge_fresh
 from smelt.ledger.attempts import close_attempt
 from smelt.ledger.jobs import free
 from smelt.ledger.keys import Spec, added_fields, as_chosen, count_differences, describe_change, row_keys
@@ -114,7 +114,7 @@ def read_leftovers(store: Store, spec: int, reading: Reading, clock: Callable[[]
         return 0
     with store.writing() as connection:
         for one, answers, unread in found:
-            add_missing(connection, spec, one.attempt, answers)
+            add_late(connection, spec, one.attempt, answers)
             close_attempt(connection, one.attempt, unread)
             free(connection, spec, one.keys)  # If it was a line of a job.
     return sum(len(answers) for _, answers, _ in found)
