@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,8 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("path", "data"), [("a.png", b"a"), ("in/../in/b.png", b"b"), ("near.png", b"b")])
 def test_a_file_below_the_root_is_read(root: Path, path: str, data: bytes) -> None:
-    assert read_below(str(root), path) == data
-    assert read_below(os.path.relpath(root), str(root / path)) == data
+    assert read_below(str(root), path).data == data
+    assert read_below(os.path.relpath(root), str(root / path)).data == data
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,20 @@ def test_everything_else_is_refused_without_quoting_it(root: Path, path: str, re
         read_below(str(root), path)
     assert path not in str(caught.value) or path in (".", "in")
     assert str(root) not in str(caught.value)
+
+
+def test_the_state_of_a_file_tells_whether_it_changed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, later = root / "a.png", time.time_ns() + 10**10
+    young = read_file(str(path)).state
+    monkeypatch.setattr(mediafiles, "time_ns", lambda: later)
+    first, again = read_file(str(path)).state, read_file(str(path)).state
+    facts = path.stat()
+    path.write_bytes(b"b")
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns - 1))
+
+    assert young == 0  # It could be written again within the same tick of the clock.
+    assert first == again != 0
+    assert read_file(str(path)).state != first  # It has the same size.
 
 
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(root: Path) -> None:

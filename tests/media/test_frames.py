@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import time
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pytest
 
 import smelt
+from smelt.frames import mediafiles
 from smelt.providers.base import Capabilities
 from smelt.testing import ScriptedProvider
 from tests.conftest import MakeScenario
@@ -129,9 +131,12 @@ def test_each_picture_is_answered_under_its_own_row(kind: str, scenario: MakeSce
     assert server.stats().rows_sent == len(PNGS)
 
 
+@pytest.mark.parametrize("seconds", [0, 3600], ids=["young", "settled"])
 def test_a_file_that_changes_before_it_is_sent_costs_its_row_and_no_other(
-    tmp_path: Path, scenario: MakeScenario
+    tmp_path: Path, scenario: MakeScenario, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
+    now = time.time_ns() + seconds * 10**9
+    monkeypatch.setattr(mediafiles, "time_ns", lambda: now)  # A settled file is not hashed again if it did not change.
     server = scenario(answers=SAYS)
     paths = [tmp_path / f"{at}.png" for at in range(4)]
     for path, data in zip(paths, PNGS, strict=False):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from smelt.frames import pictures
-from smelt.frames.mediafiles import bounded, checked_url, read_below, read_file
+from smelt.frames.mediafiles import File, bounded, checked_url, read_below, read_file
 from smelt.plan.mediacolumns import Audio, Declared
 from smelt.plan.mediafacts import facts_of, type_of
 
@@ -28,6 +28,7 @@ class Content:
         data: The bytes of the file; those of the pixels if *picture* is not None.
         is_fixed: Whether the same cell always has these bytes.
         picture: A picture that is in memory and in no file, or None.
+        state: That of the file that was read, or 0; see `mediafiles.File`.
 
     A file that was opened by Pillow may be of a type that no model takes; then *data* must be encoded anew.
     """
@@ -35,6 +36,7 @@ class Content:
     data: bytes
     is_fixed: bool = False
     picture: Any = None
+    state: int = 0
 
     @property
     def media_type(self) -> str:
@@ -104,8 +106,8 @@ def read_cell(value: object, declared: Declared | None) -> Content | Address:
         raise TypeError(_undeclared(value))
     if isinstance(value, Path):
         if declared.root is not None:  # A path that was made of a row's text must not leave the root, either.
-            return Content(_known(read_below(os.fspath(declared.root), os.fspath(value))))
-        return Content(_known(read_file(os.fspath(value))))
+            return _of_file(read_below(os.fspath(declared.root), os.fspath(value)))
+        return _of_file(read_file(os.fspath(value)))
     if isinstance(value, str):
         return _read_string(value, declared)
     if type(value).__module__.partition(".")[0] == "numpy":
@@ -132,7 +134,11 @@ def _read_string(text: str, declared: Declared) -> Content | Address:
         return Address(url)
     if declared.root is None:
         raise ValueError("a path, and no root= was given that it is relative to")
-    return Content(_known(read_below(os.fspath(declared.root), text)))
+    return _of_file(read_below(os.fspath(declared.root), text))
+
+
+def _of_file(file: File) -> Content:
+    return Content(_known(file.data), state=file.state)
 
 
 def _known(data: bytes) -> bytes:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from time import time_ns
 from urllib.parse import urlsplit
 
 from smelt.errors import SmeltConfigError
@@ -37,7 +39,22 @@ _TOLD = ("http", "file", "ftp", "s3", "gs", "az", "hf")  # Schemes that a messag
 _LONGEST = 8_192  # Characters of an address.
 # A pipe would wait for a writer, and a terminal could become that of this process; Windows would change line ends.
 _OPENING = os.O_RDONLY | sum(getattr(os, f"O_{name}", 0) for name in ("NONBLOCK", "CLOEXEC", "NOCTTY", "BINARY"))
+_SETTLED = 2_000_000_000  # Nanoseconds; the times of the coarsest file systems go in steps of 2 s.
 _NO_HOST = "an address whose host is no public name; the provider could not fetch it, or should not"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that was read.
+
+    Attributes:
+        data: Its bytes.
+        state: The same number twice means the same bytes. 0 means nothing: the file was written too lately for its
+            times to tell.
+    """
+
+    data: bytes
+    state: int
 
 
 def real_folder(column: str, root: str | os.PathLike[str]) -> str:
@@ -55,7 +72,7 @@ def real_folder(column: str, root: str | os.PathLike[str]) -> str:
     return real
 
 
-def read_below(root: str, path: str) -> bytes:
+def read_below(root: str, path: str) -> File:
     """The file at *path*, relative to *root*, which it must not leave.
 
     Raises:
@@ -71,7 +88,7 @@ def read_below(root: str, path: str) -> bytes:
     return read_file(real, folder)
 
 
-def read_file(path: str, folder: str | None = None) -> bytes:
+def read_file(path: str, folder: str | None = None) -> File:
     """The regular file at *path*; if it is opened elsewhere than below *folder*, it is refused.
 
     Raises:
@@ -90,11 +107,12 @@ def read_file(path: str, folder: str | None = None) -> bytes:
         if facts.st_size > MOST_BYTES:
             raise ValueError(_too_large(facts.st_size))
         data = _all_of(handle)  # One handle for size and content: the file may grow meanwhile.
+        state, after = _state_of(facts, time_ns()), _state_of(os.fstat(handle), time_ns())
     except OSError as problem:
         raise ValueError(f"a file that cannot be read ({_reason(problem)})") from None
     finally:
         os.close(handle)
-    return bounded(data)
+    return File(bounded(data), state if state == after else 0)
 
 
 def bounded(data: bytes) -> bytes:
@@ -144,6 +162,17 @@ def checked_url(url: str) -> str:
 def _all_of(handle: int) -> bytes:
     with os.fdopen(handle, "rb", closefd=False) as file:
         return file.read(MOST_BYTES + 1)
+
+
+def _state_of(facts: os.stat_result, now: int) -> int:
+    """See `File.state`. *now* is the time of day in nanoseconds.
+
+    Git tells by the same numbers whether a file changed, and also doubts those of files that are too young:
+    git-scm.com/docs/racy-git.
+    """
+    if now - max(facts.st_ctime_ns, facts.st_mtime_ns) < _SETTLED:
+        return 0
+    return hash((facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns))
 
 
 def _is_literal(host: str) -> bool:

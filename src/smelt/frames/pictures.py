@@ -39,12 +39,12 @@ def file_of(picture: Any) -> bytes | None:
     name = os.fspath(getattr(picture, "filename", "") or "")
     if getattr(picture, "tile", None) and not picture.tell():  # Opened and not decoded yet: it equals its file.
         if name:
-            return read_file(name)
+            return read_file(name).data
         return _rest_of(picture.fp)
     if not name or not Path(name).is_file():
         return None
     try:
-        data = read_file(name)
+        data = read_file(name).data
         with _pillow().open(io.BytesIO(data)) as fresh:
             is_alike = (fresh.mode, fresh.size) == (picture.mode, picture.size)
             is_same = is_alike and pixels_of(fresh) == pixels_of(picture)

@@ -7,7 +7,6 @@ row, whether a cell holds a path, the bytes or an opened image. In a request, th
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
@@ -122,12 +121,12 @@ class Media:
     @property
     def base64(self) -> Base64:
         """Its bytes as base64."""
-        return Base64(b64encode(self.data), "ascii")
+        return Base64(_base64(self.data), "ascii")
 
     @property
     def data_url(self) -> str:
         """Its bytes as a data URL, or its address."""
-        return self.url or Base64(b"data:%b;base64,%b" % (self.type.encode(), b64encode(self.data)), "ascii")
+        return self.url or Base64(b"data:%b;base64,%b" % (self.type.encode(), _base64(self.data)), "ascii")
 
     def without_data(self) -> Self:
         """The same without its bytes, to be kept and shown."""
@@ -198,3 +197,11 @@ def without_query(url: str) -> str:
     """*url* without parameters, query and fragment, which may be a signature, and so a secret."""
     end = min((at for at in map(url.find, ";?#") if at >= 0), default=len(url))
     return url if end == len(url) else f"{url[:end]}?…"
+
+
+def _base64(data: bytes) -> bytes:
+    try:
+        from pybase64 import b64encode  # 0.06 ms a megabyte; the standard library's takes 3.4.
+    except ImportError:  # It comes with the extra `media`.
+        from base64 import b64encode
+    return b64encode(data)
