@@ -93,7 +93,8 @@ def test_a_refresh_that_was_interrupted_goes_on(provider: Years, server: JobServ
 
 def test_two_processes_that_refresh_share_their_jobs(provider: Years, server: JobServer, ledger: Path) -> None:
     async def both() -> list[Any]:
-        return await asyncio.gather(*(asked(provider, 205, ledger, refresh=True) for _ in range(2)))
+        results: list[Any] = await asyncio.gather(*(asked(provider, 205, ledger, refresh=True) for _ in range(2)))
+        return results
 
     results = run_jumping(both()).result
 
