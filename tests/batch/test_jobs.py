@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import smelt
-from tests.batch.jobserver import BatchScripted, JobServer, Plot
+from tests.batch.jobserver import LOST, BatchScripted, JobServer, Plot
 from tests.batch.test_run import called, twice
 
 
@@ -50,6 +50,26 @@ def test_a_job_is_looked_at_and_cancelled(ledger: Path) -> None:
 
     assert result.success
     assert len(server.jobs) == 2
+
+
+@pytest.mark.parametrize("ask", ["refresh", "cancel"])
+def test_a_job_that_was_never_created_is_not_asked_for(ledger: Path, ask: str) -> None:
+    server = JobServer(creates=[LOST, None], is_made=False)
+    provider = BatchScripted(twice, server)
+    called(provider, 105, ledger)
+
+    with smelt.ledger.open(ledger) as opened:
+        job = opened.jobs()[0]
+        with pytest.raises(smelt.StoreError, match="is withdrawn: it was never created at the provider"):
+            getattr(job, ask)(provider)
+
+
+def test_a_look_at_a_job_whose_results_are_gone_leaves_it_lost(ledger: Path) -> None:
+    provider = BatchScripted(twice, JobServer(plots=[Plot(losses=3)]))
+    called(provider, 105, ledger)
+
+    with smelt.ledger.open(ledger) as opened:
+        assert opened.jobs()[0].refresh(provider).state == "lost"
 
 
 def test_abandoned_rows_are_asked_again(ledger: Path) -> None:

@@ -131,6 +131,53 @@ def test_a_synchronous_call_leaves_rows_in_a_job_alone(ledger: Path) -> None:
     assert provider.rows_sent == 10
 
 
+@pytest.mark.parametrize(("state", "words"), [("lost", "results are gone"), ("orphaned", "does not know under this")])
+def test_a_synchronous_call_says_what_became_of_a_job(ledger: Path, state: str, words: str) -> None:
+    server = JobServer(plots=[Plot(losses=3)])
+    provider = BatchScripted(twice, server)
+    called(provider, 105, ledger, wait=False)
+    server.jobs[0].is_gone = state == "orphaned"
+    called(provider, 105, ledger)
+
+    with pytest.warns(smelt.SmeltWarning, match=f"{words}.*abandon") as told:
+        result = called(provider, 105, ledger, mode="now")
+
+    assert words in result.errors[0].message
+    assert "The same call" not in str(told[0].message)
+
+
+def test_rows_of_a_job_that_was_never_submitted_wait_in_none(ledger: Path) -> None:
+    server = JobServer()
+    provider = BatchScripted(twice, server)
+
+    with pytest.warns(smelt.SmeltWarning, match="deadline"):
+        result = called(provider, 1_205, ledger, deadline=0.2)
+
+    assert server.jobs == []
+    assert result.metrics.pending_rows == 0
+    assert {error.kind for error in result.errors} == {"deadline"}
+    assert called(provider, 1_205, ledger).success
+
+
+def test_a_job_that_is_being_created_at_the_end_may_exist(ledger: Path) -> None:
+    server = JobServer()
+    provider = BatchScripted(twice, server)
+
+    with pytest.warns(smelt.SmeltWarning, match="deadline"):
+        result = called(provider, 105, ledger, deadline=0.8)
+
+    words = f"pending in job {only(ledger).job}. Whether it was created is not known"
+    assert all(error.message.startswith(words) for error in result.errors)
+    assert called(provider, 105, ledger).success
+
+
+def only(ledger: Path) -> Any:
+    """The only job in a ledger."""
+    with smelt.ledger.open(ledger) as opened:
+        (job,) = opened.jobs()
+        return job
+
+
 def test_a_call_waits_as_long_as_it_is_told(ledger: Path) -> None:
     server = JobServer(plots=[Plot(seconds=3600)])
     provider = BatchScripted(twice, server)

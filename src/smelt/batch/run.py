@@ -16,8 +16,9 @@ from smelt.batch.collecting import Collector
 from smelt.batch.desk import FULL, Act, Step, after_find, after_look, after_poll, after_results, tail_rows
 from smelt.batch.office import Held, Office, Terms, now, wall
 from smelt.batch.submitting import Submitter
-from smelt.batch.words import OTHER_KEY, pending_words, waiting_words
+from smelt.batch.words import waiting_words
 from smelt.engine.events import Waiting
+from smelt.engine.pending import OTHER_KEY
 from smelt.engine.run import Run
 from smelt.engine.supply import Supply
 from smelt.engine.work import Halt, Work, rows_settled
@@ -102,17 +103,25 @@ class BatchRun(Run):
     def _close(self, rest: RowFailure, *, is_stopped: bool) -> None:
         if self.supply.parts.settled == self.supply.rows and not (self.counts.pending or self._held.lines):
             self.book.end_refresh()
-        states = {job.tag: job for job in self.book.jobs()} if self._held.lines else {}
+        states = {job.tag: self._state_after(job) for job in self.book.jobs()} if self._held.lines else {}
         if self._held.lines.keys() - states.keys():
             self._note(OTHER_KEY)
         for tag in list(self._held.lines):
-            words = pending_words(tag, states.get(tag))
+            line = Holding(0, tag, states.get(tag, ""), is_foreign=tag not in states)
+            if line.state == "withdrawn":
+                continue
             for position in self._held.positions(tag):
                 if not self.supply.parts.is_settled(position):
-                    self._leave_pending(position, words)
+                    self._leave_pending(position, line)
         if rest.kind == "stopped" and not is_stopped and (self._held.lines or self.supply.line):
             rest = replace(rest, kind="pending", message="pending: not submitted yet. The same call submits it.")
         super()._close(rest, is_stopped=is_stopped)
+
+    def _state_after(self, job: JobRow) -> str:
+        """The state of *job* once this run has ended: the run may end while it submits one; see `settle_jobs`."""
+        if job.run != self.book.run:
+            return job.state
+        return "withdrawn" if job.state in UNSENT else "doubtful" if job.state == "creating" else job.state
 
     async def _work_off(self, office: Office, work: Work, deadline: asyncio.Timeout) -> None:
         submitter = Submitter(office=office, origin=self.provider.origin, rng=self.rng)

@@ -1,38 +1,11 @@
-"""What users are told about jobs. Pure."""
+"""What a run in batch mode waits for, in words. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from smelt.engine.run import pending_in
 from smelt.ledger.jobs import JobRow
 from smelt.messages import counted, duration
-
-OTHER_KEY = (
-    "Some rows wait in a job that was submitted with another API key, and were not asked again. If the key was "
-    "renewed, any_key=True collects them."
-)
-
-
-def pending_words(tag: str, job: JobRow | None) -> str:
-    """The message of a row that waits in the job *tag*; *job* is None if it was submitted with another key."""
-    words = pending_in(tag)
-    if job is None:
-        return (
-            f"{words}, which was submitted with another API key. If the key was renewed, any_key=True collects it. The "
-            "job's abandon() frees the row, and it is paid for again."
-        )
-    if job.state == "orphaned":
-        return (
-            f"{words}, which the provider does not know under this key. Use the key and project that it was submitted "
-            "with; or free the row by the job's abandon(), and it is paid for again."
-        )
-    if job.state == "lost":
-        return (
-            f"{words}, whose results are gone at the provider. It may have been billed. The job's abandon() frees the "
-            "row, and it is paid for again."
-        )
-    return words
 
 
 def waiting_words(provider: str, jobs: Sequence[JobRow], unsent: Sequence[JobRow], now: float) -> str:

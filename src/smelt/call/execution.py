@@ -84,11 +84,14 @@ def _interrupt(execution: Execution) -> SmeltInterrupt:
         if execution.is_kept
         else "The answers so far are only in `.partial_result`, because no ledger keeps them."
     )
-    if waiting := partial.metrics.pending_rows:
+    stranded = execution.counts.stranded
+    if waiting := partial.metrics.pending_rows - stranded:
         kept = (
             f"{counted(waiting, 'row')} wait in jobs, which run on at the provider and are billed. The same call "
             "collects them, also tomorrow; smelt.ledger.open().jobs() lists the jobs, and a job's cancel() ends it."
         )
+    if stranded:
+        kept += f" {counted(stranded, 'row')} wait in jobs that the provider does not give; their errors say why."
     return SmeltInterrupt(
         f"Interrupted. {done:,} of {counted(partial.metrics.total_rows, 'row')} answered."
         f"{f' {kept}' if done or waiting else ''}",

@@ -111,8 +111,8 @@ class Settings:
         ledger: Where answers are stored, so that no row is paid for twice: the path of a file, True for `SMELT_LEDGER`
             or a file in the user's cache directory, False for no ledger. None means True, except for models whose
             answers are not worth keeping, such as a scripted model in a test.
-        refresh: Whether rows that the ledger knows are asked again, and replaced in the ledger. With `mode="batch"` each
-            row is asked once until a call has brought all rows: answers since the first call count as refreshed.
+        refresh: Whether rows that the ledger knows are asked again, and replaced in the ledger. With `mode="batch"`,
+            each row is asked once until a call has brought all rows: answers since the first call count as refreshed.
         extend: Whether rows that the ledger knows are asked for the new fields only, if the only change is that the
             output model has more fields.
         any_key: Whether answers that were bought with another API key are reused, for example after a key was renewed.

@@ -12,6 +12,16 @@ from smelt.loop.bridge import run_blocking
 from smelt.providers.base import CallFailed
 from smelt.providers.batching import JobReport, batching_of
 
+_BEING_SUBMITTED = "a running call submits it, so the provider has no name for it yet."
+_UNNAMED = {
+    "planned": _BEING_SUBMITTED,
+    "uploaded": _BEING_SUBMITTED,
+    "creating": _BEING_SUBMITTED,
+    "doubtful": "the answer to its submit was lost, so its name is not known. The same call, run again, looks for it.",
+    "abandoned": "its name at the provider was never known, so it can only be found there by hand.",
+}
+_NEVER = "it was never created at the provider, so there is nothing to ask or cancel. The next call asks its rows."
+
 
 def looked_at(job: BatchJob, model: Any) -> JobReport:
     """Ask for the state of *job*, and store it."""
@@ -24,11 +34,9 @@ def cancelled(job: BatchJob, model: Any) -> JobReport:
 
 
 async def _asked(job: BatchJob, model: Any, *, is_cancelled: bool) -> JobReport:
+    job.settle()
     if job.name is None:
-        raise StoreError(
-            f"The job {job.job} is {job.state}: the provider has given no name for it yet. The call that made it, run "
-            "again, finds out."
-        )
+        raise StoreError(f"The job {job.job} is {job.state}: {_UNNAMED.get(job.state, _NEVER)}")
     provider, _ = batching_of(resolve_model(job.model if model is None else model))
     try:
         async with provider.connect_batches() as batches:

@@ -14,6 +14,7 @@ from smelt.engine.hedging import Hedging
 from smelt.engine.intake import Intake
 from smelt.engine.limiter import Limiter
 from smelt.engine.parts import Part
+from smelt.engine.pending import held_notes, is_stranded, pending_words
 from smelt.engine.replies import ReplyReader
 from smelt.engine.room import Room
 from smelt.engine.sender import Sender
@@ -27,11 +28,6 @@ from smelt.plan.chunks import AutoSize
 from smelt.plan.media import Medium
 from smelt.providers.base import Connection, Provider, Usage, telling
 
-_PENDING_NOTE = (
-    'Some rows wait in a job of a Batch API, which an earlier call with mode="batch" submitted, and were not asked '
-    'again. The same call with mode="batch" collects them (with any_key=True, if the API key was renewed); '
-    "smelt.ledger.open().jobs() lists the jobs, and a job's abandon() frees its rows."
-)
 INTERRUPT_GRACE = 0.75  # Seconds; a run reacts to Ctrl-C within one.
 
 
@@ -150,14 +146,16 @@ class Run:
     def _hold(self, rows: Sequence[tuple[int, Holding]]) -> None:
         """Leave rows that wait in jobs of a Batch API: they are bought already."""
         for position, line in rows:
-            self._leave_pending(position, pending_in(line.tag))
-        self._note(_PENDING_NOTE)
+            self._leave_pending(position, line)
+        for note in held_notes(line for _, line in rows):
+            self._note(note)
 
-    def _leave_pending(self, position: int, message: str) -> None:
+    def _leave_pending(self, position: int, line: Holding) -> None:
         answers = self.supply.parts
         failed = answers.failed
-        answers.fail(position, RowFailure("pending", message))
+        answers.fail(position, RowFailure("pending", pending_words(line)))
         self.counts.pending += answers.failed - failed
+        self.counts.stranded += (answers.failed - failed) * is_stranded(line)
 
     def _intake(self, part: Part) -> Intake:
         return Intake(
@@ -254,11 +252,6 @@ class Run:
 
     def _note(self, sentence: str) -> None:
         self._notices[sentence] = None
-
-
-def pending_in(tag: str) -> str:
-    """The message of a row that waits in the job *tag*."""
-    return f"pending in job {tag}"
 
 
 def _why(halt: Halt) -> RowFailure | None:

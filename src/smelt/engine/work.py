@@ -78,6 +78,7 @@ class Counts:
         strangers: Rows of replies whose token was not in the request.
         hopeless: Rows that were given up before the first reply.
         pending: The caller's rows that wait in jobs of a Batch API; they count as failed in the parts.
+        stranded: Those of them whose answers no waiting brings.
         input_tokens: Input tokens, cached ones included.
         output_tokens: Output tokens, reasoning included.
         cached_input_tokens: Input tokens read from the provider's cache.
@@ -98,6 +99,7 @@ class Counts:
     strangers: int = 0
     hopeless: int = 0
     pending: int = 0
+    stranded: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cached_input_tokens: int = 0

@@ -21,10 +21,14 @@ class Holding(NamedTuple):
     Attributes:
         attempt: The line.
         tag: The job.
+        state: The state of the job.
+        is_foreign: Whether the job was submitted with another API key.
     """
 
     attempt: int
     tag: str
+    state: str = "submitted"
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -121,10 +121,19 @@ class BatchJob:
             jobs.give_up(connection, row, "abandoned", lease.present().wall)
         return self._take(row)
 
+    def settle(self) -> None:
+        """Read the state of the job anew, after what a run left behind whose process died."""
+        if not self.store.is_read_only:
+            with self.store.writing() as connection:
+                lease.lose_dead_runs(connection, lease.present)
+        self._take(None)
+
     def note(self, state: str, **changes: Any) -> None:
-        """Store what the provider said of the job."""
+        """Store what the provider said of the job. One whose results are read, or are gone, keeps its state."""
         with self.store.writing() as connection:
-            jobs.move(connection, self.row.id, state, {**changes, "looked": lease.present().wall})
+            row = next(one for one in jobs.jobs_in(connection) if one.id == self.row.id)
+            kept = row.state if row.state in ("ended", "lost") else state
+            jobs.move(connection, self.row.id, kept, {**changes, "looked": lease.present().wall})
 
     def _take(self, _: object) -> Self:
         with self.store.reading() as connection:

@@ -167,10 +167,10 @@ def held(connection: sqlite3.Connection, specs: Sequence[int], keys: Sequence[by
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             query = (
-                "SELECT q.key, q.attempt, j.tag FROM queued q JOIN attempts a ON a.id = q.attempt JOIN jobs j ON j.id ="
-                f" a.job WHERE q.spec = ? AND q.key IN ({','.join('?' * len(some))})"
+                "SELECT q.key, q.attempt, j.tag, j.state FROM queued q JOIN attempts a ON a.id = q.attempt JOIN jobs j "
+                f"ON j.id = a.job WHERE q.spec = ? AND q.key IN ({','.join('?' * len(some))})"
             )
-            found.update((key, Holding(attempt, tag)) for key, attempt, tag in connection.execute(query, (spec, *some)))
+            found.update((key, Holding(*line)) for key, *line in connection.execute(query, (spec, *some)))
     return found
 
 

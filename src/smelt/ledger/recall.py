@@ -72,9 +72,8 @@ class Recall:
         self._version = data_version_of(store.connection) if version is None else version
         self._is_contended = is_contended
         with store.reading() as connection:
-            holding = [one for one in of_other_keys if jobs.holds_any(connection, [one])]
-            self.has_jobs = bool(holding) or jobs.holds_any(connection, specs)
-        self._holding = [*holding, *specs]
+            self._foreign = [one for one in of_other_keys if jobs.holds_any(connection, [one])]
+            self.has_jobs = bool(self._foreign) or jobs.holds_any(connection, specs)
         self._fresh: dict[bytes, tuple[str, int]] = {}  # Answers that other runs have appended to `fresh` since.
         self._seen = 0
 
@@ -143,7 +142,9 @@ class Recall:
         """The rows with these keys that wait in jobs. Looks nothing up while no other connection made a job."""
         if not (self.has_jobs or self._is_contended):
             return {}
-        return jobs.held(self._store.connection, self._holding, keys)
+        others = jobs.held(self._store.connection, self._foreign, keys) if self._foreign else {}
+        foreign = {key: line._replace(is_foreign=True) for key, line in others.items()}
+        return foreign | jobs.held(self._store.connection, self.specs, keys)
 
     def cost_usd(self, run: int | None = None) -> float | None:
         """What the reused answers cost, without those of *run*; None if that is not known."""
