@@ -203,6 +203,19 @@ def test_a_few_rows_left_by_a_job_are_asked_live(ledger: Path) -> None:
     assert result.metrics.possible_duplicates == 0
 
 
+def test_new_rows_of_a_frame_are_no_tail_of_a_job(ledger: Path) -> None:
+    server = JobServer(plots=[Plot(share=0.9, end="expired"), Plot()])
+    provider = BatchScripted(twice, server)
+    called(provider, 205, ledger, wait=False)
+    server._last += 4_000  # It has ended by now.
+
+    result = called(provider, 225, ledger)
+
+    assert values(result) == [2 * at for at in range(225)]
+    assert [len(job.lines) for job in server.jobs] == [20, 4]  # The 20 rows left go with the 20 new ones.
+    assert provider.rows_sent == 5
+
+
 def test_many_rows_left_by_a_job_go_into_the_next_job(ledger: Path) -> None:
     server = JobServer(plots=[Plot(share=0.5, end="expired"), Plot()])
     provider = BatchScripted(twice, server)
@@ -474,6 +487,15 @@ def test_what_batch_mode_cannot_do_is_refused(ledger: Path, options: dict[str, A
 def test_a_model_without_a_batch_api_is_refused(ledger: Path) -> None:
     with pytest.raises(smelt.SmeltConfigError, match="needs a Batch API"):
         called(ScriptedProvider(twice), 5, ledger)
+
+
+@pytest.mark.parametrize("verb", [smelt.estimate, smelt.transform])
+def test_a_server_of_ones_own_is_refused_by_every_verb(ledger: Path, verb: Callable[..., Any]) -> None:
+    pytest.importorskip("openai")
+    model = smelt.Model("openai", "gpt-4.1-mini", api_key="k-of-a-test", base_url="https://models.example.com/v1")
+
+    with pytest.raises(smelt.SmeltConfigError, match=r"none of openai:gpt-4.1-mini at https://models.example.com"):
+        verb([{"n": 1}], "Double {n}.", Twice, model=model, mode="batch", ledger=ledger)
 
 
 def test_a_budget_holds_before_a_job_is_submitted(ledger: Path) -> None:

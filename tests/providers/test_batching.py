@@ -43,6 +43,26 @@ def test_clouds_and_other_hosts_have_none(name: str, monkeypatch: pytest.MonkeyP
         batching_of(adapter(name, "http://127.0.0.1:9"))
 
 
+@pytest.mark.parametrize(
+    ("address", "is_own"),
+    [
+        ("https://api.openai.com/v1", True),
+        ("https://eu.api.openai.com/v1", True),
+        ("http://localhost:4000/v1", True),
+        ("https://notapi.openai.com.example/v1", False),
+        ("https://models.example.com/v1", False),
+    ],
+)
+def test_only_the_own_address_of_a_vendor_has_one(address: str, is_own: bool) -> None:
+    provider = adapter("openai", address)
+
+    if is_own:
+        assert batching_of(provider)[1].can_tag
+    else:
+        with pytest.raises(SmeltConfigError, match=f"none of openai:.* at {address[:-3]}.*at its own address"):
+            batching_of(provider)
+
+
 def test_the_sentence_names_all_that_have_one() -> None:
     known = [name for name, vendor in VENDORS.items() if vendor.batching is not None]
 

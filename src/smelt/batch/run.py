@@ -71,6 +71,7 @@ class BatchRun(Run):
     _courses: dict[str, _Course] = field(default_factory=dict)
     _live: Connection | None = None
     _has_collected: bool = False
+    _has_new: bool = False  # Whether rows of the frame were in no job yet: they are no tail, however few they are.
     _refused: int = 0  # Jobs in a row that were refused as a whole.
     _until: float = -inf  # The end of the waiting.
     _blocked_until: float = -inf  # Until then no job is submitted, because too much waits at the provider.
@@ -128,6 +129,7 @@ class BatchRun(Run):
         collector = Collector(office=office, ledger=self.ledger)
         self._until = until = inf if self.terms.wait is True else now() + float(self.terms.wait)
         await self._prove(office, work, deadline)
+        self._has_new = office.pool.has_rows
         while self._halt is None:
             await self._tend(office, submitter, collector)
             if self._halt is not None or await self._ask_rest(office, submitter, deadline, is_over=now() >= until):
@@ -177,14 +179,16 @@ class BatchRun(Run):
         if not office.pool.has_rows:
             return False
         few = tail_rows(self.terms.tail, len(self.supply.parts))
+        is_tail = self._has_collected and not self._has_new and office.supply.line.rows_left <= few
         is_waiting = any(job.state not in _ENDLESS for job in office.jobs())
-        is_tail = self._has_collected and office.supply.line.rows_left <= few and (is_over or not is_waiting)
-        if is_tail or not office.supply.line:
+        if (is_tail and (is_over or not is_waiting)) or not office.supply.line:
             await self._ask_live(office.supply, office.sender.work, deadline)
             return True
-        if (self._has_collected and office.supply.line.rows_left <= few) or now() < self._blocked_until:
+        if is_tail or now() < self._blocked_until:
             return False
-        return await self._submit(office, submitter)
+        is_done = await self._submit(office, submitter)
+        self._has_new = self._has_new and office.pool.has_rows
+        return is_done
 
     async def _submit(self, office: Office, submitter: Submitter) -> bool:
         done = await submitter.submit()

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from smelt.providers import params as parameters
 from smelt.providers.access import Access
+from smelt.providers.addresses import is_loopback
 from smelt.providers.base import Answer, BatchLimits, Capabilities, Connection, Reply, Request, Wire
 from smelt.providers.batching import BatchConnection
 from smelt.providers.bodies import complaint_in
@@ -96,8 +98,13 @@ class Adapter(ABC):
 
     @property
     def batching(self) -> BatchLimits | None:
-        """What a job of this vendor's Batch API may hold; None if smelt knows none."""
-        return self.vendor.batching
+        """What a job of this vendor's Batch API may hold; None if smelt knows none at this address.
+
+        The vendor's own address may have a region before it. On this machine a gateway may stand for it.
+        """
+        asked, own = (urlsplit(url or "").hostname or "" for url in (self.access.base_url, self.vendor.base_url))
+        is_own = f".{asked}".endswith(f".{own}") or is_loopback(self.access.base_url)
+        return self.vendor.batching if is_own else None
 
     def job_client(self) -> type[Any]:
         """The class of the client for jobs, a `jobclient.JobClient`. Loaded only if a job is wanted."""

@@ -247,8 +247,9 @@ def batching_of(provider: Provider) -> tuple[BatchProvider, BatchLimits]:
     inner = provider.provider if isinstance(provider, OwnProvider) else provider
     limits = inner.batching if isinstance(inner, BatchProvider) else None
     if not isinstance(inner, BatchProvider) or limits is None:
+        at = f" at {provider.origin}" if isinstance(inner, BatchProvider) else ""
         raise SmeltConfigError(
-            f'mode="batch" needs a Batch API, and smelt knows none of {provider.name}:{provider.model}. Leave out '
-            "mode=, or use a model of openai, anthropic or google."
+            f'mode="batch" needs a Batch API, and smelt knows none of {provider.name}:{provider.model}{at}. Leave out '
+            "mode=, or use a model of openai, anthropic or google at its own address."
         )
     return inner, limits

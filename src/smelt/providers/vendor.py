@@ -56,8 +56,7 @@ class Vendor:
         level_tiers: Service tiers that cost what the standard one does, or nothing by the token.
         tells_charge: Whether its replies say what it charged for them, in dollars.
         is_free: Whether its requests cost nothing.
-        batching: What a job of its Batch API may hold, or None if smelt knows none. Servers of the same kind at other
-            addresses have the same.
+        batching: What a job of its Batch API may hold, or None if smelt knows none.
         cheap_model: A small, cheap model for the doctor, or None.
     """
 
