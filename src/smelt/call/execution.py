@@ -209,11 +209,13 @@ class Execution:
         call, session = self._call, handed.session
         extension = session.extension
         self.is_kept = not isinstance(session.ledger, NoLedger)
-        is_wanted = self._is_partial_shown or self.is_kept
+        is_wanted, is_whole = self._is_partial_shown or self.is_kept, not self.supply.is_open
         kind = partial(BatchRun, book=book_of(session), terms=handed.terms) if is_batch(call) else Run
         return kind(
-            work=call.work(),
-            extension=None if extension is None else call.extension(extension.added, extension.completing),
+            work=call.work(is_whole=is_whole),
+            extension=None
+            if extension is None
+            else call.extension(extension.added, extension.completing, is_whole=is_whole),
             supply=self.supply,
             provider=call.provider,
             lane=handed.lane,
