@@ -19,6 +19,7 @@ TESTED_THROUGH = {
     # The steps of a run in batch mode: what counts is what a whole run does.
     "batch/collecting": "batch/test_run",
     "batch/files": "batch/test_run",
+    "batch/liverecord": "batch/test_archive",
     "batch/office": "batch/test_run",
     "batch/submitting": "batch/test_run",
     "batch/words": "batch/test_run",

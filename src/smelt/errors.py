@@ -491,6 +491,14 @@ class StoreFullError(StoreError):
         )
 
     @classmethod
+    def for_files(cls, path: object) -> Self:
+        """The error for a full disk on which the file of a job is written."""
+        return cls(
+            f"The disk of {path} is full, so the file of a job could not be written, and the job was not submitted. "
+            "Free some space and run again; answered rows and rows in earlier jobs are not asked again."
+        )
+
+    @classmethod
     def for_room(cls, path: object, needed: int, free: int | None) -> Self:
         """The error for a disk without the space that a run reserves; *needed* and *free* in bytes."""
         there = "" if free is None else f", and {free / 1e6:,.1f} MB are free"

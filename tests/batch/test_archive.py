@@ -20,6 +20,7 @@ from smelt.plan.media import Media
 from smelt.providers.base import Request
 from smelt.providers.joblines import line_reader
 from tests.batch.test_fakes import PROVIDERS, called
+from tests.conftest import MakeScenario
 from tests.fakeserver import FakeServer
 from tests.fakeserver.answers import expected
 from tests.models import RULES, Company
@@ -45,8 +46,10 @@ def written(fake: FakeServer, tmp_path_factory: pytest.TempPathFactory) -> Calla
 
 @pytest.fixture
 def out(written: Callable[[str], Path], tmp_path: Path) -> Path:
-    """A copy of the files of OpenAI that a test may change."""
-    return Path(shutil.copytree(written("openai"), tmp_path / "out"))
+    """A copy of the files of OpenAI's job that a test may change."""
+    out = Path(shutil.copytree(written("openai"), tmp_path / "out"))
+    shutil.rmtree(out / "live")
+    return out
 
 
 def folder_in(out: Path) -> Path:
@@ -78,11 +81,34 @@ def answered(result: smelt.SmeltResult[Any]) -> int:
 def test_a_result_is_made_of_the_files_alone(provider: str, written: Callable[[str], Path]) -> None:
     result = smelt.batch.read(written(provider), Company)
 
-    assert (answered(result), result.metrics.total_rows, result.success) == (20, 20, True)
+    assert (answered(result), result.metrics.total_rows, result.success) == (25, 25, True)
     assert result.model == f"{provider}:fake-1"
-    assert result.metrics.requests == 4
-    assert result.metrics.tiers == {"batch": 4}
+    assert result.metrics.requests == 5
+    assert result.metrics.tiers["batch"] == 4
     assert result.metrics.input_tokens > 0
+
+
+def test_damage_to_live_requests_costs_only_its_lines(written: Callable[[str], Path], tmp_path: Path) -> None:
+    out = Path(shutil.copytree(written("openai"), tmp_path / "out"))
+    (folder,) = (out / "live").iterdir()
+    change(folder / "replies.jsonl", lambda lines: [b"{}\n", b"[]\n"])
+
+    with pytest.warns(smelt.SmeltWarning, match="2 lines of the results cannot be read"):
+        result = smelt.batch.read(out, Company)
+
+    assert (answered(result), result.metrics.total_rows) == (20, 25)
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+def test_rows_that_a_job_left_and_that_were_asked_live_are_answered(scenario: MakeScenario, tmp_path: Path) -> None:
+    lines = {"0": {"fault": "status", "code": 500}}
+    fake = scenario(answers=RULES, count_by="name", jobs={"script": {"0": {"lines": lines}}})
+    called("openai", fake, 25, tmp_path / "a.sqlite", artefacts=tmp_path / "out")
+
+    result = smelt.batch.read(tmp_path / "out", Company)
+
+    assert (answered(result), result.metrics.total_rows) == (25, 25)
+    assert result.metrics.requests == 1 + 4 + 1
 
 
 def test_the_manifest_tells_the_history_of_the_job(out: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 
 import smelt
 from smelt.batch import submitting
+from smelt.batch.files import Folder
 from smelt.call.execution import Execution
 from smelt.call.options import Settings
 from smelt.call.part import part_of
@@ -98,6 +100,60 @@ def test_artefacts_hold_what_went_out_and_came_in(ledger: Path, tmp_path: Path) 
     assert lines == {"requests.jsonl": 20, "results.jsonl": 18, "errors.jsonl": 2}
     assert json.loads((folder / "manifest.json").read_text())["state"] == "collected"
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the files of these *names* be written to a disk without room."""
+    new, temporary = Folder.new, tempfile.TemporaryFile
+
+    def opened(self: Folder, name: str) -> Any:
+        return Path("/dev/full").open("w+b") if name.startswith(names) else new(self, name)
+
+    def unnamed(*mode: str, **options: Any) -> Any:
+        return temporary(*mode, **options) if options else Path("/dev/full").open("w+b")
+
+    monkeypatch.setattr(Folder, "new", opened)
+    monkeypatch.setattr(tempfile, "TemporaryFile", unnamed)
+
+
+@pytest.mark.parametrize(("names", "has_files"), [("requests", True), (".manifest", True), ("", False)])
+def test_a_full_disk_stops_a_job_before_it_is_submitted(
+    ledger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: str, has_files: bool
+) -> None:
+    server = JobServer()
+    provider = BatchScripted(twice, server)
+    options = {"artefacts": tmp_path / "out"} if has_files else {}
+
+    with monkeypatch.context() as full:
+        fill_disk(full, names)
+        with warnings.catch_warnings(), pytest.raises(smelt.errors.StoreFullError, match="was not submitted") as caught:
+            warnings.simplefilter("ignore", smelt.SmeltWarning)
+            called(provider, 105, ledger, **options)
+    result = called(provider, 105, ledger, **options)
+
+    assert caught.value.partial_result is not None
+    assert result.success
+    assert (len(server.jobs), provider.rows_sent) == (1, 5)
+
+
+@pytest.mark.parametrize("names", [(), (".manifest", "replies")])
+def test_a_full_disk_under_the_results_costs_the_artefacts_only(
+    ledger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    server = JobServer()
+    provider = BatchScripted(twice, server)
+    called(provider, 105, ledger, artefacts=tmp_path / "out", wait=False)
+
+    with monkeypatch.context() as full, warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fill_disk(full, "results", *names)
+        result = called(provider, 105, ledger, artefacts=tmp_path / "out")
+
+    assert result.success
+    assert server.uploads == {f"file-{server.tags[0]}"}
+    said = [str(one.message) for one in told]
+    assert any("not whole: No space left" in one for one in said)
+    assert any("manifest" in one for one in said) is bool(names)
 
 
 @pytest.mark.parametrize(("most", "lines"), [(1, 1), (2**24, 12)])

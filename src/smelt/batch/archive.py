@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from smelt.batch.files import FORMAT, MANIFEST
+from smelt.batch.liverecord import REPLIES, STATE, read_reply_line
 from smelt.errors import SmeltConfigError
 from smelt.plan.compact import HEAD, rows_of
 from smelt.plan.wire import Codec
@@ -137,6 +138,10 @@ class JobFiles:
             with file:
                 for raw, is_over in _lines(file):
                     yield client.item(raw, source, is_over=is_over)
+        if (self.path / REPLIES).exists():
+            with (self.path / REPLIES).open("rb") as file:
+                for raw, _ in _lines(file):
+                    yield read_reply_line(raw)
 
 
 def jobs_at(root: Path) -> tuple[list[JobFiles], list[str]]:
@@ -149,8 +154,9 @@ def jobs_at(root: Path) -> tuple[list[JobFiles], list[str]]:
         SmeltConfigError: It holds no job.
     """
     try:
-        inside = root if (root / MANIFEST).exists() else root / "jobs"
-        folders = [root] if inside is root else sorted(one for one in inside.iterdir() if one.is_dir())
+        is_one = (root / MANIFEST).exists()
+        insides = [] if is_one else [inside for kind in ("jobs", STATE) if (inside := root / kind).exists()]
+        folders = [root] if is_one else [one for inside in insides for one in sorted(inside.iterdir()) if one.is_dir()]
     except OSError:
         folders = []
     if not folders:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import ExitStack, aclosing
+from contextlib import aclosing, closing, suppress
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
 
 from smelt.batch.desk import is_of_rows, refusal_of_all
-from smelt.batch.office import Office, at_batch_price, now
+from smelt.batch.files import KeptResults
+from smelt.batch.office import Office, now
 from smelt.batch.plan import number_in
 from smelt.engine.inflight import Delivery, InFlight
 from smelt.engine.work import Halt
@@ -22,7 +22,7 @@ from smelt.ledger.jobs import JobRow, LineRow
 from smelt.plan.chunks import Chunk
 from smelt.plan.replies import read_reply
 from smelt.providers.base import Billing, CallFailed, Reply
-from smelt.providers.batching import LINE_CAP, Item, JobReport
+from smelt.providers.batching import JobReport
 
 _BLOCK = 64  # Lines that one transaction stores.
 _DOUBLED = CallFailed("protocol", Billing.PAID_BAD, "The line has two different answers.")
@@ -38,12 +38,14 @@ class Found:
         doubled: Lines with two replies that both answer their rows.
         answered: How many lines have a reply.
         strangers: How many results belong to no line of the job.
+        unkept: Why its artefacts are not whole, or None.
     """
 
     failures: dict[int, CallFailed] = field(default_factory=dict)
     doubled: set[int] = field(default_factory=set)
     answered: int = 0
     strangers: int = 0
+    unkept: str | None = None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -72,28 +74,35 @@ class Collector:
             self.office.note(
                 f"The job {job.tag} came back with {found.strangers:,} results that belong to none of its lines."
             )
+        await self._discard(job, report, found)
         refusal = refusal_of_all(list(found.failures.values()), answered=found.answered)
         if refusal is not None:
             self.office.release(job.tag)
             return Halt(stop=refusal)
         return await self.apply(job, found)
 
+    async def _discard(self, job: JobRow, report: JobReport, found: Found) -> None:
+        """Delete the files at the provider: all is in the ledger, and what stays would only show rows to others."""
+        if found.unkept is not None:
+            self.office.note(
+                f"The artefacts of the job {job.tag} are not whole: {found.unkept}. Its answers are in the ledger, and "
+                "its files stay at the provider."
+            )
+            return
+        with suppress(CallFailed):
+            await self.office.batches.discard(report)
+
     async def _read(self, job: JobRow, report: JobReport) -> Found:
         """Store the replies of *job*, block by block."""
         found, block = Found(), list[tuple[int, Reply]]()
-        folder, files = self.office.folder(job.tag), dict[str, BinaryIO | None]()
-        with ExitStack() as stack:
+        with closing(KeptResults(self.office.folder(job.tag))) as kept:
             async with aclosing(self.office.batches.results(report)) as items:  # type: ignore[type-var]  # A generator.
                 async for item in items:
-                    if item.source not in files:
-                        file = files[item.source] = folder.results(item.source)
-                        if file is not None:
-                            stack.enter_context(file)
-                    _keep(files[item.source], item)
+                    kept.keep(item)
                     if (number := number_in(job.tag, item.id)) is None:
                         found.strangers += 1
                         continue
-                    attempt, outcome = job.run << 32 | number, at_batch_price(item.outcome)
+                    attempt, outcome = job.run << 32 | number, item.outcome
                     if isinstance(outcome, Reply):
                         block.append((attempt, outcome))
                     else:
@@ -102,6 +111,7 @@ class Collector:
                         await self._store(job, block, found)
                         block.clear()
         await self._store(job, block, found)
+        found.unkept = kept.problem
         return found
 
     async def _store(self, job: JobRow, block: Sequence[tuple[int, Reply]], found: Found) -> None:
@@ -209,10 +219,3 @@ class Collector:
             return self._enter(chunk, [], failure)
         self.office.supply.line.put_whole([chunk])
         return None
-
-
-def _keep(file: BinaryIO | None, item: Item) -> None:
-    if file is not None:
-        file.write(item.raw)
-        if len(item.raw) >= LINE_CAP:  # Its end was not read, and the next line must not follow on it.
-            file.write(b"\n")

@@ -17,17 +17,15 @@ from smelt.engine.budget import Budget
 from smelt.engine.sender import Sender
 from smelt.engine.supply import Supply
 from smelt.engine.workers import WorkerPool
-from smelt.errors import SmeltConfigError
+from smelt.errors import SmeltConfigError, StoreFullError
 from smelt.ledger.base import Holding
 from smelt.ledger.book import JobBook
 from smelt.ledger.jobs import JobRow
 from smelt.plan.chunks import Chunk, Pending
-from smelt.providers.base import BatchLimits, CallFailed, Reply, Usage
-from smelt.providers.batching import BatchConnection
+from smelt.providers.base import BatchLimits, CallFailed, Usage
+from smelt.providers.batching import TIER, BatchConnection
 
 _STEP = 1.05  # A price is looked up anew for lines that are this much longer.
-TIER = "batch"
-"""The service tier of a line of a job, as `Usage.tier` names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,24 +220,13 @@ class Office:
         """The job exists by now, so a full disk must not end the run."""
         try:
             return self.note_job(job)
-        except (SmeltConfigError, OSError) as problem:
-            self.note(f"The manifest of the job {job.tag} could not be written: {problem}")
+        except (SmeltConfigError, StoreFullError):
+            self.note(f"The manifest of the job {job.tag} could not be written; the job goes on.")
             return job
 
     def jobs(self) -> list[JobRow]:
         """The jobs that hold rows of this run, oldest first."""
         return [job for job in self.book.jobs() if job.tag in self.held.lines]
-
-
-def at_batch_price(outcome: Reply | CallFailed) -> Reply | CallFailed:
-    """*outcome* of a line, with the tier that it is billed at."""
-    if outcome.usage.tier == TIER:
-        return outcome
-    usage = replace(outcome.usage, tier=TIER)
-    if isinstance(outcome, Reply):
-        return replace(outcome, usage=usage)
-    outcome.usage = usage
-    return outcome
 
 
 def wall() -> float:

@@ -14,7 +14,9 @@ from math import inf
 
 from smelt.batch.collecting import Collector
 from smelt.batch.desk import FULL, Act, Step, after_find, after_look, after_poll, after_results, tail_rows
+from smelt.batch.liverecord import LiveRecord
 from smelt.batch.office import Held, Office, Terms, now, wall
+from smelt.batch.plan import draw_tag
 from smelt.batch.submitting import Submitter
 from smelt.batch.words import waiting_words
 from smelt.engine.events import Waiting
@@ -30,7 +32,7 @@ from smelt.ledger.jobs import UNSENT, JobRow
 from smelt.plan.answers import RowFailure
 from smelt.plan.chunks import Chunk, Size
 from smelt.providers.base import Billing, CallFailed, Connection
-from smelt.providers.batching import JobReport, batching_of
+from smelt.providers.batching import BatchConnection, JobReport, batching_of
 
 _BEFORE = 600.0  # Seconds before a create from which on its job is searched: clocks differ.
 _PROOFS = 3  # Chunks that are asked live before the first job, until a row is answered.
@@ -81,7 +83,8 @@ class BatchRun(Run):
         if not (supply.line or self._held.lines or self._half_collected()):
             return
         provider, limits = batching_of(self.provider)
-        async with provider.connect(connections=self.lane.most) as self._live, provider.connect_batches() as batches:
+        async with provider.connect(connections=self.lane.most) as live, provider.connect_batches() as batches:
+            self._live = self._recorded(live, batches)
             office = Office(
                 book=self.book,
                 batches=batches,
@@ -97,6 +100,20 @@ class BatchRun(Run):
                 await self._work_off(office, work, deadline)
             except StoreError as problem:
                 self._halt = self._halt or Halt(fault=problem)
+
+    def _recorded(self, live: Connection, batches: BatchConnection) -> Connection:
+        """*live*, whose requests go into the artefacts, too: else these would lack the proof and the last rows."""
+        if self.terms.artefacts is None:
+            return live
+        question = {**self.terms.question, "codec": self.provider.capabilities.codec}
+        return LiveRecord(
+            connection=live,
+            root=self.terms.artefacts,
+            tag=draw_tag(self.rng),
+            question=question,
+            line=batches.line,
+            note=self._note,
+        )
 
     def _hold(self, rows: Sequence[tuple[int, Holding]]) -> None:
         self._held.add(rows)
@@ -296,12 +313,6 @@ class BatchRun(Run):
             self._stop_if_told(step)
             return
         self._has_collected, self._blocked_until, self._refused = True, -inf, 0
-        try:
-            await office.batches.discard(
-                report
-            )  # All of it is in the ledger; what stays would only show rows to others.
-        except CallFailed:
-            return
 
     async def _find(self, job: JobRow, course: _Course, office: Office, submitter: Submitter) -> None:
         since = (job.submitted or job.made) - _BEFORE
@@ -345,7 +356,6 @@ class BatchRun(Run):
             report = await office.batches.look(job.name)
             if after_look(report, looks=1, refused=0).act is Act.COLLECT:
                 await collector.collect(job, report)
-                await office.batches.discard(report)
         except CallFailed:
             return
 

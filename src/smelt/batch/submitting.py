@@ -68,12 +68,14 @@ class Submitter:
             StoreError: A state of it is not on disk; nothing was sent after that.
         """
         tag = draw_tag(self.rng)
-        with self.office.folder(tag).requests() as file:
-            job = await self._plan(tag, file)
-            if job is None:
-                return None
-            self.office.note_job(job)
-            file.seek(0)
+        folder = self.office.folder(tag)
+        with folder.requests() as file:
+            with folder.written():
+                job = await self._plan(tag, file)
+                if job is None:
+                    return None
+                self.office.note_job(job)
+                file.seek(0)
             return await self._send(job, file)
 
     async def _plan(self, tag: str, file: BinaryIO) -> JobRow | None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from smelt.batch.archive import JobFiles, SentRow, UnreadableError, jobs_at
-from smelt.batch.office import at_batch_price
 from smelt.batch.plan import number_in
 from smelt.call.options import NAMING, Settings
 from smelt.call.outcome import Outcome
@@ -150,7 +149,7 @@ def result_of(path: Path, output_model: Any) -> Outcome:
     for job in readable:
         counts.requests += len(lines[job.tag])
         for item in job.items(client):
-            outcome = at_batch_price(item.outcome)
+            outcome = item.outcome
             if isinstance(outcome, Reply) or outcome.usage.is_reported:
                 counts.add(outcome.usage, price(outcome.usage))
             number = number_in(job.tag, item.id)

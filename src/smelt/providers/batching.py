@@ -20,6 +20,9 @@ from smelt.providers.own import OwnProvider
 LINE_CAP = 64 * 2**20
 """Bytes of the longest line of results that is read."""
 
+TIER = "batch"
+"""The service tier of a line of a job, as `Usage.tier` names it."""
+
 
 class JobState(Enum):
     """Where a job is, as far as the provider says."""
@@ -94,7 +97,8 @@ class Item:
     Attributes:
         id: The id of the request, as the server repeats it: it may be unknown to the caller, occur twice, or stand
             beside the answer of another line. None if the line has none, or cannot be read.
-        outcome: The reply; or why there is none, with the same kinds as in a live call. A line that was never run,
+        outcome: The reply; or why there is none, with the same kinds as in a live call. Its usage has the tier `TIER`,
+            which not every provider names in its lines. A line that was never run,
             because the job expired or was cancelled, has the kind `expired` and `Billing.NOT_SENT`. A line that is no
             JSON, is cut off, has no known shape or is longer than `LINE_CAP` has the kind `protocol` and
             `Billing.UNKNOWN`. Rate-limit and server errors (429, 5xx, status 0) are `Billing.REJECTED`, as in a live

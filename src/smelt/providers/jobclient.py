@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Literal, Self
 import httpx2
 
 from smelt.providers.adapter import Adapter
-from smelt.providers.base import Answer, Billing, CallFailed, Reply, Request, Usage
-from smelt.providers.batching import LINE_CAP, Item, JobReport, JobState
+from smelt.providers.base import Answer, Billing, CallFailed, Reply, Request
+from smelt.providers.batching import LINE_CAP, TIER, Item, JobReport, JobState
 from smelt.providers.bodies import json_in, parsed, table, words, written
 from smelt.providers.error_bodies import complains, read_complaint
 from smelt.providers.events import DECODER
@@ -243,9 +243,9 @@ class JobClient(ABC):
             return _unread(raw, source, "is no JSON object")
         try:
             reply = self.outcome_in(body)
-            outcome: Reply | CallFailed = replace(reply, usage=_of_batch(reply.usage))
+            outcome: Reply | CallFailed = replace(reply, usage=replace(reply.usage, tier=TIER))
         except CallFailed as failure:
-            failure.usage = _of_batch(failure.usage)
+            failure.usage = replace(failure.usage, tier=TIER)
             outcome = failure.with_traceback(None)
         except Exception as problem:  # noqa: BLE001  # A line of any shape costs only itself.
             return _unread(raw, source, f"has a shape that cannot be read ({type(problem).__name__})")
@@ -286,18 +286,9 @@ class JobClient(ABC):
         return from_status(status, {}, said, text=written(said), secrets=secrets)
 
 
-def _is_told(body: Mapping[str, Any], needs: str | None) -> bool:
-    return not complains(body.get("error")) if needs is None else body.get(needs) not in (None, "")
-
-
 def never_run(end: str) -> CallFailed:
     """The failure for a line that was not run, since its job *end*."""
     return CallFailed("expired", Billing.NOT_SENT, f"The line was not run: its job {end}.")
-
-
-def _of_batch(usage: Usage) -> Usage:
-    """*usage* at the price of a batch, which not every provider names in its lines."""
-    return replace(usage, tier="batch") if usage.is_reported else usage
 
 
 def _unread(raw: bytes, source: Source, problem: str) -> Item:
