@@ -56,7 +56,15 @@ NAMED = dict(_named())
 DOORS = {name: one for name, one in NAMED.items() if inspect.isfunction(one)}
 CLASSES: dict[str, Any] = {name: one for name, one in NAMED.items() if inspect.isclass(one)}
 # Those whose members users call; an error's class methods are for smelt, and a provider's members for the engine.
-USED = ["smelt.Job", "smelt.Model", "smelt.SmeltResult", "smelt.Evaluation", "smelt.Comparison", "smelt.ledger.Ledger"]
+USED = [
+    "smelt.Job",
+    "smelt.Pipeline",
+    "smelt.Model",
+    "smelt.SmeltResult",
+    "smelt.Evaluation",
+    "smelt.Comparison",
+    "smelt.ledger.Ledger",
+]
 METHODS = {name: one for owner in USED for name, one in _members(owner, CLASSES[owner])}
 ACCESSOR = dict(_members("df.smelt", FrameAccessor))
 LAZY = {

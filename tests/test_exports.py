@@ -23,9 +23,11 @@ PUBLIC = {
     "evaluate",
     "compare",
     "doctor",
+    "pipeline",
     # What they take and give
     "Job",
     "Model",
+    "Pipeline",
     "Provider",
     "Server",
     "Image",
@@ -62,7 +64,7 @@ PUBLIC = {
     "SmeltWarning",
     "__version__",
 }
-MOST_NAMES = 49
+MOST_NAMES = 51
 PUBLIC_FOR_PROVIDERS = {"Billing", "CallFailed", "Capabilities", "Connection", "Provider", "Reply", "Request", "Usage"}
 PUBLIC_FOR_TESTS = {"Answer", "JumpingLoop", "ScriptedProvider", "answered", "asked", "run_jumping"}
 

@@ -84,6 +84,30 @@ ANSWERS = {
         },
     ),
     **_answers(
+        "article",
+        {
+            "Tea sold in Oslo doubled. The mayor calls it a trend.": {
+                "claims": [{"claim": "Tea sales in Oslo doubled."}, {"claim": "The mayor sees a trend."}]
+            },
+            "It rained all week.": {"claims": [{"claim": "It rained all week."}]},
+        },
+    ),
+    **_answers(
+        "claim",
+        {
+            "Tea sales in Oslo doubled.": {"about": "trade"},
+            "The mayor sees a trend.": {"about": "politics"},
+            "It rained all week.": {"about": "weather"},
+        },
+    ),
+    **_answers(
+        "sign",
+        {
+            "Mind the gap": {"fr": "Attention à la marche", "es": "Cuidado con el hueco", "closer": "fr"},
+            "No entry": {"fr": "Entrée interdite", "es": "Prohibida la entrada", "closer": "es"},
+        },
+    ),
+    **_answers(
         "review",
         {
             "Broke after two days, and nobody answers.": {"text": "Broken, and no help", "headline": "Two days"},

@@ -54,6 +54,7 @@ from smelt.result import RowError, SmeltMetrics, SmeltResult
 if TYPE_CHECKING:
     from smelt import batch, ledger
     from smelt.api.own_code import worker, wrap
+    from smelt.api.pipelines import Pipeline, pipeline
     from smelt.call.estimate import Estimate, Explanation
     from smelt.evaluation.comparison import Comparison
     from smelt.evaluation.summary import Evaluation
@@ -72,8 +73,10 @@ _LATE = {
     "Estimate": "smelt.call.estimate",
     "Evaluation": "smelt.evaluation.summary",
     "Explanation": "smelt.call.estimate",
+    "Pipeline": "smelt.api.pipelines",
     "Server": "smelt.providers.server",
     "Stream": "smelt.streaming.stream",
+    "pipeline": "smelt.api.pipelines",
     "worker": "smelt.api.own_code",
     "wrap": "smelt.api.own_code",
 }
@@ -124,6 +127,7 @@ __all__ = [
     "Image",
     "Job",
     "Model",
+    "Pipeline",
     "Provider",
     "RowError",
     "Server",
@@ -153,6 +157,7 @@ __all__ = [
     "explain",
     "ledger",
     "load_models",
+    "pipeline",
     "preview",
     "providers",
     "register_model",

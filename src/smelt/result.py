@@ -29,6 +29,8 @@ class RowError:
         message: What happened, without values of the row.
         attempts: Paid answers that were unusable for this row.
         request_id: The provider's ID of the last request that carried this row.
+        step: In a pipeline: the step in which the row failed; then *position* and *label* are those of the row of the
+            input from which the row comes.
 
     Examples:
         >>> silent = ScriptedProvider(lambda row: {"sector": "tech"} if row["name"] == "Arm" else None)
@@ -43,6 +45,7 @@ class RowError:
     message: str
     attempts: int = 0
     request_id: str | None = None
+    step: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

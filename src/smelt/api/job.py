@@ -209,7 +209,7 @@ class Job(Generic[T]):
             >>> smelt.Job("Classify {name}.", Company).preview(scripted, data=df, n=1)["sector"].tolist()
             ['health']
         """
-        return self._run(model, data, pick=_sampler(n, self.settings.seed), awaited="arun").frame  # type: ignore[no-any-return]
+        return self._run(model, data, pick=sampler(n, self.settings.seed), awaited="arun").frame  # type: ignore[no-any-return]
 
     @plainly
     def explain(self, model: Any = None, *, data: Any) -> Explanation:
@@ -321,7 +321,8 @@ def _first(count: int) -> Sequence[int]:
     return [0]
 
 
-def _sampler(n: int, seed: int) -> Pick:
+def sampler(n: int, seed: int) -> Pick:
+    """Draws the sample of a preview: *n* rows at most, in input order."""
     wanted = integer("n", n, 1, 100_000)
     return lambda count: sorted(random.Random(seed).sample(range(count), min(wanted, count)))
 

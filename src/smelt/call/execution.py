@@ -6,8 +6,9 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from smelt.batch.run import BatchRun
 from smelt.call.outcome import Outcome
@@ -119,6 +120,8 @@ class Execution:
         observers: Sequence[Observer] = (),
         rows: int | None = None,
         is_partial_shown: bool = True,
+        spent: Spent | None = None,
+        ends_at: float | None = None,
     ) -> None:
         """Prepare the run.
 
@@ -129,7 +132,10 @@ class Execution:
             observers: Get the events before those of *wiring*.
             rows: The expected number of rows; None if that is the number of rows in *supply* when the run begins.
             is_partial_shown: Whether the caller gets the outcome of a cancelled run.
+            spent: What earlier runs took of the same budget.
+            ends_at: The time of the loop at which the deadline passes; None: it counts from the start of the run.
         """
+        spent = spent or Spent()
         self.supply = supply
         self.counts = Counts()
         self.ending: Ending | None = None
@@ -149,11 +155,19 @@ class Execution:
             max_tokens=settings.max_tokens_total,
             price=self._price,
             tier=asked_tier(call.params),
+            cost=spent.cost,
+            tokens=spent.tokens,
         )
+        self._ends_at = ends_at
         if settings.max_cost is not None:
             check_priced(call.provider)
         self._started = time.perf_counter()
         self._seconds: float | None = None
+
+    @property
+    def spent(self) -> Spent:
+        """What this run and the earlier ones took of their budget."""
+        return Spent(cost=self._budget.cost, tokens=self._budget.tokens)
 
     @property
     def seconds(self) -> float:
@@ -209,13 +223,11 @@ class Execution:
         call, session = self._call, handed.session
         extension = session.extension
         self.is_kept = not isinstance(session.ledger, NoLedger)
-        is_wanted, is_whole = self._is_partial_shown or self.is_kept, not self.supply.is_open
+        is_wanted = self._is_partial_shown or self.is_kept
         kind = partial(BatchRun, book=book_of(session), terms=handed.terms) if is_batch(call) else Run
         return kind(
-            work=call.work(is_whole=is_whole),
-            extension=None
-            if extension is None
-            else call.extension(extension.added, extension.completing, is_whole=is_whole),
+            work=replace(call.work(), ends_at=self._ends_at),
+            extension=None if extension is None else call.extension(extension.added, extension.completing),
             supply=self.supply,
             provider=call.provider,
             lane=handed.lane,
@@ -249,6 +261,18 @@ class Execution:
             what = f"{type(fault).__name__} was raised" + (f": {words}" if words else "")
             message = f"The run stopped: {what}. The answers so far are kept."
             raise SmeltAPIError(message, partial_result=self.outcome.result()) from fault
+
+
+class Spent(NamedTuple):
+    """What runs took of a budget that they share.
+
+    Attributes:
+        cost: Dollars.
+        tokens: Tokens, input and output together.
+    """
+
+    cost: float = 0.0
+    tokens: int = 0
 
 
 class _PriceLoading:

@@ -109,10 +109,11 @@ class Outcome:
 
     def warn(self) -> None:
         """Give the warnings of the run, at the caller's line."""
-        for sentence in self._sentences(self.result()):
+        for sentence in self.sentences(self.result()):
             warn(printable(sentence))
 
-    def _sentences(self, result: SmeltResult[Any]) -> list[str]:
+    def sentences(self, result: SmeltResult[Any]) -> list[str]:
+        """What the caller is warned of."""
         sentences = list(self.ending.notices) if self.ending else []
         if self.ending and (why := self.ending.stop or self.ending.fault):
             reason = why.message if isinstance(why, CallFailed) else str(why)
@@ -197,13 +198,14 @@ def attached(call: Preparation, answers: Answers) -> Any:
     for position, failure in answers.failures.items():
         errors[position] = told(failure.kind, failure.message)
     columns = [
-        OutputColumn(name=one.name, kind=one.field.kind, values=_values(call, answers, one)) for one in call.columns
+        OutputColumn(name=one.name, kind=one.field.kind, values=values_of(call, answers, one)) for one in call.columns
     ]
     columns.append(OutputColumn(name=call.error_column, kind=None, values=errors))
     return call.frame.attach(columns, dropped=call.dropped)
 
 
-def _values(call: Preparation, answers: Answers, column: Column) -> Sequence[Any]:
+def values_of(call: Preparation, answers: Answers, column: Column) -> Sequence[Any]:
+    """The values of one output column, one per row."""
     names = [field.name for field in call.output.fields]
     values: Sequence[Any] = answers.columns[names.index(column.path[0])]
     for name in column.path[1:]:

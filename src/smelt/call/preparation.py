@@ -19,16 +19,14 @@ from smelt.frames.adapt import adapt
 from smelt.frames.base import Frame
 from smelt.frames.names import resolve_names
 from smelt.messages import nearest, printable, shown_value
-from smelt.plan.compact import Compact, table_of, told
 from smelt.plan.dialect import check_limits
 from smelt.plan.examples import Example, read_examples
 from smelt.plan.kinds import Field, Struct
 from smelt.plan.mediacolumns import KINDS, Audio, key_part
-from smelt.plan.packed import Layout
 from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
-from smelt.plan.tokens import compact_bytes, reply_bytes, reply_tokens, text_tokens
+from smelt.plan.tokens import reply_bytes, reply_tokens, text_tokens
 from smelt.plan.wire import Codec, system_text
 from smelt.providers.base import CompleteProvider
 from smelt.providers.batching import batching_of
@@ -117,15 +115,14 @@ class Preparation:
         codec = codec or self.provider.capabilities.codec
         return _instructions(self.prompt, fields, codec, self.output, self.examples, has_media=self.has_media)
 
-    def work(self, *, is_whole: bool = True) -> Work:
-        """The work order for the engine; *is_whole*: whether no more rows come than those of this call."""
+    def work(self) -> Work:
+        """The work order for the engine."""
         row_tokens = reply_tokens(self.output.fields)
         most_rows = self._most_rows(row_tokens)
-        compact = self._compact(self.output.fields, is_whole=is_whole)
         return Work(
             output=self.output,
             asked=self.output.fields,
-            reply_bytes=_reply_bytes(self.output.fields, compact),
+            reply_bytes=reply_bytes(self.output.fields),
             system=self.system,
             array_system=self._array_system(self.output.fields),
             params=self.settings.params,
@@ -139,28 +136,6 @@ class Preparation:
             first_rows=min(_FIRST_ROWS, most_rows),
             prompt=self.prompt,
             output_model=str if self.output.is_text else (self.whole or self.output).model,
-            compact=compact,
-        )
-
-    def _compact(self, fields: Sequence[Field], *, is_whole: bool) -> Compact | None:
-        """How *fields* are asked for on the compact wire; None if they are asked for in the keyed form."""
-        capabilities = self.provider.capabilities
-        if self.settings.wire != "compact" or self.has_media or not capabilities.takes_compact:
-            return None
-        # A grammar with a property per row holds the model to each row, and needs the names.
-        table = table_of(self.source, self.folded.distinct, is_whole=is_whole)
-        layout = Layout.of(fields) if capabilities.codec == "array" else None
-        return Compact(
-            system=system_text(
-                self.prompt,
-                fields,
-                capabilities.codec,
-                about=self.output.description,
-                examples=[one.line(fields, layout) for one in self.examples],
-                told=told(table, fields, capabilities.codec, layout),
-            ),
-            table=table,
-            layout=layout,
         )
 
     def arranged(self, positions: Sequence[int]) -> Sequence[int]:
@@ -171,25 +146,22 @@ class Preparation:
         random.Random(self.settings.seed).shuffle(shuffled)
         return shuffled
 
-    def extension(self, added: Sequence[str], completing: Mapping[int, str], *, is_whole: bool = True) -> Work:
+    def extension(self, added: Sequence[str], completing: Mapping[int, str]) -> Work:
         """The work for the rows of which only the *added* fields are asked.
 
         Args:
             added: The new fields, by their names in the reply.
             completing: By position: the JSON of the stored answer that gets the new fields.
-            is_whole: As in `work`.
         """
         fields = tuple(field for field in self.output.fields if field.key in added)
-        compact = self._compact(fields, is_whole=is_whole)
         return replace(
-            self.work(is_whole=is_whole),
+            self.work(),
             asked=fields,
             system=self._instructions(fields),
             array_system=self._array_system(fields),
             row_tokens=reply_tokens(fields),
-            reply_bytes=_reply_bytes(fields, compact),
+            reply_bytes=reply_bytes(fields),
             completing=completing,
-            compact=compact,
         )
 
     def asking(self, names: Sequence[str] | None) -> Preparation:
@@ -374,13 +346,6 @@ def _instructions(
     return system_text(prompt, fields, codec, about=output.description, examples=told, has_media=has_media)
 
 
-def _reply_bytes(fields: Sequence[Field], compact: Compact | None) -> int:
-    """The usual bytes of the answer to one row."""
-    if compact is None or compact.layout is None:
-        return reply_bytes(fields)
-    return compact_bytes(fields, is_packed=compact.layout.shape == "packed")
-
-
 def _check_keepable(provider: CompleteProvider, settings: Settings) -> None:
     """Refuse a ledger for answers of code that has no name. Those of the mock model are not kept, and not missed."""
     if settings.ledger and not provider.capabilities.is_keepable and provider.name != MOCK.name:
@@ -464,16 +429,25 @@ def chosen(named: Sequence[str], known: Sequence[str], settings: Settings) -> Se
 def _columns(
     output: Output, existing: Sequence[str], settings: Settings
 ) -> tuple[tuple[Column, ...], str, tuple[str, ...]]:
-    wanted = [
-        ((".".join(path) if settings.flatten else path[0]), path, field)
-        for path, field in _paths(output.fields, (), settings.flatten)
-    ]
-    names = [name for name, _, _ in wanted]
-    if doubled := [name for name, count in Counter(names).items() if count > 1]:
-        raise SchemaError(f"With flatten=True two columns are called {doubled[0]!r}. Rename one of the fields.")
-    final, dropped = resolve_names(existing, names, settings.error_column, settings.on_conflict)
-    columns = tuple(Column(name=final[name], path=path, field=field) for name, path, field in wanted)
+    wanted = columns_of(output, flatten=settings.flatten)
+    final, dropped = resolve_names(existing, [one.name for one in wanted], settings.error_column, settings.on_conflict)
+    columns = tuple(replace(one, name=final[one.name]) for one in wanted)
     return columns, final[settings.error_column], tuple(dropped)
+
+
+def columns_of(output: Output, *, flatten: bool) -> tuple[Column, ...]:
+    """The columns that *output* becomes, by the names of its fields.
+
+    Raises:
+        SchemaError: Two columns have one name.
+    """
+    wanted = [
+        Column(name=".".join(path) if flatten else path[0], path=path, field=field)
+        for path, field in _paths(output.fields, (), flatten)
+    ]
+    if doubled := [name for name, count in Counter(one.name for one in wanted).items() if count > 1]:
+        raise SchemaError(f"With flatten=True two columns are called {doubled[0]!r}. Rename one of the fields.")
+    return tuple(wanted)
 
 
 def _paths(fields: Sequence[Field], above: tuple[str, ...], flatten: bool) -> list[tuple[tuple[str, ...], Field]]:

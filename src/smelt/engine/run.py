@@ -90,7 +90,9 @@ class Run:
         """
         rest = RowFailure("stopped", "The run ended before this row was answered.")
         try:
-            async with asyncio.timeout(self.work.deadline) as deadline:
+            ends_at = self.work.ends_at
+            limit = asyncio.timeout(self.work.deadline) if ends_at is None else asyncio.timeout_at(ends_at)
+            async with limit as deadline:
                 if self.extension is not None and self.extension.completing is not None:
                     await self._ask(self.extension, self.supply.divided(self.extension.completing), deadline)
                 if self._halt is None:

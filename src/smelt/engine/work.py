@@ -11,7 +11,6 @@ from smelt.engine.events import RowsSettled
 from smelt.engine.policy import Policy
 from smelt.errors import SmeltError
 from smelt.plan.answers import Outcomes
-from smelt.plan.compact import Compact
 from smelt.plan.kinds import Field
 from smelt.plan.schema import Output
 from smelt.providers.base import CallFailed, Request, Usage
@@ -36,6 +35,7 @@ class Work:
         is_auto: Whether smelt chooses the number of rows per request.
         timeout: Seconds for one call.
         deadline: Seconds for the whole run, or None.
+        ends_at: The time of the loop at which *deadline* has passed; None if it counts from the start of the run.
         stop_on_failure: Whether the first row that is given up ends the run.
         policy: The retry limits.
         reply_bytes: The usual size of the answer to one row, in bytes.
@@ -43,8 +43,6 @@ class Work:
             complete.
         output_model: The caller's class of an answer, or `str`, for providers that are the caller's own code.
         prompt: The caller's question, for the same.
-        compact: How rows are asked for the first time on the compact wire. None: in the keyed form. Rows that are asked
-            again always are.
     """
 
     output: Output
@@ -58,13 +56,13 @@ class Work:
     array_system: str = ""
     first_rows: int = 5
     deadline: float | None = None
+    ends_at: float | None = None
     stop_on_failure: bool = False
     policy: Policy = Policy()
     reply_bytes: int = 0
     completing: Mapping[int, str] | None = None
     output_model: type[Any] | None = None
     prompt: str = ""
-    compact: Compact | None = None
 
 
 @dataclass(kw_only=True, eq=False)

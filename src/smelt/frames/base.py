@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from smelt.errors import ColumnError, ColumnTypeError
+from smelt.errors import ColumnError, ColumnTypeError, SmeltConfigError
 from smelt.frames.mediacolumn import MediaColumn
 from smelt.plan.cells import NULL, cell_text, object_texts
 from smelt.plan.kinds import Kind
@@ -231,6 +231,11 @@ def require_lengths(columns: Sequence[OutputColumn], count: int) -> None:
     for column in columns:
         if len(column.values) != count:
             raise ValueError(f"Column {column.name!r} has {len(column.values)} values for {count} rows.")
+
+
+def misfit(what: str, found: int, rows: int) -> SmeltConfigError:
+    """The error for a column that a user's function made, and that has not one value for each row."""
+    return SmeltConfigError(f"{what} gave {found:,} values for {rows:,} rows. It must give one value for each row.")
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,1 @@
+"""Pipelines: steps on a frame, whose columns say which step needs which. `smelt.api.pipelines` is what users call."""

@@ -1,0 +1,162 @@
+"""Checks of all steps before a row is asked: prompts, schemas, keys, prices and limits. Sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from smelt.call.defaults import resolved
+from smelt.call.options import NAMES, Settings, unknown_option
+from smelt.call.preparation import Preparation, prepare
+from smelt.errors import ConfigTypeError, SmeltConfigError
+from smelt.frames.base import Frame
+from smelt.frames.records import RecordsFrame
+from smelt.messages import shown_value
+from smelt.pipelines.graph import Graph, Node, Problem, asking_nodes, graph_of
+from smelt.pipelines.steps import Ask, Step
+from smelt.providers.prices import check_priced
+
+OF_THE_RUN = (
+    "max_cost",
+    "max_tokens_total",
+    "deadline",
+    "ledger",
+    "progress",
+    "on_error",
+    "store_inputs",
+    "error_column",
+)
+"""The options that all steps share."""
+_NOT_YET = ("mode", "wait", "tail", "artefacts", "extend")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checked:
+    """A pipeline that has passed all checks on an input.
+
+    Attributes:
+        graph: Its graph.
+        calls: For each step that asks, its call about no row.
+        common: The options of the whole run.
+    """
+
+    graph: Graph
+    calls: Mapping[str, Preparation]
+    common: Settings
+
+
+def checked_options(options: Mapping[str, Any], *, of_a_step: bool) -> dict[str, Any]:
+    """*options*, each validated.
+
+    Raises:
+        SmeltConfigError: An option is unknown or wrong, or it is one of the whole run and was given to a step.
+    """
+    for name in options:
+        if name not in NAMES:
+            raise unknown_option(name, NAMES)
+        if name in _NOT_YET:
+            raise ConfigTypeError(f"A pipeline does not take {name}= yet. Use it with transform.")
+        if of_a_step and name in OF_THE_RUN:
+            raise ConfigTypeError(
+                f"{name}= is about the whole run and not about a step. Pass it to smelt.pipeline(...) or when the "
+                f"pipeline runs: pipe.run(df, {name}=…)."
+            )
+    Settings.of(**{name: value for name, value in options.items() if name != "examples"})
+    return dict(options)
+
+
+def check(
+    steps: Sequence[Step], frame: Frame, model: Any, options: Mapping[str, Any], *, is_sent: bool = True
+) -> Checked:
+    """Check all *steps* on *frame*.
+
+    Args:
+        steps: The steps.
+        frame: The input.
+        model: The model of the steps that name none.
+        options: The options of the pipeline and the run; those of a step come before them.
+        is_sent: Whether anything will be sent. If not, no key is needed.
+
+    Raises:
+        SmeltConfigError: A step is wrong; the message names each such step.
+    """
+    names = frame.names if frame.names or len(frame) else None
+    common = resolved({name: one for name, one in options.items() if name != "output"}, str)
+    settings, problems = _settings(steps, options)
+    graph = graph_of(steps, names, settings, common)
+    problems += graph.problems
+    calls: dict[str, Preparation] = {}
+    wrong = {name for name, _ in problems}
+    for node in graph.nodes:
+        if isinstance(node.step, Ask) and node.name not in wrong:
+            try:
+                calls[node.name] = _call(node, node.step, frame, model, settings[node.name], graph, is_sent=is_sent)
+            except SmeltConfigError as problem:
+                problems.append((node.name, problem))
+    if problems:
+        raise _joined(sorted(problems, key=lambda one: graph.order.index(one[0])))
+    return Checked(graph=graph, calls=calls, common=common)
+
+
+def inner(settings: Settings, graph: Graph) -> Settings:
+    """The options of the call of a step: the pipeline itself names the columns, and raises the errors."""
+    return replace(settings, on_conflict="replace", error_column=graph.error_column)
+
+
+def _settings(steps: Sequence[Step], options: Mapping[str, Any]) -> tuple[dict[str, Settings], list[Problem]]:
+    settings: dict[str, Settings] = {}
+    problems: list[Problem] = []
+    for name, step in asking_nodes(steps):
+        try:
+            settings[name] = resolved({**options, **step.options}, step.output_model)
+        except SmeltConfigError as problem:
+            problems.append((name, problem))
+            settings[name] = Settings()
+    return settings, problems
+
+
+def _call(
+    node: Node, step: Ask, frame: Frame, model: Any, settings: Settings, graph: Graph, *, is_sent: bool
+) -> Preparation:
+    """The call of a step about no row, after all checks that need none."""
+    known = RecordsFrame([])
+    known.know(RecordsFrame([dict.fromkeys(node.scope)]))
+    inputs = [name for name in node.needs if name in graph.inputs and graph.kinds.get(name) is None]
+    if inputs and frame.names:
+        here = {real: local for local, real in node.scope.items()}
+        media = {real: one for real, local in here.items() if (one := settings.media.get(local)) is not None}
+        frame.rows([name for name in inputs if name in frame.names] or None, media)  # Refuses what has no text.
+    for made in node.makes:
+        if made.kind is not None:
+            frame.require(made.name, made.kind)
+    call = prepare(
+        [],
+        step.prompt,
+        step.output_model,
+        model if step.model is None else step.model,
+        inner(settings, graph),
+        adapt=lambda data: known,
+        is_sent=is_sent,
+    )
+    if settings.max_cost is not None:
+        check_priced(call.provider)
+    return call
+
+
+def _joined(problems: Sequence[Problem]) -> SmeltConfigError:
+    """One error that says all *problems*; of their class, if they have one."""
+    by_message: dict[str, list[str]] = {}
+    for name, problem in problems:
+        by_message.setdefault(str(problem), []).append(name)
+    kinds = {type(problem) for _, problem in problems}
+    kind = kinds.pop() if len(kinds) == 1 else SmeltConfigError
+    lines = [f"{_named(names)}: {message}" for message, names in by_message.items()]
+    if len(lines) == 1:
+        return kind(lines[0])
+    return kind("\n".join([f"{len(lines)} things are wrong with the steps, and nothing was sent.", *lines]))
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(map(shown_value, names))
+    return f"Step {shown}" if len(names) == 1 else f"Steps {shown}"

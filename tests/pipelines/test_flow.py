@@ -1,0 +1,243 @@
+"""How a pipeline runs: what a failure, the budget, the deadline and an interrupt do to later steps."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pandas as pd
+import polars as pl
+import pytest
+from pydantic import BaseModel
+
+import smelt
+from smelt.providers.base import Billing, CallFailed
+from smelt.testing import ScriptedProvider
+from tests.pipelines.test_eager import FRAMES, plain
+
+pytestmark = pytest.mark.filterwarnings("ignore::smelt.SmeltWarning")
+
+
+class Claim(BaseModel):
+    claim: str
+    sure: Literal["yes", "no"]
+
+
+class Claims(BaseModel):
+    claims: list[Claim]
+
+
+class Verdict(BaseModel):
+    verdict: str
+
+
+def said(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Two claims of each article; none of a bad one, and no verdict about a second claim."""
+    if "claim" in row:
+        return None if row["claim"].endswith("2") else {"verdict": row["claim"].upper()}
+    if row["article"] == "bad":
+        return None
+    return {"claims": [{"claim": f"{row['article']} {number}", "sure": "no"} for number in (1, 2)]}
+
+
+def claims(provider: ScriptedProvider | None = None) -> smelt.Pipeline:
+    start = smelt.pipeline("claims", model=provider or ScriptedProvider(said), max_attempts=1, progress=False)
+    return start.transform("List what {article} claims.", Claims).explode("claims")
+
+
+ARTICLES = [{"doc": 1, "article": "good"}, {"doc": 2, "article": "bad"}]
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_models_in_a_list_become_rows_and_a_failed_row_stays_with_its_reason(kind: str) -> None:
+    result = claims().transform("Judge {claim}.", Verdict).run(FRAMES[kind](ARTICLES))
+
+    rows = plain(result.frame)
+    assert [(row["doc"], row["claim"], row["sure"], row["verdict"]) for row in rows] == [
+        (1, "good 1", "no", "GOOD 1"),
+        (1, "good 2", "no", None),
+        (2, None, None, None),
+    ]
+    assert [(row["smelt_error"] or "").split(":")[0] for row in rows] == ["", "verdict", "claims"]
+    assert [(one.step, one.position, one.kind) for one in result.errors] == [
+        ("claims", 1, "missing"),
+        ("verdict", 0, "missing"),
+    ]
+    assert result.steps["verdict"].skipped == 1
+    assert not result.success
+
+
+def test_labels_of_pandas_repeat_and_errors_have_that_of_the_input() -> None:
+    result = claims().transform("Judge {claim}.", Verdict).run(pd.DataFrame(ARTICLES, index=["a", "b"]))
+
+    assert result.frame.index.tolist() == ["a", "a", "b"]
+    assert [one.label for one in result.errors] == ["b", "a"]
+    assert result.frame["sure"].dtype == pd.CategoricalDtype(["yes", "no"])
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_implode_goes_back_to_the_rows_with_lists(kind: str) -> None:
+    pipe = claims().transform("Judge {claim}.", Verdict).implode()
+
+    rows = plain(pipe(FRAMES[kind](ARTICLES)))
+
+    assert [(row["doc"], row["claim"], row["verdict"]) for row in rows] == [
+        (1, ["good 1", "good 2"], ["GOOD 1", None]),
+        (2, None, None),
+    ]
+    assert [(row["smelt_error"] or "").split(":")[0] for row in rows] == ["verdict", "claims"]
+
+
+def test_a_step_that_needs_nothing_of_a_failed_one_asks_its_rows() -> None:
+    fails = ScriptedProvider(lambda row: None)
+    asked = ScriptedProvider({"verdict": "fine"})
+    pipe = smelt.pipeline(model=asked, max_attempts=1, progress=False)
+    pipe = pipe.transform("List {article}.", Claim, model=fails).transform("Judge {article}.", Verdict)
+
+    result = pipe.transform("Mend {claim}.", {"mended": str}).run(ARTICLES)
+
+    assert [row["verdict"] for row in result.frame] == ["fine", "fine"]
+    assert [row["mended"] for row in result.frame] == [None, None]
+    assert result.steps["mended"].skipped == 2
+
+
+def test_branches_ask_the_same_as_chained_steps() -> None:
+    provider = ScriptedProvider(lambda row: {"draft": f"d{row.get('article')}", "final": f"f{row.get('draft')}"})
+    two = smelt.pipeline().transform("Draft {article}.", {"draft": str}).transform("Mend {draft}.", {"final": str})
+    pipe = smelt.pipeline(progress=False).branch(a=two.using(provider), b=two.using(provider))
+
+    rows = pipe(ARTICLES)
+
+    assert rows[0] == {
+        "doc": 1,
+        "article": "good",
+        "a_draft": "dgood",
+        "a_final": "fdgood",
+        "b_draft": "dgood",
+        "b_final": "fdgood",
+        "smelt_error": None,
+    }
+    assert '"draft":"dgood"' in provider.requests[1].user  # A branch does not see its own prefix.
+
+
+def test_a_filter_and_an_expression_of_polars() -> None:
+    pipe = claims().filter(pl.col("claim").str.ends_with("1")).assign(pl.col("claim").str.len_chars().alias("long"))
+
+    out = pipe(pl.DataFrame(ARTICLES))
+
+    assert out.select("doc", "claim", "long").rows() == [(1, "good 1", 6), (2, None, None)]
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_a_map_may_drop_rows_and_failed_rows_come_after_the_others(kind: str) -> None:
+    async def first(frame: Any) -> Any:
+        return frame[:1]
+
+    out = plain(claims().map(first)(FRAMES[kind]([*reversed(ARTICLES)])))
+
+    assert [row["claim"] for row in out] == ["good 1", None]
+    assert [(row["smelt_error"] or "").split(":")[0] for row in out] == ["", "claims"]
+
+
+def test_one_budget_is_for_all_steps() -> None:
+    provider = ScriptedProvider(lambda row: {"a": "x", "b": "y"})
+    rows = [{"text": f"row {number}"} for number in range(60)]
+    pipe = smelt.pipeline(model=provider, batch_size=5, shuffle=False, concurrency=1, progress=False)
+    pipe = pipe.transform("A of {text}.", {"a": str}).transform("B of {a} and {text}.", {"b": str})
+    whole = pipe.run(rows).metrics
+    most = (whole.input_tokens + whole.output_tokens) * 3 // 4
+
+    result = pipe.run(rows, max_tokens_total=most)
+
+    spent = result.metrics.input_tokens + result.metrics.output_tokens
+    assert 0.8 * most < spent <= most
+    assert result.steps["b"].metrics.successful_rows > 0
+    assert {error.kind for error in result.errors} == {"budget"}
+
+
+def test_a_price_is_known_before_a_step_is_paid() -> None:
+    provider = ScriptedProvider({"a": "x"})
+    pipe = smelt.pipeline(model=provider).transform("A of {text}.", {"a": str})
+
+    with pytest.raises(smelt.SmeltConfigError, match=r"Step 'a': max_cost"):
+        pipe.run([{"text": "x"}], max_cost=1)
+    assert provider.requests == []
+
+
+def test_one_deadline_is_for_all_steps() -> None:
+    async def main() -> Any:
+        slow = smelt.worker(answer, name="slow")
+        pipe = smelt.pipeline(model=slow, ledger=False, progress=False)
+        pipe = pipe.transform("A of {text}.", {"a": str}).transform("B of {a}.", {"b": str})
+        return await pipe.arun([{"text": "x"}], deadline=10)
+
+    async def answer(row: Mapping[str, Any]) -> dict[str, str]:
+        await asyncio.sleep(6)
+        return {"a": "x"} if "text" in row else {"b": "y"}
+
+    result = smelt.testing.run_jumping(main()).result
+
+    assert [(error.step, error.kind) for error in result.errors] == [("b", "deadline")]
+
+
+def test_the_first_failed_row_can_end_all_steps() -> None:
+    pipe = claims().transform("Judge {claim}.", Verdict)
+
+    with pytest.raises(smelt.SmeltExhaustionError, match=r"Row 1 failed") as caught:
+        pipe.run(ARTICLES, on_error="raise", shuffle=False)
+
+    partial: Any = caught.value.partial_result
+    assert list(partial.steps) == ["claims"]
+    assert "in step 'claims' of the pipeline 'claims'" in caught.value.__notes__[0]
+
+
+def test_a_refused_key_ends_the_run_with_the_answers_so_far() -> None:
+    refused = CallFailed(kind="auth", billing=Billing.REJECTED, message="The key is wrong.", status=401)
+    broken = ScriptedProvider(said, script=[refused])
+    pipe = claims().transform("Judge {claim}.", Verdict, model=broken)
+
+    with pytest.raises(smelt.errors.AuthenticationError, match="key is wrong") as caught:
+        pipe.run(ARTICLES)
+
+    partial: Any = caught.value.partial_result
+    assert [row["claim"] for row in partial.frame] == ["good 1", "good 2", None]
+
+
+def test_warnings_name_the_step() -> None:
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        claims(ScriptedProvider(lambda row: None)).run(ARTICLES)
+
+    (warning,) = given
+    assert str(warning.message).startswith("Step 'claims': Every row failed")
+    assert warning.filename == __file__
+
+
+def test_an_exception_of_the_users_function_says_the_step() -> None:
+    pipe = claims().filter(lambda row: row["nothing"])
+
+    with pytest.raises(KeyError, match="nothing") as caught:
+        pipe.run(ARTICLES)
+
+    assert "step 'filter'" in caught.value.__notes__[0]
+
+
+def test_a_mask_must_fit_the_rows() -> None:
+    with pytest.raises(smelt.SmeltConfigError, match=r"The test of step 'filter' gave 1 values for 2 rows"):
+        claims().filter(lambda df: [True])(pd.DataFrame(ARTICLES))
+    with pytest.raises(smelt.SmeltConfigError, match=r"must give True or False for each row"):
+        claims().filter(lambda df: df["claim"])(pd.DataFrame(ARTICLES))
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_an_empty_frame_has_the_columns_of_a_full_one(kind: str) -> None:
+    full = FRAMES[kind](ARTICLES)
+    pipe = claims().transform("Judge {claim}.", Verdict)
+
+    none, some = pipe(full[:0]), pipe(full)
+
+    if kind != "records":
+        assert list(none.columns) == list(some.columns)
+    assert len(none) == 0
