@@ -33,6 +33,7 @@ PUBLIC = {
     "Image",
     "Document",
     "Audio",
+    "Metrics",
     "configure",
     "register_model",
     "load_models",
@@ -64,7 +65,7 @@ PUBLIC = {
     "SmeltWarning",
     "__version__",
 }
-MOST_NAMES = 51
+MOST_NAMES = 52
 PUBLIC_FOR_PROVIDERS = {"Billing", "CallFailed", "Capabilities", "Connection", "Provider", "Reply", "Request", "Usage"}
 PUBLIC_FOR_TESTS = {"Answer", "JumpingLoop", "ScriptedProvider", "answered", "asked", "run_jumping"}
 

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from smelt.call.estimate import Estimate, Explanation
     from smelt.evaluation.comparison import Comparison
     from smelt.evaluation.summary import Evaluation
+    from smelt.observe.metrics import Metrics
     from smelt.plan.mediacolumns import Audio, Document, Image
     from smelt.providers.server import Server
     from smelt.streaming.stream import AsyncStream, Stream
@@ -68,6 +69,7 @@ _LATE = {
     "Audio": "smelt.plan.mediacolumns",
     "Document": "smelt.plan.mediacolumns",
     "Image": "smelt.plan.mediacolumns",
+    "Metrics": "smelt.observe.metrics",
     "AsyncStream": "smelt.streaming.stream",
     "Comparison": "smelt.evaluation.comparison",
     "Estimate": "smelt.call.estimate",
@@ -126,6 +128,7 @@ __all__ = [
     "Explanation",
     "Image",
     "Job",
+    "Metrics",
     "Model",
     "Pipeline",
     "Provider",

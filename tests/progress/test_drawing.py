@@ -153,7 +153,9 @@ class TestReporter:
             raise ValueError("no room")
 
         with Reporter(broken) as report:
-            with pytest.warns(SmeltWarning, match="no longer shown: ValueError: no room") as caught:
+            with pytest.warns(
+                SmeltWarning, match="broken gets no more events of this run: ValueError: no room"
+            ) as caught:
                 report(START)
             report(RunEnded())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from inspect import iscoroutinefunction
 from numbers import Real
@@ -73,6 +73,7 @@ class Options(TypedDict, total=False):
     tail: int | Literal["auto"]
     artefacts: str | PathLike[str] | None
     progress: bool | Callable[[Event], None] | None
+    observers: Sequence[Callable[[Event], None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +130,8 @@ class Settings:
             received. They hold your rows, and only you can read them. None: no files are kept.
         progress: True or None shows progress in the form that fits the environment, False shows none, a function gets
             the events.
+        observers: Functions that get the events of the run, beside the progress display, such as `smelt.Metrics()`.
+            Events hold counts and no text. An observer that raises is dropped with a warning.
 
     Examples:
         >>> df.smelt.run("Classify {name}.", Company, model=scripted, batch_size=1, progress=False).metrics.requests
@@ -168,6 +171,7 @@ class Settings:
     tail: int | Literal["auto"] = "auto"
     artefacts: str | None = None
     progress: bool | Callable[[Event], None] | None = None
+    observers: tuple[Callable[[Event], None], ...] = ()
 
     @classmethod
     def of(cls, /, **options: Any) -> Self:
@@ -412,11 +416,27 @@ def _media(name: str, value: object) -> Mapping[str, Declared]:
 
 def _progress(name: str, value: object) -> Any:
     wanted = "True, False, None or a function that takes an event"
-    if iscoroutinefunction(value) or iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004  # Not asked whether.
-        raise ConfigTypeError(f"{name} must be {wanted}, not an async function: it is called between two requests.")
+    _refuse_async(name, value, wanted)
     if value is not None and not isinstance(value, bool) and not callable(value):
         raise SmeltConfigError.for_type(name, value, wanted)
     return value
+
+
+def _observers(name: str, value: object) -> Any:
+    wanted = "a list of functions that take an event, such as [smelt.Metrics()]"
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise SmeltConfigError.for_type(name, value, wanted)
+    observers = tuple(value)
+    for one in observers:
+        _refuse_async(name, one, wanted)
+        if not callable(one) or isinstance(one, type):
+            raise SmeltConfigError.for_type(f"every entry of {name}", one, "a function that takes an event")
+    return observers
+
+
+def _refuse_async(name: str, value: object, wanted: str) -> None:
+    if iscoroutinefunction(value) or iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004  # Not asked whether.
+        raise ConfigTypeError(f"{name} must be {wanted}, not an async function: it is called between two requests.")
 
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
@@ -453,4 +473,5 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "tail": _or_auto(_MOST_TAIL, 0),
     "artefacts": _directory,
     "progress": _progress,
+    "observers": _observers,
 }

@@ -90,7 +90,7 @@ def wired(
             is_default=settings.ledger is None and settings.mode != "batch",
             gap=gap,
         ) as session,
-        Reporter(*observers, display, run_id=uuid4().hex) as report,
+        Reporter(*observers, display, *settings.observers, run_id=uuid4().hex) as report,
         join(call.provider, caps, report) as lane,
     ):
         yield Wired(session, lane, report, _terms(call, pace or Pace()))

@@ -43,9 +43,15 @@ class Reporter:
                 observer(event)
             except Exception as problem:  # noqa: BLE001  # A broken observer must not cost paid rows.
                 self._observers = tuple(one for one in self._observers if one is not observer)
-                text = f"Progress is no longer shown: {type(problem).__name__}: {problem}"
+                text = f"{_loss_of(observer)}: {type(problem).__name__}: {problem}"
                 with suppress(SmeltWarning):  # Not even if warnings are errors.
                     warn(text)
+
+
+def _loss_of(observer: Observer) -> str:
+    if type(observer).__module__.startswith("smelt.progress"):
+        return "Progress is no longer shown"
+    return f"{getattr(observer, '__name__', type(observer).__name__)} gets no more events of this run"
 
 
 def _reason(problem: BaseException | None) -> str:
