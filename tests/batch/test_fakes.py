@@ -79,44 +79,93 @@ BAD_DAYS: dict[str, dict[str, Any]] = {
 }
 
 
+# Its jobs are created with their lines, and are not refused as a whole after that.
+NEVER = {("anthropic", "too many tokens wait"), ("anthropic", "the file is not found at first")}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("jobs", BAD_DAYS.values(), ids=BAD_DAYS)
-def test_on_a_bad_day_no_row_is_lost(jobs: dict[str, Any], scenario: MakeScenario, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("provider", "jobs"),
+    [
+        pytest.param(provider, jobs, id=f"{provider}-{day}")
+        for provider in PROVIDERS
+        for day, jobs in BAD_DAYS.items()
+        if (provider, day) not in NEVER
+    ],
+)
+def test_on_a_bad_day_no_row_is_lost(
+    provider: str, jobs: dict[str, Any], scenario: MakeScenario, tmp_path: Path
+) -> None:
     fake = scenario(answers=RULES, count_by="name", jobs=jobs)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Some say what happened.
-        result = called("openai", fake, 85, tmp_path / "a.sqlite")
+        result = called(provider, fake, 85, tmp_path / "a.sqlite")
 
     assert right(result, 85)
     assert len({job["tag"] for job in fake.jobs().jobs}) == len(fake.jobs().jobs)
 
 
-@pytest.mark.parametrize(
-    ("jobs", "words"),
-    [
-        ({"usual": {"file_gone": True}}, "results are gone"),
-        ({"usual": {"gone": True}}, "does not know under this key"),
-        ({"usual": {"no_output": True}}, "results are gone"),
-    ],
-)
+NO_RESULTS = [
+    ("openai", {"usual": {"file_gone": True}}, "results are gone"),
+    ("openai", {"usual": {"gone": True}}, "does not know under this key"),
+    ("openai", {"usual": {"no_output": True}}, "results are gone"),
+    ("anthropic", {"usual": {"file_gone": True}}, "results are gone"),
+    ("anthropic", {"usual": {"gone": True}}, "does not know under this key"),
+    ("google", {"usual": {"file_gone": True}}, "results are gone"),
+    ("google", {"usual": {"gone": True}}, "does not know under this key"),
+    ("google", {"usual": {"no_output": True}}, "results are gone"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("provider", "jobs", "words"), NO_RESULTS)
 def test_what_may_have_been_billed_is_never_asked_again_by_itself(
-    jobs: dict[str, Any], words: str, scenario: MakeScenario, tmp_path: Path
+    provider: str, jobs: dict[str, Any], words: str, scenario: MakeScenario, tmp_path: Path
 ) -> None:
     fake = scenario(answers=RULES, jobs=jobs)
 
-    results = [called("openai", fake, 85, tmp_path / "a.sqlite") for _ in range(2)]
+    results = [called(provider, fake, 25, tmp_path / "a.sqlite") for _ in range(2)]
 
-    assert [result.metrics.pending_rows for result in results] == [80, 80]
+    assert [result.metrics.pending_rows for result in results] == [20, 20]
     assert all(words in result.errors[0].message for result in results)
     assert len(fake.jobs().jobs) == 1
 
 
-def test_a_job_that_was_refused_for_its_model_stops_the_run(scenario: MakeScenario, tmp_path: Path) -> None:
+UNKNOWN_KEY = {"fault": STATUS, "code": 401}
+REFUSALS: dict[str, tuple[dict[str, Any], int, int]] = {
+    "the create is refused for its key": ({"http": {"create": {"0": UNKNOWN_KEY}}}, 0, 1),
+    "a poll is refused for its key": ({"http": {"look": {"0": UNKNOWN_KEY}}}, 20, 1),
+    "all lines share one refusal": ({"script": {"0": {"lines": {"all": {"fault": STATUS, "code": 400}}}}}, 0, 2),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize(("jobs", "pending", "made"), REFUSALS.values(), ids=REFUSALS)
+def test_what_concerns_every_row_stops_the_run_and_the_next_one_goes_on(
+    provider: str, jobs: dict[str, Any], pending: int, made: int, scenario: MakeScenario, tmp_path: Path
+) -> None:
+    fake = scenario(answers=RULES, count_by="name", jobs=jobs)
+
+    with pytest.warns(smelt.SmeltWarning, match="The run stopped early"):
+        first = called(provider, fake, 25, tmp_path / "a.sqlite")
+    second = called(provider, fake, 25, tmp_path / "a.sqlite")
+
+    assert (first.metrics.successful_rows, first.metrics.pending_rows) == (5, pending)
+    assert right(second, 25)
+    assert (len(fake.jobs().jobs), asked_twice(fake)) == (made, {})
+
+
+@pytest.mark.parametrize("provider", ["openai", "google"])
+def test_a_job_that_was_refused_for_its_model_stops_the_run(
+    provider: str, scenario: MakeScenario, tmp_path: Path
+) -> None:
     fake = scenario(answers=RULES, jobs={"usual": {"end": "failed", "failure": "model_not_found"}})
 
     with pytest.warns(smelt.SmeltWarning, match="The job was refused"):
-        result = called("openai", fake, 85, tmp_path / "a.sqlite")
+        result = called(provider, fake, 85, tmp_path / "a.sqlite")
 
-    # The line that each of the first two refusals names was asked live.
-    assert (result.metrics.successful_rows, result.metrics.failed_rows) == (15, 70)
+    # OpenAI names a line, and that of each of the first two refusals was asked live.
+    named = 10 if provider == "openai" else 0
+    assert (result.metrics.successful_rows, result.metrics.failed_rows) == (5 + named, 80 - named)

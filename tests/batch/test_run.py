@@ -25,7 +25,7 @@ from smelt.engine.supply import Supply
 from smelt.ledger.base import Claim
 from smelt.ledger.book import Draft, JobBook
 from smelt.ledger.jobs import JobRow
-from smelt.providers.base import Billing, CallFailed, Reply
+from smelt.providers.base import BatchLimits, Billing, CallFailed, Reply
 from smelt.providers.batching import Item, JobFault
 from smelt.providers.secrets import Secret
 from smelt.result import SmeltResult
@@ -257,6 +257,20 @@ def test_a_few_rows_left_by_a_job_are_asked_live(ledger: Path) -> None:
     assert len(server.jobs) == 1
     assert provider.rows_sent == 5 + 20
     assert result.metrics.possible_duplicates == 0
+
+
+@pytest.mark.parametrize(("most", "lines"), [(1_000, [20, 21, 22]), (20, [20, 19, 2, 18, 3])])
+def test_jobs_without_tags_have_different_numbers_of_lines(ledger: Path, most: int, lines: list[int]) -> None:
+    server = JobServer(limits=BatchLimits(lines=most, bytes=10**7, can_tag=False))
+    provider = BatchScripted(twice, server)
+    for rows in (205, 405, 605):
+        called(provider, rows, ledger, wait=False)
+
+    result = called(provider, 605, ledger)
+
+    assert values(result) == [2 * at for at in range(605)]
+    assert [len(job.lines) for job in server.jobs] == lines
+    assert provider.rows_sent == 5
 
 
 def test_new_rows_of_a_frame_are_no_tail_of_a_job(ledger: Path) -> None:

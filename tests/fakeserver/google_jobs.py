@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -20,6 +20,12 @@ _VERSIONS = ("v1", "v1beta", "v1alpha")
 _IN_REQUEST = {"contents", "systemInstruction", "generationConfig", "safetySettings", "tools", "toolConfig", "model"}
 _STATES = {"completed": "SUCCEEDED", "failed": "FAILED", "cancelled": "CANCELLED", "expired": "EXPIRED"}
 _KEPT = 48 * 3_600
+
+FAILURES: Mapping[str, Json] = {
+    "token_limit_exceeded": {"code": 8, "message": "You exceeded your current quota for batch enqueued tokens."},
+    "no_file": {"code": 5, "message": "File not found: files/abc."},
+    "model_not_found": {"code": 5, "message": "models/fake-1 is not found, or has no batchGenerateContent."},
+}
 
 
 class GoogleJobs:
@@ -110,7 +116,8 @@ class GoogleJobs:
             return _refusal(429, "RESOURCE_EXHAUSTED", "You exceeded your current quota for batch enqueued tokens.")
         plot = depot.plot()
         if plot.end == "failed":
-            problem = plot.failure or {"code": 3, "message": "Failed to parse the input file."}
+            problem = FAILURES.get(plot.failure, plot.failure) if isinstance(plot.failure, str) else plot.failure
+            problem = problem or {"code": 3, "message": "Failed to parse the input file."}
         job = Job(
             id=depot.name(""),
             owner=owner_of(headers),

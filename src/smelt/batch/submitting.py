@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
@@ -19,7 +20,8 @@ from smelt.plan.chunks import Chunk, Size
 from smelt.providers.base import CallFailed, Request
 
 _BLOCK = 64  # Lines that one transaction enters,
-_BLOCK_BYTES = 16 * 2**20  # and about how much text they may have: with pictures, a line may have megabytes.
+_BLOCK_BYTES = 8 * 2**20  # and about how much text they may have: with pictures, a line may have megabytes.
+_TRIES = 16  # Lines that are halved or left out, so that a job has a number of lines that no other one has.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,6 +38,13 @@ class _Line:
         """What the ledger stores of it."""
         asked = self.asked
         return Draft(number=asked.number, rows=asked.chunk.rows, tokens=asked.tokens, estimate=asked.expected)
+
+
+def _sum(prices: Iterable[tuple[float, int]]) -> tuple[float, int]:
+    usd, tokens = 0.0, 0
+    for one in prices:
+        usd, tokens = usd + one[0], tokens + one[1]
+    return usd, tokens
 
 
 @dataclass(kw_only=True, eq=False)
@@ -82,22 +91,58 @@ class Submitter:
         """Write the lines of a job into *file*, and enter them; None if there are none."""
         job: JobRow | None = None
         load_of_job = Load(limits=self.office.limits, most_tokens=self.most_tokens)
-        spent = 0.0, 0
+        prices = list[tuple[float, int]]()
         self.is_broke = False
-        while lines := self._draft(tag, load_of_job, spent):
+        for lines in self._blocks(tag, load_of_job):
             job = job or await self.office.book.plan(tag, self.origin)
             claims = await self.office.book.queue(job, [line.draft for line in lines])
             for line, claim in zip(lines, claims, strict=True):
                 self._enter(tag, line, claim, file)
-            spent = spent[0] + sum(line.price[0] for line in lines), spent[1] + sum(line.price[1] for line in lines)
+            prices.append(_sum(line.price for line in lines))
         if job is None:
             return None
         job = self.office.book.job(job.id)
         if not job.lines:
             await self.office.book.give_up(job, "withdrawn")
             return None
-        self.office.reserved[tag] = spent
+        self.office.reserved[tag] = _sum(prices)
         return replace(job, bytes=file.tell())
+
+    def _blocks(self, tag: str, load_of_job: Load) -> Iterator[list[_Line]]:
+        """The lines of a job, block by block."""
+        spent, count = (0.0, 0), 0
+        lines = self._draft(tag, load_of_job, spent)
+        while lines:
+            spent = _sum([spent, *(line.price for line in lines)])
+            more = self._draft(tag, load_of_job, spent)
+            if not more and not self.office.limits.can_tag:
+                lines = self._uneven(lines, count, tag, load_of_job, spent)
+            count += len(lines)
+            yield lines
+            lines = more
+
+    def _uneven(
+        self, lines: list[_Line], before: int, tag: str, load_of_job: Load, spent: tuple[float, int]
+    ) -> list[_Line]:
+        """The last *lines* of a job, changed so that no other job in flight has as many lines.
+
+        Where jobs cannot be tagged, one whose create may have been lost is known by its number of lines alone, until it
+        has ended.
+        """
+        taken = self.office.book.line_counts()
+        for _ in range(_TRIES):
+            if before + len(lines) not in taken:
+                break
+            last = lines[-1].asked.chunk
+            if len(last.rows) > 1 and not self.office.supply.line:
+                load_of_job.lines -= 1
+                self.office.supply.line.put_whole(last.halves())
+                lines = lines[:-1] + self._draft(tag, load_of_job, spent)
+            elif before + len(lines) > 1:
+                load_of_job.lines -= 1
+                self.office.supply.line.put_whole([last])
+                lines = lines[:-1]
+        return lines
 
     def _draft(self, tag: str, load_of_job: Load, spent: tuple[float, int]) -> list[_Line]:
         """The next lines of the queue that fit into the job, and into the budget."""

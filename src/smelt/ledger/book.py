@@ -57,6 +57,11 @@ class JobBook:
         with self._store.reading() as connection:
             return jobs.jobs_in(connection, self._recall.specs)
 
+    def line_counts(self) -> set[int]:
+        """The numbers of lines that jobs in flight have, of any spec."""
+        with self._store.reading() as connection:
+            return {job.lines for job in jobs.jobs_in(connection) if job.state in jobs.IN_FLIGHT}
+
     def job(self, job: int) -> JobRow:
         """The present state of a job."""
         return next(one for one in self.jobs() if one.id == job)

@@ -25,7 +25,9 @@ UNSENT = ("planned", "uploaded")
 """States of a job that was not created."""
 RUNNING = ("doubtful", "submitted", "ended")
 """States of a job that goes on by itself: the next call finds it."""
-HOLDING = (*UNSENT, "creating", *RUNNING, "orphaned", "lost")
+IN_FLIGHT = (*UNSENT, "creating", *RUNNING)
+"""States of a job that may be created, or runs."""
+HOLDING = (*IN_FLIGHT, "orphaned", "lost")
 """States of a job whose rows are not asked elsewhere."""
 OVER = ("collected", "refused", "withdrawn", "abandoned")
 """States of a job that holds no rows any more."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from smelt.ledger.jobs import RUNNING, UNSENT
+from smelt.ledger.jobs import IN_FLIGHT
 
 _LONGEST = 30 * 86_400.0  # Seconds; by then no provider has results of the jobs any more.
-_UNDER_WAY = ",".join(f"'{one}'" for one in (*UNSENT, "creating", *RUNNING))
+_UNDER_WAY = ",".join(f"'{one}'" for one in IN_FLIGHT)
 
 
 def take_up(connection: sqlite3.Connection, specs: Sequence[int], run: int, now: float) -> int:
