@@ -14,6 +14,8 @@ from pydantic import BaseModel
 
 from smelt.errors import ConfigTypeError
 from smelt.loop.jumping import JumpingLoop, run_jumping
+from smelt.plan.compact import HEAD
+from smelt.plan.packed import Layout
 from smelt.plan.tokens import text_tokens
 from smelt.providers.base import CallFailed, Capabilities, Finish, Reply, Request, Usage
 from smelt.providers.medialimits import SCRIPTED
@@ -101,11 +103,11 @@ class ScriptedProvider:
         if outcome is not None:
             return outcome
         fields, answer = _fields(request, self.capabilities.codec), self._answer
-        if not callable(answer):
+        if not callable(answer) and request.layout is None and not request.user.startswith(HEAD):
             return self._answered_alike(request, {name: answer[name] for name in answer if name in fields})
 
         def one(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
-            found = _as_fields(answer(row))
+            found = _as_fields(answer(row) if callable(answer) else answer)
             return found and {name: value for name, value in found.items() if name in fields}
 
         return answered(request, one, self.capabilities.codec, self)
@@ -195,6 +197,8 @@ def _tokens(text: str) -> list[str]:
 
 def _fields(request: Request, codec: str) -> Collection[str]:
     """The field names that *request* asks for."""
+    if request.layout is not None:
+        return [one.key for one in request.layout.fields]
     reply: Any = request.schema["properties"]
     answer = reply["rows"]["items"] if codec == "array" else next(iter(reply.values()))
     fields: Collection[str] = answer["properties"].keys()
@@ -256,9 +260,22 @@ def answered(
     if counter is not None:
         counter.rows_sent += len(rows)
     found = [(token, fields) for token, row in rows if (fields := answer(row)) is not None]
-    body: Any = {"rows": [{"id": token, **fields} for token, fields in found]} if codec == "array" else dict(found)
-    text = json.dumps(body, ensure_ascii=False, default=_plain)
+    text = json.dumps(_body(found, request.layout, codec), ensure_ascii=False, default=_plain)
     return _reply(request, text, finish)
+
+
+def _body(found: Sequence[tuple[str, Mapping[str, Any]]], layout: Layout | None, codec: str) -> dict[str, Any]:
+    if codec != "array":
+        return dict(found)
+    rows = [(token, json.loads(json.dumps(fields, default=_plain))) for token, fields in found]
+    if layout is None or not all(_fits(fields, layout) for _, fields in rows):
+        return {"rows": [{"id": token, **fields} for token, fields in found]}
+    return {"rows": [layout.write(token, fields) for token, fields in rows]}
+
+
+def _fits(fields: Mapping[str, Any], layout: Layout) -> bool:
+    """Whether an answer has the fields of *layout*; a test may also answer with others."""
+    return fields.keys() == {one.key for one in layout.fields}
 
 
 def _reply(request: Request, text: str, finish: Finish) -> Reply:

@@ -166,7 +166,9 @@ def answered(situation: Situation, peer: str, python: str, *, port: int) -> dict
 def surroundings(peer: str, home: str, port: int) -> dict[str, str]:
     """The environment of a peer's process: a user's, with the fake's address, and a ledger that knows nothing."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    ours = {"SMELT_LEDGER": f"{home}/ledger.sqlite", "PYTHONPATH": str(ROOT / "src")} if peer == "smelt" else {}
+    paths = [str(ROOT), str(ROOT / "src")] if peer == "smelt" else [str(ROOT)]
+    ours = {"SMELT_LEDGER": f"{home}/ledger.sqlite"} if peer == "smelt" else {}
+    ours["PYTHONPATH"] = os.pathsep.join(paths)
     address = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1"}
     return kept | ours | address | {"HOME": home, "DO_NOT_TRACK": "1", "DAFT_PROGRESS_BAR": "0"}
 

@@ -26,7 +26,7 @@ from zlib import crc32
 
 Rule = Mapping[str, Any]
 Schema = Mapping[str, Any]
-Codec = Literal["array", "keyed"]
+Codec = Literal["array", "keyed", "packed", "positional"]
 
 
 def expected(rules: Mapping[str, Rule], row: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,15 +82,26 @@ RULES: dict[str, Callable[[Rule, Mapping[str, Any]], Any]] = {
 
 
 def codec_of(schema: Schema) -> Codec:
-    """Which of the two reply shapes the request asks for."""
-    return "array" if "rows" in schema.get("properties", {}) else "keyed"
+    """Which of the reply shapes the request asks for."""
+    if "rows" not in schema.get("properties", {}):
+        return "keyed"
+    return _SHAPES[kind_of(_items(schema), schema)[0]]
 
 
-def row_schema(schema: Schema) -> Schema:
-    """The schema of one row inside the schema of a reply."""
+_SHAPES: dict[str, Codec] = {"object": "array", "array": "positional", "string": "packed"}
+
+
+def _items(schema: Schema) -> Schema:
+    return resolved(schema["properties"]["rows"]["items"], schema)
+
+
+def row_schema(schema: Schema, names: Sequence[str] = ()) -> Schema:
+    """The schema of one row inside the schema of a reply; of the fields *names*, if the reply has no field names."""
     properties = schema.get("properties", {})
+    if codec_of(schema) in ("packed", "positional"):
+        return {"type": "object", "properties": {name: {} for name in names}}
     if "rows" in properties:
-        return resolved(properties["rows"]["items"], schema)
+        return _items(schema)
     return resolved(next(iter(properties.values()), {}), schema)
 
 

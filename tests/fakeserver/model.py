@@ -26,6 +26,8 @@ class Row:
 
 def rows_of(user: str) -> list[Row]:
     """The rows at the beginning of a user message; none if it is another kind of message."""
+    if user.startswith("id ["):
+        return _lines_of(user)
     try:
         rows, _ = json.JSONDecoder().raw_decode(user.lstrip())
         return [Row(one["id"], one["row"]) for one in rows]
@@ -33,10 +35,58 @@ def rows_of(user: str) -> list[Row]:
         return []
 
 
-def render(entries: Sequence[Entry], codec: Codec) -> str:
+def _lines_of(user: str) -> list[Row]:
+    """The rows of a message that names its columns once: a line of names, one of shared cells, and one per row."""
+    head, *lines = user.split("\n")
+    names, shared, rows = json.loads(head.removeprefix("id ")), {}, []
+    for line in lines:
+        id_, _, cells = line.partition(" ")
+        if id_ == "all":
+            shared = json.loads(cells)
+        elif cells.startswith("["):
+            rows.append(Row(id_, {**shared, **dict(zip(names, json.loads(cells), strict=True))}))
+    return rows
+
+
+def names_of(system: str) -> list[str]:
+    """The fields that the instructions list."""
+    return [json.loads(one) for one in _FIELD.findall(system)]
+
+
+def codes_of(system: str) -> dict[str, dict[str, str]]:
+    """By field: the words that the instructions name for values with blanks."""
+    found = {}
+    for line in _CODES.finditer(system):
+        found[json.loads(line[1])] = {json.loads(value): code for code, value in _CODE.findall(line[2])}
+    return found
+
+
+def words_of(entry: Entry, codec: Codec, codes: Mapping[str, Mapping[str, str]]) -> Any:
+    """The row of a reply without field names."""
+    values = [_word(value, codes.get(name, {})) for name, value in entry.fields.items()]
+    if codec == "positional":
+        return [entry.id, *values]
+    return " ".join([entry.id, *("null" if one is None else one for one in values)])
+
+
+def _word(value: Any, codes: Mapping[str, str]) -> str | None:
+    if value is None:
+        return None
+    return codes.get(value, value) if isinstance(value, str) else json.dumps(value)
+
+
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_FIELD = re.compile(rf"^- ({_STRING}): ", re.MULTILINE)
+_CODES = re.compile(rf"^In ({_STRING}), write (.*)\.$", re.MULTILINE)
+_CODE = re.compile(rf"(\S+) for ({_STRING})")
+
+
+def render(entries: Sequence[Entry], codec: Codec, codes: Mapping[str, Mapping[str, str]] | None = None) -> str:
     """The model's text."""
-    if codec == "array":
-        reply: Any = {"rows": [{"id": entry.id, **entry.fields} for entry in entries]}
+    if codec in ("packed", "positional"):
+        reply: Any = {"rows": [words_of(entry, codec, codes or {}) for entry in entries]}
+    elif codec == "array":
+        reply = {"rows": [{"id": entry.id, **entry.fields} for entry in entries]}
     else:
         reply = {Twin(entry.id): entry.fields for entry in entries}
     text = json.dumps(reply, ensure_ascii=False, separators=(",", ":")).replace(f'"{OVERFLOW}"', "1e999")

@@ -24,7 +24,7 @@ from tests.fakeserver.jobdoor import JobDoor
 from tests.fakeserver.jobs import Done
 from tests.fakeserver.limiter import Limit, Limiter
 from tests.fakeserver.messages import BadRequest, Completion, Headers, Json, Prompt, WireProtocol
-from tests.fakeserver.model import Row, capped, render, rows_of, tokens_of
+from tests.fakeserver.model import Row, capped, codes_of, names_of, render, rows_of, tokens_of
 from tests.fakeserver.oddrows import with_bare_numbers
 from tests.fakeserver.prefixes import Now
 from tests.fakeserver.rowfaults import LISTS, ROWS, Entry, Scene
@@ -246,7 +246,7 @@ class Scenario:
         schema = prompt.schema or {}
         return Scene(
             rng=self._rng,
-            schema=row_schema(schema),
+            schema=row_schema(schema, names_of(prompt.system)),
             root=schema,
             max_tokens=prompt.max_tokens,
             earlier_ids=self._earlier_ids,
@@ -263,7 +263,7 @@ class Scenario:
             entries, codec = self._entries(rows, faults, scene), codec_of(schema)
             if self.config.is_random and codec == "array":
                 entries = [replace(entry, id=f"{self._rng.randrange(16**5):05x}") for entry in entries]
-            text = render(entries, codec)
+            text = render(entries, codec, codes_of(prompt.system))
         else:
             text = json.dumps(sample(schema, schema)) if schema else "ok"
         self._earlier_ids = tuple(row.id for row in rows)

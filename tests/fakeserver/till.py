@@ -8,6 +8,7 @@ without a mark, are in the same hosts' pages on prompt caching.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -119,7 +120,7 @@ class Till:
     tokens_per_byte: float = 0.25
     serves: str | None = None
     reads_unmarked: bool = True
-    _kept: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    _kept: dict[tuple[str, str], list[str]] = field(default_factory=dict)  # In order.
     _shelf: Shelf = field(default_factory=Shelf)
 
     def ring(
@@ -155,7 +156,7 @@ class Till:
         if stored is not None:
             read = stored
         elif rate.keeps == "free":
-            read = self._read_unmarked(rate, self._kept.setdefault((model, tier), set()), head + tail)
+            read = self._read_unmarked(rate, self._kept.setdefault((model, tier), []), head + tail)
         else:
             # The lines of a job run at the same time: none reads what another one writes.
             after = 3_600.0 if tier == "batch" else after
@@ -165,9 +166,12 @@ class Till:
         counts = {"given": given, "read": read, "written": written, "hour": hour, "made": made}
         return Receipt(**counts, tier=tier, dollars=dollars(rate, **counts, tier=tier))
 
-    def _read_unmarked(self, rate: Rate, kept: set[str], prompt: str) -> int:
-        common = max((_common(one, prompt) for one in kept), default=0) if self.reads_unmarked else 0
-        kept.add(prompt)
+    def _read_unmarked(self, rate: Rate, kept: list[str], prompt: str) -> int:
+        if self.tokens(prompt) < rate.least or not self.reads_unmarked:
+            return 0
+        at = bisect_left(kept, prompt)  # What it shares most with stands beside it.
+        common = max((_common(one, prompt) for one in kept[max(0, at - 1) : at + 1]), default=0)
+        kept.insert(at, prompt)
         read = self.tokens(prompt[:common]) // rate.grain * rate.grain
         return read if read >= rate.least else 0
 

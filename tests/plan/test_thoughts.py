@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_rows_that_an_answer_behind_a_thought_leaves_out_are_asked_again() -> No
 @pytest.mark.parametrize("how", [{"is_cut": True}, {"may_be_cut": True}], ids=["said", "unsaid"])
 @pytest.mark.parametrize("behind", ["Here is", '{"ro', "```json\n["])
 def test_an_answer_does_not_count_if_another_may_have_been_cut_off_behind_a_thought(
-    behind: str, how: dict[str, bool]
+    behind: str, how: dict[str, Any]
 ) -> None:
     rows = read_reply(f"{DRAFT}<think>No.</think>{behind}", TOKENS, "array", **how)
 
@@ -98,7 +99,7 @@ TURNS = [
 @pytest.mark.parametrize("before", ["", "<|im_start|>assistant\n", "<think>{draft}</think>", "Here it is:\n"])
 @pytest.mark.parametrize("behind", TURNS)
 def test_what_a_model_makes_up_behind_the_end_of_its_turn_does_not_count(
-    behind: str, before: str, how: dict[str, bool]
+    behind: str, before: str, how: dict[str, Any]
 ) -> None:
     text = (before + FINAL + behind).replace("{draft}", DRAFT).replace("{rows}", ROWS)
 

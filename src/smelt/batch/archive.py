@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Literal
 from smelt.batch.files import FORMAT, MANIFEST
 from smelt.batch.liverecord import REPLIES, STATE, read_reply_line
 from smelt.errors import SmeltConfigError
+from smelt.plan.compact import HEAD, rows_of
 from smelt.plan.wire import Codec
 from smelt.providers.batching import LINE_CAP, Item
 from smelt.providers.jobclient import JobClient
@@ -221,6 +222,8 @@ def _rows(parts: list[str | Mapping[str, Any]]) -> Iterator[SentRow]:
             digests[name] = hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
         elif part.startswith("["):
             found += _JSON.raw_decode(part)[0]
+        elif part.startswith(HEAD):
+            found += [{"id": token, "row": row} for token, row in rows_of(part)]
         else:
             lines = part.split("\n")
             found += [_JSON.raw_decode(line)[0] for line in lines if line.startswith(_ROW)]
@@ -233,4 +236,4 @@ def _rows(parts: list[str | Mapping[str, Any]]) -> Iterator[SentRow]:
             column: {"media": cell["media"]} if isinstance(cell, dict) and cell.get("as") in digests else cell
             for column, cell in row["row"].items()
         }
-        yield SentRow(token=row["id"], key=json.dumps([cells, media]), cells=cells)
+        yield SentRow(token=row["id"], key=json.dumps([cells, media], sort_keys=True), cells=cells)

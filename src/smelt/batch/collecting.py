@@ -142,7 +142,8 @@ class Collector:
 
     def _answers(self, line: LineRow, reply: Reply) -> bool:
         """Whether *reply* answers rows of *line*, by their tokens."""
-        return bool(read_reply(reply.text, line.tokens, self.office.sender.codec).found)
+        sender = self.office.sender
+        return bool(read_reply(reply.text, line.tokens, sender.codec, layout=sender.layout).found)
 
     async def apply(self, job: JobRow, found: Found | None = None) -> Halt | None:
         """Give the rows of a collected job their outcomes; *found* is None if another process collected it."""
@@ -192,7 +193,14 @@ class Collector:
 
     def _enter(self, chunk: Chunk, tokens: list[str], outcome: Reply | CallFailed, number: int = 0) -> Halt | None:
         sender = self.office.sender
-        flight = InFlight(chunk=chunk, expected=0, grant=sender.grant(chunk), started=now(), codec=sender.codec)
+        flight = InFlight(
+            chunk=chunk,
+            expected=0,
+            grant=sender.grant(chunk),
+            started=now(),
+            codec=sender.codec,
+            layout=sender.layout,
+        )
         return self.office.applier.enter(
             Delivery(number=number, tokens=tokens, flight=flight, outcome=outcome, fault=None)
         )

@@ -23,6 +23,7 @@ from smelt.messages import counted
 from smelt.observe.recorder import EventRecorder
 from smelt.plan.answers import Answers, RowFailure
 from smelt.plan.chunks import Chunk, Pending
+from smelt.plan.packed import Layout
 from smelt.plan.replies import read_reply
 from smelt.plan.schema import Output, read_output
 from smelt.plan.validate import Validator
@@ -245,6 +246,7 @@ class _Reader:
         self.values = dict[int, tuple[Any, ...]]()
         self.failures = dict[int, RowFailure]()
         self._validator = Validator(output)
+        self._layout = Layout.of(output.fields)
         self._damage = damage
 
     def enter(self, job: JobFiles, line: _Line, outcome: Reply | CallFailed, table: _Table) -> None:
@@ -258,6 +260,7 @@ class _Reader:
             outcome.text,
             line.tokens,
             job.codec,
+            layout=self._layout,
             is_cut=outcome.finish == "length",
             may_be_cut=outcome.finish == "unknown",
         )

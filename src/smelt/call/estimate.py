@@ -20,7 +20,7 @@ from smelt.messages import counted, price, printable
 from smelt.plan.chunks import AutoSize, Line, Size
 from smelt.plan.media import Media, media_of
 from smelt.plan.prompt import sent_columns
-from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, reply_bytes, text_tokens
+from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, text_tokens
 from smelt.plan.wire import draw_tokens, name_media, reply_schema, user_text
 from smelt.providers.base import Usage
 from smelt.providers.mediatokens import counter_of
@@ -38,9 +38,9 @@ def estimate(call: Preparation) -> Estimate:
     by_media = max(1, int(provider.capabilities.media_bytes / media_bytes)) if media_bytes else work.most_rows
     work = replace(work, most_rows=min(work.most_rows, by_media))
     requests = _requests(work, distinct, row_bytes, workers=min(call.concurrency, MOST_WORKERS), thoughts=thoughts)
-    frame, framed = len(user_text([]).encode()), len(user_text([("k7f2x", "", None)]).encode())
-    sent = requests * (len(work.system.encode()) + frame) + distinct * (row_bytes + framed - frame + len(","))
-    received = requests * len('{"rows":[]}') + distinct * reply_bytes(work.output.fields)
+    frame, each, system = _sizes(work, row_bytes)
+    sent = requests * (system + frame) + distinct * each
+    received = requests * len('{"rows":[]}') + distinct * work.reply_bytes
     thinking_tokens = round(requests * thoughts)
     media = round(distinct * media_tokens)
     input_tokens = round(sent / BYTES_PER_TOKEN) + media
@@ -62,6 +62,15 @@ def estimate(call: Preparation) -> Estimate:
     )
 
 
+def _sizes(work: Work, row_bytes: float) -> tuple[float, float, int]:
+    """The bytes around the rows of a request, of a row with *row_bytes* of canonical text, and of the instructions."""
+    if (compact := work.compact) is not None:
+        each = compact.table.size(row_bytes) + len("k7f2x \n")
+        return len(compact.table.text([]).encode()), each, len(compact.system.encode())
+    frame, framed = len(user_text([]).encode()), len(user_text([("k7f2x", "", None)]).encode())
+    return frame, row_bytes + framed - frame + len(","), len(work.system.encode())
+
+
 def explain(call: Preparation) -> Explanation:
     """The first request of *call*. Sends nothing."""
     work, provider = call.work(), call.provider
@@ -73,12 +82,17 @@ def explain(call: Preparation) -> Explanation:
     media = [
         (name, one) for text, (_, names) in zip(texts, named, strict=True) for name, one in _shown_media(text, names)
     ]
-    capabilities = provider.capabilities
+    capabilities, compact = provider.capabilities, work.compact
+    layout = None if compact is None else compact.layout
     return Explanation(
         model=f"{provider.name}:{provider.model}",
-        system=work.system,
-        user=user_text([(token, text, None) for token, (text, _) in zip(tokens, named, strict=True)]),
-        schema=reply_schema(work.output.fields, capabilities.dialect, capabilities.codec, tokens),
+        system=work.system if compact is None else compact.system,
+        user=user_text([(token, text, None) for token, (text, _) in zip(tokens, named, strict=True)])
+        if compact is None
+        else compact.table.text(list(zip(tokens, texts, strict=True))),
+        schema=reply_schema(work.output.fields, capabilities.dialect, capabilities.codec, tokens)
+        if layout is None
+        else layout.schema(capabilities.dialect),
         rows=len(texts),
         media=tuple(media),
     )
@@ -99,7 +113,7 @@ def _requests(work: Work, left: int, row_bytes: float, *, workers: int, thoughts
     requests = 0
     size = AutoSize(most=work.most_rows, rows=float(work.first_rows if work.is_auto else work.most_rows))
     by_bytes = max(1, int(Size(rows=1).input_bytes / max(1.0, row_bytes)))
-    shared = text_tokens(len(work.system))
+    shared = text_tokens(_sizes(work, row_bytes)[2])
     size.least = min(fewest_rows(shared, row_bytes / BYTES_PER_TOKEN), work.most_rows) if work.is_auto else 1
     fewest = max(FEWEST_ROWS, rows_worth(thoughts, work), int(size.least))
     at_first = provers(left, work.most_rows)

@@ -223,11 +223,13 @@ class Execution:
         call, session = self._call, handed.session
         extension = session.extension
         self.is_kept = not isinstance(session.ledger, NoLedger)
-        is_wanted = self._is_partial_shown or self.is_kept
+        is_wanted, is_whole = self._is_partial_shown or self.is_kept, not self.supply.is_open
         kind = partial(BatchRun, book=book_of(session), terms=handed.terms) if is_batch(call) else Run
         return kind(
-            work=replace(call.work(), ends_at=self._ends_at),
-            extension=None if extension is None else call.extension(extension.added, extension.completing),
+            work=replace(call.work(is_whole=is_whole), ends_at=self._ends_at),
+            extension=None
+            if extension is None
+            else call.extension(extension.added, extension.completing, is_whole=is_whole),
             supply=self.supply,
             provider=call.provider,
             lane=handed.lane,

@@ -19,14 +19,16 @@ from smelt.frames.adapt import adapt
 from smelt.frames.base import Frame
 from smelt.frames.names import resolve_names
 from smelt.messages import nearest, printable, shown_value
+from smelt.plan.compact import Compact, table_of, told
 from smelt.plan.dialect import check_limits
 from smelt.plan.examples import Example, read_examples
 from smelt.plan.kinds import Field, Struct
 from smelt.plan.mediacolumns import KINDS, Audio, key_part
+from smelt.plan.packed import Layout
 from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
-from smelt.plan.tokens import reply_bytes, reply_tokens, text_tokens
+from smelt.plan.tokens import compact_bytes, reply_bytes, reply_tokens, text_tokens
 from smelt.plan.wire import Codec, system_text
 from smelt.providers.base import CompleteProvider
 from smelt.providers.batching import batching_of
@@ -115,14 +117,15 @@ class Preparation:
         codec = codec or self.provider.capabilities.codec
         return _instructions(self.prompt, fields, codec, self.output, self.examples, has_media=self.has_media)
 
-    def work(self) -> Work:
-        """The work order for the engine."""
+    def work(self, *, is_whole: bool = True) -> Work:
+        """The work order for the engine; *is_whole*: whether no more rows come than those of this call."""
         row_tokens = reply_tokens(self.output.fields)
         most_rows = self._most_rows(row_tokens)
+        compact = self._compact(self.output.fields, is_whole=is_whole)
         return Work(
             output=self.output,
             asked=self.output.fields,
-            reply_bytes=reply_bytes(self.output.fields),
+            reply_bytes=_reply_bytes(self.output.fields, compact),
             system=self.system,
             array_system=self._array_system(self.output.fields),
             params=self.settings.params,
@@ -136,6 +139,28 @@ class Preparation:
             first_rows=min(_FIRST_ROWS, most_rows),
             prompt=self.prompt,
             output_model=str if self.output.is_text else (self.whole or self.output).model,
+            compact=compact,
+        )
+
+    def _compact(self, fields: Sequence[Field], *, is_whole: bool) -> Compact | None:
+        """How *fields* are asked for on the compact wire; None if they are asked for in the keyed form."""
+        capabilities = self.provider.capabilities
+        if self.settings.wire != "compact" or self.has_media or not capabilities.takes_compact:
+            return None
+        # A grammar with a property per row holds the model to each row, and needs the names.
+        table = table_of(self.source, self.folded.distinct, is_whole=is_whole)
+        layout = Layout.of(fields) if capabilities.codec == "array" else None
+        return Compact(
+            system=system_text(
+                self.prompt,
+                fields,
+                capabilities.codec,
+                about=self.output.description,
+                examples=[one.line(fields, layout) for one in self.examples],
+                told=told(table, fields, capabilities.codec, layout),
+            ),
+            table=table,
+            layout=layout,
         )
 
     def arranged(self, positions: Sequence[int]) -> Sequence[int]:
@@ -146,22 +171,25 @@ class Preparation:
         random.Random(self.settings.seed).shuffle(shuffled)
         return shuffled
 
-    def extension(self, added: Sequence[str], completing: Mapping[int, str]) -> Work:
+    def extension(self, added: Sequence[str], completing: Mapping[int, str], *, is_whole: bool = True) -> Work:
         """The work for the rows of which only the *added* fields are asked.
 
         Args:
             added: The new fields, by their names in the reply.
             completing: By position: the JSON of the stored answer that gets the new fields.
+            is_whole: As in `work`.
         """
         fields = tuple(field for field in self.output.fields if field.key in added)
+        compact = self._compact(fields, is_whole=is_whole)
         return replace(
-            self.work(),
+            self.work(is_whole=is_whole),
             asked=fields,
             system=self._instructions(fields),
             array_system=self._array_system(fields),
             row_tokens=reply_tokens(fields),
-            reply_bytes=reply_bytes(fields),
+            reply_bytes=_reply_bytes(fields, compact),
             completing=completing,
+            compact=compact,
         )
 
     def asking(self, names: Sequence[str] | None) -> Preparation:
@@ -344,6 +372,13 @@ def _instructions(
     """The system message that asks for *fields* of *output*, and shows the answers of *examples* for them."""
     told = [one.line(fields) for one in examples]
     return system_text(prompt, fields, codec, about=output.description, examples=told, has_media=has_media)
+
+
+def _reply_bytes(fields: Sequence[Field], compact: Compact | None) -> int:
+    """The usual bytes of the answer to one row."""
+    if compact is None or compact.layout is None:
+        return reply_bytes(fields)
+    return compact_bytes(fields, is_packed=compact.layout.shape == "packed")
 
 
 def _check_keepable(provider: CompleteProvider, settings: Settings) -> None:

@@ -129,7 +129,7 @@ class Applier:
 
     def _enter_reply(self, delivery: Delivery, reply: Reply) -> Halt | None:
         chunk = delivery.flight.chunk
-        rows = self.reader.read(reply, delivery.tokens, delivery.flight.codec)
+        rows = self.reader.read(reply, delivery.tokens, delivery.flight.codec, delivery.flight.layout)
         if self.reader.just_strayed:
             self.hedging.sender.fall_back()
             if self.work.is_auto:  # Without constrained decoding, long replies fail more often.

@@ -12,6 +12,7 @@ from smelt.errors import StoreError
 from smelt.ledger.base import Holding
 from smelt.plan.chunks import Chunk, Pending
 from smelt.plan.media import Media
+from smelt.plan.packed import Layout
 from smelt.plan.wire import Codec
 from smelt.providers.base import CallFailed, Reply
 
@@ -55,6 +56,7 @@ class InFlight:
         grant: The output limit of its reply.
         started: When it was sent, by the loop's clock.
         codec: The shape of its reply.
+        layout: The order of the fields, if its reply may have no field names.
         deadline: The timeout of the call.
         seconds: How long it took, set when it ends.
         is_hedged: Whether its rows were also sent in a hedged request.
@@ -66,6 +68,7 @@ class InFlight:
     grant: Grant
     started: float
     codec: Codec = "array"
+    layout: Layout | None = None
     deadline: asyncio.Timeout | None = None
     seconds: float = 0.0
     is_hedged: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from smelt.plan.packed import Layout
 from smelt.plan.replies import read_reply
 from smelt.plan.replyrows import ReplyRows
 from smelt.plan.wire import Codec
@@ -33,10 +34,15 @@ class ReplyReader:
     just_strayed: bool = False
     _misdirected: int = 0
 
-    def read(self, reply: Reply, tokens: list[str], codec: Codec = "array") -> ReplyRows:
-        """The rows of *reply* to a request with *tokens* that asked for the shape *codec*."""
+    def read(self, reply: Reply, tokens: list[str], codec: Codec = "array", layout: Layout | None = None) -> ReplyRows:
+        """The rows of *reply* to a request with *tokens* that asked for the shape *codec*, or for *layout*."""
         rows = read_reply(
-            reply.text, tokens, codec, is_cut=reply.finish == "length", may_be_cut=reply.finish == "unknown"
+            reply.text,
+            tokens,
+            codec,
+            layout=layout,
+            is_cut=reply.finish == "length",
+            may_be_cut=reply.finish == "unknown",
         )
         self.replies += 1
         self._watch(reply, rows, is_bound=codec == "keyed" and not self.is_trusted)

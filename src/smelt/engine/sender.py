@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import ceil
 from typing import Any
 
@@ -22,7 +23,9 @@ from smelt.engine.work import Counts, Work, is_free
 from smelt.errors import StoreError
 from smelt.ledger.base import RunLedger
 from smelt.plan.chunks import Chunk
+from smelt.plan.compact import Compact
 from smelt.plan.media import Media, Medium, media_of
+from smelt.plan.packed import Layout
 from smelt.plan.replyrows import ReplyRows
 from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, text_tokens
 from smelt.plan.wire import Codec, draw_tokens, name_media, reply_schema, user_parts, user_text
@@ -32,6 +35,7 @@ _OVERHEAD_TOKENS = 256  # Output tokens of a reply apart from its rows.
 _FULL = 0.95  # Share of its limit that a reply has used if the limit truncated it; some servers count otherwise.
 _TESTS = 2  # Requests that ask for the order of media, until a reply can be read.
 _ROW_FRAME = 24  # Bytes around a row of a request.
+_COMPACT_FRAME = 10  # The same on the compact wire.
 _TOLD = 1e-3  # Seconds between admission by the lane and sending (a ledger write) that may count as server latency.
 
 _media_orders: dict[tuple[str, ...], bool] = {}  # By server and model: whether it keeps the order. Of this process.
@@ -89,13 +93,36 @@ class Sender:
     def __post_init__(self) -> None:
         # Providers add an "array" schema to the input as text. A "keyed" schema is a grammar that no model reads.
         is_read = self.capabilities.codec == "array"
-        self._schema_bytes = len(json.dumps(self._schema((), "array"), separators=(",", ":"))) if is_read else 0
+        schema = self._compact_schema or self._schema((), "array")
+        self._schema_bytes = len(json.dumps(schema, separators=(",", ":"))) if is_read else 0
         self.row_room = self.room.for_rows(self.work.system)
 
     @property
     def codec(self) -> Codec:
         """The shape that replies are asked for."""
         return "array" if self.room.is_loose and self._may_be_loose else self.capabilities.codec
+
+    def compact(self, chunk: Chunk) -> Compact | None:
+        """How *chunk* is asked on the compact wire; None in the keyed form, as rows that were answered wrongly are."""
+        is_keyed = self.work.compact is None or self.codec != self.capabilities.codec
+        return None if is_keyed or any(row.attempts for row in chunk.rows) else self.work.compact
+
+    @cached_property
+    def layout(self) -> Layout | None:
+        """The order of the fields in replies without field names, which an earlier call may have asked for."""
+        return Layout.of(self.work.asked)
+
+    @property
+    def _system(self) -> str:
+        """The instructions of most requests."""
+        return self.work.system if self.work.compact is None else self.work.compact.system
+
+    def _row_bytes(self, chunk: Chunk) -> float:
+        """The bytes of the rows of *chunk* in a request."""
+        size, count = sum([len(row.text) for row in chunk.rows]), len(chunk.rows)
+        if self.work.compact is None:
+            return size + _ROW_FRAME * count
+        return (self.work.compact.table.size(size / count) + _COMPACT_FRAME) * count
 
     def fall_back(self) -> bool:
         """Ask for arrays of rows from now on, because the server does not hold a row to its token.
@@ -114,7 +141,7 @@ class Sender:
     @property
     def shared_tokens(self) -> int:
         """Input tokens repeated in every request: instructions and schema."""
-        return text_tokens(len(self.work.system) + self._schema_bytes)
+        return text_tokens(len(self._system) + self._schema_bytes)
 
     @property
     def fewest_rows(self) -> int:
@@ -123,20 +150,20 @@ class Sender:
 
     def estimate(self, chunk: Chunk) -> Usage:
         """Estimated usage of a request with *chunk*: its input tokens, and the usual output of reasoning and rows."""
-        rows = sum([len(row.text) for row in chunk.rows]) + _ROW_FRAME * len(chunk.rows)
         answers = text_tokens(self.work.reply_bytes * len(chunk.rows)) or 1
         media = [one for row in chunk.rows for _, one in media_of(row.text)]
         tokens = [self.media_tokens(one) for one in media]
         sound = sum([count for one, count in zip(media, tokens, strict=True) if one.kind == "audio"])
         return Usage(
-            input_tokens=text_tokens(len(self.work.system) + self._schema_bytes + rows) + sum(tokens),
+            input_tokens=text_tokens(len(self._system) + self._schema_bytes + round(self._row_bytes(chunk)))
+            + sum(tokens),
             output_tokens=answers + round(self.room.usual),
             audio_input_tokens=sound or None,
         )
 
     def rows_worth_instructions(self, chunk: Chunk) -> int:
         """How many rows of the size of those in *chunk* justify sending the instructions once."""
-        row = sum([len(row.text) for row in chunk.rows]) / len(chunk.rows) + _ROW_FRAME
+        row = self._row_bytes(chunk) / len(chunk.rows)
         return fewest_rows(self.shared_tokens, row / BYTES_PER_TOKEN)
 
     async def announce(self, chunk: Chunk) -> Announced:
@@ -240,13 +267,20 @@ class Sender:
         """
         number, chunk = announced.number, announced.chunk
         grant, codec = self.grant(chunk), self.codec
-        request = self._render(announced, grant, codec)
+        request, compact = self._render(announced, grant, codec), self.compact(chunk)
         self.count_sent(request, chunk)
         task = asyncio.current_task()
         self.calling.add(task)
         self.tell(RequestSent(number=number, rows=len(chunk.rows), in_flight=len(self.calling)))
         clock = asyncio.get_running_loop().time
-        flight = InFlight(chunk=chunk, expected=announced.expected, grant=grant, started=clock(), codec=codec)
+        flight = InFlight(
+            chunk=chunk,
+            expected=announced.expected,
+            grant=grant,
+            started=clock(),
+            codec=codec,
+            layout=None if compact is None else compact.layout,
+        )
         outcome = None
         try:
             outcome = await self._call(request, number, flight)
@@ -340,17 +374,26 @@ class Sender:
             parts = user_parts(
                 rows, [list(zip(names, ones, strict=True)) for (_, names), ones in zip(named, own, strict=True)]
             )
+        compact = self.compact(announced.chunk)
+        system = self.work.system if codec == self.capabilities.codec else self.work.array_system
+        is_laid_out = compact is not None and compact.layout is not None
         return Request(
-            system=self.work.system if codec == self.capabilities.codec else self.work.array_system,
-            user=user_text(rows),
+            system=system if compact is None else compact.system,
+            user=user_text(rows) if compact is None else compact.table.text([(one, text) for one, text, _ in rows]),
             parts=parts,
-            schema=self._schema(tokens, codec),
+            schema=self._compact_schema if is_laid_out else self._schema(tokens, codec),
             max_output_tokens=grant.limit,
             params=self.work.params,
             timeout=self.work.timeout if self._has_reply else max(self.work.timeout, self.capabilities.first_seconds),
             output_model=self.work.output_model,
             prompt=self.work.prompt,
+            layout=compact.layout if compact is not None else None,
         )
+
+    @cached_property
+    def _compact_schema(self) -> Mapping[str, Any]:
+        layout = None if self.work.compact is None else self.work.compact.layout
+        return {} if layout is None else layout.schema(self.capabilities.dialect)
 
     def _schema(self, tokens: Sequence[str], codec: Codec) -> Mapping[str, Any]:
         if codec == "keyed":

@@ -11,6 +11,7 @@ from smelt.engine.events import RowsSettled
 from smelt.engine.policy import Policy
 from smelt.errors import SmeltError
 from smelt.plan.answers import Outcomes
+from smelt.plan.compact import Compact
 from smelt.plan.kinds import Field
 from smelt.plan.schema import Output
 from smelt.providers.base import CallFailed, Request, Usage
@@ -43,6 +44,8 @@ class Work:
             complete.
         output_model: The caller's class of an answer, or `str`, for providers that are the caller's own code.
         prompt: The caller's question, for the same.
+        compact: How rows are asked for the first time on the compact wire. None: in the keyed form. Rows that are asked
+            again always are.
     """
 
     output: Output
@@ -63,6 +66,7 @@ class Work:
     completing: Mapping[int, str] | None = None
     output_model: type[Any] | None = None
     prompt: str = ""
+    compact: Compact | None = None
 
 
 @dataclass(kw_only=True, eq=False)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from smelt.plan.packed import Layout
 from smelt.plan.replies import read_reply
 from smelt.plan.schema import Output
 from smelt.plan.validate import InvalidRow, Validator, completed, json_text
@@ -22,6 +23,7 @@ class Reading:
         self._validator = Validator(output)
         self._keys = [field.key for field in output.fields]
         self._codec = codec
+        self._layout = Layout.of(output.fields)  # A run may have asked on the compact wire.
 
     def stored(self, text: object) -> tuple[Any, ...] | None:
         """The values of a stored row; None if it is no longer valid."""
@@ -44,7 +46,7 @@ class Reading:
 
     def unread(self, text: str, tokens: Sequence[str]) -> str | None:
         """The beginning of a stored reply, redacted, if nothing can be parsed from it; None for an empty one."""
-        rows = read_reply(text, tokens, self._codec)
+        rows = read_reply(text, tokens, self._codec, layout=self._layout)
         is_unread = rows.is_unreadable and not rows.is_cut and text.strip()
         return Reply(text=text).beginning if is_unread else None
 
@@ -63,7 +65,7 @@ class Reading:
             Positions in *tokens*, each with the JSON to store.
         """
         is_cut, may_be_cut = finish == "length", finish == "unknown"
-        rows = read_reply(text, tokens, self._codec, is_cut=is_cut, may_be_cut=may_be_cut)
+        rows = read_reply(text, tokens, self._codec, layout=self._layout, is_cut=is_cut, may_be_cut=may_be_cut)
         found = []
         for at, token in enumerate(tokens):
             if token not in rows.found:

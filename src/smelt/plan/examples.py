@@ -14,6 +14,7 @@ from typing import Any
 from smelt.errors import ColumnError, SchemaError
 from smelt.messages import nearest, shown_value
 from smelt.plan.kinds import Field, Struct
+from smelt.plan.packed import Layout
 from smelt.plan.schema import Output
 from smelt.plan.validate import InvalidRow, Validator
 
@@ -30,9 +31,11 @@ class Example:
     row: Mapping[str, Any]
     answer: Mapping[str, Any]
 
-    def line(self, fields: Sequence[Field]) -> str:
-        """The example as one line of JSON, with these *fields* of its answer."""
-        answer = {one.key: self.answer[one.key] for one in fields}
+    def line(self, fields: Sequence[Field], layout: Layout | None = None) -> str:
+        """The example as one line of JSON, with these *fields* of its answer; without their names if in a *layout*."""
+        answer: Any = {one.key: self.answer[one.key] for one in fields}
+        if layout is not None:
+            answer = layout.answer(answer)
         return _json({"row": self.row, "answer": answer})
 
 

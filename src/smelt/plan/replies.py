@@ -24,7 +24,8 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from smelt.plan.kinds import ROW_ID
@@ -33,9 +34,10 @@ from smelt.plan.rowsets import BROKEN, ROWS, Document, Row
 from smelt.plan.scanner import flat, noting
 from smelt.plan.wire import Codec
 
-# `documents` and `thoughts` are imported at the first reply that is not clean: compiling their patterns takes 15 ms,
-# which would delay the first request.
+# `documents`, `spelling` and `thoughts` are imported at the first reply that is not clean: to compile their patterns
+# takes 15 ms, which would delay the first request.
 if TYPE_CHECKING:
+    from smelt.plan.packed import Layout
     from smelt.plan.thoughts import Spoken
 
 _ECHO = frozenset({"row", "problem"})  # The keys beside the id in a row that is sent.
@@ -53,7 +55,13 @@ _SHORT_ESCAPES = {'"': '"', "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r"
 
 
 def read_reply(
-    text: str, tokens: Sequence[str], codec: Codec, *, is_cut: bool = False, may_be_cut: bool = False
+    text: str,
+    tokens: Sequence[str],
+    codec: Codec,
+    *,
+    layout: Layout | None = None,
+    is_cut: bool = False,
+    may_be_cut: bool = False,
 ) -> ReplyRows:
     """Read the complete rows of a reply.
 
@@ -61,17 +69,60 @@ def read_reply(
         text: The model's text.
         tokens: The tokens of the request.
         codec: The requested shape.
+        layout: The order of the fields if the reply may have no field names, as on the compact wire. It may then have
+            either form.
         is_cut: Whether the provider reported that the reply was truncated at the output limit.
         may_be_cut: Whether it may be truncated, because the provider did not report why it ended.
     """
     text = text.removeprefix("\ufeff")
     known = frozenset(tokens)
-    rows = _clean(text, known, codec)
+    rows = (_clean_compact(text, known, layout) if layout is not None else None) or _clean(text, known, codec)
     if rows is not None and (rows.found or rows.problems or not _has_token(text, known)):
         return rows
-    rows = _searched(text, known, is_cut=is_cut, may_be_cut=may_be_cut)
+    spell = partial(_spelled_out, layout=layout, tokens=known)
+    rows = _searched(spell(text), known, is_cut=is_cut, may_be_cut=may_be_cut, spell=spell)
+    if layout is not None:
+        _tell_faults(rows)
     rows.is_whole = _is_asked_shape(text, known, codec)  # A duplicate key is a fault of one row, not of the server.
     return rows
+
+
+def _spelled_out(text: str, *, layout: Layout | None, tokens: frozenset[str]) -> str:
+    if layout is None:
+        return text
+    from smelt.plan.spelling import spelled_out
+
+    return spelled_out(text, tokens, layout)
+
+
+def _tell_faults(rows: ReplyRows) -> None:
+    """Take the rows out that were spelled out with a fault, or that only repeat the request."""
+    from smelt.plan.spelling import ECHO, FAULT
+
+    for token, value in list(rows.found.items()):
+        if value == ECHO:
+            del rows.found[token]
+        elif FAULT in value:
+            del rows.found[token]
+            rows.problems[token] = value[FAULT]
+
+
+def _clean_compact(text: str, tokens: frozenset[str], layout: Layout) -> ReplyRows | None:
+    """The rows of a clean reply without field names; None for any other reply."""
+    start = len(text) - len(text.lstrip())
+    values = _nested_rows(text, start) if text.startswith("{", start) else None
+    rows = layout.rows(values, tokens) if values else None
+    if rows is None:
+        return None
+    document = Document(0, 0)
+    for row in rows:
+        if isinstance(row, Row):
+            document.rows.append(row)
+        else:
+            document.strangers.append(row)
+    found = ReplyRows.agreed([document], tokens)
+    found.is_whole = True
+    return found
 
 
 def _is_asked_shape(text: str, tokens: frozenset[str], codec: Codec) -> bool:
@@ -163,7 +214,15 @@ def _has_token(text: str, tokens: frozenset[str]) -> bool:
     return any(token in text for token in tokens)
 
 
-def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bool, is_over: bool = False) -> ReplyRows:
+def _searched(
+    text: str,
+    tokens: frozenset[str],
+    *,
+    is_cut: bool,
+    may_be_cut: bool,
+    is_over: bool = False,
+    spell: Callable[[str], str] = lambda text: text,
+) -> ReplyRows:
     """The rows of a reply that is not clean. If *is_over* (an end-of-turn mark follows), an unended row is broken."""
     from smelt.plan.documents import find_documents
     from smelt.plan.thoughts import Spoken, spoken, turn_end
@@ -172,7 +231,7 @@ def _searched(text: str, tokens: frozenset[str], *, is_cut: bool, may_be_cut: bo
     for _ in range(2):  # The JSON may be escaped as in a JSON string that has no quotes or is broken.
         if documents.found or '\\"' not in text:
             break
-        text = _unescaped(text)
+        text = spell(_unescaped(text))
         documents = find_documents(text, tokens)
     end = turn_end(text, documents.found[0].start, documents.data) if documents.found else None
     if end is not None:  # It does not matter whether the text after the end of the turn is truncated.

@@ -28,6 +28,7 @@ _MOST_ITEMS = 12  # Items allowed for a list without a maximum length.
 _USUAL_TEXT = 160  # Bytes expected for a str without a maximum length: a sentence or two.
 _USUAL_ITEMS = 3  # Items expected in a list.
 _USUAL_ROWS = 20
+_BARE = (Boolean, Integer, Float, FixedPoint)  # Kinds whose values `_usual` counts without quotes.
 _DEARER = 1.1  # Input tokens per row may be this many times those of requests with _USUAL_ROWS rows.
 
 
@@ -44,6 +45,12 @@ def reply_tokens(fields: Sequence[Field]) -> int:
 def reply_bytes(fields: Sequence[Field]) -> int:
     """The usual size of the answer to one row, in bytes of JSON."""
     return _ROW_FRAME + sum(len(f'"{field.key}": , '.encode()) + _usual(field.kind) for field in fields)
+
+
+def compact_bytes(fields: Sequence[Field], *, is_packed: bool) -> int:
+    """The same without field names: as one string of words, or as an array of strings."""
+    bare = sum(_usual(field.kind) - 2 * (not isinstance(field.kind, _BARE)) for field in fields)
+    return len('"k7f2x",') + bare + len(fields) * (1 if is_packed else len(',""'))
 
 
 def fewest_rows(shared: int, row: float) -> int:

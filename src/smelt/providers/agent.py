@@ -40,6 +40,7 @@ class Agent:
         self.capabilities = Capabilities(
             enforces_schema=False,
             takes_one_row=True,
+            takes_compact=False,
             rows_per_request=1,
             concurrency=concurrency,
             is_worth_keeping=name is not None,

@@ -11,12 +11,15 @@ from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from smelt.plan.dialect import Dialect
 from smelt.plan.media import Media, MediaKind
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
+
+if TYPE_CHECKING:
+    from smelt.plan.packed import Layout
 
 _SHOWN = 200  # Characters shown of a reply that could not be parsed.
 
@@ -44,6 +47,7 @@ class Request:
             *schema*. It may have more fields than *schema*: a lazy plan asks only for those that it uses. None if the
             request was not made by a run.
         prompt: The caller's question, which is also in *system*.
+        layout: On the compact wire, the order of the fields in a row of the reply, which has no field names.
         parts: If a row has media, the same rows as *user* in parts: text, and after each row its media. Empty without
             media.
     """
@@ -57,6 +61,7 @@ class Request:
     output_model: type[Any] | None = field(default=None, repr=False)
     prompt: str = ""
     parts: tuple[str | Media, ...] = ()
+    layout: Layout | None = field(default=None, repr=False)
 
     def to_keep(self) -> Request:
         """This request without the bytes of its media, and without the class of an answer, which may have no pickle."""
@@ -276,6 +281,8 @@ class Capabilities:
         keeps_media_order: Whether the provider is known to show a model the media of a request in their order. If not,
             a run that would send several rows with media in one request first tests it with three small images.
         is_keepable: Whether the ledger may keep its answers at all, if the caller asks for a ledger.
+        takes_compact: Whether requests may have the compact form (`wire="compact"`). Code that reads the rows of a
+            request as objects takes only the keyed form.
     """
 
     dialect: Dialect = Dialect()
@@ -299,6 +306,7 @@ class Capabilities:
     media_urls: frozenset[MediaKind] = frozenset()
     keeps_media_order: bool = True
     is_keepable: bool = True
+    takes_compact: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ class Mock:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(is_worth_keeping=False, is_keepable=False, **ANYTHING)
+        return Capabilities(is_worth_keeping=False, is_keepable=False, takes_compact=False, **ANYTHING)
 
     def check_params(self, params: Mapping[str, Any]) -> None:
         if (seed := params.get("seed")) is not None:

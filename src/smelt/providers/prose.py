@@ -5,7 +5,6 @@ An error may repeat a row, the prompt or a description of the schema, and a row 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -14,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from smelt.providers.base import Request
+from smelt.providers.requested import rows_of_text
 
 _MOST = 10_000  # Characters of a message that are examined.
 _REACH = 40  # Characters on either side of a word that are compared to recognise a quotation.
@@ -70,7 +70,7 @@ class Prose:
         """The texts of the rows."""
         assert self._request is not None
         try:
-            rows, _ = json.JSONDecoder().raw_decode(self._request.user)
+            rows = rows_of_text(self._request.user)
         except (ValueError, RecursionError):
             return []
         cells = {plain for text in _texts(rows) if (plain := _plain(text))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from smelt.plan.compact import HEAD, rows_of
 from smelt.plan.media import Media
 from smelt.providers.base import Request
 
@@ -17,11 +18,23 @@ def rows_in(request: Request) -> list[dict[str, Any]]:
     Raises:
         ValueError: *request* was not made by smelt.
     """
-    rows: list[dict[str, Any]] = _ROWS.raw_decode(request.user)[0]
+    rows = rows_of_text(request.user)
     if request.parts:
         media = _named(request)
         for one in rows:
             one["row"] = {column: _medium(cell, media) for column, cell in one["row"].items()}
+    return rows
+
+
+def rows_of_text(text: str) -> list[dict[str, Any]]:
+    """The rows in the text of a request, in either form, as `{"id": …, "row": {…}}`.
+
+    Raises:
+        ValueError: *text* was not made by smelt.
+    """
+    if text.startswith(HEAD):
+        return [{"id": token, "row": row} for token, row in rows_of(text)]
+    rows: list[dict[str, Any]] = _ROWS.raw_decode(text)[0]
     return rows
 
 

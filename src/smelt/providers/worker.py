@@ -48,6 +48,7 @@ class Worker:
         self.capabilities = Capabilities(
             enforces_schema=False,
             takes_one_row=True,
+            takes_compact=False,
             rows_per_request=1,
             concurrency=concurrency,
             is_worth_keeping=self.is_named,

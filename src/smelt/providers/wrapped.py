@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,9 +13,9 @@ from smelt.errors import SmeltConfigError
 from smelt.providers.base import Billing, CallFailed, Capabilities, CompleteProvider, Connection, Reply, Request, Usage
 from smelt.providers.own import Hooks
 from smelt.providers.own_failures import described, guarded
+from smelt.providers.requested import rows_of_text
 from smelt.providers.secrets import Secret
 
-_ROWS = json.JSONDecoder()
 _FREE = Usage(input_tokens=0, output_tokens=0, cached_input_tokens=0, reasoning_tokens=0)
 
 
@@ -184,7 +183,7 @@ def _text(request: Request) -> str:
 
 def _lost_id(before: str, after: str) -> str | None:
     """The id of the first row in the text *before* that is not in the text *after*."""
-    return next((row["id"] for row in _ROWS.raw_decode(before)[0] if row["id"] not in after), None)
+    return next((row["id"] for row in rows_of_text(before) if row["id"] not in after), None)
 
 
 def _unsent(reply: Reply) -> Reply:

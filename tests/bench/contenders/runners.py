@@ -21,6 +21,8 @@ from typing import Any, Literal
 import openai  # Every library needs it and some only load it when they first ask.
 from pydantic import BaseModel, Field
 
+from tests.bench.contenders.tokenizers import lend_a_tokenizer
+
 MODEL = "gpt-4.1-mini"
 PROMPT = (
     "Describe the company: repeat its name, count the characters, name the sector, and say whether the count is odd."
@@ -61,7 +63,7 @@ def by_openaivec(names: list[str], *, one_by_one: bool) -> Ask:
     import pandas as pd
     from openaivec import pandas_ext  # noqa: F401  # Registers the accessor.
 
-    _lend_a_tokenizer()
+    lend_a_tokenizer()
     openaivec.set_responses_model(MODEL)
     series: Any = pd.Series(names)
     options = {"batch_size": 1, "max_concurrency": IN_FLIGHT} if one_by_one else {}
@@ -70,21 +72,6 @@ def by_openaivec(names: list[str], *, one_by_one: bool) -> Ask:
         return _dumped(asyncio.run(series.aio.responses(PROMPT, response_format=Company, **options)))
 
     return ask
-
-
-def _lend_a_tokenizer() -> None:
-    """Let openaivec count bytes as tokens where its tokenizer's vocabulary cannot be downloaded.
-
-    It counts to keep a request within 128,000 tokens, of which the requests of these jobs need a third even so.
-    """
-    import tiktoken  # type: ignore[import-not-found]
-
-    try:
-        tiktoken.get_encoding("o200k_base")
-    except OSError:
-        ranks = {bytes([byte]): byte for byte in range(256)}
-        stand_in = tiktoken.Encoding("bytes", pat_str=r"\p{L}+|\P{L}+", mergeable_ranks=ranks, special_tokens={})
-        tiktoken.registry.ENCODINGS["o200k_base"] = stand_in
 
 
 def by_smelt_ai(names: list[str], *, one_by_one: bool) -> Ask:

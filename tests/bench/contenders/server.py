@@ -13,18 +13,18 @@ import json
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.fakeserver.answers import Rule, codec_of, expected
+from tests.bench.contenders.questions import Fields, Write, asked, name_of
+from tests.fakeserver.answers import Rule, expected
 from tests.fakeserver.connection import Connection, Exchange, Request
 from tests.fakeserver.faults import JSON, Response, status
 from tests.fakeserver.limiter import Limit, Limiter
 from tests.fakeserver.messages import Completion, WireProtocol
-from tests.fakeserver.model import render, rows_of, tokens_of
+from tests.fakeserver.model import tokens_of
 from tests.fakeserver.protocols import PROTOCOLS
-from tests.fakeserver.rowfaults import Entry
 from tests.fakeserver.scenario import AT_THE_GATE, Outgoing
 from tests.fakeserver.server import PATHS, listen
 
@@ -34,9 +34,6 @@ RULES: dict[str, Rule] = {
     "sector": {"choice": ["tech", "finance", "health", "other"], "of": "name"},
     "is_odd": {"parity": "name"},
 }
-
-Fields = dict[str, Any]
-Write = Callable[[Sequence[Fields]], Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,34 +145,10 @@ def last_message(body: Mapping[str, Any]) -> str:
     return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
-def rows_and_shape(text: str, schema: Mapping[str, Any]) -> tuple[list[str], Callable[[Sequence[Fields]], str]]:
-    """The rows that a message asks about, and what writes their answers as the library wants to read them."""
-    if rows := rows_of(text):  # smelt
-        ids = [row.id for row in rows]
-        return [row.cells["name"] for row in rows], lambda answers: render(
-            [Entry(one, answer) for one, answer in zip(ids, answers, strict=True)], codec_of(schema)
-        )
-    payload = json.loads(text) if text.startswith(("{", "[")) else text
-    if isinstance(payload, dict):  # openaivec
-        ids = [one["id"] for one in payload["user_messages"]]
-        return [one["body"] for one in payload["user_messages"]], lambda answers: written(
-            {"assistant_messages": [{"id": one, "body": answer} for one, answer in zip(ids, answers, strict=True)]}
-        )
-    if isinstance(payload, list) and "input_id" in payload[0]:  # lmsyz-genai-ie-rfs
-        ids = [one["input_id"] for one in payload]
-        return [one["input_text"] for one in payload], lambda answers: written(
-            {"all_results": [{"input_id": one, **answer} for one, answer in zip(ids, answers, strict=True)]}
-        )
-    if isinstance(payload, list):  # smelt-ai
-        ids = [one["row_id"] for one in payload]
-        return [one["name"] for one in payload], lambda answers: written(
-            {"rows": [{**answer, "row_id": one} for one, answer in zip(ids, answers, strict=True)]}
-        )
-    return [text], lambda answers: written(answers[0])  # Daft, curator and the SDK by hand ask about one row at a time.
-
-
-def written(reply: Any) -> str:
-    return json.dumps(reply, ensure_ascii=False, separators=(",", ":"))
+def rows_and_shape(text: str, schema: Mapping[str, Any]) -> tuple[list[str], Write]:
+    """The names that a message asks about, and what writes their answers as the library wants to read them."""
+    rows, write = asked(text, schema)
+    return [name_of(row) for row in rows], write
 
 
 async def serve(config: Config) -> None:
