@@ -167,11 +167,13 @@ def at_home(model: str, scenario: Scenario) -> Any:
 
 
 @pytest.mark.parametrize("model", ["gpt-6-luna", "gpt-6.1-sol"])
-def test_no_prompt_is_written_to_the_cache_of_the_vendor(model: str, scenario: MakeScenario, path: Path) -> None:
+def test_no_rows_are_written_to_the_cache_of_the_vendor(model: str, scenario: MakeScenario, path: Path) -> None:
     fake = scenario(bills={})
-    frame = pd.DataFrame({"name": [f"company {at}" for at in range(40)]})
+    frame = pd.DataFrame({"name": [f"company {at} " * 200 for at in range(40)]})
 
-    result = smelt.run(frame, PROMPT, Label, model=at_home(model, fake), batch_size=10, ledger=path, progress=False)
+    result = smelt.run(
+        frame, "Sort {name}.", Label, model=at_home(model, fake), batch_size=10, ledger=path, progress=False
+    )
 
     bill = fake.stats()
     assert bill.written_tokens == result.metrics.written_input_tokens == 0

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+from smelt.engine.prefix import Prefix
 from smelt.engine.rowroom import RowRoom
 from smelt.plan.tokens import text_tokens
 from smelt.providers.base import CallFailed, Reply
@@ -23,6 +26,7 @@ _MEMORY = 0.8  # Weight of the old value in the exponential mean of reasoning to
 _SLACK = 64  # Billed tokens beyond the estimate of the text that are not counted as reasoning.
 _FEWEST = 64  # Tokens; a lower output limit in an error message is ignored, since no answer would fit.
 _MOST_QUESTIONS = 64  # Kept; the least recently asked one is dropped.
+T = TypeVar("T")
 _OPENING = re.compile(r'\{\s*"rows"\s*:')
 
 
@@ -65,6 +69,7 @@ class Room:
     is_loose: bool = False
     _has_seen: bool = False
     _rows: OrderedDict[str, RowRoom] = field(default_factory=OrderedDict)
+    _prefixes: OrderedDict[str, Prefix] = field(default_factory=OrderedDict)
 
     @classmethod
     def starting_at(cls, tokens: int) -> Room:
@@ -82,11 +87,11 @@ class Room:
 
     def for_rows(self, question: str) -> RowRoom:
         """What the answers to *question* take."""
-        found = self._rows.get(question) or self._rows.setdefault(question, RowRoom())
-        self._rows.move_to_end(question)
-        while len(self._rows) > _MOST_QUESTIONS:
-            self._rows.popitem(last=False)
-        return found
+        return _of(self._rows, question, RowRoom)
+
+    def prefix(self, question: str) -> Prefix:
+        """What is known of *question*, the instructions, in the provider's prompt cache."""
+        return _of(self._prefixes, question, Prefix)
 
     def learn(self, reply: Reply, grant: Grant, *, has_rows: bool, is_cut: bool) -> bool:
         """Take one reply into account.
@@ -199,3 +204,12 @@ def _number(digits: str) -> int:
 
 def _lower(known: int | None, found: int | None) -> int | None:
     return found if known is None or (found is not None and found < known) else known
+
+
+def _of(known: OrderedDict[str, T], question: str, make: Callable[[], T]) -> T:
+    """What is known of *question*; new if nothing is."""
+    found = known.get(question) or known.setdefault(question, make())
+    known.move_to_end(question)
+    while len(known) > _MOST_QUESTIONS:
+        known.popitem(last=False)
+    return found

@@ -148,6 +148,26 @@ class Sender:
         """With fewer rows than this, a reply has more reasoning tokens than answer tokens."""
         return rows_worth(self.room.usual, self.work)
 
+    def writes_prefix(self, rest: float) -> bool:
+        """Whether the next of *rest* requests has the provider keep the instructions, so that others wait for it."""
+        terms = self.capabilities.prefix
+        return terms is not None and self.room.prefix(self._system).is_due(
+            terms, self._prefix_tokens(self._system), rest
+        )
+
+    def _to_keep(self, request: Request) -> Request:
+        """*request* with how long its instructions are to be kept."""
+        if (terms := self.capabilities.prefix) is None:
+            return request
+        prefix = self.room.prefix(request.system)
+        rest = self.lane.rest if request.system == self._system else 1  # Few requests have other instructions.
+        life = prefix.life(terms, self._prefix_tokens(request.system), rest)
+        prefix.sent()
+        return replace(request, keeps=life)
+
+    def _prefix_tokens(self, system: str) -> int:
+        return text_tokens(len(system.encode(errors="replace")) + self._schema_bytes)
+
     def estimate(self, chunk: Chunk) -> Usage:
         """Estimated usage of a request with *chunk*: its input tokens, and the usual output of reasoning and rows."""
         answers = text_tokens(self.work.reply_bytes * len(chunk.rows)) or 1
@@ -268,6 +288,7 @@ class Sender:
         number, chunk = announced.number, announced.chunk
         grant, codec = self.grant(chunk), self.codec
         request, compact = self._render(announced, grant, codec), self.compact(chunk)
+        request = self._to_keep(request)
         self.count_sent(request, chunk)
         task = asyncio.current_task()
         self.calling.add(task)
@@ -405,17 +426,25 @@ class Sender:
     async def _call(self, request: Request, number: int, flight: InFlight) -> Reply | CallFailed:
         """Send once, under a total timeout that does not depend on the SDK's own."""
         self.in_flight[number] = flight
+        outcome: Reply | CallFailed
         try:
             async with asyncio.timeout(request.timeout) as flight.deadline:
-                reply = (await self.connection.send(request)).with_end(request.max_output_tokens)
-                self._has_reply = True
-                return reply
+                outcome = await self._answer(request)
         except TimeoutError:
-            return CallFailed("timeout", Billing.UNKNOWN, flight.why_broken_off(request.timeout))
-        except CallFailed as failure:
-            return failure
+            outcome = CallFailed("timeout", Billing.UNKNOWN, flight.why_broken_off(request.timeout))
         finally:
             del self.in_flight[number]
+        if self.capabilities.prefix is not None:
+            self.room.prefix(request.system).learn(self.capabilities.prefix, request.keeps, outcome)
+        return outcome
+
+    async def _answer(self, request: Request) -> Reply | CallFailed:
+        try:
+            reply = (await self.connection.send(request)).with_end(request.max_output_tokens)
+        except CallFailed as failure:
+            return failure
+        self._has_reply = True
+        return reply
 
     def cost(self, outcome: Reply | CallFailed) -> float | None:
         """Dollars for *outcome*; None if the price is unknown, or if a failure reported no usage."""

@@ -138,7 +138,7 @@ class WorkerPool:
 
     def spawn(self) -> None:
         """Make sure that one worker waits for the lane, if there is anything to ask."""
-        is_proving = not self.applier.is_proven and len(self._workers) >= self._provers
+        is_proving = not self._is_proven and len(self._workers) >= self._provers
         if self._next is not None or is_proving or self._is_ahead or self.halted is not None or not self.line:
             return
         self._next = self._group.create_task(self._pull())
@@ -172,13 +172,23 @@ class WorkerPool:
                 self._next = None
 
     @property
+    def _is_proven(self) -> bool:
+        """Whether all workers may send. Before a prefix is in the provider's cache, each request would write it."""
+        return self.applier.is_proven and not self._writes_prefix
+
+    @property
+    def _writes_prefix(self) -> bool:
+        rest = self.line.rows_left / max(1, int(self.size.rows)) if self.supply.is_over else inf
+        return self.sender.writes_prefix(ceil(rest) if rest < inf else inf)
+
+    @property
     def _provers(self) -> int:
         """Requests that may be in flight before the first reply: one, or at the start of a long run several small ones.
 
         The first reply to any of them is proof enough. Together they carry as many rows as one would.
         """
         is_first = self.sender.counts.announced < PROVERS and not self.applier.is_proven
-        if not is_first or not self.supply.is_over or self.budget.is_limited:
+        if not is_first or not self.supply.is_over or self.budget.is_limited or self._writes_prefix:
             return 1
         return provers(self.line.rows_left, self.size.most)
 
@@ -188,7 +198,7 @@ class WorkerPool:
         return ceil(self.line.rows_left / max(1, self._rows_wanted())) if self.supply.is_over else inf
 
     def _is_pulling(self, me: asyncio.Task[Any] | None) -> bool:
-        is_one_too_many = not self.applier.is_proven and len(self._workers) > self._provers
+        is_one_too_many = not self._is_proven and len(self._workers) > self._provers
         return self._next in (None, me) and self.halted is None and not (is_one_too_many or self._is_ahead)
 
     @property

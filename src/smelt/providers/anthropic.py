@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import anthropic
@@ -12,7 +13,7 @@ from smelt.plan.dialect import Dialect
 from smelt.plan.media import Media
 from smelt.providers import params as parameters
 from smelt.providers.adapter import JOB_CONNECTIONS, Adapter, opened, posting
-from smelt.providers.base import Answer, Capabilities, Connection, Reply, Request, Wire
+from smelt.providers.base import Answer, Capabilities, Connection, PrefixTerms, Reply, Request, Wire
 from smelt.providers.batching import BatchConnection
 from smelt.providers.bodies import (
     body_of,
@@ -45,25 +46,52 @@ _TAKES = {
     "metadata": parameters.TABLE,
     "inference_geo": parameters.TEXT,
     "speed": parameters.TEXT,
+    "cache_ttl": parameters.one_of("5m", "1h"),
+}
+# The shortest prefixes that are kept; shorter ones are skipped, and nothing is said of it. Other models: 1,024 tokens.
+# platform.claude.com/docs/en/build-with-claude/prompt-caching, "Cache limitations". November 2026.
+_SHORTEST = {
+    "claude-opus-5": 512,
+    "claude-sonnet-5-5": 512,
+    "claude-haiku-5-5": 512,
+    "claude-opus-4-7": 2_048,
+    "claude-haiku-4-5": 4_096,
+    "claude-opus-4-5": 4_096,
+    "claude-opus-4-6": 4_096,
 }
 
 
 def write(model: str, request: Request, params: Mapping[str, Any], manner: Manner = STRICT) -> dict[str, Any]:
     """The body of a request. Models without structured outputs get the schema in words."""
     rest = dict(params)
+    told = {"type": "text", "text": system_in(manner, request), **_kept(request, rest.pop("cache_ttl", None))}
     output = {"effort": rest.pop("effort")} if "effort" in rest else {}
     if bears_schema(manner):
         output["format"] = {"type": "json_schema", "schema": request.schema}
     return {
         **rest,
         "model": model,
-        # The same for every request of a job, so the provider caches it if it is long enough.
-        "system": [{"type": "text", "text": system_in(manner, request), "cache_control": {"type": "ephemeral"}}],
+        "system": [told],
         "messages": [{"role": "user", "content": [_part(one) for one in request.parts] or request.user}],
         **({"output_config": output} if output else {}),
         "max_tokens": request.max_output_tokens,
         "stream": False,
     }
+
+
+def _kept(request: Request, ttl: str | None) -> dict[str, Any]:
+    """The mark behind the instructions, if they are to be kept: for five minutes if *ttl* says nothing else."""
+    if request.keeps == "no":
+        return {}
+    long = {"ttl": "1h"} if (ttl or ("1h" if request.keeps == "hour" else "5m")) == "1h" else {}
+    return {"cache_control": {"type": "ephemeral", **long}}
+
+
+def least_prefix(model: str) -> int:
+    """Tokens of the shortest prefix that *model* keeps. In clouds, names begin with those of regions and companies."""
+    name = model[max(0, model.find("claude-")) :].replace("@", "-")
+    starts = [start for start in _SHORTEST if name == start or name.startswith(f"{start}-")]
+    return _SHORTEST[max(starts, key=len)] if starts else 1_024
 
 
 def _part(part: str | Media) -> dict[str, Any]:
@@ -111,6 +139,10 @@ class Anthropic(Adapter):
     takes = _TAKES
     usual = Capabilities(dialect=_DIALECT, **CLAUDE)
     wire = Wire(write=write, read=read)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, prefix=PrefixTerms(least=least_prefix(self.model), has_hour=True))
 
     def job_client(self) -> type[Any]:
         from smelt.providers.anthropic_jobs import AnthropicJobs

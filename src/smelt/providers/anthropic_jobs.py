@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -37,10 +38,8 @@ class AnthropicJobs(SDKJobs):
         super().__init__(provider, anthropic.AnthropicError, sdk)
 
     def line(self, name: str, request: Request) -> bytes:
-        body = self.body_of(request)
         # Requests of a job do not see each other's cache: each would pay for writing it (Bike4Mind/bike4mind#2741).
-        system = [{key: value for key, value in part.items() if key != "cache_control"} for part in body["system"]]
-        return as_line({"custom_id": name, "params": {**body, "system": system}})
+        return as_line({"custom_id": name, "params": self.body_of(replace(request, keeps="no"))})
 
     async def submit(
         self,

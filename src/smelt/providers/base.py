@@ -31,6 +31,9 @@ A reply that ends with `unknown` may be complete or cut off.
 ENDED: tuple[Finish, ...] = ("stop", "unknown")
 """Finish reasons of a reply that may be complete."""
 
+Life = Literal["no", "minutes", "hour"]
+"""How long a provider is asked to keep the instructions in its prompt cache: not at all, as usual, or an hour."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -50,6 +53,7 @@ class Request:
         layout: On the compact wire, the order of the fields in a row of the reply, which has no field names.
         parts: If a row has media, the same rows as *user* in parts: text, and after each row its media. Empty without
             media.
+        keeps: How long the provider should keep *system* and *schema* in its prompt cache, for requests that follow.
     """
 
     system: str
@@ -62,6 +66,7 @@ class Request:
     prompt: str = ""
     parts: tuple[str | Media, ...] = ()
     layout: Layout | None = field(default=None, repr=False)
+    keeps: Life = "no"
 
     def to_keep(self) -> Request:
         """This request without the bytes of its media, and without the class of an answer, which may have no pickle."""
@@ -249,6 +254,23 @@ class CallFailed(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrefixTerms:
+    """When a provider keeps what requests share, their instructions, if it is asked to.
+
+    Attributes:
+        least: Tokens of the shortest prefix that it keeps.
+        requests: The fewest requests with the same prefix for which it pays to keep it.
+        seconds: For how long a prefix is kept after it was last used.
+        has_hour: Whether it can be kept for an hour, at a higher price.
+    """
+
+    least: int
+    requests: int = 2
+    seconds: float = 300.0
+    has_hour: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Capabilities:
     """What the engine needs to know of a provider before the first request.
 
@@ -283,6 +305,8 @@ class Capabilities:
         is_keepable: Whether the ledger may keep its answers at all, if the caller asks for a ledger.
         takes_compact: Whether requests may have the compact form (`wire="compact"`). Code that reads the rows of a
             request as objects takes only the keyed form.
+        prefix: When it keeps the instructions in a cache at a price, if a request asks for that; None if it does not,
+            or keeps every prompt for nothing.
     """
 
     dialect: Dialect = Dialect()
@@ -307,6 +331,7 @@ class Capabilities:
     keeps_media_order: bool = True
     is_keepable: bool = True
     takes_compact: bool = True
+    prefix: PrefixTerms | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

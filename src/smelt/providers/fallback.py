@@ -71,7 +71,7 @@ _SHAPE = re.compile(
     r"|can handle the requested parameters|\bguided|output (?:type|format)|output_format"
     r"|output_?config|response_?mime_?type|response_?json_?schema"
 )
-_CACHE = re.compile(r"prompt_cache_options")
+_CACHE = re.compile(r"prompt_cache_(?:options|breakpoint|key)")
 _UNKNOWN = re.compile(
     r"not (?:\w+ )?support|n't (?:\w+ )?support|unsupported|unavailable|not available|not permitted|not allowed"
     r"|not enabled|not implemented|unknown|unrecogni[sz]ed|unexpected|no endpoints found"

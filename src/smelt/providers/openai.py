@@ -6,7 +6,9 @@ import os
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
+from dataclasses import replace
+from functools import lru_cache, partial
+from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +18,7 @@ from smelt.plan.dialect import Dialect
 from smelt.plan.media import Media
 from smelt.providers import params as parameters
 from smelt.providers.adapter import JOB_CONNECTIONS, Adapter, header_names, opened, posting
-from smelt.providers.base import Answer, Capabilities, Connection, Finish, Reply, Request, Wire
+from smelt.providers.base import Answer, Capabilities, Connection, Finish, PrefixTerms, Reply, Request, Wire
 from smelt.providers.batching import BatchConnection
 from smelt.providers.bodies import (
     body_of,
@@ -68,12 +70,14 @@ _TAKES = {
     "safety_identifier": parameters.TEXT,
     "prompt_cache_key": parameters.TEXT,
     "prompt_cache_retention": parameters.TEXT,
+    "prompt_cache_options": parameters.TABLE,
 }
 
 # developers.openai.com/api/docs/guides/prompt-caching, November 2026: from gpt-5.6 on.
 _WRITING = (5, 6)
 _VERSION = re.compile(r"(?:ft:)?gpt-(\d{1,3})(?:\.(\d{1,3}))?(?![\w.])")
-_OF_CACHE = re.compile("prompt_cache_")
+_PREFIX = PrefixTerms(least=1_024, seconds=1_800.0)
+_EXPLICIT = {"mode": "explicit"}
 
 _usage = partial(usage_of_openai, given="input", made="output")
 
@@ -97,6 +101,24 @@ def _input(request: Request) -> Any:
     if not request.parts:
         return request.user
     return [{"role": "user", "content": [_part(one) for one in request.parts]}]
+
+
+def _marked(body: dict[str, Any]) -> dict[str, Any]:
+    """*body* with a breakpoint behind the instructions: a message can carry one, the field `instructions` cannot.
+
+    The key sends requests with the same prefix to the same machine.
+    """
+    told, rows = body.pop("instructions"), body["input"]
+    first = {"type": "input_text", "text": told, "prompt_cache_breakpoint": _EXPLICIT}
+    messages = [{"role": "user", "content": rows}] if isinstance(rows, str) else rows
+    body["input"] = [{"role": "developer", "content": [first]}, *messages]
+    body.setdefault("prompt_cache_key", _key_of(told))
+    return body
+
+
+@lru_cache(maxsize=16)
+def _key_of(text: str) -> str:
+    return f"smelt-{blake2b(text.encode(errors='surrogatepass'), digest_size=12).hexdigest()}"
 
 
 def _part(part: str | Media) -> dict[str, Any]:
@@ -168,16 +190,23 @@ class OpenAI(Adapter):
     usual = Capabilities(dialect=_DIALECT, **RESPONSES)
     wire = Wire(write=write, read=read)
 
+    @property
+    def capabilities(self) -> Capabilities:
+        found = super().capabilities
+        return replace(found, prefix=_PREFIX) if self._writes_prompts else found
+
     def written(self, request: Request, manner: Manner | None = None) -> tuple[dict[str, Any], Mapping[str, str]]:
         """The body of *request*, and the headers that the caller adds.
 
         Newer models of OpenAI write every prompt to the cache, for a quarter more than its price, and no other request
-        has the same rows. Unless the caller has a say in the cache, they are told not to.
+        has the same rows. So they are told to write the instructions only, if those are to be kept, or else nothing.
         """
         body, headers = super().written(request, manner)
-        if (manner or self.manner).names_cache and self._writes_prompts and not any(map(_OF_CACHE.match, body)):
-            body["prompt_cache_options"] = {"mode": "explicit"}
-        return body, headers
+        is_silent = not (manner or self.manner).names_cache or "prompt_cache_retention" in body
+        if is_silent or not self._writes_prompts:
+            return body, headers
+        options = body.setdefault("prompt_cache_options", _EXPLICIT)
+        return (_marked(body) if request.keeps != "no" and options.get("mode") == "explicit" else body), headers
 
     @property
     def _writes_prompts(self) -> bool:

@@ -96,6 +96,11 @@ def whole(low: int, high: int = 2**63 - 1) -> Takes:
     return Takes(wanted=wanted, fits=lambda value: type(value) is int and low <= value <= high)
 
 
+def one_of(*values: str) -> Takes:
+    """One of these strings."""
+    return Takes(wanted=" or ".join(map(repr, values)), fits=lambda value: value in values)
+
+
 SWITCH = Takes(wanted="True or False", fits=lambda value: isinstance(value, bool))
 TEXT = Takes(wanted="a string", fits=lambda value: isinstance(value, str) and bool(value))
 TEXTS = Takes(
