@@ -23,6 +23,8 @@ TESTED_THROUGH = {
     "batch/office": "batch/test_run",
     "batch/submitting": "batch/test_run",
     "batch/words": "batch/test_run",
+    "batch/series": "lazy/test_rounds",
+    "lazy/display": "lazy/test_rounds",
     "api/artefacts": "batch/test_archive",
     "call/artefacts": "batch/test_archive",
     "providers/joblines": "batch/test_archive",

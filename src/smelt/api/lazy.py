@@ -19,6 +19,7 @@ from smelt.lazy import sinks
 from smelt.lazy.step import Fields, Step
 from smelt.messages import shown_value
 from smelt.providers.prices import check_priced
+from smelt.result import SmeltMetrics
 
 if TYPE_CHECKING:
     pass
@@ -78,10 +79,10 @@ def transform(
     nothing = pl.DataFrame(schema=frame.collect_schema())
     call = Job(prompt, output_model, **options)._prepare(model, nothing)
     _refuse_overwriting(call)
-    if call.settings.mode == "batch":
+    if call.settings.mode == "batch" and call.settings.refresh:
         raise SmeltConfigError(
-            'mode="batch" answers within hours, and a plan is collected at once. Collect the frame first, and use '
-            "transform on it."
+            'refresh=True and mode="batch" do not go together in a plan: its rows are read more than once, and each '
+            "time they would be asked anew. Leave out refresh=, or use another ledger=."
         )
     if call.settings.extend:
         raise SmeltConfigError(
@@ -208,7 +209,7 @@ class LazyAccessor:
         """
         return sinks.collect(self._frame, **options)
 
-    def sink_parquet(self, path: str | PathLike[str], *, restart: bool = False, **options: Any) -> None:
+    def sink_parquet(self, path: str | PathLike[str], *, restart: bool = False, **options: Any) -> SmeltMetrics | None:
         """`LazyFrame.sink_parquet`, but Ctrl-C ends it at once, and it resumes after a kill. Pays for the smelt steps.
 
         The file appears when it is complete, and replaces an existing file. If the plan ends with `transform`,
@@ -217,10 +218,17 @@ class LazyAccessor:
         without a ledger. Failed rows count as finished. If other nodes follow the last smelt step, the whole plan runs
         again; rows in the ledger cost nothing.
 
+        If the plan ends with a `transform` in batch mode, the rows are submitted piece by piece, and the file is
+        written when no row waits in a job any more. With `wait=False`, or when its seconds or the `deadline` are over,
+        the call returns before; the same call goes on later, also in another process.
+
         Args:
             path: The file.
             restart: Whether to discard the rows that an earlier try has finished.
             **options: The file options of `LazyFrame.sink_parquet`, such as `compression`.
+
+        Returns:
+            In batch mode: the metrics of this call. If `pending_rows` is not 0, the file may not be written yet.
 
         Raises:
             SmeltConfigError: The folder beside the file belongs to another sink, or to a sink that is running.
@@ -234,15 +242,18 @@ class LazyAccessor:
             ['tech', 'health']
         """
         _refuse_other_ends(options)
-        sinks.sink(self._frame, path, lambda plan, file: plan.sink_parquet(file, **options), restart=restart)
+        return sinks.sink(self._frame, path, lambda plan, file: plan.sink_parquet(file, **options), restart=restart)
 
-    def sink_ndjson(self, path: str | PathLike[str], *, restart: bool = False, **options: Any) -> None:
+    def sink_ndjson(self, path: str | PathLike[str], *, restart: bool = False, **options: Any) -> SmeltMetrics | None:
         """`LazyFrame.sink_ndjson`, otherwise as `sink_parquet`. Pays for the smelt steps.
 
         Args:
             path: The file.
             restart: As in `sink_parquet`.
             **options: The file options of `LazyFrame.sink_ndjson`.
+
+        Returns:
+            As `sink_parquet`.
 
         Raises:
             SmeltError: As in `sink_parquet`.
@@ -255,7 +266,7 @@ class LazyAccessor:
             ['tech', 'health']
         """
         _refuse_other_ends(options)
-        sinks.sink(self._frame, path, lambda plan, file: plan.sink_ndjson(file, **options), restart=restart)
+        return sinks.sink(self._frame, path, lambda plan, file: plan.sink_ndjson(file, **options), restart=restart)
 
     def run(self, *args: Any, **options: Any) -> NoReturn:
         """Not available on a LazyFrame: collect first."""

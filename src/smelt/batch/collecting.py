@@ -151,31 +151,40 @@ class Collector:
         self.office.reserved.pop(job.tag, None)
         held = self.office.held.pop(job.tag)
         attempts, halt = list(held), None
-        failed: list[tuple[Chunk, CallFailed]] = []
+        failed, others = list[tuple[Chunk, CallFailed]](), list[Chunk]()
         for start in range(0, len(attempts), _BLOCK):
             some = attempts[start : start + _BLOCK]
             lines = self.office.book.lines(some)
             for attempt in some:
                 chunk = self.office.chunk(attempt, held[attempt])
-                halt = self._apply(job, lines.get(attempt), chunk, found, failed) or halt
+                halt = self._apply(job, lines.get(attempt), chunk, found, failed, others) or halt
             await asyncio.sleep(0)  # Let Ctrl-C and the progress display be handled.
         for chunk, failure in failed:  # After the replies: they show that the refusals are not about the account.
             halt = self._after_failure(chunk, failure) or halt
         self.office.book.parse()
+        for chunk in others:
+            self._look_up(chunk)
         return halt
 
     def _apply(
-        self, job: JobRow, line: LineRow | None, chunk: Chunk, found: Found, failed: list[tuple[Chunk, CallFailed]]
+        self,
+        job: JobRow,
+        line: LineRow | None,
+        chunk: Chunk,
+        found: Found,
+        failed: list[tuple[Chunk, CallFailed]],
+        others: list[Chunk],
     ) -> Halt | None:
+        """Read the reply of a line, or put its rows into *failed*, or into *others* if this run has not all of it."""
         keys = self.office.book.keys([row.text for row in chunk.rows])
         if line is None:
-            self._look_up(chunk)
+            others.append(chunk)
         elif line.attempt in found.doubled:
             failed.append((chunk, _DOUBLED))
         elif line.state == "received" and line.reply is not None and set(line.keys) == set(keys):
             return self._take(job, line, line.reply, chunk, keys)
         elif line.state in ("done", "received"):
-            self._look_up(chunk)
+            others.append(chunk)
         else:
             failed.append((chunk, found.failures.get(line.attempt, _MISSING)))
         return None
@@ -206,7 +215,7 @@ class Collector:
         )
 
     def _look_up(self, chunk: Chunk) -> None:
-        """Another process has read the line: take the answers that it stored, and ask the other rows again."""
+        """The line is read, here or by another process: take the answers, and ask the rows that have none again."""
         values = self.ledger.recall([row.text for row in chunk.rows])
         known = [(row, one) for row, one in zip(chunk.rows, values, strict=True) if one is not None]
         self.office.applier.enter_known(known)

@@ -12,6 +12,7 @@ from typing import Any
 
 from smelt.batch.desk import Pace
 from smelt.batch.files import Folder
+from smelt.batch.series import Series
 from smelt.engine.applier import Applier
 from smelt.engine.budget import Budget
 from smelt.engine.sender import Sender
@@ -96,7 +97,7 @@ class Office:
         budget: The spending limit.
         held: The rows that wait in jobs.
         note: Receives notices for the caller.
-        reserved: Dollars and tokens reserved for jobs, by tag.
+        series: What outlives the run.
     """
 
     book: JobBook
@@ -108,9 +109,14 @@ class Office:
     budget: Budget
     held: Held
     note: Callable[[str], None]
-    reserved: dict[str, tuple[float, int]] = field(default_factory=dict)
+    series: Series
     _longest: int = 0
     _dearest: float = 0.0
+
+    @property
+    def reserved(self) -> dict[str, tuple[float, int]]:
+        """Dollars and tokens reserved for jobs, by tag."""
+        return self.series.reserved
 
     @property
     def sender(self) -> Sender:
@@ -129,10 +135,13 @@ class Office:
 
     def chunk(self, attempt: int, positions: Sequence[int]) -> Chunk:
         """The rows of a line, with their history if this run knows it."""
-        if (chunk := self.held.chunks.pop(attempt, None)) is not None:
-            return chunk
-        texts = self.texts(positions)
-        return Chunk(rows=tuple(Pending(at, text) for at, text in zip(positions, texts, strict=True)))
+        rows = [Pending(at, text) for at, text in zip(positions, self.texts(positions), strict=True)]
+        chunk = self.held.chunks.pop(attempt, None)
+        if chunk is None:
+            return Chunk(rows=tuple(rows))
+        # By their texts: another run of the series may have asked them at other positions.
+        met = {row.text: row for row in chunk.rows}
+        return replace(chunk, rows=tuple(replace(met.get(row.text, row), position=row.position) for row in rows))
 
     def release(self, tag: str) -> None:
         """Put the rows of a job back into the queue: no line of it was asked."""

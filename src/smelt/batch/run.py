@@ -17,6 +17,7 @@ from smelt.batch.desk import FULL, Act, Step, after_find, after_look, after_poll
 from smelt.batch.liverecord import LiveRecord
 from smelt.batch.office import Held, Office, Terms, now, wall
 from smelt.batch.plan import draw_tag
+from smelt.batch.series import Series
 from smelt.batch.submitting import Submitter
 from smelt.batch.words import waiting_words
 from smelt.engine.events import Waiting
@@ -65,18 +66,26 @@ class BatchRun(Run):
     Attributes:
         book: The jobs in the ledger.
         terms: What the caller wants of the jobs.
+        series: What outlives the run.
+        is_waiting: After its end: whether rows wait in jobs that may still end, or to be submitted.
     """
 
     book: JobBook
     terms: Terms = field(default_factory=Terms)
-    _held: Held = field(default_factory=Held)
+    series: Series = field(default_factory=Series)
+    is_waiting: bool = field(default=False, init=False)
+    _held: Held = field(init=False)
     _courses: dict[str, _Course] = field(default_factory=dict)
     _live: Connection | None = None
     _has_collected: bool = False
     _has_new: bool = False  # Whether rows of the frame were in no job yet: they are no tail, however few they are.
     _refused: int = 0  # Jobs in a row that were refused as a whole.
     _until: float = -inf  # The end of the waiting.
-    _blocked_until: float = -inf  # Until then no job is submitted, because too much waits at the provider.
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.series.next()
+        self._held = Held(chunks=self.series.chunks)
 
     async def _ask(self, work: Work, supply: Supply, deadline: asyncio.Timeout) -> None:
         await supply.take_in(self._intake)
@@ -95,6 +104,7 @@ class BatchRun(Run):
                 budget=self.budget,
                 held=self._held,
                 note=self._note,
+                series=self.series,
             )
             try:
                 await self._work_off(office, work, deadline)
@@ -122,6 +132,8 @@ class BatchRun(Run):
         if self.supply.parts.settled == self.supply.rows and not (self.counts.pending or self._held.lines):
             self.book.end_refresh()
         states = {job.tag: self._state_after(job) for job in self.book.jobs()} if self._held.lines else {}
+        may_end = [tag for tag in self._held.lines if states.get(tag, _ENDLESS[0]) not in _ENDLESS]
+        self.is_waiting = rest.kind == "deadline" or bool(may_end or (rest.kind == "stopped" and self.supply.line))
         if self._held.lines.keys() - states.keys():
             self._note(OTHER_KEY)
         for tag in list(self._held.lines):
@@ -147,12 +159,17 @@ class BatchRun(Run):
         self._until = until = inf if self.terms.wait is True else now() + float(self.terms.wait)
         await self._prove(office, work, deadline)
         self._has_new = office.pool.has_rows
+        met = {job.tag for job in office.jobs()}
         while self._halt is None:
             await self._tend(office, submitter, collector)
             if self._halt is not None or await self._ask_rest(office, submitter, deadline, is_over=now() >= until):
                 continue
             waited_for = [job for job in office.jobs() if job.state not in _ENDLESS]
-            if now() >= until or not (waited_for or office.pool.has_rows):
+            has_rows = office.pool.has_rows
+            if not self.series.is_last:
+                waited_for = [job for job in waited_for if job.tag in met]
+                has_rows = has_rows and now() < self.series.blocked_until
+            if now() >= until or not (waited_for or has_rows):
                 break
             if submitter.is_broke and not waited_for:
                 self._halt = Halt(fault=BudgetExceededError(f"The run's budget is spent: {self.budget}."))
@@ -164,12 +181,14 @@ class BatchRun(Run):
         line, parts = office.supply.line, self.supply.parts
         for _ in range(_PROOFS):
             # A job of another key proves nothing.
-            if self._halt is not None or not line or parts.answered or office.jobs():
+            self.series.is_proven = self.series.is_proven or bool(parts.answered or office.jobs())
+            if self._halt is not None or not line or self.series.is_proven:
                 return
             if (chunk := line.next(Size(rows=work.first_rows))) is not None:
                 pool = await self._ask_live(_only(office.supply, [chunk]), work, deadline)
                 office.pool.size.most = pool.size.most
-        if self._halt is None and line and not parts.answered:
+        self.series.is_proven = bool(parts.answered)
+        if self._halt is None and line and not self.series.is_proven:
             message = (
                 f"None of the first {parts.failed:,} rows, which were asked live, has a valid answer, so no job was "
                 "submitted. Their errors say why."
@@ -201,7 +220,7 @@ class BatchRun(Run):
         if (is_tail and (is_over or not is_waiting)) or not office.supply.line:
             await self._ask_live(office.supply, office.sender.work, deadline)
             return True
-        if is_tail or now() < self._blocked_until:
+        if is_tail or now() < self.series.blocked_until:
             return False
         is_done = await self._submit(office, submitter)
         self._has_new = self._has_new and office.pool.has_rows
@@ -225,7 +244,7 @@ class BatchRun(Run):
 
     def _block(self) -> None:
         """Submit nothing until a job of ours ends, or some time has passed."""
-        self._blocked_until = now() + self.terms.pace.later(FULL)
+        self.series.blocked_until = now() + self.terms.pace.later(FULL)
         self._note(
             "The provider lets only so many tokens wait in jobs at a time, so the rest of the rows is submitted later."
         )
@@ -268,7 +287,8 @@ class BatchRun(Run):
             return
         is_same = course.report is not None and course.report.state is report.state
         course.tries, course.report = course.tries * is_same + 1, report
-        left = 0.0 if job.state == "orphaned" else self._until - now()  # An orphan was looked for often enough.
+        left = self._until - now() if self.series.is_last else inf
+        left = 0.0 if job.state == "orphaned" else left  # It was looked for often enough.
         step = after_look(report, looks=course.tries, refused=self._refused, seconds=left)
         changes = {"looked": wall(), "done": report.done, "expires": report.expires or job.expires}
         if step.act is Act.COLLECT:
@@ -295,7 +315,7 @@ class BatchRun(Run):
             submitter.shrink(job, step.limit)
             self._block()
         elif step.seconds is not None:
-            self._blocked_until = now() + self.terms.pace.later(step.seconds)
+            self.series.blocked_until = now() + self.terms.pace.later(step.seconds)
         self._stop_if_told(step)
 
     async def _collect(
@@ -312,7 +332,7 @@ class BatchRun(Run):
                 course.due = now() + self.terms.pace.later(step.seconds)
             self._stop_if_told(step)
             return
-        self._has_collected, self._blocked_until, self._refused = True, -inf, 0
+        self._has_collected, self.series.blocked_until, self._refused = True, -inf, 0
 
     async def _find(self, job: JobRow, course: _Course, office: Office, submitter: Submitter) -> None:
         since = (job.submitted or job.made) - _BEFORE
@@ -371,8 +391,8 @@ class BatchRun(Run):
         """Wait until the next job is due, and say what for."""
         soon = now() + self._pause(0)
         times = [self._courses[job.tag].due if job.tag in self._courses else soon for job in jobs]
-        if self._blocked_until > now():
-            times.append(self._blocked_until)
+        if self.series.blocked_until > now():
+            times.append(self.series.blocked_until)
         seconds = max(0.0, min([*times, until]) - now())
         unsent = [job for job in jobs if job.state in UNSENT]
         self.tell(rows_settled(self.supply.parts, self.counts))

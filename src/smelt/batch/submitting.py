@@ -55,7 +55,6 @@ class Submitter:
         office: What all steps share.
         origin: The provider's address.
         rng: Draws tags.
-        most_tokens: The most tokens that the next job should have, once the provider refused more.
         is_broke: Whether the budget has no room for the next line.
         oversized: Chunks that no job can carry, or that a provider refused in one; they are asked live.
     """
@@ -63,7 +62,6 @@ class Submitter:
     office: Office
     origin: str
     rng: random.Random
-    most_tokens: int | None = None
     is_broke: bool = False
     oversized: list[Chunk] = field(default_factory=list)
 
@@ -90,7 +88,7 @@ class Submitter:
     async def _plan(self, tag: str, file: BinaryIO) -> JobRow | None:
         """Write the lines of a job into *file*, and enter them; None if there are none."""
         job: JobRow | None = None
-        load_of_job = Load(limits=self.office.limits, most_tokens=self.most_tokens)
+        load_of_job = Load(limits=self.office.limits, most_tokens=self.office.series.most_tokens)
         prices = list[tuple[float, int]]()
         self.is_broke = False
         for lines in self._blocks(tag, load_of_job):
@@ -255,7 +253,7 @@ class Submitter:
     def shrink(self, job: JobRow, limit: int | None) -> None:
         """Plan smaller jobs from now on: *job* had too many tokens to wait beside the others."""
         half = max(1, job.estimate // 2)
-        self.most_tokens = half if limit is None or limit >= job.estimate else max(1, int(0.9 * limit))
+        self.office.series.most_tokens = half if limit is None or limit >= job.estimate else max(1, int(0.9 * limit))
 
     async def tidy(self, upload: str) -> None:
         """Delete an upload; that it stays is no harm, since it holds no answers and goes by itself."""

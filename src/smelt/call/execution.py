@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 from smelt.batch.run import BatchRun
+from smelt.batch.series import Series
 from smelt.call.outcome import Outcome
 from smelt.call.part import FramePart, as_one, part_of
 from smelt.call.preparation import Preparation
@@ -69,11 +70,20 @@ async def aexecute(call: Preparation) -> SmeltResult[Any]:
 
 async def _interruptible(call: Preparation, wiring: Wiring) -> SmeltResult[Any]:
     execution = Execution(call, Supply.of(part_of(call)), wiring=wiring)
+    await see_through(execution)
+    return execution.outcome.checked_result()
+
+
+async def see_through(execution: Execution) -> None:
+    """Run *execution* to its end, on a loop of smelt's own.
+
+    Raises:
+        SmeltInterrupt: Ctrl-C or SIGTERM; carries the result so far.
+    """
     try:
         await execution.run_safely()
     except asyncio.CancelledError:  # smelt owns this loop, so only Ctrl-C (or SIGTERM) cancels.
         raise _interrupt(execution) from None
-    return execution.outcome.checked_result()
 
 
 def _interrupt(execution: Execution) -> SmeltInterrupt:
@@ -122,6 +132,8 @@ class Execution:
         is_partial_shown: bool = True,
         spent: Spent | None = None,
         ends_at: float | None = None,
+        budget: Budget | None = None,
+        series: Series | None = None,
     ) -> None:
         """Prepare the run.
 
@@ -134,6 +146,8 @@ class Execution:
             is_partial_shown: Whether the caller gets the outcome of a cancelled run.
             spent: What earlier runs took of the same budget.
             ends_at: The time of the loop at which the deadline passes; None: it counts from the start of the run.
+            budget: The spending limit that it shares with other runs; None if it has one of its own.
+            series: In batch mode: the runs that this one belongs to; None if it is alone.
         """
         spent = spent or Spent()
         self.supply = supply
@@ -150,15 +164,9 @@ class Execution:
         # The price list is loaded at the first use.
         self._price = partial(cost_of, call.provider)
         settings = call.settings
-        self._budget = Budget(
-            max_cost=settings.max_cost,
-            max_tokens=settings.max_tokens_total,
-            price=self._price,
-            tier=asked_tier(call.params),
-            cost=spent.cost,
-            tokens=spent.tokens,
-        )
+        self._budget = budget or budget_of(call, spent)
         self._ends_at = ends_at
+        self._series = series
         if settings.max_cost is not None:
             check_priced(call.provider)
         self._started = time.perf_counter()
@@ -223,8 +231,12 @@ class Execution:
         call, session = self._call, handed.session
         extension = session.extension
         self.is_kept = not isinstance(session.ledger, NoLedger)
-        is_wanted, is_whole = self._is_partial_shown or self.is_kept, not self.supply.is_open
-        kind = partial(BatchRun, book=book_of(session), terms=handed.terms) if is_batch(call) else Run
+        is_wanted = self._is_partial_shown or self.is_kept
+        is_whole = not self.supply.is_open and self._series is None
+        kind: Callable[..., Run] = Run
+        if is_batch(call):
+            series = self._series or Series()
+            kind = partial(BatchRun, book=book_of(session), terms=handed.terms, series=series)
         return kind(
             work=replace(call.work(is_whole=is_whole), ends_at=self._ends_at),
             extension=None
@@ -275,6 +287,22 @@ class Spent(NamedTuple):
 
     cost: float = 0.0
     tokens: int = 0
+
+
+_NOTHING = Spent()
+
+
+def budget_of(call: Preparation, spent: Spent = _NOTHING) -> Budget:
+    """The spending limit of *call*, of which earlier runs took *spent*."""
+    settings = call.settings
+    return Budget(
+        max_cost=settings.max_cost,
+        max_tokens=settings.max_tokens_total,
+        price=partial(cost_of, call.provider),
+        tier=asked_tier(call.params),
+        cost=spent.cost,
+        tokens=spent.tokens,
+    )
 
 
 class _PriceLoading:

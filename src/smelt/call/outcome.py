@@ -96,14 +96,17 @@ class Outcome:
             raise
         return result
 
-    def error(self, result: SmeltResult[Any]) -> SmeltError | None:
-        """The exception to raise for this outcome, by the call's `on_error`; None if there is none."""
+    def error(self, result: SmeltResult[Any], *, is_strict: bool = False) -> SmeltError | None:
+        """The exception to raise for this outcome, by the call's `on_error`; None if there is none.
+
+        *is_strict*: whether a failure that concerns every row is raised also if rows were answered.
+        """
         stop, fault = (self.ending.stop, self.ending.fault) if self.ending else (None, None)
         raises = self.call.settings.on_error == "raise"
         if isinstance(fault, StoreError) or (isinstance(fault, BudgetExceededError) and raises):
             fault.partial_result = result
             return fault
-        if stop is not None and (raises or not (self.answers.answered or self.answered_before)):
+        if stop is not None and (raises or is_strict or not (self.answers.answered or self.answered_before)):
             return _api_error(stop, self.call.provider, result)
         return _exhaustion(result) if raises and result.metrics.failed_rows else None
 

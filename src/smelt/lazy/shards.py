@@ -52,7 +52,7 @@ class Shards:
 
     Attributes:
         whole: Temporary path of the complete file. It ends as the target does, because Polars may check the extension.
-        found: The shards that an earlier, interrupted sink left.
+        found: The shards so far, also those that an earlier, interrupted sink left.
         rows: Total rows in all shards so far.
     """
 
@@ -63,7 +63,6 @@ class Shards:
         self._nameless = folder / "part"
         self.found = [Shard.at(path) for path in _paths(folder)]
         self.rows = sum(shard.rows for shard in self.found)
-        self._next = len(self.found)
 
     def add(self, frame: pl.DataFrame, digest: str) -> None:
         """Write *frame* as the next shard, and commit it."""
@@ -71,9 +70,10 @@ class Shards:
             frame.write_ipc(file, compression="lz4")
             file.flush()
             os.fsync(file.fileno())
-        self._nameless.rename(self._folder / f"{self._next:06}-{frame.height}-{digest}.arrow")
+        path = self._folder / f"{len(self.found):06}-{frame.height}-{digest}.arrow"
+        self._nameless.rename(path)
         _sync(self._folder)
-        self._next += 1
+        self.found.append(Shard(path=path, rows=frame.height, digest=digest))
         self.rows += frame.height
 
     def tidy(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,15 +15,18 @@ from smelt.call.preparation import Preparation
 from smelt.checks import plain_path
 from smelt.errors import ConfigTypeError, SmeltConfigError, SmeltInterrupt
 from smelt.lazy.pushdown import known_height
+from smelt.lazy.rounds import ONLY_SINKS, Rounds, check_rounds, is_in_rounds
 from smelt.lazy.shards import Digest, Shard, Shards, publish, shards_for
 from smelt.lazy.step import Step, steps_of
 from smelt.ledger.keys import Spec
 from smelt.loop.interrupts import hearing_interrupts
+from smelt.result import SmeltMetrics
 
 T = TypeVar("T")
 Write = Callable[[pl.LazyFrame, Path], object]
 """Writes all rows of a plan to a file."""
 
+_READ_AT_ONCE = 8_192  # Rows per frame that is read for a step in batch mode.
 _AT_ONCE = 2_048  # Maximum rows of a frame that is read and finished at once,
 _TURNS_AT_ONCE = 4  # and at most this multiple of the rows in flight when the worker pool is full.
 _SHARD_ROWS = 65_536  # A shard ends with the frame that reaches this many rows,
@@ -35,24 +39,56 @@ def collect(frame: pl.LazyFrame, **options: Any) -> pl.DataFrame:
         raise ConfigTypeError(
             "background is not an option here, because Ctrl-C could not reach the step. Call lf.collect for it."
         )
+    _, steps = steps_of(frame)
+    if is_in_rounds(steps):
+        raise SmeltConfigError(ONLY_SINKS)
     collected: pl.DataFrame = _interruptible(lambda: frame.collect(**options))
     return collected
 
 
-def sink(frame: pl.LazyFrame, path: str | os.PathLike[str], write: Write, *, restart: bool) -> None:
+def sink(frame: pl.LazyFrame, path: str | os.PathLike[str], write: Write, *, restart: bool) -> SmeltMetrics | None:
     """Write the rows of *frame* to *path*: atomically, and resuming an earlier, interrupted sink.
 
     If the plan ends with smelt steps, finished rows are kept in shard files beside the target. If other nodes follow
     the steps, or there are no steps, the whole plan runs again; rows in the ledger cost nothing.
+
+    Returns:
+        If the last step is in batch mode: the metrics of this call. If rows wait in jobs, the file is not written.
     """
     target = _target(path)
     base, steps = steps_of(frame)
+    check_rounds(steps)
+    rounds = None
+    if is_in_rounds(steps):
+        rounds = Rounds(call=steps[-1].call)
+    with suppress(_UnfinishedError):
+        _sink(frame, base, steps, rounds, target, write, restart=restart)
+    return None if rounds is None else rounds.tell()
+
+
+class _UnfinishedError(Exception):
+    """Rows wait in jobs. Not for the caller: the shards stay."""
+
+
+def _sink(
+    frame: pl.LazyFrame,
+    base: pl.LazyFrame,
+    steps: Sequence[Step],
+    rounds: Rounds | None,
+    target: Path,
+    write: Write,
+    *,
+    restart: bool,
+) -> None:
     schema = frame.collect_schema()
     with shards_for(target, _manifest(base, steps, schema), restart=restart) as shards:
         # Write an empty file first: a bad option or path fails before money is spent.
         write(pl.LazyFrame(schema=schema), shards.whole)
-        if steps:
+        if rounds is not None:
+            _fill_in_rounds(shards, base, steps[:-1], rounds)
+        elif steps:
             _fill(shards, base, steps)
+        if steps:
             write(shards.joined(schema), shards.whole)
         else:
             _interruptible(lambda: write(frame, shards.whole))
@@ -72,14 +108,8 @@ def _interruptible(work: Callable[[], T]) -> T:
 
 def _fill(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step]) -> None:
     """Compute the missing rows and add them as shards."""
-    names = base.collect_schema().names()
-    height = known_height(base)
-    at_once = min(_AT_ONCE, *(_TURNS_AT_ONCE * step.turn for step in steps))
-    frames: Iterator[pl.DataFrame] = base.collect_batches(chunk_size=at_once)
-    frames = _behind(frames, shards.found)
-    for step in steps:
-        frames = step.over(frames, rows=None if height is None else max(0, height - shards.rows))
-    shard = _Growing(shards, names)
+    shard = _Growing(shards, base.collect_schema().names())
+    frames = _missing(shards, base, steps)
     try:
         for frame in frames:
             shard.add(frame)
@@ -90,6 +120,49 @@ def _fill(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step]) -> None:
         ) from (interrupt.__cause__)
     finally:
         shard.end()
+
+
+def _missing(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step]) -> Iterator[pl.DataFrame]:
+    """The rows that are in no shard yet, with the outcomes of *steps*."""
+    at_once = min(_AT_ONCE, *(_TURNS_AT_ONCE * step.turn for step in steps)) if steps else _READ_AT_ONCE
+    height = _left(shards, base) if steps else None
+    frames: Iterator[pl.DataFrame] = base.collect_batches(chunk_size=at_once)
+    frames = _behind(frames, shards.found)
+    for step in steps:
+        frames = step.over(frames, rows=height)
+    return frames
+
+
+def _left(shards: Shards, base: pl.LazyFrame) -> int | None:
+    """The number of rows that are in no shard yet, if it is known."""
+    height = known_height(base)
+    return None if height is None else max(0, height - shards.rows)
+
+
+def _fill_in_rounds(shards: Shards, base: pl.LazyFrame, before: Sequence[Step], rounds: Rounds) -> None:
+    """Compute the missing rows of a sink whose last step is in batch mode, and add them as shards.
+
+    Raises:
+        _UnfinishedError: Rows wait in jobs.
+    """
+    shard = _Growing(shards, base.collect_schema().names())
+    rounds.rows = _left(shards, base)
+    try:
+        with rounds:
+            while not rounds.is_over:
+                for frame in rounds.round(_missing(shards, base, before)):
+                    shard.add(frame)
+                shard.end()
+    except KeyboardInterrupt as interrupt:
+        shard.end()
+        raise SmeltInterrupt(
+            f"Interrupted. {shards.rows:,} rows are finished. Jobs run on at the provider and are billed; the same "
+            "sink collects them, also tomorrow. smelt.ledger.open().jobs() lists them, and a job's cancel() ends it."
+        ) from interrupt.__cause__
+    finally:
+        shard.end()
+    if not rounds.is_whole:
+        raise _UnfinishedError
 
 
 class _Growing:

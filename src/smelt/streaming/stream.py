@@ -154,8 +154,9 @@ def _checked_inlet(prompt: str, output_model: Any, model: Any, settings: Setting
 def _refuse(settings: Settings) -> None:
     if settings.mode == "batch":
         raise SmeltConfigError(
-            'mode="batch" answers within hours, and a stream hands frames over one after the other. Use transform, one '
-            "frame after the other; each finds its own job again."
+            'mode="batch" answers within hours, and this hands frames over one after the other. Write the rows to a '
+            'file: end a Polars plan with lf.smelt.transform(..., mode="batch"), and then .smelt.sink_parquet(path). '
+            "Or use transform, one frame after the other; each finds its own job again."
         )
     if settings.extend:
         raise SmeltConfigError(

@@ -1,0 +1,177 @@
+"""Sinks in batch mode, in virtual time, against a Batch API that is played from memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from pydantic import BaseModel
+
+from smelt.errors import SmeltConfigError
+from smelt.lazy import rounds
+from smelt.loop.jumping import JumpingLoop
+from smelt.testing import asked
+from tests.batch.jobserver import BatchScripted, JobServer, Plot
+
+
+class Twice(BaseModel):
+    twice: int
+
+
+def twice(row: Any) -> dict[str, int]:
+    return {"twice": 2 * row["n"]}
+
+
+@pytest.fixture(autouse=True)
+def _virtual(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small pieces, and hours that take no time."""
+    monkeypatch.setattr(rounds, "_ROWS", 100)
+    monkeypatch.setattr(rounds, "LOOP", JumpingLoop)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "out.parquet"
+
+
+def plan(provider: Any, target: Path, numbers: Any = range(250), **options: Any) -> Any:
+    lazy: Any = pl.DataFrame({"n": numbers}).lazy()
+    given = {"mode": "batch", "ledger": target.with_suffix(".sqlite"), "batch_size": 10, "progress": False, **options}
+    return lazy.smelt.transform("Double {n}.", Twice, model=provider, **given)
+
+
+def rows_in_jobs(server: JobServer) -> Counter[int]:
+    return Counter(row["n"] for job in server.jobs for line in job.lines for _, row in asked(server.requests[line]))
+
+
+def test_a_sink_submits_all_pieces_before_it_waits(target: Path) -> None:
+    server = JobServer()
+    provider = BatchScripted(twice, server)
+
+    metrics = plan(provider, target).smelt.sink_parquet(target)
+
+    found = pl.read_parquet(target)
+    assert found["n"].to_list() == list(range(250))
+    assert found["twice"].to_list() == [2 * at for at in range(250)]
+    assert found["smelt_error"].null_count() == 250
+    assert [len(job.lines) for job in server.jobs] == [10, 10, 5]
+    assert server.jobs[-1].made - server.jobs[0].made < 60
+    assert provider.rows_sent == 5
+    assert (metrics.total_rows, metrics.successful_rows, metrics.pending_rows) == (250, 250, 0)
+
+
+def test_without_waiting_the_same_call_writes_the_file_later(target: Path) -> None:
+    server = JobServer(plots=[Plot(seconds=0.0)])
+    provider = BatchScripted(twice, server)
+
+    first = plan(provider, target, wait=False).smelt.sink_parquet(target)
+    assert not target.exists()
+    second = plan(provider, target, wait=False).smelt.sink_parquet(target)
+
+    assert (first.total_rows, first.pending_rows, first.failed_rows) == (250, 245, 0)
+    assert (second.successful_rows, second.pending_rows) == (250, 0)
+    assert pl.read_parquet(target)["twice"].to_list() == [2 * at for at in range(250)]
+    assert len(server.jobs) == 3
+    assert max(rows_in_jobs(server).values()) == 1
+    assert [path.name for path in target.parent.glob("out*.parquet*")] == [target.name]
+
+
+def test_equal_rows_of_two_pieces_are_asked_once(target: Path) -> None:
+    server = JobServer(plots=[Plot(seconds=0.0)])
+    numbers = [at % 120 for at in range(250)]
+
+    plan(BatchScripted(twice, server), target, numbers).smelt.sink_parquet(target)
+
+    assert pl.read_parquet(target)["twice"].to_list() == [2 * at for at in numbers]
+    assert max(rows_in_jobs(server).values()) == 1
+
+
+def test_invalid_rows_go_into_the_next_job_and_are_given_up_in_the_end(target: Path) -> None:
+    asked_for = Counter[int]()
+
+    def answer(row: Any) -> dict[str, Any]:
+        asked_for[row["n"]] += 1
+        return {"twice": "none" if row["n"] % 3 == 2 else 2 * row["n"]}
+
+    server = JobServer()
+    metrics = plan(BatchScripted(answer, server), target, max_attempts=3, tail=0).smelt.sink_parquet(target)
+
+    found = pl.read_parquet(target)
+    assert found["twice"].to_list() == [None if at % 3 == 2 else 2 * at for at in range(250)]
+    assert (metrics.failed_rows, metrics.pending_rows) == (83, 0)
+    assert set(asked_for.values()) == {1, 3}
+    assert "problem" in server.requests[server.jobs[-1].lines[0]].user
+
+
+def test_a_job_that_is_gone_does_not_hold_the_file_back(target: Path) -> None:
+    server = JobServer(plots=[Plot(), Plot(losses=99), Plot()])
+
+    metrics = plan(BatchScripted(twice, server), target, range(250)).smelt.sink_parquet(target)
+
+    found = pl.read_parquet(target)
+    assert metrics.pending_rows == found["twice"].null_count() == 100
+    assert "results are gone" in found.filter(pl.col("twice").is_null())["smelt_error"][0]
+
+
+def test_the_budget_counts_the_jobs_of_all_pieces(target: Path) -> None:
+    server = JobServer()
+
+    with pytest.warns(UserWarning, match="budget is spent"):
+        metrics = plan(BatchScripted(twice, server), target, max_tokens_total=5_000).smelt.sink_parquet(target)
+
+    assert 0 < metrics.failed_rows < 250
+    assert metrics.input_tokens + metrics.output_tokens <= 5_000
+    assert pl.read_parquet(target)["twice"].null_count() == metrics.failed_rows
+
+
+def test_a_deadline_ends_the_waiting_and_not_the_jobs(target: Path) -> None:
+    server = JobServer()
+    provider = BatchScripted(twice, server)
+
+    with pytest.warns(UserWarning, match="deadline of 600 s passed"):
+        plan(provider, target, deadline=600).smelt.sink_parquet(target)
+    assert not target.exists()
+    plan(provider, target).smelt.sink_parquet(target)
+
+    assert pl.read_parquet(target)["twice"].null_count() == 0
+    assert max(rows_in_jobs(server).values()) == 1
+
+
+def test_the_runs_are_shown_as_one(target: Path) -> None:
+    events = list[Any]()
+
+    plan(BatchScripted(twice, JobServer()), target, progress=events.append).smelt.sink_parquet(target)
+
+    names = [type(event).__name__ for event in events]
+    assert (names.count("RunStarted"), names.count("RunEnded"), names[-1]) == (1, 1, "RunEnded")
+    settled = [event for event in events if type(event).__name__ == "RowsSettled"]
+    assert (settled[-1].answered, settled[-1].failed) == (250, 0)
+    assert [one.answered for one in settled] == sorted(one.answered for one in settled)
+    assert events[0].rows == 250
+
+
+def test_other_ends_are_refused(target: Path) -> None:
+    provider = BatchScripted(twice, JobServer())
+    step = plan(provider, target)
+
+    with pytest.raises(SmeltConfigError, match="sink_parquet"):
+        step.smelt.collect()
+    with pytest.raises(Exception, match="sink_parquet"):
+        step.collect()
+    with pytest.raises(SmeltConfigError, match="refresh=True"):
+        plan(provider, target, refresh=True)
+
+
+@pytest.mark.parametrize(("options", "words"), [({"mode": "batch"}, "Only the last step"), ({"ledger": False}, "pay")])
+def test_a_step_before_it_must_be_free_in_later_rounds(target: Path, options: Any, words: str) -> None:
+    provider = BatchScripted(twice, JobServer())
+    lazy: Any = pl.LazyFrame({"n": range(5)})
+    kept = {"model": provider, "progress": False, "ledger": target.with_suffix(".sqlite")}
+    first = lazy.smelt.transform("{n}", Twice, **{**kept, **options})
+    both = first.smelt.transform("{n}", Twice, mode="batch", on_conflict="suffix", **kept)
+
+    with pytest.raises(SmeltConfigError, match=words):
+        both.smelt.sink_parquet(target)
