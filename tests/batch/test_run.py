@@ -21,6 +21,7 @@ from smelt.call.execution import Execution
 from smelt.call.options import Settings
 from smelt.call.part import part_of
 from smelt.call.preparation import prepare
+from smelt.engine.events import Event, JobsRunning
 from smelt.engine.supply import Supply
 from smelt.ledger.base import Claim
 from smelt.ledger.book import Draft, JobBook
@@ -581,13 +582,17 @@ def test_a_budget_holds_before_a_job_is_submitted(ledger: Path) -> None:
 
 
 def test_the_progress_of_a_job_shows_no_outlook_by_throughput(ledger: Path) -> None:
-    said: list[str] = []
-    server = JobServer(plots=[Plot(seconds=36_000)])
+    told = list[Event]()
+    server = JobServer(plots=[Plot(seconds=3_600)])
 
-    called(BatchScripted(twice, server), 105, ledger, progress=lambda event: said.append(type(event).__name__))
+    called(BatchScripted(twice, server), 105, ledger, progress=told.append)
 
-    assert said.count("Waiting") > 10
+    said = [type(event).__name__ for event in told]
+    assert said.count("Waiting") > 5
     assert "Resumed" not in said[said.index("Waiting") :]
+    jobs = [event for event in told if isinstance(event, JobsRunning)]
+    assert {(event.jobs, event.requests, event.rows) for event in jobs} == {(1, 10, 100)}
+    assert jobs[0].done == 0 < jobs[-1].done < 10
 
 
 def test_no_job_is_submitted_if_no_row_of_the_proof_has_a_valid_answer(ledger: Path) -> None:

@@ -8,11 +8,13 @@ import pytest
 
 from smelt.engine.events import (
     Event,
+    JobsRunning,
     Resumed,
     RunEnded,
     Waiting,
 )
 from smelt.messages import lasted
+from smelt.progress.notebook import text
 from smelt.progress.terminal import line
 from smelt.progress.words import percent, phrases
 from tests.progress.events import START, ended, folded, sent, settled
@@ -55,6 +57,23 @@ class TestPhrases:
         tally = folded([(0, START), (0, ended(tokens=10, cost_usd=0.5)), (0, ended(ok=False))])
 
         assert "$0.5000" in phrases(tally, 0)
+
+    def test_a_wait_for_jobs_has_the_counts_of_the_provider(self) -> None:
+        jobs = JobsRunning(jobs=2, requests=4_000, done=1_200, failed=3, rows=100_000, seconds=90.0)
+        wait = Waiting(seconds=60.0, reason="openai's 2 jobs")
+        told = folded([(0, START), (5, jobs), (5, wait)])
+
+        expected = "waiting 55 s for openai's 2 jobs: 1,200 of 4,000 requests done, 3 failed, 1:35 min since the submit"
+        assert phrases(told, 10)[1] == expected
+        assert expected in line(told, 10, columns=110)
+        assert "1,200 of 4,000" in text(told, 10)
+        assert phrases(folded([(0, START), (5, jobs), (5, wait), (6, Resumed())]), 10) == ["0 of 1,000 rows"]
+
+    def test_a_wait_until_a_job_may_be_submitted_has_no_counts(self) -> None:
+        none = JobsRunning(jobs=0, requests=0, done=0, failed=0, rows=0, seconds=0.0)
+        told = folded([(0, START), (0, none), (0, Waiting(seconds=60.0, reason="room in openai's queue of jobs"))])
+
+        assert phrases(told, 0)[1] == "waiting 1:00 min for room in openai's queue of jobs"
 
     def test_a_wait_says_for_what_and_counts_down(self) -> None:
         tally = folded([(0, START), (5, Waiting(seconds=12.0, reason="openai's limit"))])

@@ -20,7 +20,7 @@ from smelt.batch.plan import draw_tag
 from smelt.batch.series import Series
 from smelt.batch.submitting import Submitter
 from smelt.batch.words import waiting_words
-from smelt.engine.events import Waiting
+from smelt.engine.events import JobsRunning, Waiting
 from smelt.engine.pending import OTHER_KEY
 from smelt.engine.run import Run
 from smelt.engine.supply import Supply
@@ -387,6 +387,17 @@ class BatchRun(Run):
     def _pause(self, looks: int) -> float:
         return self.terms.pace.pause(looks, self.rng.random())
 
+    def _running(self, jobs: Sequence[JobRow]) -> JobsRunning:
+        reports = [course.report for job in jobs if (course := self._courses.get(job.tag)) is not None]
+        return JobsRunning(
+            jobs=len(jobs),
+            requests=sum(job.lines for job in jobs),
+            done=sum(job.done or 0 for job in jobs),
+            failed=sum(report.failed or 0 for report in reports if report is not None),
+            rows=sum(job.rows for job in jobs),
+            seconds=max(0.0, wall() - min((job.submitted or job.made for job in jobs), default=wall())),
+        )
+
     async def _rest(self, jobs: Sequence[JobRow], until: float) -> None:
         """Wait until the next job is due, and say what for."""
         soon = now() + self._pause(0)
@@ -394,9 +405,9 @@ class BatchRun(Run):
         if self.series.blocked_until > now():
             times.append(self.series.blocked_until)
         seconds = max(0.0, min([*times, until]) - now())
-        unsent = [job for job in jobs if job.state in UNSENT]
         self.tell(rows_settled(self.supply.parts, self.counts))
-        self.tell(Waiting(seconds=seconds, reason=waiting_words(self.provider.name, jobs, unsent, wall())))
+        self.tell(self._running([job for job in jobs if job.submitted is not None]))
+        self.tell(Waiting(seconds=seconds, reason=waiting_words(self.provider.name, jobs)))
         # Nothing tells that the wait is over before a request leaves: a time left by the rows per second is no outlook.
         await asyncio.sleep(seconds)
 

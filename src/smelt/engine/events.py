@@ -134,6 +134,27 @@ class Waiting(OfRun):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobsRunning(OfRun):
+    """How far the jobs of a Batch API are that the run waits for. Told after each look at them, before `Waiting`.
+
+    Attributes:
+        jobs: How many they are; 0 if the run waits until it may submit one.
+        requests: Requests in them.
+        done: Requests answered, by the provider's count at the last look. Some providers count at the end only.
+        failed: Requests failed, by the same count.
+        rows: Distinct rows in them.
+        seconds: Seconds since the first of them was submitted.
+    """
+
+    jobs: int
+    requests: int
+    done: int
+    failed: int
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed(OfRun):
     """The wait is over."""
 
@@ -153,5 +174,7 @@ class RunEnded(OfRun):
     in_flight: int = 0
 
 
-Event: TypeAlias = RunStarted | RowsRead | RequestSent | RequestEnded | RowsSettled | Waiting | Resumed | RunEnded
+Event: TypeAlias = (
+    RunStarted | RowsRead | RequestSent | RequestEnded | RowsSettled | JobsRunning | Waiting | Resumed | RunEnded
+)
 Observer: TypeAlias = Callable[[Event], None]

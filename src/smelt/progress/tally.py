@@ -7,6 +7,7 @@ from math import exp
 
 from smelt.engine.events import (
     Event,
+    JobsRunning,
     RequestEnded,
     RequestSent,
     Resumed,
@@ -71,6 +72,8 @@ class Tally:
         is_priced: Whether the price of every reported token is known.
         waiting_for: What the run waits for; empty if it does not wait.
         waiting_until: Expected end of that wait.
+        jobs: The jobs of a Batch API that the run waits for, as last told; None before that.
+        jobs_since: When the first of them was submitted.
         started: When the run began.
         throughput: Rows per second, measured after the first replies.
         ended: Why the run ended; None while it runs.
@@ -93,6 +96,8 @@ class Tally:
     is_priced: bool = True
     waiting_for: str = ""
     waiting_until: float = 0.0
+    jobs: JobsRunning | None = None
+    jobs_since: float = 0.0
     started: float = 0.0
     throughput: Throughput = Throughput()
     ended: str | None = None
@@ -117,10 +122,12 @@ class Tally:
                 self._take_sent(event, now)
             case RequestEnded():
                 self._take_ended(event)
+            case JobsRunning():
+                self.jobs, self.jobs_since = event, now - event.seconds
             case Waiting():
                 self.waiting_for, self.waiting_until = event.reason, now + event.seconds
             case Resumed():
-                self.waiting_for = ""
+                self.waiting_for, self.jobs = "", None
             case RunStarted():
                 self.model, self.rows, self.started = f"{event.provider}:{event.model}", event.rows, now
                 self.columns = event.columns
@@ -157,7 +164,7 @@ class Tally:
     def _take_sent(self, event: RequestSent, now: float) -> None:
         self.requests += 1
         self.in_flight = event.in_flight
-        self.waiting_for = ""
+        self.waiting_for, self.jobs = "", None
 
     def _take_ended(self, event: RequestEnded) -> None:
         if event.ok:

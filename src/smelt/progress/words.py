@@ -29,11 +29,20 @@ def _outlook(tally: Tally, now: float) -> list[str]:
     if tally.waiting_for:
         seconds = tally.waiting_until - now
         left = f"{duration(seconds)} " if 0 < seconds < inf else ""
-        return [f"waiting {left}for {clean(tally.waiting_for)}"]
+        return [f"waiting {left}for {clean(tally.waiting_for)}{_jobs(tally, now)}"]
     left_seconds = tally.seconds_left
     if left_seconds:
         return [f"{duration(left_seconds)} left"]
     return [sends(tally)] if tally.columns and tally.done <= tally.reused else []
+
+
+def _jobs(tally: Tally, now: float) -> str:
+    """How far the jobs are that the run waits for, by the provider's counts."""
+    if (jobs := tally.jobs) is None or not jobs.jobs:
+        return ""
+    failed = f", {jobs.failed:,} failed" if jobs.failed else ""
+    since = f"{duration(max(0.0, now - tally.jobs_since))} since the submit"
+    return f": {jobs.done:,} of {counted(jobs.requests, 'request')} done{failed}, {since}"
 
 
 def sends(tally: Tally) -> str:
