@@ -1,6 +1,8 @@
 """A model on its worst days: a million rows over four protocols, with every kind of odd reply at once.
 
-    python -m tests.bench.hostile [ROWS] [PROVIDER …]
+    python -m tests.bench.hostile [ROWS] [FORM] [PROVIDER …]
+
+FORM is how replies are asked for: `keyed`, or `packed` or `positional` on the compact wire (`readings.FORMS`).
 
 Asks for a quarter of ROWS (1,000,000) from each of the four protocols, in slices of 50,000, with every kind of oddity
 (`tests/fakeserver/oddities.py`) at 5 % of the requests. The kinds that leave nothing to read, so that all of a reply's
@@ -17,7 +19,7 @@ import sys
 import time
 from collections import Counter
 
-from tests.exactness.readings import RULES, Marks, is_refused, marked, read, readings
+from tests.exactness.readings import FORMS, Marks, is_refused, marked, read, readings
 from tests.fakeserver import FakeServer, oddities
 from tests.models import PROVIDERS, served
 
@@ -28,32 +30,32 @@ _SHUNNED = 2_000
 _MOST_SENT = 1.25
 
 
-def main(rows: int = 1_000_000, providers: tuple[str, ...] = tuple(PROVIDERS)) -> None:
+def main(rows: int = 1_000_000, form: str = "keyed", providers: tuple[str, ...] = tuple(PROVIDERS)) -> None:
     """Run and print."""
     os.environ["SMELT_LEDGER"] = "off"
     found: list[Marks] = []
     with FakeServer() as fake:
         for provider in providers:
-            found += _asked(fake, provider, rows // len(providers))
+            found += _asked(fake, provider, form, rows // len(providers))
     total = _sum(found)
     _print("all", total, 0.0, Counter())
     if total.wrong or total.misplaced or total.failed or total.share > _MOST_SENT:
         sys.exit("over the limit")
 
 
-def _asked(fake: FakeServer, provider: str, rows: int) -> list[Marks]:
+def _asked(fake: FakeServer, provider: str, form: str, rows: int) -> list[Marks]:
     found, struck, cpu = [], Counter[str](), 0.0
     for first in range(0, rows, _SLICE):
         count = min(_SLICE, rows - first)
-        scenario = fake.scenario(answers=RULES, oddities=oddities.rates(_RATE, lost=_LOST), seed=first)
+        scenario = fake.scenario(answers=FORMS[form][1], oddities=oddities.rates(_RATE, lost=_LOST), seed=first)
         frame = readings(count, first=first, shunned=_SHUNNED)
         before = time.process_time()
-        result = read(frame, served(provider, scenario), batch_size=_BATCH)
+        result = read(frame, served(provider, scenario), form, batch_size=_BATCH)
         cpu += time.process_time() - before
         stats = scenario.stats()
         struck.update(stats.faults)
         refused = {at for at, text in enumerate(frame["text"]) if is_refused(text)}
-        found.append(marked(frame, result, stats.rows_sent, but=refused))
+        found.append(marked(frame, result, stats.rows_sent, form, but=refused))
         scenario.close()
         _print(provider, _sum(found), cpu, struck)
     return found
@@ -83,4 +85,7 @@ def _print(name: str, marks: Marks, cpu: float, struck: Counter[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000, tuple(sys.argv[2:]) or tuple(PROVIDERS))
+    named = [one for one in sys.argv[2:] if one in FORMS]
+    asked = tuple(one for one in sys.argv[2:] if one not in FORMS)
+    most = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    main(most, named[0] if named else "keyed", asked or tuple(PROVIDERS))

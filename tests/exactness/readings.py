@@ -48,6 +48,39 @@ RULES: dict[str, Any] = {
 }
 
 
+class Words(BaseModel):
+    """On the compact wire a string of words, the text last."""
+
+    label: Literal["tech", "finance", "health", "other"]
+    number: int
+    is_odd: bool
+    amount: Amount
+    words: Annotated[str, Field(max_length=80)]
+
+
+class Cells(BaseModel):
+    """On the compact wire an array of strings."""
+
+    words: Annotated[str, Field(max_length=80)]
+    number: int
+    hint: Annotated[str, Field(max_length=20)] | None
+    amount: Amount
+    label: Literal["tech", "finance", "health", "other"]
+
+
+def _rules_of(model: type[BaseModel]) -> dict[str, Any]:
+    rules = {**RULES, "amount": {"copy": "sum"}}
+    return {field: rules[field] for field in model.model_fields}
+
+
+FORMS: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
+    "keyed": (Reading, RULES),
+    "packed": (Words, _rules_of(Words)),
+    "positional": (Cells, _rules_of(Cells)),
+}
+"""By the shape of its replies: an output model, and the rules for its answers."""
+
+
 def readings(count: int, *, first: int = 0, shunned: int = 0) -> pd.DataFrame:
     """*count* rows from the number *first* on; one in *shunned* has a text that a firewall or a provider refuses."""
     numbers = range(first, first + count)
@@ -89,10 +122,12 @@ class Marks:
         return self.sent / self.rows
 
 
-def read(frame: pd.DataFrame, model: Any, **options: Any) -> SmeltResult[Reading]:
+def read(frame: pd.DataFrame, model: Any, form: str = "keyed", **options: Any) -> SmeltResult[Any]:
     """Read the rows of *frame*, with more attempts than usual: a rare row meets four oddities in a row."""
-    given = {"progress": False, "batch_size": 20, "max_attempts": 8} | options
-    return smelt.run(frame, PROMPT, Reading, model=model, **given)
+    wire = "keyed" if form == "keyed" else "compact"
+    given = {"progress": False, "batch_size": 20, "max_attempts": 8, "wire": wire} | options
+    result: SmeltResult[Any] = smelt.run(frame, PROMPT, FORMS[form][0], model=model, **given)
+    return result
 
 
 def is_refused(text: str) -> bool:
@@ -100,19 +135,22 @@ def is_refused(text: str) -> bool:
     return any(word in text for word in (FIREWALL, *QUOTED))
 
 
-def marked(frame: pd.DataFrame, result: SmeltResult[Reading], sent: int, *, but: Collection[int] = ()) -> Marks:
+def marked(
+    frame: pd.DataFrame, result: SmeltResult[Any], sent: int, form: str = "keyed", *, but: Collection[int] = ()
+) -> Marks:
     """Compare every cell with its own row, and with all others; the failures at the positions *but* are expected."""
+    rules = FORMS[form][1]
     rows = records(frame)
     wrong = misplaced = 0
     others: dict[str, set[str]] = {}
     for row, answer in zip(rows, result.data, strict=True):
         if answer is None:
             continue
-        want = typed(expected(RULES, row))
+        want = typed(expected(rules, row))
         said = answer.model_dump()
         if said == want:
             continue
-        others = others or _cells(rows)
+        others = others or _cells(rows, rules)
         for name, value in said.items():
             if value != want[name]:
                 is_anothers = name not in ("label", "is_odd", "hint") and repr(value) in others[name]
@@ -128,9 +166,10 @@ def records(frame: pd.DataFrame) -> list[Any]:
 
 def typed(want: dict[str, Any]) -> dict[str, Any]:
     """What the model makes of the values *want*, as they are in JSON."""
-    return {**want, "detail": {**want["detail"], "amount": Decimal(want["detail"]["amount"])}}
+    parts = {"amount": Decimal(want["amount"])} if "amount" in want else {}
+    return {**want, **parts, **({"detail": typed(want["detail"])} if "detail" in want else {})}
 
 
-def _cells(rows: list[Any]) -> dict[str, set[str]]:
-    wants = [typed(expected(RULES, row)) for row in rows]
-    return {name: {repr(want[name]) for want in wants} for name in RULES}
+def _cells(rows: list[Any], rules: dict[str, Any]) -> dict[str, set[str]]:
+    wants = [typed(expected(rules, row)) for row in rows]
+    return {name: {repr(want[name]) for want in wants} for name in rules}

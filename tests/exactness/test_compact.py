@@ -83,7 +83,7 @@ def label(model: Any, rows: Any = LINES, **options: Any) -> smelt.SmeltResult[La
 
 def test_a_row_with_a_wrong_word_is_asked_again_in_the_keyed_form_and_told_what_was_wrong() -> None:
     def spoilt(request: Request) -> Reply:
-        return Reply(text=answered(request, labelled).text.replace("customer_service 3", "customer_service three"))
+        return Reply(text=answered(request, labelled).text.replace("customer_service 3 |", "customer_service three |"))
 
     model = ScriptedProvider(labelled, script=[spoilt])
 
@@ -148,7 +148,7 @@ def test_examples_show_answers_as_they_are_to_be_written() -> None:
 
     label(model, examples=examples)
 
-    assert '"answer":"customer_service 2 a b"' in model.requests[0].system
+    assert '"answer":"customer_service 2 | a b"' in model.requests[0].system
 
 
 def test_an_estimate_and_the_first_request_are_those_of_the_wire() -> None:

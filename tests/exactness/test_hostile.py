@@ -17,13 +17,15 @@ from pydantic import ValidationError
 
 import smelt
 from smelt.plan.dialect import Dialect, array_schema
+from smelt.plan.packed import Layout
 from smelt.plan.replies import read_reply
 from smelt.plan.schema import read_output
+from smelt.plan.validate import InvalidRow, Validator
 from smelt.plan.wire import draw_tokens
 from tests.conftest import MakeScenario
-from tests.exactness.readings import RULES, Marks, Reading, marked, read, readings, records, typed
+from tests.exactness.readings import FORMS, RULES, Marks, Reading, marked, read, readings, records, typed
 from tests.fakeserver import hostile, oddities
-from tests.fakeserver.answers import expected, row_schema
+from tests.fakeserver.answers import Codec, expected, row_schema
 from tests.fakeserver.oddwire import ENVELOPES
 from tests.fakeserver.rowfaults import Entry, Scene
 from tests.models import CLOUDS, HOSTS, PROTOCOLS, PROVIDERS, served
@@ -34,6 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::smelt.SmeltWarning")
 
 ROWS = 20
 BATCH = 10
+TERSE = [form for form in FORMS if form != "keyed"]
 
 # JSON that does not say for certain what was meant, and a row that is there twice: that row is asked again.
 READ_AS_IT_IS = frozenset(["raw_newline", "raw_tab", "raw_control"])
@@ -68,11 +71,13 @@ def pairs(names: list[str]) -> list[Any]:
     ]
 
 
-def asked(scenario: MakeScenario, provider: str, odd: dict[str, float], rows: int = ROWS, **options: Any) -> Marks:
-    fake = scenario(answers=RULES, oddities=odd, seed=7)
+def asked(
+    scenario: MakeScenario, provider: str, odd: dict[str, float], rows: int = ROWS, form: str = "keyed", **options: Any
+) -> Marks:
+    fake = scenario(answers=FORMS[form][1], oddities=odd, seed=7)
     frame = readings(rows)
-    result = read(frame, served(provider, fake), **({"batch_size": BATCH} | options))
-    return marked(frame, result, fake.stats().rows_sent)
+    result = read(frame, served(provider, fake), form, **({"batch_size": BATCH} | options))
+    return marked(frame, result, fake.stats().rows_sent, form)
 
 
 @pytest.mark.parametrize(("name", "provider"), pairs(READ))
@@ -139,6 +144,16 @@ def test_all_kinds_of_odd_replies_at_once(provider: str, scenario: MakeScenario)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", TERSE)
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_all_kinds_of_odd_replies_at_once_without_field_names(provider: str, form: str, scenario: MakeScenario) -> None:
+    marks = asked(scenario, provider, oddities.rates(0.05, kinds=KINDS, lost=0.01), rows=600, form=form)
+
+    assert (marks.wrong, marks.misplaced, marks.failed) == (0, 0, Counter())
+    assert marks.share <= 1.4
+
+
+@pytest.mark.slow
 @pytest.mark.hosts
 @pytest.mark.parametrize("provider", HOSTS)
 def test_all_kinds_of_odd_replies_at_every_host(provider: str, scenario: MakeScenario) -> None:
@@ -153,6 +168,38 @@ def test_several_oddities_in_every_reply_give_no_wrong_value(provider: str, scen
     marks = asked(scenario, provider, oddities.each(0.05, but=CERTAIN), rows=400)
 
     assert (marks.wrong, marks.misplaced) == (0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("odd", [oddities.rates(0.05), oddities.each(0.05)], ids=["kinds", "each"])
+@pytest.mark.parametrize("form", TERSE)
+def test_no_mixture_of_oddities_gives_a_wrong_value_without_field_names(form: str, odd: dict[str, float]) -> None:
+    output = read_output(FORMS[form][0])
+    layout, validator = Layout.of(output.fields), Validator(output)
+    assert layout is not None
+    assert layout.shape == form
+    codec: Codec = "barred" if layout.ends_in_text else "positional"
+    schema, names = layout.schema(Dialect()), [field.key for field in output.fields]
+    read_rows = 0
+    for seed in range(300):
+        rng = random.Random(seed)
+        rows: list[Any] = records(readings(rng.choice((1, 2, 5, 10)), first=10 * seed))
+        tokens = draw_tokens(len(rows), json.dumps(rows), rng)
+        wants = {token: expected(FORMS[form][1], row) for token, row in zip(tokens, rows, strict=True)}
+        scene = Scene(rng, row_schema(schema, names), schema, None, tuple(draw_tokens(3, "", rng)))
+        mood = hostile.Temper(odd, rng).mood(hostile.FIRST_ONCE)
+        text = mood.write([Entry(*pair) for pair in wants.items()], scene, codec)
+        is_cut = rng.random() < 0.2 and oddities.UNMARKED.isdisjoint(mood.struck)
+        text = text[: rng.randrange(len(text) + 1)] if is_cut else text
+
+        found = read_reply(text, tokens, "array", layout=layout, is_cut=is_cut)
+
+        for token in found.found.keys() - found.problems.keys():
+            with suppress(InvalidRow):
+                values, _ = validator.read(dict(found.found[token]))
+                assert values == tuple(typed(wants[token]).values()), mood.struck
+                read_rows += 1
+    assert read_rows > 300
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from zlib import crc32
 
 Rule = Mapping[str, Any]
 Schema = Mapping[str, Any]
-Codec = Literal["array", "keyed", "packed", "positional"]
+Codec = Literal["array", "keyed", "packed", "barred", "positional"]
 
 
 def expected(rules: Mapping[str, Rule], row: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,11 +81,12 @@ RULES: dict[str, Callable[[Rule, Mapping[str, Any]], Any]] = {
 }
 
 
-def codec_of(schema: Schema) -> Codec:
-    """Which of the reply shapes the request asks for."""
+def codec_of(schema: Schema, system: str = "") -> Codec:
+    """Which of the reply shapes the request asks for; *system* shows whether its words end in a text behind a bar."""
     if "rows" not in schema.get("properties", {}):
         return "keyed"
-    return _SHAPES[kind_of(_items(schema), schema)[0]]
+    codec = _SHAPES[kind_of(_items(schema), schema)[0]]
+    return "barred" if codec == "packed" and " | <" in system else codec
 
 
 _SHAPES: dict[str, Codec] = {"object": "array", "array": "positional", "string": "packed"}
@@ -98,7 +99,7 @@ def _items(schema: Schema) -> Schema:
 def row_schema(schema: Schema, names: Sequence[str] = ()) -> Schema:
     """The schema of one row inside the schema of a reply; of the fields *names*, if the reply has no field names."""
     properties = schema.get("properties", {})
-    if codec_of(schema) in ("packed", "positional"):
+    if codec_of(schema) in ("packed", "barred", "positional"):
         return {"type": "object", "properties": {name: {} for name in names}}
     if "rows" in properties:
         return _items(schema)

@@ -21,7 +21,7 @@ from tests.fakeserver.faults import Response
 from tests.fakeserver.messages import Json, WireProtocol
 from tests.fakeserver.model import BYTES_PER_TOKEN, Row
 from tests.fakeserver.oddities import NAMES, ONCE, UNMARKED
-from tests.fakeserver.oddrows import DAMAGES, VALUES, drafts, written
+from tests.fakeserver.oddrows import DAMAGES, TERSE_DAMAGES, VALUES, drafts, written
 from tests.fakeserver.oddtext import AROUND, SHAPES, Sheet, plain
 from tests.fakeserver.oddwire import ENVELOPES, INSTEAD, RESPONSES, THOUGHTS, Letter, events
 from tests.fakeserver.rowfaults import Entry, Scene
@@ -82,16 +82,17 @@ class Mood:
         for name in VALUES:
             if name in self.struck:
                 entries = VALUES[name](entries, scene)
-        rows = [written(one) for one in entries]
-        bare = [written(one, with_id=False) for one in entries]
+        rows = [written(one, codec=codec) for one in entries]
+        bare = [written(one, codec=codec, with_id=False) for one in entries]
         whole = self._rng.sample(range(len(rows)), len(rows))
-        for name in DAMAGES:
+        damages = DAMAGES if codec in ("array", "keyed") else TERSE_DAMAGES
+        for name in damages:
             if name in self.struck and whole:  # One damage a row: two of them may make another text of it.
                 at = whole.pop()
-                rows[at], bare[at] = DAMAGES[name](rows[at]), DAMAGES[name](bare[at])
-        ids, false_rows = [one.id for one in entries], [written(one) for one in false]
+                rows[at], bare[at] = damages[name](rows[at]), damages[name](bare[at])
+        ids, false_rows = [one.id for one in entries], [written(one, codec=codec) for one in false]
         shape = next((SHAPES[name] for name in SHAPES if name in self.struck), plain)
-        false_bare = [written(one, with_id=False) for one in false]
+        false_bare = [written(one, codec=codec, with_id=False) for one in false]
         self._draft = shape(Sheet([one.id for one in false], false_rows, false_bare, false_rows), codec)
         text = shape(Sheet(ids, rows, bare, false_rows), codec)
         for name in AROUND:

@@ -66,7 +66,12 @@ def words_of(entry: Entry, codec: Codec, codes: Mapping[str, Mapping[str, str]])
     values = [_word(value, codes.get(name, {})) for name, value in entry.fields.items()]
     if codec == "positional":
         return [entry.id, *values]
-    return " ".join([entry.id, *("null" if one is None else one for one in values)])
+    return in_words([entry.id, *("null" if one is None else one for one in values)], codec)
+
+
+def in_words(words: Sequence[str], codec: Codec) -> str:
+    """Words with blanks between, and with a bar before the last if that is a text."""
+    return f"{' '.join(words[:-1])} | {words[-1]}" if codec == "barred" else " ".join(words)
 
 
 def _word(value: Any, codes: Mapping[str, str]) -> str | None:
@@ -83,7 +88,7 @@ _CODE = re.compile(rf"(\S+) for ({_STRING})")
 
 def render(entries: Sequence[Entry], codec: Codec, codes: Mapping[str, Mapping[str, str]] | None = None) -> str:
     """The model's text."""
-    if codec in ("packed", "positional"):
+    if codec in ("packed", "barred", "positional"):
         reply: Any = {"rows": [words_of(entry, codec, codes or {}) for entry in entries]}
     elif codec == "array":
         reply = {"rows": [{"id": entry.id, **entry.fields} for entry in entries]}

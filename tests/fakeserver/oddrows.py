@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tests.fakeserver.answers import Schema, kind_of
+from tests.fakeserver.answers import Codec, Schema, kind_of
+from tests.fakeserver.model import in_words
 from tests.fakeserver.rowfaults import Entry, Scene
 
 _BARE = re.compile(r'"@bare@([^@]*)@"')
@@ -163,10 +164,49 @@ def _other(value: Any) -> Any:
     return value
 
 
-def written(entry: Entry, *, with_id: bool = True) -> str:
+def written(entry: Entry, *, with_id: bool = True, codec: Codec = "array") -> str:
     """The JSON of one row, without blanks."""
+    if codec in ("packed", "barred", "positional"):
+        return _terse(entry, codec, with_id=with_id)
     fields = {"id": entry.id, **entry.fields} if with_id else entry.fields
     return with_bare_numbers(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
+
+
+def _terse(entry: Entry, codec: Codec, *, with_id: bool) -> str:
+    """The JSON of one row without field names; values that are no words, such as "row" with all fields, are texts."""
+    fields = list(entry.fields.values())
+    if codec == "barred" and "reasoning" in entry.fields:  # Words behind a text are a part of it, for any reader.
+        fields[-2:] = fields[:-3:-1]
+    cells = [one if one is None or isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in fields]
+    values = [one if one is None else with_bare_numbers(one) for one in cells]
+    if codec == "positional":
+        return json.dumps([entry.id] * with_id + values, ensure_ascii=False, separators=(",", ":"))
+    words = ["null" if one is None else one for one in values]
+    return json.dumps(in_words([str(entry.id)] * with_id + words, codec), ensure_ascii=False)
+
+
+def lost_word(row: str) -> str:
+    """A value in the middle of the row is missing."""
+    read = _value(row)
+    if isinstance(read, list):
+        return json.dumps(read[:2] + read[3:], ensure_ascii=False)
+    words = read.split(" ") if isinstance(read, str) else []
+    return json.dumps(" ".join(words[:2] + words[3:]), ensure_ascii=False) if len(words) > 3 else row
+
+
+def more_words(row: str) -> str:
+    """A value that nobody asked for stands behind the id."""
+    read = _value(row)
+    if isinstance(read, list):
+        return json.dumps([*read[:1], "4", *read[1:]], ensure_ascii=False)
+    return json.dumps(read.replace(" ", " maybe ", 1), ensure_ascii=False) if isinstance(read, str) else row
+
+
+def _value(row: str) -> Any:
+    try:
+        return json.loads(row)
+    except ValueError:
+        return None
 
 
 def bare_number(digits: str) -> str:
@@ -178,6 +218,28 @@ def with_bare_numbers(text: str) -> str:
     """The JSON with its marked numbers written out, digit by digit."""
     return _BARE.sub(r"\1", text) if "@bare@" in text else text
 
+
+# Rows without field names; what damages the syntax of an object has no place in them.
+TERSE_DAMAGES: dict[str, Callable[[str], str]] = {
+    **{
+        name: DAMAGES[name]
+        for name in (
+            "raw_newline",
+            "raw_tab",
+            "raw_control",
+            "unescaped_quote",
+            "lone_dollar",
+            "lone_backslash",
+            "escaped_quote",
+            "hex_escape",
+            "missing_brace",
+            "extra_brace",
+        )
+    },
+    "missing_comma": lost_word,
+    "trailing_comma": more_words,
+    "undefined": lambda row: row.replace(" ", "  ", 1) if row.startswith('"') else row,
+}
 
 VALUES: dict[str, Callable[[list[Entry], Scene], list[Entry]]] = {
     "whole_floats": whole_floats,

@@ -123,7 +123,7 @@ def missing_comma_of_rows(sheet: Sheet, codec: Codec) -> str:
 
 def unfinished(sheet: Sheet, codec: Codec) -> str:
     """The brackets of the document's end are missing, though the model says that it is done."""
-    return plain(sheet, codec)[: -2 if codec == "array" else -1]
+    return plain(sheet, codec)[: -1 if codec == "keyed" else -2]
 
 
 def more_brackets(sheet: Sheet, codec: Codec) -> str:

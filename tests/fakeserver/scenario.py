@@ -258,9 +258,9 @@ class Scenario:
         schema = prompt.schema or {}
         scene = self._scene(prompt)
         if rows and mood is not None:
-            text = mood.write(self._entries(rows, faults, scene), scene, codec_of(schema))
+            text = mood.write(self._entries(rows, faults, scene), scene, codec_of(schema, prompt.system))
         elif rows:
-            entries, codec = self._entries(rows, faults, scene), codec_of(schema)
+            entries, codec = self._entries(rows, faults, scene), codec_of(schema, prompt.system)
             if self.config.is_random and codec == "array":
                 entries = [replace(entry, id=f"{self._rng.randrange(16**5):05x}") for entry in entries]
             text = render(entries, codec, codes_of(prompt.system))

@@ -150,10 +150,20 @@ def test_an_array_of_another_length_costs_no_other_row(row: Any, problem: str) -
 def test_a_text_that_was_left_out_is_no_empty_text() -> None:
     layout = layout_of(int, str)
 
-    rows = read_reply(json.dumps({"rows": [f"{ONE} 4", f"{TWO} 4 "]}), TOKENS, "array", layout=layout)
+    text = json.dumps({"rows": [f"{ONE} 4", f"{TWO} 4 | ", f"{THREE} 4 |"]})
+    rows = read_reply(text, TOKENS, "array", layout=layout)
 
-    assert rows.found == {TWO: {"f0": 4, "f1": ""}}
-    assert rows.problems == {ONE: "it had 1 value instead of 2"}
+    assert rows.found == {token: {"f0": 4, "f1": ""} for token in (TWO, THREE)}
+    assert rows.problems == {ONE: "the text behind | was missing"}
+
+
+@pytest.mark.parametrize(("words", "found"), [("4", 1), ("4 true 9", 3)])
+def test_no_word_becomes_part_of_the_text_behind_the_bar(words: str, found: int) -> None:
+    text = json.dumps({"rows": [f"{ONE} {words} | 9 lives"]})
+    rows = read_reply(text, TOKENS, "array", layout=layout_of(int, bool, str))
+
+    assert rows.found == {}
+    assert rows.problems == {ONE: f"it had {found} value{'s' * (found > 1)} before | instead of 2"}
 
 
 def test_a_row_twice_is_no_row() -> None:
@@ -200,7 +210,7 @@ def test_a_word_of_the_wrong_kind_is_refused_with_its_field() -> None:
     output = read_output(Strict)
     layout = Layout.of(output.fields)
 
-    rows = read_reply(json.dumps({"rows": [f"{ONE} four one"]}), TOKENS, "array", layout=layout)
+    rows = read_reply(json.dumps({"rows": [f"{ONE} four | one"]}), TOKENS, "array", layout=layout)
 
     with pytest.raises(ValueError, match="number: "):
         Validator(output).read(rows.found[ONE])

@@ -43,7 +43,7 @@ def read(layout: Layout, text: str, **how: bool) -> ReplyRows:
         "```json\n{}\n```",
         "Sure, here it is: {} Let me know.",
         "<think>Hm.</think>{}",
-        '<think>First {{"rows": ["' + ONE + ' 9 true x"]}}</think>{}',
+        '<think>First {{"rows": ["' + ONE + ' 9 true | x"]}}</think>{}',
         "<|channel|>final <|message|>{}<|return|>",
     ],
 )
@@ -123,7 +123,7 @@ def test_a_broken_escape_breaks_its_row_only() -> None:
 
 
 def test_a_fault_of_length_is_told_in_a_fenced_reply_too() -> None:
-    rows = read(PACKED, f'```json\n{{"rows":["{ONE} 4","{TWO} 4 true x"]}}\n```')
+    rows = read(PACKED, f'```json\n{{"rows":["{ONE} 4","{TWO} 4 true | x"]}}\n```')
 
     assert rows.found == {TWO: {"f0": 4, "f1": True, "f2": "x"}}
-    assert rows.problems == {ONE: "it had 1 value instead of 3"}
+    assert rows.problems == {ONE: "the text behind | was missing"}

@@ -3,8 +3,8 @@
 Two layouts, chosen by the fields alone:
 
 - *packed*: a row is one string, its token and one word per field: `"k7f2x positive 4 delivery false true"`. Every value
-  must be a word without blanks (flags, choices, numbers, dates); one free text may be the last field. A choice with a
-  blank is written as a code, which the instructions list, so that a space can part all words.
+  must be a word without blanks (flags, choices, numbers, dates); one free text may be the last field, and stands behind
+  a bar. A choice with a blank is written as a code, which the instructions list, so that a space can part all words.
 - *positional*: a row is an array of its token and one string (or null) per field, for all other flat models.
 
 Nested models have no layout. Their replies keep the names of the fields.
@@ -33,7 +33,8 @@ TOKEN = f"{LETTER}{{5,}}"
 """Matches what may be a row token."""
 MERGED = "it held the id of another row"
 _NULL = "null"
-_WORD = re.compile(r"[^\s\"\\]+")
+_BAR = " | "  # Before the text at the end of a string of words, so that no word can become part of it.
+_WORD = re.compile(r"[^\s\"\\|]+")
 _TOKENS = re.compile(TOKEN)
 _WHOLE = re.compile(r"-?(?:0|[1-9]\d*)")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?")
@@ -69,12 +70,15 @@ class Layout:
     def told(self) -> list[str]:
         """What the instructions say of a reply, in lines."""
         if self.shape == "positional":
+            cells = ", ".join(f'"<{one.key}>"' for one in self.fields)
             or_null = " or null" if any(one.kind.nullable for one in self.fields) else ""
             return [
                 f"Answer each row with an array: its id, then its values in this order, as strings{or_null}.",
-                f'Reply with JSON only: {{"rows": [["<id>", {self._slots(", ", quote=True)}], …]}}',
+                f'Reply with JSON only: {{"rows": [["<id>", {cells}], …]}}',
             ]
-        rest = " Text stands last and may have spaces." if self.ends_in_text else ""
+        rest = " The last, a text, stands behind a bar." if self.ends_in_text else ""
+        slots = [f"<{one.key}>" for one in self.fields]
+        shape = _joined(["<id>", *slots], ends_in_text=self.ends_in_text)
         return [
             f"Answer each row with one string: its id, then its values in this order, with one space between.{rest}",
             *[
@@ -83,7 +87,7 @@ class Layout:
                 + "."
                 for key, codes in self.codes.items()
             ],
-            f'Reply with JSON only: {{"rows": ["<id> {self._slots(" ")}", …]}}',
+            f'Reply with JSON only: {{"rows": ["{shape}", …]}}',
         ]
 
     def schema(self, dialect: Dialect) -> dict[str, Any]:
@@ -109,10 +113,10 @@ class Layout:
 
     def answer(self, answer: Mapping[str, Any]) -> str | list[str | None]:
         """The same row without its token."""
-        values = [self._word(one, answer[one.key]) for one in self.fields]
+        values: list[str | None] = [self._word(one, answer[one.key]) for one in self.fields]
         if self.shape == "positional":
             return values
-        return " ".join([_NULL if one is None else one for one in values])
+        return _joined([_NULL if one is None else one for one in values], ends_in_text=self.ends_in_text)
 
     def row(self, token: str, value: str | Sequence[Any], tokens: frozenset[str]) -> Row:
         """The row of a reply that begins with *token*, one of the *tokens* of the request; with its fault, if any."""
@@ -142,10 +146,6 @@ class Layout:
         """Whether the last field is free text."""
         return isinstance(self.fields[-1].kind, Text)
 
-    def _slots(self, between: str, *, quote: bool = False) -> str:
-        slots = [f"<{one.key}>" for one in self.fields]
-        return between.join(f'"{one}"' if quote else one for one in slots)
-
     def _split(self, value: str) -> list[Any] | str:
         """The words behind the token, or what is wrong."""
         count = len(self.fields)
@@ -154,10 +154,13 @@ class Layout:
             return "it was a string, not an array"
         if not self.ends_in_text:
             return words[1:] if len(words) == count + 1 else _counted(len(words) - 1, count)
-        head = re.match(rf"\s*(?:\S+ +){{{count - 1}}}\S+ ", value)
-        if head is None or len(head[0].split()) != count:
-            return _counted(min(len(words) - 1, count - 1), count)
-        return [*head[0].split()[1:], value[head.end() :]]
+        head, bar, text = value.partition(_BAR)
+        if not bar and value.endswith(_BAR.rstrip()):
+            head, bar = value.removesuffix(_BAR.rstrip()), _BAR
+        if not bar:
+            return "the text behind | was missing"
+        words = head.split()
+        return [*words[1:], text] if len(words) == count else _counted(len(words) - 1, count - 1, " before |")
 
     def _listed(self, value: Sequence[Any]) -> list[Any] | str:
         if self.shape == "packed":
@@ -233,5 +236,11 @@ def _is_nullable_text(field: Field) -> bool:
     return isinstance(field.kind, Text) and field.kind.nullable
 
 
-def _counted(found: int, wanted: int) -> str:
-    return f"it had {found} value{'s' * (found != 1)} instead of {wanted}"
+def _joined(words: Sequence[str], *, ends_in_text: bool) -> str:
+    if not ends_in_text:
+        return " ".join(words)
+    return f"{' '.join(words[:-1])}{_BAR}{words[-1]}".removeprefix(" ")
+
+
+def _counted(found: int, wanted: int, where: str = "") -> str:
+    return f"it had {found} value{'s' * (found != 1)}{where} instead of {wanted}"
