@@ -63,6 +63,11 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
+def at_standard(rows: int, requests: int) -> str:
+    """What the standard tier served in a run that prefers the flex tier; empty if nothing."""
+    return f"{counted(rows, 'row')} in {counted(requests, 'request')}, at its price" if requests else ""
+
+
 def by_tier(replies: Mapping[str, int]) -> str:
     """`flex 39, standard 1`: replies by service tier; empty if there is none but the standard one."""
     if not set(replies) - {"standard"}:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from smelt.checks import integer
-from smelt.messages import by_tier, lasted, paid, price, printable
+from smelt.messages import at_standard, by_tier, lasted, paid, price, printable
 
 T = TypeVar("T")
 
@@ -73,6 +73,8 @@ class SmeltMetrics:
         wall_time_seconds: Duration of the run, from before the ledger is opened to its end.
         possible_duplicates: Requests that may have been billed although no answer arrived.
         tiers: Replies by the service tier that served them, such as `{"standard": 40}`. Each tier has its own price.
+        standard_requests: With `mode="flex"`: replies that the standard tier served, at its price.
+        standard_rows: With `mode="flex"`: rows in those requests.
 
     Examples:
         >>> metrics = df.smelt.run("Classify {name}.", Company, model=scripted).metrics
@@ -99,6 +101,8 @@ class SmeltMetrics:
     ledger_cost_usd: float | None = None
     written_input_tokens: int = 0
     tiers: Mapping[str, int] = field(default_factory=dict, hash=False)
+    standard_requests: int = 0
+    standard_rows: int = 0
 
     def __repr__(self) -> str:
         return "\n".join(["SmeltMetrics", *(f"  {name}: {text}" for name, text in described(self))])
@@ -258,6 +262,7 @@ def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
     rows = f"{metrics.total_rows:,} ({metrics.distinct_rows:,} distinct)"
     pending = f", {metrics.pending_rows:,} pending" if metrics.pending_rows else ""
     known = f", {metrics.ledger_rows:,} known from the ledger" if metrics.ledger_rows else ""
+    standard = at_standard(metrics.standard_rows, metrics.standard_requests)
     cost = paid(metrics.cost_usd, metrics.requests)
     if metrics.ledger_rows and metrics.ledger_cost_usd:
         cost += f"; the rows from the ledger cost {price(metrics.ledger_cost_usd)} when they were bought"
@@ -272,6 +277,7 @@ def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
         ),
         ("tokens", f"{metrics.input_tokens:,} in{_cached(metrics)}, {metrics.output_tokens:,} out"),
         *([("tier", tiers)] if (tiers := by_tier(metrics.tiers)) else []),
+        *([("at standard", standard)] if standard else []),
         ("cost", cost),
         ("time", lasted(metrics.wall_time_seconds)),
     ]

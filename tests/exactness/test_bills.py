@@ -93,13 +93,23 @@ def test_a_request_that_flex_did_not_serve_costs_the_usual(scenario: MakeScenari
     assert spent(path)["tiers"] == "standard"
 
 
-def test_a_tier_without_a_listed_price_is_unpriced_and_not_wrong(scenario: MakeScenario, path: Path) -> None:
+def test_a_tier_that_the_list_lacks_has_the_published_price(scenario: MakeScenario, path: Path) -> None:
     fake = scenario(bills={})
 
     ask(fake, "gemini-3.8-flash", path, params={"service_tier": "flex"})
 
     line = spent(path)
-    assert (line["cost_usd"], line["unpriced"], line["tiers"]) == (None, line["requests"], "flex")
+    assert line["cost_usd"] == pytest.approx(fake.stats().dollars, rel=1e-3)
+    assert (line["unpriced"], line["tiers"]) == (0, "flex")
+
+
+def test_a_tier_without_a_known_price_is_unpriced_and_not_wrong(scenario: MakeScenario, path: Path) -> None:
+    fake = scenario(bills={"serves": "priority"})
+
+    ask(fake, "gemini-3.8-flash", path)
+
+    line = spent(path)
+    assert (line["cost_usd"], line["unpriced"], line["tiers"]) == (None, line["requests"], "priority")
 
 
 def test_the_tier_that_anthropic_names_sets_the_price(scenario: MakeScenario, path: Path) -> None:

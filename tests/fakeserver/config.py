@@ -47,6 +47,9 @@ class Config:
         bills: Whether requests are billed by the published prices, with caches, see `Till`; its options. Replies then
             report what it says, and `Stats.dollars` is the sum.
         contents: What it allows of contents that Gemini keeps, and what goes wrong with them: `contents.Terms`.
+        flex: What becomes of requests for the flex tier: `declines`, the probability that one is refused for lack of
+            capacity; `by`, the status of such a refusal (429 or 503); `for_requests`, so many of the first are refused;
+            `serves_standard`, the probability that one is served, and billed, at the standard tier.
         usage: `cached` and `reasoning` tokens to report with every reply.
         headers: Further headers of every reply.
         host: A host whose refusals of requests for JSON it has, see `hosts.py`.
@@ -80,6 +83,7 @@ class Config:
     bills_schema: bool = False
     bills: Mapping[str, Any] | None = None
     contents: Mapping[str, Any] = field(default_factory=dict)
+    flex: Mapping[str, Any] = field(default_factory=dict)
     usage: Mapping[str, int] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     host: str | None = None

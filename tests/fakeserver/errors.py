@@ -157,6 +157,8 @@ OPENAI: Table = {
         "requests",
         "rate_limit_exceeded",
     ),
+    # developers.openai.com/api/docs/guides/flex-processing.
+    "no_capacity": _openai(429, "Resource unavailable. Please try again later.", "requests", "resource_unavailable"),
     "server": _openai(500, "The server had an error while processing your request. Sorry about that!", "server_error"),
     "overloaded": _openai(
         503, "The engine is currently overloaded, please try again later.", "service_unavailable_error"
@@ -271,6 +273,7 @@ GOOGLE: Table = {
     "rate_limit": _google(
         429, EXHAUSTED, OVERDRAWN, _quota_failure("GenerateRequestsPerMinutePerProjectPerModel-FreeTier")
     ),
+    "no_capacity": _google(429, EXHAUSTED, "Resource exhausted. Please try again later."),
     "server": _google(500, "INTERNAL", "An internal error has occurred. Please retry or report it."),
     "overloaded": _google(503, "UNAVAILABLE", "The model is overloaded. Please try again later."),
     "timeout": _google(504, "DEADLINE_EXCEEDED", "The request timed out. Please try again."),

@@ -18,6 +18,7 @@ from tests.fakeserver.clouds import Gate
 from tests.fakeserver.config import Config, Schedule
 from tests.fakeserver.contents import Content, Contents, Refused
 from tests.fakeserver.faults import COMPLETIONS, JSON, REFUSALS, RESPONSES, TRANSPORTS, Fault, Response, refused, status
+from tests.fakeserver.flextier import FlexTier
 from tests.fakeserver.hostile import Mood, Temper
 from tests.fakeserver.hosts import HOSTS, IGNORING
 from tests.fakeserver.jobdoor import JobDoor
@@ -94,6 +95,7 @@ class Scenario:
         self._clock = clock
         self.contents = Contents(config.contents, self._till, lambda: self.jobs.depot.now)
         self._content: Content | None = None  # What the request at hand names.
+        self._flex = FlexTier(**config.flex, rng=random.Random(f"flex {config.seed}"))
         check_rules(config.answers)
 
     def respond(self, protocol: WireProtocol, model: str, headers: Headers, body: bytes, *, path: str = "") -> Outgoing:
@@ -175,6 +177,9 @@ class Scenario:
         self._count(rows, headers, parsed)
         if refusal := self._refusal(protocol, headers, body, prompt, is_line=is_line):
             return refusal, None
+        if self._flex.refuses(parsed):
+            self.counters.faults["flex_declined"] += 1
+            return status({"kind": self._flex.kind}, protocol), None
         if said := mediafaults.refusal(self.config.media, protocol.refusals, rows):
             return refused(*said), None
         self._media_tokens = mediafaults.tokens(self.config.media, rows)
@@ -194,7 +199,7 @@ class Scenario:
         if mood is not None and (odd := self._odd_refusal(mood, prompt, rows, protocol)) is not None:
             return odd, transport
         completion = self._completion(prompt, rows, faults, request_id, mood)
-        completion = self._rung(completion, prompt, parsed, "batch" if is_line else None)
+        completion = self._rung(completion, prompt, parsed, "batch" if is_line else self._flex.served(parsed))
         written = protocol.write(completion)
         if mood is not None:
             self.counters.faults.update(mood.struck)

@@ -22,7 +22,7 @@ from smelt.plan.media import Media, media_of
 from smelt.plan.prompt import sent_columns
 from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, text_tokens
 from smelt.plan.wire import draw_tokens, name_media, reply_schema, user_text
-from smelt.providers.base import Usage
+from smelt.providers.base import FLEX, Usage
 from smelt.providers.mediatokens import counter_of
 from smelt.providers.prices import cost_of, source_of
 from smelt.providers.usage import asked_tier
@@ -32,7 +32,7 @@ _SAMPLE = 2_000  # About this many rows are measured; more would not change the 
 
 def estimate(call: Preparation) -> Estimate:
     """Estimate rows, requests, tokens and dollars of *call*. Sends nothing."""
-    distinct, provider, work = len(call.folded.distinct), call.provider, call.work()
+    distinct, provider, work, mode = len(call.folded.distinct), call.provider, call.work(), call.settings.mode
     row_bytes, media_bytes, media_tokens = _measured(call)
     thoughts = room_of(provider, call.params).usual
     by_media = max(1, int(provider.capabilities.media_bytes / media_bytes)) if media_bytes else work.most_rows
@@ -58,6 +58,7 @@ def estimate(call: Preparation) -> Estimate:
         thinking_tokens=thinking_tokens,
         media_tokens=media,
         assumes=_assumptions(call) if cost_usd else "",
+        flex_cost_usd=_cost(call, requests, input_tokens, output_tokens, tier=FLEX) if mode == "flex" else None,
         batch_cost_usd=_batch_cost(call, work, distinct, sent + media * BYTES_PER_TOKEN, received),
     )
 
@@ -200,6 +201,8 @@ class Estimate:
             formulas.
         batch_cost_usd: With `mode="batch"`: dollars in jobs of the Batch API, beside `cost_usd` for the same rows asked
             live. None without that mode, or if the price is not known.
+        flex_cost_usd: With `mode="flex"`: dollars if the flex tier serves all requests, beside `cost_usd` for the same
+            rows at the standard tier. None without that mode, or if the price is not known.
         thinking_tokens: The reasoning tokens among the output tokens: as measured by earlier runs of this process,
             else a guess from the model's name, which may be far off.
 
@@ -221,6 +224,7 @@ class Estimate:
     media_tokens: int = 0
     assumes: str = ""
     batch_cost_usd: float | None = None
+    flex_cost_usd: float | None = None
 
     def __repr__(self) -> str:
         """One or two lines of text."""
@@ -259,6 +263,8 @@ class Estimate:
             return "price unknown" if self.cost_usd is None else price(self.cost_usd)
         shown = price(self.cost_usd)
         live = f"{'' if shown.startswith('<') else 'about '}{shown} ({self.assumes})"
+        if self.flex_cost_usd is not None:
+            return f"{price(self.flex_cost_usd)} in flex mode, at most {live}"
         return live if self.batch_cost_usd is None else f"{price(self.batch_cost_usd)} in batch mode, live {live}"
 
 

@@ -69,7 +69,7 @@ class Options(TypedDict, total=False):
     store_inputs: bool
     max_cost: float | None
     max_tokens_total: int | None
-    mode: Literal["now", "batch"]
+    mode: Literal["now", "flex", "batch"]
     wait: bool | float
     tail: int | Literal["auto"]
     artefacts: str | PathLike[str] | None
@@ -124,7 +124,9 @@ class Settings:
         max_cost: Maximum dollars that the run may spend; the remaining rows are then marked `budget`. None: no limit.
         max_tokens_total: Maximum tokens, input plus output, that the run may spend; then as `max_cost`.
         mode: `"batch"` asks through the provider's Batch API: at half the price, and with answers within 24 hours. It
-            needs a ledger, and the same call finds its jobs again, also in another process.
+            needs a ledger, and the same call finds its jobs again, also in another process. `"flex"` asks live at half
+            the price, where a provider has such a tier: answers take minutes, and rows that it declines three times are
+            asked at the usual price.
         wait: With `mode="batch"`: whether to wait until all rows are answered; or seconds to wait. Rows that are not
             back by then are null and marked `pending`, and the same call collects them later.
         tail: With `mode="batch"`: when this many rows or fewer are left after a job, they are asked live. `"auto"`: 2 %
@@ -170,7 +172,7 @@ class Settings:
     store_inputs: bool = False
     max_cost: float | None = None
     max_tokens_total: int | None = None
-    mode: Literal["now", "batch"] = "now"
+    mode: Literal["now", "flex", "batch"] = "now"
     wait: bool | float = True
     tail: int | Literal["auto"] = "auto"
     artefacts: str | None = None
@@ -473,7 +475,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "store_inputs": _flag,
     "max_cost": _amount_of("dollars", _MOST_DOLLARS),
     "max_tokens_total": lambda name, value: None if value is None else integer(name, value, 1, _MOST_TOKENS),
-    "mode": _one_of("now", "batch"),
+    "mode": _one_of("now", "flex", "batch"),
     "wait": _wait,
     "tail": _or_auto(_MOST_TAIL, 0),
     "artefacts": _directory,

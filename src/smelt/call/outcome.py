@@ -187,6 +187,8 @@ def metrics(counts: Counts, *, rows: int, failed: int, distinct: int, seconds: f
         written_input_tokens=counts.written_input_tokens,
         reasoning_tokens=counts.reasoning_tokens,
         tiers=dict(counts.tiers),
+        standard_requests=counts.standard_requests,
+        standard_rows=counts.standard_rows,
         cost_usd=counts.cost_usd,
         wall_time_seconds=seconds,
         possible_duplicates=counts.possible_duplicates,

@@ -32,6 +32,7 @@ from smelt.plan.tokens import compact_bytes, reply_bytes, reply_tokens, text_tok
 from smelt.plan.wire import Codec, system_text
 from smelt.providers.base import CompleteProvider
 from smelt.providers.batching import batching_of
+from smelt.providers.tiers import flex_of
 from smelt.providers.vendors import MOCK
 from smelt.providers.wrapped import tags_of
 
@@ -397,6 +398,8 @@ def _check_mode(provider: CompleteProvider, settings: Settings) -> None:
         given = [name for name in ("wait", "tail", "artefacts") if getattr(settings, name) != getattr(_USUAL, name)]
         if given:
             raise SmeltConfigError(f'{given[0]}= is about jobs of a Batch API. Add mode="batch", or leave it out.')
+        if settings.mode == "flex":
+            _check_flex(provider, settings)
         return
     batching_of(provider)
     if settings.ledger is False or not provider.capabilities.is_keepable:
@@ -406,6 +409,13 @@ def _check_mode(provider: CompleteProvider, settings: Settings) -> None:
         )
     if settings.extend:
         raise SmeltConfigError('extend=True and mode="batch" do not go together yet. Leave out one of them.')
+
+
+def _check_flex(provider: CompleteProvider, settings: Settings) -> None:
+    """Refuse `mode="flex"` for a model that is not served at that tier, and another tier beside it."""
+    asked = flex_of(provider)
+    if named := [name for name in asked if name in {**provider.params, **settings.params}]:
+        raise SmeltConfigError(f'mode="flex" sets the parameter {named[0]!r} itself. Leave out one of them.')
 
 
 def _warn_of_all_columns(prompt: str, names: Sequence[str]) -> None:

@@ -13,10 +13,11 @@ from uuid import uuid4
 
 from smelt.batch.desk import Pace
 from smelt.batch.office import Terms
-from smelt.call.options import NAMING
+from smelt.call.options import NAMING, Settings
 from smelt.call.preparation import Preparation
 from smelt.engine.events import Observer
 from smelt.engine.limiter import Limiter
+from smelt.engine.tiers import SECONDS, Tiers
 from smelt.errors import StoreReadOnlyError
 from smelt.lanes.caps import Caps
 from smelt.lanes.registry import join
@@ -26,6 +27,11 @@ from smelt.ledger.writer import Gap
 from smelt.observe.reporter import Reporter
 from smelt.plan.dialect import array_schema
 from smelt.progress.drawing import display_for
+from smelt.providers.base import FLEX
+from smelt.providers.tiers import flex_of
+
+_FLEX_SHARE = 0.75  # Of the caller's rpm and tpm. A row is asked at the usual tier after three declined requests.
+_USUAL = Settings()
 
 
 class Wired(NamedTuple):
@@ -91,9 +97,32 @@ def wired(
             gap=gap,
         ) as session,
         Reporter(*observers, display, *settings.observers, run_id=uuid4().hex) as report,
-        join(call.provider, caps, report) as lane,
+        _lane(call, caps, report) as lane,
     ):
         yield Wired(session, lane, report, _terms(call, pace or Pace()))
+
+
+@contextmanager
+def _lane(call: Preparation, caps: Caps, report: Reporter) -> Iterator[Limiter]:
+    """The lane of the run. With `mode="flex"` there are two: what the flex tier declines is no limit of the other."""
+    settings = call.settings
+    with join(call.provider, caps, report) as usual:
+        if settings.mode != "flex":
+            yield usual
+            return
+        of_flex = caps.parted(_FLEX_SHARE)
+        usual.limit_to(caps.parted(1 - _FLEX_SHARE))
+        with join(call.provider, of_flex, report, tier=FLEX) as cheap:
+            yield Tiers(
+                cheap=cheap,
+                usual=usual,
+                params=flex_of(call.provider),
+                seconds=SECONDS if settings.timeout == _USUAL.timeout else settings.timeout,
+                deadline=settings.deadline,
+                max_wait=settings.max_wait,
+                tell=report,
+                on_close=lambda: usual.limit_to(caps),
+            )
 
 
 def is_batch(call: Preparation) -> bool:

@@ -15,6 +15,7 @@ from smelt.engine.hedging import Hedging
 from smelt.engine.inflight import Delivery, InFlight
 from smelt.engine.policy import Failed, Policy, Verdict
 from smelt.engine.replies import ReplyReader
+from smelt.engine.tiers import after_decline
 from smelt.engine.work import Counts, Halt, Work, rows_settled
 from smelt.errors import BudgetExceededError
 from smelt.ledger.base import Holding, RunLedger
@@ -226,6 +227,8 @@ class Applier:
 
     def _enter_failure(self, delivery: Delivery, failure: CallFailed) -> Halt | None:
         flight, now, is_known = delivery.flight, asyncio.get_running_loop().time(), bool(self.counts.reused)
+        if flight.tier and (rest := after_decline(flight.chunk, failure)) is not None:
+            return self._carry_out(self.hedging.judged(flight, Verdict(chunks=[rest])), failure.request_id)
         is_over_limit = self.hedging.sender.room.refused(failure, flight.grant)
         if not is_over_limit and self._is_grammar_refused(flight, failure):
             verdict = Verdict(chunks=[replace(flight.chunk, is_repeat=True)])

@@ -28,7 +28,7 @@ class Budget:
         max_cost: Dollars, or None.
         max_tokens: Tokens, input and output together, or None.
         price: Dollars for the usage of one request. Called only if there is a limit in dollars.
-        tier: The service tier that requests ask for.
+        tier: The service tier that requests ask for, if their estimate names none.
         cost: Dollars spent so far.
         tokens: Tokens spent so far.
     """
@@ -43,7 +43,7 @@ class Budget:
     _input_ratio: float = 1.0
     _output_ratio: float = _FIRST_RATIO
     _written_share: float = 1.0
-    _served: set[str] = field(default_factory=set)
+    _served: dict[str, set[str]] = field(default_factory=dict)  # By the tier that was asked for.
 
     @property
     def is_limited(self) -> bool:
@@ -63,8 +63,11 @@ class Budget:
         if self.max_cost is None:
             return True
         # A price takes 0.2 ms, so all requests in flight are priced as their longest. They are of one size, mostly.
-        longest = max(wanted, key=_tokens)
-        return self.cost + len(wanted) * self._dearest(longest) <= self.max_cost
+        by_tier: dict[str, list[Usage]] = {}
+        for one in wanted:
+            by_tier.setdefault(one.tier, []).append(one)
+        likely = sum(len(ones) * self._dearest(max(ones, key=_tokens)) for ones in by_tier.values())
+        return self.cost + likely <= self.max_cost
 
     def reserve(self, number: int, estimate: Usage) -> None:
         """Reserve the budget of a request before it is sent."""
@@ -83,7 +86,7 @@ class Budget:
             self._output_ratio = _learnt(self._output_ratio, usage.output_tokens / estimate.output_tokens)
         if usage.input_tokens:
             self._written_share = _learnt(self._written_share, (usage.written_input_tokens or 0) / usage.input_tokens)
-            self._served.add(usage.tier)
+            self._served.setdefault(estimate.tier or self.tier, set()).add(usage.tier)
         likely = self.likely(estimate)
         spent = replace(
             usage if usage.input_tokens else likely,  # A reported 0 cannot be true.
@@ -109,12 +112,13 @@ class Budget:
             output_tokens=round((estimate.output_tokens or 0) * self._output_ratio),
             audio_input_tokens=round((estimate.audio_input_tokens or 0) * self._input_ratio) or None,
             written_input_tokens=round(whole * self._written_share) if whole >= _SHORTEST_KEPT else 0,
-            tier=self.tier,
+            tier=estimate.tier or self.tier,
         )
 
     def _dearest(self, usage: Usage) -> float:
-        """Dollars at the dearest of the tiers that served so far and the one that is asked for."""
-        return max(self._priced(replace(usage, tier=tier)) for tier in self._served | {self.tier})
+        """Dollars at the dearest of the tiers that served such requests so far and the one that is asked for."""
+        served = self._served.get(usage.tier, set())
+        return max(self._priced(replace(usage, tier=tier)) for tier in served | {usage.tier})
 
     def _priced(self, usage: Usage) -> float:
         """Dollars; the standard price for a tier that is not listed."""

@@ -41,7 +41,9 @@ class Hedging:
         self._latencies = Latencies(shared=self.sender.shared_tokens)
 
     def landed(self, flight: InFlight) -> None:
-        """Learn the latency of a request that was answered."""
+        """Learn the latency of a request that was answered. A cheaper service tier may take minutes: none is late."""
+        if flight.tier:
+            return
         self._latencies.learn(len(flight.chunk.rows), flight.seconds, flight.expected)
         self._watch()
 
@@ -87,7 +89,8 @@ class Hedging:
     def _look(self) -> None:
         self._timer = None
         now, in_halves = asyncio.get_running_loop().time(), not self.line
-        for flight in self._latencies.late(self.sender.in_flight.values(), now, in_halves=in_halves):
+        usual = [flight for flight in self.sender.in_flight.values() if not flight.tier]
+        for flight in self._latencies.late(usual, now, in_halves=in_halves):
             flight.is_hedged = True
             self._hedged.update(row.position for row in flight.chunk.rows)
             left = replace(self.left_of(flight.chunk), is_repeat=True)

@@ -57,6 +57,7 @@ class InFlight:
         started: When it was sent, by the loop's clock.
         codec: The shape of its reply.
         layout: The order of the fields, if its reply may have no field names.
+        tier: The service tier that it asks for; empty for the usual one.
         deadline: The timeout of the call.
         seconds: How long it took, set when it ends.
         is_hedged: Whether its rows were also sent in a hedged request.
@@ -69,6 +70,7 @@ class InFlight:
     started: float
     codec: Codec = "array"
     layout: Layout | None = None
+    tier: str = ""
     deadline: asyncio.Timeout | None = None
     seconds: float = 0.0
     is_hedged: bool = False

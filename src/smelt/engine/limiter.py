@@ -25,12 +25,14 @@ class Slot:
         left_at: When it was admitted, by the lane's clock.
         estimate: The tokens reserved for it.
         marks: The lane's own counters at admission.
+        tier: The service tier that it was admitted to; empty for the usual one.
     """
 
     number: int
     left_at: float
     estimate: Usage
     marks: tuple[float, ...] = ()
+    tier: str = ""
 
 
 class Limiter(Protocol):
@@ -74,6 +76,11 @@ class Limiter(Protocol):
         """Free the slot of a request that ended, and adapt the limits to its outcome."""
         ...
 
-    def release(self, slot: Slot) -> None:
-        """Free the slot of a request that was not sent or was cancelled; do nothing if it is free already."""
+    def release(self, slot: Slot, *, is_counted: bool = False) -> None:
+        """Free the slot of a request that was not sent or was cancelled; do nothing if it is free already.
+
+        Args:
+            slot: The slot.
+            is_counted: Whether the request was sent, and counts among the requests per minute, but teaches nothing.
+        """
         ...

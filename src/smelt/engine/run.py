@@ -19,6 +19,7 @@ from smelt.engine.replies import ReplyReader
 from smelt.engine.room import Room
 from smelt.engine.sender import Sender
 from smelt.engine.supply import Supply
+from smelt.engine.tiers import Tiers
 from smelt.engine.work import Counts, Ending, Halt, Work, is_free, rows_settled
 from smelt.engine.workers import WorkerPool
 from smelt.errors import BudgetExceededError
@@ -189,7 +190,10 @@ class Run:
             media_tokens=self.media_tokens,
             server=(self.provider.name, getattr(self.provider, "deployment", ""), self.provider.model),
             broken_off=self._broken_off,
+            tiers=self.lane if isinstance(self.lane, Tiers) else None,
         )
+        if sender.tiers is not None:
+            sender.tiers.begin(line, work.ends_at)
         hedging = Hedging(sender=sender, line=line, answers=answers)
         applier = Applier(
             work=work,

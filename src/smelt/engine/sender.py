@@ -19,6 +19,7 @@ from smelt.engine.mediaorder import ask as ask_for_colours
 from smelt.engine.mediaroom import load
 from smelt.engine.room import Grant, Room, thoughts_in
 from smelt.engine.rowroom import RowRoom, mean_of_rows
+from smelt.engine.tiers import Tiers
 from smelt.engine.work import Counts, Work, is_free
 from smelt.errors import StoreError
 from smelt.ledger.base import RunLedger
@@ -29,7 +30,7 @@ from smelt.plan.packed import Layout
 from smelt.plan.replyrows import ReplyRows
 from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, text_tokens
 from smelt.plan.wire import Codec, draw_tokens, name_media, reply_schema, user_parts, user_text
-from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, Reply, Request, Usage
+from smelt.providers.base import FLEX, Billing, CallFailed, Capabilities, Connection, Reply, Request, Usage
 
 _OVERHEAD_TOKENS = 256  # Output tokens of a reply apart from its rows.
 _FULL = 0.95  # Share of its limit that a reply has used if the limit truncated it; some servers count otherwise.
@@ -64,6 +65,7 @@ class Sender:
         server: What the server and its model are known by, for what is learnt once per process.
         broken_off: Positions of rows whose request was in flight when the run was cancelled.
         row_room: What the answers to the question take.
+        tiers: The lanes of a run that prefers a cheaper service tier; None for any other run.
     """
 
     work: Work
@@ -83,6 +85,7 @@ class Sender:
     in_flight: dict[int, InFlight] = field(default_factory=dict)
     usual: Usage = Usage()
     broken_off: set[int] = field(default_factory=set)
+    tiers: Tiers | None = None
     _constant_schema: Mapping[str, Any] | None = None
     _schema_bytes: int = field(init=False)
     row_room: RowRoom = field(init=False)
@@ -168,8 +171,13 @@ class Sender:
     def _prefix_tokens(self, system: str) -> int:
         return text_tokens(len(system.encode(errors="replace")) + self._schema_bytes)
 
-    def estimate(self, chunk: Chunk) -> Usage:
-        """Estimated usage of a request with *chunk*: its input tokens, and the usual output of reasoning and rows."""
+    def estimate(self, chunk: Chunk, tier: str = "") -> Usage:
+        """Estimated usage of a request with *chunk*: its input tokens, and the usual output of reasoning and rows.
+
+        Args:
+            chunk: The rows.
+            tier: The service tier that it asks for.
+        """
         answers = text_tokens(self.work.reply_bytes * len(chunk.rows)) or 1
         media = [one for row in chunk.rows for _, one in media_of(row.text)]
         tokens = [self.media_tokens(one) for one in media]
@@ -179,6 +187,7 @@ class Sender:
             + sum(tokens),
             output_tokens=answers + round(self.room.usual),
             audio_input_tokens=sound or None,
+            tier=tier,
         )
 
     def rows_worth_instructions(self, chunk: Chunk) -> int:
@@ -186,8 +195,12 @@ class Sender:
         row = self._row_bytes(chunk) / len(chunk.rows)
         return fewest_rows(self.shared_tokens, row / BYTES_PER_TOKEN)
 
-    async def announce(self, chunk: Chunk) -> Announced:
+    async def announce(self, chunk: Chunk, tier: str = "") -> Announced:
         """Record the request in the ledger before it is sent, and learn which of its rows may be asked.
+
+        Args:
+            chunk: The rows.
+            tier: The service tier that it asks for.
 
         Raises:
             StoreError: The ledger could not store the reply.
@@ -197,7 +210,7 @@ class Sender:
         if not chunk.rows:
             return Announced(number=0, chunk=chunk, tokens=[], expected=0, broken=loaded.broken)
         number, tokens = self.drawn(chunk)
-        self.usual = estimate = self.estimate(chunk)
+        self.usual = estimate = self.estimate(chunk, tier)
         self.budget.reserve(number, estimate)
         expected = (estimate.input_tokens or 0) + (estimate.output_tokens or 0)
         try:
@@ -289,6 +302,7 @@ class Sender:
         grant, codec = self.grant(chunk), self.codec
         request, compact = self._render(announced, grant, codec), self.compact(chunk)
         request = self._to_keep(request)
+        request = self._at(slot.tier, request)
         self.count_sent(request, chunk)
         task = asyncio.current_task()
         self.calling.add(task)
@@ -301,6 +315,7 @@ class Sender:
             started=clock(),
             codec=codec,
             layout=None if compact is None else compact.layout,
+            tier=slot.tier,
         )
         outcome = None
         try:
@@ -323,6 +338,12 @@ class Sender:
         is_lost = flight.is_called_off and isinstance(outcome, CallFailed)
         self.account(number, len(chunk.rows), outcome, flight.seconds, cost, is_broken_off=is_lost)
         return Delivery(number=number, tokens=announced.tokens, flight=flight, outcome=outcome, fault=fault)
+
+    def _at(self, tier: str, request: Request) -> Request:
+        """*request* at a service tier: that of the caller's own parameters, or the cheaper one."""
+        if self.tiers is None or not tier:
+            return request
+        return replace(request, params={**request.params, **self.tiers.params}, timeout=self.tiers.timeout())
 
     def complete(self, slot: Slot, flight: InFlight, outcome: Reply | CallFailed) -> None:
         """Return the slot of a request to the lane, unless that was done already.
@@ -465,6 +486,9 @@ class Sender:
         failure = outcome if isinstance(outcome, CallFailed) else None
         if failure is None or failure.usage.is_reported:
             self.counts.add(outcome.usage, cost)
+        if failure is None and self.tiers is not None and outcome.usage.tier != FLEX:
+            self.counts.standard_requests += 1
+            self.counts.standard_rows += rows
         if failure is not None and failure.billing in (Billing.NOT_SENT, Billing.REJECTED):
             self.budget.release(number)
         else:

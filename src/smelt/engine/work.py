@@ -91,6 +91,8 @@ class Counts:
         written_input_tokens: Input tokens written to the provider's cache.
         reasoning_tokens: Output tokens spent on reasoning.
         tiers: Replies by the service tier that served them.
+        standard_requests: Replies that the usual tier served, in a run that prefers a cheaper one.
+        standard_rows: Rows in those requests.
         cost_usd: Dollars; None as soon as one price is unknown.
         first_request: The first request, as it was sent; None before that.
     """
@@ -112,6 +114,8 @@ class Counts:
     written_input_tokens: int = 0
     reasoning_tokens: int = 0
     tiers: Counter[str] = field(default_factory=Counter)
+    standard_requests: int = 0
+    standard_rows: int = 0
     cost_usd: float | None = 0.0
     first_request: Request | None = None
 

@@ -78,6 +78,7 @@ class WorkerPool:
     halted: Halt | None = None
     _is_halting: bool = False
     _media: MediaRoom = field(default_factory=MediaRoom)
+    _is_mismatched: bool = False  # Whether the last slot was of a service tier for which no row was left.
     _unsent: int = 0  # Requests that are being written to the ledger.
     line: Line = field(init=False)
     _deferred: Deferred = field(init=False)
@@ -224,7 +225,7 @@ class WorkerPool:
         """Send the next chunk; return whether there was one."""
         chunk = None
         try:
-            chunk = self._next_chunk()
+            chunk = self._next_chunk(slot)
             if chunk is not None:  # Otherwise the next completed request checks again for rows and budget.
                 self.spawn()
             delivery = None
@@ -239,7 +240,8 @@ class WorkerPool:
             self.lane.release(slot)
             if chunk is not None:
                 self._media.give_back(chunk)
-        return chunk is not None
+        # With two service tiers, the rows that this slot may carry can be gone, and others be there.
+        return chunk is not None or (self.sender.tiers is not None and self._is_mismatched)
 
     async def _may_travel(self, chunk: Chunk) -> bool:
         """Whether the rows of *chunk* may share a request: the media of several must reach the model in their order."""
@@ -259,7 +261,7 @@ class WorkerPool:
         """Send *chunk* and return the outcome; None if nothing was sent."""
         self._unsent += 1
         try:
-            announced = await self.sender.announce(chunk)
+            announced = await self.sender.announce(chunk, slot.tier)
         finally:
             self._unsent -= 1
         self.spawn()
@@ -285,13 +287,15 @@ class WorkerPool:
             self.halt(halt)
         self.spawn()
 
-    def _next_chunk(self) -> Chunk | None:
+    def _next_chunk(self, slot: Slot) -> Chunk | None:
+        self._is_mismatched = False
         if self.halted is not None:  # The pool was halted while this worker waited for the lane.
             return None
-        chunk = self._cut()
+        chunk = self._cut(slot)
         if chunk is None:
+            self._is_mismatched = bool(self.line)
             return None
-        is_affordable = not self.budget.is_limited or self.budget.fits(self.sender.estimate(chunk))
+        is_affordable = not self.budget.is_limited or self.budget.fits(self.sender.estimate(chunk, slot.tier))
         if is_affordable and self._media.take(chunk):
             return chunk
         self.line.put_whole([chunk])  # Requests in flight may cost less than reserved; tried again when one ends.
@@ -299,13 +303,14 @@ class WorkerPool:
             self.halt(Halt(fault=BudgetExceededError(f"The run's budget is spent: {self.budget}.")))
         return None
 
-    def _cut(self) -> Chunk | None:
+    def _cut(self, slot: Slot) -> Chunk | None:
         """The next chunk of the queue, without rows that have an outcome by now."""
         if self.applier.doubt.probe() and (probe := self.line.sample()) is not None:
             return probe
         limits = self.sender.capabilities
         size = Size(rows=self._rows_wanted(), media_bytes=limits.media_bytes, media_count=limits.media_count)
-        while (chunk := self.line.next(size)) is not None:
+        tiers = self.sender.tiers
+        while (chunk := self.line.next(size) if tiers is None else tiers.take(slot, size)) is not None:
             if self.is_auto and not (self.applier.is_proven and self.sender.counts.announced):
                 self.size.least = min(self.sender.rows_worth_instructions(chunk), self.size.most)
                 if self.applier.is_proven:  # By an earlier run: the others need not wait for the first to grow.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,11 @@ class Caps:
     rpm: float | None = None
     tpm: float | None = None
     max_wait: float = 900.0
+
+    def parted(self, share: float) -> Caps:
+        """A *share* of the requests and tokens per minute, for one of several lanes that together keep to the caps."""
+        rpm, tpm = (None if one is None else one * share for one in (self.rpm, self.tpm))
+        return replace(self, rpm=rpm, tpm=tpm)
 
     @classmethod
     def tightest(cls, caps: Iterable[Caps]) -> Caps:

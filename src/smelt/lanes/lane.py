@@ -61,6 +61,13 @@ class Lane:
             self._cap()
         return run
 
+    def limit_to(self, run: RunLane, caps: Caps) -> None:
+        """Replace the caps of *run*."""
+        with self._lock:
+            run.caps = caps
+            self._cap()
+        self._pump()
+
     def leave(self, run: RunLane) -> None:
         """Remove a run and its caps, and free the slots of requests that it still has in flight."""
         with self._lock:
@@ -104,11 +111,11 @@ class Lane:
                 self.pacer.completed(_now(), slot, outcome)
         self._pump()
 
-    def release(self, run: RunLane, slot: Slot) -> None:
+    def release(self, run: RunLane, slot: Slot, *, is_counted: bool = False) -> None:
         """Free the slot of a request that was not sent, or was cancelled."""
         with self._lock:
             if run.slots.pop(slot.number, None) is not None:
-                self.pacer.released(slot)
+                self.pacer.released(slot, is_counted=is_counted)
         self._pump()
 
     def _wait(self, run: RunLane, now: float, estimate: Usage) -> Wait:
@@ -263,9 +270,13 @@ class RunLane:
         """Free the slot of a request that ended, and adapt the limits to its outcome."""
         self.lane.complete(self, slot, outcome)
 
-    def release(self, slot: Slot) -> None:
+    def release(self, slot: Slot, *, is_counted: bool = False) -> None:
         """Free the slot of a request that was not sent or was cancelled; do nothing if it is free already."""
-        self.lane.release(self, slot)
+        self.lane.release(self, slot, is_counted=is_counted)
+
+    def limit_to(self, caps: Caps) -> None:
+        """Replace the limits that the run sets."""
+        self.lane.limit_to(self, caps)
 
     @property
     def is_trying(self) -> bool:

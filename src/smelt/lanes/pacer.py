@@ -173,9 +173,9 @@ class Pacer:
             self._failed(now, slot, outcome, limits)
         self._window.returned()
 
-    def released(self, slot: Slot) -> None:
-        """A request was not sent, or was cancelled."""
-        self._give_back(slot, requests=1.0)
+    def released(self, slot: Slot, *, is_counted: bool = False) -> None:
+        """A request was not sent, or was cancelled; *is_counted*: it was refused, and counts among the requests."""
+        self._give_back(slot, requests=float(not is_counted))
         self._window.returned()
 
     def rest(self) -> None:

@@ -29,7 +29,7 @@ _SALT = os.urandom(16)  # So that a fingerprint of a key is useless outside this
 _lanes: OrderedDict[Hashable, Lane] = OrderedDict()
 
 
-def join(provider: CompleteProvider, caps: Caps, tell: Callable[[Event], None]) -> RunLane:
+def join(provider: CompleteProvider, caps: Caps, tell: Callable[[Event], None], *, tier: str = "") -> RunLane:
     """Join the lane of *provider*, from inside the running loop; close the returned access to leave it.
 
     A lane outlives the runs, with what it has learnt. A run has a lane of its own in three cases: the provider is not
@@ -41,11 +41,12 @@ def join(provider: CompleteProvider, caps: Caps, tell: Callable[[Event], None]) 
         provider: The provider to ask.
         caps: The limits of the run.
         tell: Receives the events about waiting.
+        tier: A service tier that has limits of its own; empty for the usual one.
     """
     if not provider.origin.startswith(("http://", "https://")) or not _is_on_system_time():
         return _new(provider, caps).join(caps, tell)
-    key = (os.getpid(), provider.name, provider.deployment, provider.model, _fingerprint(provider))
-    lane = _lanes.get(key) or _lanes.setdefault(key, _new(provider, caps, _board(provider)))
+    key = (os.getpid(), provider.name, provider.deployment, provider.model, tier, _fingerprint(provider))
+    lane = _lanes.get(key) or _lanes.setdefault(key, _new(provider, caps, _board(provider, tier)))
     _lanes.move_to_end(key)
     while len(_lanes) > _MOST:
         _lanes.popitem(last=False)
@@ -57,10 +58,11 @@ def _new(provider: CompleteProvider, caps: Caps, board: Find | None = None) -> L
     return Lane(Pacer(provider=provider.name, caps=caps, at_once=at_once, board=board))
 
 
-def _board(provider: CompleteProvider) -> Find:
+def _board(provider: CompleteProvider, tier: str) -> Find:
     """A function that opens the board shared with other processes of this machine that use the same limit."""
     key = provider.key
-    limit = (provider.name, provider.deployment, provider.model, "" if key is None else key.reveal())
+    limit = [provider.name, provider.deployment, provider.model, "" if key is None else key.reveal()]
+    limit += [tier] if tier else []
     return on_this_machine("\0".join(limit), random.Random(os.urandom(16)))
 
 

@@ -49,6 +49,8 @@ class Chunk:
         free_failures: Calls for these rows that never reached the server.
         doubts: Refusals of requests with these rows that may concern the account.
         pages: Pages received instead of an answer, for requests with these rows.
+        declined: Requests with these rows that a cheaper service tier declined.
+        is_usual: Whether these rows are asked at the usual tier, because the cheaper one declined them often enough.
         is_repeat: Whether its rows were in a request before.
     """
 
@@ -62,6 +64,8 @@ class Chunk:
     free_failures: int = 0
     doubts: int = 0
     pages: int = 0
+    declined: int = 0
+    is_usual: bool = False
     is_repeat: bool = False
 
     @property
@@ -161,6 +165,43 @@ class Line:
     def put_again(self, rows: Sequence[Pending]) -> None:
         """Ask these rows again, together with others."""
         self._again.extend(rows)
+
+    @property
+    def has_usual(self) -> bool:
+        """Whether a chunk is to be asked at the usual service tier."""
+        return self._count_usual() > 0
+
+    @property
+    def has_others(self) -> bool:
+        """Whether there are rows that a cheaper tier may be asked for."""
+        others = len(self._whole) + len(self._last) - self._count_usual()
+        return bool(others or self._again or self._block or self._unread)
+
+    def _count_usual(self) -> int:
+        return sum([chunk.is_usual for chunk in (*self._whole, *self._last)])
+
+    def next_usual(self) -> Chunk | None:
+        """Take the next chunk that is to be asked at the usual service tier; None if there is none."""
+        for queue in (self._whole, self._last):
+            for at, chunk in enumerate(queue):
+                if chunk.is_usual:
+                    del queue[at]
+                    return chunk
+        return None
+
+    def next_other(self, size: Size) -> Chunk | None:
+        """`next`, without the chunks that are to be asked at the usual service tier."""
+        kept = [[chunk for chunk in queue if chunk.is_usual] for queue in (self._whole, self._last)]
+        if not any(kept):
+            return self.next(size)
+        for queue in (self._whole, self._last):
+            others = [chunk for chunk in queue if not chunk.is_usual]
+            queue.clear()
+            queue.extend(others)
+        found = self.next(size)
+        self._whole.extend(kept[0])
+        self._last.extend(kept[1])
+        return found
 
     def next(self, size: Size) -> Chunk | None:
         """Take the next chunk, or None if the queue is empty."""

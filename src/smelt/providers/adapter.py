@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 from smelt.providers import params as parameters
 from smelt.providers.access import Access
 from smelt.providers.addresses import is_loopback
-from smelt.providers.base import Answer, BatchLimits, Capabilities, Connection, Reply, Request, Wire
+from smelt.providers.base import FLEX, Answer, BatchLimits, Capabilities, Connection, Reply, Request, Wire
 from smelt.providers.batching import BatchConnection
 from smelt.providers.bodies import complaint_in
 from smelt.providers.effort import check_sampling
@@ -95,6 +96,13 @@ class Adapter(ABC):
         parameters.check(params, {**self.takes, **more}, provider=self.name)
         if self.vendor.hosted:
             check_sampling(self.model, params)
+
+    @property
+    def flex(self) -> Mapping[str, Any] | None:
+        """The parameters that ask for the flex tier; None if the vendor does not serve this model at it."""
+        pattern = self.vendor.flex
+        is_served = bool(pattern) and re.match(pattern, self.model.removeprefix("models/")) is not None
+        return {"service_tier": FLEX} if is_served else None
 
     @property
     def batching(self) -> BatchLimits | None:

@@ -6,6 +6,7 @@ that has the members of `Provider`; `smelt.testing.ScriptedProvider` is the shor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
@@ -212,6 +213,11 @@ FailureKind = Literal[
 ]
 
 
+FLEX = "flex"
+"""The name of the cheaper service tier, which declines requests when it lacks capacity."""
+_OF_A_RATE = re.compile(r"rate.?limit|quota|\bper (?:second|minute|min|day)\b|\b[RT]PM\b", re.IGNORECASE)
+
+
 class CallFailed(Exception):
     """A call without a reply. Holds only redacted strings, never an SDK's exception.
 
@@ -251,6 +257,19 @@ class CallFailed(Exception):
         self.limits = limits or {}
         self.usage = usage or Usage()
         self.is_named = is_named
+
+    @property
+    def lacks_capacity(self) -> bool:
+        """Whether the flex tier refused a request because it has no capacity left: that is free, and no limit of ours.
+
+        A refusal that names a limit or a wait is a rate limit like any other. Sources of November 2026:
+        developers.openai.com/api/docs/guides/flex-processing ("429 Resource Unavailable") and
+        ai.google.dev/gemini-api/docs/flex-inference (503).
+        """
+        if self.status == 503:
+            return True
+        is_told = self.retry_after is not None or _OF_A_RATE.search(self.message) is not None
+        return self.status == 429 and self.kind == "rate_limit" and not is_told
 
 
 @dataclass(frozen=True, kw_only=True)

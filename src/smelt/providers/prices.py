@@ -161,10 +161,13 @@ def _price_in_list(vendor: Vendor | None, model: str, base_url: str) -> Pricing:
     except LookupError:
         return lambda usage: None
 
-    level = vendor.level_tiers
+    level, factors = vendor.level_tiers, vendor.tier_prices
 
     def cost(usage: Usage) -> float | None:
         context, when = _context_of("" if usage.tier in level else usage.tier), now()
+        if usage.tier in factors and not _is_listed(context, priced, seller, when):
+            usual = cost(replace(usage, tier=""))
+            return None if usual is None else usual * factors[usage.tier]
         if usage.input_tokens is None or usage.output_tokens is None or not _is_listed(context, priced, seller, when):
             return None
         counts = genai_prices.Usage(**_counts(usage))

@@ -54,6 +54,8 @@ class Vendor:
         cap: What it calls the output limit, if its API has more than one name.
         priced_as: The vendor's id in genai-prices, or None if its prices are not known.
         level_tiers: Service tiers that cost what the standard one does, or nothing by the token.
+        flex: A pattern of the models that it also serves at its flex tier; empty if there are none.
+        tier_prices: By service tier, the factor of the standard price if the price list has none for the tier.
         tells_charge: Whether its replies say what it charged for them, in dollars.
         is_free: Whether its requests cost nothing.
         batching: What a job of its Batch API may hold, or None if smelt knows none.
@@ -87,6 +89,8 @@ class Vendor:
     cap: Cap = "max_tokens"
     priced_as: str | None = None
     level_tiers: tuple[str, ...] = ()
+    flex: str = ""
+    tier_prices: Mapping[str, float] = field(default_factory=dict)
     tells_charge: bool = False
     is_free: bool = False
     batching: BatchLimits | None = None

@@ -218,6 +218,8 @@ VENDORS: Mapping[str, Vendor] = {
             hosted=True,
             adapter="smelt.providers.openai:OpenAI",
             priced_as="openai",
+            # developers.openai.com/api/docs/guides/flex-processing, November 2026: no newer model gets it.
+            flex=r"gpt-(?:5(?:\.\d+)?|6(?:\.1)?)(?![\w.])(?!-(?:pro|codex|chat))|gpt-5\.[45]-pro|o3(?![\w-])|o4-mini",
             batching=BatchLimits(lines=50_000, bytes=200_000_000, can_tag=True),
             thinking="responses",
             cheap_model="gpt-4.1-nano",
@@ -253,6 +255,9 @@ VENDORS: Mapping[str, Vendor] = {
             extra="google",
             sdk={"google.genai": "google-genai"},
             priced_as="google",
+            # ai.google.dev/gemini-api/docs/flex-inference, November 2026: half the price, which the list hardly has.
+            flex=r"gemini-(?:2\.5|[3-9])(?!.*-(?:tts|image|embedding))",
+            tier_prices={"flex": 0.5},
             shape="json_schema",
             batching=BatchLimits(lines=100_000, bytes=2_000_000_000, can_tag=True),
             thinking="gemini",

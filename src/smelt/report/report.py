@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smelt.messages import by_tier, counted, paid, price
+from smelt.messages import at_standard, by_tier, counted, paid, price
 from smelt.observe.timeline import Timeline
 from smelt.providers.base import Request
 from smelt.report.blocks import aside, keyed, part, section, table, text_box, words
@@ -182,6 +182,8 @@ def _spend(metrics: SmeltMetrics, record: Record) -> Html:
     ]
     if tiers := by_tier(metrics.tiers):
         lines.append(["Replies by service tier", tiers])
+    if standard := at_standard(metrics.standard_rows, metrics.standard_requests):
+        lines.append(["Served by the standard tier", standard])
     if metrics.ledger_rows:
         lines.append([part("what they cost when they were bought"), price(metrics.ledger_cost_usd)])
     spend = table(["Item", "Number"], lines, numbers=1)
