@@ -72,6 +72,7 @@ class JobServer:
     uploads: set[str] = field(default_factory=set)
     misses: int = 0  # How many of the next looks do not find the job.
     finds: int = 0
+    on_look: Callable[[], None] = lambda: None  # Called at each look.
     collected: int = 0
     requests: dict[str, Request] = field(default_factory=dict)
 
@@ -146,6 +147,7 @@ class _Connection:
         return self._report(job)
 
     async def look(self, name: str) -> JobReport:
+        self._server.on_look()
         await asyncio.sleep(0.1)
         failure = self._server.looks.pop(0) if self._server.looks else None
         if failure is not None:

@@ -19,10 +19,9 @@ from smelt.batch.desk import (
     is_of_rows,
     refusal_of_all,
     tail_rows,
-    waiting_limit,
 )
 from smelt.providers.base import Billing, CallFailed, FailureKind
-from smelt.providers.batching import JobFault, JobReport, JobState
+from smelt.providers.batching import JobFault, JobReport, JobState, waiting_limit
 
 
 def failed(kind: FailureKind, billing: Billing = Billing.REJECTED, message: str = "no", **more: Any) -> CallFailed:

@@ -17,6 +17,7 @@ from smelt.call.options import Settings
 from smelt.call.preparation import prepare
 from smelt.call.wiring import wired
 from smelt.result import SmeltResult
+from tests.batch.killing import Label
 from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
 from tests.fakeserver.answers import expected
@@ -169,3 +170,26 @@ def test_a_job_that_was_refused_for_its_model_stops_the_run(
     # OpenAI names a line, and that of each of the first two refusals was asked live.
     named = 10 if provider == "openai" else 0
     assert (result.metrics.successful_rows, result.metrics.failed_rows) == (5 + named, 80 - named)
+
+
+@pytest.mark.slow
+def test_dollars_hold_before_a_job_is_submitted(scenario: MakeScenario, tmp_path: Path) -> None:
+    pytest.importorskip("genai_prices")
+    fake = scenario(bills={})
+
+    def ask(name: str, **options: Any) -> SmeltResult[Any]:
+        model = smelt.Model("openai", "gpt-4.1-mini", api_key="k-of-a-test", base_url=fake.base_url("openai"))
+        settings = Settings.of(mode="batch", ledger=tmp_path / name, batch_size=5, progress=False, **options)
+        data = [{"name": f"Company {at}"} for at in range(85)]
+        call = prepare(data, "Sort {name}.", Label, model, settings)
+        return execute(call, awaited="atransform", wiring=partial(wired, pace=QUICK))
+
+    whole = ask("a.sqlite").metrics.cost_usd
+    assert whole is not None
+    with pytest.warns(smelt.SmeltWarning, match="budget is spent"):
+        half = ask("b.sqlite", max_cost=whole / 2)
+
+    assert {error.kind for error in half.errors} == {"budget"}
+    assert half.metrics.cost_usd is not None
+    assert 0.2 * whole < half.metrics.cost_usd <= whole / 2
+    assert fake.stats().dollars == pytest.approx(whole + half.metrics.cost_usd, rel=1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from pydantic import BaseModel
 
@@ -348,6 +350,22 @@ def test_a_job_that_the_provider_does_not_know_for_a_moment_is_collected(ledger:
     assert server.misses == 0
 
 
+def test_a_job_of_another_key_whose_results_are_deleted_holds_no_rows(
+    ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = JobServer()
+    theirs, mine = BatchScripted(twice, server), BatchScripted(twice, server)
+    theirs.key, mine.key = Secret("theirs"), Secret("mine")  # type: ignore[attr-defined]  # Not one of the scripted one.
+    called(theirs, 105, ledger, wait=False)
+    monkeypatch.setattr("smelt.ledger.jobs._KEPT", -1.0)
+
+    with pytest.warns(smelt.SmeltWarning, match="the API key changed"):
+        result = called(mine, 105, ledger)
+
+    assert result.success
+    assert [len(job.lines) for job in server.jobs] == [10, 10]
+
+
 @pytest.mark.parametrize("mode", ["batch", "now"])
 def test_rows_in_a_job_of_another_key_are_not_paid_for_again(ledger: Path, mode: str) -> None:
     server = JobServer()
@@ -364,6 +382,87 @@ def test_rows_in_a_job_of_another_key_are_not_paid_for_again(ledger: Path, mode:
     assert (first.metrics.pending_rows, new.rows_sent) == (100, 5)
     assert second.success
     assert len(server.jobs) == 1
+
+
+def frame(rows: int) -> pd.DataFrame:
+    return pd.DataFrame({"n": range(rows), "known": [2 * at for at in range(rows)]})
+
+
+def options_of(provider: ScriptedProvider, ledger: Path) -> dict[str, Any]:
+    return {"model": provider, "mode": "batch", "ledger": ledger, "batch_size": 10, "progress": False}
+
+
+VERBS: dict[str, Callable[..., Any]] = {
+    "transform": lambda data, **options: smelt.transform(data, "Double {n}.", Twice, **options)["twice"],
+    "accessor": lambda data, **options: data.smelt.run("Double {n}.", Twice, **options).frame["twice"],
+    "series": lambda data, **options: data["n"].smelt.transform("Double {n}.", Twice, **options)["twice"],
+    "job": lambda data, model, **options: (
+        smelt.Job("Double {n}.", Twice, **options).run(model, data=data).frame["twice"]
+    ),
+    "evaluate": lambda data, **options: (
+        data["known"]
+        * smelt.evaluate(data, "Double {n}.", Twice, {"twice": "known"}, **options).fields["twice"].accuracy.value
+    ),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+def test_every_verb_collects_what_run_submitted(ledger: Path, verb: Callable[..., Any]) -> None:
+    provider = BatchScripted(twice, JobServer(plots=[Plot(seconds=0.0)]))
+    data = frame(45)
+    smelt.run(data, "Double {n}.", Twice, wait=False, **options_of(provider, ledger))
+
+    found = verb(data, **options_of(provider, ledger))
+
+    assert list(found) == list(data["known"])
+    assert (len(provider.server.jobs), provider.rows_sent) == (1, 5)
+
+
+def test_classify_in_batch_mode_fills_its_column(ledger: Path) -> None:
+    provider = BatchScripted({"label": "even"}, JobServer(plots=[Plot(seconds=0.0)]))
+    options = options_of(provider, ledger)
+
+    first = frame(45)["n"].smelt.classify(["even", "odd"], wait=False, **options)
+    second = frame(45)["n"].smelt.classify(["even", "odd"], **options)
+
+    assert [int(one.iloc[:, 0].notna().sum()) for one in (first, second)] == [5, 45]
+
+
+def test_rows_that_are_not_back_are_not_graded(ledger: Path) -> None:
+    provider = BatchScripted(twice, JobServer())
+
+    with pytest.raises(smelt.SmeltConfigError, match="grade rows as wrong whose answers are not back"):
+        smelt.evaluate(frame(45), "Double {n}.", Twice, {"twice": "known"}, wait=False, **options_of(provider, ledger))
+    assert provider.rows_sent == 0
+
+
+def test_variants_that_need_other_requests_are_not_compared_in_jobs(ledger: Path) -> None:
+    provider = BatchScripted(twice, JobServer())
+    variants = {"small": {"batch_size": 5}, "large": {"batch_size": 10}}
+
+    with pytest.raises(smelt.SmeltConfigError, match="'small': it differs in how rows are grouped"):
+        smelt.compare(frame(45), "Double {n}.", Twice, variants, **options_of(provider, ledger))
+    assert provider.rows_sent == 0
+
+
+def test_a_cell_that_waits_for_a_job_is_interrupted_at_once(ledger: Path) -> None:
+    """As in a notebook: a loop runs already, and the call blocks it."""
+    server = JobServer(plots=[Plot(seconds=1e9)])
+    provider = BatchScripted(twice, server)
+    options = options_of(provider, ledger)
+
+    async def cells() -> smelt.SmeltInterrupt:
+        smelt.run(frame(45), "Double {n}.", Twice, wait=False, **options)
+        server.on_look = lambda: signal.raise_signal(signal.SIGINT)
+        with pytest.raises(smelt.SmeltInterrupt, match=r"40 rows wait in jobs, which run on.*cancel\(\)") as caught:
+            smelt.run(frame(45), "Double {n}.", Twice, **options)
+        return caught.value
+
+    with pytest.warns(smelt.SmeltWarning, match="blocks the event loop"):
+        stopped = asyncio.run(cells())
+
+    assert stopped.partial_result is not None
+    assert stopped.partial_result.metrics.pending_rows == 40
 
 
 def test_a_job_that_is_gone_is_known_at_once_if_the_call_does_not_wait(ledger: Path) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from smelt.providers.base import Billing, CallFailed
-from smelt.providers.batching import JobReport, JobState
+from smelt.providers.batching import JobReport, JobState, waiting_limit
 
 LOOKS = 3  # Looks for something that should be there, before it counts as gone.
 _FIND = 60.0  # Seconds between two looks for a job whose create may have been lost,
@@ -185,11 +185,3 @@ class Pace:
         """The pause after *looks* looks; *chance* from 0 to 1 varies it by a tenth, so that processes spread out."""
         usual = self.most if looks > 60 else min(self.most, self.first * self.factor**looks)
         return usual * (0.95 + 0.1 * chance)
-
-
-def waiting_limit(message: str) -> int | None:
-    """The most tokens that may wait in jobs, as an error message says it; None if it does not."""
-    import re
-
-    found = re.search(r"limit\D{0,40}?(\d[\d,_]{3,})", message, re.IGNORECASE)
-    return int(re.sub("[,_]", "", found[1])) if found else None

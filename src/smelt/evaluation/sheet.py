@@ -80,6 +80,11 @@ class Sample:
             SmeltConfigError: An argument is wrong, or the model would see the right answers.
         """
         self._refuse_leaks(prompt, settings)
+        if settings.wait is not True:
+            raise SmeltConfigError(
+                f"wait={settings.wait!r} would grade rows as wrong whose answers are not back yet. Leave it out; or "
+                "submit the job by run(..., wait=False), and grade it by the same call of evaluate later."
+            )
         self.answer_names(settings.error_column)  # Raises if two of the names are equal.
         # No output column is added to the caller's frame, so a name conflict is no error here.
         settings = replace(settings, on_conflict="suffix")

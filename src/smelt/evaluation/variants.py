@@ -144,4 +144,13 @@ def _told_apart(one: Variant, all_of_them: Sequence[Variant]) -> Variant:
         return one
     says_so = any(name in COMPANY for name in one.changes)
     is_rival = any(one.is_same_work(other) and not one.is_alike(other) for other in all_of_them)
-    return replace(one, settings=replace(one.settings, ledger=False)) if says_so or is_rival else one
+    if not (says_so or is_rival):
+        return one
+    if one.settings.mode == "batch":
+        problem = SmeltConfigError(
+            "it differs in how rows are grouped into requests, so it is asked without the ledger, which would answer "
+            'with the rows of another variant; and mode="batch" needs a ledger. Leave out mode=, or give each variant '
+            "a ledger= of its own."
+        )
+        raise about(one.name, problem)
+    return replace(one, settings=replace(one.settings, ledger=False))

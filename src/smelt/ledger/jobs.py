@@ -32,6 +32,7 @@ HOLDING = (*IN_FLIGHT, "orphaned", "lost")
 OVER = ("collected", "refused", "withdrawn", "abandoned")
 """States of a job that holds no rows any more."""
 _AT_ONCE = 4_096  # Keys per query.
+_KEPT = 30 * 86_400.0  # Seconds from the making of a job after which no provider has its results.
 NOT_SENT = CallFailed("connection", Billing.NOT_SENT, "It was not sent.")
 _GIVEN_UP = CallFailed("timeout", Billing.UNKNOWN, "Its job was given up.")
 
@@ -162,17 +163,20 @@ def holds_any(connection: sqlite3.Connection, specs: Sequence[int]) -> bool:
     return any(connection.execute(query, (spec,)).fetchone() for spec in specs)
 
 
-def held(connection: sqlite3.Connection, specs: Sequence[int], keys: Sequence[bytes]) -> dict[bytes, Holding]:
-    """The rows with these *keys* that jobs hold, each with its line."""
+def held(
+    connection: sqlite3.Connection, specs: Sequence[int], keys: Sequence[bytes], now: float = 0.0
+) -> dict[bytes, Holding]:
+    """The rows with these *keys* that jobs hold whose results are kept at *now*, each with its line."""
     found: dict[bytes, Holding] = {}
     for spec in specs:
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             query = (
                 "SELECT q.key, q.attempt, j.tag, j.state FROM queued q JOIN attempts a ON a.id = q.attempt JOIN jobs j "
-                f"ON j.id = a.job WHERE q.spec = ? AND q.key IN ({','.join('?' * len(some))})"
+                f"ON j.id = a.job WHERE q.spec = ? AND coalesce(j.expires, j.made + {_KEPT}) > ? "
+                f"AND q.key IN ({','.join('?' * len(some))})"
             )
-            found.update((key, Holding(*line)) for key, *line in connection.execute(query, (spec, *some)))
+            found.update((key, Holding(*line)) for key, *line in connection.execute(query, (spec, now, *some)))
     return found
 
 

@@ -142,7 +142,8 @@ class Recall:
         """The rows with these keys that wait in jobs. Looks nothing up while no other connection made a job."""
         if not (self.has_jobs or self._is_contended):
             return {}
-        others = jobs.held(self._store.connection, self._foreign, keys) if self._foreign else {}
+        now = lease.present().wall  # A job of another key that nobody can collect any more holds no rows of ours.
+        others = jobs.held(self._store.connection, self._foreign, keys, now) if self._foreign else {}
         foreign = {key: line._replace(is_foreign=True) for key, line in others.items()}
         return foreign | jobs.held(self._store.connection, self.specs, keys)
 

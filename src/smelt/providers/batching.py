@@ -257,3 +257,11 @@ def batching_of(provider: Provider) -> tuple[BatchProvider, BatchLimits]:
             "mode=, or use a model of openai, anthropic or google at its own address."
         )
     return inner, limits
+
+
+def waiting_limit(message: str) -> int | None:
+    """The most tokens that may wait in jobs, as an error message says it; None if it does not."""
+    import re  # Late: `import smelt` loads this module.
+
+    found = re.search(r"limit\D{0,40}?(\d[\d,_]{3,})", message, re.IGNORECASE)
+    return int(re.sub("[,_]", "", found[1])) if found else None

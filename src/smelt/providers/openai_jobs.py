@@ -5,7 +5,6 @@ Wire: platform.openai.com/docs/guides/batch, recorded from openai 3.57, November
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
@@ -16,7 +15,7 @@ import openai
 
 from smelt.providers.adapter import Adapter
 from smelt.providers.base import Answer, CallFailed, Reply, Request
-from smelt.providers.batching import Item, JobFault, JobReport, JobState
+from smelt.providers.batching import Item, JobFault, JobReport, JobState, waiting_limit
 from smelt.providers.bodies import table, tables, words
 from smelt.providers.jobclient import as_line, count_in, never_run, seconds_since
 from smelt.providers.sdkjobs import SDKJobs, quoted
@@ -38,7 +37,6 @@ _STATES = {
 }
 _ENDS = {"completed": "completed", "expired": "expired", "cancelled": "cancelled"}
 _NEVER_RUN = {"batch_expired": "expired", "batch_cancelled": "was cancelled"}
-_FULL = re.compile(r"limit:?\s*([\d,]{3,20})", re.IGNORECASE)
 
 
 class OpenAIJobs(SDKJobs):
@@ -157,11 +155,9 @@ class OpenAIJobs(SDKJobs):
         first = next(iter(tables(table(told.get("errors")).get("data"))), {})
         code, message = words(first.get("code")) or "", words(first.get("message")) or ""
         line = count_in(first.get("line"))
-        limit = _FULL.search(message)
         shown = self.shown(code, message) or "The provider does not say why."
         if code == "token_limit_exceeded" or "enqueued token" in message.lower():
-            most = int(limit[1].replace(",", "")) if limit else None
-            return JobFault(kind="full", message=shown, limit=most)
+            return JobFault(kind="full", message=shown, limit=waiting_limit(message))
         if "cannot find file" in message.lower() or "no such file" in message.lower():
             return JobFault(kind="no_file", message=shown)
         return JobFault(kind="other" if line is None else "line", message=shown, line=line)
