@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,14 @@ import polars as pl
 import pytest
 from pydantic import BaseModel
 
+import smelt
 from smelt.errors import SmeltConfigError
 from smelt.lazy import rounds
 from smelt.loop.jumping import JumpingLoop
 from smelt.testing import asked
 from tests.batch.jobserver import BatchScripted, JobServer, Plot
+from tests.conftest import MakeScenario
+from tests.lazy.killing import ROWS, kill_and_go_on
 
 
 class Twice(BaseModel):
@@ -175,3 +180,35 @@ def test_a_step_before_it_must_be_free_in_later_rounds(target: Path, options: An
 
     with pytest.raises(SmeltConfigError, match=words):
         both.smelt.sink_parquet(target)
+
+
+def test_ctrl_c_leaves_the_jobs_to_the_next_call(target: Path) -> None:
+    server, is_first = JobServer(), True
+
+    def answer(row: Any) -> dict[str, int]:
+        nonlocal is_first
+        if row["n"] == 150 and is_first:
+            is_first = False
+            os.kill(os.getpid(), signal.SIGINT)
+        return twice(row)
+
+    provider = BatchScripted(answer, server)
+    with pytest.raises(smelt.SmeltInterrupt, match="100 rows are finished. Jobs run on"):
+        plan(provider, target).smelt.sink_parquet(target)
+    plan(provider, target).smelt.sink_parquet(target)
+
+    assert pl.read_parquet(target)["twice"].to_list() == [2 * at for at in range(250)]
+    assert max(rows_in_jobs(server).values()) == 1
+
+
+@pytest.mark.slow
+def test_a_killed_sink_pays_for_no_row_twice(scenario: MakeScenario, tmp_path: Path) -> None:
+    pytest.importorskip("genai_prices")
+    fake = scenario(bills={}, count_by="name", jobs={"per_look": 86_400})
+
+    outcome = kill_and_go_on(fake, tmp_path, ("to submitted", 1), ("collecting", 1))
+
+    assert outcome.kills == 2
+    assert set(outcome.jobs.values()) == {1}
+    assert outcome.twice == 0
+    assert outcome.text.count('"smelt_error":null') == ROWS

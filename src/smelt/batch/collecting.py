@@ -119,13 +119,13 @@ class Collector:
             return
         sender = self.office.sender
         lines = self.office.book.lines([attempt for attempt, _ in block])
-        known = [(attempt, reply) for attempt, reply in block if attempt in lines]
+        known = [(attempt, reply, sender.cost(reply)) for attempt, reply in block if attempt in lines]
         found.strangers += len(block) - len(known)
         found.answered += len(known)
-        stored = await self.office.book.receive(job, [(attempt, reply, sender.cost(reply)) for attempt, reply in known])
-        for (attempt, reply), is_new in zip(known, stored, strict=True):
+        stored = await self.office.book.receive(job, known)
+        for (attempt, reply, cost), is_new in zip(known, stored, strict=True):
             if is_new:
-                sender.account(0, len(lines[attempt].keys), reply, 0.0, sender.cost(reply))
+                sender.account(0, len(lines[attempt].keys), reply, 0.0, cost)
             else:
                 await self._compare(attempt, reply, found)
 
@@ -155,8 +155,8 @@ class Collector:
         for start in range(0, len(attempts), _BLOCK):
             some = attempts[start : start + _BLOCK]
             lines = self.office.book.lines(some)
-            for attempt in some:
-                chunk = self.office.chunk(attempt, held[attempt])
+            chunks = self.office.chunks({attempt: held[attempt] for attempt in some})
+            for attempt, chunk in chunks.items():
                 halt = self._apply(job, lines.get(attempt), chunk, found, failed, others) or halt
             await asyncio.sleep(0)  # Let Ctrl-C and the progress display be handled.
         for chunk, failure in failed:  # After the replies: they show that the refusals are not about the account.

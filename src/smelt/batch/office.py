@@ -135,7 +135,15 @@ class Office:
 
     def chunk(self, attempt: int, positions: Sequence[int]) -> Chunk:
         """The rows of a line, with their history if this run knows it."""
-        rows = [Pending(at, text) for at, text in zip(positions, self.texts(positions), strict=True)]
+        return self.chunks({attempt: positions})[attempt]
+
+    def chunks(self, lines: Mapping[int, Sequence[int]]) -> dict[int, Chunk]:
+        """The rows of *lines*, read together: a frame gives a thousand rows about as fast as one."""
+        texts = iter(self.texts([at for positions in lines.values() for at in positions]))
+        pending = {attempt: [Pending(at, next(texts)) for at in positions] for attempt, positions in lines.items()}
+        return {attempt: self._with_history(attempt, rows) for attempt, rows in pending.items()}
+
+    def _with_history(self, attempt: int, rows: Sequence[Pending]) -> Chunk:
         chunk = self.held.chunks.pop(attempt, None)
         if chunk is None:
             return Chunk(rows=tuple(rows))
