@@ -72,6 +72,7 @@ class SmeltMetrics:
         cost_usd: Dollars at the published prices; None if a price is not known.
         wall_time_seconds: Duration of the run, from before the ledger is opened to its end.
         possible_duplicates: Requests that may have been billed although no answer arrived.
+        wire: The form in which rows were asked, `keyed` or `compact`, and behind it the verdict of a pilot.
         tiers: Replies by the service tier that served them, such as `{"standard": 40}`. Each tier has its own price.
         standard_requests: With `mode="flex"`: replies that the standard tier served, at its price.
         standard_rows: With `mode="flex"`: rows in those requests.
@@ -103,6 +104,7 @@ class SmeltMetrics:
     tiers: Mapping[str, int] = field(default_factory=dict, hash=False)
     standard_requests: int = 0
     standard_rows: int = 0
+    wire: str = "keyed"
 
     def __repr__(self) -> str:
         return "\n".join(["SmeltMetrics", *(f"  {name}: {text}" for name, text in described(self))])
@@ -278,6 +280,7 @@ def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
         ("tokens", f"{metrics.input_tokens:,} in{_cached(metrics)}, {metrics.output_tokens:,} out"),
         *([("tier", tiers)] if (tiers := by_tier(metrics.tiers)) else []),
         *([("at standard", standard)] if standard else []),
+        *([("wire", metrics.wire)] if metrics.wire != "keyed" else []),
         ("cost", cost),
         ("time", lasted(metrics.wall_time_seconds)),
     ]

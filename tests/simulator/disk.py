@@ -29,6 +29,13 @@ class SlowDisk:
     def is_learning(self) -> bool:
         return self._ledger.is_learning
 
+    @property
+    def wire(self) -> str:
+        return self._ledger.wire
+
+    def keep_wire(self, verdict: str) -> None:
+        self._ledger.keep_wire(verdict)
+
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         return self._ledger.recall(texts)
 

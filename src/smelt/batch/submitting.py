@@ -159,7 +159,14 @@ class Submitter:
                 continue
             number, tokens = office.sender.drawn(chunk)
             expected = (estimate.input_tokens or 0) + (estimate.output_tokens or 0)
-            asked = Announced(number=number, chunk=chunk, tokens=tokens, expected=expected, media=loaded.media)
+            asked = Announced(
+                number=number,
+                chunk=chunk,
+                tokens=tokens,
+                expected=expected,
+                media=loaded.media,
+                compact=office.sender.compact(chunk),
+            )
             request = office.sender.rendered(asked)
             text = office.batches.line(line_id(tag, number), request)
             if not load_of_job.takes(len(text), expected):

@@ -65,7 +65,7 @@ def estimate(call: Preparation) -> Estimate:
 
 def _sizes(work: Work, row_bytes: float) -> tuple[float, float, int]:
     """The bytes around the rows of a request, of a row with *row_bytes* of canonical text, and of the instructions."""
-    if (compact := work.compact) is not None:
+    if (compact := work.compact) is not None and work.wire == "compact":
         each = compact.table.size(row_bytes) + len("k7f2x \n")
         return len(compact.table.text([]).encode()), each, len(compact.system.encode())
     frame, framed = len(user_text([]).encode()), len(user_text([("k7f2x", "", None)]).encode())
@@ -83,7 +83,7 @@ def explain(call: Preparation) -> Explanation:
     media = [
         (name, one) for text, (_, names) in zip(texts, named, strict=True) for name, one in _shown_media(text, names)
     ]
-    capabilities, compact = provider.capabilities, work.compact
+    capabilities, compact = provider.capabilities, work.compact if work.wire == "compact" else None
     layout = None if compact is None else compact.layout
     return Explanation(
         model=f"{provider.name}:{provider.model}",

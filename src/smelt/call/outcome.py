@@ -189,6 +189,7 @@ def metrics(counts: Counts, *, rows: int, failed: int, distinct: int, seconds: f
         tiers=dict(counts.tiers),
         standard_requests=counts.standard_requests,
         standard_rows=counts.standard_rows,
+        wire=counts.wire,
         cost_usd=counts.cost_usd,
         wall_time_seconds=seconds,
         possible_duplicates=counts.possible_duplicates,

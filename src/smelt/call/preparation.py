@@ -12,6 +12,7 @@ from typing import Any
 from smelt.call.mediachecks import check_declared, check_media, check_urls, media_words
 from smelt.call.options import Settings
 from smelt.call.resolve import resolve_model
+from smelt.engine.pilot import FEWEST_ROWS
 from smelt.engine.policy import Policy
 from smelt.engine.work import Work
 from smelt.errors import ColumnError, SchemaError, SmeltConfigError, warn
@@ -22,7 +23,7 @@ from smelt.messages import nearest, printable, shown_value
 from smelt.plan.compact import Compact, table_of, told
 from smelt.plan.dialect import check_limits
 from smelt.plan.examples import Example, read_examples
-from smelt.plan.kinds import Field, Struct
+from smelt.plan.kinds import Field, Struct, Text
 from smelt.plan.mediacolumns import KINDS, Audio, key_part
 from smelt.plan.packed import Layout
 from smelt.plan.prompt import read_prompt, sent_columns
@@ -126,7 +127,7 @@ class Preparation:
         return Work(
             output=self.output,
             asked=self.output.fields,
-            reply_bytes=_reply_bytes(self.output.fields, compact),
+            reply_bytes=_reply_bytes(self.output.fields, compact, self.settings.wire),
             system=self.system,
             array_system=self._array_system(self.output.fields),
             params=self.settings.params,
@@ -141,12 +142,16 @@ class Preparation:
             prompt=self.prompt,
             output_model=str if self.output.is_text else (self.whole or self.output).model,
             compact=compact,
+            wire=self.settings.wire,
         )
 
     def _compact(self, fields: Sequence[Field], *, is_whole: bool) -> Compact | None:
         """How *fields* are asked for on the compact wire; None if they are asked for in the keyed form."""
         capabilities = self.provider.capabilities
-        if self.settings.wire != "compact" or self.has_media or not capabilities.takes_compact:
+        wire = self.settings.wire
+        if wire == "keyed" or self.has_media or not capabilities.takes_compact:
+            return None
+        if wire == "auto" and (capabilities.codec == "keyed" or not self._is_comparable(fields, is_whole=is_whole)):
             return None
         # A grammar with a property per row holds the model to each row, and needs the names.
         table = table_of(self.source, self.folded.distinct, is_whole=is_whole)
@@ -172,6 +177,11 @@ class Preparation:
         random.Random(self.settings.seed).shuffle(shuffled)
         return shuffled
 
+    def _is_comparable(self, fields: Sequence[Field], *, is_whole: bool) -> bool:
+        """Whether a pilot can tell if the compact wire answers as well, or an earlier one may have told."""
+        is_long = not is_whole or len(self.folded.distinct) >= FEWEST_ROWS
+        return is_long and any(not isinstance(field.kind, Text) for field in fields)
+
     def extension(self, added: Sequence[str], completing: Mapping[int, str], *, is_whole: bool = True) -> Work:
         """The work for the rows of which only the *added* fields are asked.
 
@@ -188,7 +198,7 @@ class Preparation:
             system=self._instructions(fields),
             array_system=self._array_system(fields),
             row_tokens=reply_tokens(fields),
-            reply_bytes=_reply_bytes(fields, compact),
+            reply_bytes=_reply_bytes(fields, compact, self.settings.wire),
             completing=completing,
             compact=compact,
         )
@@ -375,9 +385,9 @@ def _instructions(
     return system_text(prompt, fields, codec, about=output.description, examples=told, has_media=has_media)
 
 
-def _reply_bytes(fields: Sequence[Field], compact: Compact | None) -> int:
+def _reply_bytes(fields: Sequence[Field], compact: Compact | None, wire: str) -> int:
     """The usual bytes of the answer to one row."""
-    if compact is None or compact.layout is None:
+    if compact is None or compact.layout is None or wire == "auto":
         return reply_bytes(fields)
     return compact_bytes(fields, is_packed=compact.layout.shape == "packed")
 

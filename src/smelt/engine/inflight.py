@@ -11,6 +11,7 @@ from smelt.engine.room import Grant
 from smelt.errors import StoreError
 from smelt.ledger.base import Holding
 from smelt.plan.chunks import Chunk, Pending
+from smelt.plan.compact import Compact
 from smelt.plan.media import Media
 from smelt.plan.packed import Layout
 from smelt.plan.wire import Codec
@@ -32,6 +33,7 @@ class Announced:
         broken: Rows of the chunk whose media cannot be loaded, each with the reason.
         media: The media of the other rows, by position.
         pending: Rows of the chunk that wait in a job, with their lines.
+        compact: How it is asked on the compact wire; None in the keyed form.
     """
 
     number: int
@@ -44,6 +46,7 @@ class Announced:
     broken: Sequence[tuple[Pending, str]] = ()
     media: Mapping[int, Sequence[Media]] = field(default_factory=dict)
     pending: Sequence[tuple[Pending, Holding]] = ()
+    compact: Compact | None = None
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -15,6 +15,7 @@ from smelt.engine.intake import Intake
 from smelt.engine.limiter import Limiter
 from smelt.engine.parts import Part
 from smelt.engine.pending import held_notes, is_stranded, pending_words
+from smelt.engine.pilot import FEWEST_ROWS
 from smelt.engine.replies import ReplyReader
 from smelt.engine.room import Room
 from smelt.engine.sender import Sender
@@ -29,6 +30,7 @@ from smelt.plan.chunks import AutoSize
 from smelt.plan.media import Medium
 from smelt.providers.base import Connection, Provider, Usage, telling
 
+_SOME = Usage(input_tokens=1_000, output_tokens=1_000)
 INTERRUPT_GRACE = 0.75  # Seconds; a run reacts to Ctrl-C within one.
 
 
@@ -135,12 +137,20 @@ class Run:
         try:
             async with self.provider.connect(connections=self.lane.most) as connection:
                 self._pool = pool = self._make_pool(work, supply, connection)
+                if self._needs_pilot(work, supply):
+                    pool.add_pilot(self.counts)
                 try:
                     await self._see_through(pool, deadline)
                 finally:
                     self._halt, self._pool = pool.halted, None
         finally:
             telling.reset(token)
+
+    def _needs_pilot(self, work: Work, supply: Supply) -> bool:
+        """Whether it is worth finding out which wire to use: there are many rows, and they cost money."""
+        is_open = work.wire == "auto" and work.compact is not None and work.completing is None and not self.ledger.wire
+        is_long = is_open and supply.is_over and supply.line.rows_left >= FEWEST_ROWS
+        return is_long and work.most_rows > 1 and not isinstance(self.lane, Tiers) and bool(self.price(_SOME))
 
     def _preparing(self, waits_for: str) -> None:
         """Report that the provider cannot send yet, or that it can."""
@@ -174,6 +184,8 @@ class Run:
 
     def _make_pool(self, work: Work, supply: Supply, connection: Connection) -> WorkerPool:
         line, answers = supply.line, supply.parts
+        known = "compact" if work.wire == "compact" else self.ledger.wire if work.wire == "auto" else ""
+        self.counts.wire = known or self.counts.wire
         size = AutoSize(most=work.most_rows, rows=float(work.first_rows if work.is_auto else work.most_rows))
         sender = Sender(
             work=work,
@@ -191,6 +203,7 @@ class Run:
             server=(self.provider.name, getattr(self.provider, "deployment", ""), self.provider.model),
             broken_off=self._broken_off,
             tiers=self.lane if isinstance(self.lane, Tiers) else None,
+            is_compact=work.compact is not None and known.startswith("compact"),
         )
         if sender.tiers is not None:
             sender.tiers.begin(line, work.ends_at)

@@ -66,6 +66,7 @@ class Sender:
         broken_off: Positions of rows whose request was in flight when the run was cancelled.
         row_room: What the answers to the question take.
         tiers: The lanes of a run that prefers a cheaper service tier; None for any other run.
+        is_compact: Whether rows are asked on the compact wire.
     """
 
     work: Work
@@ -89,6 +90,7 @@ class Sender:
     _constant_schema: Mapping[str, Any] | None = None
     _schema_bytes: int = field(init=False)
     row_room: RowRoom = field(init=False)
+    is_compact: bool = False
     _has_reply: bool = False
     _keeps_order: bool | None = None
     _order_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -96,7 +98,7 @@ class Sender:
     def __post_init__(self) -> None:
         # Providers add an "array" schema to the input as text. A "keyed" schema is a grammar that no model reads.
         is_read = self.capabilities.codec == "array"
-        schema = self._compact_schema or self._schema((), "array")
+        schema = (self.is_compact and self._compact_schema) or self._schema((), "array")
         self._schema_bytes = len(json.dumps(schema, separators=(",", ":"))) if is_read else 0
         self.row_room = self.room.for_rows(self.work.system)
 
@@ -107,7 +109,7 @@ class Sender:
 
     def compact(self, chunk: Chunk) -> Compact | None:
         """How *chunk* is asked on the compact wire; None in the keyed form, as rows that were answered wrongly are."""
-        is_keyed = self.work.compact is None or self.codec != self.capabilities.codec
+        is_keyed = not self.is_compact or self.codec != self.capabilities.codec
         return None if is_keyed or any(row.attempts for row in chunk.rows) else self.work.compact
 
     @cached_property
@@ -118,12 +120,12 @@ class Sender:
     @property
     def _system(self) -> str:
         """The instructions of most requests."""
-        return self.work.system if self.work.compact is None else self.work.compact.system
+        return self.work.compact.system if self.is_compact and self.work.compact is not None else self.work.system
 
     def _row_bytes(self, chunk: Chunk) -> float:
         """The bytes of the rows of *chunk* in a request."""
         size, count = sum([len(row.text) for row in chunk.rows]), len(chunk.rows)
-        if self.work.compact is None:
+        if self.work.compact is None or not self.is_compact:
             return size + _ROW_FRAME * count
         return (self.work.compact.table.size(size / count) + _COMPACT_FRAME) * count
 
@@ -195,12 +197,13 @@ class Sender:
         row = self._row_bytes(chunk) / len(chunk.rows)
         return fewest_rows(self.shared_tokens, row / BYTES_PER_TOKEN)
 
-    async def announce(self, chunk: Chunk, tier: str = "") -> Announced:
+    async def announce(self, chunk: Chunk, tier: str = "", *, is_compact: bool | None = None) -> Announced:
         """Record the request in the ledger before it is sent, and learn which of its rows may be asked.
 
         Args:
             chunk: The rows.
             tier: The service tier that it asks for.
+            is_compact: Whether they are asked on the compact wire; None: as the run asks.
 
         Raises:
             StoreError: The ledger could not store the reply.
@@ -227,6 +230,7 @@ class Sender:
             expected=expected,
             broken=loaded.broken,
             media=loaded.media,
+            compact=self.compact(chunk) if is_compact is None else self.work.compact if is_compact else None,
         )
         if len(claim.rows) == len(chunk.rows):
             return announced
@@ -300,7 +304,7 @@ class Sender:
         """
         number, chunk = announced.number, announced.chunk
         grant, codec = self.grant(chunk), self.codec
-        request, compact = self._render(announced, grant, codec), self.compact(chunk)
+        request, compact = self._render(announced, grant, codec), announced.compact
         request = self._to_keep(request)
         request = self._at(slot.tier, request)
         self.count_sent(request, chunk)
@@ -416,7 +420,7 @@ class Sender:
             parts = user_parts(
                 rows, [list(zip(names, ones, strict=True)) for (_, names), ones in zip(named, own, strict=True)]
             )
-        compact = self.compact(announced.chunk)
+        compact = announced.compact
         system = self.work.system if codec == self.capabilities.codec else self.work.array_system
         is_laid_out = compact is not None and compact.layout is not None
         return Request(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from smelt.engine.events import RowsSettled
 from smelt.engine.policy import Policy
@@ -46,6 +46,7 @@ class Work:
         prompt: The caller's question, for the same.
         compact: How rows are asked for the first time on the compact wire. None: in the keyed form. Rows that are asked
             again always are.
+        wire: Whether it is used; "auto": if the ledger or a pilot says so.
     """
 
     output: Output
@@ -67,6 +68,7 @@ class Work:
     output_model: type[Any] | None = None
     prompt: str = ""
     compact: Compact | None = None
+    wire: Literal["keyed", "compact", "auto"] = "keyed"
 
 
 @dataclass(kw_only=True, eq=False)
@@ -95,6 +97,7 @@ class Counts:
         standard_rows: Rows in those requests.
         cost_usd: Dollars; None as soon as one price is unknown.
         first_request: The first request, as it was sent; None before that.
+        wire: The wire that was used, and why.
     """
 
     announced: int = 0
@@ -118,6 +121,7 @@ class Counts:
     standard_rows: int = 0
     cost_usd: float | None = 0.0
     first_request: Request | None = None
+    wire: str = "keyed"
 
     def add(self, usage: Usage, cost_usd: float | None) -> None:
         """Add the usage of one request to the sums; one unknown price makes the whole cost unknown."""

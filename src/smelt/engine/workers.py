@@ -8,7 +8,7 @@ schema are valid, so a mistake there costs this request and not one per worker.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, inf
 from typing import Any
@@ -20,9 +20,10 @@ from smelt.engine.hedging import Hedging
 from smelt.engine.inflight import Delivery
 from smelt.engine.limiter import Limiter, Slot, TooLong
 from smelt.engine.mediaroom import MediaRoom
+from smelt.engine.pilot import Pilot
 from smelt.engine.sender import Sender
 from smelt.engine.supply import Supply
-from smelt.engine.work import Halt
+from smelt.engine.work import Counts, Halt
 from smelt.errors import BudgetExceededError, StoreError
 from smelt.ledger.base import RunLedger
 from smelt.plan.chunks import AutoSize, Chunk, Line, Pending, Size
@@ -83,7 +84,8 @@ class WorkerPool:
     line: Line = field(init=False)
     _deferred: Deferred = field(init=False)
     _group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
-    _workers: dict[asyncio.Task[None], None] = field(default_factory=dict)  # In the order in which they started.
+    _workers: dict[asyncio.Task[Any], None] = field(default_factory=dict)  # In the order in which they started.
+    _pilot: Pilot | None = None
     _next: asyncio.Task[None] | None = None  # The worker that waits for the lane.
 
     def __post_init__(self) -> None:
@@ -104,11 +106,41 @@ class WorkerPool:
         """Ask until nothing is queued or in flight, or the pool is halted."""
         try:
             async with self._group:
+                if self._pilot is not None:
+                    await self._ask_pilot(self._pilot)
                 self.spawn()
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None  # Workers raise only on a bug; show it without the group.
         finally:
             self.hedging.end()
+
+    def add_pilot(self, counts: Counts) -> None:
+        """Find out first whether the compact wire answers as the keyed one does."""
+        self._pilot = Pilot(
+            sender=self.sender,
+            applier=self.applier,
+            line=self.line,
+            size=self.size,
+            lane=self.lane,
+            ledger=self.ledger,
+            counts=counts,
+        )
+
+    async def _ask_pilot(self, pilot: Pilot) -> None:
+        def spawn(work: Coroutine[Any, Any, Delivery]) -> asyncio.Task[Delivery]:
+            task = self._group.create_task(work)
+            self._workers[task] = None
+            task.add_done_callback(lambda worker: self._workers.pop(worker, None))
+            return task
+
+        try:
+            halt = await pilot.ask(spawn)
+        except TooLong as problem:
+            halt = Halt(stop=CallFailed("server", Billing.REJECTED, f"{self.provider} {problem}"))
+        except StoreError as problem:
+            halt = Halt(fault=problem)
+        if halt is not None:
+            self.halt(halt)
 
     def halt(self, halt: Halt) -> None:
         """Send nothing more; requests in flight get a short time to complete. Only the first reason is kept."""

@@ -63,6 +63,15 @@ class RunLedger(Protocol):
         """Whether it was blank at the start, and this run's own answers may match later rows of the stream."""
         ...
 
+    @property
+    def wire(self) -> str:
+        """The verdict of an earlier run's pilot on the wire, as a sentence; empty if there was none."""
+        ...
+
+    def keep_wire(self, verdict: str) -> None:
+        """Keep the verdict of a pilot for later runs that ask the same."""
+        ...
+
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         """The stored values of rows with these canonical texts; None for a row without an answer. Costs nothing."""
         ...
@@ -119,6 +128,10 @@ class NoLedger:
 
     is_blank = True
     is_learning = False
+    wire = ""
+
+    def keep_wire(self, verdict: str) -> None:
+        """Keep nothing."""
 
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         """No row has an answer."""

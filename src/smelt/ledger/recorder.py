@@ -100,6 +100,18 @@ class Recorder:
         self._pulse = asyncio.get_running_loop().call_later(BEAT, self._beat)
         self._sorting: asyncio.Handle | None = None
         self._is_winding_down = False
+        with store.reading() as connection:
+            found = connection.execute("SELECT value FROM meta WHERE name = ?", (_wire_of(recall.spec),)).fetchone()
+        self.wire = "" if found is None else str(found[0])
+
+    def keep_wire(self, verdict: str) -> None:
+        """Keep the verdict of a pilot for later runs that ask the same."""
+        self.wire, entry = verdict, (_wire_of(self._recall.spec), verdict)
+
+        def keep(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", entry)
+
+        self._writer.tell(keep)
 
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         """The stored values of rows with these canonical texts; None for a row without an answer."""
@@ -373,3 +385,8 @@ class Recorder:
     def _extends(self, row: Pending) -> int | None:
         is_part = self._extension is not None and row.position in self._extension.completing
         return self._extension.spec if self._extension is not None and is_part else None
+
+
+def _wire_of(spec: int) -> str:
+    """The name of the entry that has the verdict on a spec's wire."""
+    return f"wire of {spec}"
