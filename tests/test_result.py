@@ -120,3 +120,19 @@ def test_metrics_show_caches_and_tiers_only_where_they_say_something() -> None:
     assert "tokens: 900 in, 20 out\n  cost" in shown[0]
     assert "tokens: 900 in (600 read from and 200 written to the provider's cache), 20 out" in shown[1]
     assert "tier: flex 1" in shown[1]
+
+
+def test_tokens_of_answers_that_were_not_used_are_shown() -> None:
+    """Of three rows, one is not in the reply; it is asked again, and comes."""
+    usage = Usage(input_tokens=270, output_tokens=30)
+    without = {"name": "Arm"}
+
+    def partial(request: Request) -> Reply:
+        whole = answered(request, lambda row: None if row["name"] == without["name"] else {"sector": "tech"})
+        return replace(whole, usage=usage)
+
+    metrics = smelt.run(ROWS, PROMPT, Firm, model=ScriptedProvider({}, script=[partial, with_usage(usage)])).metrics
+
+    assert (metrics.failed_rows, metrics.requests) == (0, 2)
+    assert metrics.wasted_tokens == (270 + 30) / 3
+    assert "60 out; 100 of them for answers that were not used" in repr(metrics)

@@ -69,6 +69,8 @@ class SmeltMetrics:
         cached_input_tokens: Input tokens read from the provider's cache.
         written_input_tokens: Input tokens written to the provider's cache, which costs more with some models.
         reasoning_tokens: Output tokens spent on reasoning.
+        wasted_tokens: Tokens, input and output, paid for answers that were not used: refused, cut off, not valid, or
+            there twice. A request's tokens are shared equally among its rows.
         cost_usd: Dollars at the published prices; None if a price is not known.
         wall_time_seconds: Duration of the run, from before the ledger is opened to its end.
         possible_duplicates: Requests that may have been billed although no answer arrived.
@@ -101,6 +103,7 @@ class SmeltMetrics:
     ledger_rows: int = 0
     ledger_cost_usd: float | None = None
     written_input_tokens: int = 0
+    wasted_tokens: int = 0
     tiers: Mapping[str, int] = field(default_factory=dict, hash=False)
     standard_requests: int = 0
     standard_rows: int = 0
@@ -277,7 +280,7 @@ def described(metrics: SmeltMetrics) -> list[tuple[str, str]]:
             "requests",
             f"{metrics.requests:,}, {metrics.total_retries:,} repeated, {metrics.rate_limited:,} rate limited",
         ),
-        ("tokens", f"{metrics.input_tokens:,} in{_cached(metrics)}, {metrics.output_tokens:,} out"),
+        ("tokens", f"{metrics.input_tokens:,} in{_cached(metrics)}, {metrics.output_tokens:,} out{_wasted(metrics)}"),
         *([("tier", tiers)] if (tiers := by_tier(metrics.tiers)) else []),
         *([("at standard", standard)] if standard else []),
         *([("wire", metrics.wire)] if metrics.wire != "keyed" else []),
@@ -290,6 +293,10 @@ def _cached(metrics: SmeltMetrics) -> str:
     parts = [(metrics.cached_input_tokens, "read from"), (metrics.written_input_tokens, "written to")]
     shown = " and ".join(f"{count:,} {done}" for count, done in parts if count)
     return f" ({shown} the provider's cache)" if shown else ""
+
+
+def _wasted(metrics: SmeltMetrics) -> str:
+    return f"; {metrics.wasted_tokens:,} of them for answers that were not used" if metrics.wasted_tokens else ""
 
 
 def _error_lines(errors: Sequence[RowError]) -> list[tuple[str, str]]:

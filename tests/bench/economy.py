@@ -38,6 +38,7 @@ ASKED = "gpt-6-luna"
 LATENCY = 0.5
 CAP = 900.0  # Seconds after which a run is ended.
 TOKENS = ("requests", "lines", "in", "cached", "written", "out")
+KEPT = ROOT / ".tools" / "economy"  # Runs of peers, which change with their versions only; delete it to run them anew.
 BEFORE = "smelt, as before"
 AT_BEST = {"openaivec": "openaivec, best", "curator": "curator, best"}
 
@@ -70,7 +71,8 @@ def main(rows: int = ROWS, *only: str) -> None:
 def tables(rows: int, ways: Sequence[str]) -> Iterator[str]:
     """The lines of all tables, as soon as each is known."""
     packages = ", ".join(f"`{one}`" for name in dict.fromkeys(map(library, ways)) for one in PACKAGES[name])
-    yield f"{date.today()}, {os.cpu_count()} CPUs, {platform.system()}, Python {platform.python_version()}; {packages}."
+    machine = f"{os.cpu_count()} CPUs, {platform.system()}, Python {platform.python_version()}"
+    yield f"{rows:,} rows, {date.today()}, {machine}; {packages}."
     bought: dict[tuple[str, str], Purchase] = {}
     yield ""
     yield from head(("job", "way", *TOKENS, "rows lost", "rows wrong", "paid twice", "wall s", "end"))
@@ -115,6 +117,9 @@ def library(way: str) -> str:
 def purchased(job: Job, way: str, rows: int) -> Purchase:
     """Do one job in one way."""
     name = library(way)
+    kept = KEPT / f"{job.name}, {way}, {rows}.json"
+    if PACKAGES[name] and kept.exists():
+        return Purchase(**json.loads(kept.read_text()))
     python = interpreter(name, PACKAGES[name]) if PACKAGES[name] else sys.executable
     config = json.dumps({"job": job.name, "rows": rows, "latency": LATENCY})
     command = [sys.executable, "-m", "tests.bench.contenders.shop", config]
@@ -126,7 +131,10 @@ def purchased(job: Job, way: str, rows: int) -> Purchase:
         port = int(server.stdout.readline())
         outcome = told([python, "-P", str(SCRIPT), way, job.name, str(rows), ASKED], name, home, port, rows)
         books, _ = server.communicate()
-    return Purchase(**outcome, books=json.loads(books))
+    told_all = {**outcome, "books": json.loads(books)}
+    KEPT.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(told_all))
+    return Purchase(**told_all)
 
 
 SCRIPT = Path(__file__).parent / "contenders" / "shoppers.py"

@@ -33,6 +33,10 @@ PEERS: dict[str, Sequence[str]] = {
     "openaivec": ("openaivec==2.9.3",),
     "smelt-ai": ("smelt-ai[openai]==0.5.0", "langchain-openai==1.7.3"),
     "daft": ("daft[openai]==0.7.26",),
+    "ondine enrich": ("ondine==2.1.1",),
+    "ondine packed": ("ondine==2.1.1",),
+    "accrue": ("accrue==1.5.2",),
+    "dataframeit": ("dataframeit[openai]==0.10",),
     "sdk": ("openai==3.54.0",),
 }
 CAP = 180.0  # Seconds after which a run is ended.
@@ -109,14 +113,14 @@ def main(*only: str) -> None:
 def table(peers: Sequence[str]) -> Iterator[str]:
     """The lines of the table, as soon as each is known."""
     yield f"{date.today()}, {os.cpu_count()} CPUs, {platform.system()}, Python {platform.python_version()};"
-    yield f"{', '.join(f'`{one}`' for peer in peers for one in PEERS[peer])}."
+    yield f"{', '.join(f'`{one}`' for one in dict.fromkeys(one for peer in peers for one in PEERS[peer]))}."
     yield ""
     yield _row(COLUMNS)
     yield _row(["---"] * 2 + ["---:"] * 8 + ["---"])
     pythons = {}
     for peer in peers:
         try:
-            pythons[peer] = interpreter(peer, PEERS[peer]) if PEERS[peer] else sys.executable
+            pythons[peer] = interpreter(peer.partition(" ")[0], PEERS[peer]) if PEERS[peer] else sys.executable
         except NotInstalled as problem:
             yield _row(["all", peer, *[""] * 8, f"could not be installed: {problem}"])
     for situation in SITUATIONS:

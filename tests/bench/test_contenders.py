@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.bench.contenders.server import Config, Server, last_message, rows_and_shape
+from tests.bench.contenders.server import RULES, Config, Server, last_message, rows_and_shape
+from tests.bench.resumes import NAMES, SECONDS, figures
+from tests.fakeserver.answers import expected
 from tests.fakeserver.protocols import PROTOCOLS
 from tests.models import Company
 
@@ -38,6 +40,14 @@ REPLY = {"properties": {"rows": {"items": Company.model_json_schema()}}}
             {"rows": [{"row_id": 0, "length": 4}, {"row_id": 1, "length": 12}]},
             id="smelt-ai",
         ),
+        pytest.param(
+            "Process these 2 items and return a JSON array.\n\nINPUT:\n"
+            + json.dumps([{"id": at, "input": f"Describe.\n{name}"} for at, name in enumerate(ROWS, 1)])
+            + "\n\nCRITICAL OUTPUT REQUIREMENTS:",
+            {},
+            {"items": [{"length": 4, "id": 1}, {"length": 12, "id": 2}]},
+            id="ondine packed",
+        ),
     ],
 )
 def test_every_library_is_asked_about_its_rows_and_answered_in_its_shape(
@@ -59,6 +69,44 @@ def test_a_message_that_is_only_a_text_is_one_row() -> None:
 
     assert rows == ["Acme"]
     assert json.loads(write(ANSWERS[:1])) == {"length": 4}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        '<row_data>\n{"name": "Acme"}\n</row_data>\n\nAnalyze the provided data.',
+        "Describe the company.\nAcme",
+        "Describe the company.\n\nTexto a analisar:\nAcme",
+    ],
+    ids=["accrue", "ondine enrich", "dataframeit"],
+)
+def test_libraries_with_a_row_per_request_are_answered_with_its_fields(message: str) -> None:
+    rows, write = rows_and_shape(message, {})
+
+    assert rows == ["Acme"]
+    assert json.loads(write(ANSWERS[:1])) == {"length": 4}
+
+
+def test_rows_paid_twice_and_stale_answers_are_told_apart() -> None:
+    edited = next(one for one in SECONDS if one.name == "every tenth row edited")
+    answers: list[Any] = [edited.right(name) for name in edited.names]
+    answers[0] = expected(RULES, {"name": NAMES[0]})  # Of the row before it was edited.
+    answers[1] = edited.right(NAMES[2])
+    answers[3] = None
+    before = {NAMES[1]: 1, NAMES[2]: 1, NAMES[5]: 1}, {NAMES[1]: 1, NAMES[2]: 1}
+    after = {**dict.fromkeys(edited.names, 1), NAMES[2]: 2, NAMES[5]: 2}
+
+    assert figures(edited, before, after, {"answers": answers, "end": ""}) == ["2", "1", "1", "1", "1", "1", ""]
+
+
+def test_another_question_is_answered_otherwise() -> None:
+    server = Server(Config(loud="in capitals"), lambda: 0.0)
+    asked = {"model": "fake-1", "instructions": SECONDS[-1].prompt, "input": "Acme"}
+
+    reply = json.loads(server.respond(PROTOCOLS["openai"], asked).body)
+
+    assert json.loads(reply["output"][0]["content"][0]["text"])["echo"] == "ACME"
+    assert server.counters.paid == {"Acme": 1}
 
 
 @pytest.mark.parametrize(

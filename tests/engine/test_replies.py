@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
@@ -104,3 +105,16 @@ def test_a_reply_of_another_shape_than_an_object_of_rows_is_told(text: str, is_t
     replies.read(reply(text), ["a", "b"], "keyed")
 
     assert replies.just_strayed is is_told
+
+
+def test_indented_replies_are_told_once_with_what_to_do() -> None:
+    said: list[str] = []
+    replies = reader(said, is_trusted=True)
+    rows = [{"id": token, "n": 1} for token in draw_tokens(50, "", random.Random(1))]
+
+    for _ in range(4):
+        replies.read(reply(json.dumps({"rows": rows}, indent=2)), [str(one["id"]) for one in rows])
+
+    [told] = said
+    assert told.startswith("Replies are indented: ")
+    assert told.endswith("To the prompt, add: Write the JSON on one line, without spaces.")

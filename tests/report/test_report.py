@@ -64,6 +64,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> str:
         "waiting: 3.",
         "Requests without a reply Number rate limit 4 timeout 1",
         "refused for rate (429) 4 possibly billed without an answer 1",
+        "Tokens of answers that were not used ",
         "Rows from the ledger, at no cost 0",
         "input, cached",
         "input, written to the provider's cache",

@@ -13,6 +13,8 @@ from typing import Any
 
 from smelt.call.preparation import Preparation
 from smelt.call.thinking import room_of
+from smelt.call.ways import HEAD, Way, text, ways
+from smelt.call.ways import lines as cells
 from smelt.engine.sender import rows_worth
 from smelt.engine.work import Work
 from smelt.engine.workers import FEWEST_ROWS, MOST_WORKERS, provers, rows_of_prover
@@ -31,7 +33,11 @@ _SAMPLE = 2_000  # About this many rows are measured; more would not change the 
 
 
 def estimate(call: Preparation) -> Estimate:
-    """Estimate rows, requests, tokens and dollars of *call*. Sends nothing."""
+    """Estimate rows, requests, tokens and dollars of *call*, and of the other ways to ask it. Sends nothing."""
+    return replace(_alone(call), ways=ways(call, _alone))
+
+
+def _alone(call: Preparation) -> Estimate:
     distinct, provider, work, mode = len(call.folded.distinct), call.provider, call.work(), call.settings.mode
     row_bytes, media_bytes, media_tokens = _measured(call)
     thoughts = room_of(provider, call.params).usual
@@ -205,6 +211,9 @@ class Estimate:
             rows at the standard tier. None without that mode, or if the price is not known.
         thinking_tokens: The reasoning tokens among the output tokens: as measured by earlier runs of this process,
             else a guess from the model's name, which may be far off.
+        ways: The ways in which the model and its host could be asked, each with `name`, `is_asked`, `requests`,
+            `input_tokens`, `output_tokens` and `cost_usd`. Empty if a price is not known, if there is only one way, or
+            if each costs less than a cent.
 
     Examples:
         >>> print(df.smelt.estimate("Classify {name}.", Company, model=scripted))
@@ -225,9 +234,10 @@ class Estimate:
     assumes: str = ""
     batch_cost_usd: float | None = None
     flex_cost_usd: float | None = None
+    ways: tuple[Way, ...] = ()
 
     def __repr__(self) -> str:
-        """One or two lines of text."""
+        """One or two lines of text, and a table of the ways."""
         first = (
             f"{counted(self.rows, 'row')} ({self.distinct_rows:,} distinct) in about "
             f"{counted(self.requests, 'request')} to {self.model}: "
@@ -235,7 +245,8 @@ class Estimate:
             f"{self._cost}"
         )
         sent = [f"sends {sent_columns(self.columns)}"] if self.columns else []
-        return "\n".join(map(printable, [first, *sent]))
+        table = ["", *text(self.ways)] if self.ways else []
+        return "\n".join(map(printable, [first, *sent, *table]))
 
     def _repr_html_(self) -> str:
         from smelt.report.summary import table
@@ -247,7 +258,8 @@ class Estimate:
             ("cost", self._cost),
             *([("sends", sent_columns(self.columns))] if self.columns else []),
         ]
-        return table("Estimate", f"for {self.model}", lines)
+        grid = (HEAD, cells(self.ways)) if self.ways else None
+        return table("Estimate", f"for {self.model}", lines, grid=grid)
 
     @property
     def _media(self) -> str:

@@ -186,6 +186,7 @@ def metrics(counts: Counts, *, rows: int, failed: int, distinct: int, seconds: f
         cached_input_tokens=counts.cached_input_tokens,
         written_input_tokens=counts.written_input_tokens,
         reasoning_tokens=counts.reasoning_tokens,
+        wasted_tokens=counts.wasted_tokens,
         tiers=dict(counts.tiers),
         standard_requests=counts.standard_requests,
         standard_rows=counts.standard_rows,

@@ -148,6 +148,7 @@ class Applier:
         self.hedging.landed(delivery.flight)
         self.hedging.sender.row_room.is_proven |= bool(verdict.accepted)
         unread, verdict = verdict.unread, self.hedging.judged(delivery.flight, verdict)
+        self.counts.waste(reply.usage, sent=len(chunk.rows), used=len(verdict.accepted))
         self.ledger.commit(delivery.number, verdict.accepted, unread)
         halt = self._carry_out(verdict, reply.request_id) or self._overbilled(chunk, reply)
         if rows.found:
@@ -248,6 +249,7 @@ class Applier:
             doubts=replace(self.doubt.count, are_all=are_all, is_end=is_end),
             is_known=is_known,
         )
+        self.counts.waste(failure.usage, sent=len(flight.chunk.rows), used=0)
         halt = self._carry_out(self.hedging.judged(delivery.flight, verdict), failure.request_id)
         if halt is None and failure.kind == "protocol" and failure.billing is Billing.PAID_BAD:
             halt = self._hear_nothing(f"The last one: {failure.message}")

@@ -92,6 +92,7 @@ class Counts:
         cached_input_tokens: Input tokens read from the provider's cache.
         written_input_tokens: Input tokens written to the provider's cache.
         reasoning_tokens: Output tokens spent on reasoning.
+        wasted_tokens: Tokens, input and output, paid for answers that were not used.
         tiers: Replies by the service tier that served them.
         standard_requests: Replies that the usual tier served, in a run that prefers a cheaper one.
         standard_rows: Rows in those requests.
@@ -116,6 +117,7 @@ class Counts:
     cached_input_tokens: int = 0
     written_input_tokens: int = 0
     reasoning_tokens: int = 0
+    wasted_tokens: int = 0
     tiers: Counter[str] = field(default_factory=Counter)
     standard_requests: int = 0
     standard_rows: int = 0
@@ -132,6 +134,11 @@ class Counts:
         self.reasoning_tokens += usage.reasoning_tokens or 0
         self.tiers[usage.tier or "standard"] += 1
         self.cost_usd = None if self.cost_usd is None or cost_usd is None else self.cost_usd + cost_usd
+
+    def waste(self, usage: Usage, *, sent: int, used: int) -> None:
+        """Count what a request with *sent* rows cost beyond the *used* answers."""
+        tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
+        self.wasted_tokens += round(tokens * (sent - used) / sent) if sent else tokens
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -178,6 +178,7 @@ def _spend(metrics: SmeltMetrics, record: Record) -> Html:
         [part("repeated"), f"{metrics.total_retries:,}"],
         [part("refused for rate (429)"), f"{metrics.rate_limited:,}"],
         [part("possibly billed without an answer"), f"{metrics.possible_duplicates:,}"],
+        ["Tokens of answers that were not used", f"{metrics.wasted_tokens:,}"],
         ["Rows from the ledger, at no cost", f"{metrics.ledger_rows:,}"],
     ]
     if tiers := by_tier(metrics.tiers):

@@ -26,9 +26,15 @@ def summary(headline: str, lines: Sequence[tuple[str, str]], *, answered: int, t
     return _block(_title("SmeltResult", headline), _bar(answered, total), _table(lines))
 
 
-def table(name: str, headline: str, lines: Sequence[tuple[str, str]]) -> str:
-    """The object's *name*, a headline, and a table of *lines*."""
-    return _block(_title(name, headline), _table(lines))
+def table(
+    name: str,
+    headline: str,
+    lines: Sequence[tuple[str, str]],
+    *,
+    grid: tuple[Sequence[str], Sequence[Sequence[str]]] | None = None,
+) -> str:
+    """The object's *name*, a headline, a table of *lines*, and if given another table: its head and its rows."""
+    return _block(_title(name, headline), _table(lines), *([_grid(*grid)] if grid else []))
 
 
 def texts(
@@ -70,6 +76,25 @@ def _table(lines: Sequence[tuple[str, str]]) -> Html:
         for name, text in lines
     ]
     return el("table", *rows, style="border-collapse:collapse;border:0;margin:0;font-size:inherit;color:inherit")
+
+
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Html:
+    """A table whose first column holds names, and whose other columns hold numbers."""
+    styles = [_CELL, *[f"{_CELL};text-align:right;font-variant-numeric:tabular-nums"] * (len(head) - 1)]
+    names = [
+        el("th", name, scope="col", style=f"{style};font-weight:400;opacity:0.7")
+        for name, style in zip(head, styles, strict=True)
+    ]
+    lines = [
+        el(
+            "tr",
+            *[el("td", cell, style=style) for cell, style in zip(row, styles, strict=True)],
+            style="background:none",
+        )
+        for row in rows
+    ]
+    style = "border-collapse:collapse;border:0;margin:8px 0 0;font-size:inherit;color:inherit"
+    return el("table", el("tr", *names, style="background:none"), *lines, style=style)
 
 
 def _bar(answered: int, total: int) -> Html:

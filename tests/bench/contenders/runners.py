@@ -21,6 +21,7 @@ from typing import Any, Literal
 import openai  # Every library needs it and some only load it when they first ask.
 from pydantic import BaseModel, Field
 
+from tests.bench.contenders.packers import FIELDS, fields_for_accrue, packed, rows_of
 from tests.bench.contenders.tokenizers import lend_a_tokenizer
 
 MODEL = "gpt-4.1-mini"
@@ -134,11 +135,48 @@ def by_sdk(names: list[str], *, one_by_one: bool) -> Ask:
     return lambda: _dumped(asyncio.run(every()))
 
 
+def by_enrich(names: list[str], *, one_by_one: bool) -> Ask:
+    import pandas as pd
+    from ondine import enrich  # type: ignore[import-not-found]
+
+    frame = pd.DataFrame({"name": names})
+    options: Any = {"concurrency": IN_FLIGHT} if one_by_one else {}
+    return lambda: rows_of(enrich(frame, PROMPT + "\n{name}", FIELDS, model=MODEL, schema=Company, **options))
+
+
+def by_packed(names: list[str], *, one_by_one: bool) -> Ask:
+    pipeline = packed(names, PROMPT, rows=1 if one_by_one else 50)
+    return lambda: rows_of(pipeline.execute().to_pandas())
+
+
+def by_accrue(names: list[str], *, one_by_one: bool) -> Ask:
+    import pandas as pd
+    from accrue import EnrichmentConfig, LLMStep, Pipeline  # type: ignore[import-not-found]
+
+    step = LLMStep("company", fields=fields_for_accrue(), system_prompt_header=PROMPT, model=MODEL)
+    options: Any = {"max_workers": IN_FLIGHT} if one_by_one else {}
+    config = EnrichmentConfig(enable_progress_bar=False, **options)
+    return lambda: rows_of(Pipeline([step]).run(pd.DataFrame({"name": names}), config).data)
+
+
+def by_dataframeit(names: list[str], *, one_by_one: bool) -> Ask:
+    import pandas as pd
+    from dataframeit import dataframeit  # type: ignore[import-not-found]
+
+    frame = pd.DataFrame({"text": names})
+    options: Any = {"parallel_requests": IN_FLIGHT} if one_by_one else {}
+    return lambda: rows_of(dataframeit(frame, Company, PROMPT, model=MODEL, text_column="text", **options))
+
+
 RUNNERS: dict[str, Callable[..., Ask]] = {
     "smelt": by_smelt,
     "openaivec": by_openaivec,
     "smelt-ai": by_smelt_ai,
     "daft": by_daft,
+    "ondine enrich": by_enrich,
+    "ondine packed": by_packed,
+    "accrue": by_accrue,
+    "dataframeit": by_dataframeit,
     "sdk": by_sdk,
 }
 

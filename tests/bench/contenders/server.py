@@ -46,6 +46,7 @@ class Config:
         failing: The share of requests that are answered with 500 or 503.
         refused: The model refuses every request that has this row.
         invalid: The answer to this row is never valid.
+        loud: If this is in a request, names are echoed in capitals.
     """
 
     latency: float = 0.0
@@ -53,6 +54,7 @@ class Config:
     failing: float = 0.0
     refused: str | None = None
     invalid: str | None = None
+    loud: str | None = None
 
 
 @dataclass
@@ -62,6 +64,8 @@ class Counters:
     requests: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     tokens: int = 0
+    paid: Counter[str] = field(default_factory=Counter)  # By the name of a row.
+    delivered: Counter[str] = field(default_factory=Counter)  # Those of them whose reply has left.
     in_flight: int = 0
     max_in_flight: int = 0
 
@@ -74,11 +78,13 @@ class Call:
         self._protocol = protocol
         self._body = json.loads(request.body)
         self._counters = server.counters
+        self._rows: list[str] = []
         self._counters.in_flight += 1
         self._counters.max_in_flight = max(self._counters.max_in_flight, self._counters.in_flight)
 
     def answer(self) -> Outgoing:
         response = self._server.respond(self._protocol, self._body)
+        self._rows = self._server.last_rows if response.status == 200 else []
         self._counters.requests += 1
         self._counters.statuses[response.status] += 1
         latency = self._server.config.latency
@@ -86,6 +92,8 @@ class Call:
 
     def done(self, *, abandoned: bool) -> None:
         self._counters.in_flight -= 1
+        if not abandoned:
+            self._counters.delivered.update(self._rows)
 
 
 class Lost:
@@ -98,18 +106,33 @@ class Lost:
         pass
 
 
+class Told(Lost):
+    """What a benchmark asks while others run."""
+
+    def __init__(self, told: Any) -> None:
+        self._told = told
+
+    def answer(self) -> Outgoing:
+        return Outgoing(Response(200, JSON, json.dumps(self._told).encode()))
+
+
 class Server:
     """Answers every library in its own shape, and counts."""
 
     def __init__(self, config: Config, clock: Callable[[], float]) -> None:
         self.config = config
         self.counters = Counters()
+        self.last_rows: list[str] = []  # Those of the request that was answered last.
         self._rng = random.Random(0)
         self._limiter = Limiter(Limit(**config.limit), clock) if config.limit is not None else None
 
     def route(self, request: Request, connection: Connection) -> Exchange:
         protocol = PATHS.get(request.path.partition("?")[0])
-        return Lost() if protocol is None else Call(self, PROTOCOLS[protocol], request)
+        if request.path == "/_paid":
+            return Told([self.counters.paid, self.counters.delivered])
+        if protocol is None or b'"messages": []' in request.body or b'"messages":[]' in request.body:
+            return Lost()  # With no message, curator asks for its limits, which headers would tell.
+        return Call(self, PROTOCOLS[protocol], request)
 
     def respond(self, protocol: WireProtocol, body: dict[str, Any]) -> Response:
         prompt = protocol.read(body, "")
@@ -125,16 +148,20 @@ class Server:
     def _completion(self, body: dict[str, Any], schema: Mapping[str, Any] | None, sent: int) -> Completion:
         names, write = rows_and_shape(last_message(body), schema or {})
         refused = self.config.refused in names
-        text = "" if refused else write([self.answered(name) for name in names])
+        is_loud = self.config.loud is not None and self.config.loud in json.dumps(body)
+        text = "" if refused else write([self.answered(name, is_loud=is_loud) for name in names])
+        self.counters.paid.update(names)
+        self.last_rows = names
         spent = {"input": sent, "output": tokens_of(text)}
         self.counters.tokens += sum(spent.values())
         finish: Any = "refused" if refused else "stop"
         number = f"{self.counters.requests:08x}"
         return Completion(text=text, finish=finish, model=body["model"], request_id=number, usage=spent)
 
-    def answered(self, name: str) -> Fields:
+    def answered(self, name: str, *, is_loud: bool = False) -> Fields:
         """The answer to one row."""
         answer = expected(RULES, {"name": name})
+        answer["echo"] = name.upper() if is_loud else name
         return answer | {"length": -1} if name == self.config.invalid else answer
 
 

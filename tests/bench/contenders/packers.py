@@ -1,0 +1,57 @@
+"""What the scripts of ondine, accrue and dataframeit share: the model, its fields, and the rows of a result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import BaseModel, Field
+
+MODEL = "gpt-4.1-mini"
+
+Answers = Sequence[dict[str, Any] | None]
+
+
+class Company(BaseModel):
+    echo: str
+    length: int = Field(ge=0)
+    sector: Literal["tech", "finance", "health", "other"]
+    is_odd: bool
+
+
+FIELDS = list(Company.model_fields)
+
+
+def packed(names: list[str], prompt: str, *, rows: int = 50) -> Any:
+    """ondine's builder with many rows in a request; 50 as in its README."""
+    from ondine import PipelineBuilder  # type: ignore[import-not-found]  # In an environment of its own.
+
+    class Companies(BaseModel):
+        items: list[Company]
+
+    return (
+        PipelineBuilder.create()
+        .from_dataframe(pd.DataFrame({"name": names}), input_columns=["name"], output_columns=FIELDS)
+        .with_prompt(prompt + "\n{name}")
+        .with_llm(provider="openai", model=MODEL)
+        .with_batch_size(rows)
+        .with_structured_output(Companies)
+        .build()
+    )
+
+
+def fields_for_accrue() -> dict[str, Any]:
+    """The fields of `Company` as accrue has them; it knows no integers."""
+    return {
+        "echo": "Repeat the name",
+        "length": {"prompt": "Count the characters", "type": "Number"},
+        "sector": {"prompt": "Name the sector", "enum": ["tech", "finance", "health", "other"]},
+        "is_odd": {"prompt": "Say whether the count is odd", "type": "Boolean"},
+    }
+
+
+def rows_of(out: pd.DataFrame) -> list[dict[str, Any] | None]:
+    """The answers in a frame; None for a row without one. Numbers and words become what the model says."""
+    rows = out[FIELDS].astype(object).to_dict("records")
+    return [None if pd.isna(row["echo"]) else Company.model_validate(row).model_dump() for row in rows]

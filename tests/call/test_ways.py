@@ -1,0 +1,99 @@
+"""The table of an estimate: which ways there are, and what each costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import smelt
+from tests.economy_jobs import REVIEW
+
+pytest.importorskip("genai_prices")
+
+ROWS = pd.DataFrame(REVIEW.rows(1_000))
+
+
+def estimated(model: str, rows: pd.DataFrame = ROWS, *, base_url: str | None = None, **options: Any) -> smelt.Estimate:
+    seller, _, name = model.partition(":")
+    asked = smelt.Model(seller, name, api_key="k-of-a-test", base_url=base_url)
+    # A file that is not there, and is not made: nothing is opened.
+    return smelt.estimate(rows, REVIEW.prompt, REVIEW.model, model=asked, ledger="no/such.sqlite", **options)
+
+
+def costs(estimate: smelt.Estimate) -> dict[str, float]:
+    return {one.name: one.cost_usd for one in estimate.ways}
+
+
+@pytest.mark.parametrize("model", ["openai:gpt-4.1-mini", "anthropic:claude-sonnet-5-5", "google:gemini-3.8-flash"])
+def test_every_way_has_the_price_of_a_call_that_is_asked_so(model: str) -> None:
+    found = costs(estimated(model))
+
+    assert found["live"] == estimated(model).cost_usd
+    assert found['mode="batch"'] == estimated(model, mode="batch").batch_cost_usd
+    assert found['wire="compact"'] == estimated(model, wire="compact").cost_usd
+    assert found['mode="batch", wire="compact"'] == estimated(model, mode="batch", wire="compact").batch_cost_usd
+    assert found['mode="batch", wire="compact"'] == min(found.values())
+
+
+def test_a_model_with_a_flex_tier_has_that_way() -> None:
+    found = costs(estimated("openai:gpt-6-luna"))
+
+    assert found['mode="flex"'] == estimated("openai:gpt-6-luna", mode="flex").flex_cost_usd
+    assert not any("flex" in name for name in costs(estimated("anthropic:claude-haiku-5-5")))
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [({}, "live"), ({"mode": "batch"}, 'mode="batch"'), ({"wire": "compact"}, 'wire="compact"')],
+    ids=["live", "batch", "compact"],
+)
+def test_the_way_that_is_asked_is_marked(options: dict[str, Any], name: str) -> None:
+    assert [one.name for one in estimated("openai:gpt-4.1-mini", **options).ways if one.is_asked] == [name]
+
+
+def test_a_host_without_a_batch_api_has_no_such_way() -> None:
+    found = estimated("openai:gpt-4.1-mini", base_url="https://gateway.example/v1")
+
+    assert not any("batch" in name for name in costs(found))
+
+
+@pytest.mark.parametrize("model", ["openai:gpt-6-luna", "anthropic:claude-haiku-5-5"])
+def test_long_instructions_are_cached_where_a_run_asks_for_that(model: str) -> None:
+    seller, _, name = model.partition(":")
+    asked = smelt.Model(seller, name, api_key="k-of-a-test")
+    guideline = "Mind what the guideline says of reviews that praise one thing and blame another. " * 140
+    found = {
+        prompt: smelt.estimate(ROWS, prompt, REVIEW.model, model=asked, ledger="no/such.sqlite", isolation="row")
+        for prompt in (REVIEW.prompt, REVIEW.prompt + guideline)
+    }
+    short, long = found.values()
+
+    assert not any("cached" in one for one in costs(short))
+    assert long.cost_usd is not None
+    assert costs(long)["live, cached"] < 0.7 * long.cost_usd
+
+
+def test_the_table_stands_below_the_text_and_in_html() -> None:
+    estimate = estimated("openai:gpt-4.1-mini")
+
+    first, *rows = str(estimate).split("\n\n")[1].splitlines()
+    assert first.split() == ["way", "requests", "tokens", "in", "tokens", "out", "dollars", "share"]
+    assert len({len(line) for line in [first, *rows]}) == 1
+    assert rows[0].startswith("live (as asked)")
+    assert rows[0].endswith("100 %")
+    assert all("<td" in estimate._repr_html_() and one.name.split(",")[0] in str(estimate) for one in estimate.ways)
+
+
+@pytest.mark.parametrize(
+    "estimate",
+    [
+        lambda: estimated("openai:gpt-4.1-mini", ROWS[:3]),
+        lambda: estimated("vllm:qwen", base_url="http://127.0.0.1:9/v1"),
+    ],
+    ids=["less than a cent", "unknown price"],
+)
+def test_where_nothing_is_to_be_chosen_there_is_no_table(estimate: Any) -> None:
+    assert estimate().ways == ()
+    assert "\n\n" not in str(estimate())
