@@ -72,6 +72,7 @@ class JobServer:
     uploads: set[str] = field(default_factory=set)
     misses: int = 0  # How many of the next looks do not find the job.
     finds: int = 0
+    since: float = 0.0  # Of the last search that found a job.
     on_look: Callable[[], None] = lambda: None  # Called at each look.
     collected: int = 0
     requests: dict[str, Request] = field(default_factory=dict)
@@ -163,6 +164,7 @@ class _Connection:
         self._server.finds += 1
         for job in self._server.jobs:
             if job.tag == tag:
+                self._server.since = since
                 yield self._report(job)
 
     async def results(self, report: JobReport) -> AsyncIterator[Item]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -310,6 +311,15 @@ def test_a_job_whose_create_was_lost_is_searched_before_anything_else(ledger: Pa
     assert values(result) == [2 * at for at in range(105)]
     assert len(server.jobs) == 1
     assert server.finds == (1 if was_made else 3)
+
+
+def test_a_clock_that_was_ahead_at_the_submit_hides_no_job(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = JobServer(creates=[LOST])
+    monkeypatch.setattr("smelt.batch.submitting.wall", lambda: time.time() + 7_200)
+
+    assert called(BatchScripted(twice, server), 105, ledger).success
+    assert len(server.jobs) == 1
+    assert server.since < time.time()
 
 
 def test_a_job_that_is_refused_for_its_key_stops_the_run(ledger: Path) -> None:

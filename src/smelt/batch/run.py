@@ -335,7 +335,7 @@ class BatchRun(Run):
         self._has_collected, self.series.blocked_until, self._refused = True, -inf, 0
 
     async def _find(self, job: JobRow, course: _Course, office: Office, submitter: Submitter) -> None:
-        since = (job.submitted or job.made) - _BEFORE
+        since = min(job.submitted or job.made, wall()) - _BEFORE  # The clock may have been ahead at the submit.
         found = list[JobReport]()
         try:
             async for report in office.batches.find(tag=job.tag, count=job.lines, since=since):
