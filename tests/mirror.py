@@ -65,6 +65,7 @@ TESTED_THROUGH = {
     "api/pipelines": "pipelines/test_flow",
     "pipelines/checks": "pipelines/test_graph",
     "pipelines/drawing": "pipelines/test_inspection",
+    "pipelines/gathering": "pipelines/test_tree",
     "pipelines/outlook": "pipelines/test_inspection",
     "pipelines/result": "pipelines/test_flow",
     "pipelines/rows": "pipelines/test_flow",

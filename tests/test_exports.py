@@ -13,6 +13,7 @@ PUBLIC = {
     "transform",
     "atransform",
     "classify",
+    "aggregate",
     "stream",
     "astream",
     "run",
@@ -65,7 +66,7 @@ PUBLIC = {
     "SmeltWarning",
     "__version__",
 }
-MOST_NAMES = 52
+MOST_NAMES = 53
 PUBLIC_FOR_PROVIDERS = {"Billing", "CallFailed", "Capabilities", "Connection", "Provider", "Reply", "Request", "Usage"}
 PUBLIC_FOR_TESTS = {"Answer", "JumpingLoop", "ScriptedProvider", "answered", "asked", "run_jumping"}
 

@@ -54,7 +54,7 @@ from smelt.result import RowError, SmeltMetrics, SmeltResult
 if TYPE_CHECKING:
     from smelt import batch, ledger
     from smelt.api.own_code import worker, wrap
-    from smelt.api.pipelines import Pipeline, pipeline
+    from smelt.api.pipelines import Pipeline, aggregate, pipeline
     from smelt.call.estimate import Estimate, Explanation
     from smelt.evaluation.comparison import Comparison
     from smelt.evaluation.summary import Evaluation
@@ -78,6 +78,7 @@ _LATE = {
     "Pipeline": "smelt.api.pipelines",
     "Server": "smelt.providers.server",
     "Stream": "smelt.streaming.stream",
+    "aggregate": "smelt.api.pipelines",
     "pipeline": "smelt.api.pipelines",
     "worker": "smelt.api.own_code",
     "wrap": "smelt.api.own_code",
@@ -146,6 +147,7 @@ __all__ = [
     "StoreError",
     "Stream",
     "__version__",
+    "aggregate",
     "arun",
     "astream",
     "atransform",

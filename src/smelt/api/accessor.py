@@ -35,6 +35,11 @@ class FrameAccessor:
     ) -> Any:
         return classify(self._frame, prompt, labels, multi=multi, model=model, **options)
 
+    def aggregate(self, prompt: str, output_model: OutputModel, **options: Any) -> Any:
+        from smelt.api.pipelines import aggregate
+
+        return aggregate(self._frame, prompt, output_model, **options)
+
     @spelled_out
     async def atransform(
         self, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
@@ -105,6 +110,21 @@ class FrameAccessor:
         )
 
 
+_AGGREGATE = """Ask a model about many rows together: one answer, or one to each group. Spends money.
+
+    Args:
+        prompt: What to find out about all rows. `{column}` names a column to send.
+        output_model: As in `transform`.
+        options: The options of `smelt.aggregate`, such as *by*.
+
+    Returns:
+        A frame with a row for each group, as from `smelt.aggregate`.
+
+    Raises:
+        SmeltError: As in `transform`.
+    """
+
 for _name in ("transform", "atransform", "run", "arun", "preview", "explain", "estimate", "evaluate", "compare"):
     getattr(FrameAccessor, _name).__doc__ = without_frame(getattr(functions, _name).__doc__)
+FrameAccessor.aggregate.__doc__ = _AGGREGATE
 FrameAccessor.classify.__doc__ = without_frame(classify.__doc__)

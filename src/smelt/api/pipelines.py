@@ -5,12 +5,13 @@ A pipeline is never changed: each verb returns a new one. The column names say w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from smelt.api.job import Job, OutputModel, sampler
 from smelt.call.options import Options
+from smelt.checks import integer
 from smelt.errors import ColumnError, ConfigTypeError, SmeltConfigError
 from smelt.frames.adapt import adapt
 from smelt.messages import counted, nearest, shown_value
@@ -21,6 +22,7 @@ from smelt.pipelines.inspection import Inspection
 from smelt.pipelines.outlook import PipelineEstimate, estimate_all, explain_all
 from smelt.pipelines.result import PipelineResult
 from smelt.pipelines.steps import (
+    Aggregate,
     Ask,
     Assign,
     Branch,
@@ -78,8 +80,10 @@ class Pipeline:
         found = found or next((one for one in self._steps if one.name == key), None)
         if found is None:
             raise ColumnError(f"There is no step {shown_value(key)}.{nearest(str(key), list(self))}")
-        if not isinstance(found, Ask):
-            raise SmeltConfigError(f"Step {shown_value(key)} asks no model, so it is no Job. Take a slice: pipe[:2].")
+        if not isinstance(found, Ask) or isinstance(found, Aggregate):
+            raise SmeltConfigError(
+                f"Step {shown_value(key)} does not ask about single rows, so it is no Job. Take a slice: pipe[:2]."
+            )
         return Job(found.prompt, found.output_model, **{**self._options, **found.options})
 
     def using(self, model: Any) -> Pipeline:
@@ -279,6 +283,74 @@ class Pipeline:
             [{'id': 1, 'tags': ['b'], 'smelt_error': None}]
         """
         return self._with(Implode(name=step or "implode"), is_named=step is not None)
+
+    @plainly
+    def aggregate(
+        self,
+        prompt: str,
+        output_model: OutputModel,
+        *,
+        by: str | Sequence[str] | None = None,
+        strategy: Literal["tree", "fold"] = "tree",
+        rows: int = 50,
+        fan_in: int = 8,
+        step: str | None = None,
+        model: Any = None,
+        prefix: str = "",
+        **options: Unpack[Options],
+    ) -> Pipeline:
+        """Ask a model about many rows together: one answer, or one to each group. See `smelt.aggregate`.
+
+        Args:
+            prompt: What to find out about all rows of a group. `{column}` names the columns to send.
+            output_model: As in `transform`.
+            by: The columns whose values make the groups. None: all rows are one group.
+            strategy: As in `smelt.aggregate`.
+            rows: As in `smelt.aggregate`.
+            fan_in: As in `smelt.aggregate`.
+            step: As in `transform`.
+            model: As in `transform`.
+            prefix: As in `transform`.
+            **options: As in `transform`.
+
+        Returns:
+            A new pipeline. After the step there is one row for each group: the columns of *by*, the answer, and
+            `smelt_rows`, the number of rows that the answer is about. Rows that failed before are in no answer.
+
+        Raises:
+            SmeltConfigError: An argument is wrong.
+
+        Examples:
+            >>> said = ScriptedProvider({"summary": "Two companies."})
+            >>> pipe = smelt.pipeline(model=said).aggregate("Sum up {name}.", {"summary": str})
+            >>> pipe(df)[["summary", "smelt_rows"]].values.tolist()
+            [['Two companies.', 2]]
+        """
+        if strategy not in ("tree", "fold"):
+            raise SmeltConfigError.for_value("strategy", strategy, "'tree' or 'fold'")
+        keys = () if by is None else (by,) if isinstance(by, str) else tuple(by)
+        if not all(isinstance(one, str) for one in keys):
+            raise SmeltConfigError.for_type("by", by, "the name of a column, or a list of names")
+        asked = Pipeline("", (), None, {}).transform(
+            prompt, output_model, step=step, model=model, prefix=prefix, **options
+        )
+        (ask,) = asked._steps
+        assert isinstance(ask, Ask)
+        return self._with(
+            Aggregate(
+                name=ask.name,
+                prompt=ask.prompt,
+                output_model=output_model,
+                model=model,
+                options=ask.options,
+                prefix=prefix,
+                by=keys,
+                strategy=strategy,
+                rows=integer("rows", rows, 1, 10_000),
+                fan_in=integer("fan_in", fan_in, 2, 1_000),
+            ),
+            is_named=step is not None,
+        )
 
     @plainly
     def branch(self, **branches: Pipeline) -> Pipeline:
@@ -497,6 +569,57 @@ def pipeline(name: str = "pipeline", *, model: Any = None, **options: Unpack[Opt
         ['tech', 'health']
     """
     return Pipeline(checked_name("name", name), (), model, checked_options({**options}, of_a_step=False))
+
+
+@plainly
+def aggregate(
+    frame: Any,
+    prompt: str,
+    output_model: OutputModel,
+    *,
+    by: str | Sequence[str] | None = None,
+    strategy: Literal["tree", "fold"] = "tree",
+    rows: int = 50,
+    fan_in: int = 8,
+    model: Any = None,
+    **options: Unpack[Options],
+) -> Any:
+    """Ask a model about many rows together: one answer, or one to each group. Spends money.
+
+    Rows are cut into parts in their order, and each part is one request. With `"tree"`, the answers to up to *fan_in*
+    parts are joined by another request, and so on up to one answer. With `"fold"`, each part is read together with the
+    answer to all parts before it. Groups are asked side by side. The ledger keeps every part: if a row is appended,
+    only its part and what is above it are asked again. A part that is too long for the model is asked in halves.
+
+    Args:
+        frame: As in `transform`.
+        prompt: What to find out about all rows. `{column}` names a column to send; without placeholders all are sent
+            but those of *by*.
+        output_model: As in `transform`.
+        by: The columns whose values make the groups. None: all rows are one group.
+        strategy: How answers to parts become one: "tree" or "fold".
+        rows: The most rows of a part.
+        fan_in: The most answers that are joined at once.
+        model: As in `transform`.
+        **options: See `smelt.call.options.Settings`.
+
+    Returns:
+        A frame of the same library with a row for each group, in the order of their first rows: the columns of *by*,
+        the answer, `smelt_rows` (the number of rows that the answer is about), and the error column.
+
+    Raises:
+        SmeltError: As in `transform`.
+
+    Examples:
+        >>> said = ScriptedProvider({"summary": "Two companies."})
+        >>> df.smelt.aggregate("Sum up {name}.", {"summary": str}, model=said)["summary"].tolist()
+        ['Two companies.']
+    """
+    of_the_run = {name: one for name, one in options.items() if name in OF_THE_RUN}
+    own: Any = {name: one for name, one in options.items() if name not in OF_THE_RUN}
+    start = Pipeline("aggregate", (), model, checked_options(of_the_run, of_a_step=False))
+    asked = start.aggregate(prompt, output_model, by=by, strategy=strategy, rows=rows, fan_in=fan_in, **own)
+    return asked(frame)
 
 
 def _output_name(expression: Any) -> str:

@@ -66,6 +66,11 @@ def values(column: pd.Series[Any]) -> list[Any]:
     return [None if pd.api.types.is_scalar(one) and pd.isna(one) else _listed(one) for one in column.tolist()]
 
 
+def renumbered(native: pd.DataFrame) -> pd.DataFrame:
+    """*native* with new labels, from 0."""
+    return native.reset_index(drop=True)
+
+
 def stacked(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     """The rows of both frames; a column that one of them lacks is null there."""
     if not len(second):

@@ -13,6 +13,8 @@ from smelt.frames.base import Frame, misfit
 def view(frame: Frame, names: Mapping[str, str]) -> pl.DataFrame:
     """A frame with some columns only: new name to old name, in this order."""
     native: pl.DataFrame = frame.native
+    if not names:  # A frame without columns has no rows, unless they are counted.
+        return pl.DataFrame(height=native.height)
     return native.select([pl.col(old).alias(new) for new, old in names.items()])
 
 
@@ -61,6 +63,11 @@ def column(frame: Frame, name: str) -> pl.Series:
 def values(column: pl.Series) -> list[Any]:
     """The Python values of a column; nulls are None."""
     return column.to_list()
+
+
+def renumbered(native: pl.DataFrame) -> pl.DataFrame:
+    """*native*: there are no labels."""
+    return native
 
 
 def stacked(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:

@@ -47,6 +47,11 @@ def values(column: list[Any]) -> list[Any]:
     return column
 
 
+def renumbered(native: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """*native*: there are no labels."""
+    return native
+
+
 def stacked(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of both lists; a key that one of them lacks is null there."""
     keys = dict.fromkeys(key for row in [*first, *second] for key in row)

@@ -49,6 +49,10 @@ class Shaping(Protocol):
         """The Python values of a column; nulls are None."""
         ...
 
+    def renumbered(self, native: Any) -> Any:
+        """*native* with new labels, from 0, if the library has labels."""
+        ...
+
     def stacked(self, first: Any, second: Any) -> Any:
         """The rows of both frames; a column that one of them lacks is null there."""
         ...

@@ -13,8 +13,11 @@ from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.frames.base import Frame
 from smelt.frames.records import RecordsFrame
 from smelt.messages import shown_value
+from smelt.pipelines.gathering import node_call
 from smelt.pipelines.graph import Graph, Node, Problem, asking_nodes, graph_of
-from smelt.pipelines.steps import Ask, Step
+from smelt.pipelines.steps import Aggregate, Ask, Step
+from smelt.pipelines.tree import ROWS
+from smelt.plan.prompt import read_prompt
 from smelt.providers.prices import check_priced
 
 OF_THE_RUN = (
@@ -130,18 +133,19 @@ def _call(
     for made in node.makes:
         if made.kind is not None:
             frame.require(made.name, made.kind)
-    call = prepare(
-        [],
-        step.prompt,
-        step.output_model,
-        model if step.model is None else step.model,
-        inner(settings, graph),
-        adapt=lambda data: known,
-        is_sent=is_sent,
-    )
+    asked, own = model if step.model is None else step.model, inner(settings, graph)
+    if isinstance(step, Aggregate):
+        call = node_call(step, text_of(node, step), asked, own, (ROWS,), ROWS, is_sent=is_sent)
+    else:
+        call = prepare([], step.prompt, step.output_model, asked, own, adapt=lambda data: known, is_sent=is_sent)
     if settings.max_cost is not None:
         check_priced(call.provider)
     return call
+
+
+def text_of(node: Node, step: Ask) -> str:
+    """The prompt of a step as the model sees it."""
+    return read_prompt(step.prompt, tuple(node.scope)).text
 
 
 def _joined(problems: Sequence[Problem]) -> SmeltConfigError:

@@ -13,19 +13,33 @@ from typing import Any
 from smelt.call.execution import Execution, Spent
 from smelt.call.outcome import Outcome, values_of
 from smelt.call.part import part_of
-from smelt.call.preparation import prepare
+from smelt.call.preparation import Preparation, prepare
 from smelt.call.wiring import Wiring, wired
 from smelt.engine.supply import Supply
 from smelt.errors import SmeltConfigError, SmeltError, SmeltInterrupt, warn
 from smelt.frames.adapt import adapt, kind_of
 from smelt.frames.shaping import mask
 from smelt.loop.bridge import run_blocking
-from smelt.messages import printable, shown_value
-from smelt.pipelines.checks import Checked
+from smelt.messages import counted, printable, shown_value
+from smelt.pipelines.checks import Checked, text_of
+from smelt.pipelines.gathering import Gathering
 from smelt.pipelines.graph import Node
-from smelt.pipelines.result import PipelineResult, StepResult
+from smelt.pipelines.result import PipelineResult, StepResult, summed
 from smelt.pipelines.rows import Reason, Table
-from smelt.pipelines.steps import Ask, Assign, Explode, Filter, Implode, Map, is_expression, roots_of
+from smelt.pipelines.steps import (
+    ROWS_COLUMN,
+    Aggregate,
+    Ask,
+    Assign,
+    Explode,
+    Filter,
+    Implode,
+    Map,
+    is_expression,
+    roots_of,
+)
+from smelt.pipelines.tree import Gathered
+from smelt.result import RowError, SmeltMetrics
 
 
 def execute(checked: Checked, data: Any, name: str, *, awaited: str, wiring: Wiring = wired) -> PipelineResult:
@@ -116,6 +130,8 @@ class PipelineRun:
     async def _do(self, node: Node) -> None:
         table, step = self._table, node.step
         match step:
+            case Aggregate():
+                await self._aggregate(node, step)
             case Ask():
                 await self._ask(node, step)
             case Filter():
@@ -155,6 +171,99 @@ class PipelineRun:
             raise error
         for sentence in outcome.sentences(result):
             warn(printable(f"Step {node.name!r}: {sentence}"))
+
+    async def _aggregate(self, node: Node, step: Aggregate) -> None:
+        table, checked = self._table, self._checked.calls[node.name]
+        by = [node.scope[one] for one in step.by]
+        unknown = table.lacking(by)  # The rows whose group is not known.
+        rows, groups = table.grouped(by, [at for at in range(len(table)) if at not in unknown])
+        lacking = table.lacking(node.needs)
+        reads = {local: one for local, one in node.scope.items() if one in node.needs}
+        source = adapt(table.view(reads, range(len(table)))).rows(list(reads))
+        asked = [[at for at in own if at not in lacking] for own in groups]
+        texts = [[text for text in source.texts(own) if isinstance(text, str)] for own in asked]
+        parts: list[SmeltMetrics] = []
+        settings = replace(checked.settings, columns=None)
+        gathering = Gathering(
+            step, text_of(node, step), checked.provider, settings, lambda call: self._level(call, node, parts)
+        )
+        try:
+            await gathering.gather(texts)
+        finally:
+            self._join(node, table, rows, groups, gathering.gathered, parts)
+        left_out = len(table) - sum(map(len, texts)) + gathering.gathered.lost
+        if left_out:
+            warn(
+                f"Step {node.name!r}: {counted(left_out, 'row')} of {len(table):,} {'is' if left_out == 1 else 'are'} "
+                f"in no answer, because a step failed. {ROWS_COLUMN} says how many rows are in each."
+            )
+
+    async def _level(self, call: Preparation, node: Node, parts: list[SmeltMetrics]) -> Outcome:
+        """Run *call* about some nodes of an aggregate."""
+        execution = Execution(
+            call, Supply.of(part_of(call)), wiring=self._wiring, spent=self._spent, ends_at=self._ends_at
+        )
+        try:
+            await execution.run_safely()
+        finally:
+            self._spent = execution.spent
+            parts.append(execution.outcome.result().metrics)
+        outcome = execution.outcome
+        if (error := outcome.error(outcome.result())) is not None:
+            raise error
+        for sentence in outcome.ending.notices if outcome.ending else ():
+            warn(printable(f"Step {node.name!r}: {sentence}"))
+        return outcome
+
+    def _join(
+        self,
+        node: Node,
+        table: Table,
+        rows: Table,
+        groups: Sequence[Sequence[int]],
+        gathered: Gathered,
+        parts: Sequence[SmeltMetrics],
+    ) -> None:
+        """Make the rows of an aggregate: one for each group."""
+        answers = [gathered.parts.get(number, []) for number in range(len(groups))]
+        found = [own[0] if len(own) == 1 else None for own in answers]
+        columns = [
+            (made, [None if part is None else part.values[place] for part in found])
+            for place, made in enumerate(node.makes[:-1])
+        ]
+        columns.append((node.makes[-1], [0 if part is None else part.rows for part in found]))
+        reasons: dict[int, Reason] = {}
+        for number, own in enumerate(groups):
+            if found[number] is None:
+                failure = gathered.failures.get(number)
+                earlier = next((table.reasons[at] for at in own if at in table.reasons), None)
+                if failure is not None:
+                    reasons[number] = Reason(node.name, failure)
+                elif earlier is not None:
+                    reasons[number] = earlier
+        holes = frozenset(number for number, part in enumerate(found) if part is None)
+        self._table = rows.adding(columns, holes=holes).failing(reasons)
+        call = self._checked.calls[node.name]
+        own_failures = [(number, one.failure) for number, one in reasons.items() if one.step == node.name]
+        seconds = sum(one.wall_time_seconds for one in parts)
+        self._steps[node.name] = StepResult(
+            name=node.name,
+            model=f"{call.provider.name}:{call.provider.model}",
+            metrics=summed(parts, rows=len(groups), failed=len(holes), seconds=seconds),
+            skipped=len(table) - sum(part.rows for part in found if part is not None) - gathered.lost,
+            errors=[
+                RowError(
+                    position=number,
+                    label=number,
+                    kind=failure.kind,
+                    message=failure.message,
+                    attempts=failure.attempts,
+                    request_id=failure.request_id,
+                    step=node.name,
+                )
+                for number, failure in own_failures
+            ],
+        )
 
     def _take(self, node: Node, outcome: Outcome, asked: Sequence[int], lacking: frozenset[int]) -> None:
         """Add the answers of a step to the rows."""

@@ -14,8 +14,20 @@ from smelt.call.preparation import chosen, columns_of
 from smelt.errors import CollisionError, ColumnError, SmeltConfigError
 from smelt.frames.names import resolve_names
 from smelt.messages import nearest, shown_value
-from smelt.pipelines.steps import Ask, Assign, Branch, Explode, Filter, Implode, Map, Step, roots_of
-from smelt.plan.kinds import Array, Kind, Struct
+from smelt.pipelines.steps import (
+    ROWS_COLUMN,
+    Aggregate,
+    Ask,
+    Assign,
+    Branch,
+    Explode,
+    Filter,
+    Implode,
+    Map,
+    Step,
+    roots_of,
+)
+from smelt.plan.kinds import Array, Integer, Kind, Struct
 from smelt.plan.prompt import read_prompt
 from smelt.plan.schema import Output, read_output
 
@@ -152,12 +164,14 @@ class _Builder:
                 self.problems.append((name, problem))
 
     def _add(self, name: str, step: Step) -> None:
-        if self._branch and not isinstance(step, Ask | Assign | Branch):
+        if self._branch and (isinstance(step, Aggregate) or not isinstance(step, Ask | Assign | Branch)):
             raise SmeltConfigError(
                 f"A branch keeps the rows as they are, so {step.verb} is not possible in it. Put it before or after "
                 "the branch."
             )
         match step:
+            case Aggregate():
+                self._aggregate(name, step)
             case Ask():
                 self._ask(name, step)
             case Filter():
@@ -185,7 +199,7 @@ class _Builder:
             sent = task.columns if known is None else chosen(task.columns, known, settings)
         except SmeltConfigError as problem:  # Later steps may read its columns, whatever is wrong with its prompt.
             self.problems.append((name, problem))
-        output, makes, drops = self._answers(step, settings)
+        output, makes, drops = self._answers(step, settings, taken=tuple(before))
         self._place(makes, drops, name)
         if known is None:
             before |= {one: one for one in sent or () if one not in before}
@@ -193,7 +207,27 @@ class _Builder:
         tested = tuple(before[one] for one in roots_of(step.where) or () if one in before)
         self._node(name, step, reads, makes, drops, output=output, also=tested, scope=before)
 
-    def _answers(self, step: Ask, settings: Settings) -> tuple[Output, tuple[Made, ...], tuple[str, ...]]:
+    def _aggregate(self, name: str, step: Aggregate) -> None:
+        before, settings = dict(self.scope), self._settings[name]
+        self._require(step.by)
+        sent: Sequence[str] | None = None
+        try:
+            sent = read_prompt(step.prompt, tuple(before) if self._knows_all else None).columns
+        except SmeltConfigError as problem:
+            self.problems.append((name, problem))
+        self._levels.clear()
+        self.scope = {one: one for one in step.by}
+        output, makes, _ = self._answers(step, settings, taken=(*step.by, ROWS_COLUMN))
+        makes = (*makes, Made(name=ROWS_COLUMN, kind=Integer()))
+        self._place(makes, (), name)
+        self._knows_all = True
+        reads = tuple(before.get(one, one) for one in sent or () or [one for one in before if one not in step.by])
+        self._node(name, step, reads, makes, output=output, also=step.by, scope=before)
+        self._barrier = (name,)
+
+    def _answers(
+        self, step: Ask, settings: Settings, *, taken: tuple[str, ...]
+    ) -> tuple[Output, tuple[Made, ...], tuple[str, ...]]:
         try:
             output = read_output(step.output_model, text_column=settings.output)
             fields = columns_of(output, flatten=settings.flatten)
@@ -201,7 +235,7 @@ class _Builder:
             self._knows_all = False
             raise
         wanted = [step.prefix + one.name for one in fields]
-        final, dropped = resolve_names(tuple(self.scope), wanted, self._error_column, settings.on_conflict)
+        final, dropped = resolve_names(taken, wanted, self._error_column, settings.on_conflict)
         made = [
             Made(name=final[name], path=one.path, kind=one.field.kind) for name, one in zip(wanted, fields, strict=True)
         ]

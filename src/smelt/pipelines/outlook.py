@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 from smelt.call.estimate import Estimate, Explanation, estimate, explain
@@ -18,8 +19,10 @@ from smelt.messages import counted, price
 from smelt.pipelines.checks import Checked
 from smelt.pipelines.graph import Graph, Node
 from smelt.pipelines.rows import Table
-from smelt.pipelines.steps import Ask, Explode, Filter, Map, Step
+from smelt.pipelines.steps import Aggregate, Ask, Explode, Filter, Map, Step
+from smelt.pipelines.tree import ANSWERS, ROWS, NodeRows, leaves, node_text
 from smelt.plan.cells import object_texts
+from smelt.plan.chunks import Size
 from smelt.plan.kinds import Field, Kind
 from smelt.plan.rows import Folded, RowSource, Unsendable, fold
 from smelt.plan.tokens import reply_bytes
@@ -100,6 +103,9 @@ def _likely_calls(checked: Checked, data: Any, *, text: str) -> Iterator[tuple[s
     for node in checked.graph.nodes:
         if isinstance(node.step, Explode):
             positions = _repeated(table, node, positions)
+        elif isinstance(node.step, Aggregate):
+            call, positions = _likely_nodes(checked, node, node.step, table, positions, text)
+            yield node.name, call
         elif isinstance(node.step, Ask):
             yield node.name, _likely(checked, node, table, positions, text)
 
@@ -114,23 +120,63 @@ def _repeated(table: Table, node: Node, positions: Sequence[int]) -> Sequence[in
 
 
 def _likely(checked: Checked, node: Node, table: Table, positions: Sequence[int], text: str) -> Preparation:
-    call, kinds = checked.calls[node.name], checked.graph.kinds
-    there = {local: node.scope[local] for local in call.source.names}
-    known = {local: real for local, real in there.items() if real in table.frame.names and real not in kinds}
-    source: RowSource
-    if (
-        len(known) == len(there)
-        and all(local == real for local, real in known.items())
-        and positions == range(len(table))
-    ):
-        source = table.frame.rows(list(known) or None, call.settings.media)
-    else:
-        rows = {local: (real, table.frame.rows([real], _media(call, local, real))) for local, real in known.items()}
-        made = {local: _stand_in(kinds.get(real), text) for local, real in there.items() if local not in known}
-        source = _Likely(tuple(there), rows, made, positions)
+    call = checked.calls[node.name]
+    source, is_known = _source(checked, node, call.source.names, table, positions, text)
     # Answers differ, even those to equal rows; so only rows of known columns are folded.
-    folded = fold(source) if len(known) == len(there) else Folded(distinct=array("q", range(len(source))), twins=None)
+    folded = fold(source) if is_known else Folded(distinct=array("q", range(len(source))), twins=None)
     return replace(call, source=source, folded=folded)
+
+
+def _source(
+    checked: Checked, node: Node, names: Sequence[str], table: Table, positions: Sequence[int], text: str
+) -> tuple[RowSource, bool]:
+    """The rows that a step will probably get, and whether all of them are known."""
+    call, kinds = checked.calls[node.name], checked.graph.kinds
+    there = {local: node.scope[local] for local in names}
+    known = {local: real for local, real in there.items() if real in table.frame.names and real not in kinds}
+    is_known = len(known) == len(there)
+    if is_known and positions == range(len(table)) and list(known) == list(known.values()):
+        return table.frame.rows(list(known) or None, call.settings.media), True
+    rows = {local: (real, table.frame.rows([real], _media(call, local, real))) for local, real in known.items()}
+    made = {local: _stand_in(kinds.get(real), text) for local, real in there.items() if local not in known}
+    return _Likely(tuple(there), rows, made, positions), is_known
+
+
+def _groups(
+    node: Node, step: Aggregate, table: Table, positions: Sequence[int], kinds: Collection[str]
+) -> list[list[int]]:
+    """The places in *positions* of the rows of each group; one group if the values are not known."""
+    by = [node.scope[one] for one in step.by]
+    if not by or any(one in kinds or one not in table.frame.names for one in by):
+        return [list(range(len(positions)))] if len(positions) else []
+    groups: dict[object, list[int]] = {}
+    for place, key in enumerate(table.frame.rows(by).texts(positions)):
+        groups.setdefault(key, []).append(place)
+    return list(groups.values())
+
+
+def _likely_nodes(
+    checked: Checked, node: Node, step: Aggregate, table: Table, positions: Sequence[int], text: str
+) -> tuple[Preparation, Sequence[int]]:
+    """The call about all nodes of an aggregate, and the positions of a row of each group."""
+    call = checked.calls[node.name]
+    names = [local for local, real in node.scope.items() if real in node.needs]
+    source, _ = _source(checked, node, names, table, positions, text)
+    groups = _groups(node, step, table, positions, checked.graph.kinds)
+    texts: list[str] = []
+    answer = json.dumps(text if text == "…" else text * reply_bytes(call.output.fields), ensure_ascii=False)
+    for number, own in enumerate(groups):
+        rows = [one for one in source.texts(own) if isinstance(one, str)]
+        cut = list(leaves(number, rows, rows=step.rows, size=Size(rows=1).input_bytes))
+        texts += [node_text(leaf, ROWS) for leaf in cut]
+        left = len(cut) if step.strategy == "tree" else 1
+        while left > 1:
+            left = ceil(left / step.fan_in)
+            texts += [f'{{"{ANSWERS}":[{",".join([answer] * step.fan_in)}]}}'] * left
+    source, all_of_them = NodeRows(call.source.names, texts), array("q", range(len(texts)))
+    return replace(call, source=source, folded=Folded(distinct=all_of_them, twins=None)), [
+        positions[own[0]] for own in groups
+    ]
 
 
 def _media(call: Preparation, local: str, real: str) -> dict[str, Any]:
@@ -183,6 +229,8 @@ def _assumptions(graph: Graph) -> Iterator[str]:
         yield "assumes that filters drop no row"
     if any(isinstance(node.step, Explode) and node.needs[0] in graph.kinds for node in graph.nodes):
         yield f"assumes that a list has {ITEMS} items"
+    if any(isinstance(one, Aggregate) and set(one.by) & set(graph.kinds) for one in steps):
+        yield "assumes one group where its values are not known yet"
     if any(isinstance(one, Map) for one in steps):
         yield "assumes that a map keeps the number of rows"
     if any(isinstance(one, Ask) and one.where is not None for one in steps):

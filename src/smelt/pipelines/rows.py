@@ -199,6 +199,24 @@ class Table:
             holes=dict.fromkeys(found.names, rows) if rows else {},
         )
 
+    def grouped(self, by: Sequence[str], positions: Sequence[int]) -> tuple[Table, list[list[int]]]:
+        """A row for each group of the rows at *positions*, with the columns *by* only; and the rows of each group."""
+        groups: dict[Any, list[int]] = {}
+        if by:
+            keys = self.frame.rows(list(by)).texts(positions)
+            for at, key in zip(positions, keys, strict=True):
+                groups.setdefault(key, []).append(at)
+        elif positions:
+            groups[()] = list(positions)
+        firsts = [own[0] for own in groups.values()]
+        frame = adapt(
+            self.shaping.view(adapt(self.shaping.renumbered(self.frame.take(firsts))), {one: one for one in by})
+        )
+        kept = {name: kind for name, kind in self.kinds.items() if name in by}
+        values = {name: [self.values[name][at] for at in firsts] for name in kept}
+        table = Table(frame=frame, columns=tuple(by), origin=frame, roots=range(len(firsts)), values=values, kinds=kept)
+        return table, list(groups.values())
+
     def dropping(self, column: str) -> Table:
         """The rows without *column*."""
         left = tuple(name for name in self.columns if name != column)

@@ -9,7 +9,11 @@ from typing import Any, ClassVar
 
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.messages import shown_value
+from smelt.pipelines.tree import Strategy
 from smelt.plan.kinds import TEXT_COLUMN
+
+ROWS_COLUMN = "smelt_rows"
+"""The column that says of how many rows an aggregate is."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -44,6 +48,24 @@ class Ask(Step):
     options: Mapping[str, Any] = field(default_factory=dict)
     prefix: str = ""
     where: Any = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Aggregate(Ask):
+    """A question about many rows together: one answer to each group.
+
+    Attributes:
+        by: The columns whose values make the groups; empty for one group.
+        strategy: "tree" joins the answers to parts, "fold" reads part after part.
+        rows: The most rows of a part.
+        fan_in: The most answers that are joined at once.
+    """
+
+    verb: ClassVar[str] = "aggregate"
+    by: tuple[str, ...] = ()
+    strategy: Strategy = "tree"
+    rows: int = 50
+    fan_in: int = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

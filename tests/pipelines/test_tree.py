@@ -1,0 +1,185 @@
+"""Many rows to one answer: how rows are cut, what is asked again, and what a failed part does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import smelt
+from smelt.pipelines.tree import Part, above, leaves
+from smelt.providers.base import Billing, CallFailed, Request
+from smelt.testing import ScriptedProvider, asked
+from tests.pipelines.test_eager import FRAMES, plain
+
+
+def add(row: Mapping[str, Any]) -> dict[str, int]:
+    """The sum of a part, of the answers to parts, or of a part and the answer before it."""
+    below = sum(one["total"] for one in row.get("answers", ())) + sum(one["n"] for one in row.get("rows", ()))
+    return {"total": below + (row.get("answer") or {"total": 0})["total"]}
+
+
+def numbers(count: int) -> list[dict[str, Any]]:
+    return [{"n": number, "half": "even" if number % 2 == 0 else "odd"} for number in range(count)]
+
+
+def total(frame: Any, provider: Any, **options: Any) -> Any:
+    return smelt.aggregate(frame, "Add {n}.", {"total": int}, model=provider, **{"progress": False, **options})
+
+
+@pytest.mark.parametrize("strategy", ["tree", "fold"])
+@pytest.mark.parametrize("kind", FRAMES)
+def test_each_row_is_in_one_answer_of_its_group(kind: str, strategy: str) -> None:
+    out = total(FRAMES[kind](numbers(100)), ScriptedProvider(add), by="half", rows=7, fan_in=3, strategy=strategy)
+
+    assert plain(out) == [
+        {"half": "even", "total": sum(range(0, 100, 2)), "smelt_rows": 50, "smelt_error": None},
+        {"half": "odd", "total": sum(range(1, 100, 2)), "smelt_rows": 50, "smelt_error": None},
+    ]
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_all_rows_are_one_group_without_by(kind: str) -> None:
+    out = plain(total(FRAMES[kind](numbers(30)), ScriptedProvider(add), rows=4))
+
+    assert out == [{"total": sum(range(30)), "smelt_rows": 30, "smelt_error": None}]
+
+
+def test_no_rows_are_no_group() -> None:
+    assert len(total(pd.DataFrame({"n": []}), ScriptedProvider(add))) == 0
+
+
+def test_an_appended_row_asks_few_requests(tmp_path: Path) -> None:
+    provider, options = ScriptedProvider(add), {"rows": 20, "ledger": tmp_path / "answers.sqlite"}
+    total(numbers(3_000), provider, **options)
+    first = len(provider.requests)
+    total(numbers(3_000), provider, **options)
+    again = len(provider.requests) - first
+    out = total(numbers(3_001), provider, **options)
+
+    assert (first, again) == (150 + 19 + 3 + 1, 0)
+    assert len(provider.requests) - first <= 4
+    assert out[0]["total"] == sum(range(3_001))
+
+
+def test_a_part_that_is_too_long_is_asked_in_halves() -> None:
+    def short(request: Request) -> CallFailed | None:
+        rows = [row for _, row in asked(request)]
+        if any(len(row.get("rows", ())) > 3 for row in rows):
+            return CallFailed("too_long", Billing.REJECTED, "Too many tokens.", status=400)
+        return None
+
+    class Narrow(ScriptedProvider):
+        async def send(self, request: Request) -> Any:
+            if (failure := short(request)) is not None:
+                raise failure
+            return await super().send(request)
+
+    (out,) = total(numbers(20), Narrow(add), rows=10)
+
+    assert (out["total"], out["smelt_rows"], out["smelt_error"]) == (sum(range(20)), 20, None)
+
+
+def test_a_failed_part_is_left_out_counted_and_said() -> None:
+    def some(row: Mapping[str, Any]) -> dict[str, int] | None:
+        return None if any(one["n"] == 5 for one in row.get("rows", ())) else add(row)
+
+    with pytest.warns(smelt.SmeltWarning, match=r"4 rows of 20 are in no answer.*smelt_rows"):
+        (out,) = total(numbers(20), ScriptedProvider(some), rows=4, max_attempts=1)
+
+    assert (out["total"], out["smelt_rows"]) == (sum(range(20)) - 4 - 5 - 6 - 7, 16)
+
+
+def test_a_group_without_an_answer_has_its_reason() -> None:
+    fails = ScriptedProvider(lambda row: None)
+
+    with pytest.warns(smelt.SmeltWarning, match="in no answer"):
+        result = (
+            smelt.pipeline(model=fails, max_attempts=1, progress=False).aggregate("{n}", {"total": int}).run(numbers(3))
+        )
+
+    assert result.frame[0]["total"] is None
+    assert result.frame[0]["smelt_error"].startswith("total: missing")
+    assert [(error.step, error.kind) for error in result.errors] == [("total", "missing")]
+
+
+def test_rows_that_failed_before_are_in_no_answer() -> None:
+    first = ScriptedProvider(lambda row: None if row["n"] == 1 else {"seen": row["n"]})
+    pipe = smelt.pipeline(model=ScriptedProvider(lambda row: {"total": len(row["rows"])}), progress=False)
+    pipe = pipe.transform("See {n}.", {"seen": int}, model=first, max_attempts=1)
+
+    with pytest.warns(smelt.SmeltWarning, match="in no answer"):
+        out = pipe.aggregate("Count {seen}.", {"total": int}, by="half")(pl.DataFrame(numbers(6)))
+
+    assert out.select("half", "total", "smelt_rows").rows() == [("even", 3, 3), ("odd", 2, 2)]
+
+
+def test_an_aggregate_in_a_pipeline_and_a_step_after_it() -> None:
+    provider = ScriptedProvider(lambda row: {"words": f"{row['total']}!"} if "total" in row else add(row))
+    pipe = smelt.pipeline(model=provider, progress=False).aggregate("Add {n}.", {"total": int}, by="half")
+    pipe = pipe.transform("Say {total}.", {"words": str})
+    frame = pd.DataFrame(numbers(10), index=list("abcdefghij"))
+
+    out = pipe(frame)
+
+    assert out.columns.tolist() == ["half", "total", "smelt_rows", "words", "smelt_error"]
+    assert out["words"].tolist() == ["20!", "25!"]
+    assert out.index.tolist() == [0, 1]
+    assert pipe.estimate(frame).steps["words"].rows == 2
+    assert pipe.estimate(frame).steps["total"].requests == 2
+    with pytest.raises(smelt.SmeltConfigError, match=r"\{n\}, which is not a column"):
+        pipe.transform("Of {n}.", {"x": str}).inspect(frame)
+
+
+def test_rows_are_read_with_the_text_of_any_other_call() -> None:
+    provider = ScriptedProvider(add)
+
+    total(pd.DataFrame(numbers(3)), provider)
+
+    assert '"rows":[{"n":0},{"n":1},{"n":2}]' in provider.requests[0].user
+    assert "Add `n`." in provider.requests[0].system
+
+
+def test_an_accessor_and_bad_arguments() -> None:
+    frame = pd.DataFrame(numbers(4))
+
+    out = frame.smelt.aggregate("Add {n}.", {"total": int}, by=["half"], model=ScriptedProvider(add), progress=False)
+
+    assert out["total"].tolist() == [2, 4]
+    with pytest.raises(smelt.SmeltConfigError, match="strategy must be 'tree' or 'fold'"):
+        total(frame, ScriptedProvider(add), strategy="pairs")
+    with pytest.raises(smelt.SmeltConfigError, match=r"There is no column 'haf'.*'half'"):
+        total(frame, ScriptedProvider(add), by="haf")
+    with pytest.raises(smelt.SmeltConfigError, match="fan_in must be"):
+        total(frame, ScriptedProvider(add), fan_in=1)
+    with pytest.raises(smelt.SmeltConfigError, match="already has 'half'"):
+        smelt.aggregate(frame, "Add {n}.", {"half": int}, by="half", model=ScriptedProvider(add))
+
+
+@given(st.lists(st.integers(1, 30), max_size=60), st.integers(1, 9), st.integers(1, 60))
+def test_leaves_have_each_row_once_in_order(lengths: list[int], rows: int, size: int) -> None:
+    texts = [f"{at}{'x' * length}" for at, length in enumerate(lengths)]
+
+    cut = list(leaves(0, texts, rows=rows, size=size))
+
+    assert [text for leaf in cut for text in leaf.texts] == texts
+    assert all(len(leaf.texts) <= rows for leaf in cut)
+    assert all(len(leaf.texts) == 1 or sum(map(len, leaf.texts)) <= size for leaf in cut)
+
+
+@given(st.integers(1, 200), st.integers(2, 9))
+def test_answers_go_up_once_in_order(count: int, fan_in: int) -> None:
+    parts = {0: [Part(group=0, values=(), text=str(number), rows=1) for number in range(count)]}
+
+    nodes, alone = above(parts, fan_in)
+
+    assert [text for node in nodes for text in node.texts] + [one.text for one in alone.get(0, ())] == [
+        one.text for one in parts[0]
+    ]
+    assert all(1 < len(node.texts) <= fan_in for node in nodes)
