@@ -219,6 +219,7 @@ ANTHROPIC: Table = {
     "rate_limit": _anthropic(
         429, "rate_limit_error", "This request would exceed your organization's rate limit of 50 requests per minute."
     ),
+    "no_capacity": _anthropic(429, "rate_limit_error", "No capacity."),
     "server": _anthropic(500, "api_error", "Internal server error"),
     "overloaded": _anthropic(529, "overloaded_error", "Overloaded"),
     "timeout": _anthropic(504, "timeout_error", "The request timed out."),
@@ -433,6 +434,7 @@ CONVERSE: Table = {
     "not_ready": _converse(
         429, "ModelNotReadyException", "Model is not ready for inference. Wait and try your request again."
     ),
+    "no_capacity": _converse(429, "ThrottlingException", "No capacity."),
     "server": _converse(
         500, "InternalServerException", "The system encountered an unexpected error during processing. Try again."
     ),
