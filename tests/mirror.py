@@ -34,6 +34,9 @@ TESTED_THROUGH = {
     "ledger/joblist": "batch/test_jobs",
     "call/remote": "batch/test_jobs",
     "ledger/jobs": "batch/test_run",
+    # What Gemini keeps, and its names in the ledger, show in whole runs.
+    "ledger/prefixes": "exactness/test_prefix_caches",
+    "providers/google_prefixes": "exactness/test_prefix_caches",
     # Protocols, events and values: they hold what others decide.
     "engine/events": "observe/test_timeline",
     "engine/limiter": "lanes/test_lane",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import pandas as pd
 import pytest
 
 import smelt
+from smelt.call.resolve import resolve_model
 from smelt.engine import prefix
+from smelt.providers import prefixes
 from tests.conftest import MakeScenario
 from tests.economy_jobs import REVIEW as JOB
 from tests.exactness.test_bills import _in_november, at_home  # noqa: F401  # A fixture.
@@ -125,6 +129,7 @@ class Pausing:
     def __init__(self, fake: Scenario, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
         self.fake, self.seconds, self.now = fake, seconds, 0.0
         monkeypatch.setattr(prefix, "now", lambda: self.now)
+        monkeypatch.setattr(prefixes, "now", lambda: self.now)
 
     def frames(self, count: int) -> Iterator[pd.DataFrame]:
         for at in range(count):
@@ -170,3 +175,190 @@ def test_parameters_of_the_cache_are_no_part_of_the_key(vendor: Scenario, path: 
     ask("claude-sonnet-5-5", vendor, path, params={"cache_ttl": "1h"})
 
     assert vendor.stats().requests == before
+
+
+# Contents that Gemini keeps.
+
+
+def gemini(fake: Scenario, model: str = "gemini-3.8-flash", **options: Any) -> Any:
+    """A Gemini model for which the fake has the address of the vendor itself."""
+    asked = smelt.Model("google", model, api_key="k-of-a-test", base_url=fake.base_url("google"), **options)
+    provider: Any = resolve_model(asked)
+    return replace(provider, vendor=replace(provider.vendor, base_url=provider.access.base_url))
+
+
+def ask_gemini(fake: Scenario, path: Path | bool, *, rows: int = 100, prompt: str = LONG, **options: Any) -> Any:
+    frame = pd.DataFrame(JOB.rows(rows))
+    usual = {"batch_size": 5, "concurrency": 8, "ledger": path, "progress": False}
+    return smelt.run(frame, prompt, JOB.model, model=gemini(fake), **{**usual, **options})
+
+
+def named(fake: Scenario) -> list[bool]:
+    """For each request, whether it names a kept content."""
+    return ["cachedContent" in one["body"] for one in fake.stats().log]
+
+
+class Leaving:
+    """A provider in whose third request a bug shows, so that the connection is left as a crash leaves it."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    @asynccontextmanager
+    async def connect(self, *, connections: int) -> AsyncIterator[Any]:
+        async with self.inner.connect(connections=connections) as connection:
+            yield Failing(connection)
+
+
+class Failing:
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.sent = inner, 0
+
+    async def send(self, request: Any) -> Any:
+        self.sent += 1
+        if self.sent == 3:
+            raise RuntimeError("crash")
+        return await self.inner.send(request)
+
+
+@pytest.fixture
+def google(scenario: MakeScenario) -> Callable[..., Scenario]:
+    usual = {"bills": {"reads_unmarked": False}, "answers": JOB.rules, "latency": 0.01, "log": True}
+    return lambda **config: scenario(**{**usual, **config})
+
+
+def test_gemini_keeps_the_instructions_for_a_run_and_no_longer(google: Callable[..., Scenario], path: Path) -> None:
+    fake = google()
+
+    result = ask_gemini(fake, path)
+
+    stats = fake.stats()
+    assert all(named(fake))
+    assert not any("systemInstruction" in one["body"] for one in stats.log)
+    assert dict(stats.content_calls) == {"create": 1, "delete": 1}
+    assert stats.contents == 0
+    assert stats.read_tokens >= 0.95 * stats.written_tokens * (stats.requests - 1)
+    check_bill(result, stats)
+
+
+def test_few_requests_and_short_instructions_are_sent(google: Callable[..., Scenario]) -> None:
+    fake = google()
+
+    ask_gemini(fake, False, rows=15)
+    ask_gemini(fake, False, prompt=JOB.prompt)
+
+    assert dict(fake.stats().content_calls) == {}
+
+
+@pytest.mark.parametrize(
+    ("terms", "calls"),
+    [
+        ({"least": 4_096}, 1),
+        ({"most": 0}, 1),
+        ({"http": {"create": {"0": {"fault": "status", "kind": "server"}}}}, 2),
+        ({"http": {"create": {"0": "reset_before"}}}, 2),
+        ({"http": {"create": {"0": {"fault": "status", "kind": "not_found"}}}}, 1),
+    ],
+    ids=["too small", "free tier", "server error", "reset", "not found"],
+)
+def test_no_row_fails_for_want_of_a_cache(
+    terms: dict[str, Any], calls: int, google: Callable[..., Scenario], path: Path
+) -> None:
+    fake = google(contents=terms)
+
+    result = ask_gemini(fake, path)
+
+    assert fake.stats().content_calls["create"] == calls
+    assert any(named(fake)) == (calls == 2)
+    assert result.success
+    if "reset_before" not in str(terms):  # What was made for a lost answer is billed, and nobody is told.
+        check_bill(result, fake.stats())
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [(403, "PERMISSION_DENIED", "CachedContent not found (or permission denied)"), (404, "NOT_FOUND", "cachedContent")],
+    ids=["403", "404"],
+)
+def test_a_content_that_goes_in_mid_run_is_made_anew(
+    gone: tuple[int, str, str], google: Callable[..., Scenario], path: Path
+) -> None:
+    fake = google(contents={"gone_after": 5, "gone": gone})
+
+    result = ask_gemini(fake, path, concurrency=1)
+
+    stats = fake.stats()
+    assert stats.content_calls["create"] == 2
+    # A refused request is not in the log: the fifth went out once more, with its instructions.
+    assert [at for at, is_named in enumerate(named(fake)) if not is_named] == [4]
+    assert result.success
+
+
+def test_a_run_after_a_crash_uses_what_the_crashed_one_left(google: Callable[..., Scenario], path: Path) -> None:
+    fake = google()
+    leaving = Leaving(gemini(fake))
+    with pytest.raises(smelt.SmeltAPIError, match="crash"):
+        smelt.run(pd.DataFrame(JOB.rows(50)), LONG, JOB.model, model=leaving, batch_size=5, ledger=path, progress=False)
+    left = fake.stats()
+
+    result = ask_gemini(fake, path)
+
+    assert (left.contents, left.content_calls["create"]) == (1, 1)
+    assert fake.stats().content_calls == {"create": 1, "delete": 1}
+    assert result.success
+
+
+def test_without_a_ledger_or_with_a_life_of_nothing_it_works_too(google: Callable[..., Scenario], path: Path) -> None:
+    fake = google()
+
+    assert ask_gemini(fake, False).success
+    calls = dict(fake.stats().content_calls)
+    again = smelt.run(
+        pd.DataFrame(JOB.rows(60)),
+        LONG,
+        JOB.model,
+        model=gemini(fake, params={"cache_ttl": "0s"}),
+        batch_size=5,
+        ledger=path,
+        progress=False,
+    )
+
+    assert calls == {"create": 1, "delete": 1} == dict(fake.stats().content_calls)
+    assert again.success
+
+
+def test_a_gateway_keeps_nothing(google: Callable[..., Scenario], path: Path) -> None:
+    fake = google()
+    model = smelt.Model("google", "gemini-3.8-flash", api_key="k-of-a-test", base_url=fake.base_url("google"))
+
+    smelt.run(pd.DataFrame(JOB.rows(60)), LONG, JOB.model, model=model, batch_size=5, ledger=path, progress=False)
+
+    assert dict(fake.stats().content_calls) == {}
+
+
+def test_storage_is_in_the_bill_and_in_the_ledger(
+    google: Callable[..., Scenario], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = google()
+    frames = smelt.stream(
+        Pausing(fake, monkeypatch, 600).frames(6),
+        LONG,
+        JOB.model,
+        model=gemini(fake, params={"cache_ttl": "2h"}),
+        batch_size=5,
+        ledger=path,
+        progress=False,
+    )
+
+    done = [len(frame) for frame in frames]
+
+    stats = fake.stats()
+    with smelt.ledger.open(path) as ledger:
+        [spent] = ledger.spend()
+    assert done == [5] * 6
+    assert dict(stats.content_calls) == {"create": 1, "delete": 1}
+    assert stats.stored_dollars > 0.01 * stats.dollars
+    assert spent["cost_usd"] == pytest.approx(stats.dollars, rel=1e-3)

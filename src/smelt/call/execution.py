@@ -246,6 +246,7 @@ class Execution:
             provider=call.provider,
             lane=handed.lane,
             ledger=session.ledger,
+            shelf=session.shelf,
             budget=self._budget,
             room=room_of(call.provider, call.params),
             tell=handed.report,

@@ -76,7 +76,7 @@ class Prefix:
     def _is_near(self, terms: PrefixTerms) -> bool:
         """Whether the prefix is kept, or the last request with it was so recent that it would be."""
         now = self.clock()
-        return now < self._until or now < self._sent + terms.seconds
+        return terms.outlasts_run and (now < self._until or now < self._sent + terms.seconds)
 
 
 def now() -> float:

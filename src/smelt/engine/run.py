@@ -28,7 +28,7 @@ from smelt.ledger.base import Holding, RunLedger
 from smelt.plan.answers import RowFailure
 from smelt.plan.chunks import AutoSize
 from smelt.plan.media import Medium
-from smelt.providers.base import Connection, Provider, Usage, telling
+from smelt.providers.base import Connection, NoShelf, Provider, Shelf, Usage, shelf, telling
 
 _SOME = Usage(input_tokens=1_000, output_tokens=1_000)
 INTERRUPT_GRACE = 0.75  # Seconds; a run reacts to Ctrl-C within one.
@@ -53,6 +53,7 @@ class Run:
         rng: Draws the row tokens.
         media_tokens: The input tokens that a medium is billed as.
         counts: Sums over all requests, up to date at any moment.
+        shelf: Where the provider notes the instructions that it keeps.
         interrupt_grace: Seconds that requests in flight get to complete after an interrupt.
     """
 
@@ -69,6 +70,7 @@ class Run:
     extension: Work | None = None
     budget: Budget = field(default_factory=Budget)
     room: Room = field(default_factory=Room)
+    shelf: Shelf = field(default_factory=NoShelf)
     interrupt_grace: float = INTERRUPT_GRACE
     _reader: ReplyReader = field(init=False)
     _pool: WorkerPool | None = None
@@ -133,7 +135,7 @@ class Run:
         await supply.take_in(self._intake)
         if not await supply.more():
             return
-        token = telling.set(self._preparing)
+        token, noted = telling.set(self._preparing), shelf.set(self.shelf)
         try:
             async with self.provider.connect(connections=self.lane.most) as connection:
                 self._pool = pool = self._make_pool(work, supply, connection)
@@ -145,6 +147,7 @@ class Run:
                     self._halt, self._pool = pool.halted, None
         finally:
             telling.reset(token)
+            shelf.reset(noted)
 
     def _needs_pilot(self, work: Work, supply: Supply) -> bool:
         """Whether it is worth finding out which wire to use: there are many rows, and they cost money."""

@@ -150,7 +150,18 @@ ALTER TABLE attempts ADD COLUMN job INTEGER;
 CREATE INDEX lines_of_jobs ON attempts (job) WHERE job IS NOT NULL;
 """
 
-STEPS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)
+# The names of instructions that providers keep for runs, by a hash of model, key and text.
+_SEVENTH = """
+CREATE TABLE prefixes (
+    key BLOB PRIMARY KEY,
+    run INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    tokens INTEGER NOT NULL,
+    until REAL NOT NULL
+) WITHOUT ROWID;
+"""
+
+STEPS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH)
 VERSION = len(STEPS)
 
 

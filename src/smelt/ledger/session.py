@@ -20,6 +20,7 @@ from smelt.ledger.book import JobBook
 from smelt.ledger.files import default_path, named_path
 from smelt.ledger.keys import Spec, row_key, row_keys
 from smelt.ledger.opening import open_store
+from smelt.ledger.prefixes import PrefixShelf
 from smelt.ledger.reading import Reading
 from smelt.ledger.recall import ALWAYS, Recall, stored_texts
 from smelt.ledger.recorder import Extension, Recorder
@@ -41,6 +42,7 @@ from smelt.plan.chunks import Pending
 from smelt.plan.rows import RowSource
 from smelt.plan.schema import Output, bare_part, part_of
 from smelt.plan.wire import Codec
+from smelt.providers.base import NoShelf, Shelf
 from smelt.providers.secrets import Secret
 
 _SAMPLE = 64  # Rows looked up to recognise an earlier run over the same data.
@@ -102,6 +104,7 @@ class Session:
     Attributes:
         ledger: The ledger that the engine calls.
         extension: Answers that the run adds fields to, or None.
+        shelf: The names of instructions that the provider keeps.
         book: The jobs of Batch APIs; None without a ledger that can be written to.
         state: How the run ends; "stopped" until the caller sets another state.
         size: Rows and distinct rows at the end, which a stream does not know at the start; None if the run never began.
@@ -110,6 +113,7 @@ class Session:
     ledger: RunLedger
     extension: Extension | None = None
     book: JobBook | None = None
+    shelf: Shelf = field(default_factory=NoShelf)
     state: str = field(default="stopped")
     size: tuple[int, int] | None = None
 
@@ -242,7 +246,8 @@ def _begin(store: Store, matter: RunSubject, gap: Gap) -> tuple[Session, Recorde
         is_stream=matter.is_stream,
         gap=gap,
     )
-    return Session(ledger=recorder, extension=extension, book=JobBook(store, recorder, recall)), recorder
+    book, shelf = JobBook(store, recorder, recall), PrefixShelf(store, recorder)
+    return Session(ledger=recorder, extension=extension, book=book, shelf=shelf), recorder
 
 
 def _since(store: Store, matter: RunSubject, specs: Sequence[int], run: int) -> int:

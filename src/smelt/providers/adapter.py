@@ -87,6 +87,12 @@ class Adapter(ABC):
     def capabilities(self) -> Capabilities:
         return with_media(self.vendor.capabilities or self.usual, self.vendor.media, self.model)
 
+    @property
+    def is_at_home(self) -> bool:
+        """Whether the server is the vendor's own, and no gateway or another company's service."""
+        own, host = (urlsplit(url or "").hostname or "" for url in (self.vendor.base_url, self.access.base_url))
+        return bool(own) and (host == own or host.endswith(f".{own}"))
+
     def reveal_key(self) -> str:
         """The key itself, or a stand-in if our client adds the credentials: the clients of the SDKs require one."""
         return "none" if self.access.key is None or self.access.credentials else self.access.key.reveal()
@@ -110,9 +116,7 @@ class Adapter(ABC):
 
         The vendor's own address may have a region before it. On this machine a gateway may stand for it.
         """
-        asked, own = (urlsplit(url or "").hostname or "" for url in (self.access.base_url, self.vendor.base_url))
-        is_own = f".{asked}".endswith(f".{own}") or is_loopback(self.access.base_url)
-        return self.vendor.batching if is_own else None
+        return self.vendor.batching if self.is_at_home or is_loopback(self.access.base_url) else None
 
     def job_client(self) -> type[Any]:
         """The class of the client for jobs, a `jobclient.JobClient`. Loaded only if a job is wanted."""

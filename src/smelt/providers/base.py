@@ -88,6 +88,7 @@ class Usage:
         written_hour_tokens: Those of them that were written for an hour or longer, which costs more.
         audio_input_tokens: Input tokens of sound.
         cached_audio_tokens: Those of them that were read from the cache.
+        stored_usd: Dollars for what the provider kept since the last reply, beside the price of the tokens.
         charged_usd: Dollars that the server says it charged. Few do.
         tier: The service tier that served the request: `standard`, `flex`, `priority`, `fast`, or `batch` for a line of
             a batch job. Empty means standard. `us`: Anthropic served it in the United States only.
@@ -101,6 +102,7 @@ class Usage:
     written_hour_tokens: int | None = None
     audio_input_tokens: int | None = None
     cached_audio_tokens: int | None = None
+    stored_usd: float | None = None
     charged_usd: float | None = None
     tier: str = ""
 
@@ -281,12 +283,14 @@ class PrefixTerms:
         requests: The fewest requests with the same prefix for which it pays to keep it.
         seconds: For how long a prefix is kept after it was last used.
         has_hour: Whether it can be kept for an hour, at a higher price.
+        outlasts_run: Whether it is kept when the run is over.
     """
 
     least: int
     requests: int = 2
     seconds: float = 300.0
     has_hour: bool = False
+    outlasts_run: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -374,6 +378,57 @@ telling: ContextVar[Callable[[str], None]] = ContextVar("telling", default=lambd
 
 The engine sets it for the context in which it opens a provider, so that a display can say that a server is starting.
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """Instructions that a provider keeps.
+
+    Attributes:
+        name: The provider's name for them.
+        tokens: How many tokens they are.
+        until: When they are gone, in seconds since 1970.
+        is_ours: Whether this run renews and deletes them. Else another run that is alive does.
+    """
+
+    name: str
+    tokens: int
+    until: float
+    is_ours: bool = True
+
+
+class Shelf(Protocol):
+    """Where the names of what is kept are noted, so that a later run finds them."""
+
+    def find(self, identity: str) -> Kept | None:
+        """What is noted for *identity*: provider, model, key and text."""
+        ...
+
+    def put(self, identity: str, kept: Kept) -> None:
+        """Note it, in place of what was noted before."""
+        ...
+
+    def drop(self, identity: str) -> None:
+        """Note that nothing is kept any more."""
+        ...
+
+
+class NoShelf:
+    """Notes nothing."""
+
+    def find(self, identity: str) -> Kept | None:
+        """Nothing is noted."""
+        return None
+
+    def put(self, identity: str, kept: Kept) -> None:
+        """Forget it."""
+
+    def drop(self, identity: str) -> None:
+        """There is nothing to drop."""
+
+
+shelf: ContextVar[Shelf] = ContextVar("shelf", default=NoShelf())  # noqa: B039  # It has no state.
+"""Where names are noted. The engine sets it for the context in which it opens a provider."""
 
 
 class Connection(Protocol):

@@ -18,7 +18,7 @@ from smelt.plan.dialect import Dialect
 from smelt.plan.media import Media
 from smelt.providers import params as parameters
 from smelt.providers.adapter import JOB_CONNECTIONS, Adapter, SDKConnection
-from smelt.providers.base import ENDED, Answer, Capabilities, Connection, Finish, Reply, Request, Wire
+from smelt.providers.base import ENDED, Answer, Capabilities, Connection, Finish, PrefixTerms, Reply, Request, Wire
 from smelt.providers.batching import BatchConnection
 from smelt.providers.bodies import (
     body_of,
@@ -32,8 +32,10 @@ from smelt.providers.bodies import (
     written,
 )
 from smelt.providers.failures import limits_in, request_id
-from smelt.providers.http import client_for
+from smelt.providers.google_prefixes import Contents, is_gone, least_prefix, storage_usd
+from smelt.providers.http import client_for, refused, try_anew
 from smelt.providers.medialimits import GEMINI, type_of_url
+from smelt.providers.prefixes import Prefixes
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import STRICT, Manner, bears_schema, system_in
@@ -56,7 +58,9 @@ _TAKES = {
     "media_resolution": parameters.TEXT,
     "safety_settings": parameters.TABLES,
     "service_tier": parameters.TEXT,
+    "cache_ttl": parameters.DURATION,
 }
+_LIFE = 3_600.0  # Seconds; that of the SDK, too.
 # Keys of the API's answers; a blocked or an empty reply may have only some of them.
 _MEMBERS = ("candidates", "promptFeedback", "usageMetadata", "modelVersion", "responseId")
 # A gateway that uses protobuf may send an enum's number instead of its name (`FinishReason` of the v1beta API).
@@ -67,7 +71,7 @@ _NUMBERS |= {8: "filtered", 9: "filtered", 11: "filtered"}
 def write(model: str, request: Request, params: Mapping[str, Any], manner: Manner = STRICT) -> dict[str, Any]:
     """The body of a request, as the arguments of the SDK's `generate_content`."""
     config = {
-        **params,
+        **{name: value for name, value in params.items() if name != "cache_ttl"},
         "system_instruction": system_in(manner, request),
         "max_output_tokens": request.max_output_tokens,
     }
@@ -167,9 +171,24 @@ class Google(Adapter):
     usual = Capabilities(dialect=_DIALECT, **GEMINI)
     wire = Wire(write=write, read=read)
 
+    @property
+    def capabilities(self) -> Capabilities:
+        found, seconds = super().capabilities, self.seconds_kept
+        if not seconds:
+            return found
+        # Below four requests an hour, the storage costs more than is saved.
+        terms = PrefixTerms(least=least_prefix(self.model), requests=4, seconds=seconds, outlasts_run=False)
+        return replace(found, prefix=terms)
+
+    @property
+    def seconds_kept(self) -> float:
+        """For how long contents are kept; 0 if none are: the caller says so, or the server is not the vendor's own."""
+        asked = self.params.get("cache_ttl")
+        return parameters.seconds_of(asked, _LIFE) if self.is_at_home else 0.0
+
     def check_params(self, params: Mapping[str, Any]) -> None:
         super().check_params(params)
-        plain = {name: value for name, value in params.items() if name != "extra_headers"}
+        plain = {name: value for name, value in params.items() if name not in ("extra_headers", "cache_ttl")}
         try:
             types.GenerateContentConfig(**plain)
         except ValidationError as problem:
@@ -196,7 +215,19 @@ class Google(Adapter):
         async with client_for(self.access, connections=connections) as http:
             options = options_for(self.access.base_url, http)
             sdk = genai.Client(api_key=self.reveal_key(), vertexai=False, http_options=options)
-            yield GoogleConnection(self, sdk)
+            prefixes = None
+            if seconds := self.seconds_kept:
+                whose = "\0".join([self.name, self.deployment, self.model, self.reveal_key()])
+                prefixes = Prefixes(Contents(sdk, self.model), whose, seconds=seconds)
+            try:
+                yield GoogleConnection(self, sdk, prefixes)
+                if (
+                    prefixes is not None
+                ):  # After an interrupt the same call may follow soon: then it is left to its life.
+                    await prefixes.close()
+            finally:
+                if prefixes is not None:
+                    prefixes.stop()
 
 
 def options_for(base_url: str, http: httpx2.AsyncClient) -> types.HttpOptions:
@@ -212,12 +243,35 @@ def options_for(base_url: str, http: httpx2.AsyncClient) -> types.HttpOptions:
 
 
 class GoogleConnection(SDKConnection):
-    """An open client of the SDK."""
+    """An open client of the SDK.
 
-    def __init__(self, provider: Google, sdk: genai.Client) -> None:
+    Args:
+        provider: The adapter.
+        sdk: The client.
+        prefixes: The instructions that the server keeps for this run; None if it keeps none.
+    """
+
+    def __init__(self, provider: Google, sdk: genai.Client, prefixes: Prefixes | None = None) -> None:
         super().__init__(provider, errors.APIError)
         self._sdk = sdk  # Kept alive: its `__del__` closes the client that it shares with `aio`.
         self._generate = sdk.aio.models.generate_content
+        self._prefixes = prefixes
+
+    async def send(self, request: Request) -> Reply:
+        reply = await super().send(request)
+        return reply if self._prefixes is None else self._billed(reply, self._prefixes)
+
+    def _billed(self, reply: Reply, prefixes: Prefixes) -> Reply:
+        """*reply* with what the kept contents cost since the last one."""
+        written, hours = prefixes.take_bill()
+        if not (written or hours):
+            return reply
+        usage = reply.usage
+        stored = storage_usd(self.provider.model, hours)
+        if written and usage.input_tokens is not None:
+            sums = usage.input_tokens + written, (usage.written_input_tokens or 0) + written
+            usage = replace(usage, input_tokens=sums[0], written_input_tokens=sums[1])
+        return replace(reply, usage=replace(usage, stored_usd=stored))
 
     async def ask(self, request: Request, manner: Manner) -> Answer:
         body, added = self.provider.written(replace(request, parts=()), manner)
@@ -225,17 +279,34 @@ class GoogleConnection(SDKConnection):
             body["contents"] = types.Content(role="user", parts=[_sdk_part(one) for one in request.parts])
             if resolution := _resolution(request):
                 body["config"].setdefault("media_resolution", resolution)
-        body["config"] = types.GenerateContentConfig(
+        options = types.HttpOptions(timeout=max(1, int(request.timeout * 1000)), headers=dict(added) if added else None)
+        if self._prefixes is None:
+            return await self._answered(body, options)
+        seconds = parameters.seconds_of(request.params.get("cache_ttl"), self._prefixes.seconds)
+        makes = request.keeps != "no" and seconds > 0
+        name = await self._prefixes.name_of(body["config"]["system_instruction"], makes=makes, seconds=seconds)
+        if name is None:
+            return await self._answered(body, options)
+        rest = {key: value for key, value in body["config"].items() if key != "system_instruction"}
+        try:
+            return await self._answered({**body, "config": {**rest, "cached_content": name}}, options)
+        except errors.APIError:
+            if not is_gone(refused()):
+                raise
+        self._prefixes.gone(name)  # The next request has it made anew.
+        try_anew()
+        return await self._answered(body, options)
+
+    async def _answered(self, body: dict[str, Any], options: types.HttpOptions) -> Answer:
+        config = types.GenerateContentConfig(
             **body["config"],
-            http_options=types.HttpOptions(
-                timeout=max(1, int(request.timeout * 1000)), headers=dict(added) if added else None
-            ),
+            http_options=options,
             # Returns the raw body: the SDK's own parser takes an empty body for an empty reply.
             should_return_http_response=True,
             automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
             automatic_continuation=False,
         )
-        raw = await self._generate(**body)
+        raw = await self._generate(**{**body, "config": config})
         response = raw.sdk_http_response
         found = response.headers if response else None
         headers = {name.lower(): value for name, value in (found or {}).items()}

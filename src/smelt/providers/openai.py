@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import urlsplit
 
 import openai
 
@@ -211,10 +210,9 @@ class OpenAI(Adapter):
     @property
     def _writes_prompts(self) -> bool:
         """Whether the server is the vendor's own, and the model is of those that write prompts by themselves."""
-        own, host = (urlsplit(url or "").hostname or "" for url in (self.vendor.base_url, self.access.base_url))
         version = _VERSION.match(self.model)
         is_newer = version is not None and (int(version[1]), int(version[2] or 0)) >= _WRITING
-        return is_newer and self._is_own and (host == own or host.endswith(f".{own}"))
+        return is_newer and self._is_own and self.is_at_home
 
     @property
     def _is_own(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -101,6 +102,20 @@ def one_of(*values: str) -> Takes:
     return Takes(wanted=" or ".join(map(repr, values)), fits=lambda value: value in values)
 
 
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0}
+_DURATION = re.compile(r"(\d{1,9})([smh])")
+
+
+def seconds_of(duration: Any, usual: float) -> float:
+    """The seconds in a duration such as `"90s"`, `"15m"` or `"1h"`; *usual* if there is none."""
+    found = _DURATION.fullmatch(duration) if isinstance(duration, str) else None
+    return usual if found is None else int(found[1]) * _UNITS[found[2]]
+
+
+DURATION = Takes(
+    wanted="a duration such as '90s', '15m' or '1h'",
+    fits=lambda value: isinstance(value, str) and _DURATION.fullmatch(value) is not None,
+)
 SWITCH = Takes(wanted="True or False", fits=lambda value: isinstance(value, bool))
 TEXT = Takes(wanted="a string", fits=lambda value: isinstance(value, str) and bool(value))
 TEXTS = Takes(

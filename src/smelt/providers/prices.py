@@ -176,7 +176,7 @@ def _price_in_list(vendor: Vendor | None, model: str, base_url: str) -> Pricing:
         except ValueError:
             return None
         is_listed = not usage.written_hour_tokens or _has_hours(found.model_price)
-        return float(found.total_price) if is_listed else None
+        return float(found.total_price) + (usage.stored_usd or 0.0) if is_listed else None
 
     return cost
 

@@ -17,6 +17,8 @@ from smelt.providers.places import project_in
 class Gemini(Google):
     """A Gemini model on Google Cloud."""
 
+    seconds_kept = 0.0  # Its contents are at another address, and have other prices.
+
     def check_address(self) -> None:
         if "{" not in self.access.base_url:  # Else the project is not known, and nothing is sent.
             project_in(self.access.base_url)
