@@ -158,6 +158,7 @@ ABOUT_SEVERAL = {
     "frames/test_roundtrip",
     "frames/test_without_arrow",
     "frames/test_zoo",
+    "engine/test_economy",
     "lanes/test_constants",
     "lanes/test_faults_limits",
     "lanes/test_short_jobs",

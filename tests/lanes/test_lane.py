@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -49,17 +50,37 @@ def test_a_runs_lane_is_what_the_engine_asks_for() -> None:
     assert lane.limit == lane.most == 2
 
 
-def test_as_many_are_at_work_as_are_in_flight_and_at_the_start_as_there_may_be() -> None:
+def test_as_many_are_at_work_as_may_be_in_flight_and_at_the_start_as_there_may_ever_be() -> None:
     async def work() -> list[int]:
-        lane = joined(make_lane(8), 8)
+        shared = make_lane(40)
+        lane, other = joined(shared, 40), joined(shared, 40)
         alone = lane.workers
         lane.complete(await lane.admit(ESTIMATE), REPLY)
         starting = lane.workers
-        slots = [await lane.admit(ESTIMATE) for _ in range(3)]
-        lane.complete(slots.pop(), refusal(1.0))
-        return [alone, starting, lane.workers]
+        others = [await other.admit(ESTIMATE) for _ in range(3)]
+        lane.complete(await lane.admit(ESTIMATE), refusal(1.0))
+        return [alone, starting, lane.workers + len(others)]
 
-    assert run_jumping(work()).result == [1, 8, 2]
+    assert run_jumping(work()).result == [8, 40, 16]
+
+
+def test_a_lane_is_paced_once_a_limit_refuses_or_is_known_to_hold_less_than_the_rest_of_the_requests() -> None:
+    async def work() -> list[bool]:
+        lane = joined(make_lane(40), 40)
+        lane.rest = 7.0
+        nothing_known = lane.is_paced
+        told = {"x-ratelimit-limit-requests": "600", "x-ratelimit-remaining-requests": "9"}
+        told["x-ratelimit-reset-requests"] = "59s"
+        lane.complete(await lane.admit(ESTIMATE), replace(REPLY, limits=told))
+        enough = lane.is_paced
+        lane.rest = 70.0
+        too_few = lane.is_paced
+        lane.rest = 1.0
+        one = lane.is_paced
+        lane.complete(await lane.admit(ESTIMATE), refusal(1.0))
+        return [nothing_known, enough, too_few, one, lane.is_paced]
+
+    assert run_jumping(work()).result == [False, False, True, False, True]
 
 
 def test_who_asks_first_leaves_first() -> None:

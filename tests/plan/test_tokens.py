@@ -6,11 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from smelt.plan.kinds import Array, Boolean, Choice, Date, Field, Float, Integer, Kind, Struct, Text
-from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, reply_bytes, reply_tokens, text_tokens
+from smelt.plan.tokens import BYTES_PER_TOKEN, reply_bytes, reply_tokens, text_tokens
 
 KINDS: list[tuple[Kind, Any]] = [
     (Boolean(), False),
@@ -50,11 +48,3 @@ def test_a_nested_model_takes_what_its_fields_take(kind: Kind, value: Any) -> No
 def test_a_text_without_a_limit_is_a_sentence_or_two_and_has_room_for_more() -> None:
     assert reply_bytes([field(Text())]) < 250
     assert reply_tokens([field(Text())]) > 400
-
-
-@given(shared=st.integers(0, 20_000), row=st.floats(1, 5_000))
-def test_the_instructions_cost_at_most_a_tenth_more_than_with_twenty_rows(shared: int, row: float) -> None:
-    rows = fewest_rows(shared, row)
-
-    assert shared / rows + row <= 1.1 * (shared / 20 + row) * (1 + 1e-9)
-    assert rows <= 20

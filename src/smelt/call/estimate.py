@@ -17,12 +17,13 @@ from smelt.call.ways import HEAD, Way, text, ways
 from smelt.call.ways import lines as cells
 from smelt.engine.sender import rows_worth
 from smelt.engine.work import Work
-from smelt.engine.workers import FEWEST_ROWS, MOST_WORKERS, provers, rows_of_prover
+from smelt.engine.workers import provers, rows_of_prover
 from smelt.messages import counted, price, printable
-from smelt.plan.chunks import AutoSize, Line, Size
+from smelt.plan.chunks import Line, Size
 from smelt.plan.media import Media, media_of
 from smelt.plan.prompt import sent_columns
-from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, text_tokens
+from smelt.plan.sizes import Queued, Ration, rows_wanted
+from smelt.plan.tokens import BYTES_PER_TOKEN, text_tokens
 from smelt.plan.wire import draw_tokens, name_media, reply_schema, user_text
 from smelt.providers.base import FLEX, Usage
 from smelt.providers.mediatokens import counter_of
@@ -43,7 +44,7 @@ def _alone(call: Preparation) -> Estimate:
     thoughts = room_of(provider, call.params).usual
     by_media = max(1, int(provider.capabilities.media_bytes / media_bytes)) if media_bytes else work.most_rows
     work = replace(work, most_rows=min(work.most_rows, by_media))
-    requests = _requests(work, distinct, row_bytes, workers=min(call.concurrency, MOST_WORKERS), thoughts=thoughts)
+    requests = _requests(work, distinct, row_bytes, workers=call.concurrency, thoughts=thoughts)
     frame, each, system = _sizes(work, row_bytes)
     sent = requests * (system + frame) + distinct * each
     received = requests * len('{"rows":[]}') + distinct * work.reply_bytes
@@ -117,28 +118,28 @@ def _requests(work: Work, left: int, row_bytes: float, *, workers: int, thoughts
 
     First one request is sent, or a few small ones; then *workers* at a time. Every reply lets the chunk size grow.
     """
-    requests = 0
-    size = AutoSize(most=work.most_rows, rows=float(work.first_rows if work.is_auto else work.most_rows))
+    size = work.size_at_first()
     by_bytes = max(1, int(Size(rows=1).input_bytes / max(1.0, row_bytes)))
-    shared = text_tokens(_sizes(work, row_bytes)[2])
-    size.least = min(fewest_rows(shared, row_bytes / BYTES_PER_TOKEN), work.most_rows) if work.is_auto else 1
-    fewest = max(FEWEST_ROWS, rows_worth(thoughts, work), int(size.least))
-    at_first = provers(left, work.most_rows)
+    _, each, system = _sizes(work, row_bytes)
+    ration, fewest = Ration(aim=work.aim), rows_worth(thoughts, work)
+    at_first = provers(left, work.most_rows, work.aim)
     in_flight: deque[int] = deque()
     while left or in_flight:
-        if left and len(in_flight) < (workers if requests > at_first or not in_flight else at_first):
+        if left and len(in_flight) < (workers if ration.requests > at_first or not in_flight else at_first):
             rows = int(size.rows)
-            if requests < at_first > 1:
+            if ration.requests < at_first > 1:
                 rows = rows_of_prover(rows)
             if work.is_auto:
-                rows = min(rows, max(fewest, ceil(left / workers)))
+                queued = Queued(rows=left, workers=workers, busy=len(in_flight), most=rows, fewest=fewest)
+                rows = rows_wanted(queued, ration)
             rows = min(rows, by_bytes, left)
             in_flight.append(rows)
-            left, requests = left - rows, requests + 1
+            left -= rows
+            ration.take(rows, rows * each / BYTES_PER_TOKEN, shared=text_tokens(system))
         else:
             sent = in_flight.popleft()
             size.learn(sent=sent, answered=sent, was_cut=False)
-    return requests
+    return ration.requests
 
 
 def _measured(call: Preparation) -> tuple[float, float, float]:

@@ -134,6 +134,7 @@ class Preparation:
             row_tokens=row_tokens,
             most_rows=most_rows,
             is_auto=self.settings.batch_size == "auto",
+            aim=self.settings.aim,
             timeout=self.settings.timeout,
             deadline=self.settings.deadline,
             stop_on_failure=self.settings.on_error == "raise",

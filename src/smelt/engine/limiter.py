@@ -53,7 +53,12 @@ class Limiter(Protocol):
 
     @property
     def workers(self) -> int:
-        """The expected number of requests of this run in flight at a time."""
+        """How many requests of this run are expected to be in flight at a time, if it has as many to send."""
+        ...
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether a rate limit, and not the number in flight, decides how soon the rest of the requests have left."""
         ...
 
     @property

@@ -26,8 +26,8 @@ from smelt.engine.workers import WorkerPool
 from smelt.errors import BudgetExceededError
 from smelt.ledger.base import Holding, RunLedger
 from smelt.plan.answers import RowFailure
-from smelt.plan.chunks import AutoSize
 from smelt.plan.media import Medium
+from smelt.plan.sizes import Ration
 from smelt.providers.base import Connection, NoShelf, Provider, Shelf, Usage, shelf, telling
 
 _SOME = Usage(input_tokens=1_000, output_tokens=1_000)
@@ -186,10 +186,9 @@ class Run:
         )
 
     def _make_pool(self, work: Work, supply: Supply, connection: Connection) -> WorkerPool:
-        line, answers = supply.line, supply.parts
+        line, answers, size = supply.line, supply.parts, work.size_at_first()
         known = "compact" if work.wire == "compact" else self.ledger.wire if work.wire == "auto" else ""
         self.counts.wire = known or self.counts.wire
-        size = AutoSize(most=work.most_rows, rows=float(work.first_rows if work.is_auto else work.most_rows))
         sender = Sender(
             work=work,
             capabilities=self.provider.capabilities,
@@ -229,6 +228,7 @@ class Run:
             supply=supply,
             size=size,
             is_auto=work.is_auto,
+            ration=Ration(aim=work.aim),
             lane=self.lane,
             budget=self.budget,
             ledger=self.ledger,

@@ -28,7 +28,7 @@ from smelt.plan.compact import Compact
 from smelt.plan.media import Media, Medium, media_of
 from smelt.plan.packed import Layout
 from smelt.plan.replyrows import ReplyRows
-from smelt.plan.tokens import BYTES_PER_TOKEN, fewest_rows, text_tokens
+from smelt.plan.tokens import BYTES_PER_TOKEN, text_tokens
 from smelt.plan.wire import Codec, draw_tokens, name_media, reply_schema, user_parts, user_text
 from smelt.providers.base import FLEX, Billing, CallFailed, Capabilities, Connection, Reply, Request, Usage
 
@@ -192,10 +192,9 @@ class Sender:
             tier=tier,
         )
 
-    def rows_worth_instructions(self, chunk: Chunk) -> int:
-        """How many rows of the size of those in *chunk* justify sending the instructions once."""
-        row = self._row_bytes(chunk) / len(chunk.rows)
-        return fewest_rows(self.shared_tokens, row / BYTES_PER_TOKEN)
+    def row_tokens(self, chunk: Chunk) -> float:
+        """Input tokens of the rows of *chunk*, media apart."""
+        return self._row_bytes(chunk) / BYTES_PER_TOKEN
 
     async def announce(self, chunk: Chunk, tier: str = "", *, is_compact: bool | None = None) -> Announced:
         """Record the request in the ledger before it is sent, and learn which of its rows may be asked.

@@ -106,6 +106,10 @@ class Tiers:
         return self.usual.workers if self.is_over else self.cheap.workers
 
     @property
+    def is_paced(self) -> bool:
+        return self.usual.is_paced if self.is_over else self.cheap.is_paced
+
+    @property
     def notices(self) -> Sequence[str]:
         return list(dict.fromkeys([*self._notices, *self.cheap.notices, *self.usual.notices]))
 

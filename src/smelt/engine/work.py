@@ -11,9 +11,11 @@ from smelt.engine.events import RowsSettled
 from smelt.engine.policy import Policy
 from smelt.errors import SmeltError
 from smelt.plan.answers import Outcomes
+from smelt.plan.chunks import AutoSize
 from smelt.plan.compact import Compact
 from smelt.plan.kinds import Field
 from smelt.plan.schema import Output
+from smelt.plan.sizes import Aim
 from smelt.providers.base import CallFailed, Request, Usage
 
 _SOME = Usage(input_tokens=1, output_tokens=1)
@@ -34,6 +36,7 @@ class Work:
         most_rows: Rows per request at most.
         first_rows: Rows of the first request if smelt chooses the number.
         is_auto: Whether smelt chooses the number of rows per request.
+        aim: What it chooses by.
         timeout: Seconds for one call.
         deadline: Seconds for the whole run, or None.
         ends_at: The time of the loop at which *deadline* has passed; None if it counts from the start of the run.
@@ -57,6 +60,7 @@ class Work:
     most_rows: int
     is_auto: bool
     timeout: float
+    aim: Aim = "balanced"
     array_system: str = ""
     first_rows: int = 5
     deadline: float | None = None
@@ -69,6 +73,12 @@ class Work:
     prompt: str = ""
     compact: Compact | None = None
     wire: Literal["keyed", "compact", "auto"] = "keyed"
+
+    def size_at_first(self) -> AutoSize:
+        """The rows per request before the first reply."""
+        if not self.is_auto:
+            return AutoSize(most=self.most_rows, rows=float(self.most_rows))
+        return AutoSize(most=self.most_rows, rows=float(self.first_rows), goal=float(self.most_rows))
 
 
 @dataclass(kw_only=True, eq=False)

@@ -28,19 +28,18 @@ from smelt.errors import BudgetExceededError, StoreError
 from smelt.ledger.base import RunLedger
 from smelt.plan.chunks import AutoSize, Chunk, Line, Pending, Size
 from smelt.plan.media import MediaText
+from smelt.plan.sizes import FEWEST_ROWS, Aim, Queued, Ration, rows_wanted
 from smelt.providers.base import Billing, CallFailed
 
-MOST_WORKERS = 32  # An automatic chunk size divides the remaining rows among at most this many workers.
-FEWEST_ROWS = 5  # An automatic chunk is not made smaller than this only to keep every worker busy.
 PROVERS = 4  # Concurrent first requests that prove key, model and schema, in a run of many requests.
 MANY_REQUESTS = 60  # The fewest requests that count as many; the instructions of a few more then cost little.
 MOST_UNSENT = 16  # Requests being written to the ledger at a time, while replies may still increase the chunk size.
 _GRACE = 2.0  # Seconds that requests in flight get to complete after the run was stopped.
 
 
-def provers(rows: int, most: int) -> int:
+def provers(rows: int, most: int, aim: Aim = "balanced") -> int:
     """How many concurrent requests prove key, model and schema, for *rows* rows with at most *most* per request."""
-    return PROVERS if rows >= MANY_REQUESTS * most else 1
+    return PROVERS if rows >= MANY_REQUESTS * most and aim != "cheap" else 1
 
 
 def rows_of_prover(rows: int) -> int:
@@ -56,6 +55,7 @@ class WorkerPool:
         supply: The source of the rows, and their queue.
         size: The rows per request.
         is_auto: Whether smelt chooses the rows per request.
+        ration: The requests that the aim of the run allows.
         lane: Paces the requests.
         budget: The spending limit.
         ledger: Told when the queue is empty for good.
@@ -69,6 +69,7 @@ class WorkerPool:
     supply: Supply
     size: AutoSize
     is_auto: bool
+    ration: Ration
     lane: Limiter
     budget: Budget
     ledger: RunLedger
@@ -223,7 +224,7 @@ class WorkerPool:
         is_first = self.sender.counts.announced < PROVERS and not self.applier.is_proven
         if not is_first or not self.supply.is_over or self.budget.is_limited or self._writes_prefix:
             return 1
-        return provers(self.line.rows_left, self.size.most)
+        return provers(self.line.rows_left, self.size.most, self.ration.aim)
 
     @property
     def _rest(self) -> float:
@@ -291,6 +292,8 @@ class WorkerPool:
 
     async def _delivery(self, chunk: Chunk, slot: Slot) -> Delivery | None:
         """Send *chunk* and return the outcome; None if nothing was sent."""
+        if not chunk.is_repeat:  # Rows that are asked again cost the same whatever the size of the first request was.
+            self.ration.take(len(chunk.rows), self.sender.row_tokens(chunk), shared=self.sender.shared_tokens)
         self._unsent += 1
         try:
             announced = await self.sender.announce(chunk, slot.tier)
@@ -343,10 +346,8 @@ class WorkerPool:
         size = Size(rows=self._rows_wanted(), media_bytes=limits.media_bytes, media_count=limits.media_count)
         tiers = self.sender.tiers
         while (chunk := self.line.next(size) if tiers is None else tiers.take(slot, size)) is not None:
-            if self.is_auto and not (self.applier.is_proven and self.sender.counts.announced):
-                self.size.least = min(self.sender.rows_worth_instructions(chunk), self.size.most)
-                if self.applier.is_proven:  # By an earlier run: the others need not wait for the first to grow.
-                    self.size.rows = max(self.size.rows, self.size.least)
+            if self.applier.is_proven and not self.sender.counts.announced:
+                self.size.rows = max(self.size.rows, self.size.goal)  # By an earlier run: the size need not grow.
             if (chunk := self.hedging.left_of(chunk)).rows:
                 break
         return chunk
@@ -357,8 +358,12 @@ class WorkerPool:
             rows = rows_of_prover(rows)
         if not self.is_auto:
             return rows
-        # Near the end of the queue, smaller chunks keep every worker busy, and the replies come sooner. If a rate limit
-        # leaves only few workers active, chunks stay large: smaller ones would only be more requests.
-        # The lower limit: every request costs its instructions, and with a reasoning model its reasoning.
-        fewest = max(FEWEST_ROWS, self.sender.fewest_rows, int(self.size.least))
-        return min(rows, max(fewest, ceil(self.line.rows_left / min(self.lane.workers, MOST_WORKERS))))
+        queued = Queued(
+            rows=self.line.rows_left,
+            workers=self.lane.workers,
+            busy=len(self.sender.calling) + self._unsent,
+            is_paced=self.lane.is_paced,
+            most=rows,
+            fewest=self.sender.fewest_rows,
+        )
+        return rows_wanted(queued, self.ration)

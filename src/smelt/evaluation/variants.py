@@ -13,7 +13,7 @@ from smelt.messages import shown_value
 from smelt.model import called, is_model, read_model
 
 # Options that decide which rows share a request, and their order. The ledger does not store that with an answer.
-COMPANY = ("batch_size", "isolation", "shuffle", "seed")
+COMPANY = ("batch_size", "aim", "isolation", "shuffle", "seed")
 
 _CHANGES = ("prompt", "model", *NAMES)
 _WANTED = (

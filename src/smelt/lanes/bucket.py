@@ -112,13 +112,17 @@ class Bucket:
         self._seen = max(self._seen, now)
         return self._left
 
+    def suffices(self, now: float, amount: float) -> bool:
+        """Whether *amount* may be taken at once, as far as is known."""
+        return not self.is_known or amount * self.ratio <= self.left(now)
+
     def wait(self, now: float, amount: float, *, rest: float = math.inf) -> float:
         """Seconds until *amount* may be taken. An amount above the capacity needs a full bucket.
 
         *rest* is the number of requests of that amount that are still to be sent. If the level suffices for all of
         them, none waits.
         """
-        if not self.is_known or rest * amount * self.ratio <= self.left(now):
+        if self.suffices(now, rest * amount):
             return 0.0
         lack = min(amount * self.ratio, self.size) - self.left(now)
         if lack > 0 and self._window.resets_at is not None:

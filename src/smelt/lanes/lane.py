@@ -231,6 +231,7 @@ class RunLane:
     thread: int | None = None
     rest: float = math.inf
     _began: float = 0.0
+    _estimate: Usage = Usage()
     _tries: int = 0
     _noticed: int = field(init=False)
 
@@ -249,8 +250,16 @@ class RunLane:
 
     @property
     def workers(self) -> int:
-        """The expected number of requests of this run in flight: the present one, but `most` in the start phase."""
-        return self.most if self.lane.pacer.is_starting else len(self.slots) or 1
+        """Requests of this run in flight, and those that may leave at once; in the start phase all that it may have."""
+        pacer = self.lane.pacer
+        if pacer.is_starting:
+            return self.most
+        return max(1, len(self.slots) + pacer.limit - pacer.in_flight)
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether a rate limit decides how soon the rest of this run's requests have left."""
+        return self.lane.pacer.is_paced(_now(), self._estimate, self.rest)
 
     @property
     def notices(self) -> list[str]:
@@ -261,6 +270,7 @@ class RunLane:
         """Wait until a request of this size may be sent, and count it as in flight."""
         if self.loop is None:
             self.loop, self.thread, self._began = asyncio.get_running_loop(), threading.get_ident(), _now()
+        self._estimate = estimate
         if self.lane.pacer.is_starting:
             for _ in range(_TURNS):
                 await asyncio.sleep(0)

@@ -149,6 +149,14 @@ class Pacer:
         """
         return max(self._waits(now, amounts_of(estimate), is_trying, rest), key=_seconds)
 
+    def is_paced(self, now: float, estimate: Usage, rest: float) -> bool:
+        """Whether a rate limit, and not the window, decides how soon *rest* requests of this size have left."""
+        if self._pace.is_limiting:
+            return True
+        amounts = amounts_of(estimate)
+        told = zip((*self._buckets, self._rpm, self._tpm), (*amounts, 1.0, amounts.tokens), strict=True)
+        return rest < math.inf and not all(bucket.suffices(now, rest * amount) for bucket, amount in told)
+
     def left(self, now: float, estimate: Usage) -> Slot:
         """A request of this size is sent, as `wait` permitted."""
         amounts = amounts_of(estimate)

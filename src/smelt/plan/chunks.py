@@ -327,18 +327,18 @@ class AutoSize:
     """Adapts the number of rows per request after every reply.
 
     It starts small, so that the first reply comes soon and a wrong schema costs little. After a clean reply of full
-    size it grows by half, or at once to *least*. It halves after a truncated reply, and shrinks by a quarter when more
+    size it grows by half, or at once to *goal*. It halves after a truncated reply, and shrinks by a quarter when more
     than one row in ten is missing or invalid (an exponential mean over replies).
 
     Attributes:
         most: The maximum that the provider's output limit, or the caller, allows.
         rows: The present size.
-        least: The fewest rows that justify the instructions; 1 once a reply was truncated or many rows were bad.
+        goal: The size that it takes at once after a clean reply; 1 once a reply was truncated or many rows were bad.
     """
 
     most: int
     rows: float = 5.0
-    least: float = 1.0
+    goal: float = 1.0
     _bad: float = 0.0  # Share of rows without an answer, as an exponential mean over replies.
 
     def __post_init__(self) -> None:
@@ -348,9 +348,9 @@ class AutoSize:
         """Adapt the size to one reply."""
         self._bad += 0.1 * ((1 - answered / sent) - self._bad)
         if was_cut:
-            self.rows, self.least = max(1.0, min(self.rows, sent / 2)), 1.0
+            self.rows, self.goal = max(1.0, min(self.rows, sent / 2)), 1.0
         elif self._bad > 0.1:
-            self.rows, self.least = max(1.0, self.rows * 0.75), 1.0
+            self.rows, self.goal = max(1.0, self.rows * 0.75), 1.0
             self._bad /= 2
         elif answered == sent and sent >= int(self.rows):
-            self.rows = min(float(self.most), max(self.least, self.rows * 1.5))
+            self.rows = min(float(self.most), max(self.goal, self.rows * 1.5))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
 
 from smelt.plan.kinds import (
     Array,
@@ -27,9 +26,7 @@ _MOST_TEXT = 400  # Tokens allowed for a str without a maximum length.
 _MOST_ITEMS = 12  # Items allowed for a list without a maximum length.
 _USUAL_TEXT = 160  # Bytes expected for a str without a maximum length: a sentence or two.
 _USUAL_ITEMS = 3  # Items expected in a list.
-_USUAL_ROWS = 20
 _BARE = (Boolean, Integer, Float, FixedPoint)  # Kinds whose values `_usual` counts without quotes.
-_DEARER = 1.1  # Input tokens per row may be this many times those of requests with _USUAL_ROWS rows.
 
 
 def text_tokens(size: int) -> int:
@@ -51,20 +48,6 @@ def compact_bytes(fields: Sequence[Field], *, is_packed: bool) -> int:
     """The same without field names: as one string of words, or as an array of strings."""
     bare = sum(_usual(field.kind) - 2 * (not isinstance(field.kind, _BARE)) for field in fields)
     return len('"k7f2x",') + bare + len(fields) * (1 if is_packed else len(',""'))
-
-
-def fewest_rows(shared: int, row: float) -> int:
-    """The fewest rows per request for an automatic chunk size, unless another limit is lower.
-
-    With few rows, most of the input cost is the instructions. With this many rows, the input tokens per row are at most
-    1.1 times those of requests with 20 rows.
-
-    Args:
-        shared: Tokens that every request repeats.
-        row: Tokens of a row, including its id and braces.
-    """
-    most = _DEARER * (shared / _USUAL_ROWS + row)
-    return max(1, ceil(shared / max(1e-9, most - row)))
 
 
 def _most(kind: Kind) -> int:
