@@ -65,6 +65,14 @@ def test_steps_of_one_depth_are_below_each_other() -> None:
     assert places(pipe().inspect(FRAME).edges) == {"": (0, 0), "fr_draft": (1, 0), "es_draft": (1, 1), "best": (2, 0)}
 
 
+def test_a_line_that_a_longer_way_says_is_not_drawn() -> None:
+    from smelt.pipelines.drawing import direct
+
+    edges = {"a": [("", ())], "b": [("", ()), ("a", ("x",))], "c": [("a", ()), ("b", ("y",))]}
+
+    assert direct(edges) == {"a": [("", ())], "b": [("a", ("x",))], "c": [("b", ("y",))]}
+
+
 def test_an_estimate_has_a_line_for_each_step_and_the_sum() -> None:
     found = pipe().estimate(FRAME)
 

@@ -46,6 +46,17 @@ def places(edges: Edges) -> dict[str, tuple[int, int]]:
     return found
 
 
+def direct(edges: Edges) -> Edges:
+    """*edges* without those that a longer way says already; such a line would run through the boxes on that way."""
+    before: dict[str, set[str]] = {_INPUT: set()}
+    for name, found in edges.items():
+        before[name] = {one for one, _ in found}.union(*(before[one] for one, _ in found))
+    return {
+        name: [(one, columns) for one, columns in found if not any(one in before[other] for other, _ in found)]
+        for name, found in edges.items()
+    }
+
+
 def _picture(name: str, verbs: Mapping[str, str], edges: Edges) -> Html:
     there = places(edges)
     width = 1 + max(column for column, _ in there.values())
@@ -54,7 +65,7 @@ def _picture(name: str, verbs: Mapping[str, str], edges: Edges) -> Html:
     high = height * _HIGH + (height - 1) * _BELOW + 2 * _MARGIN
     shapes = [
         _edge(there[before], there[step], ", ".join(columns))
-        for step, found in edges.items()
+        for step, found in direct(edges).items()
         for before, columns in found
     ]
     boxes = [_box(step or "input", verbs.get(step, ""), place) for step, place in there.items()]
