@@ -223,7 +223,7 @@ def arrays(body: Json) -> Refused:
     return None
 
 
-IGNORING: dict[str, Any] = {"ignoring": None, "arrays": {"properties": {"rows": {"items": {}}}}}
+IGNORING: dict[str, Any] = {"ignoring": None, "arrays": {"properties": {"rows": {"items": {"type": "object"}}}}}
 """The hosts that ignore the schema, each with the one that its model follows instead."""
 
 

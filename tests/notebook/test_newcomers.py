@@ -283,7 +283,19 @@ def test_a_fault_of_a_provider_of_ones_own_keeps_its_traceback() -> None:
     assert text.rstrip().splitlines()[-1].startswith("smelt.errors.SmeltAPIError: The run stopped")
 
 
-VERBS = ["arun", "atransform", "classify", "compare", "estimate", "evaluate", "explain", "preview", "run", "transform"]
+VERBS = [
+    "aggregate",
+    "arun",
+    "atransform",
+    "classify",
+    "compare",
+    "estimate",
+    "evaluate",
+    "explain",
+    "preview",
+    "run",
+    "transform",
+]
 
 
 @pytest.mark.usefixtures("_ready")

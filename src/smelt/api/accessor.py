@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Unpack
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from smelt.api import functions
 from smelt.api.classify import classify
@@ -35,10 +35,42 @@ class FrameAccessor:
     ) -> Any:
         return classify(self._frame, prompt, labels, multi=multi, model=model, **options)
 
-    def aggregate(self, prompt: str, output_model: OutputModel, **options: Any) -> Any:
-        from smelt.api.pipelines import aggregate
+    @spelled_out
+    def aggregate(
+        self,
+        prompt: str,
+        output_model: OutputModel,
+        *,
+        by: str | Sequence[str] | None = None,
+        strategy: Literal["tree", "fold"] = "tree",
+        rows: int = 50,
+        fan_in: int = 8,
+        model: Any = None,
+        **options: Unpack[Options],
+    ) -> Any:
+        """Ask a model about many rows together: one answer, or one to each group. Spends money.
 
-        return aggregate(self._frame, prompt, output_model, **options)
+        Args:
+            prompt: What to find out about all rows. `{column}` names a column to send; without placeholders all are
+                sent but those of *by*.
+            output_model: As in `transform`.
+            by: The columns whose values make the groups. None: all rows are one group.
+            strategy: How answers to parts become one: "tree" or "fold"; see `smelt.aggregate`.
+            rows: The most rows of a part.
+            fan_in: The most answers that are joined at once.
+            model: As in `transform`.
+            **options: See `smelt.call.options.Settings`.
+
+        Returns:
+            A frame with a row for each group, as from `smelt.aggregate`.
+
+        Raises:
+            SmeltError: As in `transform`.
+        """
+        from smelt.api.pipelines import aggregate  # Late: pipelines take a while to import.
+
+        given: Any = {"by": by, "strategy": strategy, "rows": rows, "fan_in": fan_in, "model": model, **options}
+        return aggregate(self._frame, prompt, output_model, **given)
 
     @spelled_out
     async def atransform(
@@ -110,21 +142,6 @@ class FrameAccessor:
         )
 
 
-_AGGREGATE = """Ask a model about many rows together: one answer, or one to each group. Spends money.
-
-    Args:
-        prompt: What to find out about all rows. `{column}` names a column to send.
-        output_model: As in `transform`.
-        options: The options of `smelt.aggregate`, such as *by*.
-
-    Returns:
-        A frame with a row for each group, as from `smelt.aggregate`.
-
-    Raises:
-        SmeltError: As in `transform`.
-    """
-
 for _name in ("transform", "atransform", "run", "arun", "preview", "explain", "estimate", "evaluate", "compare"):
     getattr(FrameAccessor, _name).__doc__ = without_frame(getattr(functions, _name).__doc__)
-FrameAccessor.aggregate.__doc__ = _AGGREGATE
 FrameAccessor.classify.__doc__ = without_frame(classify.__doc__)

@@ -87,7 +87,7 @@ class Settings:
         columns: The columns to send. None: the columns that the prompt names, or all columns if it names none.
         batch_size: Maximum rows per request, 1 to 1,000. `"auto"` starts with a few and finds what the model can
             handle.
-        aim: What `batch_size="auto"` chooses by: `"balanced"` takes at most 15 % more input tokens than 20 rows per
+        aim: What `batch_size="auto"` chooses by. `"balanced"` takes at most 15 % more input tokens than 20 rows per
             request would, and uses them to be done sooner; `"cheap"` as few as it can; `"fast"` up to half more.
         wire: How rows and answers are written. `"keyed"`: each value beside its name. `"compact"`: the names once per
             request, which takes a third fewer tokens. `"auto"`: compact if a pilot of 50 rows finds that it answers as
