@@ -66,9 +66,9 @@ def test_steps_of_one_depth_are_below_each_other() -> None:
 
 
 def test_a_line_that_a_longer_way_says_is_not_drawn() -> None:
-    from smelt.pipelines.drawing import direct
+    from smelt.pipelines.drawing import Edges, direct
 
-    edges = {"a": [("", ())], "b": [("", ()), ("a", ("x",))], "c": [("a", ()), ("b", ("y",))]}
+    edges: Edges = {"a": [("", ())], "b": [("", ()), ("a", ("x",))], "c": [("a", ()), ("b", ("y",))]}
 
     assert direct(edges) == {"a": [("", ())], "b": [("a", ("x",))], "c": [("b", ("y",))]}
 
