@@ -33,10 +33,7 @@ def ask(scenario: Scenario, model: str, path: Path, frame: Any = FRAME, **option
     return smelt.run(frame, "Sort {name}.", Label, model=model_of(scenario, model), **{**usual, **options})
 
 
-@pytest.mark.parametrize(
-    ("model", "by"),
-    [("gpt-6-luna", 429), ("gpt-5.4-mini", 503), ("gemini-3.5-flash-lite", 429), ("gemini-3.8-flash", 503)],
-)
+@pytest.mark.parametrize(("model", "by"), [("gpt-6-luna", 429), ("gemini-3.8-flash", 503)])
 def test_half_of_the_requests_declined(model: str, by: int, scenario: MakeScenario, path: Path) -> None:
     fake = scenario(bills={}, answers=RULES, flex={"declines": 0.5, "by": by, "serves_standard": 0.1}, count_by="name")
 
@@ -77,7 +74,7 @@ def test_answers_bought_at_one_tier_are_reused_at_the_other(scenario: MakeScenar
     assert (fake.stats().rows_sent, result.metrics.ledger_rows) == (40, 40)
 
 
-@pytest.mark.parametrize("declines", [0.0, 0.4])
+@pytest.mark.parametrize("declines", [0.4])
 def test_a_stream_and_a_lazy_plan_ask_at_the_tier(declines: float, scenario: MakeScenario, path: Path) -> None:
     fake = scenario(bills={}, answers=RULES, flex={"declines": declines})
     options: dict[str, Any] = {"model": model_of(fake, "gpt-6-luna"), "mode": "flex", "batch_size": 5, "ledger": path}

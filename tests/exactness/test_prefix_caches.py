@@ -203,9 +203,9 @@ class Leaving:
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
+        for name in dir(inner):  # Newer Pythons do not ask `__getattr__` whether it is a provider.
+            if not name.startswith("_") and name != "connect":
+                setattr(self, name, getattr(inner, name))
 
     @asynccontextmanager
     async def connect(self, *, connections: int) -> AsyncIterator[Any]:

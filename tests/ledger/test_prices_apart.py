@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_answers_of_an_old_ledger_are_found(
 
 
 def test_the_old_file_is_of_an_old_version() -> None:
-    with sqlite3.connect(f"file:{OLD}?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"file:{OLD}?mode=ro", uri=True)) as connection:
         params = [text for (text,) in connection.execute("SELECT params FROM specs ORDER BY id")]
 
     assert ["service_tier" in one or "prompt_cache_key" in one for one in params] == [True, True]

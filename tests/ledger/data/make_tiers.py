@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +41,7 @@ def make_tiers(path: Path) -> None:
         fake = server.scenario(answers={"sector": {"const": "tech"}})
         ask(fake.base_url("openai"), "ab", path, params=FLEX)
         ask(fake.base_url("openai"), "c", path, params=CACHED)
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("VACUUM")
 
