@@ -338,7 +338,7 @@ def test_a_server_without_an_owner_that_another_process_uses_is_told(place: Plac
 
 
 def test_a_server_without_an_owner_is_used_by_other_processes(place: Place) -> None:
-    server = place.server(idle=2.0)
+    server = place.server(idle=5.0)  # Until the first request, the SDK is imported, which takes seconds at worst.
     alone = Managed(server.spec, server.idle, has_owner=False)
     run_blocking(alone.ready())
     alone.end()
