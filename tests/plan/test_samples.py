@@ -127,3 +127,13 @@ def test_a_date_of_the_future_is_found_by_the_second_attempt() -> None:
     with pytest.raises(InvalidRow, match="future"):
         Validator(output).read(sample(output.fields, "seed"))
     Validator(output).read(sample(output.fields, "seed", attempt=1))
+
+
+def test_an_excluded_end_that_is_no_exact_multiple_is_left_out() -> None:
+    class Small(BaseModel):
+        share: float = Field(gt=0.00099, lt=0.001)
+
+    output = read_output(Small)
+
+    for seed in range(50):
+        Validator(output).read(sample(output.fields, str(seed)))

@@ -166,10 +166,10 @@ def _number(
 ) -> Fraction:
     """A multiple of *step* in the range: close to *near*, or anywhere in a wide part of it if *is_far*."""
     first = None if low is None else ceil(low[0] / step)
-    if low and first is not None and not low[1] and first * step == low[0]:
+    if low and first is not None and not low[1] and _meets(first * step, low[0], step):
         first += 1
     last = None if high is None else floor(high[0] / step)
-    if high and last is not None and not high[1] and last * step == high[0]:
+    if high and last is not None and not high[1] and _meets(last * step, high[0], step):
         last -= 1
     if first is not None and last is not None and first > last:  # No multiple is in the range: perhaps its end is.
         assert low is not None
@@ -184,6 +184,11 @@ def _number(
         low_end = begin
     end = begin + max(width, abs(begin) // 2)
     return step * rng.randint(low_end, end if last is None else min(end, last))
+
+
+def _meets(value: Fraction, end: Fraction, step: Fraction) -> bool:
+    """Whether *value* is the *end* of a range; as a float, if it may be one: 0.001 is no multiple of 1/1000."""
+    return value == end or (step < 1 and float(value) == float(end))
 
 
 def _moment(
