@@ -12,7 +12,7 @@ from smelt.engine.decide import decide_failure, decide_reply, is_doubtful
 from smelt.engine.doubt import Doubt
 from smelt.engine.events import Event
 from smelt.engine.hedging import Hedging
-from smelt.engine.inflight import Delivery, InFlight
+from smelt.engine.inflight import Announced, Delivery, InFlight
 from smelt.engine.policy import Failed, Policy, Verdict
 from smelt.engine.replies import ReplyReader
 from smelt.engine.tiers import after_decline
@@ -95,6 +95,13 @@ class Applier:
         elif not delivery.flight.is_called_off:
             halt = self._enter_failure(delivery, delivery.outcome)
         return halt or (Halt(fault=delivery.fault) if delivery.fault is not None else None)
+
+    def enter_settled(self, announced: Announced) -> None:
+        """Take the rows that a request no longer has to ask, but for those that another run has in flight."""
+        self.enter_known(announced.known)
+        self.enter_stuck(announced.stuck)
+        self.enter_broken(announced.broken)
+        self.enter_pending(announced.pending)
 
     def enter_known(self, known: Sequence[tuple[Pending, tuple[Any, ...]]]) -> None:
         """Accept rows that another run has answered in the meantime."""

@@ -90,10 +90,7 @@ class Pilot:
             self.line.put_whole([chunk])
             return []
         keyed = await self.sender.announce(chunk, is_compact=False)
-        self.applier.enter_known(keyed.known)
-        self.applier.enter_stuck(keyed.stuck)
-        self.applier.enter_broken(keyed.broken)
-        self.applier.enter_pending(keyed.pending)
+        self.applier.enter_settled(keyed)
         self.line.put_again(keyed.deferred)
         if not keyed.chunk.rows:
             return []

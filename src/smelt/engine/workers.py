@@ -300,11 +300,8 @@ class WorkerPool:
         finally:
             self._unsent -= 1
         self.spawn()
-        self.applier.enter_known(announced.known)
+        self.applier.enter_settled(announced)
         self._deferred.add(announced.deferred)
-        self.applier.enter_stuck(announced.stuck)
-        self.applier.enter_broken(announced.broken)
-        self.applier.enter_pending(announced.pending)
         if not announced.chunk.rows:
             return None
         # The ledger write took time: check again.
