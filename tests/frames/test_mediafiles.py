@@ -33,6 +33,21 @@ def test_a_file_below_the_root_is_read(root: Path, path: str, data: bytes) -> No
     assert read_below(os.path.relpath(root), str(root / path)).data == data
 
 
+@pytest.mark.parametrize("expected", [0, 1, 99_999, 100_000, 200_000])
+def test_a_file_is_read_to_its_end_whatever_size_it_had(root: Path, expected: int) -> None:
+    whole = os.urandom(100_000)
+    (root / "a.png").write_bytes(whole)
+    with (root / "a.png").open("rb") as file:
+        assert mediafiles._all_of(file.fileno(), expected) == whole
+
+
+def test_a_file_that_grows_without_end_is_read_to_the_limit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mediafiles, "MOST_BYTES", 70_000)
+    (root / "a.png").write_bytes(bytes(100_000))
+    with (root / "a.png").open("rb") as file, pytest.raises(ValueError, match="are the most"):
+        mediafiles.bounded(mediafiles._all_of(file.fileno(), 10))
+
+
 @pytest.mark.parametrize(
     ("path", "reason"),
     [

@@ -39,6 +39,7 @@ _TOLD = ("http", "file", "ftp", "s3", "gs", "az", "hf")  # Schemes that a messag
 _LONGEST = 8_192  # Characters of an address.
 # A pipe would wait for a writer, and a terminal could become that of this process; Windows would change line ends.
 _OPENING = os.O_RDONLY | sum(getattr(os, f"O_{name}", 0) for name in ("NONBLOCK", "CLOEXEC", "NOCTTY", "BINARY"))
+_MORE = 2**16  # Bytes that are looked for behind the end.
 _SETTLED = 2_000_000_000  # Nanoseconds; the times of the coarsest file systems go in steps of 2 s.
 _NO_HOST = "an address whose host is no public name; the provider could not fetch it, or should not"
 
@@ -106,7 +107,7 @@ def read_file(path: str, folder: str | None = None) -> File:
             raise ValueError("a path that leads out of the root folder")
         if facts.st_size > MOST_BYTES:
             raise ValueError(_too_large(facts.st_size))
-        data = _all_of(handle)  # One handle for size and content: the file may grow meanwhile.
+        data = _all_of(handle, facts.st_size)  # One handle for size and content: the file may grow meanwhile.
         state, after = _state_of(facts, time_ns()), _state_of(os.fstat(handle), time_ns())
     except OSError as problem:
         raise ValueError(f"a file that cannot be read ({_reason(problem)})") from None
@@ -159,9 +160,13 @@ def checked_url(url: str) -> str:
     return url
 
 
-def _all_of(handle: int) -> bytes:
-    with os.fdopen(handle, "rb", closefd=False) as file:
-        return file.read(MOST_BYTES + 1)
+def _all_of(handle: int, size: int) -> bytes:
+    """What is left in *handle*, of which *size* bytes are expected: a file object would make room for the most."""
+    parts, left, next_part = [], MOST_BYTES + 1, size + 1
+    while left > 0 and (part := os.read(handle, min(next_part, left))):
+        parts.append(part)
+        left, next_part = left - len(part), _MORE
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _state_of(facts: os.stat_result, now: int) -> int:
