@@ -65,7 +65,11 @@ TESTED_THROUGH = {
     "evaluation/sheet": "evaluation/test_trial",
     "evaluation/summary": "evaluation/test_trial",
     # The parts of a pipeline: what counts is what whole pipelines do.
+    "api/aggregates": "pipelines/test_tree",
+    "api/chain": "pipelines/test_graph",
     "api/pipelines": "pipelines/test_flow",
+    "api/questions": "pipelines/test_flow",
+    "api/rowsteps": "pipelines/test_flow",
     "pipelines/checks": "pipelines/test_graph",
     "pipelines/drawing": "pipelines/test_inspection",
     "pipelines/gathering": "pipelines/test_tree",

@@ -47,7 +47,8 @@ def _named() -> Iterator[tuple[str, Any]]:
 
 
 def _members(full_name: str, owner: Any) -> Iterator[tuple[str, Any]]:
-    for name, member in vars(owner).items():
+    parts = [one for one in owner.__mro__ if one.__module__.startswith("smelt.")]  # Its verbs may be in base classes.
+    for name, member in {name: one for part in reversed(parts) for name, one in vars(part).items()}.items():
         if not name.startswith("_") and (inspect.isfunction(member) or isinstance(member, classmethod)):
             yield f"{full_name}.{name}", getattr(owner, name)
 
@@ -58,6 +59,7 @@ CLASSES: dict[str, Any] = {name: one for name, one in NAMED.items() if inspect.i
 # Those whose members users call; an error's class methods are for smelt, and a provider's members for the engine.
 USED = [
     "smelt.Job",
+    "smelt.AggregateJob",
     "smelt.Pipeline",
     "smelt.Model",
     "smelt.SmeltResult",

@@ -53,8 +53,9 @@ from smelt.result import RowError, SmeltMetrics, SmeltResult
 
 if TYPE_CHECKING:
     from smelt import batch, ledger
+    from smelt.api.aggregates import AggregateJob, aggregate
     from smelt.api.own_code import worker, wrap
-    from smelt.api.pipelines import Pipeline, aggregate, pipeline
+    from smelt.api.pipelines import Pipeline, pipeline
     from smelt.call.estimate import Estimate, Explanation
     from smelt.evaluation.comparison import Comparison
     from smelt.evaluation.summary import Evaluation
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LATE = {
+    "AggregateJob": "smelt.api.aggregates",
     "Audio": "smelt.plan.mediacolumns",
     "Document": "smelt.plan.mediacolumns",
     "Image": "smelt.plan.mediacolumns",
@@ -78,7 +80,7 @@ _LATE = {
     "Pipeline": "smelt.api.pipelines",
     "Server": "smelt.providers.server",
     "Stream": "smelt.streaming.stream",
-    "aggregate": "smelt.api.pipelines",
+    "aggregate": "smelt.api.aggregates",
     "pipeline": "smelt.api.pipelines",
     "worker": "smelt.api.own_code",
     "wrap": "smelt.api.own_code",
@@ -118,6 +120,7 @@ def __dir__() -> list[str]:
 _register("smelt", pandas=_accessor, polars=_accessor, lazy=_lazy_accessor, series=_series_accessor)
 
 __all__ = [
+    "AggregateJob",
     "AsyncStream",
     "Audio",
     "BudgetExceededError",

@@ -11,8 +11,10 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 import smelt
+from smelt.errors import SmeltConfigError
 from smelt.pipelines.tree import Part, above, leaves
 from smelt.providers.base import Billing, CallFailed, Request
 from smelt.testing import ScriptedProvider, asked
@@ -183,3 +185,31 @@ def test_answers_go_up_once_in_order(count: int, fan_in: int) -> None:
         one.text for one in parts[0]
     ]
     assert all(1 < len(node.texts) <= fan_in for node in nodes)
+
+
+class Total(BaseModel):
+    total: int
+
+
+@pytest.mark.parametrize("strategy", ["tree", "sequential"])
+def test_an_aggregate_job_gives_instances(strategy: Any) -> None:
+    job = smelt.AggregateJob("Add {n}.", Total, strategy=strategy, batch_size=2, max_retries=0, progress=False)
+
+    result = job.run(ScriptedProvider(add), data=pl.DataFrame({"n": [1, 2, 3]}))
+
+    assert result.data == [Total(total=6)]
+    assert result.metrics.requests == (3 if strategy == "tree" else 2)
+    assert result.frame["smelt_rows"].to_list() == [3]
+    with pytest.raises(SmeltConfigError, match="has no report"):
+        result.report("x.html")
+
+
+def test_a_group_without_an_answer_is_none_in_an_aggregate_job() -> None:
+    job = smelt.AggregateJob("Sum up {text}.", by="group", max_retries=0, progress=False)
+    model = ScriptedProvider(lambda row: None if "b" in str(row) else {"text": "A."})
+
+    with pytest.warns(smelt.SmeltWarning, match="in no answer"):
+        result = job.run(model, data=[{"group": 1, "text": "a"}, {"group": 2, "text": "b"}])
+
+    assert result.data == ["A.", None]
+    assert [error.position for error in result.errors] == [1]

@@ -67,7 +67,7 @@ class FrameAccessor:
         Raises:
             SmeltError: As in `transform`.
         """
-        from smelt.api.pipelines import aggregate  # Late: pipelines take a while to import.
+        from smelt.api.aggregates import aggregate  # Late: pipelines take a while to import.
 
         given: Any = {"by": by, "strategy": strategy, "rows": rows, "fan_in": fan_in, "model": model, **options}
         return aggregate(self._frame, prompt, output_model, **given)

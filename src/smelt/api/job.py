@@ -88,14 +88,7 @@ class Job(Generic[T]):
             SmeltConfigError: An option is unknown, has the wrong type or is out of range.
         """
         given: dict[str, Any] = dict(options)
-        if max_retries is not None:
-            _refuse_both("max_retries", "max_attempts", given)
-            given["max_attempts"] = integer("max_retries", max_retries, 0, 99) + 1
-        if stop_on_exhaustion is not None:
-            _refuse_both("stop_on_exhaustion", "on_error", given)
-            if not isinstance(stop_on_exhaustion, bool):
-                raise SmeltConfigError.for_type("stop_on_exhaustion", stop_on_exhaustion, "True or False")
-            given["on_error"] = "raise" if stop_on_exhaustion else "mark"
+        with_limits(given, max_retries, stop_on_exhaustion)
         self.prompt = prompt
         self.output_model = output_model
         self.settings = resolved(given, output_model)
@@ -325,6 +318,18 @@ def sampler(n: int, seed: int) -> Pick:
     """Draws the sample of a preview: *n* rows at most, in input order."""
     wanted = integer("n", n, 1, 100_000)
     return lambda count: sorted(random.Random(seed).sample(range(count), min(wanted, count)))
+
+
+def with_limits(given: dict[str, Any], max_retries: int | None, stop_on_exhaustion: bool | None) -> None:
+    """Add to the options *given* what two arguments of smelt-ai's jobs mean."""
+    if max_retries is not None:
+        _refuse_both("max_retries", "max_attempts", given)
+        given["max_attempts"] = integer("max_retries", max_retries, 0, 99) + 1
+    if stop_on_exhaustion is not None:
+        _refuse_both("stop_on_exhaustion", "on_error", given)
+        if not isinstance(stop_on_exhaustion, bool):
+            raise SmeltConfigError.for_type("stop_on_exhaustion", stop_on_exhaustion, "True or False")
+        given["on_error"] = "raise" if stop_on_exhaustion else "mark"
 
 
 def _refuse_both(one: str, other: str, given: dict[str, Any]) -> None:

@@ -11,6 +11,9 @@ from typing import Any
 from smelt.frames.base import OutputColumn
 from smelt.messages import counted, printable
 from smelt.pipelines.rows import Table
+from smelt.plan.forms import restored
+from smelt.plan.instances import instance
+from smelt.plan.schema import Output
 from smelt.result import RowError, SmeltMetrics, described, told
 
 _SHOWN_ERRORS = 5
@@ -118,6 +121,24 @@ class PipelineResult:
         failed = len(self._table.reasons)
         rows = f"{counted(self._rows, 'row')} in, {counted(len(self._table), 'row')} out"
         return f"{printable(self._name)}: {rows}, {failed:,} with an error"
+
+
+def answers_of(result: PipelineResult, output: Output) -> list[Any]:
+    """The answers of an aggregate as instances of the output model; None for a group without one."""
+    table = result._table
+    made = [name for name in table.columns if name in table.values][-len(output.fields) - 1 : -1]
+    failed = table.lacking(made)
+    found: list[Any] = []
+    for at in range(len(table)):
+        values = [table.values[name][at] for name in made]
+        if at in failed:
+            found.append(None)
+        elif output.is_text:
+            found.append(values[0])
+        else:
+            names = tuple(output.model.model_fields)
+            found.append(restored(instance(output.model, dict(zip(names, values, strict=True)))))
+    return found
 
 
 def summed(parts: Sequence[SmeltMetrics], *, rows: int, failed: int, seconds: float) -> SmeltMetrics:
