@@ -55,8 +55,10 @@ TESTED_THROUGH = {
     "call/outcome": "exactness/test_faults_http",
     "call/part": "streaming/test_stream",
     "engine/applier": "engine/test_decide",
+    "engine/details": "streaming/test_completion",
     "engine/sender": "engine/test_hedging",
     "tracebacks": "notebook/test_newcomers",
+    "streaming/rows": "streaming/test_completion",
     # The parts of `evaluate`, `compare` and `doctor`, which share one table.
     "checkup/examination": "checkup/test_doctor",
     "checkup/findings": "checkup/test_doctor",

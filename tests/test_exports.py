@@ -18,6 +18,7 @@ PUBLIC = {
     "astream",
     "run",
     "arun",
+    "as_completed",
     "preview",
     "explain",
     "estimate",
@@ -50,6 +51,8 @@ PUBLIC = {
     "Estimate",
     "Evaluation",
     "Explanation",
+    "RowAnswer",
+    "RowAnswers",
     "RowError",
     "SmeltMetrics",
     "SmeltResult",
@@ -67,7 +70,7 @@ PUBLIC = {
     "SmeltWarning",
     "__version__",
 }
-MOST_NAMES = 55
+MOST_NAMES = 58
 PUBLIC_FOR_PROVIDERS = {"Billing", "CallFailed", "Capabilities", "Connection", "Provider", "Reply", "Request", "Usage"}
 PUBLIC_FOR_TESTS = {"Answer", "JumpingLoop", "ScriptedProvider", "answered", "asked", "run_jumping"}
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from smelt.api.classify import classify
 from smelt.api.functions import (
     arun,
+    as_completed,
     astream,
     atransform,
     compare,
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     from smelt.observe.metrics import Metrics
     from smelt.plan.mediacolumns import Audio, Document, Image
     from smelt.providers.server import Server
+    from smelt.streaming.completion import RowAnswer
+    from smelt.streaming.rows import RowAnswers
     from smelt.streaming.stream import AsyncStream, Stream
 
 __version__ = "0.1.0"
@@ -78,6 +81,8 @@ _LATE = {
     "Evaluation": "smelt.evaluation.summary",
     "Explanation": "smelt.call.estimate",
     "Pipeline": "smelt.api.pipelines",
+    "RowAnswer": "smelt.streaming.completion",
+    "RowAnswers": "smelt.streaming.rows",
     "Server": "smelt.providers.server",
     "Stream": "smelt.streaming.stream",
     "aggregate": "smelt.api.aggregates",
@@ -136,6 +141,8 @@ __all__ = [
     "Model",
     "Pipeline",
     "Provider",
+    "RowAnswer",
+    "RowAnswers",
     "RowError",
     "Server",
     "SmeltAPIError",
@@ -152,6 +159,7 @@ __all__ = [
     "__version__",
     "aggregate",
     "arun",
+    "as_completed",
     "astream",
     "atransform",
     "batch",

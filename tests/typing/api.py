@@ -86,6 +86,16 @@ def results(pandas: pd.DataFrame) -> None:
     assert_type(smelt.run(pandas, "Tone of {name}.", Literal["pos", "neg"], output="tone").data, list[Any | None])
 
 
+async def rows(pandas: pd.DataFrame) -> None:
+    for one in smelt.as_completed(pandas, "Classify {name}.", Company, max_cost=1.0):
+        assert_type(one, smelt.RowAnswer[Company])
+        assert_type(one.value, Company | None)
+        assert_type(one.error, smelt.RowError | None)
+    async with smelt.as_completed(pandas, "Say.", str) as said:
+        async for text in said:
+            assert_type(text.value, str | None)
+
+
 async def streams(pandas: Iterator[pd.DataFrame], later: AsyncIterator[pl.DataFrame]) -> None:
     with smelt.stream(pandas, "Classify {name}.", Company, model="openai:gpt-4.1-mini", max_cost=1.0) as frames:
         for frame in frames:

@@ -14,6 +14,7 @@ from smelt.call.options import Options
 if TYPE_CHECKING:
     from smelt.call.estimate import Estimate, Explanation
     from smelt.result import SmeltResult
+    from smelt.streaming.rows import RowAnswers
 
 
 class FrameAccessor:
@@ -91,6 +92,12 @@ class FrameAccessor:
         return await functions.arun(self._frame, prompt, output_model, model=model, **options)
 
     @spelled_out
+    def as_completed(
+        self, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
+    ) -> RowAnswers[Any]:
+        return functions.as_completed(self._frame, prompt, output_model, model=model, **options)
+
+    @spelled_out
     def preview(
         self, prompt: str, output_model: OutputModel, n: int = 5, *, model: Any = None, **options: Unpack[Options]
     ) -> Any:
@@ -142,6 +149,17 @@ class FrameAccessor:
         )
 
 
-for _name in ("transform", "atransform", "run", "arun", "preview", "explain", "estimate", "evaluate", "compare"):
+for _name in (
+    "transform",
+    "atransform",
+    "run",
+    "arun",
+    "as_completed",
+    "preview",
+    "explain",
+    "estimate",
+    "evaluate",
+    "compare",
+):
     getattr(FrameAccessor, _name).__doc__ = without_frame(getattr(functions, _name).__doc__)
 FrameAccessor.classify.__doc__ = without_frame(classify.__doc__)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from smelt.evaluation.comparison import Comparison
     from smelt.evaluation.summary import Evaluation
     from smelt.result import SmeltResult
+    from smelt.streaming.rows import RowAnswers
     from smelt.streaming.stream import AsyncStream, Stream
 
 L = TypeVar("L", "pd.DataFrame", "pl.DataFrame", "pl.LazyFrame", list[dict[str, Any]])
@@ -261,6 +262,54 @@ def astream(
     from smelt.streaming.stream import AsyncStream
 
     return AsyncStream(frames, prompt, output_model, model, _job(prompt, output_model, options).settings)
+
+
+@overload
+def as_completed(
+    frame: Any, prompt: str, output_model: type[T], *, model: Any = None, **options: Unpack[Options]
+) -> RowAnswers[T]: ...
+@overload
+def as_completed(
+    frame: Any, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
+) -> RowAnswers[Any]: ...
+@spelled_out
+def as_completed(
+    frame: Any, prompt: str, output_model: Any, *, model: Any = None, **options: Unpack[Options]
+) -> RowAnswers[Any]:
+    """`run`, row by row: an iterator over the rows, each as soon as it has its outcome. Spends money.
+
+    Use it in `for`, or in `async for` on the running event loop. Every row of *frame* comes once, also rows that failed
+    and rows that are equal to others; rows that the ledger knows come first. An answer is handed out when it is in the
+    ledger, so what you do with it happens at least once: after a kill, the same call gives it again, marked
+    `from_ledger`. You set the pace: in `for` the run stands still while you have control, and in `async for` nothing
+    more is sent while more than 200 rows wait for you.
+
+    Args:
+        frame: As in `run`.
+        prompt: As in `transform`.
+        output_model: As in `transform`.
+        model: As in `transform`.
+        **options: See `smelt.call.options.Settings`.
+
+    Returns:
+        An iterator of `smelt.RowAnswer`. `break`, an exception in the loop or `close` ends the run: nothing more is
+        sent, and replies get a moment to arrive and are stored.
+
+    Raises:
+        SmeltConfigError: An argument is wrong; nothing was sent.
+        SmeltError: While you iterate, as in `transform`: after the rows that were answered.
+
+    Examples:
+        >>> for one in smelt.as_completed(df, "Classify {name}.", Company, model=scripted, shuffle=False):
+        ...     print(one.position, one.row["name"], one.value.sector, one.error)
+        0 Arm tech None
+        1 Sanofi health None
+    """
+    from smelt.streaming.rows import RowAnswers, refuse_batch
+
+    job = _job(prompt, output_model, options)
+    refuse_batch(job.settings)
+    return RowAnswers(job._prepare(model, frame))
 
 
 @spelled_out

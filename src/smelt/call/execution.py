@@ -18,6 +18,7 @@ from smelt.call.preparation import Preparation
 from smelt.call.thinking import room_of
 from smelt.call.wiring import Wired, Wiring, book_of, is_batch, wired
 from smelt.engine.budget import Budget
+from smelt.engine.details import Details
 from smelt.engine.events import Event, Observer, RequestSent, RunStarted
 from smelt.engine.run import INTERRUPT_GRACE, Run
 from smelt.engine.supply import Supply
@@ -83,10 +84,10 @@ async def see_through(execution: Execution) -> None:
     try:
         await execution.run_safely()
     except asyncio.CancelledError:  # smelt owns this loop, so only Ctrl-C (or SIGTERM) cancels.
-        raise _interrupt(execution) from None
+        raise interrupt_of(execution) from None
 
 
-def _interrupt(execution: Execution) -> SmeltInterrupt:
+def interrupt_of(execution: Execution) -> SmeltInterrupt:
     """The exception to raise after Ctrl-C has stopped the run."""
     partial = execution.outcome.result()
     done = partial.metrics.successful_rows
@@ -119,6 +120,7 @@ class Execution:
         ending: How it ended; None while it runs and after an interrupt.
         engine: The run of the engine; None before the ledger is open.
         is_kept: Whether a ledger stores the answers.
+        details: What became of each row; None if that is not kept.
     """
 
     def __init__(
@@ -134,6 +136,7 @@ class Execution:
         ends_at: float | None = None,
         budget: Budget | None = None,
         series: Series | None = None,
+        details: bool = False,
     ) -> None:
         """Prepare the run.
 
@@ -148,6 +151,7 @@ class Execution:
             ends_at: The time of the loop at which the deadline passes; None: it counts from the start of the run.
             budget: The spending limit that it shares with other runs; None if it has one of its own.
             series: In batch mode: the runs that this one belongs to; None if it is alone.
+            details: Whether to keep what became of each row. Only for a run over one frame, and not in batch mode.
         """
         spent = spent or Spent()
         self.supply = supply
@@ -167,6 +171,7 @@ class Execution:
         self._budget = budget or budget_of(call, spent)
         self._ends_at = ends_at
         self._series = series
+        self.details = Details(supply.rows) if details else None
         if settings.max_cost is not None:
             check_priced(call.provider)
         self._started = time.perf_counter()
@@ -255,6 +260,7 @@ class Execution:
             rng=random.Random(),  # Seeded by the operating system: the content of a row must not predict its token.
             counts=self.counts,
             interrupt_grace=INTERRUPT_GRACE if is_wanted else 0.0,  # Else late replies are lost anyway.
+            details=self.details,
         )
 
     async def run_safely(self) -> None:

@@ -27,7 +27,7 @@ from smelt.errors import (
 from smelt.frames.base import OutputColumn
 from smelt.messages import counted, printable, shown_value
 from smelt.observe.recorder import EventRecorder
-from smelt.plan.answers import Answers
+from smelt.plan.answers import Answers, RowFailure
 from smelt.plan.forms import restored
 from smelt.plan.instances import instance
 from smelt.providers.base import CallFailed, Provider
@@ -110,9 +110,9 @@ class Outcome:
             return _api_error(stop, self.call.provider, result)
         return _exhaustion(result) if raises and result.metrics.failed_rows else None
 
-    def warn(self) -> None:
+    def warn(self, result: SmeltResult[Any] | None = None) -> None:
         """Give the warnings of the run, at the caller's line."""
-        for sentence in self.sentences(self.result()):
+        for sentence in self.sentences(result or self.result()):
             warn(printable(sentence))
 
     def sentences(self, result: SmeltResult[Any]) -> list[str]:
@@ -145,29 +145,34 @@ class Outcome:
         return Report(recorded(self.call, self.answers, self.recorder, first_request=self.counts.first_request))
 
     def _data(self) -> list[Any]:
-        output = self.call.output
-        if output.is_text:
-            return [None if row is None else row[0] for row in self.answers.rows()]
-        model, names = output.model, tuple(output.model.model_fields)
-        return [
-            None if row is None else restored(instance(model, dict(zip(names, row, strict=True))))
-            for row in self.answers.rows()
-        ]
+        return [None if row is None else value_of(self.call, row) for row in self.answers.rows()]
 
     def _errors(self) -> list[RowError]:
         failures = sorted(self.answers.failures.items())
         labels = self.call.frame.labels([position for position, _ in failures])
         return [
-            RowError(
-                position=position,
-                label=label,
-                kind=failure.kind,
-                message=failure.message,
-                attempts=failure.attempts,
-                request_id=failure.request_id,
-            )
-            for (position, failure), label in zip(failures, labels, strict=True)
+            row_error(position, label, failure) for (position, failure), label in zip(failures, labels, strict=True)
         ]
+
+
+def value_of(call: Preparation, row: Sequence[Any]) -> Any:
+    """The answer whose fields have the values *row*, in the form of the caller's output model."""
+    output = call.output
+    if output.is_text:
+        return row[0]
+    return restored(instance(output.model, dict(zip(output.model.model_fields, row, strict=True))))
+
+
+def row_error(position: int, label: object, failure: RowFailure) -> RowError:
+    """Why the row at *position* has no answer."""
+    return RowError(
+        position=position,
+        label=label,
+        kind=failure.kind,
+        message=failure.message,
+        attempts=failure.attempts,
+        request_id=failure.request_id,
+    )
 
 
 def metrics(counts: Counts, *, rows: int, failed: int, distinct: int, seconds: float, pending: int = 0) -> SmeltMetrics:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from smelt.engine.applier import Applier
 from smelt.engine.budget import Budget
+from smelt.engine.details import Details
 from smelt.engine.events import Event, Resumed, RowsRead, RunEnded, Waiting
 from smelt.engine.hedging import Hedging
 from smelt.engine.intake import Intake
@@ -23,7 +24,7 @@ from smelt.engine.supply import Supply
 from smelt.engine.tiers import Tiers
 from smelt.engine.work import Counts, Ending, Halt, Work, is_free, rows_settled
 from smelt.engine.workers import WorkerPool
-from smelt.errors import BudgetExceededError
+from smelt.errors import BudgetExceededError, SmeltError
 from smelt.ledger.base import Holding, RunLedger
 from smelt.plan.answers import RowFailure
 from smelt.plan.media import Medium
@@ -55,6 +56,7 @@ class Run:
         counts: Sums over all requests, up to date at any moment.
         shelf: Where the provider notes the instructions that it keeps.
         interrupt_grace: Seconds that requests in flight get to complete after an interrupt.
+        details: Keeps what became of each row; None if the caller did not ask for it.
     """
 
     work: Work
@@ -72,6 +74,7 @@ class Run:
     room: Room = field(default_factory=Room)
     shelf: Shelf = field(default_factory=NoShelf)
     interrupt_grace: float = INTERRUPT_GRACE
+    details: Details | None = None
     _reader: ReplyReader = field(init=False)
     _pool: WorkerPool | None = None
     _halt: Halt | None = None
@@ -124,6 +127,12 @@ class Run:
         if await self.supply.take_in(self._intake) and self.supply.rest is None:
             self.tell(RowsRead(rows=self.supply.rows))
             self.tell(rows_settled(self.supply.parts, self.counts))
+
+    @property
+    def fault(self) -> SmeltError | None:
+        """The error of the ledger or the budget that stops the run; None if there is none so far."""
+        halt = self._halt or (self._pool.halted if self._pool is not None else None)
+        return None if halt is None else halt.fault
 
     def leave(self) -> None:
         """Send nothing more from now on. The caller must interrupt the run next."""
@@ -206,6 +215,7 @@ class Run:
             broken_off=self._broken_off,
             tiers=self.lane if isinstance(self.lane, Tiers) else None,
             is_compact=work.compact is not None and known.startswith("compact"),
+            details=self.details,
         )
         if sender.tiers is not None:
             sender.tiers.begin(line, work.ends_at)

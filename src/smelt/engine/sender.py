@@ -12,6 +12,7 @@ from math import ceil
 from typing import Any
 
 from smelt.engine.budget import Budget
+from smelt.engine.details import Details
 from smelt.engine.events import Event, RequestEnded, RequestSent
 from smelt.engine.inflight import Announced, Delivery, InFlight
 from smelt.engine.limiter import Limiter, Slot
@@ -67,6 +68,7 @@ class Sender:
         row_room: What the answers to the question take.
         tiers: The lanes of a run that prefers a cheaper service tier; None for any other run.
         is_compact: Whether rows are asked on the compact wire.
+        details: Keeps what became of each row; None if the caller did not ask for it.
     """
 
     work: Work
@@ -91,6 +93,7 @@ class Sender:
     _schema_bytes: int = field(init=False)
     row_room: RowRoom = field(init=False)
     is_compact: bool = False
+    details: Details | None = None
     _has_reply: bool = False
     _keeps_order: bool | None = None
     _order_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -284,7 +287,9 @@ class Sender:
             )
             self.counts.requests += 1
             if reply is not None:
-                self.counts.add(reply.usage, self.cost(reply))
+                self.counts.add(reply.usage, cost := self.cost(reply))
+                if self.details is not None:
+                    self.details.overhead(reply.usage, cost)
             if is_kept is not None:
                 _media_orders[self.server] = is_kept
                 return is_kept
@@ -334,13 +339,19 @@ class Sender:
             unknown = CallFailed("timeout", Billing.UNKNOWN, "The request was cancelled.")
             seconds = clock() - flight.started
             cost = self.cost(outcome or unknown)
+            self._detail(number, chunk, outcome or unknown, cost)
             self.account(number, len(chunk.rows), outcome or unknown, seconds, cost, is_broken_off=outcome is None)
             raise
         finally:
             self.calling.discard(task)
         is_lost = flight.is_called_off and isinstance(outcome, CallFailed)
+        self._detail(number, chunk, outcome, cost)
         self.account(number, len(chunk.rows), outcome, flight.seconds, cost, is_broken_off=is_lost)
         return Delivery(number=number, tokens=announced.tokens, flight=flight, outcome=outcome, fault=fault)
+
+    def _detail(self, number: int, chunk: Chunk, outcome: Reply | CallFailed, cost: float | None) -> None:
+        if self.details is not None:
+            self.details.carried(number, chunk.rows, outcome, cost)
 
     def _at(self, tier: str, request: Request) -> Request:
         """*request* at a service tier: that of the caller's own parameters, or the cheaper one."""

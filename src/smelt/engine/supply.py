@@ -26,6 +26,7 @@ class Supply:
         is_open: Whether more parts may be put in.
         is_over: Whether no more rows will be queued.
         rest: The failure for rows that come after the run has ended; None while the run goes on.
+        wanted: Set while the caller wants more outcomes; requests wait for it. None: always.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -34,6 +35,7 @@ class Supply:
         self.line = Line(order=(), texts=lambda positions: (), reject=self._reject)
         self.rows = self.distinct = 0
         self.rest: RowFailure | None = None
+        self.wanted: asyncio.Event | None = None
         self._waiting = deque[tuple[Part, Sequence[int]]]()  # Parts to be looked up, with their rows to be asked.
         self._behind = 0  # Parts that were put in and are not queued yet.
         self._news = asyncio.Event()
@@ -67,6 +69,7 @@ class Supply:
             (part, array("q", (at for at in order if at not in first))) for part, order in self._waiting
         )
         other._behind = self._behind
+        other.wanted = self.wanted
         other.end()
         return other
 

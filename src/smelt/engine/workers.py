@@ -190,6 +190,8 @@ class WorkerPool:
             while self._is_pulling(me) and (self.line or await self._more(me)) and self._is_pulling(me):
                 self._next = me
                 self.lane.rest = self._rest
+                if self.supply.wanted is not None:
+                    await self.supply.wanted.wait()
                 slot = await self.lane.admit(self.sender.usual)
                 self._next = None
                 if not await self._use(slot):

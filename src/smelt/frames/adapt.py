@@ -93,3 +93,16 @@ def kind_of(data: Any) -> str:
 def _wanted(data: object) -> str:
     way = next((_WAYS[one.__name__] for one in type(data).__mro__ if one.__name__ in _WAYS), None)
     return f"{_SUPPORTED} ({way})" if way else _SUPPORTED
+
+
+def dicts_of(native: Any) -> list[Any]:
+    """The rows of a frame as dicts, by the names of the columns; a list of dicts is returned as it is."""
+    match kind_of(native):
+        case "pandas.DataFrame":
+            return list(native.to_dict("records"))
+        case "polars.DataFrame":
+            return list(native.to_dicts())
+        case "list":
+            return list(native)
+        case _:
+            return list(native.to_pylist())

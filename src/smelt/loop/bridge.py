@@ -54,9 +54,10 @@ def _in_notebook() -> bool:
     return marimo is not None and bool(marimo.running_in_notebook())
 
 
-def warn_of_blocking(awaited: str) -> None:
-    """Warn if this call blocks a running loop outside a notebook, and recommend *awaited* instead."""
+def warn_of_blocking(awaited: str, way: str = "") -> None:
+    """Warn if this call blocks a running loop outside a notebook; recommend *awaited* instead, or another *way*."""
     if asyncio._get_running_loop() is None or _in_notebook():
         return
-    text = f"This call blocks the event loop that runs here until it is done. In async code, await {awaited}() instead."
+    way = way or f"await {awaited}()"
+    text = f"This call blocks the event loop that runs here until it is done. In async code, {way} instead."
     warn(text)

@@ -124,6 +124,8 @@ class Reply:
         request_id: The provider's id of this request.
         limits: Rate-limit headers, unchanged, with lower-case names.
         detail: The message of a refusal or a filter, redacted.
+        notes: What the provider says about the reply, such as ratings of its safety; no text of a row.
+        reasoning: What the model thought, if the provider returns it.
     """
 
     text: str
@@ -133,6 +135,8 @@ class Reply:
     request_id: str | None = None
     limits: Mapping[str, str] = field(default_factory=dict)
     detail: str | None = None
+    notes: str = ""
+    reasoning: str = field(default="", repr=False)
 
     def with_end(self, limit: int) -> Reply:
         """This reply, its finish reason corrected by its output tokens; *limit* is the most that it was allowed.
