@@ -7,6 +7,9 @@ from __future__ import annotations
 
 # What these modules do shows only in whole calls, on a real disk or in a frame of a library; the file tests them there.
 TESTED_THROUGH = {
+    # Commands of few lines, over functions with tests of their own.
+    "cli/flags": "cli/test_parser",
+    "cli/upkeep": "cli/test_command",
     # Signatures and doors that decide nothing.
     "api/accessor": "exactness/test_frames",
     "api/functions": "api/test_job",

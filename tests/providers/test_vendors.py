@@ -26,7 +26,7 @@ SOURCE = Path(smelt.__file__).parent
 # `python -m smelt local` and the extra `local`: the room `local/` lies below the table. Servers that smelt starts have
 # the names of programs, which vendors have, too. `redact` has the beginnings of keys.
 OTHERS = {
-    ("cli.py", "local"),
+    ("cli/parser.py", "local"),
     ("local/reasons.py", "local"),
     ("providers/redact.py", "xai"),
     *(("local/kinds.py", name) for name in STARTED),

@@ -46,11 +46,25 @@ def collect(frame: pl.LazyFrame, **options: Any) -> pl.DataFrame:
     return collected
 
 
-def sink(frame: pl.LazyFrame, path: str | os.PathLike[str], write: Write, *, restart: bool) -> SmeltMetrics | None:
+def sink(
+    frame: pl.LazyFrame,
+    path: str | os.PathLike[str],
+    write: Write,
+    *,
+    restart: bool,
+    rows: int | None = None,
+) -> SmeltMetrics | None:
     """Write the rows of *frame* to *path*: atomically, and resuming an earlier, interrupted sink.
 
     If the plan ends with smelt steps, finished rows are kept in shard files beside the target. If other nodes follow
     the steps, or there are no steps, the whole plan runs again; rows in the ledger cost nothing.
+
+    Args:
+        frame: The plan.
+        path: The file.
+        write: Writes a plan to a file.
+        restart: Whether to delete the rows that an earlier try has finished.
+        rows: The number of rows of the source, for the progress display, if Polars does not know it.
 
     Returns:
         If the last step is in batch mode: the metrics of this call. If rows wait in jobs, the file is not written.
@@ -62,7 +76,7 @@ def sink(frame: pl.LazyFrame, path: str | os.PathLike[str], write: Write, *, res
     if is_in_rounds(steps):
         rounds = Rounds(call=steps[-1].call)
     with suppress(_UnfinishedError):
-        _sink(frame, base, steps, rounds, target, write, restart=restart)
+        _sink(frame, base, steps, rounds, target, write, restart=restart, rows=rows)
     return None if rounds is None else rounds.tell()
 
 
@@ -79,15 +93,16 @@ def _sink(
     write: Write,
     *,
     restart: bool,
+    rows: int | None,
 ) -> None:
     schema = frame.collect_schema()
     with shards_for(target, _manifest(base, steps, schema), restart=restart) as shards:
         # Write an empty file first: a bad option or path fails before money is spent.
         write(pl.LazyFrame(schema=schema), shards.whole)
         if rounds is not None:
-            _fill_in_rounds(shards, base, steps[:-1], rounds)
+            _fill_in_rounds(shards, base, steps[:-1], rounds, rows)
         elif steps:
-            _fill(shards, base, steps)
+            _fill(shards, base, steps, rows)
         if steps:
             write(shards.joined(schema), shards.whole)
         else:
@@ -106,10 +121,10 @@ def _interruptible(work: Callable[[], T]) -> T:
             raise SmeltInterrupt("Interrupted. The answers so far are in the ledger, if there is one.") from cause
 
 
-def _fill(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step]) -> None:
+def _fill(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step], rows: int | None) -> None:
     """Compute the missing rows and add them as shards."""
     shard = _Growing(shards, base.collect_schema().names())
-    frames = _missing(shards, base, steps)
+    frames = _missing(shards, base, steps, rows)
     try:
         for frame in frames:
             shard.add(frame)
@@ -122,10 +137,10 @@ def _fill(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step]) -> None:
         shard.end()
 
 
-def _missing(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step]) -> Iterator[pl.DataFrame]:
+def _missing(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step], rows: int | None) -> Iterator[pl.DataFrame]:
     """The rows that are in no shard yet, with the outcomes of *steps*."""
     at_once = min(_AT_ONCE, *(_TURNS_AT_ONCE * step.turn for step in steps)) if steps else _READ_AT_ONCE
-    height = _left(shards, base) if steps else None
+    height = _left(shards, base, rows) if steps else None
     frames: Iterator[pl.DataFrame] = base.collect_batches(chunk_size=at_once)
     frames = _behind(frames, shards.found)
     for step in steps:
@@ -133,24 +148,26 @@ def _missing(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step]) -> Itera
     return frames
 
 
-def _left(shards: Shards, base: pl.LazyFrame) -> int | None:
+def _left(shards: Shards, base: pl.LazyFrame, rows: int | None) -> int | None:
     """The number of rows that are in no shard yet, if it is known."""
-    height = known_height(base)
+    height = known_height(base) if rows is None else rows
     return None if height is None else max(0, height - shards.rows)
 
 
-def _fill_in_rounds(shards: Shards, base: pl.LazyFrame, before: Sequence[Step], rounds: Rounds) -> None:
+def _fill_in_rounds(
+    shards: Shards, base: pl.LazyFrame, before: Sequence[Step], rounds: Rounds, rows: int | None
+) -> None:
     """Compute the missing rows of a sink whose last step is in batch mode, and add them as shards.
 
     Raises:
         _UnfinishedError: Rows wait in jobs.
     """
     shard = _Growing(shards, base.collect_schema().names())
-    rounds.rows = _left(shards, base)
+    rounds.rows = _left(shards, base, rows)
     try:
         with rounds:
             while not rounds.is_over:
-                for frame in rounds.round(_missing(shards, base, before)):
+                for frame in rounds.round(_missing(shards, base, before, rows)):
                     shard.add(frame)
                 shard.end()
     except KeyboardInterrupt as interrupt:

@@ -1,0 +1,5 @@
+"""The command line: `smelt`, which is also `python -m smelt`."""
+
+from smelt.cli.command import main
+
+__all__ = ["main"]

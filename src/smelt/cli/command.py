@@ -1,0 +1,94 @@
+"""Carries one command line out: parses it, calls what it names, and makes an exit code of what happens."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import warnings
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from smelt.cli.parser import Parser, UsageError, parser
+from smelt.cli.telling import complain, in_flags
+from smelt.errors import AuthConfigError, MissingDependencyError, SmeltConfigError, SmeltError, SmeltWarning
+
+REFUSED = 1
+WRONG = 2
+SOME_FAILED = 3
+ENDED_EARLY = 4
+BY_SIGNAL = 128  # Exit code of a command that a signal ended: this plus the signal number.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    0: done, and no row failed. 1: refused by a provider, the store or this machine. 2: the command line is wrong.
+    3: some rows failed. 4: it ended early, and the same command goes on. 128 + n: signal n ended it.
+    """
+    try:
+        options = _read(parser(), sys.argv[1:] if arguments is None else arguments)
+        with _plain_warnings():
+            return int(_called(options) or 0)
+    except UsageError as problem:
+        complain(f"{problem.command}: {problem}\n{problem.command} --help shows what it takes.")
+        return WRONG
+    except SystemExit as end:  # argparse ends --help and --version like this.
+        return int(end.code or 0)
+    except (AuthConfigError, MissingDependencyError) as problem:
+        complain(in_flags(str(problem)))
+        return REFUSED
+    except SmeltConfigError as problem:
+        complain(in_flags(str(problem)))
+        return WRONG
+    except SmeltError as problem:
+        complain(in_flags(str(problem)))
+        return REFUSED
+    except KeyboardInterrupt as stop:
+        complain(str(stop) or "Stopped.", "The same command goes on from here.")
+        return BY_SIGNAL + int(getattr(stop, "signum", None) or signal.SIGINT)
+    except BrokenPipeError:  # As in `smelt run … -o - | head`.
+        return BY_SIGNAL + signal.SIGPIPE
+
+
+def _read(tree: Parser, arguments: Sequence[str]) -> Namespace:
+    options, left = tree.parse_known_args(arguments)
+    words = [word for word in left if word != "--"]
+    command = options.parser
+    if unknown := [word for word in words if word.startswith("-") and word != "-" and " " not in word]:
+        raise UsageError(command, f"There is no option {unknown[0]}.{_near(command, unknown[0])}")
+    if words and not options.takes_words:
+        raise UsageError(command, f"{words[0]!r} is one word too many.")
+    options.words = words
+    return options
+
+
+def _near(command: Parser, option: str) -> str:
+    from smelt.messages import nearest
+
+    return nearest(option.partition("=")[0], [name for action in command._actions for name in action.option_strings])
+
+
+def _called(options: Namespace) -> Any:
+    module, _, name = options.calls.partition(":")
+    if not module:
+        options.parser.print_help()
+        return 0
+    function: Callable[[Namespace], Any] = getattr(import_module(module), name)
+    return function(options)
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show smelt's warnings as lines, without the line of code, and no others."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        complain(in_flags(str(message)))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", SmeltWarning)
+        warnings.showwarning = show
+        yield

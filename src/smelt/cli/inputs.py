@@ -1,0 +1,204 @@
+"""Opens IN as a Polars plan that reads its rows in pieces."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smelt.cli.arguments import names_in
+from smelt.errors import ColumnError, MissingDependencyError, SmeltConfigError
+from smelt.messages import nearest, shown_value
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    import polars as pl
+
+STDIN = "-"
+KINDS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+}
+
+
+_TEXTS = ("csv", "tsv", "jsonl")  # Kinds that say only when they are read whether they can be.
+_QUOTED = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The rows that a command reads.
+
+    Attributes:
+        plan: The plan that reads them.
+        files: The files that they are in; none if they come from elsewhere.
+        is_countable: Whether counting the rows is cheap.
+    """
+
+    plan: pl.LazyFrame
+    files: Sequence[Path] = ()
+    is_countable: bool = True
+
+    def rows(self) -> int | None:
+        """The number of rows, if it is cheap to know."""
+        import polars as pl
+
+        return int(self.plan.select(pl.len()).collect(engine="streaming").item()) if self.is_countable else None
+
+
+@contextmanager
+def opened(written: str, options: Namespace) -> Iterator[Source]:
+    """The rows of *written*: a file, a pattern of files, or `-`.
+
+    Raises:
+        SmeltConfigError: There is no such file, or it cannot be read.
+        MissingDependencyError: Polars is not installed.
+    """
+    require_polars()
+    with _files(written, options.kind) as (files, kind):
+        plan = _scanned(files, kind, options.text, written)
+        if options.limit is not None:
+            if options.limit < 1:
+                raise SmeltConfigError(f"--limit must be 1 or more, not {options.limit}.")
+            plan = plan.head(options.limit)
+        yield Source(plan=plan, files=() if written == STDIN else files)
+
+
+def require_polars() -> None:
+    """Check that Polars is installed.
+
+    Raises:
+        MissingDependencyError: It is not.
+    """
+    try:
+        import polars  # noqa: F401  # Only whether.
+    except ImportError:
+        raise MissingDependencyError.for_extra("polars", "polars") from None
+
+
+@contextmanager
+def _files(written: str, kind: str | None) -> Iterator[tuple[list[Path], str]]:
+    if written != STDIN:
+        files = _matching(written)
+        kinds = {kind or kind_of(file) for file in files}
+        if len(kinds) > 1:
+            raise SmeltConfigError(f"{written} matches files of several kinds: {', '.join(sorted(kinds))}.")
+        yield files, kinds.pop()
+        return
+    with tempfile.TemporaryDirectory(prefix="smelt-") as folder:  # Only its owner can enter it.
+        file = Path(folder, "stdin")
+        with file.open("wb") as whole:
+            shutil.copyfileobj(sys.stdin.buffer, whole)
+        yield [file], kind or "csv"
+
+
+def _matching(written: str) -> list[Path]:
+    if "\0" in written:
+        raise SmeltConfigError(f"{shown_value(written)} is no path.")
+    files = [Path(written)]
+    if has_magic(written) and not files[0].exists():
+        found = sorted(glob(written, recursive=True))  # noqa: PTH207  # The pattern may be absolute.
+        files = [Path(one) for one in found if Path(one).is_file()]
+        if not files:
+            raise SmeltConfigError(f"No file matches {shown_value(written)}.")
+    for file in files:
+        if not file.is_file():
+            is_folder = file.is_dir()
+            way = f" It is a folder: write '{written.rstrip('/')}/*.parquet'." if is_folder else ""
+            raise SmeltConfigError(f"There is no file {shown_value(written)}.{way}")
+        try:
+            file.open("rb").close()
+        except OSError as problem:
+            raise SmeltConfigError(f"{file} cannot be read: {problem.strerror}.") from None
+    return files
+
+
+def kind_of(file: Path) -> str:
+    """The kind of a file, by its ending.
+
+    Raises:
+        SmeltConfigError: The ending is none that is known.
+    """
+    kind = KINDS.get(file.suffix.lower())
+    if kind is None:
+        raise SmeltConfigError(
+            f"{file.name}: the ending {file.suffix!r} is not known.{nearest(file.suffix, KINDS)} "
+            f"The endings are {', '.join(KINDS)}."
+        )
+    return kind
+
+
+def _scanned(files: list[Path], kind: str, text: str | None, written: str) -> pl.LazyFrame:
+    """A plan over *files*, whose types were tried on every row: later it cannot fail for a cell."""
+    import polars as pl
+
+    try:
+        plan = _plan(files, kind, text)
+        names = plan.collect_schema().names()
+        if kind in _TEXTS:
+            plan.select(pl.all().count()).collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as problem:
+        raise unreadable(written, problem) from None
+    if not names:
+        raise SmeltConfigError(f"{written} has no columns.")
+    return plan
+
+
+def _plan(files: list[Path], kind: str, text: str | None) -> pl.LazyFrame:
+    import polars as pl
+
+    if kind in ("parquet", "arrow"):
+        scan: Any = pl.scan_parquet if kind == "parquet" else pl.scan_ipc
+        plan: pl.LazyFrame = scan(files, glob=False)
+        return plan
+    if kind == "jsonl":
+        return pl.scan_ndjson(files, infer_schema_length=None)
+    as_written = pl.scan_csv(files, separator=_separator(kind), glob=False, infer_schema=False)
+    if text == "*":
+        return as_written
+    # The types are guessed from all rows, so that none is met later that does not fit.
+    guessed = pl.scan_csv(files, separator=_separator(kind), glob=False, infer_schema_length=None).collect_schema()
+    texts = names_in(text or "")
+    for name in texts:
+        if name not in guessed:
+            raise ColumnError.for_name(name, guessed)
+    texts += _with_leading_zeros(as_written, [name for name, dtype in guessed.items() if dtype.is_integer()])
+    schema = {name: pl.String() if name in texts else dtype for name, dtype in guessed.items()}
+    return pl.scan_csv(files, separator=_separator(kind), glob=False, schema=schema)
+
+
+def _with_leading_zeros(plan: pl.LazyFrame, names: Sequence[str]) -> list[str]:
+    """Columns that look like numbers and are none, such as zip codes and phone numbers: as numbers they lose digits."""
+    import polars as pl
+
+    if not names:
+        return []
+    tests = [pl.col(name).str.contains(r"^\s*[+-]?0\d").any().alias(name) for name in names]
+    (found,) = plan.select(tests).collect(engine="streaming").rows(named=True)
+    return [name for name in names if found[name]]
+
+
+def _separator(kind: str) -> str:
+    return "\t" if kind == "tsv" else ","
+
+
+def unreadable(written: str, problem: Exception) -> SmeltConfigError:
+    """The error for rows that cannot be read. It holds no cell, though the text of *problem* may quote one."""
+    first = next(iter(str(problem).strip().splitlines()), "it is empty").rstrip(".")
+    return SmeltConfigError(f"{written} cannot be read: {_QUOTED.sub('…', first)[:200]}.")

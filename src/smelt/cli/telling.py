@@ -1,0 +1,79 @@
+"""What the command line says: lines on stderr, objects on stdout, and option names as flags."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smelt.engine.events import Event
+
+FLAGS: Mapping[str, str] = {
+    "model": "--model",
+    "columns": "--columns",
+    "batch_size": "--batch-size",
+    "concurrency": "--concurrency",
+    "rpm": "--rpm",
+    "tpm": "--tpm",
+    "max_attempts": "--max-attempts",
+    "deadline": "--deadline",
+    "max_cost": "--max-cost",
+    "max_tokens_total": "--max-tokens",
+    "isolation": "--isolation",
+    "mode": "--mode",
+    "ledger": "--ledger",
+    "refresh": "--refresh",
+    "any_key": "--any-key",
+    "artefacts": "--artefacts",
+    "restart": "--restart",
+    "env_file": "--env-file",
+}
+"""The flag of each option that has one; the others are given with `--set`."""
+
+_BY_SET = (
+    *("aim", "wire", "max_wait", "shuffle", "seed", "timeout", "params", "examples", "media", "null_rows", "on_error"),
+    *("on_conflict", "error_column", "output", "flatten", "extend", "store_inputs", "wait", "tail"),
+)
+_OPTION = re.compile(r"\b([a-z_]+)=((?:\"[^\"]*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|[\w.\-]*\w)?)")
+
+
+def in_flags(text: str) -> str:
+    """*text* of a message, with the options of Python as flags of the command line."""
+    return _OPTION.sub(_as_flag, text)
+
+
+def _as_flag(match: re.Match[str]) -> str:
+    name, value = match[1], match[2].strip("\"'")
+    if name == "ledger" and value == "False":
+        return "--no-ledger"
+    if name in FLAGS:
+        return FLAGS[name] if value in ("", "True") else f"{FLAGS[name]} {value}"
+    return f"--set {name}={value.lower() if value in ('True', 'False') else value}" if name in _BY_SET else match[0]
+
+
+def complain(*lines: str) -> None:
+    """Print lines to stderr; smelt's own sentences, in order."""
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+
+
+def say(line: str) -> None:
+    """Print a line to stdout. Each is flushed, also in a pipe."""
+    print(line, flush=True)
+
+
+def say_object(found: Any) -> None:
+    """Print *found* to stdout as JSON, on one line."""
+    print(json.dumps(found, ensure_ascii=False, default=str), flush=True)
+
+
+def log_event(event: Event) -> None:
+    """Print an event of a run to stderr as a line of JSON. Events hold counts and names, and no text of a row."""
+    told = {field.name: getattr(event, field.name) for field in fields(event)}
+    line = {"time": round(time.time(), 3), "event": type(event).__name__, **told}
+    print(json.dumps(line, ensure_ascii=False), file=sys.stderr, flush=True)
