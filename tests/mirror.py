@@ -75,6 +75,8 @@ TESTED_THROUGH = {
     "api/pipelines": "pipelines/test_flow",
     "api/questions": "pipelines/test_flow",
     "api/rowsteps": "pipelines/test_flow",
+    "frames/partfiles": "pipelines/test_artefacts",
+    "pipelines/partfiles": "pipelines/test_artefacts",
     "pipelines/checks": "pipelines/test_graph",
     "pipelines/drawing": "pipelines/test_inspection",
     "pipelines/gathering": "pipelines/test_tree",

@@ -6,6 +6,7 @@ A pipeline is never changed: each verb returns a new one. The column names say w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import fspath
 from typing import Any, Unpack
 
 from smelt.api.job import Job, sampler
@@ -15,11 +16,13 @@ from smelt.call.options import Options
 from smelt.errors import ColumnError, SmeltConfigError
 from smelt.frames.adapt import adapt
 from smelt.messages import nearest, shown_value
+from smelt.pipelines.artefacts import artefacts_in
 from smelt.pipelines.checks import Checked, check, checked_options
 from smelt.pipelines.flow import aexecute, execute
 from smelt.pipelines.graph import asking_nodes
 from smelt.pipelines.inspection import Inspection
 from smelt.pipelines.outlook import PipelineEstimate, estimate_all, explain_all
+from smelt.pipelines.partfiles import Suffix
 from smelt.pipelines.result import PipelineResult
 from smelt.pipelines.steps import Aggregate, Ask, Step, checked_name
 from smelt.pipelines.view import inspected
@@ -76,10 +79,10 @@ class Pipeline(Questions, RowSteps):
     @plainly
     def __call__(self, frame: Any, **options: Unpack[Options]) -> Any:
         """Run all steps, and return the frame; for `df.pipe(pipe, max_cost=5)`. See `run`."""
-        return self._run(frame, options).frame
+        return self._run(frame, options, "jsonl").frame
 
     @plainly
-    def run(self, frame: Any, **options: Unpack[Options]) -> PipelineResult:
+    def run(self, frame: Any, *, parts: Suffix = "jsonl", **options: Unpack[Options]) -> PipelineResult:
         """Run all steps on *frame*, and block until they are done. Spends money.
 
         All steps share one ledger, one budget and one deadline. Answers are found again by the text of their rows, so a
@@ -88,9 +91,11 @@ class Pipeline(Questions, RowSteps):
 
         Args:
             frame: A pandas or Polars DataFrame, or a list of dicts. It is not changed.
+            parts: The kind of the files that `artefacts=` gets: "jsonl" or "parquet".
             **options: See `smelt.call.options.Settings`. `max_cost`, `max_tokens_total`, `deadline`, `ledger`,
                 `progress`, `on_error`, `store_inputs` and `error_column` are about the whole run; others are for the
-                steps that do not set them.
+                steps that do not set them. `artefacts="runs/claims"` keeps files of the run in this folder: the graph,
+                the rows of each step, and the final rows. Only their owner can read them.
 
         Returns:
             The frame, and each step's metrics and errors.
@@ -105,14 +110,15 @@ class Pipeline(Questions, RowSteps):
             >>> smelt.pipeline(model=scripted).transform("Classify {name}.", Company).run(df).success
             True
         """
-        return self._run(frame, options)
+        return self._run(frame, options, parts)
 
     @plainly
-    async def arun(self, frame: Any, **options: Unpack[Options]) -> PipelineResult:
+    async def arun(self, frame: Any, *, parts: Suffix = "jsonl", **options: Unpack[Options]) -> PipelineResult:
         """`run` as a coroutine, on the running event loop. Spends money.
 
         Args:
             frame: As in `run`.
+            parts: As in `run`.
             **options: As in `run`.
 
         Returns:
@@ -128,7 +134,8 @@ class Pipeline(Questions, RowSteps):
             True
         """
         checked = self._checked(frame, options)
-        return await aexecute(checked, frame, self.name)
+        with artefacts_in(self._folder(options), checked, self.name, frame, parts) as files:
+            return files.finish(await aexecute(checked, frame, self.name, watch=files.watch))
 
     @plainly
     def preview(self, frame: Any, n: int = 5, **options: Unpack[Options]) -> Any:
@@ -216,11 +223,18 @@ class Pipeline(Questions, RowSteps):
         """
         return inspected(self.name, self._steps, self._model, self._options, frame)
 
-    def _run(self, frame: Any, options: Mapping[str, Any]) -> PipelineResult:
-        return execute(self._checked(frame, options), frame, self.name, awaited="pipe.arun")
+    def _run(self, frame: Any, options: Mapping[str, Any], parts: Suffix) -> PipelineResult:
+        checked = self._checked(frame, options)
+        with artefacts_in(self._folder(options), checked, self.name, frame, parts) as files:
+            return files.finish(execute(checked, frame, self.name, awaited="pipe.arun", watch=files.watch))
+
+    def _folder(self, options: Mapping[str, Any]) -> str | None:
+        found = {**self._options, **options}.get("artefacts")
+        return None if found is None else fspath(found)
 
     def _checked(self, frame: Any, options: Mapping[str, Any], *, is_sent: bool = True) -> Checked:
         given = {**self._options, **checked_options(options, of_a_step=False)}
+        given.pop("artefacts", None)  # The files of a pipeline, and not those of the jobs of a step.
         return check(self._steps, adapt(frame), self._model, given, is_sent=is_sent)
 
 

@@ -29,9 +29,10 @@ OF_THE_RUN = (
     "on_error",
     "store_inputs",
     "error_column",
+    "artefacts",
 )
 """The options that all steps share."""
-_NOT_YET = ("mode", "wait", "tail", "artefacts", "extend")
+_NOT_YET = ("mode", "wait", "tail", "extend")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -41,8 +41,13 @@ from smelt.pipelines.steps import (
 from smelt.pipelines.tree import Gathered
 from smelt.result import RowError, SmeltMetrics
 
+Watch = Callable[[Node, Table], None]
+"""Gets the rows that a step has just made. Called once for each step, or for each window of its rows, in order."""
 
-def execute(checked: Checked, data: Any, name: str, *, awaited: str, wiring: Wiring = wired) -> PipelineResult:
+
+def execute(
+    checked: Checked, data: Any, name: str, *, awaited: str, wiring: Wiring = wired, watch: Watch | None = None
+) -> PipelineResult:
     """Run all steps on this thread, and block until they are done.
 
     Args:
@@ -51,17 +56,18 @@ def execute(checked: Checked, data: Any, name: str, *, awaited: str, wiring: Wir
         name: The name of the pipeline.
         awaited: The async method that an error or warning recommends if an event loop is already running.
         wiring: Opens the ledger, the lane and the observers of each step.
+        watch: Gets the rows of each step.
 
     Raises:
         SmeltError: As in `call.execution.execute`; `.partial_result` is the `PipelineResult` so far.
         SmeltInterrupt: Ctrl-C or SIGTERM; carries the result so far.
     """
-    return run_blocking(_interruptible(PipelineRun(checked, data, name, wiring)), awaited=awaited)
+    return run_blocking(_interruptible(PipelineRun(checked, data, name, wiring, watch)), awaited=awaited)
 
 
-async def aexecute(checked: Checked, data: Any, name: str) -> PipelineResult:
+async def aexecute(checked: Checked, data: Any, name: str, *, watch: Watch | None = None) -> PipelineResult:
     """`execute` on the running event loop. After a cancellation, the answers are in the ledger only."""
-    run = PipelineRun(checked, data, name)
+    run = PipelineRun(checked, data, name, watch=watch)
     await run.run()
     return run.result
 
@@ -85,12 +91,15 @@ class PipelineRun:
         step: The name of the step that is carried out.
     """
 
-    def __init__(self, checked: Checked, data: Any, name: str, wiring: Wiring = wired) -> None:
+    def __init__(
+        self, checked: Checked, data: Any, name: str, wiring: Wiring = wired, watch: Watch | None = None
+    ) -> None:
         """Take a snapshot of *data*; nothing is sent."""
         self.step = ""
         self._checked = checked
         self._name = name
         self._wiring = wiring
+        self._watch = watch
         self._table = Table.of(data, checked.graph.inputs)
         self._rows = len(self._table)
         self._steps: dict[str, StepResult] = {}
@@ -119,13 +128,16 @@ class PipelineRun:
         seconds = self._checked.common.deadline
         self._ends_at = None if seconds is None else asyncio.get_running_loop().time() + seconds
         for node in self._checked.graph.nodes:
-            self.step = node.name
+            self.step, before = node.name, self._table
             try:
                 await self._do(node)
             except SmeltError as problem:
                 problem.partial_result = self.result  # type: ignore[attr-defined]
                 problem.add_note(f"This happened in step {node.name!r} of the pipeline {self._name!r}.")
                 raise
+            finally:
+                if self._watch is not None and self._table is not before:
+                    self._watch(node, self._table)
 
     async def _do(self, node: Node) -> None:
         table, step = self._table, node.step
