@@ -20,6 +20,7 @@ from contextlib import chdir, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 from shutil import copytree
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -294,6 +295,12 @@ def test_every_command_of_a_page_is_there() -> None:
     assert named - set(extras) == set()
     assert [one for one in modules if find_spec(one) is None] == []
     assert commands - set(dev.COMMANDS) == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_name_of_smelt_in_a_page_is_there(page: Path) -> None:
+    for name in set(re.findall(r"`(smelt(?:\.[A-Za-z_]\w*)+)", page.read_text(encoding="utf-8"))):
+        resolve_name(name)
 
 
 def test_the_readme_stays_short() -> None:

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import smelt
+from smelt.engine import tiers
 from smelt.lanes import registry
 from tests.conftest import MakeScenario
 from tests.exactness.test_bills import Label, _in_november, at_home, path, seller_of, spent
@@ -21,6 +22,12 @@ __all__ = ["_in_november", "path"]  # Fixtures.
 MODELS = ["gpt-6-luna", "gpt-5.4-mini", "gemini-3.5-flash-lite", "gemini-3.8-flash"]
 RULES = {"sector": {"choice": ["tech", "other"], "of": "name"}}
 FRAME = pd.DataFrame({"name": [f"company {at}" for at in range(120)]})
+
+
+@pytest.fixture(autouse=True)
+def _short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiers, "_FIRST_REST", 0.01)  # tests/engine/test_tiers.py tests the real ones on virtual time.
+    monkeypatch.setattr(tiers, "_LONGEST_REST", 0.05)
 
 
 def model_of(scenario: Scenario, model: str) -> smelt.Model:
@@ -69,8 +76,8 @@ def test_answers_bought_at_one_tier_are_reused_at_the_other(scenario: MakeScenar
     ask(fake, "gpt-6-luna", path, more, mode="now")
     result = ask(fake, "gpt-6-luna", path, more)
 
-    tiers = [one["body"].get("service_tier") for one in fake.stats().log]
-    assert tiers == ["flex"] * tiers.count("flex") + [None] * tiers.count(None)
+    asked = [one["body"].get("service_tier") for one in fake.stats().log]
+    assert asked == ["flex"] * asked.count("flex") + [None] * asked.count(None)
     assert (fake.stats().rows_sent, result.metrics.ledger_rows) == (40, 40)
 
 
