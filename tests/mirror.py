@@ -40,6 +40,9 @@ TESTED_THROUGH = {
     # What Gemini keeps, and its names in the ledger, show in whole runs.
     "ledger/prefixes": "exactness/test_prefix_caches",
     "providers/google_prefixes": "exactness/test_prefix_caches",
+    # The endpoints for decisions: what they are asked and what is read of them shows over HTTP.
+    "providers/openai_decisions": "providers/test_decisions",
+    "providers/google_decisions": "providers/test_decisions",
     # Protocols, events and values: they hold what others decide.
     "engine/events": "observe/test_timeline",
     "engine/limiter": "lanes/test_lane",

@@ -329,6 +329,13 @@ def _packed_blanks(megabytes: int) -> bytes:
     return b"\x1f\x8b\x08" + bytes(6) + b"\xff" + megabyte * megabytes + b"\x03\x00" + trailer
 
 
+def decide(response: Response, options: Options) -> Response:
+    """A bad day of an endpoint for decisions: `what`, see `decisions.BAD_DAYS`."""
+    from tests.fakeserver.decisions import decided  # It needs the protocols, which need this module.
+
+    return replace(response, body=decided(response.body, options["what"]))
+
+
 # --- the tables -------------------------------------------------------------------------------------------------------
 
 COMPLETIONS: dict[str, Callable[[Completion, Options, Scene], Completion]] = {
@@ -372,6 +379,7 @@ RESPONSES: dict[str, Callable[[Response, Options], Response]] = {
     "huge_body": huge_body,
     "empty_body": empty_body,
     "cut_json": cut_json,
+    "decide": decide,
 }
 TRANSPORTS = frozenset({
     "reset_before",

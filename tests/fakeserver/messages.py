@@ -17,13 +17,15 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """What a request asks, whatever protocol it came by."""
+    """What a request asks, whatever protocol it came by; an endpoint for decisions is asked questions."""
 
     model: str
     system: str
     user: str
     schema: Mapping[str, Any] | None
     max_tokens: int | None
+    questions: tuple[Any, ...] = ()
+    questions_text: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class Completion:
         usage: Tokens: `input`, `output`, `cached`, `written`, `written_hour`, `reasoning`. None leaves the whole field
             out.
         tier: The service tier that served the request.
+        questions: Those that it answers, if an endpoint for decisions is asked.
     """
 
     text: str
@@ -46,6 +49,7 @@ class Completion:
     request_id: str
     usage: Mapping[str, int] | None = field(default_factory=dict)
     tier: str = "standard"
+    questions: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

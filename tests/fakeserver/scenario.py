@@ -17,6 +17,7 @@ from tests.fakeserver.answers import check_rules, codec_of, expected, row_schema
 from tests.fakeserver.clouds import Gate
 from tests.fakeserver.config import Config, Schedule
 from tests.fakeserver.contents import Content, Contents, Refused
+from tests.fakeserver.decisions import RATE
 from tests.fakeserver.faults import COMPLETIONS, JSON, REFUSALS, RESPONSES, TRANSPORTS, Fault, Response, refused, status
 from tests.fakeserver.flextier import FlexTier
 from tests.fakeserver.hostile import Mood, Temper
@@ -272,7 +273,13 @@ class Scenario:
         else:
             text = json.dumps(sample(schema, schema)) if schema else "ok"
         self._earlier_ids = tuple(row.id for row in rows)
-        completion = Completion(text=text, model=prompt.model, request_id=request_id, usage=self.config.usage)
+        completion = Completion(
+            text=text,
+            model=prompt.model,
+            request_id=request_id,
+            usage=self.config.usage,
+            questions=prompt.questions,
+        )
         for fault in faults:
             if fault.name in COMPLETIONS:
                 completion = COMPLETIONS[fault.name](completion, fault.options, scene)
@@ -316,7 +323,7 @@ class Scenario:
         return entries
 
     def _billed(self, completion: Completion, prompt: Prompt) -> Completion:
-        spent_in = tokens_of(prompt.system) + tokens_of(prompt.user)
+        spent_in = tokens_of(prompt.system) + tokens_of(prompt.user) + tokens_of(prompt.questions_text)
         if self.config.bills_schema and prompt.schema is not None:
             spent_in += tokens_of(json.dumps(prompt.schema, separators=(",", ":")))
         spent_in += self._media_tokens
@@ -332,6 +339,9 @@ class Scenario:
     def _rung(self, completion: Completion, prompt: Prompt, body: Any, tier: str | None) -> Completion:
         """The completion with the counts of its bill, if there is a till; *tier* serves it if it is not None."""
         if self._till is None or completion.usage is None:
+            return completion
+        if prompt.questions:
+            self.counters.dollars += completion.usage["input"] * RATE / 1_000_000
             return completion
         head = json.dumps(prompt.schema, separators=(",", ":")) + prompt.system
         made = completion.usage["output"]

@@ -12,12 +12,14 @@ from urllib.parse import unquote
 
 from tests.fakeserver.config import Config
 from tests.fakeserver.connection import Connection, Exchange, Request, Route
+from tests.fakeserver.decisions import DECISIONS
 from tests.fakeserver.faults import JSON, Fault, Response
 from tests.fakeserver.messages import WireProtocol
 from tests.fakeserver.protocols import PROTOCOLS
 from tests.fakeserver.scenario import Outgoing, Scenario
 
 PATHS = {"/v1/responses": "openai", "/v1/chat/completions": "compatible", "/v1/messages": "anthropic"}
+DECIDING = {"/v1/decisions": "openai-decisions", "/v1beta/decisions": "google-decisions"}
 GEMINI = re.compile(r"/v1(?:alpha|beta)?/models/([^:/]+):generateContent")
 _GOOGLE = r"/projects/acme/locations/[\w-]+/publishers"
 CLOUDS = {
@@ -111,6 +113,8 @@ class Server:
             return JobCall(*found)
         if rest in PATHS:
             return Call(scenario, PROTOCOLS[PATHS[rest]], "", request)
+        if rest in DECIDING:
+            return Call(scenario, DECISIONS[DECIDING[rest]], "", request)
         if match := GEMINI.fullmatch(rest):
             return Call(scenario, PROTOCOLS["google"], match[1], request)
         for pattern, cloud in CLOUDS.items():

@@ -478,7 +478,8 @@ def test_every_fault_of_text_and_http_has_a_case() -> None:
         "another_status",
         "streamed",
         "failed_generation",
-    }  # What to give: tests/providers/test_conformance.py and tests/exactness/test_failed_generation.py do.
+        "decide",
+    }  # What to give: test_conformance.py of the providers, test_failed_generation.py and test_decisions.py do.
 
     assert COMPLETION_CASES.keys() | WHOLE_CASES.keys() | told == (
         COMPLETIONS.keys() | REFUSALS.keys() | RESPONSES.keys()

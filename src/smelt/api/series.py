@@ -100,10 +100,10 @@ class SeriesAccessor:
 
 def _columns(output_model: Any, options: Mapping[str, Any]) -> set[str]:
     """The names of the columns that a call adds."""
-    from smelt.plan.schema import read_output  # Imported late: it needs pydantic.
+    from smelt.plan.probabilities import asked_output  # Imported late: it needs pydantic.
 
     settings = resolved(options, output_model)
-    output = read_output(output_model, text_column=settings.output)
+    output = asked_output(output_model, text_column=settings.output, via=settings.via)
     return {settings.error_column, *(field.name for field in output.fields)}
 
 

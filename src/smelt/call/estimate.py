@@ -20,6 +20,7 @@ from smelt.engine.work import Work
 from smelt.engine.workers import provers, rows_of_prover
 from smelt.messages import counted, price, printable
 from smelt.plan.chunks import Line, Size
+from smelt.plan.decisions import Decisions
 from smelt.plan.media import Media, media_of
 from smelt.plan.prompt import sent_columns
 from smelt.plan.sizes import Queued, Ration, rows_wanted
@@ -41,18 +42,18 @@ def estimate(call: Preparation) -> Estimate:
 def _alone(call: Preparation) -> Estimate:
     distinct, provider, work, mode = len(call.folded.distinct), call.provider, call.work(), call.settings.mode
     row_bytes, media_bytes, media_tokens = _measured(call)
-    thoughts = room_of(provider, call.params).usual
+    thoughts = 0.0 if work.decisions else room_of(provider, call.params).usual
     by_media = max(1, int(provider.capabilities.media_bytes / media_bytes)) if media_bytes else work.most_rows
     work = replace(work, most_rows=min(work.most_rows, by_media))
     requests = _requests(work, distinct, row_bytes, workers=call.concurrency, thoughts=thoughts)
     frame, each, system = _sizes(work, row_bytes)
     sent = requests * (system + frame) + distinct * each
-    received = requests * len('{"rows":[]}') + distinct * work.reply_bytes
+    received = 0 if work.decisions else requests * len('{"rows":[]}') + distinct * work.reply_bytes
     thinking_tokens = round(requests * thoughts)
     media = round(distinct * media_tokens)
     input_tokens = round(sent / BYTES_PER_TOKEN) + media
     output_tokens = round(received / BYTES_PER_TOKEN) + thinking_tokens
-    cost_usd = _cost(call, requests, input_tokens, output_tokens)
+    cost_usd = _cost(call, requests, input_tokens, output_tokens, tier=work.tier or None)
     return Estimate(
         rows=len(call.source),
         distinct_rows=distinct,
@@ -64,7 +65,7 @@ def _alone(call: Preparation) -> Estimate:
         columns=tuple(call.source.names),
         thinking_tokens=thinking_tokens,
         media_tokens=media,
-        assumes=_assumptions(call) if cost_usd else "",
+        assumes=_assumptions(call, work.tier) if cost_usd else "",
         flex_cost_usd=_cost(call, requests, input_tokens, output_tokens, tier=FLEX) if mode == "flex" else None,
         batch_cost_usd=_batch_cost(call, work, distinct, sent + media * BYTES_PER_TOKEN, received),
     )
@@ -76,7 +77,7 @@ def _sizes(work: Work, row_bytes: float) -> tuple[float, float, int]:
         each = compact.table.size(row_bytes) + len("k7f2x \n")
         return len(compact.table.text([]).encode()), each, len(compact.system.encode())
     frame, framed = len(user_text([]).encode()), len(user_text([("k7f2x", "", None)]).encode())
-    return frame, row_bytes + framed - frame + len(","), len(work.system.encode())
+    return frame, row_bytes + framed - frame + len(",") + work.question_bytes, len(work.system.encode())
 
 
 def explain(call: Preparation) -> Explanation:
@@ -103,6 +104,10 @@ def explain(call: Preparation) -> Explanation:
         else layout.schema(capabilities.dialect),
         rows=len(texts),
         media=tuple(media),
+        questions=tuple(
+            Asked(name=name, words=words, options=tuple(one.word for one in decision.options))
+            for name, words, decision in Decisions(tokens=tuple(tokens), fields=work.decisions).questions()
+        ),
     )
 
 
@@ -183,9 +188,10 @@ def _cost(
     return None if one is None else one * requests
 
 
-def _assumptions(call: Preparation) -> str:
-    tier = asked_tier(call.params) or "standard"
-    return f"{tier} tier, no cache, {source_of(call.provider)}"
+def _assumptions(call: Preparation, own: str) -> str:
+    """*own*: what stands for the tier of requests that have a price of their own."""
+    tier = f"{asked_tier(call.params) or 'standard'} tier"
+    return f"{own or tier}, no cache, {source_of(call.provider, own)}"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -281,6 +287,24 @@ class Estimate:
         return live if self.batch_cost_usd is None else f"{price(self.batch_cost_usd)} in batch mode, live {live}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A question to an endpoint for decisions.
+
+    Attributes:
+        name: Its name, which begins with the row token.
+        words: Its words.
+        options: What it offers.
+    """
+
+    name: str
+    words: str
+    options: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.words} [{' | '.join(self.options)}]"
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Explanation:
     """The first request of a call, exactly as it would be sent, except for its random row tokens.
@@ -292,6 +316,8 @@ class Explanation:
         schema: JSON Schema of the reply.
         rows: How many rows it carries.
         media: The images, PDFs and audio clips that follow the rows, each with its name in *user*; without their bytes.
+        questions: With `via="decisions"`, the questions, each with `name`, `words` and `options`. *schema* is then not
+            sent.
 
     Examples:
         >>> sorted(df.smelt.explain("Classify {name}.", Company, model=scripted).schema)
@@ -304,6 +330,7 @@ class Explanation:
     schema: Mapping[str, Any]
     rows: int
     media: tuple[tuple[str, Media], ...] = ()
+    questions: tuple[Asked, ...] = ()
 
     def __repr__(self) -> str:
         parts = [f"--- {name}\n{text}" for name, text in self._parts()]
@@ -318,11 +345,14 @@ class Explanation:
     def _parts(self) -> list[tuple[str, str]]:
         schema = json.dumps(self.schema, indent=2, ensure_ascii=False)
         media = "\n".join(f"{name}: {one}" for name, one in self.media)
+        last = ("reply schema", schema)
+        if self.questions:
+            last = ("questions", "\n".join(map(str, self.questions)))
         return [
             ("system", _shown(self.system)),
             ("user", _shown(self.user)),
             *([("media", _shown(media))] if media else []),
-            ("reply schema", _shown(schema)),
+            (last[0], _shown(last[1])),
         ]
 
 

@@ -20,6 +20,7 @@ from smelt.call.wiring import Wired, Wiring, book_of, is_batch, wired
 from smelt.engine.budget import Budget
 from smelt.engine.details import Details
 from smelt.engine.events import Event, Observer, RequestSent, RunStarted
+from smelt.engine.room import Room
 from smelt.engine.run import INTERRUPT_GRACE, Run
 from smelt.engine.supply import Supply
 from smelt.engine.work import Counts, Ending
@@ -34,7 +35,7 @@ from smelt.ledger.base import NoLedger
 from smelt.loop.bridge import run_blocking
 from smelt.messages import counted
 from smelt.observe.recorder import EventRecorder
-from smelt.providers.base import Provider
+from smelt.providers.base import DECISIONS, Provider
 from smelt.providers.mediatokens import counter_of
 from smelt.providers.prices import check_priced, cost_of, price_for
 from smelt.providers.redact import redact
@@ -173,7 +174,7 @@ class Execution:
         self._series = series
         self.details = Details(supply.rows) if details else None
         if settings.max_cost is not None:
-            check_priced(call.provider)
+            check_priced(call.provider, DECISIONS if call.settings.via == "decisions" else "")
         self._started = time.perf_counter()
         self._seconds: float | None = None
 
@@ -253,7 +254,7 @@ class Execution:
             ledger=session.ledger,
             shelf=session.shelf,
             budget=self._budget,
-            room=room_of(call.provider, call.params),
+            room=room_of(call.provider, call.params) if call.settings.via == "generation" else Room.starting_at(0),
             tell=handed.report,
             price=self._price,
             media_tokens=counter_of(call.provider),

@@ -45,6 +45,7 @@ class Options(TypedDict, total=False):
     batch_size: int | Literal["auto"]
     aim: Aim
     wire: Literal["keyed", "compact", "auto"]
+    via: Literal["generation", "decisions"]
     concurrency: int | Literal["auto"]
     rpm: float | None
     tpm: float | None
@@ -92,6 +93,9 @@ class Settings:
         wire: How rows and answers are written. `"keyed"`: each value beside its name. `"compact"`: the names once per
             request, which takes a third fewer tokens. `"auto"`: compact if a pilot of 50 rows finds that it answers as
             well; only for 2,000 rows or more that cost money. Answers in the ledger are found with either.
+        via: Which endpoint is asked. `"generation"`: the model writes the answers. `"decisions"`: the provider's
+            endpoint for decisions, if it has one, which gives each value with its probability, in one more column
+            `<field>_p`. It takes fields that are bool, Literal, Enum or an int with narrow bounds, and no others.
         concurrency: Maximum requests in flight, 1 to 10,000. `"auto"` finds what the provider can handle, up to 512; a
             model server on a desktop gets as many as it processes at once.
         rpm: Maximum requests per minute, for all runs of this process with the same model and key. None: the limit of
@@ -152,6 +156,7 @@ class Settings:
     batch_size: int | Literal["auto"] = "auto"
     aim: Aim = "balanced"
     wire: Literal["keyed", "compact", "auto"] = "keyed"
+    via: Literal["generation", "decisions"] = "generation"
     concurrency: int | Literal["auto"] = "auto"
     rpm: float | None = None
     tpm: float | None = None
@@ -456,6 +461,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "batch_size": _or_auto(_MOST_ROWS),
     "aim": _one_of("balanced", "cheap", "fast"),
     "wire": _one_of("keyed", "compact", "auto"),
+    "via": _one_of("generation", "decisions"),
     "concurrency": _or_auto(_MOST_IN_FLIGHT),
     "rpm": _amount_of("requests per minute", _MOST_PER_MINUTE),
     "tpm": _amount_of("tokens per minute", _MOST_PER_MINUTE),

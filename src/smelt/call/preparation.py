@@ -21,11 +21,13 @@ from smelt.frames.base import Frame
 from smelt.frames.names import resolve_names
 from smelt.messages import nearest, printable, shown_value
 from smelt.plan.compact import Compact, table_of, told
+from smelt.plan.decisions import TOLD, Decision, questions_about
 from smelt.plan.dialect import check_limits
 from smelt.plan.examples import Example, read_examples
 from smelt.plan.kinds import Field, Struct, Text
 from smelt.plan.mediacolumns import KINDS, Audio, key_part
 from smelt.plan.packed import Layout
+from smelt.plan.probabilities import asked_output, declared, paired
 from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
@@ -33,6 +35,7 @@ from smelt.plan.tokens import compact_bytes, reply_bytes, reply_tokens, text_tok
 from smelt.plan.wire import Codec, system_text
 from smelt.providers.base import CompleteProvider
 from smelt.providers.batching import batching_of
+from smelt.providers.decisions import decisions_of
 from smelt.providers.tiers import flex_of
 from smelt.providers.vendors import MOCK
 from smelt.providers.wrapped import tags_of
@@ -105,19 +108,46 @@ class Preparation:
         """The parameters by which answers are told apart: those of requests, the tags of hooks, and the examples."""
         tags = tags_of(self.provider)
         fields = (self.whole or self.output).fields  # A part of the answer is found in the answers to the whole.
-        told = [one.line(fields) for one in self.examples]
-        declared = {name: part for name, one in self.settings.media.items() if (part := key_part(one))}
+        told = [one.line(declared(fields)) for one in self.examples]
+        declared_media = {name: part for name, one in self.settings.media.items() if (part := key_part(one))}
         return {
             **self.params,
             **({"tag of smelt.wrap": list(tags)} if tags else {}),
             **({"examples=": told} if told else {}),
-            **({"media=": declared} if declared else {}),
+            **({"media=": declared_media} if declared_media else {}),
+            **({"via=": self.settings.via} if self.settings.via != _USUAL.via else {}),
         }
 
     def _instructions(self, fields: Sequence[Field], codec: Codec | None = None) -> str:
         """The system message that asks for *fields* only, in the shape *codec*: by default that of the provider."""
         codec = codec or self.provider.capabilities.codec
-        return _instructions(self.prompt, fields, codec, self.output, self.examples, has_media=self.has_media)
+        return _instructions(
+            self.prompt,
+            fields,
+            codec,
+            self.output,
+            self.examples,
+            has_media=self.has_media,
+            is_decided=self.settings.via == "decisions",
+        )
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """What is asked of each row at the endpoint for decisions; empty if the model writes text.
+
+        Raises:
+            SmeltConfigError: The endpoint cannot be asked for this.
+        """
+        if self.settings.via != "decisions":
+            return ()
+        terms, fields = decisions_of(self.provider, self.params), self.output.fields
+        found = questions_about(fields, options=terms.options, levels=terms.levels, provider=self.provider.name)
+        if len(found) > terms.questions:
+            raise SchemaError(
+                f'The output model has {len(found):,} fields; via="decisions" takes {terms.questions:,} at most with '
+                f"{self.provider.name}. Split it into two models."
+            )
+        return found
 
     def work(self, *, is_whole: bool = True) -> Work:
         """The work order for the engine; *is_whole*: whether no more rows come than those of this call."""
@@ -144,6 +174,7 @@ class Preparation:
             output_model=str if self.output.is_text else (self.whole or self.output).model,
             compact=compact,
             wire=self.settings.wire,
+            decisions=self.decisions,
         )
 
     def _compact(self, fields: Sequence[Field], *, is_whole: bool) -> Compact | None:
@@ -206,7 +237,10 @@ class Preparation:
 
     def asking(self, names: Sequence[str] | None) -> Preparation:
         """The same call for the output fields *names* only; for all fields if they can only be asked together."""
-        if names is None or not (output := part_of(self.output, names)):
+        if names is None:
+            return self
+        asked = paired(self.output.fields, names)
+        if not (output := part_of(self.output, asked)):
             return self
         return replace(
             self,
@@ -260,6 +294,10 @@ class Preparation:
         capabilities, media = self.provider.capabilities, self.folded.media
         if self.settings.isolation == "row" or capabilities.takes_one_row:
             return 1
+        if asked := self.decisions:
+            most = decisions_of(self.provider, self.params).questions // len(asked)
+            chosen = self.settings.batch_size
+            return min(most, _MOST_AUTO_ROWS if chosen == "auto" else chosen)
         if self.settings.batch_size != "auto":
             return self.settings.batch_size
         if self.has_media:  # In a stream, the first rows need not have any.
@@ -324,7 +362,7 @@ def prepare(
     # An empty list of dicts does not say which keys its rows would have.
     names = frame.names if frame.names or len(frame) else None
     task = read_prompt(prompt, names)
-    output = read_output(output_model, text_column=settings.output)
+    output = asked_output(output_model, text_column=settings.output, via=settings.via)
     columns, error_column, dropped = _columns(output, frame.names, settings)
     for column in columns:
         frame.require(".".join(column.path), column.field.kind)
@@ -337,6 +375,8 @@ def prepare(
     # Last, because it may require a key: a user without one should first see all other errors.
     provider = resolve_model(model, params=settings.params, needs_key=is_sent)
     _check_keepable(provider, settings)
+    if settings.via == "decisions":
+        _check_decisions(settings, has_media=bool(settings.media or rows.media_names))
     _check_mode(provider, settings)
     check_limits(output.fields, provider.capabilities.dialect, provider.name)
     if settings.columns is None and not task.columns and len(source.names) > 1:
@@ -344,7 +384,9 @@ def prepare(
     if pick is not None:  # After the checks on the whole frame: a picked dict may lack a key that the prompt names.
         positions = pick(len(frame))
         frame, source = adapt(frame.take(positions)), _Part(source, positions)
-    examples = read_examples(settings.examples, source.names, output, settings.media)
+    is_decided = settings.via == "decisions"
+    declared_output = read_output(output_model, text_column=settings.output) if is_decided else output
+    examples = read_examples(settings.examples, source.names, declared_output, settings.media)
     folded = fold(source, skip_nulls=settings.null_rows == "skip")
     check_media(folded.media, provider)
     check_urls(settings.media, provider)
@@ -356,6 +398,7 @@ def prepare(
         output,
         examples,
         has_media=has_media,
+        is_decided=is_decided,
     )
     _require_unicode(system)
     call = Preparation(
@@ -373,17 +416,27 @@ def prepare(
         examples=examples,
         has_media=has_media,
     )
+    _ = call.decisions  # Raises.
     if is_sent:
         _warn_of_addresses(call)
     return call
 
 
 def _instructions(
-    prompt: str, fields: Sequence[Field], codec: Codec, output: Output, examples: Sequence[Example], *, has_media: bool
+    prompt: str,
+    fields: Sequence[Field],
+    codec: Codec,
+    output: Output,
+    examples: Sequence[Example],
+    *,
+    has_media: bool,
+    is_decided: bool,
 ) -> str:
     """The system message that asks for *fields* of *output*, and shows the answers of *examples* for them."""
+    fields = declared(fields)
     told = [one.line(fields) for one in examples]
-    return system_text(prompt, fields, codec, about=output.description, examples=told, has_media=has_media)
+    about, asked = output.description, [TOLD] if is_decided else []
+    return system_text(prompt, fields, codec, about=about, examples=told, has_media=has_media, told=asked)
 
 
 def _reply_bytes(fields: Sequence[Field], compact: Compact | None, wire: str) -> int:
@@ -420,6 +473,27 @@ def _check_mode(provider: CompleteProvider, settings: Settings) -> None:
         )
     if settings.extend:
         raise SmeltConfigError('extend=True and mode="batch" do not go together yet. Leave out one of them.')
+
+
+def _check_decisions(settings: Settings, *, has_media: bool) -> None:
+    """Refuse what does not go together with `via="decisions"`."""
+    if settings.mode != "now":
+        raise SmeltConfigError(
+            f'via="decisions" and mode="{settings.mode}" do not go together: decisions have no cheaper tier and no '
+            "Batch API. Leave out one of them."
+        )
+    if settings.wire != "keyed":
+        raise SmeltConfigError(
+            f'wire="{settings.wire}" is about answers that a model writes, and via="decisions" has none. Leave out one '
+            "of them."
+        )
+    if settings.extend:
+        raise SmeltConfigError(
+            'extend=True and via="decisions" do not go together: earlier answers have no probabilities. Leave out one '
+            "of them."
+        )
+    if has_media:
+        raise SmeltConfigError('via="decisions" sends text only, and the rows hold media. Leave out via=.')
 
 
 def _check_flex(provider: CompleteProvider, settings: Settings) -> None:

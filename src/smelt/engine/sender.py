@@ -26,12 +26,13 @@ from smelt.errors import StoreError
 from smelt.ledger.base import RunLedger
 from smelt.plan.chunks import Chunk
 from smelt.plan.compact import Compact
+from smelt.plan.decisions import Decisions
 from smelt.plan.media import Media, Medium, media_of
 from smelt.plan.packed import Layout
 from smelt.plan.replyrows import ReplyRows
 from smelt.plan.tokens import BYTES_PER_TOKEN, text_tokens
 from smelt.plan.wire import Codec, draw_tokens, name_media, reply_schema, user_parts, user_text
-from smelt.providers.base import FLEX, Billing, CallFailed, Capabilities, Connection, Reply, Request, Usage
+from smelt.providers.base import FLEX, Billing, CallFailed, Capabilities, Connection, PrefixTerms, Reply, Request, Usage
 
 _OVERHEAD_TOKENS = 256  # Output tokens of a reply apart from its rows.
 _FULL = 0.95  # Share of its limit that a reply has used if the limit truncated it; some servers count otherwise.
@@ -100,7 +101,7 @@ class Sender:
 
     def __post_init__(self) -> None:
         # Providers add an "array" schema to the input as text. A "keyed" schema is a grammar that no model reads.
-        is_read = self.capabilities.codec == "array"
+        is_read = self.capabilities.codec == "array" and not self.work.decisions
         schema = (self.is_compact and self._compact_schema) or self._schema((), "array")
         self._schema_bytes = len(json.dumps(schema, separators=(",", ":"))) if is_read else 0
         self.row_room = self.room.for_rows(self.work.system)
@@ -128,6 +129,7 @@ class Sender:
     def _row_bytes(self, chunk: Chunk) -> float:
         """The bytes of the rows of *chunk* in a request."""
         size, count = sum([len(row.text) for row in chunk.rows]), len(chunk.rows)
+        size += count * self.work.question_bytes
         if self.work.compact is None or not self.is_compact:
             return size + _ROW_FRAME * count
         return (self.work.compact.table.size(size / count) + _COMPACT_FRAME) * count
@@ -158,20 +160,25 @@ class Sender:
 
     def writes_prefix(self, rest: float) -> bool:
         """Whether the next of *rest* requests has the provider keep the instructions, so that others wait for it."""
-        terms = self.capabilities.prefix
+        terms = self._prefix_terms
         return terms is not None and self.room.prefix(self._system).is_due(
             terms, self._prefix_tokens(self._system), rest
         )
 
     def _to_keep(self, request: Request) -> Request:
         """*request* with how long its instructions are to be kept."""
-        if (terms := self.capabilities.prefix) is None:
+        if (terms := self._prefix_terms) is None:
             return request
         prefix = self.room.prefix(request.system)
         rest = self.lane.rest if request.system == self._system else 1  # Few requests have other instructions.
         life = prefix.life(terms, self._prefix_tokens(request.system), rest)
         prefix.sent()
         return replace(request, keeps=life)
+
+    @property
+    def _prefix_terms(self) -> PrefixTerms | None:
+        """When the provider keeps the instructions. An endpoint for decisions is not asked to."""
+        return None if self.work.decisions else self.capabilities.prefix
 
     def _prefix_tokens(self, system: str) -> int:
         return text_tokens(len(system.encode(errors="replace")) + self._schema_bytes)
@@ -190,9 +197,9 @@ class Sender:
         return Usage(
             input_tokens=text_tokens(len(self._system) + self._schema_bytes + round(self._row_bytes(chunk)))
             + sum(tokens),
-            output_tokens=answers + round(self.room.usual),
+            output_tokens=0 if self.work.decisions else answers + round(self.room.usual),
             audio_input_tokens=sound or None,
-            tier=tier,
+            tier=tier or self.work.tier,
         )
 
     def row_tokens(self, chunk: Chunk) -> float:
@@ -422,6 +429,9 @@ class Sender:
     def _render(self, announced: Announced, grant: Grant, codec: Codec) -> Request:
         tokens, media = announced.tokens, announced.media
         rows = [(token, row.text, row.problem) for token, row in zip(tokens, announced.chunk.rows, strict=True)]
+        decided = self.work.decisions
+        if decided:  # A question has nothing to mend in an earlier answer.
+            rows = [(token, text, None) for token, text, _ in rows]
         parts: tuple[str | Media, ...] = ()
         if media:
             named = [name_media(token, text) for token, text, _ in rows]
@@ -444,6 +454,7 @@ class Sender:
             output_model=self.work.output_model,
             prompt=self.work.prompt,
             layout=compact.layout if compact is not None else None,
+            decisions=Decisions(tokens=tuple(tokens), fields=decided) if decided else None,
         )
 
     @cached_property
@@ -469,8 +480,8 @@ class Sender:
             outcome = CallFailed("timeout", Billing.UNKNOWN, flight.why_broken_off(request.timeout))
         finally:
             del self.in_flight[number]
-        if self.capabilities.prefix is not None:
-            self.room.prefix(request.system).learn(self.capabilities.prefix, request.keeps, outcome)
+        if (terms := self._prefix_terms) is not None:
+            self.room.prefix(request.system).learn(terms, request.keeps, outcome)
         return outcome
 
     async def _answer(self, request: Request) -> Reply | CallFailed:

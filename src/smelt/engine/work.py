@@ -13,10 +13,11 @@ from smelt.errors import SmeltError
 from smelt.plan.answers import Outcomes
 from smelt.plan.chunks import AutoSize
 from smelt.plan.compact import Compact
+from smelt.plan.decisions import Decision
 from smelt.plan.kinds import Field
 from smelt.plan.schema import Output
 from smelt.plan.sizes import Aim
-from smelt.providers.base import CallFailed, Request, Usage
+from smelt.providers.base import DECISIONS, CallFailed, Request, Usage
 
 _SOME = Usage(input_tokens=1, output_tokens=1)
 
@@ -50,6 +51,7 @@ class Work:
         compact: How rows are asked for the first time on the compact wire. None: in the keyed form. Rows that are asked
             again always are.
         wire: Whether it is used; "auto": if the ledger or a pilot says so.
+        decisions: What is asked of each row at the provider's endpoint for decisions; empty if the model writes text.
     """
 
     output: Output
@@ -73,6 +75,17 @@ class Work:
     prompt: str = ""
     compact: Compact | None = None
     wire: Literal["keyed", "compact", "auto"] = "keyed"
+    decisions: tuple[Decision, ...] = ()
+
+    @property
+    def question_bytes(self) -> int:
+        """About how many bytes the questions about one row take."""
+        return sum([one.bytes for one in self.decisions])
+
+    @property
+    def tier(self) -> str:
+        """What stands for the service tier of its requests, if they have a price of their own."""
+        return DECISIONS if self.decisions else ""
 
     def size_at_first(self) -> AutoSize:
         """The rows per request before the first reply."""

@@ -28,6 +28,7 @@ from smelt.pipelines.steps import (
     roots_of,
 )
 from smelt.plan.kinds import Array, Integer, Kind, Struct
+from smelt.plan.probabilities import asked_output
 from smelt.plan.prompt import read_prompt
 from smelt.plan.schema import Output, read_output
 
@@ -229,7 +230,7 @@ class _Builder:
         self, step: Ask, settings: Settings, *, taken: tuple[str, ...]
     ) -> tuple[Output, tuple[Made, ...], tuple[str, ...]]:
         try:
-            output = read_output(step.output_model, text_column=settings.output)
+            output = asked_output(step.output_model, text_column=settings.output, via=settings.via)
             fields = columns_of(output, flatten=settings.flatten)
         except SmeltConfigError:
             self._knows_all = False

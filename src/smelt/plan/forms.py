@@ -208,7 +208,8 @@ def _made(
 
     def check(answer: Formed) -> Formed:
         assert checks is not None
-        given = {one: restored(value) for one, value in dict(answer).items()}
+        # A field of `plan.probabilities` is none of the caller's.
+        given = {one: restored(value) for one, value in dict(answer).items() if one in fields}
         made = checks(**given)
         for one, value in given.items():
             if not _is_same(changed := getattr(made, one), value):

@@ -108,6 +108,7 @@ class Field:
         description: The description by the model's author.
         examples: The examples by the model's author, as JSON.
         required: Whether the model has no default for it.
+        chance_of: The name of the field whose probability it is; empty for every other field.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Field:
     description: str = ""
     examples: tuple[str, ...] = ()
     required: bool = True
+    chance_of: str = ""
 
     @property
     def notes(self) -> str:

@@ -6,14 +6,24 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from smelt.providers import params as parameters
 from smelt.providers.access import Access
 from smelt.providers.addresses import is_loopback
-from smelt.providers.base import FLEX, Answer, BatchLimits, Capabilities, Connection, Reply, Request, Wire
+from smelt.providers.base import (
+    FLEX,
+    Answer,
+    BatchLimits,
+    Capabilities,
+    Connection,
+    DecisionTerms,
+    Reply,
+    Request,
+    Wire,
+)
 from smelt.providers.batching import BatchConnection
 from smelt.providers.bodies import complaint_in
 from smelt.providers.effort import check_sampling
@@ -45,6 +55,7 @@ class Adapter(ABC):
         takes: The parameters that the API takes.
         more: Parameters of single vendors of the API; `vendor.takes` names those of this one.
         wire: Writes requests and reads answers.
+        decider: The same for the endpoint for decisions, if the API has one.
         usual: The capabilities, if the vendor has none of its own.
     """
 
@@ -59,6 +70,7 @@ class Adapter(ABC):
     takes: ClassVar[Mapping[str, parameters.Takes]]
     more: ClassVar[Mapping[str, parameters.Takes]] = {}
     wire: ClassVar[Wire]
+    decider: ClassVar[Wire | None] = None
     usual: ClassVar[Capabilities]
 
     def __post_init__(self) -> None:
@@ -85,7 +97,16 @@ class Adapter(ABC):
 
     @property
     def capabilities(self) -> Capabilities:
-        return with_media(self.vendor.capabilities or self.usual, self.vendor.media, self.model)
+        found = with_media(self.vendor.capabilities or self.usual, self.vendor.media, self.model)
+        return found if self._decisions is None else replace(found, decisions=self._decisions)
+
+    @property
+    def _decisions(self) -> DecisionTerms | None:
+        """What the endpoint for decisions takes of this model; on this machine a gateway may stand for the vendor."""
+        terms = self.vendor.decisions
+        if terms is None or not re.fullmatch(terms.models, self.model.removeprefix("models/")):
+            return None
+        return terms if self.is_at_home or is_loopback(self.access.base_url) else None
 
     @property
     def is_at_home(self) -> bool:
@@ -134,6 +155,16 @@ class Adapter(ABC):
         """How a request is written at first."""
         return self.vendor.manner_for(self.model)
 
+    def wire_for(self, request: Request) -> Wire:
+        """What writes *request* and reads its answer."""
+        return self.wire if request.decisions is None or self.decider is None else self.decider
+
+    def asked(self, request: Request) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """The body of a *request* for decisions, and the headers that the caller adds."""
+        params = {**self.params, **request.params}
+        headers = params.pop("extra_headers", None)
+        return self.wire_for(request).write(self.model, request, params), headers or {}
+
     def written(self, request: Request, manner: Manner | None = None) -> tuple[dict[str, Any], Mapping[str, str]]:
         """The body of *request*, and the headers that the caller adds."""
         params = {**self.params, **request.params}
@@ -161,15 +192,21 @@ class SDKConnection(ABC):
         self._server = (provider.name, provider.deployment, provider.model, provider.key)
 
     async def send(self, request: Request) -> Reply:
-        read = self.provider.wire.read
+        read = self.provider.wire_for(request).read
         return await reply_to(self._answer(request), read, self._errors, self.provider.access, request)
 
     @abstractmethod
     async def ask(self, request: Request, manner: Manner) -> Answer:
         """The raw answer to *request*, written in *manner*; raises the SDK's own exceptions."""
 
+    async def decide(self, request: Request) -> Answer:
+        """The raw answer to a *request* for decisions; raises the SDK's own exceptions."""
+        raise NotImplementedError(f"{self.provider.name} has no endpoint for decisions.")
+
     async def _answer(self, request: Request) -> Answer:
         """The answer. If the server refuses how it is asked, which is free, all requests are milder from then on."""
+        if request.decisions is not None:  # There is one way to ask for them.
+            return await self.decide(request)
         for _ in range(MOST_STEPS):
             manner = _manners.of(self._server, self._first)
             try_anew()
@@ -274,6 +311,11 @@ class _Posting(SDKConnection):
         if request.parts and not self._is_rewritten:
             content, body = spliced(body), None  # Megabytes are not kept twice while the answer is awaited.
         return await posted(self._post, self._path, body, content, **options)
+
+    async def decide(self, request: Request) -> Answer:
+        body, headers = self.provider.asked(request)
+        options = {"timeout": request.timeout, "headers": headers, **self._options}
+        return await posted(self._post, "/decisions", body, **options)
 
 
 def header_names(lines: str) -> list[str]:

@@ -20,6 +20,7 @@ from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
 
 if TYPE_CHECKING:
+    from smelt.plan.decisions import Decisions
     from smelt.plan.packed import Layout
 
 _SHOWN = 200  # Characters shown of a reply that could not be parsed.
@@ -55,6 +56,7 @@ class Request:
         parts: If a row has media, the same rows as *user* in parts: text, and after each row its media. Empty without
             media.
         keeps: How long the provider should keep *system* and *schema* in its prompt cache, for requests that follow.
+        decisions: The questions, if the provider's endpoint for decisions is asked. The reply is then one of *schema*.
     """
 
     system: str
@@ -68,6 +70,7 @@ class Request:
     parts: tuple[str | Media, ...] = ()
     layout: Layout | None = field(default=None, repr=False)
     keeps: Life = "no"
+    decisions: Decisions | None = field(default=None, repr=False)
 
     def to_keep(self) -> Request:
         """This request without the bytes of its media, and without the class of an answer, which may have no pickle."""
@@ -90,8 +93,9 @@ class Usage:
         cached_audio_tokens: Those of them that were read from the cache.
         stored_usd: Dollars for what the provider kept since the last reply, beside the price of the tokens.
         charged_usd: Dollars that the server says it charged. Few do.
-        tier: The service tier that served the request: `standard`, `flex`, `priority`, `fast`, or `batch` for a line of
-            a batch job. Empty means standard. `us`: Anthropic served it in the United States only.
+        tier: The service tier that served the request: `standard`, `flex`, `priority`, `fast`, `batch` for a line of a
+            batch job, or `decisions` for the endpoint for decisions. Empty means standard. `us`: Anthropic served it in
+            the United States only.
     """
 
     input_tokens: int | None = None
@@ -219,6 +223,8 @@ FailureKind = Literal[
 ]
 
 
+DECISIONS = "decisions"
+"""What stands for the service tier of requests to an endpoint for decisions, which has a price of its own."""
 FLEX = "flex"
 """The name of the cheaper service tier, which declines requests when it lacks capacity."""
 _OF_A_RATE = re.compile(r"rate.?limit|quota|\bper (?:second|minute|min|day)\b|\b[RT]PM\b", re.IGNORECASE)
@@ -298,6 +304,27 @@ class PrefixTerms:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DecisionTerms:
+    """What a provider's endpoint for decisions takes (see `plan.decisions`).
+
+    Attributes:
+        models: A pattern of the names of the models that it serves, whole.
+        questions: The most questions of one request; each row has one per field.
+        options: The most options of a choice.
+        levels: The most levels of a scale.
+        input_usd: Dollars per million input tokens. Output is free.
+        takes: The parameters that requests may have.
+    """
+
+    models: str
+    questions: int
+    options: int
+    levels: int
+    input_usd: float
+    takes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Capabilities:
     """What the engine needs to know of a provider before the first request.
 
@@ -334,6 +361,7 @@ class Capabilities:
             request as objects takes only the keyed form.
         prefix: When it keeps the instructions in a cache at a price, if a request asks for that; None if it does not,
             or keeps every prompt for nothing.
+        decisions: What its endpoint for decisions takes; None if this model or address has none.
     """
 
     dialect: Dialect = Dialect()
@@ -359,6 +387,7 @@ class Capabilities:
     is_keepable: bool = True
     takes_compact: bool = True
     prefix: PrefixTerms | None = None
+    decisions: DecisionTerms | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,13 +32,15 @@ from smelt.providers.bodies import (
     written,
 )
 from smelt.providers.failures import limits_in, request_id
+from smelt.providers.google_decisions import DECIDER, PATH
 from smelt.providers.google_prefixes import Contents, is_gone, least_prefix, storage_usd
-from smelt.providers.http import client_for, refused, try_anew
+from smelt.providers.http import Client, answer_of, client_for, refused, try_anew
 from smelt.providers.medialimits import GEMINI, type_of_url
 from smelt.providers.prefixes import Prefixes
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import STRICT, Manner, bears_schema, system_in
+from smelt.providers.splicing import spliced
 from smelt.providers.usage import usage_of_google
 from smelt.providers.ways import bare
 
@@ -170,6 +172,7 @@ class Google(Adapter):
     takes = _TAKES
     usual = Capabilities(dialect=_DIALECT, **GEMINI)
     wire = Wire(write=write, read=read)
+    decider = DECIDER
 
     @property
     def capabilities(self) -> Capabilities:
@@ -220,7 +223,7 @@ class Google(Adapter):
                 whose = "\0".join([self.name, self.deployment, self.model, self.reveal_key()])
                 prefixes = Prefixes(Contents(sdk, self.model), whose, seconds=seconds)
             try:
-                yield GoogleConnection(self, sdk, prefixes)
+                yield GoogleConnection(self, sdk, http, prefixes)
                 if (
                     prefixes is not None
                 ):  # After an interrupt the same call may follow soon: then it is left to its life.
@@ -248,11 +251,13 @@ class GoogleConnection(SDKConnection):
     Args:
         provider: The adapter.
         sdk: The client.
+        http: Our own, under it.
         prefixes: The instructions that the server keeps for this run; None if it keeps none.
     """
 
-    def __init__(self, provider: Google, sdk: genai.Client, prefixes: Prefixes | None = None) -> None:
+    def __init__(self, provider: Google, sdk: genai.Client, http: Client, prefixes: Prefixes | None = None) -> None:
         super().__init__(provider, errors.APIError)
+        self._http = http
         self._sdk = sdk  # Kept alive: its `__del__` closes the client that it shares with `aio`.
         self._generate = sdk.aio.models.generate_content
         self._prefixes = prefixes
@@ -272,6 +277,17 @@ class GoogleConnection(SDKConnection):
             sums = usage.input_tokens + written, (usage.written_input_tokens or 0) + written
             usage = replace(usage, input_tokens=sums[0], written_input_tokens=sums[1])
         return replace(reply, usage=replace(usage, stored_usd=stored))
+
+    async def decide(self, request: Request) -> Answer:
+        body, headers = self.provider.asked(request)
+        asked = self._http.build_request(
+            "POST",
+            f"{self.provider.access.base_url}{PATH}",
+            content=spliced(body),
+            headers={**headers, "content-type": "application/json", "x-goog-api-key": self.provider.reveal_key()},
+            timeout=request.timeout,
+        )
+        return answer_of(await self._http.send(asked))
 
     async def ask(self, request: Request, manner: Manner) -> Answer:
         body, added = self.provider.written(replace(request, parts=()), manner)

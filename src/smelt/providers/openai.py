@@ -34,6 +34,7 @@ from smelt.providers.bodies import (
 )
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.medialimits import RESPONSES
+from smelt.providers.openai_decisions import DECIDER
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import STRICT, Manner, schema_in, system_in, type_in
 from smelt.providers.usage import usage_of_openai
@@ -188,6 +189,7 @@ class OpenAI(Adapter):
     takes = _TAKES
     usual = Capabilities(dialect=_DIALECT, **RESPONSES)
     wire = Wire(write=write, read=read)
+    decider = DECIDER
 
     @property
     def capabilities(self) -> Capabilities:

@@ -17,7 +17,7 @@ from typing import Any
 
 from smelt.errors import SmeltConfigError
 from smelt.messages import nearest
-from smelt.providers.base import Provider, Usage
+from smelt.providers.base import DECISIONS, DecisionTerms, Provider, Usage
 from smelt.providers.tariff import Price
 from smelt.providers.vendor import Vendor
 from smelt.providers.vendors import VENDORS
@@ -46,13 +46,13 @@ def cost_of(provider: Provider, usage: Usage, *, tier: str | None = None) -> flo
     return price_for(provider)(usage if tier is None else replace(usage, tier=tier))
 
 
-def check_priced(provider: Provider) -> None:
-    """Check that the model has a price, which `max_cost` needs.
+def check_priced(provider: Provider, tier: str = "") -> None:
+    """Check that the model has a price, which `max_cost` needs; *tier*: that of the requests, if it has its own.
 
     Raises:
         SmeltConfigError: Its price is not known.
     """
-    if cost_of(provider, _SOME) is not None:
+    if cost_of(provider, _SOME, tier=tier) is not None:
         return
     cure = "" if find_spec("genai_prices") else ", or install the price list: pip install 'dfsmelt[prices]'"
     raise SmeltConfigError(
@@ -90,13 +90,18 @@ def price_for(provider: Provider) -> Pricing:
     return price_of(provider.name, provider.model, address)
 
 
-def source_of(provider: Provider) -> str:
-    """Where the price of *provider*'s model comes from, such as "genai-prices 0.2.3"; empty if it has no price."""
+def source_of(provider: Provider, tier: str = "") -> str:
+    """Where the price of *provider*'s model comes from, such as "genai-prices 0.2.3"; empty if it has no price.
+
+    *tier* is that of the requests, if it has its own price.
+    """
     layers = list(islice(_layers(provider), _DEEPEST))
-    if not (cost := cost_of(provider, _SOME)):
+    if not (cost := cost_of(provider, _SOME, tier=tier)):
         return "" if cost is None else "nothing is charged"
     if _own(layers) is not None:
         return "the price that you named"
+    if tier == DECISIONS:
+        return "the vendor's price of November 2026"
     named = _named(layers)
     return f"{_list_name()}, as {named}" if named else _list_name()
 
@@ -141,9 +146,19 @@ def price_of(provider: str, model: str, base_url: str = "") -> Pricing:
     if vendor is not None and vendor.is_free:
         return lambda usage: 0.0
     listed = _price_in_list(vendor, model, base_url)
-    if vendor is None or not vendor.tells_charge:
+    if vendor is None:
+        return listed
+    if vendor.decisions is not None:
+        terms = vendor.decisions
+        return lambda usage: _of_decisions(usage, terms) if usage.tier == DECISIONS else listed(usage)
+    if not vendor.tells_charge:
         return listed
     return lambda usage: listed(usage) if usage.charged_usd is None else usage.charged_usd
+
+
+def _of_decisions(usage: Usage, terms: DecisionTerms) -> float | None:
+    """The price of a request for decisions, which no list has."""
+    return None if usage.input_tokens is None else usage.input_tokens * terms.input_usd / 1_000_000
 
 
 def _price_in_list(vendor: Vendor | None, model: str, base_url: str) -> Pricing:

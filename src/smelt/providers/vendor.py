@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, Literal
 
 from smelt.errors import MissingDependencyError
-from smelt.providers.base import BatchLimits, Capabilities
+from smelt.providers.base import BatchLimits, Capabilities, DecisionTerms
 from smelt.providers.medialimits import MediaLimits
 from smelt.providers.shapes import Cap, Manner, Shape
 
@@ -59,6 +59,7 @@ class Vendor:
         tells_charge: Whether its replies say what it charged for them, in dollars.
         is_free: Whether its requests cost nothing.
         batching: What a job of its Batch API may hold, or None if smelt knows none.
+        decisions: What its endpoint for decisions takes, or None if smelt knows none.
         cheap_model: A small, cheap model for the doctor, or None.
     """
 
@@ -94,6 +95,7 @@ class Vendor:
     tells_charge: bool = False
     is_free: bool = False
     batching: BatchLimits | None = None
+    decisions: DecisionTerms | None = None
     cheap_model: str | None = None
 
     def manner_for(self, model: str) -> Manner:

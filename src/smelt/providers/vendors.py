@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from smelt.plan.dialect import Dialect
-from smelt.providers.base import BatchLimits, Capabilities
+from smelt.providers.base import BatchLimits, Capabilities, DecisionTerms
 from smelt.providers.hosts import HOSTS
 from smelt.providers.medialimits import CLAUDE_IN_CLOUDS, HEARING, LOOKING, ROUTED
 from smelt.providers.vendor import Vendor
@@ -221,6 +221,15 @@ VENDORS: Mapping[str, Vendor] = {
             # developers.openai.com/api/docs/guides/flex-processing, November 2026: no newer model gets it.
             flex=r"gpt-(?:5(?:\.\d+)?|6(?:\.1)?)(?![\w.])(?!-(?:pro|codex|chat))|gpt-5\.[45]-pro|o3(?![\w-])|o4-mini",
             batching=BatchLimits(lines=50_000, bytes=200_000_000, can_tag=True),
+            # Its SDK, `types/decision_create_params.py`; developers.openai.com/api/docs/pricing, November 2026.
+            decisions=DecisionTerms(
+                models=r"gpt-6-luna(?:-\d{4}-\d\d-\d\d)?",
+                questions=400,
+                options=255,
+                levels=10,
+                input_usd=0.10,
+                takes=("prompt_cache_key", "prompt_cache_options", "safety_identifier"),
+            ),
             thinking="responses",
             cheap_model="gpt-4.1-nano",
         ),
@@ -260,6 +269,10 @@ VENDORS: Mapping[str, Vendor] = {
             tier_prices={"flex": 0.5},
             shape="json_schema",
             batching=BatchLimits(lines=100_000, bytes=2_000_000_000, can_tag=True),
+            # Its SDK, `_gaos/types/decisions`; ai.google.dev/gemini-api/docs/pricing, November 2026.
+            decisions=DecisionTerms(
+                models=r"gemini-decision-1(?:-\d{3})?", questions=1_000, options=255, levels=255, input_usd=0.10
+            ),
             thinking="gemini",
             cheap_model="gemini-2.5-flash-lite",
         ),

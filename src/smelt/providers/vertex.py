@@ -35,4 +35,4 @@ class Gemini(Google):
                 credentials=Credentials("none"),  # type: ignore[no-untyped-call]
                 http_options=options_for(root, http),
             )
-            yield GoogleConnection(self, sdk)
+            yield GoogleConnection(self, sdk, http)
