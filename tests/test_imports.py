@@ -20,7 +20,8 @@ HEAVY = SDKS | FRAMES | {"genai_prices", "xllamacpp", "IPython", "ipywidgets"}
 PAGE = SOURCE.parents[1] / "docs" / "architecture.md"
 WORDS = ("smelt.errors.", "smelt.messages.")
 ROOMS_INSIDE = ("plan", "engine", "lanes")
-SHOWS_FRAMES = {"demo.py", "api/lazy.py", "cli/inputs.py", "cli/looking.py", "cli/outputs.py", "cli/running.py"}
+SHOWS_FRAMES = {"demo.py", "api/lazy.py", *(f"cli/{name}.py" for name in ("inputs", "looking", "outputs", "pipes"))}
+SHOWS_FRAMES |= {"cli/running.py", "cli/summary.py"}
 # Imports that run up the table; the page says why.
 UPWARD = {
     ("smelt.batch", "smelt.api.artefacts"),

@@ -59,6 +59,8 @@ def question(options: Namespace, words: Sequence[str]) -> Question:
         UsageError: The prompt is missing, or there are two.
         SmeltConfigError: A value cannot be read.
     """
+    if options.steps is not None:
+        raise UsageError(options.parser, "--steps is for a pipeline.")
     return Question(
         prompt=_prompt(options, words),
         output_model=_output_model(options),

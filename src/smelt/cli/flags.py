@@ -39,6 +39,7 @@ class Flag:
 
 
 JSON = Flag("--json", "show the result as one line of JSON on the standard output")
+LEDGER = Flag("--ledger", "where answers are kept (default: SMELT_LEDGER, else in your cache)", "FILE")
 QUIET = Flag("--quiet", "show no progress and no summary")
 
 QUESTION = (
@@ -53,6 +54,7 @@ QUESTION = (
     Flag("--schema", "a JSON Schema of an answer, as .json or .yaml", "FILE"),
     Flag("--output", "a class of yours that an answer is, such as models.py:Company", "MODULE:CLASS"),
     Flag("--columns", "the columns to send (default: those that the prompt names)", "A,B"),
+    Flag("--steps", "of a pipeline only these: a, a+ (from a on) or +a (up to a)", "STEPS"),
     Flag("--models", "a file of models, for names in --model (default: SMELT_ENGINES)", "FILE"),
 )
 ROWS = (
@@ -80,7 +82,7 @@ LIMITS = (
     Flag(
         "--mode", "batch: half the price, within 24 hours; flex: half, slower", "HOW", choices=("now", "flex", "batch")
     ),
-    Flag("--ledger", "where answers are kept (default: SMELT_LEDGER, else in your cache)", "FILE"),
+    LEDGER,
     Flag("--no-ledger", "keep no answers"),
     Flag("--refresh", "ask rows again that the ledger knows"),
     Flag("--any-key", "use answers that were bought with another API key"),
@@ -95,6 +97,7 @@ RESULT = (
     Flag("-o --out", "the file to write, by its ending, or - for the standard output", "OUT"),
     Flag("--to", "what OUT is (default: by its name; csv for -)", "KIND", choices=KINDS),
     Flag("--restart", "throw away the rows that an earlier try has finished"),
+    Flag("--artefacts", "a folder for the files of a pipeline, or of the jobs of --mode batch", "DIR"),
     Flag("--allow-failed", "exit with 0 also if rows failed"),
     Flag("--yes", "do not ask when it costs more than $1"),
     JSON,

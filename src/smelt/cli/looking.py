@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
+from smelt.cli import pipes
 from smelt.cli.arguments import Question, question
 from smelt.cli.inputs import opened
 from smelt.cli.parser import UsageError
-from smelt.cli.running import source_and_words
+from smelt.cli.pipes import source_and_words
 from smelt.cli.telling import say, say_object
 from smelt.cli.upkeep import load_models
 
@@ -20,6 +21,9 @@ def estimate(options: Namespace) -> None:
     """What a run would cost."""
     import smelt
 
+    if _is_piped(options):
+        pipes.estimate(options)
+        return
     with _asked(options) as (frame, asked):
         _show(options, smelt.estimate(frame, asked.prompt, asked.output_model, model=asked.model, **asked.settings))
 
@@ -28,25 +32,66 @@ def explain(options: Namespace) -> None:
     """The first request."""
     import smelt
 
+    if _is_piped(options):
+        pipes.explain(options)
+        return
     with _asked(options) as (frame, asked):
         _show(options, smelt.explain(frame, asked.prompt, asked.output_model, model=asked.model, **asked.settings))
 
 
 def preview(options: Namespace) -> None:
     """A few rows with their answers."""
+    found = pipes.preview(options) if _is_piped(options) else _preview(options)
+    if options.json:
+        say_object(found.to_dicts())
+        return
     import polars as pl
 
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, tbl_width_chars=160):
+        say(str(found))
+
+
+def _preview(options: Namespace) -> Any:
     import smelt
 
     with _asked(options) as (frame, asked):
-        found = smelt.preview(
-            frame, asked.prompt, asked.output_model, options.n, model=asked.model, progress=False, **asked.settings
-        )
-        if options.json:
-            say_object(found.to_dicts())
-            return
-        with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, tbl_width_chars=160):
-            say(str(found))
+        more = {"model": asked.model, "progress": False, **asked.settings}
+        return smelt.preview(frame, asked.prompt, asked.output_model, options.n, **more)
+
+
+def inspect(options: Namespace) -> None:
+    """The columns of rows, what a question sends and gives, or the steps of a pipeline."""
+    if _is_piped(options):
+        pipes.inspect(options)
+        return
+    source, *words = source_and_words(options)
+    load_models(options.models)
+    with opened(source, options) as rows:
+        schema, sent, made = rows.plan.collect_schema(), [], {}
+        if words or options.prompt_file is not None:
+            step = _step(rows.plan, question(options, words))
+            sent, made = list(step.call.source.names), {name: str(dtype) for name, dtype in step.outputs.items()}
+        facts = {"rows": rows.rows(), "columns": {name: str(dtype) for name, dtype in schema.items()}}
+    if options.json:
+        say_object({**facts, "sent": sent, "answers": made})
+        return
+    say(f"{facts['rows']:,} rows")
+    for name, dtype in schema.items():
+        say(f"  {name:24} {dtype!s:24} {'sent' if name in sent else ''}".rstrip())
+    for name, made_as in made.items():
+        say(f"  {name:24} {made_as:24} answered")
+
+
+def _step(plan: Any, asked: Question) -> Any:
+    from smelt.api.lazy import transform
+    from smelt.lazy.step import steps_of
+
+    asking = transform(plan, asked.prompt, asked.output_model, model=asked.model, **asked.settings)
+    return steps_of(asking)[1][0]
+
+
+def _is_piped(options: Namespace) -> bool:
+    return pipes.is_pipeline(source_and_words(options)[0])
 
 
 def evaluate(options: Namespace) -> None:

