@@ -226,7 +226,7 @@ class WorkerPool:
         is_first = self.sender.counts.announced < PROVERS and not self.applier.is_proven
         if not is_first or not self.supply.is_over or self.budget.is_limited or self._writes_prefix:
             return 1
-        return provers(self.line.rows_left, self.size.most, self.ration.aim)
+        return provers(self.line.rows_left + self.ration.rows, self.size.most, self.ration.aim)
 
     @property
     def _rest(self) -> float:
