@@ -168,6 +168,7 @@ ALONE: Situations = {
 SHARED: Situations = {
     "8 processes apart": partial(together, 8, announce=False),
     "8 processes apart, 10 s": partial(together, 8, announce=False, burst=10),
+    "8 processes apart, bare 429s": partial(together, 8, announce=False, retry_after=False, seeds=3),
     "2 processes apart": partial(together, 2, rpm=600, announce=False),
 }
 BOARD: Situations = {

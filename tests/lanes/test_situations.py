@@ -286,6 +286,14 @@ def test_eight_processes_find_a_hidden_limit_together(seed: int, burst: int) -> 
     assert min(shares) >= 0.25 * max(shares)
 
 
+def test_processes_that_nobody_tells_how_long_to_wait_do_not_starve_each_other() -> None:
+    used, refusals, shares = group(8, 1, limited(1200, announce=False, retry_after=False))
+
+    assert used >= 0.95
+    assert refusals <= 0.08
+    assert min(shares) >= 0.15 * max(shares)
+
+
 @pytest.mark.parametrize(
     ("processes", "rpm", "burst", "apart"),
     [

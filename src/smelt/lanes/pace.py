@@ -295,7 +295,7 @@ class Pace:
         self._first, self.counted = self._traced, count
         self._is_stretched = found > _STRETCHED * count / max(clock, 1e-3)
         self.rate = max(_SLOWEST, found if self.rate is None else self._weighed(found, clock, self.rate))
-        self._step(count, pace, is_told=told is not None)
+        self._step(count, pace)
         if told:  # A provider that permits a request so soon accepts more than that.
             self.rate = max(self.rate, AT_LEAST / max(1.0, told))
         self._most, self._measured = max(self._most, self.rate), clock
@@ -304,7 +304,7 @@ class Pace:
         spare = max(1.0, self._burst * self.rate / self._most) - 1
         self._below = min(_BELOW[1], max(_BELOW[0], 4 * spare / (self.rate * self._span)))
 
-    def _step(self, count: int, pace: float, *, is_told: bool) -> None:
+    def _step(self, count: int, pace: float) -> None:
         """Use AIMD steps if too few requests are accepted between refusals to measure a rate.
 
         All processes that share a limit begin with the same rate, gain the same and lose the same share, so they
@@ -314,7 +314,7 @@ class Pace:
         if self._level is not None and count < _MANY:
             self._level, self._cuts = max(_SLOWEST, pace * (1 - _STEP_DOWN)), self._cuts + 1
             self.rate = self._level
-        elif self._measured == 0.0 and is_told and max(count, self._burst) < FEW:
+        elif self._measured == 0.0 and max(count, self._burst) < FEW:
             self._level, self._cuts = min(pace, max(_FAIR, count / 3)), 0
         else:
             self._level = None
