@@ -40,6 +40,7 @@ PUBLIC = {
     "configure",
     "register_model",
     "load_models",
+    "load_pipeline",
     "batch",
     "ledger",
     "providers",

@@ -55,6 +55,7 @@ from smelt.result import RowError, SmeltMetrics, SmeltResult
 if TYPE_CHECKING:
     from smelt import batch, ledger
     from smelt.api.aggregates import AggregateJob, aggregate
+    from smelt.api.loading import load_pipeline
     from smelt.api.own_code import worker, wrap
     from smelt.api.pipelines import Pipeline, pipeline
     from smelt.call.estimate import Estimate, Explanation
@@ -86,6 +87,7 @@ _LATE = {
     "Server": "smelt.providers.server",
     "Stream": "smelt.streaming.stream",
     "aggregate": "smelt.api.aggregates",
+    "load_pipeline": "smelt.api.loading",
     "pipeline": "smelt.api.pipelines",
     "worker": "smelt.api.own_code",
     "wrap": "smelt.api.own_code",
@@ -173,6 +175,7 @@ __all__ = [
     "explain",
     "ledger",
     "load_models",
+    "load_pipeline",
     "pipeline",
     "preview",
     "providers",

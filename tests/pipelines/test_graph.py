@@ -123,7 +123,7 @@ def test_a_step_is_a_job_and_a_slice_a_pipeline() -> None:
     [
         (lambda: pipe().transform("{text}", Tone, max_cost=1), r"max_cost= is about the whole run"),
         (lambda: pipe().transform("{text}", Tone, **SLIP), r"There is no option 'batch_sise'.*batch_size"),
-        (lambda: pipe().run(ROWS, mode="batch"), r"does not take mode= yet"),
+        (lambda: pipe().run(ROWS, mode="batch"), r"does not take mode=. For jobs"),
         (lambda: pipe().filter("year > 2"), r"test must be a function of the frame"),
         (lambda: pipe().branch(a=NO_PIPELINE), r"branch a must be a pipeline"),
         (lambda: pipe().branch(a=smelt.pipeline(max_cost=1)), r"A branch has max_cost="),

@@ -37,6 +37,13 @@ class Chain:
             checked_name("step", step.name)
         return type(self)(self.name, with_step(self._steps, step, is_named=is_named), self._model, self._options)
 
+    def _then(self, other: Chain) -> Self:
+        """This pipeline, and after it the steps of *other*, with its model and its options."""
+        found = self
+        for step in other._steps_with_own():
+            found = found._with(step, is_named=False)
+        return found
+
     def _steps_with_own(self) -> tuple[Step, ...]:
         """The steps, each with the model and the options of this pipeline, for use in another one."""
         if shared := [name for name in self._options if name in OF_THE_RUN]:

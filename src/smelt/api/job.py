@@ -92,6 +92,7 @@ class Job(Generic[T]):
         self.prompt = prompt
         self.output_model = output_model
         self.settings = resolved(given, output_model)
+        self.given = given
 
     def __repr__(self) -> str:
         name = getattr(self.output_model, "__name__", self.output_model)

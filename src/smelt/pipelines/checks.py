@@ -32,7 +32,7 @@ OF_THE_RUN = (
     "artefacts",
 )
 """The options that all steps share."""
-_NOT_YET = ("mode", "wait", "tail", "extend")
+_NOT_YET = ("wait", "tail", "extend")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,8 +59,11 @@ def checked_options(options: Mapping[str, Any], *, of_a_step: bool) -> dict[str,
     for name in options:
         if name not in NAMES:
             raise unknown_option(name, NAMES)
-        if name in _NOT_YET:
-            raise ConfigTypeError(f"A pipeline does not take {name}= yet. Use it with transform.")
+        if name in _NOT_YET or (name == "mode" and options[name] == "batch"):
+            raise ConfigTypeError(
+                f"A pipeline asks now, so it does not take {name}=. For jobs of a Batch API, ask step by step: "
+                'frame.smelt.transform(..., mode="batch"). With mode="flex", which costs as little, a pipeline works.'
+            )
         if of_a_step and name in OF_THE_RUN:
             raise ConfigTypeError(
                 f"{name}= is about the whole run and not about a step. Pass it to smelt.pipeline(...) or when the "

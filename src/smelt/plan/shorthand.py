@@ -57,6 +57,28 @@ def fields_of(texts: Iterable[str]) -> dict[str, Any]:
     return found
 
 
+def form_of(value: Any, field: str) -> Any:
+    """What a file says of the fields of an answer: texts by name, a list of texts, or these nested.
+
+    `{"claims": [{"claim": "str", "quote": "str?"}]}` is a list of models.
+
+    Raises:
+        SchemaError: It says no types.
+    """
+    if isinstance(value, str):
+        return type_of(value, field)
+    if isinstance(value, Mapping) and value:
+        return {str(name): form_of(one, str(name)) for name, one in value.items()}
+    if isinstance(value, list) and field == "fields" and value and all(isinstance(one, str) for one in value):
+        return fields_of(value)
+    if isinstance(value, list) and len(value) == 1:
+        return list[form_of(value[0], field)]  # type: ignore[misc]  # Known when it runs.
+    raise SchemaError(
+        f"The field {field!r} must be a type such as 'str', a table of fields, or a list of one of these, "
+        f"not {shown_value(value)}."
+    )
+
+
 def type_of(text: str, field: str) -> Any:
     """The type that *text* says, for the field *field*.
 
