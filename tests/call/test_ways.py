@@ -12,7 +12,7 @@ from tests.economy_jobs import REVIEW
 
 pytest.importorskip("genai_prices")
 
-ROWS = pd.DataFrame(REVIEW.rows(1_000))
+ROWS = pd.DataFrame(REVIEW.rows(500))
 
 
 def estimated(model: str, rows: pd.DataFrame = ROWS, *, base_url: str | None = None, **options: Any) -> smelt.Estimate:
@@ -20,6 +20,24 @@ def estimated(model: str, rows: pd.DataFrame = ROWS, *, base_url: str | None = N
     asked = smelt.Model(seller, name, api_key="k-of-a-test", base_url=base_url)
     # A file that is not there, and is not made: nothing is opened.
     return smelt.estimate(rows, REVIEW.prompt, REVIEW.model, model=asked, ledger="no/such.sqlite", **options)
+
+
+def test_with_a_pilot_both_verdicts_have_a_price_and_the_dearer_one_counts() -> None:
+    rows = pd.DataFrame(REVIEW.rows(2_000))
+
+    auto, keyed, compact = (estimated("openai:gpt-4.1-mini", rows, wire=wire) for wire in ("auto", "keyed", "compact"))
+
+    assert auto.cost_usd and auto.compact_cost_usd and keyed.cost_usd and compact.cost_usd
+    assert (auto.requests, auto.rows) == (keyed.requests + 4, 2_000)
+    assert 1.0 < auto.cost_usd / keyed.cost_usd < 1.06  # 100 rows more, half of them in the compact form.
+    assert 1.05 < auto.compact_cost_usd / compact.cost_usd < 1.12
+    assert " if a pilot takes the compact wire, at most " in str(auto)
+    assert auto.ways[0].cost_usd == auto.cost_usd
+    fewer = estimated("openai:gpt-4.1-mini", rows[:1_999])
+    assert (fewer.compact_cost_usd, fewer.cost_usd) == (
+        None,
+        estimated("openai:gpt-4.1-mini", rows[:1_999], wire="keyed").cost_usd,
+    )
 
 
 def costs(estimate: smelt.Estimate) -> dict[str, float]:

@@ -15,6 +15,7 @@ from smelt.call.preparation import Preparation
 from smelt.call.thinking import room_of
 from smelt.call.ways import HEAD, Way, text, ways
 from smelt.call.ways import lines as cells
+from smelt.engine.pilot import REQUESTS, ROWS_PER_REQUEST, is_worthwhile
 from smelt.engine.sender import rows_worth
 from smelt.engine.work import Work
 from smelt.engine.workers import provers, rows_of_prover
@@ -41,6 +42,8 @@ def estimate(call: Preparation) -> Estimate:
 
 def _alone(call: Preparation) -> Estimate:
     distinct, provider, work, mode = len(call.folded.distinct), call.provider, call.work(), call.settings.mode
+    if mode == "now" and is_worthwhile(work, distinct) and _cost(call, 1, 1, 1):
+        return _with_pilot(call, work)
     row_bytes, media_bytes, media_tokens = _measured(call)
     thoughts = 0.0 if work.decisions else room_of(provider, call.params).usual
     by_media = max(1, int(provider.capabilities.media_bytes / media_bytes)) if media_bytes else work.most_rows
@@ -69,6 +72,47 @@ def _alone(call: Preparation) -> Estimate:
         flex_cost_usd=_cost(call, requests, input_tokens, output_tokens, tier=FLEX) if mode == "flex" else None,
         batch_cost_usd=_batch_cost(call, work, distinct, sent + media * BYTES_PER_TOKEN, received),
     )
+
+
+def _with_pilot(call: Preparation, work: Work) -> Estimate:
+    """The estimate of a run with a pilot: at most, if it stays with the keyed form, and if it takes the compact one.
+
+    The pilot asks its rows twice in the keyed form and once in the compact one; one of the three is part of any run.
+    """
+    keyed, compact = (
+        _alone(replace(call, settings=replace(call.settings, wire=wire))) for wire in ("keyed", "compact")
+    )
+    row_bytes, _, _ = _measured(call)
+    shaped = replace(call, settings=replace(call.settings, wire="compact")).work()
+    thoughts = room_of(call.provider, call.params).usual
+    asked, answered = _of_pilot(work, row_bytes, thoughts)
+    asked_compact, answered_compact = _of_pilot(shaped, row_bytes, thoughts)
+    other = (
+        compact.requests + 2 * REQUESTS,
+        compact.input_tokens + 2 * asked,
+        compact.output_tokens + 2 * answered,
+    )
+    requests = keyed.requests + 2 * REQUESTS
+    input_tokens = keyed.input_tokens + asked + asked_compact
+    output_tokens = keyed.output_tokens + answered + answered_compact
+    return replace(
+        keyed,
+        requests=requests,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cost_usd=_cost(call, requests, input_tokens, output_tokens),
+        thinking_tokens=keyed.thinking_tokens + round(2 * REQUESTS * thoughts),
+        compact_cost_usd=_cost(call, *other),
+    )
+
+
+def _of_pilot(work: Work, row_bytes: float, thoughts: float) -> tuple[int, int]:
+    """The input and the output tokens of one of the three questions of a pilot."""
+    frame, each, system = _sizes(work, row_bytes)
+    rows = REQUESTS * min(ROWS_PER_REQUEST, work.most_rows)
+    sent = REQUESTS * (system + frame) + rows * each
+    received = REQUESTS * len('{"rows":[]}') + rows * work.reply_bytes
+    return round(sent / BYTES_PER_TOKEN), round(received / BYTES_PER_TOKEN + REQUESTS * thoughts)
 
 
 def _sizes(work: Work, row_bytes: float) -> tuple[float, float, int]:
@@ -216,6 +260,9 @@ class Estimate:
             live. None without that mode, or if the price is not known.
         flex_cost_usd: With `mode="flex"`: dollars if the flex tier serves all requests, beside `cost_usd` for the same
             rows at the standard tier. None without that mode, or if the price is not known.
+        compact_cost_usd: With `wire="auto"`, if the run begins with a pilot: dollars if that takes the compact form;
+            `cost_usd`, the requests and the tokens are those of a run that stays in the keyed form, pilot included.
+            None without a pilot.
         thinking_tokens: The reasoning tokens among the output tokens: as measured by earlier runs of this process,
             else a guess from the model's name, which may be far off.
         ways: The ways in which the model and its host could be asked, each with `name`, `is_asked`, `requests`,
@@ -241,6 +288,7 @@ class Estimate:
     assumes: str = ""
     batch_cost_usd: float | None = None
     flex_cost_usd: float | None = None
+    compact_cost_usd: float | None = None
     ways: tuple[Way, ...] = ()
 
     def __repr__(self) -> str:
@@ -284,6 +332,8 @@ class Estimate:
         live = f"{'' if shown.startswith('<') else 'about '}{shown} ({self.assumes})"
         if self.flex_cost_usd is not None:
             return f"{price(self.flex_cost_usd)} in flex mode, at most {live}"
+        if self.compact_cost_usd is not None:
+            return f"{price(self.compact_cost_usd)} if a pilot takes the compact wire, at most {live}"
         return live if self.batch_cost_usd is None else f"{price(self.batch_cost_usd)} in batch mode, live {live}"
 
 

@@ -91,8 +91,9 @@ class Settings:
         aim: What `batch_size="auto"` chooses by. `"balanced"` takes at most 15 % more input tokens than 20 rows per
             request would, and uses them to be done sooner; `"cheap"` as few as it can; `"fast"` up to half more.
         wire: How rows and answers are written. `"keyed"`: each value beside its name. `"compact"`: the names once per
-            request, which takes a third fewer tokens. `"auto"`: compact if a pilot of 50 rows finds that it answers as
-            well; only for 2,000 rows or more that cost money. Answers in the ledger are found with either.
+            request, which takes a third fewer tokens. `"auto"`: keyed, but compact if a pilot of 50 rows finds that it
+            answers as well; only for 2,000 rows or more whose price is known. Answers in the ledger are found with
+            either.
         via: Which endpoint is asked. `"generation"`: the model writes the answers. `"decisions"`: the provider's
             endpoint for decisions, if it has one, which gives each value with its probability, in one more column
             `<field>_p`. It takes fields that are bool, Literal, Enum or an int with narrow bounds, and no others.
@@ -155,7 +156,7 @@ class Settings:
     columns: tuple[str, ...] | None = None
     batch_size: int | Literal["auto"] = "auto"
     aim: Aim = "balanced"
-    wire: Literal["keyed", "compact", "auto"] = "keyed"
+    wire: Literal["keyed", "compact", "auto"] = "auto"
     via: Literal["generation", "decisions"] = "generation"
     concurrency: int | Literal["auto"] = "auto"
     rpm: float | None = None

@@ -12,7 +12,7 @@ from typing import Any
 from smelt.call.mediachecks import check_declared, check_media, check_urls, media_words
 from smelt.call.options import Settings
 from smelt.call.resolve import resolve_model
-from smelt.engine.pilot import FEWEST_ROWS
+from smelt.engine.pilot import is_long
 from smelt.engine.policy import Policy
 from smelt.engine.work import Work
 from smelt.errors import ColumnError, SchemaError, SmeltConfigError, warn
@@ -181,7 +181,7 @@ class Preparation:
         """How *fields* are asked for on the compact wire; None if they are asked for in the keyed form."""
         capabilities = self.provider.capabilities
         wire = self.settings.wire
-        if wire == "keyed" or self.has_media or not capabilities.takes_compact:
+        if wire == "keyed" or self.settings.via == "decisions" or self.has_media or not capabilities.takes_compact:
             return None
         if wire == "auto" and (capabilities.codec == "keyed" or not self._is_comparable(fields, is_whole=is_whole)):
             return None
@@ -211,8 +211,8 @@ class Preparation:
 
     def _is_comparable(self, fields: Sequence[Field], *, is_whole: bool) -> bool:
         """Whether a pilot can tell if the compact wire answers as well, or an earlier one may have told."""
-        is_long = not is_whole or len(self.folded.distinct) >= FEWEST_ROWS
-        return is_long and any(not isinstance(field.kind, Text) for field in fields)
+        may_have_one = not is_whole or is_long(len(self.folded.distinct))
+        return may_have_one and any(not isinstance(field.kind, Text) for field in fields)
 
     def extension(self, added: Sequence[str], completing: Mapping[int, str], *, is_whole: bool = True) -> Work:
         """The work for the rows of which only the *added* fields are asked.
@@ -482,7 +482,7 @@ def _check_decisions(settings: Settings, *, has_media: bool) -> None:
             f'via="decisions" and mode="{settings.mode}" do not go together: decisions have no cheaper tier and no '
             "Batch API. Leave out one of them."
         )
-    if settings.wire != "keyed":
+    if settings.wire == "compact":
         raise SmeltConfigError(
             f'wire="{settings.wire}" is about answers that a model writes, and via="decisions" has none. Leave out one '
             "of them."

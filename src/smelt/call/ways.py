@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
-from smelt.call.options import Settings
 from smelt.call.preparation import Preparation
 from smelt.engine.prefix import Prefix
 from smelt.errors import SmeltConfigError
@@ -20,7 +19,9 @@ from smelt.providers.usage import asked_tier
 
 HEAD = ("way", "requests", "tokens in", "tokens out", "dollars", "share")
 _LEAST = 0.01  # Dollars. For less, nobody chooses a way.
-_OPTIONS = {field.name for field in fields(Settings)}
+
+_Mode = Literal["now", "flex", "batch"]
+_Wire = Literal["keyed", "compact", "auto"]
 
 
 class Estimated(Protocol):
@@ -69,18 +70,17 @@ def ways(call: Preparation, estimated: Callable[[Preparation], Estimated]) -> tu
         call: The call as it is asked.
         estimated: The estimate of a call, whatever its way.
     """
-    asked = call.settings.mode, getattr(call.settings, "wire", "")
+    asked = call.settings.mode, call.settings.wire
     found = []
     for mode, wire in _choices(call):
-        more: dict[str, Any] = {"mode": mode} | ({"wire": wire} if wire else {})
-        one = estimated(replace(call, settings=replace(call.settings, **more)))
+        one = estimated(replace(call, settings=replace(call.settings, mode=mode, wire=wire)))
         cost = {"batch": one.batch_cost_usd, "flex": one.flex_cost_usd}.get(mode, one.cost_usd)
         kept = _kept(call, one, wire) if mode == "now" else None
         if cost is None:
             continue
         found.append(
             Way(
-                name=_name(mode, wire, is_kept=kept is not None),
+                name=_name(mode, wire if _takes_compact(call) else "auto", is_kept=kept is not None),
                 is_asked=(mode, wire) == asked,
                 requests=one.requests,
                 input_tokens=one.input_tokens,
@@ -121,27 +121,30 @@ def text(found: Sequence[Way]) -> list[str]:
     ]
 
 
-def _choices(call: Preparation) -> Iterator[tuple[str, str]]:
-    """The modes and the forms of rows that the call may choose from; an empty form if there is no choice."""
-    wires = ["keyed", "compact"] if "wire" in _OPTIONS and _takes_compact(call) else [""]
+def _choices(call: Preparation) -> Iterator[tuple[_Mode, _Wire]]:
+    """The modes and the forms of rows that the call may choose from."""
+    usual: _Wire = "keyed" if call.settings.wire == "keyed" else "auto"
+    wires: list[_Wire] = [usual, "compact"] if _takes_compact(call) else [call.settings.wire]
     for wire in wires:
         for mode in _modes(call):
             yield mode, wire
 
 
-def _modes(call: Preparation) -> Iterator[str]:
+def _modes(call: Preparation) -> Iterator[_Mode]:
     yield "now"
-    for mode, found in (("flex", flex_of), ("batch", batching_of)):
-        with suppress(SmeltConfigError):  # The model has none.
-            found(call.provider)
-            yield mode
+    with suppress(SmeltConfigError):  # The model has none.
+        flex_of(call.provider)
+        yield "flex"
+    with suppress(SmeltConfigError):
+        batching_of(call.provider)
+        yield "batch"
 
 
 def _takes_compact(call: Preparation) -> bool:
-    return getattr(call.provider.capabilities, "takes_compact", False) and not call.has_media
+    return call.provider.capabilities.takes_compact and call.settings.via != "decisions" and not call.has_media
 
 
-def _kept(call: Preparation, one: Estimated, wire: str) -> float | None:
+def _kept(call: Preparation, one: Estimated, wire: _Wire) -> float | None:
     """Dollars if the first request writes the instructions to the provider's cache, and all others read them there.
 
     None if a run would not ask for that, or if a price is not known.
@@ -149,8 +152,7 @@ def _kept(call: Preparation, one: Estimated, wire: str) -> float | None:
     terms = call.provider.capabilities.prefix
     if terms is None or one.requests < terms.requests:
         return None
-    more: dict[str, Any] = {"wire": wire} if wire else {}
-    work = replace(call, settings=replace(call.settings, **more)).work()
+    work = replace(call, settings=replace(call.settings, wire=wire)).work()
     tokens = text_tokens(len((work.compact.system if work.compact else work.system).encode()))
     if Prefix().life(terms, tokens, one.requests) == "no":
         return None
@@ -165,5 +167,5 @@ def _kept(call: Preparation, one: Estimated, wire: str) -> float | None:
 
 
 def _name(mode: str, wire: str, *, is_kept: bool) -> str:
-    parts = [f'mode="{mode}"'] * (mode != "now") + [f'wire="{wire}"'] * (wire not in ("", "keyed"))
+    parts = [f'mode="{mode}"'] * (mode != "now") + [f'wire="{wire}"'] * (wire != "auto")
     return ", ".join((parts or ["live"]) + ["cached"] * is_kept)

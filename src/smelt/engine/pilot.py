@@ -16,7 +16,7 @@ from smelt.engine.applier import Applier
 from smelt.engine.inflight import Announced, Delivery
 from smelt.engine.limiter import Limiter
 from smelt.engine.sender import Sender
-from smelt.engine.work import Counts, Halt
+from smelt.engine.work import Counts, Halt, Work
 from smelt.ledger.base import RunLedger
 from smelt.plan.agreement import Verdict, judge
 from smelt.plan.chunks import AutoSize, Chunk, Line, Size
@@ -25,11 +25,23 @@ from smelt.plan.validate import Accepted, Validator
 from smelt.providers.base import Reply
 
 FEWEST_ROWS = 2_000  # A run with fewer rows to ask has no pilot: it would cost more than it could save.
-_CHUNK = 25  # In two requests: the first is sent alone.
+ROWS_PER_REQUEST = 25
+REQUESTS = 2  # Of each of the three questions. The first of all is sent alone.
 _KEYED, _AGAIN, _COMPACT = range(3)
 
 Spawn = Callable[[Coroutine[Any, Any, Delivery]], asyncio.Task[Delivery]]
 _Values = dict[int, tuple[Any, ...] | None]  # By position.
+
+
+def is_long(rows: int) -> bool:
+    """Whether a pilot costs little beside the *rows* of a run."""
+    return rows >= FEWEST_ROWS
+
+
+def is_worthwhile(work: Work, rows: int) -> bool:
+    """Whether a run that has *rows* to ask, and pays for them, first finds out which wire to use."""
+    is_open = work.wire == "auto" and work.compact is not None and work.completing is None
+    return is_open and is_long(rows) and work.most_rows > 1
 
 
 @dataclass(kw_only=True, eq=False)
@@ -44,6 +56,7 @@ class Pilot:
         lane: Paces the requests.
         ledger: Keeps the verdict.
         counts: Says it in the result.
+        is_halted: Whether the run is to send nothing more.
     """
 
     sender: Sender
@@ -53,6 +66,7 @@ class Pilot:
     lane: Limiter
     ledger: RunLedger
     counts: Counts
+    is_halted: Callable[[], bool]
     _unsent: list[Announced] = field(default_factory=list)
     _answers: tuple[_Values, _Values, _Values] = field(default_factory=lambda: ({}, {}, {}))
     _validator: Validator = field(init=False)
@@ -69,7 +83,7 @@ class Pilot:
             if (first := await self._announced()) is None:
                 return None
             halt = await self._heard(spawn, first[:1])  # Alone: it proves key, model and schema.
-            if halt is not None or not self._answers[0]:
+            if halt is not None or not self._answers[0] or self.is_halted():
                 return halt
             second = await self._announced() or []
             halt = await self._heard(spawn, [*first[1:], *second])
@@ -83,7 +97,7 @@ class Pilot:
 
     async def _announced(self) -> list[tuple[int, Announced]]:
         """The next rows, announced for each of the three questions; empty if they cannot be asked three times."""
-        chunk = self.line.next(Size(rows=min(_CHUNK, self.size.most)))
+        chunk = self.line.next(Size(rows=min(ROWS_PER_REQUEST, self.size.most)))
         if chunk is None:
             return []
         if not self._is_affordable(chunk):

@@ -16,7 +16,7 @@ from smelt.engine.intake import Intake
 from smelt.engine.limiter import Limiter
 from smelt.engine.parts import Part
 from smelt.engine.pending import held_notes, is_stranded, pending_words
-from smelt.engine.pilot import FEWEST_ROWS
+from smelt.engine.pilot import is_worthwhile
 from smelt.engine.replies import ReplyReader
 from smelt.engine.room import Room
 from smelt.engine.sender import Sender
@@ -160,9 +160,8 @@ class Run:
 
     def _needs_pilot(self, work: Work, supply: Supply) -> bool:
         """Whether it is worth finding out which wire to use: there are many rows, and they cost money."""
-        is_open = work.wire == "auto" and work.compact is not None and work.completing is None and not self.ledger.wire
-        is_long = is_open and supply.is_over and supply.line.rows_left >= FEWEST_ROWS
-        return is_long and work.most_rows > 1 and not isinstance(self.lane, Tiers) and bool(self.price(_SOME))
+        is_open = supply.is_over and not self.ledger.wire and not isinstance(self.lane, Tiers)
+        return is_open and is_worthwhile(work, supply.line.rows_left) and bool(self.price(_SOME))
 
     def _preparing(self, waits_for: str) -> None:
         """Report that the provider cannot send yet, or that it can."""

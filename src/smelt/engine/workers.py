@@ -125,6 +125,7 @@ class WorkerPool:
             lane=self.lane,
             ledger=self.ledger,
             counts=counts,
+            is_halted=lambda: self.halted is not None,
         )
 
     async def _ask_pilot(self, pilot: Pilot) -> None:

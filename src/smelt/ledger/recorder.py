@@ -101,12 +101,13 @@ class Recorder:
         self._sorting: asyncio.Handle | None = None
         self._is_winding_down = False
         with store.reading() as connection:
-            found = connection.execute("SELECT value FROM meta WHERE name = ?", (_wire_of(recall.spec),)).fetchone()
-        self.wire = "" if found is None else str(found[0])
+            sought = "SELECT CAST(value AS TEXT) FROM meta WHERE name = ?"
+            found = connection.execute(sought, (_wire_of(recall.spec),)).fetchone()
+        self.wire = "" if found is None else found[0]
 
     def keep_wire(self, verdict: str) -> None:
         """Keep the verdict of a pilot for later runs that ask the same."""
-        self.wire, entry = verdict, (_wire_of(self._recall.spec), verdict)
+        self.wire, entry = verdict, (_wire_of(self._recall.spec), verdict.encode())
 
         def keep(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", entry)
