@@ -24,7 +24,9 @@ from smelt.plan.replies import read_reply
 from smelt.providers.base import Billing, CallFailed, Reply
 from smelt.providers.batching import JobReport
 
-_BLOCK = 64  # Lines that one transaction stores.
+_BLOCK = 256  # Lines that one transaction stores,
+_BLOCK_CHARACTERS = 4 * 2**20  # and about how much text they may have.
+_AT_ONCE = 128  # Lines whose rows get their outcomes at once.
 _DOUBLED = CallFailed("protocol", Billing.PAID_BAD, "The line has two different answers.")
 _MISSING = CallFailed("expired", Billing.NOT_SENT, "The line was never run.")
 
@@ -94,7 +96,7 @@ class Collector:
 
     async def _read(self, job: JobRow, report: JobReport) -> Found:
         """Store the replies of *job*, block by block."""
-        found, block = Found(), list[tuple[int, Reply]]()
+        found, block, size = Found(), list[tuple[int, Reply]](), 0
         with closing(KeptResults(self.office.folder(job.tag))) as kept:
             async with aclosing(self.office.batches.results(report)) as items:  # type: ignore[type-var]  # A generator.
                 async for item in items:
@@ -105,11 +107,12 @@ class Collector:
                     attempt, outcome = job.run << 32 | number, item.outcome
                     if isinstance(outcome, Reply):
                         block.append((attempt, outcome))
+                        size += len(outcome.text)
                     else:
                         found.failures.setdefault(attempt, outcome)
-                    if len(block) >= _BLOCK:
+                    if len(block) >= _BLOCK or size >= _BLOCK_CHARACTERS:
                         await self._store(job, block, found)
-                        block.clear()
+                        block, size = [], 0
         await self._store(job, block, found)
         found.unkept = kept.problem
         return found
@@ -118,14 +121,15 @@ class Collector:
         if not block:
             return
         sender = self.office.sender
-        lines = self.office.book.lines([attempt for attempt, _ in block])
-        known = [(attempt, reply, sender.cost(reply)) for attempt, reply in block if attempt in lines]
-        found.strangers += len(block) - len(known)
-        found.answered += len(known)
-        stored = await self.office.book.receive(job, known)
-        for (attempt, reply, cost), is_new in zip(known, stored, strict=True):
+        costs = [(attempt, reply, sender.cost(reply)) for attempt, reply in block]
+        for (attempt, reply, cost), line in zip(costs, await self.office.book.receive(job, costs), strict=True):
+            if line is None:
+                found.strangers += 1
+                continue
+            found.answered += 1
+            rows, is_new = line
             if is_new:
-                sender.account(0, len(lines[attempt].keys), reply, 0.0, cost)
+                sender.account(0, rows, reply, 0.0, cost)
             else:
                 await self._compare(attempt, reply, found)
 
@@ -152,8 +156,8 @@ class Collector:
         held = self.office.held.pop(job.tag)
         attempts, halt = list(held), None
         failed, others = list[tuple[Chunk, CallFailed]](), list[Chunk]()
-        for start in range(0, len(attempts), _BLOCK):
-            some = attempts[start : start + _BLOCK]
+        for start in range(0, len(attempts), _AT_ONCE):
+            some = attempts[start : start + _AT_ONCE]
             lines = self.office.book.lines(some)
             chunks = self.office.chunks({attempt: held[attempt] for attempt in some})
             for attempt, chunk in chunks.items():

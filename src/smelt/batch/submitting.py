@@ -19,8 +19,8 @@ from smelt.ledger.jobs import JobRow
 from smelt.plan.chunks import Chunk, Size
 from smelt.providers.base import CallFailed, Request
 
-_BLOCK = 64  # Lines that one transaction enters,
-_BLOCK_BYTES = 8 * 2**20  # and about how much text they may have: with pictures, a line may have megabytes.
+_BLOCK = 512  # Lines that one transaction enters: their rows go in the order of their keys, many to a page,
+_BLOCK_BYTES = 4 * 2**20  # and about how much text they may have: with pictures, a line may have megabytes.
 _TRIES = 16  # Lines that are halved or left out, so that a job has a number of lines that no other one has.
 
 

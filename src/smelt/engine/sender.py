@@ -27,7 +27,7 @@ from smelt.ledger.base import RunLedger
 from smelt.plan.chunks import Chunk
 from smelt.plan.compact import Compact
 from smelt.plan.decisions import Decisions
-from smelt.plan.media import Media, Medium, media_of
+from smelt.plan.media import Media, MediaText, Medium
 from smelt.plan.packed import Layout
 from smelt.plan.replyrows import ReplyRows
 from smelt.plan.tokens import BYTES_PER_TOKEN, text_tokens
@@ -191,7 +191,8 @@ class Sender:
             tier: The service tier that it asks for.
         """
         answers = text_tokens(self.work.reply_bytes * len(chunk.rows)) or 1
-        media = [one for row in chunk.rows for _, one in media_of(row.text)]
+        texts = [row.text for row in chunk.rows]
+        media = [one for text in texts if type(text) is MediaText for _, one in text.media]
         tokens = [self.media_tokens(one) for one in media]
         sound = sum([count for one, count in zip(media, tokens, strict=True) if one.kind == "audio"])
         return Usage(

@@ -27,10 +27,21 @@ def announce(
 
 def keep_reply(connection: sqlite3.Connection, attempt: int, reply: Reply, cost_usd: float | None, now: float) -> None:
     """Record a reply, which is paid for; its text is kept until it has been parsed."""
-    text = reply.text.encode("utf-8", "backslashreplace").decode()  # A lone surrogate is stored as JSON escapes it.
-    connection.execute("INSERT INTO replies VALUES (?, ?)", (attempt, text))
-    ending = ("received", "paid", reply.finish, None, now)
-    connection.execute(_END, (*ending, *_usage(reply.usage), cost_usd, reply.model, reply.request_id, attempt))
+    keep_replies(connection, [(attempt, reply, cost_usd)], now)
+
+
+def keep_replies(
+    connection: sqlite3.Connection, replies: Sequence[tuple[int, Reply, float | None]], now: float
+) -> None:
+    """Record the replies to these attempts, each with its cost."""
+    # A lone surrogate is stored as JSON escapes it.
+    texts = [(attempt, reply.text.encode("utf-8", "backslashreplace").decode()) for attempt, reply, _ in replies]
+    connection.executemany("INSERT INTO replies VALUES (?, ?)", texts)
+    ends = [
+        ("received", "paid", one.finish, None, now, *_usage(one.usage), cost_usd, one.model, one.request_id, attempt)
+        for attempt, one, cost_usd in replies
+    ]
+    connection.executemany(_END, ends)
 
 
 def end_badly(
@@ -51,9 +62,14 @@ def close_attempt(connection: sqlite3.Connection, attempt: int, unread: str | No
         attempt: The request.
         unread: The beginning of the text, redacted, if nothing could be parsed from it.
     """
-    connection.execute("DELETE FROM replies WHERE attempt = ?", (attempt,))
+    close_attempts(connection, [(attempt, unread)])
+
+
+def close_attempts(connection: sqlite3.Connection, attempts: Sequence[tuple[int, str | None]]) -> None:
+    """Record the same of many replies: the attempts, each with the beginning of its text or None."""
+    connection.executemany("DELETE FROM replies WHERE attempt = ?", [(attempt,) for attempt, _ in attempts])
     end = "UPDATE attempts SET state = 'done', keys = NULL, tokens = NULL, unread = ? WHERE id = ?"
-    connection.execute(end, (unread, attempt))
+    connection.executemany(end, [(unread, attempt) for attempt, unread in attempts])
 
 
 def _usage(usage: Usage) -> tuple[int | str | None, ...]:

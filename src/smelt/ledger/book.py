@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from smelt.ledger import jobs, lease, refreshes
-from smelt.ledger.base import Claim
-from smelt.ledger.jobs import JobRow, LineRow
+from smelt.ledger.base import Claim, Holding
+from smelt.ledger.jobs import JobRow, LineRow, NewLine
 from smelt.ledger.keys import row_keys
 from smelt.ledger.recall import Recall
 from smelt.ledger.start import read_leftovers
@@ -89,28 +90,31 @@ class JobBook:
         Raises:
             StoreError: They are not on disk, so the job must not be submitted.
         """
-        keys = [row_keys([row.text for row in draft.rows], self._store.secret) for draft in drafts]
+        texts = [row.text for draft in drafts for row in draft.rows]
+        rest = iter(row_keys(texts, self._store.secret))
+        keys = [list(islice(rest, len(draft.rows))) for draft in drafts]
 
         def step(connection: sqlite3.Connection) -> list[Claim]:
             self._recorder.keep_lease(connection)
-            return [self._claim(connection, job, *one) for one in zip(drafts, keys, strict=True)]
+            every = [key for one in keys for key in one]
+            known, held = self._recall.taken(connection, self.run, every, lease.present)
+            queued = self._recall.held(every)
+            claims = [_claim(one, known, held, queued) for one in keys]
+            lines = [
+                self._line(draft, own, claim.rows)
+                for draft, own, claim in zip(drafts, keys, claims, strict=True)
+                if claim.rows
+            ]
+            jobs.queue(connection, job.id, job.spec, lines, self._now)
+            return claims
 
         return await self._recorder.write(step, "queued", is_intent=True)
 
-    def _claim(self, connection: sqlite3.Connection, job: JobRow, draft: Draft, keys: Sequence[bytes]) -> Claim:
-        known, held = self._recall.taken(connection, self.run, keys, lease.present)
-        queued = self._recall.held(keys)
-        rows = [at for at, key in enumerate(keys) if not (key in known or key in held or key in queued)]
-        if rows:
-            share = draft.estimate * len(rows) // len(keys)
-            chosen = [keys[at] for at in rows], [draft.tokens[at] for at in rows]
-            jobs.queue(connection, job.id, job.spec, self.attempt(draft.number), *chosen, estimate=share, now=self._now)
-        return Claim(
-            rows=rows,
-            known=[(at, known[key]) for at, key in enumerate(keys) if key in known],
-            deferred=[at for at, key in enumerate(keys) if key in held and key not in queued],
-            pending=[(at, queued[key]) for at, key in enumerate(keys) if key in queued and key not in known],
-        )
+    def _line(self, draft: Draft, keys: Sequence[bytes], rows: Sequence[int]) -> NewLine:
+        """The line for these *rows* of *draft*."""
+        estimate = draft.estimate * len(rows) // len(keys)
+        tokens = [draft.tokens[at] for at in rows]
+        return NewLine(self.attempt(draft.number), [keys[at] for at in rows], tokens, estimate)
 
     def attempt(self, number: int) -> int:
         """The id of the attempt of this run with this number."""
@@ -125,18 +129,20 @@ class JobBook:
         await self._recorder.write(lambda connection: jobs.move(connection, job.id, state, changes), state)
         return replace(job, state=state, **changes)
 
-    async def receive(self, job: JobRow, replies: Sequence[tuple[int, Reply, float | None]]) -> list[bool]:
+    async def receive(
+        self, job: JobRow, replies: Sequence[tuple[int, Reply, float | None]]
+    ) -> list[tuple[int, bool] | None]:
         """Store replies to lines of *job*: the attempts with their replies and costs.
 
         Returns:
-            For each, whether the line had no outcome before.
+            For each, the rows of its line, and whether that had no outcome before; None if the job has no such line.
 
         Raises:
             StoreError: They are not on disk.
         """
 
-        def step(connection: sqlite3.Connection) -> list[bool]:
-            return [jobs.take_reply(connection, job.id, *one, self._now) for one in replies]
+        def step(connection: sqlite3.Connection) -> list[tuple[int, bool] | None]:
+            return jobs.take_replies(connection, job.id, replies, self._now)
 
         return await self._recorder.write(step, "collecting")
 
@@ -222,3 +228,17 @@ class JobBook:
     @property
     def _now(self) -> float:
         return lease.present().wall
+
+
+def _claim(
+    keys: Sequence[bytes], known: Mapping[bytes, Any], held: Collection[bytes], queued: Mapping[bytes, Holding]
+) -> Claim:
+    """What may be done with the rows of these *keys*, of which others answered, hold, or queued some."""
+    if not (known or held or queued):
+        return Claim(rows=range(len(keys)))
+    return Claim(
+        rows=[at for at, key in enumerate(keys) if not (key in known or key in held or key in queued)],
+        known=[(at, known[key]) for at, key in enumerate(keys) if key in known],
+        deferred=[at for at, key in enumerate(keys) if key in held and key not in queued],
+        pending=[(at, queued[key]) for at, key in enumerate(keys) if key in queued and key not in known],
+    )

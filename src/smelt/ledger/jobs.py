@@ -12,12 +12,12 @@ until its answers are stored or it is sure that there are none, so no row can be
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from smelt.ledger.answers import split_keys
-from smelt.ledger.attempts import close_attempt, end_badly, keep_reply
+from smelt.ledger.attempts import close_attempt, end_badly, keep_replies
 from smelt.ledger.base import Holding
 from smelt.providers.base import Billing, CallFailed, Finish, Reply, Usage
 
@@ -31,7 +31,9 @@ HOLDING = (*IN_FLIGHT, "orphaned", "lost")
 """States of a job whose rows are not asked elsewhere."""
 OVER = ("collected", "refused", "withdrawn", "abandoned")
 """States of a job that holds no rows any more."""
-_AT_ONCE = 4_096  # Keys per query.
+T = TypeVar("T")
+_AT_ONCE = 4_096  # Keys per query,
+_PER_STATEMENT = 200  # and rows that a statement changes: one statement per row takes half as much again.
 _KEPT = 30 * 86_400.0  # Seconds from the making of a job after which no provider has its results.
 NOT_SENT = CallFailed("connection", Billing.NOT_SENT, "It was not sent.")
 _GIVEN_UP = CallFailed("timeout", Billing.UNKNOWN, "Its job was given up.")
@@ -116,26 +118,30 @@ def make_job(connection: sqlite3.Connection, *, run: int, spec: int, tag: str, o
     return made
 
 
-def queue(
-    connection: sqlite3.Connection,
-    job: int,
-    spec: int,
-    attempt: int,
-    keys: Sequence[bytes],
-    tokens: Sequence[str],
-    estimate: int,
-    now: float,
-) -> None:
-    """Enter a line of a job; its rows are held from now on."""
-    connection.execute(
+class NewLine(NamedTuple):
+    """A line that is entered: its attempt, the keys and tokens of its rows, and tokens that it may be billed for."""
+
+    attempt: int
+    keys: Sequence[bytes]
+    tokens: Sequence[str]
+    estimate: int
+
+
+def queue(connection: sqlite3.Connection, job: int, spec: int, lines: Sequence[NewLine], now: float) -> None:
+    """Enter *lines* of a job; their rows are held from now on."""
+    connection.executemany(
         "INSERT INTO attempts (id, state, sent, rows, estimate, keys, tokens, job) VALUES (?, 'queued', ?, ?, ?, ?, ?, "
         "?)",
-        (attempt, now, len(keys), estimate, b"".join(keys), " ".join(tokens), job),
+        [
+            (one.attempt, now, len(one.keys), one.estimate, b"".join(one.keys), " ".join(one.tokens), job)
+            for one in lines
+        ],
     )
-    connection.executemany("INSERT INTO queued VALUES (?, ?, ?)", [(spec, key, attempt) for key in keys])
+    rows = sorted((spec, key, one.attempt) for one in lines for key in one.keys)  # In order, each page is written once.
+    connection.executemany("INSERT INTO queued VALUES (?, ?, ?)", rows)
     connection.execute(
-        "UPDATE jobs SET lines = lines + 1, rows = rows + ?, estimate = estimate + ? WHERE id = ?",
-        (len(keys), estimate, job),
+        "UPDATE jobs SET lines = lines + ?, rows = rows + ?, estimate = estimate + ? WHERE id = ?",
+        (len(lines), len(rows), sum(one.estimate for one in lines), job),
     )
 
 
@@ -223,15 +229,27 @@ def waiting_lines(connection: sqlite3.Connection, job: int) -> list[int]:
     return [row[0] for row in connection.execute(query, (job,))]
 
 
-def take_reply(
-    connection: sqlite3.Connection, job: int, attempt: int, reply: Reply, cost_usd: float | None, now: float
-) -> bool:
-    """Store the reply of a line, unless the line has an outcome; return whether it was stored."""
-    state = connection.execute("SELECT state FROM attempts WHERE id = ? AND job = ?", (attempt, job)).fetchone()
-    if state is None or state[0] != "queued":
-        return False
-    keep_reply(connection, attempt, reply, cost_usd, now)
-    return True
+def take_replies(
+    connection: sqlite3.Connection, job: int, replies: Sequence[tuple[int, Reply, float | None]], now: float
+) -> list[tuple[int, bool] | None]:
+    """Store replies, by the ids of lines and with their costs, but for lines that have an outcome.
+
+    Returns:
+        For each the number of the line's rows, and whether it was stored; None if the job has no such line.
+    """
+    found: dict[int, tuple[int, bool]] = {}
+    for some in batched([attempt for attempt, _, _ in replies], _PER_STATEMENT):
+        query = f"SELECT id, rows, state = 'queued' FROM attempts WHERE job = ? AND id IN ({_marks(some)})"
+        found |= {line: (rows, bool(waits)) for line, rows, waits in connection.execute(query, (job, *some))}
+    taken, new = list[tuple[int, bool] | None](), list[tuple[int, Reply, float | None]]()
+    for one in replies:
+        line = found.get(one[0])
+        taken.append(line)
+        if line is not None and line[1]:
+            new.append(one)
+            found[one[0]] = line[0], False
+    keep_replies(connection, new, now)
+    return taken
 
 
 def fail_lines(
@@ -264,7 +282,17 @@ def spoil_lines(connection: sqlite3.Connection, spec: int, attempts: Sequence[in
 
 def free(connection: sqlite3.Connection, spec: int, keys: Iterable[bytes]) -> None:
     """Hold the rows with these *keys* no longer."""
-    connection.executemany("DELETE FROM queued WHERE spec = ? AND key = ?", [(spec, key) for key in keys])
+    for some in batched(sorted(keys), _PER_STATEMENT):
+        connection.execute(f"DELETE FROM queued WHERE spec = ? AND key IN ({_marks(some)})", (spec, *some))
+
+
+def batched(values: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """*values* in groups of *most*."""
+    return (values[start : start + most] for start in range(0, len(values), most))
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
 
 
 def give_up(connection: sqlite3.Connection, job: JobRow, state: str, now: float, detail: str | None = None) -> None:

@@ -12,12 +12,12 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from smelt.errors import StoreError
 from smelt.ledger import lease
 from smelt.ledger.answers import add_fresh, add_late, keep_inputs, merge_fresh, merge_some
-from smelt.ledger.attempts import announce, close_attempt, end_badly, keep_reply
+from smelt.ledger.attempts import announce, close_attempts, end_badly, keep_reply
 from smelt.ledger.base import Claim, Holding
 from smelt.ledger.jobs import LineRow, free
 from smelt.ledger.keys import row_keys
@@ -52,6 +52,24 @@ class Extension:
     spec: int
     added: tuple[str, ...]
     completing: Mapping[int, str]
+
+
+class _Parsed(NamedTuple):
+    """A reply whose rows were read, to be written.
+
+    Attributes:
+        attempt: Its attempt.
+        answers: The JSON of its rows, by their keys.
+        inputs: Keys and texts of its rows, if these are kept.
+        unread: The beginning of the reply, if nothing could be read from it.
+        held: The spec and the keys of all rows of a line of a job; None for a live request.
+    """
+
+    attempt: int
+    answers: Mapping[bytes, str]
+    inputs: Sequence[tuple[bytes, str]]
+    unread: str | None
+    held: tuple[int, Sequence[bytes]] | None
 
 
 class Recorder:
@@ -97,6 +115,7 @@ class Recorder:
         self._keys: dict[int, dict[int, bytes]] = {}
         self._left: dict[int, float] = {}  # When each request was sent, by its number.
         self._lines: dict[int, tuple[int, int]] = {}  # The attempts and specs of lines of jobs, by their numbers.
+        self._parsed: list[_Parsed] | None = None  # What the next commit writes.
         self._pulse = asyncio.get_running_loop().call_later(BEAT, self._beat)
         self._sorting: asyncio.Handle | None = None
         self._is_winding_down = False
@@ -227,23 +246,34 @@ class Recorder:
             accepted: The rows.
             unread: The beginning of the reply, redacted, if nothing could be parsed from it.
         """
-        keys, line = self._keys.pop(number, {}), self._lines.get(number)
+        keys, line = self._keys.pop(number, {}), self._lines.pop(number, None)
         answers = {keys[row.position]: text for row, _, text in accepted}
         inputs = [(keys[row.position], row.text) for row, _, _ in accepted] if self._keeps_inputs else []
-
-        def write(connection: sqlite3.Connection) -> None:
-            # If another process took over this run, the answers that it stored by now are kept.
-            put = add_fresh if lease.epoch_of(connection, self.run) == self._epoch else add_late
-            put(connection, self._recall.spec, self._id(number), answers)
-            keep_inputs(connection, inputs)
-            close_attempt(connection, self._id(number), unread)
-            if line is not None:
-                free(connection, line[1], keys.values())
-
         self._gap("read")
-        self._writer.tell(write)
+        attempt = self._id(number) if line is None else line[0]
+        self._parse(_Parsed(attempt, answers, inputs, unread, None if line is None else (line[1], [*keys.values()])))
         if self._is_stream:
             self._keep_own(answers)
+
+    def _parse(self, parsed: _Parsed) -> None:
+        """Write *parsed* with the next commit, together with others."""
+        if self._parsed is None:
+            some = self._parsed = list[_Parsed]()
+            self._writer.tell(lambda connection: self._write(connection, some))
+        self._parsed.append(parsed)
+
+    def _write(self, connection: sqlite3.Connection, some: list[_Parsed]) -> None:
+        if self._parsed is some:  # What comes later begins a new list: this one may be written twice, if a try fails.
+            self._parsed = None
+        # If another process took over this run, the answers that it stored by now are kept.
+        put = add_fresh if lease.epoch_of(connection, self.run) == self._epoch else add_late
+        for one in some:
+            put(connection, self._recall.spec, one.attempt, one.answers)
+            keep_inputs(connection, one.inputs)
+        close_attempts(connection, [(one.attempt, one.unread) for one in some])
+        held = [one.held for one in some if one.held is not None]
+        for spec in {spec for spec, _ in held}:
+            free(connection, spec, [key for other, keys in held if other == spec for key in keys])
 
     def _stuck(self, connection: sqlite3.Connection) -> set[bytes]:
         runs = lease.stuck_runs(self._store.secret)
@@ -378,10 +408,6 @@ class Recorder:
         """
         self._lines[number] = line.attempt, spec
         self._keys[number] = keys
-
-    def drop(self, number: int) -> None:
-        """Forget a line that `adopt` took, after its `commit`."""
-        self._writer.tell(lambda connection: self._lines.pop(number, None))
 
     def _extends(self, row: Pending) -> int | None:
         is_part = self._extension is not None and row.position in self._extension.completing

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal, Self
 
 import httpx2
+from pydantic_core import to_json
 
 from smelt.providers.adapter import Adapter
 from smelt.providers.base import Answer, Billing, CallFailed, Reply, Request
@@ -27,17 +28,20 @@ from smelt.providers.transfers import SECONDS, Lines, within
 Source = Literal["results", "errors"]
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 # Line ends to some readers of lines, which JSON leaves as they are. JSON escapes the others.
-_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_ENDS = {one.encode(): f"\\u{ord(one):04x}".encode() for one in "\x85\u2028\u2029"}
 _TEMPORARY = (408, 409, 425)
 
 
 def as_line(value: Mapping[str, Any]) -> bytes:
     """*value* as one line of JSON. It is a single line to any reader, and is shorter than with ASCII only."""
-    text = _ENCODE(value)
-    if not text.isascii():
+    try:
+        line = to_json(value, inf_nan_mode="constants")  # Three times as fast as `json`.
+    except (ValueError, RecursionError):  # A lone surrogate becomes its escape in JSON.
+        line = _ENCODE(value).encode("utf-8", "backslashreplace")
+    if not line.isascii():
         for end, escape in _ENDS.items():
-            text = text.replace(end, escape)
-    return text.encode("utf-8", "backslashreplace") + b"\n"  # A lone surrogate becomes its escape in JSON.
+            line = line.replace(end, escape)
+    return line + b"\n"
 
 
 class JobClient(ABC):
