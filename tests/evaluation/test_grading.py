@@ -40,7 +40,7 @@ def test_a_row_with_an_error_is_wrong_and_counted_apart() -> None:
     assert found.score.macro_f1 == pytest.approx((2 / 3 + 1) / 2)
 
 
-@pytest.mark.parametrize("kind", ["stopped", "deadline", "interrupted", "budget"])
+@pytest.mark.parametrize("kind", ["stopped", "deadline", "interrupted", "budget", "pending"])
 def test_a_row_that_the_run_did_not_come_to_is_left_out(kind: str) -> None:
     found = graded(int, [1, 2], [1, None], {1: kind})
 

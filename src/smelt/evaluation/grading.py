@@ -13,8 +13,9 @@ from smelt.evaluation.scores import LabelScore, Share, label_scores, macro_f1, m
 from smelt.evaluation.truth import Target
 from smelt.plan.kinds import Boolean, Choice, Date, Duration, FixedPoint, Float, Integer, Kind, Timestamp
 
-# Error kinds of rows that the run did not ask: they say nothing about the quality of the model's answers.
-UNASKED = frozenset({"stopped", "deadline", "interrupted", "budget", "unstorable"})
+# Error kinds of rows that the run did not ask, or whose answers are not back: they say nothing about the quality of the
+# model's answers.
+UNASKED = frozenset({"stopped", "deadline", "interrupted", "budget", "unstorable", "pending"})
 
 _MEASURED = (Integer, Float, FixedPoint, Date, Timestamp, Duration)
 _UNITS: dict[type[Kind], str] = {Date: "days", Timestamp: "seconds", Duration: "seconds"}
@@ -34,7 +35,7 @@ class FieldScore:
         accuracy: The right rows, out of the rows that were asked and have a known answer.
         failed: Those of the asked rows that ended with an error.
         unknown: Rows that are left out because their right answer is null.
-        unasked: Rows that are left out because the run ended before their turn.
+        unasked: Rows that are left out because the run ended before their turn, or while they waited in a batch job.
         labels: For labels and booleans: precision, recall and F1 of each label.
         macro_f1: For labels and booleans: the unweighted mean of F1 over the labels that occur.
         mean_error: For numbers and times: the mean absolute difference to the right answer, in *unit*.
