@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import fspath
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from smelt.api.job import Job, sampler
 from smelt.api.questions import Questions
@@ -27,6 +27,8 @@ from smelt.pipelines.result import PipelineResult
 from smelt.pipelines.steps import Aggregate, Ask, Step, checked_name
 from smelt.pipelines.view import inspected
 from smelt.tracebacks import plainly
+
+Schedule = Literal["rows", "steps"]
 
 
 class Pipeline(Questions, RowSteps):
@@ -82,16 +84,22 @@ class Pipeline(Questions, RowSteps):
         return self._run(frame, options, "jsonl").frame
 
     @plainly
-    def run(self, frame: Any, *, parts: Suffix = "jsonl", **options: Unpack[Options]) -> PipelineResult:
+    def run(
+        self, frame: Any, *, parts: Suffix = "jsonl", schedule: Schedule = "rows", **options: Unpack[Options]
+    ) -> PipelineResult:
         """Run all steps on *frame*, and block until they are done. Spends money.
 
-        All steps share one ledger, one budget and one deadline. Answers are found again by the text of their rows, so a
-        run that was interrupted continues, an added or changed step asks only what is new, and chained calls of
-        `transform` share their answers with the pipeline.
+        All steps run at the same time: a row goes on to the next step as soon as it has its answer. The user's own
+        functions get a large frame in pieces of 1,000 rows, except that of `map`. All steps share one ledger, one
+        budget and one deadline. Answers are found again by the text of their rows, so a run that was interrupted
+        continues, an added or changed step asks only what is new, and chained calls of `transform` share their answers
+        with the pipeline.
 
         Args:
             frame: A pandas or Polars DataFrame, or a list of dicts. It is not changed.
             parts: The kind of the files that `artefacts=` gets: "jsonl" or "parquet".
+            schedule: "rows", or "steps" to finish each step for 50,000 rows before the next one begins: for models that
+                do not fit into memory together.
             **options: See `smelt.call.options.Settings`. `max_cost`, `max_tokens_total`, `deadline`, `ledger`,
                 `progress`, `on_error`, `store_inputs` and `error_column` are about the whole run; others are for the
                 steps that do not set them. `artefacts="runs/claims"` keeps files of the run in this folder: the graph,
@@ -110,15 +118,18 @@ class Pipeline(Questions, RowSteps):
             >>> smelt.pipeline(model=scripted).transform("Classify {name}.", Company).run(df).success
             True
         """
-        return self._run(frame, options, parts)
+        return self._run(frame, options, parts, schedule)
 
     @plainly
-    async def arun(self, frame: Any, *, parts: Suffix = "jsonl", **options: Unpack[Options]) -> PipelineResult:
+    async def arun(
+        self, frame: Any, *, parts: Suffix = "jsonl", schedule: Schedule = "rows", **options: Unpack[Options]
+    ) -> PipelineResult:
         """`run` as a coroutine, on the running event loop. Spends money.
 
         Args:
             frame: As in `run`.
             parts: As in `run`.
+            schedule: As in `run`.
             **options: As in `run`.
 
         Returns:
@@ -133,9 +144,9 @@ class Pipeline(Questions, RowSteps):
             >>> asyncio.run(pipe.arun(df)).success
             True
         """
-        checked = self._checked(frame, options)
+        is_by_rows, checked = _is_by_rows(schedule), self._checked(frame, options)
         with artefacts_in(self._folder(options), checked, self.name, frame, parts) as files:
-            return files.finish(await aexecute(checked, frame, self.name, watch=files.watch))
+            return files.finish(await aexecute(checked, frame, self.name, watch=files.watch, is_by_rows=is_by_rows))
 
     @plainly
     def preview(self, frame: Any, n: int = 5, **options: Unpack[Options]) -> Any:
@@ -223,10 +234,14 @@ class Pipeline(Questions, RowSteps):
         """
         return inspected(self.name, self._steps, self._model, self._options, frame)
 
-    def _run(self, frame: Any, options: Mapping[str, Any], parts: Suffix) -> PipelineResult:
-        checked = self._checked(frame, options)
+    def _run(
+        self, frame: Any, options: Mapping[str, Any], parts: Suffix, schedule: Schedule = "rows"
+    ) -> PipelineResult:
+        is_by_rows, checked = _is_by_rows(schedule), self._checked(frame, options)
         with artefacts_in(self._folder(options), checked, self.name, frame, parts) as files:
-            return files.finish(execute(checked, frame, self.name, awaited="pipe.arun", watch=files.watch))
+            return files.finish(
+                execute(checked, frame, self.name, awaited="pipe.arun", watch=files.watch, is_by_rows=is_by_rows)
+            )
 
     def _folder(self, options: Mapping[str, Any]) -> str | None:
         found = {**self._options, **options}.get("artefacts")
@@ -236,6 +251,12 @@ class Pipeline(Questions, RowSteps):
         given = {**self._options, **checked_options(options, of_a_step=False)}
         given.pop("artefacts", None)  # The files of a pipeline, and not those of the jobs of a step.
         return check(self._steps, adapt(frame), self._model, given, is_sent=is_sent)
+
+
+def _is_by_rows(schedule: object) -> bool:
+    if schedule not in ("rows", "steps"):
+        raise SmeltConfigError.for_value("schedule", schedule, "'rows' or 'steps'")
+    return schedule == "rows"
 
 
 def pipeline(name: str = "pipeline", *, model: Any = None, **options: Unpack[Options]) -> Pipeline:

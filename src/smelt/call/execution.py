@@ -208,7 +208,7 @@ class Execution:
         self._started = time.perf_counter()
         self._recorder, prices = EventRecorder(skipped=supply.parts.skipped), _PriceLoading(call.provider)
         observers: list[Observer] = [self._recorder, *self._observers, prices]
-        with self._wiring(call, observers, is_stream=supply.is_open) as handed:
+        with self._wiring(call, observers, is_stream=supply.is_open or supply.is_fed) as handed:
             handed.report(
                 RunStarted(
                     rows=self._expected or supply.rows,
@@ -238,7 +238,7 @@ class Execution:
         extension = session.extension
         self.is_kept = not isinstance(session.ledger, NoLedger)
         is_wanted = self._is_partial_shown or self.is_kept
-        is_whole = not self.supply.is_open and self._series is None
+        is_whole = not self.supply.is_open and not self.supply.is_fed and self._series is None
         kind: Callable[..., Run] = Run
         if is_batch(call):
             series = self._series or Series()

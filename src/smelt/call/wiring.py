@@ -75,6 +75,7 @@ def wired(
     tells_changes: bool = True,
     gap: Gap = lambda name: None,
     pace: Pace | None = None,
+    step: str = "",
 ) -> Iterator[Wired]:
     """The ledger of the `ledger` option, the lane that this process shares, and the display of the `progress` option.
 
@@ -85,6 +86,7 @@ def wired(
         tells_changes: Whether to warn why answers of an earlier run that differs a little are not reused.
         gap: Called between every two steps of the ledger; tests end the process there.
         pace: The pauses between two looks at a job; tests do not wait.
+        step: The step of a pipeline, for the events.
     """
     settings = call.settings
     display = display_for(settings.progress, clock=asyncio.get_running_loop().time)
@@ -96,7 +98,7 @@ def wired(
             is_default=settings.ledger is None and settings.mode != "batch",
             gap=gap,
         ) as session,
-        Reporter(*observers, display, *settings.observers, run_id=uuid4().hex) as report,
+        Reporter(*observers, display, *settings.observers, run_id=uuid4().hex, step=step) as report,
         _lane(call, caps, report) as lane,
     ):
         yield Wired(session, lane, report, _terms(call, pace or Pace()))

@@ -55,19 +55,29 @@ class Budget:
         """Whether nothing is in flight, so that no reserved budget can be released."""
         return not self._in_flight
 
-    def fits(self, estimate: Usage) -> bool:
-        """Whether a request of this size may be sent now."""
-        wanted = [self.likely(one) for one in (*self._in_flight.values(), estimate)]
-        if self.max_tokens is not None and self.tokens + sum(_tokens(one) for one in wanted) > self.max_tokens:
-            return False
+    def fits(self, estimate: Usage, rows: int = 0) -> bool:
+        """Whether a request of this size may be sent now; *rows*: the rows in it that were not asked before."""
+        return self._leaves_room(self.held(estimate))
+
+    def held(self, *more: Usage) -> tuple[float, int]:
+        """Dollars and tokens that the requests in flight and *more* are expected to take."""
+        wanted = [self.likely(one) for one in (*self._in_flight.values(), *more)]
+        tokens = sum(_tokens(one) for one in wanted)
         if self.max_cost is None:
-            return True
+            return 0.0, tokens
         # A price takes 0.2 ms, so all requests in flight are priced as their longest. They are of one size, mostly.
         by_tier: dict[str, list[Usage]] = {}
         for one in wanted:
             by_tier.setdefault(one.tier, []).append(one)
-        likely = sum(len(ones) * self._dearest(max(ones, key=_tokens)) for ones in by_tier.values())
-        return self.cost + likely <= self.max_cost
+        return sum(len(ones) * self._dearest(max(ones, key=_tokens)) for ones in by_tier.values()), tokens
+
+    def await_room(self, call: Callable[[], None]) -> None:
+        """Have *call* called when others give up some of a budget that they share with this run."""
+
+    def _leaves_room(self, wanted: tuple[float, int]) -> bool:
+        cost, tokens = wanted
+        is_cheap = self.max_cost is None or self.cost + cost <= self.max_cost
+        return is_cheap and (self.max_tokens is None or self.tokens + tokens <= self.max_tokens)
 
     def reserve(self, number: int, estimate: Usage) -> None:
         """Reserve the budget of a request before it is sent."""
@@ -97,11 +107,14 @@ class Budget:
             self.cost += self._priced(spent)
 
     def __str__(self) -> str:
+        return self._said(self.cost, self.tokens)
+
+    def _said(self, cost: float, tokens: int) -> str:
         limits = []
         if self.max_cost is not None:
-            limits.append(f"${self.cost:,.4f} of max_cost=${self.max_cost:,.4f}")
+            limits.append(f"${cost:,.4f} of max_cost=${self.max_cost:,.4f}")
         if self.max_tokens is not None:
-            limits.append(f"{self.tokens:,} of max_tokens_total={self.max_tokens:,} tokens")
+            limits.append(f"{tokens:,} of max_tokens_total={self.max_tokens:,} tokens")
         return " and ".join(limits)
 
     def likely(self, estimate: Usage) -> Usage:

@@ -17,9 +17,11 @@ class OfRun:
 
     Attributes:
         run_id: Identifies the run among all others, for an observer of several runs. Random; no ledger knows it.
+        step: The step of a pipeline that the run belongs to; empty if it is no pipeline. Each step has runs of its own.
     """
 
     run_id: str = ""
+    step: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ class Part:
             other part can have equal rows.
         arranged: Puts positions of *order* into the order in which to ask them.
         is_cut: Whether the run ended before all of its rows had an outcome.
+        heard: Called with the positions in the frame of rows that just got their outcome; None if nobody listens.
         rows: The number of its rows.
     """
 
@@ -40,6 +41,7 @@ class Part:
     keys: Mapping[Key, int]
     arranged: Callable[[Sequence[int]], Sequence[int]] = lambda order: order
     is_cut: bool = False
+    heard: Callable[[Sequence[int]], None] | None = None
     rows: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -128,7 +130,7 @@ class Parts:
             before = part.answers.failed
             part.answers.fail(position - part.start, failure)
             self.failed += part.answers.failed - before
-            self._look(part)
+            self._look(part, (position - part.start,))
         for follower in self._followers.pop(position, ()):
             self.fail(follower, failure)
 
@@ -168,10 +170,13 @@ class Parts:
         places = [position - part.start for position in positions] if part.start else positions
         part.answers.accept_all(places, values)
         self.answered += part.answers.answered - before
-        self._look(part)
+        self._look(part, places)
         return True
 
-    def _look(self, part: Part) -> None:
+    def _look(self, part: Part, places: Sequence[int]) -> None:
+        """Tell who listens that the rows at *places* of *part* got their outcome."""
+        if part.heard is not None:
+            part.heard(places)
         if part.is_settled:
             self._on_settled()
 
@@ -187,17 +192,17 @@ class Parts:
     def _follow(self, part: Part) -> set[int]:
         """Let rows of *part* share the outcomes of equal rows of earlier open parts; return their positions."""
         followers: set[int] = set()
-        for earlier in self._under_way:
+        for earlier in self._under_way if part.keys else ():
             if earlier is part:
                 break
             for key in earlier.keys.keys() & part.keys.keys():
                 follower, leader = part.start + part.keys[key], earlier.start + earlier.keys[key]
                 if follower not in followers:
                     followers.add(follower)
-                    self._join(follower, leader)
+                    self.join(follower, leader)
         return followers
 
-    def _join(self, follower: int, leader: int) -> None:
+    def join(self, follower: int, leader: int) -> None:
         """Give the row *follower* the outcome of the row *leader*, now or when that is known."""
         part = self._part(leader)
         place = leader - part.start if part is not None else 0

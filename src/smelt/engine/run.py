@@ -121,6 +121,11 @@ class Run:
             counts=self.counts, stop=halt.stop, fault=halt.fault, notices=[*self._notices, *self.lane.notices]
         )
 
+    @property
+    def rows_per_request(self) -> int:
+        """How many rows a full request carries now."""
+        return int(self._pool.size.rows) if self._pool is not None else self.work.first_rows
+
     async def take_in(self) -> None:
         """Queue the rows that were put into the supply since it was last called."""
         # After the run has ended, no event may follow `RunEnded`.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from smelt.engine.bloom import BloomFilter
 from smelt.engine.intake import Intake
 from smelt.engine.parts import Part, Parts
 from smelt.plan.answers import RowFailure
 from smelt.plan.chunks import Line
-from smelt.plan.rows import Unsendable
+from smelt.plan.rows import Key, Unsendable
 
 
 class Supply:
@@ -27,16 +27,19 @@ class Supply:
         is_over: Whether no more rows will be queued.
         rest: The failure for rows that come after the run has ended; None while the run goes on.
         wanted: Set while the caller wants more outcomes; requests wait for it. None: always.
+        is_fed: Whether the rows of a part come little by little, as in a later step of a pipeline.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, *, is_fed: bool = False) -> None:
         """Start with an empty queue; *parts* stores the outcomes."""
         self.parts = parts
+        self.is_fed = is_fed
         self.line = Line(order=(), texts=lambda positions: (), reject=self._reject)
         self.rows = self.distinct = 0
         self.rest: RowFailure | None = None
         self.wanted: asyncio.Event | None = None
-        self._waiting = deque[tuple[Part, Sequence[int]]]()  # Parts to be looked up, with their rows to be asked.
+        # Parts to be looked up, with their rows to be asked, and the keys of these that other parts may have, too.
+        self._waiting = deque[tuple[Part, Sequence[int], Mapping[Key, int]]]()
         self._behind = 0  # Parts that were put in and are not queued yet.
         self._news = asyncio.Event()
         self._is_awaited = False
@@ -55,8 +58,29 @@ class Supply:
         """Add the next part. Its rows are queued by `take_in`."""
         self.rows += part.rows
         self.distinct += len(part.order)
-        self._waiting.append((part, self.parts.add(part)))
+        order = self.parts.add(part)
+        if not self.is_fed:
+            self._waiting.append((part, order, part.keys))
+            self._behind += 1
+
+    def feed(self, part: Part, order: Sequence[int], keys: Mapping[Key, int]) -> None:
+        """Add rows of a *part* that was put in before without them.
+
+        Args:
+            part: The part.
+            order: Positions in the run of the rows to ask.
+            keys: Their keys, with positions in the frame, if earlier rows may be equal that are no longer in memory.
+        """
+        self.distinct += len(order)
+        self._waiting.append((part, order, keys))
         self._behind += 1
+
+    def refuse(self, failure: RowFailure) -> None:
+        """Fail the rows that were put in and are not queued: the run has ended, and cannot look them up any more."""
+        while self._waiting:
+            part, order, _ = self._waiting.popleft()
+            self._behind -= 1
+            self._fail_all(part, order, self.rest or failure)
 
     def divided(self, first: Collection[int]) -> Supply:
         """Move the rows at the positions *first* into a supply of their own, which stores outcomes in the same parts.
@@ -64,9 +88,11 @@ class Supply:
         Called before `take_in`.
         """
         other = Supply(self.parts)
-        other._waiting.extend((part, array("q", (at for at in order if at in first))) for part, order in self._waiting)
+        other._waiting.extend(
+            (part, array("q", (at for at in order if at in first)), keys) for part, order, keys in self._waiting
+        )
         self._waiting = deque(
-            (part, array("q", (at for at in order if at not in first))) for part, order in self._waiting
+            (part, array("q", (at for at in order if at not in first)), keys) for part, order, keys in self._waiting
         )
         other._behind = self._behind
         other.wanted = self.wanted
@@ -77,9 +103,9 @@ class Supply:
         """Queue the rows that were put in, except those that the ledger knows; return whether there were parts."""
         had_any = bool(self._waiting)
         while self._waiting:
-            part, order = self._waiting.popleft()
+            part, order, keys = self._waiting.popleft()
             try:
-                await self._queue(part, order, intake(part))
+                await self._queue(part, order, keys, intake(part))
             finally:
                 self._behind -= 1
                 self._news.set()
@@ -129,18 +155,28 @@ class Supply:
         self.rest = rest
         return self.parts.fail_rest(rest, in_flight=in_flight, asked=asked)
 
-    async def _queue(self, part: Part, order: Sequence[int], intake: Intake) -> None:
-        unknown = await intake.unknown(order, self._met_before(part) if intake.ledger.is_learning else None)
+    async def _queue(self, part: Part, order: Sequence[int], keys: Mapping[Key, int], intake: Intake) -> None:
+        unknown = await intake.unknown(order, self._met_before(part, keys) if intake.ledger.is_learning else None)
         if self.rest is None:
             self.line.add(part.arranged(unknown), intake.texts)
+        elif self.is_fed:
+            self._fail_all(part, unknown, self.rest)
         else:
             self.parts.fail_rest(self.rest)
 
-    def _met_before(self, part: Part) -> Sequence[int]:
-        """Positions of the rows of a part that may be equal to rows of earlier parts (by a Bloom filter)."""
+    def _fail_all(self, part: Part, order: Sequence[int], failure: RowFailure) -> None:
+        part.is_cut = True
+        for position in order:
+            if not self.parts.is_settled(position):
+                self.parts.fail(position, failure)
+
+    def _met_before(self, part: Part, keys: Mapping[Key, int]) -> Sequence[int]:
+        """Positions of the rows with *keys* that may be equal to rows of earlier parts (by a Bloom filter)."""
+        if not keys:
+            return ()
         self._met = self._met or BloomFilter()
-        places = list(part.keys.values())
-        return [part.start + places[at] for at in self._met.meet(part.keys)]
+        places = list(keys.values())
+        return [part.start + places[at] for at in self._met.meet(keys)]
 
     def _reject(self, position: int, row: Unsendable) -> None:
         self.parts.fail(position, RowFailure(row.kind, row.reason))

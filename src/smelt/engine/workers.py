@@ -330,12 +330,15 @@ class WorkerPool:
         if chunk is None:
             self._is_mismatched = bool(self.line)
             return None
-        is_affordable = not self.budget.is_limited or self.budget.fits(self.sender.estimate(chunk, slot.tier))
+        estimate = self.sender.estimate(chunk, slot.tier) if self.budget.is_limited else None
+        is_affordable = estimate is None or self.budget.fits(estimate, 0 if chunk.is_repeat else len(chunk.rows))
         if is_affordable and self._media.take(chunk):
             return chunk
         self.line.put_whole([chunk])  # Requests in flight may cost less than reserved; tried again when one ends.
         if not is_affordable and self.budget.is_idle:
             self.halt(Halt(fault=BudgetExceededError(f"The run's budget is spent: {self.budget}.")))
+        elif not is_affordable:
+            self.budget.await_room(self.spawn)
         return None
 
     def _cut(self, slot: Slot) -> Chunk | None:
@@ -356,7 +359,7 @@ class WorkerPool:
         rows = min(int(self.size.rows), self.sender.most_rows or self.size.most)
         if self._provers > 1:
             rows = rows_of_prover(rows)
-        if not self.is_auto:
+        if not self.is_auto or (self.supply.is_fed and not self.supply.is_over):  # More rows follow at any moment.
             return rows
         queued = Queued(
             rows=self.line.rows_left,

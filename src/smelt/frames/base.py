@@ -23,7 +23,7 @@ Reader = Callable[[Any], list[str]]
 """Returns the JSON fragments of one column for a block of positions (converted by the `prepare` of `Rows`)."""
 
 NONE_DECLARED: Mapping[str, Declared] = MappingProxyType({})
-_CELL_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
+CELL_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
 _PROBED = 20  # Maximum values checked to decide whether an object column can be sent.
 
 
@@ -123,9 +123,7 @@ class Rows:
 
     def texts(self, positions: Sequence[int]) -> list[str | Unsendable]:
         """Canonical JSON objects of the rows at *positions*, in that order."""
-        block = self._prepare(positions)
-        refused: dict[int, Unsendable] = {}
-        parts = [self._fragments(name, block, positions, refused) for name in self._columns]
+        parts, refused = self.cells(positions)
         texts: list[str | Unsendable] = list(object_texts(self.names, parts, len(positions)))
         if self.media_names:
             texts = [_with_media(text, cells) for text, *cells in zip(texts, *parts, strict=True)]
@@ -133,18 +131,24 @@ class Rows:
             texts[place] = reason
         return texts
 
+    def cells(self, positions: Sequence[int]) -> tuple[list[list[str]], dict[int, Unsendable]]:
+        """The JSON of each column of the rows at *positions*; and by place in these, why a row has no text."""
+        block = self._prepare(positions)
+        refused: dict[int, Unsendable] = {}
+        return [self._fragments(name, block, positions, refused) for name in self._columns], refused
+
     def _fragments(self, name: str, block: Any, positions: Sequence[int], refused: dict[int, Unsendable]) -> list[str]:
         read = self._columns[name]
         try:
             return read(block)
-        except _CELL_ERRORS:
+        except CELL_ERRORS:
             pass  # One cell made the whole block fail: read the rows one by one to find it.
         fragments = []
         for place, position in enumerate(positions):
             try:
                 fragments += read(self._prepare([position]))
-            except _CELL_ERRORS as error:
-                refused.setdefault(place, Unsendable(f"column {name!r}: {_reason(error)}"))
+            except CELL_ERRORS as error:
+                refused.setdefault(place, refusal(name, error))
                 fragments.append(NULL)
         return fragments
 
@@ -205,7 +209,7 @@ def require_text(name: str, values: Iterable[Any]) -> None:
                 return
         except TypeError as error:
             problems.append(str(error))
-        except _CELL_ERRORS:
+        except CELL_ERRORS:
             return  # The problem is this value, not its type.
         if len(problems) == _PROBED:
             break
@@ -236,6 +240,11 @@ def require_lengths(columns: Sequence[OutputColumn], count: int) -> None:
 def misfit(what: str, found: int, rows: int) -> SmeltConfigError:
     """The error for a column that a user's function made, and that has not one value for each row."""
     return SmeltConfigError(f"{what} gave {found:,} values for {rows:,} rows. It must give one value for each row.")
+
+
+def refusal(name: str, error: Exception) -> Unsendable:
+    """Why a row cannot be sent whose cell in the column *name* raised *error*."""
+    return Unsendable(f"column {name!r}: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:

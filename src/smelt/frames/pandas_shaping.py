@@ -80,6 +80,16 @@ def stacked(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([first, fitted])
 
 
+def joined(natives: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of pieces of one frame, one after the other."""
+    return pd.concat([one for one in natives if len(one)] or natives[:1])
+
+
+def labelled(native: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
+    """*native* with the index of *like*: that of joined pieces is no range any more."""
+    return native.set_axis(like.index, axis=0)
+
+
 def _nulls(like: pd.Series[Any], index: pd.Index[Any]) -> pd.Series[Any]:
     """Nulls of the dtype of *like*, if it has nulls."""
     return like.iloc[:0].reindex(range(len(index))).set_axis(index)

@@ -73,3 +73,13 @@ def renumbered(native: pl.DataFrame) -> pl.DataFrame:
 def stacked(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
     """The rows of both frames; a column that one of them lacks is null there."""
     return pl.concat([first, second], how="diagonal_relaxed") if second.height else first
+
+
+def joined(natives: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The rows of pieces of one frame, one after the other."""
+    return pl.concat(natives, how="vertical_relaxed")
+
+
+def labelled(native: pl.DataFrame, like: pl.DataFrame) -> pl.DataFrame:
+    """*native*: there are no labels."""
+    return native

@@ -56,3 +56,13 @@ def stacked(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> list[d
     """The rows of both lists; a key that one of them lacks is null there."""
     keys = dict.fromkeys(key for row in [*first, *second] for key in row)
     return [{key: row.get(key) for key in keys} for row in [*first, *second]]
+
+
+def joined(natives: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The rows of pieces of one list, one after the other."""
+    return [row for one in natives for row in one]
+
+
+def labelled(native: list[dict[str, Any]], like: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """*native*: there are no labels."""
+    return native

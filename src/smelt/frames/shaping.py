@@ -57,6 +57,14 @@ class Shaping(Protocol):
         """The rows of both frames; a column that one of them lacks is null there."""
         ...
 
+    def joined(self, natives: Sequence[Any]) -> Any:
+        """The rows of pieces of one frame, one after the other."""
+        ...
+
+    def labelled(self, native: Any, like: Any) -> Any:
+        """*native* with the very labels of the frame *like*, if the library has labels: they are equal."""
+        ...
+
 
 def shaping_of(native: Any) -> Shaping:
     """The functions for a frame.

@@ -18,10 +18,11 @@ class Reporter:
     A context manager around the run: an observer that got `RunStarted` also gets `RunEnded`, even after an exception.
     """
 
-    def __init__(self, *observers: Observer | None, run_id: str = "") -> None:
-        """Report to *observers*; None entries are ignored. All events get the *run_id*."""
+    def __init__(self, *observers: Observer | None, run_id: str = "", step: str = "") -> None:
+        """Report to *observers*; None entries are ignored. All events get the *run_id* and the *step*."""
         self._observers = tuple(one for one in observers if one is not None)
         self._run_id = run_id
+        self._step = step
         self._is_open = False
 
     def __enter__(self) -> Self:
@@ -37,7 +38,7 @@ class Reporter:
         if isinstance(event, RunStarted | RunEnded):
             self._is_open = isinstance(event, RunStarted)
         if self._run_id:
-            event = replace(event, run_id=self._run_id)
+            event = replace(event, run_id=self._run_id, step=self._step)
         for observer in self._observers:
             try:
                 observer(event)

@@ -5,8 +5,9 @@ A table is never changed. Each step makes a new one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from types import SimpleNamespace
 from typing import Any
 
@@ -199,6 +200,39 @@ class Table:
             holes=dict.fromkeys(found.names, rows) if rows else {},
         )
 
+    def windows(self, rows: int) -> Iterator[Table]:
+        """The rows in pieces of so many, in order."""
+        if len(self) <= rows:
+            yield self
+            return
+        for start in range(0, len(self), rows):
+            yield self.take(range(start, min(start + rows, len(self))))
+
+    @classmethod
+    def joined(cls, tables: Sequence[Table]) -> Table:
+        """The rows of *tables*, which are pieces of one table, one after the other."""
+        if len(tables) == 1:
+            return tables[0]
+        first, starts = tables[0], list(accumulate(map(len, tables), initial=0))
+        origin, roots = first.origin, [root for one in tables for root in one.roots]
+        native = first.shaping.joined([one.frame.native for one in tables])
+        if roots == list(range(len(origin))):
+            native = first.shaping.labelled(native, origin.native)
+        names = {name for one in tables for name in one.holes}
+        return cls(
+            frame=adapt(native),
+            columns=first.columns,
+            origin=origin,
+            roots=roots,
+            reasons={start + at: why for one, start in _placed(tables, starts) for at, why in one.reasons.items()},
+            holes={
+                name: frozenset(start + at for one, start in _placed(tables, starts) for at in one.holes.get(name, ()))
+                for name in names
+            },
+            values={name: [value for one in tables for value in one.values[name]] for name in first.values},
+            kinds=first.kinds,
+        )
+
     def grouped(self, by: Sequence[str], positions: Sequence[int]) -> tuple[Table, list[list[int]]]:
         """A row for each group of the rows at *positions*, with the columns *by* only; and the rows of each group."""
         groups: dict[Any, list[int]] = {}
@@ -269,6 +303,10 @@ def _as_object(value: Any) -> Any:
     if isinstance(value, Mapping):
         return SimpleNamespace(**{name: _as_object(one) for name, one in value.items()})
     return [_as_object(one) for one in value] if isinstance(value, list) else value
+
+
+def _placed(tables: Sequence[Table], starts: Sequence[int]) -> Iterator[tuple[Table, int]]:
+    return zip(tables, starts[:-1], strict=True)
 
 
 def _moved(positions: Sequence[int]) -> Callable[[int], Sequence[int]]:

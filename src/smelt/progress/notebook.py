@@ -8,7 +8,7 @@ from IPython.display import DisplayHandle, display
 
 from smelt.messages import clean
 from smelt.progress.tally import Tally
-from smelt.progress.words import percent, phrases
+from smelt.progress.words import named, percent, phrases
 
 
 class NotebookFace:
@@ -39,7 +39,7 @@ def html(tally: Tally, now: float) -> str:
     """The line as HTML. Colours are inherited, so it is readable in dark and light notebooks."""
     words = " · ".join(escape(one) for one in [clean(tally.model), *phrases(tally, now)])
     return (
-        f'<div style="font-size:90%"><b>smelt</b> '
+        f'<div style="font-size:90%"><b>{escape(named(tally))}</b> '
         f'<progress value="{tally.done}" max="{tally.rows}" style="width:10em;vertical-align:middle"></progress> '
         f"{percent(tally)}&nbsp;% · {words}</div>"
     )
@@ -47,4 +47,4 @@ def html(tally: Tally, now: float) -> str:
 
 def text(tally: Tally, now: float) -> str:
     """The line as plain text, for viewers without HTML."""
-    return ", ".join([f"smelt: {percent(tally)} %", *phrases(tally, now), clean(tally.model)])
+    return ", ".join([f"{named(tally)}: {percent(tally)} %", *phrases(tally, now), clean(tally.model)])

@@ -7,7 +7,7 @@ from math import inf
 
 from smelt.messages import clean
 from smelt.progress.tally import Tally
-from smelt.progress.words import percent, phrases, sends
+from smelt.progress.words import named, percent, phrases, sends
 
 _APART = 2.0
 _SECONDS = 10.0
@@ -52,7 +52,7 @@ class PlainFace:
 def _print(tally: Tally, now: float, *first: str) -> None:
     if sys.stderr is None:  # For example in a service; `print` would use stdout instead.
         return
-    line = f"smelt: {', '.join([*first, *phrases(tally, now)])}"
+    line = f"{named(tally)}: {', '.join([*first, *phrases(tally, now)])}"
     print(_fitting(line, getattr(sys.stderr, "encoding", None)), file=sys.stderr, flush=True)
 
 

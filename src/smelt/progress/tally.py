@@ -78,6 +78,7 @@ class Tally:
         throughput: Rows per second, measured after the first replies.
         ended: Why the run ended; None while it runs.
         columns: Names of the columns that are sent.
+        step: The step of a pipeline, or empty.
         unanswered: Failed rows that had no outcome when the run ended.
         broken_off: Those of *unanswered* whose request was in flight.
     """
@@ -102,6 +103,7 @@ class Tally:
     throughput: Throughput = Throughput()
     ended: str | None = None
     columns: tuple[str, ...] = ()
+    step: str = ""
     unanswered: int = 0
     broken_off: int = 0
     _slowest: float = 0.0  # Seconds of the slowest reply so far.
@@ -130,7 +132,7 @@ class Tally:
                 self.waiting_for, self.jobs = "", None
             case RunStarted():
                 self.model, self.rows, self.started = f"{event.provider}:{event.model}", event.rows, now
-                self.columns = event.columns
+                self.columns, self.step = event.columns, event.step
             case RowsRead():
                 self.is_open = self.is_open or event.rows > self.rows
                 self.rows = max(self.rows, event.rows)

@@ -10,7 +10,7 @@ import threading
 from tqdm.std import tqdm  # type: ignore[import-untyped]  # tqdm ships no types
 
 from smelt.progress.tally import Tally
-from smelt.progress.words import percent, phrases
+from smelt.progress.words import named, percent, phrases
 
 
 class _Bar(tqdm):  # type: ignore[misc]  # tqdm ships no types
@@ -60,11 +60,11 @@ def _width() -> int:
 def line(tally: Tally, now: float, *, columns: int) -> str:
     """The line as a `bar_format` of tqdm, with as many of the first phrases as fit into *columns* characters."""
     width = 20 if columns >= 110 else 6
-    parts = phrases(tally, now)
-    room = columns - len("smelt 100% || ") - width
+    parts, name = phrases(tally, now), named(tally)
+    room = columns - len(f"{name} 100% || ") - width
     if tally.waiting_for and len(", ".join(parts[:2])) > room:  # The bar already shows the row count, so keep the wait.
         del parts[0]
     while len(parts) > 1 and len(", ".join(parts)) > room:
         parts.pop()
     words = ", ".join(parts).replace("{", "{{").replace("}", "}}")
-    return f"smelt {percent(tally):3}% |{{bar:{width}}}| {words}"
+    return f"{name} {percent(tally):3}% |{{bar:{width}}}| {words}"

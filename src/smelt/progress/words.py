@@ -20,6 +20,11 @@ def phrases(tally: Tally, now: float) -> list[str]:
     ]
 
 
+def named(tally: Tally) -> str:
+    """What a line begins with: "smelt", and the step of a pipeline."""
+    return f"smelt {clean(tally.step)}" if tally.step else "smelt"
+
+
 def percent(tally: Tally) -> int:
     """Percent of the rows that are done, rounded down; 100 only if all are done."""
     return 100 if tally.done >= tally.rows else 100 * tally.done // tally.rows

@@ -1,0 +1,389 @@
+"""The run of one step: one run of the engine, whose rows come little by little from the steps before it."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections import deque
+from collections.abc import Callable, Sequence
+from json.encoder import encode_basestring
+from typing import Any
+
+from smelt.call.execution import Execution
+from smelt.call.outcome import Outcome, metrics
+from smelt.call.preparation import Preparation
+from smelt.call.wiring import Wiring
+from smelt.engine.budget import Budget
+from smelt.engine.events import Event, RunEnded
+from smelt.engine.parts import Part, Parts
+from smelt.engine.supply import Supply
+from smelt.observe.recorder import EventRecorder
+from smelt.pipelines.graph import Node
+from smelt.pipelines.result import StepResult
+from smelt.pipelines.rows import Table
+from smelt.pipelines.sources import StepRows
+from smelt.plan.answers import Answers, RowFailure
+from smelt.plan.rows import Key, key_of
+from smelt.result import RowError, SmeltResult
+
+_LOST = RowFailure("stopped", "The run ended before this row was answered.")
+
+
+class Waiting:
+    """Rows of a window that may enter a step.
+
+    Attributes:
+        part: Stores their outcomes.
+        source: Their texts.
+        table: The rows at the beginning of the stage.
+    """
+
+    def __init__(self, part: Part, source: StepRows, table: Table) -> None:
+        self.part = part
+        self.source = source
+        self.table = table
+
+    def errors(self, step: str) -> list[RowError]:
+        """The failures so far, with the positions and labels of the input."""
+        table = self.table
+        failures = sorted(self.part.answers.failures.items())
+        roots = [table.roots[place] for place, _ in failures]
+        return [
+            RowError(
+                position=root,
+                label=label,
+                kind=failure.kind,
+                message=failure.message,
+                attempts=failure.attempts,
+                request_id=failure.request_id,
+                step=step,
+            )
+            for (_, failure), root, label in zip(failures, roots, table.origin.labels(roots), strict=True)
+        ]
+
+
+class StepRun:
+    """One step that asks, over all windows.
+
+    Attributes:
+        node: The step.
+        call: Its call, about no row.
+        before: The runs of the steps from which its rows come.
+        under_way: Rows that were let in and have no outcome yet.
+        awaited: Rows of windows that were neither let in nor left out.
+        is_closed: Whether no more windows will come.
+        is_heavy: Whether its rows hold media, so that they are read from a frame with all columns.
+        task: Its run; None before the first row.
+        skipped: Rows that were left out because an earlier step failed for them.
+        entered: Rows that were let in.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        call: Preparation,
+        *,
+        budget: Budget,
+        ends_at: float | None,
+        wiring: Wiring,
+        rows: int | None,
+        keeps_parts: bool,
+        is_heavy: bool,
+        on_end: Callable[[StepRun], None],
+        on_trouble: Callable[[BaseException], None],
+        on_news: Callable[[], None],
+    ) -> None:
+        """Begin without rows.
+
+        Args:
+            node: The step.
+            call: Its call.
+            budget: Its part of the pipeline's budget.
+            ends_at: When the deadline of the pipeline passes.
+            wiring: Opens its ledger, its lane and its observers.
+            rows: The rows that are expected, if that is known.
+            keeps_parts: Whether all windows stay in memory, so that equal rows of any of them are asked once.
+            is_heavy: Whether its rows hold media.
+            on_end: Called when its run has ended.
+            on_trouble: Called with an exception from the ledger.
+            on_news: Called when rows may move on.
+        """
+        self.node = node
+        self.call = call
+        self.before: set[StepRun] = set()
+        self.under_way = self.awaited = self.skipped = self.entered = 0
+        self.is_closed = self._is_cancelled = self._is_told = False
+        self._parts = Parts()
+        self._supply = Supply(self._parts, is_fed=True)
+        self._execution = Execution(
+            call, self._supply, wiring=wiring, observers=[self._watch], budget=budget, ends_at=ends_at, rows=rows
+        )
+        self._keeps_parts = keeps_parts
+        self.is_heavy = is_heavy
+        self._on_end = on_end
+        self._on_trouble = on_trouble
+        self._on_news = on_news
+        self._outbox = deque[tuple[Waiting, Sequence[int]]]()
+        self.held = 0  # Rows in the outbox.
+        self._met: dict[Key, int] = {}
+        self._nulls = (
+            "{" + ",".join(f"{encode_basestring(name)}:null" for name in call.source.names) + "}"
+            if call.settings.null_rows == "skip"
+            else None
+        )
+        self._news = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._open: dict[int, Waiting] = {}
+        self._errors: dict[int, list[RowError]] = {}
+
+    def window(
+        self,
+        number: int,
+        table: Table,
+        source: StepRows,
+        heard: Callable[[Sequence[int]], None],
+        *,
+        answers: Answers,
+        is_whole: bool,
+    ) -> Waiting:
+        """Make room for the rows of a window.
+
+        Args:
+            number: Counts the windows.
+            table: The rows.
+            source: Their texts.
+            heard: Called with the places of rows that got their outcome.
+            answers: Where these are stored.
+            is_whole: Whether all rows are let in at once, and so may be shuffled.
+        """
+
+        def settled(places: Sequence[int]) -> None:
+            self.under_way -= len(places)
+            source.forget(places)
+            heard(places)
+            self._on_news()
+
+        part = Part(
+            start=self._supply.rows,
+            source=source,
+            order=array("q"),
+            answers=answers,
+            keys={},
+            arranged=self.call.arranged if is_whole else lambda order: order,
+            heard=settled,
+        )
+        self._supply.put(part)
+        self._open[number] = waiting = Waiting(part, source, table)
+        return waiting
+
+    def enter(self, waiting: Waiting, places: Sequence[int]) -> None:
+        """Let rows in whose texts are known. They leave the outbox when they fill a request."""
+        if places:
+            self._outbox.append((waiting, places))
+            self.held += len(places)
+            self._on_news()
+
+    def leave_out(self, rows: int) -> None:
+        """Note that so many rows of a window will not be let in."""
+        self.awaited -= rows
+        self._parts.skipped += rows
+        self._on_news()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether rows of it may still get an outcome without another row being let in."""
+        return bool(self.under_way or self.held)
+
+    def release_full(self) -> bool:
+        """Queue the rows of the outbox that make full requests; return whether there were any."""
+        if not self.held:
+            return False
+        engine = self._execution.engine
+        full = max(1, engine.rows_per_request if engine is not None else self.call_size)
+        left = self._supply.line.rows_left
+        count = (left + self.held) // full * full - left
+        return count > 0 and self.release(count)
+
+    @property
+    def call_size(self) -> int:
+        """The rows of a full request before the first reply."""
+        return self.call.work(is_whole=False).first_rows
+
+    def release(self, count: int | None = None) -> bool:
+        """Queue *count* rows of the outbox, or all; return whether there were any."""
+        count = self.held if count is None else min(count, self.held)
+        had_any = count > 0
+        while count > 0:
+            waiting, places = self._outbox.popleft()
+            if len(places) > count:
+                self._outbox.appendleft((waiting, places[count:]))
+                places = places[:count]
+            count -= len(places)
+            self.held -= len(places)
+            self._let_in(waiting, places)
+        if had_any:
+            self._begin()
+        return had_any
+
+    def _let_in(self, waiting: Waiting, places: Sequence[int]) -> None:
+        part, nulls, met = waiting.part, self._nulls, self._met
+        start, order = part.start, array("q")
+        followers: list[tuple[int, int]] = []
+        keys: dict[Key, int] = {}
+        nothing: list[int] = []
+        self.awaited -= len(places)
+        self.under_way += len(places)
+        self.entered += len(places)
+        for place, text in zip(places, waiting.source.read(places), strict=True):
+            position = start + place
+            if not isinstance(text, str):
+                order.append(position)
+            elif text == nulls:
+                nothing.append(place)
+            elif (leader := met.setdefault(key := key_of(text), position)) == position:
+                order.append(position)
+                keys[key] = place
+            else:
+                followers.append((position, leader))
+        part.order.extend(order)  # type: ignore[attr-defined]  # An array of this class.
+        self._supply.feed(part, order, {} if self._keeps_parts else keys)
+        for place in nothing:
+            self._parts.skipped += 1
+            part.answers.skip(place)
+        if nothing and part.heard is not None:
+            part.heard(nothing)
+        for follower, leader in followers:
+            self._parts.join(follower, leader)
+
+    def close(self) -> None:
+        """End the input, if all rows of all windows were let in or left out."""
+        if self.is_closed and not self.awaited and not self.held and self._supply.is_open:
+            self._supply.end()
+
+    def cancel(self) -> None:
+        """Send nothing more, and fail the rows without an outcome, also those that are let in later."""
+        self._is_cancelled = True
+        self._supply.end()
+        if self.task is not None:
+            self.task.cancel()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any row was let in before the end."""
+        return self.task is not None
+
+    async def ended(self) -> None:
+        """Wait for the end of the run, which its supply decides."""
+        if self.task is not None:
+            await asyncio.wait([self.task])
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.wait([self._pump])
+
+    def _begin(self) -> None:
+        """Have the rows that were let in queued; the first ones begin the run."""
+        self._news.set()
+        if self._is_cancelled and (self.task is None or self.task.done()):
+            self._supply.refuse(_LOST)
+        elif self.task is None:
+            self.task = asyncio.create_task(self._execution.run_safely())
+            self.task.add_done_callback(self._has_ended)
+            self._pump = asyncio.create_task(self._take_in())
+
+    def _watch(self, event: Event) -> None:
+        if isinstance(event, RunEnded):  # The engine's run has ended, and that of the ledger goes on.
+            asyncio.get_running_loop().call_soon(self._on_end, self)
+
+    def _has_ended(self, task: asyncio.Task[None]) -> None:
+        self._news.set()
+        self._on_end(self)
+
+    async def _take_in(self) -> None:
+        """Look rows up and queue them, as they are let in."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                if self.task is not None and self.task.done():
+                    self._supply.refuse(_LOST)
+                elif self._execution.engine is not None:
+                    await self._execution.engine.take_in()
+            except Exception as problem:  # noqa: BLE001  # The pipeline raises it.
+                self._supply.refuse(_LOST)
+                self._on_trouble(problem)
+
+    def finish(self, number: int) -> None:
+        """Keep of a window only its errors."""
+        waiting = self._open.pop(number, None)
+        if waiting is not None and (errors := waiting.errors(self.node.name)):
+            self._errors[number] = errors
+
+    @property
+    def is_doomed(self) -> bool:
+        """Whether a row failed that ends the whole pipeline, as `on_error="raise"` says."""
+        return self.call.settings.on_error == "raise" and self._parts.failed > 0
+
+    def just_ended(self) -> bool:
+        """Whether its engine has ended since this was last called."""
+        has_ended = not self._is_told and self._execution.ending is not None
+        self._is_told = self._is_told or has_ended
+        return has_ended
+
+    def trouble(self) -> BaseException | None:
+        """The exception that the end of this run raises, or None."""
+        task = self.task
+        if task is not None and task.done():
+            if task.cancelled():
+                return None
+            if (problem := task.exception()) is not None:
+                return problem
+        return self._outcome().error(self._result()) if self._execution.ending is not None else None
+
+    def sentences(self) -> list[str]:
+        """What the caller is warned of."""
+        return self._outcome().sentences(self._result()) if self._execution.ending else []
+
+    def result(self) -> StepResult:
+        """What the step did so far."""
+        found = self._result()
+        return StepResult(
+            name=self.node.name,
+            model=found.model,
+            metrics=found.metrics,
+            skipped=self.skipped,
+            errors=found.errors,
+        )
+
+    def _outcome(self) -> Outcome:
+        run = self._execution
+        return Outcome(
+            call=self.call,
+            answers=Answers(0, len(self.call.output.fields)),
+            counts=run.counts,
+            seconds=run.seconds,
+            ending=run.ending,
+            recorder=EventRecorder(),
+            answered_before=self._parts.answered,
+        )
+
+    def _result(self) -> SmeltResult[Any]:
+        run, call = self._execution, self.call
+        return SmeltResult(
+            metrics=metrics(
+                run.counts,
+                rows=self.entered,
+                failed=self._parts.failed,
+                distinct=self._supply.distinct,
+                seconds=run.seconds if self.task is not None else 0.0,
+            ),
+            model=f"{call.provider.name}:{call.provider.model}",
+            data=list,
+            frame=lambda: None,
+            errors=self._all_errors,
+            report=lambda: None,  # type: ignore[arg-type, return-value]  # A step shows none.
+        )
+
+    def _all_errors(self) -> list[RowError]:
+        found = {**self._errors, **{number: one.errors(self.node.name) for number, one in self._open.items()}}
+        return [error for number in sorted(found) for error in found[number]]
