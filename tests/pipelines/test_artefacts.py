@@ -205,3 +205,14 @@ def test_a_step_does_not_take_a_folder() -> None:
         smelt.pipeline().transform("{a}", str, artefacts="x")
     with pytest.raises(SmeltConfigError, match="'jsonl' or 'parquet'"):
         smelt.pipeline().assign(a=1).run(ROWS, parts="csv")  # type: ignore[arg-type]
+
+
+def test_a_column_that_parquet_does_not_take_costs_only_the_files(tmp_path: Path) -> None:
+    with pytest.warns(smelt.SmeltWarning, match="are not complete"):
+        result = (
+            smelt.pipeline(progress=False)
+            .assign(n=1)
+            .run([{"a": 1}, {"a": "x"}], artefacts=tmp_path / "run", parts="parquet")
+        )
+
+    assert len(result.frame) == 2

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 import smelt
 from smelt.testing import ScriptedProvider
+from tests.pipelines.test_eager import FRAMES
 
 NEVER = ScriptedProvider(lambda row: pytest.fail("Nothing is to be sent."))
 SLIP: Any = {"batch_sise": 1}
@@ -144,3 +145,30 @@ def test_an_error_column_of_an_earlier_run_is_kept_or_replaced() -> None:
         built.run(frame)
     assert built(frame, on_conflict="replace").columns.tolist() == ["text", "tone", "smelt_error"]
     assert built(frame, error_column="why").columns.tolist() == ["text", "smelt_error", "tone", "why"]
+
+
+@pytest.mark.parametrize("values", [["xy"], [["a"], 3]], ids=["texts", "numbers"])
+def test_what_is_no_list_is_not_exploded(values: list[Any]) -> None:
+    rows = [{"tags": one} for one in values]
+    pipe = smelt.pipeline(model=ScriptedProvider(lambda row: pytest.fail("Sent."))).transform("{tags}", str, output="a")
+
+    with pytest.raises(smelt.SmeltConfigError, match="explode needs a column of lists, and 'tags' has"):
+        pipe.explode("tags").run(rows)
+
+
+class Claim(BaseModel):
+    claim: str
+
+
+class Claims(BaseModel):
+    claims: list[Claim]
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_items_do_not_replace_a_column_of_the_input(kind: str) -> None:
+    frame = FRAMES[kind]([{"text": "a", "claim": "b"}])
+    pipe = smelt.pipeline(model=ScriptedProvider(lambda row: pytest.fail("Sent.")))
+    pipe = pipe.transform("{text}", Claims)
+
+    with pytest.raises(smelt.SmeltConfigError, match="Each item has 'claim', and there is such a column"):
+        pipe.explode("claims").run(frame)

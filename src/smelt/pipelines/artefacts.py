@@ -35,6 +35,8 @@ from smelt.result import told
 
 GRAPH, FLAT, LOCK = "graph.json", "flat", ".lock"
 R = TypeVar("R", PipelineResult, PipelineResult | None)
+# What a disk raises, and a library of frames if no file can hold a column; only the files may be lost by it.
+_WRITING = (OSError, ValueError, TypeError, NotImplementedError, OverflowError)
 FORMAT = 1
 """The version of `graph.json`."""
 
@@ -85,7 +87,7 @@ class Artefacts:
         self._checked = checked
         self._suffix = suffix
         self._parts: dict[str, Parts] = {}
-        self._problem: OSError | None = None
+        self._problem: Exception | None = None
         self._started = time.time()
         self._folders = _folders(node.name for node in checked.graph.nodes)
 
@@ -109,7 +111,7 @@ class Artefacts:
             self._of(node.name).add(
                 table, columns, lambda at: at not in lacking or (asks and bool(why(at))), why if asks else None
             )
-        except OSError as problem:
+        except _WRITING as problem:
             self._give_up(problem)
 
     def finish(self, result: R, state: str = "done") -> R:
@@ -120,10 +122,10 @@ class Artefacts:
             if self._problem is None:
                 self._close(result)
             self.note(state, result)
-        except OSError as problem:
+        except _WRITING as problem:
             self._give_up(problem)
         if self._problem is not None:
-            reason = self._problem.strerror or str(self._problem)
+            reason = getattr(self._problem, "strerror", None) or str(self._problem).splitlines()[0]
             warn(f"The files in {self._root} are not complete ({reason}). Only they: the result and the ledger are.")
         return result
 
@@ -169,7 +171,7 @@ class Artefacts:
             self._parts[step] = Parts(folder, self._suffix)
         return self._parts[step]
 
-    def _give_up(self, problem: OSError) -> None:
+    def _give_up(self, problem: Exception) -> None:
         self._problem = problem
         for parts in self._parts.values():
             try:

@@ -9,13 +9,14 @@ from typing import Any
 from smelt.call.defaults import resolved
 from smelt.call.options import NAMES, Settings, unknown_option
 from smelt.call.preparation import Preparation, prepare
-from smelt.errors import ConfigTypeError, SmeltConfigError
+from smelt.errors import ColumnError, ConfigTypeError, SmeltConfigError
 from smelt.frames.base import Frame
 from smelt.frames.records import RecordsFrame
-from smelt.messages import shown_value
+from smelt.frames.shaping import shaping_of
+from smelt.messages import described_argument, shown_value
 from smelt.pipelines.gathering import node_call
 from smelt.pipelines.graph import Graph, Node, Problem, asking_nodes, graph_of
-from smelt.pipelines.steps import Aggregate, Ask, Step
+from smelt.pipelines.steps import Aggregate, Ask, Explode, Step
 from smelt.pipelines.tree import ROWS
 from smelt.plan.prompt import read_prompt
 from smelt.providers.prices import check_priced
@@ -101,6 +102,11 @@ def check(
                 calls[node.name] = _call(node, node.step, frame, model, settings[node.name], graph, is_sent=is_sent)
             except SmeltConfigError as problem:
                 problems.append((node.name, problem))
+        elif isinstance(node.step, Explode) and node.name not in wrong:
+            try:
+                _require_lists(node, frame, graph)
+            except ColumnError as problem:
+                problems.append((node.name, problem))
     if problems:
         raise _joined(sorted(problems, key=lambda one: graph.order.index(one[0])))
     return Checked(graph=graph, calls=calls, common=common)
@@ -147,9 +153,27 @@ def _call(
     return call
 
 
+def _require_lists(node: Node, frame: Frame, graph: Graph) -> None:
+    """Refuse a column of the input that has something else than lists: the letters of a text are no items."""
+    column = node.needs[0]
+    earlier = graph.nodes[: graph.nodes.index(node)]
+    if column not in frame.names or any(one.step.verb == "map" or column in _made(one) for one in earlier):
+        return
+    shaping = shaping_of(frame.native)
+    values = shaping.values(shaping.column(frame, column))
+    if strange := [one for one in values if one is not None and not isinstance(one, list | tuple)]:
+        raise ColumnError(
+            f"explode needs a column of lists, and {shown_value(column)} has {described_argument(strange[0])}."
+        )
+
+
+def _made(node: Node) -> list[str]:
+    return [made.name for made in node.makes]
+
+
 def text_of(node: Node, step: Ask) -> str:
     """The prompt of a step as the model sees it."""
-    return read_prompt(step.prompt, tuple(node.scope)).text
+    return read_prompt(step.prompt, tuple(node.scope) or None).text  # An empty list of dicts has no columns.
 
 
 def _joined(problems: Sequence[Problem]) -> SmeltConfigError:

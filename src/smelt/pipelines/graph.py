@@ -274,6 +274,10 @@ class _Builder:
                 f"explode needs a column of lists, and {shown_value(step.column)} holds {type(kind).__name__.lower()}."
             )
         makes = tuple(_items(column, kind))
+        if taken := [one.name for one in makes if one.name in self.scope and one.name != step.column]:
+            raise CollisionError(
+                f"Each item has {shown_value(taken[0])}, and there is such a column already. Rename one of them."
+            )
         self._levels.append((before, column))
         self._place(makes, (step.column,), name)
         self._shape(name, step, (column,), makes, drops=(column,), scope=before)
