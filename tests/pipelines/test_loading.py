@@ -161,7 +161,7 @@ def test_a_file_that_is_not_there_or_no_yaml_file(tmp_path: Path) -> None:
 
 
 CHAIN = """\
-name: Gemma YAML Chain
+name: Translate & Summarise
 batch_size: 1
 steps:
   - steps_of_chain:qa
@@ -193,6 +193,7 @@ def test_a_chain_file_of_chainette_names_python_objects(tmp_path: Path, monkeypa
     pipe = smelt.load_pipeline(path, symbols={"double": double}, imports=["steps_of_chain"])
     out = pipe.using(ScriptedProvider({"about": "tea", "text": "thé"})).run([{"text": "a"}], progress=False).frame
 
+    assert pipe.name == "Translate - Summarise"
     row = {"text": "a", "about": "tea", "fr_draft": "thé", "es_draft": "thé", "smelt_error": None}
     assert out == [row, row]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -93,7 +94,7 @@ class _Builder:
         options = {key: value for key, value in top.items() if key in _OPTIONS}
         if all(isinstance(one, str | list) for one in top["steps"]):
             options.pop("batch_size", None)  # Of chainette: rows that run together. Each is its own prompt there.
-        name = str(top.get("name", "pipeline"))
+        name = re.sub(r"[^\w -]+", "-", str(top.get("name", "pipeline")))
         start = self._tried((), lambda: pipeline(name, model=self._model(top, ()), **options), pipeline())
         return self._steps(start, top["steps"], ("steps",))
 

@@ -14,7 +14,7 @@ Edges = Mapping[str, Sequence[tuple[str, Sequence[str]]]]
 _WIDE, _HIGH = 156, 46  # A box, in pixels.
 _APART, _BELOW = 64, 16  # Between two boxes.
 _MARGIN = 4
-_LETTERS = 22  # That fit into a box.
+_LETTERS = 18  # That fit into a box, also if they are wide.
 _INPUT = ""
 _LINE, _ACCENT = "#88888880", "#14918a"  # Visible on white and on black.
 
@@ -90,7 +90,7 @@ def _corner(place: tuple[int, int]) -> tuple[int, int]:
 def _box(name: str, verb: str, place: tuple[int, int]) -> Html:
     x, y = _corner(place)
     middle = x + _WIDE / 2
-    line = _ACCENT if verb == "transform" else _LINE
+    line = _ACCENT if verb in ("transform", "aggregate") else _LINE  # Those that ask.
     shape = el("rect", x=x, y=y, width=_WIDE, height=_HIGH, rx=6, fill="none", stroke=line, stroke_width=1.5)
     words = [_words(name, middle, y + (19 if verb else 27), bold=True)]
     if verb:
