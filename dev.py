@@ -135,6 +135,7 @@ def notebook() -> None:
 def docs() -> None:
     sync()
     run(PYTHON, "-m", "tests.test_readme")
+    run(PYTHON, "-m", "tests.cli.sessions")
 
 
 def site() -> None:
