@@ -213,3 +213,9 @@ def test_a_group_without_an_answer_is_none_in_an_aggregate_job() -> None:
 
     assert result.data == ["A.", None]
     assert [error.position for error in result.errors] == [1]
+
+
+def test_an_empty_list_of_dicts_has_no_group() -> None:
+    job = smelt.AggregateJob("Add {n}.", Total, progress=False)
+
+    assert job.run(ScriptedProvider(add), data=[]).data == []

@@ -44,7 +44,9 @@ class Aggregation:
         self._rows, self._groups = table.grouped(by, [at for at in range(len(table)) if at not in unknown])
         lacking = table.lacking(node.needs)
         reads = {local: one for local, one in node.scope.items() if one in node.needs}
-        source = adapt(table.view(reads, range(len(table)))).rows(list(reads))
+        source = adapt(table.view(reads, range(len(table)))).rows(
+            list(reads) or None
+        )  # An empty list of dicts has none.
         asked = [[at for at in own if at not in lacking] for own in self._groups]
         self._texts = [[text for text in source.texts(own) if isinstance(text, str)] for own in asked]
         self._parts: list[SmeltMetrics] = []
