@@ -1,6 +1,6 @@
 """Hundreds of kills, at every gap between two steps of the ledger, against the provider's bill.
 
-    python -m tests.bench.kills [KILLS]
+    python -m tests.bench.kills [KILLS] [rough]
 
 Each job is killed again and again until it is done, then the next one begins on a ledger of its own. Acceptance: no
 acknowledged row lost, no row paid twice but those in flight at a kill (each listed), and the ledger's spend, with these
@@ -23,8 +23,10 @@ _HARMS_PER_JOB, _ROUGH_ROWS = 40, 2_000  # So many rows that no job ends before 
 _KILLING = 5  # Times as often as any other harm.
 
 
-def main(kills: int = 200) -> None:
+def main(kills: int = 200, *, is_rough: bool = False) -> None:
     """Run and print."""
+    if is_rough:
+        sys.exit(rough(kills) != 0)
     rng, done, problems = random.Random(0), 0, 0
     with FakeServer() as server:
         while done < kills:
@@ -43,7 +45,10 @@ def main(kills: int = 200) -> None:
 
 
 def rough(kills: int) -> int:
-    """Problems of two processes that are killed, with clocks that are set, and a store that is moved or replaced."""
+    """Problems of two processes that are killed or frozen, with clocks set, and a store that is moved or replaced.
+
+    While they are frozen, alone or with the other one and the server, the lease of each may end.
+    """
     rng, done, rounds, problems = random.Random(0), 0, 0, 0
     with FakeServer() as server:
         while done < kills:
@@ -53,7 +58,7 @@ def rough(kills: int) -> int:
                 scenario = server.scenario(answers=RULES, count_by="name", log=True, latency=0.05, jitter=0.05)
                 kinds = [one for one in ROUGH for _ in range(_KILLING if one.startswith("kill") else 1)]
                 harms = [rng.choice(kinds) for _ in range(_HARMS_PER_JOB)]
-                bill = harm_and_resume(folder / "ledger.sqlite", scenario, _ROUGH_ROWS, harms, rng)
+                bill = harm_and_resume(folder / "ledger.sqlite", scenario, _ROUGH_ROWS, harms, rng, server.pid)
                 scenario.close()
             done, rounds = done + bill.kills, rounds + len(harms)  # At the most: a job that is done ends its rounds.
             found = bill.lost + bill.twice + (bill.paid != bill.billed)
@@ -63,4 +68,4 @@ def rough(kills: int) -> int:
 
 
 if __name__ == "__main__":
-    main(*(int(one) for one in sys.argv[1:]))
+    main(*(int(one) for one in sys.argv[1:2]), is_rough=sys.argv[2:] == ["rough"])

@@ -27,6 +27,7 @@ from smelt.call.preparation import prepare
 from smelt.call.wiring import wired
 from smelt.engine.events import RowsSettled
 from smelt.errors import StoreError
+from smelt.ledger import lease, recorder
 from smelt.ledger.keys import row_key
 from smelt.ledger.opening import open_store
 from smelt.model import Model
@@ -53,6 +54,8 @@ class Bill:
     Attributes:
         kills: Processes that were killed.
         lost: Rows that were acknowledged before a kill and not known after it.
+        late: Rows whose reply came after the lease of a frozen process had ended, and another one had asked them again:
+            the ledger has both costs, and the first answer that came.
         twice: Rows that were sent more often than the ledger can explain.
         listed: Requests that the ledger says may have been billed without an answer.
         paid: Requests, input and output tokens by the ledger, listed ones that were billed included.
@@ -61,6 +64,7 @@ class Bill:
 
     kills: int
     lost: int
+    late: int
     twice: int
     listed: int
     paid: tuple[int, int, int]
@@ -85,14 +89,17 @@ def kill_and_resume(path: Path, scenario: Scenario, rows: int, kills: Iterable[t
     return _bill(path, scenario, rows, killed, lost)
 
 
-ROUGH = ("kill one", "kill both", "step", "remove", "remove alone", "replace", "move")
+ROUGH = ("kill one", "kill both", "step", "freeze one", "freeze all", "remove", "remove alone", "replace", "move")
+_LEASE, _BEAT = 1.0, 0.25  # Seconds: the lease of a frozen process ends within the bench, as it would within a minute.
 
 
-def harm_and_resume(path: Path, scenario: Scenario, rows: int, harms: Sequence[str], rng: random.Random) -> Bill:
+def harm_and_resume(
+    path: Path, scenario: Scenario, rows: int, harms: Sequence[str], rng: random.Random, server: int | None = None
+) -> Bill:
     """Have two processes do the job together, once for each of *harms*, which comes in the middle, and then to its end.
 
     A file that is taken away is put back as the error says it can be. Rows that were acknowledged are lost if the
-    ledger does not know them afterwards.
+    ledger does not know them afterwards. *server* is the process id of the server, which is frozen, too.
     """
     lost = killed = known = 0
     for harm in harms:
@@ -104,7 +111,9 @@ def harm_and_resume(path: Path, scenario: Scenario, rows: int, harms: Sequence[s
             time.sleep(0.005)  # Who opens a ledger after it was removed makes a new one, and rightly so.
         time.sleep(rng.uniform(0.0, 0.5))
         killed += _harm(path, harm, two, steps, rng)
-        if harm in ("kill one", "step"):  # The other one goes on for a while.
+        if harm.startswith("freeze"):
+            _freeze([rng.choice(two)] if harm == "freeze one" else two, server if harm == "freeze all" else None, rng)
+        if harm in ("kill one", "step") or harm.startswith("freeze"):  # The other one goes on for a while.
             time.sleep(rng.uniform(0.1, 0.6))
             killed += _kill(two)
         for process in two:
@@ -136,7 +145,7 @@ def _harm(path: Path, harm: str, two: Sequence[Any], steps: Path, rng: random.Ra
     steps.with_suffix(".new").write_text(str(rng.choice([-7_200, 90, 86_400])))
     if harm.startswith("kill"):
         return _kill(two if harm == "kill both" else [rng.choice(two)])
-    if not any(one.is_alive() for one in two):
+    if harm.startswith("freeze") or not any(one.is_alive() for one in two):
         return 0
     folder = path.parent
     if harm == "step":
@@ -152,6 +161,18 @@ def _harm(path: Path, harm: str, two: Sequence[Any], steps: Path, rng: random.Ra
     else:
         folder.rename(folder.with_name(f"{folder.name}.moved"))
     return 0
+
+
+def _freeze(stopped: Sequence[Any], server: int | None, rng: random.Random) -> None:
+    """Stop processes, for less or longer than their lease, and let them go on, in any order."""
+    pids = [one.pid for one in stopped if one.is_alive()] + ([] if server is None else [server])
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(rng.uniform(0.1, 2.0 * _LEASE))
+    rng.shuffle(pids)
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(rng.choice([0.0, 0.3]))
 
 
 def _kill(doomed: Sequence[Any]) -> int:
@@ -190,6 +211,8 @@ def _work_roughly(path: Path, url: str, rows: int, steps: Path, said: Path) -> N
 
     real = time.time
     time.time = lambda: real() + float(steps.read_text() or 0)
+    vars(lease).update(LEASE=_LEASE)
+    vars(recorder).update(BEAT=_BEAT)
     model = Model("openai", "fake-1", api_key=KEYS["openai"], base_url=url)
     settings = Settings.of(ledger=path, batch_size=5, concurrency=4, progress=False)
     warnings.simplefilter("ignore")
@@ -218,6 +241,7 @@ def _bill(path: Path, scenario: Scenario, rows: int, killed: int, lost: int) -> 
     with open_store(path) as store, store.reading() as connection:
         names = {row_key(_text(row), store.secret): row["name"] for row in job(rows)}
         answers = connection.execute("SELECT attempt, key FROM answers ORDER BY attempt").fetchall()
+        done = [rows for (rows,) in connection.execute("SELECT rows FROM attempts WHERE state = 'done'")]
     paid = Counter(
         tuple(sorted(names[key] for _, key in group)) for _, group in groupby(answers, key=lambda answer: answer[0])
     )
@@ -226,14 +250,16 @@ def _bill(path: Path, scenario: Scenario, rows: int, killed: int, lost: int) -> 
     unknown = _arrived(wanted, requests, paid)
     # A row is in one request more for each time that it was in flight at a kill, and in no other.
     allowed = Counter(name for one in unknown for name in one[0])
-    twice = sum(max(0, count - 1 - allowed[name]) for name, count in stats.rows_sent_by.items())
+    late = sum(done) - len(answers)
+    again = sum(max(0, count - 1 - allowed[name]) for name, count in stats.rows_sent_by.items())
     return Bill(
         kills=killed,
         lost=lost,
-        twice=twice,
+        late=late,
+        twice=max(0, again - late),
         listed=len(listed),
         paid=(
-            paid.total() + len(unknown),
+            len(done) + len(unknown),
             sum(one["input_tokens"] for one in spent) + sum(tokens for _, tokens in unknown),
             sum(one["output_tokens"] for one in spent) + sum(_reply_tokens(names) for names, _ in unknown),
         ),
