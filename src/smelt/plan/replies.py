@@ -47,6 +47,7 @@ _BEHIND = re.compile(r"[\s,\]}]*`{0,3}[\s,\]}]*(?:[\"'“]\w*[\"'”]?\s*:?\s*)?
 _END = re.compile(r"(?:[\s,\]})`~.;\"'”]|</?[\w:]{1,40}>|<\|\w{1,40}\|>|\"\w{1,40}\"\s{0,9}:\s{0,9}[\w.-]{1,40})*")
 _ID_BEFORE = re.compile(r"id[\\\"'“”‘’\s]*[:：][\\\s]*$")
 _KEYED = re.compile(r".\w+[\\\"'“”‘’]+\s*[:：]\s*\{")
+_COMPACT = re.compile(rf'\s*(\{{)\s*"{ROWS}"\s*:\s*\[\s*["\[]')  # How a reply without field names begins.
 _NEAR = 16  # Characters between a row's `id` and its token.
 # Grammars let control characters into strings: xgrammar 0.2.8 does if the length of the string is bounded.
 _LAX = json.JSONDecoder(strict=False, parse_int=str)
@@ -109,8 +110,8 @@ def _tell_faults(rows: ReplyRows) -> None:
 
 def _clean_compact(text: str, tokens: frozenset[str], layout: Layout) -> ReplyRows | None:
     """The rows of a clean reply without field names; None for any other reply."""
-    start = len(text) - len(text.lstrip())
-    values = _nested_rows(text, start) if text.startswith("{", start) else None
+    opening = _COMPACT.match(text)
+    values = _nested_rows(text, opening.start(1)) if opening is not None else None
     rows = layout.rows(values, tokens) if values else None
     if rows is None:
         return None
