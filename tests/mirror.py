@@ -178,6 +178,7 @@ ABOUT_SEVERAL = {
     "batch/test_fakes",
     "batch/test_jobs",
     "batch/test_killing",
+    "batch/test_media",
     "pipelines/test_eager",
     "pipelines/test_loading",
     "providers/test_clouds",
