@@ -90,6 +90,7 @@ TESTED_THROUGH = {
     "pipelines/drawing": "pipelines/test_inspection",
     "pipelines/gathering": "pipelines/test_tree",
     "pipelines/outlook": "pipelines/test_inspection",
+    "pipelines/owing": "pipelines/test_flow",
     "pipelines/passage": "pipelines/test_flow",
     "pipelines/result": "pipelines/test_flow",
     "pipelines/rows": "pipelines/test_flow",

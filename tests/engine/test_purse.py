@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from smelt.engine.purse import Account, Purse
 from smelt.providers.base import Usage
 
@@ -26,16 +28,16 @@ def test_what_one_run_spends_or_has_in_flight_is_gone_for_the_other() -> None:
     assert not purse.is_idle and not second.is_idle
 
 
-def test_a_run_that_waits_looks_again_when_another_gives_room() -> None:
+async def test_a_run_that_waits_looks_again_when_another_gives_room() -> None:
     _, first, second = accounts(100)
-    looks: list[str] = []
     first.reserve(1, tokens(90))
-    second.await_room(lambda: looks.append("again"))
+    waiting = asyncio.create_task(second.has_room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
 
     first.release(1)
-    first.release(1)
 
-    assert looks == ["again"]
+    assert await waiting
     assert second.is_idle
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
@@ -341,12 +342,53 @@ def test_windows_join_to_the_frame_that_one_window_makes(monkeypatch: pytest.Mon
     assert pieces.frame.index.equals(whole.frame.index) and type(pieces.frame.index) is pd.RangeIndex
 
 
-def test_an_interrupt_keeps_the_rows_of_all_steps() -> None:
-    async def main() -> Any:
-        task = asyncio.create_task(equal_steps(2, slow()).arun(TEXTS))
-        await asyncio.sleep(0.55)
+@pytest.mark.parametrize("seconds", [0.05, 0.15, 0.35, 0.55])
+def test_an_interrupted_run_goes_on_without_asking_a_row_again(seconds: float, tmp_path: Path) -> None:
+    providers = slow()
+    pipe = equal_steps(3, providers)
+    ledger = tmp_path / "answers.sqlite"
+
+    async def broken_off() -> None:
+        task = asyncio.create_task(pipe.arun(TEXTS, ledger=ledger))
+        await asyncio.sleep(seconds)
         task.cancel()
         await task
 
     with pytest.raises(asyncio.CancelledError):
-        smelt.testing.run_jumping(main())
+        smelt.testing.run_jumping(broken_off())
+    before = [provider.rows_sent for provider in providers]
+    result = smelt.testing.run_jumping(pipe.arun(TEXTS, ledger=ledger)).result
+
+    assert before[0] < 1_000
+    assert [provider.rows_sent for provider in providers] == [1_000] * 3
+    assert result.success and result.metrics.ledger_rows == sum(before)
+
+
+def test_a_budget_ends_in_whole_rows() -> None:
+    providers = [Slow(lambda row: dict.fromkeys("abcd", 1)) for _ in range(4)]
+    pipe = smelt.pipeline(progress=False, ledger=False, concurrency=8)
+    for at, name in enumerate("abcd"):
+        before = f" after {{{'abcd'[at - 1]}}}" if at else ""
+        pipe = pipe.transform(f"Judge {{text}}{before}.", {name: int}, model=providers[at])
+    rows = [{"text": f"row {number}"} for number in range(3_000)]
+    most = 150_000
+
+    result = smelt.testing.run_jumping(pipe.arun(rows, max_tokens_total=most)).result
+
+    spent = {name: step.metrics.input_tokens + step.metrics.output_tokens for name, step in result.steps.items()}
+    whole = result.steps["d"].metrics.successful_rows
+    share = sum(
+        spent[name] * whole / step.metrics.successful_rows
+        for name, step in result.steps.items()
+        if step.metrics.successful_rows
+    )
+    assert sum(spent.values()) <= most
+    assert share >= 0.9 * sum(spent.values()) >= 0.75 * most
+
+
+def test_a_budget_that_ends_early_leaves_no_step_waiting() -> None:
+    for most in (3_000, 5_000, 9_000, 20_000):
+        result = smelt.testing.run_jumping(equal_steps(3, slow()).arun(TEXTS[:333], max_tokens_total=most)).result
+
+        assert {error.kind for error in result.errors} == {"budget"}
+        assert result.metrics.input_tokens + result.metrics.output_tokens <= most

@@ -71,8 +71,9 @@ class Budget:
             by_tier.setdefault(one.tier, []).append(one)
         return sum(len(ones) * self._dearest(max(ones, key=_tokens)) for ones in by_tier.values()), tokens
 
-    def await_room(self, call: Callable[[], None]) -> None:
-        """Have *call* called when others give up some of a budget that they share with this run."""
+    async def has_room(self) -> bool:
+        """Wait until others give up some of a budget that they share with this run; False if it shares none."""
+        return False
 
     def _leaves_room(self, wanted: tuple[float, int]) -> bool:
         cost, tokens = wanted

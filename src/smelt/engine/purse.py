@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,22 +16,39 @@ class Purse:
 
     Attributes:
         accounts: Those of the runs, in the order of their steps.
+        on_wait: Called when a run begins to wait for room.
         owed: Dollars and tokens that rows still need in other runs, if the run of an account asks so many more of them.
     """
 
     accounts: list[Account] = field(default_factory=list)
+    on_wait: Callable[[], None] = lambda: None
     owed: Callable[[Account, int], tuple[float, int]] = lambda account, rows: (0.0, 0)
-    _waiting: dict[Callable[[], None], None] = field(default_factory=dict)
+    _waiting: list[asyncio.Future[None]] = field(default_factory=list)
 
-    def await_room(self, call: Callable[[], None]) -> None:
-        """Have *call* called when some of the limit is given up."""
-        self._waiting[call] = None
+    async def has_room(self) -> bool:
+        """Wait until some of the limit is given up."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self.on_wait()
+        await turn
+        return True
 
     def wake(self) -> None:
         """Let the runs that wait for room look again."""
-        waiting, self._waiting = self._waiting, {}
-        for call in waiting:
-            call()
+        waiting, self._waiting = self._waiting, []
+        for turn in waiting:
+            if not turn.done():
+                turn.set_result(None)
+
+    @property
+    def waiting(self) -> int:
+        """How many runs wait for room."""
+        return sum(not turn.done() for turn in self._waiting)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a run waits for room, and no request is in flight that could give any."""
+        return self.waiting > 0 and self.is_idle
 
     @property
     def is_idle(self) -> bool:
@@ -74,9 +92,9 @@ class Account(Budget):
         self.asked += rows if is_fitting else 0
         return is_fitting
 
-    def await_room(self, call: Callable[[], None]) -> None:
-        """Have *call* called when another run gives up some of the limit."""
-        self.purse.await_room(call)
+    async def has_room(self) -> bool:
+        """Wait until a run gives up some of the limit."""
+        return await self.purse.has_room()
 
     def release(self, number: int) -> None:
         """Release the budget of a request that was not sent or cost nothing."""

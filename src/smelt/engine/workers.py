@@ -81,6 +81,7 @@ class WorkerPool:
     _is_halting: bool = False
     _media: MediaRoom = field(default_factory=MediaRoom)
     _is_mismatched: bool = False  # Whether the last slot was of a service tier for which no row was left.
+    _is_broke: bool = False  # Whether the budget had no room for the last chunk.
     _unsent: int = 0  # Requests that are being written to the ledger.
     line: Line = field(init=False)
     _deferred: Deferred = field(init=False)
@@ -195,7 +196,7 @@ class WorkerPool:
                     await self.supply.wanted.wait()
                 slot = await self.lane.admit(self.sender.usual)
                 self._next = None
-                if not await self._use(slot):
+                if not await self._use(slot) and not (self._is_broke and await self.budget.has_room()):
                     break
             if not self.line and self.supply.is_over:
                 self.ledger.wind_down()
@@ -323,7 +324,7 @@ class WorkerPool:
         self.spawn()
 
     def _next_chunk(self, slot: Slot) -> Chunk | None:
-        self._is_mismatched = False
+        self._is_mismatched = self._is_broke = False
         if self.halted is not None:  # The pool was halted while this worker waited for the lane.
             return None
         chunk = self._cut(slot)
@@ -337,8 +338,7 @@ class WorkerPool:
         self.line.put_whole([chunk])  # Requests in flight may cost less than reserved; tried again when one ends.
         if not is_affordable and self.budget.is_idle:
             self.halt(Halt(fault=BudgetExceededError(f"The run's budget is spent: {self.budget}.")))
-        elif not is_affordable:
-            self.budget.await_room(self.spawn)
+        self._is_broke = not is_affordable and self.halted is None
         return None
 
     def _cut(self, slot: Slot) -> Chunk | None:

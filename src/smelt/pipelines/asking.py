@@ -13,9 +13,9 @@ from smelt.call.execution import Execution
 from smelt.call.outcome import Outcome, metrics
 from smelt.call.preparation import Preparation
 from smelt.call.wiring import Wiring
-from smelt.engine.budget import Budget
 from smelt.engine.events import Event, RunEnded
 from smelt.engine.parts import Part, Parts
+from smelt.engine.purse import Account
 from smelt.engine.supply import Supply
 from smelt.observe.recorder import EventRecorder
 from smelt.pipelines.graph import Node
@@ -68,6 +68,7 @@ class StepRun:
     Attributes:
         node: The step.
         call: Its call, about no row.
+        account: Its part of the pipeline's budget.
         before: The runs of the steps from which its rows come.
         under_way: Rows that were let in and have no outcome yet.
         awaited: Rows of windows that were neither let in nor left out.
@@ -83,7 +84,7 @@ class StepRun:
         node: Node,
         call: Preparation,
         *,
-        budget: Budget,
+        budget: Account,
         ends_at: float | None,
         wiring: Wiring,
         rows: int | None,
@@ -110,6 +111,7 @@ class StepRun:
         """
         self.node = node
         self.call = call
+        self.account = budget
         self.before: set[StepRun] = set()
         self.under_way = self.awaited = self.skipped = self.entered = 0
         self.is_closed = self._is_cancelled = self._is_told = False
@@ -189,6 +191,11 @@ class StepRun:
         self.awaited -= rows
         self._parts.skipped += rows
         self._on_news()
+
+    @property
+    def gone(self) -> int:
+        """Rows that were asked, or need not be asked any more."""
+        return max(self.account.asked, self._parts.answered + self._parts.failed) + self._parts.skipped
 
     @property
     def is_busy(self) -> bool:

@@ -17,6 +17,7 @@ from smelt.engine.purse import Account, Purse
 from smelt.pipelines.asking import StepRun
 from smelt.pipelines.checks import Checked
 from smelt.pipelines.graph import Node
+from smelt.pipelines.owing import owed
 from smelt.pipelines.rows import Table
 from smelt.pipelines.shapes import reshaped
 from smelt.pipelines.spans import Span
@@ -116,6 +117,8 @@ class Passage:
                     self._places[run] = at
                     self._steps[node.name] = run
         household.runs |= self._steps
+        household.purse.on_wait = self._wake
+        household.purse.owed = lambda account, rows: owed(account, rows, self._steps.values())
         turn = sum(run.call.concurrency * run.call.work(is_whole=False).most_rows for run in self._steps.values())
         self._most = max(2 * WINDOW, _TURNS_AHEAD * turn)
 
@@ -254,8 +257,9 @@ class Passage:
                     self._release(run)
             for run in self._steps.values():
                 run.close()
-            if self._household.purse.is_idle:
-                self._household.purse.wake()
+            purse = self._household.purse
+            if purse.is_stuck and sum(run.is_busy for run in self._steps.values()) <= purse.waiting:
+                purse.wake()  # Nothing else will give room, so they end.
         except Exception as problem:  # noqa: BLE001  # Nobody else would see it.
             self.fail(problem, next(iter(self._steps)))
 
@@ -263,7 +267,7 @@ class Passage:
         """Queue the rows of a step that wait to fill a request; all of them, if no other can come now."""
         is_first = not self._places[run]
         is_last = (is_first or not self._between) and not any(one.is_busy for one in run.before)
-        if is_last or self._is_stopped:
+        if is_last or self._is_stopped or self._household.purse.is_stuck:
             run.release()
         elif self._household.is_by_rows:
             run.release_full()
