@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import tempfile
 import time
@@ -34,6 +35,7 @@ from smelt.providers.batching import Item, JobFault
 from smelt.providers.secrets import Secret
 from smelt.result import SmeltResult
 from smelt.testing import ScriptedProvider, run_jumping
+from smelt.testing import asked as asked_rows
 from tests.batch.jobserver import LOST, BatchScripted, JobServer, Plot
 
 
@@ -77,6 +79,26 @@ def test_rows_are_asked_in_a_job(ledger: Path) -> None:
     assert provider.rows_sent == 5
     assert result.success
     assert server.uploads == set()
+
+
+def test_a_job_may_have_the_compact_form_and_a_faulty_row_of_it_is_asked_again_in_the_keyed_one(ledger: Path) -> None:
+    def spoilt(items: list[Item]) -> list[Item]:
+        """One value is no number, and one row is cut off behind its token."""
+        replies = [one.outcome.text if isinstance(one.outcome, Reply) else "" for one in items]
+        texts = [re.sub(r" 80\"", ' eighty"', re.sub(r" 144\"", '"', text)) for text in replies]
+        return [replace(one, outcome=Reply(text=text)) for one, text in zip(items, texts, strict=True)]
+
+    server = JobServer(plots=[Plot(outcome=spoilt)])
+    provider = BatchScripted(twice, server)
+
+    result = called(provider, 105, ledger, wire="compact", shuffle=False)
+
+    assert values(result) == [2 * at for at in range(105)]
+    assert [len(job.lines) for job in server.jobs] == [10]
+    assert all(one.layout is not None and one.user.startswith("id [") for one in server.requests.values())
+    assert [sorted(row["n"] for _, row in asked_rows(one)) for one in provider.requests if one.layout is None] == [
+        [40, 72]
+    ]
 
 
 def test_without_waiting_rows_are_pending_and_the_same_call_collects_them(ledger: Path) -> None:

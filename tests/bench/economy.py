@@ -105,6 +105,7 @@ def compared(ways: Sequence[str]) -> Iterator[tuple[str, str]]:
     for peer, best in AT_BEST.items():
         yield "smelt", peer
         yield "smelt, best", best
+        yield "smelt, best, 100 rows", best
     if "openaivec, flex" in ways:
         yield "smelt, best", "openaivec, flex"
 

@@ -54,6 +54,10 @@ def by_smelt_at_best(job: Job, frame: pd.DataFrame, model: str) -> Answers:
     return by_smelt(job, frame, model, **BEST)
 
 
+def by_smelt_with_100_rows(job: Job, frame: pd.DataFrame, model: str) -> Answers:
+    return by_smelt(job, frame, model, **BEST, batch_size=100)
+
+
 def by_openaivec(job: Job, frame: pd.DataFrame, model: str, **options: Any) -> Answers:
     import openaivec  # type: ignore[import-not-found]  # In an environment of its own.
     from openaivec import pandas_ext  # noqa: F401  # Registers the accessor.
@@ -101,6 +105,7 @@ SHOPPERS: dict[str, Shopper] = {
     "smelt, as before": by_smelt_as_before,
     "smelt": by_smelt,
     "smelt, best": by_smelt_at_best,
+    "smelt, best, 100 rows": by_smelt_with_100_rows,
     "openaivec": by_openaivec,
     "openaivec, best": by_openaivec_at_best,
     "openaivec, flex": by_openaivec_flex,
