@@ -164,16 +164,16 @@ def test_07_a_connection_that_was_closed_meanwhile_costs_no_request(provider: st
 
 
 @pytest.mark.slow
-def test_08_a_thousand_requests_share_five_connections(scenario: MakeScenario) -> None:
+def test_08_hundreds_of_requests_share_five_connections(scenario: MakeScenario) -> None:
     narrow = scenario(answers=RULES, latency=0.002, jitter=0.002)
-    frame = companies(1_000)
+    frame = companies(300)
 
     result = ask(frame, served("openai", narrow), batch_size=1, concurrency=5)
 
     assert result.errors == []
     assert_each_answer_is_on_its_own_row(frame, result.data)
     stats = narrow.stats()
-    assert 1_000 <= stats.requests == result.metrics.requests <= 1_020
+    assert 300 <= stats.requests == result.metrics.requests <= 306
     assert stats.max_in_flight <= 5
     # On a busy machine a connection is idle for so long that it is opened anew, or a late reply is raced; now and then.
     assert stats.connections <= 50

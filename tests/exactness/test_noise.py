@@ -12,7 +12,7 @@ from tests.conftest import MakeScenario
 from tests.exactness.companies import assert_each_answer_is_on_its_own_row, companies
 from tests.models import PROVIDERS, RULES, Company, served
 
-ROWS = 5_000
+ROWS = 2_000
 NOISE = {"drop": 0.01, "duplicate": 0.01, "stranger": 0.01, "invalid": 0.02, "truncate": 0.01, "shuffle": 1.0}
 
 

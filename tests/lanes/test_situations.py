@@ -258,7 +258,7 @@ def group(
 
 @pytest.mark.parametrize("is_late", [True, False], ids=["now", "then"])
 def test_four_processes_keep_to_a_limit_whose_headers_reset_to_nothing(is_late: bool) -> None:
-    groups = [group(4, seed, limited(1200, resets=False), is_late=is_late) for seed in range(4)]
+    groups = [group(4, seed, limited(1200, resets=False), is_late=is_late) for seed in range(2)]
 
     assert statistics.mean(used for used, _, _ in groups) >= 0.95
     assert all(refusals <= 0.03 for _, refusals, _ in groups)
@@ -268,7 +268,7 @@ def test_four_processes_keep_to_a_limit_whose_headers_reset_to_nothing(is_late: 
 
 @pytest.mark.parametrize("is_late", [True, False], ids=["now", "then"])
 def test_eight_processes_share_an_announced_limit(is_late: bool) -> None:
-    groups = [group(8, seed, limited(1200), is_late=is_late) for seed in range(3)]
+    groups = [group(8, seed, limited(1200), is_late=is_late) for seed in range(2)]
 
     assert statistics.mean(used for used, _, _ in groups) >= 0.95
     assert all(refusals <= 0.03 for _, refusals, _ in groups)
