@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from smelt.checks import integer
+from smelt.errors import SmeltConfigError
 from smelt.messages import at_standard, by_tier, lasted, paid, price, printable
 
 T = TypeVar("T")
@@ -150,6 +151,7 @@ class SmeltResult(Generic[T]):
         frame: Callable[[], Any],
         errors: Callable[[], list[RowError]],
         report: Callable[[], ReportWriter],
+        details: Callable[[], Any] | None = None,
     ) -> None:
         """Keep the metrics; everything else is built at the first access."""
         self.metrics = metrics
@@ -158,6 +160,7 @@ class SmeltResult(Generic[T]):
         self._frame = frame
         self._errors = errors
         self._report = report
+        self._details = details
 
     @cached_property
     def data(self) -> list[T | None]:
@@ -173,6 +176,26 @@ class SmeltResult(Generic[T]):
     def errors(self) -> list[RowError]:
         """The rows that failed or are pending, in input order."""
         return self._errors()
+
+    @cached_property
+    def details(self) -> Any:
+        """What became of each row beside its answer, with `details=True`: a frame of the library of the input.
+
+        It has the index and the order of the input, and the columns that
+        [Details of every row](../howto/details.md) lists: request, model, finish, attempts, shares of tokens and
+        dollars, notes of the provider, reasoning.
+
+        Raises:
+            SmeltConfigError: The run kept no details.
+
+        Examples:
+            >>> result = df.smelt.run("Classify {name}.", Company, model=scripted, details=True)
+            >>> result.details[["request", "finish", "attempts", "from_ledger"]].values.tolist()
+            [[1, 'stop', 1, False], [1, 'stop', 1, False]]
+        """
+        if self._details is None:
+            raise SmeltConfigError("This run kept no details. Pass details=True to smelt.run.")
+        return self._details()
 
     def head(self, n: int = 5) -> Any:
         """The first rows of `frame`.
@@ -234,10 +257,13 @@ class SmeltResult(Generic[T]):
             "frame": self.frame,
             "errors": self.errors,
             "report": self._report(),
+            "details": None if self._details is None else self.details,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         made = {name: partial(state.get, name) for name in ("data", "frame", "errors", "report")}
+        if state.get("details") is not None:
+            made["details"] = partial(state.get, "details")
         self.__init__(metrics=state["metrics"], model=state["model"], **made)  # type: ignore[misc]  # As it was made.
 
     def __repr__(self) -> str:

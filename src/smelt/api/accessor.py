@@ -81,15 +81,27 @@ class FrameAccessor:
 
     @spelled_out
     def run(
-        self, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
+        self,
+        prompt: str,
+        output_model: OutputModel,
+        *,
+        model: Any = None,
+        details: bool = False,
+        **options: Unpack[Options],
     ) -> SmeltResult[Any]:
-        return functions.run(self._frame, prompt, output_model, model=model, **options)
+        return functions.run(self._frame, prompt, output_model, model=model, details=details, **options)
 
     @spelled_out
     async def arun(
-        self, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
+        self,
+        prompt: str,
+        output_model: OutputModel,
+        *,
+        model: Any = None,
+        details: bool = False,
+        **options: Unpack[Options],
     ) -> SmeltResult[Any]:
-        return await functions.arun(self._frame, prompt, output_model, model=model, **options)
+        return await functions.arun(self._frame, prompt, output_model, model=model, details=details, **options)
 
     @spelled_out
     def as_completed(

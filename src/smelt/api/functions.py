@@ -104,15 +104,33 @@ async def atransform(
 
 @overload
 def run(
-    frame: Any, prompt: str, output_model: type[T], *, model: Any = None, **options: Unpack[Options]
+    frame: Any,
+    prompt: str,
+    output_model: type[T],
+    *,
+    model: Any = None,
+    details: bool = False,
+    **options: Unpack[Options],
 ) -> SmeltResult[T]: ...
 @overload
 def run(
-    frame: Any, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
+    frame: Any,
+    prompt: str,
+    output_model: OutputModel,
+    *,
+    model: Any = None,
+    details: bool = False,
+    **options: Unpack[Options],
 ) -> SmeltResult[Any]: ...
 @spelled_out
 def run(
-    frame: Any, prompt: str, output_model: Any, *, model: Any = None, **options: Unpack[Options]
+    frame: Any,
+    prompt: str,
+    output_model: Any,
+    *,
+    model: Any = None,
+    details: bool = False,
+    **options: Unpack[Options],
 ) -> SmeltResult[Any]:
     """`transform`, but returns the full result of the run: instances, errors, metrics, frame. Spends money.
 
@@ -121,6 +139,8 @@ def run(
         prompt: As in `transform`.
         output_model: As in `transform`.
         model: As in `transform`.
+        details: Whether the result has `details`: for each row its requests, tokens and dollars, and what the provider
+            says about its reply.
         **options: See `smelt.call.options.Settings`.
 
     Returns:
@@ -135,20 +155,38 @@ def run(
         >>> result.data[0], result.errors, result.metrics.requests
         (Company(sector='tech'), [], 1)
     """
-    return _job(prompt, output_model, options).run(model, data=frame)
+    return _job(prompt, output_model, options).run(model, data=frame, details=details)
 
 
 @overload
 async def arun(
-    frame: Any, prompt: str, output_model: type[T], *, model: Any = None, **options: Unpack[Options]
+    frame: Any,
+    prompt: str,
+    output_model: type[T],
+    *,
+    model: Any = None,
+    details: bool = False,
+    **options: Unpack[Options],
 ) -> SmeltResult[T]: ...
 @overload
 async def arun(
-    frame: Any, prompt: str, output_model: OutputModel, *, model: Any = None, **options: Unpack[Options]
+    frame: Any,
+    prompt: str,
+    output_model: OutputModel,
+    *,
+    model: Any = None,
+    details: bool = False,
+    **options: Unpack[Options],
 ) -> SmeltResult[Any]: ...
 @spelled_out
 async def arun(
-    frame: Any, prompt: str, output_model: Any, *, model: Any = None, **options: Unpack[Options]
+    frame: Any,
+    prompt: str,
+    output_model: Any,
+    *,
+    model: Any = None,
+    details: bool = False,
+    **options: Unpack[Options],
 ) -> SmeltResult[Any]:
     """`run` as a coroutine, on the running event loop. Spends money.
 
@@ -157,6 +195,8 @@ async def arun(
         prompt: As in `transform`.
         output_model: As in `transform`.
         model: As in `transform`.
+        details: Whether the result has `details`: for each row its requests, tokens and dollars, and what the provider
+            says about its reply.
         **options: See `smelt.call.options.Settings`.
 
     Returns:
@@ -170,7 +210,7 @@ async def arun(
         >>> asyncio.run(df.smelt.arun("Classify {name}.", Company, model=scripted)).success
         True
     """
-    return await _job(prompt, output_model, options).arun(model, data=frame)
+    return await _job(prompt, output_model, options).arun(model, data=frame, details=details)
 
 
 @spelled_out

@@ -99,13 +99,14 @@ class Job(Generic[T]):
         return f"Job({shown_value(self.prompt)}, {name})"
 
     @plainly
-    def run(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
+    def run(self, model: Any = None, *, data: Any, details: bool = False) -> SmeltResult[T]:
         """Ask *model* about every row of *data*, and block this thread until the run ends. Spends money.
 
         Args:
             model: A `smelt.Model`, `"provider:name"`, or any object with the members of `smelt.Provider`. None: the
                 model set by `smelt.configure` or `SMELT_MODEL`, else the embedded model.
             data: A pandas or Polars DataFrame, or a list of dicts. It is not changed.
+            details: Whether the result has `details`: for each row its requests, tokens and dollars.
 
         Returns:
             One outcome per row, in the order of *data*.
@@ -120,15 +121,16 @@ class Job(Generic[T]):
             >>> smelt.Job("Classify {name}.", Company).run(scripted, data=[{"name": "Arm"}]).data
             [Company(sector='tech')]
         """
-        return self._run(model, data, awaited="arun")
+        return self._run(model, data, awaited="arun", details=details)
 
     @plainly
-    async def arun(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
+    async def arun(self, model: Any = None, *, data: Any, details: bool = False) -> SmeltResult[T]:
         """`run` as a coroutine, on the running event loop. Spends money.
 
         Args:
             model: As in `run`.
             data: As in `run`.
+            details: As in `run`.
 
         Returns:
             One outcome per row, in the order of *data*.
@@ -141,7 +143,7 @@ class Job(Generic[T]):
             >>> asyncio.run(smelt.Job("Classify {name}.", Company).arun(scripted, data=df)).success
             True
         """
-        return await self._arun(model, data)
+        return await self._arun(model, data, details=details)
 
     @plainly
     def test(self, model: Any = None, *, data: Any) -> SmeltResult[T]:
@@ -293,15 +295,28 @@ class Job(Generic[T]):
 
         return evaluate(self.prompt, self.output_model, model, self.settings, data, truth, n, dry_run)
 
-    def _run(self, model: Any, data: Any, *, pick: Pick | None = None, awaited: str) -> SmeltResult[T]:
+    def _run(
+        self, model: Any, data: Any, *, pick: Pick | None = None, awaited: str, details: bool = False
+    ) -> SmeltResult[T]:
         from smelt.call.execution import execute
 
-        return execute(self._prepare(model, data, pick=pick), awaited=awaited)
+        self._check_details(details)
+        return execute(self._prepare(model, data, pick=pick), awaited=awaited, details=details)
 
-    async def _arun(self, model: Any, data: Any, *, pick: Pick | None = None) -> SmeltResult[T]:
+    async def _arun(self, model: Any, data: Any, *, pick: Pick | None = None, details: bool = False) -> SmeltResult[T]:
         from smelt.call.execution import aexecute
 
-        return await aexecute(self._prepare(model, data, pick=pick))
+        self._check_details(details)
+        return await aexecute(self._prepare(model, data, pick=pick), details=details)
+
+    def _check_details(self, details: object) -> None:
+        if not isinstance(details, bool):
+            raise SmeltConfigError.for_type("details", details, "True or False")
+        if details and self.settings.mode == "batch":
+            raise SmeltConfigError(
+                'details=True and mode="batch" do not go together: a job may be bought by one process and collected by '
+                "another. artefacts= keeps every line of a job with its answer."
+            )
 
     def _prepare(self, model: Any, data: Any, *, pick: Pick | None = None, is_sent: bool = True) -> Preparation:
         from smelt.call.preparation import prepare

@@ -45,13 +45,14 @@ from smelt.result import SmeltResult
 _ON_ITS_WAY = 0.1  # Seconds; by then the SDK has sent the request, and the loop only waits for the reply.
 
 
-def execute(call: Preparation, *, awaited: str, wiring: Wiring = wired) -> SmeltResult[Any]:
+def execute(call: Preparation, *, awaited: str, wiring: Wiring = wired, details: bool = False) -> SmeltResult[Any]:
     """Run *call* on this thread, and block until it ends.
 
     Args:
         call: The prepared call.
         awaited: The async method that an error or warning recommends if an event loop is already running.
         wiring: Opens the ledger, the lane and the observers of the run.
+        details: Whether to keep what became of each row beside its answer.
 
     Raises:
         SmeltAPIError: No row was answered, because of the account, the model or the server.
@@ -60,18 +61,18 @@ def execute(call: Preparation, *, awaited: str, wiring: Wiring = wired) -> Smelt
         StoreError: The ledger cannot be opened, or failed later; then the error carries the result so far.
         SmeltInterrupt: Ctrl-C or SIGTERM; carries the result so far.
     """
-    return run_blocking(_interruptible(call, wiring), awaited=awaited)
+    return run_blocking(_interruptible(call, wiring, details=details), awaited=awaited)
 
 
-async def aexecute(call: Preparation) -> SmeltResult[Any]:
+async def aexecute(call: Preparation, *, details: bool = False) -> SmeltResult[Any]:
     """`execute` on the running event loop. After a cancellation, the answers are in the ledger only."""
-    execution = Execution(call, Supply.of(part_of(call)), is_partial_shown=False)
+    execution = Execution(call, Supply.of(part_of(call)), is_partial_shown=False, details=details)
     await execution.run_safely()
     return execution.outcome.checked_result()
 
 
-async def _interruptible(call: Preparation, wiring: Wiring) -> SmeltResult[Any]:
-    execution = Execution(call, Supply.of(part_of(call)), wiring=wiring)
+async def _interruptible(call: Preparation, wiring: Wiring, *, details: bool) -> SmeltResult[Any]:
+    execution = Execution(call, Supply.of(part_of(call)), wiring=wiring, details=details)
     await see_through(execution)
     return execution.outcome.checked_result()
 
@@ -200,6 +201,7 @@ class Execution:
             ending=self.ending,
             recorder=self._recorder,
             answered_before=self.supply.parts.answered - answers.answered,
+            details=self.details,
         )
 
     async def run(self) -> None:
@@ -216,6 +218,7 @@ class Execution:
                     provider=call.provider.name,
                     model=call.provider.model,
                     columns=tuple(call.source.names),
+                    origin=call.provider.origin,
                 )
             )
             self.engine = self._engine(handed)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from smelt.call.advice import advice
 from smelt.call.preparation import Column, Preparation
+from smelt.engine.details import Details
 from smelt.engine.work import Counts, Ending
 from smelt.errors import (
     AuthenticationError,
@@ -62,6 +64,7 @@ class Outcome:
         ending: How the run ended; None if it was interrupted.
         recorder: The recorded events of the run.
         answered_before: In a stream: answered rows that are not in *answers* any more.
+        details: What became of each row beside its answer; None if that was not kept.
     """
 
     call: Preparation
@@ -71,6 +74,7 @@ class Outcome:
     ending: Ending | None
     recorder: EventRecorder
     answered_before: int = 0
+    details: Details | None = None
 
     def result(self) -> SmeltResult[Any]:
         """The result so far."""
@@ -82,6 +86,7 @@ class Outcome:
             frame=lambda: attached(self.call, self.answers),
             errors=self._errors,
             report=self._report,
+            details=None if self.details is None else partial(self._detailed, self.details),
         )
 
     def checked_result(self) -> SmeltResult[Any]:
@@ -146,6 +151,11 @@ class Outcome:
 
     def _data(self) -> list[Any]:
         return [None if row is None else value_of(self.call, row) for row in self.answers.rows()]
+
+    def _detailed(self, details: Details) -> Any:
+        from smelt.call.detailing import detailed  # Imported late: most runs keep no details.
+
+        return detailed(self.call, self.answers, details, self.counts.cost_usd)
 
     def _errors(self) -> list[RowError]:
         failures = sorted(self.answers.failures.items())

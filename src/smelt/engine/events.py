@@ -34,6 +34,7 @@ class RunStarted(OfRun):
         provider: The provider's name.
         model: The model's name.
         columns: Names of the columns that are sent.
+        origin: Scheme, host and port that requests go to; empty if they go nowhere.
     """
 
     rows: int
@@ -41,6 +42,7 @@ class RunStarted(OfRun):
     provider: str
     model: str
     columns: tuple[str, ...] = ()
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,11 @@ class RequestEnded(OfRun):
         in_flight: Requests still in flight.
         is_broken_off: Whether the run cancelled it, at its end or because another request answered its rows sooner.
             This is not a failure of the server.
-        request_id: The provider's id of the request, redacted; None if it gave none.
+        request_id: The provider's id of the request; None if it gave none, or one that is no id.
+        reasoning_tokens: How many of the output tokens were thoughts.
+        status: The HTTP status of a failure, if one came.
+        answered_by: The model that answered, as the provider names it.
+        finish: Why the model stopped: `stop`, `length`, `refused`, `filtered` or `unknown`.
     """
 
     number: int
@@ -105,6 +111,10 @@ class RequestEnded(OfRun):
     in_flight: int = 0
     is_broken_off: bool = False
     request_id: str | None = None
+    reasoning_tokens: int = 0
+    status: int | None = None
+    answered_by: str | None = None
+    finish: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

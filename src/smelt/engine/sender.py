@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -39,6 +40,7 @@ _FULL = 0.95  # Share of its limit that a reply has used if the limit truncated 
 _TESTS = 2  # Requests that ask for the order of media, until a reply can be read.
 _ROW_FRAME = 24  # Bytes around a row of a request.
 _COMPACT_FRAME = 10  # The same on the compact wire.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+=-]{0,99}")
 _TOLD = 1e-3  # Seconds between admission by the lane and sending (a ledger write) that may count as server latency.
 
 _media_orders: dict[tuple[str, ...], bool] = {}  # By server and model: whether it keeps the order. Of this process.
@@ -536,9 +538,18 @@ class Sender:
                 cost_usd=cost,
                 in_flight=len(self.calling),
                 is_broken_off=is_broken_off,
-                request_id=outcome.request_id,
+                request_id=_plain(outcome.request_id),
+                reasoning_tokens=outcome.usage.reasoning_tokens or 0,
+                status=failure.status if failure else None,
+                answered_by=None if isinstance(outcome, CallFailed) else _plain(outcome.model),
+                finish=None if isinstance(outcome, CallFailed) else outcome.finish,
             )
         )
+
+
+def _plain(name: str | None) -> str | None:
+    """A *name* that a server gave, if it looks like one: events hold no text, and a server may echo anything."""
+    return name if name is not None and _NAME.fullmatch(name) else None
 
 
 def rows_worth(thoughts: float, work: Work) -> int:

@@ -22,6 +22,7 @@ from smelt.providers.bodies import (
     table,
     tables,
     text_of,
+    thoughts_of,
     useless,
     words,
     written,
@@ -122,6 +123,7 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
         request_id=request_id(answer.headers),
         limits=limits_in(answer.headers),
         detail=refusal if finish == "refused" else None,
+        reasoning=thoughts_of(body["content"]),
     )
 
 

@@ -101,7 +101,14 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
         request_id=request_id(answer.headers),
         limits=limits_in(answer.headers),
         detail=words(body.get("stopReason")) if finish in ("filtered", "refused") else None,
+        reasoning=_thoughts(table(table(body["output"]).get("message")).get("content")),
     )
+
+
+def _thoughts(content: object) -> str:
+    """What the model thought, if it is told."""
+    parts = [table(table(part.get("reasoningContent")).get("reasoningText")) for part in tables(content)]
+    return "\n".join(text for part in parts if (text := words(part.get("text"))))
 
 
 def _texts(content: object) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from smelt.plan.numbers import LongNumber
@@ -19,6 +19,7 @@ from smelt.providers.events import DECODER, joined, joined_chunks
 from smelt.providers.secrets import Secret
 
 _JSON = re.compile(r"[{\[]\s*[\"'“”{\[\\]")  # The start of JSON, also inside a JSON string, but not `{name}`.
+_WORD = re.compile(r"[A-Za-z][A-Za-z_]{0,40}")
 _DEPTH = 4  # Nesting levels of an unexpected value that are searched for a word.
 # Types of a message's parts. A list of anything else is the answer itself, already parsed.
 _PARTS = ("text", "output_text", "input_text", "refusal", "image_url", "tool_use", "audio", "file")
@@ -183,6 +184,29 @@ def text_of(content: object) -> str:
     if found or not parts or any(map(_is_part, parts)):
         return "".join(found)
     return written(content)
+
+
+def noted(pairs: Iterable[tuple[object, object]]) -> str:
+    """Notes such as `HATE_SPEECH: LOW, VIOLENCE: LOW`: names with one word each. Nothing else, so no text of a row."""
+    found = {name: word for name, word in pairs if _is_word(name) and _is_word(word)}
+    return ", ".join(f"{name}: {word}" for name, word in found.items())
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and _WORD.fullmatch(value) is not None
+
+
+def thoughts_of(content: object) -> str:
+    """What the model thought: the text of the parts of *content* that hold thoughts. A string holds none."""
+    return "\n".join(text for part in tables(content) if _is_thought(part) and (text := _thought_in(part)))
+
+
+def _thought_in(part: Mapping[str, Any]) -> str:
+    for name in ("thinking", "text", "reasoning", "summary", "content"):
+        value = part.get(name)
+        if text := words(value) or "\n".join(text for one in tables(value) if (text := words(one.get("text")))):
+            return text
+    return ""
 
 
 def first_with_json(texts: Iterator[str]) -> str:

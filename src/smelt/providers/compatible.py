@@ -21,9 +21,11 @@ from smelt.providers.bodies import (
     failed_generation,
     finish_of,
     first_with_json,
+    noted,
     table,
     tables,
     text_of,
+    thoughts_of,
     useless,
     words,
     written,
@@ -141,6 +143,8 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
         request_id=request_id(answer.headers) or words(body.get("id")),
         limits=limits_in(answer.headers),
         detail=refusal,
+        notes=_notes(body, choice),
+        reasoning=_thoughts(message),
     )
 
 
@@ -152,6 +156,19 @@ def _first_whole(choices: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
     return table(choice.get("message")) or table(choice.get("delta"))
+
+
+def _thoughts(message: Mapping[str, Any]) -> str:
+    """What the model thought, from the places in which servers put it."""
+    told = words(message.get("reasoning_content")) or words(message.get("reasoning"))
+    return told or thoughts_of(message.get("content"))
+
+
+def _notes(body: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
+    """What the filters of Azure found, such as `hate: safe`."""
+    prompts = [table(one.get("content_filter_results")) for one in tables(body.get("prompt_filter_results"))]
+    found = [*prompts, table(choice.get("content_filter_results"))]
+    return noted((name, table(one).get("severity")) for some in found for name, one in some.items())
 
 
 def _texts(choice: Mapping[str, Any], message: Mapping[str, Any], finish: Finish) -> Iterator[str]:

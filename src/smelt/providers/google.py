@@ -24,8 +24,10 @@ from smelt.providers.bodies import (
     body_of,
     finish_of,
     first_with_json,
+    noted,
     table,
     tables,
+    thoughts_of,
     useless,
     word_in,
     words,
@@ -130,7 +132,15 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
         request_id=request_id(answer.headers) or words(body.get("responseId")),
         limits=limits_in(answer.headers),
         detail=_reason(body, candidate) if finish == "filtered" else None,
+        notes=_ratings(body, candidate),
+        reasoning=thoughts_of(table(candidate.get("content")).get("parts")),
     )
+
+
+def _ratings(body: Mapping[str, Any], candidate: Mapping[str, Any]) -> str:
+    """The ratings of the prompt's and the answer's safety, such as `HATE_SPEECH: NEGLIGIBLE`."""
+    rated = [*tables(table(body.get("promptFeedback")).get("safetyRatings")), *tables(candidate.get("safetyRatings"))]
+    return noted((str(one.get("category")).removeprefix("HARM_CATEGORY_"), one.get("probability")) for one in rated)
 
 
 def _first_whole(candidates: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -27,6 +27,7 @@ from smelt.providers.bodies import (
     table,
     tables,
     text_of,
+    thoughts_of,
     useless,
     word_in,
     words,
@@ -155,6 +156,7 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
         request_id=request_id(answer.headers),
         limits=limits_in(answer.headers),
         detail=refusal or None,
+        reasoning=thoughts_of(items),
     )
 
 
