@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -253,9 +254,19 @@ async def opened(
             http_client=http,
             max_retries=0,
             default_headers=headers,
+            **without_spans(client),
         )
         sdk._platform = "Unknown"  # Otherwise the SDK determines it in a thread.
         yield sdk
+
+
+def without_spans(client: Callable[..., Any]) -> dict[str, Any]:
+    """The option of an SDK's *client* that stops spans of its own, if it has one.
+
+    Otherwise a request would be in a trace twice, beside that of `smelt.observe.telemetry`; and an environment variable
+    could put rows into it.
+    """
+    return {"open_telemetry": False} if "open_telemetry" in inspect.signature(client).parameters else {}
 
 
 @asynccontextmanager

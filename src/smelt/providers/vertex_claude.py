@@ -9,7 +9,7 @@ from typing import Any
 
 import anthropic
 
-from smelt.providers.adapter import posting
+from smelt.providers.adapter import posting, without_spans
 from smelt.providers.anthropic import Anthropic
 from smelt.providers.base import Connection
 from smelt.providers.foundry import not_for_others
@@ -39,4 +39,10 @@ class VertexClaude(Anthropic):
 def _client(*, project: str, region: str, root: str, **options: Any) -> Any:
     del options["api_key"]  # Our client adds the token.
     options["base_url"] = f"{root}/v1"
-    return anthropic.AsyncAnthropicVertex(project_id=project, region=region, access_token="none", **options)
+    return anthropic.AsyncAnthropicVertex(
+        project_id=project,
+        region=region,
+        access_token="none",
+        **options,
+        **without_spans(anthropic.AsyncAnthropicVertex),
+    )
