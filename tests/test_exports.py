@@ -43,6 +43,7 @@ PUBLIC = {
     "load_pipeline",
     "batch",
     "ledger",
+    "observe",
     "providers",
     "worker",
     "wrap",
@@ -71,7 +72,7 @@ PUBLIC = {
     "SmeltWarning",
     "__version__",
 }
-MOST_NAMES = 58
+MOST_NAMES = 60
 PUBLIC_FOR_PROVIDERS = {"Billing", "CallFailed", "Capabilities", "Connection", "Provider", "Reply", "Request", "Usage"}
 PUBLIC_FOR_TESTS = {"Answer", "JumpingLoop", "ScriptedProvider", "answered", "asked", "run_jumping"}
 

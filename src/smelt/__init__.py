@@ -53,7 +53,7 @@ from smelt.providers.base import Provider
 from smelt.result import RowError, SmeltMetrics, SmeltResult
 
 if TYPE_CHECKING:
-    from smelt import batch, ledger
+    from smelt import batch, ledger, observe
     from smelt.api.aggregates import AggregateJob, aggregate
     from smelt.api.loading import load_pipeline
     from smelt.api.own_code import worker, wrap
@@ -113,7 +113,7 @@ def _series_accessor() -> type:
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("batch", "ledger"):  # Loaded by the first look, like the engine.
+    if name in ("batch", "ledger", "observe"):  # Loaded by the first look, like the engine.
         return import_module(f"smelt.{name}")
     if name in _LATE:
         return getattr(import_module(_LATE[name]), name)
@@ -176,6 +176,7 @@ __all__ = [
     "ledger",
     "load_models",
     "load_pipeline",
+    "observe",
     "pipeline",
     "preview",
     "providers",

@@ -21,6 +21,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+
 import smelt
 from smelt.call.resolve import resolve_model
 from smelt.loop.one_thread import OneThreadLoop
@@ -38,6 +42,12 @@ def main(provider: str, alone: dict[str, str], jobs: dict[str, str], directory: 
     logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
     logging.captureWarnings(True)
     warnings.simplefilter("always")
+    shown = logging.FileHandler(directory / "smelt.log")
+    logging.getLogger("smelt").addHandler(shown)
+    tracers = TracerProvider()
+    tracers.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(out=(directory / "spans.log").open("w"))))
+    trace.set_tracer_provider(tracers)
+    smelt.configure(observers=[smelt.observe.telemetry(), smelt.observe.RunLog(directory / "runs.log")])
     with asyncio.Runner(loop_factory=OneThreadLoop, debug=True) as runner:
         runner.run(_ask_each_once([_model(provider, url) for url in alone.values()]))
     for fault, url in jobs.items():

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeScenario
+from tests.exactness.companies import companies
 from tests.fakeserver.client import ROOT
 from tests.fakeserver.errors import OPENAI
 from tests.fakeserver.faults import COMPLETIONS, REFUSALS, RESPONSES, TRANSPORTS
@@ -81,6 +82,10 @@ def test_a_key_is_in_no_byte_of_what_comes_out(provider: str, scenario: MakeScen
     said = {"stdout": child.stdout, "stderr": child.stderr}
     said |= {str(file): file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     assert [where for where, text in said.items() if leaks(text)] == []
+    watched = {name: text for name, text in said.items() if name.endswith((".log",))}
+    assert [name for name, text in watched.items() if any(name.encode() in text for name in companies(8)["name"])] == []
+    assert len(watched) == 3
+    assert all(text.count(b"\n") > 20 for text in watched.values())
     # All of it did happen: the keys were sent, and there was much to be said.
     assert all(one.stats().log[0]["secrets"] for name, one in scenarios.items() if one.stats().requests)
     assert [name for name, one in scenarios.items() if not one.stats().requests] == []

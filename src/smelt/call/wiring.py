@@ -24,6 +24,7 @@ from smelt.lanes.registry import join
 from smelt.ledger.book import JobBook
 from smelt.ledger.session import RunSubject, Session, remembering
 from smelt.ledger.writer import Gap
+from smelt.observe.logs import run_logger
 from smelt.observe.reporter import Reporter
 from smelt.plan.dialect import array_schema
 from smelt.progress.drawing import display_for
@@ -98,7 +99,7 @@ def wired(
             is_default=settings.ledger is None and settings.mode != "batch",
             gap=gap,
         ) as session,
-        Reporter(*observers, display, *settings.observers, run_id=uuid4().hex, step=step) as report,
+        Reporter(*observers, display, run_logger(), *settings.observers, run_id=uuid4().hex, step=step) as report,
         _lane(call, caps, report) as lane,
     ):
         yield Wired(session, lane, report, _terms(call, pace or Pace()))

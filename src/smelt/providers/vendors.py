@@ -372,3 +372,23 @@ def owners_of(key: str) -> list[str]:
     found = [(len(start), one.name) for one in VENDORS.values() for start in one.key_starts if key.startswith(start)]
     longest = max((length for length, _ in found), default=0)
     return [name for length, name in found if length == longest]
+
+
+# What OpenTelemetry's conventions of November 2026 call vendors that have another name here, and the operation of those
+# whose API is not a chat.
+_TELEMETRY_NAMES: Mapping[str, str] = {
+    "google": "gcp.gemini",
+    "vertex": "gcp.vertex_ai",
+    "bedrock": "aws.bedrock",
+    "mantle": "aws.bedrock",
+    "azure": "azure.ai.openai",
+    "foundry": "azure.ai.inference",
+    "mistral": "mistral_ai",
+    "xai": "x_ai",
+}
+_GENERATES = ("google", "vertex")
+
+
+def telemetry_names(name: str) -> tuple[str, str]:
+    """What OpenTelemetry calls the vendor *name*, and a request to it."""
+    return _TELEMETRY_NAMES.get(name, name), "generate_content" if name in _GENERATES else "chat"

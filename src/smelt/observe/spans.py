@@ -1,0 +1,228 @@
+"""Spans and metrics of OpenTelemetry, by its conventions for generative AI. They hold no text of a row and no prompt.
+
+Only the API is imported: where spans go is the business of the application's SDK.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from smelt.engine.events import Event, RequestEnded, RequestSent, RowsSettled, RunEnded, RunStarted
+from smelt.errors import MissingDependencyError
+from smelt.observe import conventions as names
+from smelt.providers.vendors import telemetry_names
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import Span, TracerProvider
+
+_BROKEN_OFF = "broken_off"  # The run itself cancelled the request.
+_SCOPE = "smelt"
+
+
+def telemetry(
+    *, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
+) -> Callable[[Event], None]:
+    """An observer that makes spans and metrics of OpenTelemetry, for `observers=[…]`.
+
+    A run is a span, a child of the span in which you call it, and each request a span in that. The conventions for
+    generative AI name the attributes and the metrics. There is never content in them. A request costs about 40
+    microseconds with the SDK of OpenTelemetry, and next to nothing without one.
+
+    Args:
+        tracer_provider: Where spans go. None: the one of the application.
+        meter_provider: Where metrics go. None: the one of the application.
+
+    Returns:
+        An observer; pass it to as many calls as you like.
+
+    Raises:
+        MissingDependencyError: opentelemetry-api is not installed; the extra `otel` has it.
+
+    Examples:
+        >>> spans = smelt.observe.telemetry()
+        >>> _ = df.smelt.transform("Classify {name}.", Company, model=scripted, observers=[spans])
+    """
+    try:
+        from opentelemetry import metrics, trace
+    except ModuleNotFoundError as problem:
+        if (problem.name or "").partition(".")[0] != "opentelemetry":
+            raise
+        raise MissingDependencyError.for_extra("otel", "opentelemetry-api") from problem
+    tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
+    meter = metrics.get_meter(_SCOPE, meter_provider=meter_provider)
+    return _Telemetry(tracer, _Instruments.of(meter))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Instruments:
+    """The metrics."""
+
+    duration: Any
+    input: Any
+    output: Any
+    types: tuple[Mapping[str, str], Mapping[str, str]]  # What tells input from output tokens, if the names do not.
+
+    @classmethod
+    def of(cls, meter: Any) -> _Instruments:
+        def made(name: str, unit: str, bounds: list[float]) -> Any:
+            return meter.create_histogram(name, unit=unit, explicit_bucket_boundaries_advisory=bounds)
+
+        if names.LATEST in os.environ.get(names.OPT_IN, "").split(","):
+            return cls(
+                duration=made(names.LATEST_DURATION, "s", names.SECONDS),
+                input=made(names.LATEST_INPUT, "{token}", names.TOKENS),
+                output=made(names.LATEST_OUTPUT, "{token}", names.TOKENS),
+                types=({}, {}),
+            )
+        usage = made(names.TOKEN_USAGE, "{token}", names.TOKENS)
+        return cls(
+            duration=made(names.DURATION, "s", names.SECONDS),
+            input=usage,
+            output=usage,
+            types=({names.TOKEN_TYPE: "input"}, {names.TOKEN_TYPE: "output"}),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """A run that has not ended."""
+
+    span: Span
+    context: Context
+    title: str
+    common: dict[str, Any]
+    settled: RowsSettled | None = None
+    cost_usd: float = 0.0
+    requests: dict[int, Span] = field(default_factory=dict)
+
+
+class _Telemetry:
+    def __init__(self, tracer: Any, instruments: _Instruments) -> None:
+        from opentelemetry import trace  # It is there: `telemetry` has imported it.
+
+        self._trace = trace
+        self._tracer = tracer
+        self._instruments = instruments
+        self._runs: dict[str, _Run] = {}
+
+    def __call__(self, event: Event) -> None:
+        kind = type(event)
+        run = self._runs.get(event.run_id)
+        if kind is RunStarted:
+            self._begin(event)  # type: ignore[arg-type]  # `kind` says so.
+        elif run is None:
+            return
+        elif kind is RequestSent:
+            self._send(run, event)  # type: ignore[arg-type]
+        elif kind is RequestEnded:
+            self._receive(run, event)  # type: ignore[arg-type]
+        elif kind is RowsSettled:
+            run.settled = event  # type: ignore[assignment]
+        elif kind is RunEnded:
+            self._end(run, event)  # type: ignore[arg-type]
+
+    def _begin(self, event: RunStarted) -> None:
+        provider, operation = telemetry_names(event.provider)
+        common: dict[str, Any] = {
+            names.OPERATION: operation,
+            names.PROVIDER: provider,
+            names.REQUEST_MODEL: event.model,
+            **_server(event.origin),
+        }
+        attributes = {
+            **common,
+            names.OPERATION: names.WORKFLOW,
+            names.ROWS: event.rows,
+            names.DISTINCT_ROWS: event.distinct_rows,
+            names.RUN: event.run_id,
+        }
+        span = self._tracer.start_span(f"{names.WORKFLOW} smelt", attributes=attributes)
+        self._runs[event.run_id] = _Run(
+            span=span,
+            context=self._trace.set_span_in_context(span),
+            title=f"{operation} {event.model}",
+            common=common,
+        )
+
+    def _send(self, run: _Run, event: RequestSent) -> None:
+        attributes = {**run.common, names.OUTPUT_TYPE: "json", names.NUMBER: event.number, names.ROWS: event.rows}
+        run.requests[event.number] = self._tracer.start_span(
+            run.title, context=run.context, kind=self._trace.SpanKind.CLIENT, attributes=attributes
+        )
+
+    def _receive(self, run: _Run, event: RequestEnded) -> None:
+        error = "" if event.ok else _BROKEN_OFF if event.is_broken_off else event.failure_kind or "unknown"
+        self._measure(run, event, error)
+        run.cost_usd += event.cost_usd or 0.0
+        span = run.requests.pop(event.number, None)  # A line of a batch job was not sent alone.
+        if span is None:
+            return
+        span.set_attributes(_told(event, error))
+        if error and not event.is_broken_off:
+            span.set_status(self._trace.StatusCode.ERROR)
+        span.end()
+
+    def _measure(self, run: _Run, event: RequestEnded, error: str) -> None:
+        instruments, attributes = self._instruments, dict(run.common)
+        if event.answered_by:
+            attributes[names.RESPONSE_MODEL] = event.answered_by
+        if event.input_tokens:
+            instruments.input.record(event.input_tokens, {**attributes, **instruments.types[0]})
+        if event.output_tokens:
+            instruments.output.record(event.output_tokens, {**attributes, **instruments.types[1]})
+        if error:
+            attributes[names.ERROR_TYPE] = error
+        instruments.duration.record(event.seconds, attributes)
+
+    def _end(self, run: _Run, event: RunEnded) -> None:
+        del self._runs[event.run_id]
+        for span in run.requests.values():
+            span.end()
+        settled = run.settled or RowsSettled(answered=0, failed=0)
+        run.span.set_attributes(
+            {
+                names.ANSWERED: settled.answered,
+                names.REUSED: settled.reused,
+                names.FAILED: settled.failed,
+                names.COST: run.cost_usd,
+                names.REASON: event.reason,
+            }
+        )
+        if event.reason not in ("done", "pending"):
+            run.span.set_attribute(names.ERROR_TYPE, event.reason)
+            run.span.set_status(self._trace.StatusCode.ERROR)
+        run.span.end()
+
+
+def _told(event: RequestEnded, error: str) -> dict[str, Any]:
+    """The attributes of a request that has ended."""
+    told = {
+        names.INPUT_TOKENS: event.input_tokens,
+        names.OUTPUT_TOKENS: event.output_tokens,
+        names.CACHED_TOKENS: event.cached_input_tokens,
+        names.WRITTEN_TOKENS: event.written_input_tokens,
+        names.REASONING_TOKENS: event.reasoning_tokens,
+        names.RESPONSE_MODEL: event.answered_by,
+        names.FINISH_REASONS: [event.finish] if event.finish else None,
+        names.REQUEST_ID: event.request_id,
+        names.STATUS_CODE: event.status,
+        names.COST: event.cost_usd,
+        names.ERROR_TYPE: error,
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _server(origin: str) -> dict[str, Any]:
+    """The attributes of the server at *origin*."""
+    try:
+        parts = urlsplit(origin)
+        host, port = parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:
+        return {}
+    return {names.SERVER_ADDRESS: host, names.SERVER_PORT: port} if host and port else {}
