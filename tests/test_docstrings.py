@@ -28,6 +28,7 @@ NO_HELP = {
     "__version__",
     "batch",
     "ledger",
+    "observe",
     "errors",
     "providers",
     "Answer",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from smelt.checks import integer
+from smelt.environment import environ
 from smelt.errors import AuthConfigError, SmeltConfigError
 from smelt.messages import nearest
 from smelt.named import registry
@@ -210,7 +210,7 @@ def _server_of(entry: Entry, how: ServerEntry) -> Provider:
 
 
 def _key_in(variable: str) -> str:
-    key = os.environ.get(variable, "")
+    key = environ().get(variable, "")
     if not key:
         raise AuthConfigError(f"the environment variable {variable}, which 'api_key_env' names, is not set.")
     check_key(key, source=variable)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 from smelt.call.options import NAMES, Settings, checked, unknown_option
+from smelt.environment import environ, use, values_in
 from smelt.errors import SmeltConfigError
 from smelt.tracebacks import plainly
 
+
+class Unset:
+    """The type of an argument that was not given, where None has a meaning."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+UNSET = Unset()
 OPTIONS = ("model", *NAMES)
 _VARIABLES = {
     "model": "SMELT_MODEL",
@@ -23,15 +33,18 @@ _configured: dict[str, Any] = {}
 
 
 @plainly
-def configure(**options: Any) -> None:
+def configure(*, env_file: str | PathLike[str] | Unset | None = UNSET, **options: Any) -> None:
     """Set defaults for all later calls in this process; an argument of a call overrides them. Sends nothing.
 
     Args:
+        env_file: A file with environment variables, such as ".env": keys, addresses and `SMELT_…`. Variables of the
+            process win, and `os.environ` is not changed. It is read now, and never looked for if you do not name it;
+            None forgets it. Needs the extra `env`.
         **options: `model`, and the options of `transform`. None removes a default.
 
     Raises:
-        SmeltConfigError: An option does not exist, or its value has the wrong type or is out of range; then nothing is
-            set.
+        SmeltConfigError: An option does not exist, or its value has the wrong type or is out of range, or the file
+            cannot be read; then nothing is set.
 
     Examples:
         >>> smelt.configure(model=scripted, concurrency=8)
@@ -39,7 +52,10 @@ def configure(**options: Any) -> None:
         ['tech', 'health']
         >>> smelt.configure(model=None, concurrency=None)
     """
+    variables = None if isinstance(env_file, Unset) else values_in(env_file) if env_file is not None else {}
     given = {name: _checked(name, value) for name, value in options.items()}
+    if variables is not None:
+        use(variables)
     for name, value in given.items():
         if value is None:
             _configured.pop(name, None)
@@ -56,7 +72,7 @@ def setting(name: str) -> Any:
     if name in _configured:
         return _configured[name]
     variable = _VARIABLES.get(name)
-    text = os.environ.get(variable, "").strip() if variable else ""
+    text = environ().get(variable, "").strip() if variable else ""
     if not variable or not text:
         return None
     source = f"The environment variable {variable}"

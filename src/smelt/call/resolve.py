@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
 from smelt.call.defaults import setting
+from smelt.environment import environ
 from smelt.errors import MissingDependencyError, SmeltConfigError, warn
 from smelt.model import Model, Named, read_model
 from smelt.providers.access import doubt_about, find_access
@@ -77,7 +77,7 @@ def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Co
         api_key=model.api_key if isinstance(model.api_key, Secret | KeySource) else None,
         base_url=model.base_url,
         allow_http=model.allow_http,
-        environ=os.environ,
+        environ=environ(),
         needs_key=needs_key,
     )
     if doubt := doubt_about(access, vendor):

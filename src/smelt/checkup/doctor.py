@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from smelt.checkup.findings import Checkup
+from smelt.environment import environ
 from smelt.errors import SmeltConfigError
 
 
@@ -39,7 +39,7 @@ def doctor(*, live: bool = False, models: Sequence[Any] = ()) -> Checkup:
         raise SmeltConfigError.for_type("live", live, "True or False")
     if isinstance(models, str) or not isinstance(models, Sequence):
         raise SmeltConfigError.for_type("models", models, 'a list of models, like ["openai:gpt-4.1-mini"]')
-    findings = examine(os.environ)
+    findings = examine(environ())
     if live or models:
-        findings += ask_all(os.environ, models)
+        findings += ask_all(environ(), models)
     return Checkup(tuple(findings))

@@ -8,6 +8,7 @@ import time
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
+from smelt.environment import environ
 from smelt.errors import SmeltConfigError, StoreCorruptError, StoreError, StoreReadOnlyError, warn
 from smelt.ledger import lease
 from smelt.ledger.answers import merge_all
@@ -334,7 +335,7 @@ def open(path: str | os.PathLike[str] | None = None, *, recover: bool = False) -
     """
     if path is not None and not isinstance(path, str | os.PathLike):
         raise SmeltConfigError.for_type("path", path, "the path of a file")
-    where = default_path(os.environ) if path is None else path
+    where = default_path(environ()) if path is None else path
     try:
         store = open_store(where, make=False)
         if not recover or not _is_damaged(store):

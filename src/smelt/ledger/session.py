@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from smelt.environment import environ
 from smelt.errors import StoreNotFoundError, StoreReadOnlyError, warn
 from smelt.ledger import lease
 from smelt.ledger.answers import merge_all
@@ -165,7 +165,7 @@ def remembering(
     try:
         store = _opened(path)
     except (StoreReadOnlyError, StoreNotFoundError) as problem:
-        if not is_default or (isinstance(problem, StoreNotFoundError) and named_path(os.environ) is not None):
+        if not is_default or (isinstance(problem, StoreNotFoundError) and named_path(environ()) is not None):
             raise
         warn(
             f"There is no ledger, so answers are not kept for later runs: {problem} Pass ledger=False if you want that."
@@ -190,7 +190,7 @@ def _opened(path: bool | str | None) -> Store | None:
         return None
     if path is not True:
         return open_store(path)
-    return open_store(default_path(os.environ), makes_directory=named_path(os.environ) is None)
+    return open_store(default_path(environ()), makes_directory=named_path(environ()) is None)
 
 
 def _begin(store: Store, matter: RunSubject, gap: Gap) -> tuple[Session, Recorder]:

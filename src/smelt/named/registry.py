@@ -6,11 +6,11 @@ Polars plan, must be known there too; `SMELT_ENGINES` does that for every proces
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from smelt.environment import environ
 from smelt.errors import SmeltConfigError
 from smelt.messages import shown_value
 
@@ -59,7 +59,7 @@ def names() -> list[str]:
 
 
 def _read_variable() -> None:
-    named = os.environ.get(VARIABLE, "").strip()
+    named = environ().get(VARIABLE, "").strip()
     if named and named not in _read:
         from smelt.named.files import entries_in  # Imported late: most processes have no file of models.
 

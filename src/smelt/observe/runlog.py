@@ -23,7 +23,7 @@ class RunLog:
     columns; no text of a row, no prompt and no key. Runs of several processes may share a file: each line is one write.
     Only you can read a file that this makes. If it cannot be written, a warning says so, and the run goes on.
 
-    A line costs about ten microseconds. The file is opened anew for each run, so it may be moved between two runs.
+    A line costs some thirty microseconds. The file is opened anew for each run, so it may be moved between two runs.
 
     Examples:
         >>> log = smelt.observe.RunLog("runs.jsonl")
