@@ -286,6 +286,7 @@ def test_a_fault_of_a_provider_of_ones_own_keeps_its_traceback() -> None:
 VERBS = [
     "aggregate",
     "arun",
+    "as_completed",
     "atransform",
     "classify",
     "compare",
