@@ -72,6 +72,22 @@ def test_the_way_that_is_asked_is_marked(options: dict[str, Any], name: str) -> 
     assert [one.name for one in estimated("openai:gpt-4.1-mini", **options).ways if one.is_asked] == [name]
 
 
+def test_decisions_are_a_way_if_each_field_can_be_decided() -> None:
+    fields = {"good": bool, "late": bool | None}
+
+    def ask(output: Any, **options: Any) -> smelt.Estimate:
+        model = smelt.Model("openai", "gpt-6-luna", api_key="k-of-a-test")
+        return smelt.estimate(ROWS, REVIEW.prompt, output, model=model, ledger="no/such.sqlite", **options)
+
+    live, decided = ask(fields), ask(fields, via="decisions")
+
+    assert costs(live)['via="decisions"'] == decided.cost_usd
+    assert costs(decided) == costs(live)
+    assert [one.name for one in decided.ways if one.is_asked] == ['via="decisions"']
+    for other in (ask({**fields, "why": str}), ask(fields, params={"user": "x"})):
+        assert 'via="decisions"' not in costs(other)
+
+
 def test_a_host_without_a_batch_api_has_no_such_way() -> None:
     found = estimated("openai:gpt-4.1-mini", base_url="https://gateway.example/v1")
 

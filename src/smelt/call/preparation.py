@@ -7,7 +7,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from smelt.call.mediachecks import check_declared, check_media, check_urls, media_words
 from smelt.call.options import Settings
@@ -27,7 +27,7 @@ from smelt.plan.examples import Example, read_examples
 from smelt.plan.kinds import Field, Struct, Text
 from smelt.plan.mediacolumns import KINDS, Audio, key_part
 from smelt.plan.packed import Layout
-from smelt.plan.probabilities import asked_output, declared, paired
+from smelt.plan.probabilities import asked_output, declared, paired, with_probabilities, without_probabilities
 from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
@@ -249,6 +249,26 @@ class Preparation:
             columns=tuple(column for column in self.columns if column.path[0] in names),
             system=self._instructions(output.fields),
         )
+
+    def asked_via(self, via: Literal["generation", "decisions"]) -> Preparation:
+        """The same call at the other endpoint, live: only to be estimated.
+
+        Raises:
+            SmeltConfigError: It cannot be asked there.
+        """
+        if via == self.settings.via:
+            return self
+        is_decided = via == "decisions"
+        if is_decided and self.has_media:
+            raise SmeltConfigError('via="decisions" sends text only.')
+        output = self.output
+        output = with_probabilities(output) if is_decided else without_probabilities(output)
+        wire = "keyed" if is_decided else self.settings.wire
+        settings = replace(self.settings, via=via, mode="now", wire=wire)
+        call = replace(self, output=output, settings=settings)
+        call = replace(call, system=call._instructions(output.fields))
+        _ = call.decisions  # Raises.
+        return call
 
     def over(self, frame: Frame, *, seen: dict[Key, int]) -> Preparation:
         """The same call about the rows of *frame*; *seen* is filled by `plan.rows.fold`.

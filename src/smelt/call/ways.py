@@ -71,25 +71,42 @@ def ways(call: Preparation, estimated: Callable[[Preparation], Estimated]) -> tu
         estimated: The estimate of a call, whatever its way.
     """
     asked = call.settings.mode, call.settings.wire
-    found = []
-    for mode, wire in _choices(call):
-        one = estimated(replace(call, settings=replace(call.settings, mode=mode, wire=wire)))
+    is_decided = call.settings.via == "decisions"
+    written, found = call.asked_via("generation"), []
+    for mode, wire in _choices(written):
+        one = estimated(replace(written, settings=replace(written.settings, mode=mode, wire=wire)))
         cost = {"batch": one.batch_cost_usd, "flex": one.flex_cost_usd}.get(mode, one.cost_usd)
-        kept = _kept(call, one, wire) if mode == "now" else None
+        kept = _kept(written, one, wire) if mode == "now" else None
         if cost is None:
             continue
         found.append(
             Way(
-                name=_name(mode, wire if _takes_compact(call) else "auto", is_kept=kept is not None),
-                is_asked=(mode, wire) == asked,
+                name=_name(mode, wire if _takes_compact(written) else "auto", is_kept=kept is not None),
+                is_asked=(mode, wire) == asked and not is_decided,
                 requests=one.requests,
                 input_tokens=one.input_tokens,
                 output_tokens=one.output_tokens,
                 cost_usd=cost if kept is None else kept,
             )
         )
+    found += _decided(call, estimated, is_asked=is_decided)
     matters = len(found) > 1 and max(one.cost_usd for one in found) >= _LEAST
     return tuple(found) if matters else ()
+
+
+def _decided(call: Preparation, estimated: Callable[[Preparation], Estimated], *, is_asked: bool) -> Iterator[Way]:
+    """The endpoint for decisions, if the call can be asked there."""
+    with suppress(SmeltConfigError):
+        one = estimated(call.asked_via("decisions"))
+        if one.cost_usd is not None:
+            yield Way(
+                name='via="decisions"',
+                is_asked=is_asked,
+                requests=one.requests,
+                input_tokens=one.input_tokens,
+                output_tokens=one.output_tokens,
+                cost_usd=one.cost_usd,
+            )
 
 
 def lines(found: Sequence[Way]) -> list[list[str]]:

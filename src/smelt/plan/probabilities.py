@@ -16,7 +16,7 @@ from smelt.errors import SchemaError
 from smelt.plan.decisions import check_kinds
 from smelt.plan.forms import Formed
 from smelt.plan.kinds import TEXT_COLUMN, Field
-from smelt.plan.schema import Output, read_output
+from smelt.plan.schema import Output, bare_part, read_output
 
 SUFFIX = "_p"
 _ABOUT = "The probability of the value."
@@ -54,6 +54,11 @@ def with_probabilities(output: Output) -> Output:
         for field, one in zip(output.fields, added, strict=True)
     ]
     return replace(output, model=model, fields=(*output.fields, *chances))
+
+
+def without_probabilities(output: Output) -> Output:
+    """*output* as it was, without the code of the model's author: to reckon with, and not to validate."""
+    return bare_part(output, [one.name for one in declared(output.fields)])
 
 
 def paired(fields: Sequence[Field], names: Collection[str]) -> list[str]:
