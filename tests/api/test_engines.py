@@ -93,7 +93,7 @@ def test_a_server_is_stopped_by_its_process_id_and_killed_with_all(
 def test_what_cannot_be_done_is_told_in_one_line(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = shown(capsys, *arguments, code=1)
+    told = shown(capsys, *arguments, code=2)
 
     assert said in told
     assert told.count("\n") == 1
