@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+import threading
+from contextlib import closing
 from pathlib import Path
 
 from smelt.ledger import lease
-from smelt.ledger.lease import Moment, Owner
+from smelt.ledger.lease import Moment, Owner, _Home
+from smelt.loop.driver import Driver, move_others
 
 
 def test_between_machines_the_time_of_day_tells_and_after_a_start_of_this_one_its_clock_does(path: Path) -> None:
@@ -33,3 +37,18 @@ def test_a_process_that_ended_is_gone_and_one_that_runs_is_not() -> None:
     assert not Owner.me().is_gone()
     assert Owner(machine=Owner.me().machine, pid=os.getpid(), born=1).is_gone()  # The number was used again.
     assert not Owner(machine="elsewhere", pid=1, born=1).is_gone()
+
+
+def test_a_run_that_advances_another_for_a_moment_is_not_blocked_until_the_other_ends() -> None:
+    found: list[bool] = []
+    with closing(asyncio.new_event_loop()) as blocked, Driver() as driver:
+        home = _Home(threading.get_ident(), blocked)
+
+        async def look() -> None:
+            found.append(home.is_stuck())
+            asyncio.get_running_loop().call_later(0.001, lambda: found.append(home.is_stuck()))
+
+        driver.run(look())
+        move_others()
+
+    assert found == [True, False]

@@ -60,6 +60,8 @@ class _Home(NamedTuple):
         running = asyncio._get_running_loop()
         if self.loop is None or self.loop is running or getattr(self.loop, "is_moved_by_others", False):
             return False
+        if getattr(running, "is_moved", False):  # By the run itself, perhaps, and for a moment only.
+            return False
         thread = getattr(self.loop, "_thread_id", self.thread) if self.loop.is_running() else self.thread
         return thread == threading.get_ident()
 

@@ -29,9 +29,11 @@ class PausingLoop(OneThreadLoop):
 
     Attributes:
         is_moved_by_others: Whether a run that waits for requests in flight on it can advance it (`move_others`).
+        is_moved: Whether one does so now: then that run waits for a moment only, and not until the work here is done.
     """
 
     is_moved_by_others = True
+    is_moved = False
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -210,8 +212,9 @@ class Driver:
             return
         try:
             with _outer_loop_hidden(), _serving_nobody():
-                if self in _DRIVERS and not self._runner.get_loop().is_running():
-                    self._runner.run(asyncio.sleep(_MOMENT))
+                if self in _DRIVERS and not (loop := self._runner.get_loop()).is_running():
+                    with _moved(loop):
+                        self._runner.run(asyncio.sleep(_MOMENT))
         finally:
             self.turn.release()
 
@@ -250,6 +253,18 @@ def _serving_nobody() -> Iterator[None]:
         yield
     finally:
         _serving.reset(token)
+
+
+@contextmanager
+def _moved(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    if not isinstance(loop, PausingLoop):
+        yield
+        return
+    loop.is_moved = True
+    try:
+        yield
+    finally:
+        loop.is_moved = False
 
 
 @contextmanager
