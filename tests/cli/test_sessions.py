@@ -14,8 +14,8 @@ SHOWN = [page for page in PAGES if page != REFERENCE and list(sessions(page))]
 
 
 def test_the_reference_has_the_help_of_every_command() -> None:
-    # Written by `python -m tests.cli.sessions`.
-    assert REFERENCE.read_text(encoding="utf-8") == reference()
+    # Written by `python -m tests.cli.sessions`. Each Python aligns its help a little differently.
+    assert REFERENCE.read_text(encoding="utf-8").split() == reference().split()
 
 
 @pytest.mark.parametrize("page", SHOWN, ids=name_of)
