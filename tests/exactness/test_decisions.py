@@ -90,7 +90,8 @@ def test_every_value_comes_with_its_probability(seller: str, scenario: MakeScena
     assert str(frame["is_public"].dtype) == "boolean"
     assert set(stats.paths) == {{"openai": "v1/decisions", "google": "v1beta/decisions"}[seller]}
     assert result.metrics.cost_usd == pytest.approx(stats.dollars)
-    assert smelt.ledger.open(path).spend()[0]["cost_usd"] == pytest.approx(stats.dollars)
+    with smelt.ledger.open(path) as ledger:
+        assert ledger.spend()[0]["cost_usd"] == pytest.approx(stats.dollars)
     assert result.metrics.output_tokens == 0
 
 
