@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from smelt.batch.run import BatchRun
 from smelt.batch.series import Series
@@ -134,7 +134,6 @@ class Execution:
         observers: Sequence[Observer] = (),
         rows: int | None = None,
         is_partial_shown: bool = True,
-        spent: Spent | None = None,
         ends_at: float | None = None,
         budget: Budget | None = None,
         series: Series | None = None,
@@ -149,13 +148,11 @@ class Execution:
             observers: Get the events before those of *wiring*.
             rows: The expected number of rows; None if that is the number of rows in *supply* when the run begins.
             is_partial_shown: Whether the caller gets the outcome of a cancelled run.
-            spent: What earlier runs took of the same budget.
             ends_at: The time of the loop at which the deadline passes; None: it counts from the start of the run.
             budget: The spending limit that it shares with other runs; None if it has one of its own.
             series: In batch mode: the runs that this one belongs to; None if it is alone.
             details: Whether to keep what became of each row. Only for a run over one frame, and not in batch mode.
         """
-        spent = spent or Spent()
         self.supply = supply
         self.counts = Counts()
         self.ending: Ending | None = None
@@ -170,7 +167,7 @@ class Execution:
         # The price list is loaded at the first use.
         self._price = partial(cost_of, call.provider)
         settings = call.settings
-        self._budget = budget or budget_of(call, spent)
+        self._budget = budget or budget_of(call)
         self._ends_at = ends_at
         self._series = series
         self.details = Details(supply.rows) if details else None
@@ -178,11 +175,6 @@ class Execution:
             check_priced(call.provider, DECISIONS if call.settings.via == "decisions" else "")
         self._started = time.perf_counter()
         self._seconds: float | None = None
-
-    @property
-    def spent(self) -> Spent:
-        """What this run and the earlier ones took of their budget."""
-        return Spent(cost=self._budget.cost, tokens=self._budget.tokens)
 
     @property
     def seconds(self) -> float:
@@ -288,31 +280,14 @@ class Execution:
             raise SmeltAPIError(message, partial_result=self.outcome.result()) from fault
 
 
-class Spent(NamedTuple):
-    """What runs took of a budget that they share.
-
-    Attributes:
-        cost: Dollars.
-        tokens: Tokens, input and output together.
-    """
-
-    cost: float = 0.0
-    tokens: int = 0
-
-
-_NOTHING = Spent()
-
-
-def budget_of(call: Preparation, spent: Spent = _NOTHING) -> Budget:
-    """The spending limit of *call*, of which earlier runs took *spent*."""
+def budget_of(call: Preparation) -> Budget:
+    """The spending limit of *call*."""
     settings = call.settings
     return Budget(
         max_cost=settings.max_cost,
         max_tokens=settings.max_tokens_total,
         price=partial(cost_of, call.provider),
         tier=asked_tier(call.params),
-        cost=spent.cost,
-        tokens=spent.tokens,
     )
 
 

@@ -32,6 +32,7 @@ from smelt.observe.recorder import EventRecorder
 from smelt.plan.answers import Answers, RowFailure
 from smelt.plan.forms import restored
 from smelt.plan.instances import instance
+from smelt.plan.schema import Output
 from smelt.providers.base import CallFailed, Provider
 from smelt.result import RowError, SmeltMetrics, SmeltResult, told
 
@@ -150,7 +151,8 @@ class Outcome:
         return Report(recorded(self.call, self.answers, self.recorder, first_request=self.counts.first_request))
 
     def _data(self) -> list[Any]:
-        return [None if row is None else value_of(self.call, row) for row in self.answers.rows()]
+        output = self.call.output
+        return [None if row is None else value_of(output, row) for row in self.answers.rows()]
 
     def _detailed(self, details: Details) -> Any:
         from smelt.call.detailing import detailed  # Imported late: most runs keep no details.
@@ -165,16 +167,15 @@ class Outcome:
         ]
 
 
-def value_of(call: Preparation, row: Sequence[Any]) -> Any:
+def value_of(output: Output, row: Sequence[Any]) -> Any:
     """The answer whose fields have the values *row*, in the form of the caller's output model."""
-    output = call.output
     if output.is_text:
         return row[0]
     return restored(instance(output.model, dict(zip(output.model.model_fields, row, strict=True))))
 
 
-def row_error(position: int, label: object, failure: RowFailure) -> RowError:
-    """Why the row at *position* has no answer."""
+def row_error(position: int, label: object, failure: RowFailure, step: str | None = None) -> RowError:
+    """Why the row at *position* has no answer; *step*: that of a pipeline in which it failed."""
     return RowError(
         position=position,
         label=label,
@@ -182,6 +183,7 @@ def row_error(position: int, label: object, failure: RowFailure) -> RowError:
         message=failure.message,
         attempts=failure.attempts,
         request_id=failure.request_id,
+        step=step,
     )
 
 

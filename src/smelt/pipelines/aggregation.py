@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from smelt.call.execution import Execution
-from smelt.call.outcome import Outcome
+from smelt.call.outcome import Outcome, row_error
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation
 from smelt.engine.supply import Supply
@@ -20,7 +20,7 @@ from smelt.pipelines.passage import Household
 from smelt.pipelines.result import StepResult, summed
 from smelt.pipelines.rows import Reason, Table
 from smelt.pipelines.steps import ROWS_COLUMN, Aggregate
-from smelt.result import RowError, SmeltMetrics
+from smelt.result import SmeltMetrics
 
 
 class Aggregation:
@@ -116,15 +116,7 @@ class Aggregation:
             metrics=summed(self._parts, rows=len(self._groups), failed=len(holes), seconds=seconds),
             skipped=len(table) - sum(part.rows for part in found if part is not None) - gathered.lost,
             errors=[
-                RowError(
-                    position=number,
-                    label=number,
-                    kind=one.failure.kind,
-                    message=one.failure.message,
-                    attempts=one.failure.attempts,
-                    request_id=one.failure.request_id,
-                    step=node.name,
-                )
+                row_error(number, number, one.failure, one.step)
                 for number, one in reasons.items()
                 if one.step == node.name
             ],

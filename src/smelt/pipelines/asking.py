@@ -10,7 +10,7 @@ from json.encoder import encode_basestring
 from typing import Any
 
 from smelt.call.execution import Execution
-from smelt.call.outcome import Outcome, metrics
+from smelt.call.outcome import Outcome, metrics, row_error
 from smelt.call.preparation import Preparation
 from smelt.call.wiring import Wiring
 from smelt.engine.events import Event, RunEnded
@@ -49,15 +49,7 @@ class Waiting:
         failures = sorted(self.part.answers.failures.items())
         roots = [table.roots[place] for place, _ in failures]
         return [
-            RowError(
-                position=root,
-                label=label,
-                kind=failure.kind,
-                message=failure.message,
-                attempts=failure.attempts,
-                request_id=failure.request_id,
-                step=step,
-            )
+            row_error(root, label, failure, step)
             for (_, failure), root, label in zip(failures, roots, table.origin.labels(roots), strict=True)
         ]
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from smelt.call.outcome import value_of
 from smelt.frames.base import OutputColumn
 from smelt.messages import counted, printable
 from smelt.pipelines.rows import Table
-from smelt.plan.forms import restored
-from smelt.plan.instances import instance
 from smelt.plan.schema import Output
 from smelt.result import RowError, SmeltMetrics, described, told
 
@@ -128,17 +127,10 @@ def answers_of(result: PipelineResult, output: Output) -> list[Any]:
     table = result._table
     made = [name for name in table.columns if name in table.values][-len(output.fields) - 1 : -1]
     failed = table.lacking(made)
-    found: list[Any] = []
-    for at in range(len(table)):
-        values = [table.values[name][at] for name in made]
-        if at in failed:
-            found.append(None)
-        elif output.is_text:
-            found.append(values[0])
-        else:
-            names = tuple(output.model.model_fields)
-            found.append(restored(instance(output.model, dict(zip(names, values, strict=True)))))
-    return found
+    return [
+        None if at in failed else value_of(output, [table.values[name][at] for name in made])
+        for at in range(len(table))
+    ]
 
 
 def summed(parts: Sequence[SmeltMetrics], *, rows: int, failed: int, seconds: float) -> SmeltMetrics:

@@ -200,7 +200,7 @@ class Completion:
     def _taken(self) -> list[RowAnswer[Any]]:
         """The next rows, with the rows that are equal to them."""
         places = [twin for at in self._parts.take(_BLOCK) for twin in (at, *self._twins.get(at, ()))]
-        frame, answers = self._call.frame, self._part.answers
+        frame, output, answers = self._call.frame, self._call.output, self._part.answers
         rows = dicts_of(frame.take(places))
         first = {twin: at for at in places for twin in self._twins.get(at, ())}
         details = self._run.details
@@ -215,7 +215,7 @@ class Completion:
                     position=place,
                     label=label,
                     row=row,
-                    value=value_of(self._call, [column[at] for column in answers.columns]) if has_answer else None,
+                    value=value_of(output, [column[at] for column in answers.columns]) if has_answer else None,
                     error=None if failure is None else row_error(place, label, failure),
                     from_ledger=has_answer and not details.answered[at],
                 )
