@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from smelt.engine.bloom import BloomFilter
 from smelt.engine.intake import Intake
 from smelt.engine.parts import Part, Parts
 from smelt.plan.answers import RowFailure
 from smelt.plan.chunks import Line
-from smelt.plan.rows import Key, Unsendable
+from smelt.plan.rows import Unsendable
 
 
 class Supply:
@@ -38,8 +38,7 @@ class Supply:
         self.rows = self.distinct = 0
         self.rest: RowFailure | None = None
         self.wanted: asyncio.Event | None = None
-        # Parts to be looked up, with their rows to be asked, and the keys of these that other parts may have, too.
-        self._waiting = deque[tuple[Part, Sequence[int], Mapping[Key, int]]]()
+        self._waiting = deque[tuple[Part, Sequence[int]]]()  # Parts to be looked up, with their rows to be asked.
         self._behind = 0  # Parts that were put in and are not queued yet.
         self._news = asyncio.Event()
         self._is_awaited = False
@@ -60,25 +59,17 @@ class Supply:
         self.distinct += len(part.order)
         order = self.parts.add(part)
         if not self.is_fed:
-            self._waiting.append((part, order, part.keys))
-            self._behind += 1
+            self._line_up(part, order)
 
-    def feed(self, part: Part, order: Sequence[int], keys: Mapping[Key, int]) -> None:
-        """Add rows of a *part* that was put in before without them.
-
-        Args:
-            part: The part.
-            order: Positions in the run of the rows to ask.
-            keys: Their keys, with positions in the frame, if earlier rows may be equal that are no longer in memory.
-        """
+    def feed(self, part: Part, order: Sequence[int]) -> None:
+        """Add rows of a *part* that was put in before without them; *order*: their positions in the run."""
         self.distinct += len(order)
-        self._waiting.append((part, order, keys))
-        self._behind += 1
+        self._line_up(part, order)
 
     def refuse(self, failure: RowFailure) -> None:
         """Fail the rows that were put in and are not queued: the run has ended, and cannot look them up any more."""
         while self._waiting:
-            part, order, _ = self._waiting.popleft()
+            part, order = self._waiting.popleft()
             self._behind -= 1
             self._fail_all(part, order, self.rest or failure)
 
@@ -88,11 +79,9 @@ class Supply:
         Called before `take_in`.
         """
         other = Supply(self.parts)
-        other._waiting.extend(
-            (part, array("q", (at for at in order if at in first)), keys) for part, order, keys in self._waiting
-        )
+        other._waiting.extend((part, array("q", (at for at in order if at in first))) for part, order in self._waiting)
         self._waiting = deque(
-            (part, array("q", (at for at in order if at not in first)), keys) for part, order, keys in self._waiting
+            (part, array("q", (at for at in order if at not in first))) for part, order in self._waiting
         )
         other._behind = self._behind
         other.wanted = self.wanted
@@ -103,9 +92,9 @@ class Supply:
         """Queue the rows that were put in, except those that the ledger knows; return whether there were parts."""
         had_any = bool(self._waiting)
         while self._waiting:
-            part, order, keys = self._waiting.popleft()
+            part, order = self._waiting.popleft()
             try:
-                await self._queue(part, order, keys, intake(part))
+                await self._queue(part, order, intake(part))
             finally:
                 self._behind -= 1
                 self._news.set()
@@ -155,8 +144,12 @@ class Supply:
         self.rest = rest
         return self.parts.fail_rest(rest, in_flight=in_flight, asked=asked)
 
-    async def _queue(self, part: Part, order: Sequence[int], keys: Mapping[Key, int], intake: Intake) -> None:
-        unknown = await intake.unknown(order, self._met_before(part, keys) if intake.ledger.is_learning else None)
+    def _line_up(self, part: Part, order: Sequence[int]) -> None:
+        self._waiting.append((part, order))
+        self._behind += 1
+
+    async def _queue(self, part: Part, order: Sequence[int], intake: Intake) -> None:
+        unknown = await intake.unknown(order, self._met_before(part) if intake.ledger.is_learning else None)
         if self.rest is None:
             self.line.add(part.arranged(unknown), intake.texts)
         elif self.is_fed:
@@ -170,13 +163,13 @@ class Supply:
             if not self.parts.is_settled(position):
                 self.parts.fail(position, failure)
 
-    def _met_before(self, part: Part, keys: Mapping[Key, int]) -> Sequence[int]:
-        """Positions of the rows with *keys* that may be equal to rows of earlier parts (by a Bloom filter)."""
-        if not keys:
+    def _met_before(self, part: Part) -> Sequence[int]:
+        """Positions of the rows of a part that may be equal to rows of earlier parts (by a Bloom filter)."""
+        if not part.keys:
             return ()
         self._met = self._met or BloomFilter()
-        places = list(keys.values())
-        return [part.start + places[at] for at in self._met.meet(keys)]
+        places = list(part.keys.values())
+        return [part.start + places[at] for at in self._met.meet(part.keys)]
 
     def _reject(self, position: int, row: Unsendable) -> None:
         self.parts.fail(position, RowFailure(row.kind, row.reason))

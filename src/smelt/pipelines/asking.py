@@ -80,7 +80,6 @@ class StepRun:
         ends_at: float | None,
         wiring: Wiring,
         rows: int | None,
-        keeps_parts: bool,
         is_heavy: bool,
         on_end: Callable[[StepRun], None],
         on_trouble: Callable[[BaseException], None],
@@ -95,7 +94,6 @@ class StepRun:
             ends_at: When the deadline of the pipeline passes.
             wiring: Opens its ledger, its lane and its observers.
             rows: The rows that are expected, if that is known.
-            keeps_parts: Whether all windows stay in memory, so that equal rows of any of them are asked once.
             is_heavy: Whether its rows hold media.
             on_end: Called when its run has ended.
             on_trouble: Called with an exception from the ledger.
@@ -112,7 +110,6 @@ class StepRun:
         self._execution = Execution(
             call, self._supply, wiring=wiring, observers=[self._watch], budget=budget, ends_at=ends_at, rows=rows
         )
-        self._keeps_parts = keeps_parts
         self.is_heavy = is_heavy
         self._on_end = on_end
         self._on_trouble = on_trouble
@@ -229,7 +226,6 @@ class StepRun:
         part, nulls, met = waiting.part, self._nulls, self._met
         start, order = part.start, array("q")
         followers: list[tuple[int, int]] = []
-        keys: dict[Key, int] = {}
         nothing: list[int] = []
         self.awaited -= len(places)
         self.under_way += len(places)
@@ -240,13 +236,12 @@ class StepRun:
                 order.append(position)
             elif text == nulls:
                 nothing.append(place)
-            elif (leader := met.setdefault(key := key_of(text), position)) == position:
+            elif (leader := met.setdefault(key_of(text), position)) == position:
                 order.append(position)
-                keys[key] = place
             else:
                 followers.append((position, leader))
         part.order.extend(order)  # type: ignore[attr-defined]  # An array of this class.
-        self._supply.feed(part, order, {} if self._keeps_parts else keys)
+        self._supply.feed(part, order)
         for place in nothing:
             self._parts.skipped += 1
             part.answers.skip(place)

@@ -45,7 +45,6 @@ class Household:
         purse: The budget.
         ends_at: The time of the loop at which the deadline passes; None without one.
         is_by_rows: Whether a row goes on as soon as it can; else a step is finished before the next one begins.
-        is_stream: Whether windows are dropped when they are through.
         runs: The runs of the steps so far, by name.
     """
 
@@ -55,7 +54,6 @@ class Household:
     purse: Purse = field(default_factory=Purse)
     ends_at: float | None = None
     is_by_rows: bool = True
-    is_stream: bool = False
     runs: dict[str, StepRun] = field(default_factory=dict)
 
     def tell(self, node: Node, table: Table) -> None:
@@ -223,12 +221,6 @@ class Passage:
         for run in self._steps.values():
             await run.ended()
 
-    def close(self, total: int) -> None:
-        """Note that no more windows than *total* will come."""
-        self._total = total
-        self._close()
-        self._wake()
-
     def _close(self) -> None:
         for run, at in self._places.items():
             run.is_closed = run.is_closed or self._entered[at] == self._total
@@ -293,7 +285,6 @@ class Passage:
             ends_at=household.ends_at,
             wiring=partial(household.wiring, step=node.name),
             rows=rows,
-            keeps_parts=not household.is_stream,
             is_heavy=is_heavy,
             on_end=self._has_ended,
             on_trouble=lambda problem: self.fail(problem, node.name),

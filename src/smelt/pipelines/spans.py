@@ -29,11 +29,6 @@ class Span:
     end: Node | None = None
 
     @property
-    def asking(self) -> list[Node]:
-        """Its steps that ask."""
-        return [node for stop in self.stops if isinstance(stop, tuple) for node in stop if isinstance(node.step, Ask)]
-
-    @property
     def is_in_windows(self) -> bool:
         """Whether rows would wait for each other, if all were one window: something follows that takes frames."""
         has_asked = False
