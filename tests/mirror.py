@@ -66,6 +66,7 @@ TESTED_THROUGH = {
     "engine/sender": "engine/test_hedging",
     "tracebacks": "notebook/test_newcomers",
     "streaming/rows": "streaming/test_completion",
+    "streaming/stepwise": "streaming/test_completion",
     # The parts of `evaluate`, `compare` and `doctor`, which share one table.
     "checkup/examination": "checkup/test_doctor",
     "checkup/findings": "checkup/test_doctor",

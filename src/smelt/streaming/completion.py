@@ -19,6 +19,7 @@ from smelt.errors import SmeltInterrupt, StoreError
 from smelt.frames.adapt import dicts_of
 from smelt.plan.answers import RowFailure
 from smelt.result import RowError, SmeltMetrics
+from smelt.streaming.stepwise import Stepwise
 
 T = TypeVar("T")
 
@@ -87,18 +88,13 @@ class _Pickup(Parts):
         self._wake.set()
 
 
-class Completion:
-    """One run over one frame. `step` waits for rows; `take` hands them out.
-
-    Attributes:
-        is_stopped: Whether `stop` was called.
-    """
+class Completion(Stepwise[list[RowAnswer[Any]]]):
+    """One run over one frame. `step` waits for rows; an empty list means that all were handed out."""
 
     def __init__(self, call: Preparation, *, is_partial_shown: bool) -> None:
         """Prepare the run of *call*; nothing is sent before the first `step`."""
-        self.is_stopped = False
+        super().__init__()
         self._call = call
-        self._wake = asyncio.Event()
         self._parts = _Pickup(self._wake)
         self._supply = Supply(self._parts)
         self._supply.wanted = self._parts.wanted
@@ -107,8 +103,6 @@ class Completion:
         self._supply.end()
         self._run = Execution(call, self._supply, is_partial_shown=is_partial_shown, details=True)
         self._twins = _twins(call)
-        self._main: asyncio.Task[None] | None = None
-        self._is_over = False
         if call.folded.skipped is not None:
             self._parts.ready.append(call.folded.skipped)
 
@@ -118,42 +112,19 @@ class Completion:
         Raises:
             SmeltError: As `execution.execute`, after the answers that were paid for.
         """
-        if self._main is None:
-            self._main = asyncio.create_task(self._run.run_safely())
-            self._main.add_done_callback(lambda _: self._wake.set())
+        main = self._begun()
         while True:
             self._wake.clear()
-            if self._main.done():
-                return self._last()
+            if main.done():
+                return self._last(main)
             if self._parts.ready and not self._is_broken:
                 return self._taken()
             await self._wake.wait()
 
     def leave(self) -> None:
-        """Stop sending at once. Call `stop` next."""
-        if self._run.engine is not None:
-            self._run.engine.leave()
-
-    async def stop(self) -> None:
-        """Cancel the requests in flight and end the run. If replies can be kept, wait a short grace period first.
-
-        Raises:
-            StoreError: The ledger failed at the end.
-        """
-        self.is_stopped = True
-        self.leave()
-        if self._main is None:
-            return
-        self._main.cancel()
+        """As for every run; and let what waits for the caller go on to its end."""
+        super().leave()
         self._parts.wanted.set()
-        try:
-            await asyncio.wait([self._main])
-        except asyncio.CancelledError:
-            self._main.cancel()  # A second cancellation ends the wait.
-            raise
-        problem = None if self._main.cancelled() or self._is_over else self._main.exception()
-        if isinstance(problem, Exception):
-            raise problem
 
     def interrupt(self) -> SmeltInterrupt:
         """The exception to raise after Ctrl-C has stopped the run."""
@@ -176,13 +147,12 @@ class Completion:
         """Whether the ledger has failed: then the last answers may not be durable."""
         return self._run.engine is not None and isinstance(self._run.engine.fault, StoreError)
 
-    def _last(self) -> list[RowAnswer[Any]]:
+    def _last(self, main: asyncio.Task[None]) -> list[RowAnswer[Any]]:
         """What is left after the end of the run; then its error, if there is one."""
         if self._is_over:
             return []
-        assert self._main is not None
         outcome = self._run.outcome
-        error = self._main.exception() or outcome.error(result := outcome.result())
+        error = main.exception() or outcome.error(result := outcome.result())
         if isinstance(error, StoreError):
             self._is_over = True
             raise error

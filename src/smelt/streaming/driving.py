@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from smelt.loop.driver import Driver
 from smelt.plan.rows import Key
 from smelt.streaming.flow import Flow, Wants
 from smelt.streaming.shape import Shape
+from smelt.streaming.stepwise import ending
 
 F = TypeVar("F")
 T = TypeVar("T")
@@ -69,27 +69,15 @@ def driven(frames: Iterator[F], inlet: Inlet) -> Generator[F, None, None]:
     If the frames come from another stream, both share a loop and its clock, which run whenever one of them waits for
     replies.
     """
-    with Driver.shared() as driver:
-        driver.ends.append(inlet.stop)
-        try:
-            while True:
-                found = driver.run(_step(inlet.flow)) if inlet.flow is not None else Wants.MORE
-                if isinstance(found, FramePart):
-                    finished, found = attached(found.call, found.answers), Wants.MORE
-                    yield finished
-                    del finished
-                elif found is Wants.NOTHING or not _has_read(frames, inlet, driver):
-                    return
-        except KeyboardInterrupt:
-            if inlet.flow is None or inlet.flow.is_stopped:
-                raise
-            driver.run(inlet.flow.stop())  # Ctrl-C came while a frame was read, or between two steps.
-            raise inlet.flow.interrupt() from None
-        finally:
-            driver.ends.remove(inlet.stop)
-            if inlet.flow is not None and not driver.has_ended and not sys.is_finalizing():
-                inlet.flow.leave()
-                driver.finish(inlet.stop())
+    with Driver.shared() as driver, ending(driver, lambda: inlet.flow):
+        while True:
+            found = driver.run(inlet.flow.interruptible_step()) if inlet.flow is not None else Wants.MORE
+            if isinstance(found, FramePart):
+                finished, found = attached(found.call, found.answers), Wants.MORE
+                yield finished
+                del finished
+            elif found is Wants.NOTHING or not _has_read(frames, inlet, driver):
+                return
 
 
 def _has_read(frames: Iterator[Any], inlet: Inlet, driver: Driver) -> bool:
@@ -114,14 +102,6 @@ def _has_ended(inlet: Inlet, driver: Driver, trouble: Exception | None = None) -
     with driver.turn:
         inlet.flow.end(trouble)
     return True
-
-
-async def _step(flow: Flow) -> FramePart | Wants:
-    try:
-        return await flow.step()
-    except asyncio.CancelledError:  # smelt owns this loop, so only Ctrl-C (or SIGTERM) cancels.
-        await flow.stop()
-        raise flow.interrupt() from None
 
 
 async def awaited(frames: Iterator[F] | AsyncIterator[F], inlet: Inlet) -> AsyncGenerator[F, None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from enum import Enum, auto
 
@@ -16,6 +15,7 @@ from smelt.engine.supply import Supply
 from smelt.errors import SmeltInterrupt
 from smelt.plan.rows import Key
 from smelt.result import SmeltMetrics
+from smelt.streaming.stepwise import Stepwise
 
 _TRUST = 2  # Maximum rows read ahead for each row that was already yielded.
 # The next three are in turns. One turn is the rows in flight when the worker pool is full.
@@ -31,19 +31,17 @@ class Wants(Enum):
     NOTHING = auto()
 
 
-class Flow:
+class Flow(Stepwise[FramePart | Wants]):
     """One run over many frames. The driver calls `step`, and calls `put` with a frame when `step` asks for one.
 
     Attributes:
         is_reading: Whether the next frame is being read, so that `step` does not ask for it again.
-        is_stopped: Whether `stop` was called.
     """
 
     def __init__(self, first: Preparation, *, rows: int | None = None, is_partial_shown: bool = True) -> None:
         """Start with the call of the *first* frame, which `put` takes, too. *rows*: expected total, if known."""
+        super().__init__()
         self.is_reading = False
-        self.is_stopped = False
-        self._wake = asyncio.Event()
         self._supply = Supply(Parts(self._wake.set))
         self._run = Execution(
             first, self._supply, observers=[self._watch], rows=rows, is_partial_shown=is_partial_shown
@@ -52,7 +50,6 @@ class Flow:
         self._handed_over = 0
         self._trouble: BaseException | None = None
         self._has_warned = False
-        self._main: asyncio.Task[None] | None = None
 
     def put(self, call: Preparation, keys: Mapping[Key, int]) -> None:
         """Add the next frame, with the *keys* of its distinct rows. Its rows are asked from the next `step` on."""
@@ -72,9 +69,7 @@ class Flow:
         Raises:
             SmeltError: As `execution.execute`.
         """
-        if self._main is None:
-            self._main = asyncio.create_task(self._run.run_safely())
-            self._main.add_done_callback(lambda _: self._wake.set())
+        self._begun()
         while True:
             self._wake.clear()
             if self._run.engine is not None:
@@ -82,30 +77,6 @@ class Flow:
             if (found := self._found()) is not None:
                 return found
             await self._wake.wait()
-
-    def leave(self) -> None:
-        """Stop sending at once. Call `stop` next; `stop` alone needs some loop iterations before sending stops."""
-        if self._run.engine is not None:
-            self._run.engine.leave()
-
-    async def stop(self) -> None:
-        """Cancel the requests in flight and end the run. If replies can be kept, wait a short grace period first.
-
-        Raises:
-            StoreError: The ledger failed at the end.
-        """
-        self.is_stopped = True
-        self.leave()
-        if self._main is None:
-            return
-        self._main.cancel()
-        try:
-            await asyncio.wait([self._main])
-        except asyncio.CancelledError:
-            self._main.cancel()  # A second cancellation ends the wait.
-            raise
-        if not self._main.cancelled() and isinstance(problem := self._main.exception(), Exception):
-            raise problem
 
     def interrupt(self) -> SmeltInterrupt:
         """The exception to raise after Ctrl-C has stopped the run."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Generic, Self
@@ -15,6 +13,7 @@ from smelt.loop.bridge import warn_of_blocking
 from smelt.loop.driver import Driver
 from smelt.result import SmeltMetrics
 from smelt.streaming.completion import Completion, RowAnswer, T
+from smelt.streaming.stepwise import ending
 
 _BOTH = "These answers are iterated with `for` already. Use either `for` or `async for`, not both."
 
@@ -109,28 +108,9 @@ def _driven(call: Preparation, begun: list[Completion]) -> Generator[RowAnswer[A
     with Driver.shared() as driver:
         completion = Completion(call, is_partial_shown=True)
         begun.append(completion)
-        driver.ends.append(completion.stop)
-        try:
-            while found := driver.run(_step(completion)):
+        with ending(driver, lambda: completion):
+            while found := driver.run(completion.interruptible_step()):
                 yield from found
-        except KeyboardInterrupt:
-            if completion.is_stopped:
-                raise
-            driver.run(completion.stop())  # Ctrl-C came while the caller had control.
-            raise completion.interrupt() from None
-        finally:
-            driver.ends.remove(completion.stop)
-            if not driver.has_ended and not sys.is_finalizing():
-                completion.leave()
-                driver.finish(completion.stop())
-
-
-async def _step(completion: Completion) -> list[RowAnswer[Any]]:
-    try:
-        return await completion.step()
-    except asyncio.CancelledError:  # smelt owns this loop, so only Ctrl-C (or SIGTERM) cancels.
-        await completion.stop()
-        raise completion.interrupt() from None
 
 
 async def _awaited(call: Preparation, begun: list[Completion]) -> AsyncGenerator[RowAnswer[Any], None]:
