@@ -17,6 +17,8 @@ from smelt.cli.telling import in_flags
         ("or pass on_conflict='suffix'.", "or pass --set on_conflict=suffix."),
         ("shuffle=False", "--set shuffle=false"),
         ('mode="batch" answers within hours', "--mode batch answers within hours"),
+        ('via="decisions" asks only for bool', "--set via=decisions asks only for bool"),
+        ("progress=False shows none", "progress=False shows none"),
         ("a=5 in a text", "a=5 in a text"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from smelt.errors import ConfigTypeError, SmeltConfigError
@@ -42,7 +43,7 @@ class Symbols:
                 f"{name!r} is code, and a file may only name code that you allow: "
                 f"load_pipeline(path, imports=[{module!r}])."
             )
-        return _attribute(_imported(module, name), path, name)
+        return _attribute(_module(module, name), path, name)
 
     def function(self, name: object) -> Any:
         """The function that a file calls *name*."""
@@ -52,17 +53,28 @@ class Symbols:
         return found
 
 
-def _imported(module: str, name: str) -> Any:
+def imported(module: str) -> ModuleType | None:
+    """The module with this name; None if there is none.
+
+    Raises:
+        ImportError: It is there, and a module that it imports is missing: its own words are better.
+    """
     try:
         return import_module(module)
     except ModuleNotFoundError as problem:
         if problem.name is None or not f"{module}.".startswith(f"{problem.name}."):
-            raise  # A module that it imports is missing: its own words are better.
-        raise SmeltConfigError(
-            f"{name!r} names the module {module}, which cannot be found. Is its folder on sys.path?"
-        ) from None
+            raise
+        return None
+
+
+def _module(module: str, name: str) -> ModuleType:
+    try:
+        found = imported(module)
     except (ValueError, TypeError):
         raise SmeltConfigError(f"{name!r} names no module. Write 'module:name'.") from None
+    if found is None:
+        raise SmeltConfigError(f"{name!r} names the module {module}, which cannot be found. Is its folder on sys.path?")
+    return found
 
 
 def _attribute(found: Any, path: str, name: str) -> Any:

@@ -8,12 +8,12 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from smelt.checks import plain_path
 from smelt.cli.parser import UsageError
+from smelt.cli.telling import OURS
 from smelt.errors import SmeltConfigError
 from smelt.messages import nearest, shown_value
 
@@ -31,7 +31,6 @@ _PLAIN = (
     "ledger",
 )
 _FLAGS = ("refresh", "any_key")
-_OURS = ("progress", "observers")  # The command line has its own way to say these.
 _LONGEST_FILE = 10_000_000  # Bytes of a prompt or a schema.
 
 
@@ -155,12 +154,11 @@ def _module(name: str, flag: str) -> Any:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)  # As `python -m` does.
-    try:
-        return import_module(name)
-    except ImportError as problem:
-        if problem.name is None or not name.startswith(problem.name):
-            raise  # The module is there, and misses another one.
-        raise SmeltConfigError(f"{flag}: there is no module {shown_value(name)}.") from None
+    from smelt.api.symbols import imported  # Imported late: few commands name code.
+
+    if (found := imported(name)) is None:
+        raise SmeltConfigError(f"{flag}: there is no module {shown_value(name)}.")
+    return found
 
 
 def _file(path: str, flag: str) -> Any:
@@ -190,7 +188,7 @@ def settings(options: Namespace) -> dict[str, Any]:
         found["ledger"] = False
     for one in options.set:
         name, equals, value = one.partition("=")
-        if not equals or name in _OURS:
+        if not equals or name in OURS:
             raise UsageError(options.parser, f"--set {one}: write --set name=value, with an option of smelt.transform.")
         found[name.strip().replace("-", "_")] = _value(value)
     return found

@@ -16,9 +16,7 @@ from smelt.cli.telling import complain, in_flags
 from smelt.errors import AuthConfigError, MissingDependencyError, SmeltConfigError, SmeltError, SmeltWarning
 
 REFUSED = 1
-WRONG = 2
-SOME_FAILED = 3
-ENDED_EARLY = 4
+WRONG = 2  # `summary` has the codes of a run that went to its end, or ended early.
 BY_SIGNAL = 128  # Exit code of a command that a signal ended: this plus the signal number.
 
 

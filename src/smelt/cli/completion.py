@@ -47,11 +47,7 @@ def completion(options: Namespace) -> None:
 def bash() -> str:
     """The script for bash."""
     commands = [(_path(one), one) for one in every(parser())]
-    known = [
-        f'            "{path.rpartition(" ")[0]} {path.rpartition(" ")[2]}") path="{path}";;'
-        for path, _ in commands
-        if path
-    ]
+    known = [_step(path) for path, _ in commands if path]
     words = [f'        "{path}") words="{" ".join(_words(one))}";;' for path, one in commands]
     return _BASH.format(paths="\n".join(known), words="\n".join(words))
 

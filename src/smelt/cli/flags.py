@@ -79,9 +79,7 @@ LIMITS = (
     Flag("--tpm", "most tokens per minute", "N", float),
     Flag("--max-attempts", "most paid answers for a row", "N", int),
     Flag("--isolation", "row sends every row alone, for untrusted text", "HOW", choices=("batch", "row")),
-    Flag(
-        "--mode", "batch: half the price, within 24 hours; flex: half, slower", "HOW", choices=("now", "flex", "batch")
-    ),
+    Flag("--mode", "batch: half the price, within 24 hours; flex: half, slower", "HOW", choices=_MODES),
     LEDGER,
     Flag("--no-ledger", "keep no answers"),
     Flag("--refresh", "ask rows again that the ledger knows"),

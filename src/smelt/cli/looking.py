@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -21,22 +21,23 @@ def estimate(options: Namespace) -> None:
     """What a run would cost."""
     import smelt
 
-    if _is_piped(options):
-        pipes.estimate(options)
-        return
-    with _asked(options) as (frame, asked):
-        _show(options, smelt.estimate(frame, asked.prompt, asked.output_model, model=asked.model, **asked.settings))
+    _look(options, smelt.estimate, pipes.estimate)
 
 
 def explain(options: Namespace) -> None:
     """The first request."""
     import smelt
 
+    _look(options, smelt.explain, pipes.explain)
+
+
+def _look(options: Namespace, verb: Callable[..., Any], piped: Callable[[Namespace], None]) -> None:
+    """Show what *verb* says of a question, or *piped* of a pipeline."""
     if _is_piped(options):
-        pipes.explain(options)
+        piped(options)
         return
     with _asked(options) as (frame, asked):
-        _show(options, smelt.explain(frame, asked.prompt, asked.output_model, model=asked.model, **asked.settings))
+        _show(options, verb(frame, asked.prompt, asked.output_model, model=asked.model, **asked.settings))
 
 
 def preview(options: Namespace) -> None:

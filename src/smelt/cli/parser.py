@@ -173,12 +173,7 @@ def _record_commands(commands: _Commands) -> None:
     for name, about, usage, flags in (
         ("runs", "all runs, oldest first", "[options]", (JSON,)),
         ("spend", "what was spent", "[--by run|model|day] [options]", (_BY, JSON)),
-        (
-            "export",
-            "write every answer to a new file",
-            "FILE [options]",
-            (Flag("file", "a .jsonl or .parquet file", "FILE"),),
-        ),
+        ("export", "write every answer to a new file", "FILE [options]", (_FILE,)),
         ("forget", "delete answers, without a trace", "--run RUN | --older-than AGE [options]", _OLD),
         ("check", "read the whole file, and say what is wrong with it", "[options]", ()),
     ):

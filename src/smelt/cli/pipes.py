@@ -6,7 +6,6 @@ import os
 import time
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smelt.cli.arguments import named_object, settings
@@ -54,9 +53,13 @@ def source_and_words(options: Namespace) -> Sequence[str]:
         UsageError: There is no IN.
     """
     if not options.words:
-        raise UsageError(options.parser, "IN is missing: a file, a pattern of files, or - for the standard input.")
+        raise _without_rows(options)
     words: Sequence[str] = options.words
     return words
+
+
+def _without_rows(options: Namespace) -> UsageError:
+    return UsageError(options.parser, "IN is missing: a file, a pattern of files, or - for the standard input.")
 
 
 def require_out(options: Namespace) -> None:
@@ -118,7 +121,7 @@ def _read(options: Namespace, *, needs_rows: bool = True) -> tuple[Pipeline, Any
     if len(words) > 1:
         raise UsageError(options.parser, f"{words[1]!r} is one word too many.")
     if needs_rows and not words:
-        raise UsageError(options.parser, "IN is missing: a file, a pattern of files, or - for the standard input.")
+        raise _without_rows(options)
     if taken := [name for name in _OF_STEPS if getattr(options, name, None) is not None]:
         flag = taken[0].replace("_", "-")
         raise UsageError(options.parser, f"--{flag} is for one question; the steps of a pipeline have their own.")
@@ -131,13 +134,11 @@ def _loaded(word: str) -> Pipeline:
     import smelt
     from smelt.api.pipelines import Pipeline
 
+    found: Any
     if ".py:" in word:
         found = named_object(word, "PIPELINE")
     else:
-        load: Any = getattr(smelt, "load_pipeline", None)
-        if load is None:
-            raise SmeltConfigError(f"{word}: pipelines in files are not known to this version. Write file.py:name.")
-        found = load(word)
+        found = smelt.load_pipeline(word)
     if not isinstance(found, Pipeline):
         raise SmeltConfigError(f"{word} is a {type(found).__name__}, and no pipeline of smelt.pipeline().")
     return found
@@ -162,16 +163,12 @@ def _write(found: pl.DataFrame, goal: Target) -> None:
     if goal.path is None:
         goal.print(found, is_first=True)
         return
+    from smelt.lazy.shards import publish  # Imported late: it needs Polars.
+
     path = goal.path.resolve()  # A symbolic link stays, and the file that it points to is replaced.
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.smelt{path.suffix}")
     try:
         goal.write(found.lazy(), unfinished)
-        _publish(unfinished, path)
+        publish(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _publish(written: Path, path: Path) -> None:
-    from smelt.lazy.shards import publish
-
-    publish(written, path)

@@ -31,14 +31,11 @@ FLAGS: Mapping[str, str] = {
     "any_key": "--any-key",
     "artefacts": "--artefacts",
     "restart": "--restart",
-    "env_file": "--env-file",
 }
 """The flag of each option that has one; the others are given with `--set`."""
 
-_BY_SET = (
-    *("aim", "wire", "max_wait", "shuffle", "seed", "timeout", "params", "examples", "media", "null_rows", "on_error"),
-    *("on_conflict", "error_column", "output", "flatten", "extend", "store_inputs", "wait", "tail"),
-)
+OURS = ("progress", "observers")
+"""Options that the command line has its own way to say."""
 _OPTION = re.compile(r"\b([a-z_]+)=((?:\"[^\"]*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|[\w.\-]*\w)?)")
 
 
@@ -53,7 +50,11 @@ def _as_flag(match: re.Match[str]) -> str:
         return "--no-ledger"
     if name in FLAGS:
         return FLAGS[name] if value in ("", "True") else f"{FLAGS[name]} {value}"
-    return f"--set {name}={value.lower() if value in ('True', 'False') else value}" if name in _BY_SET else match[0]
+    from smelt.call.options import NAMES  # Imported late: help needs none of them.
+
+    if name not in NAMES or name in OURS:
+        return match[0]
+    return f"--set {name}={value.lower() if value in ('True', 'False') else value}"
 
 
 def complain(*lines: str) -> None:
