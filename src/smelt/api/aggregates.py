@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack
 
 from smelt.api.job import OutputModel, with_limits
@@ -64,11 +64,8 @@ def aggregate(
         >>> df.smelt.aggregate("Sum up {name}.", {"summary": str}, model=said)["summary"].tolist()
         ['Two companies.']
     """
-    of_the_run = {name: one for name, one in options.items() if name in OF_THE_RUN}
-    own: Any = {name: one for name, one in options.items() if name not in OF_THE_RUN}
-    start = Pipeline("aggregate", (), model, checked_options(of_the_run, of_a_step=False))
-    asked = start.aggregate(prompt, output_model, by=by, strategy=strategy, rows=rows, fan_in=fan_in, **own)
-    return asked(frame)
+    shape = {"by": by, "strategy": strategy, "rows": rows, "fan_in": fan_in}
+    return _pipeline(prompt, output_model, model, shape, options)(frame)
 
 
 class AggregateJob:
@@ -118,21 +115,16 @@ class AggregateJob:
             )
         rows = given.pop("batch_size", 50)
         with_limits(given, max_retries, stop_on_exhaustion)
-        of_the_run = {name: one for name, one in given.items() if name in OF_THE_RUN}
-        own: Any = {name: one for name, one in given.items() if name not in OF_THE_RUN}
-        start = Pipeline("aggregate", (), None, checked_options(of_the_run, of_a_step=False))
+        shape = {
+            "by": by,
+            "strategy": "fold" if strategy == "sequential" else strategy,
+            "rows": integer("batch_size", rows, 1, 10_000),
+            "fan_in": fan_in,
+        }
         self.prompt = prompt
         self.output_model = str if output_model is None else output_model
         self._output = given.get("output") or TEXT_COLUMN
-        self._pipe = start.aggregate(
-            prompt,
-            self.output_model,
-            by=by,
-            strategy="fold" if strategy == "sequential" else strategy,
-            rows=integer("batch_size", rows, 1, 10_000),
-            fan_in=fan_in,
-            **own,
-        )
+        self._pipe = _pipeline(prompt, self.output_model, None, shape, given)
 
     def __repr__(self) -> str:
         name = getattr(self.output_model, "__name__", self.output_model)
@@ -212,6 +204,16 @@ class AggregateJob:
             errors=lambda: found.errors,
             report=_no_report,
         )
+
+
+def _pipeline(
+    prompt: str, output_model: OutputModel, model: Any, shape: dict[str, Any], options: Mapping[str, Any]
+) -> Pipeline:
+    """A pipeline of one step that aggregates: *shape* are its own arguments, *options* those of it and of the run."""
+    of_the_run = {name: one for name, one in options.items() if name in OF_THE_RUN}
+    own: Any = {name: one for name, one in options.items() if name not in OF_THE_RUN}
+    start = Pipeline("aggregate", (), model, checked_options(of_the_run, of_a_step=False))
+    return start.aggregate(prompt, output_model, **shape, **own)
 
 
 def _no_report() -> Any:

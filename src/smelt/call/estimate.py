@@ -395,14 +395,12 @@ class Explanation:
     def _parts(self) -> list[tuple[str, str]]:
         schema = json.dumps(self.schema, indent=2, ensure_ascii=False)
         media = "\n".join(f"{name}: {one}" for name, one in self.media)
-        last = ("reply schema", schema)
-        if self.questions:
-            last = ("questions", "\n".join(map(str, self.questions)))
+        questions = "\n".join(map(str, self.questions))
         return [
             ("system", _shown(self.system)),
             ("user", _shown(self.user)),
             *([("media", _shown(media))] if media else []),
-            (last[0], _shown(last[1])),
+            ("questions", _shown(questions)) if questions else ("reply schema", _shown(schema)),
         ]
 
 

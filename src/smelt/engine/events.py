@@ -185,6 +185,11 @@ class RunEnded(OfRun):
     unanswered: int = 0
     in_flight: int = 0
 
+    @property
+    def is_early(self) -> bool:
+        """Whether rows are left that had no turn. Rows that wait in jobs of a Batch API had theirs."""
+        return self.reason not in ("done", "pending")
+
 
 Event: TypeAlias = (
     RunStarted | RowsRead | RequestSent | RequestEnded | RowsSettled | JobsRunning | Waiting | Resumed | RunEnded

@@ -27,7 +27,6 @@ STATUS_CODE = "http.response.status_code"
 SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
 
-CHAT = "chat"
 WORKFLOW = "invoke_workflow"
 
 DURATION = "gen_ai.client.operation.duration"

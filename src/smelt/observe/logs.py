@@ -13,7 +13,6 @@ from smelt.engine.events import Event, RequestEnded, RequestSent, Resumed, RowsS
 from smelt.messages import counted, lasted, price
 
 _LONG = 10.0  # Seconds of a wait that is worth a warning.
-_USUAL_ENDS = ("done", "pending")
 
 _logger = logging.getLogger("smelt")
 _logger.addHandler(logging.NullHandler())  # A library prints nothing unless the application asks for it.
@@ -89,13 +88,13 @@ class RunLogger:
 
     def _end(self, event: RunEnded) -> None:
         settled = self.settled or RowsSettled(answered=0, failed=0)
-        level = logging.INFO if event.reason in _USUAL_ENDS else logging.WARNING
+        level = logging.WARNING if event.is_early else logging.INFO
         cost = "price unknown" if self.cost_usd is None else price(self.cost_usd)
         _logger.log(
             level,
             "run %s: %s; %d answered, %d of them from the ledger, %d failed; %s, %d + %d tokens, %s",
             self.name,
-            event.reason if event.reason in _USUAL_ENDS else f"ended early ({event.reason})",
+            f"ended early ({event.reason})" if event.is_early else event.reason,
             settled.answered,
             settled.reused,
             settled.failed,

@@ -194,7 +194,7 @@ class _Telemetry:
                 names.REASON: event.reason,
             }
         )
-        if event.reason not in ("done", "pending"):
+        if event.is_early:
             run.span.set_attribute(names.ERROR_TYPE, event.reason)
             run.span.set_status(self._trace.StatusCode.ERROR)
         run.span.end()

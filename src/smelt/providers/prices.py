@@ -182,7 +182,7 @@ def _price_in_list(vendor: Vendor | None, model: str, base_url: str) -> Pricing:
 
     def cost(usage: Usage) -> float | None:
         tier = "" if usage.tier in level else usage.tier
-        terms = (tier, *[one.active(when) for when in [now()] for one in constraints]) if constraints else (tier,)
+        terms = (tier, *[one.active(now()) for one in constraints])
         if terms not in known:
             known[terms] = rates_of(priced, seller, _context_of(tier), now())
         rates = known[terms]
