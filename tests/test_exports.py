@@ -19,6 +19,8 @@ PUBLIC = {
     "run",
     "arun",
     "as_completed",
+    "map_prompts",
+    "amap_prompts",
     "preview",
     "explain",
     "estimate",
@@ -72,7 +74,7 @@ PUBLIC = {
     "SmeltWarning",
     "__version__",
 }
-MOST_NAMES = 60
+MOST_NAMES = 64
 PUBLIC_FOR_PROVIDERS = {"Billing", "CallFailed", "Capabilities", "Connection", "Provider", "Reply", "Request", "Usage"}
 PUBLIC_FOR_TESTS = {"Answer", "JumpingLoop", "ScriptedProvider", "answered", "asked", "run_jumping"}
 

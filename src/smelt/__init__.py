@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from smelt.api.loading import load_pipeline
     from smelt.api.own_code import worker, wrap
     from smelt.api.pipelines import Pipeline, pipeline
+    from smelt.api.prompts import amap_prompts, map_prompts
     from smelt.call.estimate import Estimate, Explanation
     from smelt.evaluation.comparison import Comparison
     from smelt.evaluation.summary import Evaluation
@@ -87,7 +88,9 @@ _LATE = {
     "Server": "smelt.providers.server",
     "Stream": "smelt.streaming.stream",
     "aggregate": "smelt.api.aggregates",
+    "amap_prompts": "smelt.api.prompts",
     "load_pipeline": "smelt.api.loading",
+    "map_prompts": "smelt.api.prompts",
     "pipeline": "smelt.api.pipelines",
     "worker": "smelt.api.own_code",
     "wrap": "smelt.api.own_code",
@@ -160,6 +163,7 @@ __all__ = [
     "Stream",
     "__version__",
     "aggregate",
+    "amap_prompts",
     "arun",
     "as_completed",
     "astream",
@@ -176,6 +180,7 @@ __all__ = [
     "ledger",
     "load_models",
     "load_pipeline",
+    "map_prompts",
     "observe",
     "pipeline",
     "preview",

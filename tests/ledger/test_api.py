@@ -153,7 +153,7 @@ async def test_fields_of_several_kinds_become_text_in_polars(path: Path) -> None
     assert sorted(map(str, as_pandas["it"].dropna())) == ["1", "[2]", "a"]
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet", "sqlite"])
 async def test_an_export_has_every_row_and_is_private(path: Path, suffix: str) -> None:
     await two_runs(path)
     target = path.with_name(f"rows.{suffix}")
@@ -161,11 +161,18 @@ async def test_an_export_has_every_row_and_is_private(path: Path, suffix: str) -
     with smelt.ledger.open(path) as ledger:
         assert ledger.export(target) == 3
 
-    frame = pl.read_ndjson(target) if suffix == "jsonl" else pl.read_parquet(target)
+    frame = _exported(target)
     answers = [json.loads(one) if isinstance(one, str) else one for one in frame["answer"].to_list()]
     assert sorted(one["size"] for one in answers) == [3, 3, 77_777]
     assert frame["run"].to_list().count(2) == 2
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+def _exported(target: Path) -> pl.DataFrame:
+    if target.suffix == ".sqlite":
+        with closing(sqlite3.connect(target)) as connection:
+            return pl.read_database("SELECT * FROM answers", connection)
+    return pl.read_ndjson(target) if target.suffix == ".jsonl" else pl.read_parquet(target)
 
 
 async def test_an_export_overwrites_nothing(path: Path) -> None:
@@ -182,7 +189,10 @@ async def test_an_export_overwrites_nothing(path: Path) -> None:
 async def test_an_export_of_another_kind_is_refused(path: Path) -> None:
     await two_runs(path)
 
-    with smelt.ledger.open(path) as ledger, pytest.raises(SmeltConfigError, match=r"\.jsonl or a \.parquet"):
+    with (
+        smelt.ledger.open(path) as ledger,
+        pytest.raises(SmeltConfigError, match=r"\.jsonl, a \.parquet or a \.sqlite"),
+    ):
         ledger.export(path.with_name("rows.csv"))
 
 

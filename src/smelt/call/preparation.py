@@ -32,7 +32,7 @@ from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
 from smelt.plan.tokens import compact_bytes, reply_bytes, reply_tokens, text_tokens
-from smelt.plan.wire import Codec, system_text
+from smelt.plan.wire import PROMPT_REMINDER, REMINDER, Codec, prompts_told, system_text
 from smelt.providers.base import CompleteProvider
 from smelt.providers.batching import batching_of
 from smelt.providers.decisions import decisions_of
@@ -81,6 +81,7 @@ class Preparation:
         examples: The caller's examples, which are part of it.
         whole: The complete output if *output* has only a part of its fields; None if *output* is complete.
         has_media: Whether rows may have media. In a stream, later frames may have those of declared columns.
+        is_prompts: Whether each row is a prompt that the model is to follow, and not data.
     """
 
     frame: Frame
@@ -97,6 +98,7 @@ class Preparation:
     examples: tuple[Example, ...] = ()
     whole: Output | None = None
     has_media: bool = False
+    is_prompts: bool = False
 
     @property
     def params(self) -> dict[str, Any]:
@@ -116,6 +118,7 @@ class Preparation:
             **({"examples=": told} if told else {}),
             **({"media=": declared_media} if declared_media else {}),
             **({"via=": self.settings.via} if self.settings.via != _USUAL.via else {}),
+            **({"prompts": 1} if self.is_prompts else {}),
         }
 
     def _instructions(self, fields: Sequence[Field], codec: Codec | None = None) -> str:
@@ -129,6 +132,7 @@ class Preparation:
             self.examples,
             has_media=self.has_media,
             is_decided=self.settings.via == "decisions",
+            is_prompts=self.is_prompts,
         )
 
     @property
@@ -175,6 +179,7 @@ class Preparation:
             compact=compact,
             wire=self.settings.wire,
             decisions=self.decisions,
+            reminder=PROMPT_REMINDER if self.is_prompts else REMINDER,
         )
 
     def _compact(self, fields: Sequence[Field], *, is_whole: bool) -> Compact | None:
@@ -362,6 +367,7 @@ def prepare(
     pick: Pick | None = None,
     adapt: Callable[[Any], Frame] = adapt,
     is_sent: bool = True,
+    is_prompts: bool = False,
 ) -> Preparation:
     """Do all checks that are possible before money is spent, and read the rows once.
 
@@ -374,6 +380,7 @@ def prepare(
         pick: Chooses the rows to ask; None asks all.
         adapt: Takes the snapshot of *data*.
         is_sent: Whether the call will be sent. If not, as for an estimate, no key is needed.
+        is_prompts: As in `Preparation`.
 
     Raises:
         SmeltConfigError: An argument is wrong (this class or a subclass); nothing was sent.
@@ -419,6 +426,7 @@ def prepare(
         examples,
         has_media=has_media,
         is_decided=is_decided,
+        is_prompts=is_prompts,
     )
     _require_unicode(system)
     call = Preparation(
@@ -435,6 +443,7 @@ def prepare(
         system=system,
         examples=examples,
         has_media=has_media,
+        is_prompts=is_prompts,
     )
     _ = call.decisions  # Raises.
     if is_sent:
@@ -451,11 +460,13 @@ def _instructions(
     *,
     has_media: bool,
     is_decided: bool,
+    is_prompts: bool = False,
 ) -> str:
     """The system message that asks for *fields* of *output*, and shows the answers of *examples* for them."""
     fields = declared(fields)
     told = [one.line(fields) for one in examples]
-    about, asked = output.description, [TOLD] if is_decided else []
+    about = output.description
+    asked = [TOLD] if is_decided else prompts_told(fields, codec) if is_prompts else []
     return system_text(prompt, fields, codec, about=about, examples=told, has_media=has_media, told=asked)
 
 

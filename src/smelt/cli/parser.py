@@ -193,7 +193,7 @@ def _record_commands(commands: _Commands) -> None:
     _below(commands, "status", "records:status", about, "[options]", JSON)
 
 
-_FILE = Flag("file", "a .jsonl or .parquet file", "FILE")
+_FILE = Flag("file", "a .jsonl, .parquet or .sqlite file", "FILE")
 _BY = Flag("--by", "how to group (default: run)", "WHAT", choices=("run", "model", "day"), more={"default": "run"})
 _OLD = (
     Flag("--run", "the answers of this run", "RUN", int),

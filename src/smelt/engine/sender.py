@@ -448,7 +448,9 @@ class Sender:
         is_laid_out = compact is not None and compact.layout is not None
         return Request(
             system=system if compact is None else compact.system,
-            user=user_text(rows) if compact is None else compact.table.text([(one, text) for one, text, _ in rows]),
+            user=user_text(rows, self.work.reminder)
+            if compact is None
+            else compact.table.text([(one, text) for one, text, _ in rows]),
             parts=parts,
             schema=self._compact_schema if is_laid_out else self._schema(tokens, codec),
             max_output_tokens=grant.limit,

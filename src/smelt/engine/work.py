@@ -17,6 +17,7 @@ from smelt.plan.decisions import Decision
 from smelt.plan.kinds import Field
 from smelt.plan.schema import Output
 from smelt.plan.sizes import Aim
+from smelt.plan.wire import REMINDER
 from smelt.providers.base import DECISIONS, CallFailed, Request, Usage
 
 _SOME = Usage(input_tokens=1, output_tokens=1)
@@ -52,6 +53,7 @@ class Work:
             again always are.
         wire: Whether it is used; "auto": if the ledger or a pilot says so.
         decisions: What is asked of each row at the provider's endpoint for decisions; empty if the model writes text.
+        reminder: What is said after the rows.
     """
 
     output: Output
@@ -76,6 +78,7 @@ class Work:
     compact: Compact | None = None
     wire: Literal["keyed", "compact", "auto"] = "keyed"
     decisions: tuple[Decision, ...] = ()
+    reminder: str = REMINDER
 
     @property
     def question_bytes(self) -> int:

@@ -180,7 +180,7 @@ class Ledger:
         return frame_of(found, library)
 
     def export(self, path: str | os.PathLike[str]) -> int:
-        """Write every answered row to *path*, a `.jsonl` or `.parquet` file that only you can read.
+        """Write every answered row to *path*, a `.jsonl`, `.parquet` or `.sqlite` file that only you can read.
 
         Args:
             path: The new file. An existing file is not overwritten.
