@@ -94,6 +94,7 @@ async def rows(pandas: pd.DataFrame) -> None:
     async with smelt.as_completed(pandas, "Say.", str) as said:
         async for text in said:
             assert_type(text.value, str | None)
+    assert_type(smelt.map_prompts(["Classify Arm."], Company), smelt.SmeltResult[Company])
 
 
 async def streams(pandas: Iterator[pd.DataFrame], later: AsyncIterator[pl.DataFrame]) -> None:
