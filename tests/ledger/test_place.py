@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,7 +17,9 @@ from smelt.call.defaults import setting
 from smelt.errors import SmeltConfigError, SmeltWarning, StoreCorruptError, StoreError, StoreNotFoundError
 from smelt.ledger.files import default_path, located
 from smelt.ledger.opening import open_store
+from smelt.providers.base import Reply, Request
 from tests.ledger.acting import Actor
+from tests.ledger.test_runs import NAMES, Model, run
 
 VALUES = ("tech", 3)
 
@@ -85,6 +88,54 @@ async def test_what_a_run_paid_for_is_kept_and_named_whatever_happens_to_its_fil
     with smelt.ledger.open(kept) as ledger:
         assert ledger.check() == []
         assert sum(one["cost_usd"] or 0 for one in ledger.spend()) == 0.5
+
+
+class Harming(Model):
+    """Harms the ledger while its 20th row is asked."""
+
+    def __init__(self, path: Path, harm: str) -> None:
+        super().__init__()
+        self.path: Path | None = path
+        self.harm = harm
+
+    async def send(self, request: Request) -> Reply:
+        """Answer, and harm once."""
+        if self.path is not None and len(self.sent) >= 20:
+            HARM[self.harm](self.path)
+            self.path = None
+        return await super().send(request)
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_a_call_whose_ledger_is_harmed_under_way_raises_and_what_it_paid_for_is_not_asked_again(
+    path: Path, harm: str
+) -> None:
+    run(path, NAMES[:10], model=Model())
+    first, again = Harming(path, harm), Model()
+
+    with pytest.raises(StoreError, match="nothing more was sent") as caught:
+        run(path, model=first, batch_size=2, concurrency=2)
+
+    partial = caught.value.partial_result
+    assert partial is not None
+    assert partial.metrics.successful_rows == 10 + len(first.sent) < len(NAMES)
+    kept = Path(str(caught.value).partition(" is in ")[2].partition(": pass")[0])
+    kept.parent.chmod(0o700)
+    assert run(kept, model=again).success
+    assert sorted(first.sent + again.sent) == sorted(NAMES[10:])
+
+
+def test_a_store_that_was_replaced_between_two_runs_is_told_once(path: Path) -> None:
+    other = path.with_name("other.sqlite")
+    run(path, model=Model())
+    run(other, NAMES[:1], model=Model())
+    other.rename(path)
+
+    with pytest.warns(SmeltWarning, match="is not the one that was used here last: another file took its place"):
+        open_store(path).close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_store(path).close()
 
 
 @pytest.mark.parametrize("harm", ["removed", "removed alone", "replaced", "moved alone"])

@@ -188,8 +188,12 @@ def sides_of(path: Path) -> list[Path]:
     return [path.with_name(path.name + side) for side in SIDES]
 
 
-def set_aside(path: Path) -> None:
-    """Move a log of another store away from the store at *path*: SQLite would replay it into that store."""
+def set_aside(path: Path) -> bool:
+    """Move a log of another store away from the store at *path*: SQLite would replay it into that store.
+
+    Returns:
+        Whether there was one; then a warning named its new place.
+    """
     kept = [path.with_name(path.name + side) for side in ("-wal", "-journal")]
     kept = [one for one in kept if one.exists() and one.stat().st_size]
     if kept:
@@ -200,6 +204,7 @@ def set_aside(path: Path) -> None:
         warn(text)
     for side in ("-wal", "-shm", "-journal"):
         path.with_name(path.name + side).unlink(missing_ok=True)  # An empty log, or an index, which is rebuilt.
+    return bool(kept)
 
 
 def free_name(path: Path, mark: str) -> Path:

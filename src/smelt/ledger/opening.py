@@ -82,8 +82,11 @@ def _open(path: Path, guard: Guard, mounts: str | None) -> Store:
         if not files.check_file(path):
             files.set_aside(path)
             _make(path)
-        elif guard.mark not in (b"", mark := _mark(path)) and mark:
-            files.set_aside(path)
+        elif guard.mark not in (b"", mark := _mark(path)) and mark and not files.set_aside(path):
+            warn(
+                f"The ledger {path} is not the one that was used here last: another file took its place. Answers in "
+                "the earlier file are not in this one."
+            )
         files.close_to_others(path)
         version, secret = _look(path)
         connection = connect(path, "rw")

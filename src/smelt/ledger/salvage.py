@@ -64,6 +64,10 @@ def salvage(path: str | os.PathLike[str]) -> Store:
         rows = connection.execute("SELECT count(*) FROM answers").fetchone()[0]
     warn(f"The ledger {where} was damaged. {rows:,} rows could be read and are kept; the damaged file is {aside}.")
     store.close()
+    guard = Guard(where)
+    guard.take()
+    guard.mark = b""  # The secret of the damaged store was copied, so the new one's mark is not right any more.
+    guard.close()
     return open_store(where)
 
 
