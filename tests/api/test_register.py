@@ -1,4 +1,4 @@
-"""Accessors appear when their library does, and hold no frame alive. Each test needs a fresh interpreter."""
+"""Accessors appear when their library does, and hold no frame alive. Each test is a process that imports both."""
 
 from __future__ import annotations
 
@@ -31,15 +31,27 @@ def passes(script: str) -> None:
 
 def test_a_library_that_comes_later_is_registered_when_it_comes() -> None:
     passes("""
+import pathlib, tempfile
 before = len(finders())
-go()
-assert len(finders()) == before + 1
+go(); go("another")  # Two wait side by side.
+go("ours"); go("ours")  # Ours, again, is not waited for twice.
+assert len(finders()) == before + 3
 assert importlib.util.find_spec("pandas") and importlib.util.find_spec("polars")  # Asking is not importing.
+# A failed import can be tried again.
+place = pathlib.Path(tempfile.mkdtemp())
+(place / "polars.py").write_text("raise RuntimeError('broken')")
+sys.path.insert(0, str(place))
+try: import polars
+except RuntimeError: pass
+else: raise AssertionError("no error")
+sys.path.remove(str(place)); importlib.invalidate_caches()
 import polars
-assert polars.DataFrame({"a": [1]}).tried.width() == 1 and "pandas" not in sys.modules
+assert "pandas" not in sys.modules
+def widths(frame): return [getattr(frame, name).width() for name in ("tried", "another", "ours")]
+assert widths(polars.DataFrame({"a": [1]})) == [1, 1, 1]
 import pandas
-assert pandas.DataFrame({"a": [1]}).tried.width() == 1
-assert len([f for f in finders() if f.name == "tried"]) == 0
+assert widths(pandas.DataFrame({"a": [1]})) == [1, 1, 1]
+assert not [f for f in finders() if f.name in ("tried", "another", "ours")]
 assert "exec_module" not in vars(pandas.__spec__.loader)
 assert "tried" in dir(pandas.DataFrame({"a": [1]})) and "tried" in dir(polars.DataFrame({"a": [1]}))
 """)
@@ -52,70 +64,30 @@ go(lazy=lambda: Lazy)
 assert pandas.DataFrame.tried is Accessor and polars.DataFrame.tried is Accessor
 assert type(polars.LazyFrame().tried) is Lazy
 assert not [f for f in finders() if f.name == "tried"]
-""")
 
-
-def test_registering_again_replaces_our_own_in_silence() -> None:
-    passes("""
-go(); go()
-assert len([f for f in finders() if f.name == "tried"]) == 1
-Accessor.__module__ = Lazy.__module__ = "smelt.api.accessor"
-import pandas, polars
-old = Accessor
-class Accessor(old): pass
-Accessor.__module__ = "smelt.api.accessor"
-go(lazy=lambda: Lazy); go(lazy=lambda: Lazy)
-assert type(pandas.DataFrame().tried) is Accessor and type(polars.DataFrame().tried) is Accessor
-""")
-
-
-def test_an_accessor_of_somebody_else_is_warned_about() -> None:
-    passes("""
-import pandas, polars
-go()
+# An accessor of somebody else is warned about.
 for only in ("pandas", "polars"):
     try: go()
     except UserWarning: pass
     else: raise AssertionError("no warning")
-""")
 
-
-def test_two_registrations_wait_side_by_side() -> None:
-    passes("""
-go("one"); go("two")
-import polars
-assert polars.DataFrame().one.width() == polars.DataFrame().two.width() == 0
-import pandas
-assert pandas.DataFrame().one.width() == pandas.DataFrame().two.width() == 0
-""")
-
-
-def test_a_failed_import_can_be_tried_again() -> None:
-    passes("""
-import pathlib, tempfile
-place = pathlib.Path(tempfile.mkdtemp())
-(place / "polars.py").write_text("raise RuntimeError('broken')")
-go()
-sys.path.insert(0, str(place))
-try: import polars
-except RuntimeError: pass
-sys.path.remove(str(place)); importlib.invalidate_caches()
-import polars
-assert polars.DataFrame().tried.width() == 0
-""")
-
-
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_a_frame_is_freed_without_the_garbage_collector(library: str) -> None:
-    passes(f"""
-import {library} as library
-go()
+# A frame is freed without the garbage collector.
 gc.disable()
-class Frame(library.DataFrame): pass
-frame = Frame({{"a": [1]}})
-gone = weakref.ref(frame)
-frame.tried.width()
-assert frame.tried is not frame.tried
-del frame
-assert gone() is None
+for library in (pandas, polars):
+    class Frame(library.DataFrame): pass
+    frame = Frame({"a": [1]})
+    gone = weakref.ref(frame)
+    frame.tried.width()
+    assert frame.tried is not frame.tried
+    del frame
+    assert gone() is None
+
+# Registering again replaces our own in silence.
+Accessor.__module__ = Lazy.__module__ = "smelt.api.accessor"
+go("ours", lazy=lambda: Lazy)
+old = Accessor
+class Accessor(old): pass
+Accessor.__module__ = "smelt.api.accessor"
+go("ours", lazy=lambda: Lazy); go("ours", lazy=lambda: Lazy)
+assert type(pandas.DataFrame().ours) is Accessor and type(polars.DataFrame().ours) is Accessor
 """)
