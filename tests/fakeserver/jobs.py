@@ -336,6 +336,7 @@ class Depot:
                 "run": len(job.done or {}),
                 "end": job.end_at(self._now),
                 "made": job.made,
+                "ends": job.ends,
                 "upload": job.upload,
             }
             for job in self.jobs.values()

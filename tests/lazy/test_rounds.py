@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,23 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
+from smelt.batch.desk import Pace
+from smelt.call.wiring import wired
 from smelt.errors import SmeltConfigError
-from smelt.lazy import rounds
+from smelt.lazy import rounds, sinks
+from smelt.lazy.rounds import Rounds
 from smelt.loop.jumping import JumpingLoop
+from smelt.loop.one_thread import OneThreadLoop
 from smelt.testing import asked
 from tests.batch.jobserver import BatchScripted, JobServer, Plot
+from tests.batch.killing import MODELS
 from tests.conftest import MakeScenario
+from tests.fakeserver.client import ProtocolName
 from tests.lazy.killing import ROWS, kill_and_go_on
+
+HOUR = 3_600.0
+OTHERS: tuple[ProtocolName, ...] = ("anthropic", "google")
+QUICK = Pace(first=0.01, factor=1.0, most=0.01)
 
 
 class Twice(BaseModel):
@@ -158,6 +169,41 @@ def test_the_runs_are_shown_as_one(target: Path) -> None:
     assert events[0].rows == 250
 
 
+def test_no_piece_waits_for_the_jobs_of_another(target: Path) -> None:
+    half: Any = {"end": "expired", "share": 0.5}
+    server = JobServer(
+        plots=[Plot(seconds=one * 900, **half) for one in (4, 1, 1)] + [Plot(seconds=one * 900) for one in (4, 1)]
+    )
+
+    metrics = plan(BatchScripted(twice, server), target, range(300), tail=0).smelt.sink_parquet(target)
+
+    assert pl.read_parquet(target)["twice"].to_list() == [2 * at for at in range(300)]
+    assert (metrics.successful_rows, len(server.jobs)) == (300, 6)
+    took = max(job.made + job.plot.seconds for job in server.jobs) - server.jobs[0].made
+    assert took < 7 * 900  # Of 5, with the pauses between two looks. One after the other: more than 8.
+    assert [path.name for path in target.parent.glob("out*.parquet*")] == [target.name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("provider", ["openai", *(pytest.param(one, marks=pytest.mark.hosts) for one in OTHERS)])
+def test_two_rounds_take_as_long_as_those_of_the_slowest_piece(
+    provider: ProtocolName, scenario: MakeScenario, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of the jobs moves with each look, so it tells when the last of them has ended."""
+    first, then = [4, 1, 1], {"3": {"runs": 4 * HOUR}}
+    script = {str(at): {"end": "expired", "share": 0.5, "runs": hours * HOUR} for at, hours in enumerate(first)}
+    fake = scenario(jobs={"per_look": 900, "usual": {"runs": HOUR}, "script": {**script, **then}})
+    monkeypatch.setattr(rounds, "LOOP", OneThreadLoop)
+    monkeypatch.setattr(sinks, "Rounds", partial(Rounds, wiring=partial(wired, pace=QUICK)))
+    model = smelt.Model(provider, MODELS[provider], api_key="k-of-a-test", base_url=fake.base_url(provider))
+
+    metrics = plan(model, target, range(300), tail=0).smelt.sink_parquet(target)
+
+    jobs = fake.jobs().jobs
+    assert (metrics.successful_rows, len(jobs)) == (300, 6)
+    assert max(job["ends"] for job in jobs) - jobs[0]["made"] < 7.5 * HOUR  # Of 5. One after the other: more than 8.
+
+
 def test_other_ends_are_refused(target: Path) -> None:
     provider = BatchScripted(twice, JobServer())
     step = plan(provider, target)
@@ -193,7 +239,7 @@ def test_ctrl_c_leaves_the_jobs_to_the_next_call(target: Path) -> None:
         return twice(row)
 
     provider = BatchScripted(answer, server)
-    with pytest.raises(smelt.SmeltInterrupt, match="100 rows are finished. Jobs run on"):
+    with pytest.raises(smelt.SmeltInterrupt, match="rows are finished. Jobs run on"):
         plan(provider, target).smelt.sink_parquet(target)
     plan(provider, target).smelt.sink_parquet(target)
 

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from contextlib import aclosing, closing, suppress
 from dataclasses import dataclass, field, replace
 
+from smelt.batch.clock import now
 from smelt.batch.desk import is_of_rows, refusal_of_all
 from smelt.batch.files import KeptResults
-from smelt.batch.office import Office, now
+from smelt.batch.office import Office
 from smelt.batch.plan import number_in
 from smelt.engine.inflight import Delivery, InFlight
 from smelt.engine.work import Halt
@@ -71,7 +72,7 @@ class Collector:
         """
         found = await self._read(job, report)
         costs = {line: (why, self.office.sender.cost(why)) for line, why in found.failures.items()}
-        job = await self.office.close(job, costs, sorted(found.doubled))
+        job = await self.office.records.close(job, costs, sorted(found.doubled))
         if found.strangers:
             self.office.note(
                 f"The job {job.tag} came back with {found.strangers:,} results that belong to none of its lines."
@@ -97,7 +98,7 @@ class Collector:
     async def _read(self, job: JobRow, report: JobReport) -> Found:
         """Store the replies of *job*, block by block."""
         found, block, size = Found(), list[tuple[int, Reply]](), 0
-        with closing(KeptResults(self.office.folder(job.tag))) as kept:
+        with closing(KeptResults(self.office.records.folder(job.tag))) as kept:
             async with aclosing(self.office.batches.results(report)) as items:  # type: ignore[type-var]  # A generator.
                 async for item in items:
                     kept.keep(item)

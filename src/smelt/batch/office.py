@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,19 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from smelt.batch.desk import Pace
-from smelt.batch.files import Folder
+from smelt.batch.records import Records
 from smelt.batch.series import Series
 from smelt.engine.applier import Applier
 from smelt.engine.budget import Budget
 from smelt.engine.sender import Sender
 from smelt.engine.supply import Supply
 from smelt.engine.workers import WorkerPool
-from smelt.errors import SmeltConfigError, StoreFullError
 from smelt.ledger.base import Holding
 from smelt.ledger.book import JobBook
 from smelt.ledger.jobs import JobRow
 from smelt.plan.chunks import Chunk, Pending
-from smelt.providers.base import BatchLimits, CallFailed, Usage
+from smelt.providers.base import BatchLimits, Usage
 from smelt.providers.batching import TIER, BatchConnection
 
 _STEP = 1.05  # A price is looked up anew for lines that are this much longer.
@@ -88,7 +85,7 @@ class Office:
     """What the steps of a batch run share.
 
     Attributes:
-        book: The jobs in the ledger.
+        records: Stores the states of jobs.
         batches: The provider's open client for jobs.
         limits: What the provider allows of a job.
         terms: What the caller wants.
@@ -100,7 +97,7 @@ class Office:
         series: What outlives the run.
     """
 
-    book: JobBook
+    records: Records
     batches: BatchConnection
     limits: BatchLimits
     terms: Terms
@@ -117,6 +114,11 @@ class Office:
     def reserved(self) -> dict[str, tuple[float, int]]:
         """Dollars and tokens reserved for jobs, by tag."""
         return self.series.reserved
+
+    @property
+    def book(self) -> JobBook:
+        """The jobs in the ledger."""
+        return self.records.book
 
     @property
     def sender(self) -> Sender:
@@ -197,60 +199,6 @@ class Office:
         found = self.budget.price(wanted)
         return (self.budget.price(replace(wanted, tier="")) if found is None else found) or 0.0
 
-    def folder(self, tag: str) -> Folder:
-        """The artefacts of the job *tag*."""
-        return Folder(self.terms.artefacts, tag)
-
-    def note_job(self, job: JobRow) -> JobRow:
-        """Write the state of *job* into its artefacts, and return it."""
-        if self.terms.artefacts is not None:
-            self.folder(job.tag).note(job, {**self.terms.question, "codec": self.sender.codec})
-        return job
-
-    async def move(self, job: JobRow, state: str, **changes: Any) -> JobRow:
-        """Store a new state of *job*, in the ledger and then in its artefacts.
-
-        Raises:
-            StoreError: It is not on disk.
-        """
-        return self._noted(await self.book.move(job, state, **changes))
-
-    async def give_up(self, job: JobRow, state: str, detail: str | None = None) -> JobRow:
-        """End *job* in a state without answers; its rows are free.
-
-        Raises:
-            StoreError: It is not on disk.
-        """
-        return self._noted(await self.book.give_up(job, state, detail))
-
-    async def close(
-        self, job: JobRow, failures: Mapping[int, tuple[CallFailed, float | None]], doubled: Sequence[int]
-    ) -> JobRow:
-        """All results of *job* are read; see `JobBook.close`.
-
-        Raises:
-            StoreError: It is not on disk.
-        """
-        return self._noted(await self.book.close(job, failures, doubled))
-
-    def _noted(self, job: JobRow) -> JobRow:
-        """The job exists by now, so a full disk must not end the run."""
-        try:
-            return self.note_job(job)
-        except (SmeltConfigError, StoreFullError):
-            self.note(f"The manifest of the job {job.tag} could not be written; the job goes on.")
-            return job
-
     def jobs(self) -> list[JobRow]:
         """The jobs that hold rows of this run, oldest first."""
         return [job for job in self.book.jobs() if job.tag in self.held.lines]
-
-
-def wall() -> float:
-    """The time of day, in seconds since 1970."""
-    return time.time()
-
-
-def now() -> float:
-    """The time of the loop, in seconds."""
-    return asyncio.get_running_loop().time()

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
+from smelt.batch.clock import wall
 from smelt.batch.desk import Act, Step, after_submit
-from smelt.batch.office import Office, wall
+from smelt.batch.office import Office
 from smelt.batch.plan import Load, draw_tag, line_id
 from smelt.engine.inflight import Announced
 from smelt.engine.mediaroom import load
@@ -75,13 +76,13 @@ class Submitter:
             StoreError: A state of it is not on disk; nothing was sent after that.
         """
         tag = draw_tag(self.rng)
-        folder = self.office.folder(tag)
+        folder = self.office.records.folder(tag)
         with folder.requests() as file:
             with folder.written():
                 job = await self._plan(tag, file)
                 if job is None:
                     return None
-                self.office.note_job(job)
+                self.office.records.write(job)
                 file.seek(0)
             return await self._send(job, file)
 
@@ -221,8 +222,8 @@ class Submitter:
         async def on_upload(upload: str | None) -> None:
             nonlocal current, was_announced
             if upload is not None and current.upload != upload:
-                current = await office.move(current, "uploaded", upload=upload, bytes=job.bytes)
-            current = await office.move(current, "creating", submitted=wall(), bytes=job.bytes)
+                current = await office.records.move(current, "uploaded", upload=upload, bytes=job.bytes)
+            current = await office.records.move(current, "creating", submitted=wall(), bytes=job.bytes)
             was_announced = True
 
         tries = 0
@@ -241,15 +242,15 @@ class Submitter:
                     continue
                 return await self._failed(current, step), step
             changes: dict[str, Any] = {"name": report.name, "expires": report.expires, "looked": wall()}
-            current = await office.move(current, "submitted", **changes, detail=report.detail)
+            current = await office.records.move(current, "submitted", **changes, detail=report.detail)
             return current, None
 
     async def _failed(self, job: JobRow, step: Step) -> JobRow:
         """Enter that a job was not created, or may not have been."""
         if step.act is Act.FIND:
-            return await self.office.move(job, "doubtful")
+            return await self.office.records.move(job, "doubtful")
         state = "refused" if step.act is Act.STOP else "withdrawn"
-        job = await self.office.give_up(job, state, step.failure.message if step.failure else None)
+        job = await self.office.records.give_up(job, state, step.failure.message if step.failure else None)
         if step.act is Act.FULL:
             self.shrink(job, step.limit)
         self.office.release(job.tag)

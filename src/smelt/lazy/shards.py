@@ -24,6 +24,7 @@ import polars as pl
 from smelt.errors import SmeltConfigError
 
 _MANIFEST = "manifest.json"
+_EARLY = "early-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,7 @@ class Shards:
         self._folder = folder
         self.whole = folder / f"whole.{folder.stem}"
         self._nameless = folder / "part"
+        self.tidy()
         self.found = [Shard.at(path) for path in _paths(folder)]
         self.rows = sum(shard.rows for shard in self.found)
 
@@ -78,8 +80,12 @@ class Shards:
 
     def tidy(self) -> None:
         """Remove incomplete files, for example after a full disk; the shards stay."""
-        for path in (self.whole, self._nameless):
+        for path in (self.whole, self._nameless, *self._folder.glob(f"{_EARLY}*")):
             path.unlink(missing_ok=True)
+
+    def early(self, number: int) -> Path:
+        """The path for the finished piece *number*, while rows before it are not finished."""
+        return self._folder / f"{_EARLY}{number}.arrow"
 
     def joined(self, schema: pl.Schema) -> pl.LazyFrame:
         """The rows of all shards, in order."""

@@ -163,7 +163,7 @@ def _fill_in_rounds(
         _UnfinishedError: Rows wait in jobs.
     """
     shard = _Growing(shards, base.collect_schema().names())
-    rounds.rows = _left(shards, base, rows)
+    rounds.rows, rounds.early = _left(shards, base, rows), shards.early
     try:
         with rounds:
             while not rounds.is_over:
