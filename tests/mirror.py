@@ -9,6 +9,8 @@ from __future__ import annotations
 TESTED_THROUGH = {
     # Commands of few lines, over functions with tests of their own.
     "cli/flags": "cli/test_parser",
+    "cli/hub": "cli/test_tables",
+    "cli/spool": "cli/test_tables",
     "cli/upkeep": "cli/test_command",
     # Signatures and doors that decide nothing.
     "api/accessor": "exactness/test_frames",

@@ -8,6 +8,7 @@ import pytest
 
 import smelt
 from smelt.cli import main
+from tests.cli.command import Shell
 
 
 @pytest.fixture(autouse=True)
@@ -40,3 +41,24 @@ def test_half_a_command_lists_how_it_goes_on(
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"smelt {smelt.__version__}\n"
+
+
+@pytest.mark.parametrize("wins", [False, True], ids=["file", "process"])
+def test_variables_come_from_a_file_that_is_named(wins: bool, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SMELT_MODEL", raising=False)
+    shell.write("my.env", "SMELT_MODEL=mock:\n")
+    if wins:
+        monkeypatch.setenv("SMELT_MODEL", "openai:of-the-process")
+    try:
+        done = shell("estimate", "in.csv", "Classify {name}.", "--env-file", "my.env", "--json")
+    finally:
+        smelt.configure(env_file=None)
+
+    assert done.found["model"] == ("openai:of-the-process" if wins else "mock:")
+
+
+def test_a_file_of_variables_that_is_missing_is_said_as_a_flag(shell: Shell) -> None:
+    done = shell("ledger", "runs", "--env-file", "none.env")
+
+    assert done.code == 2
+    assert done.err.startswith("--env-file: there is no file 'none.env' in ")

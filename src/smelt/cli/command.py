@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _read(parser(), sys.argv[1:] if arguments is None else arguments)
         with _plain_warnings():
+            _read_variables(options)
             return int(_called(options) or 0)
     except UsageError as problem:
         complain(f"{problem.command}: {problem}\n{problem.command} --help shows what it takes.")
@@ -67,6 +68,18 @@ def _near(command: Parser, option: str) -> str:
     from smelt.messages import nearest
 
     return nearest(option.partition("=")[0], [name for action in command._actions for name in action.option_strings])
+
+
+def _read_variables(options: Namespace) -> None:
+    """Read the file of `--env-file`."""
+    if (path := getattr(options, "env_file", None)) is None:
+        return
+    from smelt.call.defaults import configure
+
+    try:
+        configure(env_file=path)
+    except SmeltConfigError as problem:
+        raise type(problem)(str(problem).replace("env_file", "--env-file", 1)) from None
 
 
 def _called(options: Namespace) -> Any:

@@ -40,6 +40,8 @@ class Flag:
 
 JSON = Flag("--json", "show the result as one line of JSON on the standard output")
 LEDGER = Flag("--ledger", "where answers are kept (default: SMELT_LEDGER, else in your cache)", "FILE")
+ENV_FILE = Flag("--env-file", "a file with keys and SMELT_… variables, such as .env; those of the process win", "FILE")
+MODELS = Flag("--models", "a file of models, for names in --model (default: SMELT_ENGINES)", "FILE")
 QUIET = Flag("--quiet", "show no progress and no summary")
 
 QUESTION = (
@@ -55,7 +57,8 @@ QUESTION = (
     Flag("--output", "a class of yours that an answer is, such as models.py:Company", "MODULE:CLASS"),
     Flag("--columns", "the columns to send (default: those that the prompt names)", "A,B"),
     Flag("--steps", "of a pipeline only these: a, a+ (from a on) or +a (up to a)", "STEPS"),
-    Flag("--models", "a file of models, for names in --model (default: SMELT_ENGINES)", "FILE"),
+    MODELS,
+    ENV_FILE,
 )
 ROWS = (
     Flag("--limit", "only the first N rows", "N", int),

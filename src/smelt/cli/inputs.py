@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smelt.cli.arguments import names_in
+from smelt.cli.spool import private_folder, spooled
+from smelt.cli.tables import is_table, pieces, shown
 from smelt.errors import ColumnError, MissingDependencyError, SmeltConfigError
 from smelt.messages import nearest, shown_value
 
@@ -64,20 +65,29 @@ class Source:
 
 @contextmanager
 def opened(written: str, options: Namespace) -> Iterator[Source]:
-    """The rows of *written*: a file, a pattern of files, or `-`.
+    """The rows of *written*: a file, a pattern of files, a table, a data set, or `-`.
 
     Raises:
         SmeltConfigError: There is no such file, or it cannot be read.
-        MissingDependencyError: Polars is not installed.
+        MissingDependencyError: Polars is not installed, or what reads the table.
     """
     require_polars()
+    if options.limit is not None and options.limit < 1:
+        raise SmeltConfigError(f"--limit must be 1 or more, not {options.limit}.")
+    if is_table(written):
+        if options.kind is not None:
+            raise SmeltConfigError(f"--from says what a file is, and {shown(written)} is none. Leave it out.")
+        with private_folder() as folder:
+            plan = spooled(pieces(written), folder, shown(written), options.limit)
+            yield Source(plan=_limited(plan, options.limit))
+        return
     with _files(written, options.kind) as (files, kind):
         plan = _scanned(files, kind, options.text, written)
-        if options.limit is not None:
-            if options.limit < 1:
-                raise SmeltConfigError(f"--limit must be 1 or more, not {options.limit}.")
-            plan = plan.head(options.limit)
-        yield Source(plan=plan, files=() if written == STDIN else files)
+        yield Source(plan=_limited(plan, options.limit), files=() if written == STDIN else files)
+
+
+def _limited(plan: pl.LazyFrame, limit: int | None) -> pl.LazyFrame:
+    return plan if limit is None else plan.head(limit)
 
 
 def require_polars() -> None:
@@ -101,8 +111,8 @@ def _files(written: str, kind: str | None) -> Iterator[tuple[list[Path], str]]:
             raise SmeltConfigError(f"{written} matches files of several kinds: {', '.join(sorted(kinds))}.")
         yield files, kinds.pop()
         return
-    with tempfile.TemporaryDirectory(prefix="smelt-") as folder:  # Only its owner can enter it.
-        file = Path(folder, "stdin")
+    with private_folder() as folder:
+        file = folder / "stdin"
         with file.open("wb") as whole:
             shutil.copyfileobj(sys.stdin.buffer, whole)
         yield [file], kind or "csv"
@@ -198,7 +208,7 @@ def _separator(kind: str) -> str:
     return "\t" if kind == "tsv" else ","
 
 
-def unreadable(written: str, problem: Exception) -> SmeltConfigError:
+def unreadable(written: str, problem: BaseException) -> SmeltConfigError:
     """The error for rows that cannot be read. It holds no cell, though the text of *problem* may quote one."""
     first = next(iter(str(problem).strip().splitlines()), "it is empty").rstrip(".")
     return SmeltConfigError(f"{written} cannot be read: {_QUOTED.sub('…', first)[:200]}.")

@@ -9,7 +9,7 @@ from textwrap import wrap
 from typing import Any, NoReturn
 
 from smelt import __version__
-from smelt.cli.flags import JSON, LEDGER, LIMITS, QUESTION, QUIET, RESULT, ROWS, Flag
+from smelt.cli.flags import ENV_FILE, JSON, LEDGER, LIMITS, MODELS, QUESTION, QUIET, RESULT, ROWS, Flag
 from smelt.messages import nearest
 
 _WIDTH = 100
@@ -115,9 +115,10 @@ class _Commands:
 _ASKS = "IN [PROMPT]"
 _PIPES = " A pipeline stands in place of the question: `PIPELINE IN`, as pipe.py:pipe or pipe.yml."
 _WORDS = (
-    " IN is a file (.csv, .tsv, .parquet, .jsonl, .arrow), a pattern such as 'part-*.csv', or - for the standard "
-    "input. PROMPT says what to find out about each row; {name} stands for a column. Without --field, --schema or "
-    "--output the answer is free text." + _PIPES
+    " IN is a file (.csv, .tsv, .parquet, .jsonl, .arrow), a pattern such as 'part-*.csv', - for the standard input, "
+    "a table ('duckdb:FILE?table=NAME', or a URL of SQLAlchemy with '?query=SELECT …'), or a data set "
+    "(hf:owner/name/split). PROMPT says what to find out about each row; {name} stands for a column. Without --field, "
+    "--schema or --output the answer is free text." + _PIPES
 )
 
 
@@ -180,7 +181,7 @@ def _record_commands(commands: _Commands) -> None:
         _below(ledger, name, f"records:{name}", about, usage, *flags)
     jobs = commands.group("jobs", "jobs of Batch APIs, which --mode batch submits")
     _below(jobs, "list", "records:jobs", "all jobs, oldest first; asks no provider", "[options]", JSON)
-    named = (Flag("job", "the name of a job", "JOB", more={"nargs": "+"}), QUESTION[0], QUESTION[-1])
+    named = (Flag("job", "the name of a job", "JOB", more={"nargs": "+"}), QUESTION[0], MODELS)
     for name, about in (
         ("refresh", "ask the provider how far jobs are; costs nothing"),
         ("cancel", "ask the provider to end jobs; what is answered by then is billed"),
@@ -203,7 +204,7 @@ _OLD = (
 
 def _below(group: _Commands, name: str, calls: str, about: str, usage: str, *flags: Flag) -> None:
     command = group.add(name, calls, about, usage)
-    for flag in (*flags, LEDGER):
+    for flag in (*flags, LEDGER, ENV_FILE):
         flag.add(command)
 
 
@@ -226,6 +227,7 @@ def _server_commands(commands: _Commands) -> None:
         if name == "kill":
             command.add_argument("--all", action="store_true", required=True, help="all servers that smelt started")
         command.add_argument("--file", metavar="PATH", help="a file of models (default: SMELT_ENGINES)")
+        ENV_FILE.add(command)
 
 
 def _machine_commands(commands: _Commands) -> None:
@@ -234,6 +236,7 @@ def _machine_commands(commands: _Commands) -> None:
     Flag("--live", "ask each configured provider one tiny question (costs money)").add(doctor)
     which = {"action": "append", "default": []}
     Flag("--model", "ask only this model (costs money)", "PROVIDER:NAME", more=which).add(doctor)
+    ENV_FILE.add(doctor)
     about = "print a script with which a shell completes commands and options"
     shells = ("bash", "zsh", "fish")
     shell = commands.add("completion", "completion:completion", about, "|".join(shells))

@@ -13,6 +13,7 @@ from smelt.cli.inputs import opened
 from smelt.cli.outputs import Target, target
 from smelt.cli.parser import UsageError
 from smelt.cli.summary import Summary, telling
+from smelt.cli.tables import is_table
 from smelt.cli.telling import say, say_object
 from smelt.cli.upkeep import load_models
 from smelt.errors import SmeltConfigError
@@ -28,7 +29,7 @@ _OF_STEPS = ("prompt_file", "field", "schema", "output", "columns")
 
 def is_pipeline(word: str) -> bool:
     """Whether *word* names a pipeline, and not rows."""
-    return word.endswith((".yml", ".yaml")) or ".py:" in word
+    return not is_table(word) and (word.endswith((".yml", ".yaml")) or ".py:" in word)
 
 
 def run(options: Namespace) -> int:
