@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from smelt.cli.telling import unreadable
 from smelt.errors import MissingDependencyError, SmeltConfigError
 from smelt.messages import nearest, shown_value
 
@@ -41,8 +42,6 @@ def pieces_of(written: str, at_once: int) -> Iterator[pl.DataFrame]:
     try:
         yield from _pieces(datasets, found if most is None else found.take(most), at_once)
     except (OSError, ValueError, RuntimeError) as problem:
-        from smelt.cli.inputs import unreadable
-
         raise unreadable(f"hf:{name}", problem) from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from smelt.cli.arguments import names_in
 from smelt.cli.spool import private_folder, spooled
 from smelt.cli.tables import is_table, pieces, shown
+from smelt.cli.telling import unreadable
 from smelt.errors import ColumnError, MissingDependencyError, SmeltConfigError
 from smelt.messages import nearest, shown_value
 
@@ -39,7 +39,6 @@ KINDS = {
 
 
 _TEXTS = ("csv", "tsv", "jsonl")  # Kinds that say only when they are read whether they can be.
-_QUOTED = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,9 +205,3 @@ def _with_leading_zeros(plan: pl.LazyFrame, names: Sequence[str]) -> list[str]:
 
 def _separator(kind: str) -> str:
     return "\t" if kind == "tsv" else ","
-
-
-def unreadable(written: str, problem: BaseException) -> SmeltConfigError:
-    """The error for rows that cannot be read. It holds no cell, though the text of *problem* may quote one."""
-    first = next(iter(str(problem).strip().splitlines()), "it is empty").rstrip(".")
-    return SmeltConfigError(f"{written} cannot be read: {_QUOTED.sub('…', first)[:200]}.")

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from smelt.cli import pipes
 from smelt.cli.arguments import Question, question
-from smelt.cli.inputs import Source, opened, unreadable
+from smelt.cli.inputs import Source, opened
 from smelt.cli.outputs import Target, target
 from smelt.cli.pipes import is_pipeline, require_out, source_and_words
 from smelt.cli.summary import ENDED_EARLY, Summary, Written, telling
-from smelt.cli.telling import complain
+from smelt.cli.tables import shown
+from smelt.cli.telling import complain, unreadable
 from smelt.cli.upkeep import load_models
 from smelt.messages import counted, price
 
@@ -58,7 +59,7 @@ def readable(source: str) -> Iterator[None]:
     try:
         yield
     except pl.exceptions.PolarsError as problem:
-        raise unreadable(source, problem) from None
+        raise unreadable(shown(source), problem) from None
 
 
 @dataclass

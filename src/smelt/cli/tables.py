@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from smelt.cli.telling import unreadable
 from smelt.errors import MissingDependencyError, SmeltConfigError
 from smelt.messages import nearest, shown_value
 
@@ -124,7 +125,7 @@ def _of_duckdb(asked: Table) -> Iterator[pl.DataFrame]:
                 for batch in reader:
                     yield pl.DataFrame(batch)
     except duckdb.Error as problem:
-        raise _unreadable(asked, problem) from None
+        raise unreadable(asked.name, problem) from None
 
 
 _IN_WORDS = re.compile(
@@ -174,7 +175,7 @@ def _of_sql(asked: Table) -> Iterator[pl.DataFrame]:
     except ModuleNotFoundError as problem:
         raise SmeltConfigError(f"{asked.name} needs the package {problem.name}: pip install {problem.name}.") from None
     except sqlalchemy.exc.SQLAlchemyError as problem:
-        raise _unreadable(asked, getattr(problem, "orig", None) or problem) from None
+        raise unreadable(asked.name, getattr(problem, "orig", None) or problem) from None
 
 
 def _parts(found: Any) -> Iterator[Sequence[Any]]:
@@ -220,9 +221,3 @@ def _distinct(names: Sequence[str]) -> list[str]:
             at, free = at + 1, f"{name}_{at}"
         found[free] = None
     return list(found)
-
-
-def _unreadable(asked: Table, problem: BaseException) -> SmeltConfigError:
-    from smelt.cli.inputs import unreadable
-
-    return unreadable(asked.name, problem)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from smelt.errors import SmeltConfigError
+
 if TYPE_CHECKING:
     from smelt.engine.events import Event
 
@@ -36,6 +38,7 @@ FLAGS: Mapping[str, str] = {
 
 OURS = ("progress", "observers")
 """Options that the command line has its own way to say."""
+_QUOTED = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"")
 _OPTION = re.compile(r"\b([a-z_]+)=((?:\"[^\"]*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|[\w.\-]*\w)?)")
 
 
@@ -78,3 +81,9 @@ def log_event(event: Event) -> None:
     told = {field.name: getattr(event, field.name) for field in fields(event)}
     line = {"time": round(time.time(), 3), "event": type(event).__name__, **told}
     print(json.dumps(line, ensure_ascii=False), file=sys.stderr, flush=True)
+
+
+def unreadable(written: str, problem: BaseException) -> SmeltConfigError:
+    """The error for rows that cannot be read. It holds no cell, though the text of *problem* may quote one."""
+    first = next(iter(str(problem).strip().splitlines()), "it is empty").rstrip(".")
+    return SmeltConfigError(f"{written} cannot be read: {_QUOTED.sub('…', first)[:200]}.")
