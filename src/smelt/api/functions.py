@@ -259,9 +259,9 @@ def stream(
         ...     [frame["sector"].tolist() for frame in frames]
         [['tech'], ['health']]
     """
-    from smelt.streaming.stream import Stream
+    from smelt.streaming.stream import Stream, checked_inlet
 
-    return Stream(frames, prompt, output_model, model, _job(prompt, output_model, options).settings)
+    return Stream(frames, checked_inlet(prompt, output_model, model, _job(prompt, output_model, options).settings))
 
 
 @spelled_out
@@ -299,9 +299,9 @@ def astream(
         >>> asyncio.run(main())
         [['tech', 'health'], ['tech', 'health']]
     """
-    from smelt.streaming.stream import AsyncStream
+    from smelt.streaming.stream import AsyncStream, checked_inlet
 
-    return AsyncStream(frames, prompt, output_model, model, _job(prompt, output_model, options).settings)
+    return AsyncStream(frames, checked_inlet(prompt, output_model, model, _job(prompt, output_model, options).settings))
 
 
 @overload

@@ -10,6 +10,7 @@ from os import fspath
 from typing import Any, Literal, Unpack
 
 from smelt.api.job import Job, sampler
+from smelt.api.pipestreams import PipeStreams
 from smelt.api.questions import Questions
 from smelt.api.rowsteps import RowSteps
 from smelt.call.options import Options
@@ -17,7 +18,7 @@ from smelt.errors import ColumnError, SmeltConfigError
 from smelt.frames.adapt import adapt
 from smelt.messages import nearest, shown_value
 from smelt.pipelines.artefacts import artefacts_in
-from smelt.pipelines.checks import Checked, check, checked_options
+from smelt.pipelines.checks import Checked, checked_options
 from smelt.pipelines.flow import aexecute, execute
 from smelt.pipelines.graph import asking_nodes
 from smelt.pipelines.inspection import Inspection
@@ -31,7 +32,7 @@ from smelt.tracebacks import plainly
 Schedule = Literal["rows", "steps"]
 
 
-class Pipeline(Questions, RowSteps):
+class Pipeline(Questions, RowSteps, PipeStreams):
     """Steps on a frame: questions to models, and what is between them. Made by `smelt.pipeline`.
 
     Nothing is sent before `run` or a similar method is called; then every mistake in any step is refused before the
@@ -248,9 +249,7 @@ class Pipeline(Questions, RowSteps):
         return None if found is None else fspath(found)
 
     def _checked(self, frame: Any, options: Mapping[str, Any], *, is_sent: bool = True) -> Checked:
-        given = {**self._options, **checked_options(options, of_a_step=False)}
-        given.pop("artefacts", None)  # The files of a pipeline, and not those of the jobs of a step.
-        return check(self._steps, adapt(frame), self._model, given, is_sent=is_sent)
+        return self._checked_on(adapt(frame), options, is_sent=is_sent)
 
 
 def _is_by_rows(schedule: object) -> bool:

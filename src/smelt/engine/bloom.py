@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
-
-from smelt.plan.rows import Key
+from collections.abc import Hashable, Iterable, Sequence
 
 _BITS = 28  # 32 MB; with 5,000,000 rows, 1 % of the new rows are false positives.
 _MASK = (1 << _BITS) - 1
@@ -17,7 +15,7 @@ class BloomFilter:
     def __init__(self) -> None:
         self._bits = bytearray(1 << (_BITS - 3))
 
-    def meet(self, keys: Iterable[Key]) -> Sequence[int]:
+    def meet(self, keys: Iterable[Hashable]) -> Sequence[int]:
         """Add *keys*, which must be distinct; return the indices of the keys that may have been added before."""
         bits, again = self._bits, array("q")
         for at, number in enumerate(map(hash, keys)):

@@ -31,6 +31,8 @@ class Part:
         arranged: Puts positions of *order* into the order in which to ask them.
         is_cut: Whether the run ended before all of its rows had an outcome.
         heard: Called with the positions in the frame of rows that just got their outcome; None if nobody listens.
+        repeats: Positions in the run of rows that may be equal to rows of parts that were handed over; for a part whose
+            rows come little by little.
         rows: The number of its rows.
     """
 
@@ -42,6 +44,7 @@ class Part:
     arranged: Callable[[Sequence[int]], Sequence[int]] = lambda order: order
     is_cut: bool = False
     heard: Callable[[Sequence[int]], None] | None = None
+    repeats: list[int] = field(default_factory=list)
     rows: int = field(init=False)
 
     def __post_init__(self) -> None:

@@ -166,7 +166,7 @@ class Supply:
     def _met_before(self, part: Part) -> Sequence[int]:
         """Positions of the rows of a part that may be equal to rows of earlier parts (by a Bloom filter)."""
         if not part.keys:
-            return ()
+            return part.repeats
         self._met = self._met or BloomFilter()
         places = list(part.keys.values())
         return [part.start + places[at] for at in self._met.meet(part.keys)]

@@ -13,6 +13,7 @@ from smelt.call.execution import Execution
 from smelt.call.outcome import Outcome, metrics, row_error
 from smelt.call.preparation import Preparation
 from smelt.call.wiring import Wiring
+from smelt.engine.bloom import BloomFilter
 from smelt.engine.events import Event, RunEnded
 from smelt.engine.parts import Part, Parts
 from smelt.engine.purse import Account
@@ -26,6 +27,7 @@ from smelt.plan.answers import Answers, RowFailure
 from smelt.plan.rows import Key, key_of
 from smelt.result import RowError, SmeltResult
 
+_TURNS_IN_LINE = 2  # Rows in line, in multiples of those in flight, below which the next frame of a stream may be read.
 _LOST = RowFailure("stopped", "The run ended before this row was answered.")
 
 
@@ -36,12 +38,14 @@ class Waiting:
         part: Stores their outcomes.
         source: Their texts.
         table: The rows at the beginning of the stage.
+        keys: In a stream: the keys of its rows that were asked.
     """
 
     def __init__(self, part: Part, source: StepRows, table: Table) -> None:
         self.part = part
         self.source = source
         self.table = table
+        self.keys: list[Key] = []
 
     def errors(self, step: str) -> list[RowError]:
         """The failures so far, with the positions and labels of the input."""
@@ -81,6 +85,8 @@ class StepRun:
         wiring: Wiring,
         rows: int | None,
         is_heavy: bool,
+        met: BloomFilter | None,
+        is_partial_shown: bool,
         on_end: Callable[[StepRun], None],
         on_trouble: Callable[[BaseException], None],
         on_news: Callable[[], None],
@@ -95,6 +101,8 @@ class StepRun:
             wiring: Opens its ledger, its lane and its observers.
             rows: The rows that are expected, if that is known.
             is_heavy: Whether its rows hold media.
+            met: In a stream, whose windows are forgotten: the rows of all steps. None in a run that keeps its rows.
+            is_partial_shown: Whether the caller gets the rows of a run that was broken off.
             on_end: Called when its run has ended.
             on_trouble: Called with an exception from the ledger.
             on_news: Called when rows may move on.
@@ -108,7 +116,14 @@ class StepRun:
         self._parts = Parts()
         self._supply = Supply(self._parts, is_fed=True)
         self._execution = Execution(
-            call, self._supply, wiring=wiring, observers=[self._watch], budget=budget, ends_at=ends_at, rows=rows
+            call,
+            self._supply,
+            wiring=wiring,
+            observers=[self._watch],
+            budget=budget,
+            ends_at=ends_at,
+            rows=rows,
+            is_partial_shown=is_partial_shown,
         )
         self.is_heavy = is_heavy
         self._on_end = on_end
@@ -116,7 +131,9 @@ class StepRun:
         self._on_news = on_news
         self._outbox = deque[tuple[Waiting, Sequence[int]]]()
         self.held = 0  # Rows in the outbox.
-        self._met: dict[Key, int] = {}
+        self._leaders: dict[Key, int] = {}
+        self._met = met
+        self._left = set[Part]()  # Parts of windows that are through, and not handed over.
         self._nulls = (
             "{" + ",".join(f"{encode_basestring(name)}:null" for name in call.source.names) + "}"
             if call.settings.null_rows == "skip"
@@ -223,10 +240,11 @@ class StepRun:
         return had_any
 
     def _let_in(self, waiting: Waiting, places: Sequence[int]) -> None:
-        part, nulls, met = waiting.part, self._nulls, self._met
+        part, nulls, leaders = waiting.part, self._nulls, self._leaders
         start, order = part.start, array("q")
         followers: list[tuple[int, int]] = []
         nothing: list[int] = []
+        begun = len(waiting.keys)
         self.awaited -= len(places)
         self.under_way += len(places)
         self.entered += len(places)
@@ -236,10 +254,14 @@ class StepRun:
                 order.append(position)
             elif text == nulls:
                 nothing.append(place)
-            elif (leader := met.setdefault(key_of(text), position)) == position:
+            elif (leader := leaders.setdefault(key := key_of(text), position)) == position:
                 order.append(position)
+                if self._met is not None:
+                    waiting.keys.append(key)
             else:
                 followers.append((position, leader))
+        if self._met is not None:
+            self._note_repeats(part, waiting.keys[begun:])
         part.order.extend(order)  # type: ignore[attr-defined]  # An array of this class.
         self._supply.feed(part, order)
         for place in nothing:
@@ -249,6 +271,13 @@ class StepRun:
             part.heard(nothing)
         for follower, leader in followers:
             self._parts.join(follower, leader)
+
+    def _note_repeats(self, part: Part, keys: Sequence[Key]) -> None:
+        """Note which of the rows with *keys* may be equal to rows of windows that are forgotten."""
+        assert self._met is not None
+        name = self.node.name
+        for at in self._met.meet([(name, key) for key in keys]):
+            part.repeats.append(self._leaders[keys[at]])
 
     def close(self) -> None:
         """End the input, if all rows of all windows were let in or left out."""
@@ -261,6 +290,30 @@ class StepRun:
         self._supply.end()
         if self.task is not None:
             self.task.cancel()
+
+    def leave(self) -> None:
+        """Send nothing more, at once; `cancel` needs some turns of the loop."""
+        if self._execution.engine is not None:
+            self._execution.engine.leave()
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the rows in line will soon be too few for all requests that may be in flight."""
+        engine = self._execution.engine
+        if engine is None:
+            return not self.is_busy
+        return self._supply.line.rows_left < _TURNS_IN_LINE * engine.lane.limit * engine.work.most_rows
+
+    @property
+    def turn(self) -> int:
+        """Rows in flight when all workers are busy."""
+        return self.call.concurrency * self.call.work(is_whole=False).most_rows
+
+    def broken(self) -> Exception | None:
+        """The exception with which its run has ended; None if there is none."""
+        task = self.task
+        found = None if task is None or not task.done() or task.cancelled() else task.exception()
+        return found if isinstance(found, Exception) else None
 
     @property
     def has_begun(self) -> bool:
@@ -308,10 +361,23 @@ class StepRun:
                 self._on_trouble(problem)
 
     def finish(self, number: int) -> None:
-        """Keep of a window only its errors."""
+        """Keep of a window only its errors; in a stream only the one that ends it."""
         waiting = self._open.pop(number, None)
-        if waiting is not None and (errors := waiting.errors(self.node.name)):
+        if waiting is None:
+            return
+        is_kept = self._met is None or self.call.settings.on_error == "raise"
+        if is_kept and (errors := waiting.errors(self.node.name)):
             self._errors[number] = errors
+        if self._met is not None:
+            self._forget(waiting)
+
+    def _forget(self, waiting: Waiting) -> None:
+        """Drop what is kept of a window. Parts leave in the order in which they came."""
+        for key in waiting.keys:
+            self._leaders.pop(key, None)
+        self._left.add(waiting.part)
+        while (front := self._parts.front) is not None and front in self._left:
+            self._left.remove(self._parts.hand_over())
 
     @property
     def is_doomed(self) -> bool:

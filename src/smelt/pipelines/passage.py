@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +13,7 @@ from typing import Any
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation, prepare
 from smelt.call.wiring import Wired
+from smelt.engine.bloom import BloomFilter
 from smelt.engine.purse import Account, Purse
 from smelt.pipelines.asking import StepRun
 from smelt.pipelines.checks import Checked
@@ -45,6 +46,8 @@ class Household:
         purse: The budget.
         ends_at: The time of the loop at which the deadline passes; None without one.
         is_by_rows: Whether a row goes on as soon as it can; else a step is finished before the next one begins.
+        met: In a stream: the rows of all steps, so that equal rows are looked up. None in a run that keeps its rows.
+        is_partial_shown: Whether the caller gets the rows of a run that was broken off.
         runs: The runs of the steps so far, by name.
     """
 
@@ -54,6 +57,8 @@ class Household:
     purse: Purse = field(default_factory=Purse)
     ends_at: float | None = None
     is_by_rows: bool = True
+    met: BloomFilter | None = None
+    is_partial_shown: bool = True
     runs: dict[str, StepRun] = field(default_factory=dict)
 
     def tell(self, node: Node, table: Table) -> None:
@@ -80,6 +85,9 @@ class Passage:
         problem: Why the run ends early, or None.
         culprit: The step in which that happened.
         tables: What the windows have become, in order, once all of them are through or the run has ended early.
+        is_stopped: Whether the run has ended early.
+        under_way: Rows of the windows that have begun and are not through.
+        on_look: Called when rows may have moved on.
     """
 
     def __init__(self, household: Household, span: Span, first: Table, rows: int | None) -> None:
@@ -97,7 +105,8 @@ class Passage:
         self._household = household
         self._span = span
         self._todo = deque[Callable[[], None]]()
-        self._is_woken = self._is_stopped = False
+        self._is_woken = self.is_stopped = False
+        self.on_look: Callable[[], None] = lambda: None
         self._between = 0  # Windows that are between two stages.
         self._entered = [0] * len(span.stops)
         self._total: int | None = None
@@ -106,7 +115,7 @@ class Passage:
         self._room = asyncio.Event()
         self._made: dict[int, list[tuple[Node, Table]]] = {}  # What windows became, until the earlier ones are through.
         self._told = 0  # Windows of which the rows were passed on.
-        self._under_way = 0
+        self.under_way = 0
         for at, stop in enumerate(span.stops):
             for node in stop if isinstance(stop, tuple) else ():
                 if isinstance(node.step, Ask):
@@ -117,13 +126,11 @@ class Passage:
         household.runs |= self._steps
         household.purse.on_wait = self._wake
         household.purse.owed = lambda account, rows: owed(account, rows, self._steps.values())
-        turn = sum(run.call.concurrency * run.call.work(is_whole=False).most_rows for run in self._steps.values())
-        self._most = max(2 * WINDOW, _TURNS_AHEAD * turn)
+        self._most = max(2 * WINDOW, _TURNS_AHEAD * sum(run.turn for run in self._steps.values()))
 
     async def take(self, windows: Iterable[Table], total: int) -> list[Table]:
         """Take *windows* through all stages, *total* of them; what they became, in order."""
-        self._total = total
-        self._close()
+        self.expect(total)
         travels: list[asyncio.Task[Table]] = []
         try:
             for number, window in enumerate(windows):
@@ -140,12 +147,18 @@ class Passage:
             await self.end()
         return self.tables
 
+    def expect(self, total: int) -> None:
+        """No more than *total* windows will come."""
+        self._total = total
+        self._close()
+        self._wake()
+
     async def room(self, rows: int) -> None:
         """Wait until so many more rows may be under way."""
-        while self._under_way and self._under_way + rows > self._limit and not self._is_stopped:
+        while self.under_way and self.under_way + rows > self._limit and not self.is_stopped:
             self._room.clear()
             await self._room.wait()
-        self._under_way += rows
+        self.under_way += rows
 
     @property
     def _limit(self) -> int:
@@ -162,14 +175,14 @@ class Passage:
                     found = await self._through(number, at, stop, table)
                     table = found[-1][1]
                     made += found
-                elif not self._is_stopped or table.reasons:
+                elif not self.is_stopped or table.reasons:
                     table = reshaped(table, stop)
                     made.append((stop, table))
         except Exception as problem:  # noqa: BLE001  # Raised by the pipeline when all steps have ended.
             self.fail(problem, stop[0].name if isinstance(stop, tuple) else stop.name)
         finally:
             self._between -= 1
-            self._under_way -= rows
+            self.under_way -= rows
             self._room.set()
             self._wake()
             self._tell(number, made)
@@ -209,8 +222,8 @@ class Passage:
 
     def stop(self) -> None:
         """Send nothing more; every row without an outcome fails."""
-        if not self._is_stopped:
-            self._is_stopped = True
+        if not self.is_stopped:
+            self.is_stopped = True
             for run in self._steps.values():
                 run.cancel()
             self._room.set()
@@ -220,6 +233,26 @@ class Passage:
         """Wait until the runs of all steps have ended."""
         for run in self._steps.values():
             await run.ended()
+
+    def leave(self) -> None:
+        """Send nothing more, at once. `stop` comes next."""
+        for run in self._steps.values():
+            run.leave()
+
+    @property
+    def is_short(self) -> bool:
+        """Whether more rows may be read: the first steps that ask will soon have none in line."""
+        return self.under_way < self._most and all(run.is_short for run in self._steps.values() if not run.before)
+
+    @property
+    def turn(self) -> int:
+        """Rows in flight when all workers of the first steps that ask are busy."""
+        return max((run.turn for run in self._steps.values() if not run.before), default=1)
+
+    @property
+    def runs(self) -> Collection[StepRun]:
+        """The runs of the steps that ask."""
+        return self._steps.values()
 
     def _close(self) -> None:
         for run, at in self._places.items():
@@ -245,7 +278,7 @@ class Passage:
                 self._todo.popleft()()
             is_doomed = any(run.is_doomed for run in self._steps.values())
             for run in self._steps.values():
-                if run.held and (self._is_stopped or not is_doomed):
+                if run.held and (self.is_stopped or not is_doomed):
                     self._release(run)
             for run in self._steps.values():
                 run.close()
@@ -254,18 +287,23 @@ class Passage:
                 purse.wake()  # Nothing else will give room, so they end.
         except Exception as problem:  # noqa: BLE001  # Nobody else would see it.
             self.fail(problem, next(iter(self._steps)))
+        self.on_look()
 
     def _release(self, run: StepRun) -> None:
         """Queue the rows of a step that wait to fill a request; all of them, if no other can come now."""
         is_first = not self._places[run]
         is_last = (is_first or not self._between) and not any(one.is_busy for one in run.before)
-        if is_last or self._is_stopped or self._household.purse.is_stuck:
+        if is_last or self.is_stopped or self._household.purse.is_stuck:
             run.release()
         elif self._household.is_by_rows:
             run.release_full()
 
     def _has_ended(self, run: StepRun) -> None:
-        if (problem := run.trouble()) is not None:
+        try:
+            problem = run.trouble()
+        except Exception as fault:  # noqa: BLE001  # Nobody else would see it, and the run would wait for ever.
+            problem = fault
+        if problem is not None:
             self.fail(problem, run.node.name)
 
     def _before(self, node: Node, at: int) -> set[StepRun]:
@@ -286,6 +324,8 @@ class Passage:
             wiring=partial(household.wiring, step=node.name),
             rows=rows,
             is_heavy=is_heavy,
+            met=household.met,
+            is_partial_shown=household.is_partial_shown,
             on_end=self._has_ended,
             on_trouble=lambda problem: self.fail(problem, node.name),
             on_news=self._wake,

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 from smelt.call.outcome import value_of
-from smelt.frames.base import OutputColumn
 from smelt.messages import counted, printable
 from smelt.pipelines.rows import Table
 from smelt.plan.schema import Output
@@ -72,11 +71,7 @@ class PipelineResult:
     @cached_property
     def frame(self) -> Any:
         """The rows after the last step with all columns, and the error column; of the same library as the input."""
-        table = self._table
-        errors: list[str | None] = [None] * len(table)
-        for position, reason in table.reasons.items():
-            errors[position] = f"{reason.step}: {told(reason.failure.kind, reason.failure.message)}"
-        return table.frame.attach([OutputColumn(name=self._error_column, kind=None, values=errors)])
+        return self._table.with_errors(self._error_column)
 
     @property
     def errors(self) -> list[RowError]:

@@ -11,12 +11,13 @@ from itertools import accumulate
 from types import SimpleNamespace
 from typing import Any
 
-from smelt.frames.adapt import adapt
+from smelt.frames.adapt import adapt, adapt_part
 from smelt.frames.base import Frame, OutputColumn
 from smelt.frames.shaping import Shaping, shaping_of
 from smelt.pipelines.graph import Made
 from smelt.plan.answers import RowFailure
 from smelt.plan.kinds import Kind
+from smelt.result import told
 
 NO_ROWS: frozenset[int] = frozenset()
 
@@ -61,9 +62,9 @@ class Table:
     parents: tuple[Table, Sequence[int]] | None = None
 
     @classmethod
-    def of(cls, data: Any, columns: Sequence[str]) -> Table:
-        """The rows of the input, with the *columns* only."""
-        frame = origin = adapt(data)
+    def of(cls, data: Any, columns: Sequence[str], first: Frame | None = None) -> Table:
+        """The rows of the input, with the *columns* only; in a stream, with the keys of its *first* list of dicts."""
+        frame = origin = adapt_part(data, first)
         shaping = shaping_of(frame.native)
         if tuple(columns) != frame.names:
             frame = adapt(shaping.view(frame, {name: name for name in columns}))
@@ -85,6 +86,18 @@ class Table:
         """A native frame of the rows at *positions*: each column of *scope* under its name there."""
         rows = self.frame if len(positions) == len(self) else adapt(self.frame.take(positions))
         return self.shaping.view(rows, scope)
+
+    @property
+    def bare(self) -> Table:
+        """The same rows without what only later steps need."""
+        return replace(self, values={}, kinds={}, holes={}, parents=None)
+
+    def with_errors(self, name: str) -> Any:
+        """The native frame with the reasons in a column *name*."""
+        errors: list[str | None] = [None] * len(self)
+        for position, reason in self.reasons.items():
+            errors[position] = f"{reason.step}: {told(reason.failure.kind, reason.failure.message)}"
+        return self.frame.attach([OutputColumn(name=name, kind=None, values=errors)])
 
     def take(self, positions: Sequence[int]) -> Table:
         """The rows at *positions*, in this order; a row may come several times."""

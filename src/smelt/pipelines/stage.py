@@ -92,6 +92,7 @@ class Stage:
             table = seat.added(table)
             found.append((seat.node, table))
             seat.finish(self._number)
+        self._seats = []  # They know the stage: without this, the rows would stay until the garbage collector comes.
         return found
 
     def later(self, call: Callable[[], None]) -> None:
@@ -157,6 +158,7 @@ class Seat:
 
     def finish(self, number: int) -> None:
         """The window has been through its stage."""
+        self.followers, self.gated = [], []
 
     def complete(self) -> None:
         """Every row has been through this step."""
@@ -338,7 +340,10 @@ class AskSeat(Seat):
 
     def finish(self, number: int) -> None:
         """Keep the errors only."""
+        super().finish(number)
         self._run.finish(number)
+        if self._waiting is not None:
+            self._waiting.part.heard = None
 
 
 def _readers(scope: Mapping[str, str], values: Collection[Any], makers: Mapping[str, Seat]) -> list[Seat]:

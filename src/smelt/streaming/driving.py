@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from smelt.call.outcome import attached
 from smelt.call.part import FramePart
@@ -19,6 +19,29 @@ from smelt.streaming.stepwise import ending
 
 F = TypeVar("F")
 T = TypeVar("T")
+
+
+class Entry(Protocol):
+    """Where frames enter a run.
+
+    Attributes:
+        flow: The run, which is driven as a `Flow`; None before the first frame.
+    """
+
+    @property
+    def flow(self) -> Any: ...
+
+    def take(self, data: Any, *, is_partial_shown: bool) -> Any:
+        """Check the next frame and put it into the run."""
+        ...
+
+    def finished(self, found: Any) -> Any:
+        """The native frame of a finished one."""
+        ...
+
+    async def stop(self) -> None:
+        """End the run, if there is one."""
+        ...
 
 
 class Inlet:
@@ -57,13 +80,17 @@ class Inlet:
         self.flow.put(call, keys)
         return self.flow
 
+    def finished(self, found: FramePart) -> Any:
+        """The native frame with its answers."""
+        return attached(found.call, found.answers)
+
     async def stop(self) -> None:
         """End the run, if there is one."""
         if self.flow is not None:
             await self.flow.stop()
 
 
-def driven(frames: Iterator[F], inlet: Inlet) -> Generator[F, None, None]:
+def driven(frames: Iterator[F], inlet: Entry) -> Generator[F, None, None]:
     """Yield the finished frames. While the caller has control, or a frame is read, the loop and its clock stop.
 
     If the frames come from another stream, both share a loop and its clock, which run whenever one of them waits for
@@ -72,15 +99,15 @@ def driven(frames: Iterator[F], inlet: Inlet) -> Generator[F, None, None]:
     with Driver.shared() as driver, ending(driver, lambda: inlet.flow):
         while True:
             found = driver.run(inlet.flow.interruptible_step()) if inlet.flow is not None else Wants.MORE
-            if isinstance(found, FramePart):
-                finished, found = attached(found.call, found.answers), Wants.MORE
+            if not isinstance(found, Wants):
+                finished, found = inlet.finished(found), Wants.MORE
                 yield finished
                 del finished
             elif found is Wants.NOTHING or not _has_read(frames, inlet, driver):
                 return
 
 
-def _has_read(frames: Iterator[Any], inlet: Inlet, driver: Driver) -> bool:
+def _has_read(frames: Iterator[Any], inlet: Entry, driver: Driver) -> bool:
     """Read the next frame; return whether there is a flow to drive."""
     try:
         with driver.serving():
@@ -95,7 +122,7 @@ def _has_read(frames: Iterator[Any], inlet: Inlet, driver: Driver) -> bool:
     return True
 
 
-def _has_ended(inlet: Inlet, driver: Driver, trouble: Exception | None = None) -> bool:
+def _has_ended(inlet: Entry, driver: Driver, trouble: Exception | None = None) -> bool:
     """End the input; return whether there were frames. *trouble* is raised after the frames before it were yielded."""
     if inlet.flow is None:
         return False
@@ -104,15 +131,15 @@ def _has_ended(inlet: Inlet, driver: Driver, trouble: Exception | None = None) -
     return True
 
 
-async def awaited(frames: Iterator[F] | AsyncIterator[F], inlet: Inlet) -> AsyncGenerator[F, None]:
+async def awaited(frames: Iterator[F] | AsyncIterator[F], inlet: Entry) -> AsyncGenerator[F, None]:
     """Yield the finished frames, on the running event loop."""
     reading: asyncio.Task[None] | None = None
     try:
         await _aread(frames, inlet)
         while inlet.flow is not None:
             found = await inlet.flow.step()
-            if isinstance(found, FramePart):
-                finished, found = attached(found.call, found.answers), Wants.MORE
+            if not isinstance(found, Wants):
+                finished, found = inlet.finished(found), Wants.MORE
                 yield finished
                 del finished
             elif found is Wants.NOTHING:
@@ -128,7 +155,7 @@ async def awaited(frames: Iterator[F] | AsyncIterator[F], inlet: Inlet) -> Async
         await inlet.stop()
 
 
-async def _aread(frames: Iterator[Any] | AsyncIterator[Any], inlet: Inlet) -> None:
+async def _aread(frames: Iterator[Any] | AsyncIterator[Any], inlet: Entry) -> None:
     """Read the next frame, or end the flow if there is none."""
     try:
         data = await anext(frames) if isinstance(frames, AsyncIterator) else next(frames)

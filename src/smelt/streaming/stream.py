@@ -12,7 +12,7 @@ from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.frames.adapt import adapt_part
 from smelt.loop.bridge import warn_of_blocking
 from smelt.result import SmeltMetrics
-from smelt.streaming.driving import F, Inlet, awaited, driven
+from smelt.streaming.driving import Entry, F, Inlet, awaited, driven
 
 _AN_ITERATOR = "an iterator of frames, such as pandas.read_csv(path, chunksize=10_000)"
 _FRAMES = ("DataFrame", "LazyFrame", "Series", "Table", "RecordBatch", "dict", "str", "bytes")
@@ -50,13 +50,14 @@ def stream(
 class _Metered:
     """Gives access to the metrics of the run."""
 
-    def __init__(self, inlet: Inlet) -> None:
+    def __init__(self, inlet: Entry) -> None:
         self._inlet = inlet
 
     @property
     def metrics(self) -> SmeltMetrics | None:
         """The metrics of the run so far; rows are those of all frames that were read. None before the first frame."""
-        return None if self._inlet.flow is None else self._inlet.flow.metrics
+        flow = self._inlet.flow
+        return None if flow is None else flow.metrics
 
 
 class Stream(_Metered, Generic[F]):
@@ -73,12 +74,12 @@ class Stream(_Metered, Generic[F]):
         >>> frames.close()
     """
 
-    def __init__(self, frames: Iterable[F], prompt: str, output_model: Any, model: Any, settings: Settings) -> None:
-        """Do all checks that need no frame; `smelt.stream` documents the arguments."""
-        inlet = _checked_inlet(prompt, output_model, model, settings)
+    def __init__(self, frames: Iterable[F], inlet: Entry, awaited: str = "smelt.astream") -> None:
+        """Take *frames* through *inlet*; *awaited*: the function that a warning recommends."""
         super().__init__(inlet)
         self._finished: Generator[F, None, None] = driven(_sync(frames), inlet)
         self._is_begun = False
+        self._awaited = awaited
 
     def __iter__(self) -> Self:
         return self
@@ -86,7 +87,7 @@ class Stream(_Metered, Generic[F]):
     def __next__(self) -> F:
         if not self._is_begun:
             self._is_begun = True
-            warn_of_blocking("smelt.astream")
+            warn_of_blocking(self._awaited)
         return next(self._finished)
 
     def __enter__(self) -> Self:
@@ -119,9 +120,8 @@ class AsyncStream(_Metered, Generic[F]):
         (['tech', 'health'], 2)
     """
 
-    def __init__(self, frames: Any, prompt: str, output_model: Any, model: Any, settings: Settings) -> None:
-        """Do all checks that need no frame; `smelt.astream` documents the arguments."""
-        inlet = _checked_inlet(prompt, output_model, model, settings)
+    def __init__(self, frames: Any, inlet: Entry) -> None:
+        """Take *frames* through *inlet*."""
         super().__init__(inlet)
         source = aiter(frames) if hasattr(frames, "__aiter__") else _sync(frames)
         self._finished: AsyncGenerator[F, None] = awaited(source, inlet)
@@ -145,7 +145,8 @@ class AsyncStream(_Metered, Generic[F]):
         await self._finished.aclose()
 
 
-def _checked_inlet(prompt: str, output_model: Any, model: Any, settings: Settings) -> Inlet:
+def checked_inlet(prompt: str, output_model: Any, model: Any, settings: Settings) -> Inlet:
+    """Where the frames of a stream enter, after all checks that need no frame."""
     _refuse(settings)
     provider = prepare([], prompt, output_model, model, settings).provider
     return Inlet(lambda data: prepare(data, prompt, output_model, provider, settings, adapt=adapt_part))

@@ -1,0 +1,158 @@
+"""A pipeline over a stream of frames: the rows of one frame, in order, and no more of them in memory than needed."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import smelt
+from smelt.testing import ScriptedProvider, run_jumping
+from tests.pipelines.test_eager import FRAMES, plain
+from tests.pipelines.test_flow import TEXTS, Claims, Verdict, equal_steps, said, slow
+
+pytestmark = pytest.mark.filterwarnings("ignore::smelt.SmeltWarning")
+
+ARTICLES = [{"doc": at, "article": "bad" if at == 5 else f"good {at % 30}"} for at in range(70)]
+
+
+def claims(provider: ScriptedProvider | None = None) -> smelt.Pipeline:
+    start = smelt.pipeline("claims", model=provider or ScriptedProvider(said), max_attempts=1, progress=False)
+    pipe = start.transform("List what {article} claims.", Claims).explode("claims")
+    return pipe.transform("Judge {claim}.", Verdict, where=lambda df: df["sure"] == "no")
+
+
+def pieces(rows: Any, size: int) -> Iterator[Any]:
+    return (rows[at : at + size] for at in range(0, len(rows), size))
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_a_stream_gives_the_rows_of_a_run(kind: str) -> None:
+    frame = FRAMES[kind](ARTICLES)
+    with claims().stream(pieces(frame, 9), ledger=False) as frames:
+        streamed = list(frames)
+
+    assert [row for one in streamed for row in plain(one)] == plain(claims().run(frame, ledger=False).frame)
+    assert [len(one) for one in streamed] == [17, *[18] * 6, 14]
+    assert frames.metrics is not None and frames.metrics.total_rows == 139
+    assert frames.steps["verdict"].metrics.successful_rows == 69
+
+
+def test_an_asynchronous_stream_reads_an_asynchronous_source() -> None:
+    async def source() -> AsyncIterator[Any]:
+        for one in pieces(ARTICLES, 9):
+            yield one
+
+    async def main() -> list[Any]:
+        async with claims().astream(source(), ledger=False) as frames:
+            return [row async for one in frames for row in one]
+
+    assert run_jumping(main()).result == claims().run(ARTICLES, ledger=False).frame
+
+
+def test_steps_overlap_and_few_frames_are_read_before_they_are_asked_for() -> None:
+    read = 0
+
+    def source() -> Iterator[Any]:
+        nonlocal read
+        for one in pieces(TEXTS, 100):
+            read += 1
+            yield one
+
+    async def main() -> list[int]:
+        async with equal_steps(3, slow()).astream(source()) as frames:
+            return [read async for _ in frames]
+
+    first, *rest = (done := run_jumping(main())).result
+    assert first == 1 and len(rest) == 9
+    alone = run_jumping(equal_steps(1, slow()).arun(TEXTS))
+    assert done.seconds <= 2 * alone.seconds + 0.3  # Reading ahead starts with one frame.
+
+
+def test_frames_that_were_handed_over_are_forgotten() -> None:
+    alive = list[weakref.ref[pd.DataFrame]]()
+    most = 0
+
+    def source() -> Iterator[pd.DataFrame]:
+        for at in range(60):
+            frame = pd.DataFrame({"text": [f"row {at} {number}" for number in range(20)]})
+            alive.append(weakref.ref(frame))
+            yield frame
+
+    async def main() -> None:
+        nonlocal most
+        async with equal_steps(2, slow(), batch_size=5).astream(source()) as frames:
+            async for _ in frames:
+                most = max(most, sum(one() is not None for one in alive))
+
+    run_jumping(main())
+    assert 0 < most <= 10
+
+
+def test_equal_rows_of_forgotten_frames_are_found_in_the_ledger(tmp_path: Path) -> None:
+    provider = ScriptedProvider(lambda row: said(row) or {"verdict": "no"}, keep=False)
+
+    with claims(provider).stream(pieces(ARTICLES, 10), ledger=tmp_path / "answers.sqlite") as frames:
+        assert sum(map(len, frames)) == 139
+
+    assert provider.rows_sent == 31 + 2 * 30  # 30 good articles, a bad one, and two claims of each good one.
+
+
+@pytest.mark.parametrize("seconds", [0.15, 0.45, 0.95])
+def test_closing_early_loses_nothing_that_was_paid(seconds: float, tmp_path: Path) -> None:
+    providers = slow()
+    pipe = equal_steps(3, providers)
+
+    async def some() -> None:
+        async with pipe.astream(pieces(TEXTS, 100), ledger=tmp_path / "answers.sqlite") as frames:
+            async for _ in frames:
+                if asyncio.get_running_loop().time() > seconds:
+                    break
+
+    async def rest() -> list[Any]:
+        async with pipe.astream(pieces(TEXTS, 100), ledger=tmp_path / "answers.sqlite") as frames:
+            return [row async for one in frames for row in one]
+
+    run_jumping(some())
+    assert 0 < providers[0].rows_sent < 1_000
+    rows = run_jumping(rest()).result
+
+    assert [provider.rows_sent for provider in providers] == [1_000] * 3
+    assert [row["text"] for row in rows] == [row["text"] for row in TEXTS]
+
+
+def test_steps_that_need_all_rows_are_refused_before_a_frame_is_read() -> None:
+    with pytest.raises(smelt.SmeltConfigError, match=r"Step 'map' \(map\) needs all rows"):
+        claims().map(lambda frame: frame).stream(iter(()))
+    with pytest.raises(smelt.SmeltConfigError, match=r"Step 'verdict_2' \(aggregate\) needs all rows"):
+        claims().aggregate("Sum up {claim}.", Verdict).stream(iter(()))
+    with pytest.raises(TypeError, match="frames must be an iterator of frames"):
+        claims().stream(pd.DataFrame(ARTICLES))
+    with pytest.raises(TypeError, match="does not take artefacts="):
+        claims().stream(iter(()), artefacts="runs")
+
+
+def test_frames_before_a_wrong_one_are_yielded() -> None:
+    given: list[Any] = [ARTICLES[:2], pd.DataFrame(ARTICLES[:2])]
+    frames = claims().stream(iter(given), ledger=False)
+
+    assert len(next(frames)) == 4
+    with pytest.raises(TypeError, match=r"Frame 2 of the stream is a pandas\.DataFrame, and the first one is a list"):
+        next(frames)
+    assert list(frames) == []
+
+
+def test_a_failed_row_ends_the_stream_after_the_frames_before_it() -> None:
+    provider = ScriptedProvider(lambda row: said(row) or (None if "article" in row else {"verdict": "no"}))
+    frames = claims(provider).stream(pieces(ARTICLES, 1), ledger=False, on_error="raise")
+
+    docs = list[int]()
+    with pytest.raises(smelt.SmeltExhaustionError, match="Row 0 failed") as caught:
+        docs.extend(row["doc"] for one in frames for row in one)
+    assert docs == sorted(docs) and set(docs) <= {0, 1, 2, 3, 4}
+    assert "in step 'claims' of the pipeline 'claims'" in caught.value.__notes__[0]
