@@ -20,6 +20,7 @@ from smelt.ledger.base import NoLedger
 from smelt.plan.answers import RowFailure
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider, run_jumping
+from tests.bench.million import calls_per_row
 from tests.fakeserver.limiter import Limit, Limiter
 from tests.lanes.server import make_lane
 from tests.supplies import supply_of
@@ -88,6 +89,11 @@ def failures(run: Run) -> dict[int, RowFailure]:
 
 def kinds(run: Run) -> dict[int, str]:
     return {position: failure.kind for position, failure in sorted(failures(run).items())}
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_row_costs_few_calls_of_functions(library: str) -> None:
+    assert calls_per_row(library) < 95
 
 
 def test_after_an_interrupt_nothing_is_sent_and_what_is_in_flight_lands() -> None:

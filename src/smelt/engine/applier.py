@@ -21,7 +21,7 @@ from smelt.errors import BudgetExceededError
 from smelt.ledger.base import Holding, RunLedger
 from smelt.plan.answers import Outcomes, RowFailure
 from smelt.plan.chunks import AutoSize, Chunk, Line, Pending
-from smelt.plan.media import MediaText, media_of
+from smelt.plan.media import media_of
 from smelt.plan.replyrows import ReplyRows
 from smelt.plan.validate import Validator
 from smelt.providers.base import ENDED, Billing, CallFailed, Reply
@@ -178,7 +178,7 @@ class Applier:
 
     def _overbilled(self, chunk: Chunk, reply: Reply) -> Halt | None:
         """Stop if the first request with media was billed much more than expected, and the caller set no limit."""
-        if self._is_bill_checked or not any(type(row.text) is MediaText for row in chunk.rows):
+        if self._is_bill_checked or not chunk.has_media:
             return None
         self._is_bill_checked, sender = True, self.hedging.sender
         media = sum([len(media_of(row.text)) for row in chunk.rows])

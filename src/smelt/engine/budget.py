@@ -99,10 +99,11 @@ class Budget:
             self._written_share = _learnt(self._written_share, (usage.written_input_tokens or 0) / usage.input_tokens)
             self._served.setdefault(estimate.tier or self.tier, set()).add(usage.tier)
         likely = self.likely(estimate)
-        spent = replace(
-            usage if usage.input_tokens else likely,  # A reported 0 cannot be true.
-            output_tokens=likely.output_tokens if usage.output_tokens is None else usage.output_tokens,
-        )
+        spent = usage
+        if not usage.input_tokens:  # A reported 0 cannot be true.
+            spent = likely if usage.output_tokens is None else replace(likely, output_tokens=usage.output_tokens)
+        elif usage.output_tokens is None:
+            spent = replace(usage, output_tokens=likely.output_tokens)
         self.tokens += _tokens(spent)
         if self.max_cost is not None:
             self.cost += self._priced(spent)

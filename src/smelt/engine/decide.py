@@ -189,7 +189,11 @@ def _sort(chunk: Chunk, tokens: Sequence[str], rows: ReplyRows, validator: Valid
 
 
 def _validate(rows: Sequence[Pending], answers: Sequence[dict[str, Any]], validator: Validator, found: _Sorted) -> None:
-    for row, outcome in zip(rows, validator.accept(rows, answers), strict=True):
+    outcomes = validator.accept(rows, answers)
+    if set(map(type, outcomes)) == {Accepted}:  # The usual case.
+        found.accepted += outcomes  # type: ignore[arg-type]  # All are.
+        return
+    for row, outcome in zip(rows, outcomes, strict=True):
         if isinstance(outcome, Accepted):
             found.accepted.append(outcome)
             continue

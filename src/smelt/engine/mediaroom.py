@@ -52,7 +52,7 @@ def load(chunk: Chunk, limits: Capabilities) -> Loaded:
     """Read the media of *chunk*. Rows without media need nothing; a row over the *limits* is broken."""
     media: dict[int, list[Media]] = {}
     broken: list[tuple[Pending, str]] = []
-    for row in chunk.rows:
+    for row in chunk.rows if chunk.has_media else ():
         try:
             if isinstance(row.text, MediaText):
                 media[row.position] = _loaded(row.text, limits)

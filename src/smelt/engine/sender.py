@@ -130,7 +130,7 @@ class Sender:
 
     def _row_bytes(self, chunk: Chunk) -> float:
         """The bytes of the rows of *chunk* in a request."""
-        size, count = sum([len(row.text) for row in chunk.rows]), len(chunk.rows)
+        size, count = sum(map(len, [row.text for row in chunk.rows])), len(chunk.rows)
         size += count * self.work.question_bytes
         if self.work.compact is None or not self.is_compact:
             return size + _ROW_FRAME * count
@@ -159,6 +159,11 @@ class Sender:
     def fewest_rows(self) -> int:
         """With fewer rows than this, a reply has more reasoning tokens than answer tokens."""
         return rows_worth(self.room.usual, self.work)
+
+    @property
+    def may_write_prefix(self) -> bool:
+        """Whether some requests have the provider keep the instructions."""
+        return self._prefix_terms is not None
 
     def writes_prefix(self, rest: float) -> bool:
         """Whether the next of *rest* requests has the provider keep the instructions, so that others wait for it."""
@@ -193,7 +198,7 @@ class Sender:
             tier: The service tier that it asks for.
         """
         answers = text_tokens(self.work.reply_bytes * len(chunk.rows)) or 1
-        texts = [row.text for row in chunk.rows]
+        texts = [row.text for row in chunk.rows] if chunk.has_media else ()
         media = [one for text in texts if type(text) is MediaText for _, one in text.media]
         tokens = [self.media_tokens(one) for one in media]
         sound = sum([count for one, count in zip(media, tokens, strict=True) if one.kind == "audio"])

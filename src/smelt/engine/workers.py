@@ -216,6 +216,8 @@ class WorkerPool:
 
     @property
     def _writes_prefix(self) -> bool:
+        if not self.sender.may_write_prefix:
+            return False
         rest = self.line.rows_left / max(1, int(self.size.rows)) if self.supply.is_over else inf
         return self.sender.writes_prefix(ceil(rest) if rest < inf else inf)
 

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain
 from math import ceil
+from operator import attrgetter
 
 from smelt.plan.media import MediaText, media_of
 from smelt.plan.rows import Unsendable
 
 _BLOCK = 4_096  # Rows whose text is made at a time: enough to be fast, few enough to use little memory.
+_ATTEMPTS = attrgetter("attempts")
 _GOLDEN = 0.618034  # The golden ratio's fraction: its multiples modulo 1 are evenly spread for any count.
 _UNEVEN = 2.0  # A block is uneven if its longest row exceeds this many times the mean length.
 
@@ -69,9 +71,14 @@ class Chunk:
     is_repeat: bool = False
 
     @property
+    def has_media(self) -> bool:
+        """Whether any of its rows has media."""
+        return _have_media(self.rows)
+
+    @property
     def media_bytes(self) -> int:
         """The bytes of its media, before base64."""
-        return sum([_media_bytes(row) for row in self.rows if type(row.text) is MediaText])  # Rarely any.
+        return sum(map(_media_bytes, self.rows)) if self.has_media else 0
 
     def halves(self) -> tuple[Chunk, ...]:
         """Two chunks with half the rows each, to find the row that causes a failure by bisection."""
@@ -141,8 +148,8 @@ class Line:
     @property
     def rows_left(self) -> int:
         """The number of rows in the queue."""
-        whole = sum(len(chunk.rows) for chunk in self._whole) + sum(len(chunk.rows) for chunk in self._last)
-        return whole + len(self._again) + len(self._block) + self._unread
+        rows = len(self._again) + len(self._block) + self._unread
+        return rows + sum([len(chunk.rows) for queue in (self._whole, self._last) if queue for chunk in queue])
 
     @property
     def has_fresh(self) -> bool:
@@ -211,11 +218,11 @@ class Line:
         if not taken:
             return self._last.popleft() if self._last else None
         self._is_first = False
-        return Chunk(rows=tuple(taken), is_repeat=any(row.attempts for row in taken))
+        return Chunk(rows=tuple(taken), is_repeat=any(map(_ATTEMPTS, taken)))
 
     def _within(self, size: Size, rows: list[Pending]) -> list[Pending]:
         """The first of *rows* whose media fit into *size*, and at least one; the others are asked next."""
-        if not any(type(row.text) is MediaText for row in rows):
+        if not _have_media(rows):
             return rows
         count = bisect_right(list(accumulate(map(_media_bytes, rows))), size.media_bytes)
         if size.media_count is not None:
@@ -303,6 +310,10 @@ class Line:
                 if isinstance(text, Unsendable):
                     self.reject(position, text)
             yield block
+
+
+def _have_media(rows: Sequence[Pending]) -> bool:
+    return MediaText in map(type, [row.text for row in rows])  # Rarely; so a run of text pays little for the look.
 
 
 def _media_bytes(row: Pending) -> int:

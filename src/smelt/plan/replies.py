@@ -185,9 +185,12 @@ def _whole(text: str, start: int) -> dict[str, Any] | None:
 
 def _filed(values: list[Any], tokens: frozenset[str]) -> ReplyRows:
     """The rows of a clean array reply, by token."""
-    found = [value.pop(ROW_ID, None) if isinstance(value, dict) else None for value in values]
+    if set(map(type, values)) == {dict}:
+        found = [value.pop(ROW_ID, None) for value in values]
+    else:
+        found = [value.pop(ROW_ID, None) if isinstance(value, dict) else None for value in values]
     if set(map(type, found)) == {str} and tokens.issuperset(found) and len(set(found)) == len(found):
-        return ReplyRows(found=dict(zip(found, values, strict=True)), is_whole=True)  # type: ignore[arg-type]  # All are.
+        return ReplyRows(found=dict(zip(found, values, strict=True)), is_whole=True)
     pairs = list(zip(found, values, strict=True))
     return _entered(pairs, tokens)
 

@@ -154,7 +154,10 @@ def prompts_told(fields: Sequence[Field], codec: Codec) -> list[str]:
 
 def user_text(rows: Sequence[tuple[str, str, str | None]], reminder: str = REMINDER) -> str:
     """The rows as the model sees them, from tuples of (token, canonical JSON, what was wrong with the last answer)."""
-    parts = [_row_text(token, text, problem) for token, text, problem in rows]
+    parts = [
+        f'{{"id":"{token}","row":{text}}}' if problem is None else _row_text(token, text, problem)
+        for token, text, problem in rows
+    ]
     return f"[{','.join(parts)}]\n{reminder}"
 
 
