@@ -7,7 +7,7 @@
     demo        the main job, on the embedded model
     test        the tests, but for those that ask the embedded model; further arguments go to pytest
     model       the tests that ask the embedded model
-    hosts       the tests of every host that shares an adapter with another one
+    hosts       the tests of every host that shares an adapter with another one, and the rest of long tests
     vllm        the tests that ask a real vLLM, put into a folder of its own first (5.9 GB; TINY_VLLM names it)
     lint        ruff: rules and format; `lint --fix` repairs what it can
     types       mypy --strict, and pyright on the public API
@@ -104,7 +104,7 @@ def model() -> None:
 
 def hosts(*extra: str) -> None:
     setup()
-    run(PYTHON, "-m", "pytest", "-n", "3", "-m", "hosts", *extra)
+    run(PYTHON, "-m", "pytest", "-n", "3", "-m", "hosts or whole", *extra)
 
 
 def vllm(*extra: str) -> None:

@@ -137,6 +137,12 @@ def _forget_lanes() -> Iterator[None]:
     rooms._rooms.clear()
 
 
+def whole(part: Any, *rest: Any) -> list[Any]:
+    """Values to parametrise with: *part* in the suite, the *rest* only where all is asked for (`-m whole`)."""
+    values = (one if isinstance(one, tuple) else (one,) for one in rest)
+    return [part, *(pytest.param(*several, marks=pytest.mark.whole) for several in values)]
+
+
 class MakeScenario(Protocol):
     """Makes a scenario of the fake server; the options are those of `tests.fakeserver.config.Config`."""
 
