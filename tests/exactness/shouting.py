@@ -1,8 +1,8 @@
 """Says all that can be said of what goes wrong, for a search for keys: the child process of `test_canaries.py`.
 
-Takes a JSON object on stdin: the provider, addresses by fault to ask once through its adapter, addresses by fault to
-run a job against, and a directory. Everything logs at DEBUG; every exception is printed with the local variables of
-all its frames, by the standard library and by IPython, and pickled.
+Takes JSON on stdin, a list with an object for each provider: its name, addresses by fault to ask once through its
+adapter, addresses by fault to run a job against, and a directory. Everything logs at DEBUG; every exception is printed
+with the local variables of all its frames, by the standard library and by IPython, and pickled.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from tests.providers.asking import KEYS, request
 _PATIENCE = 2.0  # Seconds without an end of any of them: those that are left will not end.
 
 
-def main(provider: str, alone: dict[str, str], jobs: dict[str, str], directory: Path) -> None:
-    """Provoke and say everything."""
+def listen(directory: Path) -> None:
+    """Log and trace all there is."""
     logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
     logging.captureWarnings(True)
     warnings.simplefilter("always")
@@ -48,14 +48,18 @@ def main(provider: str, alone: dict[str, str], jobs: dict[str, str], directory: 
     tracers.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(out=(directory / "spans.log").open("w"))))
     trace.set_tracer_provider(tracers)
     smelt.configure(observers=[smelt.observe.telemetry(), smelt.observe.RunLog(directory / "runs.log")])
+
+
+def provoke(provider: str, alone: dict[str, str], jobs: dict[str, str], directory: Path) -> None:
+    """Have everything said of one provider."""
     with asyncio.Runner(loop_factory=OneThreadLoop, debug=True) as runner:
         runner.run(_ask_each_once([_model(provider, url) for url in alone.values()]))
     for fault, url in jobs.items():
         print(f"== job: {fault}", flush=True)
         _run(_model(provider, url), directory / f"{fault}.sqlite")
-    hanging = _model(provider, jobs["hang"])
-    _interrupt(hanging)
-    _cancel(hanging)
+    if "hang" in jobs:
+        _interrupt(_model(provider, jobs["hang"]))
+        _cancel(_model(provider, jobs["hang"]))
 
 
 def _model(provider: str, url: str) -> Model:
@@ -151,5 +155,6 @@ def _chain(problem: BaseException | None) -> Iterator[BaseException]:
 
 
 if __name__ == "__main__":
-    told = json.load(sys.stdin)
-    main(told["provider"], told["alone"], told["jobs"], Path(told["directory"]))
+    listen(Path.home())
+    for one in json.load(sys.stdin):
+        provoke(one["provider"], one["alone"], one["jobs"], Path(one["directory"]))
