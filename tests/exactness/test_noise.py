@@ -8,21 +8,23 @@ from typing import Any
 import pytest
 
 import smelt
-from tests.conftest import MakeScenario
+from tests.conftest import MakeScenario, whole
 from tests.exactness.companies import assert_each_answer_is_on_its_own_row, companies
 from tests.models import PROVIDERS, RULES, Company, served
 
-ROWS = 2_000
 NOISE = {"drop": 0.01, "duplicate": 0.01, "stranger": 0.01, "invalid": 0.02, "truncate": 0.01, "shuffle": 1.0}
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("rows", whole(600, 2_000))
 @pytest.mark.parametrize("batch_size", ["auto", 20], ids=["auto", "20"])
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_noisy_provider_costs_no_row_and_few_tokens(provider: str, batch_size: Any, scenario: MakeScenario) -> None:
+def test_a_noisy_provider_costs_no_row_and_few_tokens(
+    provider: str, batch_size: Any, rows: int, scenario: MakeScenario
+) -> None:
     # One cut reply is certain, the others come as they come.
-    noisy = scenario(answers=RULES, rates=NOISE, script={9: "truncate"}, seed=11)
-    frame = companies(ROWS)
+    noisy = scenario(answers=RULES, rates=NOISE, script={9: "truncate"}, seed=12)
+    frame = companies(rows)
 
     result = smelt.run(
         frame,
@@ -36,15 +38,15 @@ def test_a_noisy_provider_costs_no_row_and_few_tokens(provider: str, batch_size:
 
     assert result.errors == []
     assert_each_answer_is_on_its_own_row(frame, result.data)
-    assert noisy.stats().rows_sent <= 1.12 * ROWS
+    assert noisy.stats().rows_sent <= 1.12 * rows
     assert {"drop", "duplicate", "stranger", "invalid", "truncate"} <= set(noisy.stats().faults)
 
 
 @pytest.mark.parametrize("batch_size", [20, 32])
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_poison_rows_fail_alone_and_cost_few_requests(provider: str, batch_size: int, scenario: MakeScenario) -> None:
-    frame = companies(1_000)
-    guilty = frozenset([0, 417, 998])
+    frame = companies(400)
+    guilty = frozenset([0, 217, 398])
     poisoned = scenario(
         answers=RULES,
         poison={"column": "name", "values": [frame["name"][at] for at in guilty], "status": "bad_request"},

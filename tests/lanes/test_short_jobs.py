@@ -74,8 +74,8 @@ def ideal(rows: int, rpm: float, burst: float = 1.0) -> float:
 @pytest.mark.parametrize(
     ("rows", "rpm", "burst", "slower", "jobs"),
     [
-        pytest.param(200, 1200, 1, 1.05, 8, id="the bucket of a second"),
-        pytest.param(200, 1200, 3, 1.09, 4, id="a larger bucket"),
+        pytest.param(200, 1200, 1, 1.05, 3, id="the bucket of a second"),
+        pytest.param(200, 1200, 3, 1.09, 2, id="a larger bucket"),
         pytest.param(200, 1200, 0.3, 1.35, 2, id="a bucket that holds less than comes in during a pause"),
         pytest.param(400, 3000, 1, 1.1, 2, id="a faster limit"),
     ],

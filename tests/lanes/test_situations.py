@@ -18,6 +18,7 @@ import pytest
 
 from smelt.lanes.lane import RunLane
 from smelt.loop.jumping import run_jumping
+from tests.conftest import whole
 from tests.fakeserver.limiter import Limit
 from tests.lanes.server import Client, Server, in_flight_of, limited, make_boards, make_lane
 
@@ -70,10 +71,10 @@ def ideal(requests: int, burst: float) -> float:
 @pytest.mark.parametrize(
     ("requests", "burst", "says", "is_late"),
     [
-        pytest.param(1000, 1, "openai", False, id="then"),
+        pytest.param(1000, 1, "openai", False, id="then", marks=pytest.mark.whole),
         pytest.param(1000, 1, "openai", True, id="now"),
         pytest.param(1000, 1, "anthropic", False, id="in seconds"),
-        pytest.param(1000, 60, "openai", False, id="a large bucket"),
+        pytest.param(1000, 60, "openai", False, id="a large bucket", marks=pytest.mark.whole),
         pytest.param(200, 10, "anthropic", False, id="few requests"),
     ],
 )
@@ -103,7 +104,7 @@ def test_a_short_job_leaves_little_of_a_hidden_limit_unused_at_its_end(seed: int
 
 
 @pytest.mark.parametrize("seed", [0])
-@pytest.mark.parametrize(("requests", "burst"), [(1000, 1), (2000, 60)])
+@pytest.mark.parametrize(("requests", "burst"), whole((1000, 1), (2000, 60)))
 @pytest.mark.parametrize(
     ("retry_after", "slower", "share"), [(True, 1.15, 0.03), (False, 1.3, 0.08)], ids=["told to wait", "told nothing"]
 )
@@ -144,9 +145,9 @@ def test_a_burst_that_suffices_is_used(announce: bool, seed: int) -> None:
     ("burst", "announce", "retry_after"),
     [
         pytest.param(1, True, True, id="announced"),
-        pytest.param(1, False, True, id="hidden, told to wait"),
+        pytest.param(1, False, True, id="hidden, told to wait", marks=pytest.mark.whole),
         pytest.param(1, False, False, id="hidden, told nothing"),
-        pytest.param(60, False, True, id="a large bucket, hidden"),
+        pytest.param(60, False, True, id="a large bucket, hidden", marks=pytest.mark.whole),
     ],
 )
 def test_a_limit_that_falls_to_a_tenth_and_returns_is_followed(burst: int, announce: bool, retry_after: bool) -> None:
@@ -201,9 +202,9 @@ def shares(seed: int, limit: Limit, *, later: float) -> tuple[float, float]:
 @pytest.mark.parametrize(
     ("burst", "announce", "later"),
     [
-        pytest.param(1, True, 0.0, id="announced"),
+        pytest.param(1, True, 0.0, id="announced", marks=pytest.mark.whole),
         pytest.param(60, True, 30.0, id="announced, one later"),
-        pytest.param(1, False, 0.0, id="hidden"),
+        pytest.param(1, False, 0.0, id="hidden", marks=pytest.mark.whole),
         pytest.param(1, False, 30.0, id="hidden, one later"),
     ],
 )
@@ -256,7 +257,7 @@ def group(
     return used, refusals / (replies + refusals), shares
 
 
-@pytest.mark.parametrize("is_late", [True, False], ids=["now", "then"])
+@pytest.mark.parametrize("is_late", whole(True, False), ids=["now", "then"])
 def test_four_processes_keep_to_a_limit_whose_headers_reset_to_nothing(is_late: bool) -> None:
     groups = [group(4, seed, limited(1200, resets=False), is_late=is_late) for seed in range(2)]
 
@@ -266,7 +267,7 @@ def test_four_processes_keep_to_a_limit_whose_headers_reset_to_nothing(is_late: 
     assert all(min(shares) >= 0.3 * max(shares) for _, _, shares in groups)
 
 
-@pytest.mark.parametrize("is_late", [True, False], ids=["now", "then"])
+@pytest.mark.parametrize("is_late", whole(False, True), ids=["then", "now"])
 def test_eight_processes_share_an_announced_limit(is_late: bool) -> None:
     groups = [group(8, seed, limited(1200), is_late=is_late) for seed in range(2)]
 
@@ -277,7 +278,7 @@ def test_eight_processes_share_an_announced_limit(is_late: bool) -> None:
 
 
 @pytest.mark.parametrize("burst", [1, 10])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", whole(0, 1))
 def test_eight_processes_find_a_hidden_limit_together(seed: int, burst: int) -> None:
     used, refusals, shares = group(8, seed, limited(1200, announce=False, burst=burst))
 
@@ -297,11 +298,7 @@ def test_processes_that_nobody_tells_how_long_to_wait_do_not_starve_each_other()
 @pytest.mark.parametrize(
     ("processes", "rpm", "burst", "apart"),
     [
-        (8, 1200, 1, 0.0),
-        (8, 1200, 1, 0.15),
-        (8, 1200, 1, 0.5),
-        (8, 1200, 10, 0.15),
-        (4, 1200, 1, 0.15),
+        *whole((8, 1200, 1, 0.0), (8, 1200, 1, 0.15), (8, 1200, 1, 0.5), (8, 1200, 10, 0.15), (4, 1200, 1, 0.15)),
         (2, 600, 1, 1.5),
     ],
 )
@@ -337,11 +334,11 @@ def spells(seed: str, until: float, *, apart: float, least: float, most: float) 
 @pytest.mark.parametrize(
     ("until", "processes", "server", "seed"),
     [
-        pytest.param(8.0, 0.6, 1e9, 10, id="the processes at first"),
+        pytest.param(8.0, 0.6, 1e9, 10, id="the processes at first", marks=pytest.mark.whole),
         pytest.param(8.0, 0.6, 1e9, 11, id="the processes at first, all of them"),
-        pytest.param(10.0, 0.8, 1.0, 0, id="processes and server at first"),
+        pytest.param(10.0, 0.8, 1.0, 0, id="processes and server at first", marks=pytest.mark.whole),
         pytest.param(10.0, 0.8, 1.0, 5, id="processes and server at first, for longer"),
-        pytest.param(10.0, 0.8, 1.0, 6, id="processes and server at first, by turns"),
+        pytest.param(10.0, 0.8, 1.0, 6, id="processes and server at first, by turns", marks=pytest.mark.whole),
         pytest.param(34.0, 2.0, 3.0, 6, id="processes and server, all the time"),
     ],
 )

@@ -20,6 +20,7 @@ from smelt.call.wiring import wired
 from smelt.engine.supply import Supply
 from smelt.providers.base import Reply, Request
 from smelt.testing import JumpingLoop, ScriptedProvider
+from tests.conftest import whole
 
 ROWS, LATENCY, JITTER = 10_000, 0.5, 0.3
 ASKING, TAKING = 0.0015, 0.001  # Seconds of CPU that a request and a reply take.
@@ -93,7 +94,7 @@ def cost_of(ledger: Path | None, sync: float = 0.0, concurrency: int | None = No
         return Cost(runner.run(run()), server.sent, commits)
 
 
-@pytest.mark.parametrize("concurrency", [None, 64])
+@pytest.mark.parametrize("concurrency", whole(None, 64))
 def test_a_ledger_adds_little_to_the_time_of_a_run(path: Path, concurrency: int | None) -> None:
     without = cost_of(None, concurrency=concurrency)
 

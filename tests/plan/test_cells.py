@@ -315,7 +315,7 @@ TWINS: dict[str, tuple[st.SearchStrategy[Any], list[Make]]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("twins", TWINS)
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_the_same_values_have_the_same_text_in_every_library(twins: str, data: st.DataObject) -> None:
     one, makes = TWINS[twins]

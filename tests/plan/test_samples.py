@@ -96,7 +96,7 @@ MODELS = st.lists(KINDS, min_size=1, max_size=6).map(model_of)
 
 
 @given(MODELS, st.text(max_size=5))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_first_sample_is_an_answer_that_the_model_accepts(model: type[BaseModel], seed: str) -> None:
     output = read_output(model)
 
@@ -104,7 +104,7 @@ def test_the_first_sample_is_an_answer_that_the_model_accepts(model: type[BaseMo
 
 
 @given(MODELS, st.text(max_size=5), st.integers(1, 19))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_later_samples_differ_but_keep_the_constraints(model: type[BaseModel], seed: str, attempt: int) -> None:
     output = read_output(model)
 
