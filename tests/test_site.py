@@ -27,7 +27,7 @@ from smelt.providers.openai import OpenAI
 from smelt.providers.vendors import VENDORS
 from tests import pictures
 from tests.patience import HANGING
-from tests.report.chromium import Visit, look_at, missing
+from tests.report.chromium import Seen, Visit, look_at, missing
 from tests.test_readme import ROOT
 
 CONFIG = ROOT / "zensical.toml"
@@ -58,6 +58,32 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=HANGING)
     assert built.returncode == 0, built.stdout + built.stderr
     return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def seen(site: Path) -> dict[Visit, Seen]:
+    """What pages look like, in one browser: each start takes two seconds of CPU."""
+    if reason := missing():
+        (pytest.fail if "CI" in os.environ else pytest.skip)(reason)
+    visits = [*_visits_of_the_picture(site), *_visits_of_the_navigation(site), *_visits_of_the_widest(site)]
+    return dict(zip(visits, look_at(visits), strict=True))
+
+
+def _visits_of_the_picture(site: Path) -> list[Visit]:
+    address = (site / "architecture.html").as_uri()
+    return [Visit(url=address, width=width, scheme=scheme) for width in (360, 1280) for scheme in ("light", "dark")]
+
+
+def _visits_of_the_navigation(site: Path) -> list[Visit]:
+    """Before and after it is opened."""
+    address = (site / "providers.html").as_uri()
+    return [Visit(url=address, width=360), Visit(url=address, width=360, click="header label[for=__drawer]")]
+
+
+def _visits_of_the_widest(site: Path) -> list[Visit]:
+    pages = [site / page.relative_to(ROOT / "docs").with_suffix(".html") for page in _widest(ROOT / "docs")]
+    pages.append(site / "reference" / "verbs.html")
+    return [Visit(url=page.as_uri(), width=width) for width in (360, 768, 1280) for page in pages]
 
 
 @pytest.mark.slow
@@ -101,16 +127,12 @@ def test_every_fence_of_mermaid_has_the_picture_that_was_drawn_of_it() -> None:
 
 
 @pytest.mark.slow
-def test_the_picture_of_the_house_is_seen_without_a_network(site: Path) -> None:
-    if reason := missing():
-        (pytest.fail if "CI" in os.environ else pytest.skip)(reason)
-    address = (site / "architecture.html").as_uri()
-    visits = [Visit(url=address, width=width, scheme=scheme) for width in (360, 1280) for scheme in ("light", "dark")]
-
-    for visit, seen in zip(visits, look_at(visits), strict=True):
-        assert [address for address in seen.requests if address.startswith("http")] == [], visit
-        assert seen.found["width"] <= visit.width, visit
-        assert "costs on disk" in seen.found["text"], visit  # A word of the picture alone.
+def test_the_picture_of_the_house_is_seen_without_a_network(site: Path, seen: dict[Visit, Seen]) -> None:
+    for visit in _visits_of_the_picture(site):
+        page = seen[visit]
+        assert [address for address in page.requests if address.startswith("http")] == [], visit
+        assert page.found["width"] <= visit.width, visit
+        assert "costs on disk" in page.found["text"], visit  # A word of the picture alone.
 
 
 @pytest.mark.slow
@@ -122,32 +144,19 @@ def test_the_reference_shows_help_texts_with_their_examples(site: Path) -> None:
 
 
 @pytest.mark.slow
-def test_no_page_is_wider_than_the_window(site: Path) -> None:
-    if reason := missing():
-        (pytest.fail if "CI" in os.environ else pytest.skip)(reason)
-    pages = [site / page.relative_to(ROOT / "docs").with_suffix(".html") for page in _widest(ROOT / "docs")]
-    pages.append(site / "reference" / "verbs.html")
-    visits = [Visit(url=page.as_uri(), width=width) for width in (360, 768, 1280) for page in pages]
-
-    seen = look_at(visits)
-
+def test_no_page_is_wider_than_the_window(site: Path, seen: dict[Visit, Seen]) -> None:
     found = [
-        (one.found["title"], visit.width)
-        for visit, one in zip(visits, seen, strict=True)
-        if one.found["width"] > visit.width or one.found["runs_out"]  # A long line of code scrolls inside of its box.
+        (visit.url, visit.width)
+        for visit in _visits_of_the_widest(site)
+        # A long line of code scrolls inside of its box.
+        if seen[visit].found["width"] > visit.width or seen[visit].found["runs_out"]
     ]
     assert found == []
 
 
 @pytest.mark.slow
-def test_the_navigation_can_be_reached_in_a_narrow_window(site: Path) -> None:
-    if reason := missing():
-        (pytest.fail if "CI" in os.environ else pytest.skip)(reason)
-    address = (site / "providers.html").as_uri()
-
-    before, after = look_at(
-        [Visit(url=address, width=360), Visit(url=address, width=360, click="header label[for=__drawer]")]
-    )
+def test_the_navigation_can_be_reached_in_a_narrow_window(site: Path, seen: dict[Visit, Seen]) -> None:
+    before, after = (seen[visit] for visit in _visits_of_the_navigation(site))
 
     assert "Verbs" not in before.found["links"]
     assert {"Verbs", "Options", "Limits", "Architecture"} <= set(after.found["links"])

@@ -22,6 +22,7 @@ LOOKS = {
     "screen, light": (1280, "light"),
     "screen, dark": (1280, "dark"),
 }
+HOSTILE = {"plain": "plain text", **PAYLOADS}
 SECTIONS = [
     "H2 Rows", "H2 Answers of 8 rows", "H2 Requests over time", "H2 Latency", "H2 Spend", "H2 Failed rows (37)",
     "H2 Question", "H3 Columns sent",
@@ -36,22 +37,42 @@ def _browser() -> None:
 
 
 @pytest.fixture(scope="module")
-def usual(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
-    """What a usual report looks like."""
-    path = usual_result().report(tmp_path_factory.mktemp("usual") / "run.html")
-    visits = [Visit(url=path.as_uri(), width=width, scheme=scheme) for width, scheme in LOOKS.values()]
-    return dict(zip(LOOKS, look_at(visits), strict=True))
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
+    """What every page looks like, in one browser: each start takes two seconds of CPU."""
+    folder = tmp_path_factory.mktemp("reports")
+    usual = usual_result().report(folder / "usual.html").as_uri()
+    visits = {look: Visit(url=usual, width=width, scheme=scheme) for look, (width, scheme) in LOOKS.items()}
+    for name, payload in HOSTILE.items():
+        visits[name] = Visit(url=reported(folder / f"{name}.html", payload), width=360, is_allowed_all=True)
+    visits["let in"] = Visit(url=let_in(folder / "bad.html"), is_allowed_all=True)
+    visits["kept out"] = Visit(url=kept_out(folder / "good.html"))
+    return dict(zip(visits, look_at([*visits.values()]), strict=True))
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
+def usual(seen: dict[str, Seen]) -> dict[str, Seen]:
+    """What a usual report looks like."""
+    return {look: seen[look] for look in LOOKS}
+
+
+@pytest.fixture(scope="module")
+def hostile(seen: dict[str, Seen]) -> dict[str, Seen]:
     """What reports with hostile text in every place look like, with nothing but escaping between text and page."""
-    folder = tmp_path_factory.mktemp("hostile")
-    visits = [
-        Visit(url=reported(folder / f"{at}.html", payload), width=360, is_allowed_all=True)
-        for at, payload in enumerate(["plain text", *PAYLOADS.values()])
-    ]
-    return dict(zip(["plain", *PAYLOADS], look_at(visits), strict=True))
+    return {name: seen[name] for name in HOSTILE}
+
+
+def let_in(path: Path) -> str:
+    """The address of a page that escapes nothing."""
+    path.write_text(f"<!doctype html><title>x</title><main>{PAYLOADS['script']}<img src=http://127.0.0.1:9/x></main>")
+    return path.as_uri()
+
+
+def kept_out(path: Path) -> str:
+    """The address of a report with what escaping might have missed."""
+    usual_result(20).report(path)
+    bad = "<script>window.injected=1</script><img src=http://127.0.0.1:9/x><style>main{display:none}</style>"
+    path.write_text(path.read_text(encoding="utf-8").replace("</main>", f"{bad}</main>"), encoding="utf-8")
+    return path.as_uri()
 
 
 def reported(path: Path, payload: str) -> str:
@@ -107,28 +128,21 @@ def test_hostile_text_is_shown_as_it_is(hostile: dict[str, Seen], name: str) -> 
     assert hostile[name].found["text"].count(PAYLOADS[name]) >= 6
 
 
-def test_the_test_would_see_what_got_in(tmp_path: Path) -> None:
-    path = tmp_path / "bad.html"
-    path.write_text(f"<!doctype html><title>x</title><main>{PAYLOADS['script']}<img src=http://127.0.0.1:9/x></main>")
+def test_the_test_would_see_what_got_in(seen: dict[str, Seen]) -> None:
+    page = seen["let in"]
 
-    (seen,) = look_at([Visit(url=path.as_uri(), is_allowed_all=True)])
-
-    assert seen.found["injected"] == "1"
-    assert seen.requests == ["http://127.0.0.1:9/x net::ERR_INTERNET_DISCONNECTED"]
-    assert "script" in seen.found["elements"]
+    assert page.found["injected"] == "1"
+    assert page.requests == ["http://127.0.0.1:9/x net::ERR_INTERNET_DISCONNECTED"]
+    assert "script" in page.found["elements"]
 
 
-def test_its_policy_stops_what_escaping_might_miss(tmp_path: Path) -> None:
-    path = usual_result(20).report(tmp_path / "run.html")
-    bad = "<script>window.injected=1</script><img src=http://127.0.0.1:9/x><style>main{display:none}</style>"
-    path.write_text(path.read_text(encoding="utf-8").replace("</main>", f"{bad}</main>"), encoding="utf-8")
+def test_its_policy_stops_what_escaping_might_miss(seen: dict[str, Seen]) -> None:
+    page = seen["kept out"]
 
-    (seen,) = look_at([Visit(url=path.as_uri())])
-
-    assert seen.found["injected"] is None
-    assert seen.requests == ["http://127.0.0.1:9/x csp"]
-    assert "Rows" in seen.found["text"]
-    assert len(seen.complaints) == 3
+    assert page.found["injected"] is None
+    assert page.requests == ["http://127.0.0.1:9/x csp"]
+    assert "Rows" in page.found["text"]
+    assert len(page.complaints) == 3
 
 
 def test_a_characters_number_stands_for_what_shows_nothing(hostile: dict[str, Seen]) -> None:
