@@ -57,7 +57,7 @@ frames = smelt.stream(ROWS.lazy().collect_batches(chunk_size=500), "{number}?", 
 print(pl.concat(frames)["size"].equals(ROWS["number"].alias("size")))
 """
 
-PLANS = 100
+PLANS = 30
 
 # Plan and engine, by the number of threads.
 TWICE_ON = {1: ("join streaming", "branches in-memory"), 2: ("branches streaming", "union in-memory")}
