@@ -94,7 +94,8 @@ def demo() -> None:
 
 def test(*extra: str) -> None:
     setup()
-    run(PYTHON, "-m", "pytest", "-n", "3", *extra)  # Many tests wait, so that two cores bear three.
+    # Many tests wait, so that two cores bear three. A share has whole modules: a fixture may be a site or a browser.
+    run(PYTHON, "-m", "pytest", "-n", "3", "--dist", "worksteal", *extra)
 
 
 def model() -> None:
@@ -104,7 +105,7 @@ def model() -> None:
 
 def hosts(*extra: str) -> None:
     setup()
-    run(PYTHON, "-m", "pytest", "-n", "3", "-m", "hosts or whole", *extra)
+    run(PYTHON, "-m", "pytest", "-n", "3", "--dist", "worksteal", "-m", "hosts or whole", *extra)
 
 
 def vllm(*extra: str) -> None:
