@@ -16,6 +16,7 @@ from smelt.engine.run import Run
 from smelt.ledger.base import NoLedger
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider, run_jumping
+from tests.conftest import whole
 from tests.economy_jobs import JOBS, Job
 from tests.fakeserver.limiter import Limit, Limiter
 from tests.fakeserver.protocols import OpenAI
@@ -129,7 +130,7 @@ def test_fast_is_faster_and_takes_up_to_half_more(name: str, rows: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("rows", "most"), [(3_000, 16), (10_000, 512)])
+@pytest.mark.parametrize(("rows", "most"), whole((3_000, 16), (10_000, 512)))
 def test_a_long_balanced_run_takes_hardly_more_than_twenty_rows_a_request(rows: int, most: int) -> None:
     balanced, twenty = (took("company", rows, most=most, **given) for given in ({}, {"batch_size": 20}))
 

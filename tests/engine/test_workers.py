@@ -14,6 +14,7 @@ import smelt
 from smelt.engine.workers import MANY_REQUESTS, PROVERS, provers, rows_of_prover
 from smelt.providers.base import Reply, Request
 from smelt.testing import ScriptedProvider, run_jumping
+from tests.conftest import whole
 
 
 class Review(BaseModel):
@@ -57,8 +58,10 @@ def ask(rows: Sequence[dict[str, str]], **options: Any) -> tuple[Slow, float]:
     return provider, jumped.seconds
 
 
-@pytest.mark.parametrize("rows", [600, pytest.param(10_000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("concurrency", [64, "auto"])
+@pytest.mark.parametrize(
+    ("rows", "concurrency"),
+    [(600, 64), *whole((600, "auto"), (10_000, 64)), pytest.param(10_000, "auto", marks=pytest.mark.slow)],
+)
 def test_an_automatic_size_costs_little_more_input_than_twenty_rows_a_request(rows: int, concurrency: Any) -> None:
     auto, _ = ask(reviews(rows), concurrency=concurrency)
     twenty, _ = ask(reviews(rows), concurrency=concurrency, batch_size=20)

@@ -143,7 +143,7 @@ class Moody(ScriptedProvider):
         return "{" + ",".join(f"{json.dumps(token)}:{json.dumps(fields)}" for token, fields in rows) + "}"
 
 
-@settings(max_examples=250)
+@settings(max_examples=100)
 @given(
     count=st.integers(0, 60),
     steps=st.lists(STEPS, max_size=40),

@@ -12,7 +12,7 @@ from tests.conftest import MakeScenario
 from tests.exactness.companies import PROMPT, companies
 from tests.models import PROVIDERS, RULES, Company, served
 
-LIMIT = 20_000
+LIMIT = 10_000
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_budget_of_tokens_is_exceeded_by_what_is_in_flight_at_the_most(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", smelt.SmeltWarning)
         result = smelt.run(
-            companies(2_000),
+            companies(1_000),
             PROMPT,
             Company,
             model=served(provider, billed),

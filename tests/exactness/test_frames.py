@@ -549,7 +549,7 @@ def test_a_frame_that_changes_while_it_is_asked_about_does_not_change_the_run(ma
 CELL = st.none() | st.text(max_size=6) | st.integers(-(2**63), 2**63 - 1) | st.booleans()
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(
     cells=st.lists(CELL, max_size=30),
     batch_size=st.sampled_from(["auto", 1, 3, 50]),
