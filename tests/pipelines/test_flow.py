@@ -324,7 +324,7 @@ def test_independent_steps_are_in_flight_together() -> None:
     assert smelt.testing.run_jumping(pipe.arun(TEXTS[:5])).seconds == pytest.approx(0.2)
 
 
-def test_windows_join_to_the_frame_that_one_window_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_join_to_the_frame_that_one_window_makes() -> None:
     rows = [{"id": at, "text": f"row {at % 70}"} for at in range(100)]
     provider = Slow(lambda row: None if row["text"] == "row 3" else {"a": len(row["text"]), "b": 2})
     pipe = smelt.pipeline(progress=False, ledger=False, model=provider, max_attempts=1)
@@ -333,13 +333,43 @@ def test_windows_join_to_the_frame_that_one_window_makes(monkeypatch: pytest.Mon
     whole = pipe.run(pd.DataFrame(rows))
     asked = provider.rows_sent
 
-    monkeypatch.setattr("smelt.pipelines.passage.WINDOW", 7)
-    pieces = pipe.run(pd.DataFrame(rows))
+    pieces = pipe.run(pd.DataFrame(rows), window=7)
 
     pd.testing.assert_frame_equal(whole.frame, pieces.frame, check_dtype=False)
     assert provider.rows_sent == 2 * asked  # Equal rows of two windows are asked once.
     assert [error.position for error in pieces.errors] == [error.position for error in whole.errors] == [3, 73]
     assert pieces.frame.index.equals(whole.frame.index) and type(pieces.frame.index) is pd.RangeIndex
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_functions_get_all_rows_as_in_eager_code(kind: str) -> None:
+    rows = [{"text": f"row {at}"} for at in range(2_100)]
+    provider = ScriptedProvider(lambda row: {"a": int(row["text"][4:]), "b": 2}, keep=False)
+    pipe = smelt.pipeline(progress=False, ledger=False, model=provider).transform("A of {text}.", {"a": int})
+    pipe = pipe.assign(share=lambda df: df["a"] / df["a"].max()).filter(lambda df: df["share"] > df["share"].mean())
+    pipe = pipe.transform("B of {text}.", {"b": int}, where=lambda df: df["a"].rank() <= 10)
+
+    for schedule in ("rows", "steps"):
+        out = plain(pipe.run(FRAMES[kind](rows), schedule=schedule).frame)  # type: ignore[arg-type]
+
+        assert [row["a"] for row in out] == list(range(1_050, 2_100))
+        assert out[0]["share"] == 1_050 / 2_099
+        assert [row["a"] for row in out if row["b"] == 2] == list(range(1_050, 1_060))
+    assert len(pipe.run(FRAMES[kind](rows), window=100).frame) == 21 * 50
+    with pytest.raises(smelt.SmeltConfigError, match="window must be an integer from 1"):
+        pipe.run(FRAMES[kind](rows), window=0)
+
+
+def test_rows_flow_past_an_expression_that_looks_at_each_alone() -> None:
+    def between(test: Any) -> float:
+        providers = slow()
+        pipe = smelt.pipeline(progress=False, ledger=False, concurrency=8)
+        pipe = pipe.transform("A of {text}.", {"a": int}, model=providers[0]).filter(test)
+        pipe = pipe.transform("B of {text} {a}.", {"b": int}, model=providers[1])
+        texts = pl.DataFrame({"text": [f"row {number}" for number in range(3_000)]})
+        return smelt.testing.run_jumping(pipe.arun(texts)).seconds
+
+    assert between(pl.col("a") > 0) <= 0.85 * between(pl.col("a") >= pl.col("a").mean())
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.15, 0.35, 0.55])

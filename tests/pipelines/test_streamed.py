@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import polars as pl
 import pytest
 
 import smelt
@@ -135,6 +136,13 @@ def test_steps_that_need_all_rows_are_refused_before_a_frame_is_read() -> None:
         claims().stream(pd.DataFrame(ARTICLES))
     with pytest.raises(TypeError, match="does not take artefacts="):
         claims().stream(iter(()), artefacts="runs")
+
+
+def test_an_expression_that_looks_across_rows_is_refused() -> None:
+    fine = claims().filter(pl.col("claim").str.len_chars() > 1)
+    fine.stream(iter(()))
+    with pytest.raises(smelt.SmeltConfigError, match="An expression of step 'filter_2' looks across rows"):
+        fine.filter(pl.col("claim").rank() > 1).stream(iter(()))
 
 
 def test_frames_before_a_wrong_one_are_yielded() -> None:

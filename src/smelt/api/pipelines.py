@@ -14,6 +14,7 @@ from smelt.api.pipestreams import PipeStreams
 from smelt.api.questions import Questions
 from smelt.api.rowsteps import RowSteps
 from smelt.call.options import Options
+from smelt.checks import integer
 from smelt.errors import ColumnError, SmeltConfigError
 from smelt.frames.adapt import adapt
 from smelt.messages import nearest, shown_value
@@ -86,21 +87,31 @@ class Pipeline(Questions, RowSteps, PipeStreams):
 
     @plainly
     def run(
-        self, frame: Any, *, parts: Suffix = "jsonl", schedule: Schedule = "rows", **options: Unpack[Options]
+        self,
+        frame: Any,
+        *,
+        parts: Suffix = "jsonl",
+        schedule: Schedule = "rows",
+        window: int | None = None,
+        **options: Unpack[Options],
     ) -> PipelineResult:
         """Run all steps on *frame*, and block until they are done. Spends money.
 
-        All steps run at the same time: a row goes on to the next step as soon as it has its answer. The user's own
-        functions get a large frame in pieces of 1,000 rows, except that of `map`. All steps share one ledger, one
-        budget and one deadline. Answers are found again by the text of their rows, so a run that was interrupted
-        continues, an added or changed step asks only what is new, and chained calls of `transform` share their answers
-        with the pipeline.
+        All steps run at the same time: a row goes on to the next step as soon as it has its answer. A function of
+        `filter`, `assign` or `where` gets all rows, as in eager code, so it waits until the steps that it reads are
+        done for all of them; a Polars expression that looks at each row alone does not wait. All steps share one
+        ledger, one budget and one deadline. Answers are found again by the text of their rows, so a run that was
+        interrupted continues, an added or changed step asks only what is new, and chained calls of `transform` share
+        their answers with the pipeline.
 
         Args:
             frame: A pandas or Polars DataFrame, or a list of dicts. It is not changed.
             parts: The kind of the files that `artefacts=` gets: "jsonl" or "parquet".
             schedule: "rows", or "steps" to finish each step for 50,000 rows before the next one begins: for models that
                 do not fit into memory together.
+            window: The functions of `filter`, `assign` and `where` get pieces of so many rows, and rows go on while
+                others are still asked. Only for functions that look at each row alone: a mean or a rank would be that
+                of a piece. None: all rows at once.
             **options: See `smelt.call.options.Settings`. `max_cost`, `max_tokens_total`, `deadline`, `ledger`,
                 `progress`, `on_error`, `store_inputs` and `error_column` are about the whole run; others are for the
                 steps that do not set them. `artefacts="runs/claims"` keeps files of the run in this folder: the graph,
@@ -119,11 +130,17 @@ class Pipeline(Questions, RowSteps, PipeStreams):
             >>> smelt.pipeline(model=scripted).transform("Classify {name}.", Company).run(df).success
             True
         """
-        return self._run(frame, options, parts, schedule)
+        return self._run(frame, options, parts, schedule, window)
 
     @plainly
     async def arun(
-        self, frame: Any, *, parts: Suffix = "jsonl", schedule: Schedule = "rows", **options: Unpack[Options]
+        self,
+        frame: Any,
+        *,
+        parts: Suffix = "jsonl",
+        schedule: Schedule = "rows",
+        window: int | None = None,
+        **options: Unpack[Options],
     ) -> PipelineResult:
         """`run` as a coroutine, on the running event loop. Spends money.
 
@@ -131,6 +148,7 @@ class Pipeline(Questions, RowSteps, PipeStreams):
             frame: As in `run`.
             parts: As in `run`.
             schedule: As in `run`.
+            window: As in `run`.
             **options: As in `run`.
 
         Returns:
@@ -145,9 +163,10 @@ class Pipeline(Questions, RowSteps, PipeStreams):
             >>> asyncio.run(pipe.arun(df)).success
             True
         """
-        is_by_rows, checked = _is_by_rows(schedule), self._checked(frame, options)
+        way = _way(schedule, window)
+        checked = self._checked(frame, options)
         with artefacts_in(self._folder(options), checked, self.name, frame, parts) as files:
-            return files.finish(await aexecute(checked, frame, self.name, watch=files.watch, is_by_rows=is_by_rows))
+            return files.finish(await aexecute(checked, frame, self.name, watch=files.watch, **way))
 
     @plainly
     def preview(self, frame: Any, n: int = 5, **options: Unpack[Options]) -> Any:
@@ -236,13 +255,17 @@ class Pipeline(Questions, RowSteps, PipeStreams):
         return inspected(self.name, self._steps, self._model, self._options, frame)
 
     def _run(
-        self, frame: Any, options: Mapping[str, Any], parts: Suffix, schedule: Schedule = "rows"
+        self,
+        frame: Any,
+        options: Mapping[str, Any],
+        parts: Suffix,
+        schedule: Schedule = "rows",
+        window: int | None = None,
     ) -> PipelineResult:
-        is_by_rows, checked = _is_by_rows(schedule), self._checked(frame, options)
+        way = _way(schedule, window)
+        checked = self._checked(frame, options)
         with artefacts_in(self._folder(options), checked, self.name, frame, parts) as files:
-            return files.finish(
-                execute(checked, frame, self.name, awaited="pipe.arun", watch=files.watch, is_by_rows=is_by_rows)
-            )
+            return files.finish(execute(checked, frame, self.name, awaited="pipe.arun", watch=files.watch, **way))
 
     def _folder(self, options: Mapping[str, Any]) -> str | None:
         found = {**self._options, **options}.get("artefacts")
@@ -252,10 +275,14 @@ class Pipeline(Questions, RowSteps, PipeStreams):
         return self._checked_on(adapt(frame), options, is_sent=is_sent)
 
 
-def _is_by_rows(schedule: object) -> bool:
+def _way(schedule: object, window: object) -> dict[str, Any]:
+    """How rows flow, as `execute` takes it."""
     if schedule not in ("rows", "steps"):
         raise SmeltConfigError.for_value("schedule", schedule, "'rows' or 'steps'")
-    return schedule == "rows"
+    return {
+        "is_by_rows": schedule == "rows",
+        "window": None if window is None else integer("window", window, 1, 1_000_000),
+    }
 
 
 def pipeline(name: str = "pipeline", *, model: Any = None, **options: Unpack[Options]) -> Pipeline:

@@ -22,7 +22,8 @@ class RowSteps(Chain):
 
         Args:
             test: A function of the frame that gives a mask, such as `lambda df: df["urgency"] >= 3`, or a Polars
-                expression. For a list of dicts the function gets one row.
+                expression. For a list of dicts the function gets one row. It gets all rows, in a stream a piece of
+                them.
             step: The name of the step.
 
         Returns:
@@ -41,13 +42,13 @@ class RowSteps(Chain):
 
     @plainly
     def assign(self, *expressions: Any, step: str | None = None, **columns: Any) -> Self:
-        """Compute columns row by row, without a model.
+        """Compute columns, without a model.
 
         Args:
             expressions: Polars expressions with names, such as `pl.col("a").str.len_chars().alias("n")`.
             step: The name of the step.
             columns: Each a function of the frame, a Polars expression or a constant. For a list of dicts the function
-                gets one row.
+                gets one row. It gets all rows, in a stream a piece of them.
 
         Returns:
             A new pipeline.

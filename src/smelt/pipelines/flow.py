@@ -30,6 +30,7 @@ def execute(
     wiring: Wiring = wired,
     watch: Watch | None = None,
     is_by_rows: bool = True,
+    window: int | None = None,
 ) -> PipelineResult:
     """Run all steps on this thread, and block until they are done.
 
@@ -41,20 +42,27 @@ def execute(
         wiring: Opens the ledger, the lane and the observers of each step.
         watch: Gets the rows of each step.
         is_by_rows: Whether a row goes on as soon as it can; else a step is finished before the next one begins.
+        window: Rows of the pieces that functions of the user get; None: all rows.
 
     Raises:
         SmeltError: As in `call.execution.execute`; `.partial_result` is the `PipelineResult` so far.
         SmeltInterrupt: Ctrl-C or SIGTERM; carries the result so far.
     """
-    run = PipelineRun(checked, data, name, wiring, watch, is_by_rows=is_by_rows)
+    run = PipelineRun(checked, data, name, wiring, watch, is_by_rows=is_by_rows, window=window)
     return run_blocking(_interruptible(run), awaited=awaited)
 
 
 async def aexecute(
-    checked: Checked, data: Any, name: str, *, watch: Watch | None = None, is_by_rows: bool = True
+    checked: Checked,
+    data: Any,
+    name: str,
+    *,
+    watch: Watch | None = None,
+    is_by_rows: bool = True,
+    window: int | None = None,
 ) -> PipelineResult:
     """`execute` on the running event loop. After a cancellation, the answers are in the ledger only."""
-    run = PipelineRun(checked, data, name, watch=watch, is_by_rows=is_by_rows)
+    run = PipelineRun(checked, data, name, watch=watch, is_by_rows=is_by_rows, window=window)
     await run.run()
     return run.result
 
@@ -83,11 +91,12 @@ class PipelineRun:
         watch: Watch | None = None,
         *,
         is_by_rows: bool = True,
+        window: int | None = None,
     ) -> None:
         """Take a snapshot of *data*; nothing is sent."""
         self._checked = checked
         self._name = name
-        self._household = Household(checked=checked, wiring=wiring, watch=watch, is_by_rows=is_by_rows)
+        self._household = Household(checked=checked, wiring=wiring, watch=watch, is_by_rows=is_by_rows, window=window)
         self._table = Table.of(data, checked.graph.inputs)
         self._rows = len(self._table)
         self._aggregates: dict[str, StepResult] = {}
@@ -134,7 +143,7 @@ class PipelineRun:
                     warn(printable(f"Step {node.name!r}: {sentence}"))
 
     async def _carry_out(self, span: Span) -> None:
-        table, rows = self._table, window_rows(span, self._household)
+        table, rows = self._table, window_rows(span, self._household, self._table)
         passage = Passage(self._household, span, table, len(table))
         total = 1 if rows is None else max(1, -(-len(table) // rows))
         try:

@@ -15,6 +15,7 @@ from smelt.call.preparation import Preparation, prepare
 from smelt.call.wiring import Wired
 from smelt.engine.bloom import BloomFilter
 from smelt.engine.purse import Account, Purse
+from smelt.frames.records import RecordsFrame
 from smelt.pipelines.asking import StepRun
 from smelt.pipelines.checks import Checked
 from smelt.pipelines.graph import Node
@@ -46,6 +47,7 @@ class Household:
         purse: The budget.
         ends_at: The time of the loop at which the deadline passes; None without one.
         is_by_rows: Whether a row goes on as soon as it can; else a step is finished before the next one begins.
+        window: Rows of the pieces that functions of the user get; None: all rows, as eager calls give them.
         met: In a stream: the rows of all steps, so that equal rows are looked up. None in a run that keeps its rows.
         is_partial_shown: Whether the caller gets the rows of a run that was broken off.
         runs: The runs of the steps so far, by name.
@@ -57,6 +59,7 @@ class Household:
     purse: Purse = field(default_factory=Purse)
     ends_at: float | None = None
     is_by_rows: bool = True
+    window: int | None = None
     met: BloomFilter | None = None
     is_partial_shown: bool = True
     runs: dict[str, StepRun] = field(default_factory=dict)
@@ -332,8 +335,16 @@ class Passage:
         )
 
 
-def window_rows(span: Span, household: Household) -> int | None:
-    """Rows of a window of *span*; None if all rows are one."""
+def window_rows(span: Span, household: Household, table: Table) -> int | None:
+    """Rows of a window of *span* over *table*; None if all rows are one.
+
+    A function of the user gets the rows that an eager call would give it, which is all of them, unless the caller has
+    said how many it may get. For a list of dicts it gets one at a time anyway.
+    """
+    if household.window is not None:
+        return household.window
+    if not isinstance(table.frame, RecordsFrame) and span.looking_across is not None:
+        return None
     if not household.is_by_rows:
         return _LARGE_WINDOW
     return WINDOW if span.is_in_windows else None

@@ -22,8 +22,8 @@ from smelt.pipelines.checks import Checked
 from smelt.pipelines.passage import WINDOW, Household, Passage
 from smelt.pipelines.result import PipelineResult, StepResult, summed
 from smelt.pipelines.rows import Table
-from smelt.pipelines.spans import spans_of
-from smelt.pipelines.steps import Aggregate, Ask, Map
+from smelt.pipelines.spans import may_look_across, spans_of, users_code
+from smelt.pipelines.steps import Aggregate, Ask, Map, is_expression
 from smelt.result import SmeltMetrics
 from smelt.streaming.flow import Wants
 from smelt.streaming.shape import Shape
@@ -387,8 +387,16 @@ def require_pieces(checked: Checked) -> None:
     """Refuse a pipeline that cannot run on pieces of its input.
 
     Raises:
-        SmeltConfigError: A step of it needs all rows.
+        SmeltConfigError: A step of it needs all rows, or an expression looks across rows. What a function does is not
+            known.
     """
+    for span in spans_of(checked.graph.nodes):
+        for node in span.nodes:
+            if any(is_expression(value) and may_look_across(value) for value in users_code(node)):
+                raise SmeltConfigError(
+                    f"An expression of step {shown_value(node.name)} looks across rows, such as a mean or a rank, and "
+                    "a stream hands rows over before the last one is read. Use run, which gives it all rows."
+                )
     for node in checked.graph.nodes:
         if isinstance(node.step, Map | Aggregate):
             raise SmeltConfigError(
