@@ -108,6 +108,7 @@ TESTED_THROUGH = {
     "pipelines/sources": "pipelines/test_eager",
     "pipelines/spans": "pipelines/test_flow",
     "pipelines/stage": "pipelines/test_flow",
+    "pipelines/planned": "lazy/test_piped",
     "pipelines/steps": "pipelines/test_graph",
     "pipelines/streams": "pipelines/test_streamed",
     "pipelines/view": "pipelines/test_inspection",

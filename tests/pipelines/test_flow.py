@@ -350,7 +350,7 @@ def test_functions_get_all_rows_as_in_eager_code(kind: str) -> None:
     pipe = pipe.transform("B of {text}.", {"b": int}, where=lambda df: df["a"].rank() <= 10)
 
     for schedule in ("rows", "steps"):
-        out = plain(pipe.run(FRAMES[kind](rows), schedule=schedule).frame)  # type: ignore[arg-type]
+        out = plain(pipe.run(FRAMES[kind](rows), schedule=schedule).frame)
 
         assert [row["a"] for row in out] == list(range(1_050, 2_100))
         assert out[0]["share"] == 1_050 / 2_099

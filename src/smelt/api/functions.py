@@ -64,7 +64,7 @@ def transform(frame: L, prompt: str, output_model: OutputModel, *, model: Any = 
         >>> out["sector"].tolist(), str(out["sector"].dtype)
         (['tech', 'health'], 'category')
     """
-    if _is_lazy(frame):
+    if is_lazy(frame):
         from smelt.api.lazy import transform as step
 
         lazily: Any = step(frame, prompt, output_model, model=model, **options)
@@ -595,7 +595,7 @@ def compare(
     return compare(forms, output_model, settings, frame, truth=truth, n=n, dry_run=dry_run)
 
 
-def _is_lazy(frame: object) -> TypeGuard[pl.LazyFrame]:
+def is_lazy(frame: object) -> TypeGuard[pl.LazyFrame]:
     """Whether *frame* is a Polars LazyFrame; False if Polars is not imported."""
     polars = sys.modules.get("polars")
     return polars is not None and isinstance(frame, polars.LazyFrame)

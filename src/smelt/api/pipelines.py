@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from os import fspath
 from typing import Any, Literal, Unpack
 
+from smelt.api.functions import is_lazy
 from smelt.api.job import Job, sampler
 from smelt.api.pipestreams import PipeStreams
 from smelt.api.questions import Questions
@@ -82,7 +83,15 @@ class Pipeline(Questions, RowSteps, PipeStreams):
 
     @plainly
     def __call__(self, frame: Any, **options: Unpack[Options]) -> Any:
-        """Run all steps, and return the frame; for `df.pipe(pipe, max_cost=5)`. See `run`."""
+        """Run all steps, and return the frame; for `df.pipe(pipe, max_cost=5)`. See `run`.
+
+        A Polars LazyFrame gets the pipeline as a node of its plan, and each `collect` spends money. It is streamed, in
+        memory that does not grow with the rows, unless a step needs all rows: `map`, `aggregate`, or a function or
+        expression that may look across rows. Filters on columns of the input and `head` are pushed before steps that
+        keep the rows, and steps that make nothing that the plan uses are not asked.
+        """
+        if is_lazy(frame):
+            return self._planned(frame, options)
         return self._run(frame, options, "jsonl").frame
 
     @plainly

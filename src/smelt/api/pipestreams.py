@@ -103,6 +103,17 @@ class PipeStreams(Chain):
         checked(adapt([]))  # What can be known without a frame.
         return PipelineInlet(checked, self.name)
 
+    def _planned(self, frame: Any, options: Mapping[str, Any]) -> Any:
+        """The LazyFrame *frame* with this pipeline as a node of its plan. Sends nothing."""
+        from smelt.frames.polars import empty
+        from smelt.lazy.piped import piped
+        from smelt.pipelines.planned import Plan, may_stream
+
+        if {**self._options, **options}.get("artefacts") is not None:
+            raise ConfigTypeError("A pipeline in a lazy plan does not take artefacts=. Collect first, and use run.")
+        checked = self._checked_on(adapt(empty(frame)), options)
+        return piped(frame, Plan(checked, self.name, is_streamed=may_stream(checked)))
+
     def _checked_on(self, frame: Frame, options: Mapping[str, Any], *, is_sent: bool = True) -> Checked:
         given = {**self._options, **checked_options(options, of_a_step=False)}
         given.pop("artefacts", None)  # The files of a pipeline, and not those of the jobs of a step.

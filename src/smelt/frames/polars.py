@@ -151,3 +151,8 @@ def _texts(block: pl.Series) -> list[str]:
 def _series(name: str, kind: Kind, values: Sequence[Any]) -> pl.Series:
     """A Series of *values*, without loss of precision."""
     return pl.Series(name, plain_all(kind, values), dtype=polars_dtype(kind), strict=True)
+
+
+def empty(frame: pl.LazyFrame) -> pl.DataFrame:
+    """The columns of a plan, without rows."""
+    return pl.DataFrame(schema=frame.collect_schema())

@@ -61,7 +61,9 @@ def is_separable(expression: Any) -> bool:
     """Whether Polars says of an expression, and of all its parts, that pieces of a frame give the same as the whole."""
     try:
         meta = expression.meta
-        return (meta.is_scalar() if meta.is_literal() else meta.is_row_separable()) and all(map(is_separable, meta.pop()))
+        return (meta.is_scalar() if meta.is_literal() else meta.is_row_separable()) and all(
+            map(is_separable, meta.pop())
+        )
     except Exception:  # noqa: BLE001  # An older Polars, or a function of the user in the expression.
         return False
 
