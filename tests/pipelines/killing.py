@@ -1,0 +1,120 @@
+"""Kill a pipeline of three steps at any event of its ledgers, run it again, and compare its rows and what was sent.
+
+python -m tests.pipelines.killing [KILLS]          # So many kills (200), each followed by a run to the end.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+import smelt
+from smelt.call.wiring import wired
+from smelt.pipelines.flow import execute
+from tests.fakeserver import FakeServer
+from tests.fakeserver.client import Scenario
+from tests.ledger.forking import begin
+from tests.models import RULES
+
+ROWS, BATCH, IN_FLIGHT, STEPS = 60, 5, 2, 3
+MOST_TWICE = BATCH * IN_FLIGHT * STEPS
+"""Rows that can be in flight at a kill."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What is left of a pipeline that was killed and run again.
+
+    Attributes:
+        kills: How often it was killed.
+        text: Its rows.
+        twice: For each kill, the rows that were sent before and after it.
+        events: How many events the last run had.
+    """
+
+    kills: int
+    text: str
+    twice: int
+    events: int
+
+
+def kill_and_go_on(steps: Sequence[Scenario], folder: Path, events: Sequence[int]) -> Outcome:
+    """Run the pipeline and kill it at so many *events*, again for each; at last run it to its end."""
+    addresses, kills = [one.base_url("openai") for one in steps], 0
+    for event in (*events, 0):
+        run = begin(_work, addresses, str(folder), event)
+        run.join()
+        assert run.exitcode in (0, -signal.SIGKILL), run.exitcode
+        kills += run.exitcode == -signal.SIGKILL
+    sent = [count for one in steps for count in one.stats().rows_sent_by.values()]
+    assert len(sent) == ROWS * STEPS
+    return Outcome(
+        kills=kills,
+        text=(folder / "out.ndjson").read_text(),
+        twice=sum(sent) - len(sent),
+        events=int((folder / "events").read_text()),
+    )
+
+
+def _work(addresses: Sequence[str], folder: str, event: int) -> None:
+    seen = 0
+
+    def count(name: str) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == event:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    models = [smelt.Model("openai", f"fake-{at}", api_key="k", base_url=url) for at, url in enumerate(addresses)]
+    there = Path(folder)
+    pipe = smelt.pipeline("killed", ledger=there / "a.sqlite", batch_size=BATCH, concurrency=IN_FLIGHT, progress=False)
+    pipe = pipe.transform("How long is {name}?", {"length": int, "echo": str}, model=models[0])
+    pipe = pipe.assign(twice=pl.col("length") * 2)
+    pipe = pipe.transform("Sort {name} of {twice}.", {"sector": str}, model=models[1])
+    pipe = pipe.transform("Is {name} odd, in {sector}?", {"is_odd": bool}, model=models[2])
+    frame = pl.DataFrame({"name": [f"company {at}" for at in range(ROWS)]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        checked: Any = pipe._checked(frame, {})
+        result = execute(checked, frame, "killed", awaited="", wiring=partial(wired, gap=count))
+    result.frame.write_ndjson(there / "out.ndjson")
+    (there / "events").write_text(str(seen))
+    os._exit(0 if result.success else 3)
+
+
+def main(kills: int = 200) -> None:
+    """Kill at random events, some of them twice in a row."""
+    rng, done, most, number = random.Random(0), 0, 0, 0
+    with FakeServer() as server, tempfile.TemporaryDirectory() as directory:
+        whole: Outcome | None = None
+        while done < kills:
+            folder = Path(directory) / str(number)
+            number += 1
+            folder.mkdir()
+            steps = [server.scenario(answers=RULES, count_by="name") for _ in range(STEPS)]
+            total = 1 if whole is None else whole.events
+            events = [rng.randrange(1, total + 1) for _ in range(rng.randrange(1, 4))] if whole is not None else []
+            out = kill_and_go_on(steps, folder, events)
+            whole = whole or out
+            assert out.text == whole.text
+            assert out.twice <= out.kills * MOST_TWICE
+            most = max(most, out.twice)
+            done += out.kills
+            for one in steps:
+                one.close()
+    print(f"{done} kills at {whole.events if whole else 0} events, the same bytes; at most {most} rows sent twice")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

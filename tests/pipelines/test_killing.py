@@ -1,0 +1,24 @@
+"""A pipeline that is killed goes on: nothing is asked twice but what was in flight, and the rows are the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.fakeserver import FakeServer
+from tests.models import RULES
+from tests.pipelines.killing import MOST_TWICE, STEPS, kill_and_go_on
+
+
+def test_a_killed_pipeline_goes_on(server: FakeServer, tmp_path: Path) -> None:
+    outs = []
+    for name, events in {"never": [], "thrice": [60, 150, 100]}.items():
+        (tmp_path / name).mkdir()
+        steps = [server.scenario(answers=RULES, count_by="name") for _ in range(STEPS)]
+        outs.append(kill_and_go_on(steps, tmp_path / name, events))
+
+    never, thrice = outs
+    assert never.twice == 0
+    assert never.events > 250  # So many that each kill comes in the middle.
+    assert thrice.kills == 3
+    assert thrice.text == never.text
+    assert thrice.twice <= 3 * MOST_TWICE
