@@ -186,6 +186,7 @@ TESTED_THROUGH = {
 
 # Tests in the folder of a room that are about several of its modules.
 ABOUT_SEVERAL = {
+    "pipelines/test_killing",
     "cli/test_sessions",
     "ledger/test_prices_apart",
     "batch/test_fakes",
