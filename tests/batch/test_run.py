@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,13 @@ from smelt.call.execution import Execution
 from smelt.call.options import Settings
 from smelt.call.part import part_of
 from smelt.call.preparation import prepare
+from smelt.call.wiring import wired
 from smelt.engine.events import Event, JobsRunning
 from smelt.engine.supply import Supply
 from smelt.ledger.base import Claim
 from smelt.ledger.book import Draft, JobBook
 from smelt.ledger.jobs import JobRow
+from smelt.ledger.writer import Gap
 from smelt.providers.base import BatchLimits, Billing, CallFailed, Reply
 from smelt.providers.batching import Item, JobFault
 from smelt.providers.secrets import Secret
@@ -47,10 +50,12 @@ def twice(row: Any) -> dict[str, int]:
     return {"twice": 2 * row["n"]}
 
 
-async def asked(provider: ScriptedProvider, rows: int, ledger: Path, **options: Any) -> SmeltResult[Any]:
+async def asked(
+    provider: ScriptedProvider, rows: int, ledger: Path, gap: Gap = lambda name: None, **options: Any
+) -> SmeltResult[Any]:
     settings = Settings.of(**{"mode": "batch", "ledger": ledger, "batch_size": 10, "progress": False, **options})
     call = prepare([{"n": at} for at in range(rows)], "Double {n}.", Twice, provider, settings)
-    execution = Execution(call, Supply.of(part_of(call)))
+    execution = Execution(call, Supply.of(part_of(call)), wiring=partial(wired, gap=gap))
     await execution.run_safely()
     return execution.outcome.checked_result()
 
@@ -297,6 +302,34 @@ def test_jobs_without_tags_have_different_numbers_of_lines(ledger: Path, most: i
     assert values(result) == [2 * at for at in range(605)]
     assert [len(job.lines) for job in server.jobs] == lines
     assert provider.rows_sent == 5
+
+
+@pytest.mark.parametrize(("gap", "passes"), [("collected", 0), ("intending", 1)])
+def test_what_a_dead_call_left_of_a_job_is_a_tail_for_the_next(ledger: Path, gap: str, passes: int) -> None:
+    """A line was never run, and one row of another has no valid answer; both paths of reading a reply keep track."""
+    server, met = JobServer(plots=[Plot(share=0.95, end="expired")]), set[int]()
+
+    def answer(row: Any) -> dict[str, Any]:
+        is_first = row["n"] not in met
+        met.add(row["n"])
+        return {"twice": "none" if row["n"] == 50 and is_first else 2 * row["n"]}
+
+    left = passes
+
+    def die(name: str) -> None:
+        nonlocal left
+        left -= name == gap
+        if left < 0:
+            raise RuntimeError("The process dies.")
+
+    provider = BatchScripted(answer, server)
+    with pytest.raises(smelt.errors.SmeltAPIError, match="The process dies"):
+        called(provider, 205, ledger, shuffle=False, gap=die)
+    result = called(provider, 205, ledger, shuffle=False)
+
+    assert values(result) == [2 * at for at in range(205)]
+    assert len(server.jobs) == 1
+    assert provider.rows_sent == 5 + 11
 
 
 def test_new_rows_of_a_frame_are_no_tail_of_a_job(ledger: Path) -> None:

@@ -164,7 +164,8 @@ class BatchRun(Run):
         self._until = inf if self.terms.wait is True else now() + float(self.terms.wait)
         self.series.until = max(self._until, self.series.until)
         await self._prove(office, work, deadline)
-        self._has_new = office.pool.has_rows
+        tender.has_collected = self._is_rest_of_jobs(office)
+        self._has_new = office.pool.has_rows and not tender.has_collected
         while self._halt is None:
             await tender.tend()
             self._halt = self._halt or tender.halt
@@ -183,6 +184,15 @@ class BatchRun(Run):
                 break
             await self._rest(tender.lookout, [*waited_for, *others])
         self._is_broke = tender.submitter.is_broke
+
+    def _is_rest_of_jobs(self, office: Office) -> bool:
+        """Whether the queued rows are few, and what the jobs of an earlier call have left: it died before their end."""
+        if not 0 < office.supply.line.rows_left <= tail_rows(self.terms.tail, len(self.supply.parts)):
+            return False
+        held = {position for tag in self._held.lines for position in self._held.positions(tag)}
+        parts = self.supply.parts
+        left = [at for part in parts for at in part.order if not (parts.is_settled(at) or at in held)]
+        return self.book.were_in_jobs(office.texts(left))
 
     async def _prove(self, office: Office, work: Work, deadline: asyncio.Timeout) -> None:
         """Ask one chunk live, so that a wrong key, model or schema costs this request and not a job, and no hours."""

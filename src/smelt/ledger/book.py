@@ -214,6 +214,11 @@ class JobBook:
         """Take a line whose reply is stored as the request *number* of this run; *keys* by position in this run."""
         self._recorder.adopt(number, line, job.spec, keys)
 
+    def were_in_jobs(self, texts: Sequence[str]) -> bool:
+        """Whether all rows with these texts were in jobs that are collected, and got no answer there."""
+        with self._store.reading() as connection:
+            return jobs.left(connection, self._recall.specs).issuperset(self.keys(texts))
+
     def parse(self) -> None:
         """Parse the stored replies of lines that no run took."""
         for spec in self._recall.specs:

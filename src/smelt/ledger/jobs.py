@@ -277,7 +277,23 @@ def spoil_lines(connection: sqlite3.Connection, spec: int, attempts: Sequence[in
     for attempt in attempts:
         for (keys,) in connection.execute("SELECT keys FROM attempts WHERE id = ?", (attempt,)).fetchall():
             free(connection, spec, split_keys(keys or b""))
-        close_attempt(connection, attempt)
+            close_attempt(connection, attempt)
+            leave(connection, [(attempt, split_keys(keys or b""))])
+
+
+def leave(connection: sqlite3.Connection, lines: Iterable[tuple[int, Sequence[bytes]]]) -> None:
+    """Keep the keys of rows that the replies to *lines* did not answer: they were in a job once."""
+    kept = [(b"".join(keys), attempt) for attempt, keys in lines if keys]
+    connection.executemany("UPDATE attempts SET keys = ? WHERE id = ? AND job IS NOT NULL", kept)
+
+
+def left(connection: sqlite3.Connection, specs: Sequence[int]) -> set[bytes]:
+    """The keys of rows that the lines of collected jobs did not answer. Some may have been answered since."""
+    query = (
+        "SELECT a.keys FROM jobs j JOIN attempts a ON a.job = j.id WHERE j.state = 'collected' AND a.keys IS NOT NULL "
+        f"AND a.state IN ('done', 'failed') AND j.spec IN ({_marks(specs)})"
+    )
+    return {key for (keys,) in connection.execute(query, list(specs)) for key in split_keys(keys)}
 
 
 def free(connection: sqlite3.Connection, spec: int, keys: Iterable[bytes]) -> None:

@@ -19,7 +19,7 @@ from smelt.ledger import lease
 from smelt.ledger.answers import add_fresh, add_late, keep_inputs, merge_fresh, merge_some
 from smelt.ledger.attempts import announce, close_attempts, end_badly, keep_reply
 from smelt.ledger.base import Claim, Holding
-from smelt.ledger.jobs import LineRow, free
+from smelt.ledger.jobs import LineRow, free, leave
 from smelt.ledger.keys import row_keys
 from smelt.ledger.lease import BEAT, Moment, Owner
 from smelt.ledger.reading import Reading
@@ -70,6 +70,11 @@ class _Parsed(NamedTuple):
     inputs: Sequence[tuple[bytes, str]]
     unread: str | None
     held: tuple[int, Sequence[bytes]] | None
+
+    @property
+    def left(self) -> list[bytes]:
+        """The keys of rows of a line that the reply did not answer."""
+        return [key for key in self.held[1] if key not in self.answers] if self.held is not None else []
 
 
 class Recorder:
@@ -271,6 +276,7 @@ class Recorder:
             put(connection, self._recall.spec, one.attempt, one.answers)
             keep_inputs(connection, one.inputs)
         close_attempts(connection, [(one.attempt, one.unread) for one in some])
+        leave(connection, [(one.attempt, one.left) for one in some])
         held = [one.held for one in some if one.held is not None]
         for spec in {spec for spec, _ in held}:
             free(connection, spec, [key for other, keys in held if other == spec for key in keys])

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from smelt.ledger import lease
 from smelt.ledger.answers import add_late, merge_fresh
 from smelt.ledger.attempts import close_attempt
-from smelt.ledger.jobs import free
+from smelt.ledger.jobs import free, leave
 from smelt.ledger.keys import Spec, added_fields, as_chosen, count_differences, describe_change, row_keys
 from smelt.ledger.lease import Moment, Owner
 from smelt.ledger.reading import Reading
@@ -117,6 +117,7 @@ def read_leftovers(store: Store, spec: int, reading: Reading, clock: Callable[[]
             add_late(connection, spec, one.attempt, answers)
             close_attempt(connection, one.attempt, unread)
             free(connection, spec, one.keys)  # If it was a line of a job.
+            leave(connection, [(one.attempt, [key for key in one.keys if key not in answers])])
     return sum(len(answers) for _, answers, _ in found)
 
 
