@@ -91,6 +91,19 @@ def kill_and_resume(provider: ProtocolName, fake: Scenario, path: Path, gap: str
     last = begin(_work, provider, fake.base_url(provider), str(path), "", 0)
     last.join()
     assert last.exitcode == 0
+    return _outcome(fake, path, was_killed=first.exitcode == -signal.SIGKILL)
+
+
+def ask_together(provider: ProtocolName, fake: Scenario, path: Path) -> Outcome:
+    """Run the job in two processes at once; each must end with an answer to every row."""
+    both = [begin(_work, provider, fake.base_url(provider), str(path), "", 0) for _ in range(2)]
+    for one in both:
+        one.join()
+    assert [one.exitcode for one in both] == [0, 0]
+    return _outcome(fake, path, was_killed=False)
+
+
+def _outcome(fake: Scenario, path: Path, *, was_killed: bool) -> Outcome:
     jobs, stats = fake.jobs(), fake.stats()
     paid = Counter(row for line in jobs.bill if line["charged"] for row in line["rows"])
     with smelt.ledger.open(path) as ledger:
@@ -98,7 +111,7 @@ def kill_and_resume(provider: ProtocolName, fake: Scenario, path: Path, gap: str
         answered = ledger.count()
         states = frozenset(job.state for job in ledger.jobs())
     return Outcome(
-        was_killed=first.exitcode == -signal.SIGKILL,
+        was_killed=was_killed,
         answered=answered,
         jobs=dict(Counter(job["tag"] for job in jobs.jobs)),
         twice=sum(count - 1 for count in paid.values() if count > 1) + _both(paid, stats.rows_sent_by),
@@ -139,14 +152,26 @@ def asked(provider: str, base_url: str, path: str, gap: Any) -> SmeltResult[Any]
     return execute(call, awaited="atransform", wiring=partial(wired, pace=_QUICK, gap=gap))
 
 
+def check(outcome: Outcome) -> None:
+    """One job per tag, no row lost or paid twice, and the ledger's dollars are those of the bill."""
+    assert outcome.answered == ROWS
+    assert outcome.states <= {"collected", "withdrawn"}
+    assert set(outcome.jobs.values()) == {1}
+    assert outcome.twice == 0
+    assert abs(outcome.dollars - outcome.bill) <= 1e-6 * outcome.bill
+
+
 def main() -> None:
-    """All gaps of all providers."""
+    """All gaps of all providers; ends with an error if one of them costs a row or a cent."""
     with FakeServer() as server, tempfile.TemporaryDirectory() as directory:
         for provider in MODELS:
             for gap in GAPS:
                 fake = server.scenario(bills={}, count_by="name")
                 path = Path(directory) / f"{provider}-{gap.replace(' ', '-')}.sqlite"
-                print(provider, gap, kill_and_resume(provider, fake, path, gap), flush=True)
+                outcome = kill_and_resume(provider, fake, path, gap)
+                print(provider, gap, outcome, flush=True)
+                assert outcome.was_killed
+                check(outcome)
 
 
 if __name__ == "__main__":

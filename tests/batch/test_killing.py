@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.batch.killing import ROWS, kill_and_resume
+from tests.batch.killing import ask_together, check, kill_and_resume
 from tests.conftest import MakeScenario
 from tests.fakeserver.client import ProtocolName
 
@@ -31,8 +31,14 @@ def test_no_row_is_lost_or_paid_twice(provider: ProtocolName, gap: str, scenario
     outcome = kill_and_resume(provider, fake, tmp_path / "a.sqlite", gap)
 
     assert outcome.was_killed
-    assert outcome.answered == ROWS
-    assert outcome.states <= {"collected", "withdrawn"}
-    assert set(outcome.jobs.values()) == {1}
-    assert outcome.twice == 0
-    assert outcome.dollars == pytest.approx(outcome.bill, rel=1e-6)
+    check(outcome)
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_jobs_of_one_ledger(scenario: MakeScenario, tmp_path: Path) -> None:
+    fake = scenario(bills={}, count_by="name", jobs={"per_look": 30})
+
+    outcome = ask_together("openai", fake, tmp_path / "a.sqlite")
+
+    check(outcome)
+    assert len(outcome.jobs) == 1

@@ -555,6 +555,19 @@ def test_a_job_with_too_many_tokens_is_made_smaller_and_submitted_later(ledger: 
     assert sum(len(job.lines) for job in server.jobs[1:]) == 20
 
 
+def test_jobs_are_not_halved_while_others_of_ours_take_the_room(ledger: Path) -> None:
+    """The refusal names no limit: it may be one on the number of jobs, which smaller jobs would only reach sooner."""
+    full = CallFailed("rate_limit", Billing.REJECTED, "Resource exhausted", status=429)
+    limits = BatchLimits(lines=10, bytes=10**7, can_tag=True)
+    server = JobServer(plots=[Plot(seconds=4 * 900)], creates=[None, full, full, full], limits=limits)
+
+    with pytest.warns(smelt.SmeltWarning, match="submitted later"):
+        result = called(BatchScripted(twice, server), 205, ledger)
+
+    assert values(result) == [2 * at for at in range(205)]
+    assert [len(job.lines) for job in server.jobs] == [10, 10]
+
+
 def test_polls_go_on_while_the_network_is_down(ledger: Path) -> None:
     down = CallFailed("connection", Billing.NOT_SENT, "no route")
     server = JobServer(plots=[Plot(seconds=600)], looks=[down] * 12)

@@ -16,12 +16,13 @@ from smelt.engine.inflight import Announced
 from smelt.engine.mediaroom import load
 from smelt.ledger.base import Claim
 from smelt.ledger.book import Draft
-from smelt.ledger.jobs import JobRow
+from smelt.ledger.jobs import RUNNING, JobRow
 from smelt.plan.chunks import Chunk, Size
 from smelt.providers.base import CallFailed, Request
 
 _BLOCK = 512  # Lines that one transaction enters: their rows go in the order of their keys, many to a page,
 _BLOCK_BYTES = 4 * 2**20  # and about how much text they may have: with pictures, a line may have megabytes.
+_LEAST_TOKENS = 100_000  # A job is not halved below this: about 1,000 rows.
 _TRIES = 16  # Lines that are halved or left out, so that a job has a number of lines that no other one has.
 
 
@@ -259,9 +260,18 @@ class Submitter:
         return job
 
     def shrink(self, job: JobRow, limit: int | None) -> None:
-        """Plan smaller jobs from now on: *job* had too many tokens to wait beside the others."""
-        half = max(1, job.estimate // 2)
-        self.office.series.most_tokens = half if limit is None or limit >= job.estimate else max(1, int(0.9 * limit))
+        """Plan smaller jobs from now on, if that helps: *job* had too many tokens to wait beside the others.
+
+        Without a *limit* in the provider's words, it may as well be one on the number of jobs, or the room may be taken
+        by others: then the job goes out as it is when one of ours has ended, and is never halved down to nothing.
+        """
+        if limit is not None and limit < job.estimate:
+            self.office.series.most_tokens = max(1, int(0.9 * limit))
+        elif limit is not None or not self._has_others(job):
+            self.office.series.most_tokens = max(job.estimate // 2, min(job.estimate, _LEAST_TOKENS), 1)
+
+    def _has_others(self, job: JobRow) -> bool:
+        return any(one.state in RUNNING and one.id != job.id for one in self.office.book.jobs())
 
     async def tidy(self, upload: str) -> None:
         """Delete an upload; that it stays is no harm, since it holds no answers and goes by itself."""
