@@ -64,6 +64,16 @@ def test_only_short_texts_are_kept_in_memory(texts: list[str | Unsendable], read
     assert (source.read, len(remembered), remembered.names) == (reads, len(texts), ("a",))
 
 
+@pytest.mark.parametrize(("most", "reads"), [(100 * len(LONG), 0), (100 * len(LONG) - 1, 100)])
+def test_a_caller_may_let_long_texts_stay_in_memory(most: int, reads: int) -> None:
+    source = Listed([LONG] * 100)
+    remembered = remembering(source, most=most)
+    source.read = 0
+
+    assert remembered.texts(range(100)) == [LONG] * 100
+    assert source.read == reads
+
+
 @given(st.lists(st.sampled_from([NULLS, LONG, '{"a":1}', '{"a":2}', '{"a":3}', '{"a":4}', UNSENDABLE])), st.booleans())
 def test_equal_rows_are_found_among_more_than_one_dict_holds(texts: list[str | Unsendable], skip_nulls: bool) -> None:
     wanted = fold(Listed(texts), skip_nulls=skip_nulls)

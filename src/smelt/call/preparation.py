@@ -275,13 +275,15 @@ class Preparation:
         _ = call.decisions  # Raises.
         return call
 
-    def over(self, frame: Frame, *, seen: dict[Key, int]) -> Preparation:
+    def over(self, frame: Frame, *, seen: dict[Key, int], most_kept: int | None = None) -> Preparation:
         """The same call about the rows of *frame*; *seen* is filled by `plan.rows.fold`.
+
+        *most_kept*: how many characters of the rows' texts may stay in memory, if not only those of small frames.
 
         Raises:
             ColumnError: *frame* lacks a column that is sent.
         """
-        source = remembering(frame.rows(self.source.names, self.settings.media))
+        source = remembering(frame.rows(self.source.names, self.settings.media), most=most_kept)
         folded = fold(source, skip_nulls=self.settings.null_rows == "skip", seen=seen)
         check_media(folded.media, self.provider)
         if folded.media and not self.has_media:

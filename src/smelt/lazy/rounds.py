@@ -48,6 +48,7 @@ ONLY_SINKS = (
 LOOP: Callable[[], asyncio.AbstractEventLoop] = OneThreadLoop
 _ROWS = 65_536  # The most rows of a piece,
 _BYTES = 64 * 2**20  # and about how much memory they may take.
+_KEPT = 32 * 2**20  # Characters of a piece's texts up to which they stay in memory: they are read four times.
 
 
 @dataclass(kw_only=True, eq=False)
@@ -188,7 +189,7 @@ class Rounds(AbstractContextManager["Rounds"]):
             deadline=None if settings.deadline is None else self._ends - now,
             progress=self._display.of(number),
         )
-        call = replace(self.call, settings=settings).over(adapt_part(frame), seen={})
+        call = replace(self.call, settings=settings).over(adapt_part(frame), seen={}, most_kept=_KEPT)
         part = part_of(call)
         self._pieces[number].enter(part)
         wiring = partial(self.wiring, tells_changes=self._is_first and not number)

@@ -175,17 +175,24 @@ def _digest(text: str) -> bytes:
     return state.digest()
 
 
-def remembering(source: RowSource) -> RowSource:
-    """*source*, with its texts cached in memory if they are few and short: they are read several times."""
+def remembering(source: RowSource, *, most: int | None = None) -> RowSource:
+    """*source*, with its texts cached in memory if they are few and short: they are read several times.
+
+    *most*: the most characters of all texts, in place of these limits.
+    """
     rows = len(source)
-    if rows > _MOST_KEPT or not _are_short(source.texts(range(min(rows, _PROBED)))):
+    if most is None and rows > _MOST_KEPT:
+        return source
+    characters = _SHORT * rows if most is None else most
+    probed = min(rows, _PROBED)
+    if probed and _length(source.texts(range(probed))) > characters * probed // rows:
         return source
     texts = source.texts(range(rows))
-    return _Remembered(source.names, texts) if _are_short(texts) else source
+    return _Remembered(source.names, texts) if _length(texts) <= characters else source
 
 
-def _are_short(texts: Sequence[str | Unsendable]) -> bool:
-    return sum([len(text) for text in texts if isinstance(text, str)]) <= _SHORT * len(texts)
+def _length(texts: Sequence[str | Unsendable]) -> int:
+    return sum([len(text) for text in texts if isinstance(text, str)])
 
 
 @dataclass(frozen=True, repr=False)
