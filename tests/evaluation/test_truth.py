@@ -8,8 +8,9 @@ import pytest
 from pydantic import BaseModel
 
 from smelt.errors import ColumnError, ConfigTypeError, ConfigValueError, SmeltError
-from smelt.evaluation.truth import comparable, find_targets, leaves
+from smelt.evaluation.truth import find_targets, leaves
 from smelt.plan.schema import read_output
+from smelt.plan.values import comparable
 from tests.evaluation.places import Place, Size
 
 

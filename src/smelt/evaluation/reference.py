@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from smelt.errors import ColumnTypeError
-from smelt.evaluation.truth import Target, comparable
+from smelt.evaluation.truth import Target
 from smelt.frames.base import Frame
 from smelt.messages import nearest, shown_value
 from smelt.plan.kinds import (
@@ -29,7 +29,7 @@ from smelt.plan.kinds import (
     Text,
     Timestamp,
 )
-from smelt.plan.values import plain
+from smelt.plan.values import comparable, plain
 
 _BLOCK = 8_192  # Rows read at once, to bound memory.
 _NAMES: dict[type[Kind], str] = {

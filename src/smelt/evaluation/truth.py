@@ -6,7 +6,6 @@ case-sensitive; numbers and times are compared by value; lists item by item, in 
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +13,9 @@ from typing import Any
 from smelt.errors import ColumnError, ConfigValueError, SmeltConfigError
 from smelt.frames.base import OutputColumn
 from smelt.messages import nearest, shown_value
-from smelt.plan.kinds import Array, Field, Kind, Struct, Text
+from smelt.plan.kinds import Field, Kind, Struct
 from smelt.plan.schema import Output
-from smelt.plan.values import plainer
+from smelt.plan.values import comparable, plainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,21 +75,6 @@ def wrong_truth(truth: object) -> SmeltConfigError:
     wanted = 'a dict from fields of the output model to columns of the data, like {"sector": "known_sector"}'
     make = SmeltConfigError.for_value if isinstance(truth, Mapping) else SmeltConfigError.for_type
     return make("truth", truth, wanted)
-
-
-def comparable(kind: Kind, value: Any) -> Any:
-    """A plain *value* of *kind* in normalised form, so that right answers compare equal with `==`."""
-    if value is None:
-        return None
-    match kind:
-        case Text():
-            return unicodedata.normalize("NFC", value).strip()
-        case Array(item=item):
-            return tuple(comparable(item, one) for one in value)
-        case Struct(fields=fields):
-            return tuple(comparable(one.kind, value[one.name]) for one in fields)
-        case _:
-            return value
 
 
 def _walk(fields: Sequence[Field], above: tuple[str, ...]) -> list[tuple[tuple[str, ...], Field]]:

@@ -6,6 +6,7 @@ None, which costs nothing per value.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Context, Decimal, Inexact, InvalidOperation
@@ -62,6 +63,21 @@ def plainer(kind: Kind) -> Plainer | None:
             return _struct_plainer(tuple((one.name, plainer(one.kind)) for one in fields))
         case _:
             return None
+
+
+def comparable(kind: Kind, value: Any) -> Any:
+    """A plain *value* of *kind* in normalised form, so that right answers compare equal with `==`."""
+    if value is None:
+        return None
+    match kind:
+        case Text():
+            return unicodedata.normalize("NFC", value).strip()
+        case Array(item=item):
+            return tuple(comparable(item, one) for one in value)
+        case Struct(fields=fields):
+            return tuple(comparable(one.kind, value[one.name]) for one in fields)
+        case _:
+            return value
 
 
 def _string_of_choice(value: Any) -> Any:

@@ -1,0 +1,1 @@
+"""How far an answer can be relied on: votes, agreement, calibration, promises. Values in, values out."""
