@@ -65,6 +65,8 @@ TESTED_THROUGH = {
     "report/record": "report/test_report",
     # One call from its options to its outcome.
     "call/estimate": "api/test_job",
+    "call/running": "call/test_rounds",
+    "call/tally": "call/test_rounds",
     "call/execution": "exactness/test_faults_process",
     "call/outcome": "exactness/test_faults_http",
     "call/part": "streaming/test_stream",

@@ -152,6 +152,7 @@ class SmeltResult(Generic[T]):
         errors: Callable[[], list[RowError]],
         report: Callable[[], ReportWriter],
         details: Callable[[], Any] | None = None,
+        votes: Callable[[], Any] | None = None,
     ) -> None:
         """Keep the metrics; everything else is built at the first access."""
         self.metrics = metrics
@@ -161,6 +162,7 @@ class SmeltResult(Generic[T]):
         self._errors = errors
         self._report = report
         self._details = details
+        self._votes = votes
 
     @cached_property
     def data(self) -> list[T | None]:
@@ -196,6 +198,26 @@ class SmeltResult(Generic[T]):
         if self._details is None:
             raise SmeltConfigError("This run kept no details. Pass details=True to smelt.run.")
         return self._details()
+
+    @cached_property
+    def votes(self) -> Any:
+        """How the votes for each row stand, with `votes=` of 2 or more: a frame of the library of the input.
+
+        It has the index and the order of the input. Columns: `votes`, the votes that were answered; `failed`, those
+        that were not; and for each field `<field>_for`, the votes for the answer, and `<field>_rival`, the votes for
+        the value that has most of them beside it. Null where a row has no answer.
+
+        Raises:
+            SmeltConfigError: The run asked each row once.
+
+        Examples:
+            >>> result = df.smelt.run("Classify {name}.", Company, model=scripted, votes=3)
+            >>> result.votes[["votes", "failed", "sector_for", "sector_rival"]].values.tolist()
+            [[2, 0, 2, 0], [2, 0, 2, 0]]
+        """
+        if self._votes is None:
+            raise SmeltConfigError("This run asked each row once. Pass votes=3 to have each row asked several times.")
+        return self._votes()
 
     def head(self, n: int = 5) -> Any:
         """The first rows of `frame`.
@@ -258,12 +280,12 @@ class SmeltResult(Generic[T]):
             "errors": self.errors,
             "report": self._report(),
             "details": None if self._details is None else self.details,
+            "votes": None if self._votes is None else self.votes,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         made = {name: partial(state.get, name) for name in ("data", "frame", "errors", "report")}
-        if state.get("details") is not None:
-            made["details"] = partial(state.get, "details")
+        made |= {name: partial(state.get, name) for name in ("details", "votes") if state.get(name) is not None}
         self.__init__(metrics=state["metrics"], model=state["model"], **made)  # type: ignore[misc]  # As it was made.
 
     def __repr__(self) -> str:

@@ -24,9 +24,9 @@ from pydantic import BaseModel
 
 import smelt
 from smelt.batch.desk import Pace
-from smelt.call.execution import execute
 from smelt.call.options import Settings
 from smelt.call.preparation import prepare
+from smelt.call.running import execute
 from smelt.call.wiring import wired
 from smelt.providers import prices
 from smelt.result import SmeltResult

@@ -12,9 +12,9 @@ import pytest
 
 import smelt
 from smelt.batch.desk import Pace
-from smelt.call.execution import execute
 from smelt.call.options import Settings
 from smelt.call.preparation import prepare
+from smelt.call.running import execute
 from smelt.call.wiring import wired
 from smelt.result import SmeltResult
 from tests.batch.killing import Label

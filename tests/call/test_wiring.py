@@ -10,9 +10,9 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
-from smelt.call.execution import execute
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation, prepare
+from smelt.call.running import execute
 from smelt.call.wiring import Wired
 from smelt.engine.events import Event, Observer, RequestEnded, RequestSent, RowsSettled, RunEnded, RunStarted
 from smelt.ledger.base import NoLedger

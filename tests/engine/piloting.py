@@ -14,9 +14,9 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 import smelt
-from smelt.call.execution import execute
 from smelt.call.options import Settings
 from smelt.call.preparation import prepare
+from smelt.call.running import execute
 from smelt.call.wiring import wired
 from smelt.engine import pilot
 from smelt.providers.base import Reply, Request

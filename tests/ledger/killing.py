@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import smelt
-from smelt.call.execution import execute
 from smelt.call.options import Settings
 from smelt.call.preparation import prepare
+from smelt.call.running import execute
 from smelt.call.wiring import wired
 from smelt.engine.events import RowsSettled
 from smelt.errors import StoreError

@@ -16,7 +16,7 @@ from tests.ledger.test_runs import NAMES, Longer, Model, about, run
 EXTENDED = """
 import os, signal, sys
 from functools import partial
-from smelt.call.execution import execute
+from smelt.call.running import execute
 from smelt.call.options import Settings
 from smelt.call.preparation import prepare
 from smelt.call.wiring import wired

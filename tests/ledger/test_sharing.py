@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import smelt.ledger
-from smelt.call.execution import execute
 from smelt.call.options import Settings
 from smelt.call.preparation import prepare
+from smelt.call.running import execute
 from smelt.call.wiring import wired
 from smelt.errors import StoreBusyError
 from smelt.ledger.lease import LEASE

@@ -298,13 +298,13 @@ class Job(Generic[T]):
     def _run(
         self, model: Any, data: Any, *, pick: Pick | None = None, awaited: str, details: bool = False
     ) -> SmeltResult[T]:
-        from smelt.call.execution import execute
+        from smelt.call.running import execute
 
         self._check_details(details)
         return execute(self._prepare(model, data, pick=pick), awaited=awaited, details=details)
 
     async def _arun(self, model: Any, data: Any, *, pick: Pick | None = None, details: bool = False) -> SmeltResult[T]:
-        from smelt.call.execution import aexecute
+        from smelt.call.running import aexecute
 
         self._check_details(details)
         return await aexecute(self._prepare(model, data, pick=pick), details=details)
@@ -316,6 +316,11 @@ class Job(Generic[T]):
             raise SmeltConfigError(
                 'details=True and mode="batch" do not go together: a job may be bought by one process and collected by '
                 "another. artefacts= keeps every line of a job with its answer."
+            )
+        if details and self.settings.votes > 1:
+            raise SmeltConfigError(
+                "details=True and votes= do not go together yet: a row is asked several times. .votes of the result "
+                "shows how its votes stand."
             )
 
     def _prepare(self, model: Any, data: Any, *, pick: Pick | None = None, is_sent: bool = True) -> Preparation:

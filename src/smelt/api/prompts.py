@@ -93,7 +93,7 @@ def map_prompts(
         >>> smelt.map_prompts(["Say yes", "Say no", "Say yes"], shape="unique", model=said).frame[1]
         {'prompt': 'Say no', 'smelt_text': 'no', 'smelt_error': None}
     """
-    from smelt.call.execution import execute
+    from smelt.call.running import execute
 
     return execute(_prepared(prompts, output_model, shape, model, options), awaited="amap_prompts")
 
@@ -128,7 +128,7 @@ async def amap_prompts(
         >>> asyncio.run(smelt.amap_prompts(["Say yes"], model=said)).data
         ['yes']
     """
-    from smelt.call.execution import aexecute
+    from smelt.call.running import aexecute
 
     return await aexecute(_prepared(prompts, output_model, shape, model, options))
 

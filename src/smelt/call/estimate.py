@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
-from smelt.call.preparation import Preparation
+from smelt.call.preparation import Preparation, columns_of
 from smelt.call.thinking import room_of
 from smelt.call.ways import HEAD, Way, text, ways
 from smelt.call.ways import lines as cells
@@ -31,13 +31,38 @@ from smelt.providers.base import FLEX, Usage
 from smelt.providers.mediatokens import counter_of
 from smelt.providers.prices import cost_of, source_of
 from smelt.providers.usage import asked_tier
+from smelt.trust.outlook import mean_votes
 
 _SAMPLE = 2_000  # About this many rows are measured; more would not change the estimate.
 
 
 def estimate(call: Preparation) -> Estimate:
     """Estimate rows, requests, tokens and dollars of *call*, and of the other ways to ask it. Sends nothing."""
-    return replace(_alone(call), ways=ways(call, _alone))
+    found = _alone(call)
+    return _with_votes(call, found) if call.settings.votes > 1 else replace(found, ways=ways(call, _alone))
+
+
+def _with_votes(call: Preparation, once: Estimate) -> Estimate:
+    """The estimate of a call with votes, by that of one which asks each row *once*."""
+    most = call.settings.votes
+    votes = mean_votes(most, len(columns_of(call.output, flatten=True)))
+    return replace(
+        once,
+        requests=ceil(once.requests * votes),
+        input_tokens=round(once.input_tokens * votes),
+        output_tokens=round(once.output_tokens * votes),
+        thinking_tokens=round(once.thinking_tokens * votes),
+        media_tokens=round(once.media_tokens * votes),
+        cost_usd=_times(once.cost_usd, votes),
+        flex_cost_usd=_times(once.flex_cost_usd, votes),
+        compact_cost_usd=_times(once.compact_cost_usd, votes),
+        votes=votes,
+        all_votes_cost_usd=_times(once.cost_usd, most),
+    )
+
+
+def _times(cost_usd: float | None, votes: float) -> float | None:
+    return None if cost_usd is None else cost_usd * votes
 
 
 def _alone(call: Preparation) -> Estimate:
@@ -268,6 +293,10 @@ class Estimate:
         ways: The ways in which the model and its host could be asked, each with `name`, `is_asked`, `requests`,
             `input_tokens`, `output_tokens` and `cost_usd`. Empty if a price is not known, if there is only one way, or
             if each costs less than a cent.
+        votes: The votes for a row that all other numbers count: with `votes=`, the mean if a vote gives the usual
+            answer to a field in 9 of 10 cases.
+        all_votes_cost_usd: With `votes=`: dollars if every row needs all of them. None without, or if the price is not
+            known.
 
     Examples:
         >>> print(df.smelt.estimate("Classify {name}.", Company, model=scripted))
@@ -290,6 +319,8 @@ class Estimate:
     flex_cost_usd: float | None = None
     compact_cost_usd: float | None = None
     ways: tuple[Way, ...] = ()
+    votes: float = 1.0
+    all_votes_cost_usd: float | None = None
 
     def __repr__(self) -> str:
         """One or two lines of text, and a table of the ways."""
@@ -297,7 +328,7 @@ class Estimate:
             f"{counted(self.rows, 'row')} ({self.distinct_rows:,} distinct) in about "
             f"{counted(self.requests, 'request')} to {self.model}: "
             f"about {self.input_tokens:,} tokens in{self._media}, {self.output_tokens:,} out{self._thoughts}, "
-            f"{self._cost}"
+            f"{self._cost}{self._votes}"
         )
         sent = [f"sends {sent_columns(self.columns)}"] if self.columns else []
         table = ["", *text(self.ways)] if self.ways else []
@@ -310,7 +341,7 @@ class Estimate:
             ("rows", f"{self.rows:,} ({self.distinct_rows:,} distinct)"),
             ("requests", f"about {self.requests:,}"),
             ("tokens", f"about {self.input_tokens:,} in{self._media}, {self.output_tokens:,} out{self._thoughts}"),
-            ("cost", self._cost),
+            ("cost", f"{self._cost}{self._votes}"),
             *([("sends", sent_columns(self.columns))] if self.columns else []),
         ]
         grid = (HEAD, cells(self.ways)) if self.ways else None
@@ -323,6 +354,13 @@ class Estimate:
     @property
     def _thoughts(self) -> str:
         return f" (perhaps {self.thinking_tokens:,} of them thoughts)" if self.thinking_tokens else ""
+
+    @property
+    def _votes(self) -> str:
+        if self.votes == 1.0:
+            return ""
+        whole = "" if not self.all_votes_cost_usd else f"; {price(self.all_votes_cost_usd)} if each takes all of them"
+        return f"; with about {self.votes:.1f} votes for a row{whole}"
 
     @property
     def _cost(self) -> str:

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Protocol
 
 from smelt.batch.run import BatchRun
 from smelt.batch.series import Series
 from smelt.call.outcome import Outcome
-from smelt.call.part import FramePart, as_one, part_of
+from smelt.call.part import FramePart, as_one
 from smelt.call.preparation import Preparation
 from smelt.call.thinking import room_of
 from smelt.call.wiring import Wired, Wiring, book_of, is_batch, wired
@@ -32,7 +32,6 @@ from smelt.errors import (
     StoreError,
 )
 from smelt.ledger.base import NoLedger
-from smelt.loop.bridge import run_blocking
 from smelt.messages import counted
 from smelt.observe.recorder import EventRecorder
 from smelt.providers.base import DECISIONS, Provider
@@ -40,44 +39,27 @@ from smelt.providers.mediatokens import counter_of
 from smelt.providers.prices import check_priced, cost_of, price_for
 from smelt.providers.redact import redact
 from smelt.providers.usage import asked_tier
-from smelt.result import SmeltResult
 
 _ON_ITS_WAY = 0.1  # Seconds; by then the SDK has sent the request, and the loop only waits for the reply.
 
 
-def execute(call: Preparation, *, awaited: str, wiring: Wiring = wired, details: bool = False) -> SmeltResult[Any]:
-    """Run *call* on this thread, and block until it ends.
+class Interruptible(Protocol):
+    """A run, or several in turn, that Ctrl-C may stop."""
 
-    Args:
-        call: The prepared call.
-        awaited: The async method that an error or warning recommends if an event loop is already running.
-        wiring: Opens the ledger, the lane and the observers of the run.
-        details: Whether to keep what became of each row beside its answer.
+    counts: Counts
+    is_kept: bool
 
-    Raises:
-        SmeltAPIError: No row was answered, because of the account, the model or the server.
-        SmeltExhaustionError: A row failed, and the call has `on_error="raise"`.
-        BudgetExceededError: The budget is spent, and the call has `on_error="raise"`.
-        StoreError: The ledger cannot be opened, or failed later; then the error carries the result so far.
-        SmeltInterrupt: Ctrl-C or SIGTERM; carries the result so far.
-    """
-    return run_blocking(_interruptible(call, wiring, details=details), awaited=awaited)
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome so far."""
+        ...
+
+    async def run_safely(self) -> None:
+        """Run to the end."""
+        ...
 
 
-async def aexecute(call: Preparation, *, details: bool = False) -> SmeltResult[Any]:
-    """`execute` on the running event loop. After a cancellation, the answers are in the ledger only."""
-    execution = Execution(call, Supply.of(part_of(call)), is_partial_shown=False, details=details)
-    await execution.run_safely()
-    return execution.outcome.checked_result()
-
-
-async def _interruptible(call: Preparation, wiring: Wiring, *, details: bool) -> SmeltResult[Any]:
-    execution = Execution(call, Supply.of(part_of(call)), wiring=wiring, details=details)
-    await see_through(execution)
-    return execution.outcome.checked_result()
-
-
-async def see_through(execution: Execution) -> None:
+async def see_through(execution: Interruptible) -> None:
     """Run *execution* to its end, on a loop of smelt's own.
 
     Raises:
@@ -89,7 +71,7 @@ async def see_through(execution: Execution) -> None:
         raise interrupt_of(execution) from None
 
 
-def interrupt_of(execution: Execution) -> SmeltInterrupt:
+def interrupt_of(execution: Interruptible) -> SmeltInterrupt:
     """The exception to raise after Ctrl-C has stopped the run."""
     partial = execution.outcome.result()
     done = partial.metrics.successful_rows
@@ -138,6 +120,7 @@ class Execution:
         budget: Budget | None = None,
         series: Series | None = None,
         details: bool = False,
+        recorder: EventRecorder | None = None,
     ) -> None:
         """Prepare the run.
 
@@ -152,6 +135,7 @@ class Execution:
             budget: The spending limit that it shares with other runs; None if it has one of its own.
             series: In batch mode: the runs that this one belongs to; None if it is alone.
             details: Whether to keep what became of each row. Only for a run over one frame, and not in batch mode.
+            recorder: Keeps the events; None if the run has one of its own.
         """
         self.supply = supply
         self.counts = Counts()
@@ -163,7 +147,8 @@ class Execution:
         self._expected = rows
         self._is_partial_shown = is_partial_shown
         self._observers = observers
-        self._recorder = EventRecorder()
+        self._is_recorded = recorder is not None
+        self._recorder = recorder or EventRecorder()
         # The price list is loaded at the first use.
         self._price = partial(cost_of, call.provider)
         settings = call.settings
@@ -200,7 +185,9 @@ class Execution:
         """Run the engine on all rows. If there is no row to ask, nothing is sent."""
         call, supply = self._call, self.supply
         self._started = time.perf_counter()
-        self._recorder, prices = EventRecorder(skipped=supply.parts.skipped), _PriceLoading(call.provider)
+        if not self._is_recorded:
+            self._recorder = EventRecorder(skipped=supply.parts.skipped)
+        prices = _PriceLoading(call.provider)
         observers: list[Observer] = [self._recorder, *self._observers, prices]
         with self._wiring(call, observers, is_stream=supply.is_open or supply.is_fed) as handed:
             handed.report(

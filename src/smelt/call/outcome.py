@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from smelt.call.advice import advice
 from smelt.call.preparation import Column, Preparation
+from smelt.call.tally import Tally
 from smelt.engine.details import Details
 from smelt.engine.work import Counts, Ending
 from smelt.errors import (
@@ -66,6 +67,7 @@ class Outcome:
         recorder: The recorded events of the run.
         answered_before: In a stream: answered rows that are not in *answers* any more.
         details: What became of each row beside its answer; None if that was not kept.
+        tally: The votes for each row; None if each row has one.
     """
 
     call: Preparation
@@ -76,6 +78,7 @@ class Outcome:
     recorder: EventRecorder
     answered_before: int = 0
     details: Details | None = None
+    tally: Tally | None = None
 
     def result(self) -> SmeltResult[Any]:
         """The result so far."""
@@ -84,10 +87,11 @@ class Outcome:
             metrics=self._metrics(),
             model=f"{call.provider.name}:{call.provider.model}",
             data=self._data,
-            frame=lambda: attached(self.call, self.answers),
+            frame=lambda: attached(self.call, self.answers, self.tally),
             errors=self._errors,
             report=self._report,
             details=None if self.details is None else partial(self._detailed, self.details),
+            votes=None if self.tally is None else self.tally.frame,
         )
 
     def checked_result(self) -> SmeltResult[Any]:
@@ -124,6 +128,11 @@ class Outcome:
     def sentences(self, result: SmeltResult[Any]) -> list[str]:
         """What the caller is warned of."""
         sentences = list(self.ending.notices) if self.ending else []
+        if self.tally is not None and (short := self.tally.short):
+            sentences.append(
+                f"{counted(short, 'row')} {'has' if short == 1 else 'have'} an answer of fewer votes than it takes to "
+                "know what all votes would say, because the run ended before. .votes shows how many each row has."
+            )
         if self.ending and (why := self.ending.stop or self.ending.fault):
             reason = why.message if isinstance(why, CallFailed) else str(why)
             sentences.append(f"The run stopped early: {reason} {result.metrics.failed_rows:,} rows are marked.")
@@ -216,14 +225,16 @@ def metrics(counts: Counts, *, rows: int, failed: int, distinct: int, seconds: f
     )
 
 
-def attached(call: Preparation, answers: Answers) -> Any:
-    """The caller's frame with the output columns and the error column."""
+def attached(call: Preparation, answers: Answers, tally: Tally | None = None) -> Any:
+    """The caller's frame with the output columns, those of confidence by the *tally*, and the error column."""
     errors: list[str | None] = [None] * len(answers)
     for position, failure in answers.failures.items():
         errors[position] = told(failure.kind, failure.message)
     columns = [
         OutputColumn(name=one.name, kind=one.field.kind, values=values_of(call, answers, one)) for one in call.columns
     ]
+    if tally is not None:
+        columns += tally.confidences()
     columns.append(OutputColumn(name=call.error_column, kind=None, values=errors))
     return call.frame.attach(columns, dropped=call.dropped)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from array import array
 from collections import Counter
@@ -82,6 +83,8 @@ class Preparation:
         whole: The complete output if *output* has only a part of its fields; None if *output* is complete.
         has_media: Whether rows may have media. In a stream, later frames may have those of declared columns.
         is_prompts: Whether each row is a prompt that the model is to follow, and not data.
+        round: The number of the vote that is asked for, from 0.
+        confidences: The columns of confidence: the name of each, by the field that it is about.
     """
 
     frame: Frame
@@ -99,6 +102,8 @@ class Preparation:
     whole: Output | None = None
     has_media: bool = False
     is_prompts: bool = False
+    round: int = 0
+    confidences: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -118,6 +123,7 @@ class Preparation:
             **({"examples=": told} if told else {}),
             **({"media=": declared_media} if declared_media else {}),
             **({"via=": self.settings.via} if self.settings.via != _USUAL.via else {}),
+            **({"vote=": self.round} if self.round else {}),  # A vote is no duplicate of another one.
             **({"prompts": 1} if self.is_prompts else {}),
         }
 
@@ -207,12 +213,36 @@ class Preparation:
         )
 
     def arranged(self, positions: Sequence[int]) -> Sequence[int]:
-        """Positions of rows in the order in which they are asked: shuffled, unless the call has `shuffle=False`."""
-        if not self.settings.shuffle:
+        """Positions of rows in the order in which they are asked: shuffled, unless the call has `shuffle=False`.
+
+        Votes after the first are always shuffled: a model may answer a row by its place and its company, and a vote in
+        the same company would be no second opinion.
+        """
+        if not (self.settings.shuffle or self.round):
             return positions
         shuffled = array("q", positions)
-        random.Random(self.settings.seed).shuffle(shuffled)
+        seed = f"{self.settings.seed} {self.round}" if self.round else self.settings.seed
+        random.Random(seed).shuffle(shuffled)
         return shuffled
+
+    def of_round(
+        self, number: int, positions: Sequence[int], *, wire: Literal["keyed", "compact", "auto"]
+    ) -> Preparation:
+        """The call for the vote *number* about the rows at *positions*, on that *wire*."""
+        if not number:
+            return replace(self, settings=replace(self.settings, on_error="mark"))
+        return replace(
+            self,
+            source=_Part(self.source, positions),
+            folded=replace(self.folded, distinct=array("q", range(len(positions))), twins=None, skipped=None),
+            settings=replace(self.settings, on_error="mark", wire=wire),
+            round=number,
+        )
+
+    @property
+    def turn(self) -> str:
+        """Which of several votes is asked for, in words; empty if there is one."""
+        return f"vote {self.round + 1} of {self.settings.votes}" if self.settings.votes > 1 else ""
 
     def _is_comparable(self, fields: Sequence[Field], *, is_whole: bool) -> bool:
         """Whether a pilot can tell if the compact wire answers as well, or an earlier one may have told."""
@@ -392,7 +422,7 @@ def prepare(
     names = frame.names if frame.names or len(frame) else None
     task = read_prompt(prompt, names)
     output = asked_output(output_model, text_column=settings.output, via=settings.via)
-    columns, error_column, dropped = _columns(output, frame.names, settings)
+    columns, confidences, error_column, dropped = _columns(output, frame.names, settings)
     for column in columns:
         frame.require(".".join(column.path), column.field.kind)
     sent = None if names is None else chosen(task.columns, names, settings)
@@ -407,6 +437,7 @@ def prepare(
     if settings.via == "decisions":
         _check_decisions(settings, has_media=bool(settings.media or rows.media_names))
     _check_mode(provider, settings)
+    _check_votes(settings)
     check_limits(output.fields, provider.capabilities.dialect, provider.name)
     if settings.columns is None and not task.columns and len(source.names) > 1:
         _warn_of_all_columns(prompt, source.names)
@@ -445,6 +476,7 @@ def prepare(
         system=system,
         examples=examples,
         has_media=has_media,
+        confidences=confidences,
         is_prompts=is_prompts,
     )
     _ = call.decisions  # Raises.
@@ -506,6 +538,38 @@ def _check_mode(provider: CompleteProvider, settings: Settings) -> None:
         )
     if settings.extend:
         raise SmeltConfigError('extend=True and mode="batch" do not go together yet. Leave out one of them.')
+
+
+ASKED_ONCE = "For votes use transform, run or evaluate, on a whole frame: they ask again when all rows are back."
+
+
+def refuse_votes(settings: Settings) -> None:
+    """Refuse votes where rows are handed on as soon as they are answered.
+
+    Raises:
+        SmeltConfigError: The call has votes.
+    """
+    if settings.votes > 1:
+        raise SmeltConfigError(
+            f"votes={settings.votes} cannot be asked here: rows are handed on one by one. {ASKED_ONCE}"
+        )
+
+
+def _check_votes(settings: Settings) -> None:
+    """Refuse what does not go together with votes."""
+    if settings.votes == 1:
+        if settings.with_confidence:
+            raise SmeltConfigError(
+                "with_confidence=True shows how much votes agree, so it needs votes=2 or more. votes=3 is a good start."
+            )
+        return
+    others = {
+        'mode="batch"': settings.mode == "batch",
+        'via="decisions"': settings.via == "decisions",
+        "extend=True": settings.extend,
+    }
+    for name in (name for name, is_given in others.items() if is_given):
+        raise SmeltConfigError(f"votes={settings.votes} and {name} do not go together yet. Leave out one of them.")
 
 
 def _check_decisions(settings: Settings, *, has_media: bool) -> None:
@@ -591,11 +655,15 @@ def chosen(named: Sequence[str], known: Sequence[str], settings: Settings) -> Se
 
 def _columns(
     output: Output, existing: Sequence[str], settings: Settings
-) -> tuple[tuple[Column, ...], str, tuple[str, ...]]:
+) -> tuple[tuple[Column, ...], dict[str, str], str, tuple[str, ...]]:
+    """The output columns, those of confidence by their fields, the name of the error column, and what is replaced."""
     wanted = columns_of(output, flatten=settings.flatten)
-    final, dropped = resolve_names(existing, [one.name for one in wanted], settings.error_column, settings.on_conflict)
+    leaves = [".".join(path) for path, _ in _paths(output.fields, (), flatten=True)] if settings.with_confidence else []
+    told = {leaf: f"{leaf}_confidence" for leaf in leaves}
+    names = [*(one.name for one in wanted), *told.values()]
+    final, dropped = resolve_names(existing, names, settings.error_column, settings.on_conflict)
     columns = tuple(replace(one, name=final[one.name]) for one in wanted)
-    return columns, final[settings.error_column], tuple(dropped)
+    return columns, {leaf: final[name] for leaf, name in told.items()}, final[settings.error_column], tuple(dropped)
 
 
 def columns_of(output: Output, *, flatten: bool) -> tuple[Column, ...]:

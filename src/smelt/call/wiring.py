@@ -95,11 +95,13 @@ def wired(
     with (
         remembering(
             _place(call, is_stream=is_stream),
-            _subject(call, is_stream=is_stream, tells_changes=tells_changes),
+            _subject(call, is_stream=is_stream, tells_changes=tells_changes and not call.round),
             is_default=settings.ledger is None and settings.mode != "batch",
             gap=gap,
         ) as session,
-        Reporter(*observers, display, run_logger(), *settings.observers, run_id=uuid4().hex, step=step) as report,
+        Reporter(
+            *observers, display, run_logger(), *settings.observers, run_id=uuid4().hex, step=step or call.turn
+        ) as report,
         _lane(call, caps, report) as lane,
     ):
         yield Wired(session, lane, report, _terms(call, pace or Pace()))

@@ -161,6 +161,15 @@ class Counts:
         self.tiers[usage.tier or "standard"] += 1
         self.cost_usd = None if self.cost_usd is None or cost_usd is None else self.cost_usd + cost_usd
 
+    def include(self, other: Counts) -> None:
+        """Add the counts of another run of the same call."""
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.tiers.update(other.tiers)
+        self.cost_usd = _sum(self.cost_usd, other.cost_usd)
+        self.reused_cost_usd = _sum(self.reused_cost_usd, other.reused_cost_usd)
+        self.first_request = self.first_request or other.first_request
+
     def waste(self, usage: Usage, *, sent: int, used: int) -> None:
         """Count what a request with *sent* rows cost beyond the *used* answers."""
         tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
@@ -195,6 +204,17 @@ class Ending:
     stop: CallFailed | None
     fault: SmeltError | None
     notices: Sequence[str]
+
+
+_SUMS = (
+    *("announced", "reused", "requests", "retries", "rate_limited", "possible_duplicates", "strangers", "hopeless"),
+    *("input_tokens", "output_tokens", "cached_input_tokens", "written_input_tokens", "reasoning_tokens"),
+    *("wasted_tokens", "standard_requests", "standard_rows"),
+)
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other
 
 
 def rows_settled(answers: Outcomes, counts: Counts) -> RowsSettled:

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from smelt.call.estimate import Estimate, estimate
-from smelt.call.execution import execute
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation
+from smelt.call.running import execute
 from smelt.call.wiring import wired
 from smelt.errors import SmeltAPIError, SmeltConfigError, warn, warning_once
 from smelt.evaluation.comparison import Comparison

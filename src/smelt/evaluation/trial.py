@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from smelt.call.estimate import Estimate, estimate
-from smelt.call.execution import execute
 from smelt.call.options import Settings
+from smelt.call.running import execute
 from smelt.evaluation.sheet import Sheet, draw
 from smelt.evaluation.summary import Evaluation
 from smelt.evaluation.truth import wrong_truth

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Generic, Self
 
 from smelt.call.options import Settings
-from smelt.call.preparation import Preparation, prepare
+from smelt.call.preparation import Preparation, prepare, refuse_votes
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.frames.adapt import adapt_part
 from smelt.loop.bridge import warn_of_blocking
@@ -159,6 +159,7 @@ def _refuse(settings: Settings) -> None:
             'file: end a Polars plan with lf.smelt.transform(..., mode="batch"), and then .smelt.sink_parquet(path). '
             "Or use transform, one frame after the other; each finds its own job again."
         )
+    refuse_votes(settings)
     if settings.extend:
         raise SmeltConfigError(
             "extend=True needs to see all rows before the first request, which a stream cannot do. Leave it out, and "

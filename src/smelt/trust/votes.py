@@ -130,7 +130,7 @@ def _key(kind: Kind, value: Any) -> Hashable:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    return one == other or (one != one and other != other)  # NaN.
+    return bool(one == other or (one != one and other != other))  # NaN.
 
 
 def _nested(kind: Kind, values: Any) -> Any:

@@ -1,0 +1,132 @@
+"""The runs of a call with `votes=`: one after another, each about the rows that are still undecided."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from smelt.call.execution import Execution, budget_of
+from smelt.call.outcome import Outcome
+from smelt.call.part import part_of
+from smelt.call.preparation import Preparation
+from smelt.call.tally import Tally
+from smelt.call.wiring import Wiring, wired
+from smelt.engine.supply import Supply
+from smelt.engine.work import Counts, Ending
+from smelt.errors import SmeltError
+from smelt.observe.recorder import EventRecorder
+
+
+class Rounds:
+    """The runs of one call. Like an `Execution`: the outcome is available at any time.
+
+    Attributes:
+        counts: The statistics of all runs so far.
+        is_kept: Whether a ledger stores the answers.
+    """
+
+    def __init__(self, call: Preparation, *, wiring: Wiring = wired, is_partial_shown: bool = True) -> None:
+        """Prepare the runs; the arguments are those of `Execution`."""
+        self.counts = Counts()
+        self.is_kept = False
+        self._call = call
+        self._wiring = wiring
+        self._is_partial_shown = is_partial_shown
+        self._tally = Tally(call)
+        self._open: Sequence[int] = call.folded.distinct
+        self._ending: Ending | None = None
+        self._ends_at: float | None = None
+        self._budget = budget_of(call)
+        self._wire = call.settings.wire
+        self._recorder = EventRecorder()
+        self._has_votes = False
+        self._notices = dict.fromkeys(_notices(call))
+        self._started = time.perf_counter()
+        self._seconds: float | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome so far."""
+        answers = part_of(self._call).answers
+        self._tally.settle(answers, self._open)
+        answers.spread()
+        return Outcome(
+            call=self._call,
+            answers=answers,
+            counts=self.counts,
+            seconds=time.perf_counter() - self._started if self._seconds is None else self._seconds,
+            ending=self._ending,
+            recorder=self._recorder,
+            tally=self._tally,
+        )
+
+    async def run_safely(self) -> None:
+        """Run until each row has its answer, or has all its votes, or until a run ends early.
+
+        Raises:
+            SmeltError: A run failed; the error carries the result so far.
+        """
+        deadline, loop = self._call.settings.deadline, asyncio.get_running_loop()
+        self._ends_at = None if deadline is None else loop.time() + deadline
+        self._started = time.perf_counter()
+        self._recorder = EventRecorder(skipped=part_of(self._call).answers.skipped)
+        try:
+            for number in range(self._call.settings.votes):
+                await self._vote(number)
+                if not self._open or self._is_over:
+                    break
+        except SmeltError as problem:
+            if self._has_votes or getattr(problem, "partial_result", None) is not None:
+                problem.partial_result = self.outcome.result()  # type: ignore[attr-defined]
+            raise
+        finally:
+            self._seconds = time.perf_counter() - self._started
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether no more requests may be sent."""
+        is_late = self._ends_at is not None and asyncio.get_running_loop().time() >= self._ends_at
+        return is_late or self._ending is None or bool(self._ending.stop or self._ending.fault)
+
+    async def _vote(self, number: int) -> None:
+        positions, call = self._open, self._call.of_round(number, self._open, wire=self._wire)
+        part = part_of(call)
+        execution = Execution(
+            call,
+            Supply.of(part),
+            wiring=self._wiring,
+            is_partial_shown=self._is_partial_shown,
+            ends_at=self._ends_at,
+            budget=self._budget,
+            recorder=self._recorder,
+        )
+        try:
+            await execution.run_safely()
+        finally:
+            self._count(execution, is_first=not number)
+            self._tally.take(positions, part.answers, call.folded.distinct)
+            self._open = self._tally.undecided(positions, self._call.settings.votes - 1 - number)
+
+    def _count(self, execution: Execution, *, is_first: bool) -> None:
+        self.is_kept = execution.is_kept
+        if is_first:
+            self.counts = execution.counts
+            self._wire = "compact" if self.counts.wire.startswith("compact") else "keyed"
+        else:
+            self.counts.include(execution.counts)
+        self._has_votes = True
+        ending = execution.ending
+        self._notices = dict.fromkeys([*self._notices, *(ending.notices if ending else ())])
+        self._ending = ending and replace(ending, counts=self.counts, notices=list(self._notices))
+
+
+def _notices(call: Preparation) -> list[str]:
+    """What the caller should know of votes that are no second opinion."""
+    if call.settings.isolation == "row" and call.params.get("temperature") == 0:
+        same = (
+            'With isolation="row" and temperature 0, all votes for a row are the same request, and so most likely the '
+        )
+        return [f"{same}same answer. Leave out one of the two."]
+    return []

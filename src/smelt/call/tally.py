@@ -1,0 +1,111 @@
+"""The votes for the rows of a call, and what they say: answers, agreement, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from smelt.call.preparation import Preparation
+from smelt.frames.base import OutputColumn
+from smelt.plan.answers import Answers, RowFailure
+from smelt.plan.kinds import Float, Integer
+from smelt.trust.verdict import Standing
+from smelt.trust.votes import Panel, Vote
+
+_LASTING = frozenset({"unsendable", "too_long"})  # Another vote would fail in the same way.
+_UNASKED = frozenset({"stopped", "deadline", "interrupted", "budget", "unstorable"})
+
+
+class Tally:
+    """The votes for each row.
+
+    Attributes:
+        short: Rows whose answer is of fewer votes than it takes to be that of all votes.
+    """
+
+    def __init__(self, call: Preparation) -> None:
+        """No row has a vote."""
+        self.short = 0
+        self._call = call
+        self._panel = Panel(call.output)
+        self._votes: dict[int, list[Vote]] = {at: [] for at in call.folded.distinct}
+        self._failures: dict[int, RowFailure] = {}
+        self._failed = dict.fromkeys(call.folded.distinct, 0)
+        self._answers: dict[int, Vote] = {}
+        self._standings: dict[int, list[Standing]] = {}
+
+    def take(self, positions: Sequence[int], answers: Answers, places: Sequence[int]) -> None:
+        """Count the outcomes of a round for the rows at *positions*; *places*: where *answers* has them."""
+        rows = list(answers.rows())
+        for at, place in zip(positions, places, strict=True):
+            if (vote := rows[place]) is not None:
+                self._votes[at].append(vote)
+            elif (failure := answers.failures.get(place)) is not None:
+                self._failures[at] = failure
+                self._failed[at] += failure.kind not in _UNASKED
+
+    def undecided(self, positions: Sequence[int], left: int) -> list[int]:
+        """Those of *positions* that need another vote, if *left* more may come."""
+        return [at for at in positions if self._is_open(at, left)]
+
+    def settle(self, answers: Answers, open_rows: Sequence[int]) -> None:
+        """Store the answer or the failure of each row in *answers*; *open_rows* did not get all their votes."""
+        for at, votes in self._votes.items():
+            answer = self._answers.get(at) or self._panel.answer(votes)
+            if answer is not None:
+                self._answers[at] = answer
+                answers.accept_all([at], [answer])
+            elif at in self._failures:
+                answers.fail(at, self._failures[at])
+        self.short = sum(at in self._answers for at in open_rows)
+
+    def confidences(self) -> list[OutputColumn]:
+        """The columns of confidence that the call wants."""
+        return [
+            self._column(name, [None if one is None else one.agreement for one in self._of(leaf)])
+            for leaf, name in self._call.confidences.items()
+        ]
+
+    def of_field(self, leaf: str) -> list[Standing | None]:
+        """How the votes for a field stand in each of the caller's rows; None without an answer."""
+        return self._of(leaf)
+
+    def frame(self) -> Any:
+        """The frame `result.votes`."""
+        rows, firsts = self._answers, self._firsts
+        counts: dict[str, list[int | None]] = {
+            "votes": [len(self._votes[at]) if at in rows else None for at in firsts],
+            "failed": [self._failed[at] if at in rows else None for at in firsts],
+        }
+        for leaf in self._panel.leaves:
+            stands = self._of(leaf.name)
+            counts[f"{leaf.name}_for"] = [None if one is None else one.own for one in stands]
+            counts[f"{leaf.name}_rival"] = [None if one is None else one.rival for one in stands]
+        columns = [OutputColumn(name=name, kind=Integer(nullable=True), values=ones) for name, ones in counts.items()]
+        return self._call.frame.attach(columns, dropped=self._call.frame.names)
+
+    @property
+    def _firsts(self) -> Sequence[int]:
+        """For each row the position of the row whose votes it has."""
+        return self._call.folded.twins or range(len(self._call.source))
+
+    def _is_open(self, at: int, left: int) -> bool:
+        failure = self._failures.get(at)
+        if failure is not None and failure.kind in _LASTING:
+            return False
+        answer = self._panel.answer(self._votes[at], left)
+        if answer is not None:
+            self._answers[at] = answer
+        return answer is None
+
+    def _of(self, leaf: str) -> list[Standing | None]:
+        place = [one.name for one in self._panel.leaves].index(leaf)
+        return [self._standing(at)[place] if at in self._answers else None for at in self._firsts]
+
+    def _standing(self, at: int) -> list[Standing]:
+        if at not in self._standings:
+            self._standings[at] = self._panel.standings(self._votes[at], self._answers[at])
+        return self._standings[at]
+
+    def _column(self, name: str, values: Sequence[float | None]) -> OutputColumn:
+        return OutputColumn(name=name, kind=Float(nullable=True), values=values)
