@@ -65,6 +65,7 @@ TESTED_THROUGH = {
     "report/record": "report/test_report",
     # One call from its options to its outcome.
     "call/estimate": "api/test_job",
+    "call/gauge": "evaluation/test_reliability",
     "call/running": "call/test_rounds",
     "call/tally": "call/test_rounds",
     "call/execution": "exactness/test_faults_process",

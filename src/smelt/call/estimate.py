@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
+from smelt.call.gauge import check_calibrator
 from smelt.call.preparation import Preparation, columns_of
 from smelt.call.thinking import room_of
 from smelt.call.ways import HEAD, Way, text, ways
@@ -44,6 +45,7 @@ def estimate(call: Preparation) -> Estimate:
 
 def _with_votes(call: Preparation, once: Estimate) -> Estimate:
     """The estimate of a call with votes, by that of one which asks each row *once*."""
+    check_calibrator(call)
     most = call.settings.votes
     votes = mean_votes(most, len(columns_of(call.output, flatten=True)))
     return replace(

@@ -22,6 +22,7 @@ from smelt.plan.sizes import Aim
 
 if TYPE_CHECKING:
     from smelt.plan.mediacolumns import Declared
+    from smelt.trust.calibration import Calibrator
 
 _MOST_ROWS = 1_000
 _MOST_IN_FLIGHT = 10_000
@@ -80,7 +81,7 @@ class Options(TypedDict, total=False):
     progress: bool | Callable[[Event], None] | None
     observers: Sequence[Callable[[Event], None]]
     votes: int
-    with_confidence: bool
+    with_confidence: bool | Calibrator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +155,8 @@ class Settings:
             answer is what most votes say, field by field. A row is asked no more when the votes that are left cannot
             change its answer; so 3 votes take about 2.2 requests per row, and give exactly the answer of all 3.
         with_confidence: Whether each field gets a column `<field>_confidence`: how much the votes agree with the
-            answer, from 0 to 1, and null if fewer than two votes were answered. Needs `votes` of 2 or more.
+            answer, from 0 to 1, and null if fewer than two votes were answered. Needs `votes` of 2 or more. The
+            `.calibrator` of an evaluation in place of True: the probability that the answer is right.
 
     Examples:
         >>> df.smelt.run("Classify {name}.", Company, model=scripted, batch_size=1, progress=False).metrics.requests
@@ -199,7 +201,7 @@ class Settings:
     progress: bool | Callable[[Event], None] | None = None
     observers: tuple[Callable[[Event], None], ...] = ()
     votes: int = 1
-    with_confidence: bool = False
+    with_confidence: bool | Calibrator = False
 
     @classmethod
     def of(cls, /, **options: Any) -> Self:
@@ -308,6 +310,16 @@ def _directory(name: str, value: object) -> str | None:
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise SmeltConfigError.for_value(name, path, f"{wanted} in which files can be written")
     return path
+
+
+def _confidence(name: str, value: object) -> Any:
+    if isinstance(value, bool):
+        return value
+    from smelt.trust.calibration import Calibrator  # Imported late: most calls have none.
+
+    if not isinstance(value, Calibrator):
+        raise SmeltConfigError.for_type(name, value, "True, False or the .calibrator of an evaluation")
+    return value
 
 
 def _or_auto(most: int, least: int = 1) -> Callable[[str, object], int | str]:
@@ -506,5 +518,5 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "progress": _progress,
     "observers": _observers,
     "votes": lambda name, value: integer(name, value, 1, MOST_VOTES),
-    "with_confidence": _flag,
+    "with_confidence": _confidence,
 }

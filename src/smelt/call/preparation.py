@@ -560,7 +560,7 @@ def _check_votes(settings: Settings) -> None:
     if settings.votes == 1:
         if settings.with_confidence:
             raise SmeltConfigError(
-                "with_confidence=True shows how much votes agree, so it needs votes=2 or more. votes=3 is a good start."
+                "with_confidence= tells how much votes agree, so it needs votes=2 or more. votes=3 is a good start."
             )
         return
     others = {

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from smelt.call.execution import Execution, budget_of
+from smelt.call.gauge import check_calibrator
 from smelt.call.outcome import Outcome
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation
@@ -28,7 +29,12 @@ class Rounds:
     """
 
     def __init__(self, call: Preparation, *, wiring: Wiring = wired, is_partial_shown: bool = True) -> None:
-        """Prepare the runs; the arguments are those of `Execution`."""
+        """Prepare the runs; the arguments are those of `Execution`.
+
+        Raises:
+            SmeltConfigError: The calibrator was made for another call.
+        """
+        check_calibrator(call)
         self.counts = Counts()
         self.is_kept = False
         self._call = call

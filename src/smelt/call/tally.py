@@ -9,6 +9,7 @@ from smelt.call.preparation import Preparation
 from smelt.frames.base import OutputColumn
 from smelt.plan.answers import Answers, RowFailure
 from smelt.plan.kinds import Float, Integer
+from smelt.trust.calibration import Calibrator
 from smelt.trust.verdict import Standing
 from smelt.trust.votes import Panel, Vote
 
@@ -62,13 +63,9 @@ class Tally:
     def confidences(self) -> list[OutputColumn]:
         """The columns of confidence that the call wants."""
         return [
-            self._column(name, [None if one is None else one.agreement for one in self._of(leaf)])
+            self._column(name, [None if one is None else self._confidence(leaf, one) for one in self._of(leaf)])
             for leaf, name in self._call.confidences.items()
         ]
-
-    def of_field(self, leaf: str) -> list[Standing | None]:
-        """How the votes for a field stand in each of the caller's rows; None without an answer."""
-        return self._of(leaf)
 
     def frame(self) -> Any:
         """The frame `result.votes`."""
@@ -106,6 +103,12 @@ class Tally:
         if at not in self._standings:
             self._standings[at] = self._panel.standings(self._votes[at], self._answers[at])
         return self._standings[at]
+
+    def _confidence(self, leaf: str, standing: Standing) -> float | None:
+        calibrator = self._call.settings.with_confidence
+        if standing.agreement is None or not isinstance(calibrator, Calibrator):
+            return standing.agreement
+        return calibrator.confidence(leaf, standing)
 
     def _column(self, name: str, values: Sequence[float | None]) -> OutputColumn:
         return OutputColumn(name=name, kind=Float(nullable=True), values=values)

@@ -7,10 +7,12 @@ from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from smelt.errors import ConfigValueError
+from smelt.errors import ConfigValueError, SmeltConfigError
+from smelt.evaluation.reliability import Marked
 from smelt.frames.overview import floats, integers, texts
 from smelt.messages import nearest, printable, shown_value
 from smelt.result import SmeltMetrics, SmeltResult, described
+from smelt.trust.calibration import FEWEST, Calibrator
 
 if TYPE_CHECKING:
     from smelt.evaluation.grading import FieldScore
@@ -39,7 +41,7 @@ class Evaluation:
         [['Sanofi', 'finance', 'health']]
     """
 
-    def __init__(self, sheet: Sheet) -> None:
+    def __init__(self, sheet: Sheet, made_for: Mapping[str, str] | None = None) -> None:
         """Keep the graded sheet; frames are built at the first access."""
         self.fields: Mapping[str, FieldScore] = {one.score.field: one.score for one in sheet.grades}
         self.result: SmeltResult[Any] = sheet.result
@@ -47,6 +49,7 @@ class Evaluation:
         self.unlabelled = sheet.sample.unlabelled
         self.taught = sheet.sample.taught
         self._sheet = sheet
+        self._made_for = made_for or {}
 
     @property
     def metrics(self) -> SmeltMetrics:
@@ -88,6 +91,51 @@ class Evaluation:
         """
         (name, labels), *counts = _confusion(self._labelled(field)).items()
         return self._sheet.table([texts(name, labels), *(integers(label, one) for label, one in counts)])
+
+    @cached_property
+    def calibrator(self) -> Calibrator:
+        """Turns votes into the probability of being right, by these rows: `transform(..., with_confidence=calibrator)`.
+
+        It has the fields with 20 known right answers or more, and holds for the same prompt, output model, model,
+        `votes` and `batch_size`; other calls refuse it.
+
+        Raises:
+            SmeltConfigError: The rows were asked once, or no field has enough known right answers.
+        """
+        curves = {name: self._marked(name).curve() for name in self.fields if len(self._marked(name).right) >= FEWEST}
+        if not curves:
+            raise SmeltConfigError(
+                f"No field has {FEWEST} rows with votes and a known right answer. Evaluate more rows."
+            )
+        return Calibrator(curves=curves, made_for=self._made_for)
+
+    def reliability(self, field: str) -> Any:
+        """How often answers with much or little confidence are right, as a frame of the caller's library.
+
+        The confidence is that of a calibrator which did not see the row: it was made of four fifths of the other rows.
+
+        Args:
+            field: A field with known right answers.
+
+        Returns:
+            A row for each bin of the rows, sorted by confidence: `low` and `high`, its limits; `rows`; `confidence`,
+            the mean; `right`, the share of right answers, with its 95 % interval `right_low` and `right_high`. Up to 10
+            bins of 20 rows or more, all of about the same size.
+
+        Raises:
+            SmeltConfigError: There is no such field, it has fewer than 20 rows, or the rows were asked once.
+        """
+        if field not in self.fields:
+            raise ConfigValueError(
+                f"No right answers of {shown_value(field)} are known.{nearest(str(field), self.fields)}"
+            )
+        if len(self._marked(field).right) < FEWEST:
+            raise SmeltConfigError(f"{field} has fewer than {FEWEST} rows with votes and a known right answer.")
+        return self._sheet.table(self._marked(field).table())
+
+    def _marked(self, field: str) -> Marked:
+        marks = next(one.marks for one in self._sheet.grades if one.score.field == field)
+        return Marked.of(field, self.result.votes, marks)
 
     @cached_property
     def disagreements(self) -> Any:

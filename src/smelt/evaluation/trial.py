@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from smelt.call.estimate import Estimate, estimate
+from smelt.call.gauge import made_for
 from smelt.call.options import Settings
 from smelt.call.running import execute
 from smelt.evaluation.sheet import Sheet, draw
@@ -33,4 +34,5 @@ def evaluate(
     call = sample.prepare(prompt, output_model, model, settings, is_sent=not dry_run)
     if dry_run:
         return estimate(call)
-    return Evaluation(Sheet(sample, execute(call, awaited="arun"), settings.error_column))
+    sheet = Sheet(sample, execute(call, awaited="arun"), settings.error_column)
+    return Evaluation(sheet, made_for(call))

@@ -1,0 +1,96 @@
+"""Turns how votes stand into a probability of being right, by rows with known right answers.
+
+For independent votes between two values, the log-odds of being right are exactly proportional to the margin: the votes
+for the answer beyond those for its rival. The share of votes is no such thing: asking ends when an answer is decided,
+and five of nine votes are right far more often than in 56 % of cases. So the probability is
+`1 / (1 + exp(-(slope * margin + shift)))`. With few labels it is drawn towards the slope 1 and the shift 0, which keeps
+it from running away if all labels are right.
+
+Source: Platt (1999), "Probabilistic outputs for support vector machines"; the margin of votes for a score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import exp
+
+from smelt.trust.verdict import Standing
+
+FEWEST = 20  # Labels.
+_PULL = 1.0  # How strongly the map is drawn towards the identity, in labels.
+_STEPS = 50
+_ENOUGH = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """The map from margins to probabilities, for one field.
+
+    Attributes:
+        slope: How much a vote of margin adds to the log-odds of being right.
+        shift: The log-odds at margin 0.
+        labels: The rows by which it was found.
+    """
+
+    slope: float
+    shift: float
+    labels: int
+
+    def __call__(self, margin: float) -> float:
+        """The probability that an answer with this *margin* is right."""
+        return _sigmoid(self.slope * margin + self.shift)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrator:
+    """Turns the votes of later runs into probabilities of being right: `transform(..., with_confidence=calibrator)`.
+
+    It belongs to the prompt, the output model, the model and the number of votes with which it was made. Other calls
+    refuse it.
+
+    Attributes:
+        curves: The map of each field that had enough known right answers, by its dotted path.
+        made_for: What the calibrator belongs to, by name; compared with what a call asks.
+    """
+
+    curves: Mapping[str, Curve]
+    made_for: Mapping[str, str] = field(repr=False)
+
+    def confidence(self, name: str, standing: Standing) -> float | None:
+        """The probability that the answer to the field *name* is right; None for a field without a curve."""
+        curve = self.curves.get(name)
+        return None if curve is None else curve(standing.margin)
+
+
+def fitted(margins: Sequence[float], right: Sequence[bool]) -> Curve:
+    """The curve with the highest penalised likelihood, by Newton's method.
+
+    Args:
+        margins: The margin of each answer.
+        right: Whether it is right.
+    """
+    slope, shift = 1.0, 0.0
+    for _ in range(_STEPS):
+        chances = [_sigmoid(slope * margin + shift) for margin in margins]
+        off = [chance - mark for chance, mark in zip(chances, right, strict=True)]
+        weights = [chance * (1 - chance) for chance in chances]
+        by_slope = sum(one * margin for one, margin in zip(off, margins, strict=True)) + _PULL * (slope - 1)
+        by_shift = sum(off) + _PULL * shift
+        slopes = sum(one * margin * margin for one, margin in zip(weights, margins, strict=True)) + _PULL
+        both = sum(one * margin for one, margin in zip(weights, margins, strict=True))
+        shifts = sum(weights) + _PULL
+        whole = slopes * shifts - both * both
+        step = (shifts * by_slope - both * by_shift) / whole, (slopes * by_shift - both * by_slope) / whole
+        scale = min(1.0, 2 / (abs(step[0]) + abs(step[1]) + _ENOUGH))  # A full step far from the minimum overshoots.
+        slope, shift = slope - scale * step[0], shift - scale * step[1]
+        if abs(step[0]) + abs(step[1]) < _ENOUGH:
+            break
+    return Curve(slope=slope, shift=shift, labels=len(margins))
+
+
+def _sigmoid(value: float) -> float:
+    if value < 0:
+        grown = exp(max(value, -700.0))
+        return grown / (1 + grown)
+    return 1 / (1 + exp(-value))
