@@ -29,7 +29,7 @@ import smelt, smelt.call.execution
 from tests.models import Company
 
 smelt.call.execution.INTERRUPT_GRACE = float(sys.argv[4])
-model = smelt.Model("openai", "fake-1", api_key=sys.argv[2], base_url=sys.argv[1])
+model = smelt.Model("bedrock", "fake-1", api_key=sys.argv[2], base_url=sys.argv[1])
 data = [{"name": f"company {at}", "number": at} for at in range(100)]
 try:
     smelt.run(data, "Describe {name} {number}.", Company, model=model, batch_size=4, concurrency=3, ledger=sys.argv[3])
@@ -64,7 +64,7 @@ def stopped(scenario: Scenario, path: Path, sent: signal.Signals, grace: float, 
     Args:
         again: Send it until the script has ended. A process that is held up takes two signals for one.
     """
-    command = [sys.executable, "-c", SCRIPT, scenario.base_url("openai"), KEYS["openai"], str(path), str(grace)]
+    command = [sys.executable, "-c", SCRIPT, scenario.base_url("bedrock"), KEYS["bedrock"], str(path), str(grace)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as script:
         before = scenario.wait_until(lambda stats: stats.requests >= 6 and stats.in_flight == 3).requests
         pressed = time.monotonic()
@@ -95,7 +95,7 @@ def test_66_what_is_in_flight_lands_and_is_not_paid_again_and_nothing_new_is_sen
     assert requests <= before + 3  # The last replies before the signal is heard make room for three.
     assert seconds < BUSY
     result = smelt.run(
-        DATA, "Describe {name} {number}.", Company, model=served("openai", provider), ledger=path, progress=False
+        DATA, "Describe {name} {number}.", Company, model=served("bedrock", provider), ledger=path, progress=False
     )
     assert result.metrics.ledger_rows == rows
     assert set(provider.stats().rows_sent_by.values()) == {1}
