@@ -38,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Draw the order, unless it is given, or this is a worker of xdist: the process that started it tells the order."""
     drawn = getattr(config, "workerinput", {}).get("shuffle") or str(random.randrange(1_000_000))
     config.option.shuffle = config.getoption("--shuffle") or drawn
+    os.environ["MARKS_OF_TESTS"] = config.getoption("-m")  # For `tests.providers.asking`, before there are any.
 
 
 @pytest.hookimpl(optionalhook=True)

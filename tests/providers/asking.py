@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,9 +21,12 @@ CANARY = "c4n4ryC4N4RYc4n4ry"
 KEYS = keys_with(CANARY)
 # Each protocol once, and those of the clouds in the slow tests; hosts that share the code of an adapter on request.
 SHARING = {*HOSTS, "azure", "foundry", "vertex", "vertex-claude", "mantle", "mantle-openai", "mantle-claude"}
+# To make thousands of tests that are left out takes seconds, in every process of the suite.
+ARE_LEFT_OUT = "not hosts" in os.environ.get("MARKS_OF_TESTS", "")
 EACH: list[Any] = [
     *PROVIDERS,
-    *(pytest.param(name, marks=pytest.mark.hosts if name in SHARING else pytest.mark.slow) for name in OTHERS),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS if name not in SHARING),
+    *(pytest.param(name, marks=pytest.mark.hosts) for name in OTHERS if name in SHARING and not ARE_LEFT_OUT),
 ]
 ROW = {
     "type": "object",
