@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 import subprocess
 import sys
@@ -29,7 +30,6 @@ SCRIPT = """
 import asyncio, signal, sys, time
 import smelt, smelt.call.execution
 from smelt.engine.events import RequestSent
-from tests.ledger.test_streams import PROMPT, frames
 from tests.models import Company
 
 pressed = []
@@ -44,11 +44,12 @@ def follow(event):
         # On the stream's own loop: between two frames the loop stands still, and Ctrl-C would be the program's affair.
         asyncio.get_running_loop().call_later(0.1, press)
 
-model = smelt.Model("openai", "fake-1", api_key=sys.argv[2], base_url=sys.argv[1])
+model = smelt.Model("bedrock", "fake-1", api_key=sys.argv[2], base_url=sys.argv[1])
 given = {"model": model, "batch_size": 4, "concurrency": 3, "ledger": sys.argv[3]}
+given["progress"] = follow if sys.argv[4] == "press" else False
 handed_over = 0
 try:
-    for frame in smelt.stream(frames(), PROMPT, Company, progress=follow if sys.argv[4] == "press" else False, **given):
+    for frame in smelt.stream(frames(), PROMPT, Company, **given):
         handed_over += len(frame)
 except KeyboardInterrupt as stop:
     took = time.monotonic() - pressed[0]
@@ -69,13 +70,16 @@ def frames() -> Any:
 
 def script(scenario: Scenario, path: Path, how: str) -> subprocess.Popen[str]:
     """The script, begun, which presses Ctrl-C with requests in flight if *how* is "press"."""
-    command = [sys.executable, "-c", SCRIPT, scenario.base_url("openai"), KEYS["openai"], str(path), how]
+    # This module itself would load pytest and Hypothesis, too.
+    head = f"import pandas as pd\nfrom typing import Any\nPROMPT, ROWS, SIZE = {PROMPT!r}, {ROWS}, {SIZE}\n"
+    code = head + inspect.getsource(frames) + SCRIPT
+    command = [sys.executable, "-c", code, scenario.base_url("bedrock"), KEYS["bedrock"], str(path), how]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def finished(provider: Scenario, path: Path) -> tuple[pd.DataFrame, smelt.SmeltMetrics]:
     """What a second stream of the same rows makes of them."""
-    out = smelt.stream(frames(), PROMPT, Company, model=served("openai", provider), ledger=path, progress=False)
+    out = smelt.stream(frames(), PROMPT, Company, model=served("bedrock", provider), ledger=path, progress=False)
     made = pd.concat(list(out))
     assert out.metrics is not None
     return made, out.metrics
@@ -133,7 +137,7 @@ def test_nothing_leaves_after_a_stream_was_closed_and_what_is_in_flight_lands(
 ) -> None:
     provider = scenario(answers=RULES, latency=0.05)
     given: Any = {"ledger": path if is_kept else False, "batch_size": 2, "concurrency": 8, "progress": False}
-    stream = smelt.stream(frames(), PROMPT, Company, model=served("openai", provider), **given)
+    stream = smelt.stream(frames(), PROMPT, Company, model=served("bedrock", provider), **given)
     assert len(next(stream)) + len(next(stream)) == 2 * SIZE
     assert stream.metrics is not None
     left = stream.metrics.requests
@@ -150,7 +154,7 @@ def test_rows_that_a_stream_has_in_flight_while_nobody_reads_it_are_neither_wait
     path: Path, scenario: MakeScenario
 ) -> None:
     provider = scenario(answers=RULES, latency=0.1, count_by="name")
-    given: Any = {"model": served("openai", provider), "ledger": path, "batch_size": 2, "progress": False}
+    given: Any = {"model": served("bedrock", provider), "ledger": path, "batch_size": 2, "progress": False}
     stream = smelt.stream(frames(), PROMPT, Company, **given)
     begun = [next(stream), next(stream)]
     assert provider.stats().rows_sent > sum(map(len, begun))

@@ -18,6 +18,7 @@ import pytest
 
 import smelt
 from smelt.testing import ScriptedProvider
+from tests.conftest import whole
 
 Row = dict[str, Any]
 FRAMES: dict[str, Callable[[list[Row]], Any]] = {
@@ -25,7 +26,6 @@ FRAMES: dict[str, Callable[[list[Row]], Any]] = {
     "polars": lambda rows: pl.DataFrame(rows, schema_overrides={"tags": pl.List(pl.String)}),
     "records": list,
 }
-PIPELINES = 200
 
 
 def weight(row: Mapping[str, Any]) -> int:
@@ -143,9 +143,10 @@ def _plain(value: Any) -> Any:
     return None if pd.isna(value) else value
 
 
+@pytest.mark.parametrize("pipelines", whole(60, 600))
 @pytest.mark.parametrize("kind", FRAMES)
-def test_a_pipeline_does_what_its_rules_say(kind: str) -> None:
-    for seed in range(list(FRAMES).index(kind), PIPELINES, len(FRAMES)):
+def test_a_pipeline_does_what_its_rules_say(kind: str, pipelines: int) -> None:
+    for seed in range(list(FRAMES).index(kind), pipelines, len(FRAMES)):
         case = Case(seed)
         provider = ScriptedProvider(answer, keep=False)
 
