@@ -13,7 +13,7 @@ from pydantic import BaseModel
 import smelt
 from smelt.engine.budget import Budget
 from smelt.providers.base import Billing, CallFailed, Reply, Request, Usage
-from smelt.testing import ScriptedProvider, answered
+from smelt.testing import ScriptedProvider, answered, run_jumping
 
 LABEL = {"sector": "tech"}
 SMALL = Usage(input_tokens=100, output_tokens=100)
@@ -214,6 +214,7 @@ def test_refused_requests_do_not_use_it_up() -> None:
     refused = CallFailed("rate_limit", Billing.REJECTED, "slow down", status=429, retry_after=0.0)
     provider = ScriptedProvider(LABEL, script=[None, *[refused] * 10])
 
-    result = run(provider, 50, batch_size=10, max_tokens_total=5_000, concurrency=1)
+    given: Any = {"batch_size": 10, "max_tokens_total": 5_000, "concurrency": 1, "progress": False}
+    result, _ = run_jumping(smelt.arun(frame(50), "Sort {name}.", Label, model=provider, **given))
 
     assert result.success
