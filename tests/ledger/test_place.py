@@ -18,7 +18,7 @@ from smelt.errors import SmeltConfigError, SmeltWarning, StoreCorruptError, Stor
 from smelt.ledger.files import default_path, located
 from smelt.ledger.opening import open_store
 from smelt.providers.base import Reply, Request
-from tests.ledger.acting import Actor
+from tests.ledger.acting import Actor, count
 from tests.ledger.test_runs import NAMES, Model, run
 
 VALUES = ("tech", 3)
@@ -88,6 +88,26 @@ async def test_what_a_run_paid_for_is_kept_and_named_whatever_happens_to_its_fil
     with smelt.ledger.open(kept) as ledger:
         assert ledger.check() == []
         assert sum(one["cost_usd"] or 0 for one in ledger.spend()) == 0.5
+
+
+async def test_replies_that_come_one_by_one_after_a_store_was_lost_are_closed_in_the_copy(path: Path) -> None:
+    actor = Actor(path)
+    await actor.send("a")
+    first = actor.number, actor.pending
+    await actor.send("b")
+    second = actor.number, actor.pending
+    _replace(path)
+    for actor.number, actor.pending in (first, second):
+        with pytest.raises(StoreError, match="while it was in use"):
+            await actor.land()
+        actor.commit()
+    with pytest.raises(StoreError, match="nothing more was sent") as caught:
+        actor.recorder.finish("done")
+    actor.store.close()
+
+    kept = Path(str(caught.value).partition(" is in ")[2].partition(": pass")[0])
+    assert count(kept, "attempts", "state = 'done' AND keys IS NULL") == 2
+    assert count(kept, "replies") == 0  # The texts of replies that were read are deleted.
 
 
 class Harming(Model):

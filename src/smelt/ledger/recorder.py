@@ -261,8 +261,11 @@ class Recorder:
             self._keep_own(answers)
 
     def _parse(self, parsed: _Parsed) -> None:
-        """Write *parsed* with the next commit, together with others."""
-        if self._parsed is None:
+        """Write *parsed* with the next commit, together with others.
+
+        After a failure of the store it gets a step of its own: its reply waits to be stored, behind the earlier steps.
+        """
+        if self._parsed is None or self._writer.failure is not None:
             some = self._parsed = list[_Parsed]()
             self._writer.tell(lambda connection: self._write(connection, some))
         self._parsed.append(parsed)
