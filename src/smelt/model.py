@@ -57,7 +57,8 @@ class Model:
             deployment may have any name. None: the price of *name*.
         price: The price itself, in US dollars per million tokens, if no listed model has it: `input` and `output`; and
             `cached` and `written` for input tokens read from and written to the provider's cache, if they cost
-            otherwise. `batch` and `flex` are parts of the price, such as 0.5, that those tiers cost.
+            otherwise. `batch` and `flex` are parts of the price, such as 0.5, that those tiers cost. `stored` is the
+            price of a million tokens that Gemini keeps for an hour, if it is not that of Google's list.
 
     Raises:
         SmeltConfigError: There is no such provider, or an argument is malformed. Nothing is sent.

@@ -1,24 +1,25 @@
-"""How the embedded model's answers depend on the wire and on the rows per request; rewrites docs/concepts/batching.md.
+"""How the embedded models' answers depend on the wire and on the rows per request; rewrites docs/concepts/batching.md.
 
-    python -m tests.bench.agreement [MODEL] [ROWS]
+    python -m tests.bench.agreement [MODEL ROWS] …
 
 Reviews with labels, three fields each, in the order of the table. *Right* are values like the labels; *as keyed, 1* are
 values like those of one row per request in the keyed form, which is asked once more to see how often it repeats itself.
 The embedded model is held to each row by a grammar with the names of the fields, so that its replies
-have them on either wire; the last lines ask it for packed replies all the same. MODEL is `smollm2-135m` or another one
-of `smelt local`. The page is rewritten if no number of rows is given. Takes some minutes.
+have them on either wire; the last lines ask it for packed replies all the same. MODEL is one of `smelt local`, and its
+weights must be here. Behind each share stands its 95 % interval (Wilson's), for which the rows and not the values count
+as independent. The page is rewritten if no model is named. Takes half an hour on an idle machine.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -26,12 +27,13 @@ from pydantic import BaseModel
 import smelt
 from smelt.call.resolve import resolve_model
 from tests.bench.contenders.environments import ROOT
+from tests.bench.peers import put
 
 MARKS = "<!-- agreement: written by python -m tests.bench.agreement -->\n", "<!-- end of agreement -->\n"
-PAGE = Path("docs/concepts/batching.md")
+PAGE = ROOT / "docs" / "concepts" / "batching.md"
 SIZES = (1, 6)
-ROWS = 12
-LONGEST = 180.0  # Seconds; rows without an answer by then have none.
+MODELS = {"smollm2-135m": 24, "qwen2.5-coder-1.5b": 12}  # Rows; the second takes seconds for each.
+LONGEST = 600.0  # Seconds; rows without an answer by then have none.
 PROMPT = "Read the {review}. What is its sentiment, what is it about, and would the customer buy again?"
 _Answers = list[tuple[Any, ...] | None]
 
@@ -70,22 +72,21 @@ LABELLED: Sequence[tuple[str, tuple[str, str, bool]]] = (
 )
 
 
-def main(model: str = "smollm2-135m", rows: int = ROWS) -> None:
-    """Run, print, and write the page."""
+def main(models: Mapping[str, int]) -> None:
+    """Run, print, and write the page if all models have run."""
     lines = []
-    for line in table(model, rows):
-        print(line, flush=True)
-        lines.append(line)
-    if rows == ROWS:
-        page = ROOT / PAGE
-        before, _, rest = page.read_text().partition(MARKS[0])
-        after = rest.partition(MARKS[1])[2]
-        page.write_text(f"{before}{MARKS[0]}\n" + "\n".join(lines) + f"\n\n{MARKS[1]}{after}")
+    for model, rows in models.items():
+        for line in table(model, rows):
+            print(line, flush=True)
+            lines.append(line)
+        lines.append("")
+    if models == MODELS:
+        put(lines[:-1], *MARKS, page=PAGE)
 
 
 def table(model: str, rows: int) -> Iterator[str]:
     """The lines of the table, as soon as each is known."""
-    yield f"`{model}`, {rows} rows, {date.today()}, {os.cpu_count()} CPUs, {platform.system()}."
+    yield f"`{model}`, {rows} rows of three values, {date.today()}, {os.cpu_count()} CPUs, {platform.system()}."
     yield ""
     yield "| wire | rows per request | valid | right | as keyed, 1 |"
     yield "| --- | ---: | ---: | ---: | ---: |"
@@ -136,8 +137,22 @@ def row(name: str, size: int, answers: _Answers, first: _Answers) -> str:
     """A line of the table."""
     labels = [label for _, label in sample(len(answers))]
     valid = sum(one is not None for one in answers) / len(answers)
-    shares = f"{valid:.0%} | {_share(answers, labels):.0%} | {_share(answers, first):.0%}".replace("%", " %")
-    return f"| {name} | {size} | {shares} |"
+    shares = (valid, _share(answers, labels), _share(answers, first))
+    return f"| {name} | {size} | {' | '.join(shown(one, len(answers)) for one in shares)} |"
+
+
+def shown(share: float, count: int) -> str:
+    """A share of *count* rows with its interval, in percent."""
+    lowest, highest = interval(share, count)
+    return f"{share:.0%} ({lowest:.0%} to {highest:.0%})".replace("%", " %")
+
+
+def interval(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of Wilson (1927) for a *share* of *count*."""
+    z = 1.96
+    middle = share + z * z / (2 * count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return (middle - half) / (1 + z * z / count), (middle + half) / (1 + z * z / count)
 
 
 def _share(answers: Sequence[tuple[Any, ...] | None], others: Sequence[tuple[Any, ...] | None]) -> float:
@@ -148,5 +163,5 @@ def _share(answers: Sequence[tuple[Any, ...] | None], others: Sequence[tuple[Any
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    main(given[0] if given else "smollm2-135m", int(given[1]) if len(given) > 1 else ROWS)
+    given = iter(sys.argv[1:])
+    main({model: int(next(given)) for model in given} or MODELS)

@@ -1,8 +1,10 @@
 """A model on its worst days: a million rows over four protocols, with every kind of odd reply at once.
 
-    python -m tests.bench.hostile [ROWS] [FORM] [PROVIDER …]
+    python -m tests.bench.hostile [ROWS] [FORM] [PROVIDER …] [FIRST]
 
-FORM is how replies are asked for: `keyed`, or `packed` or `positional` on the compact wire (`readings.FORMS`).
+FORM is how replies are asked for: `keyed`, or `packed` or `positional` on the compact wire (`readings.FORMS`); with
+`-wide` behind it a row has 45 numbers more, so that ten million cells take a quarter of an hour per wire. FIRST is the
+number of the first row, which also seeds the oddities: a later piece of the same run.
 
 Asks for a quarter of ROWS (1,000,000) from each of the four protocols, in slices of 50,000, with every kind of oddity
 (`tests/fakeserver/oddities.py`) at 5 % of the requests. The kinds that leave nothing to read, so that all of a reply's
@@ -18,6 +20,7 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 from tests.exactness.readings import FORMS, Marks, is_refused, marked, read, readings
 from tests.fakeserver import FakeServer, oddities
@@ -30,23 +33,24 @@ _SHUNNED = 2_000
 _MOST_SENT = 1.25
 
 
-def main(rows: int = 1_000_000, form: str = "keyed", providers: tuple[str, ...] = tuple(PROVIDERS)) -> None:
+def main(rows: int = 1_000_000, form: str = "keyed", providers: Sequence[str] = (), first: int = 0) -> None:
     """Run and print."""
     os.environ["SMELT_LEDGER"] = "off"
     found: list[Marks] = []
+    providers = providers or tuple(PROVIDERS)
     with FakeServer() as fake:
         for provider in providers:
-            found += _asked(fake, provider, form, rows // len(providers))
+            found += _asked(fake, provider, form, first, rows // len(providers))
     total = _sum(found)
-    _print("all", total, 0.0, Counter())
+    _print(f"all, {form}", total, 0.0, Counter())
     if total.wrong or total.misplaced or total.failed or total.share > _MOST_SENT:
         sys.exit("over the limit")
 
 
-def _asked(fake: FakeServer, provider: str, form: str, rows: int) -> list[Marks]:
+def _asked(fake: FakeServer, provider: str, form: str, start: int, rows: int) -> list[Marks]:
     found, struck, cpu = [], Counter[str](), 0.0
-    for first in range(0, rows, _SLICE):
-        count = min(_SLICE, rows - first)
+    for first in range(start, start + rows, _SLICE):
+        count = min(_SLICE, start + rows - first)
         scenario = fake.scenario(answers=FORMS[form][1], oddities=oddities.rates(_RATE, lost=_LOST), seed=first)
         frame = readings(count, first=first, shunned=_SHUNNED)
         before = time.process_time()
@@ -57,7 +61,7 @@ def _asked(fake: FakeServer, provider: str, form: str, rows: int) -> list[Marks]
         refused = {at for at, text in enumerate(frame["text"]) if is_refused(text)}
         found.append(marked(frame, result, stats.rows_sent, form, but=refused))
         scenario.close()
-        _print(provider, _sum(found), cpu, struck)
+        _print(f"{provider}, {form}", _sum(found), cpu, struck)
     return found
 
 
@@ -67,6 +71,7 @@ def _sum(found: list[Marks]) -> Marks:
         failed.update(one.failed)
     return Marks(
         rows=sum(one.rows for one in found),
+        cells=sum(one.cells for one in found),
         wrong=sum(one.wrong for one in found),
         misplaced=sum(one.misplaced for one in found),
         failed=failed,
@@ -77,15 +82,15 @@ def _sum(found: list[Marks]) -> Marks:
 def _print(name: str, marks: Marks, cpu: float, struck: Counter[str]) -> None:
     each = f", {cpu / marks.rows * 1e6:.0f} us CPU per row, {struck.total():,} oddities" if cpu else ""
     print(
-        f"{name}: {marks.rows:,} rows, {marks.misplaced} misplaced, {marks.wrong} wrong, {marks.share:.3f} rows sent "
-        "per row"
-        f"{each}; without an answer: {dict(marks.failed) or 'none but those refused'}",
+        f"{name}: {marks.rows:,} rows, {marks.cells:,} cells with an answer, {marks.misplaced} misplaced, "
+        f"{marks.wrong} wrong, {marks.share:.3f} rows sent per row{each}; "
+        f"without an answer: {dict(marks.failed) or 'none but those refused'}",
         flush=True,
     )
 
 
 if __name__ == "__main__":
     named = [one for one in sys.argv[2:] if one in FORMS]
-    asked = tuple(one for one in sys.argv[2:] if one not in FORMS)
-    most = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    main(most, named[0] if named else "keyed", asked or tuple(PROVIDERS))
+    asked = [one for one in sys.argv[2:] if one in PROVIDERS]
+    numbers = [int(one) for one in sys.argv[1:] if one.isdecimal()]
+    main(numbers[0] if numbers else 1_000_000, named[0] if named else "keyed", asked, *numbers[1:])

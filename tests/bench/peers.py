@@ -195,11 +195,11 @@ def figures(situation: Situation, run: Run) -> list[str]:
     ]
 
 
-def put(lines: Sequence[str], begin: str, end: str) -> None:
-    """Put a table in its place on the page, between two marks."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+def put(lines: Sequence[str], begin: str, end: str, *, page: Path = PAGE) -> None:
+    """Put a table in its place on the *page*, between two marks."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
     _, _, after = rest.partition(end)
-    PAGE.write_text(before + begin + "\n" + "\n".join(lines) + "\n\n" + end + after, encoding="utf-8")
+    page.write_text(before + begin + "\n" + "\n".join(lines) + "\n\n" + end + after, encoding="utf-8")
 
 
 def _row(cells: Sequence[str]) -> str:

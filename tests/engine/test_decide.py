@@ -440,6 +440,22 @@ def test_rows_are_on_their_way_from_the_line_to_the_reply_and_those_refused_befo
 
 
 @pytest.mark.parametrize(
+    ("statuses", "stops"),
+    [((404, 404), True), ((403, 404), False), ((401, 404), False), ((401, 404, 401), True)],
+    ids=["the same", "a firewall's and a stray one", "two stray ones", "the same with a stray one"],
+)
+def test_only_refusals_of_one_kind_are_signs_of_the_same(statuses: tuple[int, ...], stops: bool) -> None:
+    doubt = Doubt()
+    for status in statuses:
+        no = refused(status, is_named=status != 403)
+        doubt.refused(chunk_of(8), no, left_at=1.0, now=1.0)
+
+    verdict = decide_failure(chunk_of(8), no, Policy(), answered=9, now=1.0, doubts=doubt.count)
+
+    assert (verdict.stop is not None) == stops
+
+
+@pytest.mark.parametrize(
     ("status", "is_named", "is_known", "stops"),
     [
         pytest.param(401, True, False, True, id="a key"),

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 import smelt
 from smelt.result import SmeltResult
@@ -68,15 +68,27 @@ class Cells(BaseModel):
     label: Literal["tech", "finance", "health", "other"]
 
 
+NUMBERS: dict[str, Any] = {f"n{by}": {"mixed": "at", "by": by} for by in range(45)}
+"""Rules for numbers that no other row and no other field has."""
+
+
+def _with_numbers(model: type[BaseModel]) -> type[BaseModel]:
+    """*model* with 45 numbers in front, so that many cells are asked with few requests."""
+    wide: type[BaseModel] = create_model("Wide", **dict.fromkeys(NUMBERS, int))
+    return create_model(f"Wide{model.__name__}", __base__=(model, wide))
+
+
 def _rules_of(model: type[BaseModel]) -> dict[str, Any]:
-    rules = {**RULES, "amount": {"copy": "sum"}}
+    rules = {**RULES, **NUMBERS, "amount": {"copy": "sum"}}
     return {field: rules[field] for field in model.model_fields}
 
 
+_WIDE = {name: _with_numbers(model) for name, model in (("keyed", Reading), ("packed", Words), ("positional", Cells))}
 FORMS: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
     "keyed": (Reading, RULES),
     "packed": (Words, _rules_of(Words)),
     "positional": (Cells, _rules_of(Cells)),
+    **{f"{name}-wide": (wide, _rules_of(wide)) for name, wide in _WIDE.items()},
 }
 """By the shape of its replies: an output model, and the rules for its answers."""
 
@@ -104,6 +116,7 @@ class Marks:
 
     Attributes:
         rows: Rows asked.
+        cells: Cells of the rows with an answer.
         wrong: Cells that hold a value that fits no row.
         misplaced: Cells that hold another row's value.
         failed: Rows without an answer, by the kind of their error.
@@ -111,6 +124,7 @@ class Marks:
     """
 
     rows: int
+    cells: int
     wrong: int
     misplaced: int
     failed: Counter[str]
@@ -124,7 +138,7 @@ class Marks:
 
 def read(frame: pd.DataFrame, model: Any, form: str = "keyed", **options: Any) -> SmeltResult[Any]:
     """Read the rows of *frame*, with more attempts than usual: a rare row meets four oddities in a row."""
-    wire = "keyed" if form == "keyed" else "compact"
+    wire = "keyed" if form.startswith("keyed") else "compact"
     given = {"progress": False, "batch_size": 20, "max_attempts": 8, "wire": wire} | options
     result: SmeltResult[Any] = smelt.run(frame, PROMPT, FORMS[form][0], model=model, **given)
     return result
@@ -156,7 +170,8 @@ def marked(
                 is_anothers = name not in ("label", "is_odd", "hint") and repr(value) in others[name]
                 misplaced, wrong = misplaced + is_anothers, wrong + (not is_anothers)
     failed = Counter(error.kind for error in result.errors if error.position not in but)
-    return Marks(rows=len(frame), wrong=wrong, misplaced=misplaced, failed=failed, sent=sent)
+    cells = len(rules) * sum(answer is not None for answer in result.data)
+    return Marks(rows=len(frame), cells=cells, wrong=wrong, misplaced=misplaced, failed=failed, sent=sent)
 
 
 def records(frame: pd.DataFrame) -> list[Any]:

@@ -291,6 +291,16 @@ def test_the_estimate_prices_the_questions(seller: str, scenario: MakeScenario) 
     assert 'what is "sector"? [tech | größe | option 3]' in shown
 
 
+def test_a_price_of_the_callers_own_holds_for_decisions(seller: str, scenario: MakeScenario) -> None:
+    fake = scenario(answers=RULES)
+    own = model_of(fake, seller, price={"input": 1.0, "output": 99.0})
+
+    result = ask(fake, seller, FRAME[:5], model=own, max_cost=1.0)
+
+    check(result, FRAME["name"][:5])
+    assert result.metrics.cost_usd == pytest.approx(result.metrics.input_tokens * 1e-6)
+
+
 def test_a_budget_stops_decisions(scenario: MakeScenario) -> None:
     fake = scenario(answers=RULES, bills={})
     frame = pd.DataFrame({"name": [f"company {at}" for at in range(200)]})

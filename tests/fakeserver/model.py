@@ -77,7 +77,9 @@ def in_words(words: Sequence[str], codec: Codec) -> str:
 def _word(value: Any, codes: Mapping[str, str]) -> str | None:
     if value is None:
         return None
-    return codes.get(value, value) if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str):
+        return codes.get(value, value)
+    return str(value) if type(value) is int else json.dumps(value)
 
 
 _STRING = r'"(?:[^"\\]|\\.)*"'

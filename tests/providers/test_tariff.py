@@ -27,7 +27,7 @@ def test_cached_and_written_tokens_cost_what_input_does_unless_said() -> None:
     assert Price(input=1.0, output=10.0).of(USAGE) == pytest.approx((1_000 * 1.0 + 100 * 10.0) * 1e-6)
 
 
-@pytest.mark.parametrize(("tier", "part"), [("", 1.0), ("standard", 1.0), ("batch", 0.5)])
+@pytest.mark.parametrize(("tier", "part"), [("", 1.0), ("standard", 1.0), ("decisions", 1.0), ("batch", 0.5)])
 def test_a_batch_costs_its_part(tier: str, part: float) -> None:
     assert OWN.of(replace(USAGE, tier=tier)) == pytest.approx(part * (OWN.of(USAGE) or 0))
 
@@ -35,6 +35,18 @@ def test_a_batch_costs_its_part(tier: str, part: float) -> None:
 @pytest.mark.parametrize("tier", ["flex", "priority"])
 def test_a_tier_that_was_not_named_has_no_price(tier: str) -> None:
     assert OWN.of(replace(USAGE, tier=tier)) is None
+
+
+@pytest.mark.parametrize(("model", "tier"), [("anthropic:claude-sonnet-5-5", "priority"), ("groq:llama-4", "flex")])
+def test_a_tier_that_costs_what_the_usual_one_does_has_its_price(model: str, tier: str) -> None:
+    seller, _, name = model.partition(":")
+    provider = resolve_model(smelt.Model(seller, name, api_key="k-of-a-test", price=SAID))
+
+    assert cost_of(provider, USAGE, tier=tier) == pytest.approx(OWN.of(USAGE))
+
+
+def test_what_is_kept_costs_more() -> None:
+    assert OWN.of(replace(USAGE, stored_usd=0.5)) == pytest.approx(0.5 + (OWN.of(USAGE) or 0))
 
 
 @pytest.mark.parametrize("usage", [Usage(), Usage(input_tokens=5), Usage(output_tokens=5)])

@@ -7,6 +7,7 @@ If a request sent after the refusal is answered, the account is good. Until then
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class Doubt:
 
     count: Doubts = NO_DOUBTS
     last: CallFailed | None = None
+    _others: Counter[int | None] = field(default_factory=Counter)  # By status.
     _since: float | None = None
     _held: list[tuple[Failed, str | None]] = field(default_factory=list)
     _is_probing: bool = False
@@ -53,8 +55,10 @@ class Doubt:
         if self._since is not None and left_at < self._since:
             return
         self._since = now if self._since is None else self._since
+        # An account that is closed says the same to every request. A firewall's 403 and a stray 404 are no second sign.
+        self._others[failure.status] += not chunk.doubts
         self.count = Doubts(
-            others=self.count.others + (not chunk.doubts),
+            others=self._others[failure.status],
             singles=self.count.singles + (len(chunk.rows) == 1),
             total=self.count.total + 1,
         )
@@ -70,6 +74,7 @@ class Doubt:
     def release(self) -> Sequence[tuple[Failed, str | None]]:
         """Return the held rows, which were the cause, and reset the counts."""
         held, self._held = self._held, []
+        self._others.clear()
         self.count, self._since, self.last, self._is_probing = NO_DOUBTS, None, None, False
         return held
 

@@ -70,7 +70,7 @@ class Doubts:
     """Consecutive refusals that may concern the account. After the first, only requests sent after it count.
 
     Attributes:
-        others: Refusals of rows that were not refused before.
+        others: Refusals of rows that were not refused before, with the status of the last one.
         singles: Refusals of requests with a single row.
         total: All of these refusals.
         are_all: Whether every row left, queued or in flight, was refused already. If not, the others are better

@@ -282,7 +282,7 @@ class GoogleConnection(SDKConnection):
         if not (written or hours):
             return reply
         usage = reply.usage
-        stored = storage_usd(self.provider.model, hours)
+        stored = storage_usd(self.provider.model, hours, self.provider.price)
         if written and usage.input_tokens is not None:
             sums = usage.input_tokens + written, (usage.written_input_tokens or 0) + written
             usage = replace(usage, input_tokens=sums[0], written_input_tokens=sums[1])

@@ -11,6 +11,7 @@ from google.genai import errors, types
 from smelt.providers.base import Answer
 from smelt.providers.http import try_anew
 from smelt.providers.prefixes import Unkeepable
+from smelt.providers.tariff import Price
 
 # ai.google.dev/gemini-api/docs/caching, November 2026: 1,024 tokens for Flash, 4,096 for Pro. A create below it answers
 # 400 with both counts.
@@ -28,9 +29,10 @@ def least_prefix(model: str) -> int:
     return next((least for word, least in _LEAST.items() if f"-{word}" in model), _LEAST_OF_OTHERS)
 
 
-def storage_usd(model: str, token_hours: float) -> float:
-    """Dollars for keeping tokens for hours."""
-    return next((usd for word, usd in _STORAGE.items() if f"-{word}" in model), _STORAGE_OF_OTHERS) * token_hours / 1e6
+def storage_usd(model: str, token_hours: float, price: Price | None = None) -> float:
+    """Dollars for keeping tokens for hours, at the caller's own *price* if it says."""
+    listed = next((usd for word, usd in _STORAGE.items() if f"-{word}" in model), _STORAGE_OF_OTHERS)
+    return (listed if price is None or price.stored is None else price.stored) * token_hours / 1e6
 
 
 def is_gone(answer: Answer | None) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import islice
@@ -83,7 +83,8 @@ def price_for(provider: Provider) -> Pricing:
     """The price that *provider* was given, else that of the model that its `priced_as` names, or that it asks."""
     layers = list(islice(_layers(provider), _DEEPEST))
     if (own := _own(layers)) is not None:
-        return own.of
+        vendor = VENDORS.get(provider.name)
+        return partial(own.of, level=vendor.level_tiers if vendor else ())
     if (named := _named(layers)) is not None:
         seller, _, model = named.partition(":")
         return price_of(seller, model)
@@ -176,7 +177,8 @@ def _price_in_list(vendor: Vendor | None, model: str, base_url: str) -> Pricing:
     except LookupError:
         return lambda usage: None
 
-    level, factors = vendor.level_tiers, vendor.tier_prices
+    # Questions at the price of another seller's model (`priced_as`) cost their input, as any request to it would.
+    level, factors = {*vendor.level_tiers, DECISIONS}, vendor.tier_prices
     constraints = constraints_of(priced)
     known: dict[tuple[object, ...], StepRates | None] = {}
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from smelt.errors import SmeltConfigError
 from smelt.messages import nearest
-from smelt.providers.base import Usage
+from smelt.providers.base import DECISIONS, Usage
 
 _PARTS = ("batch", "flex")
+_LEVEL = frozenset(
+    {"", "standard", DECISIONS}
+)  # Tiers at the named price. Questions cost their input: nothing is made.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,7 @@ class Price:
         written: Input tokens written to the provider's cache. None: as *input*.
         batch: What a batch job costs, as a part of all of these: 0.5 is half the price. None: not known.
         flex: The same for the flex tier.
+        stored: What a million tokens cost that the provider keeps for an hour (Gemini). None: the vendor's list price.
     """
 
     input: float
@@ -33,6 +37,7 @@ class Price:
     written: float | None = None
     batch: float | None = None
     flex: float | None = None
+    stored: float | None = None
 
     @classmethod
     def read(cls, given: object) -> Price:
@@ -52,9 +57,14 @@ class Price:
             raise SmeltConfigError("price needs the price of 'input' and of 'output', in dollars per million tokens.")
         return cls(**given)
 
-    def of(self, usage: Usage) -> float | None:
-        """The cost of a request, or None if its usage is not known, or the price of its tier."""
+    def of(self, usage: Usage, level: Collection[str] = ()) -> float | None:
+        """The cost of a request, or None if its usage is not known, or the price of its tier.
+
+        *level* are the vendor's tiers that cost what the standard one does.
+        """
         part = self._part(usage.tier)
+        if part is None and usage.tier in level:
+            part = 1.0
         if part is None or usage.input_tokens is None or usage.output_tokens is None:
             return None
         cached = min(usage.cached_input_tokens or 0, usage.input_tokens)
@@ -65,13 +75,13 @@ class Price:
             + written * (self.input if self.written is None else self.written)
             + usage.output_tokens * self.output
         )
-        return part * dollars / 1_000_000
+        return part * dollars / 1_000_000 + (usage.stored_usd or 0.0)
 
     def _part(self, tier: str) -> float | None:
         if tier in _PARTS:
             part: float | None = getattr(self, tier)
             return part
-        return 1.0 if tier in ("", "standard") else None
+        return 1.0 if tier in _LEVEL else None
 
 
 def _check(name: str, value: Any) -> None:
