@@ -238,7 +238,7 @@ def test_gemini_keeps_the_instructions_for_a_run_and_no_longer(google: Callable[
     stats = fake.stats()
     assert all(named(fake))
     assert not any("systemInstruction" in one["body"] for one in stats.log)
-    assert dict(stats.content_calls) == {"create": 1, "delete": 1}
+    assert dict(stats.content_calls) == {"create": 1, "renew": 1, "delete": 1}
     assert stats.contents == 0
     assert stats.read_tokens >= 0.95 * stats.written_tokens * (stats.requests - 1)
     check_bill(result, stats)
@@ -259,10 +259,11 @@ def test_few_requests_and_short_instructions_are_sent(google: Callable[..., Scen
         ({"least": 4_096}, 1),
         ({"most": 0}, 1),
         ({"http": {"create": {"0": {"fault": "status", "kind": "server"}}}}, 2),
-        ({"http": {"create": {"0": "reset_before"}}}, 2),
+        ({"http": {"create": {"0": "reset_before"}}}, 1),
+        ({"http": {"create": {"0": "reset_before"}}, "lists_late": 1}, 1),
         ({"http": {"create": {"0": {"fault": "status", "kind": "not_found"}}}}, 1),
     ],
-    ids=["too small", "free tier", "server error", "reset", "not found"],
+    ids=["too small", "free tier", "server error", "reset", "reset, shown late", "not found"],
 )
 def test_no_row_fails_for_want_of_a_cache(
     terms: dict[str, Any], calls: int, google: Callable[..., Scenario], path: Path
@@ -272,10 +273,21 @@ def test_no_row_fails_for_want_of_a_cache(
     result = ask_gemini(fake, path)
 
     assert fake.stats().content_calls["create"] == calls
-    assert any(named(fake)) == (calls == 2)
-    assert result.success
-    if "reset_before" not in str(terms):  # What was made for a lost answer is billed, and nobody is told.
-        check_bill(result, fake.stats())
+    assert any(named(fake)) == ("server" in str(terms) or "reset" in str(terms))
+    assert fake.stats().contents == 0
+    check_bill(result, fake.stats())
+
+
+def test_what_was_made_for_a_lost_answer_and_never_shown_is_gone_in_minutes(
+    google: Callable[..., Scenario], path: Path
+) -> None:
+    fake = google(contents={"http": {"create": {"0": "reset_before"}}, "lists_late": 99})
+
+    ask_gemini(fake, path)
+    left = fake.stats().contents
+    fake.advance(301)
+
+    assert (left, fake.stats().contents) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +319,7 @@ def test_a_run_after_a_crash_uses_what_the_crashed_one_left(google: Callable[...
     result = ask_gemini(fake, path)
 
     assert (left.contents, left.content_calls["create"]) == (1, 1)
-    assert fake.stats().content_calls == {"create": 1, "delete": 1}
+    assert {name: fake.stats().content_calls[name] for name in ("create", "delete")} == {"create": 1, "delete": 1}
     assert result.success
 
 
@@ -326,8 +338,32 @@ def test_without_a_ledger_or_with_a_life_of_nothing_it_works_too(google: Callabl
         progress=False,
     )
 
-    assert calls == {"create": 1, "delete": 1} == dict(fake.stats().content_calls)
+    assert calls["create"] == calls["delete"] == 1
+    assert calls == dict(fake.stats().content_calls)
     assert again.success
+
+
+def test_a_call_that_keeps_nothing_sends_no_request_alone(google: Callable[..., Scenario]) -> None:
+    fake = google(latency=0.2)
+
+    result = ask_gemini(fake, False, rows=60, params={"cache_ttl": "0s"})
+
+    assert result.success
+    assert dict(fake.stats().content_calls) == {}
+
+
+@pytest.mark.parametrize("life", ["59s", "0.5h", "-5m", "", "1d", "999999999h", 300, None, "\u0661\u0660m", "1H"])
+def test_a_life_that_wastes_money_is_refused_before_anything_is_sent(
+    life: Any, google: Callable[..., Scenario]
+) -> None:
+    fake = google()
+
+    with pytest.raises(smelt.SmeltConfigError, match="cache_ttl.*duration such as '90s'"):
+        ask_gemini(fake, False, rows=60, params={"cache_ttl": life})
+    with pytest.raises(smelt.SmeltConfigError, match="cache_ttl.*duration such as '90s'"):
+        gemini(fake, params={"cache_ttl": life})
+
+    assert fake.stats().requests == 0
 
 
 def test_a_gateway_keeps_nothing(google: Callable[..., Scenario], path: Path) -> None:
@@ -359,6 +395,6 @@ def test_storage_is_in_the_bill_and_in_the_ledger(
     with smelt.ledger.open(path) as ledger:
         [spent] = ledger.spend()
     assert done == [5] * 6
-    assert dict(stats.content_calls) == {"create": 1, "delete": 1}
+    assert dict(stats.content_calls) == {"create": 1, "renew": 1, "delete": 1}
     assert stats.stored_dollars > 0.01 * stats.dollars
     assert spent["cost_usd"] == pytest.approx(stats.dollars, rel=1e-3)

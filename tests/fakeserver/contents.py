@@ -2,7 +2,8 @@
 
 Every content belongs to a key and a model. Google answers the same 403 for a content that is gone and for one that
 belongs to another key, and a 400 with both counts for a content below the model's minimum (words as in reports of
-2026). `contents=` of a scenario (`Terms`) says what it allows, and what goes wrong:
+2026). A list has all contents of the key, in pages, without a filter. `contents=` of a scenario (`Terms`) says what
+it allows, and what goes wrong:
 
     fake.scenario(bills={}, contents={"http": {"create": {"0": {"fault": "status", "kind": "server"}}}})
 """
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs
 
 from tests.fakeserver.config import faults_in
 from tests.fakeserver.doors import struck
@@ -37,13 +39,17 @@ class Terms:
         most: The most tokens that a project may keep; 0 is the free tier.
         gone_after: Requests that name a content, after which all contents are gone.
         gone: What answers a request about a content that is gone: status, its name, and words.
-        http: Faults of calls by operation (create, look, renew, delete) and the number of the call.
+        lists_late: Lists that do not show the contents yet.
+        page: The most contents in an answer.
+        http: Faults of calls by operation (create, list, look, renew, delete) and the number of the call.
     """
 
     least: int | None = None
     most: int | None = None
     gone_after: int | None = None
     gone: tuple[int, str, str] = GONE
+    lists_late: int = 0
+    page: int = 2
     http: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -58,6 +64,7 @@ class Content:
     tokens: int
     made: float
     until: float
+    label: str = ""
 
 
 class Refused(Exception):
@@ -77,18 +84,22 @@ class Contents:
         self._clock = clock
         self._named = 0
 
-    def answer(self, request: Any, path: str) -> tuple[Response, Fault | None] | None:
+    def answer(self, request: Any, path: str, query: str = "") -> tuple[Response, Fault | None] | None:
         """What answers a request, and how it travels; None if it is about something else."""
         start = next((one for one in _PATHS if path == one or path.startswith(f"{one}/")), None)
         if start is None or (operation := _OPERATIONS.get(request.method)) is None:
             return None
+        name = path.removeprefix(start).removeprefix("/")
+        if operation == "look" and not name:
+            operation = "list"
         number = self.calls[operation]
         self.calls[operation] += 1
         faults = faults_in(self.terms.http.get(operation, {}).get(str(number), ()))
-        name = path.removeprefix(start).removeprefix("/")
-        return struck(PROTOCOLS["google"], request.headers, faults, lambda: self._answer(operation, name, request))
+        return struck(
+            PROTOCOLS["google"], request.headers, faults, lambda: self._answer(operation, name, request, query)
+        )
 
-    def _answer(self, operation: str, name: str, request: Any) -> Response:
+    def _answer(self, operation: str, name: str, request: Any, query: str) -> Response:
         self.settle()
         body = json.loads(request.body or b"{}")
         try:
@@ -99,6 +110,8 @@ class Contents:
                     found = self._found(f"cachedContents/{name}", request.headers)
                     found.until = self._clock() + _seconds(body["ttl"])
                     return _said(self._told(found))
+                case "list":
+                    return _said(self._listed(query, request.headers))
                 case "look":
                     return _said(self._told(self._found(f"cachedContents/{name}", request.headers)))
                 case _:
@@ -129,6 +142,7 @@ class Contents:
             tokens=tokens,
             made=now,
             until=now + _seconds(body.get("ttl", "3600s")),
+            label=body.get("displayName", ""),
         )
         self.live[content.name] = content
         self.written_tokens += tokens
@@ -182,9 +196,20 @@ class Contents:
             raise Refused(*self.terms.gone)
         return found
 
+    def _listed(self, query: str, headers: Headers) -> Json:
+        asked = parse_qs(query)
+        first, most = int(asked.get("pageToken", ["0"])[0]), int(asked.get("pageSize", ["50"])[0])
+        owner, last = headers.get("x-goog-api-key", ""), first + min(most, self.terms.page)
+        found = [one for one in self.live.values() if one.owner == owner]
+        if not found or self.calls["list"] <= self.terms.lists_late:
+            return {}
+        more = {"nextPageToken": str(last)} if last < len(found) else {}
+        return {"cachedContents": [self._told(one) for one in found[first:last]], **more}
+
     def _told(self, content: Content) -> Json:
         return {
             "name": content.name,
+            **({"displayName": content.label} if content.label else {}),
             "model": f"models/{content.model}",
             "createTime": _moment(content.made),
             "updateTime": _moment(self._clock()),

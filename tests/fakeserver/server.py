@@ -109,7 +109,7 @@ class Server:
         base = f"http://{request.headers.get('host', '')}/{name}"
         if (found := scenario.jobs.answer(request, rest, query, base)) is not None:
             return JobCall(*found)
-        if (found := scenario.contents.answer(request, rest)) is not None:
+        if (found := scenario.contents.answer(request, rest, query)) is not None:
             return JobCall(*found)
         if rest in PATHS:
             return Call(scenario, PROTOCOLS[PATHS[rest]], "", request)

@@ -136,15 +136,32 @@ class Door:
         self.contents = Contents(terms, Till(), lambda: self.now)
 
     def ask(self, method: str, name: str = "", body: Any = None, key: str = "k") -> tuple[int, Any]:
-        headers = {"x-goog-api-key": key}
-        request = SimpleNamespace(method=method, headers=headers, body=json.dumps(body or {}).encode())
+        request = self.request(method, body, key)
         found = self.contents.answer(request, f"/v1/cachedContents{name and '/' + name.partition('/')[2]}")
         assert found is not None
         return found[0].status, json.loads(found[0].body)
 
+    def request(self, method: str, body: Any = None, key: str = "k") -> Any:
+        headers = {"x-goog-api-key": key}
+        return SimpleNamespace(method=method, headers=headers, body=json.dumps(body or {}).encode())
+
     def make(self, text: str = HEAD, ttl: str = "600s") -> tuple[int, Any]:
         body = {"model": "models/gemini-3.8-flash", "systemInstruction": {"parts": [{"text": text}]}, "ttl": ttl}
         return self.ask("POST", body=body)
+
+
+def test_a_list_shows_the_contents_of_a_key_in_pages() -> None:
+    door = Door()
+    names = [door.make()[1]["name"] for _ in range(3)]
+
+    found, _ = door.contents.answer(door.request("GET"), "/v1/cachedContents", "pageSize=1000") or (None, None)
+    first = json.loads(found.body) if found else {}
+    rest, _ = door.contents.answer(door.request("GET"), "/v1/cachedContents", "pageToken=2") or (None, None)
+    last = json.loads(rest.body) if rest else {}
+
+    assert [one["name"] for one in first["cachedContents"] + last["cachedContents"]] == names
+    assert (first["nextPageToken"], "nextPageToken" in last) == ("2", False)
+    assert door.ask("GET", key="other")[1] == {}
 
 
 def test_a_content_is_kept_until_its_time_is_over_and_storage_is_billed() -> None:

@@ -62,7 +62,8 @@ _TAKES = {
     "media_resolution": parameters.TEXT,
     "safety_settings": parameters.TABLES,
     "service_tier": parameters.TEXT,
-    "cache_ttl": parameters.DURATION,
+    # Shorter than a minute it would be made anew, and paid, again and again; each hour of it is paid.
+    "cache_ttl": parameters.life(60, 168 * 3_600),
 }
 _LIFE = 3_600.0  # Seconds; that of the SDK, too.
 # Keys of the API's answers; a blocked or an empty reply may have only some of them.

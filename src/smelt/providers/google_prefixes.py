@@ -21,6 +21,7 @@ _STORAGE = {"pro": 4.50}
 _LEAST_OF_OTHERS, _STORAGE_OF_OTHERS = 1_024, 1.00
 _GONE = re.compile(r"cached ?content", re.IGNORECASE)
 _TIMEOUT = 20_000  # Milliseconds.
+_PAGE = 1_000  # Contents in one answer.
 _FINAL = (400, 401, 403, 404, 429)  # 429: the free tier keeps nothing.
 
 
@@ -47,19 +48,29 @@ class Contents:
         self._caches = sdk.aio.caches
         self._model = model
 
-    async def make(self, text: str, seconds: float) -> tuple[str, int]:
+    async def make(self, text: str, seconds: float, label: str) -> tuple[str, int]:
         """Keep *text* as the system instruction."""
-        config = types.CreateCachedContentConfig(system_instruction=text, ttl=_ttl(seconds), http_options=_options())
+        config = types.CreateCachedContentConfig(
+            system_instruction=text, ttl=_ttl(seconds), display_name=label, http_options=_options()
+        )
         try:
             made = await self._caches.create(model=self._model, config=config)
         except errors.APIError as problem:
             raise (Unkeepable() if problem.code in _FINAL else problem) from None
         finally:
             try_anew()
-        counted = made.usage_metadata.total_token_count if made.usage_metadata else None
         if not made.name:
-            raise Unkeepable
-        return made.name, counted or 0
+            raise ValueError("no name")
+        return made.name, _tokens(made)
+
+    async def find(self, label: str) -> list[tuple[str, int]]:
+        """The contents of this key that have the name *label* for people. The server filters by nothing."""
+        config = types.ListCachedContentsConfig(page_size=_PAGE, http_options=_options())
+        try:
+            listed = [one async for one in await self._caches.list(config=config)]
+        finally:
+            try_anew()
+        return [(one.name, _tokens(one)) for one in listed if one.display_name == label and one.name]
 
     async def renew(self, name: str, seconds: float) -> None:
         """Let it live for so long from now on."""
@@ -70,6 +81,10 @@ class Contents:
     async def drop(self, name: str) -> None:
         """Delete it."""
         await self._caches.delete(name=name, config=types.DeleteCachedContentConfig(http_options=_options()))
+
+
+def _tokens(content: types.CachedContent) -> int:
+    return (content.usage_metadata.total_token_count if content.usage_metadata else None) or 0
 
 
 def _ttl(seconds: float) -> str:

@@ -103,7 +103,7 @@ def one_of(*values: str) -> Takes:
 
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0}
-_DURATION = re.compile(r"(\d{1,9})([smh])")
+_DURATION = re.compile(r"([0-9]{1,9})([smh])")
 
 
 def seconds_of(duration: Any, usual: float) -> float:
@@ -112,10 +112,22 @@ def seconds_of(duration: Any, usual: float) -> float:
     return usual if found is None else int(found[1]) * _UNITS[found[2]]
 
 
-DURATION = Takes(
-    wanted="a duration such as '90s', '15m' or '1h'",
-    fits=lambda value: isinstance(value, str) and _DURATION.fullmatch(value) is not None,
-)
+def life(least: float, most: float) -> Takes:
+    """A duration from *least* to *most* seconds, or of nothing."""
+
+    def fits(value: Any) -> bool:
+        seconds = seconds_of(value, -1.0)
+        return seconds == 0 or least <= seconds <= most
+
+    wanted = f"a duration such as '90s', '15m' or '1h', from {least:g} seconds to {most / 3_600:g} hours, or '0s'"
+    return Takes(wanted=wanted, fits=fits)
+
+
+def keeps_nothing(params: Mapping[str, Any]) -> bool:
+    """Whether *params* say that the provider's prompt cache is to keep nothing."""
+    return seconds_of(params.get("cache_ttl"), 1.0) == 0
+
+
 SWITCH = Takes(wanted="True or False", fits=lambda value: isinstance(value, bool))
 TEXT = Takes(wanted="a string", fits=lambda value: isinstance(value, str) and bool(value))
 TEXTS = Takes(

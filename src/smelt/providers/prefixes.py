@@ -2,14 +2,16 @@
 
 Requests then name what is kept in place of sending it. What is kept is billed by the hour, so it is deleted when the
 run ends. A run that was killed or interrupted leaves it to the end of its life, and the next run finds its name in the
-ledger.
+ledger. It is made for minutes, and renewed as soon as its name is known: if the answer with the name is lost, it is
+looked for by its label, at once and again later in the run; what is never found is gone within minutes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
@@ -20,6 +22,7 @@ T = TypeVar("T")
 RENEWED_AT = 0.9  # Share of its life after which it is renewed.
 _MOST_FAILURES = 2  # Failures after which a run sends its instructions with each request.
 _SECONDS = 20.0  # For one call.
+_FIRST_SECONDS = 300.0  # How long something is kept whose name is not known yet.
 
 
 class Unkeepable(Exception):
@@ -29,12 +32,16 @@ class Unkeepable(Exception):
 class Keeper(Protocol):
     """The calls of one provider about what it keeps. They may raise anything."""
 
-    async def make(self, text: str, seconds: float) -> tuple[str, int]:
-        """Keep *text*; its name and its tokens.
+    async def make(self, text: str, seconds: float, label: str) -> tuple[str, int]:
+        """Keep *text* under *label*; its name and its tokens.
 
         Raises:
-            Unkeepable: It is of no use to try again.
+            Unkeepable: It is of no use to try again, and nothing was made.
         """
+        ...
+
+    async def find(self, label: str) -> Sequence[tuple[str, int]]:
+        """Names and tokens of what is kept under *label*."""
         ...
 
     async def renew(self, name: str, seconds: float) -> None: ...
@@ -52,21 +59,25 @@ class Prefix:
     """The instructions of one text.
 
     Attributes:
-        seconds: For how long it is kept.
+        seconds: For how long it is kept, once it was renewed.
+        lives: For how long it was kept the last time.
         kept: What the provider keeps, or None.
         failures: Calls to make it that failed.
         counted: Until when its storage is counted.
         uses: Requests that named it since it was last renewed.
         renewal: The timer.
+        lost: Calls to make it without an answer, by label, and when they began: the provider may keep it all the same.
     """
 
     identity: str
     seconds: float
+    lives: float = 0.0
     kept: Kept | None = None
     failures: int = 0
     counted: float = 0.0
     uses: int = 0
     renewal: asyncio.TimerHandle | None = None
+    lost: dict[str, float] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -134,6 +145,10 @@ class Prefixes:
                 name = prefix.kept.name
                 self._forget(prefix)
                 await self._safely(self._keeper.drop(name))
+        for prefix in self._known.values():
+            for label in prefix.lost:
+                for name, _ in await self._safely(self._keeper.find(label)) or ():
+                    await self._safely(self._keeper.drop(name))
 
     def stop(self) -> None:
         """Renew nothing more."""
@@ -144,27 +159,52 @@ class Prefixes:
             task.cancel()
 
     async def _make(self, prefix: Prefix, text: str) -> None:
-        found = self._shelf.find(prefix.identity)
+        found, began = self._shelf.find(prefix.identity), now()
         if found is not None and self._is_good(found) and found != prefix.kept:
             prefix.kept = found
             if found.is_ours:  # From now on it is this run's.
                 self._shelf.put(prefix.identity, found)
+            prefix.lives = prefix.seconds
         else:
-            made = await self._safely(self._keeper.make(text, prefix.seconds), prefix)
+            made = await self._made(prefix, text)
             if made is None:
                 return
-            prefix.kept = Kept(name=made[0], tokens=made[1], until=now() + prefix.seconds)
-            self._written += made[1]
+            name, tokens, began = made
+            prefix.kept = Kept(name=name, tokens=tokens, until=began + prefix.lives)
+            self._written += tokens
             self._shelf.put(prefix.identity, prefix.kept)
-        prefix.failures, prefix.counted, prefix.uses = 0, now(), 0
+        prefix.failures, prefix.counted, prefix.uses = 0, began, 0
         self._set_timer(prefix)
+
+    async def _made(self, prefix: Prefix, text: str) -> tuple[str, int, float] | None:
+        """Name, tokens and beginning of what is made, or was by a call whose answer is lost."""
+        if (found := await self._found(prefix)) is not None:
+            return found
+        label, began, failures = f"smelt-{secrets.token_hex(8)}", now(), prefix.failures
+        prefix.lives, prefix.lost[label] = min(prefix.seconds, _FIRST_SECONDS), began
+        made = await self._safely(self._keeper.make(text, prefix.lives, label), prefix)
+        if made is None and prefix.failures < failures + _MOST_FAILURES:
+            return await self._found(prefix)
+        del prefix.lost[label]  # It answered, or refused.
+        return None if made is None else (*made, began)
+
+    async def _found(self, prefix: Prefix) -> tuple[str, int, float] | None:
+        """The same of a call whose answer is lost, if the provider keeps it."""
+        for label in tuple(prefix.lost):
+            if found := await self._safely(self._keeper.find(label)):
+                return (*found[0], prefix.lost.pop(label))
+        return None
 
     def _set_timer(self, prefix: Prefix) -> None:
         if prefix.kept is None or not prefix.kept.is_ours:
             return
-        left = prefix.kept.until - now() - (1 - RENEWED_AT) * prefix.seconds
+        left = prefix.kept.until - now() - (1 - RENEWED_AT) * prefix.lives
+        if prefix.renewal is not None:
+            prefix.renewal.cancel()
         begin: Callable[[], None] = lambda: self._start(prefix)  # noqa: E731
         prefix.renewal = asyncio.get_running_loop().call_later(max(0.0, left), begin)
+        if prefix.lives < prefix.seconds:
+            begin()
 
     def _start(self, prefix: Prefix) -> None:
         task = asyncio.get_running_loop().create_task(self._renew(prefix))
@@ -172,14 +212,14 @@ class Prefixes:
         task.add_done_callback(self._tasks.discard)
 
     async def _renew(self, prefix: Prefix) -> None:
-        """Renew what was used often enough to pay for its storage; else it ends by itself."""
-        kept = prefix.kept
-        if kept is None or prefix.uses < self._worth * RENEWED_AT * prefix.seconds / 3_600:
+        """Renew what is new, or was used often enough to pay for its storage; else it ends by itself."""
+        kept, is_new = prefix.kept, prefix.lives < prefix.seconds
+        if kept is None or not (is_new or prefix.uses >= self._worth * RENEWED_AT * prefix.seconds / 3_600):
             return
-        if not await self._safely(self._renewed(kept.name, prefix.seconds), prefix) or prefix.kept is not kept:
+        if not await self._safely(self._renewed(kept.name, prefix.seconds)) or prefix.kept is not kept:
             return
         prefix.kept = replace(kept, until=now() + prefix.seconds)
-        prefix.uses = 0
+        prefix.lives, prefix.uses = prefix.seconds, prefix.uses if is_new else 0
         self._shelf.put(prefix.identity, prefix.kept)
         self._set_timer(prefix)
 
