@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -124,7 +124,7 @@ class Marks:
     """
 
     rows: int
-    cells: int
+    cells: int = field(default=0, compare=False)
     wrong: int
     misplaced: int
     failed: Counter[str]
