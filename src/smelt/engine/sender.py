@@ -34,7 +34,6 @@ from smelt.plan.replyrows import ReplyRows
 from smelt.plan.tokens import BYTES_PER_TOKEN, text_tokens
 from smelt.plan.wire import Codec, draw_tokens, name_media, reply_schema, user_parts, user_text
 from smelt.providers.base import FLEX, Billing, CallFailed, Capabilities, Connection, PrefixTerms, Reply, Request, Usage
-from smelt.providers.params import keeps_nothing
 
 _OVERHEAD_TOKENS = 256  # Output tokens of a reply apart from its rows.
 _FULL = 0.95  # Share of its limit that a reply has used if the limit truncated it; some servers count otherwise.
@@ -186,7 +185,8 @@ class Sender:
     @property
     def _prefix_terms(self) -> PrefixTerms | None:
         """When the provider keeps the instructions. An endpoint for decisions is not asked to."""
-        return None if self.work.decisions or keeps_nothing(self.work.params) else self.capabilities.prefix
+        terms = None if self.work.decisions else self.capabilities.prefix
+        return None if terms is None or terms.is_off(self.work.params) else terms
 
     def _prefix_tokens(self, system: str) -> int:
         return text_tokens(len(system.encode(errors="replace")) + self._schema_bytes)

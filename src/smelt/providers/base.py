@@ -302,6 +302,11 @@ class PrefixTerms:
     has_hour: bool = False
     outlasts_run: bool = True
 
+    @staticmethod
+    def is_off(params: Mapping[str, Any]) -> bool:
+        """Whether *params*, which were checked, say that nothing is kept: `{"cache_ttl": "0s"}`."""
+        return str(params.get("cache_ttl", "")).rstrip("smh").strip("0") == "" and "cache_ttl" in params
+
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionTerms:

@@ -123,11 +123,6 @@ def life(least: float, most: float) -> Takes:
     return Takes(wanted=wanted, fits=fits)
 
 
-def keeps_nothing(params: Mapping[str, Any]) -> bool:
-    """Whether *params* say that the provider's prompt cache is to keep nothing."""
-    return seconds_of(params.get("cache_ttl"), 1.0) == 0
-
-
 SWITCH = Takes(wanted="True or False", fits=lambda value: isinstance(value, bool))
 TEXT = Takes(wanted="a string", fits=lambda value: isinstance(value, str) and bool(value))
 TEXTS = Takes(
