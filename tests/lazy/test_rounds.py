@@ -14,13 +14,16 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
+from smelt.batch import series
 from smelt.batch.desk import Pace
 from smelt.call.wiring import wired
 from smelt.errors import SmeltConfigError
 from smelt.lazy import rounds, sinks
 from smelt.lazy.rounds import Rounds
+from smelt.lazy.shards import Shards
 from smelt.loop.jumping import JumpingLoop
 from smelt.loop.one_thread import OneThreadLoop
+from smelt.providers.base import Billing, CallFailed
 from smelt.testing import asked
 from tests.batch.jobserver import BatchScripted, JobServer, Plot
 from tests.batch.killing import MODELS
@@ -182,6 +185,41 @@ def test_no_piece_waits_for_the_jobs_of_another(target: Path) -> None:
     took = max(job.made + job.plot.seconds for job in server.jobs) - server.jobs[0].made
     assert took < 7 * 900  # Of 5, with the pauses between two looks. One after the other: more than 8.
     assert [path.name for path in target.parent.glob("out*.parquet*")] == [target.name]
+
+
+def test_what_a_full_queue_refused_is_submitted_when_a_job_ends(target: Path) -> None:
+    full = CallFailed("rate_limit", Billing.REJECTED, "Resource exhausted", status=429)
+    server = JobServer(plots=[Plot(seconds=1_200)], creates=[None, full, full])
+
+    with pytest.warns(UserWarning, match="submitted later"):
+        metrics = plan(BatchScripted(twice, server), target).smelt.sink_parquet(target)
+
+    assert pl.read_parquet(target)["twice"].to_list() == [2 * at for at in range(250)]
+    assert (metrics.successful_rows, [len(job.lines) for job in server.jobs]) == (250, [10, 10, 5])
+
+
+def test_a_sink_ends_where_no_history_is_kept(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, a row counts as new in each run, so a piece is seen through in one run."""
+    monkeypatch.setattr(series, "_MOST_HISTORIES", 0)
+    server = JobServer(plots=[Plot(seconds=60)])
+
+    def answer(row: Any) -> dict[str, Any]:
+        return {"twice": "none" if row["n"] % 3 == 2 else 2 * row["n"]}
+
+    metrics = plan(BatchScripted(answer, server), target, max_attempts=2, tail=0).smelt.sink_parquet(target)
+
+    assert (metrics.failed_rows, metrics.pending_rows) == (83, 0)
+    assert max(rows_in_jobs(server).values()) <= 4
+
+
+def test_early_pieces_that_cannot_be_kept_are_looked_up_again(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shards, "early", lambda self, number: target.parent / "no such folder" / str(number))
+    server = JobServer(plots=[Plot(seconds=600), Plot(seconds=60)])
+
+    metrics = plan(BatchScripted(twice, server), target).smelt.sink_parquet(target)
+
+    assert (metrics.successful_rows, metrics.pending_rows) == (250, 0)
+    assert max(rows_in_jobs(server).values()) == 1
 
 
 @pytest.mark.slow

@@ -77,9 +77,13 @@ class Piece:
         part.order = left
 
     def keep(self, path: Path, finished: pl.DataFrame) -> None:
-        """Write its finished rows to *path*, which is removed at the end of the sink."""
-        finished.write_ipc(path, compression="lz4")
-        self.kept = path
+        """Write its finished rows to *path*, which is removed at the end of the sink. A full disk costs a look-up."""
+        try:
+            finished.write_ipc(path, compression="lz4")
+        except (OSError, pl.exceptions.PolarsError):
+            path.unlink(missing_ok=True)
+        else:
+            self.kept = path
 
     def take(self, asked: pl.DataFrame) -> pl.DataFrame | None:
         """The finished rows; None if none are kept, or if the source now has other rows than *asked*."""
