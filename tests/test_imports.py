@@ -21,7 +21,7 @@ PAGE = SOURCE.parents[1] / "docs" / "architecture.md"
 WORDS = ("smelt.errors.", "smelt.messages.")
 ROOMS_INSIDE = ("plan", "engine", "lanes")
 SHOWS_FRAMES = {"demo.py", "api/lazy.py", *(f"cli/{name}.py" for name in ("inputs", "looking", "outputs", "pipes"))}
-SHOWS_FRAMES |= {"cli/running.py", "cli/summary.py"}
+SHOWS_FRAMES |= {f"cli/{name}.py" for name in ("running", "summary", "spool", "tables", "hub")}
 # Imports that run up the table; the page says why.
 UPWARD = {
     ("smelt.batch", "smelt.api.artefacts"),

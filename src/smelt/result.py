@@ -253,7 +253,7 @@ class SmeltResult(Generic[T]):
         Args:
             path: The file to write. An existing report is replaced, so that a notebook can run again.
             first_request: Whether to show the first request and some answers. If not, the file contains no text of a
-                row.
+                row, unless a server quotes one in the words of a refusal.
             overwrite: Whether to replace a file that is not a report.
 
         Returns:
