@@ -137,6 +137,7 @@ def docs() -> None:
     sync()
     run(PYTHON, "-m", "tests.test_readme")
     run(PYTHON, "-m", "tests.cli.sessions")
+    run(PYTHON, "-m", "tests.llms")
 
 
 def site() -> None:

@@ -189,6 +189,8 @@ TESTED_THROUGH = {
 
 # Tests in the folder of a room that are about several of its modules.
 ABOUT_SEVERAL = {
+    "cli/test_kills",
+    "observe/test_canaries",
     "pipelines/test_killing",
     "cli/test_sessions",
     "ledger/test_prices_apart",
