@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypedDict
 
@@ -115,3 +117,29 @@ def test_an_instance_of_any_form_is_an_answer(output: Any, answer: Any) -> None:
     result = smelt.run([{"name": "a"}], "{name}?", output, model=ScriptedProvider(answer), progress=False)
 
     assert result.data == [answer({}) if callable(answer) else answer]
+
+
+BARE = """
+import sys
+for name in ("httpx2", "openai", "anthropic", "google", "genai_prices"):
+    sys.modules[name] = None  # As if it were not installed.
+import pandas as pd
+import smelt
+from pydantic import BaseModel
+from smelt.testing import ScriptedProvider
+
+class Sized(BaseModel):
+    size: int
+
+frame = pd.DataFrame({"name": ["a", "b"]})
+options = {"model": ScriptedProvider({"size": 1}), "progress": False}
+print(smelt.transform(frame, "{name}?", Sized, **options)["size"].tolist())
+print(smelt.estimate(frame, "{name}?", Sized, model=options["model"]).rows)
+print([len(one) for one in smelt.stream([frame], "{name}?", Sized, **options)])
+"""
+
+
+def test_an_installation_without_any_provider_runs_what_needs_none() -> None:
+    run = subprocess.run([sys.executable, "-c", BARE], capture_output=True, text=True, check=False)
+
+    assert run.stdout == "[1, 1]\n2\n[2]\n", run.stderr

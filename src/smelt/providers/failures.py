@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
-import httpx2
-
 from smelt.providers.base import Billing, CallFailed, FailureKind, Request, Usage
 from smelt.providers.error_bodies import hint_for, kind_of, names_account, read_complaint, seconds_in
 from smelt.providers.redact import holds, redact
@@ -180,6 +178,8 @@ def _seconds_until(moment: str | None, date: str | None) -> float | None:
 
 
 def _transport_kind(chain: Sequence[BaseException]) -> tuple[FailureKind, Billing]:
+    import httpx2  # Late: an installation without providers has it not, and calls own code.
+
     if any(isinstance(one, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(one) for one in chain):
         return "certificate", Billing.NOT_SENT
     if any(isinstance(one, OSError) and one.errno in (errno.EMFILE, errno.ENFILE) for one in chain):
