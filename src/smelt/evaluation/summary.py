@@ -101,6 +101,14 @@ class Evaluation:
 
         Raises:
             SmeltConfigError: The rows were asked once, or no field has enough known right answers.
+
+        Examples:
+            >>> rows = [{"name": name, "known": "tech"} for name in ("Arm", "AMD", "IBM") for _ in range(10)]
+            >>> labelled = [{**row, "number": number} for number, row in enumerate(rows)]
+            >>> model = ScriptedProvider({"sector": "tech"})
+            >>> found = smelt.evaluate(labelled, "{name} {number}?", Company, {"sector": "known"}, model=model, votes=3)
+            >>> found.calibrator.curves["sector"].labels
+            30
         """
         curves = {name: self._marked(name).curve() for name in self.fields if len(self._marked(name).right) >= FEWEST}
         if not curves:
@@ -124,6 +132,13 @@ class Evaluation:
 
         Raises:
             SmeltConfigError: There is no such field, it has fewer than 20 rows, or the rows were asked once.
+
+        Examples:
+            >>> labelled = [{"name": f"firm {number}", "known": "tech"} for number in range(30)]
+            >>> model = ScriptedProvider({"sector": "tech"})
+            >>> found = smelt.evaluate(labelled, "{name}?", Company, {"sector": "known"}, model=model, votes=3)
+            >>> found.reliability("sector")[0]["rows"], found.reliability("sector")[0]["right"]
+            (30, 1.0)
         """
         if field not in self.fields:
             raise ConfigValueError(
