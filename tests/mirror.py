@@ -116,6 +116,7 @@ TESTED_THROUGH = {
     "pipelines/streams": "pipelines/test_streamed",
     "pipelines/view": "pipelines/test_inspection",
     "frames/shaping": "pipelines/test_eager",
+    "frames/arrow_shaping": "pipelines/test_streamed",
     "frames/pandas_shaping": "pipelines/test_eager",
     "frames/polars_shaping": "pipelines/test_eager",
     "frames/records_shaping": "pipelines/test_eager",

@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import smelt
@@ -42,6 +44,27 @@ def test_a_stream_gives_the_rows_of_a_run(kind: str) -> None:
     assert [len(one) for one in streamed] == [17, *[18] * 6, 14]
     assert frames.metrics is not None and frames.metrics.total_rows == 139
     assert frames.steps["verdict"].metrics.successful_rows == 69
+
+
+def test_arrow_tables_and_readers_give_the_rows_of_dicts() -> None:
+    table = pa.Table.from_pylist(ARTICLES)
+    start = smelt.pipeline(model=ScriptedProvider(said), max_attempts=1, progress=False, ledger=False)
+    start = (
+        start.transform("List what {article} claims.", Claims).explode("claims").transform("Judge {claim}.", Verdict)
+    )
+    pipe = start.filter(lambda data: pc.ends_with(data["claim"], "1")).assign(one=1)
+
+    whole = pipe(table)
+    batches = list(pipe.stream(table.to_reader(max_chunksize=9)))
+
+    expected = start.filter(lambda row: row["claim"].endswith("1")).assign(one=1)(ARTICLES)
+    assert isinstance(whole, pa.Table) and all(isinstance(one, pa.RecordBatch) for one in batches)
+    assert whole.to_pylist() == pa.Table.from_batches(batches).to_pylist()
+    assert [{**row, "one": 1} for row in whole.to_pylist()] == [{**row, "one": 1} for row in expected]
+    assert pipe(table[:0]).schema.names == whole.schema.names
+    assert start.implode()(table).num_rows == 70
+    with pytest.raises(TypeError, match=r"gave False for all rows\. Compare with pyarrow\.compute"):
+        start.filter(lambda data: data["sure"] == "no")(table)
 
 
 def test_an_asynchronous_stream_reads_an_asynchronous_source() -> None:

@@ -114,7 +114,7 @@ class Pipeline(Questions, RowSteps, PipeStreams):
         their answers with the pipeline.
 
         Args:
-            frame: A pandas or Polars DataFrame, or a list of dicts. It is not changed.
+            frame: A pandas or Polars DataFrame, an Arrow table or a list of dicts. It is not changed.
             parts: The kind of the files that `artefacts=` gets: "jsonl" or "parquet".
             schedule: "rows", or "steps" to finish each step for 50,000 rows before the next one begins: for models that
                 do not fit into memory together.

@@ -85,9 +85,13 @@ def shaping_of(native: Any) -> Shaping:
             from smelt.frames import records_shaping as records
 
             return cast("Shaping", records)
+        case "pyarrow.Table" | "pyarrow.RecordBatch":
+            from smelt.frames import arrow_shaping as arrow
+
+            return cast("Shaping", arrow)
         case other:
             raise ConfigTypeError(
-                f"A pipeline takes a pandas or Polars DataFrame or a list of dicts, not a {other}. Convert it first."
+                f"A pipeline takes a pandas or Polars DataFrame, an Arrow table or a list of dicts, not a {other}."
             )
 
 
