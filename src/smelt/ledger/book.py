@@ -217,7 +217,7 @@ class JobBook:
     def were_in_jobs(self, texts: Sequence[str]) -> bool:
         """Whether all rows with these texts were in jobs that are collected, and got no answer there."""
         with self._store.reading() as connection:
-            return jobs.left(connection, self._recall.specs).issuperset(self.keys(texts))
+            return jobs.were_left(connection, self._recall.specs, self.keys(texts))
 
     def parse(self) -> None:
         """Parse the stored replies of lines that no run took."""

@@ -287,13 +287,18 @@ def leave(connection: sqlite3.Connection, lines: Iterable[tuple[int, Sequence[by
     connection.executemany("UPDATE attempts SET keys = ? WHERE id = ? AND job IS NOT NULL", kept)
 
 
-def left(connection: sqlite3.Connection, specs: Sequence[int]) -> set[bytes]:
-    """The keys of rows that the lines of collected jobs did not answer. Some may have been answered since."""
+def were_left(connection: sqlite3.Connection, specs: Sequence[int], keys: Iterable[bytes]) -> bool:
+    """Whether the rows with these *keys* were all in lines of collected jobs that did not answer them."""
     query = (
         "SELECT a.keys FROM jobs j JOIN attempts a ON a.job = j.id WHERE j.state = 'collected' AND a.keys IS NOT NULL "
         f"AND a.state IN ('done', 'failed') AND j.spec IN ({_marks(specs)})"
     )
-    return {key for (keys,) in connection.execute(query, list(specs)) for key in split_keys(keys)}
+    wanted = set(keys)
+    for (found,) in connection.execute(query, list(specs)):
+        wanted.difference_update(split_keys(found))
+        if not wanted:
+            return True
+    return not wanted
 
 
 def free(connection: sqlite3.Connection, spec: int, keys: Iterable[bytes]) -> None:
