@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.bench import agreement
 from tests.bench.contenders.shop import MODELS, Shop
 from tests.bench.contenders.shoppers import SHOPPERS
 from tests.bench.economy import PACKAGES, Purchase, compared, figures, library
@@ -100,3 +101,8 @@ def test_every_way_belongs_to_a_library_and_is_compared_with_its_like() -> None:
 
     assert {*map(library, ways)} == {*PACKAGES}
     assert {name for pair in compared(ways) for name in pair} <= {*ways}
+
+
+def test_a_share_has_the_interval_of_wilson() -> None:
+    assert agreement.shown(0.5, 24) == "50 % (31 % to 69 %)"
+    assert agreement.shown(1.0, 24) == "100 % (86 % to 100 %)"
