@@ -14,6 +14,7 @@ import os
 import pickle
 import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -34,7 +35,9 @@ from tests.exactness.companies import PROMPT, companies
 from tests.models import Company
 from tests.providers.asking import KEYS, request
 
-_PATIENCE = 2.0  # Seconds without an end of any of them: those that are left will not end.
+# So many seconds without an end of any of them, and with nearly no CPU used: those that are left will not end.
+_PATIENCE = 2.0
+_IDLE = 0.2
 
 
 def listen(directory: Path) -> None:
@@ -71,8 +74,11 @@ async def _ask_each_once(models: list[Model]) -> None:
     limits = [asyncio.timeout(None) for _ in models]
     calls = [asyncio.create_task(_ask_once(model, limit)) for model, limit in zip(models, limits, strict=True)]
     ended, asking = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
-    while ended and asking:
+    used = 0.0
+    while asking and (ended or used > _IDLE):
+        before = time.process_time()
         ended, asking = await asyncio.wait(asking, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        used = time.process_time() - before
     for call, limit in zip(calls, limits, strict=True):
         if call in asking:
             with suppress(RuntimeError):  # Its answer has come, and it is still busy telling so.
