@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -126,3 +129,30 @@ def test_a_wrong_key_is_refused_in_a_sentence(shell: Shell, scenario: MakeScenar
     assert done.code == 1
     assert "Traceback" not in done.err
     assert not Path("o.csv").exists()
+
+
+@pytest.mark.slow
+def test_on_a_terminal_it_asks_before_more_than_a_dollar(server: Scenario, shell: Shell) -> None:
+    shell.write(
+        "long.csv", "name\n" + f"{'long ' * 2_000}\n" * 3 + "".join(f"{'word ' * 1_600}{at}\n" for at in range(700))
+    )
+    ours, theirs = pty.openpty()
+    line = ["run", "long.csv", "Classify {name}.", "--field", "sector:str", "-m", "openai:gpt-4.1", "-o", "out.csv"]
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "smelt", *line], stdin=theirs, stdout=subprocess.PIPE, stderr=theirs
+    ) as child:
+        os.close(theirs)
+        told = b""
+        while b"[y/N]" not in told:
+            told += os.read(ours, 4_096)  # Ends with an error if the child ends without asking.
+        os.write(ours, b"n\n")
+        out, _ = child.communicate(timeout=120)
+    os.close(ours)
+
+    assert child.returncode == 4
+    assert b"About $" in told
+    assert b"for 703 rows. --max-cost limits it, --yes does not ask." in told
+    assert out == b""
+    assert server.stats().requests == 0
+    assert not Path("out.csv").exists()
