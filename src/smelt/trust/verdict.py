@@ -113,7 +113,10 @@ def _agreement(kind: Kind, cells: Sequence[Cell], answer: Cell, own: int) -> flo
 
 def _likeness_to(answer: Cell, cells: Sequence[Cell]) -> float:
     """The mean likeness of the votes to the answer, without the vote that it is."""
-    found = [0.0 if one.value is None else likeness(_text(answer.value), _text(one.value)) for one in cells]
+    found = [
+        1.0 if one.key == answer.key else 0.0 if one.value is None else likeness(_text(answer.value), _text(one.value))
+        for one in cells
+    ]
     is_a_vote = any(one.key == answer.key for one in cells)
     return (sum(found) - is_a_vote) / (len(found) - is_a_vote)
 
