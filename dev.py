@@ -8,6 +8,7 @@
     test        the tests, but for those that ask the embedded model; further arguments go to pytest
     model       the tests that ask the embedded model
     hosts       the tests of every host that shares an adapter with another one, and the rest of long tests
+    scale       the tests that run Dask, Ray and DuckDB, and Spark if it is there (SPARK=1 installs it; it needs Java)
     vllm        the tests that ask a real vLLM, put into a folder of its own first (5.9 GB; TINY_VLLM names it)
     lint        ruff: rules and format; `lint --fix` repairs what it can
     types       mypy --strict, and pyright on the public API
@@ -40,6 +41,7 @@ ENV = ROOT / os.environ.get("UV_PROJECT_ENVIRONMENT", ".venv")
 BIN = "Scripts" if os.name == "nt" else "bin"
 PYTHON = str(ENV / BIN / "python")
 EXE = ".exe" if os.name == "nt" else ""
+ENGINES = ("scale", "spark")  # Dependency groups that only the tests of engines need: 300 and 480 MB.
 DEMO = ("pandas", "local", "prices")  # The extras that the demo needs; all and the tools are five times as large.
 
 # As in smelt/local/wheels.py, which cannot be imported before it is installed: uv trusts only the certificates that it
@@ -116,6 +118,13 @@ def vllm(*extra: str) -> None:
     run(PYTHON, "-m", "pytest", "-m", "vllm", "tests/vllm", *extra)
 
 
+def scale(*extra: str) -> None:
+    """Put the engines beside what is there; the next `setup` removes them."""
+    setup()
+    sync(groups=ENGINES if os.environ.get("SPARK") else ENGINES[:1])
+    run(PYTHON, "-m", "pytest", "-m", "scale", "tests/scale", *extra)
+
+
 def lint(*extra: str) -> None:
     sync()
     run(PYTHON, "-m", "ruff", "check", *extra)
@@ -167,29 +176,30 @@ def subject(message: str) -> None:
         sys.exit(f"The subject has {len(first)} characters; {LONGEST_SUBJECT} are the most. Say the rest in the body.")
 
 
-def sync(*extras: str) -> None:
-    """Bring the environment to what uv.lock says: all of it, or what *extras* need, beside what is there."""
+def sync(*extras: str, groups: tuple[str, ...] = ()) -> None:
+    """Bring the environment to what uv.lock says: all of it and *groups*, or what *extras* need, beside what is there."""
     if not ENV.exists():
         size = "240 MB" if extras else "1.4 GB"
         print(f"Installing {', '.join(extras) or 'everything'} into {ENV} ({size})", file=sys.stderr, flush=True)
-    if (uv := tools()) and not (problem := by_uv(uv, extras)):
+    if (uv := tools()) and not (problem := by_uv(uv, extras, groups)):
         return
     if uv and "uv.lock" in problem:  # Out of date, which pip would not notice.
         sys.exit(problem)
     if uv:
         print(f"{problem}\nuv could not install the packages (see above); pip is tried.", file=sys.stderr, flush=True)
-    if problem := by_pip(extras):
+    if problem := by_pip(extras, groups):
         sys.exit(f"{problem}\nThe packages could not be installed (see above).{WAY_OUT}")
 
 
-def by_uv(uv: str, extras: tuple[str, ...]) -> str:
+def by_uv(uv: str, extras: tuple[str, ...], groups: tuple[str, ...]) -> str:
     """Install with uv; what it complained of, or nothing."""
     wanted = [f"--extra={one}" for one in extras] + ["--no-default-groups", "--inexact"] if extras else ["--all-extras"]
+    wanted += [f"--group={one}" for one in groups]
     command = [uv, "sync", "-q", "--locked", *wanted, "--python", sys.executable]
     return tried(command, first=SYSTEM_CERTS, otherwise=dict.fromkeys(SYSTEM_CERTS, "0"))
 
 
-def by_pip(extras: tuple[str, ...]) -> str:
+def by_pip(extras: tuple[str, ...], groups: tuple[str, ...]) -> str:
     """Install the same with pip, where uv does not run or meets no registry; what it complained of, or nothing."""
     import tomllib
 
@@ -198,8 +208,9 @@ def by_pip(extras: tuple[str, ...]) -> str:
     pins = [
         f"{one['name']}=={one['version']}" for one in locked if names.count(one["name"]) == 1 and one["name"] != NAME
     ]
-    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
-    tools = [] if extras else [one for group in groups.values() for one in group if isinstance(one, str)]
+    grouped = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+    chosen = [name for name in grouped if name in groups or not (extras or name in ENGINES)]
+    tools = [one for name in chosen for one in grouped[name] if isinstance(one, str)]
     done = ENV / "installed-by-pip"
     wanted = "\n".join([*pins, *extras, *tools])
     if done.exists() and done.read_text() == wanted:
@@ -307,7 +318,7 @@ dev.py needs PyPI once, or a mirror of it. If there is one, name it in PIP_INDEX
 if its certificate is your company's own, name that in PIP_CERT and SSL_CERT_FILE."""
 COMMANDS = {
     one.__name__: one
-    for one in (setup, demo, test, model, hosts, vllm, lint, types, notebook, docs, site, bench, lock, subject)
+    for one in (setup, demo, test, model, hosts, scale, vllm, lint, types, notebook, docs, site, bench, lock, subject)
 }
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ TESTED_THROUGH = {
     "api/series": "api/test_classify",
     "api/signatures": "test_docstrings",
     "call/record": "report/test_report",
+    "call/columns": "scale/test_schema",
+    "frames/blank": "scale/test_schema",
+    "frames/ddl": "scale/test_schema",
     # The steps of a run in batch mode: what counts is what a whole run does.
     "batch/collecting": "batch/test_run",
     "batch/files": "batch/test_run",
@@ -212,6 +215,7 @@ ABOUT_SEVERAL = {
     "lanes/test_short_jobs",
     "lanes/test_situations",
     "lazy/test_plans",
+    "scale/test_duckdb",
     "ledger/test_accounts",
     "ledger/test_extending",
     "ledger/test_full_disk",

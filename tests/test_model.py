@@ -90,3 +90,19 @@ def test_naming_a_model_loads_no_sdk() -> None:
 
 def test_a_key_can_be_given_wrapped() -> None:
     assert Model("openai", "gpt", api_key=Secret(KEY)) == Model("openai", "gpt", api_key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"key_env": 7}, "key_env must be the name of an environment variable, not 7"),
+        ({"key_env": "sk-proj-c4n4ry"}, "key_env must be the name of an environment variable, like OPENAI_API_KEY"),
+        ({"key_env": "KEY", "api_key": "sk-c4n4ry"}, "api_key= and key_env= both say what the key is"),
+    ],
+    ids=["number", "key", "both"],
+)
+def test_the_variable_of_a_key_is_checked_and_never_shown(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(SmeltConfigError, match=said) as caught:
+        Model("openai", "m", **given)
+
+    assert "c4n4ry" not in str(caught.value)

@@ -65,12 +65,24 @@ if TYPE_CHECKING:
     from smelt.providers.base import Provider
     from smelt.providers.server import Server
     from smelt.result import RowError, SmeltMetrics, SmeltResult
+    from smelt.scale import dask, ray, spark
+    from smelt.scale.mapper import Mapper
+    from smelt.scale.schema import schema
     from smelt.streaming.completion import RowAnswer
     from smelt.streaming.rows import RowAnswers
     from smelt.streaming.stream import AsyncStream, Stream
 
 __version__ = "0.1.0"
 
+_ROOMS = {  # Loaded by the first look, like the engine.
+    "batch": "smelt.batch",
+    "dask": "smelt.scale.dask",
+    "ledger": "smelt.ledger",
+    "observe": "smelt.observe",
+    "providers": "smelt.providers",
+    "ray": "smelt.scale.ray",
+    "spark": "smelt.scale.spark",
+}
 _LATE = {
     "AggregateJob": "smelt.api.aggregates",
     "AsyncStream": "smelt.streaming.stream",
@@ -83,6 +95,7 @@ _LATE = {
     "Explanation": "smelt.call.estimate",
     "Image": "smelt.plan.mediacolumns",
     "Job": "smelt.api.job",
+    "Mapper": "smelt.scale.mapper",
     "Metrics": "smelt.observe.metrics",
     "Model": "smelt.model",
     "Pipeline": "smelt.api.pipelines",
@@ -114,6 +127,7 @@ _LATE = {
     "preview": "smelt.api.functions",
     "register_model": "smelt.api.models",
     "run": "smelt.api.functions",
+    "schema": "smelt.scale.schema",
     "stream": "smelt.api.functions",
     "transform": "smelt.api.functions",
     "worker": "smelt.api.own_code",
@@ -141,8 +155,8 @@ def _series_accessor() -> type:
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("batch", "ledger", "observe", "providers"):  # Loaded by the first look, like the engine.
-        return import_module(f"smelt.{name}")
+    if name in _ROOMS:
+        return import_module(_ROOMS[name])
     if name in _LATE:
         globals()[name] = found = getattr(import_module(_LATE[name]), name)
         return found
@@ -168,6 +182,7 @@ __all__ = [
     "Explanation",
     "Image",
     "Job",
+    "Mapper",
     "Metrics",
     "Model",
     "Pipeline",
@@ -198,6 +213,7 @@ __all__ = [
     "classify",
     "compare",
     "configure",
+    "dask",
     "doctor",
     "errors",
     "estimate",
@@ -211,8 +227,11 @@ __all__ = [
     "pipeline",
     "preview",
     "providers",
+    "ray",
     "register_model",
     "run",
+    "schema",
+    "spark",
     "stream",
     "transform",
     "worker",

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
 from smelt.errors import MissingDependencyError, SmeltConfigError
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _of_file: dict[str, str] = {}
 
 
 def environ() -> Mapping[str, str]:
     """All variables. Those of the process win; `os.environ` itself is never changed."""
     return {**_of_file, **os.environ} if _of_file else os.environ
+
+
+def is_variable(name: str) -> bool:
+    """Whether *name* can be the name of a variable, which a key with a dash in it cannot."""
+    return _VARIABLE.fullmatch(name) is not None
 
 
 def values_in(path: object) -> dict[str, str]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from smelt.checks import integer
-from smelt.environment import environ
-from smelt.errors import AuthConfigError, SmeltConfigError
+from smelt.environment import is_variable
+from smelt.errors import SmeltConfigError
 from smelt.messages import nearest
 from smelt.named import registry
 from smelt.named.entries import Entry, ServerEntry
@@ -44,6 +44,8 @@ class Model:
             `get_bearer_token_provider`; it may be async. Kept out of repr, logs and pickles; a model that was pickled
             takes its key from the environment. Models with the same function are equal. Lanes and the ledger know a
             function's answers by the address instead of the key, so a new token finds the answers of the last one.
+        key_env: Name of the environment variable that has the key, in place of *api_key*. It is read in each process
+            when it asks, so it is what a model that travels to other processes needs.
         base_url: Another address of the same API.
         params: Parameters of every request, in the provider's words, such as `temperature`.
         allow_http: Whether the key may travel to another machine in clear text.
@@ -78,6 +80,7 @@ class Model:
     thinking: Thinking | None = field(default=None, repr=False)
     priced_as: str | None = field(default=None, repr=False)
     price: Mapping[str, float] | None = field(default=None, repr=False, hash=False)
+    key_env: str | None = field(default=None, repr=False)
 
     @plainly
     def __post_init__(self) -> None:
@@ -86,6 +89,10 @@ class Model:
             check_base_url(self.base_url, source="base_url")
         if self.api_key is not None and not isinstance(self.api_key, Secret | KeySource):
             object.__setattr__(self, "api_key", _kept(self.api_key))
+        if self.key_env is not None:
+            _check_variable(self.key_env)
+            if self.api_key is not None:
+                raise SmeltConfigError("api_key= and key_env= both say what the key is. Leave one out.")
         if self.params is not None and not isinstance(self.params, Mapping):
             raise SmeltConfigError.for_type("params", self.params, "a dict with string keys")
         if not isinstance(self.allow_http, bool):
@@ -178,7 +185,7 @@ def of_entry(entry: Entry) -> Named:
     """The model of an entry of an engine file.
 
     Raises:
-        SmeltConfigError: The model cannot be asked that way, or the variable with its key is not set.
+        SmeltConfigError: The model cannot be asked that way.
     """
     try:
         if entry.server is not None:
@@ -186,7 +193,7 @@ def of_entry(entry: Entry) -> Named:
         return Model(
             entry.vendor,
             entry.model,
-            api_key=None if entry.key_variable is None else _key_in(entry.key_variable),
+            key_env=entry.key_variable,
             base_url=entry.base_url,
             params=entry.params or None,
         )
@@ -208,14 +215,6 @@ def _server_of(entry: Entry, how: ServerEntry) -> Provider:
         env=how.env,
         **({} if how.idle is None else {"idle": how.idle}),
     )
-
-
-def _key_in(variable: str) -> str:
-    key = environ().get(variable, "")
-    if not key:
-        raise AuthConfigError(f"the environment variable {variable}, which 'api_key_env' names, is not set.")
-    check_key(key, source=variable)
-    return key
 
 
 def _no_model(text: str) -> SmeltConfigError:
@@ -240,6 +239,16 @@ def _kept(api_key: object) -> Secret | KeySource:
     check_key(api_key, source="api_key")
     assert isinstance(api_key, str)
     return Secret(api_key)
+
+
+def _check_variable(name: object) -> None:
+    if not isinstance(name, str):
+        raise SmeltConfigError.for_type("key_env", name, "the name of an environment variable")
+    if not is_variable(name):
+        raise SmeltConfigError(
+            "key_env must be the name of an environment variable, like OPENAI_API_KEY. What is there looks like a key: "
+            "pass it as api_key=."
+        )
 
 
 def _check_priced_as(named: object) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 import smelt
+from smelt.call.resolve import resolve_model
 from smelt.errors import AuthConfigError, SmeltConfigError
 from smelt.model import read_model
 from smelt.named import registry
+from smelt.providers.secrets import Secret
 from smelt.testing import ScriptedProvider
 
 KEY = "sk-proj-c4n4ry"
@@ -112,12 +114,13 @@ def test_the_key_is_read_from_the_variable_at_use(tmp_path: Path, monkeypatch: p
     (tmp_path / "e.json").write_text('{"a": {"backend": "openai", "model": "m", "api_key_env": "MY_KEY"}}')
     smelt.load_models(tmp_path / "e.json")
 
-    with pytest.raises(AuthConfigError, match=r"e.json, entry 'a': the environment variable MY_KEY, which"):
-        read_model("a")
-    monkeypatch.setenv("MY_KEY", KEY)
     found = read_model("a")
+    with pytest.raises(AuthConfigError, match=r"The environment variable MY_KEY, which is to have the key, is not set"):
+        resolve_model(found)
+    monkeypatch.setenv("MY_KEY", KEY)
 
-    assert found == smelt.Model("openai", "m", api_key=KEY)
+    assert found == smelt.Model("openai", "m", key_env="MY_KEY")
+    assert resolve_model(found).access.secrets == (Secret(KEY),)
     assert "c4n4ry" not in repr(found)
 
 

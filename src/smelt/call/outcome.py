@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from smelt.call.advice import advice
-from smelt.call.preparation import Column, Preparation
+from smelt.call.columns import Column
+from smelt.call.preparation import Preparation
 from smelt.call.tally import Tally
 from smelt.engine.details import Details
 from smelt.engine.work import Counts, Ending

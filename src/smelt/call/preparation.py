@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import random
 from array import array
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from smelt.call.columns import Column, added_to
 from smelt.call.mediachecks import check_declared, check_media, check_urls, media_words
 from smelt.call.options import Settings
 from smelt.call.resolve import resolve_model
@@ -19,16 +19,15 @@ from smelt.engine.work import Work
 from smelt.errors import ColumnError, SchemaError, SmeltConfigError, warn
 from smelt.frames.adapt import adapt
 from smelt.frames.base import Frame
-from smelt.frames.names import resolve_names
 from smelt.messages import nearest, printable, shown_value
 from smelt.plan.compact import Compact, table_of, told
 from smelt.plan.decisions import TOLD, Decision, questions_about
 from smelt.plan.dialect import check_limits
 from smelt.plan.examples import Example, read_examples
-from smelt.plan.kinds import Field, Struct, Text
+from smelt.plan.kinds import Field, Text
 from smelt.plan.mediacolumns import KINDS, Audio, key_part
 from smelt.plan.packed import Layout
-from smelt.plan.probabilities import asked_output, declared, paired, with_probabilities, without_probabilities
+from smelt.plan.probabilities import declared, paired, with_probabilities, without_probabilities
 from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
@@ -46,21 +45,6 @@ _FIRST_ROWS = 5  # Rows of the first request, which tests the key, the model and
 _told: set[str] = set()  # Prompts that name no column, and were warned about in this process.
 _ROOM = 2  # A chunk is planned with this multiple of a row's usual reply tokens, and fills half of the output limit.
 _MOST_AUTO_ROWS = 25  # Larger chunks hardly save more of the shared instructions, and answers get worse.
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """An output column: its name, and the field that it shows.
-
-    Attributes:
-        name: Name of the column in the frame.
-        path: Field names, from the output model down to the field.
-        field: The field at the end of the path.
-    """
-
-    name: str
-    path: tuple[str, ...]
-    field: Field
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -421,10 +405,8 @@ def prepare(
     # An empty list of dicts does not say which keys its rows would have.
     names = frame.names if frame.names or len(frame) else None
     task = read_prompt(prompt, names)
-    output = asked_output(output_model, text_column=settings.output, via=settings.via)
-    columns, confidences, error_column, dropped = _columns(output, frame.names, settings)
-    for column in columns:
-        frame.require(".".join(column.path), column.field.kind)
+    added = added_to(frame, output_model, settings)
+    output = added.output
     sent = None if names is None else chosen(task.columns, names, settings)
     check_declared(settings.media, names, sent)
     rows = frame.rows(sent, settings.media)
@@ -467,16 +449,16 @@ def prepare(
         source=source,
         folded=folded,
         output=output,
-        columns=columns,
-        error_column=error_column,
-        dropped=dropped,
+        columns=added.columns,
+        error_column=added.error_column,
+        dropped=added.dropped,
         provider=provider,
         settings=settings,
         prompt=task.text,
         system=system,
         examples=examples,
         has_media=has_media,
-        confidences=confidences,
+        confidences=added.confidences,
         is_prompts=is_prompts,
     )
     _ = call.decisions  # Raises.
@@ -651,42 +633,3 @@ def chosen(named: Sequence[str], known: Sequence[str], settings: Settings) -> Se
     if unseen := [name for name in named if name not in sent]:
         raise ColumnError(f"The prompt names {shown_value(unseen[0])}, but columns leaves it out. Add it to columns.")
     return settings.columns
-
-
-def _columns(
-    output: Output, existing: Sequence[str], settings: Settings
-) -> tuple[tuple[Column, ...], dict[str, str], str, tuple[str, ...]]:
-    """The output columns, those of confidence by their fields, the name of the error column, and what is replaced."""
-    wanted = columns_of(output, flatten=settings.flatten)
-    leaves = [".".join(path) for path, _ in _paths(output.fields, (), flatten=True)] if settings.with_confidence else []
-    told = {leaf: f"{leaf}_confidence" for leaf in leaves}
-    names = [*(one.name for one in wanted), *told.values()]
-    final, dropped = resolve_names(existing, names, settings.error_column, settings.on_conflict)
-    columns = tuple(replace(one, name=final[one.name]) for one in wanted)
-    return columns, {leaf: final[name] for leaf, name in told.items()}, final[settings.error_column], tuple(dropped)
-
-
-def columns_of(output: Output, *, flatten: bool) -> tuple[Column, ...]:
-    """The columns that *output* becomes, by the names of its fields.
-
-    Raises:
-        SchemaError: Two columns have one name.
-    """
-    wanted = [
-        Column(name=".".join(path) if flatten else path[0], path=path, field=field)
-        for path, field in _paths(output.fields, (), flatten)
-    ]
-    if doubled := [name for name, count in Counter(one.name for one in wanted).items() if count > 1]:
-        raise SchemaError(f"With flatten=True two columns are called {doubled[0]!r}. Rename one of the fields.")
-    return tuple(wanted)
-
-
-def _paths(fields: Sequence[Field], above: tuple[str, ...], flatten: bool) -> list[tuple[tuple[str, ...], Field]]:
-    found: list[tuple[tuple[str, ...], Field]] = []
-    for one in fields:
-        path = (*above, one.name)
-        if flatten and isinstance(one.kind, Struct):
-            found += _paths(one.kind.fields, path, flatten)
-        else:
-            found.append((path, one))
-    return found

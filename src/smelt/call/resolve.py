@@ -9,14 +9,14 @@ from typing import Any
 
 from smelt.call.defaults import setting
 from smelt.environment import environ
-from smelt.errors import MissingDependencyError, SmeltConfigError, warn
+from smelt.errors import AuthConfigError, MissingDependencyError, SmeltConfigError, warn
 from smelt.model import Model, Named, read_model
 from smelt.providers.access import doubt_about, find_access
 from smelt.providers.base import CompleteProvider
 from smelt.providers.effort import effort_params
 from smelt.providers.own import Wrap, complete
 from smelt.providers.prices import check_named
-from smelt.providers.secrets import KeySource, Secret
+from smelt.providers.secrets import KeySource, Secret, check_key
 from smelt.providers.tariff import Price
 from smelt.providers.thinking import thinking_params
 from smelt.providers.vendors import LOCAL, MOCK, row_of
@@ -35,7 +35,7 @@ def resolve_model(model: Any, *, params: Mapping[str, Any] | None = None, needs_
     Raises:
         SmeltConfigError: Something is missing or wrong; the message says what to do.
     """
-    named = read_model(_default_model() if model is None else model)
+    named = read_model(default_model() if model is None else model)
     if isinstance(named, Wrap):
         return Wrapped(resolve_model(named.model, params=params, needs_key=needs_key), named.hooks)
     provider = _provider_of(named, params or {}, needs_key) if isinstance(named, Model) else complete(named)
@@ -55,7 +55,12 @@ def _begin(model: Named) -> None:
 _EMBEDDED = Model(LOCAL.name, "")  # The default if no model is named.
 
 
-def _default_model() -> Any:
+def default_model() -> Any:
+    """The model of a call that names none.
+
+    Raises:
+        SmeltConfigError: There is none.
+    """
     if (named := setting("model")) is not None:
         return named
     if find_spec("xllamacpp") is None:
@@ -74,7 +79,7 @@ def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Co
         return _mock(model.name, merged)
     access = find_access(
         vendor,
-        api_key=model.api_key if isinstance(model.api_key, Secret | KeySource) else None,
+        api_key=_key_of(model, needs_key=needs_key),
         base_url=model.base_url,
         allow_http=model.allow_http,
         environ=environ(),
@@ -94,6 +99,19 @@ def _provider_of(model: Model, params: Mapping[str, Any], needs_key: bool) -> Co
         price=None if model.price is None else Price.read(model.price),
     )
     return provider
+
+
+def _key_of(model: Model, *, needs_key: bool) -> Secret | KeySource | None:
+    """The key that the caller gave, or named a variable for."""
+    if model.key_env is None:
+        return model.api_key if isinstance(model.api_key, Secret | KeySource) else None
+    key = environ().get(model.key_env, "")
+    if key:
+        check_key(key, source=model.key_env)
+        return Secret(key)
+    if needs_key:
+        raise AuthConfigError(f"The environment variable {model.key_env}, which is to have the key, is not set.")
+    return None
 
 
 def _asked_of(model: Model, params: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from smelt.environment import is_variable
 from smelt.errors import AuthConfigError, SmeltConfigError, warn
 from smelt.messages import nearest
 from smelt.providers.addresses import check_base_url
@@ -79,7 +79,6 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
 # Fields that only say how a server is started. Chainette writes the others beside an address, too.
 _OF_A_START = ("devices", "dtype", "idle", "args", "extra", "extra_serve_flags", "extra_env", *_FLAGS)
 _WORDS = {str: "a string", bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEYS = ("api_key", "apikey", "key", "token", "secret", "password")
 
 
@@ -130,7 +129,7 @@ def _check(name: str, value: Any, source: str) -> None:
         raise SmeltConfigError(
             f"{source}: there is no field {name!r}.{nearest(name, _FIELDS)} Flags of the server go into 'args'."
         )
-    if name == "api_key_env" and isinstance(value, str) and not _VARIABLE.fullmatch(value):
+    if name == "api_key_env" and isinstance(value, str) and not is_variable(value):
         raise AuthConfigError(
             f"{source}: 'api_key_env' must be the name of an environment variable, like OPENAI_API_KEY. What is there "
             "is not shown, since it may be the key itself."

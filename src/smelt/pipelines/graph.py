@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from smelt.call.columns import columns_of
 from smelt.call.options import Settings
-from smelt.call.preparation import chosen, columns_of
+from smelt.call.preparation import chosen
 from smelt.errors import CollisionError, ColumnError, SmeltConfigError
 from smelt.frames.names import resolve_names
 from smelt.messages import nearest, shown_value

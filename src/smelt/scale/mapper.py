@@ -1,0 +1,160 @@
+"""`Mapper`: a job and a model as one picklable callable, from a block of rows to the block with its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from dataclasses import replace
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from smelt.api.job import Job
+from smelt.call.options import Settings
+from smelt.call.preparation import refuse_votes
+from smelt.call.resolve import default_model
+from smelt.checks import integer
+from smelt.errors import SmeltConfigError, warn
+from smelt.frames.blank import emptied
+from smelt.model import Model, called, read_model
+from smelt.providers.secrets import KeySource, Secret
+from smelt.scale.schema import FrameSchema
+from smelt.streaming.stream import Stream
+
+B = TypeVar("B")
+
+_OF_A_RUN = ("max_cost", "max_tokens_total", "deadline")
+
+
+class Mapper:
+    """A job and a model as a function from a block of rows to the same block with its answers, for any engine.
+
+    It pickles (with cloudpickle, if the output model is a class of your script or notebook), and holds no key: each
+    process that asks takes the key from its own environment, where `Model(key_env=)` names the variable. Workers of one
+    machine share its ledger, so a block that an engine repeats after a worker died pays again only for what was in
+    flight. A failed row is marked in the error column, as everywhere.
+
+    Examples:
+        >>> mapper = smelt.Mapper(smelt.Job("Classify {name}.", Company), scripted)
+        >>> mapper(df)["sector"].tolist()
+        ['tech', 'health']
+    """
+
+    def __init__(self, job: Job[Any], model: Any = None, *, workers: int = 1) -> None:
+        """Check the arguments. Sends nothing, and needs no key.
+
+        Args:
+            job: What to ask.
+            model: As in `smelt.transform`; its default is that of this process.
+            workers: How many processes ask at the same time. Each takes its share of the job's `rpm`, `tpm` and
+                `concurrency`, if they are set; limits that are not set are found, and the processes of one machine
+                share what they find.
+
+        Raises:
+            SmeltConfigError: An argument is wrong, or an option holds for a whole run, which a block is.
+        """
+        if not isinstance(job, Job):
+            raise SmeltConfigError.for_type("job", job, "a smelt.Job, such as smelt.Job(prompt, Company)")
+        _check(job)
+        self.job = job
+        self.model = read_model(default_model() if model is None else model)
+        self.workers = integer("workers", workers, 1, 10_000)
+        self._name = uuid4().hex
+        _warn_of_keys(self.model)
+
+    def __dask_tokenize__(self) -> str:
+        """What Dask names the step by. It cannot see whether two output models are equal, validators and all."""
+        return self._name
+
+    def __repr__(self) -> str:
+        return f"Mapper({self.job!r}, {called(self.model)!r})"
+
+    def __call__(self, block: B) -> B:
+        """*block* with its answers, as one run. Blocks this thread, which needs no event loop. Spends money.
+
+        Args:
+            block: A pandas or Polars frame, an Arrow table or record batch, or a list of dicts.
+
+        Returns:
+            A block of the same kind, with the columns and dtypes of `smelt.schema`.
+
+        Raises:
+            SmeltError: As in `smelt.transform`.
+        """
+        [finished] = self.stream([block])  # Until its end: a stream that is left before has not ended its run.
+        return finished
+
+    def stream(self, blocks: Iterable[B]) -> Generator[B, None, None]:
+        """Yield each of *blocks* with its answers, in order, all as one run: as `smelt.stream`. Spends money.
+
+        Args:
+            blocks: Blocks of one kind with one schema. Those without rows are returned with their columns, unasked.
+
+        Yields:
+            Blocks of the same kind.
+
+        Raises:
+            SmeltError: As in `smelt.stream`.
+        """
+        settings = in_a_worker(self.job.settings, self.workers)
+        with Stream(blocks, self.job.prompt, self.job.output_model, self.model, settings) as finished:
+            yield from finished
+
+    def schema(self, like: Any = None) -> FrameSchema:
+        """The columns and dtypes of what comes back. Sends nothing.
+
+        Args:
+            like: As in `smelt.schema`.
+
+        Returns:
+            As `smelt.schema`.
+
+        Raises:
+            SmeltConfigError: The prompt names a column that *like* does not have, or as in `smelt.schema`.
+
+        Examples:
+            >>> smelt.Mapper(smelt.Job("Classify {name}.", Company), scripted).schema(df).arrow.names
+            ['name', 'founded', 'sector', 'smelt_error']
+        """
+        if like is not None:
+            from smelt.call.preparation import prepare
+
+            job, (_, empty) = self.job, emptied(like)
+            prepare(empty, job.prompt, job.output_model, self.model, job.settings, is_sent=False)
+        return FrameSchema(self.job.output_model, like, self.job.settings)
+
+
+def in_a_worker(settings: Settings, workers: int) -> Settings:
+    """*settings* as one of *workers* processes takes them: its part of the limits, and no progress display."""
+    most = settings.concurrency
+    return replace(
+        settings,
+        progress=False,  # Bars of many workers write over each other.
+        rpm=None if settings.rpm is None else settings.rpm / workers,
+        tpm=None if settings.tpm is None else settings.tpm / workers,
+        concurrency=most if most == "auto" else max(1, most // workers),
+    )
+
+
+def _check(job: Job[Any]) -> None:
+    settings = job.settings
+    refuse_votes(settings)
+    if given := next((name for name in _OF_A_RUN if getattr(settings, name) is not None), None):
+        raise SmeltConfigError(
+            f"{given}= holds for one run, and here each block is one, so it would hold for each block. Leave it out."
+        )
+    for reason, is_given in (
+        ("extend=True needs to see all rows before the first request", settings.extend),
+        ("refresh=True would ask a block anew each time that the engine repeats it", settings.refresh),
+        ('mode="batch" answers within hours, for which an engine would hold its workers', settings.mode == "batch"),
+        ("progress= is a function of this process, and others ask", callable(settings.progress)),
+        ("observers= are functions of this process, and others ask", bool(settings.observers)),
+    ):
+        if is_given:
+            raise SmeltConfigError(f"{reason}. Leave it out of the job.")
+
+
+def _warn_of_keys(model: Any) -> None:
+    if isinstance(model, Model) and isinstance(model.api_key, Secret | KeySource):
+        warn(
+            "The key in api_key= does not travel to other processes: a key is in no pickle. Name the variable that has "
+            'it there, smelt.Model(..., key_env="TEAM_KEY"), or set the usual one.'
+        )

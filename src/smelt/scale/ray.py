@@ -1,0 +1,86 @@
+"""A transform of a Ray Dataset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Unpack
+
+from smelt.api.job import Job
+from smelt.call.options import Options, Settings
+from smelt.errors import SmeltConfigError
+from smelt.scale.mapper import Mapper
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+_BLOCK = (5_000, 10_000, 20_000)  # Rows of a block: the fewest, as many as usual, the most.
+_TURNS = 10  # A block is so many times what is in flight, so that waiting for its last replies takes a tenth.
+
+
+def transform(
+    dataset: Dataset,
+    prompt: str,
+    output_model: Any,
+    *,
+    model: Any = None,
+    workers: int = 1,
+    preserve_order: bool = False,
+    **options: Unpack[Options],
+) -> Dataset:
+    """`smelt.transform` of a Ray Dataset, as a step of its plan. Sends nothing now; each execution spends money.
+
+    Actors that ask hold one CPU each and hundreds of requests in flight, so a few suffice. A block of some 10,000 rows
+    is one run. `schema()`, `limit` and `count` on the result execute the step for whole blocks: ask
+    `smelt.schema(Model, like=…)` for the columns instead.
+
+    Args:
+        dataset: The Dataset.
+        prompt: As in `smelt.transform`.
+        output_model: As in `smelt.transform`.
+        model: As in `smelt.transform`. Actors take the key from their own environment; see `Model(key_env=)`.
+        workers: How many actors ask. Each takes its share of `rpm`, `tpm` and `concurrency`, if they are set.
+        preserve_order: Whether the rows keep the order of *dataset*, which Ray does not do by itself. It holds for the
+            whole plan.
+        **options: See `smelt.call.options.Settings`.
+
+    Returns:
+        A lazy Dataset with the output columns and the error column, as Arrow blocks.
+
+    Raises:
+        SmeltConfigError: An argument is wrong, or an option holds for a whole run; raised here, before actors start.
+    """
+    if not hasattr(dataset, "map_batches"):
+        raise SmeltConfigError.for_type("dataset", dataset, "a Ray Dataset, such as ray.data.read_parquet(path)")
+    if not isinstance(preserve_order, bool):
+        raise SmeltConfigError.for_type("preserve_order", preserve_order, "True or False")
+    from ray.data import ActorPoolStrategy
+
+    job = Job(prompt, output_model, **options)
+    mapper = Mapper(job, model, workers=workers)
+    _check_columns(dataset, mapper)
+    answered = dataset.map_batches(
+        Mapper,
+        fn_constructor_args=(job, mapper.model),
+        fn_constructor_kwargs={"workers": mapper.workers},
+        batch_format="pyarrow",
+        batch_size=rows_of_a_block(job.settings),
+        compute=ActorPoolStrategy(size=mapper.workers),
+        num_cpus=1,
+    )
+    if preserve_order:
+        answered.context.execution_options.preserve_order = True
+    return answered
+
+
+def _check_columns(dataset: Dataset, mapper: Mapper) -> None:
+    """Refuse a prompt about columns that are not there, if Ray knows the columns without executing anything."""
+    found = getattr(dataset.schema(fetch_if_missing=False), "base_schema", None)
+    if type(found).__module__.startswith("pyarrow"):  # Blocks of pandas have a schema of Ray's own.
+        mapper.schema(found)
+
+
+def rows_of_a_block(settings: Settings) -> int:
+    """Rows of a block: several times what is in flight, if that is known."""
+    least, usual, most = _BLOCK
+    if settings.concurrency == "auto" or settings.batch_size == "auto":
+        return usual
+    return min(max(_TURNS * settings.concurrency * settings.batch_size, least), most)

@@ -1,0 +1,60 @@
+"""A transform of a Spark DataFrame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Unpack
+
+from smelt.api.job import Job
+from smelt.call.options import Options
+from smelt.errors import SmeltConfigError
+from smelt.frames.ddl import recast
+from smelt.scale.mapper import Mapper
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def transform(
+    frame: DataFrame,
+    prompt: str,
+    output_model: Any,
+    *,
+    model: Any = None,
+    workers: int = 1,
+    **options: Unpack[Options],
+) -> DataFrame:
+    """`smelt.transform` of a Spark DataFrame, as a step of its plan. Sends nothing now; each action spends money.
+
+    A partition is one run over its batches of `spark.sql.execution.arrow.maxRecordsPerBatch` rows (10,000). Several
+    actions on the result ask several times; rows that the ledger of a machine knows cost nothing. A filter on input
+    columns after the step does not save rows: filter before it. Spark tries a failed task again, also one that a wrong
+    key ended, up to `spark.task.maxFailures` times.
+
+    Args:
+        frame: The Spark DataFrame.
+        prompt: As in `smelt.transform`.
+        output_model: As in `smelt.transform`.
+        model: As in `smelt.transform`. Executors take the key from their own environment; see `Model(key_env=)`.
+        workers: How many tasks run at the same time: each takes its share of `rpm`, `tpm` and `concurrency`, if they
+            are set.
+        **options: See `smelt.call.options.Settings`.
+
+    Returns:
+        A Spark DataFrame with the output columns and the error column. A `Literal` is a string.
+
+    Raises:
+        SmeltConfigError: An argument is wrong, or an option holds for a whole run; raised here, before a task starts.
+    """
+    if not hasattr(frame, "mapInArrow"):
+        raise SmeltConfigError.for_type("frame", frame, "a Spark DataFrame")
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    mapper = Mapper(Job(prompt, output_model, **options), model, workers=workers)
+    # Kept by value: the Arrow schema of an executor may be written otherwise, and its columns are those of the frame.
+    return frame.mapInArrow(partial(_answered, mapper), mapper.schema(to_arrow_schema(frame.schema)).spark)
+
+
+def _answered(mapper: Mapper, batches: Iterator[Any]) -> Iterator[Any]:
+    return (recast(batch) for batch in mapper.stream(batches))

@@ -1,0 +1,85 @@
+"""What the tests of all engines have in common: a job over HTTP, and what was paid for when a worker was killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+import smelt
+from tests.fakeserver import Scenario
+from tests.models import Company
+from tests.patience import HANGING
+
+PROMPT = "Describe {name}."
+ROWS, PER_REQUEST, IN_FLIGHT = 800, 5, 4  # The last two are of each worker.
+KEY = "key-of-the-team-c4n4ry"
+BEFORE = 30  # Requests that arrive before a worker is killed, of 160: it is in the middle of a block.
+
+
+def table(rows: int = ROWS) -> pa.Table:
+    return pa.table({"name": [f"company {number}" for number in range(rows)], "number": list(range(rows))})
+
+
+def model(scenario: Scenario) -> smelt.Model:
+    return smelt.Model("compatible", "fake-1", base_url=scenario.base_url("compatible"), key_env="TEAM_KEY")
+
+
+def options(scenario: Scenario, ledger: Path) -> dict[str, Any]:
+    return {"model": model(scenario), "workers": 2, **job_options(ledger)}
+
+
+def job_options(ledger: Path) -> dict[str, Any]:
+    return {
+        "batch_size": PER_REQUEST,
+        "concurrency": 2 * IN_FLIGHT,
+        "wire": "keyed",
+        "ledger": str(ledger),
+    }
+
+
+def run_page(title: str, **names: Any) -> None:
+    """Run the block below the heading *title* of the page about engines, in this folder."""
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "engines.md").read_text(encoding="utf-8")
+    first = page.partition("```python\n")[2].partition("```")[0]
+    block = page.partition(f"## {title}\n")[2].partition("```py\n")[2].partition("```")[0]
+    known = {"__name__": "__main__", **names}
+    for code in (first, block):
+        exec(compile(code, "engines.md", "exec", dont_inherit=True), known)
+
+
+def wait_for_requests(scenario: Scenario, least: int = BEFORE) -> None:
+    """Return when the server has had *least* requests."""
+    end = time.monotonic() + HANGING
+    while scenario.stats().requests < least:
+        assert time.monotonic() < end, "the workers ask nothing"
+        time.sleep(0.02)  # Other processes are waited for.
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def check_whole(found: pa.Table, rows: int = ROWS) -> None:
+    """Every row is there once, with its own answers."""
+    found = found.sort_by("number")
+    names = table(rows)["name"].to_pylist()
+    assert found["number"].to_pylist() == list(range(rows))
+    assert found["name"].to_pylist() == found["echo"].to_pylist() == names
+    assert found["length"].to_pylist() == [len(name) for name in names]
+    assert found["smelt_error"].null_count == rows
+
+
+def check_bill(scenario: Scenario, ledger: Path, rows: int = ROWS) -> None:
+    """At most the rows in flight at the kill were sent twice, and the ledger has the answer to every row."""
+    sent = Counter(scenario.stats().rows_sent_by)
+    assert len(sent) == rows
+    assert sum(sent.values()) - rows <= IN_FLIGHT * PER_REQUEST
+    again = smelt.Mapper(smelt.Job(PROMPT, Company, **job_options(ledger)), model(scenario))(table(rows))
+    check_whole(again, rows)
+    assert sum(scenario.stats().rows_sent_by.values()) == sum(sent.values())

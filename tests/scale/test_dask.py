@@ -1,0 +1,88 @@
+"""`smelt.dask`: a lazy step of a graph with the dtypes of the result, on workers that may die."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import smelt
+from smelt.errors import ConfigTypeError, PromptError, SmeltConfigError
+from tests.fakeserver import Scenario
+from tests.models import Company
+from tests.patience import HANGING
+from tests.scale import jobs
+from tests.scale.answers import EveryKind, provider
+
+dd = pytest.importorskip("dask.dataframe", reason="the dependency group `scale` is not installed")
+dask = pytest.importorskip("dask")
+distributed = pytest.importorskip("distributed", reason="the dependency group `scale` is not installed")
+
+pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture
+def client(serving: Scenario, tmp_path: Path) -> Iterator[Any]:
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path)
+        ) as cluster,
+        distributed.Client(cluster) as found,
+    ):
+        yield found
+
+
+def partitioned(frame: pd.DataFrame, parts: int = 2) -> Any:
+    return dd.from_pandas(frame, npartitions=parts)
+
+
+def test_every_kind_of_value_comes_back_as_from_transform() -> None:
+    frame = partitioned(pd.DataFrame({"name": [str(n) for n in range(40)]}, index=[f"r{n:02}" for n in range(40)]))
+
+    out = smelt.dask.transform(frame, "About {name}.", EveryKind, model=provider())
+    found = out.compute(scheduler="sync")
+
+    wanted = smelt.transform(frame.compute(scheduler="sync"), "About {name}.", EveryKind, model=provider())
+    pd.testing.assert_frame_equal(found, wanted)
+    assert out._meta.dtypes.to_dict() == found.dtypes.to_dict()
+
+
+def test_arguments_are_checked_in_the_driver() -> None:
+    frame = partitioned(pd.DataFrame({"name": ["a"]}), 1)
+
+    with pytest.raises(PromptError, match="nam"):
+        smelt.dask.transform(frame, "About {nam}.", EveryKind, model=provider())
+    with pytest.raises(SmeltConfigError, match="max_cost= holds for one run"):
+        smelt.dask.transform(frame, "About {name}.", EveryKind, model=provider(), max_cost=1)
+    with pytest.raises(ConfigTypeError, match="frame must be a Dask DataFrame"):
+        smelt.dask.transform(frame._meta, "About {name}.", EveryKind, model=provider())
+
+
+def test_a_killed_worker_costs_what_it_had_in_flight(client: Any, serving: Scenario, tmp_path: Path) -> None:
+    ledger = tmp_path / "answers.sqlite"
+    out = smelt.dask.transform(
+        partitioned(jobs.table().to_pandas()), jobs.PROMPT, Company, **jobs.options(serving, ledger)
+    )
+    assert serving.stats().requests == 0  # Nothing is asked before it is computed.
+
+    going = client.compute(out)
+    jobs.wait_for_requests(serving)
+    jobs.kill(next(iter(client.run(os.getpid).values())))
+    found = going.result(timeout=HANGING)
+
+    jobs.check_whole(pa.Table.from_pandas(found, preserve_index=False))
+    jobs.check_bill(serving, ledger)
+
+
+def test_the_page_shows_what_runs(page: Path) -> None:
+    with dask.config.set(scheduler="sync"):
+        jobs.run_page("Dask")
+
+    found = pd.read_parquet(page / "answers")
+    assert found["smelt_error"].isna().all()
+    assert found["sector"].notna().all()

@@ -1,0 +1,41 @@
+"""The recipe for DuckDB: its rows go through one stream, in constant memory, and back into a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import smelt
+from tests.scale import jobs
+from tests.scale.answers import EveryKind, provider
+
+duckdb = pytest.importorskip("duckdb", reason="the dependency group `scale` is not installed")
+
+pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("ignore")]
+
+
+def test_a_query_is_answered_into_a_table() -> None:
+    con = duckdb.connect()
+    con.execute("create table companies as select range::varchar as name, range as n from range(40)")
+    mapper = smelt.Mapper(smelt.Job("About {name}.", EveryKind), provider())
+
+    rows = con.cursor().sql("select * from companies").to_arrow_reader(10)
+    answered = pa.RecordBatchReader.from_batches(mapper.schema(rows.schema).arrow, mapper.stream(rows))
+    con.register("answered", answered)
+    con.execute("create table answers as select * from answered")
+
+    assert con.sql("select count(*), count(smelt_error), sum(n) from answers").fetchall() == [(40, 1, 780)]
+    found = con.sql("select name, word, sector, day, price, place.city, tags from answers where n = 5").fetchall()
+    assert [str(one) for one in found[0]] == ["5", "é5", "health", "2020-01-06", "5.25", "Ulm", "['5', '5']"]
+
+
+def test_the_page_shows_what_runs(page: Path) -> None:
+    with duckdb.connect("companies.duckdb") as con:
+        con.execute("create table companies as from 'companies/0.parquet'")
+
+    jobs.run_page("DuckDB")
+
+    with duckdb.connect("companies.duckdb") as con:
+        assert con.sql("select count(*), count(sector), count(smelt_error) from answers").fetchall() == [(3, 3, 0)]

@@ -1,0 +1,108 @@
+"""`smelt.ray`: a lazy step of a Dataset, on actors that may die."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import smelt
+from smelt.call.options import Settings
+from smelt.errors import ConfigTypeError, PromptError, SmeltConfigError
+from smelt.scale.ray import rows_of_a_block
+from tests.fakeserver import Scenario
+from tests.models import Company
+from tests.scale import jobs
+from tests.scale.answers import EveryKind, provider
+
+ray = pytest.importorskip("ray", reason="the dependency group `scale` is not installed")
+
+pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture
+def cluster(serving: Scenario, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # Else it writes a file into the home directory.
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    yield ray.data
+    ray.shutdown()
+
+
+def table_of(dataset: Any) -> pa.Table:
+    return pa.concat_tables(ray.get(dataset.to_arrow_refs()), promote_options="default")
+
+
+def actors() -> list[int]:
+    """The processes of the actors that ask."""
+    found = []
+    for one in Path("/proc").iterdir():
+        if one.name.isdigit():
+            words = (one / "cmdline").read_bytes() if (one / "cmdline").exists() else b""
+            if words.startswith(b"ray::MapWorker") or b"MapBatches(Mapper)" in words:
+                found.append(int(one.name))
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def test_rows_and_values_come_back_as_from_transform_and_a_killed_actor_costs_what_it_had_in_flight(
+    cluster: Any, serving: Scenario, tmp_path: Path
+) -> None:
+    """One cluster for all, since starting one takes longer than the rest."""
+    names = pa.table({"name": [str(number) for number in range(40)]})
+    wanted = smelt.Mapper(smelt.Job("About {name}.", EveryKind), provider())(names)
+    out = smelt.ray.transform(
+        cluster.from_arrow(names), "About {name}.", EveryKind, model=provider(), preserve_order=True
+    )
+    found = table_of(out)
+    assert found.schema.remove_metadata() == wanted.schema
+    assert found.to_pylist() == wanted.to_pylist()
+
+    with pytest.raises(PromptError, match="nam"):
+        smelt.ray.transform(cluster.from_arrow(names), "About {nam}.", EveryKind, model=provider())
+    with pytest.raises(SmeltConfigError, match="deadline= holds for one run"):
+        smelt.ray.transform(cluster.from_arrow(names), "About {name}.", EveryKind, model=provider(), deadline=1)
+
+    ledger = tmp_path / "answers.sqlite"
+    half = jobs.ROWS // 2
+    pieces = cluster.from_arrow([jobs.table().slice(0, half), jobs.table().slice(half)])
+    lazy = smelt.ray.transform(pieces, jobs.PROMPT, Company, **jobs.options(serving, ledger))
+    assert serving.stats().requests == 0
+
+    def killing() -> None:
+        jobs.wait_for_requests(serving)
+        jobs.kill(actors()[0])
+
+    killer = threading.Thread(target=killing)
+    killer.start()
+    answered = table_of(lazy)
+    killer.join()
+
+    jobs.check_whole(answered)
+    jobs.check_bill(serving, ledger)
+
+
+def test_what_is_no_dataset_is_refused() -> None:
+    with pytest.raises(ConfigTypeError, match="dataset must be a Ray Dataset"):
+        smelt.ray.transform(jobs.table(), "About {name}.", EveryKind, model=provider())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "rows"),
+    [
+        ({}, 10_000),
+        ({"concurrency": 64}, 10_000),
+        ({"concurrency": 8, "batch_size": 10}, 5_000),
+        ({"concurrency": 64, "batch_size": 20}, 12_800),
+        ({"concurrency": 512, "batch_size": 25}, 20_000),
+    ],
+    ids=str,
+)
+def test_a_block_is_ten_times_what_is_in_flight(given: dict[str, Any], rows: int) -> None:
+    assert rows_of_a_block(Settings.of(**given)) == rows

@@ -1,0 +1,91 @@
+"""`smelt.spark`: a lazy step of a plan, on Python workers that may die."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import smelt
+from smelt.errors import ConfigTypeError, PromptError, SmeltConfigError
+from tests.fakeserver import Scenario
+from tests.models import Company
+from tests.scale import jobs
+from tests.scale.answers import EveryKind, provider
+
+sql = pytest.importorskip("pyspark.sql", reason="the dependency group `spark` is not installed")
+
+pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture
+def session(serving: Scenario, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    found = (
+        sql.SparkSession.builder.master("local[2,4]")  # Two workers; a task is tried four times.
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.session.timeZone", "UTC")
+        .getOrCreate()
+    )
+    yield found
+    found.stop()
+
+
+def workers() -> list[int]:
+    """The processes that run Python for Spark, but for the one that starts them."""
+    found = []
+    for one in Path("/proc").iterdir():
+        if one.name.isdigit() and (one / "cmdline").exists() and b"pyspark.daemon" in (one / "cmdline").read_bytes():
+            parent = int((one / "stat").read_text().rpartition(")")[2].split()[1])
+            found.append((int(one.name), parent))
+    pids = {pid for pid, _ in found}
+    return [pid for pid, parent in found if parent in pids]
+
+
+def test_values_come_back_as_from_transform_and_a_killed_worker_costs_what_it_had_in_flight(
+    session: Any, serving: Scenario, tmp_path: Path
+) -> None:
+    """One session for all, since starting one takes longer than the rest."""
+    names = pd.DataFrame({"name": [str(number) for number in range(40)]})
+    found = smelt.spark.transform(session.createDataFrame(names), "About {name}.", EveryKind, model=provider())
+    wanted = smelt.Mapper(smelt.Job("About {name}.", EveryKind), provider())(names)
+    assert found.columns == list(wanted.columns)
+    rows = {row["name"]: row.asDict(recursive=True) for row in found.collect()}
+    for row in smelt.transform(names.to_dict("records"), "About {name}.", EveryKind, model=provider()):
+        if row["smelt_error"]:
+            assert rows[row["name"]]["smelt_error"] == row["smelt_error"]
+            continue
+        assert rows[row["name"]] == {**row, "moment": row["moment"].replace(tzinfo=None)}
+
+    with pytest.raises(PromptError, match="nam"):
+        smelt.spark.transform(session.createDataFrame(names), "About {nam}.", EveryKind, model=provider())
+    with pytest.raises(SmeltConfigError, match="deadline= holds for one run"):
+        smelt.spark.transform(session.createDataFrame(names), "About {name}.", EveryKind, model=provider(), deadline=1)
+
+    ledger = tmp_path / "answers.sqlite"
+    source = session.createDataFrame(jobs.table().to_pandas()).repartition(2)
+    lazy = smelt.spark.transform(source, jobs.PROMPT, Company, **jobs.options(serving, ledger))
+    assert serving.stats().requests == 0
+
+    def killing() -> None:
+        jobs.wait_for_requests(serving)
+        jobs.kill(workers()[0])
+
+    killer = threading.Thread(target=killing)
+    killer.start()
+    answered = lazy.toArrow()
+    killer.join()
+
+    jobs.check_whole(answered)
+    jobs.check_bill(serving, ledger)
+
+
+def test_what_is_no_spark_frame_is_refused() -> None:
+    with pytest.raises(ConfigTypeError, match="frame must be a Spark DataFrame"):
+        smelt.spark.transform(jobs.table(), "About {name}.", EveryKind, model=provider())  # type: ignore[arg-type]
