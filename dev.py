@@ -177,7 +177,7 @@ def subject(message: str) -> None:
 
 
 def sync(*extras: str, groups: tuple[str, ...] = ()) -> None:
-    """Bring the environment to what uv.lock says: all of it and *groups*, or what *extras* need, beside what is there."""
+    """Bring the environment to what uv.lock says: all and *groups*, or what *extras* need, beside what is there."""
     if not ENV.exists():
         size = "240 MB" if extras else "1.4 GB"
         print(f"Installing {', '.join(extras) or 'everything'} into {ENV} ({size})", file=sys.stderr, flush=True)

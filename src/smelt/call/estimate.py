@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
+from smelt.call.columns import columns_of
 from smelt.call.gauge import check_calibrator
-from smelt.call.preparation import Preparation, columns_of
+from smelt.call.preparation import Preparation
 from smelt.call.thinking import room_of
 from smelt.call.ways import HEAD, Way, text, ways
 from smelt.call.ways import lines as cells
