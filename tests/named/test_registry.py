@@ -16,6 +16,7 @@ from smelt.call.resolve import resolve_model
 from smelt.errors import AuthConfigError, SmeltConfigError
 from smelt.model import read_model
 from smelt.named import registry
+from smelt.providers.adapter import Adapter
 from smelt.providers.secrets import Secret
 from smelt.testing import ScriptedProvider
 
@@ -120,7 +121,9 @@ def test_the_key_is_read_from_the_variable_at_use(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("MY_KEY", KEY)
 
     assert found == smelt.Model("openai", "m", key_env="MY_KEY")
-    assert resolve_model(found).access.secrets == (Secret(KEY),)
+    provider = resolve_model(found)
+    assert isinstance(provider, Adapter)
+    assert provider.access.secrets == (Secret(KEY),)
     assert "c4n4ry" not in repr(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -37,7 +38,7 @@ class EveryKind(BaseModel):
     tags: list[str]
 
 
-def every_kind(row: dict[str, Any]) -> dict[str, Any] | None:
+def every_kind(row: Mapping[str, Any]) -> dict[str, Any] | None:
     """The answer about *row*, whose `name` is a number; None, which is a failure, for 13."""
     number = int(row["name"])
     if number == 13:  # Poisoned.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -35,9 +35,9 @@ def blocks(kind: str) -> Any:
 def plain(block: Any) -> list[dict[str, Any]]:
     match block:
         case pd.DataFrame():
-            return pa.Table.from_pandas(block, preserve_index=False).to_pylist()
+            return list(pa.Table.from_pandas(block, preserve_index=False).to_pylist())
         case pl.DataFrame():
-            return block.to_arrow().to_pylist()
+            return list(block.to_arrow().to_pylist())
         case list():
             return [{**row, "size": row["size"] and row["size"].value} for row in block]
         case _:

@@ -90,7 +90,7 @@ def test_rows_and_values_come_back_as_from_transform_and_a_killed_actor_costs_wh
 
 def test_what_is_no_dataset_is_refused() -> None:
     with pytest.raises(ConfigTypeError, match="dataset must be a Ray Dataset"):
-        smelt.ray.transform(jobs.table(), "About {name}.", EveryKind, model=provider())  # type: ignore[arg-type]
+        smelt.ray.transform(jobs.table(), "About {name}.", EveryKind, model=provider())
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,9 @@ def test_values_come_back_as_from_transform_and_a_killed_worker_costs_what_it_ha
     wanted = smelt.Mapper(smelt.Job("About {name}.", EveryKind), provider())(names)
     assert found.columns == list(wanted.columns)
     rows = {row["name"]: row.asDict(recursive=True) for row in found.collect()}
-    for row in smelt.transform(names.to_dict("records"), "About {name}.", EveryKind, model=provider()):
+    for row in smelt.transform(
+        [{"name": str(number)} for number in range(40)], "About {name}.", EveryKind, model=provider()
+    ):
         if row["smelt_error"]:
             assert rows[row["name"]]["smelt_error"] == row["smelt_error"]
             continue
@@ -88,4 +90,4 @@ def test_values_come_back_as_from_transform_and_a_killed_worker_costs_what_it_ha
 
 def test_what_is_no_spark_frame_is_refused() -> None:
     with pytest.raises(ConfigTypeError, match="frame must be a Spark DataFrame"):
-        smelt.spark.transform(jobs.table(), "About {name}.", EveryKind, model=provider())  # type: ignore[arg-type]
+        smelt.spark.transform(jobs.table(), "About {name}.", EveryKind, model=provider())

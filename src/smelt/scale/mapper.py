@@ -17,7 +17,7 @@ from smelt.frames.blank import emptied
 from smelt.model import Model, called, read_model
 from smelt.providers.secrets import KeySource, Secret
 from smelt.scale.schema import FrameSchema
-from smelt.streaming.stream import Stream
+from smelt.streaming.stream import Stream, checked_inlet
 
 B = TypeVar("B")
 
@@ -95,7 +95,8 @@ class Mapper:
             SmeltError: As in `smelt.stream`.
         """
         settings = in_a_worker(self.job.settings, self.workers)
-        with Stream(blocks, self.job.prompt, self.job.output_model, self.model, settings) as finished:
+        inlet = checked_inlet(self.job.prompt, self.job.output_model, self.model, settings)
+        with Stream(blocks, inlet) as finished:
             yield from finished
 
     def schema(self, like: Any = None) -> FrameSchema:
