@@ -27,6 +27,9 @@ START = ROOT / "docs" / "reference" / "verbs.md"
 NO_HELP = {
     "__version__",
     "batch",
+    "dask",
+    "ray",
+    "spark",
     "ledger",
     "observe",
     "errors",
