@@ -113,7 +113,7 @@ class Mapper:
 
         Examples:
             >>> smelt.Mapper(smelt.Job("Classify {name}.", Company), scripted).schema(df).arrow.names
-            ['name', 'founded', 'sector', 'smelt_error']
+            ['name', 'sector', 'smelt_error']
         """
         if like is not None:
             from smelt.call.preparation import prepare

@@ -40,7 +40,7 @@ def schema(output_model: Any, *, like: Any = None, **options: Unpack[Options]) -
     Examples:
         >>> found = smelt.schema(Company, like=df)
         >>> found.arrow.names
-        ['name', 'founded', 'sector', 'smelt_error']
+        ['name', 'sector', 'smelt_error']
     """
     settings = resolved(dict(options), output_model)
     added_to(adapt([] if like is None else emptied(like)[1]), output_model, settings)  # Raises.
