@@ -105,6 +105,7 @@ TESTED_THROUGH = {
     "pipelines/checks": "pipelines/test_graph",
     "pipelines/drawing": "pipelines/test_inspection",
     "pipelines/gathering": "pipelines/test_tree",
+    "pipelines/noderuns": "pipelines/test_tree",
     "pipelines/outlook": "pipelines/test_inspection",
     "pipelines/owing": "pipelines/test_flow",
     "pipelines/passage": "pipelines/test_flow",

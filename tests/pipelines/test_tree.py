@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from math import ceil, log
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 import smelt
-from smelt.errors import SmeltConfigError
-from smelt.pipelines.tree import Part, above, leaves
+from smelt.errors import AuthenticationError, SmeltConfigError
+from smelt.pipelines.tree import ANSWERS, ROWS, Gathered, Leaf, Part, Tree, leaves
+from smelt.plan.answers import RowFailure
 from smelt.providers.base import Billing, CallFailed, Request
 from smelt.testing import ScriptedProvider, asked
 from tests.pipelines.test_eager import FRAMES, plain
@@ -71,21 +74,95 @@ def test_an_appended_row_asks_few_requests(tmp_path: Path) -> None:
 
 
 def test_a_part_that_is_too_long_is_asked_in_halves() -> None:
-    def short(request: Request) -> CallFailed | None:
-        rows = [row for _, row in asked(request)]
-        if any(len(row.get("rows", ())) > 3 for row in rows):
-            return CallFailed("too_long", Billing.REJECTED, "Too many tokens.", status=400)
-        return None
-
-    class Narrow(ScriptedProvider):
-        async def send(self, request: Request) -> Any:
-            if (failure := short(request)) is not None:
-                raise failure
-            return await super().send(request)
-
     (out,) = total(numbers(20), Narrow(add), rows=10)
 
     assert (out["total"], out["smelt_rows"], out["smelt_error"]) == (sum(range(20)), 20, None)
+
+
+class Narrow(ScriptedProvider):
+    """Takes three rows in a part at most."""
+
+    async def send(self, request: Request) -> Any:
+        if any(len(row.get("rows", ())) > 3 for _, row in asked(request)):
+            raise CallFailed("too_long", Billing.REJECTED, "Too many tokens.", status=400)
+        return await super().send(request)
+
+
+def test_a_part_that_is_too_long_is_no_failure_that_ends_the_run() -> None:
+    (out,) = total(numbers(20), Narrow(add), rows=10, on_error="raise")
+
+    assert (out["total"], out["smelt_rows"]) == (sum(range(20)), 20)
+    with pytest.raises(smelt.SmeltExhaustionError, match=r"failed \(missing\)") as failed:
+        total(numbers(20), ScriptedProvider(lambda row: None), by="half", on_error="raise", max_attempts=1)
+    assert failed.value.partial_result is not None
+
+
+class Late(ScriptedProvider):
+    """Answers after a tenth of a second, and after a whole one if a part has a row of the even numbers' second half."""
+
+    async def send(self, request: Request) -> Any:
+        slow = any(one["n"] == 98 for _, row in asked(request) for one in row.get("rows", ()))
+        await asyncio.sleep(1.0 if slow else 0.1)
+        return await super().send(request)
+
+
+def test_a_group_does_not_wait_for_the_parts_of_another() -> None:
+    provider = Late(add)
+    job = smelt.AggregateJob(
+        "Add {n}.", {"total": int}, by="half", batch_size=10, fan_in=5, progress=False, concurrency=16
+    )
+
+    found = smelt.testing.run_jumping(job.arun(provider, data=numbers(100)))
+
+    joined = [at for at, request in enumerate(provider.requests) if "answers" in request.user]
+    assert found.result.metrics.successful_rows == 2
+    assert joined == [9, 11]  # The odd numbers are joined before the slow part of the even ones is there.
+
+
+@pytest.mark.parametrize("strategy", ["tree", "fold"])
+def test_a_group_that_the_budget_cut_has_no_answer(strategy: str, tmp_path: Path) -> None:
+    options: Any = {"by": "half", "rows": 5, "strategy": strategy, "ledger": tmp_path / "answers.sqlite"}
+    with pytest.warns(smelt.SmeltWarning, match="stopped early|in no answer"):
+        cut = total(numbers(400), ScriptedProvider(add), max_tokens_total=9_000, **options)
+    whole = total(numbers(400), ScriptedProvider(add), **options)
+
+    assert [one["smelt_rows"] for one in whole] == [200, 200]
+    assert all(one["total"] is None and "budget" in one["smelt_error"] for one in cut if one["smelt_rows"] == 0)
+    assert {one["smelt_rows"] for one in cut} <= {0, 200} and 0 in {one["smelt_rows"] for one in cut}
+
+
+def test_equal_parts_are_asked_once() -> None:
+    provider = ScriptedProvider(add)
+
+    out = total([{"n": 1, "of": number % 3} for number in range(12)], provider, by="of", rows=2)
+
+    assert [one["total"] for one in out] == [4, 4, 4]
+    assert provider.rows_sent == 2  # One part and one node above it.
+
+
+def test_an_interrupted_tree_goes_on_without_asking_a_part_again(tmp_path: Path) -> None:
+    job = smelt.AggregateJob("Add {n}.", Total, batch_size=5, progress=False, ledger=tmp_path / "answers.sqlite")
+    providers = [Late(add), Late(add)]
+
+    async def broken_off() -> None:
+        task = asyncio.create_task(job.arun(providers[0], data=numbers(2_000)))
+        await asyncio.sleep(0.65)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        smelt.testing.run_jumping(broken_off())
+    result = smelt.testing.run_jumping(job.arun(providers[1], data=numbers(2_000))).result
+
+    assert result.data == [Total(total=sum(range(2_000)))]
+    assert 0 < providers[0].rows_sent < 400 + 50 + 7 + 1 == sum(one.rows_sent for one in providers)
+
+
+def test_a_refused_key_ends_a_tree() -> None:
+    refused = ScriptedProvider(add, script=[CallFailed("auth", Billing.REJECTED, "No such key.", status=401)])
+
+    with pytest.raises(AuthenticationError, match="No such key"):
+        total(numbers(40), refused, rows=5)
 
 
 def test_a_failed_part_is_left_out_counted_and_said() -> None:
@@ -175,16 +252,45 @@ def test_leaves_have_each_row_once_in_order(lengths: list[int], rows: int, size:
     assert all(len(leaf.texts) == 1 or sum(map(len, leaf.texts)) <= size for leaf in cut)
 
 
-@given(st.integers(1, 200), st.integers(2, 9))
-def test_answers_go_up_once_in_order(count: int, fan_in: int) -> None:
-    parts = {0: [Part(group=0, values=(), text=str(number), rows=1) for number in range(count)]}
+@given(st.integers(1, 200), st.integers(2, 9), st.randoms())
+def test_answers_go_up_once_in_order_whenever_they_come(count: int, fan_in: int, draw: Any) -> None:
+    gathered = Gathered()
+    tree = Tree([node(str(number)) for number in range(count)], fan_in, gathered)
+    ready, asked = list(tree.first()), 0
 
-    nodes, alone = above(parts, fan_in)
+    while ready:
+        one = ready.pop(draw.randrange(len(ready)))
+        asked += one.column == ANSWERS
+        assert one.column == ROWS or 1 < len(one.texts) <= fan_in
+        ready += tree.after(one, Part(values=(), text=" ".join(one.texts), rows=one.rows))
 
-    assert [text for node in nodes for text in node.texts] + [one.text for one in alone.get(0, ())] == [
-        one.text for one in parts[0]
-    ]
-    assert all(1 < len(node.texts) <= fan_in for node in nodes)
+    assert gathered.parts[0].text == " ".join(map(str, range(count)))
+    assert gathered.parts[0].rows == count
+    assert asked == tree.expected(ANSWERS)
+
+
+def node(text: str) -> Leaf:
+    return Leaf(group=0, column=ROWS, texts=(text,))
+
+
+@given(st.integers(2, 120), st.integers(2, 9), st.data())
+def test_a_failed_leaf_or_one_more_row_moves_no_other_node(count: int, fan_in: int, data: st.DataObject) -> None:
+    failed = data.draw(st.sets(st.integers(0, count - 1), max_size=3))
+
+    def texts(rows: int, without: set[int]) -> set[str]:
+        tree = Tree([node(str(number)) for number in range(rows)], fan_in, Gathered())
+        ready, found = list(tree.first()), set()
+        while ready:
+            one = ready.pop()
+            found.add(one.text)
+            is_lost = one.column == ROWS and int(one.texts[0]) in without
+            lost = RowFailure("missing", "Left out.")
+            ready += tree.after(one, lost if is_lost else Part(values=(), text="/".join(one.texts), rows=one.rows))
+        return found
+
+    whole, levels = texts(count, set()), 2 + ceil(log(count + 1, fan_in))
+    assert len(texts(count + 1, set()) - whole) <= levels
+    assert len(texts(count, failed) - whole) <= len(failed) * levels
 
 
 class Total(BaseModel):

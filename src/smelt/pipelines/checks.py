@@ -148,7 +148,7 @@ def _call(
             frame.require(made.name, made.kind)
     asked, own = model if step.model is None else step.model, inner(settings, graph)
     if isinstance(step, Aggregate):
-        call = node_call(step, text_of(node, step), asked, own, (ROWS,), ROWS, is_sent=is_sent)
+        call = node_call(step, text_of(node, step), asked, own, ROWS, is_sent=is_sent)
     else:
         call = prepare([], step.prompt, step.output_model, asked, own, adapt=lambda data: known, is_sent=is_sent)
     if settings.max_cost is not None:

@@ -20,7 +20,7 @@ from smelt.pipelines.checks import Checked
 from smelt.pipelines.graph import Graph, Node
 from smelt.pipelines.rows import Table
 from smelt.pipelines.steps import Aggregate, Ask, Explode, Filter, Map, Step
-from smelt.pipelines.tree import ANSWERS, ROWS, NodeRows, leaves, node_text
+from smelt.pipelines.tree import ANSWERS, NodeRows, leaves
 from smelt.plan.cells import object_texts
 from smelt.plan.chunks import Size
 from smelt.plan.kinds import Field, Kind
@@ -168,7 +168,7 @@ def _likely_nodes(
     for number, own in enumerate(groups):
         rows = [one for one in source.texts(own) if isinstance(one, str)]
         cut = list(leaves(number, rows, rows=step.rows, size=Size(rows=1).input_bytes))
-        texts += [node_text(leaf, ROWS) for leaf in cut]
+        texts += [leaf.text for leaf in cut]
         left = len(cut) if step.strategy == "tree" else 1
         while left > 1:
             left = ceil(left / step.fan_in)
