@@ -106,6 +106,8 @@ TESTED_THROUGH = {
     "pipelines/drawing": "pipelines/test_inspection",
     "pipelines/gathering": "pipelines/test_tree",
     "pipelines/noderuns": "pipelines/test_tree",
+    "pipelines/placement": "pipelines/test_graph",
+    "pipelines/forks": "pipelines/test_routes",
     "pipelines/outlook": "pipelines/test_inspection",
     "pipelines/owing": "pipelines/test_flow",
     "pipelines/passage": "pipelines/test_flow",

@@ -62,13 +62,13 @@ def load_pipeline(
 
 _ASK = ("fields", "step", "model", "prefix", "output")
 _VERBS: Mapping[str, tuple[str, ...]] = {
-    "transform": (*_ASK, "where"),
+    "transform": (*_ASK, "where", "route"),
     "aggregate": (*_ASK, "by", "strategy", "rows", "fan_in"),
     "filter": ("step",),
     "assign": ("step",),
     "map": ("step", "fields"),
     "explode": ("step", "keep_empty"),
-    "implode": ("step",),
+    "implode": (*_ASK, "strategy", "rows", "fan_in"),
     "branch": (),
 }
 _OPTIONS = tuple(one for one in NAMES if one not in ("output", "progress", "observers", "media", "examples"))
@@ -116,7 +116,7 @@ class _Builder:
             self._file.wrong(place, f"a step needs one verb: {', '.join(_VERBS)}.{near}")
             return pipe
         (verb,) = verbs
-        allowed = (*_VERBS[verb], *(_OPTIONS if verb in ("transform", "aggregate") else ()))
+        allowed = (*_VERBS[verb], *(_OPTIONS if verb in ("transform", "aggregate", "implode") else ()))
         arguments = {key: value for key, value in step.items() if key != verb}
         for key in list(arguments):
             if key not in allowed:
@@ -152,10 +152,8 @@ class _Builder:
     def _explode(self, pipe: Pipeline, column: Any, given: dict[str, Any], place: Place) -> Pipeline:
         return pipe.explode(column, **given)
 
-    def _implode(self, pipe: Pipeline, nothing: Any, given: dict[str, Any], place: Place) -> Pipeline:
-        if nothing is not None:
-            raise SmeltConfigError("implode takes nothing: write '- implode'.")
-        return pipe.implode(**given)
+    def _implode(self, pipe: Pipeline, prompt: Any, given: dict[str, Any], place: Place) -> Pipeline:
+        return pipe.implode(**given) if prompt is None else pipe.implode(prompt, self._form(given, place), **given)
 
     def _branch(self, pipe: Pipeline, branches: Any, given: dict[str, Any], place: Place) -> Pipeline:
         if not isinstance(branches, Mapping) or not all(isinstance(one, list) for one in branches.values()):
@@ -192,6 +190,8 @@ class _Builder:
 
     def _model(self, given: Mapping[str, Any], place: Place) -> Any:
         model = given.get("model")
+        if "route" in given and isinstance(model, Mapping) and all(isinstance(one, str) for one in model.values()):
+            return model
         if model is not None and not isinstance(model, str):
             self._file.wrong((*place, "model"), "a model is a registered name, or 'provider:name'.")
             return None

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from smelt.api.chain import Chain
 from smelt.errors import SmeltConfigError
-from smelt.pipelines.steps import Assign, Explode, Filter, Implode, Map, require_test
+from smelt.pipelines.steps import Assign, Explode, Filter, Map, require_test
 from smelt.tracebacks import plainly
 
 
@@ -112,29 +112,6 @@ class RowSteps(Chain):
         return self._with(
             Explode(name=step or f"explode {column}", column=column, keep_empty=keep_empty), is_named=step is not None
         )
-
-    @plainly
-    def implode(self, *, step: str | None = None) -> Self:
-        """Go back to the rows before the last `explode`. Columns that were added since become lists.
-
-        A row that a `filter` removed is in no list. A value that is lacking because a step failed is null in the list,
-        and the row gets the first reason of its items.
-
-        Args:
-            step: The name of the step.
-
-        Returns:
-            A new pipeline.
-
-        Raises:
-            SmeltConfigError: *step* is no name. That there is no `explode` before it is said when the pipeline runs.
-
-        Examples:
-            >>> pipe = smelt.pipeline().explode("tags").filter(lambda row: row["tags"] != "a").implode()
-            >>> pipe([{"id": 1, "tags": ["a", "b"]}])
-            [{'id': 1, 'tags': ['b'], 'smelt_error': None}]
-        """
-        return self._with(Implode(name=step or "implode"), is_named=step is not None)
 
 
 def _output_name(expression: Any) -> str:

@@ -19,7 +19,7 @@ from smelt.pipelines.noderuns import NodeRun
 from smelt.pipelines.passage import Household
 from smelt.pipelines.result import StepResult, summed
 from smelt.pipelines.rows import Reason, Table
-from smelt.pipelines.steps import ROWS_COLUMN, Aggregate
+from smelt.pipelines.steps import ROWS_COLUMN, Aggregate, Implosion
 from smelt.pipelines.tree import Leaf
 from smelt.plan.answers import RowFailure
 from smelt.result import RowError
@@ -44,9 +44,13 @@ class Aggregation:
         self._step = step
         self._table = table
         self._call = household.checked.calls[node.name]
-        by = [node.scope[one] for one in step.by]
-        unknown = table.lacking(by)  # The rows whose group is not known.
-        self._rows, self._groups = table.grouped(by, [at for at in range(len(table)) if at not in unknown])
+        if isinstance(step, Implosion):
+            self._rows, self._groups = table.gathered(node.drops[0])
+        else:
+            by = [node.scope[one] for one in step.by]
+            unknown = table.lacking(by)  # The rows whose group is not known.
+            self._rows, self._groups = table.grouped(by, [at for at in range(len(table)) if at not in unknown])
+        self._all = sum(map(len, self._groups)) if isinstance(step, Implosion) else len(table)
         lacking = table.lacking(node.needs)
         reads = {local: one for local, one in node.scope.items() if one in node.needs}
         source = adapt(table.view(reads, range(len(table)))).rows(
@@ -81,7 +85,7 @@ class Aggregation:
         for run in self._runs.values():
             for sentence in run.sentences(self._errors()):
                 warn(printable(f"Step {self._node.name!r}: {sentence}"))
-        rows = len(self._table)
+        rows = self._all
         if left_out := rows - sum(part.rows for part in self._gathering.gathered.parts.values()):
             warn(
                 f"Step {self._node.name!r}: {counted(left_out, 'row')} of {rows:,} "
@@ -170,14 +174,16 @@ class Aggregation:
             metrics=summed(
                 parts,
                 rows=len(self._groups),
-                failed=len(holes),
+                failed=len(holes.intersection(reasons)),
                 seconds=max((one.wall_time_seconds for one in parts), default=0.0),
             ),
-            skipped=len(table) - self._sent,
+            skipped=self._all - self._sent,
             errors=[
                 row_error(number, number, one.failure, one.step)
                 for number, one in reasons.items()
                 if one.step == node.name
             ],
         )
-        return self._rows.adding(columns, holes=holes).failing(reasons), result
+        drops = [one for one in node.drops if one in self._rows.columns]
+        counts = columns.pop()
+        return self._rows.adding(columns, drops=drops, holes=holes).adding([counts]).failing(reasons), result

@@ -13,7 +13,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -89,7 +89,7 @@ class Artefacts:
         self._parts: dict[str, Parts] = {}
         self._problem: Exception | None = None
         self._started = time.time()
-        self._folders = _folders(node.name for node in checked.graph.nodes)
+        self._folders = _folders(checked.graph.nodes)
 
     def watch(self, node: Node, table: Table) -> None:
         """Write the rows of *table*, which *node* has just made. A disk that takes no more costs only the files."""
@@ -101,11 +101,15 @@ class Artefacts:
             columns = []
         elif isinstance(node.step, Aggregate):
             columns = [*(node.scope[one] for one in node.step.by), *columns]
+        nodes = self._checked.graph.nodes
+        own = [one.name for one in nodes if one.of == node.of]
+        if node.name != own[-1]:
+            return  # The columns of a step with several models are complete with the last one.
         lacking = table.lacking(made.name for made in node.makes)
 
         def why(at: int) -> str | None:
             reason = table.reasons.get(at)
-            return told(reason.failure.kind, reason.failure.message) if reason and reason.step == node.name else None
+            return told(reason.failure.kind, reason.failure.message) if reason and reason.step in own else None
 
         try:
             self._of(node.name).add(
@@ -210,12 +214,14 @@ def _step(node: Node, checked: Checked) -> dict[str, Any]:
             "prompt": step.prompt,
             "fields": {one.key: json.loads(json.dumps(definition(one), default=str)) for one in call.output.fields},
         }
+    if isinstance(step, Ask) and step.route is not None:
+        said["route"] = [step.route if isinstance(step.route, str) else "a function", str(step.label)]
     if isinstance(step, Aggregate):
         said |= {"by": list(step.by), "strategy": step.strategy, "rows_per_part": step.rows, "fan_in": step.fan_in}
     return said
 
 
-_SAME = ("verb", "reads", "writes", "model", "prompt", "fields", "by", "strategy", "rows_per_part", "fan_in")
+_SAME = ("verb", "reads", "writes", "model", "prompt", "fields", "route", "by", "strategy", "rows_per_part", "fan_in")
 _WORDS = {"reads": "columns to read", "writes": "columns to write", "rows_per_part": "rows="}
 
 
@@ -253,17 +259,17 @@ def _changed(before: list[Any], after: list[Any]) -> str:
     return ""
 
 
-def _folders(names: Any) -> dict[str, str]:
-    """The folder of each step: its name without what a path cannot have."""
+def _folders(nodes: Sequence[Node]) -> dict[str, str]:
+    """The folder of each node: the name of its step without what a path cannot have."""
     folders: dict[str, str] = {}
-    for name in names:
+    for name in dict.fromkeys(node.of for node in nodes):
         wanted = re.sub(r"[^\w.-]+", "_", name).strip(".")[:80] or "step"
         number, folder = 1, wanted
         while folder in folders.values() or folder in (FLAT, GRAPH):
             number += 1
             folder = f"{wanted}_{number}"
         folders[name] = folder
-    return folders
+    return {node.name: folders[node.of] for node in nodes}
 
 
 def _lock(lock: int, root: Path) -> None:

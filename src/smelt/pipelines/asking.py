@@ -41,16 +41,17 @@ class Waiting:
         keys: In a stream: the keys of its rows that were asked.
     """
 
-    def __init__(self, part: Part, source: StepRows, table: Table) -> None:
+    def __init__(self, part: Part, source: StepRows, table: Table, owns: Callable[[int], bool] | None = None) -> None:
         self.part = part
         self.source = source
         self.table = table
         self.keys: list[Key] = []
+        self.owns = owns or (lambda place: True)
 
     def errors(self, step: str) -> list[RowError]:
         """The failures so far, with the positions and labels of the input."""
         table = self.table
-        failures = sorted(self.part.answers.failures.items())
+        failures = sorted(one for one in self.part.answers.failures.items() if self.owns(one[0]))
         roots = [table.roots[place] for place, _ in failures]
         return [
             row_error(root, label, failure, step)
@@ -154,6 +155,7 @@ class StepRun:
         *,
         answers: Answers,
         is_whole: bool,
+        owns: Callable[[int], bool] | None = None,
     ) -> Waiting:
         """Make room for the rows of a window.
 
@@ -164,6 +166,7 @@ class StepRun:
             heard: Called with the places of rows that got their outcome.
             answers: Where these are stored.
             is_whole: Whether all rows are let in at once, and so may be shuffled.
+            owns: Whether the outcome of a row is one of this run; None if all are.
         """
 
         def settled(places: Sequence[int]) -> None:
@@ -182,7 +185,7 @@ class StepRun:
             heard=settled,
         )
         self._supply.put(part)
-        self._open[number] = waiting = Waiting(part, source, table)
+        self._open[number] = waiting = Waiting(part, source, table, owns)
         return waiting
 
     def enter(self, waiting: Waiting, places: Sequence[int]) -> None:
@@ -191,6 +194,14 @@ class StepRun:
             self._outbox.append((waiting, places))
             self.held += len(places)
             self._on_news()
+
+    def refuse(self, waiting: Waiting, places: Sequence[int], failure: RowFailure) -> None:
+        """Fail rows that cannot be let in."""
+        self.awaited -= len(places)
+        self.under_way += len(places)
+        self.entered += len(places)
+        for place in places:
+            self._parts.fail(waiting.part.start + place, failure)
 
     def leave_out(self, rows: int) -> None:
         """Note that so many rows of a window will not be let in."""

@@ -14,8 +14,10 @@ from smelt.frames.base import Frame
 from smelt.frames.records import RecordsFrame
 from smelt.frames.shaping import shaping_of
 from smelt.messages import described_argument, shown_value
+from smelt.pipelines.forks import check_route
 from smelt.pipelines.gathering import node_call
-from smelt.pipelines.graph import Graph, Node, Problem, asking_nodes, graph_of
+from smelt.pipelines.graph import Graph, Node, Problem, asking_nodes
+from smelt.pipelines.placement import graph_of
 from smelt.pipelines.steps import Aggregate, Ask, Explode, Step
 from smelt.pipelines.tree import ROWS
 from smelt.plan.prompt import read_prompt
@@ -146,6 +148,12 @@ def _call(
     for made in node.makes:
         if made.kind is not None:
             frame.require(made.name, made.kind)
+    if step.route is not None:
+        real = node.scope.get(step.route, "") if isinstance(step.route, str) else ""
+        labels = [one.step.label for one in graph.nodes if one.of == node.of and isinstance(one.step, Ask)]
+        is_input = real in frame.names and step.where is None
+        is_input = is_input and not any(real in _made(one) or one.step.verb in ("map", "filter") for one in graph.nodes)
+        check_route(node, step, labels, frame, graph.kinds.get(real), is_input=is_input)
     asked, own = model if step.model is None else step.model, inner(settings, graph)
     if isinstance(step, Aggregate):
         call = node_call(step, text_of(node, step), asked, own, ROWS, is_sent=is_sent)

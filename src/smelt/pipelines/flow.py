@@ -18,7 +18,7 @@ from smelt.pipelines.result import PipelineResult, StepResult
 from smelt.pipelines.rows import Table
 from smelt.pipelines.shapes import mapped
 from smelt.pipelines.spans import Span, spans_of
-from smelt.pipelines.steps import Aggregate, Map
+from smelt.pipelines.steps import Aggregate, Implosion, Map
 
 
 def execute(
@@ -144,6 +144,8 @@ class PipelineRun:
 
     async def _carry_out(self, span: Span) -> None:
         table, rows = self._table, window_rows(span, self._household, self._table)
+        if table.parents is not None:
+            rows = None  # Rows of one row must stay together until they are imploded.
         passage = Passage(self._household, span, table, len(table))
         total = 1 if rows is None else max(1, -(-len(table) // rows))
         try:
@@ -153,7 +155,8 @@ class PipelineRun:
                 self._table = Table.joined(passage.tables)
         if passage.problem is not None:
             raise self._explained(passage.problem, passage.culprit)
-        self._table = Table.joined(tables)
+        is_followed = span.end is not None and isinstance(span.end.step, Implosion)
+        self._table = Table.joined(tables, keeps_parents=is_followed)
         if span.end is not None:
             try:
                 await self._end(span.end)

@@ -17,9 +17,10 @@ from smelt.call.estimate import Estimate, Explanation, estimate, explain
 from smelt.call.preparation import Preparation
 from smelt.messages import counted, price
 from smelt.pipelines.checks import Checked
+from smelt.pipelines.forks import routes_of
 from smelt.pipelines.graph import Graph, Node
 from smelt.pipelines.rows import Table
-from smelt.pipelines.steps import Aggregate, Ask, Explode, Filter, Map, Step
+from smelt.pipelines.steps import Aggregate, Ask, Explode, Filter, Implosion, Map, Step
 from smelt.pipelines.tree import ANSWERS, NodeRows, leaves
 from smelt.plan.cells import object_texts
 from smelt.plan.chunks import Size
@@ -107,7 +108,20 @@ def _likely_calls(checked: Checked, data: Any, *, text: str) -> Iterator[tuple[s
             call, positions = _likely_nodes(checked, node, node.step, table, positions, text)
             yield node.name, call
         elif isinstance(node.step, Ask):
-            yield node.name, _likely(checked, node, table, positions, text)
+            own = _routed(checked.graph, node, node.step, table, positions)
+            yield node.name, _likely(checked, node, table, own, text)
+
+
+def _routed(graph: Graph, node: Node, step: Ask, table: Table, positions: Sequence[int]) -> Sequence[int]:
+    """The rows of a node that has one of the models of its step: an equal share, if their labels are not known."""
+    if step.route is None:
+        return positions
+    siblings = [one.name for one in graph.nodes if one.of == node.of]
+    real = node.scope[step.route] if isinstance(step.route, str) else ""
+    if real not in table.frame.names or real in graph.kinds:
+        return array("q", positions[siblings.index(node.name) :: len(siblings)])
+    label = routes_of(table, node, step)
+    return array("q", (at for at in positions if label(at) == step.label))
 
 
 def _repeated(table: Table, node: Node, positions: Sequence[int]) -> Sequence[int]:
@@ -146,6 +160,11 @@ def _groups(
     node: Node, step: Aggregate, table: Table, positions: Sequence[int], kinds: Collection[str]
 ) -> list[list[int]]:
     """The places in *positions* of the rows of each group; one group if the values are not known."""
+    if isinstance(step, Implosion):
+        children: dict[int, list[int]] = {}
+        for place, parent in enumerate(positions):
+            children.setdefault(parent, []).append(place)
+        return list(children.values())
     by = [node.scope[one] for one in step.by]
     if not by or any(one in kinds or one not in table.frame.names for one in by):
         return [list(range(len(positions)))] if len(positions) else []
@@ -231,6 +250,8 @@ def _assumptions(graph: Graph) -> Iterator[str]:
         yield f"assumes that a list has {ITEMS} items"
     if any(isinstance(one, Aggregate) and set(one.by) & set(graph.kinds) for one in steps):
         yield "assumes one group where its values are not known yet"
+    if any(isinstance(one, Ask) and one.route is not None for one in steps):
+        yield "assumes that models get equal shares of the rows, where route= is not known yet"
     if any(isinstance(one, Map) for one in steps):
         yield "assumes that a map keeps the number of rows"
     if any(isinstance(one, Ask) and one.where is not None for one in steps):

@@ -222,7 +222,7 @@ class Table:
             yield self.take(range(start, min(start + rows, len(self))))
 
     @classmethod
-    def joined(cls, tables: Sequence[Table]) -> Table:
+    def joined(cls, tables: Sequence[Table], *, keeps_parents: bool = False) -> Table:
         """The rows of *tables*, which are pieces of one table, one after the other."""
         if len(tables) == 1:
             return tables[0]
@@ -232,6 +232,12 @@ class Table:
         if roots == list(range(len(origin))):
             native = first.shaping.labelled(native, origin.native)
         names = {name for one in tables for name in one.holes}
+        families = [one.parents for one in tables if one.parents is not None] if keeps_parents else []
+        parents = None
+        if len(families) == len(tables):
+            first_of = accumulate((len(above) for above, _ in families), initial=0)
+            places = [start + at for (_, own), start in zip(families, first_of, strict=False) for at in own]
+            parents = (cls.joined([above for above, _ in families], keeps_parents=True), places)
         return cls(
             frame=adapt(native),
             columns=first.columns,
@@ -244,6 +250,7 @@ class Table:
             },
             values={name: [value for one in tables for value in one.values[name]] for name in first.values},
             kinds=first.kinds,
+            parents=parents,
         )
 
     def grouped(self, by: Sequence[str], positions: Sequence[int]) -> tuple[Table, list[list[int]]]:
@@ -280,13 +287,7 @@ class Table:
 
         An item that is lost to a filter is in no list. A value that is lacking because a step failed is null in it.
         """
-        assert self.parents is not None  # The graph has an explode before each implode.
-        above, parents = self.parents
-        children: list[list[int]] = [[] for _ in range(len(above))]
-        blank = self.lacking([makes[0].name]).difference(self.reasons)  # They stand for an empty list.
-        for child, parent in enumerate(parents):
-            if child not in blank:
-                children[parent].append(child)
+        above, children = self._family(makes[0].name)
         rows = above.dropping(exploded)
         reasons: dict[int, Reason] = {}
         for parent, own in enumerate(children):
@@ -303,6 +304,24 @@ class Table:
             else:
                 rows = rows.adding([(one, lists)])
         return replace(rows, holes={**rows.holes, **{one.name: holes for one in makes}}).failing(reasons)
+
+    def gathered(self, exploded: str) -> tuple[Table, list[list[int]]]:
+        """The rows that were exploded, without the column *exploded*; and for each its rows here."""
+        assert self.parents is not None
+        new = [one for one in self.columns if one == exploded or one not in self.parents[0].columns]
+        above, children = self._family(new[0])
+        return above.dropping(exploded), children
+
+    def _family(self, item: str) -> tuple[Table, list[list[int]]]:
+        """The table that was exploded, and for each of its rows those here; *item*: a column of the items."""
+        assert self.parents is not None  # The graph has an explode before each implode.
+        above, parents = self.parents
+        children: list[list[int]] = [[] for _ in range(len(above))]
+        blank = self.lacking([item]).difference(self.reasons)  # They stand for an empty list.
+        for child, parent in enumerate(parents):
+            if child not in blank:
+                children[parent].append(child)
+        return above, children
 
 
 def _part(item: Any, path: Sequence[str]) -> Any:

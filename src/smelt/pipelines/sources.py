@@ -34,19 +34,19 @@ class Answered:
     path: tuple[str, ...]
     kind: Kind
 
+    def value(self, place: int) -> Any:
+        """The value of a row."""
+        found = self.values[place]
+        for name in self.path:
+            found = None if found is None else getattr(found, name)
+        return found
+
     def reader(self) -> Callable[[int], str]:
         """A function that writes the value of a row."""
-        values, path, turn = self.values, self.path, plainer(self.kind)
-        if not path and turn is None:
+        values, turn = self.values, plainer(self.kind)
+        if not self.path and turn is None:
             return lambda place: cell_text(values[place])
-
-        def read(place: int) -> str:
-            value = values[place]
-            for name in path:
-                value = None if value is None else getattr(value, name)
-            return cell_text(turn(value) if turn is not None else value)
-
-        return read
+        return lambda place: cell_text(self.value(place) if turn is None else turn(self.value(place)))
 
 
 class StepRows:

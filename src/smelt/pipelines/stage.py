@@ -13,6 +13,7 @@ from smelt.call.outcome import values_of
 from smelt.frames.adapt import adapt
 from smelt.frames.base import Rows
 from smelt.pipelines.asking import StepRun, Waiting
+from smelt.pipelines.forks import NO_MODEL, Fork, routed_by, routes_of
 from smelt.pipelines.graph import Node
 from smelt.pipelines.rows import NO_ROWS, Reason, Table
 from smelt.pipelines.shapes import assigned, passing, users_code
@@ -56,16 +57,24 @@ class Stage:
         self._done = done
         self._later = later
         self._seats: list[Seat] = []
-        makers: dict[str, Seat] = {}
+        makers: dict[str, Sequence[Seat]] = {}
+        forks: dict[str, Fork] = {}
         for node in nodes:
             seat: Seat
-            if isinstance(node.step, Ask):
+            own: Sequence[Seat] = ()
+            if isinstance(node.step, Ask) and node.step.route is not None:
+                labels = [one.step.label for one in nodes if one.of == node.of and isinstance(one.step, Ask)]
+                answers = Answers(len(table), len(runs[node.name].call.output.fields))
+                fork = forks.setdefault(node.of, Fork(labels, answers, dict(makers)))
+                seat, own = AskSeat(self, node, node.step, fork.before, runs[node.name], number, fork), fork.seats
+                fork.seats.append(seat)
+            elif isinstance(node.step, Ask):
                 seat = AskSeat(self, node, node.step, dict(makers), runs[node.name], number)
             else:
                 assert isinstance(node.step, Assign)
                 seat = AssignSeat(self, node, node.step, dict(makers))
             self._seats.append(seat)
-            makers.update(dict.fromkeys((made.name for made in node.makes), seat))
+            makers.update(dict.fromkeys((made.name for made in node.makes), own or (seat,)))
         self._left = len(self._seats)
         if not self._seats:
             self._later(self._end)
@@ -171,7 +180,7 @@ class Seat:
 class AssignSeat(Seat):
     """An `assign`."""
 
-    def __init__(self, stage: Stage, node: Node, step: Assign, makers: Mapping[str, Seat]) -> None:
+    def __init__(self, stage: Stage, node: Node, step: Assign, makers: Mapping[str, Sequence[Seat]]) -> None:
         super().__init__(stage, node)
         self._step = step
         self._before = _readers(node.scope, step.values.values(), makers)
@@ -197,15 +206,25 @@ class AskSeat(Seat):
     """A step that asks."""
 
     def __init__(
-        self, stage: Stage, node: Node, step: Ask, makers: Mapping[str, Seat], run: StepRun, number: int
+        self,
+        stage: Stage,
+        node: Node,
+        step: Ask,
+        makers: Mapping[str, Sequence[Seat]],
+        run: StepRun,
+        number: int,
+        fork: Fork | None = None,
     ) -> None:
         super().__init__(stage, node)
+        self._fork = fork
         self._step = step
         self._run = run
-        needed = list(dict.fromkeys(makers[one] for one in node.needs if one in makers))
+        needed = list(dict.fromkeys(seat for one in node.needs for seat in makers.get(one, ())))
         gates = [seat for seat in needed if isinstance(seat, AssignSeat) or run.is_heavy]
         if step.where is not None:
             gates += _readers(node.scope, [step.where], makers)
+        if step.route is not None and not isinstance(step.route, str):
+            gates += _readers(node.scope, [step.route], makers)
         self._gates = list(dict.fromkeys(gates))
         self._read = [seat for seat in needed if isinstance(seat, AskSeat) and seat not in self._gates]
         self._needed = needed
@@ -223,7 +242,7 @@ class AskSeat(Seat):
         self.wait_for(self._gates)
         for seat in self._read:
             seat.followers.append(self)
-        self.answers = Answers(self.left, len(run.call.output.fields))
+        self.answers = Answers(self.left, len(run.call.output.fields)) if fork is None else fork.answers
         run.awaited += self.left
 
     def open(self) -> None:
@@ -231,7 +250,9 @@ class AskSeat(Seat):
         stage, step, run = self.stage, self._step, self._run
         table = stage.joined(self._gates)
         rows = range(len(table))
-        lacking = table.lacking(one for one in self.node.needs if self._makers.get(one) not in self._read)
+        lacking = table.lacking(one for one in self.node.needs if not self._is_read(one))
+        if self._fork is not None and not self._fork.is_open:
+            self._fork.open(self._routes(table))
         if step.where is not None:
             known = [at for at in rows if at not in lacking]
             with users_code(self.node):
@@ -245,6 +266,7 @@ class AskSeat(Seat):
             self._heard,
             answers=self.answers,
             is_whole=not self._read,
+            owns=self._owns if self._fork is not None else None,
         )
         self._is_open = True
         if not self._read:
@@ -255,12 +277,30 @@ class AskSeat(Seat):
         if not len(table):
             self.complete()
 
+    def _is_read(self, real: str) -> bool:
+        """Whether the column *real* is read row by row, as its answers come."""
+        return any(seat in self._read for seat in self._makers.get(real, ()))
+
+    def _routes(self, table: Table) -> Callable[[int], Any]:
+        """A function that says the label of a row, where the step has several models."""
+        route = self._step.route
+        if not isinstance(route, str) or not self._is_read(real := self.node.scope[route]):
+            return routes_of(table, self.node, self._step)
+        seat = self._makers[real][0]
+        assert isinstance(seat, AskSeat)
+        column = seat.column(real)
+        return lambda place: routed_by(column.kind, column.value(place))
+
+    def _owns(self, place: int) -> bool:
+        """Whether the row at *place* is for the model of this node."""
+        return self._fork is None or self._fork.is_for(place, self._step.label)
+
     def source(self, table: Table) -> StepRows:
         """The texts of the rows."""
         call, scope = self._run.call, self.node.scope
         answered: dict[str, Answered] = {}
         for name in call.source.names:
-            seat = self._makers.get(scope[name])
+            seat = next(iter(self._makers.get(scope[name], ())), None)
             if isinstance(seat, AskSeat) and seat in self._read:
                 answered[name] = seat.column(scope[name])
         known = {name: scope[name] for name in call.source.names if name not in answered}
@@ -306,6 +346,15 @@ class AskSeat(Seat):
         left_out = skipped
         if self._unasked:
             left_out = skipped + [at for at in places if at in self._unasked]
+        strange: list[int] = []
+        if self._fork is not None:
+            gone = set(left_out)
+            labels = {at: self._fork.label(at) for at in places if at not in gone}
+            strange = [at for at, label in labels.items() if label is NO_MODEL and self._owns(at)]
+            left_out = [
+                *left_out,
+                *(at for at, label in labels.items() if label != self._step.label and at not in strange),
+            ]
         if left_out:
             out = set(left_out)
             places = [at for at in places if at not in out]
@@ -313,13 +362,17 @@ class AskSeat(Seat):
             self._run.skipped += len(skipped)
             self._run.leave_out(len(out))
         assert self._waiting is not None
+        if strange:
+            refused = set(strange)
+            places = [at for at in places if at not in refused]
+            self._run.refuse(self._waiting, strange, NO_MODEL)
         self._run.enter(self._waiting, places)
         if left_out:
             self._settle(left_out)
 
     def _heard(self, places: Sequence[int]) -> None:
         if self.answers.failures:
-            self.bad.update(at for at in places if at in self.answers.failures)
+            self.bad.update(at for at in places if at in self.answers.failures and self._owns(at))
         self._settle(places)
 
     def _settle(self, places: Sequence[int]) -> None:
@@ -332,11 +385,16 @@ class AskSeat(Seat):
     def added(self, table: Table) -> Table:
         """*table* with the answers."""
         call, node = self._run.call, self.node
+        reasons = {at: Reason(node.name, why) for at, why in self.answers.failures.items() if self._owns(at)}
+        bad = self.bad
+        if self._fork is not None:
+            if self is not self._fork.seats[0]:  # The columns of all models are one.
+                return table.failing(reasons)
+            bad = set().union(*(seat.bad for seat in self._fork.seats))
         columns = [
             (made, values_of(call, self.answers, column)) for made, column in zip(node.makes, call.columns, strict=True)
         ]
-        reasons = {at: Reason(node.name, failure) for at, failure in self.answers.failures.items()}
-        return table.adding(columns, drops=node.drops, holes=frozenset(self.bad)).failing(reasons)
+        return table.adding(columns, drops=node.drops, holes=frozenset(bad)).failing(reasons)
 
     def finish(self, number: int) -> None:
         """Keep the errors only."""
@@ -344,9 +402,10 @@ class AskSeat(Seat):
         self._run.finish(number)
         if self._waiting is not None:
             self._waiting.part.heard = None
+        self._fork = None
 
 
-def _readers(scope: Mapping[str, str], values: Collection[Any], makers: Mapping[str, Seat]) -> list[Seat]:
+def _readers(scope: Mapping[str, str], values: Collection[Any], makers: Mapping[str, Sequence[Seat]]) -> list[Seat]:
     """The steps that make what the user's code reads: all columns, unless an expression names them."""
     found: dict[Seat, None] = {}
     for value in values:
@@ -354,5 +413,5 @@ def _readers(scope: Mapping[str, str], values: Collection[Any], makers: Mapping[
         if roots is None and not (callable(value) or is_expression(value)):
             continue  # A constant.
         reads = scope.values() if not roots else [scope[one] for one in roots if one in scope]
-        found.update(dict.fromkeys(makers[one] for one in reads if one in makers))
+        found.update(dict.fromkeys(seat for one in reads for seat in makers.get(one, ())))
     return list(found)

@@ -39,6 +39,9 @@ class Ask(Step):
         options: The options of this step.
         prefix: Begins the name of each column that the step adds.
         where: Chooses the rows to ask; None asks all.
+        route: Says which model a row goes to: a column, a function of the frame or a Polars expression. *model* then
+            has the models by label.
+        label: That of the one model to ask, where the step stands for one of them.
     """
 
     verb: ClassVar[str] = "transform"
@@ -48,6 +51,8 @@ class Ask(Step):
     options: Mapping[str, Any] = field(default_factory=dict)
     prefix: str = ""
     where: Any = None
+    route: Any = None
+    label: Any = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -66,6 +71,13 @@ class Aggregate(Ask):
     strategy: Strategy = "tree"
     rows: int = 50
     fan_in: int = 8
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Implosion(Aggregate):
+    """Goes back to the rows that were exploded, with one answer to all items of each."""
+
+    verb: ClassVar[str] = "implode"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -10,9 +10,10 @@ from smelt.frames.adapt import adapt
 from smelt.messages import clean
 from smelt.model import Model, read_model
 from smelt.pipelines.checks import check
-from smelt.pipelines.graph import Graph, Node, asking_nodes, graph_of
+from smelt.pipelines.graph import Graph, Node, asking_nodes
 from smelt.pipelines.inspection import Inspection, StepInfo
-from smelt.pipelines.steps import Ask, Step
+from smelt.pipelines.placement import graph_of
+from smelt.pipelines.steps import Aggregate, Ask, Step
 
 
 def inspected(name: str, steps: Sequence[Step], model: Any, options: Mapping[str, Any], frame: Any) -> Inspection:
@@ -48,7 +49,7 @@ def _graph(steps: Sequence[Step], options: Mapping[str, Any]) -> Graph:
 def _info(node: Node, model: Any) -> StepInfo:
     step = node.step
     asks = isinstance(step, Ask)
-    own = {**step.options, **({"where": "…"} if step.where is not None else {})} if isinstance(step, Ask) else {}
+    own = _options(step) if isinstance(step, Ask) else {}
     return StepInfo(
         name=node.name,
         verb=step.verb,
@@ -59,6 +60,18 @@ def _info(node: Node, model: Any) -> StepInfo:
         prompt=step.prompt if isinstance(step, Ask) else "",
         options=", ".join(f"{name}={clean(str(value))}" for name, value in own.items()) if asks else "",
     )
+
+
+def _options(step: Ask) -> dict[str, Any]:
+    """The options of a step, and what chooses its rows."""
+    found: dict[str, Any] = dict(step.options)
+    if isinstance(step, Aggregate) and step.by:
+        found["by"] = ", ".join(step.by)
+    if step.where is not None:
+        found["where"] = "…"
+    if step.route is not None:
+        found["route"] = f"{step.route if isinstance(step.route, str) else '…'} is {step.label}"
+    return found
 
 
 def _named(model: Any) -> str:
