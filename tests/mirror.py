@@ -206,6 +206,7 @@ ABOUT_SEVERAL = {
     "batch/test_killing",
     "batch/test_media",
     "pipelines/test_eager",
+    "pipelines/test_routes",
     "pipelines/test_loading",
     "providers/test_clouds",
     "frames/test_arrow_types",
