@@ -106,6 +106,7 @@ TESTED_THROUGH = {
     "pipelines/drawing": "pipelines/test_inspection",
     "pipelines/gathering": "pipelines/test_tree",
     "pipelines/noderuns": "pipelines/test_tree",
+    "pipelines/codes": "pipelines/test_artefacts",
     "pipelines/placement": "pipelines/test_graph",
     "pipelines/forks": "pipelines/test_routes",
     "pipelines/outlook": "pipelines/test_inspection",

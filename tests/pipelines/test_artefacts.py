@@ -121,15 +121,16 @@ def never(row: Mapping[str, Any]) -> None:
     [
         (lambda one: one[:2], "its steps are claims, explode claims, about, filter and not claims, explode claims"),
         (lambda one: one.using(ScriptedProvider(never, model="other")), "step 'claims' has another model"),
-        (lambda one: one[:3].filter(lambda df: df["claim"] != ""), ""),
+        (lambda one: one[:3].filter(lambda df: df["claim"] != ""), "step 'filter' has another function"),
+        (lambda one: one[:3].filter(lambda df: df["about"] == "tea"), None),
     ],
-    ids=["steps", "model", "a function may change"],
+    ids=["steps", "model", "function", "the same function again"],
 )
-def test_another_pipeline_is_refused_before_anything_is_sent(change: Any, said: str, tmp_path: Path) -> None:
+def test_another_pipeline_is_refused_before_anything_is_sent(change: Any, said: str | None, tmp_path: Path) -> None:
     pipe(ledger=tmp_path / "l.sqlite").run(ROWS, artefacts=tmp_path / "run")
     before = (tmp_path / "run" / "flat" / "000000.jsonl").read_bytes()
 
-    if not said:
+    if said is None:
         change(pipe()).run(ROWS, artefacts=tmp_path / "run")
         return
     with pytest.raises(SmeltConfigError, match=f"the artefacts of another pipeline: {said}. Name another folder"):

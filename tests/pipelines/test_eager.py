@@ -1,4 +1,4 @@
-"""200 random pipelines, on three kinds of frames, against a reference that is as simple as the rules are.
+"""Random pipelines, each on three kinds of frames, against a reference that is as simple as the rules are.
 
 And chained calls of `transform`, with which a pipeline shares its answers.
 """
@@ -143,10 +143,10 @@ def _plain(value: Any) -> Any:
     return None if pd.isna(value) else value
 
 
-@pytest.mark.parametrize("pipelines", whole(60, 600))
+@pytest.mark.parametrize("pipelines", whole(20, 200))
 @pytest.mark.parametrize("kind", FRAMES)
 def test_a_pipeline_does_what_its_rules_say(kind: str, pipelines: int) -> None:
-    for seed in range(list(FRAMES).index(kind), pipelines, len(FRAMES)):
+    for seed in range(pipelines):
         case = Case(seed)
         provider = ScriptedProvider(answer, keep=False)
 

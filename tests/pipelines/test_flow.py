@@ -416,6 +416,35 @@ def test_a_budget_ends_in_whole_rows() -> None:
     assert share >= 0.9 * sum(spent.values()) >= 0.75 * most
 
 
+def test_a_price_limit_over_two_models_ends_in_whole_rows() -> None:
+    def priced(model: str) -> Slow:
+        provider = Slow(lambda row: dict.fromkeys("abcd", 1))
+        provider.name, provider.model = "openai", model
+        return provider
+
+    models = [priced(model) for model in ("gpt-4.1-nano", "gpt-4.1-mini") * 2]
+    pipe = smelt.pipeline(progress=False, ledger=False, concurrency=8)
+    for at, name in enumerate("abcd"):
+        before = f" after {{{'abcd'[at - 1]}}}" if at else ""
+        pipe = pipe.transform(f"Judge {{text}}{before}.", {name: int}, model=models[at])
+    most = 0.03
+
+    result = smelt.testing.run_jumping(
+        pipe.arun([{"text": f"row {number}"} for number in range(3_000)], max_cost=most)
+    ).result
+
+    steps = result.steps.values()
+    spent = sum(step.metrics.cost_usd or 0.0 for step in steps)
+    in_flight = sum(
+        8 * (step.metrics.cost_usd or 0.0) / step.metrics.requests for step in steps if step.metrics.requests
+    )
+    whole_rows = result.steps["d"].metrics.successful_rows
+    share = sum((one.metrics.cost_usd or 0.0) * whole_rows / one.metrics.successful_rows for one in steps)
+    assert {step.model for step in steps} == {"openai:gpt-4.1-nano", "openai:gpt-4.1-mini"}
+    assert 0.75 * most <= spent <= most + in_flight
+    assert share >= 0.9 * spent
+
+
 def test_a_budget_that_ends_early_leaves_no_step_waiting() -> None:
     for most in (3_000, 5_000, 9_000, 20_000):
         result = smelt.testing.run_jumping(equal_steps(3, slow()).arun(TEXTS[:333], max_tokens_total=most)).result

@@ -204,3 +204,29 @@ def test_what_implode_refuses() -> None:
         pipe.implode("Join {tag}.").run(DOCS)
     with pytest.raises(smelt.SmeltConfigError, match="tags.*not a column|no column 'tags'"):
         pipe.implode("Join {tags}.", {"all": str}).transform("Of {tags}.", {"x": str}).run(DOCS)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda pipe: pipe.aggregate("Add {n}.", {"total": int}, by="k").transform("Of {total}.", {"x": str}),
+        lambda pipe: pipe.transform("Of {n}.", {"x": str}).aggregate("Add {x}.", {"total": int}, by="k"),
+        lambda pipe: pipe.transform("Of {n}.", {"x": str}, model={"a": ScriptedProvider({})}, route="k"),
+        lambda pipe: pipe.transform("Of {n}.", {"l": list[str]}).explode("l").implode("Of {l}.", {"x": str}),
+        lambda pipe: pipe.transform("Of {n}.", {"l": list[str]}).explode("l").filter(lambda df: df["n"] > 1).implode(),
+    ],
+)
+def test_frames_without_rows_go_through_every_verb(build: Any) -> None:
+    pipe = build(smelt.pipeline(model=ScriptedProvider({}), progress=False))
+    empty = [pd.DataFrame({"n": [1], "k": ["a"]})[:0], pl.DataFrame({"n": [1], "k": ["a"]})[:0], []]
+
+    assert [len(pipe(frame)) for frame in empty] == [0, 0, 0]
+    assert [pipe.estimate(frame).requests for frame in empty] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_a_text_that_assign_made_is_not_exploded_into_letters(kind: str) -> None:
+    pipe = smelt.pipeline(progress=False).assign(t="abc").explode("t")
+
+    with pytest.raises(smelt.SmeltConfigError, match="explode needs a column of lists, and 't' has a str"):
+        pipe(FRAMES[kind]([{"doc": 1}]))

@@ -51,18 +51,21 @@ class Aggregation:
             unknown = table.lacking(by)  # The rows whose group is not known.
             self._rows, self._groups = table.grouped(by, [at for at in range(len(table)) if at not in unknown])
         self._all = sum(map(len, self._groups)) if isinstance(step, Implosion) else len(table)
-        lacking = table.lacking(node.needs)
-        reads = {local: one for local, one in node.scope.items() if one in node.needs}
-        source = adapt(table.view(reads, range(len(table)))).rows(
-            list(reads) or None
-        )  # An empty list of dicts has none.
-        asked = [[at for at in own if at not in lacking] for own in self._groups]
-        texts = [[text for text in source.texts(own) if isinstance(text, str)] for own in asked]
+        texts = self._texts() if len(table) else [[] for _ in self._groups]  # An empty list of dicts has no columns.
         self._sent = sum(map(len, texts))
         self._gathering = Gathering(step, texts, self._call.provider.capabilities.context_tokens)
         self._runs: dict[str, NodeRun] = {}
         self._news = asyncio.Event()
         self._is_broken_off = False
+
+    def _texts(self) -> list[list[str]]:
+        """The rows of each group that lack nothing, as JSON."""
+        table, node = self._table, self._node
+        lacking = table.lacking(node.needs)
+        reads = {local: one for local, one in node.scope.items() if one in node.needs}
+        source = adapt(table.view(reads, range(len(table)))).rows(list(reads))
+        asked = [[at for at in own if at not in lacking] for own in self._groups]
+        return [[text for text in source.texts(own) if isinstance(text, str)] for own in asked]
 
     async def run(self) -> None:
         """Ask about all groups, each at its own pace.

@@ -26,6 +26,7 @@ from smelt.frames.partfiles import check_parquet
 from smelt.ledger.keys import definition
 from smelt.messages import shown_value
 from smelt.pipelines.checks import Checked
+from smelt.pipelines.codes import code_of
 from smelt.pipelines.graph import Node
 from smelt.pipelines.partfiles import Parts, Suffix, created
 from smelt.pipelines.result import PipelineResult
@@ -207,11 +208,14 @@ def _step(node: Node, checked: Checked) -> dict[str, Any]:
         "writes": [made.name for made in node.makes],
         "after": list(node.after),
     }
+    if code := code_of(step):
+        said["code"] = code
     if isinstance(step, Ask):
         call = checked.calls[node.name]
         said |= {
             "model": f"{call.provider.name}:{call.provider.model}",
             "prompt": step.prompt,
+            "params": json.loads(json.dumps(call.identity, default=str)),
             "fields": {one.key: json.loads(json.dumps(definition(one), default=str)) for one in call.output.fields},
         }
     if isinstance(step, Ask) and step.route is not None:
@@ -222,7 +226,14 @@ def _step(node: Node, checked: Checked) -> dict[str, Any]:
 
 
 _SAME = ("verb", "reads", "writes", "model", "prompt", "fields", "route", "by", "strategy", "rows_per_part", "fan_in")
-_WORDS = {"reads": "columns to read", "writes": "columns to write", "rows_per_part": "rows="}
+_SAME_IF_SAID = ("params", "code")  # An earlier version does not say them, and code is that of one Python.
+_WORDS = {
+    "code": "function",
+    "params": "params or examples",
+    "reads": "columns to read",
+    "writes": "columns to write",
+    "rows_per_part": "rows=",
+}
 
 
 def _check(root: Path, graph: Mapping[str, Any]) -> None:
@@ -255,6 +266,11 @@ def _changed(before: list[Any], after: list[Any]) -> str:
     for one, other in zip(before, json.loads(json.dumps(after)), strict=True):
         for part in _SAME:
             if one.get(part) != other.get(part):
+                return f"step {one['name']!r} has another {_WORDS.get(part, part)}"
+        for part in _SAME_IF_SAID:
+            said, now = one.get(part), other.get(part)
+            is_comparable = part in one and part in other and (part != "code" or set(said) == set(now))
+            if is_comparable and said != now:
                 return f"step {one['name']!r} has another {_WORDS.get(part, part)}"
     return ""
 

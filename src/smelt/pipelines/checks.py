@@ -13,11 +13,12 @@ from smelt.errors import ColumnError, ConfigTypeError, SmeltConfigError
 from smelt.frames.base import Frame
 from smelt.frames.records import RecordsFrame
 from smelt.frames.shaping import shaping_of
-from smelt.messages import described_argument, shown_value
+from smelt.messages import shown_value
 from smelt.pipelines.forks import check_route
 from smelt.pipelines.gathering import node_call
 from smelt.pipelines.graph import Graph, Node, Problem, asking_nodes
 from smelt.pipelines.placement import graph_of
+from smelt.pipelines.rows import not_a_list
 from smelt.pipelines.steps import Aggregate, Ask, Explode, Step
 from smelt.pipelines.tree import ROWS
 from smelt.plan.prompt import read_prompt
@@ -173,9 +174,7 @@ def _require_lists(node: Node, frame: Frame, graph: Graph) -> None:
     shaping = shaping_of(frame.native)
     values = shaping.values(shaping.column(frame, column))
     if strange := [one for one in values if one is not None and not isinstance(one, list | tuple)]:
-        raise ColumnError(
-            f"explode needs a column of lists, and {shown_value(column)} has {described_argument(strange[0])}."
-        )
+        raise not_a_list(column, strange[0])
 
 
 def _made(node: Node) -> list[str]:

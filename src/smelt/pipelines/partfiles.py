@@ -18,7 +18,8 @@ ROW, PARENT, ERROR = "smelt_row", "smelt_parent", "smelt_error"
 """The columns beside those of the step: the number of the row there, that of the input's row, and why it failed."""
 
 _MOST_ROWS = 65_536  # Of a part.
-_MOST_BYTES = 64 * 2**20  # Of a part of JSON Lines.
+_MOST_BYTES = 64 * 2**20  # Of a part; of Parquet as they would be in JSON Lines, which is more.
+_PROBED = 64  # Rows of a block whose bytes are looked at.
 _BLOCK = 1_000  # Rows that are read at once.
 
 
@@ -64,8 +65,9 @@ class Parts:
         """
         taken = {ROW, PARENT} if why is None else {ROW, PARENT, ERROR}
         columns = [name for name in columns if name not in taken and self._is_writable(table, name)]
-        for begin in range(0, len(table), _BLOCK if self._suffix == "jsonl" else _MOST_ROWS):
-            block = range(begin, min(begin + (_BLOCK if self._suffix == "jsonl" else _MOST_ROWS), len(table)))
+        most = min(_BLOCK, _MOST_ROWS)
+        for begin in range(0, len(table), most):
+            block = range(begin, min(begin + most, len(table)))
             kept = [at for at in block if is_kept(at)]
             if kept and self._suffix == "jsonl":
                 self._add_lines(_lines(table, columns, kept, self._met, why))
@@ -124,7 +126,10 @@ class Parts:
             self._roll()
         self._waiting.append(native)
         self._in_part += len(kept)
+        self._size += _bytes_of(table, columns, kept)
         self.rows += len(kept)
+        if self._size >= _MOST_BYTES:
+            self._roll()
 
     def _roll(self) -> None:
         """Commit the part that is being written."""
@@ -142,6 +147,13 @@ class Parts:
             self._nameless.rename(self._folder / f"{self._done:06}.{self._suffix}")
             self._done += 1
         self._file, self._size, self._in_part, self._waiting = None, 0, 0, []
+
+
+def _bytes_of(table: Table, columns: Sequence[str], kept: Sequence[int]) -> int:
+    """About how many bytes of text the rows at *kept* are: as some of them tell."""
+    some = kept[:: max(1, len(kept) // _PROBED)]
+    texts = table.frame.rows(columns).texts(some) if columns else []
+    return sum(len(text) for text in texts if isinstance(text, str)) * len(kept) // max(1, len(some))
 
 
 def created(path: Path) -> BinaryIO:

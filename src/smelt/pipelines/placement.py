@@ -136,9 +136,9 @@ class _Builder:
             self.problems.append((name, problem))
         output, makes, drops = self._answers(step, settings, taken=tuple(before))
         self._place(makes, drops, name)
-        if known is None:
-            before |= {one: one for one in sent or () if one not in before}
         route = step.route if isinstance(step.route, str) else None
+        if known is None:
+            before |= {one: one for one in (*(sent or ()), *([route] if route else ())) if one not in before}
         reads = None if not sent else tuple(before[one] for one in dict.fromkeys((*sent, *([route] if route else ()))))
         tested = tuple(before[one] for one in roots_of(step.where) or () if one in before)
         self._node(name, step, reads, makes, drops, output=output, also=tested, scope=before)
@@ -163,6 +163,8 @@ class _Builder:
             sent = read_prompt(step.prompt, tuple(before) if self._knows_all else None).columns
         except SmeltConfigError as problem:
             self.problems.append((name, problem))
+        if not self._knows_all:
+            before |= {one: one for one in (*step.by, *(sent or ())) if one not in before}
         self._levels.clear()
         self.scope = {one: one for one in step.by}
         output, makes, _ = self._answers(step, settings, taken=(*step.by, ROWS_COLUMN))
@@ -254,6 +256,8 @@ class _Builder:
             sent = read_prompt(step.prompt, tuple(before) if self._knows_all else None).columns
         except SmeltConfigError as problem:
             self.problems.append((name, problem))
+        if not self._knows_all:
+            before |= {one: one for one in sent if one not in before}
         self.scope = dict(kept)
         counted = f"{step.prefix}{ROWS_COLUMN}"
         if counted in kept:

@@ -11,9 +11,11 @@ from itertools import accumulate
 from types import SimpleNamespace
 from typing import Any
 
+from smelt.errors import ColumnError
 from smelt.frames.adapt import adapt, adapt_part
 from smelt.frames.base import Frame, OutputColumn
 from smelt.frames.shaping import Shaping, shaping_of
+from smelt.messages import described_argument, shown_value
 from smelt.pipelines.graph import Made
 from smelt.plan.answers import RowFailure
 from smelt.plan.kinds import Kind
@@ -175,6 +177,8 @@ class Table:
         """A row for each item of the lists in *column*. A row that stays without an item lacks one."""
         lacking, positions, items, blank = self.lacking([column]), [], list[Any](), set[int]()
         for at, values in enumerate(self.objects(column)):
+            if values is not None and not isinstance(values, list | tuple):
+                raise not_a_list(column, values)
             found = list(values) if values is not None else []
             if not found and (keep_empty or at in lacking):
                 found = [None]
@@ -256,7 +260,7 @@ class Table:
     def grouped(self, by: Sequence[str], positions: Sequence[int]) -> tuple[Table, list[list[int]]]:
         """A row for each group of the rows at *positions*, with the columns *by* only; and the rows of each group."""
         groups: dict[Any, list[int]] = {}
-        if by:
+        if by and positions:
             keys = self.frame.rows(list(by)).texts(positions)
             for at, key in zip(positions, keys, strict=True):
                 groups.setdefault(key, []).append(at)
@@ -322,6 +326,11 @@ class Table:
             if child not in blank:
                 children[parent].append(child)
         return above, children
+
+
+def not_a_list(column: str, value: object) -> ColumnError:
+    """The error for a column to be exploded that has something else than lists: the letters of a text are no items."""
+    return ColumnError(f"explode needs a column of lists, and {shown_value(column)} has {described_argument(value)}.")
 
 
 def _part(item: Any, path: Sequence[str]) -> Any:
