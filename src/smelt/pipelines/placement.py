@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from smelt.call.options import Settings
 from smelt.call.columns import columns_of
+from smelt.call.options import Settings
 from smelt.call.preparation import chosen
 from smelt.errors import CollisionError, ColumnError, SmeltConfigError
 from smelt.frames.names import resolve_names
