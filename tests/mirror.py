@@ -121,6 +121,7 @@ TESTED_THROUGH = {
     "pipelines/planned": "lazy/test_piped",
     "pipelines/steps": "pipelines/test_graph",
     "pipelines/streams": "pipelines/test_streamed",
+    "pipelines/inlet": "pipelines/test_streamed",
     "pipelines/view": "pipelines/test_inspection",
     "frames/shaping": "pipelines/test_eager",
     "frames/arrow_shaping": "pipelines/test_streamed",

@@ -14,7 +14,7 @@ from smelt.pipelines.checks import Checked, check, checked_options
 from smelt.tracebacks import plainly
 
 if TYPE_CHECKING:
-    from smelt.pipelines.streamed import PipelineInlet
+    from smelt.pipelines.inlet import PipelineInlet
     from smelt.pipelines.streams import AsyncPipelineStream, PipelineStream
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ class PipeStreams(Chain):
         return AsyncPipelineStream(frames, self._inlet(options))
 
     def _inlet(self, options: Mapping[str, Any]) -> PipelineInlet:
-        from smelt.pipelines.streamed import PipelineInlet, require_pieces
+        from smelt.pipelines.inlet import PipelineInlet, require_pieces
 
         def checked(frame: Frame) -> Checked:
             found = self._checked_on(frame, options)

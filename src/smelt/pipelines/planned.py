@@ -12,11 +12,11 @@ from smelt.messages import shown_value
 from smelt.pipelines.checks import Checked
 from smelt.pipelines.flow import execute
 from smelt.pipelines.graph import Node
+from smelt.pipelines.inlet import PipelineInlet, require_pieces
 from smelt.pipelines.rows import Table
 from smelt.pipelines.shapes import assigned, reshaped, users_code
 from smelt.pipelines.spans import spans_of
 from smelt.pipelines.steps import Aggregate, Ask, Assign, Implode, Map
-from smelt.pipelines.streamed import PipelineInlet, require_pieces
 from smelt.streaming.driving import driven
 
 
