@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import inspect
 import os
 import re
@@ -46,10 +47,23 @@ _KEYWORDS = {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site as it is built now, strictly: what Zensical has to complain of fails here."""
+    """The site as it is built now, strictly: what Zensical has to complain of fails here. All workers share one."""
     if find_spec("zensical") is None:
         (pytest.fail if "CI" in os.environ else pytest.skip)("Zensical is not installed; it is in the group `docs`.")
-    folder = tmp_path_factory.mktemp("site")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "the-site"
+    with (folder.parent / "the-site.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            built = folder.with_suffix(".new")
+            _build(built)
+            built.rename(folder)
+    return folder / "site"
+
+
+def _build(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)  # A worker's that failed.
+    folder.mkdir()
     shutil.copy(CONFIG, folder)
     for name in ("docs", "src"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -57,7 +71,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}  # For `tests.pictures`.
     built = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=HANGING)
     assert built.returncode == 0, built.stdout + built.stderr
-    return folder / "site"
 
 
 @pytest.fixture(scope="module")
