@@ -18,6 +18,7 @@ from smelt.trust.calibration import Curve, fitted
 _FOLDS = 5
 _MOST_BINS = 10
 _ROWS_PER_BIN = 20
+_DIGITS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,8 @@ class Marked:
     def table(self) -> list[OutputColumn]:
         """Bins of rows by confidence, each judged by a curve that did not see its rows."""
         chances = self._crossed()
-        order = sorted(range(len(chances)), key=chances.__getitem__)
+        # Chances that differ by the last digits only are equal, so that their rows stay in place.
+        order = sorted(range(len(chances)), key=lambda at: round(chances[at], _DIGITS))
         bins = _bins([chances[at] for at in order])
         shares = [Share(count=sum(self.right[order[at]] for at in one), of=len(one)) for one in bins]
         told = [[chances[order[at]] for at in one] for one in bins]

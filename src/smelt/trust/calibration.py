@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp
+from math import exp, fsum
 
 from smelt.trust.verdict import Standing
 
@@ -75,11 +75,11 @@ def fitted(margins: Sequence[float], right: Sequence[bool]) -> Curve:
         chances = [_sigmoid(slope * margin + shift) for margin in margins]
         off = [chance - mark for chance, mark in zip(chances, right, strict=True)]
         weights = [chance * (1 - chance) for chance in chances]
-        by_slope = sum(one * margin for one, margin in zip(off, margins, strict=True)) + _PULL * (slope - 1)
-        by_shift = sum(off) + _PULL * shift
-        slopes = sum(one * margin * margin for one, margin in zip(weights, margins, strict=True)) + _PULL
-        both = sum(one * margin for one, margin in zip(weights, margins, strict=True))
-        shifts = sum(weights) + _PULL
+        by_slope = fsum(one * margin for one, margin in zip(off, margins, strict=True)) + _PULL * (slope - 1)
+        by_shift = fsum(off) + _PULL * shift
+        slopes = fsum(one * margin * margin for one, margin in zip(weights, margins, strict=True)) + _PULL
+        both = fsum(one * margin for one, margin in zip(weights, margins, strict=True))
+        shifts = fsum(weights) + _PULL
         whole = slopes * shifts - both * both
         step = (shifts * by_slope - both * by_shift) / whole, (slopes * by_shift - both * by_slope) / whole
         scale = min(1.0, 2 / (abs(step[0]) + abs(step[1]) + _ENOUGH))  # A full step far from the minimum overshoots.
