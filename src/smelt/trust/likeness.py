@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from math import fsum
 
 _WIDTH = 3  # Characters.
 
@@ -31,7 +32,7 @@ def mean_likeness(texts: Sequence[str]) -> list[float]:
         return pairs[pair]
 
     return [
-        sum(between(text, other) for place, other in enumerate(texts) if place != at) / (len(texts) - 1)
+        fsum(between(text, other) for place, other in enumerate(texts) if place != at) / (len(texts) - 1)
         for at, text in enumerate(texts)
     ]
 
