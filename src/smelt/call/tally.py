@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from smelt.call.preparation import Preparation
+from smelt.engine.policy import UNASKED
 from smelt.frames.base import OutputColumn
 from smelt.plan.answers import Answers, RowFailure
 from smelt.plan.kinds import Float, Integer
@@ -14,7 +15,6 @@ from smelt.trust.verdict import Standing
 from smelt.trust.votes import Panel, Vote
 
 _LASTING = frozenset({"unsendable", "too_long"})  # Another vote would fail in the same way.
-_UNASKED = frozenset({"stopped", "deadline", "interrupted", "budget", "unstorable"})
 
 
 class Tally:
@@ -43,7 +43,7 @@ class Tally:
                 self._votes[at].append(vote)
             elif (failure := answers.failures.get(place)) is not None:
                 self._failures[at] = failure
-                self._failed[at] += failure.kind not in _UNASKED
+                self._failed[at] += failure.kind not in UNASKED
 
     def undecided(self, positions: Sequence[int], left: int) -> list[int]:
         """Those of *positions* that need another vote, if *left* more may come."""

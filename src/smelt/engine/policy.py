@@ -32,6 +32,8 @@ ErrorKind = Literal[
     "unstorable",  # the ledger failed, so nothing more was sent
     "pending",  # the row waits in a job of a Batch API
 ]
+UNASKED: frozenset[ErrorKind] = frozenset({"stopped", "deadline", "interrupted", "budget", "unstorable", "pending"})
+"""The kinds of rows that a run did not ask, or whose answers are not back: a later run may answer them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,13 +9,10 @@ from datetime import date, timedelta
 from math import isfinite
 from typing import Any
 
+from smelt.engine.policy import UNASKED
 from smelt.evaluation.scores import LabelScore, Share, label_scores, macro_f1, mean
 from smelt.evaluation.truth import Target
 from smelt.plan.kinds import Boolean, Choice, Date, Duration, FixedPoint, Float, Integer, Kind, Timestamp
-
-# Error kinds of rows that the run did not ask, or whose answers are not back: they say nothing about the quality of the
-# model's answers.
-UNASKED = frozenset({"stopped", "deadline", "interrupted", "budget", "unstorable", "pending"})
 
 _MEASURED = (Integer, Float, FixedPoint, Date, Timestamp, Duration)
 _UNITS: dict[type[Kind], str] = {Date: "days", Timestamp: "seconds", Duration: "seconds"}

@@ -12,11 +12,11 @@ import polars as pl
 
 from smelt.call.part import FramePart
 from smelt.call.preparation import Preparation
+from smelt.engine.policy import UNASKED
 from smelt.plan.answers import Answers, RowFailure
 from smelt.plan.rows import Key, key_of
 from smelt.result import SmeltMetrics
 
-_FOR_NOW = frozenset(["pending", "deadline", "stopped", "interrupted", "budget", "unstorable"])
 _MOST_GIVEN_UP = 8_192  # Rows of a piece that are remembered.
 _OF_ROWS = ("total_rows", "successful_rows", "failed_rows", "pending_rows", "distinct_rows")
 _OF_REQUESTS = (
@@ -57,7 +57,7 @@ class Piece:
 
     def give_up(self, call: Preparation, answers: Answers) -> None:
         """Remember which rows were given up."""
-        failures = {at: one for at, one in answers.failures.items() if one.kind not in _FOR_NOW}
+        failures = {at: one for at, one in answers.failures.items() if one.kind not in UNASKED}
         if len(failures) > _MOST_GIVEN_UP:
             return
         texts = zip(call.source.texts(list(failures)), failures.values(), strict=True)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation, prepare
+from smelt.engine.policy import UNASKED
 from smelt.frames.records import RecordsFrame
 from smelt.pipelines.steps import Aggregate
 from smelt.pipelines.tree import BEFORE, ROWS, Fold, Gathered, Growth, Leaf, Part, Tree, leaves, prompt_of
 from smelt.plan.answers import RowFailure
 from smelt.plan.chunks import Size
 
-# The kinds of failures of rows that were not asked, because the run ended.
-_UNASKED: Collection[str] = ("stopped", "deadline", "interrupted", "budget", "unstorable")
 _SHARE = 2  # A leaf takes at most this part of the model's context: 1 / 2.
 _BYTES = 4  # A token, roughly.
 
@@ -42,7 +41,7 @@ class Gathering:
 
     def after(self, node: Leaf, found: Part | RowFailure) -> Sequence[Leaf]:
         """The nodes that can be asked now. Of a group that the end of the run cut, no more are: it has no answer."""
-        if isinstance(found, RowFailure) and found.kind in _UNASKED:
+        if isinstance(found, RowFailure) and found.kind in UNASKED:
             self._why = self._why or found  # Runs that are ended because of it have another reason.
             self._cut.add(node.group)
             self.gathered.failures[node.group] = self._why
