@@ -15,6 +15,7 @@ from smelt.call.options import Options
 from smelt.call.preparation import Preparation, refuse_votes
 from smelt.checks import integer
 from smelt.errors import CollisionError, ConfigTypeError, SmeltConfigError
+from smelt.frames.polars import empty
 from smelt.lazy import sinks
 from smelt.lazy.step import Fields, Step
 from smelt.messages import shown_value
@@ -76,7 +77,7 @@ def transform(
     if fields not in ("used", "all"):
         raise SmeltConfigError.for_value("fields", fields, "'used' or 'all'")
     # An empty frame with all columns: errors in the arguments are found now.
-    nothing = pl.DataFrame(schema=frame.collect_schema())
+    nothing = empty(frame)
     call = Job(prompt, output_model, **options)._prepare(model, nothing)
     _refuse_overwriting(call)
     if call.settings.mode == "batch" and call.settings.refresh:

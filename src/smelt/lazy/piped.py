@@ -13,7 +13,8 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from smelt.errors import SmeltConfigError
-from smelt.lazy.pushdown import known_height, split
+from smelt.frames.polars import empty
+from smelt.lazy.pushdown import blank_column, known_height, selected, split
 from smelt.lazy.step import ramped
 
 _FROM_ABOVE = 8_192  # Rows per batch read from the plan.
@@ -52,10 +53,8 @@ class Piping(Protocol):
 
 def piped(upstream: pl.LazyFrame, pipe: Piping) -> pl.LazyFrame:
     """*upstream*, followed by a node that runs *pipe*."""
-    schema: pl.Schema = pipe.blank(pl.DataFrame(schema=upstream.collect_schema())).schema
-    blank = "rows"  # A column of nulls, which Polars reads if it needs only the number of rows; see `Step.blank`.
-    while blank in schema:
-        blank += "_"
+    schema: pl.Schema = pipe.blank(empty(upstream)).schema
+    blank = blank_column(schema)
 
     def read(
         columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, batch: int | None
@@ -97,13 +96,7 @@ def _first(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
 def _shown(
     frame: pl.DataFrame, late: Sequence[pl.Expr], shown: Sequence[str], blank: str, schema: pl.Schema
 ) -> pl.DataFrame:
-    for part in late:
-        frame = frame.filter(part)
-    if blank in shown:
-        frame = frame.with_columns(pl.lit(None).alias(blank))
-    if not shown:  # Without columns, the height must be given explicitly.
-        return pl.DataFrame(height=frame.height)
-    frame = frame.select(shown)
+    frame = selected(frame, late, shown, blank)
     different = {name: schema[name] for name, found in frame.schema.items() if name != blank and found != schema[name]}
     try:
         return frame.cast(different) if different else frame  # type: ignore[arg-type]  # Names and types.

@@ -1,9 +1,9 @@
-"""Predicate pushdown: splits a filter into parts on inputs and outputs; finds a plan's row count without a run."""
+"""Pushdown: splits a filter into parts on inputs and outputs, and gives Polars the columns that it asked for."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
@@ -27,6 +27,28 @@ def split(predicate: pl.Expr | None, outputs: Collection[str]) -> tuple[list[pl.
         needs_answers = not set(outputs).isdisjoint(part.meta.root_names())
         (late if needs_answers else early).append(part)
     return early, late
+
+
+def blank_column(schema: pl.Schema) -> str:
+    """Name of a column of nulls beside those of *schema*, which Polars reads if it needs only the number of rows.
+
+    For a row count Polars reads the column with the smallest dtype. Without this column it could choose an output
+    column, and the count would cost money.
+    """
+    name = "rows"
+    while name in schema:
+        name += "_"
+    return name
+
+
+def selected(frame: pl.DataFrame, late: Sequence[pl.Expr], columns: Sequence[str], blank: str) -> pl.DataFrame:
+    """The *columns* that Polars asked a node for, perhaps with *blank*, of the rows that pass the filters *late*."""
+    for part in late:
+        frame = frame.filter(part)
+    if blank in columns:
+        frame = frame.with_columns(pl.lit(None).alias(blank))
+    # Without columns, the height must be given explicitly.
+    return frame.select(columns) if columns else pl.DataFrame(height=frame.height)
 
 
 def _parts(expression: pl.Expr) -> list[pl.Expr]:

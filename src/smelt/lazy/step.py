@@ -17,7 +17,7 @@ from polars.io.plugins import register_io_source
 from smelt.call.preparation import Preparation
 from smelt.errors import ConfigTypeError
 from smelt.frames.dtypes import polars_dtype
-from smelt.lazy.pushdown import known_height, split
+from smelt.lazy.pushdown import blank_column, known_height, selected, split
 from smelt.streaming.stream import stream
 
 Fields = Literal["used", "all"]
@@ -78,15 +78,8 @@ class Step:
 
     @property
     def blank(self) -> str:
-        """Name of a column of nulls, which Polars reads if it needs only the number of rows.
-
-        For a row count Polars reads the column with the smallest dtype. Without this column it could choose an output
-        column, and the count would cost money.
-        """
-        name = "rows"
-        while name in self.schema():
-            name += "_"
-        return name
+        """Name of a column of nulls; see `blank_column`."""
+        return blank_column(self.schema())
 
     @property
     def turn(self) -> int:
@@ -159,12 +152,7 @@ class Step:
         if wanted.fields:
             frames = self.over(ramped(frames, min(_FIRST, self.turn)), wanted.fields, rows)
         for finished in frames:
-            for part in wanted.late:
-                finished = finished.filter(part)  # noqa: PLW2901
-            if self.blank in wanted.columns:
-                finished = finished.with_columns(pl.lit(None).alias(self.blank))  # noqa: PLW2901
-            # Without columns, the height must be given explicitly.
-            yield finished.select(wanted.columns) if wanted.columns else pl.DataFrame(height=finished.height)
+            yield selected(finished, wanted.late, wanted.columns, self.blank)
 
     def _in_words(self) -> str:
         provider, settings = self.call.provider, self.call.settings
