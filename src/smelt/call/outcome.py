@@ -35,6 +35,7 @@ from smelt.plan.answers import Answers, RowFailure
 from smelt.plan.forms import restored
 from smelt.plan.instances import instance
 from smelt.plan.schema import Output
+from smelt.plan.values import within
 from smelt.providers.base import CallFailed, Provider
 from smelt.result import RowError, SmeltMetrics, SmeltResult, told
 
@@ -244,9 +245,8 @@ def values_of(call: Preparation, answers: Answers, column: Column) -> Sequence[A
     """The values of one output column, one per row."""
     names = [field.name for field in call.output.fields]
     values: Sequence[Any] = answers.columns[names.index(column.path[0])]
-    for name in column.path[1:]:
-        values = [None if value is None else getattr(value, name) for value in values]
-    return values
+    below = column.path[1:]
+    return [within(value, below) for value in values] if below else values
 
 
 def _api_error(stop: CallFailed, provider: Provider, result: SmeltResult[Any]) -> SmeltAPIError:

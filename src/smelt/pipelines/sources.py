@@ -14,7 +14,7 @@ from smelt.frames.base import CELL_ERRORS, Rows, refusal
 from smelt.plan.cells import NULL, cell_text, object_texts
 from smelt.plan.kinds import Kind
 from smelt.plan.rows import Unsendable
-from smelt.plan.values import plainer
+from smelt.plan.values import plainer, within
 
 _MOST_KEPT = 65_536  # Rows of a window up to which their texts are kept in memory.
 
@@ -36,10 +36,7 @@ class Answered:
 
     def value(self, place: int) -> Any:
         """The value of a row."""
-        found = self.values[place]
-        for name in self.path:
-            found = None if found is None else getattr(found, name)
-        return found
+        return within(self.values[place], self.path)
 
     def reader(self) -> Callable[[int], str]:
         """A function that writes the value of a row."""

@@ -21,11 +21,8 @@ from smelt.pipelines.result import PipelineResult, StepResult, summed
 from smelt.pipelines.rows import Table
 from smelt.pipelines.spans import spans_of
 from smelt.result import SmeltMetrics
-from smelt.streaming.flow import Wants
+from smelt.streaming.flow import Wants, trusted_rows
 from smelt.streaming.stepwise import Stepwise
-
-_TRUST = 2  # Maximum rows read ahead for each row that was already yielded.
-_LARGE = 8  # A frame of so many turns is large: reading ahead for its last requests adds few rows to it.
 
 
 class Load:
@@ -271,8 +268,7 @@ class PipelineFlow(Stepwise[Any]):
             return False
         front = self._loads[0].rows
         ahead = sum(load.rows for load in self._loads) - front
-        trusted = _TRUST * self._handed_over + (front if front >= _LARGE * passage.turn else 0)
-        return ahead < trusted and passage.is_short
+        return ahead < trusted_rows(self._handed_over, front, passage.turn) and passage.is_short
 
     @property
     def _is_done(self) -> bool:

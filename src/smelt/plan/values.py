@@ -43,6 +43,15 @@ def plain_all(kind: Kind, values: Sequence[Any]) -> Sequence[Any]:
     return values if turn is None else list(map(turn, values))
 
 
+def within(value: Any, path: Sequence[str]) -> Any:
+    """What nested models have at *path*, the names of fields; None if one of them is null."""
+    for name in path:
+        if value is None:
+            return None
+        value = getattr(value, name)
+    return value
+
+
 def plainer(kind: Kind) -> Plainer | None:
     """Compile the conversion of a validated value of *kind* to plain Python; None if the value is plain already.
 

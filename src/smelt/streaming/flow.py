@@ -19,9 +19,14 @@ from smelt.streaming.stepwise import Stepwise
 
 _TRUST = 2  # Maximum rows read ahead for each row that was already yielded.
 # The next three are in turns. One turn is the rows in flight when the worker pool is full.
-_TURNS_IN_LINE = 2  # Queue length below which the next frame may be read, so that no worker is idle when a frame ends.
+TURNS_IN_LINE = 2  # Queue length below which the next frame may be read, so that no worker is idle when a frame ends.
 _TURNS_AHEAD = 4  # Maximum rows read ahead of the frame that is yielded next.
 _LARGE = 8  # A frame of this size is large: reading ahead for its last requests adds few rows to it.
+
+
+def trusted_rows(handed_over: int, front: int, turn: int) -> int:
+    """Maximum rows read ahead of the frame that is yielded next, which has *front* rows: few before one was yielded."""
+    return _TRUST * handed_over + (front if front >= _LARGE * turn else 0)
 
 
 class Wants(Enum):
@@ -162,7 +167,7 @@ class Flow(Stepwise[FramePart | Wants]):
     @property
     def _is_short(self) -> bool:
         """Whether the queue will soon be too short to fill the worker pool."""
-        return self._supply.line.rows_left < _TURNS_IN_LINE * self._turn
+        return self._supply.line.rows_left < TURNS_IN_LINE * self._turn
 
     def _is_hungry(self) -> bool:
         """Whether to read the next frame. Read-ahead starts small, so inspecting the first frame costs little."""
@@ -175,5 +180,5 @@ class Flow(Stepwise[FramePart | Wants]):
             return False
         front = parts.front.rows
         ahead = parts.rows_under_way - front
-        trusted = _TRUST * self._handed_over + (front if front >= _LARGE * self._turn else 0)
+        trusted = trusted_rows(self._handed_over, front, self._turn)
         return self._supply.rest is None and self._is_short and ahead < min(trusted, _TURNS_AHEAD * self._turn)

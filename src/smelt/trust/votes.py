@@ -16,7 +16,7 @@ from pydantic_core import from_json, to_json
 from smelt.plan.kinds import Array, Field, Float, Kind, Struct
 from smelt.plan.schema import Output
 from smelt.plan.validate import InvalidRow, Validator
-from smelt.plan.values import Plainer, comparable, plainer
+from smelt.plan.values import Plainer, comparable, plainer, within
 from smelt.trust.verdict import Cell, Standing, is_decided, standing, verdict
 
 Vote = tuple[Any, ...]
@@ -45,9 +45,7 @@ class Leaf:
 
     def cell(self, vote: Vote) -> Cell:
         """Its value in *vote*; null if a model around it is null."""
-        value = vote[self.place]
-        for name in self.path:
-            value = None if value is None else getattr(value, name)
+        value = within(vote[self.place], self.path)
         plain = value if self.turn is None else self.turn(value)
         return Cell(plain, _key(self.kind, plain))
 
