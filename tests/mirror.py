@@ -121,6 +121,7 @@ TESTED_THROUGH = {
     "pipelines/planned": "lazy/test_piped",
     "pipelines/steps": "pipelines/test_graph",
     "pipelines/streams": "pipelines/test_streamed",
+    "pipelines/outcomes": "pipelines/test_flow",
     "pipelines/inlet": "pipelines/test_streamed",
     "pipelines/view": "pipelines/test_inspection",
     "frames/shaping": "pipelines/test_eager",

@@ -10,7 +10,7 @@ from json.encoder import encode_basestring
 from typing import Any
 
 from smelt.call.execution import Execution
-from smelt.call.outcome import Outcome, metrics, row_error
+from smelt.call.outcome import Outcome, row_error
 from smelt.call.preparation import Preparation
 from smelt.call.wiring import Wiring
 from smelt.engine.bloom import BloomFilter
@@ -18,17 +18,15 @@ from smelt.engine.events import Event, RunEnded
 from smelt.engine.parts import Part, Parts
 from smelt.engine.purse import Account
 from smelt.engine.supply import Supply
-from smelt.observe.recorder import EventRecorder
 from smelt.pipelines.graph import Node
+from smelt.pipelines.outcomes import LOST, outcome_of, result_of
 from smelt.pipelines.result import StepResult
 from smelt.pipelines.rows import Table
 from smelt.pipelines.sources import StepRows
 from smelt.plan.answers import Answers, RowFailure
 from smelt.plan.rows import Key, key_of
 from smelt.result import RowError, SmeltResult
-
-_TURNS_IN_LINE = 2  # Rows in line, in multiples of those in flight, below which the next frame of a stream may be read.
-_LOST = RowFailure("stopped", "The run ended before this row was answered.")
+from smelt.streaming.flow import TURNS_IN_LINE
 
 
 class Waiting:
@@ -39,6 +37,7 @@ class Waiting:
         source: Their texts.
         table: The rows at the beginning of the stage.
         keys: In a stream: the keys of its rows that were asked.
+        owns: Whether the outcome of a row is one of this run.
     """
 
     def __init__(self, part: Part, source: StepRows, table: Table, owns: Callable[[int], bool] | None = None) -> None:
@@ -313,7 +312,7 @@ class StepRun:
         engine = self._execution.engine
         if engine is None:
             return not self.is_busy
-        return self._supply.line.rows_left < _TURNS_IN_LINE * engine.lane.limit * engine.work.most_rows
+        return self._supply.line.rows_left < TURNS_IN_LINE * engine.lane.limit * engine.work.most_rows
 
     @property
     def turn(self) -> int:
@@ -343,7 +342,7 @@ class StepRun:
         """Have the rows that were let in queued; the first ones begin the run."""
         self._news.set()
         if self._is_cancelled and (self.task is None or self.task.done()):
-            self._supply.refuse(_LOST)
+            self._supply.refuse(LOST)
         elif self.task is None:
             self.task = asyncio.create_task(self._execution.run_safely())
             self.task.add_done_callback(self._has_ended)
@@ -364,11 +363,11 @@ class StepRun:
             self._news.clear()
             try:
                 if self.task is not None and self.task.done():
-                    self._supply.refuse(_LOST)
+                    self._supply.refuse(LOST)
                 elif self._execution.engine is not None:
                     await self._execution.engine.take_in()
             except Exception as problem:  # noqa: BLE001  # The pipeline raises it.
-                self._supply.refuse(_LOST)
+                self._supply.refuse(LOST)
                 self._on_trouble(problem)
 
     def finish(self, number: int) -> None:
@@ -427,32 +426,17 @@ class StepRun:
         )
 
     def _outcome(self) -> Outcome:
-        run = self._execution
-        return Outcome(
-            call=self.call,
-            answers=Answers(0, len(self.call.output.fields)),
-            counts=run.counts,
-            seconds=run.seconds,
-            ending=run.ending,
-            recorder=EventRecorder(),
-            answered_before=self._parts.answered,
-        )
+        return outcome_of(self.call, self._execution, self._parts)
 
     def _result(self) -> SmeltResult[Any]:
-        run, call = self._execution, self.call
-        return SmeltResult(
-            metrics=metrics(
-                run.counts,
-                rows=self.entered,
-                failed=self._parts.failed,
-                distinct=self._supply.distinct,
-                seconds=run.seconds if self.task is not None else 0.0,
-            ),
-            model=f"{call.provider.name}:{call.provider.model}",
-            data=list,
-            frame=lambda: None,
+        return result_of(
+            self.call,
+            self._execution,
+            self._supply,
+            rows=self.entered,
+            failed=self._parts.failed,
+            has_begun=self.has_begun,
             errors=self._all_errors,
-            report=lambda: None,  # type: ignore[arg-type, return-value]  # A step shows none.
         )
 
     def _all_errors(self) -> list[RowError]:

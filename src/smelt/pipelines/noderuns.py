@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from smelt.call.execution import Execution
-from smelt.call.outcome import Outcome, metrics
+from smelt.call.outcome import Outcome
 from smelt.call.preparation import Preparation
 from smelt.call.wiring import Wiring
 from smelt.engine.parts import Part as EnginePart
@@ -18,15 +18,13 @@ from smelt.engine.purse import Account
 from smelt.engine.supply import Supply
 from smelt.engine.work import Ending
 from smelt.errors import BudgetExceededError
-from smelt.observe.recorder import EventRecorder
+from smelt.pipelines.outcomes import LOST, outcome_of, result_of
 from smelt.pipelines.tree import Leaf, NodeRows, Part
 from smelt.plan.answers import Answers, RowFailure
 from smelt.plan.cells import cell_text, object_texts
 from smelt.plan.rows import Key, key_of
-from smelt.plan.values import plain
+from smelt.plan.values import plain, within
 from smelt.result import RowError, SmeltMetrics, SmeltResult
-
-_LOST = RowFailure("stopped", "The run ended before this row was answered.")
 
 
 class NodeRun:
@@ -170,12 +168,7 @@ class NodeRun:
         own = [column[place] for column in answers.columns]
         cells = [[cell_text(plain(one.kind, value))] for one, value in zip(fields, own, strict=True)]
         (text,) = object_texts(self._fields, cells, 1)
-        values = []
-        for column in self.call.columns:
-            value = own[self._fields.index(column.path[0])]
-            for name in column.path[1:]:
-                value = None if value is None else getattr(value, name)
-            values.append(value)
+        values = [within(own[self._fields.index(one.path[0])], one.path[1:]) for one in self.call.columns]
         return Part(values=values, text=text, rows=0)
 
     def _begin(self) -> None:
@@ -185,10 +178,10 @@ class NodeRun:
             self._task.add_done_callback(self._has_ended)
             self._pump = asyncio.create_task(self._take_in())
         elif self._task.done():
-            self._supply.refuse(_LOST)
+            self._supply.refuse(LOST)
 
     def _has_ended(self, task: asyncio.Task[None]) -> None:
-        self._supply.refuse(_LOST)
+        self._supply.refuse(LOST)
         self._on_news()
 
     async def _take_in(self) -> None:
@@ -201,35 +194,20 @@ class NodeRun:
                     await self._execution.engine.take_in()
                 except Exception as problem:  # noqa: BLE001  # The pipeline raises it.
                     self._problem = problem
-                    self._supply.refuse(_LOST)
+                    self._supply.refuse(LOST)
 
     def _outcome(self) -> Outcome:
-        run = self._execution
-        return Outcome(
-            call=self.call,
-            answers=Answers(0, len(self._fields)),
-            counts=run.counts,
-            seconds=run.seconds,
-            ending=run.ending,
-            recorder=EventRecorder(),
-            answered_before=self._parts.answered,
-        )
+        return outcome_of(self.call, self._execution, self._parts)
 
     def _result(self, errors: Sequence[RowError]) -> SmeltResult[Any]:
-        run, call = self._execution, self.call
-        return SmeltResult(
-            metrics=metrics(
-                run.counts,
-                rows=self._supply.rows,
-                failed=len(errors),
-                distinct=self._supply.distinct,
-                seconds=run.seconds if self._task is not None else 0.0,
-            ),
-            model=f"{call.provider.name}:{call.provider.model}",
-            data=list,
-            frame=lambda: None,
-            errors=lambda: list(errors),
-            report=lambda: None,  # type: ignore[arg-type, return-value]  # A step shows none.
+        return result_of(
+            self.call,
+            self._execution,
+            self._supply,
+            rows=self._supply.rows,
+            failed=len(errors),
+            has_begun=self._task is not None,
+            errors=lambda: errors,
         )
 
 
