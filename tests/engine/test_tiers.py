@@ -12,11 +12,13 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
+from smelt.engine import tiers
 from smelt.engine.events import Event, Waiting
 from smelt.engine.tiers import MOST_DECLINED, after_decline
+from smelt.loop.bridge import drive
 from smelt.plan.chunks import Chunk, Line, Pending, Size
 from smelt.providers.base import Billing, CallFailed, Reply, Request, Usage
-from smelt.testing import ScriptedProvider, answered, asked, run_jumping
+from smelt.testing import JumpingLoop, ScriptedProvider, answered, asked, run_jumping
 
 DECLINE = CallFailed("rate_limit", Billing.REJECTED, "Resource unavailable.", status=429)
 BUSY = CallFailed("server", Billing.REJECTED, "Overloaded.", status=503)
@@ -165,6 +167,37 @@ def test_a_short_lack_of_capacity_costs_few_rows_the_usual_price() -> None:
     assert result.success
     assert result.metrics.standard_rows <= 20
     assert seconds < 180
+
+
+class CreepingLoop(JumpingLoop):
+    """A loop on a busy machine: 1 ms passes between any two looks at the clock."""
+
+    def time(self) -> float:
+        self._jumper.now += 1e-3
+        return super().time()
+
+
+def test_a_rest_that_ends_between_two_looks_at_the_clock_is_not_slept_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiers, "_FIRST_REST", 0.01)
+    monkeypatch.setattr(tiers, "_LONGEST_REST", 0.05)
+    provider = Tiered(every_other, seconds=0.0, usual_seconds=0.0)
+    frame = [{"n": at} for at in range(300)]
+
+    async def timed() -> float:
+        await smelt.arun(
+            frame,
+            "Double {n}.",
+            Echo,
+            model=provider,
+            batch_size=5,
+            concurrency=1,
+            ledger=False,
+            progress=False,
+            mode="flex",
+        )
+        return asyncio.get_running_loop().time()
+
+    assert drive(timed(), loop_factory=CreepingLoop) < 60  # 453 s when it was: until the tier was given up.
 
 
 def test_rests_are_reported() -> None:

@@ -134,7 +134,8 @@ class Tiers:
 
     def changed(self) -> None:
         """Look again at which lane has something to do."""
-        self._changed.set()
+        changed, self._changed = self._changed, asyncio.Event()  # A new one, so that no other worker can clear it.
+        changed.set()
 
     async def admit(self, estimate: Usage) -> Slot:
         """A slot of the lane for which the queue has rows. Its `tier` says which rows may be taken.
@@ -144,21 +145,20 @@ class Tiers:
         """
         self._began = _now() if self._began is None else self._began
         while True:
-            self._changed.clear()
             self._end_in_time()
             if len(self._held) >= self.most:
                 await self._changed.wait()
-            elif (slot := await self._first(estimate)) is not None:
+            elif (slot := await self._first(estimate, _now())) is not None:
                 self._held[slot.tier, slot.number] = _now()
                 return slot
 
-    async def _first(self, estimate: Usage) -> Slot | None:
-        """The first slot of the lanes that have something to do; None if that has changed meanwhile."""
-        lanes = self._wanted()
+    async def _first(self, estimate: Usage, now: float) -> Slot | None:
+        """The first slot of the lanes that have something to do at *now*; None if that has changed meanwhile."""
+        lanes = self._wanted(now)
         asked = {asyncio.create_task(_admitted(lane, estimate)): tier for tier, lane in lanes.items()}
         woken = asyncio.create_task(self._changed.wait())
         try:
-            await asyncio.wait({*asked, woken}, timeout=self._pause(), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*asked, woken}, timeout=self._pause(now), return_when=asyncio.FIRST_COMPLETED)
         finally:
             found = await self._settled(asked, woken)
         return found
@@ -209,13 +209,13 @@ class Tiers:
     def _lane(self, tier: str) -> Limiter:
         return self.cheap if tier else self.usual
 
-    def _wanted(self) -> dict[str, Limiter]:
-        """The lanes for which the queue has rows; the usual one first."""
+    def _wanted(self, now: float) -> dict[str, Limiter]:
+        """The lanes for which the queue has rows at *now*; the usual one first."""
         assert self.line is not None
         wanted: dict[str, Limiter] = {}
         if self.is_over or self.line.has_usual:
             wanted[""] = self.usual
-        if not self.is_over and self.line.has_others and _now() >= max(self._rests_until, self._probed_until):
+        if not self.is_over and self.line.has_others and now >= max(self._rests_until, self._probed_until):
             wanted[FLEX] = self.cheap
         return wanted
 
@@ -227,12 +227,16 @@ class Tiers:
         left = [left_at for (tier, _), left_at in self._held.items() if tier and left_at >= self._rests_until]
         return max(left, default=-inf) + _HEARD
 
-    def _pause(self) -> float | None:
-        """Seconds until the next moment at which something changes by itself; None if nothing does."""
-        times = [at for at in (self._rests_until, self._probed_until) if at > _now()]
+    def _pause(self, now: float) -> float | None:
+        """Seconds from *now* until something changes by itself; None if nothing does.
+
+        The moment must be the one at which `_wanted` was asked: a rest that ended between the two would be awaited by
+        nobody.
+        """
+        times = [at for at in (self._rests_until, self._probed_until) if at > now]
         if not self.is_over and (end := self._end) < inf:
             times.append(end)
-        return max(_SOON, min(times) - _now()) if times else None
+        return max(_SOON, min(times) - now) if times else None
 
     @property
     def _end(self) -> float:
