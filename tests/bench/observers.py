@@ -2,9 +2,11 @@
 
     python -m tests.bench.observers
 
-The least of some tries, without the making of the events (sent, ended, rows settled). More than 3 µs for `Metrics`
-or 60 µs for `telemetry` with the SDK of OpenTelemetry end it with an error. The SDK's own part is measured beside it:
-one span with these attributes, and three values of histograms.
+The least of some tries, without the making of the events (sent, ended, rows settled). The SDK's part of telemetry is
+measured beside it: the span and the three values of histograms of each request, with the same attributes. More than
+3 µs for `Metrics`, or 15 above the SDK's part for `telemetry`, end it with an error. Telemetry should cost at most
+60 in all: that is told, and is no error, because the SDK alone may take more. To measure another version of it:
+`uv pip install --target DIR opentelemetry-sdk==1.38.0`, and DIR in PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -26,11 +30,12 @@ from smelt.observe.metrics import Metrics
 from smelt.observe.runlog import RunLog
 from smelt.observe.spans import telemetry
 
-_REQUESTS, _TIMES = 5_000, 6
-_MOST_US = {"smelt.Metrics": 3.0, "telemetry, with the SDK": 60.0}
+_REQUESTS, _TIMES = 1_000, 30
+_METRICS_US, _ABOVE_US, _TELEMETRY_US = 3.0, 15.0, 60.0
 _STARTED = RunStarted(
     run_id="a", rows=1, distinct_rows=1, provider="openai", model="gpt", origin="https://api.openai.com"
 )
+_METRICS, _TELEMETRY, _SDK = "smelt.Metrics", "telemetry, with the SDK", "the SDK alone"
 Made = Callable[[], Callable[[Event], None]]
 
 
@@ -39,17 +44,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "runs.jsonl"
         observers: dict[str, Made] = {
-            "smelt.Metrics": Metrics,
-            "telemetry, with the SDK": _with_the_sdk,
+            _METRICS: Metrics,
+            _TELEMETRY: _with_the_sdk,
             "telemetry, nobody listens": telemetry,
             "the logger, at WARNING": RunLogger,
             "smelt.observe.RunLog": lambda: RunLog(log),
         }
-        found = {name: min(_measured(made()) for _ in range(_TIMES)) for name, made in observers.items()}
+        found = dict.fromkeys((*observers, _SDK), float("inf"))
+        for _ in range(_TIMES):  # In turn, because the machine may be slower for a while.
+            for name, made in observers.items():
+                found[name] = min(found[name], _measured(made()))
+            found[_SDK] = min(found[_SDK], _sdk_alone())
     for name, micros in found.items():
         print(f"{name:28} {micros:6.2f} us of CPU per request")
-    print(f"{'the SDK alone':28} {min(_sdk_alone() for _ in range(_TIMES)):6.2f} us of CPU per request")
-    if any(found[name] > most for name, most in _MOST_US.items()):
+    whole, sdk = found[_TELEMETRY], found[_SDK]
+    verdict = "within" if whole <= _TELEMETRY_US else "over"
+    print(f"telemetry is {verdict} {_TELEMETRY_US:.0f} us with version {version('opentelemetry-sdk')} of the SDK")
+    if found[_METRICS] > _METRICS_US or whole - sdk > _ABOVE_US:
         sys.exit("over the limit")
 
 
@@ -99,13 +110,33 @@ def _sdk_alone() -> float:
     found = _providers()
     tracer = found["tracer_provider"].get_tracer("bench")
     histogram = found["meter_provider"].get_meter("bench").create_histogram("h")
-    attributes = {f"name.of.an.attribute.{number}": str(number) for number in range(14)}
-    few = dict(list(attributes.items())[:7])
+    context = trace.set_span_in_context(tracer.start_span("run"))
+    of_metric = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt",
+        "gen_ai.response.model": "gpt-2026",
+        "server.address": "api.openai.com",
+        "server.port": 443,
+    }
+    of_tokens = {**of_metric, "gen_ai.token.type": "input"}
+    of_span = {
+        **of_metric,
+        "gen_ai.output.type": "json",
+        "gen_ai.usage.input_tokens": 900,
+        "gen_ai.usage.output_tokens": 90,
+        "gen_ai.response.finish_reasons": ("stop",),
+        "smelt.request.number": 1,
+        "smelt.request.id": "req_1",
+        "smelt.rows": 20,
+        "smelt.cost_usd": 0.01,
+    }
     start = time.process_time()
     for _ in range(_REQUESTS):
-        tracer.start_span("chat", attributes=attributes).end()
-        for value in (900, 90, 0.7):
-            histogram.record(value, few)
+        span = tracer.start_span("chat", context=context, kind=trace.SpanKind.CLIENT, attributes=of_span, start_time=1)
+        for value, attributes in ((900, of_tokens), (90, of_tokens), (0.7, of_metric)):
+            histogram.record(value, attributes)
+        span.end()
     return (time.process_time() - start) / _REQUESTS * 1e6
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 import smelt
-from smelt.engine.events import RequestSent, RunEnded, RunStarted
+from smelt.engine.events import Event, RequestEnded, RequestSent, RunEnded, RunStarted, facts
 from smelt.errors import SmeltConfigError, SmeltWarning
 from smelt.testing import ScriptedProvider
 
@@ -88,3 +89,16 @@ def test_a_log_that_cannot_be_written_costs_no_row(kind: str, tmp_path: Path) ->
 def test_a_path_that_cannot_work_is_refused_at_once(path: Any) -> None:
     with pytest.raises(SmeltConfigError, match="path"):
         smelt.observe.RunLog(path)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        RunStarted(run_id="a", rows=1, distinct_rows=1, provider="p", model="m", columns=("x", "y")),
+        RequestEnded(run_id="a", step="b", number=1, rows=2, seconds=0.5, ok=False, failure_kind="server", status=500),
+        RunEnded(),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_the_facts_of_an_event_are_all_its_fields(event: Event) -> None:
+    assert facts(event) == asdict(event)

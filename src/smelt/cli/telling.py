@@ -7,7 +7,6 @@ import re
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from smelt.errors import SmeltConfigError
@@ -78,8 +77,9 @@ def say_object(found: Any) -> None:
 
 def log_event(event: Event) -> None:
     """Print an event of a run to stderr as a line of JSON. Events hold counts and names, and no text of a row."""
-    told = {field.name: getattr(event, field.name) for field in fields(event)}
-    line = {"time": round(time.time(), 3), "event": type(event).__name__, **told}
+    from smelt.engine.events import facts  # Imported late: help needs none of it.
+
+    line = {"time": round(time.time(), 3), "event": type(event).__name__, **facts(event)}
     print(json.dumps(line, ensure_ascii=False), file=sys.stderr, flush=True)
 
 
