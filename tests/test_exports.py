@@ -43,6 +43,7 @@ PUBLIC = {
     "Image",
     "Document",
     "Audio",
+    "Verbatim",
     "Metrics",
     "configure",
     "register_model",

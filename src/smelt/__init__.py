@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from smelt.model import Model
     from smelt.observe.metrics import Metrics
     from smelt.plan.mediacolumns import Audio, Document, Image
+    from smelt.plan.verbatim import Verbatim
     from smelt.providers.base import Provider
     from smelt.providers.server import Server
     from smelt.result import RowError, SmeltMetrics, SmeltResult
@@ -107,6 +108,7 @@ _LATE = {
     "SmeltMetrics": "smelt.result",
     "SmeltResult": "smelt.result",
     "Stream": "smelt.streaming.stream",
+    "Verbatim": "smelt.plan.verbatim",
     "aggregate": "smelt.api.aggregates",
     "amap_prompts": "smelt.api.prompts",
     "arun": "smelt.api.functions",
@@ -202,6 +204,7 @@ __all__ = [
     "SmeltWarning",
     "StoreError",
     "Stream",
+    "Verbatim",
     "__version__",
     "aggregate",
     "amap_prompts",

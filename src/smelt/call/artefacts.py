@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_json
+
 from smelt.batch.archive import JobFiles, SentRow, UnreadableError, jobs_at
 from smelt.batch.plan import number_in
 from smelt.call.options import NAMING, Settings
@@ -275,7 +277,8 @@ class _Reader:
             return
         line.answered_by = outcome.text if rows.found else None
         self._damage.misplaced += bool(rows.foreign) and not rows.found and not rows.doubled
-        chunk = Chunk(rows=tuple(Pending(at, "{}") for at in line.positions))
+        texts = [to_json(table.cells[at]).decode() if self._validator.reads_rows else "{}" for at in line.positions]
+        chunk = Chunk(rows=tuple(map(Pending, line.positions, texts)))
         verdict = decide_reply(chunk, line.tokens, outcome, rows, self._validator, _ONCE)
         self.values |= {one.row.position: one.values for one in verdict.accepted}
         is_cut = outcome.finish == "length" or rows.is_cut

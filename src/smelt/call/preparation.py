@@ -32,6 +32,7 @@ from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
 from smelt.plan.tokens import compact_bytes, reply_bytes, reply_tokens, text_tokens
+from smelt.plan.verbatim import check_columns
 from smelt.plan.wire import PROMPT_REMINDER, REMINDER, Codec, prompts_told, system_text
 from smelt.providers.base import CompleteProvider
 from smelt.providers.batching import batching_of
@@ -421,6 +422,8 @@ def prepare(
     _check_mode(provider, settings)
     _check_votes(settings)
     check_limits(output.fields, provider.capabilities.dialect, provider.name)
+    if names is not None:
+        check_columns(output.fields, source.names, frame.names, rows.media_names)
     if settings.columns is None and not task.columns and len(source.names) > 1:
         _warn_of_all_columns(prompt, source.names)
     if pick is not None:  # After the checks on the whole frame: a picked dict may lack a key that the prompt names.

@@ -36,6 +36,13 @@ class Reading:
         """The values of many stored rows; None for a row that is None or no longer valid."""
         return self._validator.all_values(texts)
 
+    def stand(self, values: Sequence[Any], text: str) -> bool:
+        """Whether stored *values* stand in the row with this canonical *text*, where they must.
+
+        A reply that an earlier run left unread was validated without its rows.
+        """
+        return self._validator.strayed(values, text) is None
+
     def narrowed(self, text: str | bytes) -> str:
         """The JSON of a stored row with more fields, cut to these; empty if it is no JSON object."""
         try:

@@ -9,11 +9,14 @@ from typing import Any
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation, prepare
 from smelt.engine.policy import UNASKED
+from smelt.errors import SchemaError
 from smelt.frames.records import RecordsFrame
 from smelt.pipelines.steps import Aggregate
 from smelt.pipelines.tree import BEFORE, ROWS, Fold, Gathered, Growth, Leaf, Part, Tree, leaves, prompt_of
 from smelt.plan.answers import RowFailure
 from smelt.plan.chunks import Size
+from smelt.plan.schema import read_output
+from smelt.plan.verbatim import has_verbatim
 
 _SHARE = 2  # A leaf takes at most this part of the model's context: 1 / 2.
 _BYTES = 4  # A token, roughly.
@@ -62,6 +65,8 @@ def node_call(
     step: Aggregate, text: str, model: Any, settings: Settings, column: str, *, is_sent: bool = True
 ) -> Preparation:
     """The call about nodes of the synthetic *column*, without a node. *text*: the prompt of the step."""
+    if has_verbatim(read_output(step.output_model, text_column=settings.output).fields):
+        raise SchemaError("The answer of an aggregate is about many rows, so Verbatim has no row to look in.")
     names = (BEFORE, ROWS) if column == BEFORE else (column,)
     known = RecordsFrame([])
     known.know(RecordsFrame([dict.fromkeys(names)]))

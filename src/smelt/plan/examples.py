@@ -59,11 +59,14 @@ def read_examples(
             if name in media and cells[name] is not None:
                 raise ColumnError(no_media(number, name))
         answer = {field.key: _given(field, cells, field.name) for field in output.fields}
+        row = {name: cells[name] for name in columns}
         try:
-            _, valid = validator.read(answer)
+            values, valid = validator.read(answer)
         except InvalidRow as problem:
             raise SchemaError(f"The answer of example {number} is not valid: {problem}.") from None
-        found.append(Example(row={name: cells[name] for name in columns}, answer=json.loads(valid)))
+        if (stray := validator.strayed(values, _json(row))) is not None:
+            raise SchemaError(f"The answer of example {number} is not valid: {stray}.")
+        found.append(Example(row=row, answer=json.loads(valid)))
     return tuple(found)
 
 

@@ -39,6 +39,7 @@ from smelt.plan.kinds import (
     Text,
     Timestamp,
 )
+from smelt.plan.verbatim import KEYWORD, Verbatim
 
 _DEEPEST = 20  # Levels of models and lists; providers accept at most ten, and every library recurses over them.
 
@@ -460,6 +461,8 @@ def _flat(metadata: Iterable[Any]) -> Iterator[Any]:
 def _constrained(kind: Kind, metadata: list[Any], path: str) -> Kind:
     found: dict[str, Any] = {}
     for one in _flat(metadata):
+        if isinstance(one, Verbatim):
+            kind = _verbatim(kind, one, path)
         if (known := _KEYWORDS.get(type(one))) is not None:
             attribute, keyword = known
             found[_for_lists(keyword) if isinstance(kind, Array) else keyword] = getattr(one, attribute)
@@ -467,7 +470,16 @@ def _constrained(kind: Kind, metadata: list[Any], path: str) -> Kind:
             found["pattern"] = getattr(pattern, "pattern", pattern)
         if isinstance(kind, Float) and getattr(one, "allow_inf_nan", None):
             kind = replace(kind, allow_inf_nan=True)
-    return replace(kind, constraints=found) if found else kind
+    return replace(kind, constraints={**kind.constraints, **found}) if found else kind
+
+
+def _verbatim(kind: Kind, rule: Verbatim, path: str) -> Kind:
+    """*kind* with a text that must stand in its row; of a list, each text."""
+    if isinstance(kind, Array):
+        return replace(kind, item=_verbatim(kind.item, rule, path))
+    if not isinstance(kind, Text):
+        raise SchemaError(f"{path} is {rule!r}, and no text. Only str and list[str] can stand in a column.")
+    return replace(kind, constraints={**kind.constraints, KEYWORD: rule})
 
 
 def _for_lists(keyword: str) -> str:

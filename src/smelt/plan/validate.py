@@ -16,6 +16,7 @@ from smelt.plan.numbers import coerced_numbers
 from smelt.plan.refusals import InvalidRow, close_all, is_of_validator, no_instance, refusal, unawaited
 from smelt.plan.schema import Output, has_async_code, has_own_code
 from smelt.plan.values import checker
+from smelt.plan.verbatim import has_verbatim, strayed
 
 __all__ = ["Accepted", "InvalidRow", "Validator", "completed", "json_text"]
 
@@ -43,6 +44,7 @@ class Validator:
 
     Attributes:
         runs_code: Whether validation runs code of the model's author.
+        reads_rows: Whether answers are compared with their rows, because texts must stand in them.
     """
 
     def __init__(self, output: Output, *, completing: Mapping[int, str] | None = None) -> None:
@@ -66,15 +68,22 @@ class Validator:
         self._checks = [(at, check) for at, check in checks if check is not None]
         is_nested = any(isinstance(field.kind, Array | Struct) for field in output.fields)
         self.runs_code = is_async or has_own_code(output.model)
+        self.reads_rows = has_verbatim(output.fields)
         self._may_be_shared = is_nested and self.runs_code
         self._is_plain = not (is_nested or self.runs_code)
 
     def accept(self, rows: Sequence[Pending], answers: Sequence[dict[str, Any]]) -> list[Accepted | InvalidRow]:
         """Validate the answer to each of *rows*; an `InvalidRow` if it does not validate or a value fits no column."""
         outcomes = self._clean(rows, answers) or [self._read(*pair) for pair in zip(rows, answers, strict=True)]
-        if self._all_fit([one.values for one in outcomes if type(one) is Accepted]):
-            return outcomes
-        return [self._fitting(one) if type(one) is Accepted else one for one in outcomes]
+        if not self._all_fit([one.values for one in outcomes if type(one) is Accepted]):
+            outcomes = [self._fitting(one) if type(one) is Accepted else one for one in outcomes]
+        if self.reads_rows:
+            outcomes = [self._standing(one) if type(one) is Accepted else one for one in outcomes]
+        return outcomes
+
+    def strayed(self, values: Sequence[Any], text: str) -> str | None:
+        """Which of the *values* does not stand in its row, whose JSON is *text*, but must; None if all do."""
+        return strayed(self._fields, values, text) if self.reads_rows else None
 
     def read(self, answer: dict[str, Any]) -> tuple[tuple[Any, ...], str]:
         """The validated values of an *answer*, and the JSON from which they were validated.
@@ -210,6 +219,10 @@ class Validator:
             return accepted._replace(values=self._coerced(accepted.values, accepted.text))
         except InvalidRow as problem:
             return problem
+
+    def _standing(self, accepted: Accepted) -> Accepted | InvalidRow:
+        problem = self.strayed(accepted.values, accepted.row.text)
+        return accepted if problem is None else InvalidRow(problem)
 
     def _coerced(self, values: tuple[Any, ...], text: str) -> tuple[Any, ...]:
         """*values*, converted to what their columns take."""

@@ -14,6 +14,7 @@ from smelt.plan.samples import sample
 from smelt.plan.schema import Output, bare_part, read_output
 from smelt.plan.tokens import text_tokens
 from smelt.plan.validate import Validator
+from smelt.plan.verbatim import copied
 from smelt.providers.base import Capabilities, Reply, Request, Usage
 from smelt.providers.medialimits import ANYTHING
 from smelt.providers.params import check, whole
@@ -110,7 +111,7 @@ def _answer(row: Mapping[str, Any], seed: int, output: Output, validator: Valida
     first = _MOST_DRAWN if "problem" in row else 0  # An answer was refused: draw others.
     answer: dict[str, Any] = {}
     for attempt in range(first, first + _MOST_DRAWN):
-        answer = sample(output.fields, content, attempt=attempt)
+        answer = copied(output.fields, sample(output.fields, content, attempt=attempt), row["row"])
         try:
             validator.read(dict(answer))
         except InvalidRow:
