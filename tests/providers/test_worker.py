@@ -7,6 +7,7 @@ import functools
 import json
 import math
 import random
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -361,6 +362,22 @@ def test_an_interrupt_inside_the_function_ends_the_run_with_what_it_has() -> Non
 
     assert caught.value.partial_result is not None
     assert caught.value.partial_result.metrics.successful_rows >= 15
+
+
+def test_an_interrupt_inside_the_function_ends_the_run_of_a_program_that_ignores_sigint() -> None:
+    async def stop(row: dict[str, Any]) -> Length:
+        if row["name"] == "name 7":
+            raise KeyboardInterrupt
+        return await measured(row)
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # As a shell does for what it starts in the background.
+    try:
+        with pytest.warns(smelt.SmeltWarning, match="The run was left by KeyboardInterrupt"):
+            result = ask(stop, shuffle=False, concurrency=1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert result.metrics.successful_rows == 7
 
 
 def test_a_function_that_exits_ends_the_run_in_order() -> None:

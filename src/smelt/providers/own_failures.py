@@ -28,7 +28,8 @@ async def guarded(work: Awaitable[T]) -> T:
 
     Raises:
         CancelledError: The task that awaits was cancelled.
-        CallFailed: *work* raised `CancelledError` although nobody cancelled it, or `SystemExit`.
+        CallFailed: *work* raised `CancelledError` although nobody cancelled it, `SystemExit`, or `KeyboardInterrupt`
+            in a program that ignores SIGINT.
         Exception: What *work* raised.
     """
     try:
@@ -39,14 +40,20 @@ async def guarded(work: Awaitable[T]) -> T:
             raise
         raise CallFailed("own_code", Billing.PAID_BAD, described(problem)) from problem
     # asyncio passes these two on through the loop, past every cleanup. So both end the run in order instead.
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as problem:
         if threading.current_thread() is not threading.main_thread():
             raise
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # As in a shell's background job: it would reach nobody.
+            raise _left(problem) from problem
         signal.raise_signal(signal.SIGINT)
         never: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         return await never  # Until the signal cancels this task.
     except SystemExit as problem:
-        raise CallFailed("own_setup", Billing.PAID_BAD, f"The run was left by {described(problem)}.") from problem
+        raise _left(problem) from problem
+
+
+def _left(problem: BaseException) -> CallFailed:
+    return CallFailed("own_setup", Billing.PAID_BAD, f"The run was left by {described(problem)}.")
 
 
 def own_failure(problem: Exception) -> CallFailed:
