@@ -4,12 +4,13 @@
     python -m tests.bench.pipelines ROWS ...    # Memory: a plan with so many rows, sunk to Parquet, each in a process.
 
 CPU is that of this process without a server: a provider answers at once. Time is virtual: a reply takes 0.1 s, and 8
-requests of each step may be in flight.
+requests of each step may be in flight. The figures of memory are of 200 rows per request, as in `lazy.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import resource
 import subprocess
 import sys
@@ -23,12 +24,13 @@ from typing import Any
 import polars as pl
 
 import smelt
-from smelt.providers.base import Reply, Request
+from smelt.providers.base import Reply, Request, Usage
 from smelt.testing import ScriptedProvider, run_jumping
 
 _ROWS, _TRIES, _LATENCY, _CAP = 10_000, 3, 0.1, 15.0
 _NAMES = "abc"
-_SOURCE = 8_192
+_ROW = re.compile(r'{"id":"([^"]+)","row":{"[a-z]+":"([^"]*)"')
+_BATCH = 200  # Rows per request of the bench of memory.
 
 
 class Instant(ScriptedProvider):
@@ -45,6 +47,22 @@ class Instant(ScriptedProvider):
         if self.latency:
             await asyncio.sleep(self.latency)
         return await super().send(request)
+
+
+class Quick(Instant):
+    """Answers rows of the bench of memory without parsing them, so that the CPU is that of smelt."""
+
+    async def send(self, request: Request) -> Reply:
+        rows = _ROW.findall(request.user)
+        if "items" in request.schema["properties"]["rows"]["items"]["properties"]:
+            lists = ((token, ",".join([f'"{text} {at}"' for at in range(5)])) for token, text in rows)
+            text = ",".join([f'{{"id":"{token}","items":[{items}]}}' for token, items in lists])
+        else:
+            field = "b" if ',"a":' in request.user else "a"
+            text = ",".join([f'{{"id":"{token}","{field}":1}}' for token, _ in rows])
+        sent, received = len(request.user) // 4, len(text) // 4
+        usage = Usage(input_tokens=sent, output_tokens=received, cached_input_tokens=0, reasoning_tokens=0)
+        return Reply(text=f'{{"rows":[{text}]}}', usage=usage, finish="stop", model="script")
 
 
 def texts(rows: int) -> pl.DataFrame:
@@ -132,8 +150,9 @@ def memory(rows: int) -> None:
     child = [sys.executable, "-m", "tests.bench.pipelines", "sink", str(rows)]
     started = time.perf_counter()
     found = subprocess.run(child, check=True, capture_output=True, text=True).stdout.split()
+    each = float(found[2]) / (rows + 2 * int(found[1])) * 1e6
     print(f"memory, {rows:,} rows in, {int(found[1]):,} out, 3 steps: {int(found[0]) / 1024:.0f} MB, "
-          f"{time.perf_counter() - started:.0f} s", flush=True)  # fmt: skip
+          f"{time.perf_counter() - started:.0f} s, {each:.0f} us of CPU per row and step", flush=True)  # fmt: skip
 
 
 def sink(rows: int) -> None:
@@ -142,14 +161,15 @@ def sink(rows: int) -> None:
         source, target = Path(folder) / "in.parquet", Path(folder) / "out.parquet"
         text = pl.format("What row {} says", pl.int_range(rows)).alias("text")
         pl.select(text).lazy().sink_parquet(source)
-        model = Instant()
-        pipe = smelt.pipeline("bench", model=model, ledger=False, progress=False)
+        pipe = smelt.pipeline("bench", model=Quick(), ledger=False, progress=False, batch_size=_BATCH)
         pipe = pipe.transform("List {text}.", {"items": list[str]}).explode("items")
         pipe = pipe.transform("Judge {items}.", {"a": int}).transform("Judge {items} after {a}.", {"b": int})
         plan: Any = pl.scan_parquet(source).pipe(pipe)
+        before = time.process_time()
         plan.smelt.sink_parquet(target)
+        cpu = time.process_time() - before
         out = pl.scan_parquet(target).select(pl.len()).collect().item()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, out)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, out, cpu)
 
 
 def main(*args: str) -> None:

@@ -63,6 +63,17 @@ def test_outcomes_that_come_together_go_where_each_of_them_would() -> None:
     assert (parts.answered, parts.settled) == (6, 6)
 
 
+def test_a_part_hears_at_once_of_all_its_rows_in_a_reply_about_several_parts() -> None:
+    parts, heard = Parts(), list[tuple[int, ...]]()
+    for one in (part(0, "a", "b", "c"), part(3, "d", "e")):
+        one.heard = lambda places: heard.append(tuple(places))
+        parts.add(one)
+
+    parts.accept_all([3, 1, 4, 0], [["D"], ["B"], ["E"], ["A"]])
+
+    assert heard == [(0, 1), (0, 1)]
+
+
 def test_a_part_is_not_written_out_with_its_rows() -> None:
     shown = repr(part(0, "secret"))
 

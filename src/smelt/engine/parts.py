@@ -10,6 +10,8 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from smelt.plan.answers import Answers, RowFailure
@@ -121,8 +123,10 @@ class Parts:
     def accept_all(self, positions: Sequence[int], values: Sequence[Sequence[Any]]) -> None:
         """Store the values of many rows and of the rows equal to them."""
         if positions and not self._accept_in_one(positions, values):
-            for position, found in zip(positions, values, strict=True):
-                self._accept_in_one([position], [found])
+            pairs = zip(positions, values, strict=True)
+            for _, own in groupby(sorted(pairs, key=itemgetter(0)), key=lambda pair: self._part(pair[0])):
+                places, found = zip(*own, strict=True)
+                self._accept_in_one(places, found)
         for position, found in zip(positions, values, strict=True) if self._followers else ():
             for follower in self._followers.pop(position, ()):
                 self.accept(follower, found)

@@ -28,6 +28,8 @@ from smelt.plan.rows import Key, key_of
 from smelt.result import RowError, SmeltResult
 from smelt.streaming.flow import TURNS_IN_LINE
 
+_BLOCK = 1_024  # Rows of a window that wait are put together up to so many: many at once are read faster.
+
 
 class Waiting:
     """Rows of a window that may enter a step.
@@ -190,8 +192,12 @@ class StepRun:
     def enter(self, waiting: Waiting, places: Sequence[int]) -> None:
         """Let rows in whose texts are known. They leave the outbox when they fill a request."""
         if places:
-            self._outbox.append((waiting, places))
             self.held += len(places)
+            last, before = self._outbox[-1] if self._outbox else (None, ())
+            if last is waiting and len(before) < _BLOCK:
+                self._outbox.pop()
+                places = [*before, *places]
+            self._outbox.append((waiting, places))
             self._on_news()
 
     def refuse(self, waiting: Waiting, places: Sequence[int], failure: RowFailure) -> None:
