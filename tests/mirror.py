@@ -70,6 +70,8 @@ TESTED_THROUGH = {
     "call/estimate": "api/test_job",
     "call/gauge": "evaluation/test_reliability",
     "call/running": "call/test_rounds",
+    "call/ladder": "call/test_escalation",
+    "cascade": "call/test_escalation",
     "call/tally": "call/test_rounds",
     "call/execution": "exactness/test_faults_process",
     "call/outcome": "exactness/test_faults_http",

@@ -27,6 +27,7 @@ UPWARD = {
     ("smelt.batch", "smelt.api.artefacts"),
     ("smelt.errors", "smelt.result"),
     ("smelt.result", "smelt.report.summary"),
+    ("smelt.cascade", "smelt.report.summary"),
     ("smelt.ledger.joblist", "smelt.call.remote"),
     ("smelt.ledger.joblist", "smelt.report.markup"),
 }

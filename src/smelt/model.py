@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from smelt.checks import integer
 from smelt.environment import is_variable
-from smelt.errors import SmeltConfigError
+from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.messages import nearest
 from smelt.named import registry
 from smelt.named.entries import Entry, ServerEntry
@@ -154,6 +154,11 @@ def read_model(model: object) -> Named:
         return model
     if is_agent(model) or is_async(model) or inspect.isroutine(model) or isinstance(model, functools.partial):
         return _own(model)
+    if isinstance(model, list | tuple):
+        raise ConfigTypeError(
+            "A list of models is a cascade, model=[cheap, strong] with target_accuracy=0.95. transform, run, their "
+            "async forms and estimate take it, on a whole frame; here, name one model."
+        )
     wanted = (
         'a string like "openai:gpt-4.1-mini", a smelt.Model, an async function, a PydanticAI agent, or an object with '
         "the members of a provider"

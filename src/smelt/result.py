@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from smelt.cascade import Cascade
 from smelt.checks import integer
 from smelt.errors import SmeltConfigError
 from smelt.messages import at_standard, by_tier, lasted, paid, price, printable
@@ -153,6 +154,7 @@ class SmeltResult(Generic[T]):
         report: Callable[[], ReportWriter],
         details: Callable[[], Any] | None = None,
         votes: Callable[[], Any] | None = None,
+        cascade: Cascade | None = None,
     ) -> None:
         """Keep the metrics; everything else is built at the first access."""
         self.metrics = metrics
@@ -163,6 +165,7 @@ class SmeltResult(Generic[T]):
         self._report = report
         self._details = details
         self._votes = votes
+        self._cascade = cascade
 
     @cached_property
     def data(self) -> list[T | None]:
@@ -218,6 +221,23 @@ class SmeltResult(Generic[T]):
         if self._votes is None:
             raise SmeltConfigError("This run asked each row once. Pass votes=3 to have each row asked several times.")
         return self._votes()
+
+    @property
+    def cascade(self) -> Cascade:
+        """What a call with `model=[cheap, strong]` promises, and what it took. Printing it says it in words.
+
+        Raises:
+            SmeltConfigError: The run asked one model.
+
+        Examples:
+            >>> models = ["mock:cheap", "mock:strong"]
+            >>> result = df.smelt.run("Classify {name}.", Company, model=models, target_accuracy=0.95)
+            >>> result.cascade.answered
+            {'mock:cheap': 0, 'mock:strong': 2}
+        """
+        if self._cascade is None:
+            raise SmeltConfigError("This run asked one model. Pass model=[cheap, strong] and target_accuracy=0.95.")
+        return self._cascade
 
     def head(self, n: int = 5) -> Any:
         """The first rows of `frame`.
@@ -281,12 +301,14 @@ class SmeltResult(Generic[T]):
             "report": self._report(),
             "details": None if self._details is None else self.details,
             "votes": None if self._votes is None else self.votes,
+            "cascade": self._cascade,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         made = {name: partial(state.get, name) for name in ("data", "frame", "errors", "report")}
         made |= {name: partial(state.get, name) for name in ("details", "votes") if state.get(name) is not None}
-        self.__init__(metrics=state["metrics"], model=state["model"], **made)  # type: ignore[misc]  # As it was made.
+        kept = {name: state.get(name) for name in ("metrics", "model", "cascade")}
+        self.__init__(**kept, **made)  # type: ignore[misc]  # As it was made.
 
     def __repr__(self) -> str:
         return "\n".join([f"SmeltResult({self._headline()})", *(f"  {name}: {text}" for name, text in self._lines())])
@@ -302,7 +324,8 @@ class SmeltResult(Generic[T]):
         return f"{done:,} of {total:,} rows answered by {printable(self.model)}"
 
     def _lines(self) -> list[tuple[str, str]]:
-        return [*described(self.metrics), *_error_lines(self.errors)]
+        promise = [] if self._cascade is None else [("promise", self._cascade.promise)]
+        return [*described(self.metrics), *promise, *_error_lines(self.errors)]
 
 
 def told(kind: str, message: str) -> str:

@@ -162,10 +162,15 @@ def test_a_provider_with_all_members_is_taken_as_it_is() -> None:
     assert resolve_model(provider) is provider
 
 
-@pytest.mark.parametrize("value", [7, object(), OwnProvider, b"openai:gpt", ["openai:gpt"]])
+@pytest.mark.parametrize("value", [7, object(), OwnProvider, b"openai:gpt"])
 def test_what_is_no_model_is_refused(value: Any) -> None:
     with pytest.raises(SmeltConfigError, match="model must be a string like"):
         resolve_model(value)
+
+
+def test_a_list_of_models_is_named_a_cascade() -> None:
+    with pytest.raises(SmeltConfigError, match=r"A list of models is a cascade.* name one model"):
+        resolve_model(["openai:gpt"])
 
 
 def test_the_default_is_configured_then_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

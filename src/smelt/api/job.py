@@ -250,7 +250,7 @@ class Job(Generic[T]):
         """
         from smelt.call.estimate import estimate
 
-        return estimate(self._prepare(model, data, is_sent=False))
+        return estimate(self._prepare_all(model, data, is_sent=False))
 
     @overload
     def evaluate(
@@ -301,13 +301,13 @@ class Job(Generic[T]):
         from smelt.call.running import execute
 
         self._check_details(details)
-        return execute(self._prepare(model, data, pick=pick), awaited=awaited, details=details)
+        return execute(self._prepare_all(model, data, pick=pick), awaited=awaited, details=details)
 
     async def _arun(self, model: Any, data: Any, *, pick: Pick | None = None, details: bool = False) -> SmeltResult[T]:
         from smelt.call.running import aexecute
 
         self._check_details(details)
-        return await aexecute(self._prepare(model, data, pick=pick), details=details)
+        return await aexecute(self._prepare_all(model, data, pick=pick), details=details)
 
     def _check_details(self, details: object) -> None:
         if not isinstance(details, bool):
@@ -317,11 +317,24 @@ class Job(Generic[T]):
                 'details=True and mode="batch" do not go together: a job may be bought by one process and collected by '
                 "another. artefacts= keeps every line of a job with its answer."
             )
+        if details and self.settings.target_accuracy is not None:
+            raise SmeltConfigError(
+                "details=True and target_accuracy= do not go together yet: several models are asked. .cascade of the "
+                "result shows how many rows each answered."
+            )
         if details and self.settings.votes > 1:
             raise SmeltConfigError(
                 "details=True and votes= do not go together yet: a row is asked several times. .votes of the result "
                 "shows how its votes stand."
             )
+
+    def _prepare_all(self, model: Any, data: Any, *, pick: Pick | None = None, is_sent: bool = True) -> Preparation:
+        """`_prepare`, also for a list of models."""
+        if pick is not None or not isinstance(model, list | tuple):
+            return self._prepare(model, data, pick=pick, is_sent=is_sent)
+        from smelt.call.ladder import prepare_all  # Imported late: most calls ask one model.
+
+        return prepare_all(data, self.prompt, self.output_model, model, self.settings, is_sent=is_sent)
 
     def _prepare(self, model: Any, data: Any, *, pick: Pick | None = None, is_sent: bool = True) -> Preparation:
         from smelt.call.preparation import prepare

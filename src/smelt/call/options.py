@@ -35,6 +35,8 @@ _MOST_TOKENS = 10**15
 _MOST_EXAMPLES = 50
 _MOST_TAIL = 1_000_000_000
 MOST_VOTES = 15
+CASCADE_VOTES = 3  # Nearly as few requests as 2 take, and a better answer.
+_LEAST_SHARE, _MOST_SHARE = 0.5, 0.999
 _MOST_SEED = 2**32 - 1  # As in NumPy.
 _OF_A_STEP = ("fields", "stream")
 _OF_THE_MODEL = ("key", "api_key", "base_url", "allow_http")  # No spelling hint: it would suggest `any_key`.
@@ -82,6 +84,9 @@ class Options(TypedDict, total=False):
     observers: Sequence[Callable[[Event], None]]
     votes: int
     with_confidence: bool | Calibrator
+    target_accuracy: float | None
+    confidence: float
+    cascade_fields: Sequence[str] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +162,12 @@ class Settings:
         with_confidence: Whether each field gets a column `<field>_confidence`: how much the votes agree with the
             answer, from 0 to 1, and null if fewer than two votes were answered. Needs `votes` of 2 or more. The
             `.calibrator` of an evaluation in place of True: the probability that the answer is right.
+        target_accuracy: With `model=[cheap, strong]`: the share of answers, from 0.5 to 0.999, that are to be those of
+            the strong model. The cheap model answers all rows, with `votes=3` if that is not given; the strong model
+            answers a random sample, and the rows that the cheap model is too unsure of. None: one model is asked.
+        confidence: With `target_accuracy`: the probability with which that is promised, from 0.5 to 0.999.
+        cascade_fields: With `target_accuracy`: the fields that are promised, by their dotted names. None: all of them.
+            A field of free text cannot be promised, because two models never write the same.
 
     Examples:
         >>> df.smelt.run("Classify {name}.", Company, model=scripted, batch_size=1, progress=False).metrics.requests
@@ -202,6 +213,9 @@ class Settings:
     observers: tuple[Callable[[Event], None], ...] = ()
     votes: int = 1
     with_confidence: bool | Calibrator = False
+    target_accuracy: float | None = None
+    confidence: float = 0.95
+    cascade_fields: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, /, **options: Any) -> Self:
@@ -320,6 +334,16 @@ def _confidence(name: str, value: object) -> Any:
     if not isinstance(value, Calibrator):
         raise SmeltConfigError.for_type(name, value, "True, False or the .calibrator of an evaluation")
     return value
+
+
+def _share(name: str, value: object) -> float:
+    wanted = f"a number from {_LEAST_SHARE} to {_MOST_SHARE}"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise SmeltConfigError.for_type(name, value, wanted)
+    share = float(value)
+    if not _LEAST_SHARE <= share <= _MOST_SHARE:
+        raise SmeltConfigError.for_value(name, value, wanted)
+    return share
 
 
 def _or_auto(most: int, least: int = 1) -> Callable[[str, object], int | str]:
@@ -519,4 +543,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "observers": _observers,
     "votes": lambda name, value: integer(name, value, 1, MOST_VOTES),
     "with_confidence": _confidence,
+    "target_accuracy": lambda name, value: None if value is None else _share(name, value),
+    "confidence": _share,
+    "cascade_fields": _columns,
 }

@@ -11,6 +11,7 @@ from smelt.call.advice import advice
 from smelt.call.columns import Column
 from smelt.call.preparation import Preparation
 from smelt.call.tally import Tally
+from smelt.cascade import Cascade
 from smelt.engine.details import Details
 from smelt.engine.work import Counts, Ending
 from smelt.errors import (
@@ -70,6 +71,8 @@ class Outcome:
         answered_before: In a stream: answered rows that are not in *answers* any more.
         details: What became of each row beside its answer; None if that was not kept.
         tally: The votes for each row; None if each row has one.
+        cascade: What a call to several models promises; None if one was asked.
+        stopped_by: The provider that *ending* is about, if it is not that of the call.
     """
 
     call: Preparation
@@ -81,19 +84,22 @@ class Outcome:
     answered_before: int = 0
     details: Details | None = None
     tally: Tally | None = None
+    cascade: Cascade | None = None
+    stopped_by: Provider | None = None
 
     def result(self) -> SmeltResult[Any]:
         """The result so far."""
         call = self.call
         return SmeltResult(
             metrics=self._metrics(),
-            model=f"{call.provider.name}:{call.provider.model}",
+            model=" then ".join(self.cascade.models) if self.cascade else f"{call.provider.name}:{call.provider.model}",
             data=self._data,
             frame=lambda: attached(self.call, self.answers, self.tally),
             errors=self._errors,
             report=self._report,
             details=None if self.details is None else partial(self._detailed, self.details),
             votes=None if self.tally is None else self.tally.frame,
+            cascade=self.cascade,
         )
 
     def checked_result(self) -> SmeltResult[Any]:
@@ -119,7 +125,7 @@ class Outcome:
             fault.partial_result = result
             return fault
         if stop is not None and (raises or is_strict or not (self.answers.answered or self.answered_before)):
-            return _api_error(stop, self.call.provider, result)
+            return _api_error(stop, self.stopped_by or self.call.provider, result)
         return _exhaustion(result) if raises and result.metrics.failed_rows else None
 
     def warn(self, result: SmeltResult[Any] | None = None) -> None:

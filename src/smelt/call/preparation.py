@@ -70,6 +70,8 @@ class Preparation:
         is_prompts: Whether each row is a prompt that the model is to follow, and not data.
         round: The number of the vote that is asked for, from 0.
         confidences: The columns of confidence: the name of each, by the field that it is about.
+        earlier: In a cascade: the same call to the cheaper models, the cheapest first; *provider* is the strong one.
+        stage: What a run of a cascade is about, in words.
     """
 
     frame: Frame
@@ -89,6 +91,8 @@ class Preparation:
     is_prompts: bool = False
     round: int = 0
     confidences: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    earlier: tuple[Preparation, ...] = ()
+    stage: str = ""
 
     @property
     def params(self) -> dict[str, Any]:
@@ -216,18 +220,34 @@ class Preparation:
         """The call for the vote *number* about the rows at *positions*, on that *wire*."""
         if not number:
             return replace(self, settings=replace(self.settings, on_error="mark"))
-        return replace(
-            self,
-            source=_Part(self.source, positions),
-            folded=replace(self.folded, distinct=array("q", range(len(positions))), twins=None, skipped=None),
-            settings=replace(self.settings, on_error="mark", wire=wire),
-            round=number,
-        )
+        settings = replace(self.settings, on_error="mark", wire=wire)
+        return replace(self.about(positions), settings=settings, round=number)
+
+    def about(self, positions: Sequence[int]) -> Preparation:
+        """The call about the rows at *positions* only, which are distinct."""
+        folded = replace(self.folded, distinct=array("q", range(len(positions))), twins=None, skipped=None)
+        return replace(self, source=_Part(self.source, positions), folded=folded)
+
+    def asked_of(self, provider: CompleteProvider) -> Preparation:
+        """The same call to another model.
+
+        Raises:
+            SmeltConfigError: That model cannot be asked for this.
+        """
+        settings, output = self.settings, self.output
+        _check_keepable(provider, settings)
+        _check_mode(provider, settings)
+        check_limits(output.fields, provider.capabilities.dialect, provider.name)
+        check_media(self.folded.media, provider)
+        check_urls(settings.media, provider)
+        call = replace(self, provider=provider)
+        return replace(call, system=call._instructions(output.fields))
 
     @property
     def turn(self) -> str:
-        """Which of several votes is asked for, in words; empty if there is one."""
-        return f"vote {self.round + 1} of {self.settings.votes}" if self.settings.votes > 1 else ""
+        """Which part of a call of several runs this is, in words; empty if there is one run."""
+        vote = f"vote {self.round + 1} of {self.settings.votes}" if self.settings.votes > 1 else ""
+        return ", ".join(one for one in (self.stage, vote) if one)
 
     def _is_comparable(self, fields: Sequence[Field], *, is_whole: bool) -> bool:
         """Whether a pilot can tell if the compact wire answers as well, or an earlier one may have told."""
@@ -385,6 +405,7 @@ def prepare(
     adapt: Callable[[Any], Frame] = adapt,
     is_sent: bool = True,
     is_prompts: bool = False,
+    is_cascade: bool = False,
 ) -> Preparation:
     """Do all checks that are possible before money is spent, and read the rows once.
 
@@ -398,10 +419,13 @@ def prepare(
         adapt: Takes the snapshot of *data*.
         is_sent: Whether the call will be sent. If not, as for an estimate, no key is needed.
         is_prompts: As in `Preparation`.
+        is_cascade: Whether other models are asked before this one, as `call.ladder` prepares it.
 
     Raises:
         SmeltConfigError: An argument is wrong (this class or a subclass); nothing was sent.
     """
+    if not is_cascade:
+        _refuse_cascade(settings)
     frame = adapt(data)
     # An empty list of dicts does not say which keys its rows would have.
     names = frame.names if frame.names or len(frame) else None
@@ -525,15 +549,26 @@ def _check_mode(provider: CompleteProvider, settings: Settings) -> None:
         raise SmeltConfigError('extend=True and mode="batch" do not go together yet. Leave out one of them.')
 
 
+def _refuse_cascade(settings: Settings) -> None:
+    """Refuse the options of a cascade in a call to one model."""
+    names = ("target_accuracy", "confidence", "cascade_fields")
+    if given := [name for name in names if getattr(settings, name) != getattr(_USUAL, name)]:
+        raise SmeltConfigError(
+            f"{given[0]}= is about a cascade: model=[cheap, strong] and target_accuracy=0.95, in transform, run and "
+            "their async forms, and in estimate. Leave it out here, or name the models there."
+        )
+
+
 ASKED_ONCE = "For votes use transform, run or evaluate, on a whole frame: they ask again when all rows are back."
 
 
 def refuse_votes(settings: Settings) -> None:
-    """Refuse votes where rows are handed on as soon as they are answered.
+    """Refuse votes and cascades where rows are handed on as soon as they are answered.
 
     Raises:
-        SmeltConfigError: The call has votes.
+        SmeltConfigError: The call has votes, or options of a cascade.
     """
+    _refuse_cascade(settings)
     if settings.votes > 1:
         raise SmeltConfigError(
             f"votes={settings.votes} cannot be asked here: rows are handed on one by one. {ASKED_ONCE}"

@@ -14,6 +14,7 @@ from smelt.call.part import part_of
 from smelt.call.preparation import Preparation
 from smelt.call.tally import Tally
 from smelt.call.wiring import Wiring, wired
+from smelt.engine.budget import Budget
 from smelt.engine.supply import Supply
 from smelt.engine.work import Counts, Ending
 from smelt.errors import SmeltError
@@ -28,8 +29,27 @@ class Rounds:
         is_kept: Whether a ledger stores the answers.
     """
 
-    def __init__(self, call: Preparation, *, wiring: Wiring = wired, is_partial_shown: bool = True) -> None:
-        """Prepare the runs; the arguments are those of `Execution`.
+    def __init__(
+        self,
+        call: Preparation,
+        *,
+        wiring: Wiring = wired,
+        is_partial_shown: bool = True,
+        ends_at: float | None = None,
+        budget: Budget | None = None,
+        recorder: EventRecorder | None = None,
+        first: int = 0,
+    ) -> None:
+        """Prepare the runs.
+
+        Args:
+            call: As in `Execution`.
+            wiring: As in `Execution`.
+            is_partial_shown: As in `Execution`.
+            ends_at: As in `Execution`.
+            budget: As in `Execution`.
+            recorder: As in `Execution`.
+            first: The number of the first vote.
 
         Raises:
             SmeltConfigError: The calibrator was made for another call.
@@ -43,10 +63,12 @@ class Rounds:
         self._tally = Tally(call)
         self._open: Sequence[int] = call.folded.distinct
         self._ending: Ending | None = None
-        self._ends_at: float | None = None
-        self._budget = budget_of(call)
+        self._ends_at = ends_at
+        self._first = first
+        self._budget = budget or budget_of(call)
         self._wire = call.settings.wire
-        self._recorder = EventRecorder()
+        self._is_recorded = recorder is not None
+        self._recorder = recorder or EventRecorder()
         self._has_votes = False
         self._notices = dict.fromkeys(_notices(call))
         self._started = time.perf_counter()
@@ -75,13 +97,15 @@ class Rounds:
             SmeltError: A run failed; the error carries the result so far.
         """
         deadline, loop = self._call.settings.deadline, asyncio.get_running_loop()
-        self._ends_at = None if deadline is None else loop.time() + deadline
+        if self._ends_at is None and deadline is not None:
+            self._ends_at = loop.time() + deadline
         self._started = time.perf_counter()
-        self._recorder = EventRecorder(skipped=part_of(self._call).answers.skipped)
+        if not self._is_recorded:
+            self._recorder = EventRecorder(skipped=part_of(self._call).answers.skipped)
         try:
             for number in range(self._call.settings.votes):
                 await self._vote(number)
-                if not self._open or self._is_over:
+                if not self._open or self.is_over:
                     break
         except SmeltError as problem:
             if self._has_votes or getattr(problem, "partial_result", None) is not None:
@@ -91,13 +115,23 @@ class Rounds:
             self._seconds = time.perf_counter() - self._started
 
     @property
-    def _is_over(self) -> bool:
+    def tally(self) -> Tally:
+        """The votes so far."""
+        return self._tally
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the last run ended; None after an interrupt."""
+        return self._ending
+
+    @property
+    def is_over(self) -> bool:
         """Whether no more requests may be sent."""
         is_late = self._ends_at is not None and asyncio.get_running_loop().time() >= self._ends_at
         return is_late or self._ending is None or bool(self._ending.stop or self._ending.fault)
 
     async def _vote(self, number: int) -> None:
-        positions, call = self._open, self._call.of_round(number, self._open, wire=self._wire)
+        positions, call = self._open, self._call.of_round(self._first + number, self._open, wire=self._wire)
         part = part_of(call)
         execution = Execution(
             call,

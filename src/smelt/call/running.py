@@ -1,9 +1,10 @@
-"""Carries a prepared call out, and blocks until it ends: in one run, or in one for each vote."""
+"""Carries a prepared call out, and blocks until it ends: in one run, one for each vote, or in those of a cascade."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from smelt.call.escalation import Escalation
 from smelt.call.execution import Execution, see_through
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation
@@ -46,7 +47,11 @@ async def _interruptible(call: Preparation, wiring: Wiring, *, details: bool) ->
     return execution.outcome.checked_result()
 
 
-def _execution(call: Preparation, wiring: Wiring, *, is_partial_shown: bool, details: bool) -> Execution | Rounds:
+def _execution(
+    call: Preparation, wiring: Wiring, *, is_partial_shown: bool, details: bool
+) -> Execution | Rounds | Escalation:
+    if call.earlier:
+        return Escalation(call, wiring=wiring, is_partial_shown=is_partial_shown)
     if call.settings.votes > 1:
         return Rounds(call, wiring=wiring, is_partial_shown=is_partial_shown)
     supply = Supply.of(part_of(call))

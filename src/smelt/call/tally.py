@@ -60,6 +60,10 @@ class Tally:
                 answers.fail(at, self._failures[at])
         self.short = sum(at in self._answers for at in open_rows)
 
+    def decided(self) -> dict[int, tuple[Vote, list[Standing]]]:
+        """The answer to each row that has one, and how the votes for each field stand. Called after `settle`."""
+        return {at: (answer, self._standing(at)) for at, answer in self._answers.items()}
+
     def confidences(self) -> list[OutputColumn]:
         """The columns of confidence that the call wants."""
         return [

@@ -95,7 +95,7 @@ def wired(
     with (
         remembering(
             _place(call, is_stream=is_stream),
-            _subject(call, is_stream=is_stream, tells_changes=tells_changes and not call.round),
+            _subject(call, is_stream=is_stream, tells_changes=tells_changes and not (call.round or call.stage)),
             is_default=settings.ledger is None and settings.mode != "batch",
             gap=gap,
         ) as session,

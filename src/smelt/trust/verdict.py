@@ -81,16 +81,21 @@ def verdict(kind: Kind, cells: Sequence[Cell]) -> Any:
     given = [one for one in cells if one.value is not None]
     if 2 * len(given) <= len(cells):
         return None
-    if isinstance(kind, Array) and not _has_text(kind):
+    if isinstance(kind, Array) and not has_text(kind):
         return _common_items(given)
-    if _has_text(kind):
+    if has_text(kind):
         return _most_alike(given)
     return _lower_median(given)
 
 
+def is_same(kind: Kind, one: Cell, other: Cell) -> bool:
+    """Whether two answers count as equal: floats, if they differ by at most 1 %."""
+    return one.key == other.key or (isinstance(kind, Float) and _is_close(one, other))
+
+
 def standing(kind: Kind, cells: Sequence[Cell], answer: Cell) -> Standing:
     """How *cells*, one at least, stand to the *answer*."""
-    own = [one for one in cells if one.key == answer.key or (isinstance(kind, Float) and _is_close(one, answer))]
+    own = [one for one in cells if is_same(kind, one, answer)]
     others = Counter(one.key for one in cells)
     for one in own:
         others.pop(one.key, None)
@@ -104,7 +109,7 @@ def _agreement(kind: Kind, cells: Sequence[Cell], answer: Cell, own: int) -> flo
         return 1.0
     if answer.value is None or isinstance(kind, _LABELS):
         return own / len(cells)
-    if _has_text(kind):
+    if has_text(kind):
         return _likeness_to(answer, cells)
     if isinstance(kind, Array):
         return _share_of_items(answer, cells)
@@ -174,14 +179,15 @@ def _is_close(one: Cell, answer: Cell) -> bool:
     return bool(abs(one.value - answer.value) <= max(_CLOSEST, _CLOSE * abs(answer.value)))
 
 
-def _has_text(kind: Kind) -> bool:
+def has_text(kind: Kind) -> bool:
+    """Whether values of *kind* hold text, which two models never write alike."""
     match kind:
         case Text():
             return True
         case Array(item=item):
-            return _has_text(item)
+            return has_text(item)
         case Struct(fields=fields):
-            return any(_has_text(one.kind) for one in fields)
+            return any(has_text(one.kind) for one in fields)
         case _:
             return False
 

@@ -1,0 +1,387 @@
+"""The runs of a cascade: the cheap model about all rows, the strong one about a sample, and about the rows left.
+
+Which rows are in the sample follows from the rows and the seed, and which are left follows from the answers. So a call
+that was ended anywhere goes on from there, by the answers that the ledger has.
+
+With three models, the first two are a cascade of their own, whose answers the third one samples. Only the last sample
+carries the promise. It is drawn independently of the one before: rows of that one have better answers than others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import fsum, sqrt
+
+from smelt.call.execution import budget_of
+from smelt.call.ladder import names, promised
+from smelt.call.outcome import Outcome
+from smelt.call.part import part_of
+from smelt.call.preparation import Preparation
+from smelt.call.rounds import Rounds
+from smelt.call.wiring import Wiring, wired
+from smelt.cascade import Cascade, Kept
+from smelt.engine.budget import Budget
+from smelt.engine.policy import UNASKED
+from smelt.engine.work import Counts, Ending
+from smelt.errors import BudgetExceededError, SmeltError
+from smelt.observe.recorder import EventRecorder
+from smelt.plan.answers import RowFailure
+from smelt.trust.ranking import PAIRS, Draw, Population, is_out_of_reach, kept, score
+from smelt.trust.verdict import Standing, is_same
+from smelt.trust.votes import Leaf, Vote
+from smelt.trust.walk import allowed_wrong, labels_wanted
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An answer to a row.
+
+    Attributes:
+        values: The values of its fields.
+        standings: How the votes for each field stand.
+        model: The number of the model that gave it.
+    """
+
+    values: Vote
+    standings: Sequence[Standing]
+    model: int
+
+
+@dataclass(kw_only=True, eq=False)
+class _Model:
+    """One model of the cascade, and what it answered.
+
+    Attributes:
+        call: The call to it, about all rows.
+        name: As `provider:name`.
+        votes: How often it is asked about a row.
+        budget: The limit of the whole call, with prices and estimates for this model.
+        counts: The statistics of its runs.
+        answers: By position.
+        failures: By position: why a row has no answer.
+    """
+
+    call: Preparation
+    name: str
+    votes: int
+    budget: Budget
+    counts: Counts = field(default_factory=lambda: Counts(reused_cost_usd=0.0))
+    answers: dict[int, _Answer] = field(default_factory=dict)
+    failures: dict[int, RowFailure] = field(default_factory=dict)
+
+
+class Escalation:
+    """The runs of one call to several models. Like an `Execution`: the outcome is available at any time.
+
+    Attributes:
+        counts: The statistics of all runs so far.
+        is_kept: Whether a ledger stores the answers.
+    """
+
+    def __init__(self, call: Preparation, *, wiring: Wiring = wired, is_partial_shown: bool = True) -> None:
+        """Prepare the runs; the arguments are those of `Execution`."""
+        self.counts = Counts(reused_cost_usd=0.0)
+        self.is_kept = False
+        self._call = call
+        self._wiring = wiring
+        self._is_partial_shown = is_partial_shown
+        self._models = _models(call)
+        self._fields = promised(call)
+        self._rows = _population(call)
+        self._answers: dict[int, _Answer] = {}  # By the models before the one that is asked.
+        self._good: frozenset[int] = frozenset()  # Positions whose answers by cheaper models are kept.
+        self._found: dict[str, Kept] = {}
+        self._sample: Sequence[int] = ()
+        self._pairs: tuple[int, int] | None = None
+        self._is_proved = False
+        self._cut: RowFailure | None = None  # Why rows that should have been asked were not.
+        self._spent: tuple[float, int] = (0.0, 0)
+        self._ending: Ending | None = None
+        self._notices: dict[str, None] = {}
+        self._ends_at: float | None = None
+        self._asked = self._models[0]
+        self._recorder = EventRecorder()
+        self._started = time.perf_counter()
+        self._seconds: float | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome so far. It has an answer of a cheaper model only if that may be kept."""
+        answers = part_of(self._call).answers
+        for at in self._call.folded.distinct:
+            if (found := self._answer(at)) is not None:
+                answers.accept_all([at], [found.values])
+            else:
+                answers.fail(at, self._failure(at))
+        answers.spread()
+        return Outcome(
+            call=self._call,
+            answers=answers,
+            counts=self.counts,
+            seconds=time.perf_counter() - self._started if self._seconds is None else self._seconds,
+            ending=self._ending,
+            recorder=self._recorder,
+            cascade=self._cascade(),
+            stopped_by=self._asked.call.provider,
+        )
+
+    async def run_safely(self) -> None:
+        """Ask the models in their order, until each row has its answer, or until a run ends early.
+
+        Raises:
+            SmeltError: A run failed; the error carries the result so far.
+        """
+        deadline, loop = self._call.settings.deadline, asyncio.get_running_loop()
+        self._ends_at = None if deadline is None else loop.time() + deadline
+        self._started = time.perf_counter()
+        self._recorder = EventRecorder(skipped=part_of(self._call).answers.skipped)
+        try:
+            await self._climb()
+        except SmeltError as problem:
+            if self.counts.requests or self.counts.reused:
+                problem.partial_result = self.outcome.result()  # type: ignore[attr-defined]
+            raise
+        finally:
+            self._seconds = time.perf_counter() - self._started
+
+    async def _climb(self) -> None:
+        everything, seed = self._call.folded.distinct, self._call.settings.seed
+        cheapest, strong = self._models[0], self._models[-1]
+        draws = [self._rows.draw(seed=seed, turn=turn) for turn in range(len(self._models) - 1)]
+        self._sample = self._drawn(draws[-1])
+        if len(self._sample) == len(self._rows):  # The sample is the frame, so cheaper models would save nothing.
+            self._is_proved = await self._ask(strong, everything, "all rows")
+            return
+        if not await self._ask(cheapest, everything, "all rows"):
+            return
+        self._answers |= cheapest.answers
+        for model, drawn in zip(self._models[1:], draws, strict=True):
+            if not await self._check(model, drawn):
+                return
+            self._answers |= model.answers
+
+    async def _check(self, model: _Model, drawn: Draw) -> bool:
+        """Ask *model* about a sample, and about the rows whose answers so far may not be kept; whether it was done."""
+        sample = self._drawn(drawn)
+        positions = self._rows.distinct(sample)
+        if not await self._ask(model, positions, "sample"):
+            return False
+        good = self._kept(model, sample, drawn)
+        if model is self._models[-1]:
+            self._good, self._is_proved = good, True
+            if self._is_nothing_proved and await self._is_noisy(model, positions[:PAIRS]):
+                return False
+        rest = [at for at in self._rows.positions if not (at in good or at in model.answers or at in model.failures)]
+        return await self._ask(model, rest, "rest")
+
+    def _drawn(self, drawn: Draw) -> Sequence[int]:
+        """The rows of a sample, by their numbers in the population."""
+        return drawn.order[: labels_wanted(len(self._rows), self._target, self._confidence)]
+
+    @property
+    def _target(self) -> float:
+        return self._call.settings.target_accuracy or 0.0
+
+    @property
+    def _confidence(self) -> float:
+        """That of the promise about one field."""
+        return 1 - (1 - self._call.settings.confidence) / len(self._fields)
+
+    @property
+    def _is_nothing_proved(self) -> bool:
+        return any(one.rows <= allowed_wrong(len(self._rows), self._target) for one in self._found.values())
+
+    def _kept(self, model: _Model, sample: Sequence[int], drawn: Draw) -> frozenset[int]:
+        """The positions whose answers so far may be kept, by the answers of *model* to a *sample*."""
+        firsts, answers = self._rows.firsts, self._answers
+        # The promise is about the last model alone. An earlier one only has to leave it few mistakes.
+        target = self._target if model is self._models[-1] else sqrt(self._target)
+        lost: set[int] = {at for at in self._rows.positions if at not in answers}
+        for place, leaf in self._fields:
+            labels = {row: _differs(leaf, answers.get(firsts[row]), model.answers.get(firsts[row])) for row in sample}
+            sure = {at: score(answers[at].standings if at in answers else None, place) for at in self._rows.positions}
+            ranked = kept([sure[at] for at in firsts], drawn.ties, labels, target=target, confidence=self._confidence)
+            good = {firsts[row] for row in ranked}
+            cut = {firsts[row] for row in set(range(len(firsts))).difference(ranked)}
+            lost |= cut
+            self._found[leaf.name] = Kept(
+                rows=len(ranked),
+                threshold=_least([answers[at].standings[place] for at in good - lost]),
+                differing=sum(labels.values()),
+            )
+        return frozenset(self._rows.positions) - lost
+
+    async def _is_noisy(self, model: _Model, positions: Sequence[int]) -> bool:
+        """Ask *model* again about *positions*. Whether it surely agrees with itself too rarely for any promise."""
+        again: dict[int, _Answer] = {}
+        if not await self._ask(model, positions, "sample once more", into=again):
+            return True
+        both = [(model.answers[at], again[at]) for at in positions if at in model.answers and at in again]
+        same = min(sum(not _differs(leaf, one, other) for one, other in both) for _, leaf in self._fields)
+        self._pairs = same, len(both)
+        if not is_out_of_reach(same, len(both), self._target):
+            return False
+        message = (
+            f"{model.name} gave the same answer to only {same} of {len(both)} rows that it was asked twice, so no "
+            f"other model can agree with it in {self._target:.4g} of all rows. Ask {model.name} alone, or lower "
+            "target_accuracy=."
+        )
+        self._cut = RowFailure("stopped", message)
+        self._note([message])
+        return True
+
+    async def _ask(
+        self, model: _Model, positions: Sequence[int], stage: str, *, into: dict[int, _Answer] | None = None
+    ) -> bool:
+        """Ask *model* about *positions*; whether no run ended early. *into*: takes the answers of a second question."""
+        if not len(positions):
+            return True
+        self._asked = model
+        call = model.call.about(positions)
+        call = replace(call, settings=replace(call.settings, votes=model.votes), stage=stage)
+        model.budget.cost, model.budget.tokens = self._spent
+        rounds = Rounds(
+            call,
+            wiring=self._wiring,
+            is_partial_shown=self._is_partial_shown,
+            ends_at=self._ends_at,
+            budget=model.budget,
+            recorder=self._recorder,
+            first=0 if into is None else 1,
+        )
+        self._cut = _INTERRUPTED
+        try:
+            await rounds.run_safely()
+        finally:
+            self._take(model, rounds, positions, into)
+        self._cut = _cut(rounds)
+        return self._cut is None
+
+    def _take(self, model: _Model, rounds: Rounds, positions: Sequence[int], into: dict[int, _Answer] | None) -> None:
+        """Count what *rounds* did, and take its answers."""
+        if not self.counts.requests:
+            self.counts.wire = rounds.counts.wire
+        model.counts.include(rounds.counts)
+        self.counts.include(rounds.counts)
+        self._spent = model.budget.cost, model.budget.tokens
+        self.is_kept = rounds.is_kept
+        self._ending = rounds.ending
+        self._note(rounds.ending.notices if rounds.ending else ())
+        failures = rounds.outcome.answers.failures
+        number = self._models.index(model)
+        found = {
+            positions[place]: _Answer(values, standings, number)
+            for place, (values, standings) in rounds.tally.decided().items()
+        }
+        if into is not None:
+            into.update(found)
+            return
+        model.answers.update(found)
+        model.failures.update({positions[place]: failure for place, failure in failures.items()})
+
+    def _note(self, notices: Sequence[str]) -> None:
+        self._notices |= dict.fromkeys(notices)
+        self._ending = self._ending and replace(self._ending, counts=self.counts, notices=list(self._notices))
+
+    def _answer(self, position: int) -> _Answer | None:
+        """The final answer to a row."""
+        found = self._models[-1].answers.get(position)
+        return found or (self._answers.get(position) if position in self._good else None)
+
+    def _failure(self, position: int) -> RowFailure:
+        """Why a row has no answer."""
+        *cheaper, strong = self._models
+        if (failure := strong.failures.get(position)) is not None:
+            return failure
+        earlier = next((one.failures[position] for one in cheaper if position in one.failures), None)
+        if earlier is not None and (earlier.kind in UNASKED or position not in self._rows):
+            return earlier
+        return self._cut or _INTERRUPTED
+
+    def _cascade(self) -> Cascade:
+        settings, strong = self._call.settings, self._models[-1]
+        given = [self._answer(at) for at in self._rows.firsts]
+        models = [None if one is None else one.model for one in given]
+        return Cascade(
+            models=tuple(one.name for one in self._models),
+            target_accuracy=self._target,
+            confidence=settings.confidence,
+            is_kept=self._is_proved,
+            rows=len(self._rows),
+            allowed=allowed_wrong(len(self._rows), self._target),
+            answered={one.name: models.count(number) for number, one in enumerate(self._models)},
+            sample=len(self._sample),
+            fields=dict(self._found),
+            seed=settings.seed,
+            self_agreement=self._pairs,
+            cost_usd=_total([_bought(one.counts) for one in self._models]),
+            strong_cost_usd=_alone(strong, len(self._rows.positions), again=self._pairs[1] if self._pairs else 0),
+        )
+
+
+_INTERRUPTED = RowFailure("interrupted", "The run was interrupted before the last model was asked about this row.")
+
+
+def _models(call: Preparation) -> list[_Model]:
+    calls = (*call.earlier, call)
+    return [
+        _Model(
+            call=replace(one, earlier=()),
+            name=name,
+            votes=1 if one is call else call.settings.votes,
+            budget=budget_of(one),
+        )
+        for one, name in zip(calls, names(calls), strict=True)
+    ]
+
+
+def _population(call: Preparation) -> Population:
+    distinct = call.folded.distinct
+    found = zip(distinct, call.source.texts(distinct), strict=True)
+    texts = {at: text for at, text in found if isinstance(text, str)}
+    return Population(texts, call.folded.twins or range(len(call.source)))
+
+
+def _differs(leaf: Leaf, one: _Answer | None, other: _Answer | None) -> bool:
+    """Whether two answers to a row differ in a field, or one is missing."""
+    if one is None or other is None:
+        return True
+    return not is_same(leaf.kind, leaf.cell(one.values), leaf.cell(other.values))
+
+
+def _least(standings: Sequence[Standing]) -> float | None:
+    return min((one.agreement for one in standings if one.agreement is not None), default=None)
+
+
+def _cut(rounds: Rounds) -> RowFailure | None:
+    """Why rows that come after *rounds* are not asked; None if it ran to its end."""
+    ending = rounds.ending
+    if ending is not None and not rounds.is_over:
+        return None
+    if ending is None:
+        return _INTERRUPTED
+    if ending.stop is not None:
+        return RowFailure("stopped", ending.stop.message)
+    if ending.fault is not None:
+        return RowFailure(
+            "budget" if isinstance(ending.fault, BudgetExceededError) else "unstorable", str(ending.fault)
+        )
+    return RowFailure("deadline", "The deadline passed before the last model was asked about this row.")
+
+
+def _bought(counts: Counts) -> float | None:
+    return _total([counts.cost_usd, counts.reused_cost_usd])
+
+
+def _total(amounts: Sequence[float | None]) -> float | None:
+    known = [one for one in amounts if one is not None]
+    return fsum(known) if len(known) == len(amounts) else None
+
+
+def _alone(strong: _Model, rows: int, *, again: int) -> float | None:
+    """About what *strong* alone would have cost, by what its answers cost; *again*: rows that it was asked twice."""
+    asked, cost = len(strong.answers) + again, _bought(strong.counts)
+    return None if cost is None or not asked else cost / asked * rows

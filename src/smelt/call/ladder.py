@@ -1,0 +1,92 @@
+"""The calls of a cascade: the same question to a cheap and a strong model, checked before money is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from smelt.call.options import Settings
+from smelt.call.preparation import Preparation, prepare
+from smelt.call.resolve import resolve_model
+from smelt.errors import SmeltConfigError
+from smelt.messages import nearest, shown_value
+from smelt.providers.prices import check_priced
+from smelt.trust.verdict import has_text
+from smelt.trust.votes import Leaf, Panel
+
+_MOST_MODELS = 3
+
+
+def prepare_all(
+    data: Any, prompt: str, output_model: Any, models: Sequence[Any], settings: Settings, *, is_sent: bool = True
+) -> Preparation:
+    """The call to the last of *models*, with the same call to the `earlier` ones.
+
+    Raises:
+        SmeltConfigError: An argument is wrong (this class or a subclass); nothing was sent.
+    """
+    _check_models(models, settings)
+    _check_options(settings)
+    call = prepare(data, prompt, output_model, models[-1], settings, is_sent=is_sent, is_cascade=True)
+    promised(call)
+    cheaper = [resolve_model(one, params=settings.params, needs_key=is_sent) for one in models[:-1]]
+    calls = [*map(call.asked_of, cheaper), call]
+    asked = [(names([one])[0], one.provider.origin, one.identity) for one in calls]
+    if doubled := [one for one in asked if asked.count(one) > 1]:
+        raise SmeltConfigError(f"The cascade has {doubled[0][0]} twice, and a model always agrees with itself.")
+    if settings.max_cost is not None and is_sent:
+        for one in calls:
+            check_priced(one.provider)
+    return replace(call, earlier=tuple(calls[:-1]))
+
+
+def promised(call: Preparation) -> list[tuple[int, Leaf]]:
+    """The fields that a cascade promises, each with its place among all fields.
+
+    Raises:
+        SmeltConfigError: One cannot be promised.
+    """
+    leaves = Panel(call.output).leaves
+    wanted, known = call.settings.cascade_fields, [one.name for one in leaves]
+    for name in wanted or ():
+        if name not in known:
+            raise SmeltConfigError(f"cascade_fields has {shown_value(name)}, which is no field.{nearest(name, known)}")
+    found = [(place, leaf) for place, leaf in enumerate(leaves) if wanted is None or leaf.name in wanted]
+    if texts := [leaf.name for _, leaf in found if has_text(leaf.kind)]:
+        others = [leaf.name for _, leaf in found if not has_text(leaf.kind)]
+        hint = f"Name the fields that count: cascade_fields={others}." if others else "Ask one model."
+        raise SmeltConfigError(
+            f"The field {texts[0]!r} is free text, which two models never write the same, so no agreement can be "
+            f"promised. {hint}"
+        )
+    return found
+
+
+def names(calls: Sequence[Preparation]) -> tuple[str, ...]:
+    """The models of *calls* as `provider:name`; with a number behind it if several have one name."""
+    found = [f"{one.provider.name}:{one.provider.model}" for one in calls]
+    if len(set(found)) == len(found):
+        return tuple(found)
+    return tuple(f"{name} ({number})" for number, name in enumerate(found, 1))
+
+
+def _check_models(models: Sequence[Any], settings: Settings) -> None:
+    if settings.target_accuracy is None:
+        raise SmeltConfigError(
+            "A list of models is a cascade, and needs to know how good it has to be: target_accuracy=0.95 promises "
+            "that 95 % of the answers are those of the last model. To see models side by side, use compare."
+        )
+    if not 2 <= len(models) <= _MOST_MODELS:
+        raise SmeltConfigError(f"A cascade takes 2 or {_MOST_MODELS} models, the cheapest first, not {len(models)}.")
+
+
+def _check_options(settings: Settings) -> None:
+    others = {
+        'mode="batch"': settings.mode == "batch",
+        'via="decisions"': settings.via == "decisions",
+        "extend=True": settings.extend,
+        "with_confidence=": settings.with_confidence is not False,
+    }
+    for name in (name for name, is_given in others.items() if is_given):
+        raise SmeltConfigError(f"target_accuracy= and {name} do not go together yet. Leave out one of them.")

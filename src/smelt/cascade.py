@@ -1,0 +1,114 @@
+"""What a call to several models promises, and what it took: `result.cascade`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from smelt.messages import counted, price, printable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """How far answers to one field were kept.
+
+    Attributes:
+        rows: Rows, the surest first, whose answer to this field may be kept.
+        threshold: The lowest agreement of votes among them; None if no row was kept, or if each was asked once.
+        differing: Rows of the sample to which the last model gave another answer, or none.
+    """
+
+    rows: int
+    threshold: float | None
+    differing: int
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Cascade:
+    """The promise of a call with `model=[cheap, strong]` and `target_accuracy=`, and what it took.
+
+    Attributes:
+        models: The models as `provider:name`, the cheapest first. The promise is agreement with the last one.
+        target_accuracy: The promised share of answers that are those of the last model.
+        confidence: The probability with which that is promised.
+        is_kept: Whether the promise holds. False if the run ended before the rows were asked that it takes.
+        rows: The rows that the promise is about: all that can be sent.
+        allowed: How many of them may have another answer than the last model would have given.
+        answered: Rows with an answer, by the model that gave it.
+        sample: Rows drawn at random, which the last model was asked in any case.
+        fields: What was kept, by the field that is promised.
+        seed: The seed of the draw. To try seeds until one saves more voids the promise.
+        self_agreement: If nothing could be kept: how many rows of the sample got the same answer when the last model
+            was asked again, and how many were asked. Else None.
+        cost_usd: Dollars for all answers, with those from the ledger at what they cost when they were bought. None if
+            a price is not known.
+        strong_cost_usd: About what the last model alone would have cost, by the price of its answers here.
+
+    Examples:
+        >>> result = df.smelt.run("Classify {name}.", Company, model=["mock:a", "mock:b"], target_accuracy=0.95)
+        >>> result.cascade.is_kept, result.cascade.rows, result.cascade.answered
+        (True, 2, {'mock:a': 0, 'mock:b': 2})
+    """
+
+    models: tuple[str, ...]
+    target_accuracy: float
+    confidence: float
+    is_kept: bool
+    rows: int
+    allowed: int
+    answered: Mapping[str, int]
+    sample: int
+    fields: Mapping[str, Kept]
+    seed: int = 0
+    self_agreement: tuple[int, int] | None = None
+    cost_usd: float | None = None
+    strong_cost_usd: float | None = None
+
+    @property
+    def promise(self) -> str:
+        """The promise in words."""
+        strong = printable(self.models[-1])
+        if not self.is_kept:
+            return f"none, because the run ended before {strong} was asked all the rows that it takes"
+        names = _listed([printable(repr(name)) for name in self.fields])
+        return (
+            f"With {_percent(self.confidence)} confidence, at least {_percent(self.target_accuracy)} of these "
+            f"{counted(self.rows, 'answer')} to {'each of ' if len(self.fields) > 1 else ''}{names} are those that "
+            f"{strong} would have given: at most {self.allowed:,} are others. This is agreement with {strong}, and "
+            "does not say that it is right."
+        )
+
+    def __repr__(self) -> str:
+        return "\n".join(["Cascade", *(f"  {printable(name)}: {text}" for name, text in self._lines())])
+
+    def _repr_html_(self) -> str:
+        from smelt.report.summary import table
+
+        return table("Cascade", "", self._lines())
+
+    def _lines(self) -> list[tuple[str, str]]:
+        answered = [f"{counted(count, 'row')} by {printable(name)}" for name, count in self.answered.items()]
+        same = self.self_agreement
+        return [
+            ("promise", self.promise),
+            ("answered", ", ".join(answered)),
+            *((f"kept for {name}", self._kept(one)) for name, one in self.fields.items()),
+            ("sample", f"{counted(self.sample, 'row')}, drawn with seed {self.seed}"),
+            *([("asked twice", f"{same[0]:,} of {counted(same[1], 'row')} got the same answer again")] if same else []),
+            (
+                "cost",
+                f"{price(self.cost_usd)}; {printable(self.models[-1])} alone: about {price(self.strong_cost_usd)}",
+            ),
+        ]
+
+    def _kept(self, one: Kept) -> str:
+        at_least = "" if one.threshold is None else f", with an agreement of {one.threshold:.2f} or more"
+        return f"{one.rows:,} of {counted(self.rows, 'row')}{at_least}; {one.differing:,} of the sample differ"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.4g} %"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,184 @@
+"""`model=[cheap, strong]`: the strong model is asked a sample, and the rows that the cheap one is too unsure of."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import polars as pl
+import pytest
+
+import smelt
+from smelt.errors import SmeltConfigError
+from smelt.testing import ScriptedProvider
+
+Mood = Literal["good", "bad"]
+ROWS = 1_000
+
+
+class Crowd:
+    """Answers of two models to numbered rows: the cheap one wavers about a fifth of them.
+
+    Each answer depends on the row and on how often it was asked.
+    """
+
+    def __init__(self, *, share: float = 0.2) -> None:
+        self.turns: dict[int, int] = {}
+        self.share = share
+
+    def truth(self, number: int) -> str:
+        return ("good", "bad")[random.Random(number).randrange(2)]
+
+    def cheap(self, row: Mapping[str, Any]) -> dict[str, str]:
+        number = row["n"]
+        self.turns[number] = turn = self.turns.get(number, 0) + 1
+        is_hard = random.Random(f"hard {number}").random() < self.share
+        is_right = random.Random(f"{number} {turn}").random() < (0.6 if is_hard else 0.995)
+        right = self.truth(number)
+        return {"mood": right if is_right else {"good": "bad", "bad": "good"}[right]}
+
+    def strong(self, row: Mapping[str, Any]) -> dict[str, str]:
+        return {"mood": self.truth(row["n"])}
+
+
+def scripted(answer: Any, name: str) -> ScriptedProvider:
+    made = ScriptedProvider(answer, keep=False)
+    made.model = name
+    return made
+
+
+def pair(crowd: Crowd | None = None) -> list[ScriptedProvider]:
+    crowd = crowd or Crowd()
+    return [scripted(crowd.cheap, "cheap"), scripted(crowd.strong, "strong")]
+
+
+def asked(models: list[ScriptedProvider], rows: int = ROWS, **options: Any) -> Any:
+    frame = options.pop("frame", None)
+    frame = pd.DataFrame({"n": range(rows)}) if frame is None else frame
+    settings: dict[str, Any] = {"output": "mood", "target_accuracy": 0.95, "batch_size": 50, **options}
+    return smelt.run(frame, "Mood of {n}?", Mood, model=models, **settings)
+
+
+def test_most_rows_keep_the_cheap_answer_and_the_promise_holds() -> None:
+    crowd = Crowd()
+    models = pair(crowd)
+
+    result = asked(models)
+
+    found, cascade = result.frame["mood"].tolist(), result.cascade
+    wrong = sum(mood != crowd.truth(number) for number, mood in enumerate(found))
+    assert result.success
+    assert wrong <= cascade.allowed == 50
+    assert cascade.is_kept
+    assert models[1].rows_sent <= 0.55 * ROWS
+    assert cascade.answered == {"scripted:cheap": ROWS - models[1].rows_sent, "scripted:strong": models[1].rows_sent}
+    assert cascade.fields["mood"].rows > 0.5 * ROWS
+    assert cascade.self_agreement is None
+    assert result.model == "scripted:cheap then scripted:strong"
+
+
+def test_the_promise_says_in_words_that_it_is_agreement() -> None:
+    result = asked(pair())
+
+    assert result.cascade.promise == (
+        "With 95 % confidence, at least 95 % of these 1,000 answers to 'mood' are those that scripted:strong would "
+        "have given: at most 50 are others. This is agreement with scripted:strong, and does not say that it is right."
+    )
+    assert result.cascade.promise in repr(result.cascade)
+    assert result.cascade.promise in repr(result)
+    assert "scripted:strong alone: about" in repr(result.cascade)
+
+
+def test_the_same_call_asks_nothing_again_and_says_the_same(tmp_path: Path) -> None:
+    first = asked(pair(), ledger=tmp_path / "answers.sqlite")
+    models = pair()
+    shuffled = pd.DataFrame({"n": range(ROWS)}).sample(frac=1, random_state=1)
+
+    second = asked(pair(), ledger=tmp_path / "answers.sqlite")
+    third = asked(models, frame=shuffled, ledger=tmp_path / "answers.sqlite")
+
+    assert second.metrics.requests == 0
+    assert second.cascade == first.cascade
+    assert [one.rows_sent for one in models] == [0, 0]
+    assert third.frame.sort_index()["mood"].tolist() == first.frame["mood"].tolist()
+
+
+def test_a_frame_that_is_smaller_than_its_sample_is_asked_of_the_strong_model_alone() -> None:
+    models = pair()
+
+    result = asked(models, rows=80)
+
+    assert [one.rows_sent for one in models] == [0, 80]
+    assert result.cascade.is_kept
+    assert result.cascade.answered == {"scripted:cheap": 0, "scripted:strong": 80}
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, list], ids=["pandas", "polars", "records"])
+def test_equal_rows_share_an_answer_and_no_row_is_none(make: Any) -> None:
+    models = pair()
+    rows = [{"n": number % 400} for number in range(1_200)]
+
+    result = asked(models, frame=make(rows))
+    nothing = asked(pair(), frame=make(rows[:0]) if make is list else make({"n": []}))
+
+    moods = [row["mood"] for row in result.frame] if make is list else list(result.frame["mood"])
+    assert moods[:400] == moods[400:800] == moods[800:]
+    assert result.cascade.rows == 1_200
+    assert sum(result.cascade.answered.values()) == 1_200
+    assert models[1].rows_sent < 400
+    assert nothing.cascade.rows == nothing.metrics.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("models", "options", "words"),
+    [
+        (["mock:a"], {"target_accuracy": 0.95}, "takes 2 or 3 models"),
+        (["mock:a", "mock:b", "mock:c", "mock:d"], {"target_accuracy": 0.95}, "takes 2 or 3 models"),
+        (["mock:a", "mock:a"], {"target_accuracy": 0.95}, "has mock:a twice"),
+        (["mock:a", "mock:b"], {}, "needs to know how good it has to be"),
+        (["mock:a", "mock:b"], {"target_accuracy": 1.0}, "target_accuracy must be a number from 0.5 to 0.999"),
+        (["mock:a", "mock:b"], {"target_accuracy": 0.95, "confidence": True}, "confidence must be a number from"),
+        (["mock:a", "mock:b"], {"target_accuracy": 0.95, "mode": "batch"}, "do not go together yet"),
+        (["mock:a", "mock:b"], {"target_accuracy": 0.95, "with_confidence": True}, "do not go together yet"),
+        (["mock:a", "mock:b"], {"target_accuracy": 0.95, "details": True}, "do not go together yet"),
+        (["mock:a", "mock:b"], {"target_accuracy": 0.95, "cascade_fields": ["tone"]}, "which is no field"),
+        ("mock:a", {"target_accuracy": 0.95}, "target_accuracy= is about a cascade"),
+        ("mock:a", {"confidence": 0.9}, "confidence= is about a cascade"),
+    ],
+    ids=str,
+)
+def test_what_a_cascade_cannot_do_is_refused_before_anything_is_sent(
+    models: Any, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(SmeltConfigError, match=words):
+        smelt.run([{"n": 1}], "{n}?", Mood, model=models, output="mood", **options)
+
+
+def test_free_text_cannot_be_promised() -> None:
+    with pytest.raises(SmeltConfigError, match="'reason' is free text.*cascade_fields=..mood"):
+        smelt.run([{"n": 1}], "{n}?", {"mood": Mood, "reason": str}, model=["mock:a", "mock:b"], target_accuracy=0.95)
+
+
+def test_other_verbs_refuse_a_cascade() -> None:
+    options: Any = {"model": ["mock:a", "mock:b"], "target_accuracy": 0.95}
+    frame: Any = pd.DataFrame({"n": [1]})
+
+    for verb in (smelt.as_completed, smelt.explain, smelt.preview):
+        with pytest.raises(SmeltConfigError, match="cascade"):
+            verb(frame, "{n}?", Mood, output="mood", **options)
+    with pytest.raises(SmeltConfigError, match="cascade"):
+        smelt.stream([frame], "{n}?", Mood, output="mood", **options)
+    with pytest.raises(SmeltConfigError, match="cascade"):
+        pl.LazyFrame({"n": [1]}).smelt.transform("{n}?", Mood, output="mood", **options)  # type: ignore[attr-defined]
+    with pytest.raises(SmeltConfigError, match="cascade"):
+        smelt.evaluate([{"n": 1, "known": "good"}], "{n}?", {"mood": Mood}, {"mood": "known"}, **options)
+
+
+def test_a_run_of_one_model_has_no_cascade() -> None:
+    result = smelt.run([{"n": 1}], "{n}?", Mood, model="mock:", output="mood")
+
+    with pytest.raises(SmeltConfigError, match="asked one model"):
+        _ = result.cascade
