@@ -42,6 +42,7 @@ TESTED_THROUGH = {
     "call/artefacts": "batch/test_archive",
     "providers/joblines": "batch/test_archive",
     "ledger/book": "batch/test_run",
+    "ledger/answerstore": "ledger/test_exchange",
     "call/mediachecks": "call/test_preparation",
     "providers/sdkjobs": "providers/test_jobclient",
     "ledger/joblist": "batch/test_jobs",

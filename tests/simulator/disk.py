@@ -36,6 +36,9 @@ class SlowDisk:
     def keep_wire(self, verdict: str) -> None:
         self._ledger.keep_wire(verdict)
 
+    async def fetch(self, texts: Sequence[str]) -> None:
+        await self._ledger.fetch(texts)
+
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         return self._ledger.recall(texts)
 

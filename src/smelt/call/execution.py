@@ -206,8 +206,10 @@ class Execution:
                 self.ending = await self.engine.execute()
                 session.state = _state(self.ending)
                 await supply.until_ended()  # Frames that are read after a stop are still looked up in the ledger.
+                await session.hand_over()
             except asyncio.CancelledError:
                 session.state = "interrupted"
+                await session.hand_over()
                 raise
             finally:
                 prices.close()

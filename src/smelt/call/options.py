@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict
 from smelt.checks import integer
 from smelt.engine.events import Event
 from smelt.errors import ColumnError, ColumnTypeError, ConfigTypeError, SmeltConfigError
+from smelt.ledger.answerstore import is_url, password_of
 from smelt.messages import nearest, shown_value
 from smelt.plan.kinds import TEXT_COLUMN
 from smelt.plan.media import MediaText
@@ -132,8 +133,9 @@ class Settings:
         output: Name of the output column if the output model is a single type, such as `str` or `Literal["a", "b"]`.
         flatten: Whether nested models become `parent.child` columns.
         ledger: Where answers are stored, so that no row is paid for twice: the path of a file, True for `SMELT_LEDGER`
-            or a file in the user's cache directory, False for no ledger. None means True, except for models whose
-            answers are not worth keeping, such as a scripted model in a test.
+            or a file in the user's cache directory, False for no ledger. The URL of a PostgreSQL database
+            (`"postgresql://host/name"`): that file, and the database for answers that several machines share. None
+            means True, except for models whose answers are not worth keeping, such as a scripted model in a test.
         refresh: Whether rows that the ledger knows are asked again, and replaced in the ledger. With `mode="batch"`,
             each row is asked once until a call has brought all rows: answers since the first call count as refreshed.
         extend: Whether rows that the ledger knows are asked for the new fields only, if the only change is that the
@@ -292,15 +294,30 @@ def _positive(name: str, value: object, wanted: str, most: float) -> float:
 def _ledger(name: str, value: object) -> bool | str | None:
     if value is None or isinstance(value, bool):
         return value
-    wanted = "the path of a file, True or False"
+    wanted = "the path of a file, the URL of a PostgreSQL database, True or False"
     if not isinstance(value, str | PathLike):
         raise SmeltConfigError.for_type(name, value, wanted)
     path = fspath(value)
+    if isinstance(path, str) and is_url(path):
+        return _without_password(name, path)
     if not isinstance(path, str):
         raise SmeltConfigError.for_type(name, path, wanted)
     if not path.strip() or "\0" in path:
         raise SmeltConfigError.for_value(name, path, wanted)
     return path
+
+
+def _without_password(name: str, url: str) -> str:
+    try:
+        is_bare = password_of(url) is None
+    except ValueError:
+        raise SmeltConfigError(f"{name}= is a malformed URL. It is written so: postgresql://host/name.") from None
+    if not is_bare:
+        raise SmeltConfigError(
+            f"{name}= shows a password, and options are printed, and travel to other processes. Leave it out of the "
+            "URL, and name it in PGPASSWORD or ~/.pgpass; or give the whole URL in SMELT_LEDGER."
+        )
+    return url.strip()
 
 
 def _wait(name: str, value: object) -> bool | float:

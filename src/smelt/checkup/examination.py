@@ -23,8 +23,10 @@ from smelt.errors import (
     StoreError,
     StoreNotFoundError,
 )
+from smelt.ledger.answerstore import is_url
+from smelt.ledger.answerstore import shown as shown_url
 from smelt.ledger.api import open as open_ledger
-from smelt.ledger.files import default_path
+from smelt.ledger.files import default_path, named_url
 from smelt.local.weights import CATALOG, is_here
 from smelt.messages import counted
 from smelt.model import Model, called, read_model
@@ -242,7 +244,12 @@ def _ledger(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(part="ledger", name="file", state="fine", text="switched off")
         return
     try:
-        path = Path(chosen) if isinstance(chosen, str) else default_path(environ)
+        url = chosen if isinstance(chosen, str) and is_url(chosen) else named_url(environ)
+        if url is not None:
+            yield Finding(
+                part="ledger", name="answer store", state="fine", text=f"{shown_url(url)}, which was not asked"
+            )
+        path = Path(chosen) if isinstance(chosen, str) and url is None else default_path(environ)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SmeltWarning)  # Opening repairs file permissions, and warns about it.
             with open_ledger(path) as opened:

@@ -56,7 +56,7 @@ class Intake:
             return order
         missing = array("q")
         for start in range(0, len(sought), _BLOCK):
-            missing.extend(self._recall(sought[start : start + _BLOCK]))
+            missing.extend(await self._recall(sought[start : start + _BLOCK]))
             self.tell(rows_settled(self.answers, self.counts))
             await asyncio.sleep(0)  # Let Ctrl-C and the progress display be handled.
         if sought is order:
@@ -70,11 +70,13 @@ class Intake:
         limit = self.context_tokens
         return texts if limit is None else [_bounded(text, limit) for text in texts]
 
-    def _recall(self, positions: Sequence[int]) -> list[int]:
+    async def _recall(self, positions: Sequence[int]) -> list[int]:
         """Answer the rows at *positions* that the ledger knows; return the positions of the others."""
-        before = self.answers.answered
         texts = self._read(positions)
-        known = self.ledger.recall([text if isinstance(text, str) else "" for text in texts])
+        sought = [text if isinstance(text, str) else "" for text in texts]
+        await self.ledger.fetch(sought)
+        before = self.answers.answered
+        known = self.ledger.recall(sought)
         missing = [position for position, values in zip(positions, known, strict=True) if values is None]
         if len(missing) < len(known):
             found = [(at, values) for at, values in zip(positions, known, strict=True) if values is not None]

@@ -72,6 +72,14 @@ class RunLedger(Protocol):
         """Keep the verdict of a pilot for later runs that ask the same."""
         ...
 
+    async def fetch(self, texts: Sequence[str]) -> None:
+        """Bring the answers that other machines have for rows with these canonical texts to where `recall` finds them.
+
+        Raises:
+            StoreError: The place that the machines share cannot be used.
+        """
+        ...
+
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         """The stored values of rows with these canonical texts; None for a row without an answer. Costs nothing."""
         ...
@@ -132,6 +140,9 @@ class NoLedger:
 
     def keep_wire(self, verdict: str) -> None:
         """Keep nothing."""
+
+    async def fetch(self, texts: Sequence[str]) -> None:
+        """Nothing is shared."""
 
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         """No row has an answer."""

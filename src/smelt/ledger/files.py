@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from smelt.errors import StoreError, StoreNotFoundError, StoreReadOnlyError, UnsafeStoreError, warn
+from smelt.ledger.answerstore import is_url, shown
 
 SIDES = ("-wal", "-shm", "-journal", "-lock")  # Files beside a store while it is in use.
 
@@ -32,13 +33,13 @@ _REMOTE = frozenset({
 
 
 def named_path(environ: Mapping[str, str]) -> Path | None:
-    """The path in `SMELT_LEDGER`; None if it is unset or a switch (on, off).
+    """The path in `SMELT_LEDGER`; None if it is unset, a switch (on, off) or the URL of an answer store.
 
     Raises:
         StoreError: It is a bare word, so more likely a misspelt switch than a file.
     """
     named = environ.get("SMELT_LEDGER", "").strip()
-    if not named or named.lower() in (*OFF, *_ON):
+    if not named or named.lower() in (*OFF, *_ON) or is_url(named):
         return None
     if os.sep not in named and "." not in named and not named.startswith("~"):
         raise StoreError(
@@ -46,6 +47,12 @@ def named_path(environ: Mapping[str, str]) -> Path | None:
             f"{', '.join(OFF)}. For a file in the current directory, write ./{named}."
         )
     return Path(named)
+
+
+def named_url(environ: Mapping[str, str]) -> str | None:
+    """The URL of an answer store in `SMELT_LEDGER`; None if it is no URL."""
+    named = environ.get("SMELT_LEDGER", "").strip()
+    return named if is_url(named) else None
 
 
 def default_path(environ: Mapping[str, str]) -> Path:
@@ -74,6 +81,8 @@ def located(path: str | os.PathLike[str]) -> Path:
         StoreError: It cannot be the path of a file.
     """
     text = os.fsdecode(path)
+    if is_url(text):
+        raise StoreError(f"{shown(text)} is an answer store, which only runs use. Name the file of a ledger here.")
     if not text.strip() or "\0" in text:
         raise StoreError(f"A ledger's path must be the path of a file, not {text!r}.")
     if text.strip().lower() in _SWITCHES or get_close_matches(text.strip().lower(), OFF[:2], cutoff=0.8):

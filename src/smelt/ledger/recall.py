@@ -100,6 +100,15 @@ class Recall:
         self._shares.add(found[key][1] for key, one in zip(keys, values, strict=True) if one is not None)
         return values
 
+    def texts(self, keys: Sequence[bytes]) -> dict[bytes, str]:
+        """The JSON of the rows with these keys whose answers are still valid."""
+        found: dict[bytes, str] = {}
+        with self._store.reading() as connection:
+            for spec in self.specs:
+                found.update(stored_texts(connection, spec, keys))
+        values = self._reading.all_stored([*found.values()])
+        return {key: text for (key, text), one in zip(found.items(), values, strict=True) if one is not None}
+
     def taken(
         self, connection: sqlite3.Connection, run: int, keys: Sequence[bytes], clock: Callable[[], lease.Moment]
     ) -> tuple[dict[bytes, tuple[Any, ...]], set[bytes]]:

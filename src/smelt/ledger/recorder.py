@@ -149,6 +149,23 @@ class Recorder:
             self._writer.tell(lambda connection: keep_inputs(connection, [(keys[at], texts[at]) for at in known]))
         return found
 
+    async def fetch(self, texts: Sequence[str]) -> None:
+        """Only the store knows answers."""
+
+    def answers(self, texts: Sequence[str]) -> dict[str, str]:
+        """The stored JSON of rows with these canonical texts; without rows that have no valid answer."""
+        keys = row_keys(texts, self._store.secret)
+        found = self._recall.texts(keys)
+        return {text: found[key] for text, key in zip(texts, keys, strict=True) if key in found}
+
+    async def take_over(self, answers: Mapping[str, str]) -> None:
+        """Store valid answers of other machines, JSON by canonical text; on disk when this returns."""
+        keys, run = row_keys([*answers], self._store.secret), self.run << 32
+        values = self.reading.all_stored([*answers.values()])
+        rows = zip(keys, answers.values(), values, strict=True)
+        new = {key: text for key, text, one in rows if one is not None}
+        await self._writer.write(lambda connection: add_late(connection, self._recall.spec, run, new))
+
     def held(self, texts: Sequence[str]) -> Sequence[Holding | None]:
         """The lines of jobs in which rows with these canonical texts wait; empty if no row waits in any."""
         if not self._recall.has_jobs:

@@ -226,7 +226,12 @@ _CONTENTS = (
 )
 _REFERENCES = (
     _Rule("{count} rows belong to a missing spec.", "answers", "spec NOT IN (SELECT id FROM specs)"),
-    _Rule("{count} rows belong to a missing request.", "answers", "attempt NOT IN (SELECT id FROM attempts)"),
+    # Answers of other machines have the number of no request.
+    _Rule(
+        "{count} rows belong to a missing request.",
+        "answers",
+        "attempt & 4294967295 <> 0 AND attempt NOT IN (SELECT id FROM attempts)",
+    ),
     _Rule("{count} requests belong to a missing run.", "attempts", "id >> 32 NOT IN (SELECT id FROM runs)"),
 )
 

@@ -15,17 +15,21 @@ from smelt.environment import environ
 from smelt.errors import StoreNotFoundError, StoreReadOnlyError, warn
 from smelt.ledger import lease
 from smelt.ledger.answers import merge_all
+from smelt.ledger.answerstore import is_url
 from smelt.ledger.base import Claim, NoLedger, RunLedger
 from smelt.ledger.book import JobBook
-from smelt.ledger.files import default_path, named_path
+from smelt.ledger.exchange import INTERRUPTED, LAST, Exchange
+from smelt.ledger.files import default_path, named_path, named_url
 from smelt.ledger.keys import Spec, row_key, row_keys
 from smelt.ledger.opening import open_store
+from smelt.ledger.postgres import PostgresStore
 from smelt.ledger.prefixes import PrefixShelf
 from smelt.ledger.reading import Reading
 from smelt.ledger.recall import ALWAYS, Recall, stored_texts
 from smelt.ledger.recorder import Extension, Recorder
 from smelt.ledger.refreshes import take_up
 from smelt.ledger.reserve import Reserve
+from smelt.ledger.shared import SharedLedger
 from smelt.ledger.start import (
     Sibling,
     find_sibling,
@@ -106,6 +110,7 @@ class Session:
         extension: Answers that the run adds fields to, or None.
         shelf: The names of instructions that the provider keeps.
         book: The jobs of Batch APIs; None without a ledger that can be written to.
+        exchange: The traffic with the store that machines share, or None.
         state: How the run ends; "stopped" until the caller sets another state.
         size: Rows and distinct rows at the end, which a stream does not know at the start; None if the run never began.
     """
@@ -114,8 +119,14 @@ class Session:
     extension: Extension | None = None
     book: JobBook | None = None
     shelf: Shelf = field(default_factory=NoShelf)
+    exchange: Exchange | None = None
     state: str = field(default="stopped")
     size: tuple[int, int] | None = None
+
+    async def hand_over(self) -> None:
+        """At the end of the run: hand the last answers on to the store that machines share."""
+        if self.exchange is not None:
+            await self.exchange.finish(INTERRUPTED if self.state == "interrupted" else LAST)
 
 
 class Archive(NoLedger):
@@ -153,7 +164,8 @@ def remembering(
     """Open the ledger at *path* for the time of a run, inside the run's loop; at exit everything is on disk.
 
     Args:
-        path: The file, True for the default one, False or None for none.
+        path: The file, True for the default one, False or None for none; or the URL of an answer store, which is then
+            used beside the default file.
         matter: What the run is about.
         is_default: Whether the caller did not ask for a ledger. Then a missing or read-only place only causes a
             warning; a missing directory in `SMELT_LEDGER` still raises.
@@ -162,10 +174,12 @@ def remembering(
     Raises:
         StoreError: The ledger cannot be opened.
     """
+    url = path if isinstance(path, str) and is_url(path) else named_url(environ()) if path is True else None
     try:
-        store = _opened(path)
+        store = _opened(path if url is None else True)
     except (StoreReadOnlyError, StoreNotFoundError) as problem:
-        if not is_default or (isinstance(problem, StoreNotFoundError) and named_path(environ()) is not None):
+        is_named = isinstance(problem, StoreNotFoundError) and named_path(environ()) is not None
+        if not is_default or url is not None or is_named:
             raise
         warn(
             f"There is no ledger, so answers are not kept for later runs: {problem} Pass ledger=False if you want that."
@@ -180,9 +194,24 @@ def remembering(
             return
         session, recorder = _begin(store, matter, gap)
         try:
+            if url is not None:
+                _share(session, recorder, url, matter)
             yield session
         finally:
+            if session.exchange is not None:
+                session.exchange.close()
             recorder.finish(session.state, session.size)
+
+
+def _share(session: Session, recorder: Recorder, url: str, matter: RunSubject) -> None:
+    """Share the answers of *session* through the store at *url*. Connects when the first rows are looked up."""
+
+    def fingerprint(secret: bytes) -> bytes:
+        found = _spec(matter, secret)
+        return (found.of_account("") if matter.any_key else found).fingerprint(secret)
+
+    session.exchange = Exchange(PostgresStore(url), url, fingerprint)
+    session.ledger = SharedLedger(recorder, session.exchange, is_refresh=matter.is_refresh)
 
 
 def _opened(path: bool | str | None) -> Store | None:
@@ -194,7 +223,7 @@ def _opened(path: bool | str | None) -> Store | None:
 
 
 def _begin(store: Store, matter: RunSubject, gap: Gap) -> tuple[Session, Recorder]:
-    spec = _spec(matter, store)
+    spec = _spec(matter, store.secret)
     reserve = Reserve(store.path, matter.requests, None if matter.is_stream else len(matter.distinct))
     gap("reserved")
     try:
@@ -261,7 +290,7 @@ def _since(store: Store, matter: RunSubject, specs: Sequence[int], run: int) -> 
 
 
 def _archive(store: Store, matter: RunSubject) -> Session:
-    spec = _spec(matter, store)
+    spec = _spec(matter, store.secret)
     specs = specs_of_other_keys(store, spec) if matter.any_key else []
     specs += specs_of_other_prices(store, spec)  # And the spec itself.
     wider = list(_wider(store, spec, matter))
@@ -273,7 +302,7 @@ def _archive(store: Store, matter: RunSubject) -> Session:
     return Session(ledger=Archive(store, known))
 
 
-def _spec(matter: RunSubject, store: Store) -> Spec:
+def _spec(matter: RunSubject, secret: bytes) -> Spec:
     return Spec.of(
         provider=matter.provider,
         model=matter.model,
@@ -281,7 +310,7 @@ def _spec(matter: RunSubject, store: Store) -> Spec:
         params=matter.params,
         fields=matter.output.fields,
         about=matter.output.description,
-        secret=store.secret,
+        secret=secret,
         key=matter.key,
     )
 
@@ -290,7 +319,7 @@ def _wider(store: Store, spec: Spec, matter: RunSubject) -> dict[int, Output]:
     """The specs that ask for more fields of the same output model, each with its output."""
     if (whole := matter.whole) is None:
         return {}
-    found = wider_specs(store, spec, _spec(replace(matter, output=whole), store), any_key=matter.any_key)
+    found = wider_specs(store, spec, _spec(replace(matter, output=whole), store.secret), any_key=matter.any_key)
     parts = {one: [field.name for field in whole.fields if field.key in other.fields] for one, other in found.items()}
     return {one: part_of(whole, names) or whole for one, names in parts.items()}
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 _ROWS_AT_ONCE = 500_000  # Counting this many rows takes at most 50 MB, if each was a request of its own.
 _PER_QUERY = 4_096
+_NUMBER = 2**32 - 1  # The request within its run; 0 for answers of other machines, whose cost is not known.
 
 
 class Shares:
@@ -30,7 +31,8 @@ class Shares:
         """
         total = 0.0
         for begin in range(0, len(self._attempts), _ROWS_AT_ONCE):
-            counts = Counter(one for one in self._attempts[begin : begin + _ROWS_AT_ONCE] if one >> 32 != run)
+            some = self._attempts[begin : begin + _ROWS_AT_ONCE]
+            counts = Counter(one for one in some if one >> 32 != run or not one & _NUMBER)
             costs = _costs_per_row(connection, list(counts))
             for attempt, rows in counts.items():
                 if (cost := costs.get(attempt)) is None:

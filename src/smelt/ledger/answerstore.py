@@ -1,0 +1,67 @@
+"""A store of answers that several machines share: its protocol, its keys, and the URLs that name one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from smelt.errors import StoreError
+
+_SCHEMES = ("postgresql://", "postgres://")
+
+
+class AnswerStore(Protocol):
+    """Answers by their keys, for all machines that work on a job. Every method may raise any exception."""
+
+    async def open(self) -> bytes:
+        """Connect, also again after a failure. Returns the store's secret, with which keys are made."""
+        ...
+
+    async def get(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """The answers with these *keys*, in their order; None for a key that is not there."""
+        ...
+
+    async def put(self, pairs: Mapping[bytes, bytes]) -> None:
+        """Store answers by their keys. If a key is there already, its answer stays: the first one wins."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect; without waiting, and also if it was never opened."""
+        ...
+
+
+def is_url(place: str) -> bool:
+    """Whether *place* names a store by its URL, instead of a file by its path."""
+    return place.lstrip().lower().startswith(_SCHEMES)
+
+
+def password_of(url: str) -> str | None:
+    """The password that is written in *url*, as it is written; None if there is none.
+
+    Raises:
+        ValueError: Nobody can say, because the URL is malformed.
+    """
+    from urllib.parse import parse_qs, urlsplit
+
+    found = urlsplit(url.strip())
+    return found.password or next(iter(parse_qs(found.query).get("password", ())), None)
+
+
+def shown(url: str) -> str:
+    """*url* for messages: without a password, a user and options."""
+    from urllib.parse import parse_qs, urlsplit
+
+    try:
+        found = urlsplit(url.strip())
+        host = parse_qs(found.query).get("host", [""])[0]
+    except ValueError:
+        return "of that URL"
+    return f"{found.scheme}://{found.netloc.rpartition('@')[2] or host}{found.path}"
+
+
+def failed(url: str, reason: str) -> StoreError:
+    """The error for a store that cannot be used at the start of a run."""
+    return StoreError(
+        f"The answer store {shown(url)} cannot be used, so nothing was sent: {reason}. Mend that, or pass the path of "
+        "a file as ledger=."
+    )

@@ -1,0 +1,219 @@
+"""The traffic of one run with an answer store that is slow, silent, gone or another one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from smelt.errors import SmeltWarning, StoreError
+from smelt.ledger import exchange
+from smelt.ledger.answerstore import is_url, password_of, shown
+from smelt.ledger.exchange import INTERRUPTED, LAST, Exchange
+from smelt.loop.jumping import run_jumping
+
+URL = "postgresql://ada:s3cret@db.example:5433/answers"
+
+
+class Store:
+    """A store in memory, that is away or silent when the test says so."""
+
+    def __init__(self) -> None:
+        self.kept: dict[bytes, bytes] = {}
+        self.secret = b"s" * 32
+        self.is_away = self.is_silent = False
+        self.opened = self.puts = 0
+
+    async def open(self) -> bytes:
+        await self._turn()
+        self.opened += 1
+        return self.secret
+
+    async def get(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        await self._turn()
+        return [self.kept.get(key) for key in keys]
+
+    async def put(self, pairs: Mapping[bytes, bytes]) -> None:
+        await self._turn()
+        self.puts += 1
+        self.kept = {**pairs, **self.kept}
+
+    def close(self) -> None:
+        pass
+
+    async def _turn(self) -> None:
+        await asyncio.sleep(3600 if self.is_silent else 0.01)
+        if self.is_away:
+            raise ConnectionError("server closed the connection; password=s3cret")
+
+
+@pytest.fixture(autouse=True)
+def reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process has reached no store yet."""
+    monkeypatch.setattr(exchange, "_secrets", {})
+
+
+def exchange_of(store: Store, asked: bytes = b"spec") -> Exchange:
+    return Exchange(store, URL, lambda secret: asked)
+
+
+def test_answers_come_back_to_another_run_that_asks_the_same_and_to_no_other() -> None:
+    store = Store()
+
+    async def two_machines() -> list[Sequence[str | None]]:
+        first, second, other = exchange_of(store), exchange_of(store), exchange_of(store, b"other spec")
+        assert await first.fetch(["a", "b"]) == [None, None]
+        first.put({"a": '{"x": 1}'})
+        await first.finish()
+        return [await one.fetch(["b", "a"]) for one in (second, other)]
+
+    assert run_jumping(two_machines()).result == [[None, '{"x": 1}'], [None, None]]
+    assert all(len(key) == 16 for key in store.kept)
+
+
+def test_many_small_puts_share_few_round_trips_and_settled_waits_for_them() -> None:
+    store = Store()
+
+    async def busy() -> int:
+        one = exchange_of(store)
+        await one.fetch([])
+        for at in range(500):
+            one.put({f"row {at}": "{}"})
+            await asyncio.sleep(0.001)
+        await one.settled()
+        return len(store.kept)
+
+    assert run_jumping(busy()).result == 500
+    assert store.puts <= 60
+
+
+def test_a_store_that_was_never_reached_ends_the_run_before_anything_is_sent() -> None:
+    store = Store()
+    store.is_away = True
+
+    words = r"postgresql://db\.example:5433/answers cannot be used.*nothing was sent"
+    with pytest.raises(StoreError, match=words) as told:
+        run_jumping(exchange_of(store).fetch(["a"]))
+
+    assert "s3cret" not in str(told.value)
+    assert "ada" not in str(told.value)
+
+
+def test_a_store_that_goes_away_and_comes_back_gets_everything_and_is_told_of_once() -> None:
+    store = Store()
+
+    async def outage() -> None:
+        one = exchange_of(store)
+        await one.fetch(["a"])
+        store.is_away = True
+        for at in range(20):
+            one.put({f"row {at}": "{}"})
+            await one.settled()  # Nothing waits for a store that is away.
+            assert await one.fetch([f"row {at}"]) == [None]
+            await asyncio.sleep(5)
+        store.is_away = False
+        one.put({"last": "{}"})
+        await one.finish()
+
+    with pytest.warns(SmeltWarning, match=r"answers is away.*loses nothing") as told:
+        run_jumping(outage())
+
+    assert len(told) == 1
+    assert "s3cret" not in str(told[0].message)
+    assert len(store.kept) == 21
+
+
+def test_a_silent_store_is_given_up_after_some_seconds_and_does_not_hold_the_end() -> None:
+    store = Store()
+
+    async def silence() -> tuple[float, float]:
+        one, loop = exchange_of(store), asyncio.get_running_loop()
+        await one.fetch([])
+        store.is_silent = True
+        one.put({"a": "{}"})
+        began = loop.time()
+        await one.settled()
+        given_up = loop.time() - began
+        await one.finish()
+        return given_up, loop.time() - began - given_up
+
+    with pytest.warns(SmeltWarning, match="did not answer in time"):
+        waited, ending = run_jumping(silence()).result
+
+    assert waited <= 20
+    assert ending <= LAST
+
+
+def test_ctrl_c_does_not_wait_for_the_store() -> None:
+    store = Store()
+
+    async def interrupted() -> None:
+        one = exchange_of(store)
+        await one.fetch([])
+        store.is_silent = True
+        one.put({"a": "{}"})
+        await one.finish(INTERRUPTED)
+
+    with pytest.warns(SmeltWarning, match="is away"):
+        assert run_jumping(interrupted()).seconds < 1
+
+
+def test_a_later_run_of_a_process_that_knows_the_store_does_without_it() -> None:
+    store = Store()
+
+    async def block() -> Sequence[str | None]:
+        one = exchange_of(store)
+        found = await one.fetch(["a"])
+        one.put({"a": "{}"})
+        await one.settled()
+        await one.finish()
+        return found
+
+    run_jumping(exchange_of(store).fetch([]))
+    store.is_away = True
+
+    with pytest.warns(SmeltWarning, match="is away"):
+        assert run_jumping(block()).result == [None]
+
+
+def test_what_was_meant_for_another_database_is_not_put_into_the_new_one() -> None:
+    store = Store()
+
+    async def swapped() -> None:
+        one = exchange_of(store)
+        await one.fetch([])
+        store.is_away = True
+        one.put({"a": "{}"})
+        await one.settled()
+        store.is_away, store.secret = False, b"t" * 32
+        await one.finish()
+        one.put({"b": "{}"})
+        await one.finish()
+
+    with pytest.warns(SmeltWarning, match="is away"):
+        run_jumping(swapped())
+
+    assert len(store.kept) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "password", "words"),
+    [
+        ("postgresql://db/answers", None, "postgresql://db/answers"),
+        (" POSTGRES://ada@db/answers?sslmode=require", None, "postgres://db/answers"),
+        ("postgresql://ada:s3cret@db/answers", "s3cret", "postgresql://db/answers"),
+        ("postgresql:///answers?host=/run/pg&password=s3cret", "s3cret", "postgresql:///run/pg/answers"),
+    ],
+)
+def test_a_url_is_known_and_shown_without_its_secrets(url: str, password: str | None, words: str) -> None:
+    assert is_url(url)
+    assert (password_of(url), shown(url)) == (password, words)
+
+
+def test_paths_and_malformed_urls_are_told_apart() -> None:
+    assert not is_url("answers.sqlite")
+    assert not is_url("mysql://db/answers")
+    with pytest.raises(ValueError, match="IPv6"):
+        password_of("postgresql://ada:s3cret@[::1/answers")
+    assert shown("postgresql://ada:s3cret@[::1/answers") == "of that URL"
