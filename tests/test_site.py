@@ -100,6 +100,7 @@ def _visits_of_the_widest(site: Path) -> list[Visit]:
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
     pages = {page.relative_to(site).as_posix(): page.read_text(encoding="utf-8") for page in site.rglob("*.html")}
     outside = {
@@ -115,6 +116,7 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_every_link_of_a_page_leads_to_a_page_and_a_place_on_it(site: Path) -> None:
     # Zensical looks only at links inside docs/; one that leads out of it is good in a clone, and broken here.
     texts = {
@@ -140,6 +142,7 @@ def test_every_fence_of_mermaid_has_the_picture_that_was_drawn_of_it() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_the_picture_of_the_house_is_seen_without_a_network(site: Path, seen: dict[Visit, Seen]) -> None:
     for visit in _visits_of_the_picture(site):
         page = seen[visit]
@@ -149,6 +152,7 @@ def test_the_picture_of_the_house_is_seen_without_a_network(site: Path, seen: di
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_the_reference_shows_help_texts_with_their_examples(site: Path) -> None:
     verbs = (site / "reference" / "verbs.html").read_text(encoding="utf-8")
 
@@ -157,6 +161,7 @@ def test_the_reference_shows_help_texts_with_their_examples(site: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_no_page_is_wider_than_the_window(site: Path, seen: dict[Visit, Seen]) -> None:
     found = [
         (visit.url, visit.width)
@@ -168,6 +173,7 @@ def test_no_page_is_wider_than_the_window(site: Path, seen: dict[Visit, Seen]) -
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_the_navigation_can_be_reached_in_a_narrow_window(site: Path, seen: dict[Visit, Seen]) -> None:
     before, after = (seen[visit] for visit in _visits_of_the_navigation(site))
 

@@ -57,6 +57,7 @@ assert "tried" in dir(pandas.DataFrame({"a": [1]})) and "tried" in dir(polars.Da
 """)
 
 
+@pytest.mark.whole
 def test_a_library_that_is_there_is_registered_at_once() -> None:
     passes("""
 import pandas, polars

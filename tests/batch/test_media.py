@@ -20,6 +20,7 @@ _MOST = 40 * 2**20  # A third of what 200 pictures take as raw bytes and as line
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_two_hundred_pictures_are_not_in_memory_together(scenario: MakeScenario, tmp_path: Path) -> None:
     noise = random.Random(1).randbytes(_EACH)
     for number in range(200):

@@ -117,6 +117,7 @@ def test_a_decimal_that_json_rounds_is_read_as_it_was_written(number: str) -> No
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+@pytest.mark.whole
 def test_many_workers_under_an_eager_task_factory_do_not_fill_the_stack() -> None:
     async def run() -> Any:
         asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined, unused-ignore]

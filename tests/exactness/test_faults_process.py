@@ -16,7 +16,7 @@ import smelt
 from smelt.errors import SmeltAPIError, SmeltExhaustionError, SmeltWarning, UnavailableError
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider, answered, asked, run_jumping
-from tests.conftest import MakeScenario
+from tests.conftest import MakeScenario, whole
 from tests.exactness.companies import PROMPT, ask, assert_each_answer_is_on_its_own_row, companies, failures
 from tests.fakeserver.answers import expected
 from tests.fakeserver.client import ROOT
@@ -252,7 +252,7 @@ except KeyboardInterrupt as stop:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("provider", ["openai", "google"])
+@pytest.mark.parametrize("provider", whole("openai", "google"))
 def test_66_ctrl_c_in_a_script_ends_it_soon_and_brings_what_was_answered(provider: str, scenario: MakeScenario) -> None:
     hanging = scenario(answers=RULES, script=dict.fromkeys(range(5, 99), "hang"))
     url = hanging.base_url("google" if provider == "google" else "openai")

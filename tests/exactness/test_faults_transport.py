@@ -164,6 +164,7 @@ def test_07_a_connection_that_was_closed_meanwhile_costs_no_request(provider: st
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_08_hundreds_of_requests_share_five_connections(scenario: MakeScenario) -> None:
     narrow = scenario(answers=RULES, latency=0.002, jitter=0.002)
     frame = companies(300)
@@ -201,6 +202,7 @@ print(result.metrics.requests, result.metrics.possible_duplicates, told)
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_09_too_many_open_files_costs_no_row_and_nothing_twice(scenario: MakeScenario) -> None:
     busy = scenario(
         answers=RULES, latency=2.0

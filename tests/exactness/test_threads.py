@@ -39,6 +39,7 @@ for provider, base in json.loads(sys.argv[1]).items():
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_a_run_starts_no_thread_blocking_or_awaited(scenario: MakeScenario) -> None:
     named = [*PROVIDERS, *HOSTS]
     fakes = {PROTOCOLS[provider]: scenario(answers=RULES) for provider in PROVIDERS}

@@ -15,6 +15,7 @@ import pytest
 from polars.exceptions import PanicException
 from polars.io.plugins import register_io_source
 
+from tests.conftest import whole
 from tests.lazy.plans import ENGINES
 from tests.patience import HANGING
 
@@ -73,7 +74,7 @@ class Tried:
     problem: str
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one thread", "two threads"])
+@pytest.fixture(scope="module", params=whole(1, 2), ids=["one thread", "two threads"])
 def tried(request: pytest.FixtureRequest) -> Tried:
     """One process for all that depends on the number of threads, which is set from outside."""
     threads: int = request.param

@@ -72,6 +72,7 @@ def test_a_sink_that_is_ended_goes_on_from_there(verb: str, how: str, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_a_plan_that_goes_on_behind_its_step_is_paid_for_once_by_its_ledger(tmp_path: Path) -> None:
     sunk("more", tmp_path, after=37)
     assert not (tmp_path / "out.parquet").exists()

@@ -68,6 +68,7 @@ def test_64_a_paid_reply_with_added_fields_is_merged_after_a_crash(path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_answers_of_a_run_that_was_killed_are_extended(path: Path) -> None:
     killed(path, "intended", passes=4, code=EXTENDED.replace("Longer", "Label"))
     growing = Model()

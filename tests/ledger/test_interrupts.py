@@ -16,7 +16,7 @@ import pytest
 import smelt
 from smelt.providers.base import Reply, Request
 from smelt.testing import ScriptedProvider, run_jumping
-from tests.conftest import MakeScenario
+from tests.conftest import MakeScenario, whole
 from tests.fakeserver import Scenario
 from tests.fakeserver.answers import expected
 from tests.fakeserver.client import ROOT
@@ -81,7 +81,7 @@ def stopped(scenario: Scenario, path: Path, sent: signal.Signals, grace: float, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
+@pytest.mark.parametrize("sent", whole(signal.SIGINT, signal.SIGTERM), ids=lambda one: one.name)
 def test_66_what_is_in_flight_lands_and_is_not_paid_again_and_nothing_new_is_sent(
     sent: signal.Signals, path: Path, scenario: MakeScenario
 ) -> None:
@@ -105,6 +105,7 @@ def test_66_what_is_in_flight_lands_and_is_not_paid_again_and_nothing_new_is_sen
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_66_what_does_not_land_in_time_may_have_been_billed(path: Path, scenario: MakeScenario) -> None:
     provider = scenario(answers=RULES, script=dict.fromkeys(range(5, 99), "hang"))
 
@@ -118,7 +119,7 @@ def test_66_what_does_not_land_in_time_may_have_been_billed(path: Path, scenario
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
+@pytest.mark.parametrize("sent", whole(signal.SIGINT, signal.SIGTERM), ids=lambda one: one.name)
 def test_66_a_second_one_does_not_wait(sent: signal.Signals, path: Path, scenario: MakeScenario) -> None:
     provider = scenario(answers=RULES, script=dict.fromkeys(range(5, 99), "hang"))
 

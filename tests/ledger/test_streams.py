@@ -114,6 +114,7 @@ def test_a_killed_stream_is_gone_on_with_and_pays_again_only_for_what_was_in_fli
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_an_interrupted_stream_ends_soon_and_loses_nothing(path: Path, scenario: MakeScenario) -> None:
     provider = scenario(answers=RULES, latency=0.3, count_by="name")
 

@@ -144,6 +144,7 @@ except smelt.errors.StoreReadOnlyError as problem:
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_74_a_ledger_that_can_only_be_read_serves_a_finished_job_and_no_other() -> None:
     with tempfile.TemporaryDirectory() as name:  # `tmp_path` lies where another user cannot reach.
         path = Path(name) / "ledger.sqlite"

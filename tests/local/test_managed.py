@@ -135,6 +135,7 @@ def test_a_server_that_cannot_start_is_told_from_its_log(
     assert runs() == []
 
 
+@pytest.mark.whole
 def test_a_server_that_is_never_healthy_is_ended(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KINDS, "vllm", replace(KINDS["vllm"], patience=1.0))
 
@@ -226,6 +227,7 @@ def owner(place: Place, mood: str, *, waits: bool) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.whole
 def test_nothing_is_left_of_a_stubborn_server_when_its_owner_is_killed(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

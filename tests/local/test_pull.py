@@ -172,6 +172,7 @@ def only_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_the_users_own_tool_unpacks_a_real_wheel_and_one_that_is_not_to_be_had_is_told_with_the_command(
     only_index: Path,
 ) -> None:

@@ -40,6 +40,7 @@ def test_a_lazy_step_works_in_a_cell_and_shows_its_progress(kernel: Kernel) -> N
     assert [shown["text/plain"].startswith("smelt: 100 %, 40 rows") for shown in cell.displays] == [True, True]
 
 
+@pytest.mark.whole
 def test_a_stream_works_in_a_cell_and_one_that_was_left_is_gone_on_with_in_the_next(kernel: Kernel) -> None:
     begun = kernel.run(
         "frames = smelt.stream(rows.head(60).collect_batches(chunk_size=20), 'Tell {name} {number}.', Company, "
@@ -52,6 +53,7 @@ def test_a_stream_works_in_a_cell_and_one_that_was_left_is_gone_on_with_in_the_n
 
 
 @pytest.mark.parametrize("end", ["smelt.collect()", "smelt.sink_parquet('lazy.parquet')"])
+@pytest.mark.whole
 def test_an_interrupt_ends_it_soon_and_the_kernel_goes_on(kernel: Kernel, end: str) -> None:
     running = kernel.start(
         "lazy = rows.smelt.transform('Describe {name} {number}.', Company, model=model, batch_size=2, concurrency=2,"

@@ -218,6 +218,7 @@ def test_a_slip_is_told_in_few_lines_in_a_terminal(slip: Slip) -> None:
 
 @pytest.mark.usefixtures("_ready")
 @pytest.mark.parametrize("slip", IN_A_CELL.values(), ids=IN_A_CELL)
+@pytest.mark.whole
 def test_a_slip_is_told_in_few_lines_in_a_notebook(slip: Slip, kernel: Kernel) -> None:
     cell = kernel.run(slip.code)
 
@@ -236,6 +237,7 @@ def test_a_refusal_is_told_in_few_lines_in_a_terminal(provider: str, refusal: st
 
 
 @pytest.mark.usefixtures("_ready")
+@pytest.mark.whole
 def test_a_refusal_is_told_in_few_lines_in_a_notebook(scenario: MakeScenario, kernel: Kernel) -> None:
     slip = refused("openai", "auth", scenario)
 
@@ -256,6 +258,7 @@ def test_no_network_is_told_in_few_lines(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_python_itself_shows_the_same() -> None:
     slip = SLIPS["no key"]
 
@@ -301,6 +304,7 @@ VERBS = [
 
 @pytest.mark.usefixtures("_ready")
 @pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.whole
 def test_tab_after_the_accessor_offers_the_verbs(library: str, kernel: Kernel) -> None:
     kernel.run(f"import polars as pl; chosen = pl.DataFrame({{'name': ['Arm']}}) if {library!r} == 'polars' else df")
 
@@ -311,6 +315,7 @@ def test_tab_after_the_accessor_offers_the_verbs(library: str, kernel: Kernel) -
 
 @pytest.mark.usefixtures("_ready")
 @pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.whole
 def test_a_question_mark_shows_signature_and_docstring(verb: str, kernel: Kernel) -> None:
     text = kernel.help(f"df.smelt.{verb}")
 
@@ -323,6 +328,7 @@ def test_a_question_mark_shows_signature_and_docstring(verb: str, kernel: Kernel
 
 
 @pytest.mark.usefixtures("_ready")
+@pytest.mark.whole
 def test_a_question_mark_after_the_accessor_says_what_it_is_for(kernel: Kernel) -> None:
     assert "LLM transforms of this frame" in kernel.help("df.smelt")
 

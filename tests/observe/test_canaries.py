@@ -43,6 +43,7 @@ def told(texts: Mapping[str, str]) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 async def test_what_observers_write_holds_no_canary(
     scenario: MakeScenario, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

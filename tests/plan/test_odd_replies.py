@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from smelt.plan.replies import read_reply
 from smelt.plan.wire import Codec, draw_tokens
+from tests.conftest import whole
 from tests.fakeserver.oddrows import DAMAGES
 from tests.growth import assert_time_grows_linearly
 
@@ -168,7 +169,9 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize(("before", "behind"), [("", ""), ("", FINAL), (FINAL, "")], ids=["alone", "first", "last"])
+@pytest.mark.parametrize(
+    ("before", "behind"), whole((FINAL, ""), ("", ""), ("", FINAL)), ids=["last", "alone", "first"]
+)
 @pytest.mark.parametrize("part", LARGE.values(), ids=LARGE.keys())
 def test_a_large_reply_of_any_shape_is_read_in_linear_time(part: str, before: str, behind: str) -> None:
     assert_time_grows_linearly(

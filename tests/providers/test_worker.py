@@ -476,6 +476,7 @@ print(len(asked), result.data == [row["name"] for row in rows])
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_after_a_crash_the_answered_rows_are_not_asked_again(tmp_path: Path) -> None:
     def run(how: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", CRASHING, str(tmp_path / "ledger.sqlite"), how]

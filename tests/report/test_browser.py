@@ -14,7 +14,7 @@ import pytest
 from tests.report.chromium import Seen, Visit, look_at, missing
 from tests.report.runs import PAYLOADS, hostile_result, usual_result
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.whole]
 
 LOOKS = {
     "phone, light": (360, "light"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import whole
 from tests.simulator.invariants import broken
 from tests.simulator.known import unknown
 from tests.simulator.stage import play
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(0, WORLDS, BLOCK), ids=lambda first: f"{first} to {first + BLOCK - 1}")
+@pytest.mark.parametrize("first", whole(*range(0, WORLDS, BLOCK)), ids=lambda first: f"{first} to {first + BLOCK - 1}")
 def test_every_invariant_holds_in_every_world(first: int) -> None:
     found = {seed: unknown(broken(play(draw_world(seed)))) for seed in range(first, first + BLOCK)}
 
@@ -38,6 +39,7 @@ def test_a_seed_replays_to_the_last_character() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_a_seed_replays_in_another_process() -> None:
     logs = [_log_of("46", hash_seed) for hash_seed in ("1", "2")]
 

@@ -40,7 +40,7 @@ from smelt.progress.words import phrases
 from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.streaming.stream import stream as door
 from smelt.testing import ScriptedProvider, asked, run_jumping
-from tests.conftest import MakeScenario
+from tests.conftest import MakeScenario, whole
 from tests.patience import HANGING
 
 PROMPT = "Describe {name}."
@@ -634,7 +634,7 @@ class TestAsync:
 
         assert run_jumping(work()).result == 1
 
-    @pytest.mark.parametrize("size", [64, 320, 3_200], ids=lambda size: f"{size} rows")
+    @pytest.mark.parametrize("size", whole(320, 64, 3_200), ids=lambda size: f"{size} rows")
     def test_the_pool_stays_full_across_frames(self, size: int, eager_seconds: float) -> None:
         async def parts() -> None:
             frames = cut(polars_frame, *[size] * (ROWS // size))
@@ -690,6 +690,7 @@ raise RuntimeError("the script's own trouble")
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_a_script_that_dies_with_an_open_stream_shows_its_own_trouble_alone(
     scenario: MakeScenario, tmp_path: Path
 ) -> None:
