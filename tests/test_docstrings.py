@@ -69,6 +69,7 @@ USED = [
     "smelt.SmeltResult",
     "smelt.Evaluation",
     "smelt.Comparison",
+    "smelt.Difference",
     "smelt.ledger.Ledger",
 ]
 METHODS = {name: one for owner in USED for name, one in _members(owner, CLASSES[owner])}

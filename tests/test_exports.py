@@ -58,6 +58,7 @@ PUBLIC = {
     "AsyncStream",
     "Checkup",
     "Comparison",
+    "Difference",
     "Estimate",
     "Evaluation",
     "Explanation",

@@ -28,6 +28,7 @@ UPWARD = {
     ("smelt.errors", "smelt.result"),
     ("smelt.result", "smelt.report.summary"),
     ("smelt.cascade", "smelt.report.summary"),
+    ("smelt.result", "smelt.evaluation.difference"),
     ("smelt.ledger.joblist", "smelt.call.remote"),
     ("smelt.ledger.joblist", "smelt.report.markup"),
 }

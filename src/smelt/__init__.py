@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from smelt.checkup.doctor import doctor
     from smelt.checkup.findings import Checkup
     from smelt.evaluation.comparison import Comparison
+    from smelt.evaluation.difference import Difference
     from smelt.evaluation.summary import Evaluation
     from smelt.model import Model
     from smelt.observe.metrics import Metrics
@@ -90,6 +91,7 @@ _LATE = {
     "Audio": "smelt.plan.mediacolumns",
     "Checkup": "smelt.checkup.findings",
     "Comparison": "smelt.evaluation.comparison",
+    "Difference": "smelt.evaluation.difference",
     "Document": "smelt.plan.mediacolumns",
     "Estimate": "smelt.call.estimate",
     "Evaluation": "smelt.evaluation.summary",
@@ -178,6 +180,7 @@ __all__ = [
     "BudgetExceededError",
     "Checkup",
     "Comparison",
+    "Difference",
     "Document",
     "Estimate",
     "Evaluation",

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from smelt.cascade import Cascade
 from smelt.checks import integer
 from smelt.errors import SmeltConfigError
 from smelt.messages import at_standard, by_tier, lasted, paid, price, printable
+
+if TYPE_CHECKING:
+    from smelt.evaluation.difference import Difference
 
 T = TypeVar("T")
 
@@ -120,6 +123,21 @@ class SmeltMetrics:
         return table("SmeltMetrics", "", described(self))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultColumns:
+    """Which columns of a result's frame are what.
+
+    Attributes:
+        answers: The columns of answers, by the dotted path of their field.
+        added: All columns that the run added, those of answers included.
+        sent: The columns that were sent to the model.
+    """
+
+    answers: Mapping[str, str]
+    added: tuple[str, ...]
+    sent: tuple[str, ...]
+
+
 class ReportWriter(Protocol):
     """Writes the report of a run; holds the data that is not in the result."""
 
@@ -134,6 +152,7 @@ class SmeltResult(Generic[T]):
     Attributes:
         metrics: The metrics of the run, with its cost.
         model: The model that answered, as `provider:name`.
+        columns: Which columns of `frame` are what; None for an aggregate.
 
     Examples:
         >>> result = df.smelt.run("Classify {name}.", Company, model=scripted)
@@ -155,8 +174,10 @@ class SmeltResult(Generic[T]):
         details: Callable[[], Any] | None = None,
         votes: Callable[[], Any] | None = None,
         cascade: Cascade | None = None,
+        columns: ResultColumns | None = None,
     ) -> None:
-        """Keep the metrics; everything else is built at the first access."""
+        """Keep the metrics and names of columns; everything else is built at the first access."""
+        self.columns = columns
         self.metrics = metrics
         self.model = model
         self._data = data
@@ -263,6 +284,33 @@ class SmeltResult(Generic[T]):
         """Whether no row failed, and none is pending."""
         return self.metrics.failed_rows == self.metrics.pending_rows == 0
 
+    def diff(self, other: SmeltResult[Any]) -> Difference:
+        """Compare this result with another one about the same rows, without knowing which is right.
+
+        Rows are matched by their index labels in pandas, by position elsewhere, and must have the same text in the
+        columns that were sent. Text is compared without white space at its ends, numbers by value. Nothing is asked.
+
+        Args:
+            other: The other result, such as that of another model, prompt or `batch_size`.
+
+        Returns:
+            The rows that differ and how many they are, field by field: `.table`, `.disagreements`, `.differ`.
+
+        Raises:
+            SmeltConfigError: *other* is no result of `run`, is about other rows, or has no field in common with this.
+
+        Examples:
+            >>> first = df.smelt.run("Classify {name}.", Company, model=scripted)
+            >>> second = df.smelt.run("Classify {name}.", Company, model=ScriptedProvider({"sector": "tech"}))
+            >>> first.diff(second).table[["field", "rows", "differ"]].values.tolist()
+            [['sector', 2, 1]]
+        """
+        if not isinstance(other, SmeltResult):
+            raise SmeltConfigError.for_type("other", other, "a result of smelt.run")
+        from smelt.evaluation.difference import Difference
+
+        return Difference(self, other)
+
     def report(self, path: str | PathLike[str], *, first_request: bool = True, overwrite: bool = False) -> Path:
         """Write a report of the run to *path*: one HTML file that needs no network and no script.
 
@@ -302,12 +350,13 @@ class SmeltResult(Generic[T]):
             "details": None if self._details is None else self.details,
             "votes": None if self._votes is None else self.votes,
             "cascade": self._cascade,
+            "columns": self.columns,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         made = {name: partial(state.get, name) for name in ("data", "frame", "errors", "report")}
         made |= {name: partial(state.get, name) for name in ("details", "votes") if state.get(name) is not None}
-        kept = {name: state.get(name) for name in ("metrics", "model", "cascade")}
+        kept = {name: state.get(name) for name in ("metrics", "model", "cascade", "columns")}
         self.__init__(**kept, **made)  # type: ignore[misc]  # As it was made.
 
     def __repr__(self) -> str:

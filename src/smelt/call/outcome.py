@@ -38,7 +38,7 @@ from smelt.plan.instances import instance
 from smelt.plan.schema import Output
 from smelt.plan.values import within
 from smelt.providers.base import CallFailed, Provider
-from smelt.result import RowError, SmeltMetrics, SmeltResult, told
+from smelt.result import ResultColumns, RowError, SmeltMetrics, SmeltResult, told
 
 if TYPE_CHECKING:
     from smelt.report.report import Report
@@ -100,6 +100,7 @@ class Outcome:
             details=None if self.details is None else partial(self._detailed, self.details),
             votes=None if self.tally is None else self.tally.frame,
             cascade=self.cascade,
+            columns=result_columns(call),
         )
 
     def checked_result(self) -> SmeltResult[Any]:
@@ -182,6 +183,15 @@ class Outcome:
         return [
             row_error(position, label, failure) for (position, failure), label in zip(failures, labels, strict=True)
         ]
+
+
+def result_columns(call: Preparation) -> ResultColumns:
+    """Which columns the frame of a result of *call* has. Those of probabilities are no answers."""
+    return ResultColumns(
+        answers={".".join(one.path): one.name for one in call.columns if not one.field.chance_of},
+        added=(*(one.name for one in call.columns), *call.confidences.values(), call.error_column),
+        sent=call.source.names,
+    )
 
 
 def value_of(output: Output, row: Sequence[Any]) -> Any:
