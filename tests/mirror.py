@@ -88,6 +88,7 @@ TESTED_THROUGH = {
     "checkup/findings": "checkup/test_doctor",
     "checkup/heartbeat": "checkup/test_doctor",
     "evaluation/comparing": "evaluation/test_comparison",
+    "evaluation/differing": "evaluation/test_difference",
     "evaluation/sheet": "evaluation/test_trial",
     "evaluation/summary": "evaluation/test_trial",
     # The parts of a pipeline: what counts is what whole pipelines do.

@@ -100,3 +100,42 @@ def test_confidence_needs_votes_and_labels() -> None:
         evaluated(labelled(0, 30), with_confidence="yes")
     with pytest.raises(SmeltConfigError, match="needs votes=2 or more"):
         evaluated(labelled(0, 30), votes=1, with_confidence=True)
+
+
+def test_a_threshold_keeps_its_share_of_right_answers() -> None:
+    evaluation = evaluated(labelled(0, 300))
+
+    best = evaluation.threshold("mood", precision=0.9)
+    rest = smelt.transform(
+        pd.DataFrame(labelled(300, 1300)),
+        "Mood of {tweet}?",
+        Tweet,
+        model=ScriptedProvider(Raters()),
+        votes=5,
+        batch_size=20,
+        columns=["tweet"],
+        with_confidence=evaluation.calibrator,
+    )
+
+    kept = rest[rest["mood_confidence"] >= best.confidence]
+    assert 0 < len(kept) < len(rest)
+    assert float((kept["mood"].astype(str) == kept["known"]).mean()) >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"field": "moods"}, "No right answers of 'moods'"),
+        ({"field": "mood", "precision": 1.0}, "precision"),
+        ({"field": "mood", "precision": 95}, "precision"),
+        ({"field": "mood", "certainty": True}, "certainty"),
+    ],
+)
+def test_a_wrong_threshold_is_refused(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(SmeltConfigError, match=says):
+        evaluated(labelled(0, 20)).threshold(**arguments)
+
+
+def test_a_threshold_needs_votes() -> None:
+    with pytest.raises(SmeltConfigError, match="asked each row once"):
+        evaluated(labelled(0, 20), votes=1).threshold("mood")

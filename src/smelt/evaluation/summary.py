@@ -13,6 +13,7 @@ from smelt.frames.overview import floats, integers, texts
 from smelt.messages import nearest, printable, shown_value
 from smelt.result import SmeltMetrics, SmeltResult, described
 from smelt.trust.calibration import FEWEST, Calibrator
+from smelt.trust.threshold import Threshold, threshold
 
 if TYPE_CHECKING:
     from smelt.evaluation.grading import FieldScore
@@ -140,13 +141,59 @@ class Evaluation:
             >>> found.reliability("sector")[0]["rows"], found.reliability("sector")[0]["right"]
             (30, 1.0)
         """
+        return self._sheet.table(self._known(field).table())
+
+    def threshold(self, field: str, *, precision: float = 0.95, certainty: float = 0.95) -> Threshold:
+        """The least confidence at which a share of the answers to *field* is right, by the labelled rows.
+
+        The confidence is that of `calibrator`, so keep the rows of a run with `with_confidence=found.calibrator` whose
+        `<field>_confidence` is this or more. The promise is about rows like the labelled ones, drawn at random from the
+        rows that the threshold is used on. It is exact, for one field and one *precision*: to try several on the same
+        rows until one holds breaks it.
+
+        Args:
+            field: A field with known right answers.
+            precision: The share that is to be right, between 0 and 1.
+            certainty: The probability with which at least *precision* is right.
+
+        Returns:
+            The threshold and what it keeps. If no threshold keeps the promise, its `.confidence` is None, and it says
+            whether more labels would help. At 95 % and 95 %, no fewer than 59 rows prove anything.
+
+        Raises:
+            SmeltConfigError: There is no such field, it has fewer than 20 rows with votes and a known right answer, or
+                a share is not between 0 and 1.
+
+        Examples:
+            >>> labelled = [{"name": f"firm {number}", "known": "tech"} for number in range(80)]
+            >>> model = ScriptedProvider({"sector": "tech"})
+            >>> found = smelt.evaluate(labelled, "{name}?", Company, {"sector": "known"}, model=model, votes=3)
+            >>> best = found.threshold("sector", precision=0.95)
+            >>> best.rows, best.right, round(best.low, 3)
+            (80, 80, 0.963)
+        """
+        for name, value in (("precision", precision), ("certainty", certainty)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+                raise SmeltConfigError.for_value(name, value, "a number between 0 and 1, such as 0.95")
+        marked = self._known(field)
+        return threshold(
+            marked.margins, marked.right, marked.curve(), field=field, precision=precision, certainty=certainty
+        )
+
+    def _known(self, field: str) -> Marked:
+        """The rows of *field* with votes and a known right answer.
+
+        Raises:
+            SmeltConfigError: There is no such field, or it has too few of them.
+        """
         if field not in self.fields:
             raise ConfigValueError(
                 f"No right answers of {shown_value(field)} are known.{nearest(str(field), self.fields)}"
             )
-        if len(self._marked(field).right) < FEWEST:
+        marked = self._marked(field)
+        if len(marked.right) < FEWEST:
             raise SmeltConfigError(f"{field} has fewer than {FEWEST} rows with votes and a known right answer.")
-        return self._sheet.table(self._marked(field).table())
+        return marked
 
     def _marked(self, field: str) -> Marked:
         marks = next(one.marks for one in self._sheet.grades if one.score.field == field)
