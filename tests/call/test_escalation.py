@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,10 @@ import pytest
 import smelt
 from smelt.errors import SmeltConfigError
 from smelt.testing import ScriptedProvider
+from tests.call.climbing import CHEAP, STRONG, kill_and_go_on, models_of
+from tests.call.climbing import Mood as Three
+from tests.conftest import MakeScenario
+from tests.fakeserver.answers import expected
 
 Mood = Literal["good", "bad"]
 ROWS = 1_000
@@ -182,3 +187,44 @@ def test_a_run_of_one_model_has_no_cascade() -> None:
 
     with pytest.raises(SmeltConfigError, match="asked one model"):
         _ = result.cascade
+
+
+def test_over_http_with_faults_the_promise_holds_and_the_bill_is_the_ledgers(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    faults = {"drop": 0.02, "invalid": 0.02, "duplicate": 0.01, "shuffle": 0.5}
+    hiccups = {7: {"fault": "status", "kind": "server"}, 9: {"fault": "status", "kind": "rate_limit"}}
+    servers = [scenario(answers=one, rates=faults, script=hiccups, seed=1) for one in (CHEAP, STRONG)]
+    frame = pd.DataFrame({"n": range(1_500)})
+
+    result = smelt.run(
+        frame, "Mood of {n}?", Three, model=models_of(servers), output="mood", target_accuracy=0.95, batch_size=50,
+        ledger=tmp_path / "a.sqlite",
+    )  # fmt: skip
+
+    right = [expected(STRONG, {"n": number})["mood"] for number in range(1_500)]
+    stats = [one.stats() for one in servers]
+    with smelt.ledger.open(tmp_path / "a.sqlite") as ledger:
+        spent = ledger.spend()
+    assert result.success
+    assert sum(map(operator.ne, result.frame["mood"], right)) <= result.cascade.allowed == 75
+    assert stats[1].rows_answered < 0.6 * 1_500
+    assert sum(one["input_tokens"] for one in spent) == sum(one.input_tokens for one in stats)
+    assert result.metrics.input_tokens == sum(one.input_tokens for one in stats)
+    assert result.cascade.cost_usd == pytest.approx(sum(one["cost_usd"] for one in spent))
+    assert result.cascade.strong_cost_usd > result.cascade.cost_usd
+
+
+def test_a_cascade_that_is_killed_between_two_stages_pays_no_row_twice(scenario: MakeScenario, tmp_path: Path) -> None:
+    founds, sent = [], []
+    for name in ("never", "often"):
+        (tmp_path / name).mkdir()
+        servers = [scenario(answers=one, count_by="n") for one in (CHEAP, STRONG)]
+        founds.append(kill_and_go_on(servers, tmp_path / name, 600, is_killed=name == "often"))
+        sent.append([one.stats().rows_sent_by for one in servers])
+
+    (_, never), (kills, often) = founds
+    assert kills == never["stages"] == 5  # Three votes, the sample, the rest.
+    assert often == never
+    assert sent[1] == sent[0]
+    assert max(sent[1][1].values()) == 1

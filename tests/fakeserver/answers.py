@@ -14,6 +14,10 @@ A rule says how a field follows from the row (`answers=` of a scenario):
     {"colour": "photo"}                     its colour, if it is a PNG of one: red, green or blue
     {"seen": {"123": 1}, "of": "photo"}     what the table says of a medium with this checksum
     {"lookup": {"a": 1}, "of": "name"}      what the table says of the cell; null where it says nothing
+    {"waver": ["a", "b"], "of": "name", "hard": 0.2, "wrong": [0.01, 0.4]}
+                                            as "choice", but another value with the first probability of "wrong", and
+                                            for the "hard" share of rows with the second; drawn anew, by hashes, every
+                                            time that the row is asked
 
 Fields without a rule hold a value that their schema allows. Tests call `expected` for the values of a row they know.
 """
@@ -22,6 +26,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, Literal
 from zlib import crc32
 
@@ -41,6 +46,15 @@ def value_of(rule: Rule, row: Mapping[str, Any]) -> Any:
     return RULES[name](rule, row)
 
 
+TURN = "\0turn"
+"""How often a row was asked before, among its cells; only for rules that waver."""
+
+
+def wavers(rules: Mapping[str, Rule]) -> bool:
+    """Whether answers change when a row is asked again."""
+    return any("waver" in rule for rule in rules.values())
+
+
 def check_rules(rules: Mapping[str, Rule]) -> None:
     """Refuse a rule that is not known, when the scenario is made rather than when it is used."""
     for field, rule in rules.items():
@@ -51,6 +65,21 @@ def check_rules(rules: Mapping[str, Rule]) -> None:
 def _choice(rule: Rule, row: Mapping[str, Any]) -> Any:
     options: Sequence[Any] = rule["choice"]
     return options[crc32(_text(row.get(rule["of"])).encode()) % len(options)]
+
+
+def _waver(rule: Rule, row: Mapping[str, Any]) -> Any:
+    cell = _text(row.get(rule["of"]))
+    right = _choice({"choice": rule["waver"], "of": rule["of"]}, row)
+    is_hard = _chance(f"hard {cell}") < rule["hard"]
+    if _chance(f"{cell} {row.get(TURN, 0)}") >= rule["wrong"][is_hard]:
+        return right
+    others = [one for one in rule["waver"] if one != right]
+    return others[int(_chance(f"other {cell}") * len(others))]
+
+
+def _chance(text: str) -> float:
+    """A number from 0 to 1 by a hash. Not by a checksum: those of similar texts are alike."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=6).digest(), "big") / 2.0**48
 
 
 def _parity(rule: Rule, row: Mapping[str, Any]) -> bool:
@@ -71,6 +100,7 @@ RULES: dict[str, Callable[[Rule, Mapping[str, Any]], Any]] = {
     "copy": lambda rule, row: row.get(rule["copy"]),
     "length": lambda rule, row: len(_text(row.get(rule["length"]))),
     "choice": _choice,
+    "waver": _waver,
     "parity": _parity,
     "const": lambda rule, row: rule["const"],
     "object": lambda rule, row: expected(rule["object"], row),

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from tests.fakeserver import errors, mediafaults
-from tests.fakeserver.answers import check_rules, codec_of, expected, row_schema, sample
+from tests.fakeserver.answers import TURN, check_rules, codec_of, expected, row_schema, sample, wavers
 from tests.fakeserver.clouds import Gate
 from tests.fakeserver.config import Config, Schedule
 from tests.fakeserver.contents import Content, Contents, Refused
@@ -98,6 +98,7 @@ class Scenario:
         self._content: Content | None = None  # What the request at hand names.
         self._flex = FlexTier(**config.flex, rng=random.Random(f"flex {config.seed}"))
         check_rules(config.answers)
+        self._turns = Counter[str]() if wavers(config.answers) else None
 
     def respond(self, protocol: WireProtocol, model: str, headers: Headers, body: bytes, *, path: str = "") -> Outgoing:
         """The reply to one request; *path* is that of the request, as it arrived."""
@@ -307,7 +308,7 @@ class Scenario:
         rules = {name: rule for name, rule in self.config.answers.items() if name in allowed}
         entries: list[Entry] = []
         for position, row in enumerate(rows):
-            said = expected(rules, row.cells)
+            said = expected(rules, row.cells if self._turns is None else self._turned(row))
             entry = Entry(
                 row.id, {name: said.get(name, value) for name, value in template.items()} if template else said
             )
@@ -321,6 +322,13 @@ class Scenario:
             if fault.name in LISTS:
                 entries = LISTS[fault.name](entries, fault.options, scene)
         return entries
+
+    def _turned(self, row: Row) -> dict[str, Any]:
+        """The cells of a row, and how often it was asked before."""
+        assert self._turns is not None
+        text = json.dumps(row.cells)
+        self._turns[text] += 1
+        return {**row.cells, TURN: self._turns[text] - 1}
 
     def _billed(self, completion: Completion, prompt: Prompt) -> Completion:
         spent_in = tokens_of(prompt.system) + tokens_of(prompt.user) + tokens_of(prompt.questions_text)

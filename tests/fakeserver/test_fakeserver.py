@@ -21,7 +21,7 @@ from google.genai.errors import APIError as GoogleError
 
 from tests.conftest import MakeScenario
 from tests.fakeserver import FakeServer, Scenario
-from tests.fakeserver.answers import Rule, expected, sample
+from tests.fakeserver.answers import TURN, Rule, expected, sample, value_of
 from tests.fakeserver.client import ProtocolName
 from tests.fakeserver.connection import TRANSPORTS as TRANSPORT_FUNCTIONS
 from tests.fakeserver.errors import KINDS, TABLES
@@ -821,6 +821,19 @@ def test_rules_are_pure_functions_of_the_row() -> None:
     rules: dict[str, Rule] = {"a": {"parity": "n"}, "b": {"const": 3}, "c": {"length": "gone"}, "d": {"copy": "text"}}
 
     assert expected(rules, {"n": 7, "text": "x"}) == {"a": True, "b": 3, "c": 0, "d": "x"}
+
+
+def test_a_wavering_rule_is_mostly_right_and_changes_its_mind_about_hard_rows() -> None:
+    rule: Rule = {"waver": ["a", "b", "c"], "of": "n", "hard": 0.25, "wrong": [0.0, 0.5]}
+    right: Rule = {"choice": ["a", "b", "c"], "of": "n"}
+
+    asked = [
+        [value_of(rule, {"n": row, TURN: turn}) == value_of(right, {"n": row}) for turn in (0, 1)]
+        for row in range(2_000)
+    ]
+
+    assert sum(first for first, _ in asked) / 2_000 == pytest.approx(0.875, abs=0.02)
+    assert sum(first != second for first, second in asked) / 2_000 == pytest.approx(0.125, abs=0.02)
 
 
 def test_a_message_without_rows_gets_a_sample_of_its_schema(scenario: MakeScenario) -> None:
