@@ -70,35 +70,38 @@ class Cascade:
         strong = printable(self.models[-1])
         if not self.is_kept:
             return f"none, because the run ended before {strong} was asked all the rows that it takes"
+        if not any(self.answered[name] for name in self.models[:-1]):
+            return f"each answer is that of {strong} itself. It does not say that {strong} is right"
         names = _listed([printable(repr(name)) for name in self.fields])
+        none = self.rows - sum(self.answered.values())
         return (
             f"With {_percent(self.confidence)} confidence, at least {_percent(self.target_accuracy)} of these "
             f"{counted(self.rows, 'answer')} to {'each of ' if len(self.fields) > 1 else ''}{names} are those that "
-            f"{strong} would have given: at most {self.allowed:,} are others. This is agreement with {strong}, and "
-            "does not say that it is right."
+            f"{strong} would have given: at most {self.allowed:,} are others"
+            f"{f', and {none:,} are missing' if none else ''}. This is agreement with {strong}, and does not say that "
+            "it is right."
         )
 
     def __repr__(self) -> str:
-        return "\n".join(["Cascade", *(f"  {printable(name)}: {text}" for name, text in self._lines())])
+        return "\n".join(["Cascade", *(f"  {printable(name)}: {text}" for name, text in self.lines())])
 
     def _repr_html_(self) -> str:
         from smelt.report.summary import table
 
-        return table("Cascade", "", self._lines())
+        return table("Cascade", "", self.lines())
 
-    def _lines(self) -> list[tuple[str, str]]:
+    def lines(self) -> list[tuple[str, str]]:
+        """All of it as (name, text) pairs, for people."""
         answered = [f"{counted(count, 'row')} by {printable(name)}" for name, count in self.answered.items()]
-        same = self.self_agreement
+        same, strong = self.self_agreement, printable(self.models[-1])
+        alone = f"; {strong} alone: about {price(self.strong_cost_usd)}" if self.strong_cost_usd else ""
         return [
             ("promise", self.promise),
             ("answered", ", ".join(answered)),
             *((f"kept for {name}", self._kept(one)) for name, one in self.fields.items()),
             ("sample", f"{counted(self.sample, 'row')}, drawn with seed {self.seed}"),
             *([("asked twice", f"{same[0]:,} of {counted(same[1], 'row')} got the same answer again")] if same else []),
-            (
-                "cost",
-                f"{price(self.cost_usd)}; {printable(self.models[-1])} alone: about {price(self.strong_cost_usd)}",
-            ),
+            ("cost", price(self.cost_usd) + alone),
         ]
 
     def _kept(self, one: Kept) -> str:

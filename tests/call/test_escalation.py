@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import operator
+import pickle
 import random
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +14,12 @@ from typing import Any, Literal
 import pandas as pd
 import polars as pl
 import pytest
+from pydantic import BaseModel
 
 import smelt
-from smelt.errors import SmeltConfigError
-from smelt.testing import ScriptedProvider
+from smelt.errors import AuthenticationError, SmeltConfigError, SmeltInterrupt, SmeltWarning
+from smelt.providers.base import Billing, CallFailed
+from smelt.testing import ScriptedProvider, run_jumping
 from tests.call.climbing import CHEAP, STRONG, kill_and_go_on, models_of
 from tests.call.climbing import Mood as Three
 from tests.conftest import MakeScenario
@@ -50,9 +55,7 @@ class Crowd:
 
 
 def scripted(answer: Any, name: str) -> ScriptedProvider:
-    made = ScriptedProvider(answer, keep=False)
-    made.model = name
-    return made
+    return ScriptedProvider(answer, model=name, keep=False)
 
 
 def pair(crowd: Crowd | None = None) -> list[ScriptedProvider]:
@@ -94,7 +97,7 @@ def test_the_promise_says_in_words_that_it_is_agreement() -> None:
     )
     assert result.cascade.promise in repr(result.cascade)
     assert result.cascade.promise in repr(result)
-    assert "scripted:strong alone: about" in repr(result.cascade)
+    assert repr(result.cascade).endswith("cost: unknown")
 
 
 def test_the_same_call_asks_nothing_again_and_says_the_same(tmp_path: Path) -> None:
@@ -213,6 +216,7 @@ def test_over_http_with_faults_the_promise_holds_and_the_bill_is_the_ledgers(
     assert result.metrics.input_tokens == sum(one.input_tokens for one in stats)
     assert result.cascade.cost_usd == pytest.approx(sum(one["cost_usd"] for one in spent))
     assert result.cascade.strong_cost_usd > result.cascade.cost_usd
+    assert "; openai:fake-1 alone: about $" in repr(result.cascade)
 
 
 def test_a_cascade_that_is_killed_between_two_stages_pays_no_row_twice(scenario: MakeScenario, tmp_path: Path) -> None:
@@ -228,3 +232,196 @@ def test_a_cascade_that_is_killed_between_two_stages_pays_no_row_twice(scenario:
     assert often == never
     assert sent[1] == sent[0]
     assert max(sent[1][1].values()) == 1
+
+
+class Review(BaseModel):
+    mood: Mood
+    stars: float
+    words: str
+
+
+def review(crowd: Crowd) -> list[ScriptedProvider]:
+    """Two models that write their words differently, and whose stars differ by half a percent or by a lot."""
+
+    def cheap(row: Mapping[str, Any]) -> dict[str, Any]:
+        mood = crowd.cheap(row)["mood"]
+        is_right = random.Random(f"stars {row['n']}").random() < 0.97
+        return {"mood": mood, "stars": (3.01 if is_right else 1.0) + row["n"], "words": f"cheap {row['n']}"}
+
+    def strong(row: Mapping[str, Any]) -> dict[str, Any]:
+        return {**crowd.strong(row), "stars": 3.0 + row["n"], "words": f"strong {row['n']}"}
+
+    return [scripted(cheap, "cheap"), scripted(strong, "strong")]
+
+
+def test_each_field_has_its_promise_and_a_row_is_asked_again_for_any_of_them() -> None:
+    crowd = Crowd()
+    models = review(crowd)
+    options: dict[str, Any] = {"target_accuracy": 0.9, "cascade_fields": ["mood", "stars"], "batch_size": 50}
+
+    result = smelt.run(pd.DataFrame({"n": range(100, 100 + ROWS)}), "{n}?", Review, model=models, **options)
+
+    found = result.frame
+    wrong = {
+        "mood": sum(map(operator.ne, found["mood"], map(crowd.truth, found["n"]))),
+        "stars": sum(abs(found["stars"] - 3 - found["n"]) > 0.5),
+    }
+    by_strong = found["words"].str.startswith("strong").sum()
+    assert max(wrong.values()) <= result.cascade.allowed == 100
+    assert set(result.cascade.fields) == {"mood", "stars"}
+    assert by_strong == result.cascade.answered["scripted:strong"] == models[1].rows_sent < 0.6 * ROWS
+    assert "each of 'mood' and 'stars'" in result.cascade.promise
+
+
+def test_three_models_promise_agreement_with_the_last() -> None:
+    cheap, middle = Crowd(share=0.4), Crowd(share=0.1)
+    models = [scripted(cheap.cheap, "a"), scripted(middle.cheap, "b"), scripted(cheap.strong, "c")]
+
+    result = asked(models, target_accuracy=0.9)
+
+    wrong = sum(map(operator.ne, result.frame["mood"], map(cheap.truth, range(ROWS))))
+    assert wrong <= result.cascade.allowed
+    assert models[2].rows_sent < models[1].rows_sent / 2 < models[0].rows_sent
+    assert list(result.cascade.answered) == ["scripted:a", "scripted:b", "scripted:c"]
+    assert min(result.cascade.answered.values()) > 0
+    assert sum(result.cascade.answered.values()) == ROWS
+
+
+def test_a_model_that_contradicts_itself_ends_the_cascade_before_all_rows_are_paid() -> None:
+    crowd = Crowd()
+    noise = Crowd(share=1.0)  # Wavers about every row.
+    models = [scripted(crowd.cheap, "cheap"), scripted(noise.cheap, "noisy")]
+
+    with pytest.warns(SmeltWarning, match="gave the same answer to only .* of 40 rows that it was asked twice"):
+        result = asked(models)
+
+    assert models[1].rows_sent == result.cascade.sample + 40
+    assert result.cascade.self_agreement is not None
+    assert {one.kind for one in result.errors} == {"stopped"}
+    assert "are missing" in result.cascade.promise
+    assert "got the same answer" in repr(result.cascade)
+
+
+def test_a_cheap_model_of_no_use_is_not_used() -> None:
+    crowd = Crowd()
+    models = [scripted(lambda row: {"mood": "good"}, "cheap"), scripted(crowd.strong, "strong")]
+
+    result = asked(models)
+
+    assert result.success
+    assert result.cascade.self_agreement == (40, 40)
+    assert result.cascade.answered["scripted:strong"] >= 0.95 * ROWS
+    assert models[1].rows_sent == result.cascade.answered["scripted:strong"] + 40
+
+
+def test_a_budget_that_ends_before_the_proof_passes_no_cheap_answer_off_as_proved(tmp_path: Path) -> None:
+    alone = smelt.run(
+        [{"n": one} for one in range(ROWS)], "Mood of {n}?", Mood, model=pair()[0], output="mood", batch_size=50
+    )
+    tokens = alone.metrics.input_tokens + alone.metrics.output_tokens
+    options: dict[str, Any] = {"ledger": tmp_path / "a.sqlite"}
+
+    with pytest.warns(SmeltWarning, match="budget is spent"):
+        early = asked(pair(), max_tokens_total=round(2.15 * tokens), **options)
+    with pytest.warns(SmeltWarning, match="budget is spent"):
+        late = asked(pair(), max_tokens_total=round(0.2 * tokens), **options)
+    whole = asked(pair(), **options)
+
+    assert early.metrics.successful_rows == early.cascade.answered["scripted:strong"]
+    assert not early.cascade.is_kept
+    assert "none, because the run ended before" in early.cascade.promise
+    assert {one.kind for one in early.errors} == {"budget"}
+    assert late.cascade.is_kept
+    assert {one.kind for one in late.errors} == {"budget"}
+    assert late.cascade.answered["scripted:cheap"] == whole.cascade.answered["scripted:cheap"] > 0
+    assert whole.success
+
+
+def test_ctrl_c_keeps_what_is_proved_and_the_next_call_goes_on(tmp_path: Path) -> None:
+    crowd = Crowd()
+    sent = 0
+
+    def strong(row: Mapping[str, Any]) -> dict[str, str]:
+        nonlocal sent
+        sent += 1
+        if sent == 20:
+            signal.raise_signal(signal.SIGINT)
+        return crowd.strong(row)
+
+    models = [scripted(crowd.cheap, "cheap"), scripted(strong, "strong")]
+    with pytest.raises(SmeltInterrupt, match="of 1,000 rows answered") as caught:
+        asked(models, ledger=tmp_path / "a.sqlite", concurrency=1)
+    again = pair(crowd)
+    result = asked(again, ledger=tmp_path / "a.sqlite")
+
+    partial = caught.value.partial_result
+    assert partial is not None
+    assert partial.metrics.successful_rows == partial.cascade.answered["scripted:strong"] < 100
+    assert {one.kind for one in partial.errors} == {"interrupted"}
+    assert result.success
+    assert again[0].rows_sent == 0
+
+
+def test_a_deadline_ends_all_runs_together() -> None:
+    class Slow(ScriptedProvider):
+        async def send(self, request: Any) -> Any:
+            await asyncio.sleep(1.0)
+            return await super().send(request)
+
+    crowd = Crowd()
+    models = [Slow(crowd.cheap), Slow(crowd.strong, model="strong")]
+    frame = pd.DataFrame({"n": range(500)})
+    options: dict[str, Any] = {"output": "mood", "target_accuracy": 0.95, "batch_size": 50, "concurrency": 4}
+
+    with pytest.warns(SmeltWarning, match="deadline"):
+        result, seconds = run_jumping(
+            smelt.arun(frame, "Mood of {n}?", Mood, model=models, deadline=11.5, progress=False, **options)
+        )
+
+    assert seconds == pytest.approx(11.5)
+    assert {one.kind for one in result.errors} == {"deadline"}
+    assert result.metrics.successful_rows == result.cascade.answered["scripted:strong"] > 0
+
+
+def test_a_refused_key_of_the_cheap_model_is_raised_and_nothing_else_is_asked() -> None:
+    class Refusing(ScriptedProvider):
+        async def send(self, request: Any) -> Any:
+            raise CallFailed("auth", Billing.REJECTED, "HTTP 401: no", status=401)
+
+    strong = pair()[1]
+    with pytest.raises(AuthenticationError, match="401"):
+        asked([Refusing({}), strong])
+
+    assert strong.rows_sent == 0
+
+
+def test_an_estimate_says_what_a_cascade_likely_costs_and_what_is_cheaper() -> None:
+    def estimated(rows: int, *models: str) -> Any:
+        frame = pd.DataFrame({"n": [f"text number {one}" for one in range(rows)]})
+        return smelt.estimate(frame, "Mood of {n}?", Mood, model=list(models), output="mood", target_accuracy=0.95)
+
+    alone = smelt.estimate([{"n": "text"}], "Mood of {n}?", Mood, model="openai:gpt-4.1", output="mood")
+    many = estimated(10_000, "openai:gpt-4.1-nano", "openai:gpt-4.1")
+    some = estimated(100, "openai:gpt-4.1-mini", "openai:gpt-4.1")
+    few = estimated(80, "openai:gpt-4.1-nano", "openai:gpt-4.1")
+
+    assert alone.cascade is None
+    assert many.cost_usd < 0.5 * many.cascade.strong_cost_usd < many.cascade.most_cost_usd
+    assert many.cascade.sample == 450
+    assert many.cascade.share == pytest.approx(0.24, abs=0.01)
+    assert "if openai:gpt-4.1-nano agrees with it in 9 of 10" in repr(many)
+    assert "which is likely cheaper: ask it alone" in repr(some)
+    assert few.cascade.is_alone
+    assert few.cost_usd == few.cascade.strong_cost_usd
+    assert "only openai:gpt-4.1 is asked" in repr(few)
+
+
+def test_a_cascade_travels_with_its_result_into_the_report(tmp_path: Path) -> None:
+    result = asked(pair(), rows=200)
+
+    copy = pickle.loads(pickle.dumps(result))
+    page = copy.report(tmp_path / "run.html").read_text()
+
+    assert copy.cascade == result.cascade
+    assert "<h2>Cascade</h2>" in page
+    assert "This is agreement with scripted:strong" in page

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from math import fsum, sqrt
 
 from smelt.call.execution import budget_of
-from smelt.call.ladder import names, promised
+from smelt.call.ladder import confidence_of, names, population_of, promised, sample_size
 from smelt.call.outcome import Outcome
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation
@@ -29,10 +29,10 @@ from smelt.engine.work import Counts, Ending
 from smelt.errors import BudgetExceededError, SmeltError
 from smelt.observe.recorder import EventRecorder
 from smelt.plan.answers import RowFailure
-from smelt.trust.ranking import PAIRS, Draw, Population, is_out_of_reach, kept, score
+from smelt.trust.ranking import PAIRS, Draw, is_out_of_reach, kept, score
 from smelt.trust.verdict import Standing, is_same
 from smelt.trust.votes import Leaf, Vote
-from smelt.trust.walk import allowed_wrong, labels_wanted
+from smelt.trust.walk import allowed_wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,8 @@ class Escalation:
         self._is_partial_shown = is_partial_shown
         self._models = _models(call)
         self._fields = promised(call)
-        self._rows = _population(call)
+        self._rows = population_of(call)
+        self._confidence = confidence_of(call)
         self._answers: dict[int, _Answer] = {}  # By the models before the one that is asked.
         self._good: frozenset[int] = frozenset()  # Positions whose answers by cheaper models are kept.
         self._found: dict[str, Kept] = {}
@@ -179,16 +180,11 @@ class Escalation:
 
     def _drawn(self, drawn: Draw) -> Sequence[int]:
         """The rows of a sample, by their numbers in the population."""
-        return drawn.order[: labels_wanted(len(self._rows), self._target, self._confidence)]
+        return drawn.order[: sample_size(self._call, len(self._rows))]
 
     @property
     def _target(self) -> float:
         return self._call.settings.target_accuracy or 0.0
-
-    @property
-    def _confidence(self) -> float:
-        """That of the promise about one field."""
-        return 1 - (1 - self._call.settings.confidence) / len(self._fields)
 
     @property
     def _is_nothing_proved(self) -> bool:
@@ -336,13 +332,6 @@ def _models(call: Preparation) -> list[_Model]:
         )
         for one, name in zip(calls, names(calls), strict=True)
     ]
-
-
-def _population(call: Preparation) -> Population:
-    distinct = call.folded.distinct
-    found = zip(distinct, call.source.texts(distinct), strict=True)
-    texts = {at: text for at, text in found if isinstance(text, str)}
-    return Population(texts, call.folded.twins or range(len(call.source)))
 
 
 def _differs(leaf: Leaf, one: _Answer | None, other: _Answer | None) -> bool:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, fsum
 from typing import Any
 
 from smelt.call.columns import columns_of
 from smelt.call.gauge import check_calibrator
 from smelt.call.preparation import Preparation
+from smelt.call.prospects import Prospect, calls_of, prospect
 from smelt.call.thinking import room_of
 from smelt.call.ways import HEAD, Way, text, ways
 from smelt.call.ways import lines as cells
@@ -40,8 +41,39 @@ _SAMPLE = 2_000  # About this many rows are measured; more would not change the 
 
 def estimate(call: Preparation) -> Estimate:
     """Estimate rows, requests, tokens and dollars of *call*, and of the other ways to ask it. Sends nothing."""
+    if call.earlier:
+        return _of_cascade(call)
     found = _alone(call)
     return _with_votes(call, found) if call.settings.votes > 1 else replace(found, ways=ways(call, _alone))
+
+
+def _of_cascade(call: Preparation) -> Estimate:
+    """The likely estimate of a call to several models."""
+
+    def estimated(one: Preparation) -> Estimate:
+        return _with_votes(one, _alone(one)) if one.settings.votes > 1 else _alone(one)
+
+    found = prospect(call, estimated)
+    cheapest, *others = [estimated(one) for one in calls_of(call)]
+    asked = [(found.share, one) for one in others]
+    asked = asked[-1:] if found.is_alone else [(1.0, cheapest), *asked]
+
+    def summed(count: Callable[[Estimate], int]) -> int:
+        return ceil(fsum(share * count(one) for share, one in asked))
+
+    return replace(
+        others[-1],
+        requests=summed(lambda one: one.requests),
+        input_tokens=summed(lambda one: one.input_tokens),
+        output_tokens=summed(lambda one: one.output_tokens),
+        thinking_tokens=summed(lambda one: one.thinking_tokens),
+        media_tokens=summed(lambda one: one.media_tokens),
+        cost_usd=found.likely_cost_usd,
+        model=" then ".join(found.models),
+        flex_cost_usd=None,
+        compact_cost_usd=None,
+        cascade=found,
+    )
 
 
 def _with_votes(call: Preparation, once: Estimate) -> Estimate:
@@ -300,6 +332,8 @@ class Estimate:
             answer to a field in 9 of 10 cases.
         all_votes_cost_usd: With `votes=`: dollars if every row needs all of them. None without, or if the price is not
             known.
+        cascade: With `model=[cheap, strong]`: what that may cost at most, and what the strong model alone would; all
+            other numbers are likely ones, if the cheap model agrees with it in 9 of 10 rows. None with one model.
 
     Examples:
         >>> print(df.smelt.estimate("Classify {name}.", Company, model=scripted))
@@ -324,6 +358,7 @@ class Estimate:
     ways: tuple[Way, ...] = ()
     votes: float = 1.0
     all_votes_cost_usd: float | None = None
+    cascade: Prospect | None = None
 
     def __repr__(self) -> str:
         """One or two lines of text, and a table of the ways."""
@@ -335,7 +370,8 @@ class Estimate:
         )
         sent = [f"sends {sent_columns(self.columns)}"] if self.columns else []
         table = ["", *text(self.ways)] if self.ways else []
-        return "\n".join(map(printable, [first, *sent, *table]))
+        prospect = [] if self.cascade is None else [f"cascade: {self.cascade}"]
+        return "\n".join(map(printable, [first, *prospect, *sent, *table]))
 
     def _repr_html_(self) -> str:
         from smelt.report.summary import table
@@ -345,6 +381,7 @@ class Estimate:
             ("requests", f"about {self.requests:,}"),
             ("tokens", f"about {self.input_tokens:,} in{self._media}, {self.output_tokens:,} out{self._thoughts}"),
             ("cost", f"{self._cost}{self._votes}"),
+            *([("cascade", str(self.cascade))] if self.cascade is not None else []),
             *([("sends", sent_columns(self.columns))] if self.columns else []),
         ]
         grid = (HEAD, cells(self.ways)) if self.ways else None

@@ -12,8 +12,10 @@ from smelt.call.resolve import resolve_model
 from smelt.errors import SmeltConfigError
 from smelt.messages import nearest, shown_value
 from smelt.providers.prices import check_priced
+from smelt.trust.ranking import Population
 from smelt.trust.verdict import has_text
 from smelt.trust.votes import Leaf, Panel
+from smelt.trust.walk import labels_wanted
 
 _MOST_MODELS = 3
 
@@ -61,6 +63,24 @@ def promised(call: Preparation) -> list[tuple[int, Leaf]]:
             f"promised. {hint}"
         )
     return found
+
+
+def population_of(call: Preparation) -> Population:
+    """The rows that the promise of *call* is about: all that can be sent."""
+    distinct = call.folded.distinct
+    found = zip(distinct, call.source.texts(distinct), strict=True)
+    texts = {at: text for at, text in found if isinstance(text, str)}
+    return Population(texts, call.folded.twins or range(len(call.source)))
+
+
+def confidence_of(call: Preparation) -> float:
+    """The confidence of the promise about one field, so that those about all fields hold together."""
+    return 1 - (1 - call.settings.confidence) / len(promised(call))
+
+
+def sample_size(call: Preparation, rows: int) -> int:
+    """How many of *rows* the strong model is asked to see how good the answers of cheaper ones are."""
+    return labels_wanted(rows, call.settings.target_accuracy or 0.0, confidence_of(call))
 
 
 def names(calls: Sequence[Preparation]) -> tuple[str, ...]:

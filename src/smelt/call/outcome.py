@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +166,8 @@ class Outcome:
         from smelt.call.record import recorded  # Imported late: most runs make no report.
         from smelt.report.report import Report
 
-        return Report(recorded(self.call, self.answers, self.recorder, first_request=self.counts.first_request))
+        record = recorded(self.call, self.answers, self.recorder, first_request=self.counts.first_request)
+        return Report(record if self.cascade is None else replace(record, cascade=self.cascade.lines()))
 
     def _data(self) -> list[Any]:
         output = self.call.output

@@ -27,6 +27,7 @@ class Record:
         sample: Some answered rows, spread over the input.
         timeline: The run's events over time.
         first_request: The first request that was sent, or None.
+        cascade: What a call to several models promises and saved, as name and text; empty with one model.
     """
 
     prompt: str
@@ -40,6 +41,7 @@ class Record:
     timeline: Timeline
     first_request: Request | None
     sample: Sequence[Sampled] = ()
+    cascade: Sequence[tuple[str, str]] = ()
 
 
 class Sampled(NamedTuple):

@@ -58,6 +58,7 @@ def render(result: SmeltResult[Any], record: Record, *, first_request: bool) -> 
         _head(result, record, _privacy(shows_request=request is not None, shows_answers=bool(sample))),
         _tiles(result.metrics, record),
         _rows(result, record),
+        _cascade(record),
         *_sample(sample, result.metrics),
         *_course(record),
         _spend(result.metrics, record),
@@ -121,9 +122,11 @@ def _rows(result: SmeltResult[Any], record: Record) -> Html:
     if not metrics.total_rows:
         return section("Rows", el("p", "There were none."))
     kinds = Counter(error.kind for error in result.errors).most_common()
+    answered = metrics.successful_rows - record.skipped
+    known = min(metrics.ledger_rows, answered)  # With several votes for a row, the ledger knows more than rows.
     parts = [
-        ("answered", "answered by requests", metrics.successful_rows - metrics.ledger_rows - record.skipped),
-        ("known", "known from the ledger", metrics.ledger_rows),
+        ("answered", "answered by requests", answered - known),
+        ("known", "known from the ledger", known),
         ("skipped", "not asked, because null", record.skipped),
         *(("failed", f"failed: {words(kind)}", number) for kind, number in kinds),
     ]
@@ -136,6 +139,12 @@ def _rows(result: SmeltResult[Any], record: Record) -> Html:
         table(["Outcome", "Rows", "Share"], lines, numbers=2, class_="narrow"),
         aside(f"Equal to another row, so not asked again: {counted(twins, 'row')}.") if twins > 0 else None,
     )
+
+
+def _cascade(record: Record) -> Html | None:
+    if not record.cascade:
+        return None
+    return section("Cascade", table(["", ""], [list(line) for line in record.cascade], class_="narrow"))
 
 
 def _sample(sample: Sequence[Sampled], metrics: SmeltMetrics) -> Iterator[Html]:
