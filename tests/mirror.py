@@ -72,6 +72,7 @@ TESTED_THROUGH = {
     "call/gauge": "evaluation/test_reliability",
     "call/running": "call/test_rounds",
     "call/ladder": "call/test_escalation",
+    "call/prospects": "call/test_escalation",
     "cascade": "call/test_escalation",
     "call/tally": "call/test_rounds",
     "call/execution": "exactness/test_faults_process",

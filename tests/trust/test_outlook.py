@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from smelt.trust.outlook import mean_votes
+from smelt.trust.outlook import mean_votes, usual_saving
+from smelt.trust.walk import labels_wanted
 
 
 @pytest.mark.parametrize(
@@ -19,3 +20,8 @@ def test_more_fields_take_more_votes_and_never_more_than_all() -> None:
 
     assert means == sorted(means)
     assert means[-1] <= 5
+
+
+@pytest.mark.parametrize(("rows", "saving"), [(88, 0.0), (300, 0.57), (1_000, 0.69), (10_000, 0.76)], ids=str)
+def test_a_cascade_usually_saves_what_it_saves_in_simulated_frames(rows: int, saving: float) -> None:
+    assert usual_saving(rows, labels_wanted(rows, 0.95, 0.95), 0.95, 0.95) == pytest.approx(saving, abs=0.01)
