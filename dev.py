@@ -42,6 +42,7 @@ BIN = "Scripts" if os.name == "nt" else "bin"
 PYTHON = str(ENV / BIN / "python")
 EXE = ".exe" if os.name == "nt" else ""
 ENGINES = ("scale", "spark")  # Dependency groups that only the tests of engines need: 300 and 480 MB.
+MEMORY, ROOM = Path("/dev/shm"), 2 * 2**30  # Where Linux has files in memory, and the bytes that tests may need of it.
 DEMO = ("pandas", "local", "prices")  # The extras that the demo needs; all and the tools are five times as large.
 
 # As in smelt/local/wheels.py, which cannot be imported before it is installed: uv trusts only the certificates that it
@@ -96,8 +97,7 @@ def demo() -> None:
 
 def test(*extra: str) -> None:
     setup()
-    # Many tests wait, so that two cores bear three. A share has whole modules: a fixture may be a site or a browser.
-    run(PYTHON, "-m", "pytest", "-n", "3", "--dist", "worksteal", *extra)
+    pytest(*extra)
 
 
 def model() -> None:
@@ -107,7 +107,7 @@ def model() -> None:
 
 def hosts(*extra: str) -> None:
     setup()
-    run(PYTHON, "-m", "pytest", "-n", "3", "--dist", "worksteal", "-m", "hosts or whole", *extra)
+    pytest("-m", "hosts or whole", *extra)
 
 
 def vllm(*extra: str) -> None:
@@ -305,6 +305,15 @@ def can_write(folder: Path) -> bool:
 
 def can_import(module: str) -> bool:
     return subprocess.run([PYTHON, "-c", f"import {module}"], check=False, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def pytest(*arguments: str) -> None:
+    """Run tests side by side, with their files in memory if it has room: thousands of ledgers would wait for a disk."""
+    # Many tests wait, so that two cores bear three. A share has whole modules: a fixture may be a site or a browser.
+    command = [PYTHON, "-m", "pytest", "-n", "3", "--dist", "worksteal", "-o", "tmp_path_retention_policy=failed"]
+    in_memory = MEMORY.is_dir() and can_write(MEMORY) and shutil.disk_usage(MEMORY).free >= ROOM
+    with tempfile.TemporaryDirectory(dir=MEMORY if in_memory else None, ignore_cleanup_errors=True) as folder:
+        run(*command, *arguments, env={**os.environ, "TMPDIR": folder})
 
 
 def run(*command: str, env: dict[str, str] | None = None) -> None:
