@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import os
 import signal
 import socket
@@ -248,6 +249,24 @@ class TestCtrlC:
             run_blocking(work())
 
         assert not is_waited_for
+
+    def test_a_second_one_leaves_no_message_of_asyncio(self, caplog: pytest.LogCaptureFixture) -> None:
+        async def work() -> None:
+            await sigint_soon()
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                await sigint_soon()
+                try:
+                    await asyncio.sleep(30)
+                except asyncio.CancelledError:
+                    raise SmeltInterrupt("Interrupted.") from None
+
+        with pytest.raises(KeyboardInterrupt):
+            run_blocking(work())
+        gc.collect()
+
+        assert caplog.messages == []
 
     def test_one_that_comes_as_the_work_is_done_leaves_a_driver_that_can_go_on(self) -> None:
         async def first() -> None:

@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done, and no row failed. 1: refused by a provider, the store or this machine. 2: the command line is wrong.
     3: some rows failed. 4: it ended early, and the same command goes on. 128 + n: signal n ended it.
     """
+    options = Namespace()
     try:
         options = _read(parser(), sys.argv[1:] if arguments is None else arguments)
         with _plain_warnings():
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(in_flags(str(problem)))
         return REFUSED
     except KeyboardInterrupt as stop:
-        complain(str(stop) or "Stopped.", "The same command goes on from here.")
+        complain(*_stopped(options))
         return BY_SIGNAL + int(getattr(stop, "signum", None) or signal.SIGINT)
     except BrokenPipeError:  # As in `smelt run … -o - | head`.
         return BY_SIGNAL + signal.SIGPIPE
@@ -80,6 +81,19 @@ def _read_variables(options: Namespace) -> None:
         configure(env_file=path)
     except SmeltConfigError as problem:
         raise type(problem)(str(problem).replace("env_file", "--env-file", 1)) from None
+
+
+def _stopped(options: Namespace) -> Iterator[str]:
+    """What to say after Ctrl-C or SIGTERM: how to go on, in words of the command line."""
+    if not getattr(options, "takes_words", False):
+        yield "Stopped."
+    elif options.mode == "batch":
+        yield "Stopped. Jobs that were submitted run on, and are billed. The same command collects them, also tomorrow;"
+        yield "`smelt jobs list` lists them, and `smelt jobs cancel JOB` ends one."
+    elif options.no_ledger:
+        yield "Stopped. No ledger keeps the answers, so the same command pays again for rows that are not in OUT."
+    else:
+        yield "Stopped. The same command goes on from here."
 
 
 def _called(options: Namespace) -> Any:

@@ -130,9 +130,9 @@ def _fill(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step], rows: int |
             shard.add(frame)
     except SmeltInterrupt as interrupt:
         shard.end()
-        raise SmeltInterrupt(
-            f"Interrupted. {shards.rows:,} rows are finished; the same sink continues from there."
-        ) from (interrupt.__cause__)
+        raise _interrupt(
+            interrupt, f"Interrupted. {shards.rows:,} rows are finished; the same sink continues from there."
+        ) from interrupt.__cause__
     finally:
         shard.end()
 
@@ -172,14 +172,22 @@ def _fill_in_rounds(
                 shard.end()
     except KeyboardInterrupt as interrupt:
         shard.end()
-        raise SmeltInterrupt(
+        raise _interrupt(
+            interrupt,
             f"Interrupted. {shards.rows:,} rows are finished. Jobs run on at the provider and are billed; the same "
-            "sink collects them, also tomorrow. smelt.ledger.open().jobs() lists them, and a job's cancel() ends it."
+            "sink collects them, also tomorrow. smelt.ledger.open().jobs() lists them, and a job's cancel() ends it.",
         ) from interrupt.__cause__
     finally:
         shard.end()
     if not rounds.is_whole:
         raise _UnfinishedError
+
+
+def _interrupt(interrupt: KeyboardInterrupt, told: str) -> SmeltInterrupt:
+    """*interrupt* in the words of a sink, by the same signal."""
+    ours = SmeltInterrupt(told)
+    ours.signum = getattr(interrupt, "signum", ours.signum)
+    return ours
 
 
 class _Growing:

@@ -96,6 +96,7 @@ class Driver:
         self._owners = 0
         self._task: asyncio.Task[Any] | None = None
         self._finishing: set[asyncio.Task[None]] = set()  # The loop itself has only weak references to its tasks.
+        self._left: list[asyncio.Task[Any]] = []  # Work that nobody waits for after a second Ctrl-C.
         self._is_ending = False
         self._is_parked = threading.Event()
         self._runner = asyncio.Runner(loop_factory=loop_factory)
@@ -129,7 +130,7 @@ class Driver:
         _DRIVERS.discard(self)
         if not sys.is_finalizing():  # A forgotten generator is closed during finalisation, when no loop can run.
             with self.turn, _outer_loop_hidden():
-                self._runner.close()
+                self._close()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run *work* to its end; Ctrl-C and SIGTERM act as in `run_blocking`."""
@@ -138,6 +139,8 @@ class Driver:
                 try:
                     return self._runner.run(self._noted(work))
                 except KeyboardInterrupt:
+                    if self._task is not None:  # A second Ctrl-C, while it ended.
+                        self._left.append(self._task)
                     self._drain()
                     raise
         finally:
@@ -190,7 +193,16 @@ class Driver:
         finally:
             self.has_ended = True
             with _outer_loop_hidden():
-                self._runner.close()
+                self._close()
+
+    def _close(self) -> None:
+        """Close the loop. Exceptions of work that was left are looked at, or asyncio would print them."""
+        try:
+            self._runner.close()
+        finally:
+            for task in self._left:
+                if task.done() and not task.cancelled():
+                    task.exception()
 
     def _park(self) -> None:
         """Block this thread until exit: a thread that resumes after interpreter finalisation aborts the process."""
