@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import stat
 from pathlib import Path
 
 from smelt.errors import SmeltConfigError
@@ -23,6 +24,25 @@ def plain_path(path: object, wanted: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise SmeltConfigError.for_value("path", text, f"{wanted}: there is no such home directory") from None
+
+
+def place_to_write(path: Path) -> Path:
+    """*path* with links followed: a place for a file, which replaces the file that is there.
+
+    Raises:
+        SmeltConfigError: There is something else, such as a device or a pipe, or there can be no file.
+    """
+    try:
+        place = path.resolve()
+        mode = place.stat().st_mode
+    except FileNotFoundError:
+        return place
+    except (OSError, RuntimeError) as problem:
+        raise SmeltConfigError(f"{path} cannot be written: {getattr(problem, 'strerror', problem)}.") from None
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
+        raise SmeltConfigError(f"{path} is {what}. Write the path of a file.")
+    return place
 
 
 def integer(name: str, value: object, least: int, most: int, *, also: str = "") -> int:

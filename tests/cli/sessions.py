@@ -37,7 +37,7 @@ What each command takes. [A page of its own](../howto/command-line.md) says how 
 | exit code | |
 | --- | --- |
 | 0 | Done, and no row failed. |
-| 1 | Refused: by the provider, by the ledger, or because a key or a package is missing. |
+| 1 | Refused: by the provider, by the ledger, by the disk, or because a key or a package is missing. |
 | 2 | The command line is wrong, or what it names cannot be used. Nothing was sent. |
 | 3 | Done, but some rows failed; with `--allow-failed` 0. |
 | 4 | It ended early: a budget, a deadline, a stop of the provider, or rows in jobs. The same command goes on. |

@@ -61,6 +61,6 @@ def test_a_class_is_an_output_model(shell: Shell) -> None:
 def test_a_prompt_comes_from_a_file(shell: Shell) -> None:
     shell.write("prompt.txt", "How large is {name}?\n")
 
-    done = shell("explain", "in.csv", "-f", "prompt.txt", "-m", "mock:")
+    found = shell("explain", "in.csv", "-f", "prompt.txt", "-m", "mock:", "--json").found
 
-    assert "How large is {name}?" in done.out or "How large is name?" in done.out or "How large is" in done.out
+    assert "\nTask:\nHow large is `name`?\n\n" in found["system"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -156,3 +157,31 @@ def test_on_a_terminal_it_asks_before_more_than_a_dollar(server: Scenario, shell
     assert out == b""
     assert server.stats().requests == 0
     assert not Path("out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("stream", "command", "answer"),
+    [
+        ("stdin", ("run", "-", "{name}?", "-m", "mock:", "-o", "o.csv"), (2, "", "The standard input is closed.\n")),
+        ("stdout", (*ASK, "-o", "-", "--quiet"), (2, "", "The standard output is closed.\n")),
+        ("stderr", (*ASK, "-o", "out.csv"), (0, "", "")),
+    ],
+)
+def test_a_closed_stream_is_told_or_done_without(
+    stream: str, command: tuple[str, ...], answer: tuple[Any, ...], shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, stream, None)
+
+    done = shell(*command)
+
+    assert (done.code, done.out, done.err) == answer
+
+
+def test_a_full_disk_is_told_in_a_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        done = shell(*ASK, "-o", "-", "--quiet")
+        with contextlib.suppress(OSError):
+            full.close()
+
+    assert (done.code, done.err) == (1, "The disk or the terminal: No space left on device.\n")

@@ -276,6 +276,15 @@ def test_options_of_another_end_are_refused(option: str, tmp_path: Path) -> None
         step().smelt.sink_parquet(tmp_path / "out.parquet", **{option: None})
 
 
+def test_a_pipe_or_a_device_is_no_target_and_stays_what_it_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "out.parquet")  # Not a device: a test that fails as root would replace it.
+
+    with pytest.raises(SmeltConfigError, match=r"out\.parquet is a device, a pipe or a socket"):
+        step(None, provider()).smelt.sink_parquet(tmp_path / "out.parquet")
+
+    assert [path.is_fifo() for path in tmp_path.iterdir()] == [True]
+
+
 def test_a_target_is_what_polars_makes_of_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "link.parquet").symlink_to("2025-01-02.arrow")

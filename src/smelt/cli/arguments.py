@@ -6,15 +6,17 @@ import importlib.util
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from smelt.checks import plain_path
 from smelt.cli.parser import UsageError
 from smelt.cli.telling import OURS
-from smelt.errors import SmeltConfigError
+from smelt.errors import SmeltConfigError, SmeltError
 from smelt.messages import nearest, shown_value
 
 _PLAIN = (
@@ -60,12 +62,27 @@ def question(options: Namespace, words: Sequence[str]) -> Question:
     """
     if options.steps is not None:
         raise UsageError(options.parser, "--steps is for a pipeline.")
+    _check_names(options)
     return Question(
         prompt=_prompt(options, words),
         output_model=_output_model(options),
         model=options.model,
         settings=settings(options),
     )
+
+
+def _check_names(options: Namespace) -> None:
+    from smelt.call.options import NAMES  # Imported late: help needs none of them.
+
+    for one in options.set:
+        name = _option(one)
+        if name not in NAMES:
+            raise UsageError(options.parser, f"There is no option {shown_value(name)} for --set.{nearest(name, NAMES)}")
+
+
+def _option(written: str) -> str:
+    """The name of the option in `name=value`."""
+    return written.partition("=")[0].strip().replace("-", "_")
 
 
 def _prompt(options: Namespace, words: Sequence[str]) -> str:
@@ -156,7 +173,11 @@ def _module(name: str, flag: str) -> Any:
         sys.path.insert(0, here)  # As `python -m` does.
     from smelt.api.symbols import imported  # Imported late: few commands name code.
 
-    if (found := imported(name)) is None:
+    if name.startswith("."):
+        raise SmeltConfigError(f"{flag}: there is no module {shown_value(name)}.")
+    with _said(f"{flag} {name}"):
+        found = imported(name)
+    if found is None:
         raise SmeltConfigError(f"{flag}: there is no module {shown_value(name)}.")
     return found
 
@@ -172,8 +193,29 @@ def _file(path: str, flag: str) -> Any:
         sys.path.insert(0, str(file.parent))
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(file.stem, module)  # Annotations of its classes are looked up there.
-    spec.loader.exec_module(module)
+    with _said(f"{flag} {path}", str(file)):
+        spec.loader.exec_module(module)
     return module
+
+
+@contextmanager
+def _said(what: str, path: str | None = None) -> Iterator[None]:
+    """Say an exception of the user's code in a line, with the last line of the file at *path* that it came through.
+
+    Raises:
+        SmeltConfigError: There was one.
+    """
+    try:
+        yield
+    except SmeltError:
+        raise
+    except Exception as problem:
+        told = problem.msg if isinstance(problem, SyntaxError) else str(problem)
+        first = next(iter(told.splitlines()), "")
+        lines = [at.lineno for at in extract_tb(problem.__traceback__) if at.filename == path]
+        line = problem.lineno if isinstance(problem, SyntaxError) else lines[-1] if lines else None
+        place = "" if line is None else f" (line {line})"
+        raise SmeltConfigError(f"{what}: {type(problem).__name__}: {first}{place}") from problem
 
 
 def settings(options: Namespace) -> dict[str, Any]:
@@ -188,9 +230,9 @@ def settings(options: Namespace) -> dict[str, Any]:
         found["ledger"] = False
     for one in options.set:
         name, equals, value = one.partition("=")
-        if not equals or name in OURS:
+        if not equals or not name.strip() or name in OURS:
             raise UsageError(options.parser, f"--set {one}: write --set name=value, with an option of smelt.transform.")
-        found[name.strip().replace("-", "_")] = _value(value)
+        found[_option(one)] = _value(value)
     return found
 
 

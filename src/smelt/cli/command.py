@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"{problem.command}: {problem}\n{problem.command} --help shows what it takes.")
         return WRONG
     except SystemExit as end:  # argparse ends --help and --version like this.
-        return int(end.code or 0)
+        if isinstance(end.code, str):  # Of the user's code.
+            complain(end.code)
+        return end.code if isinstance(end.code, int) else REFUSED if end.code else 0
     except (AuthConfigError, MissingDependencyError) as problem:
         complain(in_flags(str(problem)))
         return REFUSED
@@ -51,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BY_SIGNAL + int(getattr(stop, "signum", None) or signal.SIGINT)
     except BrokenPipeError:  # As in `smelt run … -o - | head`.
         return BY_SIGNAL + signal.SIGPIPE
+    except OSError as problem:  # A disk that is full, or a file that another program took away.
+        complain(f"{problem.filename or 'The disk or the terminal'}: {problem.strerror or problem}.")
+        return REFUSED
 
 
 def _read(tree: Parser, arguments: Sequence[str]) -> Namespace:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 STDIN = "-"
+_MOST_ROWS = 2**32 - 1
 KINDS = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -81,12 +82,12 @@ def opened(written: str, options: Namespace) -> Iterator[Source]:
             yield Source(plan=_limited(plan, options.limit))
         return
     with _files(written, options.kind) as (files, kind):
-        plan = _scanned(files, kind, options.text, written)
+        plan = _scanned(files, kind, options.text, "The standard input" if written == STDIN else written)
         yield Source(plan=_limited(plan, options.limit), files=() if written == STDIN else files)
 
 
 def _limited(plan: pl.LazyFrame, limit: int | None) -> pl.LazyFrame:
-    return plan if limit is None else plan.head(limit)
+    return plan if limit is None else plan.head(min(limit, _MOST_ROWS))
 
 
 def require_polars() -> None:
@@ -110,6 +111,8 @@ def _files(written: str, kind: str | None) -> Iterator[tuple[list[Path], str]]:
             raise SmeltConfigError(f"{written} matches files of several kinds: {', '.join(sorted(kinds))}.")
         yield files, kinds.pop()
         return
+    if sys.stdin is None:
+        raise SmeltConfigError("The standard input is closed.")
     with private_folder() as folder:
         file = folder / "stdin"
         with file.open("wb") as whole:
@@ -148,7 +151,7 @@ def kind_of(file: Path) -> str:
     if kind is None:
         raise SmeltConfigError(
             f"{file.name}: the ending {file.suffix!r} is not known.{nearest(file.suffix, KINDS)} "
-            f"The endings are {', '.join(KINDS)}."
+            "--from and --to say what a file is."
         )
     return kind
 
@@ -166,6 +169,8 @@ def _scanned(files: list[Path], kind: str, text: str | None, written: str) -> pl
         raise unreadable(written, problem) from None
     if not names:
         raise SmeltConfigError(f"{written} has no columns.")
+    if any("\0" in name or "\ufffd" in name for name in names):  # Polars replaces what it cannot read in a heading.
+        raise SmeltConfigError(f"{written} cannot be read: it is no UTF-8 text.")
     return plan
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from smelt.checks import place_to_write, plain_path
 from smelt.cli.inputs import STDIN, kind_of
 from smelt.errors import SmeltConfigError
 
@@ -62,13 +63,14 @@ def target(written: str, kind: str | None, sources: Sequence[Path]) -> Target:
     if written == STDIN:
         if (kind or "csv") not in _STREAMED:
             raise SmeltConfigError(f"--to {kind} needs a file. To the standard output go {', '.join(_STREAMED)}.")
+        if sys.stdout is None:
+            raise SmeltConfigError("The standard output is closed.")
         return Target(path=None, kind=kind or "csv")
-    path = Path(written)
-    if path.is_dir():
-        raise SmeltConfigError(f"-o {written} is a folder. Write the path of a file.")
+    path = plain_path(written, "the path of a file (-o)")
+    place = place_to_write(path)
     if any(path.exists() and path.samefile(one) for one in sources):
         raise SmeltConfigError(f"-o {written} is the file that is read. Write to another one.")
-    return Target(path=path, kind=kind or kind_of(path))
+    return Target(path=place, kind=kind or kind_of(path))
 
 
 def flat(plan: pl.LazyFrame) -> pl.LazyFrame:

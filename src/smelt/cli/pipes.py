@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smelt.cli.arguments import named_object, settings
@@ -41,8 +43,9 @@ def run(options: Namespace) -> int:
         summary = Summary(options=options, out=options.out)
         began = time.monotonic()
         asked = {**settings(options), **telling(options, summary.watch)}
-        found = pipe.run(rows.plan.collect(), **asked).frame
-        _write(found, goal)
+        with _draft(goal.path) as draft:
+            found = pipe.run(rows.plan.collect(), **asked).frame
+            _write(found, goal, draft)
         summary.written.count(found.lazy(), asked.get("error_column", "smelt_error"))
         return summary.tell(time.monotonic() - began)
 
@@ -53,7 +56,7 @@ def source_and_words(options: Namespace) -> Sequence[str]:
     Raises:
         UsageError: There is no IN.
     """
-    if not options.words:
+    if not options.words or not options.words[0]:
         raise _without_rows(options)
     words: Sequence[str] = options.words
     return words
@@ -69,7 +72,7 @@ def require_out(options: Namespace) -> None:
     Raises:
         UsageError: They have not, or their place is taken.
     """
-    if options.out is None:
+    if not options.out:
         raise UsageError(options.parser, "Say where the rows go: -o FILE, or -o - for the standard output.")
     if options.out == "-" and options.json:
         raise UsageError(options.parser, "--json and -o - both go to the standard output. Leave one out.")
@@ -159,17 +162,34 @@ def _chosen(pipe: Pipeline, steps: str | None) -> Pipeline:
     return part
 
 
-def _write(found: pl.DataFrame, goal: Target) -> None:
+@contextmanager
+def _draft(path: Path | None) -> Iterator[Path | None]:
+    """A file beside *path*, which is there before anything is spent; None if the rows go to the standard output.
+
+    Raises:
+        SmeltConfigError: It cannot be written.
+    """
+    if path is None:
+        yield None
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}.smelt{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.touch()
+    except OSError as problem:
+        raise SmeltConfigError(f"-o {path} cannot be written: {problem.strerror}.") from None
+    try:
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _write(found: pl.DataFrame, goal: Target, draft: Path | None) -> None:
     """Write *found*; a file appears when it is complete."""
-    if goal.path is None:
+    if goal.path is None or draft is None:
         goal.print(found, is_first=True)
         return
     from smelt.lazy.shards import publish  # Imported late: it needs Polars.
 
-    path = goal.path.resolve()  # A symbolic link stays, and the file that it points to is replaced.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.smelt{path.suffix}")
-    try:
-        goal.write(found.lazy(), unfinished)
-        publish(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    goal.write(found.lazy(), draft)
+    publish(draft, goal.path)

@@ -174,6 +174,9 @@ def _of_sql(asked: Table) -> Iterator[pl.DataFrame]:
             yield from (_of_tuples(names, part) for part in _parts(found))
     except ModuleNotFoundError as problem:
         raise SmeltConfigError(f"{asked.name} needs the package {problem.name}: pip install {problem.name}.") from None
+    except sqlalchemy.exc.NoSuchModuleError:
+        kind = asked.name.partition(":")[0]
+        raise SmeltConfigError(f"{asked.name}: {kind} is no database that is known. Download a file first.") from None
     except sqlalchemy.exc.SQLAlchemyError as problem:
         raise unreadable(asked.name, getattr(problem, "orig", None) or problem) from None
 

@@ -38,12 +38,13 @@ FLAGS: Mapping[str, str] = {
 OURS = ("progress", "observers")
 """Options that the command line has its own way to say."""
 _QUOTED = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"")
+_FIRST = re.compile(r"^[a-z_]+(?= (?:must|is|names) )")
 _OPTION = re.compile(r"\b([a-z_]+)=((?:\"[^\"]*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|[\w.\-]*\w)?)")
 
 
 def in_flags(text: str) -> str:
     """*text* of a message, with the options of Python as flags of the command line."""
-    return _OPTION.sub(_as_flag, text)
+    return _OPTION.sub(_as_flag, _FIRST.sub(lambda match: FLAGS.get(match[0], match[0]), text))
 
 
 def _as_flag(match: re.Match[str]) -> str:
@@ -61,7 +62,7 @@ def _as_flag(match: re.Match[str]) -> str:
 
 def complain(*lines: str) -> None:
     """Print lines to stderr; smelt's own sentences, in order."""
-    for line in lines:
+    for line in lines if sys.stderr is not None else ():  # Closed: `print` would take the standard output.
         print(line, file=sys.stderr, flush=True)
 
 
@@ -80,7 +81,7 @@ def log_event(event: Event) -> None:
     from smelt.engine.events import facts  # Imported late: help needs none of it.
 
     line = {"time": round(time.time(), 3), "event": type(event).__name__, **facts(event)}
-    print(json.dumps(line, ensure_ascii=False), file=sys.stderr, flush=True)
+    complain(json.dumps(line, ensure_ascii=False))
 
 
 def unreadable(written: str, problem: BaseException) -> SmeltConfigError:

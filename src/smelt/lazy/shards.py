@@ -101,7 +101,10 @@ def shards_for(target: Path, manifest: Mapping[str, Any], *, restart: bool) -> I
         SmeltConfigError: Another process holds the lock, or the existing shards belong to another sink.
     """
     folder = target.with_name(f"{target.name}.smelt")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise SmeltConfigError(f"{target} cannot be written: {problem.strerror}.") from None
     with (folder / _MANIFEST).open("a+", encoding="utf-8") as file:
         _lock(file.fileno(), target)
         if restart:

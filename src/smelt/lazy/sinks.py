@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from smelt.call.preparation import Preparation
-from smelt.checks import plain_path
+from smelt.checks import place_to_write, plain_path
 from smelt.errors import ConfigTypeError, SmeltConfigError, SmeltInterrupt
 from smelt.lazy.pushdown import known_height
 from smelt.lazy.rounds import ONLY_SINKS, Rounds, check_rounds, is_in_rounds
@@ -277,9 +277,7 @@ def _target(path: object) -> Path:
         raise SmeltConfigError.for_value(
             "path", path, "the path of a file on this machine (lf.sink_parquet takes others)"
         )
-    target = plain_path(
-        path, "the path of a file"
-    ).resolve()  # As in Polars: a symbolic link stays, and the file that it points to is replaced.
+    target = plain_path(path, "the path of a file")
     if target.is_dir():
         raise SmeltConfigError.for_value("path", path, "the path of a file, and that is a folder")
-    return target
+    return place_to_write(target)  # As in Polars: a symbolic link stays, and the file that it points to is replaced.
