@@ -99,7 +99,7 @@ def one(rows: int) -> None:
         source, target = Path(directory) / "in.parquet", Path(directory) / "out.parquet"
         numbers = pl.LazyFrame({"number": pl.int_range(rows, eager=True)})
         numbers.with_columns(text=pl.format(_TEXT + "{}", "number")).sink_parquet(source, row_group_size=50_000)
-        fake = server.scenario(jobs={"per_look": 86_400})
+        fake = server.scenario(jobs={"per_look": 86_400, "kept": 10**9})  # Each look is a day: 30 are no time here.
         model = smelt.Model("openai", "gpt-4.1-mini", api_key="k-of-a-test", base_url=fake.base_url("openai"))
         lazy, watch = cast(Any, pl.scan_parquet(source)), Watch()
         step = lazy.smelt.transform(
