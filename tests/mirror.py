@@ -42,6 +42,8 @@ TESTED_THROUGH = {
     "call/artefacts": "batch/test_archive",
     "providers/joblines": "batch/test_archive",
     "ledger/book": "batch/test_run",
+    "lanes/lines": "lanes/test_remote",
+    "lanes/serving": "lanes/test_remote",
     "ledger/answerstore": "ledger/test_exchange",
     "call/mediachecks": "call/test_preparation",
     "providers/sdkjobs": "providers/test_jobclient",

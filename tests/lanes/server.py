@@ -17,6 +17,7 @@ from smelt.lanes.board import SIZE, Board, Find
 from smelt.lanes.caps import Caps
 from smelt.lanes.lane import Lane, RunLane
 from smelt.lanes.pacer import Pacer
+from smelt.lanes.remote import RemoteLane
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 from tests.fakeserver.limiter import Limit, Limiter
 from tests.fakeserver.messages import Limits
@@ -171,7 +172,7 @@ class Client:
     """
 
     server: Server
-    lane: RunLane
+    lane: RunLane | RemoteLane
     requests: int
     estimate: Usage = USAGE
     patience: float = math.inf

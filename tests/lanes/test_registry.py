@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from smelt.errors import SmeltWarning
+from smelt.errors import SmeltConfigError, SmeltWarning
 from smelt.lanes import registry
 from smelt.lanes.caps import Caps
-from smelt.lanes.lane import Lane
-from smelt.loop.bridge import run_blocking
+from smelt.lanes.lane import Lane, RunLane
+from smelt.lanes.remote import RemoteLane
+from smelt.loop.bridge import drive, run_blocking
 from smelt.loop.jumping import run_jumping
+from smelt.loop.one_thread import OneThreadLoop
 from smelt.providers.access import Access, find_access
 from smelt.providers.base import Capabilities, Usage
 from smelt.providers.own import complete
@@ -45,9 +47,15 @@ class Elsewhere(ScriptedProvider):
     capabilities: Capabilities = USUAL
 
 
+def own(run: RunLane | RemoteLane) -> Lane:
+    """The lane of this process that *run* joined."""
+    assert isinstance(run, RunLane)
+    return run.lane
+
+
 def lane_of(provider: ScriptedProvider) -> Lane:
     async def join() -> Lane:
-        return registry.join(complete(provider), Caps(concurrency=4), print).lane
+        return own(registry.join(complete(provider), Caps(concurrency=4), print))
 
     return asyncio.run(join())
 
@@ -109,7 +117,7 @@ def test_a_script_has_no_limit_to_share() -> None:
 
 def test_a_loop_with_a_clock_of_its_own_shares_nothing() -> None:
     async def join() -> Lane:
-        return registry.join(Elsewhere(), Caps(concurrency=4), print).lane
+        return own(registry.join(Elsewhere(), Caps(concurrency=4), print))
 
     assert run_jumping(join()).result is not run_jumping(join()).result
 
@@ -120,12 +128,12 @@ def test_a_loop_that_hides_another_does_not_wait_for_it() -> None:
             await run.admit(Usage())
             hiding = run_blocking(inner())
             with registry.join(Elsewhere(), Caps(concurrency=1), print) as beside:
-                return run.lane, hiding, beside.lane
+                return own(run), hiding, own(beside)
 
     async def inner() -> Lane:
         with registry.join(Elsewhere(), Caps(concurrency=1), print) as run:
             await run.admit(Usage())
-            return run.lane
+            return own(run)
 
     with pytest.warns(SmeltWarning, match="blocks the event loop"):
         mine, hiding, beside = asyncio.run(outer())
@@ -153,3 +161,53 @@ def test_no_key_is_kept() -> None:
     lane_of(Elsewhere(key=Secret("sk-canary")))
 
     assert "canary" not in repr(registry._lanes)
+
+
+@pytest.mark.parametrize(
+    ("place", "token", "said"),
+    [
+        ("somewhere", "t", "must be the address of a pacer"),
+        ("host:port", "t", "must be the address of a pacer"),
+        ("host:99999", "t", "must be the address of a pacer"),
+        ("10.0.0.7:7400", "", "SMELT_PACER_TOKEN is not set"),
+    ],
+)
+def test_a_wrong_pacer_is_refused_before_the_first_request(
+    place: str, token: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMELT_PACER", place)
+    monkeypatch.setenv("SMELT_PACER_TOKEN", token)
+
+    with pytest.raises(SmeltConfigError, match=said):
+        lane_of(Elsewhere())
+
+
+def test_with_a_pacer_runs_ask_it_and_name_their_lanes_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMELT_PACER", "/run/smelt/pacer")
+
+    async def joined(provider: ScriptedProvider, tier: str = "") -> str:
+        found = registry.join(complete(provider), Caps(concurrency=4), print, tier=tier)
+        assert isinstance(found, RemoteLane)
+        return found._member.lane(b"salt")
+
+    one, key = Elsewhere(), Secret("sk-c4n4ry")
+    names = [asyncio.run(joined(provider)) for provider in (one, Elsewhere(), Elsewhere(key=key))]
+
+    assert names[0] == names[1] != names[2]
+    assert asyncio.run(joined(one, "flex")) != names[0]
+    assert "c4n4ry" not in names[2]
+
+
+def test_a_call_inside_of_a_call_does_not_wait_for_the_slots_of_the_outer_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMELT_PACER", "/nowhere/pacer")
+
+    async def outer() -> bool:
+        with registry.join(complete(Elsewhere()), Caps(concurrency=4), print) as lane:
+            lane.release(await lane.admit(Usage()))
+            return drive(inner(), loop_factory=OneThreadLoop)
+
+    async def inner() -> bool:
+        with registry.join(complete(Elsewhere()), Caps(concurrency=4), print) as lane:
+            return isinstance(lane, RunLane)
+
+    assert asyncio.run(outer())

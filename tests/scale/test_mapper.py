@@ -123,6 +123,14 @@ def test_each_worker_takes_its_share_of_the_limits() -> None:
     assert in_a_worker(Settings(), 4) == Settings.of(progress=False)
 
 
+def test_with_a_pacer_the_limits_hold_for_all_workers_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMELT_PACER", "/run/smelt/pacer")
+
+    found = in_a_worker(Settings.of(rpm=600, tpm=10_000, concurrency=8), 4)
+
+    assert found == Settings.of(rpm=600, tpm=10_000, concurrency=2, progress=False)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

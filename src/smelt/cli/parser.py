@@ -237,6 +237,11 @@ def _machine_commands(commands: _Commands) -> None:
     which = {"action": "append", "default": []}
     Flag("--model", "ask only this model (costs money)", "PROVIDER:NAME", more=which).add(doctor)
     ENV_FILE.add(doctor)
+    about = "serve one pace to the processes of several machines that share an account"
+    pacer = commands.add("pacer", "upkeep:pacer", about, "--listen HOST:PORT|PATH")
+    more = {"required": True}
+    Flag("--listen", "where: an address, or the path of a Unix socket", "HOST:PORT|PATH", more=more).add(pacer)
+    ENV_FILE.add(pacer)
     about = "print a script with which a shell completes commands and options"
     shells = ("bash", "zsh", "fish")
     shell = commands.add("completion", "completion:completion", about, "|".join(shells))

@@ -74,3 +74,10 @@ def doctor(options: Namespace) -> int:
     found = look(live=options.live, models=options.model)
     say(repr(found))
     return 0 if found.is_healthy else 1
+
+
+def pacer(options: Namespace) -> None:
+    """Serve a pacer until Ctrl-C or SIGTERM."""
+    from smelt.lanes.serving import run
+
+    run(options.listen, say)

@@ -28,6 +28,12 @@ class Caps:
         return replace(self, rpm=rpm, tpm=tpm)
 
     @classmethod
+    def together(cls, caps: Iterable[Caps]) -> Caps:
+        """As `tightest`, but runs in several processes may have as many requests in flight as all of them want."""
+        caps = list(caps)
+        return replace(cls.tightest(caps), concurrency=sum(one.concurrency for one in caps))
+
+    @classmethod
     def tightest(cls, caps: Iterable[Caps]) -> Caps:
         """The minimum of each limit over *caps*, at least one: the provider counts by key, not by run."""
         caps = list(caps)

@@ -6,7 +6,7 @@ import asyncio
 import math
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -27,7 +27,7 @@ _QUIET = 1.0
 # Iterations of the event loop before each request during the start phase. Building a request takes milliseconds of CPU;
 # connecting, sending and reading a refusal take about a dozen iterations, and every request that is sent in the
 # meantime would be refused, too. Chosen, not measured: a few more than a dozen.
-_TURNS = 16
+TURNS = 16
 
 
 class Lane:
@@ -80,6 +80,15 @@ class Lane:
                 self.pacer.rest()
         self._pump()
 
+    def caps(self, of_runs: Sequence[Caps]) -> Caps:
+        """The caps that apply to *of_runs* together."""
+        return Caps.tightest(of_runs)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no run is registered."""
+        return not self._runs
+
     @property
     def is_hidden(self) -> bool:
         """Whether a run uses another loop of this thread. That loop cannot run until this one ends."""
@@ -87,21 +96,27 @@ class Lane:
 
     async def admit(self, run: RunLane, estimate: Usage) -> Slot:
         """Wait until a request of *run* may be sent. Raises `TooLong` if the run would wait too long."""
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            if not self._waiting or self._is_first(run):
-                now = loop.time()
-                wait = self._wait(run, now, estimate)
-                if wait.seconds <= 0 and run.lost_patience(now, wait) is None:
-                    return self._take_slot(run, now, estimate)
-            waiter = Waiter(run, estimate, loop)
-            self._waiting.append(waiter)
-        self._pump()
+        if (slot := self.admit_now(run, estimate)) is not None:
+            return slot
+        waiter = self.enqueue(run, estimate)
         try:
             return await waiter.turn
         except asyncio.CancelledError:
-            self._withdraw(waiter)
+            self.withdraw(waiter)
             raise
+
+    def enqueue(self, run: RunLane, estimate: Usage) -> Waiter:
+        """Let a request of *run* wait in line."""
+        waiter = Waiter(run, estimate, asyncio.get_running_loop())
+        with self._lock:
+            self._waiting.append(waiter)
+        self._pump()
+        return waiter
+
+    def admit_now(self, run: RunLane, estimate: Usage) -> Slot | None:
+        """Admit a request of *run* if it need not wait."""
+        with self._lock:
+            return self._at_once(run, estimate)
 
     def complete(self, run: RunLane, slot: Slot, outcome: Reply | CallFailed) -> None:
         """Free the slot of a request that ended, and learn from its outcome."""
@@ -118,6 +133,14 @@ class Lane:
                 self.pacer.released(slot, is_counted=is_counted)
         self._pump()
 
+    def _at_once(self, run: RunLane, estimate: Usage) -> Slot | None:
+        if self._waiting and not self._is_first(run):
+            return None
+        now = _now()
+        wait = self._wait(run, now, estimate)
+        is_free = wait.seconds <= 0 and run.lost_patience(now, wait) is None
+        return self._take_slot(run, now, estimate) if is_free else None
+
     def _wait(self, run: RunLane, now: float, estimate: Usage) -> Wait:
         rest = run.rest if len(self._runs) == 1 else math.inf
         return self.pacer.wait(now, estimate, is_trying=run.is_trying, rest=rest)
@@ -129,7 +152,7 @@ class Lane:
 
     def _cap(self) -> None:
         if self._runs:
-            self.pacer.cap(Caps.tightest(run.caps for run in self._runs))
+            self.pacer.cap(self.caps([run.caps for run in self._runs]))
 
     def _pump(self) -> None:
         """Admit the requests that may be sent now, and set the timer for the next one."""
@@ -198,11 +221,12 @@ class Lane:
         if self._waiting and wait is not None and wait.seconds < math.inf:
             self._alarm = Alarm(self._waiting[0].loop, wait.seconds, self._pump)
 
-    def _withdraw(self, waiter: Waiter) -> None:
+    def withdraw(self, waiter: Waiter) -> None:
+        """Take a request out of the line; if it was admitted at the same moment, free its slot."""
         with self._lock:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
-        if waiter.slot is not None:  # It was admitted at the same moment.
+        if waiter.slot is not None:
             self.release(waiter.run, waiter.slot)
         self._pump()
 
@@ -268,13 +292,21 @@ class RunLane:
 
     async def admit(self, estimate: Usage) -> Slot:
         """Wait until a request of this size may be sent, and count it as in flight."""
+        self._begin(estimate)
+        if self.lane.pacer.is_starting:
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+        return await self.lane.admit(self, estimate)
+
+    def admit_now(self, estimate: Usage) -> Slot | None:
+        """Count a request of this size as in flight, if it may be sent now."""
+        self._begin(estimate)
+        return self.lane.admit_now(self, estimate)
+
+    def _begin(self, estimate: Usage) -> None:
         if self.loop is None:
             self.loop, self.thread, self._began = asyncio.get_running_loop(), threading.get_ident(), _now()
         self._estimate = estimate
-        if self.lane.pacer.is_starting:
-            for _ in range(_TURNS):
-                await asyncio.sleep(0)
-        return await self.lane.admit(self, estimate)
 
     def complete(self, slot: Slot, outcome: Reply | CallFailed) -> None:
         """Free the slot of a request that ended, and adapt the limits to its outcome."""

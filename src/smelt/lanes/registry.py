@@ -8,13 +8,18 @@ import os
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
+from weakref import WeakSet
 
 from smelt.engine.events import Event
+from smelt.environment import environ
+from smelt.errors import SmeltConfigError
 from smelt.lanes.board import Find, on_this_machine
 from smelt.lanes.caps import Caps
 from smelt.lanes.lane import Lane, RunLane
+from smelt.lanes.lines import PLACE, is_place
 from smelt.lanes.pacer import Pacer
+from smelt.lanes.remote import Membership, RemoteLane
 from smelt.providers.base import CompleteProvider
 
 # Lanes that are kept; beyond that, the least recently used one is dropped. Chosen, not measured: more models and keys
@@ -27,24 +32,63 @@ _AT_ONCE = 64
 _SALT = os.urandom(16)  # So that a fingerprint of a key is useless outside this process.
 
 _lanes: OrderedDict[Hashable, Lane] = OrderedDict()
+_remote: WeakSet[RemoteLane] = WeakSet()
 
 
-def join(provider: CompleteProvider, caps: Caps, tell: Callable[[Event], None], *, tier: str = "") -> RunLane:
+def join(
+    provider: CompleteProvider, caps: Caps, tell: Callable[[Event], None], *, tier: str = ""
+) -> RunLane | RemoteLane:
     """Join the lane of *provider*, from inside the running loop; close the returned access to leave it.
 
     A lane outlives the runs, with what it has learnt. A run has a lane of its own in three cases: the provider is not
     asked over a network, so nobody shares its limit; the loop's clock is not the system's, so times cannot be shared;
     or the loop runs inside another loop on this thread, which could not run until this one ends. After a fork, the
-    child process starts with new lanes.
+    child process starts with new lanes. If `SMELT_PACER` is set, a pacer keeps the lane, for the runs of all processes.
 
     Args:
         provider: The provider to ask.
         caps: The limits of the run.
         tell: Receives the events about waiting.
         tier: A service tier that has limits of its own; empty for the usual one.
+
+    Raises:
+        SmeltConfigError: `SMELT_PACER` is no address, or there is no token for it.
     """
     if not provider.origin.startswith(("http://", "https://")) or not _is_on_system_time():
         return _new(provider, caps).join(caps, tell)
+    if (place := pacer_place(environ())) is None or any(one.is_hidden for one in _remote):
+        return _own(provider, caps, tell, tier)
+    member = Membership(
+        place=place,
+        token=environ().get("SMELT_PACER_TOKEN", ""),
+        lane=lambda salt: hashlib.blake2b("\0".join(_limit(provider, tier)).encode(), key=salt).hexdigest(),
+        provider=provider.name,
+        at_once=_at_once(provider),
+    )
+    lane = RemoteLane(member, caps, tell, lambda caps: _own(provider, caps, tell, tier))
+    _remote.add(lane)
+    return lane
+
+
+def pacer_place(environ: Mapping[str, str]) -> str | None:
+    """The address of the pacer that `SMELT_PACER` names; None if it is unset.
+
+    Raises:
+        SmeltConfigError: It is no address, or there is no token for it.
+    """
+    place = environ.get("SMELT_PACER", "").strip()
+    if not place:
+        return None
+    if not is_place(place):
+        raise SmeltConfigError.for_value("The environment variable SMELT_PACER", place, PLACE)
+    if "/" not in place and not environ.get("SMELT_PACER_TOKEN"):
+        raise SmeltConfigError(
+            "SMELT_PACER names a pacer on the network, and SMELT_PACER_TOKEN is not set. Set it to the pacer's token."
+        )
+    return place
+
+
+def _own(provider: CompleteProvider, caps: Caps, tell: Callable[[Event], None], tier: str) -> RunLane:
     key = (os.getpid(), provider.name, provider.deployment, provider.model, tier, _fingerprint(provider))
     lane = _lanes.get(key) or _lanes.setdefault(key, _new(provider, caps, _board(provider, tier)))
     _lanes.move_to_end(key)
@@ -54,16 +98,23 @@ def join(provider: CompleteProvider, caps: Caps, tell: Callable[[Event], None], 
 
 
 def _new(provider: CompleteProvider, caps: Caps, board: Find | None = None) -> Lane:
-    at_once = _AT_ONCE if provider.capabilities.queues else None
-    return Lane(Pacer(provider=provider.name, caps=caps, at_once=at_once, board=board))
+    return Lane(Pacer(provider=provider.name, caps=caps, at_once=_at_once(provider), board=board))
+
+
+def _at_once(provider: CompleteProvider) -> int | None:
+    return _AT_ONCE if provider.capabilities.queues else None
 
 
 def _board(provider: CompleteProvider, tier: str) -> Find:
     """A function that opens the board shared with other processes of this machine that use the same limit."""
+    return on_this_machine("\0".join(_limit(provider, tier)), random.Random(os.urandom(16)))
+
+
+def _limit(provider: CompleteProvider, tier: str) -> list[str]:
+    """What names the limit. It holds the key, so it is hashed before it goes anywhere."""
     key = provider.key
     limit = [provider.name, provider.deployment, provider.model, "" if key is None else key.reveal()]
-    limit += [tier] if tier else []
-    return on_this_machine("\0".join(limit), random.Random(os.urandom(16)))
+    return [*limit, tier] if tier else limit
 
 
 def _fingerprint(provider: CompleteProvider) -> bytes | None:

@@ -12,6 +12,7 @@ from smelt.call.options import Settings
 from smelt.call.preparation import refuse_votes
 from smelt.call.resolve import default_model
 from smelt.checks import integer
+from smelt.environment import environ
 from smelt.errors import SmeltConfigError, warn
 from smelt.frames.blank import emptied
 from smelt.model import Model, called, read_model
@@ -46,7 +47,7 @@ class Mapper:
             model: As in `smelt.transform`; its default is that of this process.
             workers: How many processes ask at the same time. Each takes its share of the job's `rpm`, `tpm` and
                 `concurrency`, if they are set; limits that are not set are found, and the processes of one machine
-                share what they find.
+                share what they find. With a pacer (`SMELT_PACER`), `rpm` and `tpm` hold for all of them together.
 
         Raises:
             SmeltConfigError: An argument is wrong, or an option holds for a whole run, which a block is.
@@ -125,12 +126,12 @@ class Mapper:
 
 def in_a_worker(settings: Settings, workers: int) -> Settings:
     """*settings* as one of *workers* processes takes them: its part of the limits, and no progress display."""
-    most = settings.concurrency
+    most, apart = settings.concurrency, 1 if environ().get("SMELT_PACER", "").strip() else workers
     return replace(
         settings,
         progress=False,  # Bars of many workers write over each other.
-        rpm=None if settings.rpm is None else settings.rpm / workers,
-        tpm=None if settings.tpm is None else settings.tpm / workers,
+        rpm=None if settings.rpm is None else settings.rpm / apart,
+        tpm=None if settings.tpm is None else settings.tpm / apart,
         concurrency=most if most == "auto" else max(1, most // workers),
     )
 

@@ -1,0 +1,147 @@
+"""What a pacer and its clients say to each other: JSON arrays, one a line. No text of a row and no key is in any.
+
+The server speaks first: `[VERSION, salt, nonce]`. The client proves by the nonce that it knows the token, and names its
+lane by a hash with the salt: `["join", proof, lane, provider, at_once, caps…]`. The server says `["j"]`, or
+`["x", reason]` if it refuses. From then on, *id* being the client's own number of a request, the client says
+
+- `["a", id, input, output, rest]`: admit a request
+- `["d", id, …]`: it ended
+- `["r", id, is_counted]`: it was not sent
+- `["c", id]`: do not wait for it
+- `["l", caps…]`: the caps changed
+
+and the server
+
+- `["s", id, limit, in_flight, is_starting, is_paced]`: it may be sent
+- `["t", id, text]`: it would have to wait too long
+- `["w", seconds, reason]`: requests wait; `["w"]`: no more
+- `["."]`: a sign of life, while requests wait
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from smelt.lanes.caps import Caps
+from smelt.providers.base import Billing, CallFailed, Reply, Usage
+
+VERSION = 1  # Incremented when what is said changes.
+PLACE = 'the address of a pacer, such as "10.0.0.7:7400" or the path of its socket, "/run/smelt/pacer"'
+_LONGEST = 1 << 16  # Bytes of a line, and
+_MOST = 1 << 22  # bytes that may wait to be sent: a peer that does not read them is dropped.
+_HEADER = 200  # Characters of the value of a header about limits.
+
+
+class Lines(asyncio.Protocol):
+    """One end of a connection. What is said in one turn of the loop leaves in one packet."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
+        self._read = b""
+        self._said: list[bytes] = []
+
+    def heard(self, line: list[Any]) -> None:
+        """A line came. Any ValueError, TypeError or IndexError ends the connection."""
+        raise NotImplementedError
+
+    def say(self, *line: Any) -> None:
+        """Send a line with the others of this turn."""
+        if not self._said:
+            self._loop.call_soon(self.flush)
+        self._said.append(to_json(line))
+
+    def flush(self) -> None:
+        """Send what was said."""
+        said, self._said = self._said, []
+        if not said or self.transport is None or self.transport.is_closing():
+            return
+        self.transport.write(b"\n".join([*said, b""]))
+        if self.transport.get_write_buffer_size() > _MOST:
+            self.transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """As in `asyncio.Protocol`."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """As in `asyncio.Protocol`."""
+        *lines, self._read = (self._read + data).split(b"\n")
+        try:
+            if len(self._read) > _LONGEST:
+                raise ValueError("The line is too long.")
+            for line in lines:
+                self.heard(from_json(line))
+        except (ValueError, TypeError, IndexError, KeyError):
+            self.drop()
+
+    def drop(self) -> None:
+        """End the connection now."""
+        if self.transport is not None:
+            self.transport.abort()
+
+
+def is_place(place: str) -> bool:
+    """Whether *place* is `HOST:PORT` or an absolute path."""
+    host, _, port = place.rpartition(":")
+    return place.startswith("/") or (bool(host) and port.isdecimal() and 0 < int(port) < 1 << 16)
+
+
+def proof_of(token: str, nonce: str, lane: str) -> str:
+    """What only a peer that knows *token* can say."""
+    return hmac.new(token.encode(), f"{nonce} {lane}".encode(), "sha256").hexdigest()
+
+
+def said_of_caps(caps: Caps) -> list[float | None]:
+    """*caps* for a line."""
+    return [caps.concurrency, caps.rpm, caps.tpm, caps.max_wait]
+
+
+def caps_of(concurrency: object, rpm: object, tpm: object, max_wait: object) -> Caps:
+    """The caps in a line."""
+    return Caps(
+        concurrency=int(_number(concurrency, 1, 100_000)),
+        rpm=None if rpm is None else _number(rpm, 1e-6, 1e9),
+        tpm=None if tpm is None else _number(tpm, 1e-6, 1e15),
+        max_wait=_number(max_wait, 0, 1e9),
+    )
+
+
+def tokens_of(value: object) -> int | None:
+    """A count of tokens in a line."""
+    return None if value is None else int(_number(value, 0, 1e12))
+
+
+def said_of_outcome(outcome: Reply | CallFailed) -> list[Any]:
+    """What a lane learns from *outcome*, for a line. A message of the provider is not in it."""
+    usage = outcome.usage
+    tokens = [usage.input_tokens, usage.output_tokens, usage.cached_input_tokens]
+    limits = {name: value[:_HEADER] for name, value in outcome.limits.items()}
+    if isinstance(outcome, Reply):
+        return [*tokens, limits]
+    return [*tokens, limits, outcome.kind, outcome.billing.name, outcome.status, outcome.retry_after]
+
+
+def outcome_of(line: list[Any]) -> Reply | CallFailed:
+    """The outcome in a line, as far as a lane needs it."""
+    told, cached, limits, *failure = tokens_of(line[0]), tokens_of(line[2]), line[3], *line[4:]
+    usage = Usage(input_tokens=told, output_tokens=tokens_of(line[1]), cached_input_tokens=cached)
+    if not isinstance(limits, dict) or not all(isinstance(one, str) for one in limits.values()):
+        raise TypeError("Limits are headers.")
+    if not failure:
+        return Reply(text="", usage=usage, limits=limits)
+    kind, billing, status, retry_after = failure
+    words = f"{kind} ({status})" if isinstance(status, int) else str(kind)
+    wait = None if retry_after is None else _number(retry_after, 0, 1e9)
+    return CallFailed(kind, Billing[billing], words[:_HEADER], retry_after=wait, limits=limits, usage=usage)
+
+
+def _number(value: object, least: float, most: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise ValueError("A number is out of range.")
+    return value

@@ -1,0 +1,373 @@
+"""One run's access to a lane that a pacer keeps for many processes; without the pacer, to a lane of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from collections.abc import Callable
+from itertools import count
+from typing import Any, NamedTuple, Self
+
+from smelt.engine.events import Event, Resumed, Waiting
+from smelt.engine.limiter import Slot, TooLong
+from smelt.errors import SmeltConfigError
+from smelt.lanes.caps import Caps
+from smelt.lanes.lane import TURNS, RunLane
+from smelt.lanes.lines import VERSION, Lines, proof_of, said_of_caps, said_of_outcome
+from smelt.lanes.queue import running_loop
+from smelt.lanes.serving import keep_alive
+from smelt.providers.base import CallFailed, Reply, Usage
+
+PATIENCE = 2.0  # Seconds to connect.
+SILENCE = 4.0  # Seconds: a pacer whose client waits for it says something every second.
+# Seconds between two tries to reach a pacer that is away: doubled from the first to the last.
+_PAUSES = (1.0, 10.0)
+
+
+class Lost(Exception):
+    """The connection ended before the request was admitted."""
+
+
+class Membership(NamedTuple):
+    """What a run says of itself.
+
+    Attributes:
+        place: `HOST:PORT` of the pacer, or the path of its Unix socket.
+        token: The token; empty if there is none.
+        lane: Makes the name of the lane, from the pacer's salt.
+        provider: The provider's name.
+        at_once: As `Pacer.at_once`.
+    """
+
+    place: str
+    token: str
+    lane: Callable[[bytes], str]
+    provider: str
+    at_once: int | None
+
+
+class RemoteLane:
+    """One run's access, and a context manager. Implements `engine.limiter.Limiter`.
+
+    A pacer that does not answer fails no row: the run paces itself, as one without a pacer does, until it is back.
+
+    Attributes:
+        rest: As `RunLane.rest`.
+        notices: As `RunLane.notices`.
+    """
+
+    def __init__(
+        self, member: Membership, caps: Caps, tell: Callable[[Event], None], own: Callable[[Caps], RunLane]
+    ) -> None:
+        """Connect when the first request is to be admitted; *own* joins the lane of this process."""
+        self.rest = math.inf
+        self.notices: list[str] = []
+        self._member = member
+        self._caps = caps
+        self._tell = tell
+        self._join = own
+        self._own: RunLane | None = None
+        self._desk: Desk | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._tried: asyncio.Future[None] | None = None  # Done after the first try.
+        self._numbers = count(1)
+        self._at: tuple[int, asyncio.AbstractEventLoop] | None = None
+
+    @property
+    def most(self) -> int:
+        """Requests that may ever be in flight."""
+        return self._caps.concurrency
+
+    @property
+    def limit(self) -> int:
+        """Requests that may be in flight now."""
+        if (desk := self._live) is not None:
+            return max(1, min(self.most, desk.limit))
+        return self.most if self._own is None else self._own.limit
+
+    @property
+    def workers(self) -> int:
+        """As `RunLane.workers`."""
+        if (desk := self._live) is None:
+            return self.most if self._own is None else self._own.workers
+        if desk.is_starting:
+            return self.most
+        return max(1, min(self.most, len(desk.slots) + desk.limit - desk.in_flight))
+
+    @property
+    def is_paced(self) -> bool:
+        """As `RunLane.is_paced`."""
+        if (desk := self._live) is not None:
+            return desk.is_paced
+        return self._own is not None and self._own.is_paced
+
+    @property
+    def is_hidden(self) -> bool:
+        """As `Lane.is_hidden`."""
+        return self._at is not None and self._at[0] == threading.get_ident() and self._at[1] is not running_loop()
+
+    async def admit(self, estimate: Usage) -> Slot:
+        """As `RunLane.admit`.
+
+        Raises:
+            SmeltConfigError: The pacer refuses this process.
+        """
+        while True:
+            if self._tried is None:
+                loop = asyncio.get_running_loop()
+                self._at = threading.get_ident(), loop
+                self._tried, self._connecting = loop.create_future(), loop.create_task(self._connect())
+            await asyncio.shield(self._tried)
+            if (desk := self._live) is None:
+                return await self._alone().admit(estimate)
+            if desk.is_starting:
+                for _ in range(TURNS):
+                    await asyncio.sleep(0)
+            try:
+                return await desk.admit(next(self._numbers), estimate, self.rest)
+            except Lost:
+                continue
+
+    def complete(self, slot: Slot, outcome: Reply | CallFailed) -> None:
+        """As `RunLane.complete`."""
+        if slot.number > 0:
+            self._alone().complete(slot, outcome)
+        elif (desk := self._live) is not None:
+            desk.end("d", slot, said_of_outcome(outcome))
+
+    def release(self, slot: Slot, *, is_counted: bool = False) -> None:
+        """As `RunLane.release`."""
+        if slot.number > 0:
+            self._alone().release(slot, is_counted=is_counted)
+        elif (desk := self._live) is not None:
+            desk.end("r", slot, [is_counted])
+
+    def limit_to(self, caps: Caps) -> None:
+        """Replace the limits that the run sets."""
+        self._caps = caps
+        if self._own is not None:
+            self._own.limit_to(caps)
+        if (desk := self._live) is not None:
+            desk.say("l", *said_of_caps(caps))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._at = None
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._desk is not None:
+            self._desk.close()
+        if self._own is not None:
+            self._own.__exit__()
+
+    @property
+    def _live(self) -> Desk | None:
+        return self._desk if self._desk is not None and self._desk.is_joined else None
+
+    def _alone(self) -> RunLane:
+        if self._own is None:
+            self._own = self._join(self._caps)
+        self._own.rest = self.rest
+        return self._own
+
+    async def _connect(self) -> None:
+        """Connect, or try until that succeeds."""
+        pause, longest = _PAUSES
+        while True:
+            try:
+                self._desk = desk = await self._open()
+                desk.on_lost = self._lost
+                self._has_tried(None)
+                return
+            except SmeltConfigError as problem:
+                self._has_tried(problem)
+                return
+            except (OSError, TimeoutError, ValueError) as problem:
+                self._say(str(problem) or "it does not answer")
+                self._has_tried(None)
+            await asyncio.sleep(pause)
+            pause = min(longest, 2 * pause)
+
+    def _has_tried(self, problem: SmeltConfigError | None) -> None:
+        if self._tried is not None and not self._tried.done():
+            if problem is None:
+                self._tried.set_result(None)
+            else:
+                self._tried.set_exception(problem)
+
+    async def _open(self) -> Desk:
+        loop, place = asyncio.get_running_loop(), self._member.place
+        desk = Desk(self._member, self._caps, self._tell)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                if "/" in place:
+                    await loop.create_unix_connection(lambda: desk, place)
+                else:
+                    host, _, port = place.rpartition(":")
+                    await loop.create_connection(lambda: desk, host.strip("[]"), int(port))
+                await desk.joined
+        except BaseException:
+            desk.drop()
+            raise
+        return desk
+
+    def _lost(self) -> None:
+        self._say("its connection broke")
+        self._desk = None
+        self._connecting = asyncio.get_running_loop().create_task(self._connect())
+
+    def _say(self, reason: str) -> None:
+        if not self.notices:
+            self.notices.append(
+                f"The pacer {self._member.place} was away ({reason}), so this process paced itself meanwhile."
+            )
+
+
+class Desk(Lines):
+    """The client's end of a connection to a pacer.
+
+    Attributes:
+        joined: Done when the pacer has taken this run in.
+        slots: The numbers of the requests in flight.
+        limit: As the pacer said last.
+        in_flight: As the pacer said last.
+        is_starting: As the pacer said last.
+        is_paced: As the pacer said last.
+        on_lost: Called when the connection ends by itself.
+    """
+
+    def __init__(self, member: Membership, caps: Caps, tell: Callable[[Event], None]) -> None:
+        super().__init__()
+        self.joined: asyncio.Future[None] = self._loop.create_future()
+        self.slots: set[int] = set()
+        self.limit, self.in_flight = 1, 0
+        self.is_starting, self.is_paced = True, False
+        self.on_lost: Callable[[], None] = lambda: None
+        self._member = member
+        self._caps = caps
+        self._tell = tell
+        self._waiting: dict[int, asyncio.Future[Slot]] = {}
+        self._estimates: dict[int, Usage] = {}
+        self._heard_at = self._loop.time()
+        self._watch: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether requests are admitted here."""
+        return (
+            not self._is_closed and self.joined.done() and not self.joined.cancelled() and not self.joined.exception()
+        )
+
+    async def admit(self, number: int, estimate: Usage, rest: float) -> Slot:
+        """Wait for the pacer's leave to send a request. Raises `Lost` or `TooLong`."""
+        turn: asyncio.Future[Slot] = self._loop.create_future()
+        self._waiting[number] = turn
+        if self._watch is None:
+            self._heard_at = self._loop.time()
+            self._watch = self._loop.call_later(SILENCE, self._look)
+        self._estimates[number] = estimate
+        self.say("a", number, estimate.input_tokens, estimate.output_tokens, None if rest == math.inf else int(rest))
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            self.slots.discard(number)
+            self.say("c", number)
+            raise
+        finally:
+            self._waiting.pop(number, None)
+            self._estimates.pop(number, None)
+
+    def end(self, what: str, slot: Slot, more: list[Any]) -> None:
+        """A request has ended."""
+        if -slot.number in self.slots:
+            self.slots.remove(-slot.number)
+            self.in_flight -= 1
+            self.say(what, -slot.number, *more)
+
+    def close(self) -> None:
+        """Leave the lane."""
+        self._is_closed = True
+        self.on_lost = lambda: None
+        if self._watch is not None:
+            self._watch.cancel()
+        self.flush()
+        if self.transport is not None:
+            self.transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """As in `asyncio.Protocol`."""
+        super().connection_made(transport)
+        keep_alive(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The pacer is gone."""
+        self._is_closed = True
+        if self._watch is not None:
+            self._watch.cancel()
+        if not self.joined.done():
+            self.joined.set_exception(ConnectionError("it ended the connection"))
+        for turn in self._waiting.values():
+            if not turn.done():
+                turn.set_exception(Lost())
+        self.on_lost()
+
+    def heard(self, line: list[Any]) -> None:
+        """As `Lines.heard`."""
+        self._heard_at = self._loop.time()
+        if not self.joined.done():
+            self._greeted(*line)
+            return
+        what, *rest = line
+        if what == "s":
+            self._admitted(*rest)
+        elif what == "t":
+            self._resolve(rest[0], TooLong(str(rest[1])))
+        elif what == "w":
+            self._tell(Waiting(seconds=float(rest[0]), reason=str(rest[1])) if rest else Resumed())
+
+    def _greeted(self, what: object, salt: str = "", nonce: str = "") -> None:
+        if what == "j":
+            self.joined.set_result(None)
+        elif what == "x":
+            self._refused(f"refuses this process: {salt}")
+        elif what != VERSION:
+            self._refused("has another version of smelt")
+        else:
+            member = self._member
+            lane = member.lane(bytes.fromhex(salt))
+            proof = proof_of(member.token, nonce, lane)
+            self.say("join", proof, lane, member.provider, member.at_once, *said_of_caps(self._caps))
+
+    def _refused(self, words: str) -> None:
+        self.joined.set_exception(SmeltConfigError(f"The pacer {self._member.place} {words}."))
+        self.drop()
+
+    def _admitted(self, number: int, limit: int, in_flight: int, is_starting: bool, is_paced: bool) -> None:
+        self.limit, self.in_flight, self.is_starting, self.is_paced = limit, in_flight, is_starting, is_paced
+        estimate = self._estimates.get(number, Usage())
+        self._resolve(number, Slot(number=-number, left_at=self._loop.time(), estimate=estimate))
+
+    def _resolve(self, number: int, result: Slot | TooLong) -> None:
+        turn = self._waiting.get(number)
+        if turn is None or turn.done():
+            return
+        if isinstance(result, Slot):
+            self.slots.add(number)
+            turn.set_result(result)
+        else:
+            turn.set_exception(result)
+
+    def _look(self) -> None:
+        """Give up a pacer that has said nothing for too long, although requests wait for it."""
+        self._watch = None
+        if not self._waiting:
+            return
+        silent = self._loop.time() - self._heard_at
+        if silent >= SILENCE:
+            self.drop()
+        else:
+            self._watch = self._loop.call_later(SILENCE - silent, self._look)

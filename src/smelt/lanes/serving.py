@@ -1,0 +1,278 @@
+"""The pacer as a server: one lane for each limit, for the runs of all processes that connect."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import math
+import os
+import random
+import signal
+import socket
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from smelt.engine.events import Event, Waiting
+from smelt.engine.limiter import Slot
+from smelt.environment import environ
+from smelt.errors import SmeltConfigError
+from smelt.lanes.caps import Caps
+from smelt.lanes.lane import Lane, RunLane, Waiter
+from smelt.lanes.lines import PLACE, VERSION, Lines, caps_of, is_place, outcome_of, proof_of, tokens_of
+from smelt.lanes.pacer import Pacer
+from smelt.loop.one_thread import OneThreadLoop
+from smelt.providers.base import Usage
+
+BEAT = 1.0  # Seconds between two signs of life to clients whose requests wait.
+_MOST_LANES = 1_000  # More models and keys than machines use at a time.
+_MOST_WAITING = 10_000  # Requests of one client.
+_TO_JOIN = 5.0  # Seconds for a new connection to prove that it knows the token.
+_KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+
+
+class SharedLane(Lane):
+    """The lane of runs in many processes: each has so many requests in flight as it wants, and all of them the sum."""
+
+    def caps(self, of_runs: Sequence[Caps]) -> Caps:
+        """The caps that apply to *of_runs* together."""
+        return Caps.together(of_runs)
+
+
+class Pacers:
+    """The lanes of a server, and its clients.
+
+    Args:
+        token: What clients must know; empty if the socket itself is closed to others.
+        rng: Draws the jitter.
+    """
+
+    def __init__(self, token: str, rng: random.Random | None = None) -> None:
+        self.token = token
+        self.salt = os.urandom(16).hex()
+        self.clients: set[Client] = set()
+        self._rng = rng or random.Random()
+        self._lanes: OrderedDict[str, SharedLane] = OrderedDict()
+        self._beat: asyncio.TimerHandle | None = None
+
+    def connection(self) -> Client:
+        """The protocol of a new connection."""
+        if self._beat is None:
+            self._beat = asyncio.get_running_loop().call_later(BEAT, self._beats)
+        return Client(self)
+
+    def lane(self, name: str, provider: str, at_once: int | None, caps: Caps) -> SharedLane:
+        """The lane called *name*."""
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = SharedLane(Pacer(provider=provider, caps=caps, at_once=at_once, rng=self._rng))
+        self._lanes.move_to_end(name)
+        if len(self._lanes) > _MOST_LANES:
+            idle = next((one for one, lane in self._lanes.items() if lane.is_idle and one != name), None)
+            if idle is not None:
+                del self._lanes[idle]
+        return lane
+
+    def close(self) -> None:
+        """Drop all clients; each goes on by itself."""
+        if self._beat is not None:
+            self._beat.cancel()
+        for client in [*self.clients]:
+            client.drop()
+
+    def _beats(self) -> None:
+        for client in self.clients:
+            if client.waiting:
+                client.say(".")
+        self._beat = asyncio.get_running_loop().call_later(BEAT, self._beats)
+
+
+class Client(Lines):
+    """One connection: one run of a process elsewhere.
+
+    Attributes:
+        waiting: The requests that wait, by the client's numbers.
+    """
+
+    def __init__(self, pacers: Pacers) -> None:
+        super().__init__()
+        self.waiting: dict[int, Waiter] = {}
+        self._pacers = pacers
+        self._nonce = os.urandom(16).hex()
+        self._run: RunLane | None = None
+        self._slots: dict[int, Slot] = {}
+        self._patience = self._loop.call_later(_TO_JOIN, self.drop)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet the client."""
+        super().connection_made(transport)
+        keep_alive(transport)
+        self._pacers.clients.add(self)
+        self.say(VERSION, self._pacers.salt, self._nonce)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Free what the client had in flight."""
+        self._patience.cancel()
+        self._pacers.clients.discard(self)
+        if self._run is not None:
+            for number in [*self.waiting]:
+                self._run.lane.withdraw(self.waiting.pop(number))
+            self._run.lane.leave(self._run)
+
+    def heard(self, line: list[Any]) -> None:
+        """As `Lines.heard`."""
+        what, *rest = line
+        if self._run is None:
+            self._join(what, *rest)
+        elif what == "a":
+            self._admit(self._run, *rest)
+        elif what == "d":
+            if (slot := self._slots.pop(rest[0], None)) is not None:
+                self._run.complete(slot, outcome_of(rest[1:]))
+        elif what == "r":
+            if (slot := self._slots.pop(rest[0], None)) is not None:
+                self._run.release(slot, is_counted=bool(rest[1]))
+        elif what == "c":
+            if (waiter := self.waiting.pop(rest[0], None)) is not None:
+                self._run.lane.withdraw(waiter)
+            elif (slot := self._slots.pop(rest[0], None)) is not None:
+                self._run.release(slot)
+        elif what == "l":
+            self._run.limit_to(caps_of(*rest))
+
+    def _join(self, what: str, proof: str, lane: str, provider: str, at_once: int | None, *caps: object) -> None:
+        wanted = proof_of(self._pacers.token, self._nonce, lane)
+        if what != "join" or not hmac.compare_digest(wanted.encode(), str(proof).encode()):
+            self.say("x", "the token is another one")
+            self.flush()
+            assert self.transport is not None
+            self.transport.close()
+            return
+        self._patience.cancel()
+        most = caps_of(*caps)
+        shared = self._pacers.lane(str(lane)[:200], str(provider)[:50], tokens_of(at_once), most)
+        self._run = shared.join(most, self._tell)
+        self.say("j")
+
+    def _admit(self, run: RunLane, number: int, input_tokens: object, output_tokens: object, rest: object) -> None:
+        if number in self.waiting or number in self._slots or len(self.waiting) >= _MOST_WAITING:
+            raise ValueError("The request is there already, or too many wait.")
+        run.rest = math.inf if rest is None else float(tokens_of(rest) or 0)
+        estimate = Usage(input_tokens=tokens_of(input_tokens), output_tokens=tokens_of(output_tokens))
+        slot = run.admit_now(estimate)
+        if slot is not None:
+            self._grant(run, number, slot)
+        else:
+            waiter = self.waiting[number] = run.lane.enqueue(run, estimate)
+            waiter.turn.add_done_callback(partial(self._turned, run, number))
+
+    def _turned(self, run: RunLane, number: int, turn: asyncio.Future[Slot]) -> None:
+        problem = None if turn.cancelled() else turn.exception()
+        if self.waiting.pop(number, None) is None or turn.cancelled():
+            return  # It was withdrawn.
+        if problem is not None:
+            self.say("t", number, str(problem))
+        else:
+            self._grant(run, number, turn.result())
+
+    def _grant(self, run: RunLane, number: int, slot: Slot) -> None:
+        self._slots[number] = slot
+        pacer = run.lane.pacer
+        self.say("s", number, pacer.limit, pacer.in_flight, pacer.is_starting, run.is_paced)
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, Waiting):
+            self.say("w", event.seconds, event.reason)
+        else:
+            self.say("w")
+
+
+def run(place: str, say: Callable[[str], None]) -> None:
+    """Serve at *place* until Ctrl-C or SIGTERM; *say* shows where.
+
+    Raises:
+        SmeltConfigError: *place* is no address, it cannot be used, or an address has no token.
+    """
+    token = environ().get("SMELT_PACER_TOKEN", "")
+    if not is_place(place):
+        raise SmeltConfigError.for_value("--listen", place, PLACE)
+    if not token and "/" not in place:
+        raise SmeltConfigError(
+            "Anybody who reaches a port of this machine could slow the runs down. Set SMELT_PACER_TOKEN, here and for "
+            "the workers, to a long random text: python -c 'import secrets; print(secrets.token_hex())'"
+        )
+
+    async def serving() -> None:
+        until, loop = asyncio.Event(), asyncio.get_running_loop()
+        for one in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(one, until.set)
+        await serve(place, token, lambda: say(f"A pacer listens. For the workers: SMELT_PACER={place}"), until=until)
+
+    try:
+        with asyncio.Runner(loop_factory=OneThreadLoop) as runner:
+            runner.run(serving())
+    except OSError as problem:
+        raise SmeltConfigError(f"The pacer cannot listen at {place}: {problem.strerror or problem}.") from None
+
+
+async def serve(place: str, token: str, ready: Callable[[], None], *, until: asyncio.Event) -> None:
+    """Serve at *place*, the address or the path of a Unix socket, until the event *until*.
+
+    Args:
+        place: `HOST:PORT`, or a path.
+        token: As `Pacers`.
+        ready: Called when clients may connect.
+        until: Ends the server.
+
+    Raises:
+        OSError: The place cannot be used.
+    """
+    pacers, loop = Pacers(token), asyncio.get_running_loop()
+    if "/" in place:
+        server = await loop.create_unix_server(pacers.connection, sock=_private_socket(place))
+    else:
+        host, _, port = place.rpartition(":")
+        server = await loop.create_server(pacers.connection, host.strip("[]") or None, int(port), reuse_address=True)
+    try:
+        ready()
+        await until.wait()
+    finally:
+        server.close()
+        pacers.close()
+        if "/" in place:
+            Path(place).unlink(missing_ok=True)  # noqa: ASYNC240  # It is over.
+
+
+def keep_alive(transport: asyncio.BaseTransport) -> None:
+    """Have the system notice within half a minute that the machine at the other end is gone."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for name, value in _KEEPALIVE:
+            if (option := getattr(socket, name, None)) is not None:  # They differ between systems.
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _private_socket(path: str) -> socket.socket:
+    """A Unix socket at *path* that only this user can use. One that nobody listens at any more is replaced."""
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if not probe.connect_ex(path):
+                raise FileExistsError(f"{path} is in use: another pacer listens there.")
+        if (place := Path(path)).exists():
+            if not place.is_socket():
+                raise FileExistsError(f"{path} is another file.")
+            place.unlink()
+        before = os.umask(0o177)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(before)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,155 @@
+"""What a pacer for many processes costs, and how well they share a limit with it: over real sockets and real HTTP.
+
+    python -m tests.bench.pacers [cost] [announced] [hidden] [killed]
+
+Prints every figure with its limit, and ends with an error if one is above it. `cost` takes 10 s, each of the others
+45 s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from smelt.lanes.caps import Caps
+from smelt.lanes.remote import Membership, RemoteLane
+from smelt.providers.base import Reply, Usage
+from tests.bench.lanes import LATENCY, Figure, finished, started, wait_for_requests
+from tests.fakeserver import FakeServer, Scenario
+from tests.models import RULES
+
+PROCESSES, PER_SECOND = 8, 20.0
+SECONDS, WARM = 30.0, 8  # The whole time, and what is left out at its beginning.
+USAGE = Usage(input_tokens=200, output_tokens=100)
+
+
+@contextmanager
+def pacer(folder: str) -> Iterator[subprocess.Popen[str]]:
+    """A pacer in a process of its own, which `SMELT_PACER` of this one names."""
+    place = os.environ["SMELT_PACER"] = f"{folder}/pacer"
+    command = [sys.executable, "-m", "smelt", "pacer", "--listen", place]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+        del os.environ["SMELT_PACER"]
+
+
+def cost() -> list[Figure]:
+    """One client: a round trip at a time, and 64 requests in flight as fast as they go."""
+    with tempfile.TemporaryDirectory() as folder, pacer(folder) as process:
+        alone, many, used = asyncio.run(_cost(f"{folder}/pacer", process.pid))
+    return [
+        Figure(name="ms for admit and settle", value=1000 * alone, limit=1.0),
+        Figure(name="requests a second", value=many, limit=5_000, least=True),
+        Figure(name="µs CPU of the pacer for a request", value=1e6 * used, limit=200),
+    ]
+
+
+async def _cost(place: str, pid: int) -> tuple[float, float, float]:
+    def own(caps: Caps) -> None:
+        raise RuntimeError("The pacer is away.")
+
+    member = Membership(place, "", lambda salt: salt.hex(), "fake", 128)
+    with RemoteLane(member, Caps(concurrency=128), lambda event: None, own) as lane:  # type: ignore[arg-type]
+
+        async def ask(times: int) -> None:
+            for _ in range(times):
+                lane.complete(await lane.admit(USAGE), Reply(text="{}", usage=USAGE))
+
+        # Its start is over. From now on fewer are in flight than may be, so that the number that may be stays.
+        await asyncio.gather(*(ask(4) for _ in range(120)))
+        begun = time.perf_counter()
+        await ask(500)
+        alone = (time.perf_counter() - begun) / 500
+        begun, before = time.perf_counter(), _cpu(pid)
+        await asyncio.gather(*(ask(200) for _ in range(64)))
+        return alone, 12_800 / (time.perf_counter() - begun), (_cpu(pid) - before) / 12_800
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _begun(scenario: Scenario, **options: Any) -> list[subprocess.Popen[str]]:
+    """Eight processes that begin when all are ready."""
+    jobs = [started(scenario, waits=True, batch_size=10, wire="keyed", **options) for _ in range(PROCESSES)]
+    for job in jobs:
+        assert job.stdout is not None
+        job.stdout.readline()
+    for job in jobs:
+        assert job.stdin is not None
+        job.stdin.write("go\n")
+        job.stdin.flush()
+    return jobs
+
+
+def announced() -> list[Figure]:
+    """Eight processes under 1,200 requests a minute, said in every reply's headers."""
+    return _shared(announce=True)
+
+
+def hidden() -> list[Figure]:
+    """The same, known only from 429s that say how long to wait."""
+    return _shared(announce=False)
+
+
+def _shared(*, announce: bool) -> list[Figure]:
+    with FakeServer() as server, tempfile.TemporaryDirectory() as folder, pacer(folder):
+        limit = {"requests_per_minute": 60 * PER_SECOND, "announce": announce, "retry_after": True}
+        scenario = server.scenario(answers=RULES, limit=limit, **LATENCY)
+        shares = [finished(job)["answered"] for job in _begun(scenario, rows=20_000, deadline=SECONDS)]
+        seen = scenario.stats().timeline[WARM : int(SECONDS) - 2]
+    replies, refused = sum(one[0] for one in seen), sum(one[1] for one in seen)
+    return [
+        Figure(name="quota used", value=replies / (PER_SECOND * len(seen)), limit=0.95, least=True),
+        Figure(name="429s over requests", value=refused / (replies + refused), limit=0.02),
+        Figure(name="fewest rows over most", value=min(shares) / max(shares), limit=0.75, least=True),
+    ]
+
+
+def killed() -> list[Figure]:
+    """The pacer is killed in the middle, and the processes end their jobs without it."""
+    with FakeServer() as server, tempfile.TemporaryDirectory() as folder, pacer(folder) as process:
+        limit = {"requests_per_minute": 60 * PER_SECOND, "announce": False, "retry_after": True}
+        scenario = server.scenario(answers=RULES, limit=limit, **LATENCY)
+        jobs = _begun(scenario, rows=750)
+        wait_for_requests(scenario, 200)
+        process.kill()
+        answered, died = scenario.stats().rows_answered, time.monotonic()
+        while scenario.stats().rows_answered < answered + 20 * 2 * PROCESSES:  # Twice what each had in flight.
+            time.sleep(0.05)
+        back = time.monotonic() - died
+        failed = sum(finished(job)["failed"] for job in jobs)
+    return [Figure(name="s until it goes on", value=back, limit=5.0), Figure(name="rows failed", value=failed, limit=0)]
+
+
+SITUATIONS = {one.__name__: one for one in (cost, announced, hidden, killed)}
+
+
+def main(*names: str) -> None:
+    """Run the situations, all unless some are named."""
+    holds = True
+    for name in names or SITUATIONS:
+        print(f"{name}: {SITUATIONS[name].__doc__}", flush=True)
+        for figure in SITUATIONS[name]():
+            print(f"  {figure}", flush=True)
+            holds = holds and figure.holds
+    sys.exit(not holds)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

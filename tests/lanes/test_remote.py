@@ -1,0 +1,335 @@
+"""Runs that share the lane of a pacer over a socket: their pace, the pacer's death and return, and hostile peers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic_core import from_json, to_json
+
+from smelt.engine.events import Event, Resumed, Waiting
+from smelt.engine.limiter import TooLong
+from smelt.errors import SmeltConfigError
+from smelt.lanes.caps import Caps
+from smelt.lanes.lane import RunLane
+from smelt.lanes.remote import Membership, RemoteLane
+from smelt.lanes.serving import serve
+from smelt.loop.jumping import run_jumping
+from smelt.providers.base import Billing, CallFailed, Reply
+from tests.lanes.server import USAGE, Client, Server, limited, make_lane
+
+CAPS = Caps(concurrency=64)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> str:
+    return str(tmp_path / "pacer")
+
+
+@asynccontextmanager
+async def listening(place: str, token: str = "") -> AsyncIterator[None]:
+    until, is_ready = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(serve(place, token, is_ready.set, until=until))
+    await is_ready.wait()
+    try:
+        yield
+    finally:
+        until.set()
+        await task
+
+
+def lane_of(
+    place: str, *, seed: int = 0, token: str = "", caps: Caps = CAPS, tell: Any = None, name: str = ""
+) -> RemoteLane:
+    def own(wanted: Caps) -> RunLane:
+        return make_lane(seed)
+
+    member = Membership(place, token, lambda salt: f"{salt.hex()} {name}", "fake", None)
+    return RemoteLane(member, caps, tell or (lambda event: None), own)
+
+
+def at_a_pacer(
+    place: str, clients: Callable[[Server], list[Client]], *, end: float, **server: Any
+) -> tuple[Server, list[Client]]:
+    """The clients, after so many seconds with a pacer."""
+
+    async def work() -> tuple[Server, list[Client]]:
+        asked = Server(rng=random.Random(7), **server)
+        made = clients(asked)
+        async with listening(place):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(end):
+                    await asyncio.gather(*(one.run() for one in made))
+            for one in made:
+                one.lane.__exit__()
+        return asked, made
+
+    return run_jumping(work()).result
+
+
+@pytest.mark.parametrize("announce", [True, False], ids=["announced", "hidden"])
+def test_eight_processes_share_a_limit_evenly_and_are_hardly_refused(announce: bool, place: str) -> None:
+    limit, start, end = limited(1200, announce=announce, retry_after=True), 8.0, 30.0
+
+    asked, clients = at_a_pacer(
+        place,
+        lambda server: [Client(server=server, lane=lane_of(place, seed=at), requests=10**9) for at in range(8)],
+        end=end,
+        limit=limit,
+        latency=0.3,
+    )
+
+    late = [what for when, what, _ in asked.asked if when >= start]
+    replies, refusals = late.count("reply"), late.count("rate_limit")
+    shares = [sum(at >= start for at in client.answered) for client in clients]
+    assert replies / (20 * (end - start)) >= 0.95
+    assert refusals / (replies + refusals) <= 0.02
+    assert min(shares) / max(shares) >= 0.75
+    assert not any(client.lane.notices for client in clients)
+
+
+def test_a_pacer_that_dies_and_comes_back_loses_no_request_and_a_second(place: str) -> None:
+    async def work() -> tuple[list[float], RemoteLane]:
+        server, lane = Server(limit=limited(600), latency=0.3, rng=random.Random(7)), lane_of(place)
+        client = Client(server=server, lane=lane, requests=400)
+        async with listening(place):
+            running = asyncio.create_task(client.run())
+            await asyncio.sleep(8)
+        assert lane._live is not None  # The end is heard in the next turn.
+        await asyncio.sleep(10)
+        assert lane._live is None
+        async with listening(place):
+            await asyncio.sleep(11)
+            assert lane._live is not None
+            await running
+            assert lane._live.slots == set()
+            lane.__exit__()
+        return client.answered, lane
+
+    answered, lane = run_jumping(work()).result
+
+    gaps = [after - before for before, after in pairwise(answered)]
+    assert len(answered) == 400
+    assert max(gaps) < 5
+    assert lane.notices == [
+        f"The pacer {place} was away (its connection broke), so this process paced itself meanwhile."
+    ]
+
+
+async def silent(place: str, greets: bool) -> asyncio.Server:
+    """A pacer that takes connections, and says nothing after the greeting."""
+
+    class Mute(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            if greets:
+                transport.write(b'[1,"00","00"]\n["j"]\n')
+
+    return await asyncio.get_running_loop().create_unix_server(Mute, place)
+
+
+@pytest.mark.parametrize("greets", [True, False], ids=["frozen later", "never answers"])
+def test_a_pacer_that_says_nothing_is_given_up_within_five_seconds(greets: bool, place: str) -> None:
+    async def work() -> float:
+        server = await silent(place, greets)
+        lane, loop = lane_of(place), asyncio.get_running_loop()
+        slot = await lane.admit(USAGE)
+        waited = loop.time()
+        lane.complete(slot, Reply(text="{}", usage=USAGE))
+        lane.__exit__()
+        server.close()
+        return waited
+
+    assert 0 < run_jumping(work()).result <= 5
+
+
+def test_without_a_pacer_a_run_paces_itself_and_says_so_once(place: str) -> None:
+    async def work() -> list[str]:
+        with lane_of(place) as lane:
+            for _ in range(3):
+                lane.complete(await lane.admit(USAGE), Reply(text="{}", usage=USAGE))
+            return lane.notices
+
+    [notice] = run_jumping(work()).result
+
+    assert notice.startswith(f"The pacer {place} was away (")
+    assert "paced itself" in notice
+
+
+def test_a_wrong_token_ends_the_run(place: str) -> None:
+    async def work() -> None:
+        async with listening(place, token="the right one"):
+            with lane_of(place, token="another one") as lane:
+                await lane.admit(USAGE)
+
+    with pytest.raises(SmeltConfigError, match="refuses this process: the token is another one") as told:
+        run_jumping(work())
+    assert "the right one" not in str(told.value)
+
+
+def test_a_run_that_leaves_or_dies_frees_its_slots(place: str) -> None:
+    async def work() -> tuple[int, int]:
+        async with listening(place):
+            first, second = (lane_of(place, caps=Caps(concurrency=1), seed=at) for at in range(2))
+            await first.admit(USAGE)
+            await second.admit(USAGE)  # The caps of two processes add up.
+            assert first._desk is not None
+            assert first._desk.transport is not None
+            first._desk.on_lost = lambda: None
+            first._desk.transport.abort()
+            await asyncio.sleep(0.1)
+            third = lane_of(place, caps=Caps(concurrency=1), seed=3)
+            slot = await third.admit(USAGE)
+            seen = third.limit, third.workers
+            third.release(slot)
+            second.__exit__()
+            third.__exit__()
+            return seen
+
+    done = run_jumping(work())
+
+    assert done.seconds < 3
+    assert done.result[0] >= 1
+
+
+def test_waits_are_told_and_a_cancelled_request_holds_no_slot(place: str) -> None:
+    told: list[Event] = []
+
+    async def work() -> float:
+        async with listening(place):
+            with lane_of(place, caps=Caps(concurrency=2), tell=told.append) as lane:
+                slot = await lane.admit(USAGE)
+                refusal = CallFailed("rate_limit", Billing.REJECTED, "Slow down.", retry_after=30.0)
+                lane.complete(slot, refusal)
+                waiting = asyncio.create_task(lane.admit(USAGE))
+                await asyncio.sleep(1)
+                waiting.cancel()
+                with suppress(asyncio.CancelledError):
+                    await waiting
+                lane.release(await lane.admit(USAGE))
+                return asyncio.get_running_loop().time()
+
+    assert 30 <= run_jumping(work()).result <= 33
+    assert isinstance(told[0], Waiting)
+    assert isinstance(told[-1], Resumed)
+
+
+def test_a_wait_that_is_too_long_is_refused_with_its_reason(place: str) -> None:
+    async def work() -> None:
+        async with listening(place):
+            with lane_of(place, caps=Caps(concurrency=2, max_wait=10)) as lane:
+                refusal = CallFailed("rate_limit", Billing.REJECTED, "Key sk-c4n4ry!", retry_after=3600.0)
+                lane.complete(await lane.admit(USAGE), refusal)
+                await lane.admit(USAGE)
+
+    with pytest.raises(TooLong, match=r"longer than this run waits \(max_wait\)\. Run again in 1 h"):
+        run_jumping(work())
+
+
+def test_no_message_and_no_key_is_in_what_is_said(place: str) -> None:
+    said = bytearray()
+
+    async def work() -> None:
+        class Ear(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                assert isinstance(transport, asyncio.Transport)
+                transport.write(b'[1,"00","00"]\n')
+                self.transport = transport
+
+            def data_received(self, data: bytes) -> None:
+                said.extend(data)
+                for line in data.splitlines():
+                    what, number, *_ = from_json(line)
+                    self.transport.write(
+                        b'["j"]\n' if what == "join" else to_json(["s", number, 9, 1, False, False]) + b"\n"
+                    )
+
+        server = await asyncio.get_running_loop().create_unix_server(Ear, place)
+        with lane_of(place, token="t0ken-c4n4ry") as lane:
+            failure = CallFailed("server", Billing.UNKNOWN, "About row c4n4ry.", status=500, request_id="req-c4n4ry")
+            lane.complete(await lane.admit(USAGE), failure)
+            lane.complete(await lane.admit(USAGE), Reply(text="c4n4ry", usage=USAGE, model="c4n4ry"))
+            await asyncio.sleep(1)
+        server.close()
+
+    run_jumping(work())
+
+    assert b'"server"' in said
+    assert b"c4n4ry" not in said
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"x" * 70_000, b"\xff\n", b"{}\n", b"[]\n", b'["join"]\n', b'["a",1,1,1,1]\n', b"[[[[\n",
+     b'["join",1,2,3,4,5,6,7,8]\n'],
+    ids=lambda line: line[:12].decode("latin-1"),
+)  # fmt: skip
+def test_a_stranger_is_dropped_and_harms_nobody(line: bytes, place: str) -> None:
+    async def work() -> bytes:
+        async with listening(place, token="secret"):
+            with lane_of(place, token="secret") as lane:
+                slot = await lane.admit(USAGE)
+                reader, writer = await asyncio.open_unix_connection(place)
+                writer.write(line)
+                said = await reader.read()
+                writer.close()
+                lane.complete(slot, Reply(text="{}", usage=USAGE))
+                lane.release(await lane.admit(USAGE))
+        return said
+
+    assert b"secret" not in run_jumping(work()).result
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [[["a", 1, -1, 1, 1]], [["a", 1, 1, 1, 1], ["a", 1, 1, 1, 1]], [["d", 1]], [["a", 1, 1, 1, 1], ["d", 1]],
+     [["l", 0, None, None, 1]], [["a", [], 1, 1, 1]], [["a", 1, 1e300, 1, 1]], [["d", {}]]],
+    ids=str,
+)  # fmt: skip
+def test_a_member_that_says_nonsense_is_dropped_and_its_slots_are_free(lines: list[Any], place: str) -> None:
+    async def work() -> None:
+        async with listening(place):
+            lane = lane_of(place)
+            lane.release(await lane.admit(USAGE))
+            assert lane._desk is not None
+            lane._desk.on_lost = lambda: None
+            for one in lines:
+                lane._desk.say(*one)
+            await asyncio.sleep(0.1)
+            with lane_of(place) as other:
+                other.release(await other.admit(USAGE))
+            lane.__exit__()
+
+    assert run_jumping(work()).seconds < 5
+
+
+def test_the_lanes_of_two_limits_do_not_wait_for_each_other(place: str) -> None:
+    async def work() -> float:
+        async with listening(place):
+            with lane_of(place, name="one") as one, lane_of(place, name="two") as two:
+                refusal = CallFailed("rate_limit", Billing.REJECTED, "Slow down.", retry_after=30.0)
+                one.complete(await one.admit(USAGE), refusal)
+                two.release(await two.admit(USAGE))
+                return asyncio.get_running_loop().time()
+
+    assert run_jumping(work()).result < 5
+
+
+def test_a_socket_is_closed_to_others_and_one_in_use_is_not_taken(place: str) -> None:
+    async def work() -> int:
+        async with listening(place):
+            mode = stat.S_IMODE(os.stat(place).st_mode)  # noqa: PTH116
+            with pytest.raises(FileExistsError, match="another pacer listens"):
+                await serve(place, "", lambda: None, until=asyncio.Event())
+            return mode
+
+    assert run_jumping(work()).result == 0o600
+    assert not Path(place).exists()
