@@ -62,6 +62,10 @@ def main(verb: str, folder: str, after: str, how: str) -> None:
             case "more":
                 more = lazy.filter(pl.col("size") >= 0).with_columns(half=pl.col("size") // 2)
                 more.smelt.sink_parquet(there / "out.parquet")
+            case "pipeline":
+                pipe = smelt.pipeline(model=provider, ledger=False, progress=False, batch_size=5, concurrency=1)
+                pipe = pipe.transform("{number}?", Size).assign(pair=pl.concat_list("number", "size"))
+                rows.pipe(pipe.explode("pair").filter(pl.col("kind") != "b")).smelt.sink_parquet(there / "out.parquet")
             case "collect":
                 lazy.filter(pl.col("size") >= 0).smelt.collect()
     except smelt.SmeltInterrupt as stop:

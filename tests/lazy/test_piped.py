@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import polars as pl
 import pytest
 
 import smelt
+from smelt.lazy import sinks
 from smelt.testing import ScriptedProvider
 from tests.pipelines.test_flow import Claims, Verdict, said
 
@@ -38,6 +40,44 @@ def test_a_plan_gives_the_rows_of_a_run_in_a_few_streamed_frames(tmp_path: Path)
         .collect()
         .equals(whole.filter(pl.col("verdict").is_null()).head(4))
     )
+
+
+def test_a_sink_goes_on_from_its_parts_unless_the_pipeline_or_the_rows_are_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sinks, "_AT_ONCE", 8)
+    monkeypatch.setattr(sinks, "_SHARD_ROWS", 16)
+    target = tmp_path / "out.parquet"
+
+    def broken(row: Mapping[str, Any]) -> Any:
+        if row["claim"] == "good 50 1":
+            raise ZeroDivisionError
+        return said(row)
+
+    def plan(
+        lister: ScriptedProvider, judge: ScriptedProvider, rows: pl.DataFrame = ARTICLES, word: str = "Judge"
+    ) -> Any:
+        pipe = smelt.pipeline("claims", ledger=False, progress=False, max_attempts=1, batch_size=4, concurrency=1)
+        pipe = pipe.transform("List what {article} claims.", Claims, model=lister).explode("claims")
+        pipe = pipe.transform(f"{word} {{claim}}.", Verdict, model=judge)
+        lazy: Any = rows.lazy().pipe(pipe)
+        return lazy
+
+    with pytest.raises(smelt.SmeltError, match="ZeroDivisionError was raised"):
+        plan(ScriptedProvider(said), ScriptedProvider(broken)).smelt.sink_parquet(target)
+    lister, judge = ScriptedProvider(said), ScriptedProvider(said)
+    for other, says in [
+        (plan(lister, judge, ARTICLES.reverse()), "are now different, or in another order"),
+        (plan(lister, judge, word="Weigh"), "what is asked changed"),
+    ]:
+        with pytest.raises(smelt.SmeltConfigError, match=says):
+            other.smelt.sink_parquet(target)
+    assert lister.rows_sent == judge.rows_sent == 0
+    plan(lister, judge).smelt.sink_parquet(target)
+
+    assert pl.read_parquet(target).equals(plan(ScriptedProvider(said), ScriptedProvider(said)).collect())
+    assert 0 < lister.rows_sent < ARTICLES.height
+    assert not (tmp_path / "out.parquet.smelt").exists()
 
 
 def test_filters_on_inputs_and_head_save_rows_if_the_steps_keep_them() -> None:

@@ -73,6 +73,24 @@ def test_a_sink_that_is_ended_goes_on_from_there(verb: str, how: str, tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.whole
+def test_a_sink_of_a_pipeline_that_is_killed_goes_on_from_there_without_a_ledger(tmp_path: Path) -> None:
+    first = sunk("pipeline", tmp_path, after=37)
+    left = [pl.read_ipc(path) for path in sorted(tmp_path.glob("out.parquet.smelt/0*.arrow"))]
+    second = sunk("pipeline", tmp_path)
+
+    assert (first.returncode, second.returncode, second.stderr) == (-9, 0, "")
+    pairs = EXPECTED.with_columns(pair=pl.concat_list("number", "size")).explode("pair").filter(pl.col("kind") != "b")
+    found = pl.read_parquet(tmp_path / "out.parquet")
+    assert found.equals(pairs.select(found.columns))
+    assert len(left) > 1
+    assert pl.concat(left).equals(found.head(sum(one.height for one in left)))
+    # What was in no part yet (40 rows), and what was under way, is paid again.
+    assert ROWS < len(paid(tmp_path)) <= ROWS + 80
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.parquet"]
+
+
+@pytest.mark.slow
+@pytest.mark.whole
 def test_a_plan_that_goes_on_behind_its_step_is_paid_for_once_by_its_ledger(tmp_path: Path) -> None:
     sunk("more", tmp_path, after=37)
     assert not (tmp_path / "out.parquet").exists()

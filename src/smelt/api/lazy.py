@@ -214,11 +214,12 @@ class LazyAccessor:
     def sink_parquet(self, path: str | PathLike[str], *, restart: bool = False, **options: Any) -> SmeltMetrics | None:
         """`LazyFrame.sink_parquet`, but Ctrl-C ends it at once, and it resumes after a kill. Pays for the smelt steps.
 
-        The file appears when it is complete, and replaces an existing file. If the plan ends with `transform`,
-        finished rows are kept in a folder beside the file (`<path>.smelt`). If the same sink is started again after a
-        kill, it reads its input again, checks that the input is unchanged, and asks only for the missing rows, with or
-        without a ledger. Failed rows count as finished. If other nodes follow the last smelt step, the whole plan runs
-        again; rows in the ledger cost nothing.
+        The file appears when it is complete, and replaces an existing file. If the plan ends with `transform`, or with
+        a pipeline that can run on pieces of its input, finished rows are kept in a folder beside the file
+        (`<path>.smelt`). If the same sink is started again after a kill, it reads its input again, checks that the
+        input is unchanged, and asks only for the missing rows, with or without a ledger. Failed rows count as finished.
+        If other nodes follow, or a step of the pipeline needs all rows (`map`, `aggregate`, a function of the frame),
+        the whole plan runs again; rows in the ledger cost nothing.
 
         If the plan ends with a `transform` in batch mode, the rows are submitted piece by piece, and the file is
         written when no row waits in a job any more. With `wait=False`, or when its seconds or the `deadline` are over,

@@ -30,7 +30,7 @@ class PipeStreams(Chain):
         All frames share one run, and all steps work at the same time. Frames are read ahead, few at first, and leave in
         their order, each with the rows that the steps made of its rows. Memory does not grow with the number of frames.
         While you hold a frame, the run is paused. The functions of `filter`, `assign` and `where` get pieces of at most
-        1,000 rows of one frame, so they cannot look across all rows. A `map` or `aggregate` needs all rows and is
+        1,024 rows of one frame, so they cannot look across all rows. A `map` or `aggregate` needs all rows and is
         refused.
 
         Args:

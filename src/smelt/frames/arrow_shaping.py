@@ -32,9 +32,19 @@ def computed(native: Any, value: Any, what: str) -> Any:
     return pa.array([found.as_py() if isinstance(found, pa.Scalar) else found] * native.num_rows)
 
 
-def made(native: Any, values: list[Any]) -> Any:
-    """A column of *values*, one for each row."""
-    return pa.array(values)
+def made(native: Any, values: list[Any], dtype: Any = None) -> Any:
+    """A column of *values*, one for each row, of this *dtype* if one is given."""
+    return pa.array(values, type=dtype)
+
+
+def item_dtype(column: Any) -> Any:
+    """The dtype of the items of a column of lists."""
+    return getattr(column.type, "value_type", None) if pa.types.is_nested(column.type) else None
+
+
+def list_dtype(column: Any) -> Any:
+    """The dtype of lists of the values of a column."""
+    return pa.list_(column.type)
 
 
 def spread(column: Any, positions: Sequence[int], rows: int) -> Any:

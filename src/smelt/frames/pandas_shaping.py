@@ -32,9 +32,17 @@ def computed(native: pd.DataFrame, value: Any, what: str) -> pd.Series[Any]:
     return pd.Series([found] * len(native), index=native.index)
 
 
-def made(native: pd.DataFrame, values: list[Any]) -> pd.Series[Any]:
+def made(native: pd.DataFrame, values: list[Any], dtype: None = None) -> pd.Series[Any]:
     """A column of *values*, one for each row."""
     return pd.Series(values, index=native.index)
+
+
+def item_dtype(column: pd.Series[Any]) -> None:
+    """None: values tell their type."""
+
+
+def list_dtype(column: pd.Series[Any]) -> None:
+    """None: values tell their type."""
 
 
 def spread(column: pd.Series[Any], positions: Sequence[int], rows: int) -> pd.Series[Any]:

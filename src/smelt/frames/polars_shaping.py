@@ -34,9 +34,19 @@ def computed(native: pl.DataFrame, value: Any, what: str) -> pl.Series:
     return native.select(pl.lit(found).alias("found")).to_series().new_from_index(0, native.height)
 
 
-def made(native: pl.DataFrame, values: list[Any]) -> pl.Series:
-    """A column of *values*, one for each row."""
-    return pl.Series(values=values)
+def made(native: pl.DataFrame, values: list[Any], dtype: pl.DataType | None = None) -> pl.Series:
+    """A column of *values*, one for each row, of this *dtype* if one is given."""
+    return pl.Series(values=values, dtype=dtype)
+
+
+def item_dtype(column: pl.Series) -> pl.DataType | None:
+    """The dtype of the items of a column of lists."""
+    return column.dtype.inner if isinstance(column.dtype, pl.List | pl.Array) else None  # type: ignore[return-value]
+
+
+def list_dtype(column: pl.Series) -> pl.DataType:
+    """The dtype of lists of the values of a column."""
+    return pl.List(column.dtype)
 
 
 def spread(column: pl.Series, positions: Sequence[int], rows: int) -> pl.Series:

@@ -19,9 +19,17 @@ def computed(native: Sequence[Mapping[str, Any]], value: Any, what: str) -> list
     return [value(row) if callable(value) else value for row in native]
 
 
-def made(native: Sequence[Mapping[str, Any]], values: list[Any]) -> list[Any]:
+def made(native: Sequence[Mapping[str, Any]], values: list[Any], dtype: None = None) -> list[Any]:
     """The values themselves."""
     return values
+
+
+def item_dtype(column: list[Any]) -> None:
+    """None: values have their type."""
+
+
+def list_dtype(column: list[Any]) -> None:
+    """None: values have their type."""
 
 
 def spread(column: list[Any], positions: Sequence[int], rows: int) -> list[Any]:

@@ -29,8 +29,16 @@ class Shaping(Protocol):
         """
         ...
 
-    def made(self, native: Any, values: list[Any]) -> Any:
-        """A column of *values*, one for each row."""
+    def made(self, native: Any, values: list[Any], dtype: Any = None) -> Any:
+        """A column of *values*, one for each row, of this *dtype* if one is given."""
+        ...
+
+    def item_dtype(self, column: Any) -> Any:
+        """The dtype of the items of a column of lists; None if the library tells types by their values."""
+        ...
+
+    def list_dtype(self, column: Any) -> Any:
+        """The dtype of lists of the values of a column; None if the library tells types by their values."""
         ...
 
     def spread(self, column: Any, positions: Sequence[int], rows: int) -> Any:

@@ -6,7 +6,9 @@ nothing the plan uses are not asked.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import polars as pl
@@ -30,6 +32,8 @@ class Piping(Protocol):
         is_streamed: Whether it can run on pieces of its input.
         made: The columns that its steps make or replace, and the error column.
         models: What answers, in words.
+        asked: For each step a digest of all that its answers depend on.
+        turns: For each step that asks, the rows in flight when all its workers are busy.
     """
 
     name: str
@@ -37,6 +41,8 @@ class Piping(Protocol):
     is_streamed: bool
     made: Collection[str]
     models: str
+    asked: Mapping[str, str]
+    turns: Sequence[int]
 
     def blank(self, frame: Any) -> Any:
         """What it makes of *frame*, which has no rows. Sends nothing."""
@@ -81,7 +87,45 @@ def piped(upstream: pl.LazyFrame, pipe: Piping) -> pl.LazyFrame:
         explain_name="smelt",
         explain_detail=f"pipeline {pipe.name}, answered by {pipe.models}",
     )
-    return source.select(list(schema))
+    plan = source.select(list(schema))
+    setattr(plan, _MARK, Piped(upstream=upstream, pipe=pipe, schema=schema))
+    return plan
+
+
+_MARK = "_smelt_pipeline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piped:
+    """A pipeline that a plan ends with.
+
+    Attributes:
+        upstream: The plan that gives its input rows.
+        pipe: The pipeline.
+        schema: Its columns.
+    """
+
+    upstream: pl.LazyFrame
+    pipe: Piping
+    schema: pl.Schema
+
+    def over(self, frames: Iterator[pl.DataFrame], rows: int | None) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        """Each of *frames*, with what the pipeline makes of it."""
+        read = deque[pl.DataFrame]()
+
+        def noted() -> Iterator[pl.DataFrame]:
+            for frame in frames:
+                read.append(frame)
+                yield frame
+
+        for made in self.pipe.over(noted(), list(self.schema), rows):
+            yield read.popleft(), _typed(made, self.schema).select(list(self.schema))
+
+
+def piped_of(frame: pl.LazyFrame) -> Piped | None:
+    """The pipeline that *frame* ends with, if it can run on pieces of its input; else None."""
+    found: Piped | None = getattr(frame, _MARK, None)
+    return found if found is not None and found.pipe.is_streamed else None
 
 
 def _first(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
@@ -96,8 +140,16 @@ def _first(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
 def _shown(
     frame: pl.DataFrame, late: Sequence[pl.Expr], shown: Sequence[str], blank: str, schema: pl.Schema
 ) -> pl.DataFrame:
-    frame = selected(frame, late, shown, blank)
-    different = {name: schema[name] for name, found in frame.schema.items() if name != blank and found != schema[name]}
+    return _typed(selected(frame, late, shown, blank), schema, blank)
+
+
+def _typed(frame: pl.DataFrame, schema: pl.Schema, blank: str = "") -> pl.DataFrame:
+    """*frame* with the types that the plan has promised."""
+    different = {
+        name: schema[name]
+        for name, found in frame.schema.items()
+        if name in schema and name != blank and found != schema[name]
+    }
     try:
         return frame.cast(different) if different else frame  # type: ignore[arg-type]  # Names and types.
     except pl.exceptions.PolarsError as problem:

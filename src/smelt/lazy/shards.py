@@ -1,6 +1,6 @@
 """Checkpoints of a sink: finished rows are kept in files, the shards, beside the target until the target is complete.
 
-A shard is named `000007-2048-<digest>.arrow`: its index, its number of rows and the digest of its input rows. The
+A shard is named `000007-2048-<digest>.arrow`: its index, the number and the digest of its input rows. The
 rename to this name commits it, so a killed sink leaves complete shards and at most one unnamed partial file.
 `manifest.json` identifies the sink that the shards belong to.
 """
@@ -33,7 +33,7 @@ class Shard:
 
     Attributes:
         path: The file.
-        rows: Number of rows.
+        rows: Number of input rows. A pipeline may have made more or fewer of them.
         digest: Digest of the input rows of this shard.
     """
 
@@ -54,7 +54,7 @@ class Shards:
     Attributes:
         whole: Temporary path of the complete file. It ends as the target does, because Polars may check the extension.
         found: The shards so far, also those that an earlier, interrupted sink left.
-        rows: Total rows in all shards so far.
+        rows: Total input rows of all shards so far.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -66,17 +66,17 @@ class Shards:
         self.found = [Shard.at(path) for path in _paths(folder)]
         self.rows = sum(shard.rows for shard in self.found)
 
-    def add(self, frame: pl.DataFrame, digest: str) -> None:
-        """Write *frame* as the next shard, and commit it."""
+    def add(self, frame: pl.DataFrame, rows: int, digest: str) -> None:
+        """Write *frame* as the next shard, which was made of so many input *rows*, and commit it."""
         with self._nameless.open("wb") as file:
             frame.write_ipc(file, compression="lz4")
             file.flush()
             os.fsync(file.fileno())
-        path = self._folder / f"{len(self.found):06}-{frame.height}-{digest}.arrow"
+        path = self._folder / f"{len(self.found):06}-{rows}-{digest}.arrow"
         self._nameless.rename(path)
         _sync(self._folder)
-        self.found.append(Shard(path=path, rows=frame.height, digest=digest))
-        self.rows += frame.height
+        self.found.append(Shard(path=path, rows=rows, digest=digest))
+        self.rows += rows
 
     def tidy(self) -> None:
         """Remove incomplete files, for example after a full disk; the shards stay."""

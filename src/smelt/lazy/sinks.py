@@ -14,6 +14,7 @@ import polars as pl
 from smelt.call.preparation import Preparation
 from smelt.checks import place_to_write, plain_path
 from smelt.errors import ConfigTypeError, SmeltConfigError, SmeltInterrupt
+from smelt.lazy.piped import Piped, piped_of
 from smelt.lazy.pushdown import known_height
 from smelt.lazy.rounds import ONLY_SINKS, Rounds, check_rounds, is_in_rounds
 from smelt.lazy.shards import Digest, Shard, Shards, publish, shards_for
@@ -56,8 +57,8 @@ def sink(
 ) -> SmeltMetrics | None:
     """Write the rows of *frame* to *path*: atomically, and resuming an earlier, interrupted sink.
 
-    If the plan ends with smelt steps, finished rows are kept in shard files beside the target. If other nodes follow
-    the steps, or there are no steps, the whole plan runs again; rows in the ledger cost nothing.
+    If the plan ends with smelt steps, or with a pipeline that can run on pieces, finished rows are kept in shard files
+    beside the target. Else the whole plan runs again; rows in the ledger cost nothing.
 
     Args:
         frame: The plan.
@@ -96,14 +97,17 @@ def _sink(
     rows: int | None,
 ) -> None:
     schema = frame.collect_schema()
-    with shards_for(target, _manifest(base, steps, schema), restart=restart) as shards:
+    pipeline = None if steps else piped_of(frame)
+    if pipeline is not None:
+        base = pipeline.upstream
+    with shards_for(target, _manifest(base, steps, pipeline, schema), restart=restart) as shards:
         # Write an empty file first: a bad option or path fails before money is spent.
         write(pl.LazyFrame(schema=schema), shards.whole)
         if rounds is not None:
             _fill_in_rounds(shards, base, steps[:-1], rounds, rows)
-        elif steps:
-            _fill(shards, base, steps, rows)
-        if steps:
+        elif steps or pipeline is not None:
+            _fill(shards, base, steps, pipeline, rows)
+        if steps or pipeline is not None:
             write(shards.joined(schema), shards.whole)
         else:
             _interruptible(lambda: write(frame, shards.whole))
@@ -121,13 +125,16 @@ def _interruptible(work: Callable[[], T]) -> T:
             raise SmeltInterrupt("Interrupted. The answers so far are in the ledger, if there is one.") from cause
 
 
-def _fill(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step], rows: int | None) -> None:
+def _fill(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step], pipeline: Piped | None, rows: int | None) -> None:
     """Compute the missing rows and add them as shards."""
-    shard = _Growing(shards, base.collect_schema().names())
-    frames = _missing(shards, base, steps, rows)
+    shard, inputs = _Growing(shards), base.collect_schema().names()
+    if pipeline is None:
+        found = ((frame.select(inputs), frame) for frame in _missing(shards, base, steps, rows))
+    else:
+        found = pipeline.over(_unread(shards, base, pipeline.pipe.turns), _left(shards, base, rows))
     try:
-        for frame in frames:
-            shard.add(frame)
+        for read, finished in found:
+            shard.add(read, finished)
     except SmeltInterrupt as interrupt:
         shard.end()
         raise _interrupt(
@@ -139,13 +146,18 @@ def _fill(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step], rows: int |
 
 def _missing(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step], rows: int | None) -> Iterator[pl.DataFrame]:
     """The rows that are in no shard yet, with the outcomes of *steps*."""
-    at_once = min(_AT_ONCE, *(_TURNS_AT_ONCE * step.turn for step in steps)) if steps else _READ_AT_ONCE
     height = _left(shards, base, rows) if steps else None
-    frames: Iterator[pl.DataFrame] = base.collect_batches(chunk_size=at_once)
-    frames = _behind(frames, shards.found)
+    frames = _unread(shards, base, [step.turn for step in steps])
     for step in steps:
         frames = step.over(frames, rows=height)
     return frames
+
+
+def _unread(shards: Shards, base: pl.LazyFrame, turns: Sequence[int]) -> Iterator[pl.DataFrame]:
+    """The rows that are in no shard yet. *turns*: for each step, the rows in flight when all its workers are busy."""
+    at_once = min(_AT_ONCE, *(_TURNS_AT_ONCE * turn for turn in turns)) if turns else _READ_AT_ONCE
+    frames: Iterator[pl.DataFrame] = base.collect_batches(chunk_size=at_once)
+    return _behind(frames, shards.found)
 
 
 def _left(shards: Shards, base: pl.LazyFrame, rows: int | None) -> int | None:
@@ -162,13 +174,13 @@ def _fill_in_rounds(
     Raises:
         _UnfinishedError: Rows wait in jobs.
     """
-    shard = _Growing(shards, base.collect_schema().names())
+    shard, inputs = _Growing(shards), base.collect_schema().names()
     rounds.rows, rounds.early = _left(shards, base, rows), shards.early
     try:
         with rounds:
             while not rounds.is_over:
                 for frame in rounds.round(_missing(shards, base, before, rows)):
-                    shard.add(frame)
+                    shard.add(frame.select(inputs), frame)
                 shard.end()
     except KeyboardInterrupt as interrupt:
         shard.end()
@@ -193,26 +205,30 @@ def _interrupt(interrupt: KeyboardInterrupt, told: str) -> SmeltInterrupt:
 class _Growing:
     """Collects finished frames until they make a shard."""
 
-    def __init__(self, shards: Shards, inputs: Sequence[str]) -> None:
+    def __init__(self, shards: Shards) -> None:
         self._shards = shards
-        self._inputs = inputs
+        self._begin()
+
+    def _begin(self) -> None:
         self._frames: list[pl.DataFrame] = []
-        self._rows = 0
+        self._digest = Digest()
+        self._rows = self._made = 0
         self._since = time.monotonic()
 
-    def add(self, frame: pl.DataFrame) -> None:
-        self._frames.append(frame)
-        self._rows += frame.height
-        if self._rows >= _SHARD_ROWS or time.monotonic() - self._since >= _SHARD_SECONDS:
+    def add(self, read: pl.DataFrame, finished: pl.DataFrame) -> None:
+        """Add the rows *finished*, which were made of the rows that were *read*."""
+        self._frames.append(finished)
+        self._digest.add(read)
+        self._rows += read.height
+        self._made += finished.height
+        if max(self._rows, self._made) >= _SHARD_ROWS or time.monotonic() - self._since >= _SHARD_SECONDS:
             self.end()
 
     def end(self) -> None:
         """Write the collected rows as a shard, and start the next one."""
         if self._rows:
-            whole, digest = pl.concat(self._frames), Digest()
-            digest.add(whole.select(self._inputs))
-            self._shards.add(whole, str(digest))
-        self._frames, self._rows, self._since = [], 0, time.monotonic()
+            self._shards.add(pl.concat(self._frames), self._rows, str(self._digest))
+        self._begin()
 
 
 def _behind(frames: Iterator[pl.DataFrame], shards: Sequence[Shard]) -> Iterator[pl.DataFrame]:
@@ -246,14 +262,16 @@ def _changed(shard: Shard) -> SmeltConfigError:
     )
 
 
-def _manifest(base: pl.LazyFrame, steps: Sequence[Step], schema: pl.Schema) -> Mapping[str, Any]:
+def _manifest(
+    base: pl.LazyFrame, steps: Sequence[Step], pipeline: Piped | None, schema: pl.Schema
+) -> Mapping[str, Any]:
     """Everything that must be unchanged to reuse finished rows. The keys are words for the error message."""
     return {
         "the format": 1,
         "Polars": pl.__version__,
         "the columns": {name: str(dtype) for name, dtype in schema.items()},
         "the data's columns": base.collect_schema().names(),
-        "what is asked": [_asked(step.call) for step in steps],
+        "what is asked": [_asked(step.call) for step in steps] if pipeline is None else dict(pipeline.pipe.asked),
     }
 
 

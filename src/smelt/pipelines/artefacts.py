@@ -195,11 +195,12 @@ def _graph(checked: Checked, name: str, kind: str) -> dict[str, Any]:
         "versions": versions,
         "inputs": list(graph.inputs),
         "columns": [*graph.columns, graph.error_column],
-        "steps": [_step(node, checked) for node in graph.nodes],
+        "steps": [described(node, checked) for node in graph.nodes],
     }
 
 
-def _step(node: Node, checked: Checked) -> dict[str, Any]:
+def described(node: Node, checked: Checked) -> dict[str, Any]:
+    """What a step does, as far as it can be written down."""
     step = node.step
     said: dict[str, Any] = {
         "name": node.name,

@@ -406,6 +406,11 @@ class StepRun:
         self._is_told = self._is_told or has_ended
         return has_ended
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is known how its engine has ended."""
+        return self._execution.ending is not None or (self.task is not None and self.task.done())
+
     def trouble(self) -> BaseException | None:
         """The exception that the end of this run raises, or None."""
         task = self.task

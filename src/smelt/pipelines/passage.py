@@ -28,7 +28,7 @@ from smelt.pipelines.steps import Ask
 from smelt.providers.prices import cost_of
 from smelt.providers.usage import asked_tier
 
-WINDOW = 1_000  # Rows of a window: many enough to attach columns cheaply, few enough for rows to flow.
+WINDOW = 1_024  # Rows of a window: many enough to attach columns cheaply, few enough for rows to flow.
 _LARGE_WINDOW = 50_000  # Rows after which the next step has its turn, with schedule="steps".
 _TURNS_AHEAD = 4  # Rows under way, in multiples of those that fit into all requests in flight.
 
@@ -119,6 +119,7 @@ class Passage:
         self._made: dict[int, list[tuple[Node, Table]]] = {}  # What windows became, until the earlier ones are through.
         self._told = 0  # Windows of which the rows were passed on.
         self.under_way = 0
+        self._cut: dict[int, list[StepRun]] = {}  # By window: the runs that ended before they had asked all its rows.
         for at, stop in enumerate(span.stops):
             for node in stop if isinstance(stop, tuple) else ():
                 if isinstance(node.step, Ask):
@@ -215,7 +216,20 @@ class Passage:
         await over
         if stage.problem is not None:
             raise stage.problem
+        if cut_by := stage.cut_by:
+            self._cut.setdefault(number, []).extend(cut_by)
         return stage.finish()
+
+    def is_known(self, number: int) -> bool:
+        """Whether it is known why rows of a window that is through were not asked, if there are such rows."""
+        runs = self._cut.get(number, ())
+        for run in runs:
+            self._has_ended(run)
+        return all(run.has_ended for run in runs)
+
+    def is_lost(self, number: int) -> bool:
+        """Whether rows of a window were not asked because the run ended early."""
+        return self.is_stopped and number in self._cut
 
     def fail(self, problem: BaseException, step: str) -> None:
         """End the run early, because of *problem* in *step*; the first one counts."""
@@ -308,6 +322,7 @@ class Passage:
             problem = fault
         if problem is not None:
             self.fail(problem, run.node.name)
+        self._wake()
 
     def _before(self, node: Node, at: int) -> set[StepRun]:
         """The runs from which the rows of *node* come; with a turn for each step, all those before it."""

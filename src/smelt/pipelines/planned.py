@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator
+import json
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from smelt.errors import SmeltConfigError
 from smelt.messages import shown_value
+from smelt.pipelines.artefacts import described
 from smelt.pipelines.checks import Checked
 from smelt.pipelines.flow import execute
 from smelt.pipelines.graph import Node
@@ -16,7 +18,7 @@ from smelt.pipelines.inlet import PipelineInlet, require_pieces
 from smelt.pipelines.rows import Table
 from smelt.pipelines.shapes import assigned, reshaped, users_code
 from smelt.pipelines.spans import spans_of
-from smelt.pipelines.steps import Aggregate, Ask, Assign, Implode, Map
+from smelt.pipelines.steps import Aggregate, Ask, Assign, Explode, Implode, Map
 from smelt.streaming.driving import driven
 
 
@@ -36,7 +38,13 @@ class Plan:
         self.models = ", ".join(
             dict.fromkeys(f"{call.provider.name}:{call.provider.model}" for call in checked.calls.values())
         )
+        self.turns = [call.concurrency * call.work().most_rows for call in checked.calls.values()]
         self._checked = checked
+
+    @property
+    def asked(self) -> Mapping[str, str]:
+        """For each step a digest of all that its answers depend on: also of the code of functions."""
+        return {node.name: _digest(node, self._checked) for node in self._checked.graph.nodes}
 
     def blank(self, frame: Any) -> Any:
         """What it makes of *frame*, which has no rows. The functions of the user are called on no rows, too.
@@ -87,6 +95,17 @@ def may_stream(checked: Checked) -> bool:
     except SmeltConfigError:
         return False
     return all(span.looking_across is None for span in spans_of(checked.graph.nodes))
+
+
+def _digest(node: Node, checked: Checked) -> str:
+    from hashlib import blake2b
+
+    said = described(node, checked) | {"errors in": checked.graph.error_column}
+    if isinstance(node.step, Ask):
+        said["null_rows"] = checked.calls[node.name].settings.null_rows
+    elif isinstance(node.step, Explode):
+        said["keep_empty"] = node.step.keep_empty
+    return blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
 
 
 def _blank(table: Table, node: Node) -> Table:

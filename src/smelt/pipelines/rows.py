@@ -188,8 +188,9 @@ class Table:
         rows = self.take(positions)
         holes = frozenset(blank)
         if makes[0].kind is None:  # A list of the user's own.
+            dtype = rows.shaping.item_dtype(rows.shaping.column(self.frame, column))
             rows = rows.dropping(column)
-            rows = rows.computing(column, rows.shaping.made(rows.frame.native, items), range(len(rows)))
+            rows = rows.computing(column, rows.shaping.made(rows.frame.native, items, dtype), range(len(rows)))
         else:
             columns = [(one, [_part(item, one.path) for item in items]) for one in makes]
             rows = rows.adding(columns, drops=[column], holes=holes)
@@ -304,7 +305,8 @@ class Table:
                 None if parent in holes else [values[child] for child in own] for parent, own in enumerate(children)
             ]
             if one.kind is None:
-                rows = rows.computing(one.name, rows.shaping.made(rows.frame.native, lists), range(len(rows)))
+                dtype = rows.shaping.list_dtype(rows.shaping.column(self.frame, one.name))
+                rows = rows.computing(one.name, rows.shaping.made(rows.frame.native, lists, dtype), range(len(rows)))
             else:
                 rows = rows.adding([(one, lists)])
         return replace(rows, holes={**rows.holes, **{one.name: holes for one in makes}}).failing(reasons)

@@ -94,6 +94,11 @@ class Stage:
                 table = seat.added(table)
         return table
 
+    @property
+    def cut_by(self) -> list[StepRun]:
+        """The runs that ended before they had asked all rows of this window."""
+        return [seat.run for seat in self._seats if isinstance(seat, AskSeat) and seat.is_cut]
+
     def finish(self) -> list[tuple[Node, Table]]:
         """Each step, with the rows after it. What was kept of the rows for the steps is dropped."""
         table, found = self._table, list[tuple[Node, Table]]()
@@ -218,7 +223,7 @@ class AskSeat(Seat):
         super().__init__(stage, node)
         self._fork = fork
         self._step = step
-        self._run = run
+        self.run = self._run = run
         needed = list(dict.fromkeys(seat for one in node.needs for seat in makers.get(one, ())))
         gates = [seat for seat in needed if isinstance(seat, AssignSeat) or run.is_heavy]
         if step.where is not None:
@@ -294,6 +299,11 @@ class AskSeat(Seat):
     def _owns(self, place: int) -> bool:
         """Whether the row at *place* is for the model of this node."""
         return self._fork is None or self._fork.is_for(place, self._step.label)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether its run ended before it had asked all rows."""
+        return self._waiting is not None and self._waiting.part.is_cut
 
     def source(self, table: Table) -> StepRows:
         """The texts of the rows."""

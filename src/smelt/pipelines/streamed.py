@@ -33,6 +33,7 @@ class Load:
         rows: The number of its rows.
         windows: The number of its windows.
         is_good: Whether no row of it was cut off by an early end.
+        numbers: Those of its windows in the passage.
     """
 
     def __init__(self, table: Table) -> None:
@@ -40,6 +41,7 @@ class Load:
         self.rows = len(table)
         self.windows = self._left = max(1, -(-len(table) // WINDOW))
         self.is_good = True
+        self.numbers: list[int] = []
         self._done: list[Table | None] = [None] * self.windows
 
     @property
@@ -220,6 +222,7 @@ class PipelineFlow(Stepwise[Any]):
                 load = self._waiting[0]
                 for place, window in load.taken():
                     await passage.room(len(window))
+                    load.numbers.append(number)
                     travel = asyncio.create_task(self._travel(passage, load, place, number, window))
                     self._travels.add(travel)
                     travel.add_done_callback(self._travels.discard)
@@ -237,8 +240,12 @@ class PipelineFlow(Stepwise[Any]):
     def _found(self, passage: Passage) -> Load | Wants | None:
         """The result of a step; None if it must wait."""
         front = self._loads[0] if self._loads else None
-        if front is not None and front.is_through and self._is_good(front):
-            return self._hand_over()
+        if front is not None and front.is_through:
+            if not all(map(passage.is_known, front.numbers)):
+                return None
+            front.is_good = front.is_good and not any(map(passage.is_lost, front.numbers))
+            if self._is_good(front):
+                return self._hand_over()
         self._raise(passage)
         if front is not None and front.is_through and not passage.is_stopped:
             return None if self._is_raising(front) else self._hand_over()
