@@ -118,6 +118,27 @@ def test_frames_that_were_handed_over_are_forgotten() -> None:
     assert 0 < most <= 10
 
 
+def test_rows_that_an_explode_makes_count_for_what_is_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smelt.pipelines.passage.WINDOW", 20)
+    items = ScriptedProvider(lambda row: {"items": [f"{row['text']} {at}" for at in range(20)]}, keep=False)
+    pipe = smelt.pipeline(model=items, ledger=False, progress=False, batch_size=5, concurrency=1)
+    pipe = pipe.transform("List {text}.", {"items": list[str]}).explode("items")
+    pipe = pipe.transform("Judge {items}.", {"verdict": str}, model=ScriptedProvider({"verdict": "fine"}))
+    read, ahead = 0, []
+
+    def source() -> Iterator[pl.DataFrame]:
+        nonlocal read
+        for at in range(60):
+            read += 1
+            yield pl.DataFrame({"text": [f"{at} {row}" for row in range(2)]})
+
+    for number, _ in enumerate(pipe.stream(source()), 1):
+        ahead.append(read - number)
+
+    assert len(ahead) == 60
+    assert max(ahead) <= 6  # 40 rows of each frame are in the second step; 40 may be under way.
+
+
 def test_equal_rows_of_forgotten_frames_are_found_in_the_ledger(tmp_path: Path) -> None:
     provider = ScriptedProvider(lambda row: said(row) or {"verdict": "no"}, keep=False)
 
@@ -187,3 +208,22 @@ def test_a_failed_row_ends_the_stream_after_the_frames_before_it() -> None:
         docs.extend(row["doc"] for one in frames for row in one)
     assert docs == sorted(docs) and set(docs) <= {0, 1, 2, 3, 4}
     assert "in step 'claims' of the pipeline 'claims'" in caught.value.__notes__[0]
+
+
+def test_a_run_that_a_failure_ends_hands_over_no_frame_with_rows_that_it_did_not_ask() -> None:
+    def broken(row: Any) -> Any:
+        if row["claim"] == "good 20 1":
+            raise ZeroDivisionError
+        return {"verdict": "fine"}
+
+    pipe = smelt.pipeline(ledger=False, progress=False, max_attempts=1, batch_size=4, concurrency=1)
+    pipe = pipe.transform("List what {article} claims.", Claims, model=ScriptedProvider(said)).explode("claims")
+    pipe = pipe.transform("Judge {claim}.", Verdict, model=ScriptedProvider(broken))
+    found = []
+
+    with pytest.raises(smelt.SmeltError, match="ZeroDivisionError was raised"):
+        found.extend(pipe.stream(pieces(pl.DataFrame(ARTICLES), 8)))
+
+    assert 1 <= len(found) <= 2  # The row is in the third frame.
+    reasons = [why for one in found for why in one["smelt_error"] if why is not None]
+    assert len(reasons) == 1 and reasons[0].startswith("claims: missing")

@@ -30,7 +30,8 @@ from smelt.providers.usage import asked_tier
 
 WINDOW = 1_024  # Rows of a window: many enough to attach columns cheaply, few enough for rows to flow.
 _LARGE_WINDOW = 50_000  # Rows after which the next step has its turn, with schedule="steps".
-_TURNS_AHEAD = 4  # Rows under way, in multiples of those that fit into all requests in flight.
+_TURNS_AHEAD = 4  # Rows under way, in multiples of those that fit into all requests in flight,
+_ROWS_AHEAD = 131_072  # but not more than so many, unless all requests in flight have more. A row takes some 600 bytes.
 
 Watch = Callable[[Node, Table], None]
 """Gets the rows that a step has just made. Called once for each step, or for each window of its rows, in order."""
@@ -89,7 +90,7 @@ class Passage:
         culprit: The step in which that happened.
         tables: What the windows have become, in order, once all of them are through or the run has ended early.
         is_stopped: Whether the run has ended early.
-        under_way: Rows of the windows that have begun and are not through.
+        under_way: Rows that the windows which have begun and are not through have now.
         on_look: Called when rows may have moved on.
     """
 
@@ -130,7 +131,8 @@ class Passage:
         household.runs |= self._steps
         household.purse.on_wait = self._wake
         household.purse.owed = lambda account, rows: owed(account, rows, self._steps.values())
-        self._most = max(2 * WINDOW, _TURNS_AHEAD * sum(run.turn for run in self._steps.values()))
+        turn = sum(run.turn for run in self._steps.values())
+        self._most = max(2 * WINDOW, min(_TURNS_AHEAD * turn, max(_ROWS_AHEAD, turn)))
 
     async def take(self, windows: Iterable[Table], total: int) -> list[Table]:
         """Take *windows* through all stages, *total* of them; what they became, in order."""
@@ -182,6 +184,7 @@ class Passage:
                 elif not self.is_stopped or table.reasons:
                     table = reshaped(table, stop)
                     made.append((stop, table))
+                    rows = self._resized(rows, table)
         except Exception as problem:  # noqa: BLE001  # Raised by the pipeline when all steps have ended.
             self.fail(problem, stop[0].name if isinstance(stop, tuple) else stop.name)
         finally:
@@ -191,6 +194,12 @@ class Passage:
             self._wake()
             self._tell(number, made)
         return table
+
+    def _resized(self, rows: int, table: Table) -> int:
+        """Note that a window of so many *rows* has become *table*: an explode may make many of each. Their number."""
+        self.under_way += len(table) - rows
+        self._room.set()
+        return len(table)
 
     def _tell(self, number: int, made: list[tuple[Node, Table]]) -> None:
         """Pass on what the steps made of a window, when the windows before it were passed on."""
