@@ -128,24 +128,24 @@ def table(peers: Sequence[str]) -> Iterator[str]:
             yield _row([situation.name, peer, *figures(situation, ran(situation, peer, python))])
 
 
-def ran(situation: Situation, peer: str, python: str) -> Run:
-    """Run one frame through one peer."""
+def ran(situation: Situation, peer: str, python: str, *, script: str = "runners.py") -> Run:
+    """Run one frame through one peer, by a *script* of `contenders/`."""
     config = json.dumps({"latency": LATENCY, **situation.server})
     command = [sys.executable, "-m", "tests.bench.contenders.server", config]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        outcome = answered(situation, peer, python, port=int(server.stdout.readline()))
+        outcome = answered(situation, peer, python, script=script, port=int(server.stdout.readline()))
         counters, _ = server.communicate()
     return Run(**outcome, counters=json.loads(counters))
 
 
-def answered(situation: Situation, peer: str, python: str, *, port: int) -> dict[str, Any]:
+def answered(situation: Situation, peer: str, python: str, *, script: str, port: int) -> dict[str, Any]:
     """The outcome as the peer's process tells it, or as it looks from outside where it tells nothing."""
     names = [company(at) for at in range(situation.rows)]
     job = json.dumps({"names": names, "one_by_one": situation.one_by_one})
     with tempfile.TemporaryDirectory() as home:
         process = subprocess.Popen(
-            [python, "-P", str(Path(__file__).parent / "contenders" / "runners.py"), peer],
+            [python, "-P", str(Path(__file__).parent / "contenders" / script), peer],
             cwd=home,
             env=surroundings(peer, home, port),
             stdin=subprocess.PIPE,

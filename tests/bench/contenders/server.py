@@ -149,7 +149,9 @@ class Server:
         names, write = rows_and_shape(last_message(body), schema or {})
         refused = self.config.refused in names
         is_loud = self.config.loud is not None and self.config.loud in json.dumps(body)
-        text = "" if refused else write([self.answered(name, is_loud=is_loud) for name in names])
+        wanted = json.dumps(schema or body.get("text") or body.get("response_format"))
+        found = [self.answered(name, is_loud=is_loud) for name in names]
+        text = "" if refused else write([_only(one, wanted) for one in found])
         self.counters.paid.update(names)
         self.last_rows = names
         spent = {"input": sent, "output": tokens_of(text)}
@@ -163,6 +165,11 @@ class Server:
         answer = expected(RULES, {"name": name})
         answer["echo"] = name.upper() if is_loud else name
         return answer | {"length": -1} if name == self.config.invalid else answer
+
+
+def _only(answer: Fields, wanted: str) -> Fields:
+    """The fields of an *answer* that are in the schema *wanted*; all if it has none of them."""
+    return {name: value for name, value in answer.items() if f'"{name}"' in wanted} or answer
 
 
 def last_message(body: Mapping[str, Any]) -> str:
