@@ -1,10 +1,11 @@
-"""Kill a pipeline of three steps at any event of its ledgers, run it again, and compare its rows and what was sent.
+"""Kill a pipeline of three steps at any event of its ledgers, run it again, and compare rows, files and what was sent.
 
 python -m tests.pipelines.killing [KILLS]          # So many kills (200), each followed by a run to the end.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -21,6 +22,7 @@ import polars as pl
 
 import smelt
 from smelt.call.wiring import wired
+from smelt.pipelines.artefacts import artefacts_in
 from smelt.pipelines.flow import execute
 from tests.fakeserver import FakeServer
 from tests.fakeserver.client import Scenario
@@ -39,12 +41,14 @@ class Outcome:
     Attributes:
         kills: How often it was killed.
         text: Its rows.
+        files: Those of `artefacts=` with their content, but for the notes on the run in `graph.json`.
         twice: For each kill, the rows that were sent before and after it.
         events: How many events the last run had.
     """
 
     kills: int
     text: str
+    files: dict[str, bytes]
     twice: int
     events: int
 
@@ -62,9 +66,17 @@ def kill_and_go_on(steps: Sequence[Scenario], folder: Path, events: Sequence[int
     return Outcome(
         kills=kills,
         text=(folder / "out.ndjson").read_text(),
+        files=_files(folder / "files"),
         twice=sum(sent) - len(sent),
         events=int((folder / "events").read_text()),
     )
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    graph = json.loads((folder / "graph.json").read_bytes())
+    assert (graph["state"], graph["rows"]) == ("done", ROWS)
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.parent != folder]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def _work(addresses: Sequence[str], folder: str, event: int) -> None:
@@ -87,7 +99,9 @@ def _work(addresses: Sequence[str], folder: str, event: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         checked: Any = pipe._checked(frame, {})
-        result = execute(checked, frame, "killed", awaited="", wiring=partial(wired, gap=count))
+        with artefacts_in(str(there / "files"), checked, "killed", frame, "jsonl") as files:
+            run = partial(execute, checked, frame, "killed", awaited="", watch=files.watch)
+            result = files.finish(run(wiring=partial(wired, gap=count)))
     result.frame.write_ndjson(there / "out.ndjson")
     (there / "events").write_text(str(seen))
     os._exit(0 if result.success else 3)
@@ -107,7 +121,7 @@ def main(kills: int = 200) -> None:
             events = [rng.randrange(1, total + 1) for _ in range(rng.randrange(1, 4))] if whole is not None else []
             out = kill_and_go_on(steps, folder, events)
             whole = whole or out
-            assert out.text == whole.text
+            assert (out.text, out.files) == (whole.text, whole.files)
             assert out.twice <= out.kills * MOST_TWICE
             most = max(most, out.twice)
             done += out.kills

@@ -21,4 +21,6 @@ def test_a_killed_pipeline_goes_on(scenario: MakeScenario, tmp_path: Path) -> No
     assert never.events > 250  # So many that each kill comes in the middle.
     assert again.kills == 2
     assert again.text == never.text
+    assert again.files == never.files
+    assert {name.partition("/")[0] for name in never.files} >= {"flat", "length", "sector", "is_odd"}
     assert again.twice <= 2 * MOST_TWICE
