@@ -128,6 +128,8 @@ def test_a_routed_step_in_branches_estimates_pictures_and_files(tmp_path: Path) 
     assert [one.rows for one in pipe.estimate(frame).steps.values()] == [2, 2, 2, 2]
     assert "route=tier is easy" in str(pipe.inspect(frame))
     assert "reply.hard" in pipe.inspect(frame)._repr_html_()
+    after = pipe.transform("Judge {a_reply}.", {"verdict": str}, model=ScriptedProvider({})).inspect(frame)
+    assert after.edges["verdict"] == [("a.reply.easy", ("a_reply",)), ("a.reply.hard", ("a_reply",))]
     assert sorted(one.name for one in (tmp_path / "run").iterdir()) == [
         ".lock",
         "a.reply",

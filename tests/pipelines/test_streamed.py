@@ -219,7 +219,7 @@ def test_a_run_that_a_failure_ends_hands_over_no_frame_with_rows_that_it_did_not
     pipe = smelt.pipeline(ledger=False, progress=False, max_attempts=1, batch_size=4, concurrency=1)
     pipe = pipe.transform("List what {article} claims.", Claims, model=ScriptedProvider(said)).explode("claims")
     pipe = pipe.transform("Judge {claim}.", Verdict, model=ScriptedProvider(broken))
-    found = []
+    found = list[pl.DataFrame]()
 
     with pytest.raises(smelt.SmeltError, match="ZeroDivisionError was raised"):
         found.extend(pipe.stream(pieces(pl.DataFrame(ARTICLES), 8)))

@@ -32,7 +32,6 @@ class Piping(Protocol):
         is_streamed: Whether it can run on pieces of its input.
         made: The columns that its steps make or replace, and the error column.
         models: What answers, in words.
-        asked: For each step a digest of all that its answers depend on.
         turns: For each step that asks, the rows in flight when all its workers are busy.
     """
 
@@ -41,8 +40,12 @@ class Piping(Protocol):
     is_streamed: bool
     made: Collection[str]
     models: str
-    asked: Mapping[str, str]
     turns: Sequence[int]
+
+    @property
+    def asked(self) -> Mapping[str, str]:
+        """For each step a digest of all that its answers depend on."""
+        ...
 
     def blank(self, frame: Any) -> Any:
         """What it makes of *frame*, which has no rows. Sends nothing."""

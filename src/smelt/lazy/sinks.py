@@ -128,6 +128,7 @@ def _interruptible(work: Callable[[], T]) -> T:
 def _fill(shards: Shards, base: pl.LazyFrame, steps: Sequence[Step], pipeline: Piped | None, rows: int | None) -> None:
     """Compute the missing rows and add them as shards."""
     shard, inputs = _Growing(shards), base.collect_schema().names()
+    found: Iterator[tuple[pl.DataFrame, pl.DataFrame]]
     if pipeline is None:
         found = ((frame.select(inputs), frame) for frame in _missing(shards, base, steps, rows))
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from smelt.messages import clean, counted
 from smelt.report.markup import Html, el
@@ -19,7 +19,9 @@ _INPUT = ""
 _LINE, _ACCENT = "#88888880", "#14918a"  # Visible on white and on black.
 
 
-def drawn(name: str, verbs: Mapping[str, str], edges: Edges, lines: Sequence[tuple[str, str]]) -> str:
+def drawn(
+    name: str, verbs: Mapping[str, str], edges: Edges, lines: Sequence[tuple[str, str]], *, asking: Collection[str]
+) -> str:
     """A pipeline as HTML: the drawing, and a table of *lines*.
 
     Args:
@@ -27,8 +29,9 @@ def drawn(name: str, verbs: Mapping[str, str], edges: Edges, lines: Sequence[tup
         verbs: What each step does, by its name.
         edges: What each step depends on.
         lines: What is said of each step.
+        asking: The steps that ask a model.
     """
-    picture = el("div", _picture(name, verbs, edges), style="overflow-x:auto;margin:6px 0")
+    picture = el("div", _picture(name, verbs, edges, asking), style="overflow-x:auto;margin:6px 0")
     headline = f"{clean(name)}: {counted(len(verbs), 'step')}"
     return table("Pipeline", headline, lines).replace("<table", f"{picture}<table", 1)
 
@@ -57,7 +60,7 @@ def direct(edges: Edges) -> Edges:
     }
 
 
-def _picture(name: str, verbs: Mapping[str, str], edges: Edges) -> Html:
+def _picture(name: str, verbs: Mapping[str, str], edges: Edges, asking: Collection[str]) -> Html:
     there = places(edges)
     width = 1 + max(column for column, _ in there.values())
     height = 1 + max(line for _, line in there.values())
@@ -68,7 +71,10 @@ def _picture(name: str, verbs: Mapping[str, str], edges: Edges) -> Html:
         for step, found in direct(edges).items()
         for before, columns in found
     ]
-    boxes = [_box(step or "input", verbs.get(step, ""), place) for step, place in there.items()]
+    boxes = [
+        _box(step or "input", verbs.get(step, ""), place, _ACCENT if step in asking else _LINE)
+        for step, place in there.items()
+    ]
     return el(
         "svg",
         *shapes,
@@ -87,10 +93,9 @@ def _corner(place: tuple[int, int]) -> tuple[int, int]:
     return _MARGIN + column * (_WIDE + _APART), _MARGIN + line * (_HIGH + _BELOW)
 
 
-def _box(name: str, verb: str, place: tuple[int, int]) -> Html:
+def _box(name: str, verb: str, place: tuple[int, int], line: str) -> Html:
     x, y = _corner(place)
     middle = x + _WIDE / 2
-    line = _ACCENT if verb in ("transform", "aggregate") else _LINE  # Those that ask.
     shape = el("rect", x=x, y=y, width=_WIDE, height=_HIGH, rx=6, fill="none", stroke=line, stroke_width=1.5)
     words = [_words(name, middle, y + (19 if verb else 27), bold=True)]
     if verb:

@@ -32,6 +32,11 @@ class StepInfo:
     prompt: str = ""
     options: str = ""
 
+    def is_beside(self, other: StepInfo) -> bool:
+        """Whether each row goes to one of the two: they are the models of one step with `route=`."""
+        is_routed = self.options.startswith("route=") and other.options.startswith("route=")
+        return is_routed and (self.writes, self.prompt) == (other.writes, other.prompt)
+
     def in_words(self) -> str:
         """What it reads and writes, in one line."""
         reads = "every column" if self.reads is None else ", ".join(self.reads) or "nothing"
@@ -125,8 +130,9 @@ class Inspection:
     def _repr_html_(self) -> str:
         from smelt.pipelines.drawing import drawn
 
-        said = [(one.name, "  ".join(filter(None, [one.in_words(), one.model, one.options]))) for one in self.steps]
-        return drawn(self.name, {one.name: one.verb for one in self.steps}, self.edges, said)
+        said = [(one.name, " · ".join(filter(None, [one.in_words(), one.model, one.options]))) for one in self.steps]
+        asking = {one.name for one in self.steps if one.model}
+        return drawn(self.name, {one.name: one.verb for one in self.steps}, self.edges, said, asking=asking)
 
     @property
     def edges(self) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
@@ -135,14 +141,15 @@ class Inspection:
 
     def _before(self, step: StepInfo) -> list[tuple[str, tuple[str, ...]]]:
         """The steps on which *step* depends (an empty name is the input), each with the columns that it reads there."""
-        makers: dict[str, str] = {}
+        makers: dict[str, list[StepInfo]] = {}
         for one in self.steps[: self.steps.index(step)]:
-            makers |= dict.fromkeys(one.writes, one.name)
+            for column in one.writes:  # Steps with a route share their columns.
+                makers[column] = [two for two in makers.get(column, ()) if two.is_beside(one)] + [one]
         found: dict[str, list[str]] = {name: [] for name in step.after}
         for column in step.reads or ():
-            maker = makers.get(column, "")
-            if maker in found or not step.after:
-                found.setdefault(maker, []).append(column)
+            for maker in [one.name for one in makers.get(column, ())] or [""]:
+                if maker in found or not step.after:
+                    found.setdefault(maker, []).append(column)
         return [(name, tuple(columns)) for name, columns in found.items()] or [("", ())]
 
 

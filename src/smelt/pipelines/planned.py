@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,7 +38,7 @@ class Plan:
         self.models = ", ".join(
             dict.fromkeys(f"{call.provider.name}:{call.provider.model}" for call in checked.calls.values())
         )
-        self.turns = [call.concurrency * call.work().most_rows for call in checked.calls.values()]
+        self.turns: Sequence[int] = [call.concurrency * call.work().most_rows for call in checked.calls.values()]
         self._checked = checked
 
     @property
