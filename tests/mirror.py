@@ -90,6 +90,7 @@ TESTED_THROUGH = {
     "checkup/examination": "checkup/test_doctor",
     "checkup/findings": "checkup/test_doctor",
     "checkup/heartbeat": "checkup/test_doctor",
+    "evaluation/audit_report": "evaluation/test_auditing",
     "evaluation/comparing": "evaluation/test_comparison",
     "evaluation/differing": "evaluation/test_difference",
     "evaluation/sheet": "evaluation/test_trial",

@@ -31,6 +31,7 @@ PUBLIC = {
     "estimate",
     "evaluate",
     "compare",
+    "audit",
     "doctor",
     "pipeline",
     # What they take and give

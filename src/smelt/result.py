@@ -131,11 +131,13 @@ class ResultColumns:
         answers: The columns of answers, by the dotted path of their field.
         added: All columns that the run added, those of answers included.
         sent: The columns that were sent to the model.
+        made_for: What was asked, by the names of its parts; texts are hashed.
     """
 
     answers: Mapping[str, str]
     added: tuple[str, ...]
     sent: tuple[str, ...]
+    made_for: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 class ReportWriter(Protocol):
@@ -175,6 +177,7 @@ class SmeltResult(Generic[T]):
         votes: Callable[[], Any] | None = None,
         cascade: Cascade | None = None,
         columns: ResultColumns | None = None,
+        company: Callable[[], list[int | None]] | None = None,
     ) -> None:
         """Keep the metrics and names of columns; everything else is built at the first access."""
         self.columns = columns
@@ -186,6 +189,7 @@ class SmeltResult(Generic[T]):
         self._report = report
         self._details = details
         self._votes = votes
+        self._company = company
         self._cascade = cascade
 
     @cached_property
@@ -259,6 +263,18 @@ class SmeltResult(Generic[T]):
         if self._cascade is None:
             raise SmeltConfigError("This run asked one model. Pass model=[cheap, strong] and target_accuracy=0.95.")
         return self._cascade
+
+    @cached_property
+    def company(self) -> list[int | None]:
+        """For each row the number of the request that answered it: rows with one number were answered together.
+
+        None for a row that no request of this run answered: it failed, the ledger knew it, or it has several votes.
+
+        Examples:
+            >>> df.smelt.run("Classify {name}.", Company, model=scripted, batch_size=1).company
+            [1, 2]
+        """
+        return (self._company and self._company()) or []
 
     def head(self, n: int = 5) -> Any:
         """The first rows of `frame`.
@@ -351,10 +367,11 @@ class SmeltResult(Generic[T]):
             "votes": None if self._votes is None else self.votes,
             "cascade": self._cascade,
             "columns": self.columns,
+            "company": self.company,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        made = {name: partial(state.get, name) for name in ("data", "frame", "errors", "report")}
+        made = {name: partial(state.get, name) for name in ("data", "frame", "errors", "report", "company")}
         made |= {name: partial(state.get, name) for name in ("details", "votes") if state.get(name) is not None}
         kept = {name: state.get(name) for name in ("metrics", "model", "cascade", "columns")}
         self.__init__(**kept, **made)  # type: ignore[misc]  # As it was made.

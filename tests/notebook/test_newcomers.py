@@ -291,6 +291,7 @@ VERBS = [
     "arun",
     "as_completed",
     "atransform",
+    "audit",
     "classify",
     "compare",
     "estimate",

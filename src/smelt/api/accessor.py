@@ -160,6 +160,29 @@ class FrameAccessor:
             self._frame, prompt, output_model, variants, truth=truth, n=n, dry_run=dry_run, model=model, **options
         )
 
+    @spelled_out
+    def audit(
+        self,
+        prompt: str,
+        output_model: OutputModel,
+        result: SmeltResult[Any],
+        *,
+        quarantine: bool = False,
+        dry_run: bool = False,
+        model: Any = None,
+        **options: Unpack[Options],
+    ) -> Any:
+        return functions.audit(
+            self._frame,
+            prompt,
+            output_model,
+            result,
+            quarantine=quarantine,
+            dry_run=dry_run,
+            model=model,
+            **options,
+        )
+
 
 for _name in (
     "transform",
@@ -172,6 +195,7 @@ for _name in (
     "estimate",
     "evaluate",
     "compare",
+    "audit",
 ):
     getattr(FrameAccessor, _name).__doc__ = without_frame(getattr(functions, _name).__doc__)
 FrameAccessor.classify.__doc__ = without_frame(classify.__doc__)

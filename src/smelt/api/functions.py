@@ -595,6 +595,62 @@ def compare(
     return compare(forms, output_model, settings, frame, truth=truth, n=n, dry_run=dry_run)
 
 
+@spelled_out
+def audit(
+    frame: Any,
+    prompt: str,
+    output_model: OutputModel,
+    result: SmeltResult[Any],
+    *,
+    quarantine: bool = False,
+    dry_run: bool = False,
+    model: Any = None,
+    **options: Unpack[Options],
+) -> Any:
+    """Find out whether rows of a run changed the answers to their neighbours. Spends money.
+
+    Rows share requests, so a row may change the answers to others: by accident, or because somebody wrote instructions
+    into it. One row of each request is asked again in other company. Where the answer differs, and not by chance, the
+    other rows of that request are asked, too. At 20 rows a request that is 5 to 7 % of the rows, and with *quarantine*
+    some 2 % more.
+
+    Args:
+        frame: The frame of the run.
+        prompt: The prompt of the run.
+        output_model: The output model of the run. Texts are compared only if it has no other fields.
+        result: The result of `smelt.run` with the same arguments. Rows that the ledger answered are left out: their
+            requests are not known.
+        quarantine: Whether the row that changes the others is sought, and all rows of such a request are asked again
+            without it. The new answers replace those in the ledger.
+        dry_run: Whether to check everything, send nothing, and return an `Estimate` of the rows that are asked first.
+        model: The model of the run.
+        **options: See `smelt.call.options.Settings`.
+
+    Returns:
+        An `AuditReport`: `.alarms`, `.rate`, `.noise`, `.rows`, `.quarantined`, `.mended`. Without an alarm, two wholly
+        changed requests of any number would have been found with 99 % probability at 20 rows a request; requests in
+        which few rows were changed may be missed.
+
+    Raises:
+        SmeltConfigError: An argument is wrong, or *result* is that of another call; nothing was sent.
+        SmeltAPIError: Nothing could be answered because of the account, the model or the server.
+
+    Examples:
+        >>> result = df.smelt.run("Classify {name}.", Company, model=scripted)
+        >>> smelt.audit(df, "Classify {name}.", Company, result, model=scripted)
+        AuditReport(no alarm in 1 request)
+          in other company: 0 of 1 row answered otherwise (0.0%; 95% 0.0% to 79.3%)
+          noise: two answers to one row differ in about 50.0%
+          looked at closely: 0 requests
+          asked: 1 row
+          cost: unknown
+    """
+    from smelt.evaluation.auditing import audit
+
+    settings = _job(prompt, output_model, options).settings
+    return audit(prompt, output_model, model, settings, frame, result, quarantine=quarantine, dry_run=dry_run)
+
+
 def is_lazy(frame: object) -> TypeGuard[pl.LazyFrame]:
     """Whether *frame* is a Polars LazyFrame; False if Polars is not imported."""
     polars = sys.modules.get("polars")

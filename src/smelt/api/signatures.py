@@ -26,6 +26,7 @@ _NEEDS = {
     "prompt": "what to find out about each row, as a string",
     "output_model": 'a class whose fields become columns, a dict of types, or one type such as str with output="name"',
     "truth": 'the columns with the right answers, like {"sector": "known_sector"}',
+    "result": "the result of smelt.run on the same frame, with the same arguments",
     "variants": 'what to compare, like {"one by one": {"batch_size": 1}, "twenty": {"batch_size": 20}}',
 }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from smelt.call.advice import advice
 from smelt.call.columns import Column
+from smelt.call.gauge import made_for
 from smelt.call.preparation import Preparation
 from smelt.call.tally import Tally
 from smelt.cascade import Cascade
@@ -101,6 +102,7 @@ class Outcome:
             votes=None if self.tally is None else self.tally.frame,
             cascade=self.cascade,
             columns=result_columns(call),
+            company=self._company,
         )
 
     def checked_result(self) -> SmeltResult[Any]:
@@ -169,6 +171,9 @@ class Outcome:
         record = recorded(self.call, self.answers, self.recorder, first_request=self.counts.first_request)
         return Report(record if self.cascade is None else replace(record, cascade=self.cascade.lines()))
 
+    def _company(self) -> list[int | None]:
+        return [number or None for number in self.answers.company]
+
     def _data(self) -> list[Any]:
         output = self.call.output
         return [None if row is None else value_of(output, row) for row in self.answers.rows()]
@@ -192,6 +197,7 @@ def result_columns(call: Preparation) -> ResultColumns:
         answers={".".join(one.path): one.name for one in call.columns if not one.field.chance_of},
         added=(*(one.name for one in call.columns), *call.confidences.values(), call.error_column),
         sent=call.source.names,
+        made_for=made_for(call),
     )
 
 

@@ -157,6 +157,7 @@ class Applier:
         unread, verdict = verdict.unread, self.hedging.judged(delivery.flight, verdict)
         self.counts.waste(reply.usage, sent=len(chunk.rows), used=len(verdict.accepted))
         self.ledger.commit(delivery.number, verdict.accepted, unread)
+        self.answers.came([one.row.position for one in verdict.accepted], delivery.number)
         if (details := self.hedging.sender.details) is not None:
             details.accepted(delivery.number, [one.row for one in verdict.accepted], reply)
         halt = self._carry_out(verdict, reply.request_id) or self._overbilled(chunk, reply)

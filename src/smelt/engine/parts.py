@@ -35,6 +35,7 @@ class Part:
         heard: Called with the positions in the frame of rows that just got their outcome; None if nobody listens.
         repeats: Positions in the run of rows that may be equal to rows of parts that were handed over; for a part whose
             rows come little by little.
+        groups: Positions in the run of rows that share a request, if that matters; each row is in one group.
         rows: The number of its rows.
     """
 
@@ -47,6 +48,7 @@ class Part:
     is_cut: bool = False
     heard: Callable[[Sequence[int]], None] | None = None
     repeats: list[int] = field(default_factory=list)
+    groups: Sequence[Sequence[int]] = ()
     rows: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -130,6 +132,12 @@ class Parts:
         for position, found in zip(positions, values, strict=True) if self._followers else ():
             for follower in self._followers.pop(position, ()):
                 self.accept(follower, found)
+
+    def came(self, positions: Sequence[int], request: int) -> None:
+        """Note that the answers to these rows came in the reply to one *request* of the run."""
+        for position in positions:
+            if (part := self._part(position)) is not None:
+                part.answers.came([position - part.start], request)
 
     def fail(self, position: int, failure: RowFailure) -> None:
         """Store why a row and the rows equal to it have no answer."""

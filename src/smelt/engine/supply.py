@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from smelt.engine.bloom import BloomFilter
 from smelt.engine.intake import Intake
 from smelt.engine.parts import Part, Parts
 from smelt.plan.answers import RowFailure
-from smelt.plan.chunks import Line
+from smelt.plan.chunks import Chunk, Line, Pending
 from smelt.plan.rows import Unsendable
 
 
@@ -150,12 +150,25 @@ class Supply:
 
     async def _queue(self, part: Part, order: Sequence[int], intake: Intake) -> None:
         unknown = await intake.unknown(order, self._met_before(part) if intake.ledger.is_learning else None)
-        if self.rest is None:
+        if self.rest is None and part.groups:
+            self.line.put_whole(list(self._chunks(part.groups, set(unknown), intake)))
+        elif self.rest is None:
             self.line.add(part.arranged(unknown), intake.texts)
         elif self.is_fed:
             self._fail_all(part, unknown, self.rest)
         else:
             self.parts.fail_rest(self.rest)
+
+    def _chunks(self, groups: Sequence[Sequence[int]], unknown: Collection[int], intake: Intake) -> Iterator[Chunk]:
+        """The *unknown* rows of each group, to be sent together."""
+        for group in groups:
+            asked = [at for at in group if at in unknown]
+            pairs = list(zip(asked, intake.texts(asked), strict=True))
+            if rows := tuple(Pending(at, text) for at, text in pairs if isinstance(text, str)):
+                yield Chunk(rows=rows)
+            for at, text in pairs:
+                if isinstance(text, Unsendable):
+                    self._reject(at, text)
 
     def _fail_all(self, part: Part, order: Sequence[int], failure: RowFailure) -> None:
         part.is_cut = True

@@ -39,6 +39,10 @@ class Outcomes(Protocol):
         """Store the values of many rows and of the rows equal to them."""
         ...
 
+    def came(self, positions: Sequence[int], request: int) -> None:
+        """Note that the answers to these rows came in the reply to one *request* of the run."""
+        ...
+
     def fail(self, position: int, failure: RowFailure) -> None:
         """Store why a row and the rows equal to it have no answer."""
         ...
@@ -57,6 +61,14 @@ class Answers:
     """The outcomes of a run, aligned with the caller's rows.
 
     Values are stored as columns; model instances would take half a kilobyte each.
+
+    Attributes:
+        columns: The values of each field.
+        failures: Why rows have no answer, by position.
+        company: The number of the request that answered each row; 0 if none of this run did.
+        answered: Rows with an answer.
+        failed: Rows with a failure.
+        skipped: Rows that were not to be asked.
     """
 
     def __init__(self, rows: int, fields: int, twins: array[int] | None = None) -> None:
@@ -69,6 +81,7 @@ class Answers:
         """
         self.columns: list[list[Any]] = [[None] * rows for _ in range(fields)]
         self.failures: dict[int, RowFailure] = {}
+        self.company = array("I", bytes(array("I").itemsize * rows))
         self._has_answer = bytearray(rows)
         self._twins = twins
         self._copies = _copies(twins)
@@ -100,6 +113,11 @@ class Answers:
         if self._copies:
             self.answered += sum(self._copies.get(position, 0) for position in positions)
 
+    def came(self, positions: Sequence[int], request: int) -> None:
+        """Note that the answers to the rows at *positions* came in the reply to one *request*."""
+        for position in positions:
+            self.company[position] = request
+
     def fail(self, position: int, failure: RowFailure) -> None:
         """Store why the row at *position* and its twins (equal rows) have no answer."""
         self.failures[position] = failure
@@ -128,6 +146,7 @@ class Answers:
             for column in self.columns:
                 column[position] = column[first]
             self._has_answer[position] = self._has_answer[first]
+            self.company[position] = self.company[first]
             if first in self.failures:
                 self.failures[position] = self.failures[first]
         self._copies, self._twins = {}, None
@@ -137,6 +156,7 @@ class Answers:
         for column, theirs in zip(self.columns, others.columns, strict=True):
             column[start : start + len(others)] = theirs
         self._has_answer[start : start + len(others)] = others._has_answer
+        self.company[start : start + len(others)] = others.company
         self.failures |= {start + position: failure for position, failure in others.failures.items()}
         self.answered += others.answered
         self.failed += others.failed
