@@ -92,6 +92,7 @@ TESTED_THROUGH = {
     "checkup/heartbeat": "checkup/test_doctor",
     "evaluation/audit_report": "evaluation/test_auditing",
     "evaluation/comparing": "evaluation/test_comparison",
+    "evaluation/tuned": "evaluation/test_tuning",
     "evaluation/differing": "evaluation/test_difference",
     "evaluation/sheet": "evaluation/test_trial",
     "evaluation/summary": "evaluation/test_trial",

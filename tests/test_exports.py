@@ -32,6 +32,7 @@ PUBLIC = {
     "evaluate",
     "compare",
     "audit",
+    "tune",
     "doctor",
     "pipeline",
     # What they take and give

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         run,
         stream,
         transform,
+        tune,
     )
     from smelt.api.job import Job
     from smelt.api.loading import load_pipeline
@@ -136,6 +137,7 @@ _LATE = {
     "schema": "smelt.scale.schema",
     "stream": "smelt.api.functions",
     "transform": "smelt.api.functions",
+    "tune": "smelt.api.functions",
     "worker": "smelt.api.own_code",
     "wrap": "smelt.api.own_code",
 }
@@ -243,6 +245,7 @@ __all__ = [
     "spark",
     "stream",
     "transform",
+    "tune",
     "worker",
     "wrap",
 ]

@@ -300,6 +300,7 @@ VERBS = [
     "preview",
     "run",
     "transform",
+    "tune",
 ]
 
 

@@ -183,6 +183,33 @@ class FrameAccessor:
             **options,
         )
 
+    @spelled_out
+    def tune(  # type: ignore[misc]  # As in `functions.tune`.
+        self,
+        prompt: str,
+        output_model: OutputModel,
+        *,
+        model: Any = None,
+        batch_size: int | Sequence[int] = (1, 5, 20),
+        n: int = 60,
+        truth: Mapping[str, str] | None = None,
+        agreement: float = 0.95,
+        dry_run: bool = False,
+        **options: Unpack[Options],
+    ) -> Any:
+        return functions.tune(
+            self._frame,
+            prompt,
+            output_model,
+            model=model,
+            batch_size=batch_size,
+            n=n,
+            truth=truth,
+            agreement=agreement,
+            dry_run=dry_run,
+            **options,
+        )
+
 
 for _name in (
     "transform",
@@ -196,6 +223,7 @@ for _name in (
     "evaluate",
     "compare",
     "audit",
+    "tune",
 ):
     getattr(FrameAccessor, _name).__doc__ = without_frame(getattr(functions, _name).__doc__)
 FrameAccessor.classify.__doc__ = without_frame(classify.__doc__)

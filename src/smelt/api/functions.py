@@ -651,6 +651,70 @@ def audit(
     return audit(prompt, output_model, model, settings, frame, result, quarantine=quarantine, dry_run=dry_run)
 
 
+@spelled_out
+def tune(  # type: ignore[misc]  # `batch_size` is an option, and takes several values here.
+    frame: Any,
+    prompt: str,
+    output_model: OutputModel,
+    *,
+    model: Any = None,
+    batch_size: int | Sequence[int] = (1, 5, 20),
+    n: int = 60,
+    truth: Mapping[str, str] | None = None,
+    agreement: float = 0.95,
+    dry_run: bool = False,
+    **options: Unpack[Options],
+) -> Any:
+    """Ask a few rows with several models and batch sizes, and choose the cheapest that is good enough. Spends money.
+
+    All candidates are asked 16 rows, then twice as many, up to *n*. A candidate that is certainly too bad is asked no
+    more, nor one that is dearer than another and better on no row. Without *truth* the last model, one row at a time,
+    is the reference: it is asked twice, and no candidate has to agree with it more often than it does itself. The
+    ledger is not used, because its answers come from requests with other rows.
+
+    Args:
+        frame: A pandas or Polars DataFrame, or a list of dicts. It is not changed.
+        prompt: As in `transform`.
+        output_model: As in `transform`. Texts are compared only if it has no other fields.
+        model: A model or a list of models, as in `transform`; the one that you trust most comes last.
+        batch_size: Rows per request, or a list of such numbers; none may be larger than *n*.
+        n: How many rows to ask, drawn with the seed. 50 rows throw out the bad, and choose nothing among the good.
+        truth: The column with the right answers of each field, as in `evaluate`. None: agreement with the reference.
+        agreement: The share of rows whose answer is to be right, or that of the reference.
+        dry_run: Whether to check everything, send nothing, and return an `Estimate` of each candidate on *n* rows.
+        **options: See `smelt.call.options.Settings`. `max_cost` is for all candidates together.
+
+    Returns:
+        `.best`, the options to pass on: `df.smelt.transform(prompt, Model, **tuned.best)`; `.is_sure`, whether they are
+        good enough for certain (95 %, one-sided); `.table`, a row per candidate. It says so if it cannot tell, and how
+        many rows would do.
+
+    Raises:
+        SmeltConfigError: An argument is wrong; nothing was sent.
+        SmeltAPIError: A candidate could not be answered because of the account, the model or the server.
+
+    Examples:
+        >>> tuned = df.smelt.tune("Classify {name}.", Company, model=scripted, batch_size=[1, 2], n=2)
+        >>> tuned.is_sure, len(tuned.table)
+        (False, 2)
+    """
+    from smelt.evaluation.tuning import tune
+
+    settings = _job(prompt, output_model, options).settings
+    return tune(
+        prompt,
+        output_model,
+        model,
+        batch_size,
+        settings,
+        frame,
+        truth=truth,
+        n=n,
+        agreement=agreement,
+        dry_run=dry_run,
+    )
+
+
 def is_lazy(frame: object) -> TypeGuard[pl.LazyFrame]:
     """Whether *frame* is a Polars LazyFrame; False if Polars is not imported."""
     polars = sys.modules.get("polars")

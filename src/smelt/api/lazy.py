@@ -303,6 +303,10 @@ class LazyAccessor:
         """Not available on a LazyFrame: collect first."""
         raise _not_lazy("audit")
 
+    def tune(self, *args: Any, **options: Any) -> NoReturn:
+        """Not available on a LazyFrame: collect first, or a sample."""
+        raise _not_lazy("tune")
+
 
 def _not_lazy(verb: str) -> ConfigTypeError:
     return ConfigTypeError(

@@ -58,7 +58,8 @@ def spelled_out(function: C) -> C:
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
     found = inspect.signature(function)
     own = [one for one in found.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
-    return found.replace(parameters=[*own, *_options()])
+    named = {one.name for one in own}
+    return found.replace(parameters=[*own, *(one for one in _options() if one.name not in named)])
 
 
 @cache
