@@ -139,8 +139,9 @@ def test_a_budget_ends_an_audit_with_a_warning() -> None:
         ({"data": [*ROWS[1:], ROWS[0]]}, "position 0 has another text"),
         ({"result": "none"}, "must be the result"),
         ({"votes": 3}, "asks each row once"),
+        ({"quarantine": 1}, "quarantine must be True or False"),
     ],
-    ids=["prompt", "model", "fewer", "other", "no result", "votes"],
+    ids=["prompt", "model", "fewer", "other", "no result", "votes", "quarantine"],
 )
 def test_what_is_not_of_that_run_is_refused_before_money(change: dict[str, Any], says: str) -> None:
     model = ScriptedProvider({"topic": "order"})

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from smelt.evaluation.choosing import Candidate, choose, looks, rows_that_would, throw_out
+from smelt.evaluation.choosing import Candidate, bar, choose, looks, rows_that_would, throw_out
 
 
 def candidate(marks: list[bool], *, cost: float | None = 1.0, tokens: int = 0) -> Candidate:
@@ -85,6 +85,12 @@ def test_unknown_prices_are_compared_by_tokens() -> None:
 )
 def test_each_look_has_twice_the_rows(rows: int, together: int, ends: list[int]) -> None:
     assert looks(rows, together) == ends
+
+
+def test_a_reference_that_contradicts_itself_leaves_a_bar_of_its_own() -> None:
+    assert bar(0.95, 0.9) == pytest.approx(0.85)
+    assert bar(0.95, None) == 0.95
+    assert rows_that_would(candidate([True, False]), bar(0.95, 0.02)) is not None
 
 
 def test_nothing_is_taken_without_proof() -> None:

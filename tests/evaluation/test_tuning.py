@@ -101,6 +101,7 @@ def test_a_reference_that_disagrees_with_itself_lowers_the_bar() -> None:
 
     assert 0.7 < tuned.self_agreement < 0.95
     assert tuned.is_sure
+    assert "the reference agrees with itself in 8" in repr(tuned)
 
 
 def test_rows_that_fail_are_not_alike() -> None:
@@ -139,6 +140,7 @@ def test_a_budget_ends_it_with_a_warning() -> None:
         ({"batch_size": [0, 5]}, "batch_size"),
         ({"batch_size": ["auto", 5]}, "batch_size"),
         ({"n": 1}, "n must be"),
+        ({"frame": ROWS[:3]}, "3 distinct rows.*requests of 20"),
         ({"agreement": 95}, "agreement"),
         ({"votes": 3}, "each row once"),
         ({"truth": {"topics": "known"}}, "no field 'topics'"),
@@ -149,6 +151,6 @@ def test_bad_arguments_are_refused_before_money(options: dict[str, Any], says: s
     model = ScriptedProvider({"topic": "order"})
 
     with pytest.raises(SmeltConfigError, match=says):
-        smelt.tune(ROWS, PROMPT, Mail, model=model, **options)
+        smelt.tune(options.pop("frame", ROWS), PROMPT, Mail, model=model, **options)
 
     assert model.rows_sent == 0

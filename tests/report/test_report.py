@@ -381,3 +381,14 @@ def test_a_run_of_less_than_a_second_has_no_rate(tmp_path: Path) -> None:
 
     assert "rows/s" not in page
     assert "Rows per second —" in text_of(page)
+
+
+def test_votes_are_counted(tmp_path: Path) -> None:
+    turns = iter("abababbbbbbb")  # The first vote of each row, then the second.
+    model = ScriptedProvider(lambda row: {"sector": {"a": "tech", "b": "health"}[next(turns, "b")], "founded": None})
+
+    shown = text_of(page_of(small(6, model=model, votes=3), tmp_path))
+
+    assert "Votes Rows Share 2 votes 3 50 % 3 votes 3 50 %" in shown
+    assert "all votes for sector agree 3 50 % all votes for founded agree 6 100 %" in shown
+    assert "Votes Rows" not in text_of(page_of(small(3), tmp_path))

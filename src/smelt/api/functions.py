@@ -640,7 +640,7 @@ def audit(
         >>> smelt.audit(df, "Classify {name}.", Company, result, model=scripted)
         AuditReport(no alarm in 1 request)
           in other company: 0 of 1 row answered otherwise (0.0%; 95% 0.0% to 79.3%)
-          noise: two answers to one row differ in about 50.0%
+          noise: taken as 50.0%: so often do two answers to one row differ
           looked at closely: 0 requests
           asked: 1 row
           cost: unknown

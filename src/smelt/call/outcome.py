@@ -169,7 +169,8 @@ class Outcome:
         from smelt.report.report import Report
 
         record = recorded(self.call, self.answers, self.recorder, first_request=self.counts.first_request)
-        return Report(record if self.cascade is None else replace(record, cascade=self.cascade.lines()))
+        votes = () if self.tally is None else self.tally.lines()
+        return Report(replace(record, votes=votes, cascade=() if self.cascade is None else self.cascade.lines()))
 
     def _company(self) -> list[int | None]:
         return [number or None for number in self.answers.company]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from smelt.call.preparation import Preparation
 from smelt.engine.policy import UNASKED
 from smelt.frames.base import OutputColumn
+from smelt.messages import counted, printable
 from smelt.plan.answers import Answers, RowFailure
 from smelt.plan.kinds import Float, Integer
 from smelt.trust.calibration import Calibrator
@@ -70,6 +72,16 @@ class Tally:
             self._column(name, [None if one is None else self._confidence(leaf, one) for one in self._of(leaf)])
             for leaf, name in self._call.confidences.items()
         ]
+
+    def lines(self) -> list[tuple[str, int]]:
+        """How many rows took how many votes, and in how many the votes for a field all agree, in words."""
+        firsts = [at for at in self._firsts if at in self._answers]
+        counts = Counter(len(self._votes[at]) for at in firsts)
+        lines = [(f"{counted(votes, 'vote')}", rows) for votes, rows in sorted(counts.items())]
+        for leaf in self._panel.leaves:
+            agreements = [one.agreement for one in self._of(leaf.name) if one is not None]
+            lines.append((f"all votes for {printable(leaf.name)} agree", sum(one == 1 for one in agreements)))
+        return lines
 
     def frame(self) -> Any:
         """The frame `result.votes`."""

@@ -22,7 +22,8 @@ class AuditReport:
     Attributes:
         requests: Requests with more than one row, of which one row each was asked again.
         rate: The rows whose answer differs in other company, out of those asked again first.
-        noise: How often the model disagrees with itself: the probability that two answers to one row differ.
+        noise: How often the model disagrees with itself: the probability that two answers to one row differ. It is
+            estimated on the high side: few requests cannot show that it is low.
         rows: Rows that the audit asked, each time counted.
         quarantined: The labels of the rows that change the others, with `quarantine=True`.
         changed: The labels of rows whose answer was found to be another without its company.
@@ -91,7 +92,7 @@ class AuditReport:
         )
         lines = [
             ("in other company", f"{self.rate.count:,} of {counted(self.rate.of, 'row')} answered otherwise{share}"),
-            ("noise", f"two answers to one row differ in about {self.noise:.1%}"),
+            ("noise", f"taken as {self.noise:.1%}: so often do two answers to one row differ"),
             ("looked at closely", counted(self._found.suspects, "request")),
             ("asked", counted(self.rows, "row")),
             ("cost", paid(self.cost_usd, self.rows)),

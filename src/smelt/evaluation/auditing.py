@@ -48,6 +48,8 @@ def audit(
     Raises:
         SmeltConfigError: An argument is wrong, or *result* is that of another call; nothing was sent.
     """
+    if not isinstance(quarantine, bool):
+        raise SmeltConfigError.for_type("quarantine", quarantine, "True or False")
     if settings.votes > 1 or settings.target_accuracy is not None:
         raise SmeltConfigError(
             "An audit is about a run that asks each row once. Leave out votes= and target_accuracy=."
@@ -87,7 +89,7 @@ class Auditing:
         self._steps = steps_of(answers, requests, self._found, size=size, seed=seed, finds_rows=quarantine)
         self._budget = budget_of(call)
         self._ends_at: float | None = None
-        self._last: Execution | None = None
+        self._last = Execution(call, Supply.of(part_of(call)))
         self._wave = 0
         self._mended: Any = None
         self._is_whole = True
@@ -95,7 +97,6 @@ class Auditing:
     @property
     def outcome(self) -> Outcome:
         """The outcome of the last run."""
-        assert self._last is not None
         return self._last.outcome
 
     async def run_safely(self) -> None:

@@ -10,6 +10,7 @@ from smelt.trust.exact import highest, lowest, rows_wanted
 
 RISK = 0.05
 _LEAST_LOOK = 16
+_LOWEST_BAR = 0.01
 _SURE_OF_PRICE = 32  # Rows from which on a dearer candidate is thrown out for its price.
 
 State = Literal["best", "open", "worse", "dearer"]
@@ -86,6 +87,11 @@ def looks(rows: int, most_together: int) -> list[int]:
     while ends[-1] < rows:
         ends.append(min(rows, 2 * ends[-1]))
     return ends
+
+
+def bar(agreement: float, self_agreement: float | None) -> float:
+    """What a candidate has to reach, if the reference agrees with itself as often as *self_agreement*."""
+    return max(_LOWEST_BAR, agreement - (1 - (1.0 if self_agreement is None else self_agreement)))
 
 
 def prices(candidates: Sequence[Candidate]) -> dict[Candidate, float]:

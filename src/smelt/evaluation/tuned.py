@@ -7,7 +7,7 @@ from functools import cached_property
 from html import escape
 from typing import Any
 
-from smelt.evaluation.choosing import Candidate, prices, rows_that_would
+from smelt.evaluation.choosing import Candidate, bar, prices, rows_that_would
 from smelt.evaluation.summary import html_table
 from smelt.frames.overview import floats, integers, table, texts
 from smelt.messages import counted, paid, printable
@@ -101,7 +101,9 @@ class Tuned:
         return f"<div><strong>Tuned</strong> {escape(self._headline())}{html_table(header, rows)}</div>"
 
     def _headline(self) -> str:
-        return f"{self._verdict()}; {counted(self.rows, 'row')} asked, {paid(self.cost_usd, self.rows)}"
+        own = self.self_agreement
+        noisy = "" if own is None or own == 1 else f"; the reference agrees with itself in {own:.0%} of the rows"
+        return f"{self._verdict()}{noisy}; {counted(self.rows, 'row')} asked, {paid(self.cost_usd, self.rows)}"
 
     def _verdict(self) -> str:
         if self.is_sure:
@@ -120,7 +122,7 @@ class Tuned:
 
     @property
     def _wanted(self) -> float:
-        return self.agreement - (1 - (1.0 if self.self_agreement is None else self.self_agreement))
+        return bar(self.agreement, self.self_agreement)
 
     def _safest(self) -> Candidate:
         if self._reference is not None:

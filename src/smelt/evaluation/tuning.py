@@ -18,7 +18,7 @@ from smelt.engine.supply import Supply
 from smelt.engine.work import Counts
 from smelt.errors import SmeltConfigError, warn
 from smelt.evaluation.auditing import compared_fields
-from smelt.evaluation.choosing import Candidate, choose, looks, throw_out
+from smelt.evaluation.choosing import Candidate, bar, choose, looks, throw_out
 from smelt.evaluation.sheet import Sample, draw
 from smelt.evaluation.tuned import Tuned
 from smelt.loop.bridge import run_blocking
@@ -70,6 +70,12 @@ def tune(
         raise SmeltConfigError(f"Two candidates are {min(doubled)}. Name each model and each batch_size once.")
     if len(ways) < 2:
         raise SmeltConfigError("tune needs two candidates or more: give a list of models, of batch sizes, or both.")
+    distinct = len(ways[0][1].folded.distinct)
+    if max(sizes) > distinct:
+        raise SmeltConfigError(
+            f"The sample has {distinct} distinct rows, which show nothing about requests of {max(sizes)}. Leave out"
+            " that batch_size, or give more rows."
+        )
     if dry_run:
         return {one.shown: estimate(call) for one, call in ways}
     tuning = Tuning(ways, sample, agreement=agreement)
@@ -99,14 +105,13 @@ class Tuning:
         self._reference = None if self._known else replace(ways[-1][1], settings=_alone(ways[-1][1].settings))
         self._wanted: list[Hashable | None] = [] if self._reference else self._truths()
         self._own: list[bool] = []  # For each row whether the reference agrees with itself.
-        self._last: Execution | None = None
+        self._last = Execution(ways[0][1], Supply.of(part_of(ways[0][1])))
         self._is_whole = True
         self._spent_tokens = 0
 
     @property
     def outcome(self) -> Outcome:
         """The outcome of the last run."""
-        assert self._last is not None
         return self._last.outcome
 
     async def run_safely(self) -> None:
@@ -145,7 +150,7 @@ class Tuning:
     @property
     def _bar(self) -> float:
         """What a candidate has to reach: nobody agrees with the reference more often than it does itself."""
-        return self._agreement - (1 - self._self_agreement)
+        return bar(self._agreement, self._self_agreement)
 
     async def _look(self, rows: Sequence[int], start: int) -> None:
         again: dict[int, Hashable] = {}

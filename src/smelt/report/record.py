@@ -27,6 +27,7 @@ class Record:
         sample: Some answered rows, spread over the input.
         timeline: The run's events over time.
         first_request: The first request that was sent, or None.
+        votes: How many rows took how many votes, and in how many the votes for a field all agree; empty with one vote.
         cascade: What a call to several models promises and saved, as name and text; empty with one model.
     """
 
@@ -42,6 +43,7 @@ class Record:
     first_request: Request | None
     sample: Sequence[Sampled] = ()
     cascade: Sequence[tuple[str, str]] = ()
+    votes: Sequence[tuple[str, int]] = ()
 
 
 class Sampled(NamedTuple):

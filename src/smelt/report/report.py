@@ -59,6 +59,7 @@ def render(result: SmeltResult[Any], record: Record, *, first_request: bool) -> 
         _tiles(result.metrics, record),
         _rows(result, record),
         _cascade(record),
+        _votes(record, result.metrics),
         *_sample(sample, result.metrics),
         *_course(record),
         _spend(result.metrics, record),
@@ -145,6 +146,13 @@ def _cascade(record: Record) -> Html | None:
     if not record.cascade:
         return None
     return section("Cascade", table(["", ""], [list(line) for line in record.cascade], class_="narrow"))
+
+
+def _votes(record: Record, metrics: SmeltMetrics) -> Html | None:
+    if not record.votes:
+        return None
+    lines = [[name, f"{rows:,}", percent(rows, metrics.total_rows)] for name, rows in record.votes]
+    return section("Votes", table(["", "Rows", "Share"], lines, numbers=2, class_="narrow"))
 
 
 def _sample(sample: Sequence[Sampled], metrics: SmeltMetrics) -> Iterator[Html]:
