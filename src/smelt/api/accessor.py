@@ -197,7 +197,8 @@ class FrameAccessor:
         dry_run: bool = False,
         **options: Unpack[Options],
     ) -> Any:
-        return functions.tune(
+        tune: Any = functions.tune  # `Any`: `batch_size` is among the options, too.
+        return tune(
             self._frame,
             prompt,
             output_model,

@@ -700,7 +700,8 @@ def tune(  # type: ignore[misc]  # `batch_size` is an option, and takes several 
     """
     from smelt.evaluation.tuning import tune
 
-    settings = _job(prompt, output_model, options).settings
+    others: Any = options  # Without `batch_size`.
+    settings = _job(prompt, output_model, others).settings
     return tune(
         prompt,
         output_model,

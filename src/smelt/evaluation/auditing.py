@@ -54,7 +54,7 @@ def audit(
         raise SmeltConfigError(
             "An audit is about a run that asks each row once. Leave out votes= and target_accuracy=."
         )
-    settings = replace(settings, on_conflict="suffix", mode="now", refresh=False, progress=False)
+    settings = replace(settings, on_conflict="suffix", mode="now", refresh=False)
     call = prepare(data, prompt, output_model, model, settings, is_sent=not dry_run)
     requests = _requests(call, result)
     if dry_run:
@@ -123,12 +123,12 @@ class Auditing:
         )
 
     async def _asked(self, call: Preparation, groups: Sequence[Sequence[int]]) -> dict[int, Hashable]:
-        part = part_of(call)
+        part = part_of(replace(call, stage="audit"))
         ends = [0]
         for group in groups:
             ends.append(ends[-1] + len(group))
         part.groups = [range(start, end) for start, end in pairwise(ends)]
-        self._last = Execution(call, Supply.of(part), ends_at=self._ends_at, budget=self._budget)
+        self._last = Execution(part.call, Supply.of(part), ends_at=self._ends_at, budget=self._budget)
         try:
             await self._last.run_safely()
         finally:

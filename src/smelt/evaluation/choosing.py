@@ -78,7 +78,12 @@ class Candidate:
     @property
     def shown(self) -> str:
         """The candidate in words."""
-        return f"{self.name}, {'one by one' if self.batch_size == 1 else f'{self.batch_size} per request'}"
+        return f"{self.name}, {self.together}"
+
+    @property
+    def together(self) -> str:
+        """Its rows per request in words."""
+        return "one by one" if self.batch_size == 1 else f"{self.batch_size} per request"
 
 
 def looks(rows: int, most_together: int) -> list[int]:

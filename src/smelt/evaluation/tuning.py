@@ -58,7 +58,7 @@ def tune(
     if settings.votes > 1 or settings.target_accuracy is not None:
         raise SmeltConfigError("tune asks each row once with each candidate. Leave out votes= and target_accuracy=.")
     # Answers from the ledger would come from other companies, and cost nothing.
-    settings = replace(settings, mode="now", refresh=False, on_error="mark", progress=False, ledger=False)
+    settings = replace(settings, mode="now", refresh=False, on_error="mark", ledger=False)
     sample = draw(data, output_model, truth, rows, settings, [(prompt, settings)])
     ways = []
     for given, size in product(_listed(model), sizes):
@@ -155,14 +155,17 @@ class Tuning:
     async def _look(self, rows: Sequence[int], start: int) -> None:
         again: dict[int, Hashable] = {}
         if self._reference is not None:
-            first, again = [await self._asked(self._reference, rows, number) for number in range(_PASSES)]
+            first, again = [
+                await self._asked(replace(self._reference, stage="reference"), rows, number)
+                for number in range(_PASSES)
+            ]
             self._wanted += [first.get(row) for row in rows]
             self._own += [again.get(row) == first[row] for row in rows if row in first]
         for number, (one, call) in enumerate(self._ways, start=_PASSES):
             if one.state != "open" or not self._is_whole:
                 continue
             before = self.counts.cost_usd, self.counts.input_tokens, self.counts.output_tokens
-            answers = await self._asked(call, rows, number)
+            answers = await self._asked(replace(call, stage=one.together), rows, number)
             wanted = self._wanted[start : start + len(rows)]
             one.marks += [
                 answers.get(row) == right for row, right in zip(rows, wanted, strict=True) if right is not None
