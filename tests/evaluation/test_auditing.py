@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 import smelt
 from smelt.call.estimate import Estimate
-from smelt.errors import SmeltConfigError, SmeltWarning
-from smelt.providers.base import Reply, Request
+from smelt.errors import AuthenticationError, SmeltConfigError, SmeltWarning
+from smelt.providers.base import Billing, CallFailed, Reply, Request
 from smelt.testing import ScriptedProvider, asked
 
 
@@ -121,6 +121,20 @@ def test_a_dry_run_asks_nothing() -> None:
 
     assert isinstance(found, Estimate)
     assert (found.rows, model.rows_sent) == (20, 200)
+
+
+def test_an_account_error_is_raised_and_an_outage_after_answers_is_told() -> None:
+    result = smelt.run(ROWS, PROMPT, Mail, model=Swayed(), batch_size=10, progress=False)
+    locked = CallFailed("auth", Billing.REJECTED, "Wrong key", status=401)
+    broken, late = Swayed(), Swayed()
+    broken._script, late._script = [locked], [None, None, locked]
+
+    with pytest.raises(AuthenticationError, match="Wrong key"):
+        smelt.audit(ROWS, PROMPT, Mail, result, model=broken, batch_size=10, progress=False)
+    with pytest.warns(SmeltWarning, match="ended early.*Wrong key"):
+        report = smelt.audit(ROWS, PROMPT, Mail, result, model=late, batch_size=10, progress=False)
+
+    assert not report.is_whole
 
 
 def test_a_budget_ends_an_audit_with_a_warning() -> None:

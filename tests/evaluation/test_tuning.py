@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 import smelt
 from smelt.call.estimate import Estimate
-from smelt.errors import SmeltConfigError, SmeltWarning
+from smelt.errors import AuthenticationError, SmeltConfigError, SmeltWarning
+from smelt.providers.base import Billing, CallFailed
 from smelt.testing import ScriptedProvider
 
 
@@ -122,6 +123,14 @@ def test_a_dry_run_estimates_each_candidate() -> None:
     assert [type(one) for one in found.values()] == [Estimate] * 4
     assert [one.requests for one in found.values()] == [60, 3, 60, 3]
     assert weak.rows_sent + strong.rows_sent == 0
+
+
+def test_an_account_error_is_raised() -> None:
+    locked = CallFailed("auth", Billing.REJECTED, "Wrong key", status=401)
+    model = ScriptedProvider({"topic": "order"}, script=[locked])
+
+    with pytest.raises(AuthenticationError, match="Wrong key"):
+        smelt.tune(ROWS, PROMPT, Mail, model=model, batch_size=[1, 5], progress=False)
 
 
 def test_a_budget_ends_it_with_a_warning() -> None:

@@ -22,8 +22,10 @@ from smelt.evaluation.audit_report import AuditReport
 from smelt.evaluation.truth import Leaf, leaves
 from smelt.frames.adapt import adapt
 from smelt.loop.bridge import run_blocking
+from smelt.messages import printable
 from smelt.plan.kinds import Array, Text
 from smelt.plan.schema import Output
+from smelt.providers.base import CallFailed
 from smelt.result import SmeltResult
 from smelt.trust.audit import Alarm, Findings
 from smelt.trust.audit import audit as steps_of
@@ -117,7 +119,7 @@ class Auditing:
     def report(self) -> AuditReport:
         """What was found."""
         if not self._is_whole:
-            warn("The audit ended early, so requests that it did not come to may have been changed, too.")
+            check_ended(self.outcome, "The audit", has_found=self._found.sampled > 0)
         return AuditReport(
             self._found, self._call.frame, self._mended, cost_usd=self.counts.cost_usd, is_whole=self._is_whole
         )
@@ -155,6 +157,20 @@ class Auditing:
         self._found.asked += len(positions)
         await self._asked(call, groups)
         self._mended = self.outcome.result().frame
+
+
+def check_ended(outcome: Outcome, what: str, *, has_found: bool) -> None:
+    """Warn that *what* ended early, and why.
+
+    Raises:
+        SmeltAPIError: Nothing was answered, because of the account, the model or the server.
+    """
+    if not has_found and (error := outcome.error(outcome.result())) is not None:
+        raise error
+    ending = outcome.ending
+    why = (ending.stop or ending.fault) if ending else None
+    reason = why.message if isinstance(why, CallFailed) else str(why or "its deadline passed.")
+    warn(f"{what} ended early, so it knows less than it could: {printable(reason)}")
 
 
 def _next(steps: Generator[list[list[int]], Mapping[int, Hashable], None], answers: Any) -> list[list[int]] | None:

@@ -16,8 +16,8 @@ from smelt.call.preparation import Preparation
 from smelt.checks import integer
 from smelt.engine.supply import Supply
 from smelt.engine.work import Counts
-from smelt.errors import SmeltConfigError, warn
-from smelt.evaluation.auditing import compared_fields
+from smelt.errors import SmeltConfigError
+from smelt.evaluation.auditing import check_ended, compared_fields
 from smelt.evaluation.choosing import Candidate, bar, choose, looks, throw_out
 from smelt.evaluation.sheet import Sample, draw
 from smelt.evaluation.tuned import Tuned
@@ -130,7 +130,7 @@ class Tuning:
         """What was found."""
         candidates = [one for one, _ in self._ways]
         if not self._is_whole:
-            warn("tune ended early, by its budget or its deadline, so it knows less than it could.")
+            check_ended(self.outcome, "tune", has_found=any(one.rows for one in candidates))
         best = choose(candidates, self._bar) if self._is_whole else None
         return Tuned(
             candidates,
@@ -153,12 +153,12 @@ class Tuning:
         return bar(self._agreement, self._self_agreement)
 
     async def _look(self, rows: Sequence[int], start: int) -> None:
-        again: dict[int, Hashable] = {}
         if self._reference is not None:
-            first, again = [
-                await self._asked(replace(self._reference, stage="reference"), rows, number)
-                for number in range(_PASSES)
-            ]
+            call = replace(self._reference, stage="reference")
+            passes = [await self._asked(call, rows, number) for number in range(_PASSES) if self._is_whole]
+            if not self._is_whole:
+                return
+            first, again = passes
             self._wanted += [first.get(row) for row in rows]
             self._own += [again.get(row) == first[row] for row in rows if row in first]
         for number, (one, call) in enumerate(self._ways, start=_PASSES):
