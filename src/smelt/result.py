@@ -243,6 +243,8 @@ class SmeltResult(Generic[T]):
             >>> result.votes[["votes", "failed", "sector_for", "sector_rival"]].values.tolist()
             [[2, 0, 2, 0], [2, 0, 2, 0]]
         """
+        if self._cascade is not None:
+            raise SmeltConfigError("A run of several models keeps no table of votes. .cascade says what they kept.")
         if self._votes is None:
             raise SmeltConfigError("This run asked each row once. Pass votes=3 to have each row asked several times.")
         return self._votes()

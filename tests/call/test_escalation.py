@@ -146,6 +146,7 @@ def test_equal_rows_share_an_answer_and_no_row_is_none(make: Any) -> None:
         (["mock:a"], {"target_accuracy": 0.95}, "takes 2 or 3 models"),
         (["mock:a", "mock:b", "mock:c", "mock:d"], {"target_accuracy": 0.95}, "takes 2 or 3 models"),
         (["mock:a", "mock:a"], {"target_accuracy": 0.95}, "has mock:a twice"),
+        (["mock:a", None], {"target_accuracy": 0.95}, "has None"),
         (["mock:a", "mock:b"], {}, "needs to know how good it has to be"),
         (["mock:a", "mock:b"], {"target_accuracy": 1.0}, "target_accuracy must be a number from 0.5 to 0.999"),
         (["mock:a", "mock:b"], {"target_accuracy": 0.95, "confidence": True}, "confidence must be a number from"),
@@ -190,6 +191,8 @@ def test_a_run_of_one_model_has_no_cascade() -> None:
 
     with pytest.raises(SmeltConfigError, match="asked one model"):
         _ = result.cascade
+    with pytest.raises(SmeltConfigError, match="keeps no table of votes"):
+        _ = asked(pair(), rows=20).votes
 
 
 def test_over_http_with_faults_the_promise_holds_and_the_bill_is_the_ledgers(
@@ -349,7 +352,7 @@ def test_ctrl_c_keeps_what_is_proved_and_the_next_call_goes_on(tmp_path: Path) -
         return crowd.strong(row)
 
     models = [scripted(crowd.cheap, "cheap"), scripted(strong, "strong")]
-    with pytest.raises(SmeltInterrupt, match="of 1,000 rows answered") as caught:
+    with pytest.raises(SmeltInterrupt, match="of 1,000 rows answered.* the same call continues from there") as caught:
         asked(models, ledger=tmp_path / "a.sqlite", concurrency=1)
     again = pair(crowd)
     result = asked(again, ledger=tmp_path / "a.sqlite")

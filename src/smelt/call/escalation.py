@@ -112,11 +112,11 @@ class Escalation:
     def outcome(self) -> Outcome:
         """The outcome so far. It has an answer of a cheaper model only if that may be kept."""
         answers = part_of(self._call).answers
-        for at in self._call.folded.distinct:
-            if (found := self._answer(at)) is not None:
-                answers.accept_all([at], [found.values])
-            else:
-                answers.fail(at, self._failure(at))
+        found = {at: self._answer(at) for at in self._call.folded.distinct}
+        given = {at: one.values for at, one in found.items() if one is not None}
+        answers.accept_all(list(given), list(given.values()))
+        for at in found.keys() - given.keys():
+            answers.fail(at, self._failure(at))
         answers.spread()
         return Outcome(
             call=self._call,
@@ -200,12 +200,11 @@ class Escalation:
             labels = {row: _differs(leaf, answers.get(firsts[row]), model.answers.get(firsts[row])) for row in sample}
             sure = {at: score(answers[at].standings if at in answers else None, place) for at in self._rows.positions}
             ranked = kept([sure[at] for at in firsts], drawn.ties, labels, target=target, confidence=self._confidence)
-            good = {firsts[row] for row in ranked}
             cut = {firsts[row] for row in set(range(len(firsts))).difference(ranked)}
             lost |= cut
             self._found[leaf.name] = Kept(
                 rows=len(ranked),
-                threshold=_least([answers[at].standings[place] for at in good - lost]),
+                threshold=_least([one.standings[place] for at, one in answers.items() if at not in cut]),
                 differing=sum(labels.values()),
             )
         return frozenset(self._rows.positions) - lost

@@ -73,7 +73,8 @@ async def see_through(execution: Interruptible) -> None:
 
 def interrupt_of(execution: Interruptible) -> SmeltInterrupt:
     """The exception to raise after Ctrl-C has stopped the run."""
-    partial = execution.outcome.result()
+    outcome = execution.outcome
+    partial = outcome.result()
     done = partial.metrics.successful_rows
     kept = (
         "The answers so far are in `.partial_result` and in the ledger: the same call continues from there."
@@ -90,7 +91,7 @@ def interrupt_of(execution: Interruptible) -> SmeltInterrupt:
         kept += f" {counted(stranded, 'row')} wait in jobs that the provider does not give; their errors say why."
     return SmeltInterrupt(
         f"Interrupted. {done:,} of {counted(partial.metrics.total_rows, 'row')} answered."
-        f"{f' {kept}' if done or waiting else ''}",
+        f"{f' {kept}' if done or waiting or outcome.cascade else ''}",
         partial,
     )
 

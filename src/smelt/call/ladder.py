@@ -99,6 +99,8 @@ def _check_models(models: Sequence[Any], settings: Settings) -> None:
         )
     if not 2 <= len(models) <= _MOST_MODELS:
         raise SmeltConfigError(f"A cascade takes 2 or {_MOST_MODELS} models, the cheapest first, not {len(models)}.")
+    if None in models:
+        raise SmeltConfigError("The list of models has None. Name each model of a cascade.")
 
 
 def _check_options(settings: Settings) -> None:
