@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 
 import smelt
-from smelt.engine.events import RequestEnded, RequestSent, RowsSettled, RunEnded, RunStarted, Waiting
+from smelt.engine.events import Event, RequestEnded, RequestSent, RowsSettled, RunEnded, RunStarted, Waiting
 from smelt.errors import AuthenticationError, ConfigTypeError, SmeltConfigError
 from smelt.providers.base import Billing, CallFailed
 from smelt.testing import ScriptedProvider
@@ -141,3 +142,22 @@ def test_an_async_observer_is_refused() -> None:
 
     with pytest.raises(ConfigTypeError, match="not an async function"):
         smelt.transform(FRAME, "Double {n}.", Twice, model=doubling(), observers=[late])  # type: ignore[list-item]
+
+
+def test_an_observer_whose_code_would_not_run_is_dropped_with_a_warning() -> None:
+    async def deferred(event: Event) -> None:
+        raise AssertionError("Nobody awaits this.")
+
+    def generator(event: Event) -> Iterator[Event]:
+        yield event
+
+    seen: list[Any] = []
+    observers: list[Any] = [lambda event: deferred(event), generator]
+    for observer in observers:
+        with pytest.warns(smelt.SmeltWarning, match="no more events of this run: TypeError: it returned a coroutine"):
+            result = smelt.run(
+                FRAME, "Double {n}.", Twice, model=doubling(), ledger=False, observers=[observer, seen.append]
+            )
+        assert result.success
+
+    assert [type(event).__name__ for event in seen].count("RunEnded") == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
-from types import TracebackType
+from types import CoroutineType, GeneratorType, TracebackType
 from typing import Self
 
 from smelt.engine.events import Event, Observer, RunEnded, RunStarted
@@ -41,12 +41,21 @@ class Reporter:
             event = replace(event, run_id=self._run_id, step=self._step)
         for observer in self._observers:
             try:
-                observer(event)
+                left: object = observer(event)  # A lambda may return anything.
+                if left is not None:
+                    _refuse_deferred(left)
             except Exception as problem:  # noqa: BLE001  # A broken observer must not cost paid rows.
                 self._observers = tuple(one for one in self._observers if one is not observer)
                 text = f"{_loss_of(observer)}: {type(problem).__name__}: {problem}"
                 with suppress(SmeltWarning):  # Not even if warnings are errors.
                     warn(text)
+
+
+def _refuse_deferred(left: object) -> None:
+    """Refuse what an observer returned, if its code did not run: it is async, or a generator."""
+    if isinstance(left, CoroutineType | GeneratorType):
+        left.close()  # Or Python warns that nobody awaits it.
+        raise TypeError("it returned a coroutine or a generator, which nobody runs")
 
 
 def _loss_of(observer: Observer) -> str:
