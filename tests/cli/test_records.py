@@ -81,3 +81,10 @@ def test_what_is_not_there_is_said(arguments: list[str], answer: str, code: int,
     assert (done.code, done.out) == (code, "")
     assert answer in done.err
     assert len(done.err.splitlines()) <= 2
+
+
+def test_an_answer_store_is_no_file_and_its_password_is_not_shown(shell: Shell) -> None:
+    said = shell("ledger", "runs", "--ledger", "postgresql://ada:s3cret@db/answers")
+
+    assert "postgresql://db/answers is an answer store" in said.err
+    assert "s3cret" not in said.err

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
@@ -22,6 +25,7 @@ from smelt.lanes.caps import Caps
 from smelt.lanes.lane import RunLane
 from smelt.lanes.remote import Membership, RemoteLane
 from smelt.lanes.serving import serve
+from smelt.loop.bridge import run_blocking
 from smelt.loop.jumping import run_jumping
 from smelt.providers.base import Billing, CallFailed, Reply
 from tests.lanes.server import USAGE, Client, Server, limited, make_lane
@@ -333,3 +337,36 @@ def test_a_socket_is_closed_to_others_and_one_in_use_is_not_taken(place: str) ->
 
     assert run_jumping(work()).result == 0o600
     assert not Path(place).exists()
+
+
+@pytest.mark.slow
+def test_the_command_serves_at_an_address_to_those_that_know_the_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "smelt", "pacer", "--listen", place]
+    bare = {**os.environ, "SMELT_PACER_TOKEN": ""}
+    refused = subprocess.run(command, check=False, capture_output=True, text=True, env=bare)
+    monkeypatch.setenv("SMELT_PACER_TOKEN", "t0ken-c4n4ry")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    said = process.stdout.readline()
+
+    async def ask(token: str) -> list[str]:
+        with lane_of(place, token=token) as lane:
+            for _ in range(3):
+                lane.complete(await lane.admit(USAGE), Reply(text="{}", usage=USAGE))
+            return lane.notices
+
+    assert refused.returncode == 2
+    assert "Set SMELT_PACER_TOKEN" in refused.stderr
+    assert f"SMELT_PACER={place}" in said
+    assert "c4n4ry" not in said
+    assert run_blocking(ask("t0ken-c4n4ry")) == []
+    with pytest.raises(SmeltConfigError, match="the token is another one"):
+        run_blocking(ask("guessed"))
+    process.terminate()
+    assert process.wait() == 0
+    process.stdout.close()

@@ -117,6 +117,17 @@ def test_answers_from_before_the_store_are_handed_on(url: str, machine: Any) -> 
     assert asked(url, rows()).requests == 0
 
 
+def test_what_was_forgotten_in_the_ledger_comes_back_from_the_store(url: str, machine: Any) -> None:
+    machine("first")
+    asked(url, rows())
+    second = machine("second")
+    asked(url, rows())
+
+    with smelt.ledger.open(second) as ledger:
+        assert ledger.forget(run=1) == 30
+    assert asked(url, rows()).requests == 0
+
+
 def test_another_prompt_or_key_finds_nothing(url: str, machine: Any) -> None:
     machine("first")
     asked(url, rows(5))

@@ -6,7 +6,6 @@ import re
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smelt.cli.parser import UsageError
@@ -155,7 +154,7 @@ def status(options: Namespace) -> None:
 def _ledger(options: Namespace) -> Ledger:
     from smelt.ledger import open as opened
 
-    return opened(None if options.ledger is None else Path(options.ledger))
+    return opened(options.ledger)
 
 
 def _show(

@@ -66,6 +66,8 @@ class Exchange:
 
     def put(self, answers: Mapping[str, str]) -> None:
         """Store answers, JSON by canonical text, soon. They must be in the ledger already."""
+        if not self._secret:  # Nothing was looked up yet, so nobody knows how keys are made.
+            return
         keys = self._keys([*answers])
         new = {key: json for key, json in zip(keys, answers.values(), strict=True) if key not in self._queue}
         for key, json in islice(new.items(), max(0, _MOST - len(self._queue))):
