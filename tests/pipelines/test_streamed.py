@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pytest
 
 import smelt
+from smelt.engine.events import RowsRead, RunStarted
 from smelt.testing import ScriptedProvider, run_jumping
 from tests.pipelines.test_eager import FRAMES, plain
 from tests.pipelines.test_flow import TEXTS, Claims, Verdict, equal_steps, said, slow
@@ -197,6 +198,27 @@ def test_frames_before_a_wrong_one_are_yielded() -> None:
     with pytest.raises(TypeError, match=r"Frame 2 of the stream is a pandas\.DataFrame, and the first one is a list"):
         next(frames)
     assert list(frames) == []
+
+
+def test_a_step_behind_an_explode_or_a_filter_tells_how_many_rows_it_has() -> None:
+    rows: dict[str, int] = {}
+
+    def watch(event: Any) -> None:
+        if isinstance(event, RunStarted | RowsRead):
+            rows[event.step] = event.rows
+
+    pipe = claims().filter(pl.col("doc") > 59).transform("Weigh {claim}.", {"weight": int})
+    pipe.run(pl.DataFrame(ARTICLES), ledger=False, observers=[watch])
+
+    assert rows == {"claims": 70, "verdict": 139, "weight": 20}
+
+
+def test_a_stream_that_begins_with_an_empty_list_says_that_this_has_no_columns() -> None:
+    frames = claims().stream(iter([[], ARTICLES[:2]]), ledger=False)
+
+    with pytest.raises(smelt.SmeltConfigError, match=r"Frame 1 of the stream is an empty list.*frame 2 has.*'doc'"):
+        list(frames)
+    assert list(claims().stream(iter([[], []]), ledger=False)) == [[], []]
 
 
 def test_a_failed_row_ends_the_stream_after_the_frames_before_it() -> None:

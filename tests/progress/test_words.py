@@ -16,7 +16,7 @@ from smelt.engine.events import (
 from smelt.messages import lasted
 from smelt.progress.notebook import text
 from smelt.progress.terminal import line
-from smelt.progress.words import percent, phrases
+from smelt.progress.words import named, percent, phrases
 from tests.progress.events import START, ended, folded, sent, settled
 
 
@@ -112,6 +112,14 @@ class TestPhrases:
             "410 of 1,000 rows (40 more in flight) in 9.0 s",
             "10 rows failed",
         ]
+
+    def test_a_long_name_of_a_step_leaves_room_for_the_rest_of_a_line(self) -> None:
+        names = [named(folded([(0, replace(START, step=step))])) for step in ("", "stance", "a_name_as_long_as_a_line")]
+
+        assert names == ["smelt", "smelt stance", "smelt a_name_as_long_as_a_line"]
+        assert named(folded([(0, replace(START, step="a_name_that_is_too_long_for_a_line"))])) == (
+            "smelt a_name_that_is_too_long…"
+        )
 
     def test_until_the_first_answer_the_columns_that_are_sent_are_named(self) -> None:
         start = replace(START, columns=("name", "about"))

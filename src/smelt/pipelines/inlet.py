@@ -64,6 +64,11 @@ class PipelineInlet:
             checked = self._checked = self._check(frame)
             self._first = frame if isinstance(frame, RecordsFrame) else adapt(frame.take([]))  # Rows are not kept.
             self._shape = Shape.of(data, frame.names, _sent(checked, frame.names))
+        elif not self._first.names and frame.names:
+            raise SmeltConfigError(
+                "Frame 1 of the stream is an empty list, which does not tell its columns, and frame "
+                f"{self._number} has {shown_value(list(frame.names))}. Leave empty lists out until rows come."
+            )
         else:
             self._shape.require(data, frame.names, self._number)
         table = Table.of(data, self._checked.graph.inputs, self._first)

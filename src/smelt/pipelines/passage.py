@@ -101,7 +101,7 @@ class Passage:
             household: What all steps share.
             span: The steps.
             first: Rows like those that will come.
-            rows: How many rows will come, if that is known.
+            rows: How many rows will come, if that is known. Behind a filter or an explode it is not.
         """
         self.problem: BaseException | None = None
         self.culprit = ""
@@ -124,7 +124,8 @@ class Passage:
         for at, stop in enumerate(span.stops):
             for node in stop if isinstance(stop, tuple) else ():
                 if isinstance(node.step, Ask):
-                    run = self._run(node, node.step, first, rows)
+                    is_known = all(isinstance(earlier, tuple) for earlier in span.stops[:at])
+                    run = self._run(node, node.step, first, rows if is_known else None)
                     run.before = self._before(node, at)
                     self._places[run] = at
                     self._steps[node.name] = run

@@ -8,6 +8,8 @@ from smelt.messages import clean, counted, dollars, duration, lasted, tokens
 from smelt.plan.prompt import sent_columns
 from smelt.progress.tally import Tally
 
+_NAME = 24  # The most letters of a step's name in a line.
+
 
 def phrases(tally: Tally, now: float) -> list[str]:
     """The state of the run as phrases, the most important first."""
@@ -21,8 +23,9 @@ def phrases(tally: Tally, now: float) -> list[str]:
 
 
 def named(tally: Tally) -> str:
-    """What a line begins with: "smelt", and the step of a pipeline."""
-    return f"smelt {clean(tally.step)}" if tally.step else "smelt"
+    """What a line begins with: "smelt", and the step of a pipeline, cut if it is long."""
+    step = clean(tally.step)
+    return f"smelt {step if len(step) <= _NAME else f'{step[: _NAME - 1]}…'}" if step else "smelt"
 
 
 def percent(tally: Tally) -> int:
