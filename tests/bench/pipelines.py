@@ -10,6 +10,8 @@ requests of each step may be in flight. The figures of memory are of 200 rows pe
 from __future__ import annotations
 
 import asyncio
+import cProfile
+import pstats
 import re
 import resource
 import subprocess
@@ -104,6 +106,22 @@ def cpu(steps: int) -> None:
           f"above: {best[0] - best[1]:.0f} (at most {_CAP:.0f})", flush=True)  # fmt: skip
 
 
+def calls(steps: int) -> None:
+    """Calls of functions per row and step: unlike the CPU, they do not depend on how busy the machine is."""
+    frame = texts(_ROWS // 5)
+    each: list[Callable[[], object]] = [
+        lambda: piped(steps, [Instant() for _ in range(steps)]).run(frame).frame,
+        lambda: chained(steps, frame),
+    ]
+    found = []
+    for one in each:
+        one()  # Loads modules.
+        profile = cProfile.Profile()
+        profile.runcall(one)
+        found.append(pstats.Stats(profile).total_calls / len(frame) / steps)  # type: ignore[attr-defined]
+    print(f"calls, {steps} steps: pipeline {found[0]:.0f}, chained {found[1]:.0f} per row and step", flush=True)
+
+
 def _cpu(work: Callable[[], object]) -> float:
     started = time.process_time()
     work()
@@ -183,6 +201,7 @@ def main(*args: str) -> None:
     if not args:
         for steps in (2, 3):
             cpu(steps)
+            calls(steps)
         overlap()
         requests()
 
