@@ -114,6 +114,20 @@ def test_the_same_call_asks_nothing_again_and_says_the_same(tmp_path: Path) -> N
     assert third.frame.sort_index()["mood"].tolist() == first.frame["mood"].tolist()
 
 
+def test_a_changed_prompt_is_told_once_and_the_other_model_is_no_change(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    options: Any = {"output": "mood", "target_accuracy": 0.95, "ledger": tmp_path / "answers.sqlite"}
+    frame = pd.DataFrame({"n": range(200)})
+
+    smelt.run(frame, "Mood of {n}?", Mood, model=pair(), **options)
+    before = len(recwarn)
+    smelt.run(frame, "The mood of {n}?", Mood, model=pair(), **options)
+
+    assert before == 0
+    assert ["the prompt" in str(one.message) for one in recwarn] == [True]
+
+
 def test_a_frame_that_is_smaller_than_its_sample_is_asked_of_the_strong_model_alone() -> None:
     models = pair()
 

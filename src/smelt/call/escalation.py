@@ -154,9 +154,9 @@ class Escalation:
         draws = [self._rows.draw(seed=seed, turn=turn) for turn in range(len(self._models) - 1)]
         self._sample = self._drawn(draws[-1])
         if len(self._sample) == len(self._rows):  # The sample is the frame, so cheaper models would save nothing.
-            self._is_proved = await self._ask(strong, everything, "all rows")
+            self._is_proved = await self._ask(strong, everything)
             return
-        if not await self._ask(cheapest, everything, "all rows"):
+        if not await self._ask(cheapest, everything):
             return
         self._answers |= cheapest.answers
         for model, drawn in zip(self._models[1:], draws, strict=True):
@@ -229,9 +229,16 @@ class Escalation:
         return True
 
     async def _ask(
-        self, model: _Model, positions: Sequence[int], stage: str, *, into: dict[int, _Answer] | None = None
+        self, model: _Model, positions: Sequence[int], stage: str = "", *, into: dict[int, _Answer] | None = None
     ) -> bool:
-        """Ask *model* about *positions*; whether no run ended early. *into*: takes the answers of a second question."""
+        """Ask *model* about *positions*; whether no run ended early.
+
+        Args:
+            model: The model.
+            positions: Of distinct rows.
+            stage: What they are, for the display; empty if they are all rows.
+            into: Takes the answers of a second question.
+        """
         if not len(positions):
             return True
         self._asked = model

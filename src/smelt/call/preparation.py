@@ -71,7 +71,7 @@ class Preparation:
         round: The number of the vote that is asked for, from 0.
         confidences: The columns of confidence: the name of each, by the field that it is about.
         earlier: In a cascade: the same call to the cheaper models, the cheapest first; *provider* is the strong one.
-        stage: What a run of a cascade is about, in words.
+        stage: Which rows a run of a cascade is about, in words; empty for the first run, which is about all of them.
     """
 
     frame: Frame
