@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import pandas as pd
 import polars as pl
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 import smelt
 from smelt.errors import ColumnError, SchemaError, SmeltConfigError, SmeltWarning
@@ -261,6 +261,24 @@ def test_an_example_must_keep_to_it() -> None:
 
     with pytest.raises(SchemaError, match="example 1 is not valid: quote: it is not in the row's `text`"):
         smelt.run(ROWS, "Quote {text}.", Quote, model=ScriptedProvider({"quote": ""}), examples=examples)
+
+
+def test_it_prints_as_it_was_written() -> None:
+    assert str(smelt.Verbatim("a{b}", ignore_case=True)) == "Verbatim('a{b}', ignore_case=True)"
+
+
+def test_texts_in_lists_of_models_are_looked_at_under_their_alias() -> None:
+    class Item(BaseModel):
+        what: Annotated[str, smelt.Verbatim("text"), Field(alias="thing")]
+
+    class Order(BaseModel):
+        items: list[Item]
+
+    items = [Item.model_validate({"thing": one}) for one in "bc"]
+    found = strayed(read_output(Order).fields, [items], '{"text":"a b"}')
+
+    assert found is not None
+    assert found.startswith("items.1.thing: ")
 
 
 @pytest.mark.parametrize(

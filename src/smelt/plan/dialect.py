@@ -36,7 +36,7 @@ _WORDS = {
     "minItems": "at least {} items",
     "maxItems": "at most {} items",
     "pattern": "matching the regular expression {}",
-    "verbatim": "{}",  # It says itself what it is.
+    "verbatim": "{0.told}",
 }
 # Regular expressions differ between Python and the providers' decoders. A pattern with lookaround groups, back
 # references or named classes is enforced only locally: a provider that cannot read it rejects the whole request.

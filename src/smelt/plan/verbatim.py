@@ -51,7 +51,8 @@ class Verbatim:
         options = "".join(f", {name}=True" for name in ("ignore_case", "ignore_space") if getattr(self, name))
         return f"Verbatim({self.column!r}{options})"
 
-    def __str__(self) -> str:
+    @property
+    def told(self) -> str:
         """What the model is told."""
         return f"copied character for character from the row's `{self.column}`"
 
