@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from smelt.checks import integer, plain_path
+from smelt.checks import integer, place_to_write, plain_path
 from smelt.errors import SmeltConfigError
 
 
@@ -43,3 +44,29 @@ def test_the_home_directory_may_be_written_as_a_tilde(monkeypatch: pytest.Monkey
 def test_what_no_file_can_be_called_is_refused(path: Any) -> None:
     with pytest.raises(SmeltConfigError, match="path must be the path of a file"):
         plain_path(path, "the path of a file")
+
+
+@pytest.mark.parametrize(
+    ("place", "match"),
+    [
+        (".", "is a folder"),
+        ("fifo", "is a device, a pipe or a socket"),
+        ("loop", "cannot be written: "),
+        ("file/below", "cannot be written: Not a directory"),
+        ("x" * 300, "cannot be written: File name too long"),
+    ],
+)
+def test_a_place_that_cannot_take_a_file_is_refused(place: str, match: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+
+    with pytest.raises(SmeltConfigError, match=match):
+        place_to_write(tmp_path / place)
+
+
+def test_a_place_for_a_file_is_what_a_link_points_to(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("new")
+
+    assert place_to_write(tmp_path / "link") == (tmp_path / "new").resolve()
+    assert place_to_write(tmp_path / "folder" / "new") == (tmp_path / "folder" / "new").resolve()

@@ -37,6 +37,17 @@ def test_answers_stand_where_their_prompts_stand_and_what_is_missing_is_marked()
     assert result.frame[3]["smelt_error"].startswith("missing: ")
 
 
+@pytest.mark.parametrize("shape", ["original", "unique"])
+def test_details_say_what_each_prompt_took(shape: Any) -> None:
+    result = smelt.map_prompts(PROMPTS, model=knowing(), details=True, shape=shape, max_attempts=1)
+
+    prompts = PROMPTS if shape == "original" else list(dict.fromkeys(PROMPTS))
+    assert len(result.details) == len(prompts)
+    requests = [one["request"] for one in result.details]
+    assert [requests.index(one) for one in requests] == [prompts.index(one) for one in prompts]
+    assert [one["model"] for one in result.details] == ["script"] * len(prompts)
+
+
 def test_each_distinct_prompt_is_sent_once_and_alone() -> None:
     model = knowing()
 
@@ -121,6 +132,8 @@ def test_defaults_of_the_process_about_rows_do_not_apply() -> None:
         (["a"], {"shape": "both"}, "shape must be 'original' or 'unique'"),
         (["a"], {"batch_size": 5}, "batch_size= has no meaning"),
         (["a"], {"isolation": "row"}, "isolation= has no meaning"),
+        (["a"], {"details": 1}, "details must be True or False"),
+        (["a"], {"details": True, "mode": "batch"}, "do not go together"),
         (["a"], {"temperature": 0}, "There is no option 'temperature'"),
     ],
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unp
 
 from smelt.api.signatures import spelled_out
 from smelt.call.defaults import resolved
-from smelt.call.options import Options
+from smelt.call.options import Options, Settings
 from smelt.checks import integer
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.messages import shown_value
@@ -300,33 +300,14 @@ class Job(Generic[T]):
     ) -> SmeltResult[T]:
         from smelt.call.running import execute
 
-        self._check_details(details)
+        check_details(details, self.settings)
         return execute(self._prepare_all(model, data, pick=pick), awaited=awaited, details=details)
 
     async def _arun(self, model: Any, data: Any, *, pick: Pick | None = None, details: bool = False) -> SmeltResult[T]:
         from smelt.call.running import aexecute
 
-        self._check_details(details)
+        check_details(details, self.settings)
         return await aexecute(self._prepare_all(model, data, pick=pick), details=details)
-
-    def _check_details(self, details: object) -> None:
-        if not isinstance(details, bool):
-            raise SmeltConfigError.for_type("details", details, "True or False")
-        if details and self.settings.mode == "batch":
-            raise SmeltConfigError(
-                'details=True and mode="batch" do not go together: a job may be bought by one process and collected by '
-                "another. artefacts= keeps every line of a job with its answer."
-            )
-        if details and self.settings.target_accuracy is not None:
-            raise SmeltConfigError(
-                "details=True and target_accuracy= do not go together yet: several models are asked. .cascade of the "
-                "result shows how many rows each answered."
-            )
-        if details and self.settings.votes > 1:
-            raise SmeltConfigError(
-                "details=True and votes= do not go together yet: a row is asked several times. .votes of the result "
-                "shows how its votes stand."
-            )
 
     def _prepare_all(self, model: Any, data: Any, *, pick: Pick | None = None, is_sent: bool = True) -> Preparation:
         """`_prepare`, also for a list of models."""
@@ -340,6 +321,31 @@ class Job(Generic[T]):
         from smelt.call.preparation import prepare
 
         return prepare(data, self.prompt, self.output_model, model, self.settings, pick=pick, is_sent=is_sent)
+
+
+def check_details(details: object, settings: Settings) -> None:
+    """Check that a call with these *settings* can have `details`.
+
+    Raises:
+        SmeltConfigError: It cannot.
+    """
+    if not isinstance(details, bool):
+        raise SmeltConfigError.for_type("details", details, "True or False")
+    if details and settings.mode == "batch":
+        raise SmeltConfigError(
+            'details=True and mode="batch" do not go together: a job may be bought by one process and collected by '
+            "another. artefacts= keeps every line of a job with its answer."
+        )
+    if details and settings.target_accuracy is not None:
+        raise SmeltConfigError(
+            "details=True and target_accuracy= do not go together yet: several models are asked. .cascade of the "
+            "result shows how many rows each answered."
+        )
+    if details and settings.votes > 1:
+        raise SmeltConfigError(
+            "details=True and votes= do not go together yet: a row is asked several times. .votes of the result "
+            "shows how its votes stand."
+        )
 
 
 def _first(count: int) -> Sequence[int]:

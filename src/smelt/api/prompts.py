@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
-from smelt.api.job import OutputModel
+from smelt.api.job import OutputModel, check_details
 from smelt.api.signatures import spelled_out
 from smelt.call.defaults import resolved
 from smelt.call.options import Options
@@ -42,6 +42,7 @@ def map_prompts(
     *,
     shape: Literal["original", "unique"] = "original",
     model: Any = None,
+    details: bool = False,
     **options: Unpack[Options],
 ) -> SmeltResult[T]: ...
 @overload
@@ -51,6 +52,7 @@ def map_prompts(
     *,
     shape: Literal["original", "unique"] = "original",
     model: Any = None,
+    details: bool = False,
     **options: Unpack[Options],
 ) -> SmeltResult[Any]: ...
 @spelled_out
@@ -60,6 +62,7 @@ def map_prompts(
     *,
     shape: Literal["original", "unique"] = "original",
     model: Any = None,
+    details: bool = False,
     **options: Unpack[Options],
 ) -> SmeltResult[Any]:
     """Send each prompt in a request of its own, and return the answers in the order of the prompts. Spends money.
@@ -75,6 +78,7 @@ def map_prompts(
         shape: `"original"`: an answer for each prompt. `"unique"`: one for each distinct prompt, in the order of their
             first occurrence.
         model: As in `transform`.
+        details: As in `run`: what each prompt took, and what the provider said of it.
         **options: See `smelt.call.options.Settings`. Those about columns, media, examples and rows per request do not
             apply.
 
@@ -95,7 +99,8 @@ def map_prompts(
     """
     from smelt.call.running import execute
 
-    return execute(_prepared(prompts, output_model, shape, model, options), awaited="amap_prompts")
+    call = _prepared(prompts, output_model, shape, model, details, options)
+    return execute(call, awaited="amap_prompts", details=details)
 
 
 @spelled_out
@@ -105,6 +110,7 @@ async def amap_prompts(
     *,
     shape: Literal["original", "unique"] = "original",
     model: Any = None,
+    details: bool = False,
     **options: Unpack[Options],
 ) -> SmeltResult[Any]:
     """`map_prompts` as a coroutine, on the running event loop. Spends money.
@@ -114,6 +120,7 @@ async def amap_prompts(
         output_model: As in `map_prompts`.
         shape: As in `map_prompts`.
         model: As in `transform`.
+        details: As in `run`: what each prompt took, and what the provider said of it.
         **options: See `smelt.call.options.Settings`.
 
     Returns:
@@ -130,10 +137,12 @@ async def amap_prompts(
     """
     from smelt.call.running import aexecute
 
-    return await aexecute(_prepared(prompts, output_model, shape, model, options))
+    return await aexecute(_prepared(prompts, output_model, shape, model, details, options), details=details)
 
 
-def _prepared(prompts: Any, output_model: Any, shape: object, model: Any, options: Options) -> Preparation:
+def _prepared(
+    prompts: Any, output_model: Any, shape: object, model: Any, details: object, options: Options
+) -> Preparation:
     from smelt.call.preparation import prepare
 
     given: dict[str, Any] = dict(options)
@@ -142,6 +151,7 @@ def _prepared(prompts: Any, output_model: Any, shape: object, model: Any, option
     if shape not in ("original", "unique"):
         raise SmeltConfigError.for_value("shape", shape, "'original' or 'unique'")
     settings = resolved({**given, **_FIXED}, output_model)
+    check_details(details, settings)
     data = _rows(prompts, is_unique=shape == "unique")
     return prepare(data, _TASK, output_model, model, settings, is_prompts=True)
 
