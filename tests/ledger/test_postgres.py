@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -117,3 +119,22 @@ def test_a_user_who_may_only_read_and_write_needs_no_right_to_make_tables(server
     tables(url, f"grant select on all tables in schema {schema} to worker")
 
     assert run_blocking(opened(url.replace("smelt@", "worker@"))) == secret
+
+
+def test_a_server_that_hangs_is_left_when_the_caller_gives_up(url: str) -> None:
+    async def frozen() -> float:
+        store, loop = PostgresStore(url), asyncio.get_running_loop()
+        await store.open()
+        pid = store._opened.info.backend_pid
+        os.kill(pid, signal.SIGSTOP)
+        begun = loop.time()
+        try:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await store.put({b"a" * 16: b"{}"})
+            return loop.time() - begun
+        finally:
+            os.kill(pid, signal.SIGCONT)
+            store.close()
+
+    assert run_blocking(frozen()) < 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 VERSION = 1
+_TURN = 0.1  # Seconds, as in psycopg: how often a wait looks whether the connection still is one.
 _LOCK = 7_305_809_141_001  # Any number: the advisory lock of processes that make the tables at the same time.
 _MAKE = (
     "create table if not exists smelt_store (version int not null, secret bytea not null)",
@@ -66,7 +68,7 @@ class PostgresStore:
         usual: dict[str, Any] = dict(_USUAL)
         if password := environ().get("PGPASSWORD"):  # It may be in a file that `smelt.configure(env_file=)` named.
             usual["password"] = password
-        self._connection = connection = await self._psycopg.AsyncConnection.connect(
+        self._connection = connection = await _impatient(self._psycopg.AsyncConnection).connect(
             **{**usual, **given},
             autocommit=True,
             prepare_threshold=None,  # Poolers such as PgBouncer give each statement another session.
@@ -120,3 +122,22 @@ class PostgresStore:
             first = "insert into smelt_store select %s, %s where not exists (select from smelt_store)"
             await connection.execute(first, [VERSION, os.urandom(32)])
         return await connection.execute(_STATE)
+
+
+def _impatient(usual: type[AsyncConnection[Any]]) -> type[AsyncConnection[Any]]:
+    """The class of connections that are closed when what they do is cancelled.
+
+    The *usual* ones ask the server to cancel the query and wait for its answer, five seconds long or, in older
+    versions, for ever. Ctrl-C must not wait for a server that hangs.
+    """
+    from psycopg import waiting
+
+    class Impatient(usual):  # type: ignore[misc, valid-type]
+        async def wait(self, gen: Any, interval: float = _TURN, **options: Any) -> Any:
+            try:
+                return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, **options)
+            except asyncio.CancelledError:
+                self.pgconn.finish()
+                raise
+
+    return Impatient
