@@ -22,7 +22,7 @@ class Store:
     def __init__(self) -> None:
         self.kept: dict[bytes, bytes] = {}
         self.secret = b"s" * 32
-        self.is_away = self.is_silent = False
+        self.is_away = self.is_silent = self.is_cut = False
         self.opened = self.puts = 0
 
     async def open(self) -> bytes:
@@ -44,6 +44,9 @@ class Store:
 
     async def _turn(self) -> None:
         await asyncio.sleep(3600 if self.is_silent else 0.01)
+        if self.is_cut:
+            self.is_cut = False
+            raise ConnectionError("terminating connection due to idle-session timeout")
         if self.is_away:
             raise ConnectionError("server closed the connection; password=s3cret")
 
@@ -122,6 +125,22 @@ def test_a_store_that_goes_away_and_comes_back_gets_everything_and_is_told_of_on
     assert len(told) == 1
     assert "s3cret" not in str(told[0].message)
     assert len(store.kept) == 21
+
+
+def test_a_connection_that_was_closed_while_idle_is_opened_again_without_a_word() -> None:
+    store = Store()
+
+    async def idle() -> Sequence[str | None]:
+        one = exchange_of(store)
+        await one.fetch(["a"])
+        one.put({"a": "{}"})
+        store.is_cut = True
+        await one.settled()
+        store.is_cut = True
+        return await one.fetch(["a"])
+
+    assert run_jumping(idle()).result == ["{}"]
+    assert store.opened == 3
 
 
 def test_a_silent_store_is_given_up_after_some_seconds_and_does_not_hold_the_end() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import islice
+from typing import TypeVar
 
 from smelt.errors import SmeltError, warn
 from smelt.ledger.answerstore import AnswerStore, failed, password_of, shown
@@ -13,6 +14,7 @@ from smelt.ledger.keys import row_keys
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
 
+T = TypeVar("T")
 _AT_ONCE = 2_000  # Answers of one put: 20 ms.
 _MOST = 100_000  # Answers kept in memory while the store is away: about 30 MB. The ledger has them in any case.
 _PATIENCE = 20.0  # Seconds for one operation.
@@ -56,9 +58,7 @@ class Exchange:
         """
         if not self._is_away:
             try:
-                async with asyncio.timeout(_PATIENCE):
-                    await self._open()
-                    found = await self._store.get(self._keys(texts)) if texts else ()
+                found = await self._use(lambda: self._get(texts))
                 return [None if one is None else one.decode("utf-8", "replace") for one in found]
             except Exception as problem:  # noqa: BLE001  # Drivers raise what they like.
                 self._lost(problem)
@@ -137,14 +137,35 @@ class Exchange:
 
     async def _put_queue(self) -> None:
         while self._queue:
-            async with asyncio.timeout(_PATIENCE):
-                await self._open()
-                some = dict(islice(self._queue.items(), _AT_ONCE))
-                await self._store.put(some)
+            some = await self._use(self._put_some)
             for key in some:
                 del self._queue[key]
             self._done += len(some)
             self._release(self._done)
+
+    async def _put_some(self) -> Mapping[bytes, bytes]:
+        some = dict(islice(self._queue.items(), _AT_ONCE))
+        await self._store.put(some)
+        return some
+
+    async def _get(self, texts: Sequence[str]) -> Sequence[bytes | None]:
+        return await self._store.get(self._keys(texts)) if texts else ()
+
+    async def _use(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Do it; a second time over a new connection, since databases and proxies close those that are idle."""
+        for is_last in (not self._is_open, True):
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    await self._open()
+                    return await act()
+            except TimeoutError:
+                raise
+            except Exception:
+                self._is_open = False
+                self._store.close()
+                if is_last:
+                    raise
+        raise AssertionError("The last try returns or raises.")
 
     def _lost(self, problem: Exception) -> None:
         """The store failed: go on without it."""
