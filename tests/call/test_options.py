@@ -242,7 +242,7 @@ def test_the_ledger_is_a_path_or_a_switch() -> None:
         (" ", "' '"),
         ("a\0b", "'a"),
     ):
-        with pytest.raises(SmeltConfigError, match=f"ledger must be the path of a file, True or False, not ({says})"):
+        with pytest.raises(SmeltConfigError, match=rf"ledger must be the path of a file, the URL of .*, not ({says})"):
             checked("ledger", value)
 
 
