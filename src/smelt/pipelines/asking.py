@@ -408,8 +408,9 @@ class StepRun:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it is known how its engine has ended."""
-        return self._execution.ending is not None or (self.task is not None and self.task.done())
+        """Whether it is known how its engine has ended; one that was cancelled before its first row has no engine."""
+        is_over = self._is_cancelled if self.task is None else self.task.done()
+        return is_over or self._execution.ending is not None
 
     def trouble(self) -> BaseException | None:
         """The exception that the end of this run raises, or None."""
