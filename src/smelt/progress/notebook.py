@@ -37,9 +37,10 @@ class NotebookFace:
 
 def html(tally: Tally, now: float) -> str:
     """The line as HTML. Colours are inherited, so it is readable in dark and light notebooks."""
+    wide = ' style="display:inline-block;min-width:12em"' if tally.step else ""  # So that bars of steps begin alike.
     words = " · ".join(escape(one) for one in [clean(tally.model), *phrases(tally, now)])
     return (
-        f'<div style="font-size:90%"><b>{escape(named(tally))}</b> '
+        f'<div style="font-size:90%"><b{wide}>{escape(named(tally))}</b> '
         f'<progress value="{tally.done}" max="{tally.rows}" style="width:10em;vertical-align:middle"></progress> '
         f"{percent(tally)}&nbsp;% · {words}</div>"
     )
