@@ -126,7 +126,8 @@ def test_what_may_have_been_billed_is_never_asked_again_by_itself(
 ) -> None:
     fake = scenario(answers=RULES, jobs=jobs)
 
-    results = [called(provider, fake, 25, tmp_path / "a.sqlite") for _ in range(2)]
+    with pytest.warns(smelt.SmeltWarning, match=f"{words}.*abandon"):
+        results = [called(provider, fake, 25, tmp_path / "a.sqlite") for _ in range(2)]
 
     assert [result.metrics.pending_rows for result in results] == [20, 20]
     assert all(words in result.errors[0].message for result in results)

@@ -66,7 +66,8 @@ def test_a_job_that_was_never_created_is_not_asked_for(ledger: Path, ask: str) -
 
 def test_a_look_at_a_job_whose_results_are_gone_leaves_it_lost(ledger: Path) -> None:
     provider = BatchScripted(twice, JobServer(plots=[Plot(losses=3)]))
-    called(provider, 105, ledger)
+    with pytest.warns(smelt.SmeltWarning, match="results are gone"):
+        called(provider, 105, ledger)
 
     with smelt.ledger.open(ledger) as opened:
         assert opened.jobs()[0].refresh(provider).state == "lost"

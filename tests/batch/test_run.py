@@ -224,7 +224,8 @@ def test_a_synchronous_call_says_what_became_of_a_job(ledger: Path, state: str, 
     provider = BatchScripted(twice, server)
     called(provider, 105, ledger, wait=False)
     server.jobs[0].is_gone = state == "orphaned"
-    called(provider, 105, ledger)
+    with pytest.warns(smelt.SmeltWarning, match=words):
+        called(provider, 105, ledger)
 
     with pytest.warns(smelt.SmeltWarning, match=f"{words}.*abandon") as told:
         result = called(provider, 105, ledger, mode="now")
@@ -396,7 +397,8 @@ def test_a_job_that_the_provider_does_not_know_holds_its_rows(ledger: Path) -> N
     called(provider, 105, ledger, wait=False)
     server.jobs[0].is_gone = True
 
-    result = called(provider, 105, ledger)
+    with pytest.warns(smelt.SmeltWarning, match="does not know under this key.*abandon"):
+        result = called(provider, 105, ledger)
 
     assert result.metrics.pending_rows == 100
     assert "does not know under this key" in result.errors[0].message
@@ -536,7 +538,8 @@ def test_a_job_that_is_gone_is_known_at_once_if_the_call_does_not_wait(ledger: P
     called(provider, 105, ledger, wait=False)
     server.jobs[0].is_gone = True
 
-    ran = run_jumping(asked(provider, 105, ledger, wait=False))
+    with pytest.warns(smelt.SmeltWarning, match="does not know under this key"):
+        ran = run_jumping(asked(provider, 105, ledger, wait=False))
 
     assert "does not know under this key" in ran.result.errors[0].message
     assert ran.seconds < 10
@@ -583,7 +586,8 @@ def test_results_that_are_gone_hold_their_rows_after_three_looks(ledger: Path) -
     server = JobServer(plots=[Plot(losses=3)])
     provider = BatchScripted(twice, server)
 
-    result = called(provider, 105, ledger)
+    with pytest.warns(smelt.SmeltWarning, match="results are gone.*abandon"):
+        result = called(provider, 105, ledger)
 
     assert result.metrics.pending_rows == 100
     assert "results are gone" in result.errors[0].message

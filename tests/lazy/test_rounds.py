@@ -128,7 +128,8 @@ def test_invalid_rows_go_into_the_next_job_and_are_given_up_in_the_end(target: P
 def test_a_job_that_is_gone_does_not_hold_the_file_back(target: Path) -> None:
     server = JobServer(plots=[Plot(), Plot(losses=99), Plot()])
 
-    metrics = plan(BatchScripted(twice, server), target, range(250)).smelt.sink_parquet(target)
+    with pytest.warns(smelt.SmeltWarning, match="results are gone.*abandon"):
+        metrics = plan(BatchScripted(twice, server), target, range(250)).smelt.sink_parquet(target)
 
     found = pl.read_parquet(target)
     assert metrics.pending_rows == found["twice"].null_count() == 100

@@ -25,7 +25,7 @@ from smelt.batch.submitting import Submitter
 from smelt.batch.tending import Tender
 from smelt.batch.words import waiting_words
 from smelt.engine.events import Waiting
-from smelt.engine.pending import OTHER_KEY
+from smelt.engine.pending import held_notes, is_stranded
 from smelt.engine.run import Run
 from smelt.engine.supply import Supply
 from smelt.engine.work import Halt, Work, rows_settled
@@ -140,10 +140,10 @@ class BatchRun(Run):
         is_left = rest.kind == "stopped" and bool(self.supply.line)
         self.has_rest = is_left and not self._is_broke
         self.is_waiting = rest.kind == "deadline" or bool(self.waits_in) or is_left
-        if self._held.lines.keys() - states.keys():
-            self._note(OTHER_KEY)
-        for tag in list(self._held.lines):
-            line = Holding(0, tag, states.get(tag, ""), is_foreign=tag not in states)
+        lines = [Holding(0, tag, states.get(tag, ""), is_foreign=tag not in states) for tag in self._held.lines]
+        for sentence in held_notes(filter(is_stranded, lines)):
+            self._note(sentence)
+        for tag, line in zip(list(self._held.lines), lines, strict=True):
             if line.state == "withdrawn":
                 continue
             for position in self._held.positions(tag):
