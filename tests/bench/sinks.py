@@ -4,10 +4,10 @@
 
 For each number of ROWS (400000 1000000), in a process of its own: Parquet to Parquet, 25 rows of 300 characters per
 line, jobs that end at the first look. Prints CPU per line, all of it (source, ledger, requests, answers, file), the
-peak of memory above the start of the sink in the first half of its time and in the second, the threads of Python, and
-how fast the machine hashes, so that figures of two machines can be compared. Caches fill over the first five pieces of
-65,536 rows: with more than twice as many, a second half that takes 64 MB more than the first ends it with an error, as
-a second thread does.
+peak of memory above the start of the sink while rows are asked, in the first half of that time and in the second, and
+while Polars joins the pieces into one file, the threads of Python, and how fast the machine hashes, so that figures of
+two machines can be compared. Caches fill over the first five pieces of 65,536 rows: with more than twice as many, a
+second half that takes 64 MB more than the first ends it with an error, as a second thread does.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def _in_process(rows: int) -> tuple[float, float, int]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.sinks", "one", str(rows)], capture_output=True, text=True, check=True
     )
-    each, first, second, threads, jobs, requests = done.stdout.strip().splitlines()[-1].split()
+    each, first, second, joining, threads, jobs, requests = done.stdout.strip().splitlines()[-1].split()
     print(
         f"{rows:>9,} rows in {jobs} jobs, {requests} live: {each} ms CPU per line, "
-        f"+{first} MB in the first half, +{second} MB in the second, {threads} thread"
+        f"+{first} MB in the first half, +{second} MB in the second, +{joining} MB joining, {threads} thread"
     )
     return float(first), float(second), int(threads)
 
@@ -84,13 +84,11 @@ class Watch:
             self.last = now
             self.peaks.append((now, _peak(reset=True)))
 
-    def halves(self) -> tuple[float, float]:
-        """The peaks of both halves of the time until now."""
-        now = time.monotonic()
-        self.peaks.append((now, _peak()))
-        middle = (self.start + now) / 2
+    def parts(self) -> tuple[float, float, float]:
+        """The peaks of both halves of the time until the last event that was noted, and the one since."""
+        middle = (self.start + self.last) / 2
         first, second = ([peak for at, peak in self.peaks if (at < middle) is early] for early in (True, False))
-        return max(first, default=0.0), max(second)
+        return max(first, default=0.0), max(second, default=0.0), _peak()
 
 
 def one(rows: int) -> None:
@@ -113,14 +111,14 @@ def one(rows: int) -> None:
         )
         before, start = _peak(reset=True), time.process_time()
         metrics = step.smelt.sink_parquet(target)
-        spent, halves = time.process_time() - start, watch.halves()
+        spent, peaks = time.process_time() - start, watch.parts()
         found = pl.scan_parquet(target).select(pl.len(), pl.col("mood").null_count(), pl.col("number").sum())
         told = (*found.collect().row(0), metrics.failed_rows)
         assert told == (rows, 0, rows * (rows - 1) // 2, 0), f"rows, nulls, sum of the numbers, failed: {told}"
         jobs, lines = len(fake.jobs().jobs), rows / _PER_LINE
-    first, second = (max(0.0, peak - before) for peak in halves)
+    first, second, joining = (max(0.0, peak - before) for peak in peaks)
     live = metrics.requests - round(lines)
-    print(f"{spent / lines * 1e3:.2f} {first:.0f} {second:.0f} {threading.active_count()} {jobs} {live}")
+    print(f"{spent / lines * 1e3:.2f} {first:.0f} {second:.0f} {joining:.0f} {threading.active_count()} {jobs} {live}")
 
 
 if __name__ == "__main__":
