@@ -313,6 +313,7 @@ def pytest(*arguments: str) -> None:
     command = [PYTHON, "-m", "pytest", "-n", "3", "--dist", "worksteal", "-o", "tmp_path_retention_policy=failed"]
     in_memory = MEMORY.is_dir() and can_write(MEMORY) and shutil.disk_usage(MEMORY).free >= ROOM
     with tempfile.TemporaryDirectory(dir=MEMORY if in_memory else None, ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)  # For PostgreSQL, which does not run as root.
         run(*command, *arguments, env={**os.environ, "TMPDIR": folder})
 
 
