@@ -236,6 +236,7 @@ def test_over_http_with_faults_the_promise_holds_and_the_bill_is_the_ledgers(
     assert "; openai:fake-1 alone: about $" in repr(result.cascade)
 
 
+@pytest.mark.whole
 def test_a_cascade_that_is_killed_between_two_stages_pays_no_row_twice(scenario: MakeScenario, tmp_path: Path) -> None:
     founds, sent = [], []
     for name in ("never", "often"):

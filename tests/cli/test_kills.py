@@ -70,6 +70,7 @@ class Started:
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_a_killed_command_goes_on_exactly(scenario: MakeScenario, tmp_path: Path) -> None:
     server = scenario(answers=ANSWERS, count_by="name", latency=0.3)
     start = Started(tmp_path, server, "-m", "openai:fake-1")
@@ -101,6 +102,7 @@ def test_ctrl_c_and_sigterm_stop_the_command_and_say_how_to_go_on(scenario: Make
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_ctrl_c_while_rows_are_in_a_job_says_that_it_runs_on(scenario: MakeScenario, tmp_path: Path) -> None:
     server = scenario(answers=ANSWERS, count_by="name", jobs={"per_look": 0.0})
     start = Started(tmp_path, server, "-m", "openai:gpt-4.1-mini", "--mode", "batch", "--quiet")

@@ -133,6 +133,7 @@ def test_a_wrong_key_is_refused_in_a_sentence(shell: Shell, scenario: MakeScenar
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_on_a_terminal_it_asks_before_more_than_a_dollar(server: Scenario, shell: Shell) -> None:
     shell.write(
         "long.csv", "name\n" + f"{'long ' * 2_000}\n" * 3 + "".join(f"{'word ' * 1_600}{at}\n" for at in range(700))
