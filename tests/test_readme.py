@@ -5,7 +5,7 @@ But for the pages of docs/notebooks, which are notebooks that ran: `tests/test_n
 Snippets ask real SDKs, which ask the fake provider. A page is one session: later snippets see the names of earlier
 ones. A `text` block after a snippet is what it prints; `...` there stands for anything.
 
-`python -m tests.test_readme` writes into the pages what their snippets print; so does `python3 dev.py docs`.
+`python -m tests.test_readme [PAGE …]` writes into the pages what their snippets print; so does `python3 dev.py docs`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import doctest
 import io
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stdout
@@ -310,11 +311,11 @@ def test_the_readme_stays_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 200
 
 
-def main() -> None:
-    """Write into every page what its snippets print now."""
+def main(*names: str) -> None:
+    """Write into every page, or into those of these *names*, what its snippets print now."""
     with FakeServer() as fake, TemporaryDirectory() as folder:
         os.environ |= surroundings(fake, Path(folder))
-        for page in PAGES:
+        for page in [ROOT / name for name in names] or PAGES:
             text = page.read_text(encoding="utf-8")
             for snippet, printed in reversed(list(runs(page))):
                 if not says(snippet, printed):
@@ -323,4 +324,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -68,6 +68,19 @@ class TestPlainFace:
             "waiting 1:00 min for openai's limit",
         ]
 
+    def test_rows_that_were_not_asked_are_never_shown_as_failed(self, capsys: pytest.CaptureFixture[str]) -> None:
+        now = 0.0
+        drawing = Drawing(PlainFace(), lambda: now)
+        drawing(START)
+        for now, event in ((20.0, settled(500)), (40.0, settled(500, 500))):
+            drawing(event)
+        drawing(RunEnded(reason="interrupted", unanswered=500))
+
+        assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()] == [
+            "smelt: 50 %",
+            "smelt: openai:gpt",
+        ]
+
     def test_no_rows_print_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
         drawing = Drawing(PlainFace(), lambda: 0.0)
 

@@ -79,7 +79,7 @@ class Drawing:
         self._tally.take(event, now)
         if isinstance(event, RunEnded):
             self._finish(now)
-        elif now - self._drawn >= self._face.interval:
+        elif now - self._drawn >= self._face.interval and not self._tally.is_ending:
             self._draw(now)
         if isinstance(event, RunStarted) and self._face.moves:
             self._keep_moving()

@@ -115,6 +115,11 @@ class Tally:
         """Rows with their own outcome: without the rows that were unanswered when the run ended."""
         return self.answered + self.failed - self.unanswered
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether `RunEnded` is next. Until it says which rows were not asked, they look like failed ones."""
+        return not self.is_open and self.failed > 0 and self.answered + self.failed >= self.rows > 0
+
     def take(self, event: Event, now: float) -> None:
         """Count *event*, which happened at *now*."""
         match event:
