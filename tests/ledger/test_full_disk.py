@@ -78,6 +78,7 @@ def test_the_room_of_few_rows_is_small_and_what_lacks_is_named(path: Path) -> No
     subprocess.run([*PRIVATE, "true"], capture_output=True, check=False).returncode != 0,
     reason="this system lets nobody mount a disk of one's own",
 )
+@pytest.mark.whole
 def test_on_a_disk_that_fills_up_every_paid_reply_is_kept(tmp_path: Path) -> None:
     command = [*PRIVATE, sys.executable, "-m", "tests.ledger.full_disk", str(tmp_path)]
 

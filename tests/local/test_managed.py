@@ -240,6 +240,7 @@ def test_nothing_is_left_of_a_stubborn_server_when_its_owner_is_killed(
     assert not run.path.exists()
 
 
+@pytest.mark.whole
 def test_ctrl_c_ends_the_run_and_not_the_server(place: Place) -> None:
     with owner(place, "", waits=False) as process:
         assert process.stdout
@@ -298,6 +299,7 @@ def test_a_busy_server_keeps_its_device(place: Place) -> None:
         run_blocking(both())
 
 
+@pytest.mark.whole
 def test_a_device_of_another_process_is_told_with_the_way_to_free_it(place: Place) -> None:
     with owner(place, "", waits=True) as process:
         (run,) = runs()

@@ -140,6 +140,7 @@ def test_equal_parts_are_asked_once() -> None:
     assert provider.rows_sent == 2  # One part and one node above it.
 
 
+@pytest.mark.whole
 def test_an_interrupted_tree_goes_on_without_asking_a_part_again(tmp_path: Path) -> None:
     job = smelt.AggregateJob("Add {n}.", Total, batch_size=5, progress=False, ledger=tmp_path / "answers.sqlite")
     providers = [Late(add), Late(add)]

@@ -14,6 +14,7 @@ from smelt.engine.events import (
     Waiting,
 )
 from smelt.progress.terminal import line
+from tests.conftest import whole
 from tests.progress.events import START, ended, folded, sent, settled
 
 
@@ -113,7 +114,7 @@ assert b"smelt: scripted" in ascii.buffer.getvalue()
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "environ", [{}, {"TQDM_DISABLE": "1"}, {"TQDM_MININTERVAL": "soon"}], ids=["plain", "no tqdm", "odd tqdm"]
+    "environ", whole({}, {"TQDM_DISABLE": "1"}, {"TQDM_MININTERVAL": "soon"}), ids=["plain", "no tqdm", "odd tqdm"]
 )
 def test_whatever_stands_in_for_stderr_costs_no_run_anything(environ: dict[str, str]) -> None:
     script = _STAND_INS if not environ else _STAND_INS.replace('assert "2 rows"', 'assert True or "2 rows"')

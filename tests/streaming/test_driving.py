@@ -143,6 +143,7 @@ def test_a_stream_whose_rows_are_all_in_the_ledger_reads_frame_after_frame(is_aw
     assert len(provider.requests) == asked
 
 
+@pytest.mark.whole
 def test_a_stream_that_is_collected_while_another_waits_ends_quietly() -> None:
     chain = Chain()
     lost: list[Any] = []
