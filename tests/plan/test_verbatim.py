@@ -181,6 +181,7 @@ def test_an_answer_in_the_ledger_that_does_not_stand_is_asked_again(tmp_path: Pa
         connection.execute(
             'UPDATE answers SET value = \'{"quote":"early"}\' WHERE key = (SELECT min(key) FROM answers)'
         )
+    connection.close()
 
     result = smelt.run(ROWS[:3], "Quote {text}.", Quote, **options)
 
