@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import socket
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -34,6 +35,7 @@ PLACE = 'the address of a pacer, such as "10.0.0.7:7400" or the path of its sock
 _LONGEST = 1 << 16  # Bytes of a line, and
 _MOST = 1 << 22  # bytes that may wait to be sent: a peer that does not read them is dropped.
 _HEADER = 200  # Characters of the value of a header about limits.
+_KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 
 
 class Lines(asyncio.Protocol):
@@ -84,6 +86,17 @@ class Lines(asyncio.Protocol):
         """End the connection now."""
         if self.transport is not None:
             self.transport.abort()
+
+
+def keep_alive(transport: asyncio.BaseTransport) -> None:
+    """Have the system notice within half a minute that the machine at the other end is gone."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for name, value in _KEEPALIVE:
+            if (option := getattr(socket, name, None)) is not None:  # They differ between systems.
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def is_place(place: str) -> bool:

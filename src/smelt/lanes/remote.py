@@ -14,9 +14,8 @@ from smelt.engine.limiter import Slot, TooLong
 from smelt.errors import SmeltConfigError
 from smelt.lanes.caps import Caps
 from smelt.lanes.lane import TURNS, RunLane
-from smelt.lanes.lines import VERSION, Lines, proof_of, said_of_caps, said_of_outcome
+from smelt.lanes.lines import VERSION, Lines, keep_alive, proof_of, said_of_caps, said_of_outcome
 from smelt.lanes.queue import running_loop
-from smelt.lanes.serving import keep_alive
 from smelt.providers.base import CallFailed, Reply, Usage
 
 PATIENCE = 2.0  # Seconds to connect.

@@ -21,7 +21,7 @@ from smelt.environment import environ
 from smelt.errors import SmeltConfigError
 from smelt.lanes.caps import Caps
 from smelt.lanes.lane import Lane, RunLane, Waiter
-from smelt.lanes.lines import PLACE, VERSION, Lines, caps_of, is_place, outcome_of, proof_of, tokens_of
+from smelt.lanes.lines import PLACE, VERSION, Lines, caps_of, is_place, keep_alive, outcome_of, proof_of, tokens_of
 from smelt.lanes.pacer import Pacer
 from smelt.loop.one_thread import OneThreadLoop
 from smelt.providers.base import Usage
@@ -30,7 +30,6 @@ BEAT = 1.0  # Seconds between two signs of life to clients whose requests wait.
 _MOST_LANES = 1_000  # More models and keys than machines use at a time.
 _MOST_WAITING = 10_000  # Requests of one client.
 _TO_JOIN = 5.0  # Seconds for a new connection to prove that it knows the token.
-_KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 
 
 class SharedLane(Lane):
@@ -243,17 +242,6 @@ async def serve(place: str, token: str, ready: Callable[[], None], *, until: asy
         pacers.close()
         if "/" in place:
             Path(place).unlink(missing_ok=True)  # noqa: ASYNC240  # It is over.
-
-
-def keep_alive(transport: asyncio.BaseTransport) -> None:
-    """Have the system notice within half a minute that the machine at the other end is gone."""
-    sock = transport.get_extra_info("socket")
-    if sock is not None and sock.family != socket.AF_UNIX:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for name, value in _KEEPALIVE:
-            if (option := getattr(socket, name, None)) is not None:  # They differ between systems.
-                sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _private_socket(path: str) -> socket.socket:
