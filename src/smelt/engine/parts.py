@@ -135,9 +135,9 @@ class Parts:
 
     def came(self, positions: Sequence[int], request: int) -> None:
         """Note that the answers to these rows came in the reply to one *request* of the run."""
-        for position in positions:
-            if (part := self._part(position)) is not None:
-                part.answers.came([position - part.start], request)
+        for part, own in groupby(sorted(positions), key=self._part):
+            if part is not None:
+                part.answers.came([position - part.start for position in own], request)
 
     def fail(self, position: int, failure: RowFailure) -> None:
         """Store why a row and the rows equal to it have no answer."""
