@@ -308,4 +308,4 @@ class _PriceLoading:
 def _state(ending: Ending) -> str:
     if isinstance(ending.fault, BudgetExceededError):
         return "budget"
-    return "stopped" if ending.stop or ending.fault else "done"
+    return "done" if ending.why is None else "stopped"

@@ -144,7 +144,7 @@ class Outcome:
                 f"{counted(short, 'row')} {'has' if short == 1 else 'have'} an answer of fewer votes than it takes to "
                 "know what all votes would say, because the run ended before. .votes shows how many each row has."
             )
-        if self.ending and (why := self.ending.stop or self.ending.fault):
+        if self.ending and (why := self.ending.why):
             reason = why.message if isinstance(why, CallFailed) else str(why)
             sentences.append(f"The run stopped early: {reason} {result.metrics.failed_rows:,} rows are marked.")
         elif result.metrics.failed_rows and not (self.answers.answered or self.answered_before):

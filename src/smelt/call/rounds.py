@@ -128,7 +128,7 @@ class Rounds:
     def is_over(self) -> bool:
         """Whether no more requests may be sent."""
         is_late = self._ends_at is not None and asyncio.get_running_loop().time() >= self._ends_at
-        return is_late or self._ending is None or bool(self._ending.stop or self._ending.fault)
+        return is_late or self._ending is None or self._ending.why is not None
 
     async def _vote(self, number: int) -> None:
         positions, call = self._open, self._call.of_round(self._first + number, self._open, wire=self._wire)

@@ -205,6 +205,11 @@ class Ending:
     fault: SmeltError | None
     notices: Sequence[str]
 
+    @property
+    def why(self) -> CallFailed | SmeltError | None:
+        """What stopped it before its end, but for its deadline; None if nothing did."""
+        return self.stop or self.fault
+
 
 _SUMS = (
     *("announced", "reused", "requests", "retries", "rate_limited", "possible_duplicates", "strangers", "hopeless"),

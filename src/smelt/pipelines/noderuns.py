@@ -152,7 +152,7 @@ class NodeRun:
     def sentences(self, errors: Sequence[RowError]) -> list[str]:
         """What the caller is warned of."""
         ending = self._execution.ending
-        if ending is not None and (ending.stop or ending.fault):
+        if ending is not None and ending.why is not None:
             return self._outcome().sentences(self._result(errors))
         return [] if ending is None else list(ending.notices)  # What failed is said by the groups.
 

@@ -150,7 +150,7 @@ class Flow(Stepwise[FramePart | Wants]):
         if ending is None or self._has_warned:
             return
         has_failed = self._raises and bool(self._supply.parts.failed)
-        if not (ending.stop or ending.fault or ending.notices or has_failed):
+        if not (ending.why or ending.notices or has_failed):
             return
         outcome = self._run.outcome
         if (error := outcome.error(outcome.result())) is not None:
