@@ -13,10 +13,10 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import fsum, sqrt
+from math import sqrt
 
 from smelt.call.execution import budget_of
-from smelt.call.ladder import confidence_of, names, population_of, promised, sample_size
+from smelt.call.ladder import calls_of, confidence_of, names, population_of, promised, sample_size
 from smelt.call.outcome import Outcome
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation
@@ -29,6 +29,7 @@ from smelt.engine.work import Counts, Ending
 from smelt.errors import BudgetExceededError, SmeltError
 from smelt.observe.recorder import EventRecorder
 from smelt.plan.answers import RowFailure
+from smelt.providers.prices import total
 from smelt.trust.ranking import PAIRS, Draw, is_out_of_reach, kept, score
 from smelt.trust.verdict import Standing, is_same
 from smelt.trust.votes import Leaf, Vote
@@ -57,7 +58,6 @@ class _Model:
     Attributes:
         call: The call to it, about all rows.
         name: As `provider:name`.
-        votes: How often it is asked about a row.
         budget: The limit of the whole call, with prices and estimates for this model.
         counts: The statistics of its runs.
         answers: By position.
@@ -66,7 +66,6 @@ class _Model:
 
     call: Preparation
     name: str
-    votes: int
     budget: Budget
     counts: Counts = field(default_factory=lambda: Counts(reused_cost_usd=0.0))
     answers: dict[int, _Answer] = field(default_factory=dict)
@@ -242,8 +241,7 @@ class Escalation:
         if not len(positions):
             return True
         self._asked = model
-        call = model.call.about(positions)
-        call = replace(call, settings=replace(call.settings, votes=model.votes), stage=stage)
+        call = replace(model.call.about(positions), stage=stage)
         model.budget.cost, model.budget.tokens = self._spent
         rounds = Rounds(
             call,
@@ -319,7 +317,7 @@ class Escalation:
             fields=dict(self._found),
             seed=settings.seed,
             self_agreement=self._pairs,
-            cost_usd=_total([_bought(one.counts) for one in self._models]),
+            cost_usd=total([_bought(one.counts) for one in self._models]),
             strong_cost_usd=_alone(strong, len(self._rows.positions), again=self._pairs[1] if self._pairs else 0),
         )
 
@@ -328,16 +326,8 @@ _INTERRUPTED = RowFailure("interrupted", "The run was interrupted before the las
 
 
 def _models(call: Preparation) -> list[_Model]:
-    calls = (*call.earlier, call)
-    return [
-        _Model(
-            call=replace(one, earlier=()),
-            name=name,
-            votes=1 if one is call else call.settings.votes,
-            budget=budget_of(one),
-        )
-        for one, name in zip(calls, names(calls), strict=True)
-    ]
+    calls = calls_of(call)
+    return [_Model(call=one, name=name, budget=budget_of(one)) for one, name in zip(calls, names(calls), strict=True)]
 
 
 def _differs(leaf: Leaf, one: _Answer | None, other: _Answer | None) -> bool:
@@ -368,12 +358,7 @@ def _cut(rounds: Rounds) -> RowFailure | None:
 
 
 def _bought(counts: Counts) -> float | None:
-    return _total([counts.cost_usd, counts.reused_cost_usd])
-
-
-def _total(amounts: Sequence[float | None]) -> float | None:
-    known = [one for one in amounts if one is not None]
-    return fsum(known) if len(known) == len(amounts) else None
+    return total([counts.cost_usd, counts.reused_cost_usd])
 
 
 def _alone(strong: _Model, rows: int, *, again: int) -> float | None:

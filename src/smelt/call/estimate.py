@@ -13,8 +13,9 @@ from typing import Any
 
 from smelt.call.columns import columns_of
 from smelt.call.gauge import check_calibrator
+from smelt.call.ladder import calls_of
 from smelt.call.preparation import Preparation
-from smelt.call.prospects import Prospect, calls_of, prospect
+from smelt.call.prospects import Prospect, prospect
 from smelt.call.thinking import room_of
 from smelt.call.ways import HEAD, Way, text, ways
 from smelt.call.ways import lines as cells

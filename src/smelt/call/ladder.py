@@ -43,6 +43,12 @@ def prepare_all(
     return replace(call, earlier=tuple(calls[:-1]))
 
 
+def calls_of(call: Preparation) -> tuple[Preparation, ...]:
+    """The calls of a cascade to one model each, the cheapest first; the last one has one vote."""
+    strong = replace(call, earlier=(), settings=replace(call.settings, votes=1))
+    return (*call.earlier, strong)
+
+
 def promised(call: Preparation) -> list[tuple[int, Leaf]]:
     """The fields that a cascade promises, each with its place among all fields.
 

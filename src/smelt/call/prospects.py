@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import fsum
 from typing import Protocol
 
-from smelt.call.ladder import confidence_of, names, population_of, sample_size
+from smelt.call.ladder import calls_of, confidence_of, names, population_of, sample_size
 from smelt.call.preparation import Preparation
 from smelt.messages import counted, price, printable
+from smelt.providers.prices import total
 from smelt.trust.outlook import usual_saving
 
 
@@ -74,19 +74,8 @@ def prospect(call: Preparation, estimated: Callable[[Preparation], Estimated]) -
         rows=rows,
         sample=sample,
         share=share,
-        likely_cost_usd=_sum([cheapest, *(None if one is None else share * one for one in others)]),
-        most_cost_usd=_sum([cheapest, *others]),
+        likely_cost_usd=total([cheapest, *(None if one is None else share * one for one in others)]),
+        most_cost_usd=total([cheapest, *others]),
         strong_cost_usd=strong,
     )
     return replace(found, share=1.0, likely_cost_usd=strong, most_cost_usd=strong) if found.is_alone else found
-
-
-def calls_of(call: Preparation) -> tuple[Preparation, ...]:
-    """The calls of a cascade to one model each, the cheapest first; the last one has one vote."""
-    strong = replace(call, earlier=(), settings=replace(call.settings, votes=1))
-    return (*call.earlier, strong)
-
-
-def _sum(amounts: Sequence[float | None]) -> float | None:
-    known = [one for one in amounts if one is not None]
-    return fsum(known) if len(known) == len(amounts) else None

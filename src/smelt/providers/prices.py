@@ -13,6 +13,7 @@ from functools import lru_cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import islice
+from math import fsum
 from typing import Any
 
 from smelt.errors import SmeltConfigError
@@ -45,6 +46,12 @@ def cost_of(provider: Provider, usage: Usage, *, tier: str | None = None) -> flo
         tier: The tier to price it at, such as `batch`; None for the one in *usage*.
     """
     return price_for(provider)(usage if tier is None else replace(usage, tier=tier))
+
+
+def total(dollars: Sequence[float | None]) -> float | None:
+    """The sum of *dollars*; None if one of them is not known."""
+    known = [one for one in dollars if one is not None]
+    return fsum(known) if len(known) == len(dollars) else None
 
 
 def check_priced(provider: Provider, tier: str = "") -> None:
