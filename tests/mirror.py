@@ -93,6 +93,7 @@ TESTED_THROUGH = {
     "evaluation/audit_report": "evaluation/test_auditing",
     "evaluation/comparing": "evaluation/test_comparison",
     "evaluation/tuned": "evaluation/test_tuning",
+    "evaluation/waves": "evaluation/test_auditing",
     "evaluation/differing": "evaluation/test_difference",
     "evaluation/sheet": "evaluation/test_trial",
     "evaluation/summary": "evaluation/test_trial",

@@ -9,23 +9,16 @@ from itertools import pairwise
 from typing import Any
 
 from smelt.call.estimate import Estimate, estimate
-from smelt.call.execution import Execution, budget_of, see_through
+from smelt.call.execution import budget_of, see_through
 from smelt.call.gauge import made_for
 from smelt.call.options import Settings
-from smelt.call.outcome import Outcome, value_of
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation, prepare
-from smelt.engine.supply import Supply
-from smelt.engine.work import Counts
-from smelt.errors import SmeltConfigError, warn
+from smelt.errors import SmeltConfigError
 from smelt.evaluation.audit_report import AuditReport
-from smelt.evaluation.truth import Leaf, leaves
+from smelt.evaluation.waves import Waves, compared_fields, wire_of
 from smelt.frames.adapt import adapt
 from smelt.loop.bridge import run_blocking
-from smelt.messages import printable
-from smelt.plan.kinds import Array, Text
-from smelt.plan.schema import Output
-from smelt.providers.base import CallFailed
 from smelt.result import SmeltResult
 from smelt.trust.audit import Alarm, Findings
 from smelt.trust.audit import audit as steps_of
@@ -60,46 +53,32 @@ def audit(
     call = prepare(data, prompt, output_model, model, settings, is_sent=not dry_run)
     requests = _requests(call, result)
     if dry_run:
-        return estimate(call.of_round(_ROUND, [rows[0] for rows in requests.values()], wire=_wire(call)))
+        return estimate(call.of_round(_ROUND, [rows[0] for rows in requests.values()], wire=wire_of(call)))
     auditing = Auditing(call, result, requests, quarantine=quarantine)
     run_blocking(see_through(auditing), awaited="arun")
     return auditing.report()
 
 
-class Auditing:
-    """The runs of an audit. Like an `Execution`: Ctrl-C stops it.
-
-    Attributes:
-        counts: The statistics of all runs so far.
-        is_kept: Whether a ledger stores the answers.
-    """
+class Auditing(Waves):
+    """The runs of an audit."""
 
     def __init__(
         self, call: Preparation, result: SmeltResult[Any], requests: Mapping[int, Sequence[int]], *, quarantine: bool
     ) -> None:
         """Prepare the runs."""
-        self.counts = Counts()
-        self.is_kept = False
+        super().__init__(call, compared_fields(call.output))
         self._call = call
         self._found = Findings()
         self._quarantine = quarantine
-        self._leaves = compared_fields(call.output)
-        first = self._keys(result.data)
+        first = self.keys(result.data)
         size = max((len(rows) for rows in requests.values()), default=1)
         answers = {row: first[row] for rows in requests.values() for row in rows}
         seed = call.settings.seed
         self._steps = steps_of(answers, requests, self._found, size=size, seed=seed, finds_rows=quarantine)
         self._budget = budget_of(call)
         self._ends_at: float | None = None
-        self._last = Execution(call, Supply.of(part_of(call)))
         self._wave = 0
         self._mended: Any = None
-        self._is_whole = True
-
-    @property
-    def outcome(self) -> Outcome:
-        """The outcome of the last run."""
-        return self._last.outcome
 
     async def run_safely(self) -> None:
         """Ask until the audit knows enough, or until a run ends early."""
@@ -108,9 +87,9 @@ class Auditing:
         groups = next(self._steps, None)
         while groups is not None:
             positions = [row for group in groups for row in group]
-            call = self._call.of_round(_ROUND + self._wave, positions, wire=_wire(self._call))
+            call = self._call.of_round(_ROUND + self._wave, positions, wire=wire_of(self._call))
             answers = await self._asked(call, groups)
-            if not self._is_whole:
+            if not self.is_whole:
                 return
             groups = _next(self._steps, answers)
         if self._quarantine and self._found.alarms:
@@ -118,10 +97,9 @@ class Auditing:
 
     def report(self) -> AuditReport:
         """What was found."""
-        if not self._is_whole:
-            check_ended(self.outcome, "The audit", has_found=self._found.sampled > 0)
+        self.check_ended("The audit", has_found=self._found.sampled > 0)
         return AuditReport(
-            self._found, self._call.frame, self._mended, cost_usd=self.counts.cost_usd, is_whole=self._is_whole
+            self._found, self._call.frame, self._mended, cost_usd=self.counts.cost_usd, is_whole=self.is_whole
         )
 
     async def _asked(self, call: Preparation, groups: Sequence[Sequence[int]]) -> dict[int, Hashable]:
@@ -130,22 +108,9 @@ class Auditing:
         for group in groups:
             ends.append(ends[-1] + len(group))
         part.groups = [range(start, end) for start, end in pairwise(ends)]
-        self._last = Execution(part.call, Supply.of(part), ends_at=self._ends_at, budget=self._budget)
-        try:
-            await self._last.run_safely()
-        finally:
-            self._wave += 1
-            self.is_kept = self._last.is_kept
-            self.counts.include(self._last.counts)
-        ending = self._last.ending
-        self._is_whole = ending is not None and not (ending.stop or ending.fault or part.is_cut)
+        self._wave += 1
         rows = [row for group in groups for row in group]
-        data = [None if one is None else value_of(call.output, one) for one in part.answers.rows()]
-        return {row: key for row, key, one in zip(rows, self._keys(data), data, strict=True) if one is not None}
-
-    def _keys(self, data: Sequence[Any]) -> list[Hashable]:
-        """The answers in a form in which equal ones are equal."""
-        return list(zip(*(leaf.compared(data) for leaf in self._leaves), strict=True))
+        return await self.answers(part, rows, ends_at=self._ends_at, budget=self._budget)
 
     async def _mend(self) -> None:
         """Ask the rows of all alarms again, without the company that changed them, and replace the ledger's answers."""
@@ -157,20 +122,6 @@ class Auditing:
         self._found.asked += len(positions)
         await self._asked(call, groups)
         self._mended = self.outcome.result().frame
-
-
-def check_ended(outcome: Outcome, what: str, *, has_found: bool) -> None:
-    """Warn that *what* ended early, and why.
-
-    Raises:
-        SmeltAPIError: Nothing was answered, because of the account, the model or the server.
-    """
-    if not has_found and (error := outcome.error(outcome.result())) is not None:
-        raise error
-    ending = outcome.ending
-    why = (ending.stop or ending.fault) if ending else None
-    reason = why.message if isinstance(why, CallFailed) else str(why or "its deadline passed.")
-    warn(f"{what} ended early, so it knows less than it could: {printable(reason)}")
 
 
 def _next(steps: Generator[list[list[int]], Mapping[int, Hashable], None], answers: Any) -> list[list[int]] | None:
@@ -185,10 +136,6 @@ def _apart(alarm: Alarm) -> list[list[int]]:
     if alarm.by is None:
         return [[row] for row in alarm.rows]
     return [[row for row in alarm.rows if row != alarm.by], [alarm.by]]
-
-
-def _wire(call: Preparation) -> Any:
-    return "keyed" if call.settings.wire == "auto" else call.settings.wire
 
 
 def _requests(call: Preparation, result: SmeltResult[Any]) -> dict[int, list[int]]:
@@ -227,14 +174,3 @@ def _requests(call: Preparation, result: SmeltResult[Any]) -> dict[int, list[int
             "The requests of rows that the ledger answered are not known; audit the run that asked them."
         )
     return found
-
-
-def compared_fields(output: Output) -> list[Leaf]:
-    """The fields that are compared: all but texts, which differ every time; only texts if there is nothing else."""
-    every = list(leaves(output).values())
-    return [one for one in every if not _is_text(one)] or every
-
-
-def _is_text(leaf: Leaf) -> bool:
-    kind = leaf.kind.item if isinstance(leaf.kind, Array) else leaf.kind
-    return isinstance(kind, Text)

@@ -8,19 +8,16 @@ from itertools import product
 from typing import Any
 
 from smelt.call.estimate import Estimate, estimate
-from smelt.call.execution import Execution, see_through
+from smelt.call.execution import see_through
 from smelt.call.options import Settings
-from smelt.call.outcome import Outcome, value_of
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation
 from smelt.checks import integer
-from smelt.engine.supply import Supply
-from smelt.engine.work import Counts
 from smelt.errors import SmeltConfigError
-from smelt.evaluation.auditing import check_ended, compared_fields
 from smelt.evaluation.choosing import Candidate, bar, choose, looks, throw_out
 from smelt.evaluation.sheet import Sample, draw
 from smelt.evaluation.tuned import Tuned
+from smelt.evaluation.waves import Waves, compared_fields, wire_of
 from smelt.loop.bridge import run_blocking
 
 _ROUND = 10_000  # Each run shuffles its rows in another way.
@@ -83,36 +80,22 @@ def tune(
     return tuning.result()
 
 
-class Tuning:
-    """The runs of `tune`. Like an `Execution`: Ctrl-C stops it.
-
-    Attributes:
-        counts: The statistics of all runs so far.
-        is_kept: Whether a ledger stores the answers.
-    """
+class Tuning(Waves):
+    """The runs of `tune`."""
 
     def __init__(self, ways: Sequence[tuple[Candidate, Preparation]], sample: Sample, *, agreement: float) -> None:
         """Prepare the runs; the last way's model, one row at a time, is the reference if no right answers are known."""
-        self.counts = Counts()
-        self.is_kept = False
+        known = {one.leaf.name for one in sample.targets}
+        labelled = [one for one in sample.leaves if one.name in known]
+        super().__init__(ways[0][1], labelled or compared_fields(sample.output))
         self._ways = ways
         self._sample = sample
         self._agreement = agreement
-        self._known = {one.leaf.name for one in sample.targets}
-        self._leaves = [one for one in sample.leaves if one.name in self._known] or compared_fields(sample.output)
         # Rows that are equal to another one of the sample say nothing more.
         self._rows = list(ways[0][1].folded.distinct)
-        self._reference = None if self._known else replace(ways[-1][1], settings=_alone(ways[-1][1].settings))
+        self._reference = None if known else replace(ways[-1][1], settings=_alone(ways[-1][1].settings))
         self._wanted: list[Hashable | None] = [] if self._reference else self._truths()
         self._own: list[bool] = []  # For each row whether the reference agrees with itself.
-        self._last = Execution(ways[0][1], Supply.of(part_of(ways[0][1])))
-        self._is_whole = True
-        self._spent_tokens = 0
-
-    @property
-    def outcome(self) -> Outcome:
-        """The outcome of the last run."""
-        return self._last.outcome
 
     async def run_safely(self) -> None:
         """Ask in looks, each twice as large as all before, until one candidate is left or all rows were asked."""
@@ -120,7 +103,7 @@ class Tuning:
         for end in looks(len(self._rows), max(one.batch_size for one in candidates)):
             await self._look(self._rows[start:end], start)
             start = end
-            if not self._is_whole:
+            if not self.is_whole:
                 return
             throw_out(candidates, self._bar)
             if not any(one.state == "open" for one in candidates):
@@ -129,9 +112,8 @@ class Tuning:
     def result(self) -> Tuned:
         """What was found."""
         candidates = [one for one, _ in self._ways]
-        if not self._is_whole:
-            check_ended(self.outcome, "tune", has_found=any(one.rows for one in candidates))
-        best = choose(candidates, self._bar) if self._is_whole else None
+        self.check_ended("tune", has_found=any(one.rows for one in candidates))
+        best = choose(candidates, self._bar) if self.is_whole else None
         return Tuned(
             candidates,
             best,
@@ -155,14 +137,14 @@ class Tuning:
     async def _look(self, rows: Sequence[int], start: int) -> None:
         if self._reference is not None:
             call = replace(self._reference, stage="reference")
-            passes = [await self._asked(call, rows, number) for number in range(_PASSES) if self._is_whole]
-            if not self._is_whole:
+            passes = [await self._asked(call, rows, number) for number in range(_PASSES) if self.is_whole]
+            if not self.is_whole:
                 return
             first, again = passes
             self._wanted += [first.get(row) for row in rows]
             self._own += [again.get(row) == first[row] for row in rows if row in first]
         for number, (one, call) in enumerate(self._ways, start=_PASSES):
-            if one.state != "open" or not self._is_whole:
+            if one.state != "open" or not self.is_whole:
                 continue
             before = self.counts.cost_usd, self.counts.input_tokens, self.counts.output_tokens
             answers = await self._asked(replace(call, stage=one.together), rows, number)
@@ -176,34 +158,20 @@ class Tuning:
             one.cost_usd = None if cost is None or one.cost_usd is None else one.cost_usd + cost
 
     async def _asked(self, call: Preparation, rows: Sequence[int], number: int) -> dict[int, Hashable]:
-        call = call.of_round(
-            _ROUND + number, rows, wire=call.settings.wire if call.settings.wire != "auto" else "keyed"
-        )
-        part = part_of(replace(call, settings=self._limited(call.settings)))
-        self._last = Execution(part.call, Supply.of(part))
-        try:
-            await self._last.run_safely()
-        finally:
-            self.is_kept = self._last.is_kept
-            self.counts.include(self._last.counts)
-            self._spent_tokens = self.counts.input_tokens + self.counts.output_tokens
-        ending = self._last.ending
-        self._is_whole = self._is_whole and ending is not None and not (ending.stop or ending.fault or part.is_cut)
-        data = [None if one is None else value_of(call.output, one) for one in part.answers.rows()]
-        keys = zip(*(leaf.compared(data) for leaf in self._leaves), strict=True)
-        return {row: key for row, key, one in zip(rows, keys, data, strict=True) if one is not None}
+        call = call.of_round(_ROUND + number, rows, wire=wire_of(call))
+        return await self.answers(part_of(replace(call, settings=self._limited(call.settings))), rows)
 
     def _limited(self, settings: Settings) -> Settings:
         """The limits that are left for one more run."""
-        cost, tokens = settings.max_cost, settings.max_tokens_total
+        cost, tokens, counts = settings.max_cost, settings.max_tokens_total, self.counts
         return replace(
             settings,
-            max_cost=None if cost is None else max(0.0, cost - (self.counts.cost_usd or 0.0)),
-            max_tokens_total=None if tokens is None else max(1, tokens - self._spent_tokens),
+            max_cost=None if cost is None else max(0.0, cost - (counts.cost_usd or 0.0)),
+            max_tokens_total=None if tokens is None else max(1, tokens - counts.input_tokens - counts.output_tokens),
         )
 
     def _truths(self) -> list[Hashable | None]:
-        columns = [self._sample.truths[leaf.name] for leaf in self._leaves]
+        columns = [self._sample.truths[leaf.name] for leaf in self._compared]
         found = [tuple(column[row] for column in columns) for row in self._rows]
         return [None if None in one else one for one in found]
 
