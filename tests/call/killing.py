@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from smelt.call.preparation import prepare
 from smelt.call.running import execute
 from smelt.call.wiring import wired
 from tests.fakeserver.client import Scenario
-from tests.ledger.forking import begin
+from tests.ledger.forking import Killer, kill_at
 
 OUTPUT = {"sector": Literal["tech", "finance", "health", "other"]}
 ROWS, BATCH, IN_FLIGHT, VOTES = 40, 5, 2, 3
@@ -45,24 +44,12 @@ class Outcome:
 
 def kill_and_go_on(server: Scenario, folder: Path, events: Sequence[int]) -> Outcome:
     """Run the call and kill it at so many *events*, again for each; at last run it to its end."""
-    kills = 0
-    for event in (*events, 0):
-        run = begin(_work, server.base_url("openai"), str(folder), event)
-        run.join()
-        assert run.exitcode in (0, -signal.SIGKILL), run.exitcode
-        kills += run.exitcode == -signal.SIGKILL
-    return Outcome(kills=kills, **json.loads((folder / "out.json").read_text()))
+    killed = kill_at(events, _work, server.base_url("openai"), str(folder))
+    return Outcome(kills=killed, **json.loads((folder / "out.json").read_text()))
 
 
 def _work(address: str, folder: str, event: int) -> None:
-    seen = 0
-
-    def count(name: str) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == event:
-            os.kill(os.getpid(), signal.SIGKILL)
-
+    killer = Killer(event)
     there = Path(folder)
     model = smelt.Model("openai", "gpt-4.1-mini", api_key="k", base_url=address)
     settings = Settings.of(
@@ -72,11 +59,11 @@ def _work(address: str, folder: str, event: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         call = prepare(rows, "Sort {name}.", OUTPUT, model, settings)
-        result = execute(call, awaited="", wiring=partial(wired, gap=count))
+        result = execute(call, awaited="", wiring=partial(wired, gap=killer))
     told = {
         "answers": [row["sector"] for row in result.frame],
         "votes": [row["votes"] + row["failed"] for row in result.votes],
-        "events": seen,
+        "events": killer.seen,
     }
     (there / "out.json").write_text(json.dumps(told))
     os._exit(0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import sys
 import tempfile
 import warnings
@@ -26,7 +25,7 @@ from smelt.pipelines.artefacts import artefacts_in
 from smelt.pipelines.flow import execute
 from tests.fakeserver import FakeServer
 from tests.fakeserver.client import Scenario
-from tests.ledger.forking import begin
+from tests.ledger.forking import Killer, kill_at
 from tests.models import RULES
 
 ROWS, BATCH, IN_FLIGHT, STEPS = 60, 5, 2, 3
@@ -55,16 +54,11 @@ class Outcome:
 
 def kill_and_go_on(steps: Sequence[Scenario], folder: Path, events: Sequence[int]) -> Outcome:
     """Run the pipeline and kill it at so many *events*, again for each; at last run it to its end."""
-    addresses, kills = [one.base_url("openai") for one in steps], 0
-    for event in (*events, 0):
-        run = begin(_work, addresses, str(folder), event)
-        run.join()
-        assert run.exitcode in (0, -signal.SIGKILL), run.exitcode
-        kills += run.exitcode == -signal.SIGKILL
+    killed = kill_at(events, _work, [one.base_url("openai") for one in steps], str(folder))
     sent = [count for one in steps for count in one.stats().rows_sent_by.values()]
     assert len(sent) == ROWS * STEPS
     return Outcome(
-        kills=kills,
+        kills=killed,
         text=(folder / "out.ndjson").read_text(),
         files=_files(folder / "files"),
         twice=sum(sent) - len(sent),
@@ -80,14 +74,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def _work(addresses: Sequence[str], folder: str, event: int) -> None:
-    seen = 0
-
-    def count(name: str) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == event:
-            os.kill(os.getpid(), signal.SIGKILL)
-
+    killer = Killer(event)
     models = [smelt.Model("openai", f"fake-{at}", api_key="k", base_url=url) for at, url in enumerate(addresses)]
     there = Path(folder)
     pipe = smelt.pipeline("killed", ledger=there / "a.sqlite", batch_size=BATCH, concurrency=IN_FLIGHT, progress=False)
@@ -101,9 +88,9 @@ def _work(addresses: Sequence[str], folder: str, event: int) -> None:
         checked: Any = pipe._checked(frame, {})
         with artefacts_in(str(there / "files"), checked, "killed", frame, "jsonl") as files:
             run = partial(execute, checked, frame, "killed", awaited="", watch=files.watch)
-            result = files.finish(run(wiring=partial(wired, gap=count)))
+            result = files.finish(run(wiring=partial(wired, gap=killer)))
     result.frame.write_ndjson(there / "out.ndjson")
-    (there / "events").write_text(str(seen))
+    (there / "events").write_text(str(killer.seen))
     os._exit(0 if result.success else 3)
 
 
