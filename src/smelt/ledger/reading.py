@@ -36,12 +36,20 @@ class Reading:
         """The values of many stored rows; None for a row that is None or no longer valid."""
         return self._validator.all_values(texts)
 
-    def stand(self, values: Sequence[Any], text: str) -> bool:
-        """Whether stored *values* stand in the row with this canonical *text*, where they must.
+    def standing(
+        self, values: Sequence[tuple[Any, ...] | None], texts: Sequence[str]
+    ) -> Sequence[tuple[Any, ...] | None]:
+        """Stored *values*; None instead of those that do not stand in their row, of this canonical text, but must.
 
         A reply that an earlier run left unread was validated without its rows.
         """
-        return self._validator.strayed(values, text) is None
+        if not self._validator.reads_rows:
+            return values
+        strayed = self._validator.strayed
+        return [
+            one if one is not None and strayed(one, text) is None else None
+            for one, text in zip(values, texts, strict=True)
+        ]
 
     def narrowed(self, text: str | bytes) -> str:
         """The JSON of a stored row with more fields, cut to these; empty if it is no JSON object."""

@@ -141,8 +141,7 @@ class Recorder:
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         """The stored values of rows with these canonical texts; None for a row without an answer."""
         keys = row_keys(texts, self._store.secret)
-        found = self._values(keys)
-        found = [one if self._stands(one, text) else None for one, text in zip(found, texts, strict=True)]
+        found = self.reading.standing(self._values(keys), texts)
         known = [at for at, values in enumerate(found) if values is not None]
         self.reused += len(known)
         if self._keeps_inputs and known:
@@ -191,9 +190,9 @@ class Recorder:
         def claim(connection: sqlite3.Connection) -> Claim:
             self.keep_lease(connection)
             known, held = self._recall.taken(connection, self.run, keys, self._clock)
-            known = {
-                key: known[key] for key, row in zip(keys, rows, strict=True) if self._stands(known.get(key), row.text)
-            }
+            if known:
+                values = self.reading.standing([known.get(key) for key in keys], [row.text for row in rows])
+                known = {key: one for key, one in zip(keys, values, strict=True) if one is not None}
             queued = self._recall.held(keys)
             free = [at for at, key in enumerate(keys) if not (key in known or key in held or key in queued)]
             if free:
@@ -316,10 +315,6 @@ class Recorder:
                 if (text := own.get(key)) is not None:
                     found[at] = self.reading.stored(text)
         return found
-
-    def _stands(self, values: tuple[Any, ...] | None, text: str) -> bool:
-        """Whether there are *values*, and they stand in the row with this canonical *text*, where they must."""
-        return values is not None and self.reading.stand(values, text)
 
     def _keep_own(self, answers: Mapping[bytes, str]) -> None:
         """Keep answers of a stream in memory until they are in `answers`; start moving them when there are many."""
