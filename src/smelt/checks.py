@@ -45,6 +45,13 @@ def place_to_write(path: Path) -> Path:
     return place
 
 
+def share(name: str, value: object) -> float:
+    """*value*, which must be a number between 0 and 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise SmeltConfigError.for_value(name, value, "a number between 0 and 1, such as 0.95")
+    return value
+
+
 def integer(name: str, value: object, least: int, most: int, *, also: str = "") -> int:
     """*value* as an int from *least* to *most*. Accepts NumPy integers; refuses booleans."""
     wanted = f"{also}an integer from {least:,} to {most:,}"

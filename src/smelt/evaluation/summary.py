@@ -7,6 +7,7 @@ from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from smelt.checks import share
 from smelt.errors import ConfigValueError, SmeltConfigError
 from smelt.evaluation.reliability import Marked
 from smelt.frames.overview import floats, integers, texts
@@ -173,8 +174,7 @@ class Evaluation:
             (80, 80, 0.963)
         """
         for name, value in (("precision", precision), ("certainty", certainty)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-                raise SmeltConfigError.for_value(name, value, "a number between 0 and 1, such as 0.95")
+            share(name, value)
         marked = self._known(field)
         return threshold(
             marked.margins, marked.right, marked.curve(), field=field, precision=precision, certainty=certainty

@@ -12,7 +12,7 @@ from smelt.call.execution import see_through
 from smelt.call.options import Settings
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation
-from smelt.checks import integer
+from smelt.checks import integer, share
 from smelt.errors import SmeltConfigError
 from smelt.evaluation.choosing import Candidate, bar, choose, looks, throw_out
 from smelt.evaluation.sheet import Sample, draw
@@ -45,8 +45,7 @@ def tune(
         SmeltConfigError: An argument is wrong; nothing was sent.
     """
     rows = integer("n", n, 2, _MOST_ROWS)
-    if isinstance(agreement, bool) or not isinstance(agreement, int | float) or not 0 < agreement < 1:
-        raise SmeltConfigError.for_value("agreement", agreement, "a number between 0 and 1, such as 0.95")
+    share("agreement", agreement)
     sizes = [integer("batch_size", one, 1, _MOST_TOGETHER) for one in _listed(batch_size)]
     if too_large := [one for one in sizes if one > rows]:
         raise SmeltConfigError(
