@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 from smelt.messages import counted, price, printable
 
@@ -43,11 +45,14 @@ class Cascade:
         cost_usd: Dollars for all answers, with those from the ledger at what they cost when they were bought. None if
             a price is not known.
         strong_cost_usd: About what the last model alone would have cost, by the price of its answers here.
+        by: Makes `answered_by`.
 
     Examples:
         >>> result = df.smelt.run("Classify {name}.", Company, model=["mock:a", "mock:b"], target_accuracy=0.95)
         >>> result.cascade.is_kept, result.cascade.rows, result.cascade.answered
         (True, 2, {'mock:a': 0, 'mock:b': 2})
+        >>> result.cascade.answered_by.tolist()
+        ['mock:b', 'mock:b']
     """
 
     models: tuple[str, ...]
@@ -63,6 +68,20 @@ class Cascade:
     self_agreement: tuple[int, int] | None = None
     cost_usd: float | None = None
     strong_cost_usd: float | None = None
+    by: Callable[[], Any] | None = field(default=None, compare=False)
+
+    @cached_property
+    def answered_by(self) -> Any:
+        """The model that gave each row its answer, null if the row has none: a column of the library of the input.
+
+        It has the index and the order of the input, and one byte a row: a `category` in pandas, an `Enum` in Polars; a
+        list for a list of dicts. `result.frame.assign(model=result.cascade.answered_by)` puts it beside the answers.
+        """
+        return None if self.by is None else self.by()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle support: a copy in another process cannot build the column."""
+        return {**self.__dict__, "answered_by": self.answered_by, "by": None}
 
     @property
     def promise(self) -> str:

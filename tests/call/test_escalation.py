@@ -110,6 +110,8 @@ def test_the_same_call_asks_nothing_again_and_says_the_same(tmp_path: Path) -> N
 
     assert second.metrics.requests == 0
     assert second.cascade == first.cascade
+    assert second.cascade.answered_by.equals(first.cascade.answered_by)
+    assert third.cascade.answered_by.sort_index().equals(first.cascade.answered_by)
     assert [one.rows_sent for one in models] == [0, 0]
     assert third.frame.sort_index()["mood"].tolist() == first.frame["mood"].tolist()
 
@@ -152,6 +154,32 @@ def test_equal_rows_share_an_answer_and_no_row_is_none(make: Any) -> None:
     assert sum(result.cascade.answered.values()) == 1_200
     assert models[1].rows_sent < 400
     assert nothing.cascade.rows == nothing.metrics.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "dtype"),
+    [(pd.DataFrame, "category"), (pl.DataFrame, "Enum"), (list, "")],
+    ids=["pandas", "polars", "list"],
+)
+def test_a_column_says_which_model_answered_each_row(make: Any, dtype: str) -> None:
+    crowd = Crowd()
+    models = [scripted(crowd.cheap, "cheap"), scripted(lambda row: crowd.strong(row) if row["n"] else None, "strong")]
+    rows = [{"n": number % 300, "model": "mine"} for number in range(600)]
+
+    result = asked(models, frame=make(rows))
+    copy = pickle.loads(pickle.dumps(result))
+
+    by = list(result.cascade.answered_by)
+    counts = {name: by.count(name) for name in ("scripted:cheap", "scripted:strong")}
+    assert by[:300] == by[300:]
+    assert counts == result.cascade.answered
+    assert min(counts.values()) > 0
+    assert [at for at, name in enumerate(by) if name not in counts] == [one.position for one in result.errors]
+    assert str(getattr(result.cascade.answered_by, "dtype", "")).startswith(dtype)
+    assert list(copy.cascade.answered_by)[1:] == by[1:]
+    if make is pd.DataFrame:
+        assert result.cascade.answered_by.cat.codes.dtype == "int8"
+        assert result.cascade.answered_by.index.equals(result.frame.index)
 
 
 @pytest.mark.parametrize(

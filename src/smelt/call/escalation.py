@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import sqrt
+from typing import Any
 
 from smelt.call.execution import budget_of
 from smelt.call.ladder import calls_of, confidence_of, names, population_of, promised, sample_size
@@ -27,8 +29,10 @@ from smelt.engine.budget import Budget
 from smelt.engine.policy import UNASKED
 from smelt.engine.work import Counts, Ending
 from smelt.errors import BudgetExceededError, SmeltError
+from smelt.frames.base import OutputColumn
 from smelt.observe.recorder import EventRecorder
 from smelt.plan.answers import RowFailure
+from smelt.plan.kinds import Choice
 from smelt.providers.prices import total
 from smelt.trust.ranking import PAIRS, Draw, is_out_of_reach, kept, score
 from smelt.trust.verdict import Standing, is_same
@@ -303,8 +307,7 @@ class Escalation:
 
     def _cascade(self) -> Cascade:
         settings, strong = self._call.settings, self._models[-1]
-        given = [self._answer(at) for at in self._rows.firsts]
-        models = [None if one is None else one.model for one in given]
+        models = [self._given(at) for at in self._rows.firsts]
         return Cascade(
             models=tuple(one.name for one in self._models),
             target_accuracy=self._target,
@@ -319,7 +322,21 @@ class Escalation:
             self_agreement=self._pairs,
             cost_usd=total([_bought(one.counts) for one in self._models]),
             strong_cost_usd=_alone(strong, len(self._rows.positions), again=self._pairs[1] if self._pairs else 0),
+            by=partial(self._answered_by, {at: self._given(at) for at in self._call.folded.distinct}),
         )
+
+    def _given(self, position: int) -> int | None:
+        """The number of the model that gave the final answer to a row."""
+        return None if (found := self._answer(position)) is None else found.model
+
+    def _answered_by(self, given: Mapping[int, int | None]) -> Any:
+        """A column with the model that answered each row; *given*: its number, by the position of distinct rows."""
+        call, known = self._call, [one.name for one in self._models]
+        numbers = [given.get(at) for at in call.folded.twins or range(len(call.source))]
+        values = [None if number is None else known[number] for number in numbers]
+        kind = Choice(values=tuple(known), nullable=True)
+        made = call.frame.attach([OutputColumn(name="model", kind=kind, values=values)], dropped=call.frame.names)
+        return [row["model"] for row in made] if isinstance(made, list) else made["model"]
 
 
 _INTERRUPTED = RowFailure("interrupted", "The run was interrupted before the last model was asked about this row.")
