@@ -89,10 +89,11 @@ def test_metrics_and_an_estimate_print_as_sentences() -> None:
         "  requests: 1, 0 repeated, 0 rate limited",
     ]
     assert repr(estimate) == str(estimate)
-    first, second = str(estimate).splitlines()
-    assert first.startswith("3 rows (3 distinct) in about 1 request to vllm:qwen: about ")
-    assert first.endswith("price unknown")
-    assert second == "sends 1 column: name"
+    first, second, third = str(estimate).splitlines()
+    assert first == "3 rows (3 distinct) in about 1 request to vllm:qwen"
+    assert second.startswith("about ")
+    assert second.endswith(" out, price unknown")
+    assert third == "sends 1 column: name"
 
 
 def test_an_estimate_names_at_most_eight_columns() -> None:
@@ -100,7 +101,7 @@ def test_an_estimate_names_at_most_eight_columns() -> None:
 
     estimate = smelt.estimate(wide, "Sum up {c0}.", Firm, model="vllm:qwen", columns=list(wide.columns))
 
-    assert str(estimate).splitlines()[1] == "sends 11 columns: c0, c1, c2, c3, c4, c5, c6, c7 and 3 more"
+    assert str(estimate).splitlines()[2] == "sends 11 columns: c0, c1, c2, c3, c4, c5, c6, c7 and 3 more"
     assert estimate.columns == tuple(wide.columns)
 
 

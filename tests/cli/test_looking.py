@@ -12,13 +12,12 @@ ASK = ("in.csv", "Classify {name}.", "--field", "sector:tech|finance", "-m", "mo
 def test_an_estimate_sends_nothing_and_says_what_it_costs(shell: Shell) -> None:
     asked = ("in.csv", "Classify {name}.", "-m", "openai:gpt-4.1-nano")
 
-    first, second = shell("estimate", *asked).out.splitlines()
+    first, second, third = shell("estimate", *asked).out.splitlines()
     found = shell("estimate", *asked, "--json").found
 
-    assert first.startswith(
-        "3 rows (3 distinct) in about 1 request to openai:gpt-4.1-nano: about 172 tokens in, 144 out, <$0.0001 ("
-    )
-    assert second == "sends 1 column: name"
+    assert first == "3 rows (3 distinct) in about 1 request to openai:gpt-4.1-nano"
+    assert second.startswith("about 172 tokens in, 144 out, <$0.0001 (")
+    assert third == "sends 1 column: name"
     assert (found["rows"], found["requests"], found["columns"]) == (3, 1, ["name"])
     assert (found["input_tokens"], found["output_tokens"]) == (172, 144)
     assert 0 < found["cost_usd"] < 0.0001

@@ -338,7 +338,8 @@ class Estimate:
 
     Examples:
         >>> print(df.smelt.estimate("Classify {name}.", Company, model=scripted))
-        2 rows (2 distinct) in about 1 request to scripted:script: about ... tokens in, ... out, price unknown
+        2 rows (2 distinct) in about 1 request to scripted:script
+        about ... tokens in, ... out, price unknown
         sends 1 column: name
     """
 
@@ -362,17 +363,19 @@ class Estimate:
     cascade: Prospect | None = None
 
     def __repr__(self) -> str:
-        """One or two lines of text, and a table of the ways."""
-        first = (
+        """Some lines of text, and a table of the ways."""
+        asked = (
             f"{counted(self.rows, 'row')} ({self.distinct_rows:,} distinct) in about "
-            f"{counted(self.requests, 'request')} to {self.model}: "
+            f"{counted(self.requests, 'request')} to {self.model}"
+        )
+        cost = (
             f"about {self.input_tokens:,} tokens in{self._media}, {self.output_tokens:,} out{self._thoughts}, "
             f"{self._cost}{self._votes}"
         )
         sent = [f"sends {sent_columns(self.columns)}"] if self.columns else []
         table = ["", *text(self.ways)] if self.ways else []
         prospect = [] if self.cascade is None else [f"cascade: {self.cascade}"]
-        return "\n".join(map(printable, [first, *prospect, *sent, *table]))
+        return "\n".join(map(printable, [asked, cost, *prospect, *sent, *table]))
 
     def _repr_html_(self) -> str:
         from smelt.report.summary import table
