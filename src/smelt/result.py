@@ -233,7 +233,8 @@ class SmeltResult(Generic[T]):
 
         It has the index and the order of the input. Columns: `votes`, the votes that were answered; `failed`, those
         that were not; and for each field `<field>_for`, the votes for the answer, and `<field>_rival`, the votes for
-        the value that has most of them beside it. Null where a row has no answer.
+        the value that has most of them beside it. With `sure=`, also `<field>_sure` for each field that is a choice.
+        Null where a row has no answer.
 
         Raises:
             SmeltConfigError: The run asked each row once.

@@ -134,6 +134,59 @@ def test_a_decided_row_is_asked_no_more() -> None:
     assert {row["sector"] for row in result.frame} == {"food"}
 
 
+class Doubt(BaseModel):
+    mood: Mood | None
+    is_late: bool
+    note: str
+
+
+def test_sure_asks_until_each_label_is_sure_and_says_which_are_not(tmp_path: Path) -> None:
+    turns: Counter[str] = Counter()
+
+    def answer(row: Mapping[str, Any]) -> dict[str, Any]:
+        turns[row["name"]] += 1
+        number, turn = int(row["name"].split()[-1]), turns[row["name"]]
+        is_torn = {0: False, 1: turn == 2, 2: turn % 2 == 0}[number]
+        return {"mood": "neutral" if is_torn else "positive", "is_late": turn in (8, 9, 10), "note": f"note {turn % 2}"}
+
+    result = smelt.run(ROWS[:3], "{name}?", Doubt, model=ScriptedProvider(answer), votes=20, sure=0.05, progress=False)
+
+    # Four values of `mood`, null among them, take 9 votes, or 13 with one against; `is_late` is sure after 7.
+    assert [row["votes"] for row in result.votes] == [9, 13, 20]
+    assert [row["mood_sure"] for row in result.votes] == [True, True, False]
+    assert [row["is_late_sure"] for row in result.votes] == [True] * 3
+    assert "note_sure" not in result.votes[0]
+    assert "mood is not sure after all votes" in result.report(tmp_path / "run.html").read_text(encoding="utf-8")
+
+
+def test_sure_without_a_choice_is_refused() -> None:
+    provider = ScriptedProvider({})
+
+    with pytest.raises(SmeltConfigError, match="bool, Literal or Enum, and the output model has none"):
+        smelt.run(ROWS, "{name}?", str, model=provider, votes=9, sure=0.05)
+
+    assert provider.requests == []
+
+
+def test_the_raters_are_sure_of_few_tweets_and_right_about_these() -> None:
+    raters = Raters()
+    frame = pd.DataFrame({"tweet": range(0, len(tweets()), 20)})
+
+    result = smelt.run(
+        frame,
+        "Mood of {tweet}?",
+        Tweet,
+        model=ScriptedProvider(raters, keep=False),
+        votes=15,
+        sure=0.05,
+        progress=False,
+    )
+
+    right = result.frame["mood"] == [tweets()[at][0] for at in frame["tweet"]]
+    is_sure = result.votes["mood_sure"].astype(bool)
+    assert right[is_sure].mean() > 0.97 > right[~is_sure].mean()
+
+
 def test_a_failed_vote_is_none_and_a_row_without_any_fails_as_its_last_did() -> None:
     mute = by_turn("food", "food")
 
@@ -276,8 +329,13 @@ def test_no_row_needs_no_vote() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"votes": 0}, "votes must be an integer from 1 to 15"),
-        ({"votes": 16}, "votes must be an integer from 1 to 15"),
+        ({"votes": 0}, "votes must be an integer from 1 to 40"),
+        ({"votes": 41, "sure": 0.05}, "votes must be an integer from 1 to 40"),
+        ({"votes": 16}, "more than 15, which takes sure="),
+        ({"sure": 0.05}, "is about votes: add votes=7 or more"),
+        ({"votes": 6, "sure": 0.25}, "takes votes=7 or more"),
+        ({"votes": 8, "sure": 0.01}, r"takes votes=9 or more: .* is one of 2 values.*another value takes 14\."),
+        ({"votes": 9, "sure": 0.95}, "sure must be the risk of a wrong label, a number above 0 and up to 0.25"),
         ({"with_confidence": True}, "needs votes=2 or more"),
         ({"votes": 3, "via": "decisions"}, "do not go together yet"),
         ({"votes": 3, "extend": True}, "do not go together yet"),

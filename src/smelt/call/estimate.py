@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from math import ceil, fsum
 from typing import Any
 
-from smelt.call.columns import columns_of
 from smelt.call.gauge import check_calibrator
 from smelt.call.ladder import calls_of
 from smelt.call.preparation import Preparation
@@ -36,6 +35,7 @@ from smelt.providers.mediatokens import counter_of
 from smelt.providers.prices import cost_of, source_of
 from smelt.providers.usage import asked_tier
 from smelt.trust.outlook import mean_votes
+from smelt.trust.votes import Panel
 
 _SAMPLE = 2_000  # About this many rows are measured; more would not change the estimate.
 
@@ -81,7 +81,7 @@ def _with_votes(call: Preparation, once: Estimate) -> Estimate:
     """The estimate of a call with votes, by that of one which asks each row *once*."""
     check_calibrator(call)
     most = call.settings.votes
-    votes = mean_votes(most, len(columns_of(call.output, flatten=True)))
+    votes = mean_votes(most, [leaf.labels for leaf in Panel(call.output).leaves], sure=call.settings.sure)
     return replace(
         once,
         requests=ceil(once.requests * votes),

@@ -22,6 +22,7 @@ def made_for(call: Preparation) -> dict[str, str]:
         "model": f"{call.provider.name}:{call.provider.model}",
         "params": _digest(params),
         "votes": str(settings.votes),
+        "sure": str(settings.sure),
         "batch_size": str(settings.batch_size),
         "isolation": settings.isolation,
     }

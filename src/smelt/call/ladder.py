@@ -45,7 +45,7 @@ def prepare_all(
 
 def calls_of(call: Preparation) -> tuple[Preparation, ...]:
     """The calls of a cascade to one model each, the cheapest first; the last one has one vote."""
-    strong = replace(call, earlier=(), settings=replace(call.settings, votes=1))
+    strong = replace(call, earlier=(), settings=replace(call.settings, votes=1, sure=None))
     return (*call.earlier, strong)
 
 

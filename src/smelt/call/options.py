@@ -35,7 +35,8 @@ _MOST_DOLLARS = 10_000_000.0
 _MOST_TOKENS = 10**15
 _MOST_EXAMPLES = 50
 _MOST_TAIL = 1_000_000_000
-MOST_VOTES = 15
+MOST_VOTES, MOST_SURE_VOTES = 15, 40  # The second one with `sure=`, which rarely takes all of them.
+_MOST_RISK = 0.25
 CASCADE_VOTES = 3  # Nearly as few requests as 2 take, and a better answer.
 _LEAST_SHARE, _MOST_SHARE = 0.5, 0.999
 _MOST_SEED = 2**32 - 1  # As in NumPy.
@@ -84,6 +85,7 @@ class Options(TypedDict, total=False):
     progress: bool | Callable[[Event], None] | None
     observers: Sequence[Callable[[Event], None]]
     votes: int
+    sure: float | None
     with_confidence: bool | Calibrator
     target_accuracy: float | None
     confidence: float
@@ -158,9 +160,14 @@ class Settings:
             the events.
         observers: Functions that get the events of the run, beside the progress display, such as `smelt.Metrics()`.
             Events hold counts and no text. An observer that raises is dropped with a warning.
-        votes: How often each row is asked, 1 to 15. Every time the rows are in another order and other company, and the
-            answer is what most votes say, field by field. A row is asked no more when the votes that are left cannot
-            change its answer; so 3 votes take about 2.2 requests per row, and give exactly the answer of all 3.
+        votes: How often each row is asked, 1 to 15, or up to 40 with `sure`. Every time the rows are in another order
+            and other company, and the answer is what most votes say, field by field. A row is asked no more when the
+            votes that are left cannot change its answer; so 3 votes take about 2.2 requests per row, and give exactly
+            the answer of all 3.
+        sure: With `votes` of 7 or more: the risk that a label is not the one that the model gives most often, up to
+            0.25, for each field that is bool, Literal or Enum. A row is asked until each label is as sure as that, or
+            has all its votes; other fields get the value of the votes so far. 0.05 takes 7 votes if all agree on one of
+            two labels, and 11 if one does not. `result.votes` says which labels are sure. None: nothing is promised.
         with_confidence: Whether each field gets a column `<field>_confidence`: how much the votes agree with the
             answer, from 0 to 1, and null if fewer than two votes were answered. Needs `votes` of 2 or more. The
             `.calibrator` of an evaluation in place of True: the probability that the answer is right.
@@ -214,6 +221,7 @@ class Settings:
     progress: bool | Callable[[Event], None] | None = None
     observers: tuple[Callable[[Event], None], ...] = ()
     votes: int = 1
+    sure: float | None = None
     with_confidence: bool | Calibrator = False
     target_accuracy: float | None = None
     confidence: float = 0.95
@@ -361,6 +369,11 @@ def _share(name: str, value: object) -> float:
     if not _LEAST_SHARE <= share <= _MOST_SHARE:
         raise SmeltConfigError.for_value(name, value, wanted)
     return share
+
+
+def _risk(name: str, value: object) -> float | None:
+    wanted = f"the risk of a wrong label, a number above 0 and up to {_MOST_RISK}, such as 0.05"
+    return None if value is None else _positive(name, value, wanted, _MOST_RISK)
 
 
 def _or_auto(most: int, least: int = 1) -> Callable[[str, object], int | str]:
@@ -558,7 +571,8 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "artefacts": _directory,
     "progress": _progress,
     "observers": _observers,
-    "votes": lambda name, value: integer(name, value, 1, MOST_VOTES),
+    "votes": lambda name, value: integer(name, value, 1, MOST_SURE_VOTES),
+    "sure": _risk,
     "with_confidence": _confidence,
     "target_accuracy": lambda name, value: None if value is None else _share(name, value),
     "confidence": _share,

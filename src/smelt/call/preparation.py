@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from smelt.call.columns import Column, added_to
 from smelt.call.mediachecks import check_declared, check_media, check_urls, media_words
-from smelt.call.options import Settings
+from smelt.call.options import MOST_VOTES, Settings
 from smelt.call.resolve import resolve_model
 from smelt.engine.pilot import is_long
 from smelt.engine.policy import Policy
@@ -40,8 +40,11 @@ from smelt.providers.decisions import decisions_of
 from smelt.providers.tiers import flex_of
 from smelt.providers.vendors import MOCK
 from smelt.providers.wrapped import tags_of
+from smelt.trust.certainty import fewest_votes
+from smelt.trust.votes import Panel
 
 _USUAL = Settings()
+_SURE_VOTES = 7  # The fewest that `sure=` takes.
 _FIRST_ROWS = 5  # Rows of the first request, which tests the key, the model and the schema.
 _told: set[str] = set()  # Prompts that name no column, and were warned about in this process.
 _ROOM = 2  # A chunk is planned with this multiple of a row's usual reply tokens, and fills half of the output limit.
@@ -445,6 +448,7 @@ def prepare(
         _check_decisions(settings, has_media=bool(settings.media or rows.media_names))
     _check_mode(provider, settings)
     _check_votes(settings)
+    _check_sure(settings, output)
     check_limits(output.fields, provider.capabilities.dialect, provider.name)
     if names is not None:
         check_columns(output.fields, source.names, frame.names, rows.media_names)
@@ -578,6 +582,8 @@ def refuse_votes(settings: Settings) -> None:
 def _check_votes(settings: Settings) -> None:
     """Refuse what does not go together with votes."""
     if settings.votes == 1:
+        if settings.sure is not None:
+            raise SmeltConfigError(f"sure={settings.sure} is about votes: add votes={_SURE_VOTES} or more.")
         if settings.with_confidence:
             raise SmeltConfigError(
                 "with_confidence= tells how much votes agree, so it needs votes=2 or more. votes=3 is a good start."
@@ -590,6 +596,31 @@ def _check_votes(settings: Settings) -> None:
     }
     for name in (name for name, is_given in others.items() if is_given):
         raise SmeltConfigError(f"votes={settings.votes} and {name} do not go together yet. Leave out one of them.")
+
+
+def _check_sure(settings: Settings, output: Output) -> None:
+    """Refuse a `sure=` that its votes cannot reach, and more votes than make sense without it."""
+    votes, sure = settings.votes, settings.sure
+    if sure is None:
+        if votes > MOST_VOTES:
+            raise SmeltConfigError(
+                f"votes={votes} is more than {MOST_VOTES}, which takes sure= beside it: then a row is asked no more "
+                "when its labels are sure. sure=0.05 is a good start."
+            )
+        return
+    leaves = [leaf for leaf in Panel(output).leaves if leaf.labels is not None]
+    if not leaves:
+        raise SmeltConfigError(
+            "sure= is about fields that are bool, Literal or Enum, and the output model has none. Leave it out."
+        )
+    for leaf in leaves:
+        least = max(_SURE_VOTES, fewest_votes(leaf.labels or 1, sure))
+        if votes < least:
+            raise SmeltConfigError(
+                f"sure={sure} takes votes={least} or more: {leaf.name} is one of {leaf.labels} values, and fewer votes "
+                f"prove nothing even if all agree. One vote for another value takes "
+                f"{fewest_votes(leaf.labels or 1, sure, 1)}."
+            )
 
 
 def _check_decisions(settings: Settings, *, has_media: bool) -> None:

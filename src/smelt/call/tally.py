@@ -11,10 +11,10 @@ from smelt.engine.policy import UNASKED
 from smelt.frames.base import OutputColumn
 from smelt.messages import counted, printable
 from smelt.plan.answers import Answers, RowFailure
-from smelt.plan.kinds import Float, Integer
+from smelt.plan.kinds import Boolean, Float, Integer
 from smelt.trust.calibration import Calibrator
 from smelt.trust.verdict import Standing
-from smelt.trust.votes import Panel, Vote
+from smelt.trust.votes import Leaf, Panel, Vote
 
 _LASTING = frozenset({"unsendable", "too_long"})  # Another vote would fail in the same way.
 
@@ -30,12 +30,13 @@ class Tally:
         """No row has a vote."""
         self.short = 0
         self._call = call
-        self._panel = Panel(call.output)
+        self._panel = Panel(call.output, call.settings.sure)
         self._votes: dict[int, list[Vote]] = {at: [] for at in call.folded.distinct}
         self._failures: dict[int, RowFailure] = {}
         self._failed = dict.fromkeys(call.folded.distinct, 0)
         self._answers: dict[int, Vote] = {}
         self._standings: dict[int, list[Standing]] = {}
+        self._sure: dict[int, list[bool | None]] = {}
 
     def take(self, positions: Sequence[int], answers: Answers, places: Sequence[int]) -> None:
         """Count the outcomes of a round for the rows at *positions*; *places*: where *answers* has them."""
@@ -81,6 +82,8 @@ class Tally:
         for leaf in self._panel.leaves:
             agreements = [one.agreement for one in self._of(leaf.name) if one is not None]
             lines.append((f"all votes for {printable(leaf.name)} agree", sum(one == 1 for one in agreements)))
+        for leaf, marks in self._sure_fields():
+            lines.append((f"{printable(leaf.name)} is not sure after all votes", marks.count(False)))
         return lines
 
     def frame(self) -> Any:
@@ -95,6 +98,8 @@ class Tally:
             counts[f"{leaf.name}_for"] = [None if one is None else one.own for one in stands]
             counts[f"{leaf.name}_rival"] = [None if one is None else one.rival for one in stands]
         columns = [OutputColumn(name=name, kind=Integer(nullable=True), values=ones) for name, ones in counts.items()]
+        for leaf, marks in self._sure_fields():
+            columns.append(OutputColumn(name=f"{leaf.name}_sure", kind=Boolean(nullable=True), values=marks))
         return self._call.frame.attach(columns, dropped=self._call.frame.names)
 
     @property
@@ -119,6 +124,19 @@ class Tally:
         if at not in self._standings:
             self._standings[at] = self._panel.standings(self._votes[at], self._answers[at])
         return self._standings[at]
+
+    def _sure_fields(self) -> list[tuple[Leaf, list[bool | None]]]:
+        """With `sure=`: each field that is a choice, and for each row whether its label is sure; None without one."""
+        if self._call.settings.sure is None:
+            return []
+        for at, answer in self._answers.items():
+            if at not in self._sure:
+                self._sure[at] = self._panel.are_sure(self._votes[at], answer)
+        return [
+            (leaf, [self._sure[at][place] if at in self._answers else None for at in self._firsts])
+            for place, leaf in enumerate(self._panel.leaves)
+            if leaf.labels is not None
+        ]
 
     def _confidence(self, leaf: str, standing: Standing) -> float | None:
         calibrator = self._call.settings.with_confidence

@@ -7,6 +7,7 @@ that shares most fields with them is taken whole.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from smelt.plan.kinds import Array, Field, Float, Kind, Struct
 from smelt.plan.schema import Output
 from smelt.plan.validate import InvalidRow, Validator
 from smelt.plan.values import Plainer, comparable, plainer, within
+from smelt.trust.certainty import is_sure, labels_of, was_sure
 from smelt.trust.verdict import Cell, Standing, is_decided, standing, verdict
 
 Vote = tuple[Any, ...]
@@ -35,6 +37,7 @@ class Leaf:
         place: The place of its field in the answer.
         path: The attributes from there down to it.
         turn: Makes its values plain; None if they are.
+        labels: How many values it may have; None if it is no choice among labels.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Leaf:
     place: int
     path: tuple[str, ...]
     turn: Plainer | None
+    labels: int | None = None
 
     def cell(self, vote: Vote) -> Cell:
         """Its value in *vote*; null if a model around it is null."""
@@ -57,12 +61,13 @@ class Panel:
         leaves: The fields that are voted on.
     """
 
-    def __init__(self, output: Output) -> None:
-        """Vote on *output*."""
+    def __init__(self, output: Output, sure: float | None = None) -> None:
+        """Vote on *output*; *sure*: as in `Settings`."""
+        self._sure = sure
         self._fields = output.fields
         self._validator = Validator(output)
         self.leaves = tuple(
-            leaf for place, field in enumerate(output.fields) for leaf in _leaves(field, place, (field.name,))
+            leaf for place, field in enumerate(output.fields) for leaf in leaves_of(field, place, (field.name,))
         )
 
     def answer(self, votes: Sequence[Vote], left: int = 0) -> Vote | None:
@@ -70,16 +75,17 @@ class Panel:
 
         Args:
             votes: The votes so far, in their order.
-            left: The votes that may still come. The answer is exactly the one that they cannot change.
+            left: The votes that may still come. The answer is exactly the one that they cannot change, or with *sure*
+                one whose labels are sure.
         """
         if not votes:
             return None
-        if len(votes) > left and all(one == votes[0] for one in votes):
+        if self._sure is None and len(votes) > left and all(one == votes[0] for one in votes):
             return votes[0]
         table = [[leaf.cell(vote) for leaf in self.leaves] for vote in votes]
         columns = list(zip(*table, strict=True))
         pairs = list(zip(self.leaves, columns, strict=True))
-        if not all(is_decided(leaf.kind, cells, left) for leaf, cells in pairs):
+        if not all(self._is_decided(leaf, cells, left) for leaf, cells in pairs):
             return None
         wanted = [verdict(leaf.kind, cells) for leaf, cells in pairs]
         whole = self._given(votes, table, wanted) or self._composed(wanted)
@@ -90,6 +96,27 @@ class Panel:
     def standings(self, votes: Sequence[Vote], answer: Vote) -> list[Standing]:
         """How *votes* stand to the *answer* that they gave, by field."""
         return [standing(leaf.kind, [leaf.cell(one) for one in votes], leaf.cell(answer)) for leaf in self.leaves]
+
+    def are_sure(self, votes: Sequence[Vote], answer: Vote) -> list[bool | None]:
+        """Whether each field of the *answer* that *votes* gave is sure; None for one that is no choice among labels."""
+        return [self._is_sure(leaf, [leaf.cell(one) for one in votes], leaf.cell(answer).key) for leaf in self.leaves]
+
+    def _is_sure(self, leaf: Leaf, cells: Sequence[Cell], own: Hashable) -> bool | None:
+        if self._sure is None or leaf.labels is None:
+            return None
+        return was_sure([one.key for one in cells], own, leaf.labels, self._sure)
+
+    def _is_decided(self, leaf: Leaf, cells: Sequence[Cell], left: int) -> bool:
+        if self._sure is None:
+            return is_decided(leaf.kind, cells, left)
+        if leaf.labels is None:  # Nothing is promised about it, so it keeps no row.
+            return True
+        ranked = Counter(one.key for one in cells).most_common(2)
+        (own, most), rival = ranked[0], ranked[1][1] if len(ranked) > 1 else 0
+        if self._is_sure(leaf, cells, own):
+            return True
+        may_be = is_sure(most + left, rival, leaf.labels, self._sure)
+        return not may_be and is_decided(leaf.kind, cells, left)
 
     def _given(self, votes: Sequence[Vote], table: Sequence[Sequence[Cell]], wanted: Sequence[Any]) -> Vote | None:
         """The first vote that has exactly the *wanted* values."""
@@ -115,10 +142,16 @@ class Panel:
         return shared.index(max(shared))
 
 
-def _leaves(field: Field, place: int, path: tuple[str, ...]) -> list[Leaf]:
+def leaves_of(field: Field, place: int, path: tuple[str, ...], *, is_nullable: bool = False) -> list[Leaf]:
+    """The fields at and below *field*; *is_nullable*: whether a model around it may be null."""
+    is_nullable = is_nullable or field.kind.nullable
     if isinstance(field.kind, Struct) and field.kind.fields:
-        return [leaf for one in field.kind.fields for leaf in _leaves(one, place, (*path, one.name))]
-    return [Leaf(name=".".join(path), kind=field.kind, place=place, path=path[1:], turn=plainer(field.kind))]
+        below = field.kind.fields
+        return [leaf for one in below for leaf in leaves_of(one, place, (*path, one.name), is_nullable=is_nullable)]
+    labels = labels_of(field.kind, is_nullable=is_nullable)
+    return [
+        Leaf(name=".".join(path), kind=field.kind, place=place, path=path[1:], turn=plainer(field.kind), labels=labels)
+    ]
 
 
 def _key(kind: Kind, value: Any) -> Hashable:
