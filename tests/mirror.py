@@ -233,6 +233,7 @@ ABOUT_SEVERAL = {
     "lanes/test_situations",
     "lazy/test_plans",
     "scale/test_duckdb",
+    "scale/test_kinds",
     "ledger/test_accounts",
     "ledger/test_extending",
     "ledger/test_full_disk",

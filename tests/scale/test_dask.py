@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
 
 import smelt
 from smelt.errors import ConfigTypeError, PromptError, SmeltConfigError
@@ -17,7 +18,8 @@ from tests.fakeserver import Scenario
 from tests.models import Company
 from tests.patience import HANGING
 from tests.scale import jobs
-from tests.scale.answers import EveryKind, provider
+from tests.scale.answers import EveryKind, Wide, provider, wide_provider, wide_rows
+from tests.scale.test_kinds import Case, cases, usual
 
 dd = pytest.importorskip("dask.dataframe", reason="the dependency group `scale` is not installed")
 dask = pytest.importorskip("dask")
@@ -42,14 +44,30 @@ def partitioned(frame: pd.DataFrame, parts: int = 2) -> Any:
 
 
 def test_every_kind_of_value_comes_back_as_from_transform() -> None:
-    frame = partitioned(pd.DataFrame({"name": [str(n) for n in range(40)]}, index=[f"r{n:02}" for n in range(40)]))
+    whole = wide_rows().to_pandas().set_axis([f"r{n:02}" for n in range(20)])
+    # The rows of the first partition all fail, and have nulls only; the second one has none.
+    frame = dd.concat([dd.from_pandas(whole[a:b], npartitions=1) for a, b in ((0, 3), (3, 3), (3, 20))])
 
-    out = smelt.dask.transform(frame, "About {name}.", EveryKind, model=provider())
+    out = smelt.dask.transform(frame, "About {name}.", Wide, model=wide_provider())
     found = out.compute(scheduler="sync")
 
-    wanted = smelt.transform(frame.compute(scheduler="sync"), "About {name}.", EveryKind, model=provider())
+    wanted = smelt.transform(frame.compute(scheduler="sync"), "About {name}.", Wide, model=wide_provider())
     pd.testing.assert_frame_equal(found, wanted)
-    assert out._meta.dtypes.to_dict() == found.dtypes.to_dict()
+    pd.testing.assert_frame_equal(out._meta, wanted[:0])
+
+
+@settings(usual, max_examples=8)
+@given(case=cases())
+def test_any_frame_comes_back_as_from_transform(case: Case) -> None:
+    whole = case.table.to_pandas().set_axis([f"r{at // 2}" for at in range(case.table.num_rows)])
+    blocks = case.blocks(whole)
+    frame = dd.from_map(lambda at: blocks[at], range(len(blocks)), meta=whole[:0])
+
+    out = smelt.dask.transform(frame, "About {name}.", case.job.output_model, model=case.provider)
+    found = out.compute(scheduler="sync")
+
+    pd.testing.assert_frame_equal(out._meta, found[:0])
+    pd.testing.assert_frame_equal(found, case.transformed(frame.compute(scheduler="sync")))
 
 
 def test_arguments_are_checked_in_the_driver() -> None:

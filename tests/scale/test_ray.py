@@ -18,7 +18,7 @@ from smelt.scale.ray import rows_of_a_block
 from tests.fakeserver import Scenario
 from tests.models import Company
 from tests.scale import jobs
-from tests.scale.answers import EveryKind, provider
+from tests.scale.answers import EveryKind, Wide, provider, wide_provider, wide_rows
 
 ray = pytest.importorskip("ray", reason="the dependency group `scale` is not installed")
 
@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("ignore")]
 def cluster(serving: Scenario, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # Else it writes a file into the home directory.
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -55,11 +56,11 @@ def test_rows_and_values_come_back_as_from_transform_and_a_killed_actor_costs_wh
     cluster: Any, serving: Scenario, tmp_path: Path
 ) -> None:
     """One cluster for all, since starting one takes longer than the rest."""
-    names = pa.table({"name": [str(number) for number in range(40)]})
-    wanted = smelt.Mapper(smelt.Job("About {name}.", EveryKind), provider())(names)
-    out = smelt.ray.transform(
-        cluster.from_arrow(names), "About {name}.", EveryKind, model=provider(), preserve_order=True
-    )
+    names = wide_rows()
+    wanted = smelt.Mapper(smelt.Job("About {name}.", Wide), wide_provider())(names)
+    # The rows of the first piece all fail, and have nulls only; the second one has none.
+    pieces = cluster.from_arrow([names.slice(0, 3), names.slice(3, 0), names.slice(3)])
+    out = smelt.ray.transform(pieces, "About {name}.", Wide, model=wide_provider(), preserve_order=True)
     found = table_of(out)
     assert found.schema.remove_metadata() == wanted.schema
     assert found.to_pylist() == wanted.to_pylist()

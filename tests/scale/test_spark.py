@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 import smelt
 from smelt.errors import ConfigTypeError, PromptError, SmeltConfigError
+from smelt.frames.ddl import ddl_of, recast
 from tests.fakeserver import Scenario
 from tests.models import Company
 from tests.scale import jobs
-from tests.scale.answers import EveryKind, provider
+from tests.scale.answers import EveryKind, Wide, provider, wide_provider, wide_rows
 
 sql = pytest.importorskip("pyspark.sql", reason="the dependency group `spark` is not installed")
 
@@ -52,18 +52,13 @@ def test_values_come_back_as_from_transform_and_a_killed_worker_costs_what_it_ha
     session: Any, serving: Scenario, tmp_path: Path
 ) -> None:
     """One session for all, since starting one takes longer than the rest."""
-    names = pd.DataFrame({"name": [str(number) for number in range(40)]})
-    found = smelt.spark.transform(session.createDataFrame(names), "About {name}.", EveryKind, model=provider())
-    wanted = smelt.Mapper(smelt.Job("About {name}.", EveryKind), provider())(names)
-    assert found.columns == list(wanted.columns)
-    rows = {row["name"]: row.asDict(recursive=True) for row in found.collect()}
-    for row in smelt.transform(
-        [{"name": str(number)} for number in range(40)], "About {name}.", EveryKind, model=provider()
-    ):
-        if row["smelt_error"]:
-            assert rows[row["name"]]["smelt_error"] == row["smelt_error"]
-            continue
-        assert rows[row["name"]] == {**row, "moment": row["moment"].replace(tzinfo=None)}
+    names = session.createDataFrame(wide_rows())
+    found = smelt.spark.transform(names.repartition(3), "About {name}.", Wide, model=wide_provider())
+    table = found.toArrow().sort_by("my_whole")
+    wanted = recast(smelt.Mapper(smelt.Job("About {name}.", Wide), wide_provider())(names.toArrow()))
+    assert ddl_of(table.schema) == ddl_of(wanted.schema)
+    by_name = [sorted(one.to_pylist(), key=lambda row: int(row["name"])) for one in (table, wanted)]
+    assert by_name[0] == by_name[1]
 
     with pytest.raises(PromptError, match="nam"):
         smelt.spark.transform(session.createDataFrame(names), "About {nam}.", EveryKind, model=provider())

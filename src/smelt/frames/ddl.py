@@ -58,6 +58,7 @@ def _words(types: Any) -> list[tuple[Any, str]]:
         (types.is_float32, "float"),
         (types.is_float64, "double"),
         (types.is_date32, "date"),
+        (types.is_time, "time"),
         (types.is_duration, "interval day to second"),
         (types.is_binary, "binary"),
         (types.is_large_binary, "binary"),

@@ -14,6 +14,7 @@ from smelt.scale.mapper import Mapper
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
 
 
 def transform(
@@ -49,12 +50,24 @@ def transform(
     """
     if not hasattr(frame, "mapInArrow"):
         raise SmeltConfigError.for_type("frame", frame, "a Spark DataFrame")
-    from pyspark.sql.pandas.types import to_arrow_schema
-
     mapper = Mapper(Job(prompt, output_model, **options), model, workers=workers)
-    # Kept by value: the Arrow schema of an executor may be written otherwise, and its columns are those of the frame.
-    return frame.mapInArrow(partial(_answered, mapper), mapper.schema(to_arrow_schema(frame.schema)).spark)
+    return frame.mapInArrow(partial(answered, mapper), told(frame.schema, mapper))
 
 
-def _answered(mapper: Mapper, batches: Iterator[Any]) -> Iterator[Any]:
+def told(schema: StructType, mapper: Mapper) -> StructType:
+    """What *mapper* makes of a Spark frame with this *schema*, whose own columns keep their types.
+
+    Raises:
+        SmeltConfigError: As `Mapper.schema`.
+    """
+    from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
+    from pyspark.sql.types import StructType
+
+    found = mapper.schema(to_arrow_schema(schema, timezone="UTC")).arrow
+    kept = len(found) - len(mapper.schema().arrow)
+    return StructType([*(schema[name] for name in found.names[:kept]), *[*from_arrow_schema(found)][kept:]])
+
+
+def answered(mapper: Mapper, batches: Iterator[Any]) -> Iterator[Any]:
+    """The batches of a partition with their answers, of types that Spark reads. Spends money."""
     return (recast(batch) for batch in mapper.stream(batches))
