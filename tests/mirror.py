@@ -91,6 +91,7 @@ TESTED_THROUGH = {
     "checkup/findings": "checkup/test_doctor",
     "checkup/heartbeat": "checkup/test_doctor",
     "evaluation/audit_report": "evaluation/test_auditing",
+    "evaluation/company": "evaluation/test_auditing",
     "evaluation/comparing": "evaluation/test_comparison",
     "evaluation/tuned": "evaluation/test_tuning",
     "evaluation/waves": "evaluation/test_auditing",

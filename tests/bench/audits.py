@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from tests.trust.audits import played
+from tests.trust.audits import played, voted
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "2 of 500 requests, answers wrong 1 %": {"wrong": 0.01},
@@ -17,8 +17,39 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+VOTES: dict[str, dict[str, Any]] = {
+    "3 votes, 2 rows, answers wrong 2 %": {"wrong": 0.02},
+    "the same, half of neighbours turned": {"wrong": 0.02, "turned": 0.5},
+    "3 votes, no row, wrong 2 %": {"wrong": 0.02, "poisoned": 0},
+}
+
+
 def main(seeds: int) -> None:
     """Print a line for each setting."""
+    of_runs(seeds)
+    of_votes(seeds)
+
+
+def of_votes(seeds: int) -> None:
+    """Audits of votes, which ask nothing: found requests with all 20 rows, and named rows by request that was found."""
+    print(f"{'setting':38} {'found':>7} {'false':>7} {'named':>7} {'wrongly':>7}")
+    for name, options in VOTES.items():
+        met = there = false = named = wrongly = alarms = 0
+        for seed in range(seeds):
+            found, hostile, carried = voted(seed=seed, **options)
+            changed = {number for number, rows in carried.items() if rows & hostile}
+            whole = {number for number in changed if len(carried[number]) == 20}
+            told = {one.request for one in found.alarms}
+            met, there, alarms = met + len(told & whole), there + len(whole), alarms + len(told)
+            false += bool(told - changed)
+            named += sum(one.by in hostile for one in found.alarms)
+            wrongly += sum(one.by is not None and one.by not in hostile for one in found.alarms)
+        shares = (met / max(1, there), false / seeds, named / max(1, alarms), wrongly / max(1, alarms))
+        print(f"{name:38} {' '.join(f'{one:7.3f}' for one in shares)}", flush=True)
+
+
+def of_runs(seeds: int) -> None:
+    """Audits of runs that ask each row once."""
     print(f"{'setting':38} {'alarm':>7} {'false':>7} {'rows':>7} {'most':>7} {'named':>7} {'wrongly':>7}")
     for name, options in SETTINGS.items():
         alarms = false = named = wrongly = 0

@@ -152,10 +152,11 @@ def test_a_budget_ends_an_audit_with_a_warning() -> None:
         ({"data": ROWS[:10]}, "not about these rows"),
         ({"data": [*ROWS[1:], ROWS[0]]}, "position 0 has another text"),
         ({"result": "none"}, "must be the result"),
-        ({"votes": 3}, "asks each row once"),
+        ({"votes": 3}, "has no votes for these rows"),
+        ({"votes": 3, "quarantine": True}, "does not go together with votes="),
         ({"quarantine": 1}, "quarantine must be True or False"),
     ],
-    ids=["prompt", "model", "fewer", "other", "no result", "votes", "quarantine"],
+    ids=["prompt", "model", "fewer", "other", "no result", "no votes", "votes", "quarantine"],
 )
 def test_what_is_not_of_that_run_is_refused_before_money(change: dict[str, Any], says: str) -> None:
     model = ScriptedProvider({"topic": "order"})
@@ -169,5 +170,51 @@ def test_what_is_not_of_that_run_is_refused_before_money(change: dict[str, Any],
 
 
 def test_rows_alone_have_no_company() -> None:
-    with pytest.raises(SmeltConfigError, match="No request of this run answered two rows"):
+    with pytest.raises(SmeltConfigError, match="No request answered two rows"):
         audited(ROWS[:5], ScriptedProvider({"topic": "order"}), batch_size=1, of_run={"batch_size": 1})
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> dict[str, Any]:
+    return {"ledger": tmp_path / "a.sqlite", "batch_size": 10, "progress": False}
+
+
+def test_the_ledger_knows_the_requests_of_answers_that_it_gave(ledger: dict[str, Any]) -> None:
+    model = Swayed()
+    first = smelt.run(ROWS[:150], PROMPT, Mail, model=model, **ledger)
+    result = smelt.run(ROWS, PROMPT, Mail, model=model, **ledger)
+
+    report = smelt.audit(ROWS, PROMPT, Mail, result, model=model, quarantine=True, **ledger)
+
+    assert result.company[:150] == [None] * 150
+    assert report.quarantined == [37]
+    assert report.requests == len(set(first.company)) + 5
+    assert len(report.changed) >= 6
+
+
+def test_answers_that_the_ledger_has_changed_since_are_left_out(ledger: dict[str, Any]) -> None:
+    smelt.run(ROWS, PROMPT, Mail, model=Swayed(), **ledger)
+    result = smelt.run(ROWS, PROMPT, Mail, model=Swayed(), **ledger)
+    changed = ScriptedProvider({"topic": "spam", "gist": "x"})
+    smelt.run(ROWS, PROMPT, Mail, model=changed, refresh=True, **ledger)
+
+    report = smelt.audit(ROWS, PROMPT, Mail, result, model=changed, **ledger)
+
+    spam = [one and one.topic for one in result.data].count("spam")
+    assert report.requests <= spam == 10
+
+
+def test_votes_are_audited_without_a_question(ledger: dict[str, Any]) -> None:
+    model = Swayed()
+    result = smelt.run(ROWS, PROMPT, Mail, model=model, votes=3, **ledger)
+    sent = model.rows_sent
+
+    report = smelt.audit(ROWS, PROMPT, Mail, result, model=model, votes=3, **ledger)
+
+    poisoned = [group for group in model.groups if 37 in group]
+    assert len(report.alarms) == len(poisoned)
+    assert report.quarantined == [37]
+    assert set(report.changed) <= {row for group in poisoned for row in group}
+    assert (report.rows, report.cost_usd, model.rows_sent) == (0, 0.0, sent)
+    assert "votes differ from most votes for their row" in repr(report)
+    assert smelt.audit(ROWS, PROMPT, Mail, result, model=model, votes=3, dry_run=True, **ledger).rows == 0

@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from smelt.trust.audit import Findings, audit
+from smelt.trust.ballots import audit_votes
 
 
 class Poisoned:
@@ -61,3 +62,24 @@ def played(
         except StopIteration:
             return found, hostile
         answers = {row: answer for group in groups for row, answer in model(group).items()}
+
+
+def voted(
+    *, requests: int = 500, size: int = 20, poisoned: int = 2, wrong: float = 0.01, turned: float = 1.0, seed: int = 0
+) -> tuple[Findings, set[int], dict[int, set[int]]]:
+    """An audit of up to three votes for each row, the rows that change others, and the rows of each request."""
+    rng = random.Random(f"{seed} votes")
+    rows = range(requests * size)
+    hostile = set(rng.sample(rows, poisoned))
+    model = Poisoned(hostile, wrong=wrong, turned=turned, seed=seed)
+    votes: dict[int, list[tuple[int, int]]] = {row: [] for row in rows}
+    carried: dict[int, set[int]] = {}
+    for _ in range(3):
+        left = [row for row in rows if len({answer for _, answer in votes[row]}) != 1 or len(votes[row]) < 2]
+        rng.shuffle(left)
+        for start in range(0, len(left), size):
+            group = left[start : start + size]
+            carried[len(carried)] = set(group)
+            for row, answer in model(group).items():
+                votes[row].append((len(carried) - 1, answer))
+    return audit_votes(votes), hostile, carried

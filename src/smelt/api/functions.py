@@ -618,8 +618,9 @@ def audit(
         frame: The frame of the run.
         prompt: The prompt of the run.
         output_model: The output model of the run. Texts are compared only if it has no other fields.
-        result: The result of `smelt.run` with the same arguments. Rows that the ledger answered are left out: their
-            requests are not known.
+        result: The result of `smelt.run` with the same arguments. The ledger knows the requests of answers that it
+            gave. With `votes=` nothing is asked, because each vote was given in other company: a request is an alarm if
+            too many of its votes are not what most votes for their row say. That takes the ledger of the run.
         quarantine: Whether the row that changes the others is sought, and all rows of such a request are asked again
             without it. The new answers replace those in the ledger.
         dry_run: Whether to check everything, send nothing, and return an `Estimate` of the rows that are asked first.

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 
 from smelt.batch.desk import Pace
@@ -22,7 +22,7 @@ from smelt.errors import StoreReadOnlyError
 from smelt.lanes.caps import Caps
 from smelt.lanes.registry import join
 from smelt.ledger.book import JobBook
-from smelt.ledger.session import RunSubject, Session, remembering
+from smelt.ledger.session import RunSubject, Session, origins, remembering
 from smelt.ledger.writer import Gap
 from smelt.observe.logs import run_logger
 from smelt.observe.reporter import Reporter
@@ -105,6 +105,18 @@ def wired(
         _lane(call, caps, report) as lane,
     ):
         yield Wired(session, lane, report, _terms(call, pace or Pace()))
+
+
+def stored(call: Preparation, positions: Sequence[int]) -> list[tuple[tuple[Any, ...], int] | None]:
+    """What the ledger has for the rows at *positions*: the answer, and a number of the request that brought it.
+
+    None for a row without an answer, or whose request is not known. Sends nothing.
+
+    Raises:
+        StoreError: The ledger cannot be read.
+    """
+    texts = [text if isinstance(text, str) else "" for text in call.source.texts(positions)]
+    return origins(_place(call, is_stream=False), _subject(call, is_stream=False, tells_changes=False), texts)
 
 
 @contextmanager

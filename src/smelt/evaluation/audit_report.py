@@ -20,12 +20,14 @@ class AuditReport:
     """Whether rows of a run changed the answers to the rows in the same request. It holds labels, and no text.
 
     Attributes:
-        requests: Requests with more than one row, of which one row each was asked again.
-        rate: The rows whose answer differs in other company, out of those asked again first.
+        requests: Requests with more than one row, of which one row each was asked again. With votes nothing is asked
+            again: all their requests.
+        rate: The rows whose answer differs in other company, out of those asked again first. With votes: the votes that
+            are not what most votes for their row say.
         noise: How often the model disagrees with itself: the probability that two answers to one row differ. It is
             estimated on the high side: few requests cannot show that it is low.
         rows: Rows that the audit asked, each time counted.
-        quarantined: The labels of the rows that change the others, with `quarantine=True`.
+        quarantined: The labels of the rows that change the others, with `quarantine=True` or by votes.
         changed: The labels of rows whose answer was found to be another without its company.
         mended: With `quarantine=True`: the rows of the alarms with their new answers, as a frame of the caller's
             library with the caller's index; else None. The ledger has these answers, too, so the same run gets them.
@@ -48,7 +50,7 @@ class AuditReport:
         self.mended = mended
         self.cost_usd = cost_usd
         self.is_whole = is_whole
-        self.quarantined = frame.labels([one.by for one in found.alarms if one.by is not None])
+        self.quarantined = frame.labels(list(dict.fromkeys(one.by for one in found.alarms if one.by is not None)))
         self.changed = frame.labels(sorted({row for one in found.alarms for row in one.changed}))
         self._found = found
         self._frame = frame
@@ -57,9 +59,9 @@ class AuditReport:
     def alarms(self) -> Any:
         """One row per request whose answers were changed by their company, as a frame of the caller's library.
 
-        Columns: `request`, its number in `result.company`; `rows` in it; `asked`, those that were asked again without
-        that company; `differ`, those of them with another answer; `by`, the position of the row that changes the
-        others, if it was sought and found.
+        Columns: `request`, its number in `result.company`, or a greater one for answers of the ledger; `rows` in it;
+        `asked`, those that were asked again without that company; `differ`, those of them with another answer; `by`,
+        the position of the row that changes the others, if it was sought and found.
         """
         found = self._found.alarms
         columns = [
@@ -90,13 +92,17 @@ class AuditReport:
         share = (
             "" if value is None or interval is None else f" ({value:.1%}; 95% {interval[0]:.1%} to {interval[1]:.1%})"
         )
-        lines = [
-            ("in other company", f"{self.rate.count:,} of {counted(self.rate.of, 'row')} answered otherwise{share}"),
-            ("noise", f"taken as {self.noise:.1%}: so often do two answers to one row differ"),
-            ("looked at closely", counted(self._found.suspects, "request")),
-            ("asked", counted(self.rows, "row")),
-            ("cost", paid(self.cost_usd, self.rows)),
-        ]
+        noise = ("noise", f"taken as {self.noise:.1%}: so often do two answers to one row differ")
+        asked = [("asked", counted(self.rows, "row")), ("cost", paid(self.cost_usd, self.rows))]
+        if self._found.unit == "vote":
+            differ = (
+                f"{self.rate.count:,} of {counted(self.rate.of, 'vote')} differ from most votes for their row{share}"
+            )
+            lines = [("in other company", differ), noise, *asked[:1]]
+        else:
+            differ = f"{self.rate.count:,} of {counted(self.rate.of, 'row')} answered otherwise{share}"
+            closely = ("looked at closely", counted(self._found.suspects, "request"))
+            lines = [("in other company", differ), noise, closely, *asked]
         if self._found.alarms:
             lines.append(("changed", f"{counted(len(self.changed), 'row')}, in .changed"))
         if self.quarantined:

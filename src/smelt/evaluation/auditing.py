@@ -10,21 +10,21 @@ from typing import Any
 
 from smelt.call.estimate import Estimate, estimate
 from smelt.call.execution import budget_of, see_through
-from smelt.call.gauge import made_for
 from smelt.call.options import Settings
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation, prepare
 from smelt.errors import SmeltConfigError
 from smelt.evaluation.audit_report import AuditReport
+from smelt.evaluation.company import check_result, requests_of, votes_of
 from smelt.evaluation.waves import Waves, compared_fields, wire_of
 from smelt.frames.adapt import adapt
 from smelt.loop.bridge import run_blocking
 from smelt.result import SmeltResult
 from smelt.trust.audit import Alarm, Findings
 from smelt.trust.audit import audit as steps_of
+from smelt.trust.ballots import audit_votes
 
 _ROUND = 1_000  # The first number of the audit's runs: the ledger takes them for other questions than the votes.
-_SAME = ("prompt", "output model", "model", "params")  # What a result and the call of its audit have in common.
 
 
 def audit(
@@ -45,18 +45,30 @@ def audit(
     """
     if not isinstance(quarantine, bool):
         raise SmeltConfigError.for_type("quarantine", quarantine, "True or False")
-    if settings.votes > 1 or settings.target_accuracy is not None:
-        raise SmeltConfigError(
-            "An audit is about a run that asks each row once. Leave out votes= and target_accuracy=."
-        )
+    if settings.target_accuracy is not None:
+        raise SmeltConfigError("An audit is about answers of one model. Leave out target_accuracy=.")
+    if settings.votes > 1 and quarantine:
+        raise SmeltConfigError("quarantine=True does not go together with votes= yet. Leave out one of them.")
     settings = replace(settings, on_conflict="suffix", mode="now", refresh=False)
     call = prepare(data, prompt, output_model, model, settings, is_sent=not dry_run)
-    requests = _requests(call, result)
+    check_result(call, result)
+    if settings.votes > 1:
+        return _nothing(call) if dry_run else _of_votes(call)
+    requests = requests_of(call, result)
     if dry_run:
         return estimate(call.of_round(_ROUND, [rows[0] for rows in requests.values()], wire=wire_of(call)))
     auditing = Auditing(call, result, requests, quarantine=quarantine)
     run_blocking(see_through(auditing), awaited="arun")
     return auditing.report()
+
+
+def _nothing(call: Preparation) -> Estimate:
+    return estimate(replace(call.about([]), settings=replace(call.settings, votes=1)))
+
+
+def _of_votes(call: Preparation) -> AuditReport:
+    """Compare the votes for each row: each was given in other company, so nothing has to be asked."""
+    return AuditReport(audit_votes(votes_of(call)), call.frame, None, cost_usd=0.0, is_whole=True)
 
 
 class Auditing(Waves):
@@ -136,41 +148,3 @@ def _apart(alarm: Alarm) -> list[list[int]]:
     if alarm.by is None:
         return [[row] for row in alarm.rows]
     return [[row for row in alarm.rows if row != alarm.by], [alarm.by]]
-
-
-def _requests(call: Preparation, result: SmeltResult[Any]) -> dict[int, list[int]]:
-    """The rows of each request of *result* that had several.
-
-    Raises:
-        SmeltConfigError: *result* is not that of *call*, or its requests are not known.
-    """
-    if not isinstance(result, SmeltResult):
-        raise SmeltConfigError.for_type("result", result, "the result of smelt.run with the same arguments")
-    if result.columns is None or len(result.company) != len(call.source):
-        raise SmeltConfigError(
-            "result is not about these rows: pass the frame that it was made of, and the result of smelt.run on it."
-        )
-    own = made_for(call)
-    if other := [name for name in _SAME if result.columns.made_for.get(name) != own[name]]:
-        raise SmeltConfigError(
-            f"result was made with another {' and another '.join(other)}, so its answers cannot be compared with those "
-            "of this call. Pass the arguments of that run."
-        )
-    frame = adapt(result.frame)
-    sent = [name for name in call.source.names if name in frame.names]
-    rows = range(len(frame))
-    if len(sent) == len(call.source.names):
-        pairs = zip(frame.rows(sent, call.settings.media).texts(rows), call.source.texts(rows), strict=True)
-        if (strange := next((at for at, (one, other) in enumerate(pairs) if one != other), None)) is not None:
-            raise SmeltConfigError(f"result is about other rows: the row at position {strange} has another text.")
-    requests: dict[int, list[int]] = {}
-    for row in call.folded.distinct:
-        if (number := result.company[row]) is not None:
-            requests.setdefault(number, []).append(row)
-    found = {number: rows for number, rows in requests.items() if len(rows) > 1}
-    if not found:
-        raise SmeltConfigError(
-            "No request of this run answered two rows or more, so no row had company that could change its answer. "
-            "The requests of rows that the ledger answered are not known; audit the run that asked them."
-        )
-    return found

@@ -62,7 +62,7 @@ class Waves:
 
     def keys(self, data: Sequence[Any]) -> list[Hashable]:
         """The answers in *data* in a form in which equal ones are equal."""
-        return list(zip(*(leaf.compared(data) for leaf in self._compared), strict=True))
+        return keys_of(self._compared, data)
 
     def check_ended(self, what: str, *, has_found: bool) -> None:
         """Warn that *what* ended early, and why, if it did.
@@ -82,6 +82,11 @@ class Waves:
 def wire_of(call: Preparation) -> Any:
     """The wire on which rows are asked that were asked before: no pilot chooses it."""
     return "keyed" if call.settings.wire == "auto" else call.settings.wire
+
+
+def keys_of(compared: Sequence[Leaf], data: Sequence[Any]) -> list[Hashable]:
+    """The answers in *data*, cut to the fields that are *compared*, in a form in which equal ones are equal."""
+    return list(zip(*(leaf.compared(data) for leaf in compared), strict=True))
 
 
 def compared_fields(output: Output) -> list[Leaf]:

@@ -16,6 +16,7 @@ from smelt.ledger.shares import Shares
 from smelt.ledger.store import Store
 
 _AT_ONCE = 4_096  # Keys per query.
+_NUMBER = 2**32 - 1  # The bits of an attempt that count the requests of its run, from 1.
 ALWAYS = 2**31
 """As the first run whose answers count: those of no run do."""
 
@@ -86,8 +87,24 @@ class Recall:
 
     def values(self, keys: Sequence[bytes]) -> list[tuple[Any, ...] | None]:
         """The values of the rows with these keys; None for a row without an answer."""
+        found = self._found(keys)
+        values = self._reading.all_stored([None if (row := found.get(key)) is None else row[0] for key in keys])
+        self._shares.add(found[key][1] for key, one in zip(keys, values, strict=True) if one is not None)
+        return values
+
+    def origins(self, keys: Sequence[bytes]) -> list[tuple[tuple[Any, ...], int] | None]:
+        """As `values`, each with the id of the attempt that brought it; None if that is not known either.
+
+        Answers of other machines, which came through the store that they share, have no attempt here.
+        """
+        found = {key: row for key, row in self._found(keys).items() if row[1] & _NUMBER}
+        values = self._reading.all_stored([None if (row := found.get(key)) is None else row[0] for key in keys])
+        return [None if one is None else (one, found[key][1]) for key, one in zip(keys, values, strict=True)]
+
+    def _found(self, keys: Sequence[bytes]) -> dict[bytes, tuple[str, int]]:
+        """The JSON of the rows with these keys that count, each with the attempt that brought it."""
         if self.since >= ALWAYS:
-            return [None] * len(keys)
+            return {}
         found: dict[bytes, tuple[str, int]] = {}
         with self._store.reading() as connection:
             for spec in self._wider:
@@ -95,10 +112,7 @@ class Recall:
                 found.update((key, (self._reading.narrowed(text), attempt)) for key, (text, attempt) in wider)
             for spec in self.specs:
                 found.update(stored_rows(connection, spec, keys))
-        found = self._counting(found)
-        values = self._reading.all_stored([None if (row := found.get(key)) is None else row[0] for key in keys])
-        self._shares.add(found[key][1] for key, one in zip(keys, values, strict=True) if one is not None)
-        return values
+        return self._counting(found)
 
     def texts(self, keys: Sequence[bytes]) -> dict[bytes, str]:
         """The JSON of the rows with these keys whose answers are still valid."""

@@ -203,6 +203,29 @@ def remembering(
             recorder.finish(session.state, session.size)
 
 
+def origins(
+    path: bool | str | None, matter: RunSubject, texts: Sequence[str]
+) -> list[tuple[tuple[Any, ...], int] | None]:
+    """The stored answers to rows with these canonical texts, each with a number of the request that brought it.
+
+    None for a row without an answer, or whose request is not known. Enters no run.
+
+    Args:
+        path: As in `remembering`.
+        matter: What the rows are asked.
+        texts: Their texts.
+
+    Raises:
+        StoreError: The ledger cannot be read.
+    """
+    store = _opened(True if isinstance(path, str) and is_url(path) else path)
+    if store is None:
+        return [None] * len(texts)
+    with store:
+        recall = _past(store, matter)
+        return [None] * len(texts) if recall is None else recall.origins(row_keys(texts, store.secret))
+
+
 def _share(session: Session, recorder: Recorder, url: str, matter: RunSubject) -> None:
     """Share the answers of *session* through the store at *url*. Connects when the first rows are looked up."""
 
@@ -290,16 +313,18 @@ def _since(store: Store, matter: RunSubject, specs: Sequence[int], run: int) -> 
 
 
 def _archive(store: Store, matter: RunSubject) -> Session:
+    return Session(ledger=Archive(store, _past(store, matter)))
+
+
+def _past(store: Store, matter: RunSubject) -> Recall | None:
+    """The answers that the store has, without a run of its own; None if it has none."""
     spec = _spec(matter, store.secret)
     specs = specs_of_other_keys(store, spec) if matter.any_key else []
     specs += specs_of_other_prices(store, spec)  # And the spec itself.
     wider = list(_wider(store, spec, matter))
-    known = (
-        Recall(store, specs or [_NO_SPEC], Reading(matter.output, matter.codec), wider=wider)
-        if specs or wider
-        else None
-    )
-    return Session(ledger=Archive(store, known))
+    if not (specs or wider):
+        return None
+    return Recall(store, specs or [_NO_SPEC], Reading(matter.output, matter.codec), wider=wider)
 
 
 def _spec(matter: RunSubject, secret: bytes) -> Spec:

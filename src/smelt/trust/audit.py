@@ -15,7 +15,7 @@ first and second answers are odd equally often. So it does not grow with the req
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Hashable, Mapping, Sequence
+from collections.abc import Container, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from smelt.trust.exact import at_least
@@ -68,6 +68,7 @@ class Findings:
         asked: Rows that were asked, each time counted.
         alarms: The requests whose rows were changed by their company.
         suspects: Requests that were looked at more closely.
+        unit: What was compared: a row that was asked again, or a vote.
     """
 
     requests: int = 0
@@ -77,6 +78,7 @@ class Findings:
     asked: int = 0
     alarms: list[Alarm] = field(default_factory=list)
     suspects: int = 0
+    unit: str = "row"
 
 
 def audit(
@@ -110,7 +112,7 @@ def audit(
     found.sampled, found.differing = len(second), len(differing)
     third = yield from _asked(_scattered(differing, groups), found)
     cleared = {row for row in differing if third.get(row) == first[row]}
-    changed, found.noise = _noise(groups, second, cleared)
+    changed, found.noise = noise_of(groups, second, cleared)
     suspects = {sample[row]: row for row in differing if row not in cleared}
     # A row that changes others and was drawn has changed the audit's own request, and its own answer need not differ.
     drawn = [row for at in changed for row in groups[at] if row not in cleared and sample[row] not in suspects]
@@ -224,10 +226,15 @@ def _asked(groups: list[list[int]], found: Findings) -> Generator[list[list[int]
     return (yield groups)
 
 
-def _noise(groups: Sequence[Sequence[int]], answered: Answers, cleared: set[int]) -> tuple[list[int], float]:
-    """Which of the audit's own *groups* were changed by a row in them, and the noise by the others.
+def noise_of(
+    groups: Sequence[Sequence[Hashable]], answered: Container[Hashable], cleared: Container[Hashable]
+) -> tuple[list[int], float]:
+    """Which of the *groups* were changed by a row in them, and the noise by the others.
 
-    *cleared*: the rows whose answer in the group was the odd one.
+    Args:
+        groups: Requests, by what was answered in them.
+        answered: What has an answer.
+        cleared: What has an odd one there.
     """
     sizes = [sum(row in answered for row in group) for group in groups]
     odd = [sum(row in cleared for row in group) for group in groups]
