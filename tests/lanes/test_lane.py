@@ -61,7 +61,7 @@ def test_as_many_are_at_work_as_may_be_in_flight_and_at_the_start_as_there_may_e
         lane.complete(await lane.admit(ESTIMATE), refusal(1.0))
         return [alone, starting, lane.workers + len(others)]
 
-    assert run_jumping(work()).result == [8, 40, 16]
+    assert run_jumping(work()).result == [16, 40, 16]
 
 
 def test_a_lane_is_paced_once_a_limit_refuses_or_is_known_to_hold_less_than_the_rest_of_the_requests() -> None:

@@ -29,7 +29,7 @@ def fill(window: Window, start: float, seconds: float) -> int:
 
 
 def test_little_is_sent_before_the_first_reply() -> None:
-    assert fill(Window(512), 0.0, 10.0) == 8
+    assert fill(Window(512), 0.0, 10.0) == 16
 
 
 def test_the_start_doubles_in_a_fraction_of_a_replys_time() -> None:

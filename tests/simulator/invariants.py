@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import get_args
 
 from smelt.engine.policy import ErrorKind
-from smelt.engine.workers import MANY_REQUESTS, PROVERS
+from smelt.engine.workers import MANY_REQUESTS, MOST_PROVERS
 from smelt.providers.base import Billing
 from tests.simulator.bill import BROKEN_OFF, Entry
 from tests.simulator.causes import unjust
@@ -89,7 +89,7 @@ def no_more_are_in_flight_than_allowed(history: History) -> Iterator[str]:
 
 def few_requests_prove_the_provider(history: History) -> Iterator[str]:
     """One goes alone until something is answered; in a run of many requests a few go side by side."""
-    most = PROVERS if history.world.rows >= MANY_REQUESTS else 1
+    most = MOST_PROVERS if history.world.rows >= MANY_REQUESTS else 1
     for outing in history.outings:
         entries = history.bill.of(outing.run)
         answered = min((one.ended for one in entries if one.outcome == "reply" and one.ended is not None), default=1e9)

@@ -226,19 +226,20 @@ def _shown_media(text: str, names: Sequence[str]) -> Iterator[tuple[str, Media]]
 def _requests(work: Work, left: int, row_bytes: float, *, workers: int, thoughts: float) -> int:
     """How many requests the run sends for *left* rows if every reply is valid. Simulates its loop with numbers only.
 
-    First one request is sent, or a few small ones; then *workers* at a time. Every reply lets the chunk size grow.
+    First one request is sent, or a few; then *workers* at a time. Every reply lets the chunk size grow.
     """
     size = work.size_at_first()
     by_bytes = max(1, int(Size(rows=1).input_bytes / max(1.0, row_bytes)))
     _, each, system = _sizes(work, row_bytes)
     ration, fewest = Ration(aim=work.aim), rows_worth(thoughts, work)
-    at_first = provers(left, work.most_rows, work.aim)
+    at_first = provers(left, work.most_rows, work.aim, is_auto=work.is_auto)
+    fixed = 0 if work.is_auto else left
     in_flight: deque[int] = deque()
     while left or in_flight:
         if left and len(in_flight) < (workers if ration.requests > at_first or not in_flight else at_first):
             rows = int(size.rows)
             if ration.requests < at_first > 1:
-                rows = rows_of_prover(rows)
+                rows = rows_of_prover(rows, at_first, rows=fixed)
             if work.is_auto:
                 queued = Queued(rows=left, workers=workers, busy=len(in_flight), most=rows, fewest=fewest)
                 rows = rows_wanted(queued, ration)

@@ -19,8 +19,8 @@ from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
 # Requests that a run may send although the circuit breaker is open, one at a time, until one reaches the provider. They
 # do not load a failing provider, because they do not reach it. There must be at least as many as the engine makes
-# before it gives up a server that it never reached: up to four in parallel, then the four of `Policy.free_retries`.
-_TRIES = 8
+# before it gives up a server that it never reached: up to 16 in parallel, then the four of `Policy.free_retries`.
+_TRIES = 20
 _IN_SECONDS = 60.0  # Seconds: longer times are shown in minutes, as people say them.
 # Seconds: shorter waits are normal pacing and are not reported. Chosen, not measured: nobody reads a line for less.
 _QUIET = 1.0
