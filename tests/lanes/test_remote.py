@@ -135,7 +135,7 @@ async def silent(place: str, greets: bool) -> asyncio.Server:
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             assert isinstance(transport, asyncio.Transport)
             if greets:
-                transport.write(b'[1,"00","00"]\n["j"]\n')
+                transport.write(b'[2,"00","00"]\n["j"]\n')
 
     return await asyncio.get_running_loop().create_unix_server(Mute, place)
 
@@ -245,7 +245,7 @@ def test_no_message_and_no_key_is_in_what_is_said(place: str) -> None:
         class Ear(asyncio.Protocol):
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 assert isinstance(transport, asyncio.Transport)
-                transport.write(b'[1,"00","00"]\n')
+                transport.write(b'[2,"00","00"]\n')
                 self.transport = transport
 
             def data_received(self, data: bytes) -> None:
@@ -273,7 +273,7 @@ def test_no_message_and_no_key_is_in_what_is_said(place: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [b"x" * 70_000, b"\xff\n", b"{}\n", b"[]\n", b'["join"]\n', b'["a",1,1,1,1]\n', b"[[[[\n",
-     b'["join",1,2,3,4,5,6,7,8]\n'],
+     b'["join",1,2,3,4,5,6,7,8,9,10]\n', b'["look",1,"job"]\n', b'["end","",2]\n'],
     ids=lambda line: line[:12].decode("latin-1"),
 )  # fmt: skip
 def test_a_stranger_is_dropped_and_harms_nobody(line: bytes, place: str) -> None:
@@ -295,6 +295,7 @@ def test_a_stranger_is_dropped_and_harms_nobody(line: bytes, place: str) -> None
 @pytest.mark.parametrize(
     "lines",
     [[["a", 1, -1, 1, 1]], [["a", 1, 1, 1, 1], ["a", 1, 1, 1, 1]], [["d", 1]], [["a", 1, 1, 1, 1], ["d", 1]],
+     [["a", 1, 1, 1, 1], ["d", 1, -1, 1, 1, 1, {}]],
      [["l", 0, None, None, 1]], [["a", [], 1, 1, 1]], [["a", 1, 1e300, 1, 1]], [["d", {}]]],
     ids=str,
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from pyarrow import parquet
 from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
 from tests.models import RULES
+from tests.scale import jobs
 from tests.scale.jobs import KEY
 
 
@@ -22,6 +24,19 @@ def serving(scenario: MakeScenario, monkeypatch: pytest.MonkeyPatch) -> Scenario
     monkeypatch.setenv("TEAM_KEY", KEY)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     return scenario(answers=RULES, count_by="name", latency=0.1, jitter=0.05)
+
+
+@pytest.fixture
+def pacer(place: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The place of a pacer in a process of its own, which this process and its children use."""
+    monkeypatch.setenv("SMELT_PACER", place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with jobs.pacing(tmp_path_factory.mktemp("pacer") / "pacer") as found:
+        yield found
 
 
 @pytest.fixture

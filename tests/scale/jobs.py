@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 import smelt
+from smelt.scale.metrics import JobMetrics
 from tests.fakeserver import Scenario
 from tests.models import Company
 from tests.patience import HANGING
@@ -83,3 +88,27 @@ def check_bill(scenario: Scenario, ledger: Path, rows: int = ROWS) -> None:
     again = smelt.Mapper(smelt.Job(PROMPT, Company, **job_options(ledger)), model(scenario))(table(rows))
     check_whole(again, rows)
     assert sum(scenario.stats().rows_sent_by.values()) == sum(sent.values())
+
+
+def check_metrics(found: JobMetrics, scenario: Scenario, rows: int = ROWS) -> None:
+    """Every row is counted once, and every request, but for those that the killed worker had in flight."""
+    assert (found.source, found.total_rows, found.failed_rows, found.asking) == ("pacer", rows, 0, 0)
+    asked = scenario.stats().requests
+    assert 0 <= asked - found.requests <= found.possible_duplicates <= IN_FLIGHT
+    assert found.errors == ()
+
+
+@contextmanager
+def pacing(path: Path) -> Iterator[str]:
+    """A pacer in a process of its own, and its place."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "smelt", "pacer", "--listen", str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        assert str(path) in process.stdout.readline()
+        yield str(path)
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()

@@ -81,7 +81,9 @@ def test_arguments_are_checked_in_the_driver() -> None:
         smelt.dask.transform(frame._meta, "About {name}.", EveryKind, model=provider())
 
 
-def test_a_killed_worker_costs_what_it_had_in_flight(client: Any, serving: Scenario, tmp_path: Path) -> None:
+def test_a_killed_worker_costs_what_it_had_in_flight(
+    pacer: str, client: Any, serving: Scenario, tmp_path: Path
+) -> None:
     ledger = tmp_path / "answers.sqlite"
     out = smelt.dask.transform(
         partitioned(jobs.table().to_pandas()), jobs.PROMPT, Company, **jobs.options(serving, ledger)
@@ -94,6 +96,7 @@ def test_a_killed_worker_costs_what_it_had_in_flight(client: Any, serving: Scena
     found = going.result(timeout=HANGING)
 
     jobs.check_whole(pa.Table.from_pandas(found, preserve_index=False))
+    jobs.check_metrics(smelt.dask.metrics(out), serving)
     jobs.check_bill(serving, ledger)
 
 

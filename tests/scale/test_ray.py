@@ -53,7 +53,7 @@ def actors() -> list[int]:
 
 
 def test_rows_and_values_come_back_as_from_transform_and_a_killed_actor_costs_what_it_had_in_flight(
-    cluster: Any, serving: Scenario, tmp_path: Path
+    pacer: str, cluster: Any, serving: Scenario, tmp_path: Path
 ) -> None:
     """One cluster for all, since starting one takes longer than the rest."""
     names = wide_rows()
@@ -86,6 +86,7 @@ def test_rows_and_values_come_back_as_from_transform_and_a_killed_actor_costs_wh
     killer.join()
 
     jobs.check_whole(answered)
+    jobs.check_metrics(smelt.ray.metrics(lazy), serving)
     jobs.check_bill(serving, ledger)
 
 

@@ -49,7 +49,7 @@ def workers() -> list[int]:
 
 
 def test_values_come_back_as_from_transform_and_a_killed_worker_costs_what_it_had_in_flight(
-    session: Any, serving: Scenario, tmp_path: Path
+    pacer: str, session: Any, serving: Scenario, tmp_path: Path
 ) -> None:
     """One session for all, since starting one takes longer than the rest."""
     names = session.createDataFrame(wide_rows())
@@ -80,6 +80,7 @@ def test_values_come_back_as_from_transform_and_a_killed_worker_costs_what_it_ha
     killer.join()
 
     jobs.check_whole(answered)
+    jobs.check_metrics(smelt.spark.metrics(lazy), serving)
     jobs.check_bill(serving, ledger)
 
 

@@ -19,6 +19,7 @@ from smelt.engine.work import Work
 from smelt.errors import ColumnError, SchemaError, SmeltConfigError, warn
 from smelt.frames.adapt import adapt
 from smelt.frames.base import Frame
+from smelt.lanes.jobs import JobRun
 from smelt.messages import nearest, printable, shown_value
 from smelt.plan.compact import Compact, table_of, told
 from smelt.plan.decisions import TOLD, Decision, questions_about
@@ -75,6 +76,7 @@ class Preparation:
         confidences: The columns of confidence: the name of each, by the field that it is about.
         earlier: In a cascade: the same call to the cheaper models, the cheapest first; *provider* is the strong one.
         stage: Which rows a run of a cascade is about, in words; empty for the first run, which is about all of them.
+        job: What the run is a part of, if other processes have other parts; None if it is alone.
     """
 
     frame: Frame
@@ -96,6 +98,7 @@ class Preparation:
     confidences: Mapping[str, str] = dataclasses.field(default_factory=dict)
     earlier: tuple[Preparation, ...] = ()
     stage: str = ""
+    job: JobRun | None = None
 
     @property
     def params(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -29,6 +30,7 @@ from smelt.observe.reporter import Reporter
 from smelt.plan.dialect import array_schema
 from smelt.progress.drawing import display_for
 from smelt.providers.base import FLEX
+from smelt.providers.prices import cost_of
 from smelt.providers.tiers import flex_of
 
 _FLEX_SHARE = 0.75  # Of the caller's rpm and tpm. A row is asked at the usual tier after three declined requests.
@@ -122,14 +124,14 @@ def stored(call: Preparation, positions: Sequence[int]) -> list[tuple[tuple[Any,
 @contextmanager
 def _lane(call: Preparation, caps: Caps, report: Reporter) -> Iterator[Limiter]:
     """The lane of the run. With `mode="flex"` there are two: what the flex tier declines is no limit of the other."""
-    settings = call.settings
-    with join(call.provider, caps, report) as usual:
+    settings, price = call.settings, partial(cost_of, call.provider)
+    with join(call.provider, caps, report, job=call.job, price=price) as usual:
         if settings.mode != "flex":
             yield usual
             return
         of_flex = caps.parted(_FLEX_SHARE)
         usual.limit_to(caps.parted(1 - _FLEX_SHARE))
-        with join(call.provider, of_flex, report, tier=FLEX) as cheap:
+        with join(call.provider, of_flex, report, tier=FLEX, job=call.job, price=price) as cheap:
             yield Tiers(
                 cheap=cheap,
                 usual=usual,

@@ -1,11 +1,11 @@
 """What a pacer and its clients say to each other: JSON arrays, one a line. No text of a row and no key is in any.
 
 The server speaks first: `[VERSION, salt, nonce]`. The client proves by the nonce that it knows the token, and names its
-lane by a hash with the salt: `["join", proof, lane, provider, at_once, caps…]`. The server says `["j"]`, or
+lane by a hash with the salt: `["join", proof, lane, provider, at_once, job, run, caps…]`. The server says `["j"]`, or
 `["x", reason]` if it refuses. From then on, *id* being the client's own number of a request, the client says
 
 - `["a", id, input, output, rest]`: admit a request
-- `["d", id, …]`: it ended
+- `["d", id, dollars, …]`: it ended
 - `["r", id, is_counted]`: it was not sent
 - `["c", id]`: do not wait for it
 - `["l", caps…]`: the caps changed
@@ -16,6 +16,12 @@ and the server
 - `["t", id, text]`: it would have to wait too long
 - `["w", seconds, reason]`: requests wait; `["w"]`: no more
 - `["."]`: a sign of life, while requests wait
+
+Other connections are about a job as a whole. After the greeting the client says one line, which the server answers with
+`["k", …]`:
+
+- `["end", proof, job, block, run, {…}]`: a block ended; its figures are as in `jobs.SharedJob.end`
+- `["look", proof, job]`: the answer has the figures of the job
 """
 
 from __future__ import annotations
@@ -30,7 +36,7 @@ from pydantic_core import from_json, to_json
 from smelt.lanes.caps import Caps
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
-VERSION = 1  # Incremented when what is said changes.
+VERSION = 2  # Incremented when what is said changes.
 PLACE = 'the address of a pacer, such as "10.0.0.7:7400" or the path of its socket, "/run/smelt/pacer"'
 _LONGEST = 1 << 16  # Bytes of a line, and
 _MOST = 1 << 22  # bytes that may wait to be sent: a peer that does not read them is dropped.
@@ -105,9 +111,9 @@ def is_place(place: str) -> bool:
     return place.startswith("/") or (bool(host) and port.isdecimal() and 0 < int(port) < 1 << 16)
 
 
-def proof_of(token: str, nonce: str, lane: str) -> str:
-    """What only a peer that knows *token* can say."""
-    return hmac.new(token.encode(), f"{nonce} {lane}".encode(), "sha256").hexdigest()
+def proof_of(token: str, nonce: str, name: str) -> str:
+    """What only a peer that knows *token* can say of the lane or job called *name*."""
+    return hmac.new(token.encode(), f"{nonce} {name}".encode(), "sha256").hexdigest()
 
 
 def said_of_caps(caps: Caps) -> list[float | None]:
@@ -152,6 +158,11 @@ def outcome_of(line: list[Any]) -> Reply | CallFailed:
     words = f"{kind} ({status})" if isinstance(status, int) else str(kind)
     wait = None if retry_after is None else _number(retry_after, 0, 1e9)
     return CallFailed(kind, Billing[billing], words[:_HEADER], retry_after=wait, limits=limits, usage=usage)
+
+
+def dollars_of(value: object) -> float | None:
+    """Dollars in a line."""
+    return None if value is None else _number(value, 0, 1e12)
 
 
 def _number(value: object, least: float, most: float) -> float:

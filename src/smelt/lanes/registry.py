@@ -16,11 +16,12 @@ from smelt.environment import environ
 from smelt.errors import SmeltConfigError
 from smelt.lanes.board import Find, on_this_machine
 from smelt.lanes.caps import Caps
+from smelt.lanes.jobs import JobRun
 from smelt.lanes.lane import Lane, RunLane
 from smelt.lanes.lines import PLACE, is_place
 from smelt.lanes.pacer import Pacer
 from smelt.lanes.remote import Membership, RemoteLane
-from smelt.providers.base import CompleteProvider
+from smelt.providers.base import CompleteProvider, Usage
 
 # Lanes that are kept; beyond that, the least recently used one is dropped. Chosen, not measured: more models and keys
 # than a process uses at a time.
@@ -36,7 +37,13 @@ _remote: WeakSet[RemoteLane] = WeakSet()
 
 
 def join(
-    provider: CompleteProvider, caps: Caps, tell: Callable[[Event], None], *, tier: str = ""
+    provider: CompleteProvider,
+    caps: Caps,
+    tell: Callable[[Event], None],
+    *,
+    tier: str = "",
+    job: JobRun | None = None,
+    price: Callable[[Usage], float | None] = lambda usage: None,
 ) -> RunLane | RemoteLane:
     """Join the lane of *provider*, from inside the running loop; close the returned access to leave it.
 
@@ -50,6 +57,8 @@ def join(
         caps: The limits of the run.
         tell: Receives the events about waiting.
         tier: A service tier that has limits of its own; empty for the usual one.
+        job: What the run is a part of; None if it is alone.
+        price: Dollars for the usage of one request, or None if unknown. Called only for a part of a job.
 
     Raises:
         SmeltConfigError: `SMELT_PACER` is no address, or there is no token for it.
@@ -64,6 +73,8 @@ def join(
         lane=lambda salt: hashlib.blake2b("\0".join(_limit(provider, tier)).encode(), key=salt).hexdigest(),
         provider=provider.name,
         at_once=_at_once(provider),
+        job=job,
+        price=price,
     )
     lane = RemoteLane(member, caps, tell, lambda caps: _own(provider, caps, tell, tier))
     _remote.add(lane)

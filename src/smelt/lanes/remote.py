@@ -13,6 +13,7 @@ from smelt.engine.events import Event, Resumed, Waiting
 from smelt.engine.limiter import Slot, TooLong
 from smelt.errors import SmeltConfigError
 from smelt.lanes.caps import Caps
+from smelt.lanes.jobs import JobRun
 from smelt.lanes.lane import TURNS, RunLane
 from smelt.lanes.lines import VERSION, Lines, keep_alive, proof_of, said_of_caps, said_of_outcome
 from smelt.lanes.queue import running_loop
@@ -37,6 +38,8 @@ class Membership(NamedTuple):
         lane: Makes the name of the lane, from the pacer's salt.
         provider: The provider's name.
         at_once: As `Pacer.at_once`.
+        job: What the run is a part of; None if it is alone.
+        price: Dollars for the usage of one request, or None if unknown. Called only for a part of a job.
     """
 
     place: str
@@ -44,6 +47,8 @@ class Membership(NamedTuple):
     lane: Callable[[bytes], str]
     provider: str
     at_once: int | None
+    job: JobRun | None = None
+    price: Callable[[Usage], float | None] = lambda usage: None
 
 
 class RemoteLane:
@@ -133,7 +138,8 @@ class RemoteLane:
         if slot.number > 0:
             self._alone().complete(slot, outcome)
         elif (desk := self._live) is not None:
-            desk.end("d", slot, said_of_outcome(outcome))
+            cost = None if self._member.job is None else self._member.price(outcome.usage)
+            desk.end("d", slot, [cost, *said_of_outcome(outcome)])
 
     def release(self, slot: Slot, *, is_counted: bool = False) -> None:
         """As `RunLane.release`."""
@@ -339,7 +345,8 @@ class Desk(Lines):
             member = self._member
             lane = member.lane(bytes.fromhex(salt))
             proof = proof_of(member.token, nonce, lane)
-            self.say("join", proof, lane, member.provider, member.at_once, *said_of_caps(self._caps))
+            part = ("", "") if member.job is None else (member.job.job, member.job.run)
+            self.say("join", proof, lane, member.provider, member.at_once, *part, *said_of_caps(self._caps))
 
     def _refused(self, words: str) -> None:
         self.joined.set_exception(SmeltConfigError(f"The pacer {self._member.place} {words}."))

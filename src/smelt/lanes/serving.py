@@ -20,15 +20,28 @@ from smelt.engine.limiter import Slot
 from smelt.environment import environ
 from smelt.errors import SmeltConfigError
 from smelt.lanes.caps import Caps
+from smelt.lanes.jobs import SharedJob, SharedJobs
 from smelt.lanes.lane import Lane, RunLane, Waiter
-from smelt.lanes.lines import PLACE, VERSION, Lines, caps_of, is_place, keep_alive, outcome_of, proof_of, tokens_of
+from smelt.lanes.lines import (
+    PLACE,
+    VERSION,
+    Lines,
+    caps_of,
+    dollars_of,
+    is_place,
+    keep_alive,
+    outcome_of,
+    proof_of,
+    tokens_of,
+)
 from smelt.lanes.pacer import Pacer
 from smelt.loop.one_thread import OneThreadLoop
-from smelt.providers.base import Usage
+from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
 BEAT = 1.0  # Seconds between two signs of life to clients whose requests wait.
 _MOST_LANES = 1_000  # More models and keys than machines use at a time.
 _MOST_WAITING = 10_000  # Requests of one client.
+_NAME = 200  # Characters of the name of a lane, a job, a run or a block.
 _TO_JOIN = 5.0  # Seconds for a new connection to prove that it knows the token.
 
 
@@ -53,6 +66,7 @@ class Pacers:
         self.salt = os.urandom(16).hex()
         self.clients: set[Client] = set()
         self._rng = rng or random.Random()
+        self.jobs = SharedJobs()
         self._lanes: OrderedDict[str, SharedLane] = OrderedDict()
         self._beat: asyncio.TimerHandle | None = None
 
@@ -89,7 +103,7 @@ class Pacers:
 
 
 class Client(Lines):
-    """One connection: one run of a process elsewhere.
+    """One connection: one run of a process elsewhere, or one line about a job.
 
     Attributes:
         waiting: The requests that wait, by the client's numbers.
@@ -101,6 +115,8 @@ class Client(Lines):
         self._pacers = pacers
         self._nonce = os.urandom(16).hex()
         self._run: RunLane | None = None
+        self._job: SharedJob | None = None
+        self._name = ""  # Of the run.
         self._slots: dict[int, Slot] = {}
         self._patience = self._loop.call_later(_TO_JOIN, self.drop)
 
@@ -119,17 +135,21 @@ class Client(Lines):
             for number in [*self.waiting]:
                 self._run.lane.withdraw(self.waiting.pop(number))
             self._run.lane.leave(self._run)
+        if self._job is not None:
+            self._job.asking -= 1
+            if self._slots:
+                self._job.hear(self._name, {"possible_duplicates": len(self._slots)}, 0.0)
 
     def heard(self, line: list[Any]) -> None:
         """As `Lines.heard`."""
         what, *rest = line
         if self._run is None:
-            self._join(what, *rest)
+            self._begin(what, *rest)
         elif what == "a":
             self._admit(self._run, *rest)
         elif what == "d":
             if (slot := self._slots.pop(rest[0], None)) is not None:
-                self._run.complete(slot, outcome_of(rest[1:]))
+                self._completed(self._run, slot, dollars_of(rest[1]), outcome_of(rest[2:]))
         elif what == "r":
             if (slot := self._slots.pop(rest[0], None)) is not None:
                 self._run.release(slot, is_counted=bool(rest[1]))
@@ -141,19 +161,46 @@ class Client(Lines):
         elif what == "l":
             self._run.limit_to(caps_of(*rest))
 
-    def _join(self, what: str, proof: str, lane: str, provider: str, at_once: int | None, *caps: object) -> None:
-        wanted = proof_of(self._pacers.token, self._nonce, lane)
-        if what != "join" or not hmac.compare_digest(wanted.encode(), str(proof).encode()):
-            self.say("x", "the token is another one")
-            self.flush()
-            assert self.transport is not None
-            self.transport.close()
-            return
-        self._patience.cancel()
+    def _begin(self, what: str, proof: object, name: str, *rest: Any) -> None:
+        wanted = proof_of(self._pacers.token, self._nonce, name)
+        if not hmac.compare_digest(wanted.encode(), str(proof).encode()):
+            self._answer("x", "the token is another one")
+        elif what == "join":
+            self._patience.cancel()
+            self._join(name, *rest)
+        else:
+            self._answer("k", *self._told(what, self._pacers.jobs.named(name[:_NAME]), *rest))
+
+    def _answer(self, *line: Any) -> None:
+        self.say(*line)
+        self.flush()
+        assert self.transport is not None
+        self.transport.close()
+
+    def _told(self, what: str, job: SharedJob, *rest: Any) -> list[Any]:
+        """The answer to a line about *job*."""
+        if what == "end":
+            block, run, line = rest
+            job.end(str(block)[:_NAME], str(run)[:_NAME], line)
+        elif what == "look":
+            return [job.look()]
+        else:
+            raise ValueError("No line begins so.")
+        return []
+
+    def _join(self, lane: str, provider: str, at_once: int | None, job: str, run: str, *caps: object) -> None:
         most = caps_of(*caps)
-        shared = self._pacers.lane(str(lane)[:200], str(provider)[:50], tokens_of(at_once), most)
+        shared = self._pacers.lane(str(lane)[:_NAME], str(provider)[:50], tokens_of(at_once), most)
+        if job:
+            self._job, self._name = self._pacers.jobs.named(str(job)[:_NAME]), str(run)[:_NAME]
+            self._job.asking += 1
         self._run = shared.join(most, self._tell)
         self.say("j")
+
+    def _completed(self, run: RunLane, slot: Slot, cost_usd: float | None, outcome: Reply | CallFailed) -> None:
+        if self._job is not None:
+            self._job.hear(self._name, _counts(outcome), 0.0 if is_free(outcome) else cost_usd)
+        run.complete(slot, outcome)
 
     def _admit(self, run: RunLane, number: int, input_tokens: object, output_tokens: object, rest: object) -> None:
         if number in self.waiting or number in self._slots or len(self.waiting) >= _MOST_WAITING:
@@ -186,6 +233,22 @@ class Client(Lines):
             self.say("w", event.seconds, event.reason)
         else:
             self.say("w")
+
+
+def is_free(outcome: Reply | CallFailed) -> bool:
+    """Whether a request that ended so costs nothing."""
+    return isinstance(outcome, CallFailed) and outcome.billing in (Billing.NOT_SENT, Billing.REJECTED)
+
+
+def _counts(outcome: Reply | CallFailed) -> dict[str, int | None]:
+    usage, is_unknown = outcome.usage, isinstance(outcome, CallFailed) and outcome.billing is Billing.UNKNOWN
+    return {
+        "requests": 1,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cached_input_tokens": usage.cached_input_tokens,
+        "possible_duplicates": int(is_unknown),
+    }
 
 
 def run(place: str, say: Callable[[str], None]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from smelt.api.job import Job
 from smelt.call.options import Options
 from smelt.errors import SmeltConfigError
-from smelt.scale.mapper import Mapper
+from smelt.scale.mapper import Mapper, answer
+from smelt.scale.marks import marked, metrics_of_result
+from smelt.scale.metrics import JobMetrics
 
 if TYPE_CHECKING:
     import dask.dataframe as dd
@@ -45,4 +48,25 @@ def transform(
     if not hasattr(frame, "map_partitions") or not hasattr(frame, "_meta"):
         raise SmeltConfigError.for_type("frame", frame, "a Dask DataFrame, such as dask.dataframe.read_parquet(path)")
     mapper = Mapper(Job(prompt, output_model, **options), model, workers=workers)
-    return frame.map_partitions(mapper, meta=mapper.schema(frame._meta).pandas)
+    return marked(frame.map_partitions(partial(_answered, mapper), meta=mapper.schema(frame._meta).pandas), mapper)
+
+
+def metrics(frame: dd.DataFrame) -> JobMetrics:
+    """What all workers asked, paid and finished so far for a result of `transform`. Sends nothing, computes nothing.
+
+    A partition that is computed again, whatever the reason, counts once; its requests all count.
+
+    Args:
+        frame: What `transform` returned; not what was made of it.
+
+    Returns:
+        The figures, from the pacer that `SMELT_PACER` names, else from the ledger of this machine.
+
+    Raises:
+        SmeltConfigError: *frame* is something else, the pacer does not answer, or there is neither pacer nor ledger.
+    """
+    return metrics_of_result("frame", frame)
+
+
+def _answered(mapper: Mapper, partition: Any, partition_info: dict[str, Any] | None = None) -> Any:
+    return answer(mapper, partition, "" if partition_info is None else f"partition {partition_info['number']}")

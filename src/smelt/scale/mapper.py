@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -16,9 +17,11 @@ from smelt.environment import environ
 from smelt.errors import SmeltConfigError, warn
 from smelt.frames.blank import emptied
 from smelt.model import Model, called, read_model
+from smelt.plan.schema import read_output
 from smelt.providers.secrets import KeySource, Secret
+from smelt.scale.metrics import JobMetrics, Traces, metrics_of
+from smelt.scale.part import Part
 from smelt.scale.schema import FrameSchema
-from smelt.streaming.stream import Stream, checked_inlet
 
 B = TypeVar("B")
 
@@ -59,6 +62,7 @@ class Mapper:
         self.model = read_model(default_model() if model is None else model)
         self.workers = integer("workers", workers, 1, 10_000)
         self._name = uuid4().hex
+        self._since = datetime.now(UTC)
         _warn_of_keys(self.model)
 
     def __dask_tokenize__(self) -> str:
@@ -80,8 +84,7 @@ class Mapper:
         Raises:
             SmeltError: As in `smelt.transform`.
         """
-        [finished] = self.stream([block])  # Until its end: a stream that is left before has not ended its run.
-        return finished
+        return answer(self, block)
 
     def stream(self, blocks: Iterable[B]) -> Generator[B, None, None]:
         """Yield each of *blocks* with its answers, in order, all as one run: as `smelt.stream`. Spends money.
@@ -95,10 +98,33 @@ class Mapper:
         Raises:
             SmeltError: As in `smelt.stream`.
         """
-        settings = in_a_worker(self.job.settings, self.workers)
-        inlet = checked_inlet(self.job.prompt, self.job.output_model, self.model, settings)
-        with Stream(blocks, inlet) as finished:
-            yield from finished
+        yield from part_of(self).answered(blocks)
+
+    def metrics(self) -> JobMetrics:
+        """What all processes that use this mapper, or a copy of it, asked, paid and finished so far. Sends nothing.
+
+        Returns:
+            The figures, from the pacer, else from the ledger of this machine.
+
+        Raises:
+            SmeltConfigError: The pacer does not answer, or there is neither a pacer nor a ledger.
+
+        Examples:
+            >>> mapper = smelt.Mapper(smelt.Job("Classify {name}.", Company), scripted)
+            >>> mapper.metrics().failed_rows is None  # The ledger does not know.
+            True
+        """
+        settings = self.job.settings
+        output = read_output(self.job.output_model, text_column=settings.output)
+        return metrics_of(
+            self._name,
+            Traces(
+                since=self._since,
+                model=called(self.model),
+                fields=frozenset(one.name for one in output.fields),
+                ledger=settings.ledger,
+            ),
+        )
 
     def schema(self, like: Any = None) -> FrameSchema:
         """The columns and dtypes of what comes back. Sends nothing.
@@ -122,6 +148,18 @@ class Mapper:
             job, (_, empty) = self.job, emptied(like)
             prepare(empty, job.prompt, job.output_model, self.model, job.settings, is_sent=False)
         return FrameSchema(self.job.output_model, like, self.job.settings)
+
+
+def part_of(mapper: Mapper, name: str = "") -> Part:
+    """A part of the job of *mapper*; *name*: what the engine calls it, the same if it repeats it."""
+    settings = in_a_worker(mapper.job.settings, mapper.workers)
+    return Part(mapper.job, mapper.model, settings, name=mapper._name, block=name)
+
+
+def answer(mapper: Mapper, block: B, name: str = "") -> B:
+    """*block* with its answers, which is what the engine calls *name*."""
+    [finished] = part_of(mapper, name).answered([block])  # To its end: a stream left before has not ended its run.
+    return finished
 
 
 def in_a_worker(settings: Settings, workers: int) -> Settings:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 from smelt.api.job import Job
 from smelt.call.options import Options, Settings
 from smelt.errors import SmeltConfigError
-from smelt.scale.mapper import Mapper
+from smelt.scale.mapper import Mapper, answer
+from smelt.scale.marks import marked, metrics_of_result
+from smelt.scale.metrics import JobMetrics
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -58,9 +60,8 @@ def transform(
     mapper = Mapper(job, model, workers=workers)
     _check_columns(dataset, mapper)
     answered = dataset.map_batches(
-        Mapper,
-        fn_constructor_args=(job, mapper.model),
-        fn_constructor_kwargs={"workers": mapper.workers},
+        Worker,
+        fn_constructor_args=(mapper,),
         batch_format="pyarrow",
         batch_size=rows_of_a_block(job.settings),
         compute=ActorPoolStrategy(size=mapper.workers),
@@ -68,7 +69,41 @@ def transform(
     )
     if preserve_order:
         answered.context.execution_options.preserve_order = True
-    return answered
+    return marked(answered, mapper)
+
+
+def metrics(dataset: Dataset) -> JobMetrics:
+    """What all workers asked, paid and finished so far for a result of `transform`. Sends nothing, computes nothing.
+
+    A block that Ray asks again because an actor died counts once; executing the Dataset twice counts twice.
+
+    Args:
+        dataset: What `transform` returned; not what was made of it.
+
+    Returns:
+        The figures, from the pacer that `SMELT_PACER` names, else from the ledger of this machine.
+
+    Raises:
+        SmeltConfigError: *dataset* is something else, the pacer does not answer, or there is neither pacer nor ledger.
+    """
+    return metrics_of_result("dataset", dataset)
+
+
+class Worker:
+    """What an actor runs: a mapper, and how Ray calls the blocks that it is given."""
+
+    def __init__(self, mapper: Mapper) -> None:
+        """Take the mapper, once an actor."""
+        self._mapper = mapper
+        self._task = ("", 0)
+
+    def __call__(self, block: Any) -> Any:
+        """*block* with its answers."""
+        import ray
+
+        task = ray.get_runtime_context().get_task_id() or ""  # That of the first try, if this is another one.
+        self._task = task, self._task[1] + 1 if self._task[0] == task else 1
+        return answer(self._mapper, block, f"{task} {self._task[1]}" if task else "")
 
 
 def _check_columns(dataset: Dataset, mapper: Mapper) -> None:

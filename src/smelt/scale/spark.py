@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
@@ -10,7 +11,9 @@ from smelt.api.job import Job
 from smelt.call.options import Options
 from smelt.errors import SmeltConfigError
 from smelt.frames.ddl import recast
-from smelt.scale.mapper import Mapper
+from smelt.scale.mapper import Mapper, part_of
+from smelt.scale.marks import marked, metrics_of_result
+from smelt.scale.metrics import JobMetrics
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -51,7 +54,24 @@ def transform(
     if not hasattr(frame, "mapInArrow"):
         raise SmeltConfigError.for_type("frame", frame, "a Spark DataFrame")
     mapper = Mapper(Job(prompt, output_model, **options), model, workers=workers)
-    return frame.mapInArrow(partial(answered, mapper), told(frame.schema, mapper))
+    return marked(frame.mapInArrow(partial(answered, mapper), told(frame.schema, mapper)), mapper)
+
+
+def metrics(frame: DataFrame) -> JobMetrics:
+    """What all workers asked, paid and finished so far for a result of `transform`. Sends nothing, computes nothing.
+
+    A partition that is asked again, by another action or another try, counts once; its requests all count.
+
+    Args:
+        frame: What `transform` returned; not what was made of it.
+
+    Returns:
+        The figures, from the pacer that `SMELT_PACER` names, else from the ledger of this machine.
+
+    Raises:
+        SmeltConfigError: *frame* is something else, the pacer does not answer, or there is neither pacer nor ledger.
+    """
+    return metrics_of_result("frame", frame)
 
 
 def told(schema: StructType, mapper: Mapper) -> StructType:
@@ -70,4 +90,7 @@ def told(schema: StructType, mapper: Mapper) -> StructType:
 
 def answered(mapper: Mapper, batches: Iterator[Any]) -> Iterator[Any]:
     """The batches of a partition with their answers, of types that Spark reads. Spends money."""
-    return (recast(batch) for batch in mapper.stream(batches))
+    spark = sys.modules.get("pyspark")  # It is loaded in a worker of Spark.
+    context = None if spark is None else spark.TaskContext.get()
+    name = "" if context is None else f"partition {context.partitionId()}"
+    return (recast(batch) for batch in part_of(mapper, name).answered(batches))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
@@ -12,6 +12,7 @@ from smelt.call.part import FramePart
 from smelt.call.preparation import Preparation
 from smelt.frames.adapt import adapt_part
 from smelt.loop.driver import Driver
+from smelt.plan.answers import RowFailure
 from smelt.plan.rows import Key
 from smelt.streaming.flow import Flow, Wants
 from smelt.streaming.shape import Shape
@@ -19,6 +20,7 @@ from smelt.streaming.stepwise import ending
 
 F = TypeVar("F")
 T = TypeVar("T")
+Watch = Callable[[Mapping[int, RowFailure]], None]
 
 
 class Entry(Protocol):
@@ -51,8 +53,14 @@ class Inlet:
         flow: The run of the stream; None before the first frame.
     """
 
-    def __init__(self, prepared: Callable[[Any], Preparation], rows: int | None = None) -> None:
-        """Start without frames. *prepared* prepares the call of the first frame; *rows*: expected total, if known."""
+    def __init__(
+        self, prepared: Callable[[Any], Preparation], rows: int | None = None, watch: Watch = lambda failures: None
+    ) -> None:
+        """Start without frames. *prepared* prepares the call of the first frame; *rows*: expected total, if known.
+
+        *watch* is called with the failures of each finished frame.
+        """
+        self._watch = watch
         self.flow: Flow | None = None
         self._prepared = prepared
         self._rows = rows
@@ -82,6 +90,7 @@ class Inlet:
 
     def finished(self, found: FramePart) -> Any:
         """The native frame with its answers."""
+        self._watch(found.answers.failures)
         return attached(found.call, found.answers)
 
     async def stop(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Generic, Self
 
@@ -10,9 +11,10 @@ from smelt.call.options import Settings
 from smelt.call.preparation import Preparation, prepare, refuse_votes
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.frames.adapt import adapt_part
+from smelt.lanes.jobs import JobRun
 from smelt.loop.bridge import warn_of_blocking
 from smelt.result import SmeltMetrics
-from smelt.streaming.driving import Entry, F, Inlet, awaited, driven
+from smelt.streaming.driving import Entry, F, Inlet, Watch, awaited, driven
 
 _AN_ITERATOR = "an iterator of frames, such as pandas.read_csv(path, chunksize=10_000)"
 _FRAMES = ("DataFrame", "LazyFrame", "Series", "Table", "RecordBatch", "dict", "str", "bytes")
@@ -145,11 +147,33 @@ class AsyncStream(_Metered, Generic[F]):
         await self._finished.aclose()
 
 
-def checked_inlet(prompt: str, output_model: Any, model: Any, settings: Settings) -> Inlet:
-    """Where the frames of a stream enter, after all checks that need no frame."""
+def checked_inlet(
+    prompt: str,
+    output_model: Any,
+    model: Any,
+    settings: Settings,
+    *,
+    job: JobRun | None = None,
+    watch: Watch = lambda failures: None,
+) -> Inlet:
+    """Where the frames of a stream enter, after all checks that need no frame.
+
+    Args:
+        prompt: As in `smelt.stream`.
+        output_model: As in `smelt.stream`.
+        model: As in `smelt.stream`.
+        settings: The options.
+        job: What the run is a part of; None if it is alone.
+        watch: Called with the failures of each finished frame.
+    """
     _refuse(settings)
     provider = prepare([], prompt, output_model, model, settings).provider
-    return Inlet(lambda data: prepare(data, prompt, output_model, provider, settings, adapt=adapt_part))
+
+    def prepared(data: Any) -> Preparation:
+        call = prepare(data, prompt, output_model, provider, settings, adapt=adapt_part)
+        return call if job is None else replace(call, job=job)
+
+    return Inlet(prepared, watch=watch)
 
 
 def _refuse(settings: Settings) -> None:
