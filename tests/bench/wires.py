@@ -135,7 +135,18 @@ def changed(form: Form, changes: Sequence[Change], job: Job) -> Form:
 def with_digits(form: Form, job: Job) -> Form:
     """Ids of six digits: two tokens in OpenAI's vocabularies."""
     rng = random.Random(2)
-    ids = {token: f"{rng.randrange(10**6):06}" for token in form.rows}
+    return with_ids(form, [f"{rng.randrange(10**6):06}" for _ in form.rows])
+
+
+def with_pairs(form: Form, job: Job) -> Form:
+    """Ids of two consonants: nearly each is one token, the least that an id can have."""
+    letters = "bcdfghjklmnpqrstvwxz"
+    names = [one + other for one in letters for other in letters]
+    return with_ids(form, random.Random(3).sample(names, len(form.rows)))
+
+
+def with_ids(form: Form, names: Sequence[str]) -> Form:
+    ids = dict(zip(form.rows, names, strict=True))
     return replace(
         form,
         rows={ids[token]: text for token, text in form.rows.items()},
@@ -199,6 +210,7 @@ WAYS: Sequence[tuple[str, int, Sequence[Change]]] = (
     ("100 rows, a letter for a choice", 100, (with_letters,)),
     ("100 rows, texts between bars in one string", 100, (in_strings,)),
     ("100 rows, ids of six digits", 100, (with_digits,)),
+    ("100 rows, ids of one token", 100, (with_pairs,)),
     ("400 rows, digits, bars, no instructions", 400, (in_strings, with_digits, without_instructions)),
     ("the same without any ids", 400, (in_strings, without_ids, without_instructions)),
 )
