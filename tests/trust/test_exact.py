@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
+from itertools import accumulate
 from math import comb
 
 import pytest
 
-from smelt.trust.exact import at_least, fewest_rows, highest, lowest, rows_wanted
+from smelt.trust.exact import at_least, fewest_rows, highest, lowest, rows_wanted, too_many
 
 
 @pytest.mark.parametrize("of", [1, 7, 40])
@@ -48,3 +50,28 @@ def test_the_rows_that_would_prove_it() -> None:
 
 def test_large_counts_take_no_time() -> None:
     assert lowest(95_500, 100_000, 0.05) == pytest.approx(0.9539, abs=2e-4)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.95, 0.99])
+def test_one_look_has_the_whole_risk(share: float) -> None:
+    (bound,) = too_many([60], 60, share, 0.05)
+
+    assert at_least(bound, 60, 1 - share) <= 0.05 < at_least(bound - 1, 60, 1 - share)
+
+
+@pytest.mark.parametrize("share", [0.6, 0.9, 0.95])
+@pytest.mark.parametrize("looks", [(16, 32, 60), (20, 40, 80, 100), (1, 2, 3, 4, 5)])
+def test_all_looks_together_have_no_more(looks: tuple[int, ...], share: float) -> None:
+    bounds = too_many(looks, looks[-1], share, 0.05)
+    rng, runs, met = random.Random(f"{looks} {share}"), 4_000, 0
+    for _ in range(runs):
+        lacking = list(accumulate(rng.random() >= share for _ in range(looks[-1])))
+        met += any(lacking[rows - 1] >= bound for rows, bound in zip(looks, bounds, strict=True))
+
+    assert met / runs <= 0.05 + 0.01  # Three times the error of 4,000 runs.
+    assert bounds == sorted(bounds)
+    assert too_many(looks[:2], looks[-1], share, 0.05) == bounds[:2]
+
+
+def test_thousands_of_rows_take_no_time_to_speak_of() -> None:
+    assert too_many([5_000, 10_000], 10_000, 0.5, 0.05)[-1] in range(5_070, 5_110)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from smelt.trust.exact import highest, lowest, rows_wanted
+from smelt.trust.exact import highest, lowest, rows_wanted, too_many
 
 RISK = 0.05
 _LEAST_LOOK = 16
@@ -25,6 +25,7 @@ class Candidate:
         name: It, as `provider:name`.
         batch_size: Rows per request.
         marks: For each row that was asked, whether its answer is the wanted one.
+        judged: How many rows had been asked each time that it was judged.
         input_tokens: Input tokens of these rows.
         output_tokens: Output tokens of these rows.
         cost_usd: Dollars for these rows; None if the price is not known.
@@ -35,6 +36,7 @@ class Candidate:
     name: str
     batch_size: int
     marks: list[bool] = field(default_factory=list)
+    judged: list[int] = field(default_factory=list)
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = 0.0
@@ -107,11 +109,17 @@ def prices(candidates: Sequence[Candidate]) -> dict[Candidate, float]:
     return dict(zip(candidates, values, strict=True))
 
 
-def throw_out(candidates: Sequence[Candidate], agreement: float) -> None:
-    """Throw out who is certainly too bad, and who is dearer than another one and better on no row."""
+def throw_out(candidates: Sequence[Candidate], agreement: float, whole: int) -> None:
+    """Throw out who is certainly too bad, and who is dearer than another one and better on no row.
+
+    A candidate that is just as good as *agreement* asks is thrown out with 5 % probability at most, all times together
+    that it is judged before *whole* rows were asked. No exact test by its own rows throws out more of the bad ones.
+    """
     left = [one for one in candidates if one.state == "open"]
     for one in left:
-        if one.high < agreement:
+        if one.rows > (one.judged[-1] if one.judged else 0):
+            one.judged.append(one.rows)
+        if one.judged and one.rows - one.alike >= too_many(one.judged, max(whole, one.rows), agreement, RISK)[-1]:
             one.state = "worse"
     left = [one for one in left if one.state == "open"]
     price = prices(left)

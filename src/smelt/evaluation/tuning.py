@@ -104,7 +104,7 @@ class Tuning(Waves):
             start = end
             if not self.is_whole:
                 return
-            throw_out(candidates, self._bar)
+            throw_out(candidates, self._bar, len(self._rows))
             if not any(one.state == "open" for one in candidates):
                 return
 

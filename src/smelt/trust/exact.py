@@ -2,16 +2,18 @@
 
 Sources: Clopper and Pearson (1934), "The use of confidence or fiducial limits", Biometrika 26. The binomial tail is a
 regularised incomplete beta function, computed as a continued fraction by the method of Lentz (Press et al., "Numerical
-Recipes", section 6.4).
+Recipes", section 6.4). For several looks at a growing sample: Lan and DeMets (1983), "Discrete sequential boundaries
+for clinical trials", Biometrika 70, with exact binomial steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import ceil, exp, lgamma, log, log1p
+from collections.abc import Callable, Sequence
+from math import ceil, exp, fsum, lgamma, log, log1p
 
 _TINY = 1e-300
 _ENOUGH = 1e-14
+_IMPOSSIBLE = 1e-15
 _STEPS = 10_000
 _HALVINGS = 60
 
@@ -33,6 +35,45 @@ def lowest(count: int, of: int, risk: float) -> float:
 def highest(count: int, of: int, risk: float) -> float:
     """The upper bound of that share; wrong with probability *risk* at most."""
     return 1.0 if count >= of else 1 - lowest(of - count, of, risk)
+
+
+def too_many(looks: Sequence[int], whole: int, share: float, risk: float) -> list[int]:
+    """How many rows without a property are too many for *share*, at each of several looks at a growing sample.
+
+    If each row has the property with probability *share*, they are ever met with probability *risk* at most, all looks
+    together: up to a look at `n` of the *whole* rows with `n / whole` of it.
+
+    Args:
+        looks: The rows at each look, growing.
+        whole: The rows at the last look, which may be still to come.
+        share: The share, between 0 and 1.
+        risk: The probability of calling it too low, if it is just that.
+    """
+    states, spent, before, bounds = {0: 1.0}, 0.0, 0, []
+    for rows in looks:
+        added = _lacking(rows - before, share)
+        reached: dict[int, list[float]] = {}
+        for count, chance in states.items():
+            for more, one in added.items():
+                reached.setdefault(count + more, []).append(chance * one)
+        sums = {count: fsum(chances) for count, chances in reached.items()}
+        left, bound = risk * rows / whole - spent, max(sums) + 1
+        while bound > 0 and sums.get(bound - 1, 0.0) <= left:
+            bound -= 1
+            left -= sums.get(bound, 0.0)
+        spent, before = risk * rows / whole - left, rows
+        bounds.append(bound)
+        states = {count: chance for count, chance in sums.items() if count < bound and chance > _IMPOSSIBLE}
+    return bounds
+
+
+def _lacking(rows: int, share: float) -> dict[int, float]:
+    """The probabilities that so many of *rows* lack a property, without those that are next to impossible."""
+    found = {}
+    for count in range(rows + 1):
+        ways = lgamma(rows + 1) - lgamma(count + 1) - lgamma(rows - count + 1)
+        found[count] = exp(ways + count * log1p(-share) + (rows - count) * log(share))
+    return {count: chance for count, chance in found.items() if chance > _IMPOSSIBLE}
 
 
 def fewest_rows(share: float, risk: float) -> int:
