@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 from pydantic import BaseModel, Field
+
+if TYPE_CHECKING:  # The environments of other libraries have no pandas, and read this too.
+    import pandas as pd
 
 MODEL = "gpt-4.1-mini"
 
@@ -25,6 +27,7 @@ FIELDS = list(Company.model_fields)
 
 def packed(names: list[str], prompt: str, *, rows: int = 50) -> Any:
     """ondine's builder with many rows in a request; 50 as in its README."""
+    import pandas as pd
     from ondine import PipelineBuilder  # type: ignore[import-not-found]  # In an environment of its own.
 
     class Companies(BaseModel):
@@ -54,4 +57,5 @@ def fields_for_accrue() -> dict[str, Any]:
 def rows_of(out: pd.DataFrame) -> list[dict[str, Any] | None]:
     """The answers in a frame; None for a row without one. Numbers and words become what the model says."""
     rows = out[FIELDS].astype(object).to_dict("records")
-    return [None if pd.isna(row["echo"]) else Company.model_validate(row).model_dump() for row in rows]
+    answered = zip(rows, out["echo"].notna(), strict=True)
+    return [Company.model_validate(row).model_dump() if has_answer else None for row, has_answer in answered]
