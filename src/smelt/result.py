@@ -140,6 +140,10 @@ class ResultColumns:
     made_for: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
+Evidence = Mapping[str, Sequence[float | None]]
+"""How sure the answer to each row is, for each field, before it is calibrated: as `trust.verdict.Standing.evidence`."""
+
+
 class ReportWriter(Protocol):
     """Writes the report of a run; holds the data that is not in the result."""
 
@@ -178,6 +182,7 @@ class SmeltResult(Generic[T]):
         cascade: Cascade | None = None,
         columns: ResultColumns | None = None,
         company: Callable[[], list[int | None]] | None = None,
+        evidence: Callable[[], Evidence] | None = None,
     ) -> None:
         """Keep the metrics and names of columns; everything else is built at the first access."""
         self.columns = columns
@@ -190,6 +195,7 @@ class SmeltResult(Generic[T]):
         self._details = details
         self._votes = votes
         self._company = company
+        self._evidence = evidence
         self._cascade = cascade
 
     @cached_property
@@ -371,11 +377,13 @@ class SmeltResult(Generic[T]):
             "cascade": self._cascade,
             "columns": self.columns,
             "company": self.company,
+            "evidence": evidence_of(self),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         made = {name: partial(state.get, name) for name in ("data", "frame", "errors", "report", "company")}
-        made |= {name: partial(state.get, name) for name in ("details", "votes") if state.get(name) is not None}
+        lazy = ("details", "votes", "evidence")
+        made |= {name: partial(state.get, name) for name in lazy if state.get(name) is not None}
         kept = {name: state.get(name) for name in ("metrics", "model", "cascade", "columns")}
         self.__init__(**kept, **made)  # type: ignore[misc]  # As it was made.
 
@@ -395,6 +403,11 @@ class SmeltResult(Generic[T]):
     def _lines(self) -> list[tuple[str, str]]:
         promise = [] if self._cascade is None else [("promise", self._cascade.promise)]
         return [*described(self.metrics), *promise, *_error_lines(self.errors)]
+
+
+def evidence_of(result: SmeltResult[Any]) -> Evidence | None:
+    """How sure the answers of *result* are; None if the run had neither votes nor scores."""
+    return None if result._evidence is None else result._evidence()
 
 
 def told(kind: str, message: str) -> str:

@@ -98,7 +98,7 @@ def test_confidence_needs_votes_and_labels() -> None:
         evaluated(labelled(0, 30)).reliability("moods")
     with pytest.raises(SmeltConfigError, match=r"the \.calibrator of an evaluation"):
         evaluated(labelled(0, 30), with_confidence="yes")
-    with pytest.raises(SmeltConfigError, match="needs votes=2 or more"):
+    with pytest.raises(SmeltConfigError, match="no way to get them from scripted: use votes=3"):
         evaluated(labelled(0, 30), votes=1, with_confidence=True)
 
 

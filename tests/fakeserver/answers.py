@@ -70,11 +70,15 @@ def _choice(rule: Rule, row: Mapping[str, Any]) -> Any:
 def _waver(rule: Rule, row: Mapping[str, Any]) -> Any:
     cell = _text(row.get(rule["of"]))
     right = _choice({"choice": rule["waver"], "of": rule["of"]}, row)
-    is_hard = _chance(f"hard {cell}") < rule["hard"]
-    if _chance(f"{cell} {row.get(TURN, 0)}") >= rule["wrong"][is_hard]:
+    if _chance(f"{cell} {row.get(TURN, 0)}") >= rule["wrong"][is_hard(cell, rule["hard"])]:
         return right
     others = [one for one in rule["waver"] if one != right]
     return others[int(_chance(f"other {cell}") * len(others))]
+
+
+def is_hard(cell: Any, share: float) -> bool:
+    """Whether the row with this cell is one of the *share* of rows that are hard."""
+    return _chance(f"hard {_text(cell)}") < share
 
 
 def _chance(text: str) -> float:

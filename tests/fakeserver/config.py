@@ -60,6 +60,8 @@ class Config:
         jobs: What its Batch API allows, and what happens to jobs: `jobs.Terms`.
         count_by: A column; `Stats.rows_sent_by` then counts how often each of its values was sent.
         media: What it refuses of media, or does to them: see `mediafaults.py`.
+        scores: How likely the tokens of replies are, and how that is told if a request asks for it: `likely`. None:
+            such requests are answered as if they had not asked.
         log: Whether to keep every request's headers and body.
     """
 
@@ -94,6 +96,7 @@ class Config:
     jobs: Mapping[str, Any] = field(default_factory=dict)
     count_by: str | None = None
     media: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, Any] | None = None
     log: bool = False
 
 

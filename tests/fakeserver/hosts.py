@@ -213,6 +213,23 @@ def unstructured(body: Json) -> Refused:
     return None
 
 
+def unscored(body: Json) -> Refused:
+    """A model without probabilities: one of OpenAI that reasons, many of Gemini. vllm#23319, generative-ai#2947."""
+    if "logprobs" in body or "include" in body:
+        return 400, _openai("logprobs are not supported with reasoning models.", "logprobs", "unsupported_parameter")
+    if "responseLogprobs" in body.get("generationConfig", {}):
+        words = "Logprobs is not enabled for models/fake-1"
+        return 400, {"error": {"code": 400, "message": words, "status": "INVALID_ARGUMENT"}}
+    return None
+
+
+def secretive(body: Json) -> Refused:
+    """A model of OpenAI that keeps them to itself. inspect_ai#2739."""
+    if "logprobs" not in body and "include" not in body:
+        return None
+    return 403, _openai("You are not allowed to request logprobs from this model", "logprobs", None)
+
+
 def ignoring(body: Json) -> Refused:
     """The format is dropped without a word, as by Snowflake for most models."""
     return None
@@ -230,5 +247,5 @@ IGNORING: dict[str, Any] = {"ignoring": None, "arrays": {"properties": {"rows": 
 HOSTS: dict[str, Callable[[Json], Refused]] = {
     one.__name__: one
     for one in (groq, deepseek, deepseek_once, openai, mistral, old_vllm, nvidia, perplexity, cloudflare, lmstudio)
-    + (openrouter, fireworks, databricks, gemini, grammars, fixed, unstructured, ignoring, arrays)
+    + (openrouter, fireworks, databricks, gemini, grammars, fixed, unstructured, unscored, secretive, ignoring, arrays)
 }

@@ -26,6 +26,7 @@ class Prompt:
     max_tokens: int | None
     questions: tuple[Any, ...] = ()
     questions_text: str = ""
+    wants_scores: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Completion:
             out.
         tier: The service tier that served the request.
         questions: Those that it answers, if an endpoint for decisions is asked.
+        tokens: Its tokens with their probabilities, if they were asked for and are told: `likely.Told`.
     """
 
     text: str
@@ -50,6 +52,7 @@ class Completion:
     usage: Mapping[str, int] | None = field(default_factory=dict)
     tier: str = "standard"
     questions: tuple[Any, ...] = ()
+    tokens: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.fakeserver import prefixes
+from tests.fakeserver.likely import gemini_form, openai_form
 from tests.fakeserver.media import parts_of, told
 from tests.fakeserver.messages import BadRequest, Completion, Headers, Json, Limits, Prompt, WireProtocol
 
@@ -44,6 +45,7 @@ class OpenAI:
             user=told(parts_of(rows)),
             schema=shape.get("schema") or told_schema(system),
             max_tokens=body.get("max_output_tokens"),
+            wants_scores="message.output_text.logprobs" in body.get("include", ()),
         )
 
     def write(self, completion: Completion) -> Json:
@@ -74,6 +76,7 @@ class OpenAI:
             content: Json = {"type": "refusal", "refusal": completion.detail}
         elif completion.text:
             content = {"type": "output_text", "text": completion.text, "annotations": []}
+            content |= {"logprobs": openai_form(completion.tokens)} if completion.tokens else {}
         else:
             return reasoning
         message = {"id": f"msg_{completion.request_id}", "type": "message", "role": "assistant", "status": status}
@@ -129,6 +132,7 @@ class Compatible:
             user=told(parts_of([one for one in messages if one["role"] == "user"])),
             schema=shape.get("schema") or told_schema(system),
             max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
+            wants_scores=body.get("logprobs") is True,
         )
 
     def write(self, completion: Completion) -> Json:
@@ -151,7 +155,8 @@ class Compatible:
             "content": None if refused else completion.text,
             "refusal": completion.detail if refused else None,
         }
-        return {"index": 0, "message": message, "logprobs": None, "finish_reason": ends.get(completion.finish, "stop")}
+        told = {"content": openai_form(completion.tokens)} if completion.tokens else None
+        return {"index": 0, "message": message, "logprobs": told, "finish_reason": ends.get(completion.finish, "stop")}
 
     def _usage(self, usage: Mapping[str, int]) -> Json:
         spent_in, spent_out = usage.get("input", 0), usage.get("output", 0)
@@ -259,6 +264,7 @@ class Google:
             user=told(parts_of(_required(body, "contents"))),
             schema=config.get("responseJsonSchema") or config.get("responseSchema"),
             max_tokens=config.get("maxOutputTokens"),
+            wants_scores=config.get("responseLogprobs") is True,
         )
 
     def write(self, completion: Completion) -> Json:
@@ -278,7 +284,9 @@ class Google:
         content: Json = {"role": "model"}
         if completion.text:
             content["parts"] = [{"text": completion.text}]
-        return {"candidates": [{"content": content, "finishReason": ends.get(completion.finish, "STOP"), "index": 0}]}
+        scores = {"logprobsResult": gemini_form(completion.tokens)} if completion.tokens else {}
+        finish = ends.get(completion.finish, "STOP")
+        return {"candidates": [{"content": content, "finishReason": finish, "index": 0, **scores}]}
 
     def _usage(self, usage: Mapping[str, int]) -> Json:
         # Gemini counts thoughts beside the candidates' tokens, not among them.

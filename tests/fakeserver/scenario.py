@@ -24,6 +24,7 @@ from tests.fakeserver.hostile import Mood, Temper
 from tests.fakeserver.hosts import HOSTS, IGNORING
 from tests.fakeserver.jobdoor import JobDoor
 from tests.fakeserver.jobs import Done
+from tests.fakeserver.likely import told
 from tests.fakeserver.limiter import Limit, Limiter
 from tests.fakeserver.messages import BadRequest, Completion, Headers, Json, Prompt, WireProtocol
 from tests.fakeserver.model import Row, capped, codes_of, names_of, render, rows_of, tokens_of
@@ -264,10 +265,12 @@ class Scenario:
     ) -> Completion:
         schema = prompt.schema or {}
         scene = self._scene(prompt)
+        likely: Sequence[Entry] = ()
         if rows and mood is not None:
             text = mood.write(self._entries(rows, faults, scene), scene, codec_of(schema, prompt.system))
         elif rows:
             entries, codec = self._entries(rows, faults, scene), codec_of(schema, prompt.system)
+            likely = entries
             if self.config.is_random and codec == "array":
                 entries = [replace(entry, id=f"{self._rng.randrange(16**5):05x}") for entry in entries]
             text = render(entries, codec, codes_of(prompt.system))
@@ -291,6 +294,8 @@ class Scenario:
         if thought:
             kind = "hidden" if is_silent else "reasoning"
             completion = replace(completion, usage={**(completion.usage or {}), kind: thought})
+        if prompt.wants_scores and self.config.scores is not None and completion.text:
+            completion = replace(completion, tokens=tuple(told(completion.text, rows, likely, self.config.scores)))
         self.counters.rows_answered += len(rows)
         self.counters.useful_thoughts += thought if completion.finish != "length" else 0
         return self._billed(completion, prompt)

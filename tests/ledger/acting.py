@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from smelt.ledger.base import Claim
+from smelt.ledger.base import NO_SCORES, Claim
 from smelt.ledger.keys import Spec
 from smelt.ledger.lease import Moment
 from smelt.ledger.opening import open_store
@@ -118,9 +118,10 @@ class Actor:
         """Its reply comes."""
         await self.recorder.receive(self.number, reply_to(len(self.pending), answer), cost_usd)
 
-    def commit(self, answer: Mapping[str, Any] = TECH) -> None:
+    def commit(self, answer: Mapping[str, Any] = TECH, scores: Mapping[int, Mapping[str, float]] = NO_SCORES) -> None:
         """Its rows are read."""
-        self.recorder.commit(self.number, [Accepted(row, (), json.dumps(answer)) for row in self.pending])
+        accepted = [Accepted(row, (), json.dumps(answer)) for row in self.pending]
+        self.recorder.commit(self.number, accepted, None, scores)
 
     async def ask(self, *names: str, answer: Mapping[str, Any] = TECH, cost_usd: float | None = 0.25) -> Claim:
         """All of it."""

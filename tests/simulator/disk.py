@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smelt.ledger.base import Claim, Holding, RunLedger
+from smelt.ledger.base import NO_SCORES, Claim, Holding, RunLedger
 from smelt.plan.chunks import Pending
+from smelt.plan.scores import Scores
 from smelt.plan.validate import Accepted
 from smelt.providers.base import CallFailed, Reply
 
@@ -42,6 +43,9 @@ class SlowDisk:
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         return self._ledger.recall(texts)
 
+    def scores(self, texts: Sequence[str]) -> Sequence[Scores | None]:
+        return self._ledger.scores(texts)
+
     def held(self, texts: Sequence[str]) -> Sequence[Holding | None]:
         return self._ledger.held(texts)
 
@@ -59,8 +63,14 @@ class SlowDisk:
         await self._ledger.receive(number, outcome, cost_usd)
         await self._turn()
 
-    def commit(self, number: int, accepted: Sequence[Accepted], unread: str | None = None) -> None:
-        self._ledger.commit(number, accepted, unread)
+    def commit(
+        self,
+        number: int,
+        accepted: Sequence[Accepted],
+        unread: str | None = None,
+        scores: Mapping[int, Scores] = NO_SCORES,
+    ) -> None:
+        self._ledger.commit(number, accepted, unread, scores)
 
     def wind_down(self) -> None:
         self._ledger.wind_down()

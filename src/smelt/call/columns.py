@@ -12,8 +12,9 @@ from smelt.errors import SchemaError
 from smelt.frames.base import Frame
 from smelt.frames.names import resolve_names
 from smelt.plan.kinds import Field, Struct
-from smelt.plan.probabilities import asked_output
+from smelt.plan.probabilities import asked_output, declared
 from smelt.plan.schema import Output
+from smelt.trust.calibration import Calibrator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,10 @@ def added_to(frame: Frame, output_model: Any, settings: Settings) -> Added:
     """
     output = asked_output(output_model, text_column=settings.output, via=settings.via)
     wanted = columns_of(output, flatten=settings.flatten)
-    leaves = [".".join(path) for path, _ in _paths(output.fields, (), flatten=True)] if settings.with_confidence else []
+    # A score that was not calibrated is not shown: it is no confidence.
+    is_told = settings.with_confidence if settings.votes > 1 else isinstance(settings.with_confidence, Calibrator)
+    asked = declared(output.fields) if is_told else ()
+    leaves = [".".join(path) for path, _ in _paths(asked, (), flatten=True)]
     told = {leaf: f"{leaf}_confidence" for leaf in leaves}
     names = [*(one.name for one in wanted), *told.values()]
     final, dropped = resolve_names(frame.names, names, settings.error_column, settings.on_conflict)

@@ -22,6 +22,7 @@ from smelt.engine.details import Details
 from smelt.engine.events import Event, Observer, RequestSent, RunStarted
 from smelt.engine.room import Room
 from smelt.engine.run import INTERRUPT_GRACE, Run
+from smelt.engine.scoring import Scoring
 from smelt.engine.supply import Supply
 from smelt.engine.work import Counts, Ending
 from smelt.errors import (
@@ -106,6 +107,7 @@ class Execution:
         engine: The run of the engine; None before the ledger is open.
         is_kept: Whether a ledger stores the answers.
         details: What became of each row; None if that is not kept.
+        scoring: The scores of answers; None if the run asks for none.
     """
 
     def __init__(
@@ -157,6 +159,7 @@ class Execution:
         self._ends_at = ends_at
         self._series = series
         self.details = Details(supply.rows) if details else None
+        self.scoring = Scoring() if call.asks_scores else None
         if settings.max_cost is not None:
             check_priced(call.provider, DECISIONS if call.settings.via == "decisions" else "")
         self._started = time.perf_counter()
@@ -247,6 +250,7 @@ class Execution:
             counts=self.counts,
             interrupt_grace=INTERRUPT_GRACE if is_wanted else 0.0,  # Else late replies are lost anyway.
             details=self.details,
+            scoring=self.scoring,
         )
 
     async def run_safely(self) -> None:

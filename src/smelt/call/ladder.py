@@ -33,7 +33,7 @@ def prepare_all(
     call = prepare(data, prompt, output_model, models[-1], settings, is_sent=is_sent, is_cascade=True)
     promised(call)
     cheaper = [resolve_model(one, params=settings.params, needs_key=is_sent) for one in models[:-1]]
-    calls = [*map(call.asked_of, cheaper), call]
+    calls = [*(replace(call.asked_of(one), is_scored=settings.votes == 1) for one in cheaper), call]
     asked = [(names([one])[0], one.provider.origin, one.identity) for one in calls]
     if doubled := [one for one in asked if asked.count(one) > 1]:
         raise SmeltConfigError(f"The cascade has {doubled[0][0]} twice, and a model always agrees with itself.")

@@ -99,7 +99,8 @@ class Outcome:
             errors=self._errors,
             report=self._report,
             details=None if self.details is None else partial(self._detailed, self.details),
-            votes=None if self.tally is None else self.tally.frame,
+            votes=None if self.tally is None or call.settings.votes == 1 else self.tally.frame,
+            evidence=None if self.tally is None else self.tally.evidence,
             cascade=self.cascade,
             columns=result_columns(call),
             company=self._company,
@@ -169,7 +170,7 @@ class Outcome:
         from smelt.report.report import Report
 
         record = recorded(self.call, self.answers, self.recorder, first_request=self.counts.first_request)
-        votes = () if self.tally is None else self.tally.lines()
+        votes = () if self.tally is None or self.call.settings.votes == 1 else self.tally.lines()
         return Report(replace(record, votes=votes, cascade=() if self.cascade is None else self.cascade.lines()))
 
     def _company(self) -> list[int | None]:

@@ -32,6 +32,7 @@ from smelt.plan.probabilities import declared, paired, with_probabilities, witho
 from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
+from smelt.plan.scores import wanted_beside
 from smelt.plan.tokens import compact_bytes, reply_bytes, reply_tokens, text_tokens
 from smelt.plan.verbatim import check_columns
 from smelt.plan.wire import PROMPT_REMINDER, REMINDER, Codec, prompts_told, system_text
@@ -77,6 +78,7 @@ class Preparation:
         earlier: In a cascade: the same call to the cheaper models, the cheapest first; *provider* is the strong one.
         stage: Which rows a run of a cascade is about, in words; empty for the first run, which is about all of them.
         job: What the run is a part of, if other processes have other parts; None if it is alone.
+        is_scored: Whether the probabilities of tokens are wanted, to score the answers.
     """
 
     frame: Frame
@@ -99,6 +101,7 @@ class Preparation:
     earlier: tuple[Preparation, ...] = ()
     stage: str = ""
     job: JobRun | None = None
+    is_scored: bool = False
 
     @property
     def params(self) -> dict[str, Any]:
@@ -181,6 +184,7 @@ class Preparation:
             wire=self.settings.wire,
             decisions=self.decisions,
             reminder=PROMPT_REMINDER if self.is_prompts else REMINDER,
+            scores=wanted_beside(self.output.fields) if self.asks_scores else 0,
         )
 
     def _compact(self, fields: Sequence[Field], *, is_whole: bool) -> Compact | None:
@@ -248,6 +252,12 @@ class Preparation:
         check_urls(settings.media, provider)
         call = replace(self, provider=provider)
         return replace(call, system=call._instructions(output.fields))
+
+    @property
+    def asks_scores(self) -> bool:
+        """Whether requests ask for the probabilities of tokens."""
+        is_told = self.provider.capabilities.scores == "tokens"
+        return self.is_scored and is_told and self.settings.via == "generation"
 
     @property
     def turn(self) -> str:
@@ -412,6 +422,7 @@ def prepare(
     is_sent: bool = True,
     is_prompts: bool = False,
     is_cascade: bool = False,
+    is_labelled: bool = False,
 ) -> Preparation:
     """Do all checks that are possible before money is spent, and read the rows once.
 
@@ -426,6 +437,7 @@ def prepare(
         is_sent: Whether the call will be sent. If not, as for an estimate, no key is needed.
         is_prompts: As in `Preparation`.
         is_cascade: Whether other models are asked before this one, as `call.ladder` prepares it.
+        is_labelled: Whether right answers are known, so that scores of single answers can be calibrated by them.
 
     Raises:
         SmeltConfigError: An argument is wrong (this class or a subclass); nothing was sent.
@@ -450,7 +462,7 @@ def prepare(
     if settings.via == "decisions":
         _check_decisions(settings, has_media=bool(settings.media or rows.media_names))
     _check_mode(provider, settings)
-    _check_votes(settings)
+    _check_votes(settings, provider, is_cascade=is_cascade, is_labelled=is_labelled)
     _check_sure(settings, output)
     check_limits(output.fields, provider.capabilities.dialect, provider.name)
     if names is not None:
@@ -494,6 +506,7 @@ def prepare(
         has_media=has_media,
         confidences=added.confidences,
         is_prompts=is_prompts,
+        is_scored=settings.votes == 1 and settings.with_confidence is not False and not is_cascade,
     )
     _ = call.decisions  # Raises.
     if is_sent:
@@ -576,21 +589,23 @@ def refuse_votes(settings: Settings) -> None:
         SmeltConfigError: The call has votes, or options of a cascade.
     """
     _refuse_cascade(settings)
+    if settings.with_confidence and settings.votes == 1:
+        raise SmeltConfigError(
+            "with_confidence= cannot be told here: rows are handed on one by one. Use transform, run or evaluate."
+        )
     if settings.votes > 1:
         raise SmeltConfigError(
             f"votes={settings.votes} cannot be asked here: rows are handed on one by one. {ASKED_ONCE}"
         )
 
 
-def _check_votes(settings: Settings) -> None:
-    """Refuse what does not go together with votes."""
+def _check_votes(settings: Settings, provider: CompleteProvider, *, is_cascade: bool, is_labelled: bool) -> None:
+    """Refuse what does not go together with votes, or with scores."""
     if settings.votes == 1:
         if settings.sure is not None:
             raise SmeltConfigError(f"sure={settings.sure} is about votes: add votes={_SURE_VOTES} or more.")
-        if settings.with_confidence:
-            raise SmeltConfigError(
-                "with_confidence= tells how much votes agree, so it needs votes=2 or more. votes=3 is a good start."
-            )
+        if settings.with_confidence and not is_cascade:
+            _check_scores(settings, provider, is_labelled=is_labelled)
         return
     others = {
         'mode="batch"': settings.mode == "batch",
@@ -599,6 +614,24 @@ def _check_votes(settings: Settings) -> None:
     }
     for name in (name for name, is_given in others.items() if is_given):
         raise SmeltConfigError(f"votes={settings.votes} and {name} do not go together yet. Leave out one of them.")
+
+
+def _check_scores(settings: Settings, provider: CompleteProvider, *, is_labelled: bool) -> None:
+    """Refuse confidence in single answers without scores, or without right answers that tell what they mean."""
+    if settings.with_confidence is True and not is_labelled:
+        raise SmeltConfigError(
+            "with_confidence=True tells how much votes agree, so it needs votes=2 or more; votes=3 is a good start. "
+            "With one vote, pass the .calibrator of evaluate(..., with_confidence=True), which makes probabilities of "
+            "the scores that the provider gives."
+        )
+    if settings.via != "decisions" and provider.capabilities.scores == "none":
+        raise SmeltConfigError(
+            f"with_confidence= with one vote needs scores, and smelt knows no way to get them from {provider.name}: "
+            "use votes=3, which any model can."
+        )
+    others = {'mode="batch"': settings.mode == "batch", "extend=True": settings.extend}
+    for name in (name for name, is_given in others.items() if is_given):
+        raise SmeltConfigError(f"with_confidence= and {name} do not go together with one vote. Leave out one of them.")
 
 
 def _check_sure(settings: Settings, output: Output) -> None:

@@ -146,7 +146,8 @@ class Rounds:
             await execution.run_safely()
         finally:
             self._count(execution, is_first=not number)
-            self._tally.take(positions, part.answers, call.folded.distinct)
+            scores = None if execution.scoring is None else execution.scoring.scores
+            self._tally.take(positions, part.answers, call.folded.distinct, scores)
             self._open = self._tally.undecided(positions, self._call.settings.votes - 1 - number)
 
     def _count(self, execution: Execution, *, is_first: bool) -> None:

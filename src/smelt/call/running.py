@@ -52,7 +52,7 @@ def _execution(
 ) -> Execution | Rounds | Escalation:
     if call.earlier:
         return Escalation(call, wiring=wiring, is_partial_shown=is_partial_shown)
-    if call.settings.votes > 1:
+    if call.settings.votes > 1 or call.settings.with_confidence:
         return Rounds(call, wiring=wiring, is_partial_shown=is_partial_shown)
     supply = Supply.of(part_of(call))
     return Execution(call, supply, wiring=wiring, is_partial_shown=is_partial_shown, details=details)

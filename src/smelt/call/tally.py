@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import log
 from typing import Any
 
 from smelt.call.preparation import Preparation
@@ -12,6 +14,7 @@ from smelt.frames.base import OutputColumn
 from smelt.messages import counted, printable
 from smelt.plan.answers import Answers, RowFailure
 from smelt.plan.kinds import Boolean, Float, Integer
+from smelt.plan.scores import MOST, Scores, log_odds
 from smelt.trust.calibration import Calibrator
 from smelt.trust.verdict import Standing
 from smelt.trust.votes import Leaf, Panel, Vote
@@ -37,13 +40,30 @@ class Tally:
         self._answers: dict[int, Vote] = {}
         self._standings: dict[int, list[Standing]] = {}
         self._sure: dict[int, list[bool | None]] = {}
+        self._scores: dict[int, Scores] = {}
+        self._chances = {at: one.chance_of for at, one in enumerate(call.output.fields) if one.chance_of}
 
-    def take(self, positions: Sequence[int], answers: Answers, places: Sequence[int]) -> None:
-        """Count the outcomes of a round for the rows at *positions*; *places*: where *answers* has them."""
+    def take(
+        self,
+        positions: Sequence[int],
+        answers: Answers,
+        places: Sequence[int],
+        scores: Mapping[int, Scores] | None = None,
+    ) -> None:
+        """Count the outcomes of a round.
+
+        Args:
+            positions: The rows.
+            answers: Their outcomes.
+            places: Where *answers* has them.
+            scores: The scores of the answers, by place.
+        """
         rows = list(answers.rows())
         for at, place in zip(positions, places, strict=True):
             if (vote := rows[place]) is not None:
                 self._votes[at].append(vote)
+                if (score := self._told(vote) or (scores or {}).get(place)) is not None:
+                    self._scores[at] = score
             elif (failure := answers.failures.get(place)) is not None:
                 self._failures[at] = failure
                 self._failed[at] += failure.kind not in UNASKED
@@ -102,6 +122,18 @@ class Tally:
             columns.append(OutputColumn(name=f"{leaf.name}_sure", kind=Boolean(nullable=True), values=marks))
         return self._call.frame.attach(columns, dropped=self._call.frame.names)
 
+    def evidence(self) -> dict[str, list[float | None]]:
+        """What is known of how sure the answer to each row is, for each field: as `Standing.evidence`."""
+        return {
+            leaf.name: [None if one is None else one.evidence for one in self._of(leaf.name)]
+            for leaf in self._panel.leaves
+        }
+
+    def _told(self, vote: Vote) -> Scores | None:
+        """The scores of an answer that has probabilities among its fields."""
+        chances = {name: vote[at] for at, name in self._chances.items()}
+        return {name: log_odds(log(one)) if one else -MOST for name, one in chances.items()} or None
+
     @property
     def _firsts(self) -> Sequence[int]:
         """For each row the position of the row whose votes it has."""
@@ -122,7 +154,11 @@ class Tally:
 
     def _standing(self, at: int) -> list[Standing]:
         if at not in self._standings:
-            self._standings[at] = self._panel.standings(self._votes[at], self._answers[at])
+            standings = self._panel.standings(self._votes[at], self._answers[at])
+            if (scores := self._scores.get(at)) is not None:
+                leaves = zip(self._panel.leaves, standings, strict=True)
+                standings = [replace(one, score=scores.get(leaf.name)) for leaf, one in leaves]
+            self._standings[at] = standings
         return self._standings[at]
 
     def _sure_fields(self) -> list[tuple[Leaf, list[bool | None]]]:
@@ -140,7 +176,7 @@ class Tally:
 
     def _confidence(self, leaf: str, standing: Standing) -> float | None:
         calibrator = self._call.settings.with_confidence
-        if standing.agreement is None or not isinstance(calibrator, Calibrator):
+        if not isinstance(calibrator, Calibrator):
             return standing.agreement
         return calibrator.confidence(leaf, standing)
 

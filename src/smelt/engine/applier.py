@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from smelt.engine.hedging import Hedging
 from smelt.engine.inflight import Announced, Delivery, InFlight
 from smelt.engine.policy import Failed, Policy, Verdict
 from smelt.engine.replies import ReplyReader
+from smelt.engine.scoring import Scoring
 from smelt.engine.tiers import after_decline
 from smelt.engine.work import Counts, Halt, Work, rows_settled
 from smelt.errors import BudgetExceededError
@@ -23,7 +24,8 @@ from smelt.plan.answers import Outcomes, RowFailure
 from smelt.plan.chunks import AutoSize, Chunk, Line, Pending
 from smelt.plan.media import media_of
 from smelt.plan.replyrows import ReplyRows
-from smelt.plan.validate import Validator
+from smelt.plan.scores import Scores
+from smelt.plan.validate import Accepted, Validator
 from smelt.providers.base import ENDED, Billing, CallFailed, Reply
 
 _SLOW_VALIDATION = 1.0  # Seconds to validate one reply; above this a notice names the caller's model.
@@ -59,6 +61,7 @@ class Applier:
         tell: Receives the events.
         note: Receives notices for the caller.
         hold: Called with the rows that wait in jobs of a Batch API.
+        scoring: Keeps the scores of answers; None if the run asks for none.
         is_proven: Whether a reply came whose output limit was high enough, in this run or in an earlier one of this
             process that asked the same. Before that, few requests are in flight at a time.
         doubt: Refusals that may concern one row or the account.
@@ -76,6 +79,7 @@ class Applier:
     tell: Callable[[Event], None]
     note: Callable[[str], None]
     hold: Callable[[Sequence[tuple[int, Holding]]], None]
+    scoring: Scoring | None = None
     is_proven: bool = field(init=False)
     doubt: Doubt = field(default_factory=Doubt)
     _is_bill_checked: bool = False  # That of the first request with media.
@@ -109,6 +113,8 @@ class Applier:
             return
         before = self.answers.answered
         self.answers.accept_all([row.position for row, _ in known], [values for _, values in known])
+        if self.scoring is not None:
+            self.scoring.recall(self.ledger, [row.position for row, _ in known], [row.text for row, _ in known])
         self.counts.reused += self.answers.answered - before
         self.tell(rows_settled(self.answers, self.counts))
 
@@ -156,7 +162,7 @@ class Applier:
         self.hedging.sender.row_room.is_proven |= bool(verdict.accepted)
         unread, verdict = verdict.unread, self.hedging.judged(delivery.flight, verdict)
         self.counts.waste(reply.usage, sent=len(chunk.rows), used=len(verdict.accepted))
-        self.ledger.commit(delivery.number, verdict.accepted, unread)
+        self.ledger.commit(delivery.number, verdict.accepted, unread, self._scored(delivery, reply, verdict.accepted))
         self.answers.came([one.row.position for one in verdict.accepted], delivery.number)
         if (details := self.hedging.sender.details) is not None:
             details.accepted(delivery.number, [one.row for one in verdict.accepted], reply)
@@ -166,6 +172,12 @@ class Applier:
         elif reply.finish in ENDED and not (is_cut or is_crowded):
             return halt or self._hear_nothing(f"The last one begins: {unread}" if unread else "The last one has none.")
         return halt
+
+    def _scored(self, delivery: Delivery, reply: Reply, accepted: Sequence[Accepted]) -> Mapping[int, Scores]:
+        """The scores of the *accepted* rows of a reply, by position."""
+        if self.scoring is None:
+            return {}
+        return self.scoring.take(delivery, reply, accepted, self.note, self.reader.provider)
 
     def _hear_nothing(self, last: str) -> Halt | None:
         """Count a paid answer without a row; end the run if there were only such answers."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from smelt.engine.events import Event
+from smelt.engine.scoring import Scoring
 from smelt.engine.work import Counts, rows_settled
 from smelt.ledger.base import Holding, RunLedger
 from smelt.plan.answers import Outcomes
@@ -30,6 +31,7 @@ class Intake:
         tell: Receives the events.
         start: The position of the first of the rows.
         hold: Called with the rows that wait in jobs of a Batch API; these need not be asked.
+        scoring: Keeps the scores of answers; None if the run asks for none.
     """
 
     source: RowSource
@@ -40,6 +42,7 @@ class Intake:
     tell: Callable[[Event], None]
     start: int = 0
     hold: Callable[[Sequence[tuple[int, Holding]]], None] = lambda rows: None
+    scoring: Scoring | None = None
 
     async def unknown(self, order: Sequence[int], met_before: Sequence[int] | None = None) -> Sequence[int]:
         """The rows at *order* that must be asked, in that order. Rows found in the ledger are answered and left out.
@@ -81,6 +84,9 @@ class Intake:
         if len(missing) < len(known):
             found = [(at, values) for at, values in zip(positions, known, strict=True) if values is not None]
             self.answers.accept_all([at for at, _ in found], [values for _, values in found])
+            if self.scoring is not None:
+                known_texts = [text for text, values in zip(sought, known, strict=True) if values is not None]
+                self.scoring.recall(self.ledger, [at for at, _ in found], known_texts)
         self.counts.reused += self.answers.answered - before
         return self._not_held(missing, [text for text, values in zip(texts, known, strict=True) if values is None])
 

@@ -19,6 +19,7 @@ from smelt.engine.pending import held_notes, is_stranded, pending_words
 from smelt.engine.pilot import is_worthwhile
 from smelt.engine.replies import ReplyReader
 from smelt.engine.room import Room
+from smelt.engine.scoring import Scoring
 from smelt.engine.sender import Sender
 from smelt.engine.supply import Supply
 from smelt.engine.tiers import Tiers
@@ -57,6 +58,7 @@ class Run:
         shelf: Where the provider notes the instructions that it keeps.
         interrupt_grace: Seconds that requests in flight get to complete after an interrupt.
         details: Keeps what became of each row; None if the caller did not ask for it.
+        scoring: Keeps the scores of answers; None if the run asks for none.
     """
 
     work: Work
@@ -75,6 +77,7 @@ class Run:
     shelf: Shelf = field(default_factory=NoShelf)
     interrupt_grace: float = INTERRUPT_GRACE
     details: Details | None = None
+    scoring: Scoring | None = None
     _reader: ReplyReader = field(init=False)
     _pool: WorkerPool | None = None
     _halt: Halt | None = None
@@ -196,6 +199,7 @@ class Run:
             tell=self.tell,
             start=part.start,
             hold=self._hold,
+            scoring=self.scoring,
         )
 
     def _make_pool(self, work: Work, supply: Supply, connection: Connection) -> WorkerPool:
@@ -237,6 +241,7 @@ class Run:
             tell=self.tell,
             note=self._note,
             hold=self._hold,
+            scoring=self.scoring,
         )
         return WorkerPool(
             supply=supply,

@@ -31,6 +31,7 @@ from smelt.plan.decisions import Decisions
 from smelt.plan.media import Media, MediaText, Medium
 from smelt.plan.packed import Layout
 from smelt.plan.replyrows import ReplyRows
+from smelt.plan.scores import scores_of
 from smelt.plan.tokens import BYTES_PER_TOKEN, text_tokens
 from smelt.plan.wire import Codec, draw_tokens, name_media, reply_schema, user_parts, user_text
 from smelt.providers.base import FLEX, Billing, CallFailed, Capabilities, Connection, PrefixTerms, Reply, Request, Usage
@@ -343,7 +344,7 @@ class Sender:
         )
         outcome = None
         try:
-            outcome = await self._call(request, number, flight)
+            outcome = self._scored(await self._call(request, number, flight), announced.tokens)
             flight.seconds = clock() - flight.started
             # Complete the slot before the ledger write: a rate limit then slows the lane at once, and after a reply the
             # next request may be announced. The ledger writes the paid reply before that announcement, in one commit.
@@ -364,6 +365,13 @@ class Sender:
         self._detail(number, chunk, outcome, cost)
         self.account(number, len(chunk.rows), outcome, flight.seconds, cost, is_broken_off=is_lost)
         return Delivery(number=number, tokens=announced.tokens, flight=flight, outcome=outcome, fault=fault)
+
+    def _scored(self, outcome: Reply | CallFailed, tokens: Sequence[str]) -> Reply | CallFailed:
+        """*outcome* with the scores of its rows in place of the probabilities of its tokens."""
+        if isinstance(outcome, CallFailed) or not outcome.tokens:
+            return outcome
+        scores = scores_of(outcome.text, outcome.tokens, tokens, self.work.asked, self.layout)
+        return replace(outcome, tokens=(), scores=scores)
 
     def _detail(self, number: int, chunk: Chunk, outcome: Reply | CallFailed, cost: float | None) -> None:
         if self.details is not None:
@@ -466,6 +474,7 @@ class Sender:
             prompt=self.work.prompt,
             layout=compact.layout if compact is not None else None,
             decisions=Decisions(tokens=tuple(tokens), fields=decided) if decided else None,
+            scores=self.work.scores,
         )
 
     @cached_property

@@ -54,6 +54,7 @@ class Work:
         wire: Whether it is used; "auto": if the ledger or a pilot says so.
         decisions: What is asked of each row at the provider's endpoint for decisions; empty if the model writes text.
         reminder: What is said after the rows.
+        scores: As in `Request`.
     """
 
     output: Output
@@ -79,6 +80,7 @@ class Work:
     wire: Literal["keyed", "compact", "auto"] = "keyed"
     decisions: tuple[Decision, ...] = ()
     reminder: str = REMINDER
+    scores: int = 0
 
     @property
     def question_bytes(self) -> int:

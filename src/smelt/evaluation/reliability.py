@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import fsum
-from typing import Any
 
 from smelt.evaluation.scores import Share
-from smelt.frames.adapt import adapt
 from smelt.frames.base import OutputColumn
 from smelt.frames.overview import floats, integers
-from smelt.trust.calibration import Curve, fitted
+from smelt.trust.calibration import PULL, PULL_OF_SCORES, Curve, fitted
 
 _FOLDS = 5
 _MOST_BINS = 10
@@ -23,32 +20,32 @@ _DIGITS = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Marked:
-    """The rows of one field that have votes and a known right answer.
+    """The rows of one field that have votes or a score, and a known right answer.
 
     Attributes:
-        margins: The margin of each answer.
+        margins: The margin of the votes for each answer, or its score.
         right: Whether it is right.
+        is_scored: Whether they are scores.
     """
 
-    margins: Sequence[int]
+    margins: Sequence[float]
     right: Sequence[bool]
+    is_scored: bool = False
 
     @classmethod
-    def of(cls, field: str, votes: Any, marks: Sequence[bool | None]) -> Marked:
-        """Read the frame `result.votes`; *marks*: for each row whether the answer is right, None if it is left out."""
-        own, rival = f"{field}_for", f"{field}_rival"
-        texts = adapt(votes).rows([own, rival]).texts(range(len(marks)))
-        cells = [json.loads(text) if isinstance(text, str) else {} for text in texts]
-        rows = [
-            (int(cell[own] - cell[rival]), mark)
-            for cell, mark in zip(cells, marks, strict=True)
-            if mark is not None and cell.get(own) is not None
-        ]
-        return cls(margins=[margin for margin, _ in rows], right=[mark for _, mark in rows])
+    def of(cls, evidence: Sequence[float | None], marks: Sequence[bool | None], *, is_scored: bool = False) -> Marked:
+        """The rows that have *evidence* and *marks*: whether the answer is right, None if the row is left out."""
+        pairs = zip(evidence, marks, strict=True)
+        rows = [(known, mark) for known, mark in pairs if known is not None and mark is not None]
+        return cls(margins=[known for known, _ in rows], right=[mark for _, mark in rows], is_scored=is_scored)
 
     def curve(self) -> Curve:
         """The curve by all rows."""
-        return fitted(self.margins, self.right)
+        return self._fitted(range(len(self.right)))
+
+    def _fitted(self, rows: Sequence[int]) -> Curve:
+        pull = PULL_OF_SCORES if self.is_scored else PULL
+        return fitted([self.margins[at] for at in rows], [self.right[at] for at in rows], pull=pull)
 
     def table(self) -> list[OutputColumn]:
         """Bins of rows by confidence, each judged by a curve that did not see its rows."""
@@ -70,13 +67,8 @@ class Marked:
 
     def _crossed(self) -> list[float]:
         """The confidence of each row, by the curve of the other folds."""
-        curves = [
-            fitted(
-                [margin for at, margin in enumerate(self.margins) if at % _FOLDS != fold],
-                [mark for at, mark in enumerate(self.right) if at % _FOLDS != fold],
-            )
-            for fold in range(_FOLDS)
-        ]
+        rows = range(len(self.margins))
+        curves = [self._fitted([at for at in rows if at % _FOLDS != fold]) for fold in range(_FOLDS)]
         return [curves[at % _FOLDS](margin) for at, margin in enumerate(self.margins)]
 
 

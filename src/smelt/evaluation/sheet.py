@@ -89,7 +89,14 @@ class Sample:
         # No output column is added to the caller's frame, so a name conflict is no error here.
         settings = replace(settings, on_conflict="suffix")
         return prepare(
-            self.blind, prompt, output_model, model, settings, pick=lambda count: self.positions, is_sent=is_sent
+            self.blind,
+            prompt,
+            output_model,
+            model,
+            settings,
+            pick=lambda count: self.positions,
+            is_sent=is_sent,
+            is_labelled=bool(self.targets),
         )
 
     def _refuse_leaks(self, prompt: str, settings: Settings) -> None:

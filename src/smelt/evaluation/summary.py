@@ -12,7 +12,7 @@ from smelt.errors import ConfigValueError, SmeltConfigError
 from smelt.evaluation.reliability import Marked
 from smelt.frames.overview import floats, integers, texts
 from smelt.messages import nearest, printable, shown_value
-from smelt.result import SmeltMetrics, SmeltResult, described
+from smelt.result import SmeltMetrics, SmeltResult, described, evidence_of
 from smelt.trust.calibration import FEWEST, Calibrator
 from smelt.trust.threshold import Threshold, threshold
 
@@ -96,7 +96,7 @@ class Evaluation:
 
     @cached_property
     def calibrator(self) -> Calibrator:
-        """Turns votes into the probability of being right, by these rows: `transform(..., with_confidence=calibrator)`.
+        """Turns votes or scores into the probability of being right: `transform(..., with_confidence=calibrator)`.
 
         It has the fields with 20 known right answers or more, and holds for the same prompt, output model, model,
         `votes` and `batch_size`; other calls refuse it.
@@ -115,7 +115,7 @@ class Evaluation:
         curves = {name: self._marked(name).curve() for name in self.fields if len(self._marked(name).right) >= FEWEST}
         if not curves:
             raise SmeltConfigError(
-                f"No field has {FEWEST} rows with votes and a known right answer. Evaluate more rows."
+                f"No field has {FEWEST} rows with votes or scores and a known right answer. Evaluate more rows."
             )
         return Calibrator(curves=curves, made_for=self._made_for)
 
@@ -192,12 +192,19 @@ class Evaluation:
             )
         marked = self._marked(field)
         if len(marked.right) < FEWEST:
-            raise SmeltConfigError(f"{field} has fewer than {FEWEST} rows with votes and a known right answer.")
+            raise SmeltConfigError(
+                f"{field} has fewer than {FEWEST} rows with votes or scores and a known right answer."
+            )
         return marked
 
     def _marked(self, field: str) -> Marked:
         marks = next(one.marks for one in self._sheet.grades if one.score.field == field)
-        return Marked.of(field, self.result.votes, marks)
+        if (evidence := evidence_of(self.result)) is None:
+            raise SmeltConfigError(
+                "This run asked each row once, so nothing is known of how sure its answers are. Pass votes=3; or "
+                "with_confidence=True, if the provider gives scores."
+            )
+        return Marked.of(evidence[field], marks, is_scored=self._made_for.get("votes") == "1")
 
     @cached_property
     def disagreements(self) -> Any:

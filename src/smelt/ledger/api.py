@@ -437,6 +437,7 @@ DELETE FROM answers WHERE (spec, key) IN (
 """
 _ORPHANS = (
     "DELETE FROM specs WHERE id NOT IN (SELECT spec FROM runs) AND id NOT IN (SELECT spec FROM answers)",
+    "DELETE FROM scores WHERE (spec, key) NOT IN (SELECT spec, key FROM answers)",
     "DELETE FROM prompts WHERE spec NOT IN (SELECT id FROM specs)",
     "DELETE FROM inputs WHERE key NOT IN (SELECT key FROM answers)",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from smelt.ledger.ratings import of_reply
 from smelt.providers.base import CallFailed, Reply, Usage
 
 
@@ -35,8 +36,11 @@ def keep_replies(
 ) -> None:
     """Record the replies to these attempts, each with its cost."""
     # A lone surrogate is stored as JSON escapes it.
-    texts = [(attempt, reply.text.encode("utf-8", "backslashreplace").decode()) for attempt, reply, _ in replies]
-    connection.executemany("INSERT INTO replies VALUES (?, ?)", texts)
+    texts = [
+        (attempt, reply.text.encode("utf-8", "backslashreplace").decode(), of_reply(reply.scores))
+        for attempt, reply, _ in replies
+    ]
+    connection.executemany("INSERT INTO replies (attempt, text, scores) VALUES (?, ?, ?)", texts)
     ends = [
         ("received", "paid", one.finish, None, now, *_usage(one.usage), cost_usd, one.model, one.request_id, attempt)
         for attempt, one, cost_usd in replies

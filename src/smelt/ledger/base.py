@@ -6,13 +6,17 @@ write it to disk first. `NoLedger` is the ledger of a run that stores nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from smelt.plan.chunks import Pending
+from smelt.plan.scores import Scores
 from smelt.plan.validate import Accepted
 from smelt.providers.base import CallFailed, Reply
+
+NO_SCORES: Mapping[int, Scores] = MappingProxyType({})
 
 
 class Holding(NamedTuple):
@@ -84,6 +88,10 @@ class RunLedger(Protocol):
         """The stored values of rows with these canonical texts; None for a row without an answer. Costs nothing."""
         ...
 
+    def scores(self, texts: Sequence[str]) -> Sequence[Scores | None]:
+        """The scores of stored answers to rows with these canonical texts; None for one without. Costs nothing."""
+        ...
+
     def held(self, texts: Sequence[str]) -> Sequence[Holding | None]:
         """The lines of jobs in which rows with these canonical texts wait; empty if no row waits in any."""
         ...
@@ -114,8 +122,21 @@ class RunLedger(Protocol):
         """
         ...
 
-    def commit(self, number: int, accepted: Sequence[Accepted], unread: str | None = None) -> None:
-        """Store the parsed rows; *unread* is the reply's beginning, redacted, if nothing could be parsed."""
+    def commit(
+        self,
+        number: int,
+        accepted: Sequence[Accepted],
+        unread: str | None = None,
+        scores: Mapping[int, Scores] = NO_SCORES,
+    ) -> None:
+        """Store the parsed rows.
+
+        Args:
+            number: The request.
+            accepted: The rows.
+            unread: The reply's beginning, redacted, if nothing could be parsed.
+            scores: Those of the rows that have any, by position.
+        """
         ...
 
     def wind_down(self) -> None:
@@ -148,6 +169,10 @@ class NoLedger:
         """No row has an answer."""
         return [None] * len(texts)
 
+    def scores(self, texts: Sequence[str]) -> Sequence[Scores | None]:
+        """No row has an answer."""
+        return [None] * len(texts)
+
     def held(self, texts: Sequence[str]) -> Sequence[Holding | None]:
         """No row waits in a job."""
         return ()
@@ -162,7 +187,13 @@ class NoLedger:
     async def receive(self, number: int, outcome: Reply | CallFailed, cost_usd: float | None) -> None:
         """Keep nothing."""
 
-    def commit(self, number: int, accepted: Sequence[Accepted], unread: str | None = None) -> None:
+    def commit(
+        self,
+        number: int,
+        accepted: Sequence[Accepted],
+        unread: str | None = None,
+        scores: Mapping[int, Scores] = NO_SCORES,
+    ) -> None:
         """Keep nothing."""
 
     def wind_down(self) -> None:

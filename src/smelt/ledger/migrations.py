@@ -161,7 +161,20 @@ CREATE TABLE prefixes (
 ) WITHOUT ROWID;
 """
 
-STEPS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH)
+# The scores of answers by the probabilities of their tokens, as JSON by the names of fields. They belong to an answer
+# only if that came by the same attempt. And those of a reply that was not parsed yet, by the tokens of its rows.
+_EIGHTH = """
+CREATE TABLE scores (
+    spec INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    value TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    PRIMARY KEY (spec, key)
+) WITHOUT ROWID;
+ALTER TABLE replies ADD COLUMN scores TEXT;
+"""
+
+STEPS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH)
 VERSION = len(STEPS)
 
 

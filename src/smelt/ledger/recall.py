@@ -11,9 +11,11 @@ from smelt.errors import StoreError
 from smelt.ledger import jobs, lease
 from smelt.ledger.answers import fresh_rows, split_keys
 from smelt.ledger.base import Holding
+from smelt.ledger.ratings import find_scores, read_reply_scores
 from smelt.ledger.reading import Reading
 from smelt.ledger.shares import Shares
 from smelt.ledger.store import Store
+from smelt.plan.scores import Scores
 
 _AT_ONCE = 4_096  # Keys per query.
 _NUMBER = 2**32 - 1  # The bits of an attempt that count the requests of its run, from 1.
@@ -123,6 +125,14 @@ class Recall:
         values = self._reading.all_stored([*found.values()])
         return {key: text for (key, text), one in zip(found.items(), values, strict=True) if one is not None}
 
+    def scores(self, keys: Sequence[bytes]) -> dict[bytes, Scores]:
+        """The scores of the stored answers to the rows with these keys."""
+        found: dict[bytes, Scores] = {}
+        with self._store.reading() as connection:
+            for spec in (*self._wider, *self.specs):
+                found.update(find_scores(connection, spec, keys))
+        return found
+
     def taken(
         self, connection: sqlite3.Connection, run: int, keys: Sequence[bytes], clock: Callable[[], lease.Moment]
     ) -> tuple[dict[bytes, tuple[Any, ...]], set[bytes]]:
@@ -194,6 +204,7 @@ class Leftover:
         text: The reply.
         finish: The finish reason, as the provider gave it.
         extends: The spec whose answers this reply adds fields to, or None.
+        scores: The scores of its rows, by their tokens.
     """
 
     attempt: int
@@ -202,18 +213,20 @@ class Leftover:
     text: str
     finish: str | None
     extends: int | None
+    scores: Mapping[str, Scores]
 
 
 def leftover_replies(connection: sqlite3.Connection, spec: int, live: set[int]) -> list[Leftover]:
     """The unparsed replies of runs of *spec* that are not in *live*."""
     found = connection.execute(
-        "SELECT a.id, a.keys, a.tokens, p.text, a.kind, a.extends FROM attempts a JOIN replies p ON p.attempt = a.id"
-        " JOIN runs r ON r.id = a.id >> 32 WHERE a.state = 'received' AND r.spec = ?",
+        "SELECT a.id, a.keys, a.tokens, p.text, a.kind, a.extends, p.scores FROM attempts a"
+        " JOIN replies p ON p.attempt = a.id JOIN runs r ON r.id = a.id >> 32"
+        " WHERE a.state = 'received' AND r.spec = ?",
         (spec,),
     )
     return [
-        Leftover(attempt, split_keys(keys), tokens.split(), text, kind, extends)
-        for attempt, keys, tokens, text, kind, extends in found
+        Leftover(attempt, split_keys(keys), tokens.split(), text, kind, extends, read_reply_scores(scores))
+        for attempt, keys, tokens, text, kind, extends, scores in found
         if attempt >> 32 not in live and isinstance(keys, bytes) and isinstance(tokens, str) and isinstance(text, str)
     ]
 

@@ -18,10 +18,11 @@ from smelt.errors import StoreError
 from smelt.ledger import lease
 from smelt.ledger.answers import add_fresh, add_late, keep_inputs, merge_fresh, merge_some
 from smelt.ledger.attempts import announce, close_attempts, end_badly, keep_reply
-from smelt.ledger.base import Claim, Holding
+from smelt.ledger.base import NO_SCORES, Claim, Holding
 from smelt.ledger.jobs import LineRow, free, leave
 from smelt.ledger.keys import row_keys
 from smelt.ledger.lease import BEAT, Moment, Owner
+from smelt.ledger.ratings import keep_scores
 from smelt.ledger.reading import Reading
 from smelt.ledger.recall import Recall, in_flight
 from smelt.ledger.reserve import Reserve
@@ -29,6 +30,7 @@ from smelt.ledger.start import read_leftovers
 from smelt.ledger.store import Store
 from smelt.ledger.writer import Gap, Step, Writer
 from smelt.plan.chunks import Pending
+from smelt.plan.scores import Scores
 from smelt.plan.validate import Accepted
 from smelt.providers.base import Billing, CallFailed, Reply
 
@@ -63,6 +65,7 @@ class _Parsed(NamedTuple):
         inputs: Keys and texts of its rows, if these are kept.
         unread: The beginning of the reply, if nothing could be read from it.
         held: The spec and the keys of all rows of a line of a job; None for a live request.
+        scores: The scores of its rows, by their keys.
     """
 
     attempt: int
@@ -70,6 +73,7 @@ class _Parsed(NamedTuple):
     inputs: Sequence[tuple[bytes, str]]
     unread: str | None
     held: tuple[int, Sequence[bytes]] | None
+    scores: Mapping[bytes, Scores]
 
     @property
     def left(self) -> list[bytes]:
@@ -147,6 +151,12 @@ class Recorder:
         if self._keeps_inputs and known:
             self._writer.tell(lambda connection: keep_inputs(connection, [(keys[at], texts[at]) for at in known]))
         return found
+
+    def scores(self, texts: Sequence[str]) -> Sequence[Scores | None]:
+        """The scores of stored answers to rows with these canonical texts; None for one without."""
+        keys = row_keys(texts, self._store.secret)
+        found = self._recall.scores(keys)
+        return [found.get(key) for key in keys]
 
     async def fetch(self, texts: Sequence[str]) -> None:
         """Only the store knows answers."""
@@ -263,20 +273,29 @@ class Recorder:
         await self._writer.write(end)
         self._gap("received")
 
-    def commit(self, number: int, accepted: Sequence[Accepted], unread: str | None = None) -> None:
+    def commit(
+        self,
+        number: int,
+        accepted: Sequence[Accepted],
+        unread: str | None = None,
+        scores: Mapping[int, Scores] = NO_SCORES,
+    ) -> None:
         """Store the rows that were parsed from the reply, and drop the reply with the next commit.
 
         Args:
             number: The request.
             accepted: The rows.
             unread: The beginning of the reply, redacted, if nothing could be parsed from it.
+            scores: Those of the rows that have any, by position.
         """
         keys, line = self._keys.pop(number, {}), self._lines.pop(number, None)
         answers = {keys[row.position]: text for row, _, text in accepted}
         inputs = [(keys[row.position], row.text) for row, _, _ in accepted] if self._keeps_inputs else []
         self._gap("read")
         attempt = self._id(number) if line is None else line[0]
-        self._parse(_Parsed(attempt, answers, inputs, unread, None if line is None else (line[1], [*keys.values()])))
+        held = None if line is None else (line[1], [*keys.values()])
+        rated = {keys[position]: one for position, one in scores.items()}
+        self._parse(_Parsed(attempt, answers, inputs, unread, held, rated))
         if self._is_stream:
             self._keep_own(answers)
 
@@ -297,6 +316,7 @@ class Recorder:
         put = add_fresh if lease.epoch_of(connection, self.run) == self._epoch else add_late
         for one in some:
             put(connection, self._recall.spec, one.attempt, one.answers)
+            keep_scores(connection, self._recall.spec, one.attempt, one.scores)
             keep_inputs(connection, one.inputs)
         close_attempts(connection, [(one.attempt, one.unread) for one in some])
         leave(connection, [(one.attempt, one.left) for one in some])

@@ -32,7 +32,8 @@ _TABLES = {
     "jobs": "id, run, spec, tag, state, origin, upload, name, lines, rows, bytes, estimate, made, submitted, looked, "
     "ended, expires, done, detail",
     "queued": "spec, key, attempt",
-    "replies": "attempt, text",
+    "replies": "attempt, text, scores",
+    "scores": "spec, key, value, attempt",
     "prompts": "spec, text",
     "inputs": "key, text",
 }

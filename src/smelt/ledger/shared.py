@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smelt.ledger.base import Claim, Holding
+from smelt.ledger.base import NO_SCORES, Claim, Holding
 from smelt.ledger.exchange import Exchange
 from smelt.ledger.recorder import Recorder
 from smelt.plan.chunks import Pending
+from smelt.plan.scores import Scores
 from smelt.plan.validate import Accepted
 from smelt.providers.base import CallFailed, Reply
 
@@ -59,6 +60,10 @@ class SharedLedger:
         """As `RunLedger.recall`."""
         return self._recorder.recall(texts)
 
+    def scores(self, texts: Sequence[str]) -> Sequence[Scores | None]:
+        """As `RunLedger.scores`: those of this machine's own answers, since machines share the answers alone."""
+        return self._recorder.scores(texts)
+
     def held(self, texts: Sequence[str]) -> Sequence[Holding | None]:
         """As `RunLedger.held`."""
         return self._recorder.held(texts)
@@ -77,9 +82,15 @@ class SharedLedger:
         """As `RunLedger.receive`."""
         await self._recorder.receive(number, outcome, cost_usd)
 
-    def commit(self, number: int, accepted: Sequence[Accepted], unread: str | None = None) -> None:
+    def commit(
+        self,
+        number: int,
+        accepted: Sequence[Accepted],
+        unread: str | None = None,
+        scores: Mapping[int, Scores] = NO_SCORES,
+    ) -> None:
         """As `RunLedger.commit`, and hand the answers on."""
-        self._recorder.commit(number, accepted, unread)
+        self._recorder.commit(number, accepted, unread, scores)
         self._exchange.put({row.text: answer for row, _, answer in accepted})
 
     def wind_down(self) -> None:

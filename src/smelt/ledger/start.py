@@ -15,6 +15,7 @@ from smelt.ledger.attempts import close_attempt
 from smelt.ledger.jobs import free, leave
 from smelt.ledger.keys import Spec, added_fields, as_chosen, count_differences, describe_change, row_keys
 from smelt.ledger.lease import Moment, Owner
+from smelt.ledger.ratings import keep_scores
 from smelt.ledger.reading import Reading
 from smelt.ledger.recall import Leftover, data_version_of, leftover_replies, stored_texts
 from smelt.ledger.store import Store
@@ -115,6 +116,8 @@ def read_leftovers(store: Store, spec: int, reading: Reading, clock: Callable[[]
     with store.writing() as connection:
         for one, answers, unread in found:
             add_late(connection, spec, one.attempt, answers)
+            scores = dict(zip(one.keys, map(one.scores.get, one.tokens), strict=False)) if one.scores else {}
+            keep_scores(connection, spec, one.attempt, {key: of for key, of in scores.items() if of and key in answers})
             close_attempt(connection, one.attempt, unread)
             free(connection, spec, one.keys)  # If it was a line of a job.
             leave(connection, [(one.attempt, [key for key in one.keys if key not in answers])])

@@ -98,7 +98,8 @@ class Adapter(ABC):
 
     @property
     def capabilities(self) -> Capabilities:
-        found = with_media(self.vendor.capabilities or self.usual, self.vendor.media, self.model)
+        usual = replace(self.vendor.capabilities or self.usual, scores=self.usual.scores)
+        found = with_media(usual, self.vendor.media, self.model)
         return found if self._decisions is None else replace(found, decisions=self._decisions)
 
     @property

@@ -22,6 +22,7 @@ from smelt.providers.secrets import Secret
 if TYPE_CHECKING:
     from smelt.plan.decisions import Decisions
     from smelt.plan.packed import Layout
+    from smelt.plan.scores import Scores, Token
 
 _SHOWN = 200  # Characters shown of a reply that could not be parsed.
 
@@ -57,6 +58,8 @@ class Request:
             media.
         keeps: How long the provider should keep *system* and *schema* in its prompt cache, for requests that follow.
         decisions: The questions, if the provider's endpoint for decisions is asked. The reply is then one of *schema*.
+        scores: How many of the likeliest tokens are wanted at each place of the reply, with their probabilities; 0 if
+            no probabilities are wanted.
     """
 
     system: str
@@ -71,6 +74,7 @@ class Request:
     layout: Layout | None = field(default=None, repr=False)
     keeps: Life = "no"
     decisions: Decisions | None = field(default=None, repr=False)
+    scores: int = 0
 
     def to_keep(self) -> Request:
         """This request without the bytes of its media, and without the class of an answer, which may have no pickle."""
@@ -130,6 +134,8 @@ class Reply:
         detail: The message of a refusal or a filter, redacted.
         notes: What the provider says about the reply, such as ratings of its safety; no text of a row.
         reasoning: What the model thought, if the provider returns it.
+        tokens: The tokens of the text with their probabilities, if they were wanted and the provider returns them.
+        scores: What `plan.scores` makes of them, by the row tokens of the request.
     """
 
     text: str
@@ -141,6 +147,8 @@ class Reply:
     detail: str | None = None
     notes: str = ""
     reasoning: str = field(default="", repr=False)
+    tokens: Sequence[Token] = field(default=(), repr=False)
+    scores: Mapping[str, Scores] = field(default_factory=dict, repr=False)
 
     def with_end(self, limit: int) -> Reply:
         """This reply, its finish reason corrected by its output tokens; *limit* is the most that it was allowed.
@@ -367,6 +375,8 @@ class Capabilities:
         prefix: When it keeps the instructions in a cache at a price, if a request asks for that; None if it does not,
             or keeps every prompt for nothing.
         decisions: What its endpoint for decisions takes; None if this model or address has none.
+        scores: Whether requests may ask for the probabilities of tokens. Whether they come, the first reply shows: some
+            models refuse to give them, and some servers do not know them.
     """
 
     dialect: Dialect = Dialect()
@@ -393,6 +403,7 @@ class Capabilities:
     takes_compact: bool = True
     prefix: PrefixTerms | None = None
     decisions: DecisionTerms | None = None
+    scores: Literal["none", "tokens"] = "none"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,10 +31,11 @@ from smelt.providers.bodies import (
     written,
 )
 from smelt.providers.failures import limits_in, request_id
+from smelt.providers.logprobs import tokens_of_chat
 from smelt.providers.medialimits import IMAGES
 from smelt.providers.openai import headers_for_others
 from smelt.providers.secrets import Secret
-from smelt.providers.shapes import STRICT, Manner, named_shape, schema_in, system_in, type_in
+from smelt.providers.shapes import STRICT, Manner, named_shape, schema_in, scores_in, system_in, type_in
 from smelt.providers.usage import usage_of_openai
 
 _RESPONSE_FORMAT = parameters.Takes(
@@ -95,6 +96,8 @@ def write(model: str, request: Request, params: Mapping[str, Any], manner: Manne
         manner.cap: request.max_output_tokens,
         "stream": False,
     }
+    if likeliest := scores_in(manner, request):
+        body |= {"logprobs": True, "top_logprobs": likeliest}
     if schema := schema_in(manner, request):
         body["response_format"]["json_schema"] = schema
     elif manner.shape == "words":  # Some servers refuse the type `text`, which is the default.
@@ -145,6 +148,7 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
         detail=refusal,
         notes=_notes(body, choice),
         reasoning=_thoughts(message),
+        tokens=tokens_of_chat(choice.get("logprobs")),
     )
 
 
@@ -190,7 +194,7 @@ class Compatible(Adapter):
 
     takes = _TAKES
     more = _MORE
-    usual = Capabilities(enforces_schema=False, **IMAGES)
+    usual = Capabilities(enforces_schema=False, scores="tokens", **IMAGES)
     wire = Wire(write=write, read=read)
 
     @property

@@ -16,7 +16,7 @@ from smelt.providers.error_bodies import Complaint
 from smelt.providers.prose import Prose
 from smelt.providers.shapes import Cap, Manner, Shape
 
-MOST_STEPS = 5  # Three shapes below `strict`, the other name of the limit, and no word about caches.
+MOST_STEPS = 6  # Three shapes below `strict`, the other name of the limit, no word about caches, and no scores.
 
 
 class Manners:
@@ -46,9 +46,13 @@ def milder(manner: Manner, status: int, complaint: Complaint, asked: Request | N
     A refusal of the schema itself, which no server of this kind would take, is not one of the manner. Words that the
     server quotes from the request *asked* do not count: a row may be about schemas.
     """
-    if status not in _STATUSES:
+    if status not in (*_STATUSES, *_OF_SCORES):
         return None
     said = Prose(f"{complaint.message} {complaint.param or ''}", asked)
+    if asked is not None and asked.scores and manner.asks_scores and said.matches(_SCORES):
+        return replace(manner, asks_scores=False)
+    if status not in _STATUSES:
+        return None
     if said.matches(_word(manner.cap)) and not manner.is_other_cap and said.matches(_UNKNOWN):
         other: Cap = "max_tokens" if manner.cap == "max_completion_tokens" else "max_completion_tokens"
         return replace(manner, cap=other, is_other_cap=True)
@@ -62,6 +66,8 @@ def milder(manner: Manner, status: int, complaint: Complaint, asked: Request | N
     return replace(manner, shape=below) if below is not None and said.matches(_SHAPE) else None
 
 
+_OF_SCORES = (403, 500)  # "You are not allowed to request logprobs from this model"; SGLang and others fail.
+_SCORES = re.compile(r"log[_ -]?prob|\bn_probs\b|\binclude\b")
 _STATUSES = (400, 404, 422, 501)  # 404: OpenRouter, if no host behind it takes all parameters.
 # A server that refuses the schema refuses it with and without `strict`.
 _BELOW: dict[Shape, Shape] = {"strict": "json_object", "json_schema": "json_object", "json_object": "words"}

@@ -37,11 +37,12 @@ from smelt.providers.failures import limits_in, request_id
 from smelt.providers.google_decisions import DECIDER, PATH
 from smelt.providers.google_prefixes import Contents, is_gone, least_prefix, storage_usd
 from smelt.providers.http import Client, answer_of, client_for, refused, try_anew
+from smelt.providers.logprobs import tokens_of_gemini
 from smelt.providers.medialimits import GEMINI, type_of_url
 from smelt.providers.prefixes import Prefixes
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
-from smelt.providers.shapes import STRICT, Manner, bears_schema, system_in
+from smelt.providers.shapes import STRICT, Manner, bears_schema, scores_in, system_in
 from smelt.providers.splicing import spliced
 from smelt.providers.usage import usage_of_google
 from smelt.providers.ways import bare
@@ -80,6 +81,8 @@ def write(model: str, request: Request, params: Mapping[str, Any], manner: Manne
         "system_instruction": system_in(manner, request),
         "max_output_tokens": request.max_output_tokens,
     }
+    if likeliest := scores_in(manner, request):
+        config |= {"response_logprobs": True, "logprobs": likeliest}
     if manner.shape != "words":
         config["response_mime_type"] = "application/json"
     if bears_schema(manner):
@@ -135,6 +138,7 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
         detail=_reason(body, candidate) if finish == "filtered" else None,
         notes=_ratings(body, candidate),
         reasoning=thoughts_of(table(candidate.get("content")).get("parts")),
+        tokens=tokens_of_gemini(candidate.get("logprobsResult")),
     )
 
 
@@ -181,7 +185,7 @@ class Google(Adapter):
     """A Gemini model."""
 
     takes = _TAKES
-    usual = Capabilities(dialect=_DIALECT, **GEMINI)
+    usual = Capabilities(dialect=_DIALECT, scores="tokens", **GEMINI)
     wire = Wire(write=write, read=read)
     decider = DECIDER
 

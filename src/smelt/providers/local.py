@@ -73,6 +73,7 @@ class LocalProvider:
             context_tokens=SLOT_TOKENS,
             rows_per_request=self._weights.rows_per_request,
             concurrency=SLOTS,
+            scores="tokens",
         )
 
     def check_params(self, params: Mapping[str, Any]) -> None:

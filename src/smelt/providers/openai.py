@@ -34,10 +34,11 @@ from smelt.providers.bodies import (
     written,
 )
 from smelt.providers.failures import limits_in, request_id
+from smelt.providers.logprobs import tokens_of
 from smelt.providers.medialimits import RESPONSES
 from smelt.providers.openai_decisions import DECIDER
 from smelt.providers.secrets import Secret
-from smelt.providers.shapes import STRICT, Manner, schema_in, system_in, type_in
+from smelt.providers.shapes import STRICT, Manner, schema_in, scores_in, system_in, type_in
 from smelt.providers.usage import usage_of_openai
 
 # platform.openai.com/docs/guides/structured-outputs, "Supported schemas"; as of February 2026 also at
@@ -85,8 +86,10 @@ _usage = partial(usage_of_openai, given="input", made="output")
 
 def write(model: str, request: Request, params: Mapping[str, Any], manner: Manner = STRICT) -> dict[str, Any]:
     """The body of a request."""
+    likeliest = scores_in(manner, request)
     return {
         **params,
+        **({"include": ["message.output_text.logprobs"], "top_logprobs": likeliest} if likeliest else {}),
         "model": model,
         "instructions": system_in(manner, request),
         "input": _input(request),
@@ -157,6 +160,7 @@ def read(answer: Answer, secrets: Sequence[Secret] = ()) -> Reply:
         limits=limits_in(answer.headers),
         detail=refusal or None,
         reasoning=thoughts_of(items),
+        tokens=tokens_of([one for part in parts for one in tables(part.get("logprobs"))]),
     )
 
 
@@ -189,7 +193,7 @@ class OpenAI(Adapter):
     """A model of OpenAI."""
 
     takes = _TAKES
-    usual = Capabilities(dialect=_DIALECT, **RESPONSES)
+    usual = Capabilities(dialect=_DIALECT, scores="tokens", **RESPONSES)
     wire = Wire(write=write, read=read)
     decider = DECIDER
 

@@ -26,15 +26,22 @@ class Manner:
         cap: The name of the output limit.
         is_other_cap: Whether the other name was refused.
         names_cache: Whether it may say how the prompt is cached.
+        asks_scores: Whether it may ask for the probabilities of tokens.
     """
 
     shape: Shape = "strict"
     cap: Cap = "max_tokens"
     is_other_cap: bool = False
     names_cache: bool = True
+    asks_scores: bool = True
 
 
 STRICT = Manner()
+
+
+def scores_in(manner: Manner, request: Request) -> int:
+    """How many of the likeliest tokens *request* asks for; 0 if it may not, or need not."""
+    return request.scores if manner.asks_scores else 0
 
 
 def named_shape(params: Mapping[str, Any]) -> Shape | None:

@@ -18,7 +18,7 @@ from math import exp, fsum
 from smelt.trust.verdict import Standing
 
 FEWEST = 20  # Labels.
-_PULL = 1.0  # How strongly the map is drawn towards the identity, in labels.
+PULL, PULL_OF_SCORES = 1.0, 3.0  # How strongly the map is drawn towards the identity, in labels.
 _STEPS = 50
 _ENOUGH = 1e-9
 
@@ -59,27 +59,28 @@ class Calibrator:
 
     def confidence(self, name: str, standing: Standing) -> float | None:
         """The probability that the answer to the field *name* is right; None for a field without a curve."""
-        curve = self.curves.get(name)
-        return None if curve is None else curve(standing.margin)
+        curve, evidence = self.curves.get(name), standing.evidence
+        return None if curve is None or evidence is None else curve(evidence)
 
 
-def fitted(margins: Sequence[float], right: Sequence[bool]) -> Curve:
+def fitted(margins: Sequence[float], right: Sequence[bool], *, pull: float = PULL) -> Curve:
     """The curve with the highest penalised likelihood, by Newton's method.
 
     Args:
         margins: The margin of each answer.
         right: Whether it is right.
+        pull: How strongly the curve is drawn towards the identity, in labels.
     """
     slope, shift = 1.0, 0.0
     for _ in range(_STEPS):
         chances = [_sigmoid(slope * margin + shift) for margin in margins]
         off = [chance - mark for chance, mark in zip(chances, right, strict=True)]
         weights = [chance * (1 - chance) for chance in chances]
-        by_slope = fsum(one * margin for one, margin in zip(off, margins, strict=True)) + _PULL * (slope - 1)
-        by_shift = fsum(off) + _PULL * shift
-        slopes = fsum(one * margin * margin for one, margin in zip(weights, margins, strict=True)) + _PULL
+        by_slope = fsum(one * margin for one, margin in zip(off, margins, strict=True)) + pull * (slope - 1)
+        by_shift = fsum(off) + pull * shift
+        slopes = fsum(one * margin * margin for one, margin in zip(weights, margins, strict=True)) + pull
         both = fsum(one * margin for one, margin in zip(weights, margins, strict=True))
-        shifts = fsum(weights) + _PULL
+        shifts = fsum(weights) + pull
         whole = slopes * shifts - both * both
         step = (shifts * by_slope - both * by_shift) / whole, (slopes * by_shift - both * by_slope) / whole
         scale = min(1.0, 2 / (abs(step[0]) + abs(step[1]) + _ENOUGH))  # A full step far from the minimum overshoots.

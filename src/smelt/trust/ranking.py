@@ -91,14 +91,17 @@ def draw(texts: Sequence[str], *, seed: int, turn: int) -> Draw:
 
 
 def score(standings: Sequence[Standing] | None, place: int) -> Score:
-    """How sure an answer is of the field at *place*: by its votes, then by those for the whole row.
+    """How sure an answer is of the field at *place*: by its votes, by those for the whole row, then by its score.
 
     *standings*: how the votes for each field stand; None if there is no answer.
     """
     if standings is None:
         return _FAILED
     own = standings[place]
-    return own.margin, own.agreement or 0.0, fsum(one.agreement or 0.0 for one in standings)
+    votes = own.margin, own.agreement or 0.0, fsum(one.agreement or 0.0 for one in standings)
+    if own.score is None:
+        return (*votes, -inf)
+    return (*votes, own.score)
 
 
 def kept(

@@ -16,6 +16,8 @@ from smelt.messages import counted
 from smelt.trust.calibration import Curve
 from smelt.trust.exact import at_least, fewest_rows, lowest, rows_wanted
 
+_STEPS = 20
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Threshold:
@@ -70,12 +72,12 @@ class Threshold:
 
 
 def threshold(
-    margins: Sequence[int], right: Sequence[bool], curve: Curve, *, field: str, precision: float, certainty: float
+    margins: Sequence[float], right: Sequence[bool], curve: Curve, *, field: str, precision: float, certainty: float
 ) -> Threshold:
     """The least confidence at which *precision* is proved.
 
     Args:
-        margins: The margin of the answer to each labelled row; at least one.
+        margins: The margin, or the score, of the answer to each labelled row; at least one.
         right: Whether it is right.
         curve: Turns a margin into confidence.
         field: Dotted path of the field.
@@ -83,7 +85,7 @@ def threshold(
         certainty: The probability with which that is promised, between 0 and 1.
     """
     risk, found = 1 - certainty, None
-    levels = [_Level.of(level, margins, right) for level in sorted(set(margins), reverse=True)]
+    levels = [_Level.of(level, margins, right) for level in _levels(margins)]
     for level in levels:
         if level.rows < fewest_rows(precision, risk):
             continue
@@ -107,15 +109,26 @@ def threshold(
     )
 
 
+def _levels(margins: Sequence[float]) -> list[float]:
+    """The levels of confidence, the surest first: all, or 20 with about as many rows each."""
+    ranked = sorted(margins, reverse=True)
+    known = dict.fromkeys(ranked)
+    return list(known if len(known) <= _STEPS else dict.fromkeys(_at_steps(ranked)))
+
+
+def _at_steps(ranked: Sequence[float]) -> list[float]:
+    return [ranked[max(0, len(ranked) * step // _STEPS - 1)] for step in range(1, _STEPS + 1)]
+
+
 @dataclass(frozen=True, slots=True)
 class _Level:
     """The labelled rows with a *margin* or more."""
 
-    margin: int
+    margin: float
     rows: int
     right: int
 
     @classmethod
-    def of(cls, margin: int, margins: Sequence[int], right: Sequence[bool]) -> _Level:
+    def of(cls, margin: float, margins: Sequence[float], right: Sequence[bool]) -> _Level:
         marks = [mark for one, mark in zip(margins, right, strict=True) if one >= margin]
         return cls(margin, len(marks), sum(marks))

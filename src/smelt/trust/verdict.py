@@ -49,16 +49,23 @@ class Standing:
         own: Votes for the answer.
         rival: Votes for the value with most votes beside it.
         agreement: How much the votes agree with the answer, from 0 to 1; None with fewer than two votes.
+        score: The log-odds of a single answer, by what the provider says of it; None if it says nothing.
     """
 
     own: int
     rival: int
     agreement: float | None
+    score: float | None = None
 
     @property
     def margin(self) -> int:
         """Votes for the answer beyond those of its rival."""
         return self.own - self.rival
+
+    @property
+    def evidence(self) -> float | None:
+        """What a calibrator makes a probability of: the margin of votes, or the score of a single answer, if any."""
+        return self.score if self.agreement is None else float(self.margin)
 
 
 def is_decided(kind: Kind, cells: Sequence[Cell], left: int) -> bool:
