@@ -100,6 +100,45 @@ def test_the_promise_says_in_words_that_it_is_agreement() -> None:
     assert repr(result.cascade).endswith("cost: unknown")
 
 
+def test_confidence_is_that_of_the_cheap_model_and_null_where_the_strong_one_answered(tmp_path: Path) -> None:
+    options: Any = {"with_confidence": True, "details": True, "ledger": tmp_path / "a.sqlite", "progress": False}
+    frame = pd.DataFrame({"n": [*range(300), 5, 7]})
+    models = pair()
+
+    result = asked(models, frame=frame, target_accuracy=0.9, **options)
+    again = asked(pair(), frame=frame, target_accuracy=0.9, **options)
+
+    by, sure, details = result.cascade.answered_by, result.frame["mood_confidence"], result.details
+    assert sure[by == "scripted:strong"].isna().all()
+    assert sure[by == "scripted:cheap"].ge(2 / 3 - 1e-9).all()
+    assert (by == "scripted:cheap").sum() > 100
+    assert again.frame.equals(result.frame)
+    assert details["requests"].iloc[:300].sum() >= sum(one.rows_sent for one in models)
+    for name in ("input_tokens", "output_tokens"):
+        assert details[name].sum() == getattr(result.metrics, name)
+    assert details["request"].max() == result.metrics.requests
+    assert details["requests"].iloc[:300][by[:300] == "scripted:strong"].min() >= 3  # Two votes, and the strong one.
+    assert not details["from_ledger"].any()
+    assert again.details["from_ledger"].all()
+    assert again.details["requests"].sum() == 0
+
+
+def test_a_calibrator_of_the_cheap_model_is_taken_and_another_one_refused() -> None:
+    cheap, strong = pair()
+    labelled = pd.DataFrame({"n": range(200), "known": [Crowd().truth(number) for number in range(200)]})
+    found = labelled.smelt.evaluate(
+        "Mood of {n}?", Mood, {"mood": "known"}, model=cheap, output="mood", votes=3, batch_size=50, progress=False
+    )
+
+    result = asked([cheap, strong], rows=300, target_accuracy=0.9, with_confidence=found.calibrator)
+
+    by, sure = result.cascade.answered_by, result.frame["mood_confidence"]
+    assert sure[by == "scripted:cheap"].between(0.5, 0.9999).all()
+    assert sure[by == "scripted:strong"].isna().all()
+    with pytest.raises(SmeltConfigError, match="was made with another model"):
+        asked([strong, cheap], rows=300, target_accuracy=0.9, with_confidence=found.calibrator)
+
+
 def test_the_same_call_asks_nothing_again_and_says_the_same(tmp_path: Path) -> None:
     first = asked(pair(), ledger=tmp_path / "answers.sqlite")
     models = pair()
@@ -193,8 +232,11 @@ def test_a_column_says_which_model_answered_each_row(make: Any, dtype: str) -> N
         (["mock:a", "mock:b"], {"target_accuracy": 1.0}, "target_accuracy must be a number from 0.5 to 0.999"),
         (["mock:a", "mock:b"], {"target_accuracy": 0.95, "confidence": True}, "confidence must be a number from"),
         (["mock:a", "mock:b"], {"target_accuracy": 0.95, "mode": "batch"}, "do not go together yet"),
-        (["mock:a", "mock:b"], {"target_accuracy": 0.95, "with_confidence": True}, "do not go together yet"),
-        (["mock:a", "mock:b"], {"target_accuracy": 0.95, "details": True}, "do not go together yet"),
+        (
+            ["mock:a", "mock:b"],
+            {"target_accuracy": 0.95, "with_confidence": True, "votes": 1},
+            r"so it needs votes=2 or more. With votes=1, pass the \.calibrator",
+        ),
         (["mock:a", "mock:b"], {"target_accuracy": 0.95, "cascade_fields": ["tone"]}, "which is no field"),
         ("mock:a", {"target_accuracy": 0.95}, "target_accuracy= is about a cascade"),
         ("mock:a", {"confidence": 0.9}, "confidence= is about a cascade"),

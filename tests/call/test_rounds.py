@@ -187,6 +187,21 @@ def test_the_raters_are_sure_of_few_tweets_and_right_about_these() -> None:
     assert right[is_sure].mean() > 0.97 > right[~is_sure].mean()
 
 
+def test_details_of_several_votes_add_up(tmp_path: Path) -> None:
+    turns = by_turn("food", "books", "food", "food")
+    options: Any = {"details": True, "batch_size": 20, "ledger": tmp_path / "a.sqlite", "progress": False}
+
+    result = smelt.run(pd.DataFrame(ROWS), "{name}?", Shop, model=ScriptedProvider(turns), votes=3, **options)
+    again = smelt.run(pd.DataFrame(ROWS), "{name}?", Shop, model=ScriptedProvider(turns), votes=3, **options)
+
+    details = result.details
+    assert details["requests"].tolist() == [3] * 60
+    assert details["request"].between(7, 9).all()
+    assert details["input_tokens"].sum() == result.metrics.input_tokens
+    assert not details["from_ledger"].any()
+    assert again.details["from_ledger"].all()
+
+
 def test_a_failed_vote_is_none_and_a_row_without_any_fails_as_its_last_did() -> None:
     mute = by_turn("food", "food")
 
@@ -339,7 +354,6 @@ def test_no_row_needs_no_vote() -> None:
         ({"with_confidence": True}, "needs votes=2 or more"),
         ({"votes": 3, "via": "decisions"}, "do not go together yet"),
         ({"votes": 3, "extend": True}, "do not go together yet"),
-        ({"votes": 3, "details": True}, "do not go together yet"),
     ],
     ids=str,
 )

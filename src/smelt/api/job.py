@@ -336,16 +336,6 @@ def check_details(details: object, settings: Settings) -> None:
             'details=True and mode="batch" do not go together: a job may be bought by one process and collected by '
             "another. artefacts= keeps every line of a job with its answer."
         )
-    if details and settings.target_accuracy is not None:
-        raise SmeltConfigError(
-            "details=True and target_accuracy= do not go together yet: several models are asked. .cascade of the "
-            "result shows how many rows each answered."
-        )
-    if details and settings.votes > 1:
-        raise SmeltConfigError(
-            "details=True and votes= do not go together yet: a row is asked several times. .votes of the result "
-            "shows how its votes stand."
-        )
 
 
 def _first(count: int) -> Sequence[int]:

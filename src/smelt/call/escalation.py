@@ -26,17 +26,19 @@ from smelt.call.rounds import Rounds
 from smelt.call.wiring import Wiring, wired
 from smelt.cascade import Cascade, Kept
 from smelt.engine.budget import Budget
+from smelt.engine.details import Details
 from smelt.engine.policy import UNASKED
 from smelt.engine.work import Counts, Ending
 from smelt.errors import BudgetExceededError, SmeltError
 from smelt.frames.base import OutputColumn
 from smelt.observe.recorder import EventRecorder
 from smelt.plan.answers import RowFailure
-from smelt.plan.kinds import Choice
+from smelt.plan.kinds import Choice, Float
 from smelt.providers.prices import total
+from smelt.trust.calibration import Calibrator
 from smelt.trust.ranking import PAIRS, Draw, is_out_of_reach, kept, score
 from smelt.trust.verdict import Standing, is_same
-from smelt.trust.votes import Leaf, Vote
+from smelt.trust.votes import Leaf, Panel, Vote
 from smelt.trust.walk import allowed_wrong
 
 
@@ -82,9 +84,12 @@ class Escalation:
     Attributes:
         counts: The statistics of all runs so far.
         is_kept: Whether a ledger stores the answers.
+        details: What became of each row; None if that is not kept.
     """
 
-    def __init__(self, call: Preparation, *, wiring: Wiring = wired, is_partial_shown: bool = True) -> None:
+    def __init__(
+        self, call: Preparation, *, wiring: Wiring = wired, is_partial_shown: bool = True, details: bool = False
+    ) -> None:
         """Prepare the runs; the arguments are those of `Execution`."""
         self.counts = Counts(reused_cost_usd=0.0)
         self.is_kept = False
@@ -94,6 +99,7 @@ class Escalation:
         self._models = _models(call)
         self._fields = promised(call)
         self._rows = population_of(call)
+        self.details = Details(len(call.source)) if details else None
         self._confidence = confidence_of(call)
         self._answers: dict[int, _Answer] = {}  # By the models before the one that is asked.
         self._good: frozenset[int] = frozenset()  # Positions whose answers by cheaper models are kept.
@@ -129,6 +135,8 @@ class Escalation:
             ending=self._ending,
             recorder=self._recorder,
             cascade=self._cascade(),
+            details=self.details,
+            confidences=self._confidences,
             stopped_by=self._asked.call.provider,
         )
 
@@ -255,6 +263,7 @@ class Escalation:
             budget=model.budget,
             recorder=self._recorder,
             first=0 if into is None else 1,
+            details=self.details is not None,
         )
         self._cut = _INTERRUPTED
         try:
@@ -266,6 +275,10 @@ class Escalation:
 
     def _take(self, model: _Model, rounds: Rounds, positions: Sequence[int], into: dict[int, _Answer] | None) -> None:
         """Count what *rounds* did, and take its answers."""
+        if self.details is not None and (details := rounds.details) is not None:
+            known = {place for place in rounds.tally.decided() if not details.answered[place]}
+            pairs = [(at, place) for place, at in enumerate(positions)]
+            self.details.include(details, pairs, before=self.counts.announced, known=known)
         if not self.counts.requests:
             self.counts.wire = rounds.counts.wire
         model.counts.include(rounds.counts)
@@ -324,6 +337,28 @@ class Escalation:
             strong_cost_usd=_alone(strong, len(self._rows.positions), again=self._pairs[1] if self._pairs else 0),
             by=partial(self._answered_by, {at: self._given(at) for at in self._call.folded.distinct}),
         )
+
+    def _confidences(self) -> list[OutputColumn]:
+        """The columns of confidence: in the answers of all models but the last, which is asked once."""
+        answers = [self._answer(at) for at in self._call.folded.twins or range(len(self._call.source))]
+        names = [leaf.name for leaf in Panel(self._call.output).leaves]
+        return [
+            OutputColumn(
+                name=column,
+                kind=Float(nullable=True),
+                values=[None if one is None else self._sureness(one, leaf, names.index(leaf)) for one in answers],
+            )
+            for leaf, column in self._call.confidences.items()
+        ]
+
+    def _sureness(self, answer: _Answer, leaf: str, place: int) -> float | None:
+        """How sure an answer is of a field; None if it is by the last model, or by one that nobody calibrated."""
+        calibrator, standing = self._call.settings.with_confidence, answer.standings[place]
+        if self._models[answer.model] is self._models[-1]:
+            return None
+        if not isinstance(calibrator, Calibrator):
+            return standing.agreement
+        return None if answer.model else calibrator.confidence(leaf, standing)
 
     def _given(self, position: int) -> int | None:
         """The number of the model that gave the final answer to a row."""

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from smelt.call.gauge import check_calibrator
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation, prepare
 from smelt.call.resolve import resolve_model
 from smelt.errors import SmeltConfigError
 from smelt.messages import nearest, shown_value
 from smelt.providers.prices import check_priced
+from smelt.trust.calibration import Calibrator
 from smelt.trust.ranking import Population
 from smelt.trust.verdict import has_text
 from smelt.trust.votes import Leaf, Panel
@@ -34,6 +36,10 @@ def prepare_all(
     promised(call)
     cheaper = [resolve_model(one, params=settings.params, needs_key=is_sent) for one in models[:-1]]
     calls = [*(replace(call.asked_of(one), is_scored=settings.votes == 1) for one in cheaper), call]
+    check_calibrator(calls[0])
+    if isinstance(settings.with_confidence, Calibrator):  # It is about the first model alone.
+        bare = replace(settings, with_confidence=False)
+        calls[1:-1] = [replace(one, settings=bare) for one in calls[1:-1]]
     asked = [(names([one])[0], one.provider.origin, one.identity) for one in calls]
     if doubled := [one for one in asked if asked.count(one) > 1]:
         raise SmeltConfigError(f"The cascade has {doubled[0][0]} twice, and a model always agrees with itself.")
@@ -45,8 +51,8 @@ def prepare_all(
 
 def calls_of(call: Preparation) -> tuple[Preparation, ...]:
     """The calls of a cascade to one model each, the cheapest first; the last one has one vote."""
-    strong = replace(call, earlier=(), settings=replace(call.settings, votes=1, sure=None))
-    return (*call.earlier, strong)
+    settings = replace(call.settings, votes=1, sure=None, with_confidence=False)
+    return (*call.earlier, replace(call, earlier=(), settings=settings))
 
 
 def promised(call: Preparation) -> list[tuple[int, Leaf]]:
@@ -114,7 +120,11 @@ def _check_options(settings: Settings) -> None:
         'mode="batch"': settings.mode == "batch",
         'via="decisions"': settings.via == "decisions",
         "extend=True": settings.extend,
-        "with_confidence=": settings.with_confidence is not False,
     }
     for name in (name for name, is_given in others.items() if is_given):
         raise SmeltConfigError(f"target_accuracy= and {name} do not go together yet. Leave out one of them.")
+    if settings.with_confidence is True and settings.votes == 1:
+        raise SmeltConfigError(
+            "with_confidence=True tells how much the votes of the cheap model agree, so it needs votes=2 or more. With "
+            "votes=1, pass the .calibrator of evaluate(..., model=cheap, with_confidence=True)."
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -74,6 +74,7 @@ class Outcome:
         tally: The votes for each row; None if each row has one.
         cascade: What a call to several models promises; None if one was asked.
         stopped_by: The provider that *ending* is about, if it is not that of the call.
+        confidences: Makes the columns of confidence; None if the *tally* does, or there are none.
     """
 
     call: Preparation
@@ -87,6 +88,7 @@ class Outcome:
     tally: Tally | None = None
     cascade: Cascade | None = None
     stopped_by: Provider | None = None
+    confidences: Callable[[], list[OutputColumn]] | None = None
 
     def result(self) -> SmeltResult[Any]:
         """The result so far."""
@@ -95,7 +97,7 @@ class Outcome:
             metrics=self._metrics(),
             model=" then ".join(self.cascade.models) if self.cascade else f"{call.provider.name}:{call.provider.model}",
             data=self._data,
-            frame=lambda: attached(self.call, self.answers, self.tally),
+            frame=lambda: attached(self.call, self.answers, self._confidences),
             errors=self._errors,
             report=self._report,
             details=None if self.details is None else partial(self._detailed, self.details),
@@ -152,6 +154,10 @@ class Outcome:
             first = next(error for error in result.errors if error.kind != "pending")
             sentences.append(f"Every row failed; the first one ({first.kind}): {first.message}")
         return sentences
+
+    @property
+    def _confidences(self) -> Callable[[], list[OutputColumn]] | None:
+        return self.confidences or (None if self.tally is None else self.tally.confidences)
 
     def _metrics(self) -> SmeltMetrics:
         failed, distinct = len(self.answers.failures), len(self.call.folded.distinct)
@@ -252,16 +258,16 @@ def metrics(counts: Counts, *, rows: int, failed: int, distinct: int, seconds: f
     )
 
 
-def attached(call: Preparation, answers: Answers, tally: Tally | None = None) -> Any:
-    """The caller's frame with the output columns, those of confidence by the *tally*, and the error column."""
+def attached(call: Preparation, answers: Answers, confidences: Callable[[], list[OutputColumn]] | None = None) -> Any:
+    """The caller's frame with the output columns, those of confidence, and the error column."""
     errors: list[str | None] = [None] * len(answers)
     for position, failure in answers.failures.items():
         errors[position] = told(failure.kind, failure.message)
     columns = [
         OutputColumn(name=one.name, kind=one.field.kind, values=values_of(call, answers, one)) for one in call.columns
     ]
-    if tally is not None:
-        columns += tally.confidences()
+    if confidences is not None:
+        columns += confidences()
     columns.append(OutputColumn(name=call.error_column, kind=None, values=errors))
     return call.frame.attach(columns, dropped=call.dropped)
 

@@ -15,10 +15,12 @@ from smelt.call.preparation import Preparation
 from smelt.call.tally import Tally
 from smelt.call.wiring import Wiring, wired
 from smelt.engine.budget import Budget
+from smelt.engine.details import Details
 from smelt.engine.supply import Supply
 from smelt.engine.work import Counts, Ending
 from smelt.errors import SmeltError
 from smelt.observe.recorder import EventRecorder
+from smelt.plan.answers import Answers
 
 
 class Rounds:
@@ -27,6 +29,7 @@ class Rounds:
     Attributes:
         counts: The statistics of all runs so far.
         is_kept: Whether a ledger stores the answers.
+        details: What became of each row; None if that is not kept.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Rounds:
         budget: Budget | None = None,
         recorder: EventRecorder | None = None,
         first: int = 0,
+        details: bool = False,
     ) -> None:
         """Prepare the runs.
 
@@ -50,6 +54,7 @@ class Rounds:
             budget: As in `Execution`.
             recorder: As in `Execution`.
             first: The number of the first vote.
+            details: As in `Execution`.
 
         Raises:
             SmeltConfigError: The calibrator was made for another call.
@@ -71,6 +76,7 @@ class Rounds:
         self._recorder = recorder or EventRecorder()
         self._has_votes = False
         self._notices = dict.fromkeys(_notices(call))
+        self.details = Details(len(call.source)) if details else None
         self._started = time.perf_counter()
         self._seconds: float | None = None
 
@@ -88,6 +94,7 @@ class Rounds:
             ending=self._ending,
             recorder=self._recorder,
             tally=self._tally,
+            details=self.details,
         )
 
     async def run_safely(self) -> None:
@@ -141,14 +148,23 @@ class Rounds:
             ends_at=self._ends_at,
             budget=self._budget,
             recorder=self._recorder,
+            details=self.details is not None,
         )
         try:
             await execution.run_safely()
         finally:
+            self._detail(execution, part.answers, list(zip(positions, call.folded.distinct, strict=True)))
             self._count(execution, is_first=not number)
             scores = None if execution.scoring is None else execution.scoring.scores
             self._tally.take(positions, part.answers, call.folded.distinct, scores)
             self._open = self._tally.undecided(positions, self._call.settings.votes - 1 - number)
+
+    def _detail(self, execution: Execution, answers: Answers, pairs: Sequence[tuple[int, int]]) -> None:
+        """Add the details of a run; *pairs*: the rows, each with its position in that run."""
+        if self.details is None or (found := execution.details) is None:
+            return
+        known = {place for _, place in pairs if answers.has_answer(place) and not found.answered[place]}
+        self.details.include(found, pairs, before=self.counts.announced, known=known)
 
     def _count(self, execution: Execution, *, is_first: bool) -> None:
         self.is_kept = execution.is_kept

@@ -51,8 +51,8 @@ def _execution(
     call: Preparation, wiring: Wiring, *, is_partial_shown: bool, details: bool
 ) -> Execution | Rounds | Escalation:
     if call.earlier:
-        return Escalation(call, wiring=wiring, is_partial_shown=is_partial_shown)
+        return Escalation(call, wiring=wiring, is_partial_shown=is_partial_shown, details=details)
     if call.settings.votes > 1 or call.settings.with_confidence:
-        return Rounds(call, wiring=wiring, is_partial_shown=is_partial_shown)
+        return Rounds(call, wiring=wiring, is_partial_shown=is_partial_shown, details=details)
     supply = Supply.of(part_of(call))
     return Execution(call, supply, wiring=wiring, is_partial_shown=is_partial_shown, details=details)

@@ -6,8 +6,8 @@ Kept only for a run whose caller asked for it. A row takes some eighty bytes.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from math import fsum
 
 from smelt.plan.chunks import Pending
@@ -89,6 +89,29 @@ class Details:
         for row in rows:
             self.seen[row.position] = seen
             self.answered[row.position] = 1
+
+    def include(self, other: Details, pairs: Iterable[tuple[int, int]], *, before: int, known: Container[int]) -> None:
+        """Add what became of rows in another run of the same call.
+
+        Args:
+            other: The details of that run.
+            pairs: Each row, with its position in that run.
+            before: How many requests the call made before: its own go on from there.
+            known: The positions in that run of rows that the ledger answered.
+        """
+        for at, place in pairs:
+            self.requests[at] += other.requests[place]
+            self.attempts[at] += other.attempts[place]
+            for name, shares in self.tokens.items():
+                shares[at] += other.tokens[name][place]
+            self.cost_usd[at] += other.cost_usd[place]
+            self.is_unpriced[at] |= other.is_unpriced[place]
+            seen, is_answered = other.seen.get(place), other.answered[place]
+            if seen is not None and (is_answered or not self.answered[at]):
+                self.seen[at] = replace(seen, number=before + seen.number)
+            if is_answered or place in known:
+                self.answered[at] = is_answered
+        self._extra += other._extra
 
     def overhead(self, usage: Usage, cost: float | None) -> None:
         """A request without rows cost so much: the rows of the next request share it."""

@@ -136,6 +136,10 @@ class Answers:
         """Whether the row at *position* has an answer or a failure; False for a skipped row."""
         return bool(self._has_answer[position]) or position in self.failures
 
+    def has_answer(self, position: int) -> bool:
+        """Whether the row at *position* has an answer."""
+        return bool(self._has_answer[position])
+
     def spread(self) -> None:
         """Copy each outcome to the duplicate rows, which were not asked themselves. Called once, at the end."""
         if not self._copies or self._twins is None:
