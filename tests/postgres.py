@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, on a Unix socket in a folder of its own; without fsync, and gone with it."""
+"""A PostgreSQL server of the tests' own, in a folder of its own; without fsync, and gone with it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ _OTHER_USER = "nobody" if os.geteuid() == 0 else None  # The server refuses to r
 class Server:
     """The server; `stop` and `start` take its clients' connections away, as a restart does."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, listens: str = "") -> None:
         self.folder = folder
+        self._listens = listens
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, user: str = "smelt", database: str = "postgres", options: str = "") -> str:
@@ -33,7 +34,7 @@ class Server:
 
     def start(self) -> None:
         command = [_found("postgres"), "-D", str(self.folder / "base"), "-k", str(self.folder)]
-        for one in ("listen_addresses=", "fsync=off", "shared_buffers=16MB", "autovacuum=off"):
+        for one in (f"listen_addresses={self._listens}", "fsync=off", "shared_buffers=16MB", "autovacuum=off"):
             command += ["-c", one]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, user=_OTHER_USER, process_group=0)
@@ -48,14 +49,27 @@ class Server:
             self._process.wait()
             self._process = None
 
+    def count(self, table: str) -> int:
+        """The rows of *table*."""
+        import psycopg
+
+        with psycopg.connect(self.url()) as connection:
+            found = connection.execute(psycopg.sql.SQL("select count(*) from {}").format(psycopg.sql.Identifier(table)))
+            return int((found.fetchone() or (0,))[0])
+
     def _ready(self) -> bytes:
         lines = (self.folder / "base" / "postmaster.pid").read_bytes().splitlines()
         return lines[-1] if len(lines) > 7 else b""
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """A new, empty server; skips the test if PostgreSQL is not installed."""
+def running(*, listens: str = "", trusts: str = "") -> Iterator[Server]:
+    """A new, empty server; skips the test if PostgreSQL is not installed.
+
+    Args:
+        listens: An address to listen at, beside the Unix socket in its folder.
+        trusts: Whoever has one of these addresses may use it.
+    """
     if not all(map(_found, ("postgres", "initdb"))):
         pytest.skip("PostgreSQL is not installed")
     folder = Path(tempfile.mkdtemp(prefix="smelt-pg-"))  # Not in `tmp_path`, where the other user may not go.
@@ -64,7 +78,10 @@ def running() -> Iterator[Server]:
             shutil.chown(folder, _OTHER_USER)
         make = [_found("initdb"), "-D", str(folder / "base"), "-U", "smelt", "-A", "trust", "--no-sync", "--locale=C"]
         subprocess.run(make, check=True, user=_OTHER_USER, stdout=subprocess.DEVNULL, cwd=folder)
-        server = Server(folder)
+        if trusts:
+            with (folder / "base" / "pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {trusts} trust\n")
+        server = Server(folder, listens)
         server.start()
         try:
             yield server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import resource
 import sys
@@ -178,9 +179,10 @@ async def serve() -> None:
 
 
 async def listen(route: Route) -> None:
-    """Listen on a free port of loopback, print the port, and end when stdin is closed."""
+    """Listen on a free port of loopback, or of FAKESERVER_HOST; print the port, and end when stdin is closed."""
+    host = os.environ.get("FAKESERVER_HOST", "127.0.0.1")
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(lambda: Connection(route), "127.0.0.1", 0, backlog=4096)
+    listener = await loop.create_server(lambda: Connection(route), host, 0, backlog=4096)
     print(listener.sockets[0].getsockname()[1], flush=True)
     stdin = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)

@@ -55,6 +55,7 @@ class Store:
 def reached(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process has reached no store yet."""
     monkeypatch.setattr(exchange, "_secrets", {})
+    monkeypatch.setattr(exchange, "_left", {})
 
 
 def exchange_of(store: Store, asked: bytes = b"spec") -> Exchange:
@@ -125,6 +126,44 @@ def test_a_store_that_goes_away_and_comes_back_gets_everything_and_is_told_of_on
     assert len(told) == 1
     assert "s3cret" not in str(told[0].message)
     assert len(store.kept) == 21
+
+
+def test_what_a_run_could_not_hand_on_is_handed_on_by_the_next_one_of_this_process() -> None:
+    """An engine's blocks are runs of their own rows: no later run looks at those of a block during an outage."""
+    store = Store()
+
+    async def block(row: str, *, is_away: bool) -> None:
+        one = exchange_of(store)
+        store.is_silent = False
+        await one.fetch([])
+        store.is_silent = is_away
+        one.put({row: "{}"})
+        await one.finish()
+        one.close()
+
+    async def blocks() -> None:
+        await block("first", is_away=False)
+        with pytest.warns(SmeltWarning, match="is away"):
+            await block("second", is_away=True)
+        assert len(store.kept) == 1
+        await block("third", is_away=False)
+
+    run_jumping(blocks())
+
+    assert len(store.kept) == 3
+
+
+def test_a_known_store_that_does_not_answer_holds_a_block_for_seconds() -> None:
+    store = Store()
+
+    async def blocks() -> float:
+        await exchange_of(store).fetch(["a"])
+        store.is_silent, began = True, asyncio.get_running_loop().time()
+        with pytest.warns(SmeltWarning, match="did not answer in time"):
+            assert await exchange_of(store).fetch(["a"]) == [None]
+        return asyncio.get_running_loop().time() - began
+
+    assert run_jumping(blocks()).result <= 3
 
 
 def test_a_connection_that_was_closed_while_idle_is_opened_again_without_a_word() -> None:

@@ -37,6 +37,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def url(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(exchange, "_secrets", {})
+    monkeypatch.setattr(exchange, "_left", {})
     with psycopg.connect(server.url(), autocommit=True) as connection:
         connection.execute("drop table if exists smelt_store, smelt_answers")
     return server.url()

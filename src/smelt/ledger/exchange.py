@@ -17,12 +17,16 @@ from smelt.providers.secrets import Secret
 T = TypeVar("T")
 _AT_ONCE = 2_000  # Answers of one put: 20 ms.
 _MOST = 100_000  # Answers kept in memory while the store is away: about 30 MB. The ledger has them in any case.
-_PATIENCE = 20.0  # Seconds for one operation.
+_PATIENCE = 20.0  # Seconds for one operation,
+_TO_RECONNECT = 3.0  # and to connect to a store that this process has used before.
 LAST = 10.0  # Seconds at the end of a run for what is not there yet,
 INTERRUPTED = 0.5  # and after Ctrl-C.
 _PAUSES = (1.0, 30.0)  # Seconds between two tries to reach the store: doubled from the first to the last.
 
 _secrets: dict[str, bytes] = {}  # Of the stores that this process has used. If one is away, a run does without it.
+_left: dict[
+    str, tuple[bytes, dict[bytes, bytes]]
+] = {}  # By URL: the secret, and what an earlier run could not hand on.
 
 
 class Exchange:
@@ -70,11 +74,14 @@ class Exchange:
             return
         keys = self._keys([*answers])
         new = {key: json for key, json in zip(keys, answers.values(), strict=True) if key not in self._queue}
-        for key, json in islice(new.items(), max(0, _MOST - len(self._queue))):
-            self._queue[key] = json.encode("utf-8", "replace")
-            self._queued += 1
+        self._enqueue({key: json.encode("utf-8", "replace") for key, json in new.items()})
         if self._queue and (self._putting is None or self._putting.done()):
             self._putting = asyncio.get_running_loop().create_task(self._put_all())
+
+    def _enqueue(self, pairs: Mapping[bytes, bytes]) -> None:
+        for key, answer in islice(pairs.items(), max(0, _MOST - len(self._queue))):
+            self._queued += key not in self._queue
+            self._queue[key] = answer
 
     async def settled(self) -> None:
         """Wait until what was put so far is there, or the store is away."""
@@ -100,6 +107,10 @@ class Exchange:
         if self._putting is not None:
             self._putting.cancel()
         self._store.close()
+        if self._queue:  # A block of an engine, during an outage: the next one hands it on.
+            of, left = _left.get(self._url, (self._secret, {}))
+            known = left if of == self._secret else {}
+            _left[self._url] = self._secret, dict(islice({**known, **self._queue}.items(), _MOST))
 
     async def _stop(self) -> None:
         if self._putting is not None:
@@ -109,12 +120,16 @@ class Exchange:
     async def _open(self) -> None:
         if self._is_open:
             return
-        secret = await self._store.open()
+        async with asyncio.timeout(_TO_RECONNECT if self._secret else None):
+            secret = await self._store.open()
         if self._secret and secret != self._secret:  # Another database by now. The ledger has what was meant for it.
             self._queue.clear()
             self._done = self._queued
         self._learn(secret)
         self._is_open = True
+        of, left = _left.pop(self._url, (secret, {}))
+        if of == secret:
+            self._enqueue(left)
 
     def _learn(self, secret: bytes) -> None:
         self._secret = _secrets[self._url] = secret

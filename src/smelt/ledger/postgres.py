@@ -24,14 +24,15 @@ _MAKE = (
 _STATE = "select version, secret from smelt_store"
 _GET = "select key, value from smelt_answers where key = any(%b)"
 _PUT = "insert into smelt_answers select * from unnest(%b::bytea[], %b::bytea[]) on conflict do nothing"
-# A server that is gone without a word, as after a power failure, is noticed after 15 s and not after two hours.
+# A server that is gone without a word, as after a power failure, is noticed after 15 s and not after two hours; after 5
+# if something was sent to it, for which a run may wait. One that is only slow confirms what it gets.
 _USUAL = {
     "application_name": "smelt",
     "connect_timeout": 10,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
+    "tcp_user_timeout": 5_000,
 }
 
 
