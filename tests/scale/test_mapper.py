@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
@@ -14,6 +15,7 @@ import pytest
 import smelt
 from smelt.call.options import Settings
 from smelt.errors import AuthConfigError, ConfigTypeError, PromptError, SmeltConfigError, SmeltWarning
+from smelt.lanes import registry
 from smelt.observe.metrics import Metrics
 from smelt.scale.mapper import Mapper, in_a_worker
 from tests.conftest import MakeScenario
@@ -129,6 +131,26 @@ def test_with_a_pacer_the_limits_hold_for_all_workers_together(monkeypatch: pyte
     found = in_a_worker(Settings.of(rpm=600, tpm=10_000, concurrency=8), 4)
 
     assert found == Settings.of(rpm=600, tpm=10_000, concurrency=2, progress=False)
+
+
+def test_blocks_share_the_lane_of_the_process_and_ask_the_pacer(
+    scenario: MakeScenario, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    server = scenario(answers=RULES)
+    model = smelt.Model("compatible", "fake", base_url=server.base_url("compatible"), api_key=None)
+    mapper = Mapper(smelt.Job("Label {name}.", {"label": str}), model)
+
+    mapper([{"name": "a"}])
+    mapper([{"name": "b"}])
+    [lane] = registry._lanes.values()
+    assert lane.is_idle
+
+    monkeypatch.setenv("SMELT_PACER", str(tmp_path / "nobody listens"))
+    with pytest.warns(SmeltWarning, match=r"The pacer .* was away"):
+        mapper([{"name": "c"}])
+    with pytest.warns(SmeltWarning, match=r"The pacer .* was away"):
+        list(mapper.stream([[{"name": "d"}]]))
+    assert server.stats().requests == 4
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,8 @@ def test_what_is_no_dataset_is_refused() -> None:
     ("given", "rows"),
     [
         ({}, 10_000),
-        ({"concurrency": 64}, 10_000),
+        ({"concurrency": 64}, 16_000),
+        ({"batch_size": 20}, 10_000),
         ({"concurrency": 8, "batch_size": 10}, 5_000),
         ({"concurrency": 64, "batch_size": 20}, 12_800),
         ({"concurrency": 512, "batch_size": 25}, 20_000),

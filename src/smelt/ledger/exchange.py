@@ -24,9 +24,7 @@ INTERRUPTED = 0.5  # and after Ctrl-C.
 _PAUSES = (1.0, 30.0)  # Seconds between two tries to reach the store: doubled from the first to the last.
 
 _secrets: dict[str, bytes] = {}  # Of the stores that this process has used. If one is away, a run does without it.
-_left: dict[
-    str, tuple[bytes, dict[bytes, bytes]]
-] = {}  # By URL: the secret, and what an earlier run could not hand on.
+_left: dict[str, tuple[bytes, dict[bytes, bytes]]] = {}  # By URL: the secret, and what no run could hand on so far.
 
 
 class Exchange:

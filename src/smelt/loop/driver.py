@@ -102,12 +102,12 @@ class Driver:
         self._runner = asyncio.Runner(loop_factory=loop_factory)
 
     @classmethod
-    def shared(cls) -> Driver:
+    def shared(cls, loop_factory: Callable[[], asyncio.AbstractEventLoop] = PausingLoop) -> Driver:
         """The driver whose owner runs the caller's code now, so that both proceed together; else a new one.
 
         If a stream reads its frames from another stream, both are driven by one loop.
         """
-        return _serving.get() or cls()
+        return _serving.get() or cls(loop_factory)
 
     @contextmanager
     def serving(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ from smelt.checks import integer
 from smelt.environment import environ
 from smelt.errors import SmeltConfigError, warn
 from smelt.frames.blank import emptied
+from smelt.lanes.registry import pacer_place
 from smelt.model import Model, called, read_model
 from smelt.plan.schema import read_output
 from smelt.providers.secrets import KeySource, Secret
@@ -89,6 +90,8 @@ class Mapper:
     def stream(self, blocks: Iterable[B]) -> Generator[B, None, None]:
         """Yield each of *blocks* with its answers, in order, all as one run: as `smelt.stream`. Spends money.
 
+        With a pacer (`SMELT_PACER`), each block is a run, since others must not wait for whoever takes the blocks.
+
         Args:
             blocks: Blocks of one kind with one schema. Those without rows are returned with their columns, unasked.
 
@@ -98,7 +101,7 @@ class Mapper:
         Raises:
             SmeltError: As in `smelt.stream`.
         """
-        yield from part_of(self).answered(blocks)
+        yield from answers(self, blocks)
 
     def metrics(self) -> JobMetrics:
         """What all processes that use this mapper, or a copy of it, asked, paid and finished so far. Sends nothing.
@@ -158,8 +161,22 @@ def part_of(mapper: Mapper, name: str = "") -> Part:
 
 def answer(mapper: Mapper, block: B, name: str = "") -> B:
     """*block* with its answers, which is what the engine calls *name*."""
-    [finished] = part_of(mapper, name).answered([block])  # To its end: a stream left before has not ended its run.
+    # To its end: a stream left before has not ended its run.
+    [finished] = part_of(mapper, name).answered([block], pauses=False)
     return finished
+
+
+def answers(mapper: Mapper, blocks: Iterable[B], name: str = "") -> Generator[B, None, None]:
+    """Each of *blocks* with its answers, all as one run; with a pacer, a run for each.
+
+    Whoever takes the blocks may keep control for long, and then requests in flight would hold their places at the
+    pacer: in a chain of two steps, for ever.
+    """
+    if pacer_place(environ()) is None:
+        yield from part_of(mapper, name).answered(blocks)
+        return
+    for number, block in enumerate(blocks):
+        yield answer(mapper, block, name and f"{name} block {number}")
 
 
 def in_a_worker(settings: Settings, workers: int) -> Settings:

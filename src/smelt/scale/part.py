@@ -39,8 +39,12 @@ class Part:
         self._settings = settings
         self._errors: dict[str, None] = {}
 
-    def answered(self, blocks: Iterable[B]) -> Generator[B, None, None]:
+    def answered(self, blocks: Iterable[B], *, pauses: bool = True) -> Generator[B, None, None]:
         """Yield each of *blocks* with its answers.
+
+        Args:
+            blocks: The blocks.
+            pauses: As in `streaming.driving.driven`.
 
         Raises:
             SmeltError: As in `smelt.stream`.
@@ -50,7 +54,7 @@ class Part:
             inlet = checked_inlet(
                 job.prompt, job.output_model, self._model, self._settings, job=self.run, watch=self._note
             )
-            with Stream(blocks, inlet) as finished:
+            with Stream(blocks, inlet, pauses=pauses) as finished:
                 yield from finished
         except SmeltError as problem:
             self._tell(inlet, problem)

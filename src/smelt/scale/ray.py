@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ray.data import Dataset
 
 _BLOCK = (5_000, 10_000, 20_000)  # Rows of a block: the fewest, as many as usual, the most.
+_ROWS = 25  # Of a request, if smelt chooses: it comes to so many.
 _TURNS = 10  # A block is so many times what is in flight, so that waiting for its last replies takes a tenth.
 
 
@@ -116,6 +117,7 @@ def _check_columns(dataset: Dataset, mapper: Mapper) -> None:
 def rows_of_a_block(settings: Settings) -> int:
     """Rows of a block: several times what is in flight, if that is known."""
     least, usual, most = _BLOCK
-    if settings.concurrency == "auto" or settings.batch_size == "auto":
+    if settings.concurrency == "auto":
         return usual
-    return min(max(_TURNS * settings.concurrency * settings.batch_size, least), most)
+    rows = _ROWS if settings.batch_size == "auto" else settings.batch_size
+    return min(max(_TURNS * settings.concurrency * rows, least), most)

@@ -11,7 +11,7 @@ from smelt.api.job import Job
 from smelt.call.options import Options
 from smelt.errors import SmeltConfigError
 from smelt.frames.ddl import recast
-from smelt.scale.mapper import Mapper, part_of
+from smelt.scale.mapper import Mapper, answers
 from smelt.scale.marks import marked, metrics_of_result
 from smelt.scale.metrics import JobMetrics
 
@@ -93,4 +93,4 @@ def answered(mapper: Mapper, batches: Iterator[Any]) -> Iterator[Any]:
     spark = sys.modules.get("pyspark")  # It is loaded in a worker of Spark.
     context = None if spark is None else spark.TaskContext.get()
     name = "" if context is None else f"partition {context.partitionId()}"
-    return (recast(batch) for batch in part_of(mapper, name).answered(batches))
+    return (recast(batch) for batch in answers(mapper, batches, name))

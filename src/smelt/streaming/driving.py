@@ -11,7 +11,8 @@ from smelt.call.outcome import attached
 from smelt.call.part import FramePart
 from smelt.call.preparation import Preparation
 from smelt.frames.adapt import adapt_part
-from smelt.loop.driver import Driver
+from smelt.loop.driver import Driver, PausingLoop
+from smelt.loop.one_thread import OneThreadLoop
 from smelt.plan.answers import RowFailure
 from smelt.plan.rows import Key
 from smelt.streaming.flow import Flow, Wants
@@ -99,13 +100,19 @@ class Inlet:
             await self.flow.stop()
 
 
-def driven(frames: Iterator[F], inlet: Entry) -> Generator[F, None, None]:
+def driven(frames: Iterator[F], inlet: Entry, *, pauses: bool = True) -> Generator[F, None, None]:
     """Yield the finished frames. While the caller has control, or a frame is read, the loop and its clock stop.
 
     If the frames come from another stream, both share a loop and its clock, which run whenever one of them waits for
     replies.
+
+    Args:
+        frames: The frames.
+        inlet: Where they enter.
+        pauses: Whether the caller may keep control for long while requests are in flight. If not, the clock is the
+            system's, so that the run shares its lane with others and may use a pacer.
     """
-    with Driver.shared() as driver, ending(driver, lambda: inlet.flow):
+    with Driver.shared(PausingLoop if pauses else OneThreadLoop) as driver, ending(driver, lambda: inlet.flow):
         while True:
             found = driver.run(inlet.flow.interruptible_step()) if inlet.flow is not None else Wants.MORE
             if not isinstance(found, Wants):

@@ -76,10 +76,12 @@ class Stream(_Metered, Generic[F]):
         >>> frames.close()
     """
 
-    def __init__(self, frames: Iterable[F], inlet: Entry, awaited: str = "smelt.astream") -> None:
-        """Take *frames* through *inlet*; *awaited*: the function that a warning recommends."""
+    def __init__(
+        self, frames: Iterable[F], inlet: Entry, awaited: str = "smelt.astream", *, pauses: bool = True
+    ) -> None:
+        """Take *frames* through *inlet*. *awaited*: what a warning recommends. *pauses*: as in `driven`."""
         super().__init__(inlet)
-        self._finished: Generator[F, None, None] = driven(_sync(frames), inlet)
+        self._finished: Generator[F, None, None] = driven(_sync(frames), inlet, pauses=pauses)
         self._is_begun = False
         self._awaited = awaited
 
