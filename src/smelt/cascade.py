@@ -18,11 +18,13 @@ class Kept:
         rows: Rows, the surest first, whose answer to this field may be kept.
         threshold: The lowest agreement of votes among them; None if no row was kept, or if each was asked once.
         differing: Rows of the sample to which the last model gave another answer, or none.
+        of: The rows that the cheap model answered so, if precision or recall is promised; None: all rows.
     """
 
     rows: int
     threshold: float | None
     differing: int
+    of: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -31,14 +33,19 @@ class Cascade:
 
     Attributes:
         models: The models as `provider:name`, the cheapest first. The promise is agreement with the last one.
-        target_accuracy: The promised share of answers that are those of the last model.
+        target_accuracy: The promised share of answers that are those of the last model. None if precision or recall
+            is promised.
+        target_precision: The promised share of the rows answered True that the last model answers so, or None.
+        target_recall: The promised share of the rows that the last model answers True that are answered so, or None.
         confidence: The probability with which that is promised.
         is_kept: Whether the promise holds. False if the run ended before the rows were asked that it takes.
         rows: The rows that the promise is about: all that can be sent.
-        allowed: How many of them may have another answer than the last model would have given.
+        allowed: How many of them may have another answer than the last model would have given; None for precision and
+            recall.
         answered: Rows with an answer, by the model that gave it.
         sample: Rows drawn at random, which the last model was asked in any case.
-        fields: What was kept, by the field that is promised.
+        fields: What was kept, by the field that is promised. For precision and recall there are two, `field=True` and
+            `field=False`, for the answers of the cheap model.
         seed: The seed of the draw. To try seeds until one saves more voids the promise.
         self_agreement: If nothing could be kept: how many rows of the sample got the same answer when the last model
             was asked again, and how many were asked. Else None.
@@ -56,14 +63,16 @@ class Cascade:
     """
 
     models: tuple[str, ...]
-    target_accuracy: float
     confidence: float
     is_kept: bool
     rows: int
-    allowed: int
+    allowed: int | None
     answered: Mapping[str, int]
     sample: int
     fields: Mapping[str, Kept]
+    target_accuracy: float | None = None
+    target_precision: float | None = None
+    target_recall: float | None = None
     seed: int = 0
     self_agreement: tuple[int, int] | None = None
     cost_usd: float | None = None
@@ -91,8 +100,11 @@ class Cascade:
             return f"none, because the run ended before {strong} was asked all the rows that it takes"
         if not any(self.answered[name] for name in self.models[:-1]):
             return f"each answer is that of {strong} itself. It does not say that {strong} is right"
-        names = _listed([printable(repr(name)) for name in self.fields])
         none = self.rows - sum(self.answered.values())
+        if self.target_accuracy is None or self.allowed is None:
+            missing = f" {counted(none, 'row')} {'have' if none > 1 else 'has'} no answer." if none else ""
+            return f"{self._of_sides(strong)}{missing} This does not say that {strong} is right."
+        names = _listed([printable(repr(name)) for name in self.fields])
         return (
             f"With {_percent(self.confidence)} confidence, at least {_percent(self.target_accuracy)} of these "
             f"{counted(self.rows, 'answer')} to {'each of ' if len(self.fields) > 1 else ''}{names} are those that "
@@ -100,6 +112,14 @@ class Cascade:
             f"{f', and {none:,} are missing' if none else ''}. This is agreement with {strong}, and does not say that "
             "it is right."
         )
+
+    def _of_sides(self, strong: str) -> str:
+        precision, recall = self.target_precision, self.target_recall
+        promised = [
+            f"at least {_percent(precision)} of the rows answered True are True for {strong}" if precision else "",
+            f"at least {_percent(recall)} of the rows that are True for {strong} are answered True" if recall else "",
+        ]
+        return f"With {_percent(self.confidence)} confidence, {', and '.join(one for one in promised if one)}."
 
     def __repr__(self) -> str:
         return "\n".join(["Cascade", *(f"  {printable(name)}: {text}" for name, text in self.lines())])
@@ -125,7 +145,8 @@ class Cascade:
 
     def _kept(self, one: Kept) -> str:
         at_least = "" if one.threshold is None else f", with an agreement of {one.threshold:.2f} or more"
-        return f"{one.rows:,} of {counted(self.rows, 'row')}{at_least}; {one.differing:,} of the sample differ"
+        rows = counted(self.rows if one.of is None else one.of, "row")
+        return f"{one.rows:,} of {rows}{at_least}; {one.differing:,} of the sample differ"
 
 
 def _percent(share: float) -> str:

@@ -55,7 +55,7 @@ def climb(server: FakeServer, frame: int, rows: int) -> tuple[int, int, float]:
         one.close()
     return (
         sum(map(ne, result.frame["mood"], right)),
-        result.cascade.allowed,
+        result.cascade.allowed or 0,
         1 - result.cascade.answered["openai:fake-1"] / rows,
     )
 

@@ -513,3 +513,107 @@ def test_a_cascade_travels_with_its_result_into_the_report(tmp_path: Path) -> No
     assert copy.cascade == result.cascade
     assert "<h2>Cascade</h2>" in page
     assert "This is agreement with scripted:strong" in page
+
+
+class Judged(BaseModel):
+    is_good: bool | None
+    why: str = ""
+
+
+def sided(*, failing: int = -1, nulls: bool = False, rows: int = 2 * ROWS, **options: Any) -> tuple[Any, list[bool]]:
+    """A run in which three of ten rows are good; the cheap model wavers about a fifth of the rows."""
+    truth = [random.Random(f"good {number}").random() < 0.3 for number in range(rows)]
+    crowd = Crowd()
+
+    def cheap(row: Mapping[str, Any]) -> dict[str, Any]:
+        is_right = crowd.cheap(row)["mood"] == crowd.truth(row["n"])
+        return {"is_good": None if nulls and row["n"] % 10 == 0 else truth[row["n"]] == is_right, "why": "cheap"}
+
+    def strong(row: Mapping[str, Any]) -> dict[str, Any] | None:
+        return None if row["n"] == failing else {"is_good": truth[row["n"]], "why": "strong"}
+
+    settings: dict[str, Any] = {"batch_size": 50, "max_attempts": 1, "progress": False, "ledger": False, **options}
+    models = [scripted(cheap, "cheap"), scripted(strong, "strong")]
+    frame = pd.DataFrame({"n": range(rows)})
+    return smelt.run(frame, "Is {n} good?", Judged, model=models, **settings), truth
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [{"target_precision": 0.95}, {"target_recall": 0.95}, {"target_precision": 0.9, "target_recall": 0.9}],
+    ids=["precision", "recall", "both"],
+)
+def test_precision_and_recall_of_a_bool_are_promised(targets: dict[str, Any]) -> None:
+    result, truth = sided(**targets)
+
+    said = result.frame["is_good"].tolist()
+    both = sum(bool(one) and other for one, other in zip(said, truth, strict=True))
+    assert both >= targets.get("target_precision", 0) * sum(map(bool, said))
+    assert both >= targets.get("target_recall", 0) * sum(truth)
+    assert result.cascade.is_kept
+    assert result.cascade.answered["scripted:strong"] <= 0.75 * len(truth)
+    assert (result.cascade.target_accuracy, result.cascade.allowed) == (None, None)
+    assert list(result.cascade.fields) == ["is_good=True", "is_good=False"]
+    assert sum(one.of for one in result.cascade.fields.values()) == len(truth)
+    whys = result.frame["why"].value_counts().to_dict()
+    assert whys["strong"] == result.cascade.answered["scripted:strong"]
+
+
+def test_the_promise_of_a_bool_is_said_in_words() -> None:
+    result, _ = sided(target_precision=0.9, target_recall=0.8)
+
+    assert result.cascade.promise == (
+        "With 95 % confidence, at least 90 % of the rows answered True are True for scripted:strong, and at least 80 % "
+        "of the rows that are True for scripted:strong are answered True. This does not say that scripted:strong is "
+        "right."
+    )
+    assert "kept for is_good=False" in repr(result.cascade)
+
+
+def test_rows_without_a_yes_or_no_are_asked_again() -> None:
+    result, truth = sided(nulls=True, failing=20, target_recall=0.9)
+
+    assert all(result.frame["why"][number] == "strong" for number in range(0, len(truth), 10) if number != 20)
+    assert [error.label for error in result.errors] == [20]
+    assert "1 row has no answer." in result.cascade.promise
+
+
+def test_few_rows_are_asked_of_the_strong_model_alone() -> None:
+    result, truth = sided(rows=60, target_recall=0.95)
+
+    assert result.cascade.answered == {"scripted:cheap": 0, "scripted:strong": 60}
+    assert result.frame["is_good"].tolist() == truth
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"target_precision": 0.9, "target_accuracy": 0.9}, "target_accuracy= does not go together with"),
+        ({"target_precision": 0.9, "cascade_fields": ["why"]}, "free text"),
+        ({"target_recall": 1.0}, "target_recall must be"),
+        ({"target_recall": 0.9, "extend": True}, "target_recall= and extend=True do not go"),
+    ],
+    ids=["accuracy", "text", "one", "extend"],
+)
+def test_what_a_bool_cannot_be_promised_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(SmeltConfigError, match=words):
+        sided(**options)
+
+
+def test_precision_of_labels_and_of_one_model_is_refused() -> None:
+    with pytest.raises(SmeltConfigError, match="about one field that is bool"):
+        asked(pair(), target_accuracy=None, target_precision=0.9)
+    with pytest.raises(SmeltConfigError, match="takes two models"):
+        asked([*pair(), *pair()][:3], target_accuracy=None, target_precision=0.9)
+    with pytest.raises(SmeltConfigError, match="target_precision= is about a cascade"):
+        smelt.run([{"n": 1}], "{n}?", Judged, model=pair()[0], target_precision=0.9)
+
+
+def test_an_estimate_says_what_decides_about_a_bool() -> None:
+    models = [scripted({"is_good": True}, "cheap"), scripted({"is_good": True}, "strong")]
+
+    found = smelt.estimate([{"n": n} for n in range(ROWS)], "{n}?", Judged, model=models, target_recall=0.95)
+
+    assert "the fewer rows are true, the more" in str(found)
+    assert found.cascade is not None
+    assert found.cascade.share == 1.0

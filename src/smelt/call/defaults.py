@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
-from smelt.call.options import CASCADE_VOTES, NAMES, Settings, checked, unknown_option
+from smelt.call.options import CASCADE_VOTES, NAMES, TARGETS, Settings, checked, unknown_option
 from smelt.environment import environ, use, values_in
 from smelt.errors import SmeltConfigError
 from smelt.tracebacks import plainly
@@ -128,6 +128,6 @@ def resolved(options: Mapping[str, Any], output_model: Any) -> Settings:
             )
     usual = {name: value for name in NAMES if (value := setting(name)) is not None}
     asked = {**usual, **options}
-    if asked.get("target_accuracy") is not None:
+    if any(asked.get(name) is not None for name in TARGETS):
         asked.setdefault("votes", CASCADE_VOTES)
     return Settings.of(**asked)

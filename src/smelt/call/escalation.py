@@ -18,7 +18,16 @@ from math import sqrt
 from typing import Any
 
 from smelt.call.execution import budget_of
-from smelt.call.ladder import calls_of, confidence_of, names, population_of, promised, sample_size
+from smelt.call.ladder import (
+    calls_of,
+    confidence_of,
+    is_of_sides,
+    names,
+    population_of,
+    promised,
+    sample_size,
+    sides_of,
+)
 from smelt.call.outcome import Outcome
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation
@@ -36,7 +45,7 @@ from smelt.plan.answers import RowFailure
 from smelt.plan.kinds import Choice, Float
 from smelt.providers.prices import total
 from smelt.trust.calibration import Calibrator
-from smelt.trust.ranking import PAIRS, Draw, is_out_of_reach, kept, score
+from smelt.trust.ranking import PAIRS, Draw, is_out_of_reach, kept, score, surest_first
 from smelt.trust.verdict import Standing, is_same
 from smelt.trust.votes import Leaf, Panel, Vote
 from smelt.trust.walk import allowed_wrong
@@ -98,6 +107,7 @@ class Escalation:
         self._is_partial_shown = is_partial_shown
         self._models = _models(call)
         self._fields = promised(call)
+        self._sides = sides_of(call) if is_of_sides(call.settings) else None
         self._rows = population_of(call)
         self.details = Details(len(call.source)) if details else None
         self._confidence = confidence_of(call)
@@ -177,11 +187,13 @@ class Escalation:
 
     async def _check(self, model: _Model, drawn: Draw) -> bool:
         """Ask *model* about a sample, and about the rows whose answers so far may not be kept; whether it was done."""
-        sample = self._drawn(drawn)
+        sample = self._drawn_by_side(drawn) if self._sides else self._drawn(drawn)
         positions = self._rows.distinct(sample)
+        if model is self._models[-1]:
+            self._sample = sample
         if not await self._ask(model, positions, "sample"):
             return False
-        good = self._kept(model, sample, drawn)
+        good = self._kept_by_side(model, sample, drawn) if self._sides else self._kept(model, sample, drawn)
         if model is self._models[-1]:
             self._good, self._is_proved = good, True
             if self._is_nothing_proved and await self._is_noisy(model, positions[:PAIRS]):
@@ -193,13 +205,60 @@ class Escalation:
         """The rows of a sample, by their numbers in the population."""
         return drawn.order[: sample_size(self._call, len(self._rows))]
 
+    def _drawn_by_side(self, drawn: Draw) -> Sequence[int]:
+        """The rows of the samples among those that the cheap model answers true, and among those it answers false."""
+        assert self._sides is not None
+        true, false = ([row for row in drawn.order if self._side(row) is side] for side in (True, False))
+        count = self._sides.labels_false(len(false), len(true))
+        return [*true[: self._sides.labels_true(len(true))], *false[:count]]
+
+    def _kept_by_side(self, model: _Model, sample: Sequence[int], drawn: Draw) -> frozenset[int]:
+        """As `_kept`, for precision and recall."""
+        assert self._sides is not None
+        ((place, leaf),), answers, firsts = self._fields, self._answers, self._rows.firsts
+        sure = {at: score(one.standings, place) for at, one in answers.items()}
+        ranked: dict[bool, list[int]] = {}
+        labels: dict[bool, dict[int, bool]] = {}
+        for side in (True, False):
+            rows = [row for row in range(len(firsts)) if self._side(row) is side]
+            ranked[side] = surest_first(rows, {row: sure[firsts[row]] for row in rows}, drawn.ties)
+            ranks = {row: rank for rank, row in enumerate(ranked[side])}
+            labels[side] = {
+                ranks[row]: _differs(leaf, answers.get(firsts[row]), model.answers.get(firsts[row]))
+                for row in sample
+                if row in ranks
+            }
+        true, false = len(ranked[True]), len(ranked[False])
+        ends = {
+            True: self._sides.kept_true(true, labels[True]),
+            False: self._sides.kept_false(false, labels[False], true, labels[True]),
+        }
+        good: set[int] = set()
+        for side, end in ends.items():
+            kept_ones = {firsts[row] for row in ranked[side][:end]} - {firsts[row] for row in ranked[side][end:]}
+            good |= kept_ones
+            self._found[f"{leaf.name}={side}"] = Kept(
+                rows=end,
+                threshold=_least([answers[at].standings[place] for at in kept_ones]),
+                differing=sum(labels[side].values()),
+                of=len(ranked[side]),
+            )
+        return frozenset(good)
+
+    def _side(self, row: int) -> bool | None:
+        """What the cheap model answers to a row; None if it has no answer, or one that is null."""
+        found = self._answers.get(self._rows.firsts[row])
+        ((_, leaf),) = self._fields
+        return None if found is None else leaf.cell(found.values).value
+
     @property
     def _target(self) -> float:
         return self._call.settings.target_accuracy or 0.0
 
     @property
     def _is_nothing_proved(self) -> bool:
-        return any(one.rows <= allowed_wrong(len(self._rows), self._target) for one in self._found.values())
+        allowed = allowed_wrong(len(self._rows), self._target)
+        return self._sides is None and any(one.rows <= allowed for one in self._found.values())
 
     def _kept(self, model: _Model, sample: Sequence[int], drawn: Draw) -> frozenset[int]:
         """The positions whose answers so far may be kept, by the answers of *model* to a *sample*."""
@@ -323,11 +382,11 @@ class Escalation:
         models = [self._given(at) for at in self._rows.firsts]
         return Cascade(
             models=tuple(one.name for one in self._models),
-            target_accuracy=self._target,
+            **settings.targets,
             confidence=settings.confidence,
             is_kept=self._is_proved,
             rows=len(self._rows),
-            allowed=allowed_wrong(len(self._rows), self._target),
+            allowed=None if self._sides else allowed_wrong(len(self._rows), self._target),
             answered={one.name: models.count(number) for number, one in enumerate(self._models)},
             sample=len(self._sample),
             fields=dict(self._found),

@@ -12,9 +12,11 @@ from smelt.call.preparation import Preparation, prepare
 from smelt.call.resolve import resolve_model
 from smelt.errors import SmeltConfigError
 from smelt.messages import nearest, shown_value
+from smelt.plan.kinds import Boolean
 from smelt.providers.prices import check_priced
 from smelt.trust.calibration import Calibrator
 from smelt.trust.ranking import Population
+from smelt.trust.sides import Sides
 from smelt.trust.verdict import has_text
 from smelt.trust.votes import Leaf, Panel
 from smelt.trust.walk import labels_wanted
@@ -63,6 +65,9 @@ def promised(call: Preparation) -> list[tuple[int, Leaf]]:
     """
     leaves = Panel(call.output).leaves
     wanted, known = call.settings.cascade_fields, [one.name for one in leaves]
+    is_sided = is_of_sides(call.settings)
+    if is_sided and wanted is None:
+        wanted = tuple(one.name for one in leaves if isinstance(one.kind, Boolean))
     for name in wanted or ():
         if name not in known:
             raise SmeltConfigError(f"cascade_fields has {shown_value(name)}, which is no field.{nearest(name, known)}")
@@ -74,7 +79,23 @@ def promised(call: Preparation) -> list[tuple[int, Leaf]]:
             f"The field {texts[0]!r} is free text, which two models never write the same, so no agreement can be "
             f"promised. {hint}"
         )
+    if is_sided and (len(found) != 1 or not isinstance(found[0][1].kind, Boolean)):
+        raise SmeltConfigError(
+            "target_precision= and target_recall= are about one field that is bool. Name it with cascade_fields=; for "
+            "other fields there is target_accuracy=."
+        )
     return found
+
+
+def is_of_sides(settings: Settings) -> bool:
+    """Whether precision or recall are promised, and not how many answers are those of the last model."""
+    return bool(settings.targets.keys() - {"target_accuracy"})
+
+
+def sides_of(call: Preparation) -> Sides:
+    """What is promised of the rows answered true, and of those that are true."""
+    settings = call.settings
+    return Sides(precision=settings.target_precision, recall=settings.target_recall, confidence=confidence_of(call))
 
 
 def population_of(call: Preparation) -> Population:
@@ -86,13 +107,17 @@ def population_of(call: Preparation) -> Population:
 
 
 def confidence_of(call: Preparation) -> float:
-    """The confidence of the promise about one field, so that those about all fields hold together."""
-    return 1 - (1 - call.settings.confidence) / len(promised(call))
+    """The confidence of one promise, so that all of them hold together: about all fields, or precision and recall."""
+    promises = len(call.settings.targets) if is_of_sides(call.settings) else len(promised(call))
+    return 1 - (1 - call.settings.confidence) / promises
 
 
 def sample_size(call: Preparation, rows: int) -> int:
-    """How many of *rows* the strong model is asked to see how good the answers of cheaper ones are."""
-    return labels_wanted(rows, call.settings.target_accuracy or 0.0, confidence_of(call))
+    """How many of *rows* the strong model is asked to see how good the answers of cheaper ones are.
+
+    For precision and recall it is at least so many: the answers of the cheap model say how many.
+    """
+    return labels_wanted(rows, max(call.settings.targets.values()), confidence_of(call))
 
 
 def names(calls: Sequence[Preparation]) -> tuple[str, ...]:
@@ -104,13 +129,17 @@ def names(calls: Sequence[Preparation]) -> tuple[str, ...]:
 
 
 def _check_models(models: Sequence[Any], settings: Settings) -> None:
-    if settings.target_accuracy is None:
+    if not settings.targets:
         raise SmeltConfigError(
             "A list of models is a cascade, and needs to know how good it has to be: target_accuracy=0.95 promises "
             "that 95 % of the answers are those of the last model. To see models side by side, use compare."
         )
+    if is_of_sides(settings) and settings.target_accuracy is not None:
+        raise SmeltConfigError("target_accuracy= does not go together with target_precision= and target_recall=.")
     if not 2 <= len(models) <= _MOST_MODELS:
         raise SmeltConfigError(f"A cascade takes 2 or {_MOST_MODELS} models, the cheapest first, not {len(models)}.")
+    if is_of_sides(settings) and len(models) != 2:
+        raise SmeltConfigError("With target_precision= and target_recall= a cascade takes two models.")
     if None in models:
         raise SmeltConfigError("The list of models has None. Name each model of a cascade.")
 
@@ -122,7 +151,7 @@ def _check_options(settings: Settings) -> None:
         "extend=True": settings.extend,
     }
     for name in (name for name, is_given in others.items() if is_given):
-        raise SmeltConfigError(f"target_accuracy= and {name} do not go together yet. Leave out one of them.")
+        raise SmeltConfigError(f"{min(settings.targets)}= and {name} do not go together yet. Leave out one of them.")
     if settings.with_confidence is True and settings.votes == 1:
         raise SmeltConfigError(
             "with_confidence=True tells how much the votes of the cheap model agree, so it needs votes=2 or more. With "

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from smelt.plan.mediacolumns import Declared
     from smelt.trust.calibration import Calibrator
 
+TARGETS = ("target_accuracy", "target_precision", "target_recall")
+"""What a cascade can promise."""
 _MOST_ROWS = 1_000
 _MOST_IN_FLIGHT = 10_000
 _MOST_PER_MINUTE = 1e12
@@ -88,6 +90,8 @@ class Options(TypedDict, total=False):
     sure: float | None
     with_confidence: bool | Calibrator
     target_accuracy: float | None
+    target_precision: float | None
+    target_recall: float | None
     confidence: float
     cascade_fields: Sequence[str] | None
 
@@ -174,9 +178,14 @@ class Settings:
         target_accuracy: With `model=[cheap, strong]`: the share of answers, from 0.5 to 0.999, that are to be those of
             the strong model. The cheap model answers all rows, with `votes=3` if that is not given; the strong model
             answers a random sample, and the rows that the cheap model is too unsure of. None: one model is asked.
-        confidence: With `target_accuracy`: the probability with which that is promised, from 0.5 to 0.999.
-        cascade_fields: With `target_accuracy`: the fields that are promised, by their dotted names. None: all of them.
-            A field of free text cannot be promised, because two models never write the same.
+        target_precision: In place of `target_accuracy`, for one field that is bool: the share of the rows answered True
+            that the strong model answers so, from 0.5 to 0.999. False answers of the cheap model are kept.
+        target_recall: Likewise the share of the rows that the strong model answers True that are answered so. Alone it
+            keeps all True answers of the cheap model; with `target_precision` both are promised.
+        confidence: With a target: the probability with which that is promised, from 0.5 to 0.999.
+        cascade_fields: With a target: the fields that are promised, by their dotted names. None: all of them, or with
+            `target_precision` and `target_recall` the only one that is bool. A field of free text cannot be promised,
+            because two models never write the same.
 
     Examples:
         >>> df.smelt.run("Classify {name}.", Company, model=scripted, batch_size=1, progress=False).metrics.requests
@@ -224,8 +233,16 @@ class Settings:
     sure: float | None = None
     with_confidence: bool | Calibrator = False
     target_accuracy: float | None = None
+    target_precision: float | None = None
+    target_recall: float | None = None
     confidence: float = 0.95
     cascade_fields: tuple[str, ...] | None = None
+
+    @property
+    def targets(self) -> dict[str, float]:
+        """What a cascade promises, by name; empty if one model is asked."""
+        found = {name: getattr(self, name) for name in TARGETS}
+        return {name: value for name, value in found.items() if value is not None}
 
     @classmethod
     def of(cls, /, **options: Any) -> Self:
@@ -575,6 +592,8 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "sure": _risk,
     "with_confidence": _confidence,
     "target_accuracy": lambda name, value: None if value is None else _share(name, value),
+    "target_precision": lambda name, value: None if value is None else _share(name, value),
+    "target_recall": lambda name, value: None if value is None else _share(name, value),
     "confidence": _share,
     "cascade_fields": _columns,
 }

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from smelt.call.columns import Column, added_to
 from smelt.call.mediachecks import check_declared, check_media, check_urls, media_words
-from smelt.call.options import MOST_VOTES, Settings
+from smelt.call.options import MOST_VOTES, TARGETS, Settings
 from smelt.call.resolve import resolve_model
 from smelt.engine.pilot import is_long
 from smelt.engine.policy import Policy
@@ -571,7 +571,7 @@ def _check_mode(provider: CompleteProvider, settings: Settings) -> None:
 
 def _refuse_cascade(settings: Settings) -> None:
     """Refuse the options of a cascade in a call to one model."""
-    names = ("target_accuracy", "confidence", "cascade_fields")
+    names = (*TARGETS, "confidence", "cascade_fields")
     if given := [name for name in names if getattr(settings, name) != getattr(_USUAL, name)]:
         raise SmeltConfigError(
             f"{given[0]}= is about a cascade: model=[cheap, strong] and target_accuracy=0.95, in transform, run and "

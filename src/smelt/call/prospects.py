@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from smelt.call.ladder import calls_of, confidence_of, names, population_of, sample_size
+from smelt.call.ladder import calls_of, confidence_of, is_of_sides, names, population_of, sample_size
 from smelt.call.preparation import Preparation
 from smelt.messages import counted, price, printable
 from smelt.providers.prices import total
@@ -32,6 +32,8 @@ class Prospect:
         likely_cost_usd: Dollars in that case; None if a price is not known.
         most_cost_usd: Dollars if each row is asked of each model.
         strong_cost_usd: Dollars if only the last model is asked.
+        is_of_sides: Whether precision or recall is promised. What that takes depends on how many rows are true, which
+            nobody knows yet, so *share* and the likely cost are the most that it may be.
     """
 
     models: tuple[str, ...]
@@ -41,6 +43,7 @@ class Prospect:
     likely_cost_usd: float | None
     most_cost_usd: float | None
     strong_cost_usd: float | None
+    is_of_sides: bool = False
 
     @property
     def is_alone(self) -> bool:
@@ -51,6 +54,11 @@ class Prospect:
         cheap, strong = printable(self.models[0]), printable(self.models[-1])
         if self.is_alone:
             return f"so few rows prove nothing, so only {strong} is asked"
+        if self.is_of_sides:
+            return (
+                f"{strong} is asked {counted(self.sample, 'row')} or more, and those that {cheap} is unsure of: the "
+                "fewer rows are true, the more. At most it is asked all"
+            )
         asked = (
             f"{strong} is asked {counted(self.sample, 'row')} in any case, and {100 * self.share:.0f} % of all rows if "
             f"{cheap} agrees with it in 9 of 10"
@@ -66,7 +74,9 @@ def prospect(call: Preparation, estimated: Callable[[Preparation], Estimated]) -
     """What the cascade of *call* may cost; *estimated*: the estimate of a call to one model, about all rows."""
     settings, population = call.settings, population_of(call)
     rows, sample = len(population), sample_size(call, len(population))
-    share = 1.0 - usual_saving(rows, sample, settings.target_accuracy or 0.0, confidence_of(call))
+    is_sided = is_of_sides(settings)
+    saved = 0.0 if is_sided else usual_saving(rows, sample, settings.target_accuracy or 0.0, confidence_of(call))
+    share = 1.0 - saved
     cheapest, *others = [estimated(one).cost_usd for one in calls_of(call)]
     strong = others[-1]
     found = Prospect(
@@ -77,5 +87,6 @@ def prospect(call: Preparation, estimated: Callable[[Preparation], Estimated]) -
         likely_cost_usd=total([cheapest, *(None if one is None else share * one for one in others)]),
         most_cost_usd=total([cheapest, *others]),
         strong_cost_usd=strong,
+        is_of_sides=is_sided,
     )
     return replace(found, share=1.0, likely_cost_usd=strong, most_cost_usd=strong) if found.is_alone else found

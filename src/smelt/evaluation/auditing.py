@@ -45,8 +45,8 @@ def audit(
     """
     if not isinstance(quarantine, bool):
         raise SmeltConfigError.for_type("quarantine", quarantine, "True or False")
-    if settings.target_accuracy is not None:
-        raise SmeltConfigError("An audit is about answers of one model. Leave out target_accuracy=.")
+    if targets := settings.targets:
+        raise SmeltConfigError(f"An audit is about answers of one model. Leave out {min(targets)}=.")
     if settings.votes > 1 and quarantine:
         raise SmeltConfigError("quarantine=True does not go together with votes= yet. Leave out one of them.")
     settings = replace(settings, on_conflict="suffix", mode="now", refresh=False)

@@ -51,8 +51,9 @@ def tune(
         raise SmeltConfigError(
             f"{rows} rows show nothing about requests of {too_large[0]}. Pass n={2 * too_large[0]} or more."
         )
-    if settings.votes > 1 or settings.target_accuracy is not None:
-        raise SmeltConfigError("tune asks each row once with each candidate. Leave out votes= and target_accuracy=.")
+    if settings.votes > 1 or settings.targets:
+        given = min(settings.targets, default="target_accuracy")
+        raise SmeltConfigError(f"tune asks each row once with each candidate. Leave out votes= and {given}=.")
     # Answers from the ledger would come from other companies, and cost nothing.
     settings = replace(settings, mode="now", refresh=False, on_error="mark", ledger=False)
     sample = draw(data, output_model, truth, rows, settings, [(prompt, settings)])

@@ -6,7 +6,7 @@ most of them are kept or given up together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import comb, fsum, inf
@@ -21,6 +21,8 @@ _FAILED = (-inf,)
 
 Score = tuple[float, ...]
 """How sure an answer is. A greater one is surer."""
+
+_Scores = Sequence[Score] | Mapping[int, Score]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +118,15 @@ def kept(
         target: As in `walk.accepted`.
         confidence: As in `walk.accepted`.
     """
-    ranked = sorted(range(len(scores)), key=lambda row: (*(-one for one in scores[row]), ties[row], row))
+    ranked = surest_first(range(len(scores)), scores, ties)
     ranks = {row: rank for rank, row in enumerate(ranked) if row in labels}
     found = {ranks[row]: is_wrong for row, is_wrong in labels.items()}
     return ranked[: accepted(len(scores), found, target, confidence)]
+
+
+def surest_first(rows: Iterable[int], scores: _Scores, ties: Sequence[bytes]) -> list[int]:
+    """*rows* by their scores, the surest first; those with the same score by their *ties*, as in `Draw`."""
+    return sorted(rows, key=lambda row: (*(-one for one in scores[row]), ties[row], row))
 
 
 def is_out_of_reach(same: int, asked: int, target: float) -> bool:

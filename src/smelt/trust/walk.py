@@ -55,7 +55,21 @@ def accepted(rows: int, labels: Mapping[int, bool], target: float, confidence: f
         target: As in `labels_wanted`.
         confidence: As in `labels_wanted`.
     """
-    allowed = allowed_wrong(rows, target)
+    return proved(rows, labels, allowed_wrong(rows, target), 1 - confidence)
+
+
+def proved(rows: int, labels: Mapping[int, bool], allowed: int, risk: float) -> int:
+    """How many of the surest answers may be kept.
+
+    If *allowed* is itself a bound from below that the labels gave, all that is proved for it is proved for the true
+    number: a tail is smaller for more wrong ones, and no step is passed over.
+
+    Args:
+        rows: The rows that are ranked.
+        labels: As in `accepted`.
+        allowed: How many of those that are kept may be wrong.
+        risk: The probability with which more than that are.
+    """
     ranks = sorted(labels)
     sums = [0]
     for rank in ranks:
@@ -66,10 +80,19 @@ def accepted(rows: int, labels: Mapping[int, bool], target: float, confidence: f
         if end <= allowed:
             continue
         drawn = bisect_left(ranks, end)
-        if tail(end, allowed + 1, drawn, sums[drawn]) > 1 - confidence:
+        if tail(end, allowed + 1, drawn, sums[drawn]) > risk:
             break
         done = end
     return done
+
+
+def fewest_right(rows: int, drawn: int, wrong: int, risk: float) -> int:
+    """At least how many of *rows* are right if *wrong* of *drawn* are not; false with probability *risk* at most."""
+    low, high = wrong, rows + 1  # The fewest wrong ones that are ruled out.
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if tail(rows, middle, drawn, wrong) <= risk else (middle + 1, high)
+    return rows - low + 1 if low <= rows else 0
 
 
 def allowed_wrong(rows: int, target: float) -> int:
