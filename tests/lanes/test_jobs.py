@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smelt.lanes.jobs import SharedJob, SharedJobs
+from smelt.lanes.jobs import FORGOTTEN, HALTED, SharedJob, SharedJobs, Verdict
 
 REQUEST = {"requests": 1, "input_tokens": 200, "output_tokens": 100, "cached_input_tokens": None}
 
@@ -23,6 +23,7 @@ def line(requests: int = 2, rows: int = 20, **more: Any) -> dict[str, Any]:
         "failed": 0,
         "known": 0,
         "errors": [],
+        "stop": None,
         "raised": None,
         **more,
     }
@@ -85,9 +86,10 @@ def test_errors_are_a_few_different_ones() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"rows": -1}, {"rows": True}, {"requests": "9"}, {"cost_usd": float("inf")}, {"errors": [7]}, {"raised": [1, 2]}],
+    [{"rows": -1}, {"rows": True}, {"requests": "9"}, {"cost_usd": float("inf")}, {"errors": [7]}, {"raised": [1, 2]},
+     {"stop": ["auth", "no", 1]}, {"stop": ["auth", 7, None, None]}],
     ids=str,
-)
+)  # fmt: skip
 def test_a_line_that_is_wrong_changes_nothing(wrong: dict[str, Any]) -> None:
     job = SharedJob()
 
@@ -101,10 +103,77 @@ def test_jobs_that_nobody_asks_for_any_more_are_forgotten(monkeypatch: pytest.Mo
     monkeypatch.setattr("smelt.lanes.jobs._MOST_JOBS", 2)
     jobs = SharedJobs()
     first = jobs.named("one")
-    first.asking = 1
+    first.clients.add("one of its runs")
     jobs.named("two").hear("r", REQUEST, 0.25)
 
     jobs.named("three")
 
     assert jobs.named("one") is first
     assert jobs.named("two").look()["requests"] == 0
+
+
+def verdict(kind: str = "auth", message: str = "Unknown key.") -> Verdict:
+    return Verdict(kind=kind, message=message, status=401, request_id="req-1")
+
+
+def refused(job: SharedJob, now: float, **run: bool) -> list[Any] | None:
+    return job.refusal(now, **{"is_limited": False, "is_halted": False, **run})
+
+
+def test_a_verdict_about_all_requests_is_kept_for_a_minute_and_the_first_one_wins() -> None:
+    job = SharedJob()
+
+    assert job.stop(verdict(), 100.0)
+    assert not job.stop(verdict(message="Another one."), 110.0)
+
+    assert refused(job, 159.0) == ["o", "auth", "Unknown key.", 401, "req-1"]
+    assert refused(job, 160.0) is None
+    assert job.stop(verdict("quota"), 200.0)
+
+
+@pytest.mark.parametrize("kind", ["server", "connection", "bad_request", "filtered", "own_setup"])
+def test_a_failure_that_may_be_over_soon_or_is_about_some_rows_refuses_nothing(kind: str) -> None:
+    job = SharedJob()
+
+    assert not job.stop(verdict(kind), 100.0)
+    assert refused(job, 100.0) is None
+
+
+def test_a_line_says_what_stopped_its_run() -> None:
+    job = SharedJob()
+
+    found = job.end("b1", "r1", line(stop=["auth", "Unknown key.", 401, "req-1"]))
+
+    assert found == verdict()
+    assert job.end("b1", "r1", line(stop=["auth", "Unknown key.", 401, "req-1"])) is None  # It was told before.
+
+
+def test_limits_that_the_pacer_does_not_know_let_nothing_through() -> None:
+    job = SharedJob()
+    assert refused(job, 0.0, is_limited=True) == ["b", FORGOTTEN]
+
+    job.limit(None, 1_000, None)
+
+    assert refused(job, 0.0, is_limited=True) is None
+
+
+def test_the_deadline_counts_from_the_first_block() -> None:
+    job = SharedJob()
+    assert job.left(5.0) is None
+    job.limit(None, None, 60.0)
+
+    assert [job.left(now) for now in (1_000.0, 1_020.0, 2_000.0)] == [60.0, 40.0, 0.0]
+
+
+def test_a_halt_ends_the_runs_that_are_there_and_those_of_the_next_moment() -> None:
+    class Run:
+        is_halted = False
+
+    job, there = SharedJob(), Run()
+    job.clients.add(there)
+
+    job.halt(10.0)
+
+    assert there.is_halted
+    assert [job.is_halted(now) for now in (12.9, 13.0)] == [True, False]
+    assert refused(job, 20.0, is_halted=True) == ["o", "connection", HALTED, None, None]

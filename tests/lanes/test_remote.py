@@ -19,15 +19,17 @@ import pytest
 from pydantic_core import from_json, to_json
 
 from smelt.engine.events import Event, Resumed, Waiting
-from smelt.engine.limiter import TooLong
+from smelt.engine.limiter import JobOver, TooLong
 from smelt.errors import SmeltConfigError
 from smelt.lanes.caps import Caps
+from smelt.lanes.jobs import FORGOTTEN, HALTED, JobRun
 from smelt.lanes.lane import RunLane
+from smelt.lanes.lines import proof_of
 from smelt.lanes.remote import Membership, RemoteLane
 from smelt.lanes.serving import serve
 from smelt.loop.bridge import run_blocking
 from smelt.loop.jumping import run_jumping
-from smelt.providers.base import Billing, CallFailed, Reply
+from smelt.providers.base import Billing, CallFailed, Reply, Usage
 from tests.lanes.server import USAGE, Client, Server, limited, make_lane
 
 CAPS = Caps(concurrency=64)
@@ -36,6 +38,11 @@ CAPS = Caps(concurrency=64)
 @pytest.fixture
 def place(tmp_path: Path) -> str:
     return str(tmp_path / "pacer")
+
+
+def cents(usage: Usage) -> float:
+    """A cent a hundred tokens."""
+    return ((usage.input_tokens or 0) + (usage.output_tokens or 0)) / 10_000
 
 
 @asynccontextmanager
@@ -51,12 +58,19 @@ async def listening(place: str, token: str = "") -> AsyncIterator[None]:
 
 
 def lane_of(
-    place: str, *, seed: int = 0, token: str = "", caps: Caps = CAPS, tell: Any = None, name: str = ""
+    place: str,
+    *,
+    seed: int = 0,
+    token: str = "",
+    caps: Caps = CAPS,
+    tell: Any = None,
+    name: str = "",
+    job: JobRun | None = None,
 ) -> RemoteLane:
     def own(wanted: Caps) -> RunLane:
         return make_lane(seed)
 
-    member = Membership(place, token, lambda salt: f"{salt.hex()} {name}", "fake", None)
+    member = Membership(place, token, lambda salt: f"{salt.hex()} {name}", "fake", None, job, cents)
     return RemoteLane(member, caps, tell or (lambda event: None), own)
 
 
@@ -338,6 +352,141 @@ def test_a_socket_is_closed_to_others_and_one_in_use_is_not_taken(place: str) ->
 
     assert run_jumping(work()).result == 0o600
     assert not Path(place).exists()
+
+
+async def say(place: str, *line: Any) -> Any:
+    """What the pacer answers to a line about a job."""
+    reader, writer = await asyncio.open_unix_connection(place)
+    _, _, nonce = from_json(await reader.readline())
+    what, job, *rest = line
+    writer.write(to_json([what, proof_of("", nonce, job), job, *rest]) + b"\n")
+    _, answer = from_json(await reader.readline())
+    writer.close()
+    return answer
+
+
+STOPPED = {"requests": 1, "input_tokens": 0, "output_tokens": 0, "cached_input_tokens": 0, "possible_duplicates": 0,
+           "cost_usd": 0, "rows": 0, "failed": 0, "known": 0, "errors": [], "raised": None,
+           "stop": ["auth", "Unknown key.", 401, "req-1"]}  # fmt: skip
+
+
+def test_a_verdict_refuses_what_the_job_asks_anywhere_and_no_other_job(place: str) -> None:
+    async def work() -> tuple[list[CallFailed | None], float]:
+        async with listening(place):
+            mine = [lane_of(place, job=JobRun(job="mine", run=f"r{at}")) for at in range(3)]
+            other = lane_of(place, job=JobRun(job="other", run="r"))
+            slot = await mine[0].admit(USAGE)
+            mine[0].complete(slot, CallFailed("rate_limit", Billing.REJECTED, "Slow down.", retry_after=600.0))
+            waiting = asyncio.create_task(mine[1].admit(USAGE))
+            await asyncio.sleep(1)
+            await say(place, "end", "mine", "b", "r0", STOPPED)
+            stops = []
+            for asked in (waiting, mine[2].admit(USAGE)):
+                with pytest.raises(JobOver, match="The job is over") as over:
+                    await asked
+                stops.append(over.value.stop)
+            soon = asyncio.get_running_loop().time()
+            other.release(await other.admit(USAGE))  # It waits for the rate limit, as before.
+            mine[2].release(await mine[2].admit(USAGE))  # The verdict is over.
+            for one in (*mine, other):
+                one.__exit__()
+            return stops, soon
+
+    stops, soon = run_jumping(work()).result
+
+    assert soon < 3
+    assert [(one.kind, one.message, one.status, one.request_id) for one in stops if one] == [
+        ("auth", "Unknown key.", 401, "req-1")
+    ] * 2
+
+
+@pytest.mark.parametrize("limit", [{"max_cost": 1.0}, {"max_tokens": 10_000}], ids=str)
+def test_the_limit_of_a_job_holds_for_its_processes_together(limit: dict[str, Any], place: str) -> None:
+    in_flight = 0
+    most = 0
+
+    async def ask(lane: RemoteLane, rng: random.Random) -> tuple[int, str]:
+        nonlocal in_flight, most
+        spent = 0
+        while True:
+            try:
+                slot = await lane.admit(Usage(input_tokens=60, output_tokens=40))
+            except JobOver as over:
+                return spent, str(over.fault)
+            in_flight += 1
+            most = max(most, in_flight)
+            await asyncio.sleep(rng.uniform(0.1, 1.0))
+            in_flight -= 1
+            took = rng.randint(100, 300)
+            spent += took
+            lane.complete(slot, Reply(text="{}", usage=Usage(input_tokens=took, output_tokens=0)))
+
+    async def work() -> list[tuple[int, str]]:
+        async with listening(place):
+            await say(place, "open", "job", limit.get("max_cost"), limit.get("max_tokens"), None)
+            lanes = [lane_of(place, seed=at, job=JobRun(job="job", run=f"r{at}", **limit)) for at in range(4)]
+            rng = random.Random(7)
+            found = await asyncio.gather(*(ask(lane, rng) for lane in lanes for _ in range(4)))
+            for lane in lanes:
+                lane.__exit__()
+            return list(found)
+
+    found = run_jumping(work()).result
+
+    total = sum(spent for spent, _ in found)
+    assert 9_000 <= total <= 10_000 + 300 * most
+    assert {fault.partition(": ")[0] for _, fault in found} == {"The job's budget is spent"}
+
+
+def test_a_job_with_a_limit_asks_nothing_while_the_pacer_is_away_or_has_forgotten_it(place: str) -> None:
+    async def work() -> tuple[str, list[str], float]:
+        job = JobRun(job="job", run="r", max_tokens=1_000)
+        with lane_of(place, job=job) as lane:
+            asking = asyncio.create_task(lane.admit(USAGE))
+            await asyncio.sleep(30)
+            assert not asking.done()
+            async with listening(place):
+                with pytest.raises(JobOver, match="The job is over") as over:
+                    await asking
+                back = asyncio.get_running_loop().time()
+                return str(over.value.fault), lane.notices, back
+
+    fault, [notice], back = run_jumping(work()).result
+
+    assert fault == FORGOTTEN
+    assert "so this process asked nothing meanwhile" in notice
+    assert back <= 41
+
+
+def test_a_job_with_a_limit_waits_for_the_pacer_no_longer_than_it_may(place: str) -> None:
+    async def work() -> None:
+        with lane_of(place, caps=Caps(concurrency=2, max_wait=20), job=JobRun(job="j", run="r", left=9.0)) as lane:
+            await lane.admit(USAGE)
+
+    with pytest.raises(TooLong, match=r"which holds the limits of the job, has been away for 20 s \(max_wait\)"):
+        run_jumping(work())
+
+
+def test_a_halt_admits_nothing_more_of_the_runs_that_are_there(place: str) -> None:
+    async def work() -> list[str]:
+        async with listening(place):
+            there = lane_of(place, job=JobRun(job="job", run="r1"))
+            slot = await there.admit(USAGE)
+            await say(place, "halt", "job")
+            there.complete(slot, Reply(text="{}", usage=USAGE))  # What is in flight ends as usual.
+            said = []
+            for lane in (there, lane_of(place, job=JobRun(job="job", run="r2"))):
+                with pytest.raises(JobOver, match="The job is over") as over:
+                    await lane.admit(USAGE)
+                assert over.value.stop is not None
+                said.append(over.value.stop.message)
+                lane.__exit__()
+            await asyncio.sleep(4)
+            with lane_of(place, job=JobRun(job="job", run="r3")) as later:
+                later.release(await later.admit(USAGE))
+            return said
+
+    assert run_jumping(work()).result == [HALTED, HALTED]
 
 
 @pytest.mark.slow

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +114,34 @@ def pacing(path: Path) -> Iterator[str]:
         process.terminate()
         process.wait()
         process.stdout.close()
+
+
+@contextmanager
+def tapped(place: str, path: Path, heard: bytearray) -> Iterator[str]:
+    """A socket at *path* before that of a pacer at *place*; *heard* gets what its clients say."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen()
+
+    def carry(source: socket.socket, target: socket.socket, copy: bytearray) -> None:
+        with suppress(OSError), source:
+            while data := source.recv(65_536):
+                copy.extend(data)
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                pacer = socket.socket(socket.AF_UNIX)
+                pacer.connect(place)
+                for ends in ((client, pacer, heard), (pacer, client, bytearray())):
+                    threading.Thread(target=carry, args=ends, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield str(path)
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()

@@ -232,7 +232,7 @@ class Execution:
             series = self._series or Series()
             kind = partial(BatchRun, book=book_of(session), terms=handed.terms, series=series)
         return kind(
-            work=replace(call.work(is_whole=is_whole), ends_at=self._ends_at),
+            work=replace(call.work(is_whole=is_whole), ends_at=self._ends()),
             extension=None
             if extension is None
             else call.extension(extension.added, extension.completing, is_whole=is_whole),
@@ -252,6 +252,13 @@ class Execution:
             details=self.details,
             scoring=self.scoring,
         )
+
+    def _ends(self) -> float | None:
+        """When the deadline passes, if it does not count from the start of the run."""
+        job = self._call.job
+        if job is None or job.left is None:
+            return self._ends_at
+        return asyncio.get_running_loop().time() + job.left
 
     async def run_safely(self) -> None:
         """`run`, with unexpected exceptions turned into an error that keeps the answers. The provider may be user code.

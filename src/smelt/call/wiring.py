@@ -30,7 +30,7 @@ from smelt.observe.reporter import Reporter
 from smelt.plan.dialect import array_schema
 from smelt.progress.drawing import display_for
 from smelt.providers.base import FLEX
-from smelt.providers.prices import cost_of
+from smelt.providers.prices import check_priced, cost_of
 from smelt.providers.tiers import flex_of
 
 _FLEX_SHARE = 0.75  # Of the caller's rpm and tpm. A row is asked at the usual tier after three declined requests.
@@ -125,6 +125,8 @@ def stored(call: Preparation, positions: Sequence[int]) -> list[tuple[tuple[Any,
 def _lane(call: Preparation, caps: Caps, report: Reporter) -> Iterator[Limiter]:
     """The lane of the run. With `mode="flex"` there are two: what the flex tier declines is no limit of the other."""
     settings, price = call.settings, partial(cost_of, call.provider)
+    if call.job is not None and call.job.max_cost is not None:
+        check_priced(call.provider)
     with join(call.provider, caps, report, job=call.job, price=price) as usual:
         if settings.mode != "flex":
             yield usual

@@ -9,11 +9,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from smelt.errors import BudgetExceededError
 from smelt.providers.base import CallFailed, Reply, Usage
 
 
 class TooLong(Exception):
     """The wait is, or would be, longer than the run may wait. The message is the rest of "<provider name> …"."""
+
+
+class JobOver(Exception):
+    """The job that the run is a part of sends nothing more.
+
+    Attributes:
+        stop: The failure that concerns all its requests, if there is one.
+        fault: The error of its budget, if that is spent.
+    """
+
+    def __init__(self, *, stop: CallFailed | None = None, fault: BudgetExceededError | None = None) -> None:
+        super().__init__("The job is over.")
+        self.stop = stop
+        self.fault = fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +89,7 @@ class Limiter(Protocol):
 
         Raises:
             TooLong: It would have to wait longer than allowed.
+            JobOver: The job that the run is a part of sends nothing more.
         """
         ...
 

@@ -18,7 +18,7 @@ from smelt.engine.budget import Budget
 from smelt.engine.deferred import Deferred
 from smelt.engine.hedging import Hedging
 from smelt.engine.inflight import Delivery
-from smelt.engine.limiter import Limiter, Slot, TooLong
+from smelt.engine.limiter import JobOver, Limiter, Slot, TooLong
 from smelt.engine.mediaroom import MediaRoom
 from smelt.engine.pilot import Pilot
 from smelt.engine.sender import Sender
@@ -155,6 +155,8 @@ class WorkerPool:
             halt = await pilot.ask(spawn)
         except TooLong as problem:
             halt = Halt(stop=CallFailed("server", Billing.REJECTED, f"{self.provider} {problem}"))
+        except JobOver as over:
+            halt = Halt(stop=over.stop, fault=over.fault)
         except StoreError as problem:
             halt = Halt(fault=problem)
         if halt is not None:
@@ -217,6 +219,8 @@ class WorkerPool:
                 self.ledger.wind_down()
         except TooLong as problem:
             self.halt(Halt(stop=CallFailed("server", Billing.REJECTED, f"{self.provider} {problem}")))
+        except JobOver as over:
+            self.halt(Halt(stop=over.stop, fault=over.fault))
         except StoreError as problem:
             self.halt(Halt(fault=problem))
         finally:

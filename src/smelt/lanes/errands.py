@@ -10,11 +10,11 @@ from pydantic_core import from_json, to_json
 from smelt.errors import SmeltConfigError
 from smelt.lanes.lines import VERSION, proof_of
 
-PATIENCE = 2.0  # Seconds to connect, and for each answer.
+PATIENCE = 5.0  # Seconds to connect, and for each answer: what a block cost is told once.
 _MOST = 1 << 20  # Bytes of an answer.
 
 
-def ask_pacer(place: str, token: str, what: str, job: str, *rest: Any) -> list[Any]:
+def ask_pacer(place: str, token: str, what: str, job: str, *rest: Any) -> Any:
     """Say one line to the pacer at *place*, and return its answer.
 
     Args:
@@ -33,9 +33,9 @@ def ask_pacer(place: str, token: str, what: str, job: str, *rest: Any) -> list[A
         if version != VERSION:
             raise SmeltConfigError(f"The pacer {place} has another version of smelt.")
         sock.sendall(to_json([what, proof_of(token, nonce, job), job, *rest]) + b"\n")
-        kind, *answer = _line(heard)
+        kind, answer, *_ = _line(heard)
         if kind == "x":
-            raise SmeltConfigError(f"The pacer {place} refuses this process: {answer[0]}.")
+            raise SmeltConfigError(f"The pacer {place} refuses this process: {answer}.")
         return answer
 
 

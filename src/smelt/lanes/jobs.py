@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping
+import math
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from smelt.lanes.allowance import Allowance, Spent
+from smelt.providers.base import Usage
+
 MOST_ERRORS = 5
+FATAL = ("auth", "quota", "not_found", "schema")
+"""The kinds of failures that concern all requests of a job."""
+HALTED = "The job was interrupted in its driver, so this block asked nothing more."
+FORGOTTEN = (
+    "The pacer does not know the limits of this job: it was started anew, or has forgotten them. Call transform again; "
+    "answers are in the ledger."
+)
+_KEPT = 60.0  # Seconds: an engine tries a task again within them, and people need longer to mend a key.
+_HALTED = 3.0  # Seconds in which an engine that was interrupted may still begin blocks.
 _MOST_JOBS = 10_000
 _MOST_BLOCKS = 1_000_000  # Of a job; later ones are not counted.
 _LONGEST = 500  # Characters of a message.
@@ -22,10 +35,38 @@ class JobRun:
     Attributes:
         job: What the job is called: the same for all its blocks.
         run: What the run is called.
+        max_cost: Dollars that the whole job may spend, or None.
+        max_tokens: Tokens that it may use, or None.
+        left: Seconds until the deadline of the job, or None.
     """
 
     job: str
     run: str
+    max_cost: float | None = None
+    max_tokens: int | None = None
+    left: float | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the pacer holds a limit of the job, so that nothing may be asked without it."""
+        return self.max_cost is not None or self.max_tokens is not None or self.left is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Why the provider answers no request of a job: a wrong key, no credit, no such model, a schema that it refuses.
+
+    Attributes:
+        kind: The kind of failure.
+        message: What the provider said, without keys.
+        status: The HTTP status, or None.
+        request_id: The provider's id of the request, or None.
+    """
+
+    kind: str
+    message: str
+    status: int | None
+    request_id: str | None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -79,10 +120,22 @@ class SharedJob:
     """What a pacer knows of one job.
 
     Attributes:
-        asking: How many runs are connected.
+        clients: The connections of its runs.
+        line: The requests that wait for the job's limits: the connection of each, its number, and what it may take.
+        allowance: What it may spend; None if that is not limited.
+        is_limited: Whether its limits are known.
+        is_spent: Whether it has spent what it may.
     """
 
-    asking: int = 0
+    clients: set[Any] = field(default_factory=set)
+    line: deque[tuple[Any, int, Usage, Spent | None]] = field(default_factory=deque)
+    allowance: Allowance | None = None
+    is_limited: bool = False
+    is_spent: bool = False
+    _deadline: float | None = None  # Seconds, and when they have passed.
+    _ends_at: float | None = None
+    _verdict: tuple[Verdict, float] | None = None  # And until when it is kept.
+    _halted_until: float = -math.inf
     _blocks: dict[str, Block] = field(default_factory=dict)
     _told: Sums = field(default_factory=Sums)  # By the blocks that ended.
     _heard: dict[str, Sums] = field(default_factory=dict)  # By run: requests that ended, of blocks that did not.
@@ -96,8 +149,66 @@ class SharedJob:
             return
         self._heard.setdefault(run, Sums()).add(counts, cost_usd)
 
-    def end(self, block: str, run: str, line: Mapping[str, Any]) -> None:
+    def limit(self, max_cost: float | None, max_tokens: int | None, deadline: float | None) -> None:
+        """Set the limits of the job."""
+        self.is_limited, self._deadline = True, deadline
+        if max_cost is not None or max_tokens is not None:
+            self.allowance = Allowance(max_cost=max_cost, max_tokens=max_tokens)
+
+    def left(self, now: float) -> float | None:
+        """Seconds until the deadline, which counts from the first time that this is asked; None if there is none."""
+        if self._deadline is None:
+            return None
+        if self._ends_at is None:
+            self._ends_at = now + self._deadline
+        return max(0.0, self._ends_at - now)
+
+    def halt(self, now: float) -> None:
+        """Ask nothing more in the runs that are connected, and in those that begin at the next moment."""
+        self._halted_until = now + _HALTED
+        for client in self.clients:
+            client.is_halted = True
+
+    def is_halted(self, now: float) -> bool:
+        """Whether a run that begins now asks nothing."""
+        return now < self._halted_until
+
+    def refusal(self, now: float, *, is_limited: bool, is_halted: bool) -> list[Any] | None:
+        """Why a request is not admitted, for a line; None if nothing forbids it for good.
+
+        Args:
+            now: The time of the loop.
+            is_limited: Whether its run knows of limits.
+            is_halted: Whether its run was halted.
+        """
+        if is_halted:
+            return ["o", "connection", HALTED, None, None]
+        if self._verdict is not None and now < self._verdict[1]:
+            found = self._verdict[0]
+            return ["o", found.kind, found.message, found.status, found.request_id]
+        if is_limited and not self.is_limited:
+            return ["b", FORGOTTEN]
+        return ["b", f"The job's budget is spent: {self.allowance}."] if self.is_spent else None
+
+    def take(self, request: Hashable, estimate: Spent | None) -> bool:
+        """Whether *request* is within the limits, which are then reserved for it."""
+        if self.allowance is None or self.allowance.take(request, estimate):
+            return True
+        self.is_spent = self.allowance.is_idle
+        return False
+
+    def stop(self, verdict: Verdict, now: float) -> bool:
+        """Refuse what the job asks from now on, for a minute, if *verdict* concerns all of it; whether that is new."""
+        is_new = verdict.kind in FATAL and (self._verdict is None or now >= self._verdict[1])
+        if is_new:
+            self._verdict = verdict, now + _KEPT
+        return is_new
+
+    def end(self, block: str, run: str, line: Mapping[str, Any]) -> Verdict | None:
         """A *block* ended; that it is asked again because a worker died is no second block.
+
+        Returns:
+            What stopped its run, if a failure did.
 
         Raises:
             ValueError, TypeError, KeyError: *line* is not of this form.
@@ -107,9 +218,10 @@ class SharedJob:
         rows, failed, known = (int(_count(line[name])) for name in ("rows", "failed", "known"))
         errors = [_text(one) for one in list(line["errors"])[:MOST_ERRORS]]
         raised = None if line["raised"] is None else (_text(line["raised"][0]), _text(line["raised"][1]))
+        stop = None if line["stop"] is None else _verdict(*line["stop"])
         self._heard.pop(run, None)  # These requests are in the line.
         if run in self._ended:
-            return
+            return None
         self._ended.add(run)
         self._told.add(counts, cost)
         if raised is not None:
@@ -119,6 +231,7 @@ class SharedJob:
         for error in errors:
             if len(self._errors) < MOST_ERRORS:
                 self._errors[error] = None
+        return stop
 
     def look(self) -> dict[str, Any]:
         """What is known now, for a line."""
@@ -134,7 +247,7 @@ class SharedJob:
             "known": sum([one.known for one in blocks]),
             "errors": list(self._errors),
             "raised": self._raised,
-            "asking": self.asking,
+            "asking": len(self.clients),
         }
 
 
@@ -149,10 +262,19 @@ class SharedJobs:
         job = self._jobs.setdefault(name, SharedJob())
         self._jobs.move_to_end(name)
         if len(self._jobs) > _MOST_JOBS:
-            idle = next((one for one, job in self._jobs.items() if not job.asking and one != name), None)
+            idle = next((one for one, job in self._jobs.items() if not job.clients and one != name), None)
             if idle is not None:
                 del self._jobs[idle]
         return job
+
+
+def _verdict(kind: object, message: object, status: object, request_id: object) -> Verdict:
+    return Verdict(
+        kind=_text(kind),
+        message=_text(message),
+        status=None if status is None else int(_count(status)),
+        request_id=None if request_id is None else _text(request_id),
+    )
 
 
 def _text(value: object) -> str:

@@ -1,10 +1,11 @@
 """What a pacer and its clients say to each other: JSON arrays, one a line. No text of a row and no key is in any.
 
 The server speaks first: `[VERSION, salt, nonce]`. The client proves by the nonce that it knows the token, and names its
-lane by a hash with the salt: `["join", proof, lane, provider, at_once, job, run, caps…]`. The server says `["j"]`, or
+lane by a hash with the salt: `["join", proof, lane, provider, at_once, job, run,
+is_limited, caps…]`. The server says `["j"]`, or
 `["x", reason]` if it refuses. From then on, *id* being the client's own number of a request, the client says
 
-- `["a", id, input, output, rest]`: admit a request
+- `["a", id, input, output, rest, dollars]`: admit a request
 - `["d", id, dollars, …]`: it ended
 - `["r", id, is_counted]`: it was not sent
 - `["c", id]`: do not wait for it
@@ -14,12 +15,17 @@ and the server
 
 - `["s", id, limit, in_flight, is_starting, is_paced]`: it may be sent
 - `["t", id, text]`: it would have to wait too long
+- `["o", id, kind, text, status, request id]`: the job sends nothing more, because the provider refused it so
+- `["b", id, text]`: the job sends nothing more, because its budget is spent
 - `["w", seconds, reason]`: requests wait; `["w"]`: no more
 - `["."]`: a sign of life, while requests wait
 
 Other connections are about a job as a whole. After the greeting the client says one line, which the server answers with
 `["k", …]`:
 
+- `["open", proof, job, dollars, tokens, seconds]`: the limits of the job
+- `["begin", proof, job]`: a block begins; the answer has the seconds that are left
+- `["halt", proof, job]`: its driver was interrupted: admit nothing more of the runs that are connected
 - `["end", proof, job, block, run, {…}]`: a block ended; its figures are as in `jobs.SharedJob.end`
 - `["look", proof, job]`: the answer has the figures of the job
 """
@@ -163,6 +169,11 @@ def outcome_of(line: list[Any]) -> Reply | CallFailed:
 def dollars_of(value: object) -> float | None:
     """Dollars in a line."""
     return None if value is None else _number(value, 0, 1e12)
+
+
+def seconds_of(value: object) -> float | None:
+    """Seconds in a line."""
+    return None if value is None else _number(value, 0, 1e9)
 
 
 def _number(value: object, least: float, most: float) -> float:

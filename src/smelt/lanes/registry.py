@@ -63,9 +63,11 @@ def join(
     Raises:
         SmeltConfigError: `SMELT_PACER` is no address, or there is no token for it.
     """
-    if not provider.origin.startswith(("http://", "https://")) or not _is_on_system_time():
+    is_limited = job is not None and job.is_limited  # Then the pacer is asked, whatever the provider is.
+    is_shared = is_limited or provider.origin.startswith(("http://", "https://"))
+    if not is_shared or not _is_on_system_time():
         return _new(provider, caps).join(caps, tell)
-    if (place := pacer_place(environ())) is None or any(one.is_hidden for one in _remote):
+    if (place := pacer_place(environ())) is None or (not is_limited and any(one.is_hidden for one in _remote)):
         return _own(provider, caps, tell, tier)
     member = Membership(
         place=place,

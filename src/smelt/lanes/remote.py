@@ -10,14 +10,14 @@ from itertools import count
 from typing import Any, NamedTuple, Self
 
 from smelt.engine.events import Event, Resumed, Waiting
-from smelt.engine.limiter import Slot, TooLong
-from smelt.errors import SmeltConfigError
+from smelt.engine.limiter import JobOver, Slot, TooLong
+from smelt.errors import BudgetExceededError, SmeltConfigError
 from smelt.lanes.caps import Caps
 from smelt.lanes.jobs import JobRun
 from smelt.lanes.lane import TURNS, RunLane
 from smelt.lanes.lines import VERSION, Lines, keep_alive, proof_of, said_of_caps, said_of_outcome
 from smelt.lanes.queue import running_loop
-from smelt.providers.base import CallFailed, Reply, Usage
+from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
 PATIENCE = 2.0  # Seconds to connect.
 SILENCE = 4.0  # Seconds: a pacer whose client waits for it says something every second.
@@ -75,6 +75,7 @@ class RemoteLane:
         self._desk: Desk | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._tried: asyncio.Future[None] | None = None  # Done after the first try.
+        self._is_back = asyncio.Event()
         self._numbers = count(1)
         self._at: tuple[int, asyncio.AbstractEventLoop] | None = None
 
@@ -117,6 +118,8 @@ class RemoteLane:
         Raises:
             SmeltConfigError: The pacer refuses this process.
         """
+        job = self._member.job
+        cost = None if job is None or job.max_cost is None else self._member.price(estimate)
         while True:
             if self._tried is None:
                 loop = asyncio.get_running_loop()
@@ -124,12 +127,15 @@ class RemoteLane:
                 self._tried, self._connecting = loop.create_future(), loop.create_task(self._connect())
             await asyncio.shield(self._tried)
             if (desk := self._live) is None:
+                if job is not None and job.is_limited:
+                    await self._until_back()
+                    continue
                 return await self._alone().admit(estimate)
             if desk.is_starting:
                 for _ in range(TURNS):
                     await asyncio.sleep(0)
             try:
-                return await desk.admit(next(self._numbers), estimate, self.rest)
+                return await desk.admit(next(self._numbers), estimate, self.rest, cost)
             except Lost:
                 continue
 
@@ -168,6 +174,17 @@ class RemoteLane:
         if self._own is not None:
             self._own.__exit__()
 
+    async def _until_back(self) -> None:
+        """Wait for the pacer, without which nobody holds the limits of the job."""
+        try:
+            async with asyncio.timeout(self._caps.max_wait):
+                await self._is_back.wait()
+        except TimeoutError:
+            raise TooLong(
+                f"was not asked: the pacer {self._member.place}, which holds the limits of the job, has been away "
+                f"for {self._caps.max_wait:,.0f} s (max_wait)."
+            ) from None
+
     @property
     def _live(self) -> Desk | None:
         return self._desk if self._desk is not None and self._desk.is_joined else None
@@ -185,6 +202,7 @@ class RemoteLane:
             try:
                 self._desk = desk = await self._open()
                 desk.on_lost = self._lost
+                self._is_back.set()
                 self._has_tried(None)
                 return
             except SmeltConfigError as problem:
@@ -222,13 +240,14 @@ class RemoteLane:
     def _lost(self) -> None:
         self._say("its connection broke")
         self._desk = None
+        self._is_back.clear()
         self._connecting = asyncio.get_running_loop().create_task(self._connect())
 
     def _say(self, reason: str) -> None:
+        job = self._member.job
+        did = "asked nothing" if job is not None and job.is_limited else "paced itself"
         if not self.notices:
-            self.notices.append(
-                f"The pacer {self._member.place} was away ({reason}), so this process paced itself meanwhile."
-            )
+            self.notices.append(f"The pacer {self._member.place} was away ({reason}), so this process {did} meanwhile.")
 
 
 class Desk(Lines):
@@ -267,15 +286,16 @@ class Desk(Lines):
             not self._is_closed and self.joined.done() and not self.joined.cancelled() and not self.joined.exception()
         )
 
-    async def admit(self, number: int, estimate: Usage, rest: float) -> Slot:
-        """Wait for the pacer's leave to send a request. Raises `Lost` or `TooLong`."""
+    async def admit(self, number: int, estimate: Usage, rest: float, cost: float | None = None) -> Slot:
+        """Wait for the pacer's leave to send a request. Raises `Lost`, `TooLong` or `JobOver`."""
         turn: asyncio.Future[Slot] = self._loop.create_future()
         self._waiting[number] = turn
         if self._watch is None:
             self._heard_at = self._loop.time()
             self._watch = self._loop.call_later(SILENCE, self._look)
         self._estimates[number] = estimate
-        self.say("a", number, estimate.input_tokens, estimate.output_tokens, None if rest == math.inf else int(rest))
+        tokens = estimate.input_tokens, estimate.output_tokens
+        self.say("a", number, *tokens, None if rest == math.inf else int(rest), cost)
         try:
             return await turn
         except asyncio.CancelledError:
@@ -331,6 +351,10 @@ class Desk(Lines):
             self._admitted(*rest)
         elif what == "t":
             self._resolve(rest[0], TooLong(str(rest[1])))
+        elif what == "o":
+            self._resolve(rest[0], JobOver(stop=_stop(*rest[1:])))
+        elif what == "b":
+            self._resolve(rest[0], JobOver(fault=BudgetExceededError(str(rest[1]))))
         elif what == "w":
             self._tell(Waiting(seconds=float(rest[0]), reason=str(rest[1])) if rest else Resumed())
 
@@ -345,7 +369,8 @@ class Desk(Lines):
             member = self._member
             lane = member.lane(bytes.fromhex(salt))
             proof = proof_of(member.token, nonce, lane)
-            part = ("", "") if member.job is None else (member.job.job, member.job.run)
+            job = member.job
+            part = ("", "", False) if job is None else (job.job, job.run, job.is_limited)
             self.say("join", proof, lane, member.provider, member.at_once, *part, *said_of_caps(self._caps))
 
     def _refused(self, words: str) -> None:
@@ -357,7 +382,7 @@ class Desk(Lines):
         estimate = self._estimates.get(number, Usage())
         self._resolve(number, Slot(number=-number, left_at=self._loop.time(), estimate=estimate))
 
-    def _resolve(self, number: int, result: Slot | TooLong) -> None:
+    def _resolve(self, number: int, result: Slot | TooLong | JobOver) -> None:
         turn = self._waiting.get(number)
         if turn is None or turn.done():
             return
@@ -377,3 +402,7 @@ class Desk(Lines):
             self.drop()
         else:
             self._watch = self._loop.call_later(SILENCE - silent, self._look)
+
+
+def _stop(kind: Any, message: str, status: int | None, request_id: str | None) -> CallFailed:
+    return CallFailed(kind, Billing.NOT_SENT, message, status=status, request_id=request_id, is_named=True)

@@ -43,7 +43,7 @@ def transform(
         A Dask DataFrame whose `_meta` has the dtypes of the result.
 
     Raises:
-        SmeltConfigError: An argument is wrong, or an option holds for a whole run; raised here, before workers start.
+        SmeltConfigError: An argument is wrong, or the job has limits and no pacer; raised here, before workers start.
     """
     if not hasattr(frame, "map_partitions") or not hasattr(frame, "_meta"):
         raise SmeltConfigError.for_type("frame", frame, "a Dask DataFrame, such as dask.dataframe.read_parquet(path)")

@@ -11,7 +11,7 @@ from uuid import uuid4
 from smelt.api.job import Job
 from smelt.call.options import Settings
 from smelt.call.preparation import refuse_votes
-from smelt.call.resolve import default_model
+from smelt.call.resolve import default_model, resolve_model
 from smelt.checks import integer
 from smelt.environment import environ
 from smelt.errors import SmeltConfigError, warn
@@ -19,8 +19,10 @@ from smelt.frames.blank import emptied
 from smelt.lanes.registry import pacer_place
 from smelt.model import Model, called, read_model
 from smelt.plan.schema import read_output
+from smelt.providers.base import DECISIONS
+from smelt.providers.prices import check_priced
 from smelt.providers.secrets import KeySource, Secret
-from smelt.scale.metrics import JobMetrics, Traces, metrics_of
+from smelt.scale.metrics import JobMetrics, Traces, asked, metrics_of
 from smelt.scale.part import Part
 from smelt.scale.schema import FrameSchema
 
@@ -46,6 +48,9 @@ class Mapper:
     def __init__(self, job: Job[Any], model: Any = None, *, workers: int = 1) -> None:
         """Check the arguments. Sends nothing, and needs no key.
 
+        With a pacer (`SMELT_PACER`), the job's `max_cost`, `max_tokens_total` and `deadline` hold for all processes
+        together; without one they are refused, because a block is a run.
+
         Args:
             job: What to ask.
             model: As in `smelt.transform`; its default is that of this process.
@@ -54,7 +59,7 @@ class Mapper:
                 share what they find. With a pacer (`SMELT_PACER`), `rpm` and `tpm` hold for all of them together.
 
         Raises:
-            SmeltConfigError: An argument is wrong, or an option holds for a whole run, which a block is.
+            SmeltConfigError: An argument is wrong, or the job has limits and there is no pacer, or it does not answer.
         """
         if not isinstance(job, Job):
             raise SmeltConfigError.for_type("job", job, "a smelt.Job, such as smelt.Job(prompt, Company)")
@@ -64,6 +69,7 @@ class Mapper:
         self.workers = integer("workers", workers, 1, 10_000)
         self._name = uuid4().hex
         self._since = datetime.now(UTC)
+        _open(self._name, job, self.model)
         _warn_of_keys(self.model)
 
     def __dask_tokenize__(self) -> str:
@@ -185,18 +191,41 @@ def in_a_worker(settings: Settings, workers: int) -> Settings:
     return replace(
         settings,
         progress=False,  # Bars of many workers write over each other.
+        max_cost=None,  # The pacer holds these two for the whole job.
+        max_tokens_total=None,
         rpm=None if settings.rpm is None else settings.rpm / apart,
         tpm=None if settings.tpm is None else settings.tpm / apart,
         concurrency=most if most == "auto" else max(1, most // workers),
     )
 
 
+def _limits_of(job: Job[Any]) -> list[str]:
+    """The options of *job* that hold for all its blocks together."""
+    return [name for name in _OF_A_RUN if getattr(job.settings, name) is not None]
+
+
+def _open(name: str, job: Job[Any], model: Any) -> None:
+    """Tell the pacer the limits of the job called *name*, if it has any.
+
+    Raises:
+        SmeltConfigError: The pacer does not answer, or dollars are limited and the price of the model is not known.
+    """
+    if not _limits_of(job):
+        return
+    settings, place = job.settings, pacer_place(environ())
+    assert place is not None  # Checked.
+    if settings.max_cost is not None:
+        check_priced(resolve_model(model, needs_key=False), DECISIONS if settings.via == "decisions" else "")
+    asked(place, "open", name, *(getattr(settings, one) for one in _OF_A_RUN))
+
+
 def _check(job: Job[Any]) -> None:
     settings = job.settings
     refuse_votes(settings)
-    if given := next((name for name in _OF_A_RUN if getattr(settings, name) is not None), None):
+    if (given := _limits_of(job)) and pacer_place(environ()) is None:
         raise SmeltConfigError(
-            f"{given}= holds for one run, and here each block is one, so it would hold for each block. Leave it out."
+            f"{given[0]}= holds for one run, and here each block is one, so it would hold for each block. Leave it "
+            "out, or have a pacer hold it for the whole job: python -m smelt pacer --help"
         )
     for reason, is_given in (
         ("extend=True needs to see all rows before the first request", settings.extend),

@@ -96,13 +96,13 @@ def metrics_of(job: str, traces: Traces) -> JobMetrics:
         SmeltConfigError: The pacer that `SMELT_PACER` names does not answer, or there is neither pacer nor ledger.
     """
     if (place := pacer_place(environ())) is not None:
-        return _counted(asked(place, "look", job)[0])
+        return _counted(asked(place, "look", job))
     if traces.ledger is False:
         raise SmeltConfigError("With ledger=False only a pacer counts what workers do: python -m smelt pacer --help")
     return _recorded(traces)
 
 
-def asked(place: str, what: str, job: str, *rest: Any) -> list[Any]:
+def asked(place: str, what: str, job: str, *rest: Any) -> Any:
     """As `ask_pacer`, in the driver.
 
     Raises:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from smelt.api.job import Job
 from smelt.call.options import Settings
 from smelt.environment import environ
-from smelt.errors import SmeltError
+from smelt.errors import SmeltAPIError, SmeltConfigError, SmeltError
 from smelt.lanes.errands import ask_pacer
-from smelt.lanes.jobs import COUNTED, MOST_ERRORS, JobRun
+from smelt.lanes.jobs import COUNTED, HALTED, MOST_ERRORS, JobRun
 from smelt.lanes.registry import pacer_place
 from smelt.plan.answers import RowFailure
 from smelt.result import told
@@ -27,16 +28,20 @@ class Part:
 
     Attributes:
         run: What the run is called, and its job.
-        block: What the part is called: the same if an engine repeats it.
+        name: What the part is called: the same if an engine repeats it.
     """
 
     def __init__(self, job: Job[Any], model: Any, settings: Settings, *, name: str, block: str) -> None:
         """Name the part; *name*: what the job is called, *block*: what the part is, which may be empty."""
-        self.run = JobRun(job=name, run=uuid4().hex)
-        self.block = block or self.run.run
+        given = job.settings
+        self.run = JobRun(
+            job=name, run=uuid4().hex, max_cost=given.max_cost, max_tokens=given.max_tokens_total, left=given.deadline
+        )
+        self.name = block or self.run.run
         self._job = job
         self._model = model
         self._settings = settings
+        self._place = pacer_place(environ())
         self._errors: dict[str, None] = {}
 
     def answered(self, blocks: Iterable[B], *, pauses: bool = True) -> Generator[B, None, None]:
@@ -47,19 +52,37 @@ class Part:
             pauses: As in `streaming.driving.driven`.
 
         Raises:
-            SmeltError: As in `smelt.stream`.
+            SmeltError: As in `smelt.stream`; and a `SmeltAPIError` if the driver of the job was interrupted.
         """
         job, inlet = self._job, None
         try:
-            inlet = checked_inlet(
-                job.prompt, job.output_model, self._model, self._settings, job=self.run, watch=self._note
-            )
+            run = self._begun()
+            inlet = checked_inlet(job.prompt, job.output_model, self._model, self._settings, job=run, watch=self._note)
             with Stream(blocks, inlet, pauses=pauses) as finished:
                 yield from finished
+            _raise_halt(inlet)
         except SmeltError as problem:
             self._tell(inlet, problem)
             raise
         self._tell(inlet, None)
+
+    def _begun(self) -> JobRun:
+        """The run, with what is left of the job's deadline."""
+        if self.run.is_limited and self._place is None:
+            raise SmeltConfigError(
+                "This job has limits that a pacer holds, and this process knows of none. Set SMELT_PACER here, too, "
+                "as where the job was made."
+            )
+        if self.run.left is None:
+            return self.run
+        with suppress(OSError):  # Nothing is asked before the pacer is back.
+            left = self._ask("begin")
+            return self.run if left is None else replace(self.run, left=left)  # None: the pacer does not know the job.
+        return self.run
+
+    def _ask(self, what: str, *rest: Any) -> Any:
+        assert self._place is not None
+        return ask_pacer(self._place, environ().get("SMELT_PACER_TOKEN", ""), what, self.run.job, *rest)
 
     def _note(self, failures: Mapping[int, RowFailure]) -> None:
         for one in list(failures.values())[:MOST_ERRORS]:
@@ -68,9 +91,11 @@ class Part:
 
     def _tell(self, inlet: Inlet | None, problem: SmeltError | None) -> None:
         """Tell the pacer how the part ended, if there is one. If it does not answer, it counts what it heard before."""
-        if (place := pacer_place(environ())) is None:
+        if self._place is None:
             return
         found = None if inlet is None or inlet.flow is None else inlet.flow.metrics
+        ending = None if inlet is None or inlet.flow is None else inlet.flow.ending
+        stop = None if ending is None else ending.stop
         line = {
             **{name: 0 if found is None else getattr(found, name) for name in COUNTED},
             "cost_usd": 0.0 if found is None else found.cost_usd,
@@ -78,8 +103,15 @@ class Part:
             "failed": 0 if found is None else found.failed_rows,
             "known": 0 if found is None else found.ledger_rows,
             "errors": list(self._errors),
+            "stop": None if stop is None else [stop.kind, stop.message, stop.status, stop.request_id],
             "raised": None if problem is None else [type(problem).__name__, str(problem)],
         }
-        token = environ().get("SMELT_PACER_TOKEN", "")
         with suppress(OSError, SmeltError):
-            ask_pacer(place, token, "end", self.run.job, self.block, self.run.run, line)
+            self._ask("end", self.name, self.run.run, line)
+
+
+def _raise_halt(inlet: Inlet) -> None:
+    """Raise if the run asked only a part of its rows because the driver was interrupted: the engine keeps no such."""
+    ending = None if inlet.flow is None else inlet.flow.ending
+    if ending is not None and ending.stop is not None and ending.stop.message == HALTED:
+        raise SmeltAPIError(f"{HALTED} What was answered is in the ledger.")

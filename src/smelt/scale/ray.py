@@ -49,7 +49,7 @@ def transform(
         A lazy Dataset with the output columns and the error column, as Arrow blocks.
 
     Raises:
-        SmeltConfigError: An argument is wrong, or an option holds for a whole run; raised here, before actors start.
+        SmeltConfigError: An argument is wrong, or the job has limits and no pacer; raised here, before actors start.
     """
     if not hasattr(dataset, "map_batches"):
         raise SmeltConfigError.for_type("dataset", dataset, "a Ray Dataset, such as ray.data.read_parquet(path)")
@@ -68,6 +68,7 @@ def transform(
         compute=ActorPoolStrategy(size=mapper.workers),
         num_cpus=1,
     )
+    answered.context.raise_original_map_exception = True  # Else Ray raises an exception of its own for a wrong key.
     if preserve_order:
         answered.context.execution_options.preserve_order = True
     return marked(answered, mapper)

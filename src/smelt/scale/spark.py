@@ -34,7 +34,7 @@ def transform(
     A partition is one run over its batches of `spark.sql.execution.arrow.maxRecordsPerBatch` rows (10,000). Several
     actions on the result ask several times; rows that the ledger of a machine knows cost nothing. A filter on input
     columns after the step does not save rows: filter before it. Spark tries a failed task again, also one that a wrong
-    key ended, up to `spark.task.maxFailures` times.
+    key ended, up to `spark.task.maxFailures` times; with a pacer (`SMELT_PACER`) these tries ask nothing.
 
     Args:
         frame: The Spark DataFrame.
@@ -49,7 +49,7 @@ def transform(
         A Spark DataFrame with the output columns and the error column. A `Literal` is a string.
 
     Raises:
-        SmeltConfigError: An argument is wrong, or an option holds for a whole run; raised here, before a task starts.
+        SmeltConfigError: An argument is wrong, or the job has limits and no pacer; raised here, before a task starts.
     """
     if not hasattr(frame, "mapInArrow"):
         raise SmeltConfigError.for_type("frame", frame, "a Spark DataFrame")

@@ -12,6 +12,7 @@ from smelt.call.preparation import Preparation
 from smelt.engine.events import Event, RequestSent, RunEnded, RunStarted
 from smelt.engine.parts import Part, Parts
 from smelt.engine.supply import Supply
+from smelt.engine.work import Ending
 from smelt.errors import SmeltInterrupt
 from smelt.plan.rows import Key
 from smelt.result import SmeltMetrics
@@ -107,6 +108,11 @@ class Flow(Stepwise[FramePart | Wants]):
             distinct=supply.distinct,
             seconds=run.seconds,
         )
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the run ended; None before that."""
+        return self._run.ending
 
     def _watch(self, event: Event) -> None:
         """Wake `step` when the run begins or ends, and when it may need the next frame."""

@@ -1,0 +1,353 @@
+"""The lanes and jobs of a pacer, and its clients: one connection for each run of a process elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import math
+import os
+import random
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from smelt.engine.events import Event, Waiting
+from smelt.engine.limiter import Slot
+from smelt.lanes.allowance import Spent
+from smelt.lanes.caps import Caps
+from smelt.lanes.jobs import SharedJob, SharedJobs
+from smelt.lanes.lane import Lane, RunLane, Waiter
+from smelt.lanes.lines import (
+    VERSION,
+    Lines,
+    caps_of,
+    dollars_of,
+    keep_alive,
+    outcome_of,
+    proof_of,
+    seconds_of,
+    tokens_of,
+)
+from smelt.lanes.pacer import Pacer
+from smelt.providers.base import Billing, CallFailed, Reply, Usage
+
+BEAT = 1.0  # Seconds between two signs of life to clients whose requests wait.
+_MOST_LANES = 1_000  # More models and keys than machines use at a time.
+_MOST_WAITING = 10_000  # Requests of one client.
+_NAME = 200  # Characters of the name of a lane, a job, a run or a block.
+_TO_JOIN = 5.0  # Seconds for a new connection to prove that it knows the token.
+
+
+class SharedLane(Lane):
+    """The lane of runs in many processes: each has so many requests in flight as it wants, and all of them the sum."""
+
+    def caps(self, of_runs: Sequence[Caps]) -> Caps:
+        """The caps that apply to *of_runs* together."""
+        return Caps.together(of_runs)
+
+
+class Pacers:
+    """The lanes of a server, and its clients.
+
+    Args:
+        token: What clients must know; empty if the socket itself is closed to others.
+        rng: Draws the jitter.
+    """
+
+    def __init__(self, token: str, rng: random.Random | None = None) -> None:
+        self.token = token
+        self.salt = os.urandom(16).hex()
+        self.clients: set[Client] = set()
+        self._rng = rng or random.Random()
+        self.jobs = SharedJobs()
+        self._lanes: OrderedDict[str, SharedLane] = OrderedDict()
+        self._beat: asyncio.TimerHandle | None = None
+
+    def connection(self) -> Client:
+        """The protocol of a new connection."""
+        if self._beat is None:
+            self._beat = asyncio.get_running_loop().call_later(BEAT, self._beats)
+        return Client(self)
+
+    def lane(self, name: str, provider: str, at_once: int | None, caps: Caps) -> SharedLane:
+        """The lane called *name*."""
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = SharedLane(Pacer(provider=provider, caps=caps, at_once=at_once, rng=self._rng))
+        self._lanes.move_to_end(name)
+        if len(self._lanes) > _MOST_LANES:
+            idle = next((one for one, lane in self._lanes.items() if lane.is_idle and one != name), None)
+            if idle is not None:
+                del self._lanes[idle]
+        return lane
+
+    def pump(self, job: SharedJob) -> None:
+        """Admit or refuse the requests of *job* that wait for its limits, as far as that is decided."""
+        now = asyncio.get_running_loop().time()
+        while job.line:
+            client, number, estimate, spent = job.line[0]
+            if number in client.bids:
+                why = job.refusal(now, is_limited=client.is_limited, is_halted=client.is_halted)
+                if why is None and not job.take((client, number), spent):
+                    if job.is_spent:
+                        continue
+                    return
+                client.decided(number, estimate, why)
+            job.line.popleft()
+
+    def refuse(self, job: SharedJob) -> None:
+        """Refuse the requests of *job* that wait for anything, if it is over."""
+        for client in [*job.clients]:
+            client.give_up()
+        self.pump(job)
+
+    def close(self) -> None:
+        """Drop all clients; each goes on by itself."""
+        if self._beat is not None:
+            self._beat.cancel()
+        for client in [*self.clients]:
+            client.drop()
+
+    def _beats(self) -> None:
+        for client in self.clients:
+            if client.waiting or client.bids:
+                client.say(".")
+        self._beat = asyncio.get_running_loop().call_later(BEAT, self._beats)
+
+
+class Client(Lines):
+    """One connection: one run of a process elsewhere, or one line about a job.
+
+    Attributes:
+        waiting: The requests that wait for the lane, by the client's numbers.
+        bids: The numbers of those that wait for the limits of the job.
+        is_limited: Whether its run knows of such limits.
+        is_halted: Whether the driver of its job was interrupted.
+    """
+
+    def __init__(self, pacers: Pacers) -> None:
+        super().__init__()
+        self.waiting: dict[int, Waiter] = {}
+        self.bids: set[int] = set()
+        self.is_limited = self.is_halted = False
+        self._pacers = pacers
+        self._nonce = os.urandom(16).hex()
+        self._run: RunLane | None = None
+        self._job: SharedJob | None = None
+        self._name = ""  # Of the run.
+        self._slots: dict[int, Slot] = {}
+        self._patience = self._loop.call_later(_TO_JOIN, self.drop)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet the client."""
+        super().connection_made(transport)
+        keep_alive(transport)
+        self._pacers.clients.add(self)
+        self.say(VERSION, self._pacers.salt, self._nonce)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Free what the client had in flight."""
+        self._patience.cancel()
+        self._pacers.clients.discard(self)
+        if self._run is not None:
+            self._withdraw()
+            self._run.lane.leave(self._run)
+        if (job := self._job) is not None:
+            job.clients.discard(self)
+            if self._slots:
+                job.hear(self._name, {"possible_duplicates": len(self._slots)}, 0.0)
+            for number in self._slots:
+                self._charge(number, None, None)
+            self.bids.clear()
+            self._pacers.pump(job)
+
+    def heard(self, line: list[Any]) -> None:
+        """As `Lines.heard`."""
+        what, *rest = line
+        if self._run is None:
+            self._begin(what, *rest)
+        elif what == "a":
+            self._admit(self._run, *rest)
+        elif what == "d":
+            if (slot := self._slots.pop(rest[0], None)) is not None:
+                self._completed(self._run, rest[0], slot, dollars_of(rest[1]), outcome_of(rest[2:]))
+        elif what == "r":
+            if (slot := self._slots.pop(rest[0], None)) is not None:
+                self._run.release(slot, is_counted=bool(rest[1]))
+                self._free(rest[0])
+        elif what == "c":
+            self._cancelled(self._run, rest[0])
+        elif what == "l":
+            self._run.limit_to(caps_of(*rest))
+
+    def _begin(self, what: str, proof: object, name: str, *rest: Any) -> None:
+        wanted = proof_of(self._pacers.token, self._nonce, name)
+        if not hmac.compare_digest(wanted.encode(), str(proof).encode()):
+            self._answer("x", "the token is another one")
+        elif what == "join":
+            self._patience.cancel()
+            self._join(name, *rest)
+        else:
+            self._answer("k", self._told(what, self._pacers.jobs.named(name[:_NAME]), *rest))
+
+    def _answer(self, *line: Any) -> None:
+        self.say(*line)
+        self.flush()
+        assert self.transport is not None
+        self.transport.close()
+
+    def _told(self, what: str, job: SharedJob, *rest: Any) -> Any:
+        """The answer to a line about *job*."""
+        now = self._loop.time()
+        match what:
+            case "end":
+                block, run, line = rest
+                stop = job.end(str(block)[:_NAME], str(run)[:_NAME], line)
+                if stop is not None and job.stop(stop, now):
+                    self._pacers.refuse(job)
+            case "open":
+                max_cost, max_tokens, deadline = rest
+                job.limit(dollars_of(max_cost), tokens_of(max_tokens), seconds_of(deadline))
+            case "begin":
+                return job.left(now)
+            case "halt":
+                job.halt(now)
+                self._pacers.refuse(job)
+            case "look":
+                return job.look()
+            case _:
+                raise ValueError("No line begins so.")
+        return None
+
+    def _join(
+        self, lane: str, provider: str, at_once: int | None, job: str, run: str, is_limited: object, *caps: object
+    ) -> None:
+        most = caps_of(*caps)
+        shared = self._pacers.lane(str(lane)[:_NAME], str(provider)[:50], tokens_of(at_once), most)
+        if job:
+            self._job, self._name = self._pacers.jobs.named(str(job)[:_NAME]), str(run)[:_NAME]
+            self._job.clients.add(self)
+            self.is_limited, self.is_halted = bool(is_limited), self._job.is_halted(self._loop.time())
+        self._run = shared.join(most, self._tell)
+        self.say("j")
+
+    def _completed(
+        self, run: RunLane, number: int, slot: Slot, cost_usd: float | None, outcome: Reply | CallFailed
+    ) -> None:
+        run.complete(slot, outcome)
+        if self._job is None:
+            return
+        usage, is_gratis = outcome.usage, is_free(outcome)
+        self._job.hear(self._name, _counts(outcome), 0.0 if is_gratis else cost_usd)
+        if is_gratis:
+            self._free(number)
+        else:
+            self._charge(number, cost_usd, (usage.input_tokens or 0) + (usage.output_tokens or 0))
+            self._pacers.pump(self._job)
+
+    def _charge(self, number: int, cost_usd: float | None, tokens: int | None) -> None:
+        if self._job is not None and self._job.allowance is not None:
+            self._job.allowance.charge((self, number), cost_usd, tokens)
+
+    def _free(self, number: int) -> None:
+        """The request costs nothing."""
+        if self._job is not None and self._job.allowance is not None:
+            self._job.allowance.free((self, number))
+            self._pacers.pump(self._job)
+
+    def _cancelled(self, run: RunLane, number: int) -> None:
+        self.bids.discard(number)
+        if (waiter := self.waiting.pop(number, None)) is not None:
+            run.lane.withdraw(waiter)
+        elif (slot := self._slots.pop(number, None)) is not None:
+            run.release(slot)
+        self._free(number)
+
+    def _admit(
+        self, run: RunLane, number: int, input_tokens: object, output_tokens: object, rest: object, cost: object = None
+    ) -> None:
+        is_there = number in self.waiting or number in self._slots or number in self.bids
+        if is_there or len(self.waiting) + len(self.bids) >= _MOST_WAITING:
+            raise ValueError("The request is there already, or too many wait.")
+        run.rest = math.inf if rest is None else float(tokens_of(rest) or 0)
+        estimate = Usage(input_tokens=tokens_of(input_tokens), output_tokens=tokens_of(output_tokens))
+        if self._job is None:
+            self._enter(run, number, estimate)
+            return
+        tokens = (estimate.input_tokens or 0) + (estimate.output_tokens or 0)
+        self.bids.add(number)
+        self._job.line.append((self, number, estimate, Spent(dollars_of(cost) or 0.0, tokens) if tokens else None))
+        self._pacers.pump(self._job)
+
+    def decided(self, number: int, estimate: Usage, why: list[Any] | None) -> None:
+        """The request is within the limits of the job, or *why* not."""
+        self.bids.discard(number)
+        assert self._run is not None
+        if why is None:
+            self._enter(self._run, number, estimate)
+        else:
+            self.say(why[0], number, *why[1:])
+
+    def give_up(self) -> None:
+        """Refuse the requests that wait for the lane, if the job is over."""
+        job, now = self._job, self._loop.time()
+        if job is None or (why := job.refusal(now, is_limited=self.is_limited, is_halted=self.is_halted)) is None:
+            return
+        for number in self._withdraw():
+            self.say(why[0], number, *why[1:])
+
+    def _withdraw(self) -> list[int]:
+        """Take the requests that wait out of the lane."""
+        numbers = [*self.waiting]
+        for number in numbers:
+            assert self._run is not None
+            self._run.lane.withdraw(self.waiting.pop(number))
+            if self._job is not None and self._job.allowance is not None:
+                self._job.allowance.free((self, number))
+        return numbers
+
+    def _enter(self, run: RunLane, number: int, estimate: Usage) -> None:
+        slot = run.admit_now(estimate)
+        if slot is not None:
+            self._grant(run, number, slot)
+        else:
+            waiter = self.waiting[number] = run.lane.enqueue(run, estimate)
+            waiter.turn.add_done_callback(partial(self._turned, run, number))
+
+    def _turned(self, run: RunLane, number: int, turn: asyncio.Future[Slot]) -> None:
+        problem = None if turn.cancelled() else turn.exception()
+        if self.waiting.pop(number, None) is None or turn.cancelled():
+            return  # It was withdrawn.
+        if problem is not None:
+            self._free(number)
+            self.say("t", number, str(problem))
+        else:
+            self._grant(run, number, turn.result())
+
+    def _grant(self, run: RunLane, number: int, slot: Slot) -> None:
+        self._slots[number] = slot
+        pacer = run.lane.pacer
+        self.say("s", number, pacer.limit, pacer.in_flight, pacer.is_starting, run.is_paced)
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, Waiting):
+            self.say("w", event.seconds, event.reason)
+        else:
+            self.say("w")
+
+
+def is_free(outcome: Reply | CallFailed) -> bool:
+    """Whether a request that ended so costs nothing."""
+    return isinstance(outcome, CallFailed) and outcome.billing in (Billing.NOT_SENT, Billing.REJECTED)
+
+
+def _counts(outcome: Reply | CallFailed) -> dict[str, int | None]:
+    usage, is_unknown = outcome.usage, isinstance(outcome, CallFailed) and outcome.billing is Billing.UNKNOWN
+    return {
+        "requests": 1,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cached_input_tokens": usage.cached_input_tokens,
+        "possible_duplicates": int(is_unknown),
+    }
