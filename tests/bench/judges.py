@@ -162,7 +162,7 @@ def cascade_table(cheap: Runs, strong: Runs) -> Iterator[str]:
     asked_alone = cascaded(cheap, strong, few, texts, size=1, target=0.95)
     yield f"What `result.cascade` says of these {len(texts)} rows: “{asked_alone.cascade.promise}”."
     yield ""
-    yield f"| cheap model's rows per request | votes that all agree | of these as {strong.model} |"
+    yield f"| rows per request | all 5 votes for the sentiment agree | of these as {strong.model} |"
     yield "| ---: | ---: | ---: |"
     for size in SIZES:
         same = [cheap.votes(row, size) for row in range(cheap.rows)]
@@ -171,7 +171,7 @@ def cascade_table(cheap: Runs, strong: Runs) -> Iterator[str]:
         yield f"| {size} | {len(sure)} of {cheap.rows} rows | {shown(Share(count=agree, of=len(sure)))} |"
     yield ""
     many = [f"{text} ({copy})" for copy in range(COPIES) for text in texts]
-    yield "| cheap model's rows per request | promised | strong calls saved | as the strong model | right | it alone |"
+    yield "| rows per request | promised | strong calls saved | as the strong model | right | it alone |"
     yield "| ---: | ---: | ---: | ---: | ---: | ---: |"
     for size in SIZES:
         for target in TARGETS:
