@@ -132,16 +132,23 @@ class Cascade:
     def lines(self) -> list[tuple[str, str]]:
         """All of it as (name, text) pairs, for people."""
         answered = [f"{counted(count, 'row')} by {printable(name)}" for name, count in self.answered.items()]
-        same, strong = self.self_agreement, printable(self.models[-1])
-        alone = f"; {strong} alone: about {price(self.strong_cost_usd)}" if self.strong_cost_usd else ""
+        same = self.self_agreement
         return [
             ("promise", self.promise),
             ("answered", ", ".join(answered)),
             *((f"kept for {name}", self._kept(one)) for name, one in self.fields.items()),
             ("sample", f"{counted(self.sample, 'row')}, drawn with seed {self.seed}"),
             *([("asked twice", f"{same[0]:,} of {counted(same[1], 'row')} got the same answer again")] if same else []),
-            ("cost", price(self.cost_usd) + alone),
+            ("cost", price(self.cost_usd) + self._saved),
         ]
+
+    @property
+    def _saved(self) -> str:
+        alone, cost = self.strong_cost_usd, self.cost_usd
+        if not alone or cost is None:
+            return ""
+        difference = f"{price(abs(alone - cost))} {'saved' if alone >= cost else 'more'}"
+        return f"; {printable(self.models[-1])} alone: about {price(alone)}, so about {difference}"
 
     def _kept(self, one: Kept) -> str:
         at_least = "" if one.threshold is None else f", with an agreement of {one.threshold:.2f} or more"

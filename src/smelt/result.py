@@ -410,6 +410,12 @@ def evidence_of(result: SmeltResult[Any]) -> Evidence | None:
     return None if result._evidence is None else result._evidence()
 
 
+def with_report(result: SmeltResult[Any], change: Callable[[Any], Any]) -> None:
+    """Let the report of *result* be what *change* makes of it; called when it is written."""
+    made = result._report
+    result._report = lambda: change(made())
+
+
 def told(kind: str, message: str) -> str:
     """Why a row has no answer, as one text. The message of a pending row begins with that word already."""
     return message if message.startswith(kind) else f"{kind}: {message}"

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from smelt.plan.kinds import Field
 from smelt.plan.packed import Layout
 from smelt.plan.schema import read_output
-from smelt.plan.scores import MOST, Scores, Token, log_odds, scores_of, wanted_beside
+from smelt.plan.scores import LEAST, MOST, Scores, Token, log_odds, scores_of, wanted_beside
 
 
 class Place(BaseModel):
@@ -202,7 +202,8 @@ def test_a_reply_of_another_shape_gives_no_score(text: str) -> None:
 def test_log_odds_are_exact_near_one_and_bounded() -> None:
     assert log_odds(-1e-7) == pytest.approx(16.118, abs=0.001)
     assert log_odds(log(0.5)) == 0
-    assert (log_odds(0.0), log_odds(-1e9), log_odds(float("-inf"))) == (MOST, -MOST, -MOST)
+    assert log_odds(-100.0) == -100
+    assert (log_odds(0.0), log_odds(-1e9), log_odds(float("-inf"))) == (MOST, LEAST, LEAST)
 
 
 def test_flags_ask_for_the_word_that_was_not_written() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable, Sequence
 from math import exp
 from statistics import mean
 
 import pytest
 
 from smelt.plan.kinds import Choice
-from smelt.trust.calibration import Calibrator, Curve, fitted
+from smelt.trust.calibration import PULL_OF_SCORES, Calibrator, Curve, calibrated, fitted
+from smelt.trust.isotonic import Steps
 from smelt.trust.verdict import Cell, Standing, is_decided, standing, verdict
 from tests.trust.raters import NAMES, tweets
 
@@ -19,10 +21,23 @@ KIND = Choice(values=tuple(NAMES.values()))
 
 def judged(truth: str, marks: tuple[str, ...], most: int) -> tuple[int, bool]:
     """The margin of the votes of raters, and whether their answer is right."""
+    votes, right = stood(truth, marks, most)
+    return votes.margin, right
+
+
+def stood(truth: str, marks: tuple[str, ...], most: int) -> tuple[Standing, bool]:
+    """How the votes of raters stand, and whether their answer is right."""
     cells = [Cell(one, one) for one in marks[:most]]
     votes = next(cells[:count] for count in range(1, most + 1) if is_decided(KIND, cells[:count], most - count))
     answer = verdict(KIND, votes)
-    return standing(KIND, votes, Cell(answer, answer)).margin, answer == truth
+    return standing(KIND, votes, Cell(answer, answer)), answer == truth
+
+
+def off(rows: Sequence[tuple[float, bool]], told: Callable[[float], float]) -> float:
+    """How far confidence is off on average, by what it is told of."""
+    levels = Counter(known for known, _ in rows)
+    hits = Counter(known for known, right in rows if right)
+    return sum(abs(hits[one] - told(one) * count) for one, count in levels.items()) / len(rows)
 
 
 def test_the_log_odds_of_independent_votes_are_found() -> None:
@@ -57,14 +72,26 @@ def test_a_field_without_a_curve_has_no_confidence() -> None:
 
 
 def test_a_hundred_labels_calibrate_the_votes_of_raters_within_four_points() -> None:
-    rows = [judged(truth, marks, 5) for truth, marks in tweets()]
+    judgements = [stood(truth, marks, 5) for truth, marks in tweets()]
+    rows = [(votes.margin, right) for votes, right in judgements]
     rng = random.Random(4)
     errors = []
     for _ in range(30):
         sample = rng.sample(rows, 100)
-        curve = fitted([margin for margin, _ in sample], [right for _, right in sample])
-        levels = Counter(margin for margin, _ in rows)
-        hits = Counter(margin for margin, right in rows if right)
-        errors.append(sum(abs(hits[one] - curve(one) * count) for one, count in levels.items()) / len(rows))
+        errors.append(off(rows, fitted([margin for margin, _ in sample], [right for _, right in sample])))
 
     assert mean(errors) <= 0.04
+    # The share of votes, taken for a probability, is off by more.
+    assert off([(votes.agreement or 0.0, right) for votes, right in judgements], lambda share: share) > 0.05
+
+
+def test_the_map_takes_any_rising_shape_from_a_thousand_labels_on_if_that_tells_other_rows_better() -> None:
+    rng = random.Random(5)
+    scores = [rng.uniform(-3, 3) for _ in range(3_000)]
+    bent = [rng.random() < (0.55 if score < 1.5 else 0.99) for score in scores]
+    plain = [rng.random() < 1 / (1 + exp(-score)) for score in scores]
+
+    assert isinstance(calibrated(scores, bent, pull=PULL_OF_SCORES), Steps)
+    assert isinstance(calibrated(scores, plain, pull=PULL_OF_SCORES), Curve)
+    assert isinstance(calibrated(scores[:999], bent[:999]), Curve)
+    assert calibrated(scores, bent)(-2.0) == pytest.approx(0.55, abs=0.05)

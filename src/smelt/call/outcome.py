@@ -177,7 +177,10 @@ class Outcome:
 
         record = recorded(self.call, self.answers, self.recorder, first_request=self.counts.first_request)
         votes = () if self.tally is None or self.call.settings.votes == 1 else self.tally.lines()
-        return Report(replace(record, votes=votes, cascade=() if self.cascade is None else self.cascade.lines()))
+        if (cascade := self.cascade) is None:
+            return Report(replace(record, votes=votes))
+        answered_by = tuple((printable(name), rows) for name, rows in cascade.answered.items())
+        return Report(replace(record, votes=votes, cascade=cascade.lines(), answered_by=answered_by))
 
     def _company(self) -> list[int | None]:
         return [number or None for number in self.answers.company]

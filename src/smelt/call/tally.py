@@ -14,7 +14,7 @@ from smelt.frames.base import OutputColumn
 from smelt.messages import counted, printable
 from smelt.plan.answers import Answers, RowFailure
 from smelt.plan.kinds import Boolean, Float, Integer
-from smelt.plan.scores import MOST, Scores, log_odds
+from smelt.plan.scores import LEAST, Scores, log_odds
 from smelt.trust.calibration import Calibrator
 from smelt.trust.verdict import Standing
 from smelt.trust.votes import Leaf, Panel, Vote
@@ -132,7 +132,7 @@ class Tally:
     def _told(self, vote: Vote) -> Scores | None:
         """The scores of an answer that has probabilities among its fields."""
         chances = {name: vote[at] for at, name in self._chances.items()}
-        return {name: log_odds(log(one)) if one else -MOST for name, one in chances.items()} or None
+        return {name: log_odds(log(one)) if one else LEAST for name, one in chances.items()} or None
 
     @property
     def _firsts(self) -> Sequence[int]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from smelt.checks import share
 from smelt.errors import ConfigValueError, SmeltConfigError
+from smelt.evaluation.brier import Brier
 from smelt.evaluation.reliability import Marked
 from smelt.frames.overview import floats, integers, texts
 from smelt.messages import nearest, printable, shown_value
-from smelt.result import SmeltMetrics, SmeltResult, described, evidence_of
+from smelt.result import SmeltMetrics, SmeltResult, described, evidence_of, with_report
 from smelt.trust.calibration import FEWEST, Calibrator
 from smelt.trust.threshold import Threshold, threshold
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from smelt.evaluation.grading import FieldScore
     from smelt.evaluation.sheet import Sheet
     from smelt.frames.base import OutputColumn
+    from smelt.report.report import Report
 
 _MOST_LABELS = 12  # Larger confusion matrices are not shown in the HTML repr.
 
@@ -52,6 +55,7 @@ class Evaluation:
         self.taught = sheet.sample.taught
         self._sheet = sheet
         self._made_for = made_for or {}
+        with_report(self.result, self._reported)
 
     @property
     def metrics(self) -> SmeltMetrics:
@@ -144,6 +148,30 @@ class Evaluation:
         """
         return self._sheet.table(self._known(field).table())
 
+    def brier(self, field: str) -> Brier:
+        """The Brier score of the confidence in the answers to *field*, and its parts.
+
+        The confidence is that of `reliability`.
+
+        Args:
+            field: A field with known right answers.
+
+        Returns:
+            The score, the smaller the better, and what is in it: how far the confidence is off, how well it tells right
+            answers from wrong ones, and how often answers are wrong.
+
+        Raises:
+            SmeltConfigError: As `reliability`.
+
+        Examples:
+            >>> labelled = [{"name": f"firm {number}", "known": "tech"} for number in range(40)]
+            >>> model = ScriptedProvider({"sector": "tech"})
+            >>> found = smelt.evaluate(labelled, "{name}?", Company, {"sector": "known"}, model=model, votes=3)
+            >>> found.brier("sector").uncertainty
+            0.0
+        """
+        return self._known(field).brier(field)
+
     def threshold(self, field: str, *, precision: float = 0.95, certainty: float = 0.95) -> Threshold:
         """The least confidence at which a share of the answers to *field* is right, by the labelled rows.
 
@@ -196,6 +224,14 @@ class Evaluation:
                 f"{field} has fewer than {FEWEST} rows with votes or scores and a known right answer."
             )
         return marked
+
+    def _reported(self, report: Report) -> Report:
+        """The *report* of the run with how often confident answers are right."""
+        if evidence_of(self.result) is None:
+            return report
+        known = {name: marked for name in self.fields if len((marked := self._marked(name)).right) >= FEWEST}
+        sureness = [marked.sureness(name) for name, marked in known.items()]
+        return replace(report, record=replace(report.record, sureness=sureness))
 
     def _marked(self, field: str) -> Marked:
         marks = next(one.marks for one in self._sheet.grades if one.score.field == field)

@@ -24,8 +24,11 @@ from smelt.plan.packed import Layout
 from smelt.plan.rowsets import ROWS
 from smelt.plan.spans import Node, located
 
-MOST = 20.0
-"""The highest score, and with a minus the lowest: beyond it a logarithm is rounded to nothing."""
+LEAST, MOST = -200.0, 20.0
+"""The lowest score and the highest. Beyond that one the probability is rounded to 1.
+
+The lowest is far down: a server that holds a model to a grammar may tell how likely tokens were without it.
+"""
 
 _TORN = "\ufffd".encode()
 _FAR = 64  # Bytes within which the token after a torn character begins.
@@ -64,7 +67,7 @@ def log_odds(chance: float) -> float:
     if chance >= 0:
         return MOST
     odds = chance - log(-expm1(chance))
-    return round(max(-MOST, min(MOST, odds)), _DIGITS)
+    return round(max(LEAST, min(MOST, odds)), _DIGITS)
 
 
 def scores_of(
@@ -163,8 +166,8 @@ class _Reader:
         own = exp(first.chance) + fsum(chance for other, chance in others if other == word)
         rival = fsum(chance for other, chance in others if other not in (word, ""))
         if not own or not rival:
-            return log_odds(log(own)) if own else -MOST
-        return round(max(-MOST, min(MOST, log(own / rival))), _DIGITS)
+            return log_odds(log(own)) if own else LEAST
+        return round(max(LEAST, min(MOST, log(own / rival))), _DIGITS)
 
     def _covering(self, start: int, end: int) -> list[Token]:
         """The tokens that hold this part of the text; none if a part of it is in no token that is known."""

@@ -15,7 +15,7 @@ from smelt.observe.timeline import Span, Timeline
 from smelt.report.markup import Html, el
 from smelt.report.numbers import axis, lasting, percent, round_top, three_digits
 
-_WIDE, _HIGH = 1_000.0, 200.0  # SVG units of a plot; it is stretched in both directions.
+WIDE, HIGH = 1_000.0, 200.0  # SVG units of a plot; it is stretched in both directions.
 _MOST_COLUMNS = 96
 _FEWEST_COLUMNS = 8
 _MOST_BARS = 40
@@ -33,7 +33,7 @@ def in_flight_chart(timeline: Timeline) -> Html:
     shapes += [_column(one, timeline.seconds, f"{three_digits(one.in_flight)} in flight") for one in spans]
     said = f"at most {timeline.most_in_flight:,}, {three_digits(mean)} on average"
     legend = [("wait", f"waiting: {lasting(waited)}")] if waited >= 0.0005 else []
-    return _figure("Requests in flight", said, axis(top), shapes, _times(timeline.seconds), legend)
+    return figure("Requests in flight", said, axis(top), shapes, _times(timeline.seconds), legend)
 
 
 def rate_chart(timeline: Timeline) -> Html:
@@ -47,7 +47,7 @@ def rate_chart(timeline: Timeline) -> Html:
     shapes += [_column(one, timeline.seconds, f"{three_digits(one.rows_per_second)} rows/s") for one in spans]
     legend = [("mark", f"{counted(refused, 'request')} refused for rate (429)")] if refused else []
     said = f"{three_digits(timeline.rows_per_second)} rows/s on average"
-    return _figure("Rows answered per second", said, axis(top), shapes, _times(timeline.seconds), legend)
+    return figure("Rows answered per second", said, axis(top), shapes, _times(timeline.seconds), legend)
 
 
 def latency_chart(latency: Histogram) -> Html:
@@ -58,17 +58,17 @@ def latency_chart(latency: Histogram) -> Html:
     top, middle, p95 = round_top(max(bars)), latency.quantile(0.5), latency.quantile(0.95)
     shapes = [_time(n, bar, len(bars), top) for n, bar in enumerate(bars) if bar]
     for kind, seconds in (("median", middle), ("p95", p95)):
-        x = _at((log2(max(seconds, 2.0**first)) - first) / (last - first) * _WIDE)
-        shapes.append(el("path", d=f"M{x} 0V{_at(_HIGH)}", class_=f"line {kind}"))
+        x = spot((log2(max(seconds, 2.0**first)) - first) / (last - first) * WIDE)
+        shapes.append(el("path", d=f"M{x} 0V{spot(HIGH)}", class_=f"line {kind}"))
     edges = [lasting(2.0 ** (first + n / per_octave)) for n in range(len(bars) + 1)]
     shapes += [
-        _hover(n * _WIDE / len(bars), _WIDE / len(bars), f"{edges[n]} to {edges[n + 1]}: {counted(bar, 'request')}")
+        hover(n * WIDE / len(bars), WIDE / len(bars), f"{edges[n]} to {edges[n + 1]}: {counted(bar, 'request')}")
         for n, bar in enumerate(bars)
     ]
     legend = [("median", f"median {lasting(middle)}"), ("p95", f"95 % within {lasting(p95)}")]
     said = f"{counted(latency.count, 'request')} with a reply, {lasting(latency.least)} to {lasting(latency.most)}"
     labels = [lasting(2.0**octave) for octave in range(first, last + 1, step)]
-    return _figure("Seconds per request", said, axis(top), shapes, labels, legend)
+    return figure("Seconds per request", said, axis(top), shapes, labels, legend)
 
 
 def stacked_bar(name: str, parts: Sequence[tuple[str, str, int]]) -> Html:
@@ -77,15 +77,17 @@ def stacked_bar(name: str, parts: Sequence[tuple[str, str, int]]) -> Html:
     shapes, x = [], 0.0
     for kind, label, number in parts:
         if number:
-            width = _WIDE * number / whole
+            width = WIDE * number / whole
             title = el("title", f"{label}: {number:,} ({percent(number, whole)})")
-            shapes.append(el("rect", title, x=_at(x), y=0, width=_at(max(width, 4.0)), height=_at(_HIGH), class_=kind))
+            shapes.append(
+                el("rect", title, x=spot(x), y=0, width=spot(max(width, 4.0)), height=spot(HIGH), class_=kind)
+            )
             x += width
     said = ", ".join(f"{label} {number:,}" for _, label, number in parts if number)
     return _svg(name, said, shapes, "stack")
 
 
-def _figure(
+def figure(
     name: str,
     said: str,
     axis: Sequence[str],
@@ -93,6 +95,16 @@ def _figure(
     times: Sequence[str],
     legend: Sequence[tuple[str, str]],
 ) -> Html:
+    """A plot with its labels.
+
+    Args:
+        name: What it shows.
+        said: The same in words.
+        axis: Labels of the vertical axis, from the top down.
+        shapes: What is drawn, in a field of `WIDE` by `HIGH`.
+        times: Labels of the horizontal axis.
+        legend: Classes of shapes, each with what it stands for.
+    """
     keys = [el("li", el("span", class_=f"key {kind}", aria_hidden="true"), text) for kind, text in legend]
     return el(
         "figure",
@@ -114,7 +126,7 @@ def _svg(name: str, said: str, shapes: Sequence[Html], kind: str) -> Html:
         el("title", f"{name}: {said}"),
         *shapes,
         class_=kind,
-        viewBox=f"0 0 {_WIDE:.0f} {_HIGH:.0f}",
+        viewBox=f"0 0 {WIDE:.0f} {HIGH:.0f}",
         preserveAspectRatio="none",
         role="img",
         aria_label=f"{name}: {said}",
@@ -122,41 +134,41 @@ def _svg(name: str, said: str, shapes: Sequence[Html], kind: str) -> Html:
 
 
 def _grid(labels: int) -> Html:
-    rows = "".join(f"M0 {_at(_HIGH * share)}H{_at(_WIDE)}" for share in (0, 0.5, 1))
-    columns = "".join(f"M{_at(_WIDE * n / (labels - 1))} 0V{_at(_HIGH)}" for n in range(labels))
+    rows = "".join(f"M0 {spot(HIGH * share)}H{spot(WIDE)}" for share in (0, 0.5, 1))
+    columns = "".join(f"M{spot(WIDE * n / (labels - 1))} 0V{spot(HIGH)}" for n in range(labels))
     return el("path", d=rows + columns, class_="grid")
 
 
 def _area(spans: Sequence[Span], top: float, seconds: float) -> str:
     """The SVG path of a step chart, one step per span, closed at the bottom."""
-    parts = [f"M0 {_at(_HIGH)}"]
+    parts = [f"M0 {spot(HIGH)}"]
     for one in spans:
-        y = _at(_HIGH - one.in_flight / top * _HIGH)
-        parts.append(f"V{y}H{_at(_x(one.start + one.seconds, seconds))}")
-    return "".join([*parts, f"V{_at(_HIGH)}Z"])
+        y = spot(HIGH - one.in_flight / top * HIGH)
+        parts.append(f"V{y}H{spot(_x(one.start + one.seconds, seconds))}")
+    return "".join([*parts, f"V{spot(HIGH)}Z"])
 
 
 def _bar(span: Span, top: float, seconds: float) -> Html:
     x, width = _place(span, seconds)
-    height = span.rows_per_second / top * _HIGH
-    return el("rect", x=_at(x), y=_at(_HIGH - height), width=_at(width * 0.9), height=_at(height), class_="rate")
+    height = span.rows_per_second / top * HIGH
+    return el("rect", x=spot(x), y=spot(HIGH - height), width=spot(width * 0.9), height=spot(height), class_="rate")
 
 
 def _time(at: int, bar: int, bars: int, top: float) -> Html:
-    width, height = _WIDE / bars, bar / top * _HIGH
+    width, height = WIDE / bars, bar / top * HIGH
     return el(
-        "rect", x=_at(at * width), y=_at(_HIGH - height), width=_at(width * 0.86), height=_at(height), class_="time"
+        "rect", x=spot(at * width), y=spot(HIGH - height), width=spot(width * 0.86), height=spot(height), class_="time"
     )
 
 
 def _mark(span: Span, seconds: float) -> Html:
     x, width = _place(span, seconds)
-    return el("path", d=f"M{_at(x + width / 2)} 0V{_at(_HIGH)}", class_="line mark")
+    return el("path", d=f"M{spot(x + width / 2)} 0V{spot(HIGH)}", class_="line mark")
 
 
 def _shade(span: Span, seconds: float) -> Html:
     x, width = _place(span, seconds)
-    return el("rect", x=_at(x), y=0, width=_at(width * span.waiting), height=_at(_HIGH), class_="wait")
+    return el("rect", x=spot(x), y=0, width=spot(width * span.waiting), height=spot(HIGH), class_="wait")
 
 
 def _column(span: Span, seconds: float, said: str) -> Html:
@@ -166,12 +178,12 @@ def _column(span: Span, seconds: float, said: str) -> Html:
         words.append(f"{span.refused:,} refused (429)")
     if span.waiting > 0.05:
         words.append(f"{percent(span.waiting, 1)} of it waiting")
-    return _hover(x, width, f"{lasting(span.start)} to {lasting(span.start + span.seconds)}: {', '.join(words)}")
+    return hover(x, width, f"{lasting(span.start)} to {lasting(span.start + span.seconds)}: {', '.join(words)}")
 
 
-def _hover(x: float, width: float, said: str) -> Html:
+def hover(x: float, width: float, said: str) -> Html:
     """An invisible column with a tooltip."""
-    return el("rect", el("title", said), x=_at(x), y=0, width=_at(width), height=_at(_HIGH), class_="column")
+    return el("rect", el("title", said), x=spot(x), y=0, width=spot(width), height=spot(HIGH), class_="column")
 
 
 def _place(span: Span, seconds: float) -> tuple[float, float]:
@@ -179,7 +191,7 @@ def _place(span: Span, seconds: float) -> tuple[float, float]:
 
 
 def _x(at: float, seconds: float) -> float:
-    return _WIDE * at / seconds if seconds else _WIDE
+    return WIDE * at / seconds if seconds else WIDE
 
 
 def _times(seconds: float) -> list[str]:
@@ -194,6 +206,6 @@ def _octaves(latency: Histogram) -> tuple[int, int, int]:
     return first, last + -(last - first) % step, step
 
 
-def _at(number: float) -> str:
+def spot(number: float) -> str:
     """A coordinate as short text: one decimal is enough for a screen."""
     return f"{number:.1f}".removesuffix(".0")

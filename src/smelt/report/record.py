@@ -28,7 +28,9 @@ class Record:
         timeline: The run's events over time.
         first_request: The first request that was sent, or None.
         votes: How many rows took how many votes, and in how many the votes for a field all agree; empty with one vote.
+        sureness: How often answers with much or little confidence are right, for each field with known right answers.
         cascade: What a call to several models promises and saved, as name and text; empty with one model.
+        answered_by: How many rows each of them answered.
     """
 
     prompt: str
@@ -43,7 +45,9 @@ class Record:
     first_request: Request | None
     sample: Sequence[Sampled] = ()
     cascade: Sequence[tuple[str, str]] = ()
+    answered_by: Sequence[tuple[str, int]] = ()
     votes: Sequence[tuple[str, int]] = ()
+    sureness: Sequence[Sureness] = ()
 
 
 class Sampled(NamedTuple):
@@ -58,3 +62,35 @@ class Sampled(NamedTuple):
     label: str
     row: str
     answer: Mapping[str, str]
+
+
+class Bin(NamedTuple):
+    """Labelled rows with about the same confidence.
+
+    Attributes:
+        rows: How many they are.
+        confidence: Their mean confidence.
+        right: The share of them whose answer is right.
+        low: The lower end of its 95 % interval.
+        high: The upper end.
+    """
+
+    rows: int
+    confidence: float
+    right: float
+    low: float
+    high: float
+
+
+class Sureness(NamedTuple):
+    """How sure answers to a field are, and how often they are right.
+
+    Attributes:
+        field: Its dotted path.
+        bins: The labelled rows by confidence.
+        words: The Brier score and its parts, in words.
+    """
+
+    field: str
+    bins: Sequence[Bin]
+    words: str

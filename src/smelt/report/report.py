@@ -14,6 +14,7 @@ from smelt.observe.timeline import Timeline
 from smelt.providers.base import Request
 from smelt.report.blocks import aside, keyed, part, section, table, text_box, words
 from smelt.report.charts import in_flight_chart, latency_chart, rate_chart, stacked_bar
+from smelt.report.diagrams import reliability_chart
 from smelt.report.markup import Child, Html, el, joined, short
 from smelt.report.media import figures, named_media
 from smelt.report.numbers import compact, lasting, percent, three_digits
@@ -30,6 +31,7 @@ _SHOWN_COLUMNS = 30
 _LONGEST_PROMPT = 20_000  # Characters.
 _LONGEST_REQUEST = 100_000
 _NONE = "—"
+_CHEAPER = ("known", "cached")  # Colours of the cheaper models of a cascade.
 _SHORT = 1.0  # Seconds. No rates are shown for shorter runs: one reply could count as 20,000 rows/s.
 
 
@@ -60,6 +62,7 @@ def render(result: SmeltResult[Any], record: Record, *, first_request: bool) -> 
         _rows(result, record),
         _cascade(record),
         _votes(record, result.metrics),
+        _sureness(record),
         *_sample(sample, result.metrics),
         *_course(record),
         _spend(result.metrics, record),
@@ -145,7 +148,13 @@ def _rows(result: SmeltResult[Any], record: Record) -> Html:
 def _cascade(record: Record) -> Html | None:
     if not record.cascade:
         return None
-    return section("Cascade", table(["", ""], [list(line) for line in record.cascade], class_="narrow"))
+    *cheaper, strong = record.answered_by
+    parts = [(kind, name, rows) for kind, (name, rows) in zip(_CHEAPER, cheaper, strict=False)]
+    return section(
+        "Cascade",
+        stacked_bar("Rows by model", [*parts, ("answered", *strong)]),
+        table(["", ""], [list(line) for line in record.cascade], class_="pairs"),
+    )
 
 
 def _votes(record: Record, metrics: SmeltMetrics) -> Html | None:
@@ -153,6 +162,17 @@ def _votes(record: Record, metrics: SmeltMetrics) -> Html | None:
         return None
     lines = [[name, f"{rows:,}", percent(rows, metrics.total_rows)] for name, rows in record.votes]
     return section("Votes", table(["", "Rows", "Share"], lines, numbers=2, class_="narrow"))
+
+
+def _sureness(record: Record) -> Html | None:
+    if not record.sureness:
+        return None
+    said = aside(
+        "By rows with a known right answer, each with the confidence that the other rows give it. Dots on the dashed "
+        "line say that it can be taken as it is, dots below it that it is too high."
+    )
+    charts = el("div", *map(reliability_chart, record.sureness), class_="sureness")
+    return section("How sure is it?", said, charts)
 
 
 def _sample(sample: Sequence[Sampled], metrics: SmeltMetrics) -> Iterator[Html]:

@@ -13,14 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, fsum
+from math import exp, fsum, log
 
+from smelt.trust.isotonic import Steps, stepped
 from smelt.trust.verdict import Standing
 
 FEWEST = 20  # Labels.
 PULL, PULL_OF_SCORES = 1.0, 3.0  # How strongly the map is drawn towards the identity, in labels.
+MANY = 1_000  # Labels from which on the map may take any rising shape.
+_FOLDS = 5
 _STEPS = 50
 _ENOUGH = 1e-9
+_MOST = 30.0  # Log-odds.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,11 @@ class Curve:
     shift: float
     labels: int
 
+    @property
+    def rises(self) -> bool:
+        """Whether more votes are more probably right."""
+        return self.slope > 0
+
     def __call__(self, margin: float) -> float:
         """The probability that an answer with this *margin* is right."""
         return _sigmoid(self.slope * margin + self.shift)
@@ -44,23 +53,43 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrator:
-    """Turns the votes of later runs into probabilities of being right: `transform(..., with_confidence=calibrator)`.
+    """Turns votes or scores into probabilities of being right: `transform(..., with_confidence=calibrator)`.
 
-    It belongs to the prompt, the output model, the model and the number of votes with which it was made. Other calls
-    refuse it.
+    It is the `.calibrator` of an evaluation. It belongs to the prompt, the output model, the model, the number of votes
+    and the batch size with which it was made. Other calls refuse it. It can be pickled, and holds no text.
 
     Attributes:
         curves: The map of each field that had enough known right answers, by its dotted path.
         made_for: What the calibrator belongs to, by name; compared with what a call asks.
     """
 
-    curves: Mapping[str, Curve]
+    curves: Mapping[str, Curve | Steps]
     made_for: Mapping[str, str] = field(repr=False)
 
     def confidence(self, name: str, standing: Standing) -> float | None:
         """The probability that the answer to the field *name* is right; None for a field without a curve."""
         curve, evidence = self.curves.get(name), standing.evidence
         return None if curve is None or evidence is None else curve(evidence)
+
+
+def calibrated(margins: Sequence[float], right: Sequence[bool], *, pull: float = PULL) -> Curve | Steps:
+    """The map from margins or scores to probabilities: from 1,000 labels on, the one that tells other rows better.
+
+    Fewer labels always make a curve. The arguments are those of `fitted`.
+    """
+    curve = fitted(margins, right, pull=pull)
+    if len(margins) < MANY:
+        return curve
+    losses = [0.0, 0.0]
+    for fold in range(_FOLDS):
+        rest = [at for at in range(len(margins)) if at % _FOLDS != fold]
+        known, marks = [margins[at] for at in rest], [right[at] for at in rest]
+        maps: tuple[Curve | Steps, ...] = fitted(known, marks, pull=pull), stepped(known, marks)
+        for at in range(fold, len(margins), _FOLDS):
+            for which, one in enumerate(maps):
+                chance = one(margins[at])
+                losses[which] -= log(chance if right[at] else 1 - chance)
+    return curve if losses[0] <= losses[1] else stepped(margins, right)
 
 
 def fitted(margins: Sequence[float], right: Sequence[bool], *, pull: float = PULL) -> Curve:
@@ -91,7 +120,5 @@ def fitted(margins: Sequence[float], right: Sequence[bool], *, pull: float = PUL
 
 
 def _sigmoid(value: float) -> float:
-    if value < 0:
-        grown = exp(max(value, -700.0))
-        return grown / (1 + grown)
+    value = max(-_MOST, min(_MOST, value))  # No answer is quite sure.
     return 1 / (1 + exp(-value))

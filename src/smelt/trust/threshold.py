@@ -15,6 +15,7 @@ from math import floor
 from smelt.messages import counted
 from smelt.trust.calibration import Curve
 from smelt.trust.exact import at_least, fewest_rows, lowest, rows_wanted
+from smelt.trust.isotonic import Steps
 
 _STEPS = 20
 
@@ -72,7 +73,13 @@ class Threshold:
 
 
 def threshold(
-    margins: Sequence[float], right: Sequence[bool], curve: Curve, *, field: str, precision: float, certainty: float
+    margins: Sequence[float],
+    right: Sequence[bool],
+    curve: Curve | Steps,
+    *,
+    field: str,
+    precision: float,
+    certainty: float,
 ) -> Threshold:
     """The least confidence at which *precision* is proved.
 
@@ -89,7 +96,7 @@ def threshold(
     for level in levels:
         if level.rows < fewest_rows(precision, risk):
             continue
-        if curve.slope <= 0 or at_least(level.right, level.rows, precision) > risk:
+        if not curve.rises or at_least(level.right, level.rows, precision) > risk:
             break
         found = level
     wanted = {level: rows_wanted(level.right / level.rows, precision, risk) for level in levels} if not found else {}
