@@ -193,6 +193,13 @@ def test_a_token_without_a_probability_takes_the_score_of_its_value_only() -> No
 
 
 @pytest.mark.parametrize(
+    "text", [f"{REPLY}\nNo: {REPLY}", f"Row k7f2x is an order.\n{REPLY}", f"{REPLY} (k7f2x: checked)"], ids=len
+)
+def test_a_reply_that_may_correct_itself_gives_no_score(text: str) -> None:
+    assert scored(text, cut(text)) == {}
+
+
+@pytest.mark.parametrize(
     "text", ["", "no JSON", '["k7f2x"]', '{"rows": [3, null, [], "", {}, {"id": 1}]}', "{" * 3_000]
 )
 def test_a_reply_of_another_shape_gives_no_score(text: str) -> None:

@@ -97,6 +97,35 @@ def test_only_a_refusal_of_the_request_itself_counts(status: int) -> None:
     assert milder(Manner(), status, complaint) is None
 
 
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (400, "logprobs are not supported with reasoning models."),
+        (400, "Unsupported parameter: 'top_logprobs' is not supported with this model."),
+        (400, "Logprobs is not enabled for models/gemini-3.5-flash"),
+        (403, "You are not allowed to request logprobs from this model"),
+        (404, "No endpoints found that can handle the requested parameters."),
+        (422, "body -> logprobs: Extra inputs are not permitted"),
+    ],
+)
+def test_a_server_that_gives_no_probabilities_is_asked_without_before_anything_else_changes(
+    status: int, text: str
+) -> None:
+    scored = replace(request(), scores=5)
+
+    found = milder(Manner(), status, Complaint(message=text), scored)
+
+    assert found == Manner(asks_scores=False)
+    assert milder(found, 403, Complaint(message=text), scored) is None
+    assert milder(Manner(), 403, Complaint(message=text), request()) is None
+
+
+def test_a_row_about_logprobs_costs_no_scores() -> None:
+    scored = replace(request(), scores=5, user='[{"id": "a", "row": {"text": "my logprobs are broken today"}}]')
+
+    assert milder(Manner(), 400, Complaint(message="Bad row: my logprobs are broken today"), scored) is None
+
+
 def test_a_server_that_knows_neither_limit_is_not_asked_for_ever() -> None:
     complaint = read_complaint({"error": {"message": "Unknown fields: max_tokens, max_completion_tokens"}})
 

@@ -173,8 +173,9 @@ class Settings:
             has all its votes; other fields get the value of the votes so far. 0.05 takes 7 votes if all agree on one of
             two labels, and 11 if one does not. `result.votes` says which labels are sure. None: nothing is promised.
         with_confidence: Whether each field gets a column `<field>_confidence`: how much the votes agree with the
-            answer, from 0 to 1, and null if fewer than two votes were answered. Needs `votes` of 2 or more. The
-            `.calibrator` of an evaluation in place of True: the probability that the answer is right.
+            answer, from 0 to 1, and null if fewer than two votes were answered. Needs `votes` of 2 or more, or
+            in `evaluate` a provider that tells how likely its answers were. The `.calibrator` of an evaluation in place
+            of True: the probability that the answer is right.
         target_accuracy: With `model=[cheap, strong]`: the share of answers, from 0.5 to 0.999, that are to be those of
             the strong model. The cheap model answers all rows, with `votes=3` if that is not given; the strong model
             answers a random sample, and the rows that the cheap model is too unsure of. None: one model is asked.

@@ -68,7 +68,7 @@ def checked_options(options: Mapping[str, Any], *, of_a_step: bool) -> dict[str,
                 f"A pipeline asks now, so it does not take {name}=. For jobs of a Batch API, ask step by step: "
                 'frame.smelt.transform(..., mode="batch"). With mode="flex", which costs as little, a pipeline works.'
             )
-        if name in ("votes", "with_confidence"):
+        if name in ("votes", "sure", "with_confidence"):
             raise ConfigTypeError(f"A pipeline asks each row once, so it does not take {name}=. {ASKED_ONCE}")
         if of_a_step and name in OF_THE_RUN:
             raise ConfigTypeError(

@@ -84,7 +84,7 @@ def scores_of(
     """
     places = _places(text, tokens)
     node = located(text, text.find("{", text.rfind("</think>") + 1)) if places else None
-    if node is None or node.fields is None:
+    if node is None or node.fields is None or _is_elsewhere(text, node, rows):
         return {}
     reader = _Reader(text, places)
     found = ((token, reader.row(row, fields, layout)) for token, row in _rows(node, frozenset(rows)))
@@ -248,6 +248,12 @@ def _word_of(data: bytes, own: str) -> str:
     if not letters:
         return ""
     return next((word for word in (own, *_WORDS) if word.startswith(letters) or letters.startswith(word)), "")
+
+
+def _is_elsewhere(text: str, node: Node, rows: Sequence[str]) -> bool:
+    """Whether the reply also has rows outside of *node*: a draft, or a correction of it."""
+    rest = text[: node.start].strip() + text[node.end :].strip()
+    return bool(rest) and any(token in rest for token in rows)
 
 
 def _rows(node: Node, known: frozenset[str]) -> Iterator[tuple[str, Node]]:

@@ -67,7 +67,7 @@ def milder(manner: Manner, status: int, complaint: Complaint, asked: Request | N
 
 
 _OF_SCORES = (403, 500)  # "You are not allowed to request logprobs from this model"; SGLang and others fail.
-_SCORES = re.compile(r"log[_ -]?prob|\bn_probs\b|\binclude\b")
+_SCORES = re.compile(r"log[_ -]?prob|\bn_probs\b|\binclude\b|can handle the requested parameters")
 _STATUSES = (400, 404, 422, 501)  # 404: OpenRouter, if no host behind it takes all parameters.
 # A server that refuses the schema refuses it with and without `strict`.
 _BELOW: dict[Shape, Shape] = {"strict": "json_object", "json_schema": "json_object", "json_object": "words"}
