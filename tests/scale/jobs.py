@@ -10,12 +10,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 import smelt
 from smelt.scale.metrics import JobMetrics
@@ -98,6 +99,33 @@ def check_metrics(found: JobMetrics, scenario: Scenario, rows: int = ROWS) -> No
     asked = scenario.stats().requests
     assert 0 <= asked - found.requests <= found.possible_duplicates <= IN_FLIGHT
     assert found.errors == ()
+
+
+def interrupted(scenario: Scenario, compute: Callable[[], Any]) -> None:
+    """Ctrl-C while the workers are in the middle of their blocks; they ask nothing more."""
+
+    def pressing() -> None:
+        wait_for_requests(scenario)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    presser = threading.Thread(target=pressing)
+    presser.start()
+    with pytest.raises(KeyboardInterrupt, match="^$"):
+        compute()
+    presser.join()
+
+
+def check_interrupted(metrics: Callable[[], JobMetrics], scenario: Scenario, ledger: Path) -> None:
+    """The workers have stopped in the middle of their blocks, and the second run pays for nothing twice."""
+    end = time.monotonic() + HANGING
+    while metrics().asking:
+        assert time.monotonic() < end, "the workers ask on"
+        time.sleep(0.05)  # Other processes are waited for.
+    first = scenario.stats()
+    assert len(first.rows_sent_by) < ROWS // 2
+    again = smelt.Mapper(smelt.Job(PROMPT, Company, **job_options(ledger)), model(scenario))(table())
+    check_whole(again)
+    assert {*scenario.stats().rows_sent_by.values()} == {1}
 
 
 @contextmanager

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 
 import smelt
-from smelt.errors import ConfigTypeError, PromptError, SmeltConfigError
+from smelt.errors import AuthenticationError, ConfigTypeError, PromptError, SmeltConfigError
+from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
 from tests.models import Company
 from tests.patience import HANGING
@@ -98,6 +99,23 @@ def test_a_killed_worker_costs_what_it_had_in_flight(
     jobs.check_whole(pa.Table.from_pandas(found, preserve_index=False))
     jobs.check_metrics(smelt.dask.metrics(out), serving)
     jobs.check_bill(serving, ledger)
+
+
+def test_ctrl_c_and_a_wrong_key_stop_the_workers(
+    scenario: MakeScenario, pacer: str, client: Any, serving: Scenario, tmp_path: Path
+) -> None:
+    ledger, frame = tmp_path / "interrupted.sqlite", partitioned(jobs.table().to_pandas())
+    out = smelt.dask.transform(frame, jobs.PROMPT, Company, **jobs.options(serving, ledger))
+    jobs.interrupted(serving, out.compute)
+    jobs.check_interrupted(lambda: smelt.dask.metrics(out), serving, ledger)
+
+    refusing = scenario(always={"fault": "status", "kind": "auth"})
+    parts = partitioned(jobs.table().to_pandas(), 8)
+    wrong = smelt.dask.transform(parts, jobs.PROMPT, Company, **jobs.options(refusing, tmp_path / "refused.sqlite"))
+    with pytest.raises(AuthenticationError, match="HTTP 401"):
+        wrong.compute()
+    assert type(smelt.dask.metrics(wrong).error) is AuthenticationError
+    assert refusing.stats().requests <= 2  # One of each worker.
 
 
 def test_the_page_shows_what_runs(page: Path) -> None:

@@ -13,10 +13,11 @@ import pytest
 
 import smelt
 from smelt.call.options import Settings
-from smelt.errors import ConfigTypeError, PromptError, SmeltConfigError
+from smelt.errors import AuthenticationError, ConfigTypeError, PromptError, SmeltConfigError
 from smelt.scale.ray import rows_of_a_block
+from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
-from tests.models import Company
+from tests.models import RULES, Company
 from tests.scale import jobs
 from tests.scale.answers import EveryKind, Wide, provider, wide_provider, wide_rows
 
@@ -53,7 +54,7 @@ def actors() -> list[int]:
 
 
 def test_rows_and_values_come_back_as_from_transform_and_a_killed_actor_costs_what_it_had_in_flight(
-    pacer: str, cluster: Any, serving: Scenario, tmp_path: Path
+    scenario: MakeScenario, pacer: str, cluster: Any, serving: Scenario, tmp_path: Path
 ) -> None:
     """One cluster for all, since starting one takes longer than the rest."""
     names = wide_rows()
@@ -88,6 +89,19 @@ def test_rows_and_values_come_back_as_from_transform_and_a_killed_actor_costs_wh
     jobs.check_whole(answered)
     jobs.check_metrics(smelt.ray.metrics(lazy), serving)
     jobs.check_bill(serving, ledger)
+
+    refusing = scenario(always={"fault": "status", "kind": "auth"})
+    wrong = smelt.ray.transform(pieces, jobs.PROMPT, Company, **jobs.options(refusing, tmp_path / "refused.sqlite"))
+    with pytest.raises(AuthenticationError, match="HTTP 401"):
+        wrong.materialize()
+    assert type(smelt.ray.metrics(wrong).error) is AuthenticationError
+    assert refusing.stats().requests <= 2  # One of each actor.
+
+    asked = scenario(answers=RULES, count_by="name", latency=0.1, jitter=0.05)
+    stopped = tmp_path / "interrupted.sqlite"
+    out = smelt.ray.transform(pieces, jobs.PROMPT, Company, **jobs.options(asked, stopped))
+    jobs.interrupted(asked, out.materialize)
+    jobs.check_interrupted(lambda: smelt.ray.metrics(out), asked, stopped)
 
 
 def test_what_is_no_dataset_is_refused() -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 import smelt
-from smelt.errors import ConfigTypeError, PromptError, SmeltConfigError
+from smelt.errors import AuthenticationError, ConfigTypeError, PromptError, SmeltConfigError
 from smelt.frames.ddl import ddl_of, recast
+from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
 from tests.models import Company
 from tests.scale import jobs
@@ -49,7 +50,7 @@ def workers() -> list[int]:
 
 
 def test_values_come_back_as_from_transform_and_a_killed_worker_costs_what_it_had_in_flight(
-    pacer: str, session: Any, serving: Scenario, tmp_path: Path
+    scenario: MakeScenario, pacer: str, session: Any, serving: Scenario, tmp_path: Path
 ) -> None:
     """One session for all, since starting one takes longer than the rest."""
     names = session.createDataFrame(wide_rows())
@@ -82,6 +83,17 @@ def test_values_come_back_as_from_transform_and_a_killed_worker_costs_what_it_ha
     jobs.check_whole(answered)
     jobs.check_metrics(smelt.spark.metrics(lazy), serving)
     jobs.check_bill(serving, ledger)
+
+    refusing = scenario(always={"fault": "status", "kind": "auth"})
+    from pyspark.errors import PythonException
+
+    wrong = smelt.spark.transform(
+        source.repartition(4), jobs.PROMPT, Company, **jobs.options(refusing, tmp_path / "refused.sqlite")
+    )
+    with pytest.raises(PythonException, match="smelt.errors.AuthenticationError: HTTP 401"):
+        wrong.collect()
+    assert type(smelt.spark.metrics(wrong).error) is AuthenticationError
+    assert refusing.stats().requests <= 2  # One of each worker, whatever Spark tries again.
 
 
 def test_what_is_no_spark_frame_is_refused() -> None:

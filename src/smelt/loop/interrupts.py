@@ -144,7 +144,7 @@ async def terminable(work: Coroutine[Any, Any, T]) -> T:
 
 @contextmanager
 def interrupts_ours() -> Iterator[None]:
-    """Context that replaces the SIGINT handler of an outer `asyncio.run` (it cancels a blocked task) or `Listening`.
+    """Context that replaces the SIGINT handler of an outer `asyncio.run` (it cancels a blocked task), or one of ours.
 
     smelt's own Runner replaces Python's default handler itself. Any other handler is the program's choice, and is kept.
     """
@@ -161,4 +161,4 @@ def interrupts_ours() -> Iterator[None]:
 
 def _is_of_a_runner(handler: object) -> bool:
     inner = handler.func if isinstance(handler, functools.partial) else handler
-    return getattr(inner, "__qualname__", None) in ("Runner._on_sigint", "Listening.handle")
+    return getattr(inner, "__qualname__", None) in ("Runner._on_sigint", "Listening.handle", "Interrupts.handle")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from smelt.errors import SmeltConfigError
+from smelt.scale.interrupts import interrupts
 from smelt.scale.mapper import Mapper
 from smelt.scale.metrics import JobMetrics
 
@@ -15,6 +16,7 @@ _MARK = "_smelt_mapper"
 
 def marked(result: T, mapper: Mapper) -> T:
     """*result*, which then knows its *mapper*."""
+    interrupts.watch(mapper)
     object.__setattr__(result, _MARK, mapper)  # Some frames make columns of attributes.
     return result
 
