@@ -79,9 +79,12 @@ def votes_of(call: Preparation) -> dict[int, list[tuple[int, Hashable]]]:
     rows = list(call.folded.distinct)
     votes: dict[int, list[tuple[int, Hashable]]] = {row: [] for row in rows}
     for number in range(call.settings.votes):
-        for row, one in zip(rows, _stored(call.of_round(number, rows, wire="keyed"), rows), strict=True):
+        found = _stored(call.of_round(number, rows, wire="keyed"), rows)
+        for row, one in zip(rows, found, strict=True):
             if one is not None:
                 votes[row].append(one)
+        if not any(found):
+            break  # No row was asked so often.
     if not any(len(ones) > 1 for ones in votes.values()):
         raise SmeltConfigError(
             "The ledger has no votes for these rows. An audit compares the votes that it kept: pass the arguments of "
