@@ -237,6 +237,16 @@ class Short(BaseModel):
     mood: Literal["good", "mixed", "bad"]
 
 
+def test_a_model_of_text_alone_has_no_scores(scenario: MakeScenario) -> None:
+    server = scenario(log=True)
+    rows, truth = frame(30), {"smelt_text": "known"}
+
+    with pytest.raises(SmeltConfigError, match="The output model has only text; use votes=3"):
+        smelt.evaluate(rows, "Mood of {n}?", str, truth, model=model(server), with_confidence=True)
+
+    assert server.stats().requests == 0
+
+
 def test_the_probabilities_of_decisions_are_scores(scenario: MakeScenario) -> None:
     server = scenario(answers=ANSWERS)
     luna = Model("openai", "gpt-6-luna", api_key=KEYS["openai"], base_url=server.base_url("openai"))

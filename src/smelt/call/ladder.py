@@ -12,12 +12,11 @@ from smelt.call.preparation import Preparation, prepare
 from smelt.call.resolve import resolve_model
 from smelt.errors import SmeltConfigError
 from smelt.messages import nearest, shown_value
-from smelt.plan.kinds import Boolean
+from smelt.plan.kinds import Boolean, has_text
 from smelt.providers.prices import check_priced
 from smelt.trust.calibration import Calibrator
 from smelt.trust.ranking import Population
 from smelt.trust.sides import Sides
-from smelt.trust.verdict import has_text
 from smelt.trust.votes import Leaf, Panel
 from smelt.trust.walk import labels_wanted
 

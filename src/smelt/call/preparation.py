@@ -32,7 +32,7 @@ from smelt.plan.probabilities import declared, paired, with_probabilities, witho
 from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
-from smelt.plan.scores import wanted_beside
+from smelt.plan.scores import has_scores, wanted_beside
 from smelt.plan.tokens import compact_bytes, reply_bytes, reply_tokens, text_tokens
 from smelt.plan.verbatim import check_columns
 from smelt.plan.wire import PROMPT_REMINDER, REMINDER, Codec, prompts_told, system_text
@@ -462,7 +462,7 @@ def prepare(
     if settings.via == "decisions":
         _check_decisions(settings, has_media=bool(settings.media or rows.media_names))
     _check_mode(provider, settings)
-    _check_votes(settings, provider, is_cascade=is_cascade, is_labelled=is_labelled)
+    _check_votes(settings, provider, output, is_cascade=is_cascade, is_labelled=is_labelled)
     _check_sure(settings, output)
     check_limits(output.fields, provider.capabilities.dialect, provider.name)
     if names is not None:
@@ -599,13 +599,15 @@ def refuse_votes(settings: Settings) -> None:
         )
 
 
-def _check_votes(settings: Settings, provider: CompleteProvider, *, is_cascade: bool, is_labelled: bool) -> None:
+def _check_votes(
+    settings: Settings, provider: CompleteProvider, output: Output, *, is_cascade: bool, is_labelled: bool
+) -> None:
     """Refuse what does not go together with votes, or with scores."""
     if settings.votes == 1:
         if settings.sure is not None:
             raise SmeltConfigError(f"sure={settings.sure} is about votes: add votes={_SURE_VOTES} or more.")
         if settings.with_confidence and not is_cascade:
-            _check_scores(settings, provider, is_labelled=is_labelled)
+            _check_scores(settings, provider, output, is_labelled=is_labelled)
         return
     others = {
         'mode="batch"': settings.mode == "batch",
@@ -616,7 +618,7 @@ def _check_votes(settings: Settings, provider: CompleteProvider, *, is_cascade: 
         raise SmeltConfigError(f"votes={settings.votes} and {name} do not go together yet. Leave out one of them.")
 
 
-def _check_scores(settings: Settings, provider: CompleteProvider, *, is_labelled: bool) -> None:
+def _check_scores(settings: Settings, provider: CompleteProvider, output: Output, *, is_labelled: bool) -> None:
     """Refuse confidence in single answers without scores, or without right answers that tell what they mean."""
     if settings.with_confidence is True and not is_labelled:
         raise SmeltConfigError(
@@ -628,6 +630,11 @@ def _check_scores(settings: Settings, provider: CompleteProvider, *, is_labelled
         raise SmeltConfigError(
             f"with_confidence= with one vote needs scores, and smelt knows no way to get them from {provider.name}: "
             "use votes=3, which any model can."
+        )
+    if not has_scores(output.fields):
+        raise SmeltConfigError(
+            "with_confidence= with one vote is about labels, flags, numbers and dates: there are many ways to write "
+            "the same text. The output model has only text; use votes=3."
         )
     others = {'mode="batch"': settings.mode == "batch", "extend=True": settings.extend}
     for name in (name for name, is_given in others.items() if is_given):

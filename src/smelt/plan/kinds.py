@@ -124,3 +124,16 @@ class Field:
         """The author's description and examples, in one line."""
         said = [self.description.strip()] if self.description.strip() else []
         return "; ".join([*said, f"for example {', '.join(self.examples)}"] if self.examples else said)
+
+
+def has_text(kind: Kind) -> bool:
+    """Whether values of *kind* hold text, which two models never write alike."""
+    match kind:
+        case Text():
+            return True
+        case Array(item=item):
+            return has_text(item)
+        case Struct(fields=fields):
+            return any(has_text(one.kind) for one in fields)
+        case _:
+            return False

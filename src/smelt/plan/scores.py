@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import exp, expm1, fsum, log
 
-from smelt.plan.kinds import ROW_ID, Array, Boolean, Choice, Field, Kind, Struct, Text
+from smelt.plan.kinds import ROW_ID, Boolean, Choice, Field, Kind, Struct, has_text
 from smelt.plan.packed import Layout
 from smelt.plan.rowsets import ROWS
 from smelt.plan.spans import Node, located
@@ -60,6 +60,14 @@ class Token:
 def wanted_beside(fields: Sequence[Field]) -> int:
     """How many of the likeliest tokens a request asks for to score *fields*: some servers send nothing if it is 0."""
     return _BESIDE_FLAGS if _has_flag(fields) else 1
+
+
+def has_scores(fields: Sequence[Field]) -> bool:
+    """Whether any of *fields* may have a score: not if all of them hold text."""
+    return any(
+        has_scores(one.kind.fields) if isinstance(one.kind, Struct) and one.kind.fields else not has_text(one.kind)
+        for one in fields
+    )
 
 
 def log_odds(chance: float) -> float:
@@ -138,7 +146,7 @@ class _Reader:
             case Choice():
                 return self._label(slot)
             case kind:
-                return None if _has_text(kind) else self._all(slot.start, slot.end)
+                return None if has_text(kind) else self._all(slot.start, slot.end)
 
     def _label(self, slot: _Slot) -> float | None:
         if len(slot.labels) + slot.has_null < 2:
@@ -220,19 +228,6 @@ def _shared(labels: Sequence[str]) -> int:
     """How many characters all *labels* begin with alike."""
     first, last = min(labels), max(labels)
     return next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
-
-
-def _has_text(kind: Kind) -> bool:
-    """Whether values of *kind* hold text."""
-    match kind:
-        case Text():
-            return True
-        case Array(item=item):
-            return _has_text(item)
-        case Struct(fields=fields):
-            return any(_has_text(one.kind) for one in fields)
-        case _:
-            return False
 
 
 def _has_flag(fields: Sequence[Field]) -> bool:

@@ -20,7 +20,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from smelt.plan.kinds import Array, Boolean, Choice, Float, Kind, Struct, Text
+from smelt.plan.kinds import Array, Boolean, Choice, Float, Kind, has_text
 from smelt.trust.likeness import likeness, mean_likeness
 
 _LABELS = (Boolean, Choice)
@@ -184,19 +184,6 @@ def _is_close(one: Cell, answer: Cell) -> bool:
     if one.value is None or answer.value is None:
         return False
     return bool(abs(one.value - answer.value) <= max(_CLOSEST, _CLOSE * abs(answer.value)))
-
-
-def has_text(kind: Kind) -> bool:
-    """Whether values of *kind* hold text, which two models never write alike."""
-    match kind:
-        case Text():
-            return True
-        case Array(item=item):
-            return has_text(item)
-        case Struct(fields=fields):
-            return any(has_text(one.kind) for one in fields)
-        case _:
-            return False
 
 
 def _text(value: Any) -> str:
