@@ -68,8 +68,8 @@ def test_rows_and_values_come_back_as_from_transform_and_a_killed_actor_costs_wh
 
     with pytest.raises(PromptError, match="nam"):
         smelt.ray.transform(cluster.from_arrow(names), "About {nam}.", EveryKind, model=provider())
-    with pytest.raises(SmeltConfigError, match="deadline= holds for one run"):
-        smelt.ray.transform(cluster.from_arrow(names), "About {name}.", EveryKind, model=provider(), deadline=1)
+    with pytest.raises(SmeltConfigError, match="extend=True needs to see all rows"):
+        smelt.ray.transform(cluster.from_arrow(names), "About {name}.", EveryKind, model=provider(), extend=True)
 
     ledger = tmp_path / "answers.sqlite"
     half = jobs.ROWS // 2

@@ -63,8 +63,8 @@ def test_values_come_back_as_from_transform_and_a_killed_worker_costs_what_it_ha
 
     with pytest.raises(PromptError, match="nam"):
         smelt.spark.transform(session.createDataFrame(names), "About {nam}.", EveryKind, model=provider())
-    with pytest.raises(SmeltConfigError, match="deadline= holds for one run"):
-        smelt.spark.transform(session.createDataFrame(names), "About {name}.", EveryKind, model=provider(), deadline=1)
+    with pytest.raises(SmeltConfigError, match="extend=True needs to see all rows"):
+        smelt.spark.transform(session.createDataFrame(names), "About {name}.", EveryKind, model=provider(), extend=True)
 
     ledger = tmp_path / "answers.sqlite"
     source = session.createDataFrame(jobs.table().to_pandas()).repartition(2)
