@@ -61,6 +61,7 @@ TESTED_THROUGH = {
     "providers/google_decisions": "providers/test_decisions",
     # Protocols, events and values: they hold what others decide.
     "engine/events": "observe/test_timeline",
+    "engine/gate": "call/test_ballots",
     "engine/limiter": "lanes/test_lane",
     "engine/policy": "engine/test_decide",
     "errors": "exactness/test_bad_inputs",

@@ -366,20 +366,6 @@ def test_what_votes_cannot_do_is_refused_before_anything_is_sent(options: dict[s
     assert provider.requests == []
 
 
-def test_rows_that_are_handed_on_one_by_one_have_one_vote() -> None:
-    provider = ScriptedProvider({})
-    options: Any = {"model": provider, "votes": 3}
-
-    with pytest.raises(SmeltConfigError, match="cannot be asked here"):
-        smelt.stream([ROWS], "{name}?", Shop, **options)
-    with pytest.raises(SmeltConfigError, match="cannot be asked here"):
-        smelt.as_completed(ROWS, "{name}?", Shop, **options)
-    with pytest.raises(SmeltConfigError, match="cannot be asked here"):
-        pl.LazyFrame(ROWS).smelt.transform("{name}?", Shop, **options)  # type: ignore[attr-defined]
-    with pytest.raises(SmeltConfigError, match="asks each row once"):
-        smelt.pipeline("one", model=provider).transform("{name}?", Shop, votes=3)
-
-
 def test_a_run_without_votes_has_no_counts() -> None:
     result = smelt.run(ROWS, "{name}?", Shop, model=ScriptedProvider(by_turn("food")))
 

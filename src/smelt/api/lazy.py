@@ -12,7 +12,7 @@ from smelt.api.job import Job, OutputModel
 from smelt.api.labels import field_of, with_column
 from smelt.api.signatures import spelled_out, without_frame
 from smelt.call.options import Options
-from smelt.call.preparation import Preparation, refuse_votes
+from smelt.call.preparation import Preparation, refuse_whole
 from smelt.checks import integer
 from smelt.errors import CollisionError, ConfigTypeError, SmeltConfigError
 from smelt.frames.polars import empty
@@ -85,7 +85,7 @@ def transform(
             'refresh=True and mode="batch" do not go together in a plan: its rows are read more than once, and each '
             "time they would be asked anew. Leave out refresh=, or use another ledger=."
         )
-    refuse_votes(call.settings)
+    refuse_whole(call.settings)
     if call.settings.extend:
         raise SmeltConfigError(
             "extend=True needs to see all rows before the first request, which a lazy step cannot do."

@@ -20,6 +20,7 @@ from smelt.call.wiring import Wired, Wiring, book_of, is_batch, wired
 from smelt.engine.budget import Budget
 from smelt.engine.details import Details
 from smelt.engine.events import Event, Observer, RequestSent, RunStarted
+from smelt.engine.purse import Account, Purse
 from smelt.engine.room import Room
 from smelt.engine.run import INTERRUPT_GRACE, Run
 from smelt.engine.scoring import Scoring
@@ -289,6 +290,21 @@ def budget_of(call: Preparation) -> Budget:
         max_tokens=settings.max_tokens_total,
         price=partial(cost_of, call.provider),
         tier=asked_tier(call.params),
+    )
+
+
+def account_of(call: Preparation, purse: Purse | None = None) -> Account:
+    """The spending limit of *call*, which several runs share that go on at the same time.
+
+    *purse*: that of other calls, too; None if it is one of its own.
+    """
+    limits = budget_of(call)
+    return Account(
+        max_cost=limits.max_cost,
+        max_tokens=limits.max_tokens,
+        price=limits.price,
+        tier=limits.tier,
+        purse=purse or Purse(),
     )
 
 

@@ -11,7 +11,7 @@ from smelt.call.advice import advice
 from smelt.call.columns import Column
 from smelt.call.gauge import made_for
 from smelt.call.preparation import Preparation
-from smelt.call.tally import Tally
+from smelt.call.tally import SHORT, Tally
 from smelt.cascade import Cascade
 from smelt.engine.details import Details
 from smelt.engine.work import Counts, Ending
@@ -144,8 +144,7 @@ class Outcome:
         sentences = list(self.ending.notices) if self.ending else []
         if self.tally is not None and (short := self.tally.short):
             sentences.append(
-                f"{counted(short, 'row')} {'has' if short == 1 else 'have'} an answer of fewer votes than it takes to "
-                "know what all votes would say, because the run ended before. .votes shows how many each row has."
+                f"{counted(short, 'row')} {'has' if short == 1 else 'have'} {SHORT} .votes shows how many each row has."
             )
         if self.ending and (why := self.ending.why):
             reason = why.message if isinstance(why, CallFailed) else str(why)

@@ -228,10 +228,12 @@ class Preparation:
         self, number: int, positions: Sequence[int], *, wire: Literal["keyed", "compact", "auto"]
     ) -> Preparation:
         """The call for the vote *number* about the rows at *positions*, on that *wire*."""
-        if not number:
-            return replace(self, settings=replace(self.settings, on_error="mark"))
-        settings = replace(self.settings, on_error="mark", wire=wire)
-        return replace(self.about(positions), settings=settings, round=number)
+        return (self.about(positions) if number else self).voting(number, wire=wire)
+
+    def voting(self, number: int, *, wire: Literal["keyed", "compact", "auto"]) -> Preparation:
+        """The call for the vote *number* about the same rows. A vote that fails is no failed row."""
+        settings = replace(self.settings, on_error="mark", wire=wire if number else self.settings.wire)
+        return replace(self, settings=settings, round=number)
 
     def about(self, positions: Sequence[int]) -> Preparation:
         """The call about the rows at *positions* only, which are distinct."""
@@ -579,24 +581,18 @@ def _refuse_cascade(settings: Settings) -> None:
         )
 
 
-ASKED_ONCE = "For votes use transform, run or evaluate, on a whole frame: they ask again when all rows are back."
+WHOLE = "It needs all rows before the first answer, so use transform or run, on a whole frame."
 
 
-def refuse_votes(settings: Settings) -> None:
-    """Refuse votes and cascades where rows are handed on as soon as they are answered.
+def refuse_whole(settings: Settings) -> None:
+    """Refuse what needs all rows where rows are handed on as soon as they are answered: cascades and confidence.
 
     Raises:
-        SmeltConfigError: The call has votes, or options of a cascade.
+        SmeltConfigError: The call has such an option.
     """
     _refuse_cascade(settings)
-    if settings.with_confidence and settings.votes == 1:
-        raise SmeltConfigError(
-            "with_confidence= cannot be told here: rows are handed on one by one. Use transform, run or evaluate."
-        )
-    if settings.votes > 1:
-        raise SmeltConfigError(
-            f"votes={settings.votes} cannot be asked here: rows are handed on one by one. {ASKED_ONCE}"
-        )
+    if settings.with_confidence is not False:
+        raise SmeltConfigError(f"with_confidence= cannot be asked for here. {WHOLE}")
 
 
 def _check_votes(

@@ -19,7 +19,9 @@ from smelt.trust.calibration import Calibrator
 from smelt.trust.verdict import Standing
 from smelt.trust.votes import Leaf, Panel, Vote
 
-_LASTING = frozenset({"unsendable", "too_long"})  # Another vote would fail in the same way.
+LASTING = frozenset({"unsendable", "too_long"})  # Another vote would fail in the same way.
+
+SHORT = "an answer of fewer votes than it takes to know what all votes would say, because the run ended before."
 
 
 class Tally:
@@ -141,7 +143,7 @@ class Tally:
 
     def _is_open(self, at: int, left: int) -> bool:
         failure = self._failures.get(at)
-        if failure is not None and failure.kind in _LASTING:
+        if failure is not None and failure.kind in LASTING:
             return False
         answer = self._panel.answer(self._votes[at], left)
         if answer is not None:

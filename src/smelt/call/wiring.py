@@ -102,7 +102,12 @@ def wired(
             gap=gap,
         ) as session,
         Reporter(
-            *observers, display, run_logger(), *settings.observers, run_id=uuid4().hex, step=step or call.turn
+            *observers,
+            display,
+            run_logger(),
+            *settings.observers,
+            run_id=uuid4().hex,
+            step=", ".join(filter(None, (step, call.turn))),
         ) as report,
         _lane(call, caps, report) as lane,
     ):

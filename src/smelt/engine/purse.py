@@ -71,6 +71,12 @@ class Account(Budget):
     def __post_init__(self) -> None:
         self.purse.accounts.append(self)
 
+    def beside(self) -> Account:
+        """An account of the same purse, for another run of the same call."""
+        return Account(
+            max_cost=self.max_cost, max_tokens=self.max_tokens, price=self.price, tier=self.tier, purse=self.purse
+        )
+
     @property
     def has_requests(self) -> bool:
         """Whether this run has requests in flight."""

@@ -147,6 +147,11 @@ class Run:
         if self._pool is not None:
             self._pool.leave()
 
+    def halt(self) -> None:
+        """Send nothing more, as after a failed row that ends the run; requests in flight get a short time to end."""
+        if self._pool is not None:
+            self._pool.halt(Halt())
+
     async def _ask(self, work: Work, supply: Supply, deadline: asyncio.Timeout) -> None:
         """Ask for the rows of *supply* that the ledger does not know."""
         await supply.take_in(self._intake)

@@ -88,6 +88,14 @@ class Supply:
         other.end()
         return other
 
+    def drained(self) -> Iterator[tuple[Part, Sequence[int]]]:
+        """Take out the parts that were put in, with their rows to be asked: for somebody else to queue."""
+        while self._waiting:
+            found = self._waiting.popleft()
+            self._behind -= 1
+            yield found
+        self._news.set()
+
     async def take_in(self, intake: Callable[[Part], Intake]) -> bool:
         """Queue the rows that were put in, except those that the ledger knows; return whether there were parts."""
         had_any = bool(self._waiting)

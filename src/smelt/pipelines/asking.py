@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring
 from typing import Any
 
-from smelt.call.execution import Execution
+from smelt.call.ballots import asking
 from smelt.call.outcome import Outcome, row_error
 from smelt.call.preparation import Preparation
 from smelt.call.wiring import Wiring
@@ -117,7 +117,7 @@ class StepRun:
         self.is_closed = self._is_cancelled = self._is_told = False
         self._parts = Parts()
         self._supply = Supply(self._parts, is_fed=True)
-        self._execution = Execution(
+        self._execution = asking(
             call,
             self._supply,
             wiring=wiring,

@@ -8,7 +8,7 @@ from typing import Any
 
 from smelt.call.defaults import resolved
 from smelt.call.options import NAMES, Settings, unknown_option
-from smelt.call.preparation import ASKED_ONCE, Preparation, prepare, refuse_votes
+from smelt.call.preparation import WHOLE, Preparation, prepare, refuse_whole
 from smelt.errors import ColumnError, ConfigTypeError, SmeltConfigError
 from smelt.frames.base import Frame
 from smelt.frames.records import RecordsFrame
@@ -68,8 +68,8 @@ def checked_options(options: Mapping[str, Any], *, of_a_step: bool) -> dict[str,
                 f"A pipeline asks now, so it does not take {name}=. For jobs of a Batch API, ask step by step: "
                 'frame.smelt.transform(..., mode="batch"). With mode="flex", which costs as little, a pipeline works.'
             )
-        if name in ("votes", "sure", "with_confidence"):
-            raise ConfigTypeError(f"A pipeline asks each row once, so it does not take {name}=. {ASKED_ONCE}")
+        if name == "with_confidence":
+            raise ConfigTypeError(f"A pipeline does not take {name}=. {WHOLE}")
         if of_a_step and name in OF_THE_RUN:
             raise ConfigTypeError(
                 f"{name}= is about the whole run and not about a step. Pass it to smelt.pipeline(...) or when the "
@@ -128,7 +128,7 @@ def _settings(steps: Sequence[Step], options: Mapping[str, Any]) -> tuple[dict[s
     for name, step in asking_nodes(steps):
         try:
             settings[name] = resolved({**options, **step.options}, step.output_model)
-            refuse_votes(settings[name])
+            refuse_whole(settings[name])
         except SmeltConfigError as problem:
             problems.append((name, problem))
             settings[name] = Settings()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from smelt.call.ballots import Ballots
 from smelt.call.execution import Execution
 from smelt.call.outcome import Outcome, metrics
 from smelt.call.preparation import Preparation
@@ -17,7 +18,7 @@ from smelt.result import RowError, SmeltResult
 LOST = RowFailure("stopped", "The run ended before this row was answered.")
 
 
-def outcome_of(call: Preparation, run: Execution, parts: Parts) -> Outcome:
+def outcome_of(call: Preparation, run: Execution | Ballots, parts: Parts) -> Outcome:
     """The outcome of *run* so far, without rows."""
     return Outcome(
         call=call,
@@ -32,7 +33,7 @@ def outcome_of(call: Preparation, run: Execution, parts: Parts) -> Outcome:
 
 def result_of(
     call: Preparation,
-    run: Execution,
+    run: Execution | Ballots,
     supply: Supply,
     *,
     rows: int,

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from smelt.api.job import Job
 from smelt.call.options import Settings
-from smelt.call.preparation import refuse_votes
+from smelt.call.preparation import refuse_whole
 from smelt.call.resolve import default_model, resolve_model
 from smelt.checks import integer
 from smelt.environment import environ
@@ -221,7 +221,7 @@ def _open(name: str, job: Job[Any], model: Any) -> None:
 
 def _check(job: Job[Any]) -> None:
     settings = job.settings
-    refuse_votes(settings)
+    refuse_whole(settings)
     if (given := _limits_of(job)) and pacer_place(environ()) is None:
         raise SmeltConfigError(
             f"{given[0]}= holds for one run, and here each block is one, so it would hold for each block. Leave it "

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from smelt.call.execution import Execution, interrupt_of
+from smelt.call.ballots import asking
+from smelt.call.execution import interrupt_of
 from smelt.call.outcome import metrics, row_error, value_of
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation
@@ -101,7 +102,7 @@ class Completion(Stepwise[list[RowAnswer[Any]]]):
         self._part = part_of(call)
         self._supply.put(self._part)
         self._supply.end()
-        self._run = Execution(call, self._supply, is_partial_shown=is_partial_shown, details=True)
+        self._run = asking(call, self._supply, is_partial_shown=is_partial_shown, details=True)
         self._twins = _twins(call)
         if call.folded.skipped is not None:
             self._parts.ready.append(call.folded.skipped)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum, auto
 
-from smelt.call.execution import Execution
+from smelt.call.ballots import asking
 from smelt.call.outcome import metrics
 from smelt.call.part import FramePart, part_of
 from smelt.call.preparation import Preparation
@@ -49,9 +49,7 @@ class Flow(Stepwise[FramePart | Wants]):
         super().__init__()
         self.is_reading = False
         self._supply = Supply(Parts(self._wake.set))
-        self._run = Execution(
-            first, self._supply, observers=[self._watch], rows=rows, is_partial_shown=is_partial_shown
-        )
+        self._run = asking(first, self._supply, observers=[self._watch], rows=rows, is_partial_shown=is_partial_shown)
         self._raises = first.settings.on_error == "raise"
         self._handed_over = 0
         self._trouble: BaseException | None = None

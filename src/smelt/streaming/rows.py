@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Generic, Self
 
 from smelt.call.options import Settings
-from smelt.call.preparation import Preparation, refuse_votes
+from smelt.call.preparation import Preparation, refuse_whole
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.loop.bridge import warn_of_blocking
 from smelt.loop.driver import Driver
@@ -19,8 +19,8 @@ _BOTH = "These answers are iterated with `for` already. Use either `for` or `asy
 
 
 def refuse_batch(settings: Settings) -> None:
-    """Refuse `mode="batch"` and votes."""
-    refuse_votes(settings)
+    """Refuse `mode="batch"`, and what needs all rows first."""
+    refuse_whole(settings)
     if settings.mode == "batch":
         raise SmeltConfigError(
             'mode="batch" answers within hours, and all rows of a job at once. Use run or transform, and look at the '

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+from smelt.call.ballots import Ballots
 from smelt.call.execution import Execution
 from smelt.errors import SmeltInterrupt
 from smelt.loop.driver import Driver
@@ -23,7 +24,7 @@ class Stepwise(ABC, Generic[S]):
         is_stopped: Whether `stop` was called.
     """
 
-    _run: Execution
+    _run: Execution | Ballots
 
     def __init__(self) -> None:
         self.is_stopped = False

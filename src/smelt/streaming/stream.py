@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Generic, Self
 
 from smelt.call.options import Settings
-from smelt.call.preparation import Preparation, prepare, refuse_votes
+from smelt.call.preparation import Preparation, prepare, refuse_whole
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.frames.adapt import adapt_part
 from smelt.lanes.jobs import JobRun
@@ -185,7 +185,7 @@ def _refuse(settings: Settings) -> None:
             'file: end a Polars plan with lf.smelt.transform(..., mode="batch"), and then .smelt.sink_parquet(path). '
             "Or use transform, one frame after the other; each finds its own job again."
         )
-    refuse_votes(settings)
+    refuse_whole(settings)
     if settings.extend:
         raise SmeltConfigError(
             "extend=True needs to see all rows before the first request, which a stream cannot do. Leave it out, and "
