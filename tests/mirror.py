@@ -214,6 +214,7 @@ TESTED_THROUGH = {
 
 # Tests in the folder of a room that are about several of its modules.
 ABOUT_SEVERAL = {
+    "call/test_waves",
     "cli/test_kills",
     "observe/test_canaries",
     "pipelines/test_killing",

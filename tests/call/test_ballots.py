@@ -94,7 +94,10 @@ def planned(frame: pd.DataFrame, model: Any, **options: Any) -> list[Any]:
 
 def piped(frame: pd.DataFrame, model: Any, **options: Any) -> list[Any]:
     """Each answer, by a pipeline."""
-    of_run = {"progress": False, **{name: options.pop(name) for name in ("on_error", "ledger") if name in options}}
+    of_run: dict[str, Any] = {
+        "progress": False,
+        **{name: options.pop(name) for name in ("on_error", "ledger") if name in options},
+    }
     settings: dict[str, Any] = {"output": "mood", "batch_size": 20, "max_attempts": 1, **options}
     pipe = smelt.pipeline().transform(PROMPT, Mood, model=model, **settings)
     pipe = pipe.transform(
@@ -224,7 +227,7 @@ def test_a_budget_holds_for_all_votes_together(place: str) -> None:
     provider = ScriptedProvider(crowd, keep=False)
     limit = 9_000
 
-    with pytest.warns(SmeltWarning) as caught:
+    with pytest.warns(SmeltWarning, match="of fewer votes") as caught:
         if place == "stream":
             stream = smelt.stream(
                 pieces(frame, 1), PROMPT, Mood, model=provider, max_tokens_total=limit, progress=False, **options
@@ -240,7 +243,6 @@ def test_a_budget_holds_for_all_votes_together(place: str) -> None:
     assert metrics.input_tokens + metrics.output_tokens <= limit
     assert crowd.turns.total() > 100
     assert any("budget is spent" in str(one.message) for one in caught)
-    assert any("an answer of fewer votes" in str(one.message) for one in caught)
     assert kinds["budget"] >= sum(number not in crowd.turns for number in range(400)) > 0
     assert set(kinds.index) <= {"budget", "missing"}
 
@@ -265,7 +267,8 @@ def test_a_deadline_holds_for_all_votes_together() -> None:
             frames, PROMPT, Mood, model=Slow(crowd), votes=3, output="mood", batch_size=20, concurrency=2,
             deadline=9.5, progress=False, max_attempts=1,
         )  # fmt: skip
-        return pd.concat([one async for one in stream])
+        found: pd.DataFrame = pd.concat([one async for one in stream])
+        return found
 
     with pytest.warns(SmeltWarning, match="deadline"), pytest.warns(SmeltWarning, match="of fewer votes"):
         found, seconds = run_jumping(collected())

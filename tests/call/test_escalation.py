@@ -231,7 +231,7 @@ def test_a_column_says_which_model_answered_each_row(make: Any, dtype: str) -> N
         (["mock:a", "mock:b"], {}, "needs to know how good it has to be"),
         (["mock:a", "mock:b"], {"target_accuracy": 1.0}, "target_accuracy must be a number from 0.5 to 0.999"),
         (["mock:a", "mock:b"], {"target_accuracy": 0.95, "confidence": True}, "confidence must be a number from"),
-        (["mock:a", "mock:b"], {"target_accuracy": 0.95, "mode": "batch"}, "do not go together yet"),
+        (["mock:a", "mock:b"], {"target_accuracy": 0.95, "mode": "batch"}, "knows none of mock:b"),
         (
             ["mock:a", "mock:b"],
             {"target_accuracy": 0.95, "with_confidence": True, "votes": 1},

@@ -457,6 +457,8 @@ def _cut(rounds: Rounds) -> RowFailure | None:
     ending = rounds.ending
     if ending is not None and not rounds.is_over:
         return None
+    if rounds.is_pending:
+        return RowFailure("pending", "pending: not submitted yet. The same call submits it.")
     if ending is None:
         return _INTERRUPTED
     if ending.stop is not None:

@@ -15,6 +15,7 @@ from smelt.call.gauge import check_calibrator
 from smelt.call.ladder import calls_of
 from smelt.call.preparation import Preparation
 from smelt.call.prospects import Prospect, prospect
+from smelt.call.tally import waves
 from smelt.call.thinking import room_of
 from smelt.call.ways import HEAD, Way, text, ways
 from smelt.call.ways import lines as cells
@@ -34,7 +35,7 @@ from smelt.providers.base import FLEX, Usage
 from smelt.providers.mediatokens import counter_of
 from smelt.providers.prices import cost_of, source_of
 from smelt.providers.usage import asked_tier
-from smelt.trust.outlook import mean_votes
+from smelt.trust.outlook import mean_votes, wave_votes
 from smelt.trust.votes import Panel
 
 _SAMPLE = 2_000  # About this many rows are measured; more would not change the estimate.
@@ -54,7 +55,12 @@ def _of_cascade(call: Preparation) -> Estimate:
     def estimated(one: Preparation) -> Estimate:
         return _with_votes(one, _alone(one)) if one.settings.votes > 1 else _alone(one)
 
+    def in_jobs(one: Preparation) -> Estimate:
+        whole = estimated(one)
+        return replace(whole, cost_usd=whole.batch_cost_usd)
+
     found = prospect(call, estimated)
+    batched = prospect(call, in_jobs) if call.settings.mode == "batch" else None
     cheapest, *others = [estimated(one) for one in calls_of(call)]
     asked = [(found.share, one) for one in others]
     asked = asked[-1:] if found.is_alone else [(1.0, cheapest), *asked]
@@ -72,8 +78,9 @@ def _of_cascade(call: Preparation) -> Estimate:
         cost_usd=found.likely_cost_usd,
         model=" then ".join(found.models),
         flex_cost_usd=None,
+        batch_cost_usd=None if batched is None else batched.likely_cost_usd,
         compact_cost_usd=None,
-        cascade=found,
+        cascade=batched or found,
     )
 
 
@@ -81,7 +88,11 @@ def _with_votes(call: Preparation, once: Estimate) -> Estimate:
     """The estimate of a call with votes, by that of one which asks each row *once*."""
     check_calibrator(call)
     most = call.settings.votes
-    votes = mean_votes(most, [leaf.labels for leaf in Panel(call.output).leaves], sure=call.settings.sure)
+    leaves = Panel(call.output).leaves
+    if len(waves(call.settings)) < most:
+        votes = wave_votes(most, len(leaves))
+    else:
+        votes = mean_votes(most, [leaf.labels for leaf in leaves], sure=call.settings.sure)
     return replace(
         once,
         requests=ceil(once.requests * votes),
@@ -91,6 +102,7 @@ def _with_votes(call: Preparation, once: Estimate) -> Estimate:
         media_tokens=round(once.media_tokens * votes),
         cost_usd=_times(once.cost_usd, votes),
         flex_cost_usd=_times(once.flex_cost_usd, votes),
+        batch_cost_usd=_times(once.batch_cost_usd, votes),
         compact_cost_usd=_times(once.compact_cost_usd, votes),
         votes=votes,
         all_votes_cost_usd=_times(once.cost_usd, most),

@@ -48,8 +48,15 @@ _ON_ITS_WAY = 0.1  # Seconds; by then the SDK has sent the request, and the loop
 class Interruptible(Protocol):
     """A run, or several in turn, that Ctrl-C may stop."""
 
-    counts: Counts
-    is_kept: bool
+    @property
+    def counts(self) -> Counts:
+        """The statistics so far."""
+        ...
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether a ledger stores the answers."""
+        ...
 
     @property
     def outcome(self) -> Outcome:

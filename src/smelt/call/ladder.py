@@ -145,7 +145,6 @@ def _check_models(models: Sequence[Any], settings: Settings) -> None:
 
 def _check_options(settings: Settings) -> None:
     others = {
-        'mode="batch"': settings.mode == "batch",
         'via="decisions"': settings.via == "decisions",
         "extend=True": settings.extend,
     }

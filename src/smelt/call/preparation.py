@@ -605,11 +605,12 @@ def _check_votes(
         if settings.with_confidence and not is_cascade:
             _check_scores(settings, provider, output, is_labelled=is_labelled)
         return
-    others = {
-        'mode="batch"': settings.mode == "batch",
-        'via="decisions"': settings.via == "decisions",
-        "extend=True": settings.extend,
-    }
+    if settings.sure is not None and settings.mode == "batch":
+        raise SmeltConfigError(
+            'sure= and mode="batch" do not go together: a row would wait for a job after each of its votes. Leave out '
+            "sure=, or ask live."
+        )
+    others = {'via="decisions"': settings.via == "decisions", "extend=True": settings.extend}
     for name in (name for name, is_given in others.items() if is_given):
         raise SmeltConfigError(f"votes={settings.votes} and {name} do not go together yet. Leave out one of them.")
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from math import log
 from typing import Any
 
+from smelt.call.options import Settings
 from smelt.call.preparation import Preparation
 from smelt.engine.policy import UNASKED
 from smelt.frames.base import OutputColumn
@@ -24,6 +25,16 @@ LASTING = frozenset({"unsendable", "too_long"})  # Another vote would fail in th
 SHORT = "an answer of fewer votes than it takes to know what all votes would say, because the run ended before."
 
 
+def waves(settings: Settings) -> list[range]:
+    """The numbers of the votes that are asked for at the same time."""
+    votes = settings.votes
+    is_limited = settings.max_cost is not None or settings.max_tokens_total is not None
+    if settings.mode != "batch" or is_limited:
+        return [range(number, number + 1) for number in range(votes)]
+    least = votes // 2 + 1
+    return [wave for wave in (range(least), range(least, votes)) if wave]
+
+
 class Tally:
     """The votes for each row.
 
@@ -38,6 +49,7 @@ class Tally:
         self._panel = Panel(call.output, call.settings.sure)
         self._votes: dict[int, list[Vote]] = {at: [] for at in call.folded.distinct}
         self._failures: dict[int, RowFailure] = {}
+        self._pending: dict[int, RowFailure] = {}
         self._failed = dict.fromkeys(call.folded.distinct, 0)
         self._answers: dict[int, Vote] = {}
         self._standings: dict[int, list[Standing]] = {}
@@ -69,14 +81,31 @@ class Tally:
             elif (failure := answers.failures.get(place)) is not None:
                 self._failures[at] = failure
                 self._failed[at] += failure.kind not in UNASKED
+                if failure.kind == "pending":
+                    self._pending[at] = failure
 
     def undecided(self, positions: Sequence[int], left: int) -> list[int]:
         """Those of *positions* that need another vote, if *left* more may come."""
         return [at for at in positions if self._is_open(at, left)]
 
-    def settle(self, answers: Answers, open_rows: Sequence[int]) -> None:
-        """Store the answer or the failure of each row in *answers*; *open_rows* did not get all their votes."""
+    @property
+    def is_pending(self) -> bool:
+        """Whether votes wait in jobs of a Batch API."""
+        return bool(self._pending)
+
+    def settle(self, answers: Answers, open_rows: Sequence[int], rest: RowFailure | None = None) -> None:
+        """Store the answer or the failure of each row in *answers*.
+
+        Args:
+            answers: Where to.
+            open_rows: The rows that did not get all their votes.
+            rest: The failure of these, if the same call goes on with them later. Else they have the answer of fewer.
+        """
+        waiting = frozenset(open_rows if rest is not None else ())
         for at, votes in self._votes.items():
+            if rest is not None and at in waiting:
+                answers.fail(at, self._pending.get(at, rest))
+                continue
             answer = self._answers.get(at) or self._panel.answer(votes)
             if answer is not None:
                 self._answers[at] = answer
@@ -145,6 +174,8 @@ class Tally:
         failure = self._failures.get(at)
         if failure is not None and failure.kind in LASTING:
             return False
+        if failure is not None and failure.kind in UNASKED:  # By the last round: none follows one that ended early.
+            return True
         answer = self._panel.answer(self._votes[at], left)
         if answer is not None:
             self._answers[at] = answer

@@ -52,6 +52,18 @@ def mean_votes(
     return sum(1 - prod(ended[one][asked] ** fields for one, fields in kinds.items()) for asked in range(most))
 
 
+def wave_votes(most: int, fields: int, agreement: float = USUAL) -> float:
+    """The mean votes of a row that is asked for all votes that it needs in any case, and then for the others, if any.
+
+    Args:
+        most: As in `mean_votes`.
+        fields: How many fields are voted on.
+        agreement: As in `mean_votes`.
+    """
+    least = most // 2 + 1
+    return least + (most - least) * (1 - _decided(most, least, agreement) ** fields)
+
+
 def _ended(most: int, agreement: float, labels: int | None, sure: float | None) -> list[float]:
     """The probability that a field is decided, by the votes so far."""
     if sure is None:
