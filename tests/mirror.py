@@ -80,7 +80,7 @@ TESTED_THROUGH = {
     "call/ladder": "call/test_escalation",
     "call/prospects": "call/test_escalation",
     "cascade": "call/test_escalation",
-    "call/tally": "call/test_rounds",
+    "call/tally": "call/test_waves",
     "call/execution": "exactness/test_faults_process",
     "call/outcome": "exactness/test_faults_http",
     "call/part": "streaming/test_stream",

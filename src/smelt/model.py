@@ -156,8 +156,9 @@ def read_model(model: object) -> Named:
         return _own(model)
     if isinstance(model, list | tuple):
         raise ConfigTypeError(
-            "A list of models is a cascade, model=[cheap, strong] with target_accuracy=0.95. transform, run, their "
-            "async forms and estimate take it, on a whole frame; here, name one model."
+            "A list of models is a cascade, model=[cheap, strong] with target_accuracy=0.95. It needs the scores of "
+            "all rows before the strong model is asked, so transform, run, classify, evaluate, estimate and a step of "
+            "a pipeline take it; here, name one model."
         )
     wanted = (
         'a string like "openai:gpt-4.1-mini", a smelt.Model, an async function, a PydanticAI agent, or an object with '

@@ -259,15 +259,43 @@ def test_other_verbs_refuse_a_cascade() -> None:
     options: Any = {"model": ["mock:a", "mock:b"], "target_accuracy": 0.95}
     frame: Any = pd.DataFrame({"n": [1]})
 
-    for verb in (smelt.as_completed, smelt.explain, smelt.preview):
+    for verb in (smelt.as_completed, smelt.explain):
         with pytest.raises(SmeltConfigError, match="cascade"):
             verb(frame, "{n}?", Mood, output="mood", **options)
     with pytest.raises(SmeltConfigError, match="cascade"):
         smelt.stream([frame], "{n}?", Mood, output="mood", **options)
-    with pytest.raises(SmeltConfigError, match="cascade"):
-        pl.LazyFrame({"n": [1]}).smelt.transform("{n}?", Mood, output="mood", **options)  # type: ignore[attr-defined]
-    with pytest.raises(SmeltConfigError, match="cascade"):
-        smelt.evaluate([{"n": 1, "known": "good"}], "{n}?", {"mood": Mood}, {"mood": "known"}, **options)
+
+
+def test_evaluate_grades_the_answers_of_a_cascade_and_says_what_it_promised() -> None:
+    crowd = Crowd()
+    models = pair(crowd)
+    frame = pd.DataFrame({"n": range(600), "known": [crowd.truth(number) for number in range(500)] + [None] * 100})
+    options: dict[str, Any] = {"model": models, "target_accuracy": 0.9, "batch_size": 50}
+
+    found = smelt.evaluate(frame, "Mood of {n}?", {"mood": Mood}, {"mood": "known"}, **options)
+    guess: Any = smelt.evaluate(frame, "Mood of {n}?", {"mood": Mood}, {"mood": "known"}, dry_run=True, **options)
+    seen = smelt.preview(frame, "Mood of {n}?", {"mood": Mood}, 3, **options)
+
+    cascade = found.result.cascade
+    assert cascade.rows == found.rows == guess.cascade.rows == 500
+    assert found.fields["mood"].accuracy.value >= 0.9
+    assert found.model == "scripted:cheap then scripted:strong"
+    assert 0 < cascade.answered["scripted:cheap"]
+    assert len(seen) == 3
+    with pytest.raises(SmeltConfigError, match="keeps no table of votes"):
+        found.reliability("mood")
+
+
+def test_classify_takes_a_cascade() -> None:
+    crowd = Crowd()
+    frame = pd.DataFrame({"n": range(500)})
+
+    found = smelt.classify(frame, "Mood of {n}?", ["good", "bad"], model=[
+        scripted(lambda row: {"label": crowd.cheap(row)["mood"]}, "cheap"),
+        scripted(lambda row: {"label": crowd.strong(row)["mood"]}, "strong"),
+    ], target_accuracy=0.9)  # fmt: skip
+
+    assert sum(map(operator.ne, found["label"], map(crowd.truth, range(500)))) <= 50
 
 
 def test_a_run_of_one_model_has_no_cascade() -> None:

@@ -311,11 +311,11 @@ class Job(Generic[T]):
 
     def _prepare_all(self, model: Any, data: Any, *, pick: Pick | None = None, is_sent: bool = True) -> Preparation:
         """`_prepare`, also for a list of models."""
-        if pick is not None or not isinstance(model, list | tuple):
+        if not isinstance(model, list | tuple):
             return self._prepare(model, data, pick=pick, is_sent=is_sent)
         from smelt.call.ladder import prepare_all  # Imported late: most calls ask one model.
 
-        return prepare_all(data, self.prompt, self.output_model, model, self.settings, is_sent=is_sent)
+        return prepare_all(data, self.prompt, self.output_model, model, self.settings, pick=pick, is_sent=is_sent)
 
     def _prepare(self, model: Any, data: Any, *, pick: Pick | None = None, is_sent: bool = True) -> Preparation:
         from smelt.call.preparation import prepare

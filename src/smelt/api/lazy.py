@@ -76,6 +76,12 @@ def transform(
         raise SmeltConfigError.for_type("stream", stream, "True or False")
     if fields not in ("used", "all"):
         raise SmeltConfigError.for_value("fields", fields, "'used' or 'all'")
+    if isinstance(model, list | tuple):
+        raise ConfigTypeError(
+            "A list of models is a cascade, whose promise is about all rows, and a step of a plan answers them piece "
+            "by piece. A pipeline in the plan takes all of them at once: lf.pipe(smelt.pipeline().transform(prompt, "
+            "Model, model=[cheap, strong], target_accuracy=0.95)). Or name one model."
+        )
     # An empty frame with all columns: errors in the arguments are found now.
     nothing = empty(frame)
     call = Job(prompt, output_model, **options)._prepare(model, nothing)

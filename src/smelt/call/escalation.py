@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import sqrt
@@ -97,15 +97,32 @@ class Escalation:
     """
 
     def __init__(
-        self, call: Preparation, *, wiring: Wiring = wired, is_partial_shown: bool = True, details: bool = False
+        self,
+        call: Preparation,
+        *,
+        wiring: Wiring = wired,
+        is_partial_shown: bool = True,
+        ends_at: float | None = None,
+        budget: Callable[[Preparation], Budget] | None = None,
+        details: bool = False,
     ) -> None:
-        """Prepare the runs; the arguments are those of `Execution`."""
+        """Prepare the runs.
+
+        Args:
+            call: As in `Execution`.
+            wiring: As in `Execution`.
+            is_partial_shown: As in `Execution`.
+            ends_at: As in `Execution`.
+            budget: Makes the spending limit of the calls to one model, if that is shared with other calls.
+            details: As in `Execution`.
+        """
         self.counts = Counts(reused_cost_usd=0.0)
         self.is_kept = False
         self._call = call
         self._wiring = wiring
         self._is_partial_shown = is_partial_shown
-        self._models = _models(call)
+        self._models = _models(call, budget or budget_of)
+        self._shares_budget = budget is not None
         self._fields = promised(call)
         self._sides = sides_of(call) if is_of_sides(call.settings) else None
         self._rows = population_of(call)
@@ -121,7 +138,7 @@ class Escalation:
         self._spent: tuple[float, int] = (0.0, 0)
         self._ending: Ending | None = None
         self._notices: dict[str, None] = {}
-        self._ends_at: float | None = None
+        self._ends_at = ends_at
         self._asked = self._models[0]
         self._recorder = EventRecorder()
         self._started = time.perf_counter()
@@ -157,7 +174,8 @@ class Escalation:
             SmeltError: A run failed; the error carries the result so far.
         """
         deadline, loop = self._call.settings.deadline, asyncio.get_running_loop()
-        self._ends_at = None if deadline is None else loop.time() + deadline
+        if self._ends_at is None and deadline is not None:
+            self._ends_at = loop.time() + deadline
         self._started = time.perf_counter()
         self._recorder = EventRecorder(skipped=part_of(self._call).answers.skipped)
         try:
@@ -313,7 +331,8 @@ class Escalation:
             return True
         self._asked = model
         call = replace(model.call.about(positions), stage=stage)
-        model.budget.cost, model.budget.tokens = self._spent
+        if not self._shares_budget:  # Else each model's account has only its own part.
+            model.budget.cost, model.budget.tokens = self._spent
         rounds = Rounds(
             call,
             wiring=self._wiring,
@@ -436,9 +455,9 @@ class Escalation:
 _INTERRUPTED = RowFailure("interrupted", "The run was interrupted before the last model was asked about this row.")
 
 
-def _models(call: Preparation) -> list[_Model]:
+def _models(call: Preparation, budget: Callable[[Preparation], Budget]) -> list[_Model]:
     calls = calls_of(call)
-    return [_Model(call=one, name=name, budget=budget_of(one)) for one, name in zip(calls, names(calls), strict=True)]
+    return [_Model(call=one, name=name, budget=budget(one)) for one, name in zip(calls, names(calls), strict=True)]
 
 
 def _differs(leaf: Leaf, one: _Answer | None, other: _Answer | None) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from smelt.call.gauge import check_calibrator
 from smelt.call.options import Settings
-from smelt.call.preparation import Preparation, prepare
+from smelt.call.preparation import Pick, Preparation, prepare
 from smelt.call.resolve import resolve_model
 from smelt.errors import SmeltConfigError
+from smelt.frames.adapt import adapt
+from smelt.frames.base import Frame
 from smelt.messages import nearest, shown_value
 from smelt.plan.kinds import Boolean, has_text
 from smelt.providers.prices import check_priced
@@ -24,16 +26,26 @@ _MOST_MODELS = 3
 
 
 def prepare_all(
-    data: Any, prompt: str, output_model: Any, models: Sequence[Any], settings: Settings, *, is_sent: bool = True
+    data: Any,
+    prompt: str,
+    output_model: Any,
+    models: Sequence[Any],
+    settings: Settings,
+    *,
+    pick: Pick | None = None,
+    adapt: Callable[[Any], Frame] = adapt,
+    is_sent: bool = True,
 ) -> Preparation:
-    """The call to the last of *models*, with the same call to the `earlier` ones.
+    """The call to the last of *models*, with the same call to the `earlier` ones; the arguments are those of `prepare`.
 
     Raises:
         SmeltConfigError: An argument is wrong (this class or a subclass); nothing was sent.
     """
     _check_models(models, settings)
     _check_options(settings)
-    call = prepare(data, prompt, output_model, models[-1], settings, is_sent=is_sent, is_cascade=True)
+    call = prepare(
+        data, prompt, output_model, models[-1], settings, pick=pick, adapt=adapt, is_sent=is_sent, is_cascade=True
+    )
     promised(call)
     cheaper = [resolve_model(one, params=settings.params, needs_key=is_sent) for one in models[:-1]]
     calls = [*(replace(call.asked_of(one), is_scored=settings.votes == 1) for one in cheaper), call]

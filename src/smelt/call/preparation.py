@@ -576,8 +576,8 @@ def _refuse_cascade(settings: Settings) -> None:
     names = (*TARGETS, "confidence", "cascade_fields")
     if given := [name for name in names if getattr(settings, name) != getattr(_USUAL, name)]:
         raise SmeltConfigError(
-            f"{given[0]}= is about a cascade: model=[cheap, strong] and target_accuracy=0.95, in transform, run and "
-            "their async forms, and in estimate. Leave it out here, or name the models there."
+            f"{given[0]}= is about a cascade: model=[cheap, strong] and target_accuracy=0.95, in transform, run, "
+            "classify, evaluate, estimate and a step of a pipeline. Leave it out here, or name the models there."
         )
 
 

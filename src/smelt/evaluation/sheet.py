@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from smelt.call.ladder import prepare_all
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation, chosen, prepare
 from smelt.checks import integer
@@ -88,13 +89,19 @@ class Sample:
         self.answer_names(settings.error_column)  # Raises if two of the names are equal.
         # No output column is added to the caller's frame, so a name conflict is no error here.
         settings = replace(settings, on_conflict="suffix")
+
+        def pick(count: int) -> Sequence[int]:
+            return self.positions
+
+        if isinstance(model, list | tuple):
+            return prepare_all(self.blind, prompt, output_model, model, settings, pick=pick, is_sent=is_sent)
         return prepare(
             self.blind,
             prompt,
             output_model,
             model,
             settings,
-            pick=lambda count: self.positions,
+            pick=pick,
             is_sent=is_sent,
             is_labelled=bool(self.targets),
         )

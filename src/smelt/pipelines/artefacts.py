@@ -214,7 +214,7 @@ def described(node: Node, checked: Checked) -> dict[str, Any]:
     if isinstance(step, Ask):
         call = checked.calls[node.name]
         said |= {
-            "model": f"{call.provider.name}:{call.provider.model}",
+            "model": " then ".join(f"{one.provider.name}:{one.provider.model}" for one in (*call.earlier, call)),
             "prompt": step.prompt,
             "params": json.loads(json.dumps(call.identity, default=str)),
             "fields": {one.key: json.loads(json.dumps(definition(one), default=str)) for one in call.output.fields},

@@ -19,7 +19,7 @@ from smelt.pipelines.gathering import node_call
 from smelt.pipelines.graph import Graph, Node, Problem, asking_nodes
 from smelt.pipelines.placement import graph_of
 from smelt.pipelines.rows import not_a_list
-from smelt.pipelines.steps import Aggregate, Ask, Explode, Step
+from smelt.pipelines.steps import Aggregate, Ask, Explode, Step, is_cascade
 from smelt.pipelines.tree import ROWS
 from smelt.plan.prompt import read_prompt
 from smelt.providers.prices import check_priced
@@ -128,7 +128,10 @@ def _settings(steps: Sequence[Step], options: Mapping[str, Any]) -> tuple[dict[s
     for name, step in asking_nodes(steps):
         try:
             settings[name] = resolved({**options, **step.options}, step.output_model)
-            refuse_whole(settings[name])
+            if not is_cascade(step):
+                refuse_whole(settings[name])
+            elif settings[name].with_confidence is not False:
+                raise ConfigTypeError(f"A pipeline does not take with_confidence=. {WHOLE}")
         except SmeltConfigError as problem:
             problems.append((name, problem))
             settings[name] = Settings()
@@ -158,6 +161,10 @@ def _call(
     asked, own = model if step.model is None else step.model, inner(settings, graph)
     if isinstance(step, Aggregate):
         call = node_call(step, text_of(node, step), asked, own, ROWS, is_sent=is_sent)
+    elif is_cascade(step):
+        from smelt.call.ladder import prepare_all  # Imported late: most pipelines have none.
+
+        call = prepare_all([], step.prompt, step.output_model, asked, own, adapt=lambda data: known, is_sent=is_sent)
     else:
         call = prepare([], step.prompt, step.output_model, asked, own, adapt=lambda data: known, is_sent=is_sent)
     if settings.max_cost is not None:

@@ -12,13 +12,14 @@ from smelt.loop.bridge import run_blocking
 from smelt.messages import printable
 from smelt.pipelines.aggregation import Aggregation
 from smelt.pipelines.checks import Checked
+from smelt.pipelines.climbing import Climbing
 from smelt.pipelines.graph import Node
 from smelt.pipelines.passage import Household, Passage, Watch, window_rows
 from smelt.pipelines.result import PipelineResult, StepResult
 from smelt.pipelines.rows import Table
 from smelt.pipelines.shapes import mapped
 from smelt.pipelines.spans import Span, spans_of
-from smelt.pipelines.steps import Aggregate, Implosion, Map
+from smelt.pipelines.steps import Aggregate, Ask, Implosion, Map
 
 
 def execute(
@@ -99,7 +100,7 @@ class PipelineRun:
         self._household = Household(checked=checked, wiring=wiring, watch=watch, is_by_rows=is_by_rows, window=window)
         self._table = Table.of(data, checked.graph.inputs)
         self._rows = len(self._table)
-        self._aggregates: dict[str, StepResult] = {}
+        self._ends: dict[str, StepResult] = {}
         self._is_early = False  # Whether the run ended before all steps were done.
         self._started = time.perf_counter()
 
@@ -119,8 +120,8 @@ class PipelineRun:
         """What each step did; after an early end, only of those that have begun."""
         runs, found = self._household.runs, {}
         for node in self._checked.graph.nodes:
-            if node.name in self._aggregates:
-                found[node.name] = self._aggregates[node.name]
+            if node.name in self._ends:
+                found[node.name] = self._ends[node.name]
             elif node.name in runs and (runs[node.name].has_begun or not self._is_early):
                 found[node.name] = runs[node.name].result()
         return found
@@ -178,10 +179,14 @@ class PipelineRun:
             self._table = await mapped(self._table, node, node.step, later)
             self._household.tell(node, self._table)
             return
-        assert isinstance(node.step, Aggregate)
-        aggregation = Aggregation(self._household, node, node.step, self._table)
+        assert isinstance(node.step, Ask)
+        work: Aggregation | Climbing
+        if isinstance(node.step, Aggregate):
+            work = Aggregation(self._household, node, node.step, self._table)
+        else:
+            work = Climbing(self._household, node, node.step, self._table)
         try:
-            await aggregation.run()
+            await work.run()
         finally:
-            self._table, self._aggregates[node.name] = aggregation.joined()
+            self._table, self._ends[node.name] = work.joined()
             self._household.tell(node, self._table)

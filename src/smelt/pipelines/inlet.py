@@ -14,7 +14,7 @@ from smelt.messages import shown_value
 from smelt.pipelines.checks import Checked
 from smelt.pipelines.rows import Table
 from smelt.pipelines.spans import may_look_across, spans_of, users_code
-from smelt.pipelines.steps import Aggregate, Ask, Map, is_expression
+from smelt.pipelines.steps import Ask, is_cascade, is_expression, needs_all_rows
 from smelt.pipelines.streamed import Load, PipelineFlow
 from smelt.streaming.shape import Shape
 
@@ -105,7 +105,12 @@ def require_pieces(checked: Checked) -> None:
                     "a stream hands rows over before the last one is read. Use run, which gives it all rows."
                 )
     for node in checked.graph.nodes:
-        if isinstance(node.step, Map | Aggregate):
+        if is_cascade(node.step):
+            raise SmeltConfigError(
+                f"Step {shown_value(node.name)} is a cascade, whose promise is about all rows, and a stream hands rows "
+                "over before the last one is read. Use run; or name one model in this step."
+            )
+        if needs_all_rows(node.step):
             raise SmeltConfigError(
                 f"Step {shown_value(node.name)} ({node.step.verb}) needs all rows, and a stream hands rows over before "
                 "the last one is read. Stream the steps before it, and run it on what they gave; or read all rows, and "

@@ -138,7 +138,8 @@ def _likely(checked: Checked, node: Node, table: Table, positions: Sequence[int]
     source, is_known = _source(checked, node, call.source.names, table, positions, text)
     # Answers differ, even those to equal rows; so only rows of known columns are folded.
     folded = fold(source) if is_known else Folded(distinct=array("q", range(len(source))), twins=None)
-    return replace(call, source=source, folded=folded)
+    earlier = tuple(replace(one, source=source, folded=folded) for one in call.earlier)
+    return replace(call, source=source, folded=folded, earlier=earlier)
 
 
 def _source(

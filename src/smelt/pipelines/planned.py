@@ -18,7 +18,7 @@ from smelt.pipelines.inlet import PipelineInlet, require_pieces
 from smelt.pipelines.rows import Table
 from smelt.pipelines.shapes import assigned, reshaped, users_code
 from smelt.pipelines.spans import spans_of
-from smelt.pipelines.steps import Aggregate, Ask, Assign, Explode, Implode, Map
+from smelt.pipelines.steps import Aggregate, Ask, Assign, Explode, Implode, Map, needs_all_rows
 from smelt.streaming.driving import driven
 
 
@@ -79,7 +79,7 @@ class Plan:
             return self._checked
         live, kept = set(wanted), list[Node]()
         for node in reversed(graph.nodes):
-            is_row_wise = isinstance(node.step, Ask | Assign) and not isinstance(node.step, Aggregate)
+            is_row_wise = isinstance(node.step, Ask | Assign) and not needs_all_rows(node.step)
             if not is_row_wise or not live.isdisjoint(made.name for made in node.makes):
                 kept.insert(0, node)
                 live.update(node.needs)

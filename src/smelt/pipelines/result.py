@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from smelt.call.outcome import value_of
+from smelt.cascade import Cascade
 from smelt.messages import counted, printable
 from smelt.pipelines.rows import Table
 from smelt.plan.schema import Output
@@ -27,6 +28,7 @@ class StepResult:
         metrics: Its metrics; the rows are those that it was to ask.
         skipped: Rows that it was not asked about because an earlier step failed for them.
         errors: The rows that failed in it.
+        cascade: What a step with `model=[cheap, strong]` promises, and what it took; None if it asked one model.
     """
 
     name: str
@@ -34,6 +36,7 @@ class StepResult:
     metrics: SmeltMetrics
     skipped: int
     errors: Sequence[RowError]
+    cascade: Cascade | None = None
 
     def __repr__(self) -> str:
         return f"StepResult({self.name!r}, {self._headline()})"
@@ -96,6 +99,8 @@ class PipelineResult:
     def __repr__(self) -> str:
         lines = [f"PipelineResult({self._headline()})"]
         lines += [f"  {name}: {step._headline()}" for name, step in self.steps.items()]
+        promises = {name: step.cascade.promise for name, step in self.steps.items() if step.cascade is not None}
+        lines += [f"  {name}, promise: {promise}" for name, promise in promises.items()]
         lines += [f"  {name}: {text}" for name, text in described(self.metrics) if name != "rows"]
         for error in self.errors[:_SHOWN_ERRORS]:
             said = printable(told(error.kind, error.message))

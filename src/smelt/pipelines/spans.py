@@ -1,7 +1,7 @@
 """Cuts the steps of a pipeline into spans and stages: which steps a window of rows goes through on its own.
 
 A *stage* has steps that keep the rows. Between two stages a step changes the rows of a window (`filter`, `explode`,
-`implode`). A *span* ends at a step that needs all rows at once (`map`, `aggregate`).
+`implode`). A *span* ends at a step that needs all rows at once (`map`, `aggregate`, a cascade of models).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from smelt.pipelines.graph import Node
-from smelt.pipelines.steps import Aggregate, Ask, Assign, Filter, Map, is_expression
+from smelt.pipelines.steps import Ask, Assign, Filter, is_expression, needs_all_rows
 
 Stop = tuple[Node, ...] | Node
 """The steps of a stage, or one step that changes the rows."""
@@ -86,13 +86,13 @@ def spans_of(nodes: Sequence[Node]) -> list[Span]:
     stops: list[Stop] = []
     stage: list[Node] = []
     for node in nodes:
-        if isinstance(node.step, Ask | Assign) and not isinstance(node.step, Aggregate):
+        if isinstance(node.step, Ask | Assign) and not needs_all_rows(node.step):
             stage.append(node)
             continue
         if stage:
             stops.append(tuple(stage))
             stage = []
-        if isinstance(node.step, Map | Aggregate):
+        if needs_all_rows(node.step):
             spans.append(Span(stops=tuple(stops), end=node))
             stops = []
         else:

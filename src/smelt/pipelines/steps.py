@@ -73,6 +73,16 @@ class Aggregate(Ask):
     fan_in: int = 8
 
 
+def is_cascade(step: Step) -> bool:
+    """Whether *step* asks a cheap model about all rows, and stronger ones about some."""
+    return isinstance(step, Ask) and isinstance(step.model, list | tuple)
+
+
+def needs_all_rows(step: Step) -> bool:
+    """Whether *step* can begin only when all of its rows are there."""
+    return isinstance(step, Map | Aggregate) or is_cascade(step)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Implosion(Aggregate):
     """Goes back to the rows that were exploded, with one answer to all items of each."""

@@ -76,6 +76,8 @@ def _options(step: Ask) -> dict[str, Any]:
 
 def _named(model: Any) -> str:
     """A model in words; nothing of it but provider and name is shown."""
+    if isinstance(model, list | tuple):
+        return " then ".join(map(_named, model))
     if model is None and (model := setting("model")) is None:
         return "the default model"
     found: Any = read_model(model)
