@@ -645,3 +645,24 @@ def test_an_estimate_says_what_decides_about_a_bool() -> None:
     assert "the fewer rows are true, the more" in str(found)
     assert found.cascade is not None
     assert found.cascade.share == 1.0
+
+
+def test_answers_of_the_strong_model_in_the_ledger_are_taken_and_are_no_labels(tmp_path: Path) -> None:
+    crowd, options = Crowd(), {"ledger": tmp_path / "a.sqlite"}
+    without = asked(pair(crowd), ledger=tmp_path / "b.sqlite")
+    known = pd.DataFrame({"n": range(0, ROWS, 2)})
+    smelt.run(known, "Mood of {n}?", Mood, model=pair(crowd)[1], output="mood", progress=False, **options)
+    models = pair(Crowd())
+
+    result = asked(models, **options)
+    again = asked(pair(Crowd()), **options)
+
+    cascade, by = result.cascade, result.cascade.answered_by.tolist()
+    assert cascade.fields == without.cascade.fields
+    assert cascade.sample == without.cascade.sample
+    assert {by[number] for number in range(0, ROWS, 2)} == {"scripted:strong"}
+    assert "scripted:cheap" in by
+    assert models[1].rows_sent < 0.6 * without.cascade.answered["scripted:strong"]
+    assert result.metrics.ledger_rows == ROWS // 2
+    assert again.metrics.requests == 0
+    assert again.cascade == cascade

@@ -216,6 +216,7 @@ class Escalation:
             self._good, self._is_proved = good, True
             if self._is_nothing_proved and await self._is_noisy(model, positions[:PAIRS]):
                 return False
+            await self._look_up(model, [at for at in self._rows.positions if at in good and at not in model.answers])
         rest = [at for at in self._rows.positions if not (at in good or at in model.answers or at in model.failures)]
         return await self._ask(model, rest, "rest")
 
@@ -351,6 +352,34 @@ class Escalation:
         self._cut = _cut(rounds)
         return self._cut is None
 
+    async def _look_up(self, model: _Model, positions: Sequence[int]) -> None:
+        """Take the answers of *model* that the ledger has from other runs, in place of those that may be kept.
+
+        They cost nothing, and make the promise no weaker: they are what the model has said. They are no labels, because
+        nobody drew them.
+        """
+        call = replace(model.call.about(positions), stage="known")
+        if not positions or not call.ledger or call.settings.refresh:
+            return
+        values: list[Vote | None] = []
+        with self._wiring(call, (), is_stream=False) as handed:
+            session = handed.session
+            for start in range(0, len(positions), _BLOCK):
+                texts = call.source.texts(range(start, min(start + _BLOCK, len(positions))))
+                sought = [text if isinstance(text, str) else "" for text in texts]
+                await session.ledger.fetch(sought)
+                values += session.ledger.recall(sought)
+                await asyncio.sleep(0)  # Let Ctrl-C be handled.
+            session.state, session.size = "done", (len(positions), len(positions))
+            cost = session.ledger.reused_cost_usd()
+            await session.hand_over()
+        number = self._models.index(model)
+        found = {at: _Answer(one, (), number) for at, one in zip(positions, values, strict=True) if one is not None}
+        model.answers.update(found)
+        reused = Counts(reused=sum(first in found for first in self._rows.firsts), reused_cost_usd=cost)
+        model.counts.include(reused)
+        self.counts.include(reused)
+
     def _take(self, model: _Model, rounds: Rounds, positions: Sequence[int], into: dict[int, _Answer] | None) -> None:
         """Count what *rounds* did, and take its answers."""
         if self.details is not None and (details := rounds.details) is not None:
@@ -452,6 +481,7 @@ class Escalation:
         return [row["model"] for row in made] if isinstance(made, list) else made["model"]
 
 
+_BLOCK = 4_096  # Rows that are looked up at a time.
 _INTERRUPTED = RowFailure("interrupted", "The run was interrupted before the last model was asked about this row.")
 
 

@@ -213,4 +213,5 @@ def _subject(call: Preparation, *, is_stream: bool, tells_changes: bool) -> RunS
         keeps_inputs=settings.store_inputs,
         is_stream=is_stream,
         tells_changes=tells_changes,
+        is_cascade=settings.target_accuracy is not None,
     )

@@ -78,6 +78,7 @@ class RunSubject:
         keeps_inputs: Whether prompt and rows are stored as plain text.
         is_stream: Whether the rows are only the first ones of a stream.
         tells_changes: Whether to warn why answers of an earlier run that differs a little are not reused.
+        is_cascade: Whether it is a part of a call to several models, for which another model is no change.
     """
 
     provider: str
@@ -98,6 +99,7 @@ class RunSubject:
     keeps_inputs: bool = False
     is_stream: bool = False
     tells_changes: bool = True
+    is_cascade: bool = False
     whole: Output | None = None
 
 
@@ -364,7 +366,8 @@ def _related(store: Store, spec: Spec, matter: RunSubject, recall: Recall, *, is
         return None
     if matter.extends and sibling.added:
         return _extension(store, sibling, matter)
-    if recall.is_blank and is_news and matter.tells_changes:  # An earlier run of the spec has warned already.
+    is_told = matter.tells_changes and not (matter.is_cascade and sibling.is_other_model)
+    if recall.is_blank and is_news and is_told:  # An earlier run of the spec has warned already.
         warn(sibling.sentence)
     return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic_core import from_json
 
@@ -55,11 +55,13 @@ class Sibling:
         spec: Its id.
         sentence: What changed, and what follows from it.
         added: The fields that this run adds to the sibling's, if nothing else changed.
+        is_other_model: Whether nothing changed but the model.
     """
 
     spec: int
     sentence: str
     added: tuple[str, ...]
+    is_other_model: bool = False
 
 
 def start(
@@ -213,7 +215,12 @@ def find_sibling(
     sentence = f"{known}: {change} since the run of {day}."
     if _differs_by_key_alone(other, spec):
         sentence += " any_key=True reuses them."
-    return Sibling(spec=spec_id, sentence=sentence, added=added_fields(other, spec))
+    return Sibling(
+        spec=spec_id,
+        sentence=sentence,
+        added=added_fields(other, spec),
+        is_other_model=_differs_by_model_alone(other, spec),
+    )
 
 
 def _specs_of_prompt(store: Store, prompt: str) -> list[tuple[int, Spec]]:
@@ -266,6 +273,11 @@ def _is_same(one: Spec, other: Spec) -> bool:
 
 def _differs_by_key_alone(one: Spec, other: Spec) -> bool:
     return one.account != other.account and _is_same(one.of_account(other.account), other)
+
+
+def _differs_by_model_alone(one: Spec, other: Spec) -> bool:
+    same = replace(one, provider=other.provider, model=other.model, account=other.account)
+    return _is_same(same, other) and (one.provider, one.model) != (other.provider, other.model)
 
 
 def _has_any(connection: sqlite3.Connection, spec: int, keys: Sequence[bytes]) -> bool:
