@@ -282,7 +282,7 @@ def test_evaluate_grades_the_answers_of_a_cascade_and_says_what_it_promised() ->
     assert found.model == "scripted:cheap then scripted:strong"
     assert 0 < cascade.answered["scripted:cheap"]
     assert len(seen) == 3
-    with pytest.raises(SmeltConfigError, match="keeps no table of votes"):
+    with pytest.raises(SmeltConfigError, match="nothing is known of how sure its answers are"):
         found.reliability("mood")
 
 

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 import smelt
+from smelt.cascade import Cascade
 from smelt.errors import SmeltConfigError, SmeltExhaustionError, SmeltInterrupt, SmeltWarning
 from smelt.testing import ScriptedProvider
 from tests.call.climbing import CHEAP, STRONG, models_of
@@ -27,6 +28,11 @@ SAID = {"output": "said", "batch_size": 50}
 
 def echo() -> ScriptedProvider:
     return ScriptedProvider(lambda row: {"text": row["mood"]}, keep=False)
+
+
+def promised(result: Any) -> Cascade:
+    found: Cascade = result.steps["mood"].cascade
+    return found
 
 
 def mooded(models: Any, **options: Any) -> Any:
@@ -47,7 +53,7 @@ def test_a_step_keeps_the_promise_and_finds_the_answers_of_an_eager_call(make: A
     )
 
     found = pd.DataFrame(result.frame.to_dict(as_series=False) if make is pl.DataFrame else result.frame)
-    cascade = result.steps["mood"].cascade
+    cascade = promised(result)
     assert cascade == eager.cascade
     assert sum(map(operator.ne, found["mood"], map(crowd.truth, range(ROWS)))) <= cascade.allowed
     assert found["said"].tolist() == found["mood"].astype(str).tolist()
@@ -69,10 +75,10 @@ def test_only_rows_that_got_there_are_promised() -> None:
     result = pipe.run(pd.DataFrame({"n": range(ROWS)}), progress=False)
 
     asked = [number for number in range(100, ROWS) if number % 10]
-    assert result.steps["mood"].cascade.rows == len(asked)
+    assert promised(result).rows == len(asked)
     assert result.steps["mood"].skipped == ROWS // 10
     assert result.frame["mood"].notna().tolist() == [number in asked for number in range(ROWS)]
-    assert result.steps["mood"].cascade.answered_by.index.tolist() == asked
+    assert promised(result).answered_by.index.tolist() == asked
     assert {one.step for one in result.errors} == {"kind"}
 
 
@@ -85,7 +91,7 @@ def test_a_budget_of_the_pipeline_holds_for_all_stages() -> None:
     with pytest.warns(SmeltWarning, match="budget is spent"):
         result = pipe.run(frame, max_tokens_total=limit, progress=False)
 
-    cascade = result.steps["mood"].cascade
+    cascade = promised(result)
     assert result.metrics.input_tokens + result.metrics.output_tokens <= limit
     assert 0 < result.steps["mood"].metrics.failed_rows < ROWS
     assert {one.kind for one in result.steps["mood"].errors} == {"budget"}
@@ -174,6 +180,22 @@ def test_over_http_the_bill_is_the_ledgers(scenario: MakeScenario, tmp_path: Pat
     stats = [one.stats() for one in servers]
     with smelt.ledger.open(tmp_path / "a.sqlite") as ledger:
         spent = ledger.spend()
-    assert sum(map(operator.ne, result.frame["mood"], right)) <= result.steps["mood"].cascade.allowed
+    assert sum(map(operator.ne, result.frame["mood"], right)) <= promised(result).allowed
     assert sum(one["input_tokens"] for one in spent) == sum(one.input_tokens for one in stats)
     assert result.metrics.input_tokens == sum(one.input_tokens for one in stats)
+
+
+def test_one_answer_to_many_rows_takes_no_votes() -> None:
+    frame = pd.DataFrame({"n": range(30)})
+
+    with pytest.raises(SmeltConfigError, match="one answer to many rows"):
+        smelt.aggregate(frame, "Sum up {n}.", str, model="mock:a", votes=3)
+    with pytest.raises(SmeltConfigError, match="target_accuracy= is about a cascade"):
+        smelt.aggregate(frame, "Sum up {n}.", str, model=["mock:a", "mock:b"], target_accuracy=0.9)
+
+
+def test_a_wrong_option_is_the_only_thing_that_is_said_of_a_step() -> None:
+    pipe = smelt.pipeline(model=["mock:a", "mock:b"], target_accuracy=0.9).transform("{n}?", Mood, output="mood")
+
+    with pytest.raises(SmeltConfigError, match="^Step 'mood': target_accuracy= is about a cascade"):
+        pipe.run(pd.DataFrame({"n": range(3)}))

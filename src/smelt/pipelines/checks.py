@@ -98,7 +98,7 @@ def check(
     common = resolved({name: one for name, one in options.items() if name != "output"}, str)
     settings, problems = _settings(steps, options)
     graph = graph_of(steps, names, settings, common)
-    problems += graph.problems
+    problems += [one for one in graph.problems if one[0] not in dict(problems)]
     calls: dict[str, Preparation] = {}
     wrong = {name for name, _ in problems}
     for node in graph.nodes:
@@ -128,9 +128,14 @@ def _settings(steps: Sequence[Step], options: Mapping[str, Any]) -> tuple[dict[s
     for name, step in asking_nodes(steps):
         try:
             settings[name] = resolved({**options, **step.options}, step.output_model)
-            if not is_cascade(step):
+            if isinstance(step, Aggregate) or not is_cascade(step):
                 refuse_whole(settings[name])
-            elif settings[name].with_confidence is not False:
+            if isinstance(step, Aggregate) and settings[name].votes > 1:
+                raise ConfigTypeError(
+                    "votes= is about single rows, and this step has one answer to many rows. Leave it out of the step; "
+                    "or ask for votes in the steps before it."
+                )
+            if settings[name].with_confidence is not False:
                 raise ConfigTypeError(f"A pipeline does not take with_confidence=. {WHOLE}")
         except SmeltConfigError as problem:
             problems.append((name, problem))
