@@ -92,6 +92,11 @@ def transform(
             "time they would be asked anew. Leave out refresh=, or use another ledger=."
         )
     refuse_whole(call.settings)
+    if call.settings.mode == "batch" and call.settings.votes > 1:
+        raise SmeltConfigError(
+            'votes= and mode="batch" do not go together in a plan: each vote would be a job over all pieces. Collect '
+            "the rows and use transform; or ask live, or without votes."
+        )
     if call.settings.extend:
         raise SmeltConfigError(
             "extend=True needs to see all rows before the first request, which a lazy step cannot do."
