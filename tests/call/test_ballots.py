@@ -25,7 +25,7 @@ from tests.models import RULES
 
 Mood = Literal["good", "bad", "mixed"]
 PROMPT = "Mood of {n}?"
-MANY = 700
+MANY = 400
 
 
 class Crowd:

@@ -20,7 +20,7 @@ from smelt.call.execution import Execution, account_of
 from smelt.call.outcome import Outcome
 from smelt.call.part import FramePart, as_one
 from smelt.call.preparation import Preparation
-from smelt.call.tally import LASTING, SHORT
+from smelt.call.tally import LASTING, SHORT, same_request
 from smelt.call.wiring import Wired, Wiring, wired
 from smelt.engine.bloom import BloomFilter
 from smelt.engine.details import Details
@@ -131,6 +131,7 @@ class Ballots:
         self._owns_purse = budget is None
         self._recorder = EventRecorder()
         self._panel = Panel(call.output, call.settings.sure)
+        self._notices = same_request(call)
         self._gate = Gate(call.concurrency)
         self._rounds = [_Round(number=number) for number in range(call.settings.votes)]
         self._windows: dict[Part, _Window] = {}
@@ -174,7 +175,7 @@ class Ballots:
             counts=self.counts,
             stop=next((one.stop for one in found if one.stop is not None), None),
             fault=next((one.fault for one in found if one.fault is not None), None),
-            notices=list(dict.fromkeys([*(note for one in found for note in one.notices), *short])),
+            notices=list(dict.fromkeys([*self._notices, *(note for one in found for note in one.notices), *short])),
         )
 
     @property

@@ -19,7 +19,7 @@ from smelt.call.gauge import check_calibrator
 from smelt.call.outcome import Outcome
 from smelt.call.part import FramePart, part_of
 from smelt.call.preparation import Preparation
-from smelt.call.tally import Tally, waves
+from smelt.call.tally import Tally, same_request, waves
 from smelt.call.wiring import Wiring, wired
 from smelt.engine.budget import Budget
 from smelt.engine.details import Details
@@ -82,7 +82,7 @@ class Rounds:
         self._is_recorded = recorder is not None
         self._recorder = recorder or EventRecorder()
         self._has_votes = self._is_pending = False
-        self._notices = dict.fromkeys(_notices(call))
+        self._notices = dict.fromkeys(same_request(call))
         self.details = Details(len(call.source)) if details else None
         self._waits_until: float | None = None
         self._started = time.perf_counter()
@@ -233,13 +233,3 @@ async def _together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
                 task.cancel()
             await asyncio.wait(tasks)
         raise
-
-
-def _notices(call: Preparation) -> list[str]:
-    """What the caller should know of votes that are no second opinion."""
-    if call.settings.isolation == "row" and call.params.get("temperature") == 0:
-        same = (
-            'With isolation="row" and temperature 0, all votes for a row are the same request, and so most likely the '
-        )
-        return [f"{same}same answer. Leave out one of the two."]
-    return []

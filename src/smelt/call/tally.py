@@ -35,6 +35,16 @@ def waves(settings: Settings) -> list[range]:
     return [wave for wave in (range(least), range(least, votes)) if wave]
 
 
+def same_request(call: Preparation) -> list[str]:
+    """What the caller should know of votes that are no second opinion."""
+    if call.settings.isolation == "row" and call.params.get("temperature") == 0:
+        same = (
+            'With isolation="row" and temperature 0, all votes for a row are the same request, and so most likely the '
+        )
+        return [f"{same}same answer. Leave out one of the two."]
+    return []
+
+
 class Tally:
     """The votes for each row.
 
