@@ -13,13 +13,17 @@ from typing import Any, Literal
 
 import pandas as pd
 
+import smelt
 from smelt.call.ladder import prepare_all
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation
 from smelt.call.running import execute
 from smelt.call.wiring import Wired, wired
 from smelt.engine.events import Observer
+from smelt.frames.adapt import adapt
 from smelt.model import Model
+from smelt.pipelines.checks import check
+from smelt.pipelines.flow import execute as run_pipeline
 from tests.fakeserver import Scenario
 from tests.ledger.forking import begin
 from tests.models import KEYS
@@ -43,16 +47,18 @@ def model_at(url: str, number: int) -> Model:
 
 
 def kill_and_go_on(
-    scenarios: Sequence[Scenario], folder: Path, rows: int, *, is_killed: bool
+    scenarios: Sequence[Scenario], folder: Path, rows: int, *, is_killed: bool, is_step: bool = False
 ) -> tuple[int, dict[str, Any]]:
     """Run a cascade about *rows* rows; if *is_killed*, kill it after its first stage, then after its second, and so on.
+
+    *is_step*: whether it is a step of a pipeline.
 
     Returns:
         The kills, and what the last process found.
     """
     urls, kills = [one.base_url("openai") for one in scenarios], 0
     while True:
-        run = begin(_work, urls, str(folder), rows, kills + 1 if is_killed else 0)
+        run = begin(_work, urls, str(folder), rows, kills + 1 if is_killed else 0, is_step)
         run.join()
         assert run.exitcode in (0, -signal.SIGKILL), run.exitcode
         if run.exitcode == 0:
@@ -60,27 +66,37 @@ def kill_and_go_on(
         kills += 1
 
 
-def _work(urls: Sequence[str], folder: str, rows: int, stage: int) -> None:
+def _work(urls: Sequence[str], folder: str, rows: int, stage: int, is_step: bool) -> None:
     done = 0
 
     @contextmanager
-    def until_killed(call: Preparation, observers: Sequence[Observer], *, is_stream: bool) -> Iterator[Wired]:
+    def until_killed(
+        call: Preparation, observers: Sequence[Observer], *, is_stream: bool, step: str = ""
+    ) -> Iterator[Wired]:
         nonlocal done
-        with wired(call, observers, is_stream=is_stream) as handed:
+        with wired(call, observers, is_stream=is_stream, step=step) as handed:
             yield handed
         done += 1
         if done == stage:
             os.kill(os.getpid(), signal.SIGKILL)
 
     there = Path(folder)
-    settings = Settings.of(
-        target_accuracy=0.9, votes=3, batch_size=50, output="mood", ledger=there / "a.sqlite", progress=False
-    )
+    options: dict[str, Any] = {"target_accuracy": 0.9, "votes": 3, "batch_size": 50, "output": "mood"}
+    of_run: dict[str, Any] = {"ledger": there / "a.sqlite", "progress": False}
     models = [model_at(url, number) for number, url in enumerate(urls)]
-    call = prepare_all(pd.DataFrame({"n": range(rows)}), "Mood of {n}?", Mood, models, settings)
+    frame = pd.DataFrame({"n": range(rows)})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = execute(call, awaited="", wiring=until_killed)
-    found = {"moods": result.frame["mood"].tolist(), "cascade": repr(result.cascade), "stages": done}
+        result: Any
+        if is_step:
+            pipe = smelt.pipeline(**of_run).transform("Mood of {n}?", Mood, model=models, **options)
+            checked = check(pipe._steps, adapt(frame), None, pipe._options)
+            result = run_pipeline(checked, frame, "", awaited="", wiring=until_killed)
+            cascade = result.steps["mood"].cascade
+        else:
+            call = prepare_all(frame, "Mood of {n}?", Mood, models, Settings.of(**options, **of_run))
+            result = execute(call, awaited="", wiring=until_killed)
+            cascade = result.cascade
+    found = {"moods": result.frame["mood"].tolist(), "cascade": repr(cascade), "stages": done}
     (there / "out.json").write_text(json.dumps(found))
     os._exit(0 if result.success else 3)

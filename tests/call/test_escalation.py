@@ -335,16 +335,19 @@ def test_over_http_with_faults_the_promise_holds_and_the_bill_is_the_ledgers(
 
 
 @pytest.mark.whole
-def test_a_cascade_that_is_killed_between_two_stages_pays_no_row_twice(scenario: MakeScenario, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_step", [False, True], ids=["call", "step"])
+def test_a_cascade_that_is_killed_between_two_stages_pays_no_row_twice(
+    is_step: bool, scenario: MakeScenario, tmp_path: Path
+) -> None:
     founds, sent = [], []
     for name in ("never", "often"):
         (tmp_path / name).mkdir()
         servers = [scenario(answers=one, count_by="n") for one in (CHEAP, STRONG)]
-        founds.append(kill_and_go_on(servers, tmp_path / name, 600, is_killed=name == "often"))
+        founds.append(kill_and_go_on(servers, tmp_path / name, 600, is_killed=name == "often", is_step=is_step))
         sent.append([one.stats().rows_sent_by for one in servers])
 
     (_, never), (kills, often) = founds
-    assert kills == never["stages"] == 5  # Three votes, the sample, the rest.
+    assert kills == never["stages"] == 6  # Three votes, the sample, the look-up, the rest.
     assert often == never
     assert sent[1] == sent[0]
     assert max(sent[1][1].values()) == 1
@@ -648,7 +651,8 @@ def test_an_estimate_says_what_decides_about_a_bool() -> None:
 
 
 def test_answers_of_the_strong_model_in_the_ledger_are_taken_and_are_no_labels(tmp_path: Path) -> None:
-    crowd, options = Crowd(), {"ledger": tmp_path / "a.sqlite"}
+    crowd = Crowd()
+    options: dict[str, Any] = {"ledger": tmp_path / "a.sqlite"}
     without = asked(pair(crowd), ledger=tmp_path / "b.sqlite")
     known = pd.DataFrame({"n": range(0, ROWS, 2)})
     smelt.run(known, "Mood of {n}?", Mood, model=pair(crowd)[1], output="mood", progress=False, **options)
