@@ -120,15 +120,15 @@ def refused(job: SharedJob, now: float, **run: bool) -> list[Any] | None:
     return job.refusal(now, **{"is_limited": False, "is_halted": False, **run})
 
 
-def test_a_verdict_about_all_requests_is_kept_for_a_minute_and_the_first_one_wins() -> None:
+def test_a_verdict_about_all_requests_is_kept_for_minutes_and_the_first_one_wins() -> None:
     job = SharedJob()
 
     assert job.stop(verdict(), 100.0)
     assert not job.stop(verdict(message="Another one."), 110.0)
 
-    assert refused(job, 159.0) == ["o", "auth", "Unknown key.", 401, "req-1"]
-    assert refused(job, 160.0) is None
-    assert job.stop(verdict("quota"), 200.0)
+    assert refused(job, 399.0) == ["o", "auth", "Unknown key.", 401, "req-1"]
+    assert refused(job, 400.0) is None
+    assert job.stop(verdict("quota"), 500.0)
 
 
 @pytest.mark.parametrize("kind", ["server", "connection", "bad_request", "filtered", "own_setup"])

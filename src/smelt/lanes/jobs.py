@@ -19,7 +19,7 @@ FORGOTTEN = (
     "The pacer does not know the limits of this job: it was started anew, or has forgotten them. Call transform again; "
     "answers are in the ledger."
 )
-_KEPT = 60.0  # Seconds: an engine tries a task again within them, and people need longer to mend a key.
+_KEPT = 300.0  # Seconds: a loaded machine took 104 for the four tries of Spark. A new job does not wait for them.
 _HALTED = 3.0  # Seconds in which an engine that was interrupted may still begin blocks.
 _MOST_JOBS = 10_000
 _MOST_BLOCKS = 1_000_000  # Of a job; later ones are not counted.
@@ -198,7 +198,7 @@ class SharedJob:
         return False
 
     def stop(self, verdict: Verdict, now: float) -> bool:
-        """Refuse what the job asks from now on, for a minute, if *verdict* concerns all of it; whether that is new."""
+        """Refuse what the job asks for five minutes from now, if *verdict* concerns all of it; whether that is new."""
         is_new = verdict.kind in FATAL and (self._verdict is None or now >= self._verdict[1])
         if is_new:
             self._verdict = verdict, now + _KEPT
