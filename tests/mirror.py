@@ -238,6 +238,7 @@ ABOUT_SEVERAL = {
     "lanes/test_short_jobs",
     "lanes/test_situations",
     "lazy/test_plans",
+    "scale/test_daft",
     "scale/test_duckdb",
     "scale/test_kinds",
     "ledger/test_accounts",

@@ -80,6 +80,8 @@ def test_arguments_are_checked_in_the_driver() -> None:
         smelt.dask.transform(frame, "About {name}.", EveryKind, model=provider(), max_cost=1)
     with pytest.raises(ConfigTypeError, match="frame must be a Dask DataFrame"):
         smelt.dask.transform(frame._meta, "About {name}.", EveryKind, model=provider())
+    with pytest.raises(ConfigTypeError, match="frame must be a Dask DataFrame"):
+        smelt.dask.transform(frame["name"], "About {name}.", EveryKind, model=provider())
 
 
 def test_a_killed_worker_costs_what_it_had_in_flight(

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 import smelt
-from smelt.errors import AuthenticationError, ConfigTypeError, PromptError, SmeltConfigError
+from smelt.errors import AuthenticationError, CollisionError, ConfigTypeError, PromptError, SmeltConfigError
 from smelt.frames.ddl import ddl_of, recast
+from smelt.scale.spark import told
 from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
 from tests.models import Company
@@ -99,3 +100,19 @@ def test_values_come_back_as_from_transform_and_a_killed_worker_costs_what_it_ha
 def test_what_is_no_spark_frame_is_refused() -> None:
     with pytest.raises(ConfigTypeError, match="frame must be a Spark DataFrame"):
         smelt.spark.transform(jobs.table(), "About {name}.", EveryKind, model=provider())
+
+
+def test_columns_keep_the_types_of_spark_and_are_told_apart_as_spark_does() -> None:
+    of = sql.types
+    mapper = smelt.Mapper(smelt.Job("About {name}.", {"word": str}), provider())
+    own = [of.StructField("name", of.StringType(), nullable=False), of.StructField("v", of.VariantType())]
+
+    found = told(of.StructType(own), mapper)
+
+    assert found.fields[:2] == own
+    assert found.simpleString() == "struct<name:string,v:variant,word:string,smelt_error:string>"
+    with pytest.raises(CollisionError, match=r"The frame has 'WORD', and the step adds 'word'"):
+        told(of.StructType([*own, of.StructField("WORD", of.LongType())]), mapper)
+    told(of.StructType([*own, of.StructField("WORD", of.LongType())]), mapper, is_exact=True)
+    with pytest.raises(SmeltConfigError, match="Spark hands no such column to Python.*YearMonthInterval"):
+        told(of.StructType([*own, of.StructField("age", of.YearMonthIntervalType())]), mapper)

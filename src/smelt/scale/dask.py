@@ -45,7 +45,7 @@ def transform(
     Raises:
         SmeltConfigError: An argument is wrong, or the job has limits and no pacer; raised here, before workers start.
     """
-    if not hasattr(frame, "map_partitions") or not hasattr(frame, "_meta"):
+    if not hasattr(frame, "map_partitions") or not hasattr(getattr(frame, "_meta", None), "columns"):
         raise SmeltConfigError.for_type("frame", frame, "a Dask DataFrame, such as dask.dataframe.read_parquet(path)")
     mapper = Mapper(Job(prompt, output_model, **options), model, workers=workers)
     return marked(frame.map_partitions(partial(_answered, mapper), meta=mapper.schema(frame._meta).pandas), mapper)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from smelt.api.job import Job
 from smelt.call.options import Options
-from smelt.errors import SmeltConfigError
+from smelt.errors import CollisionError, SmeltConfigError
 from smelt.frames.ddl import recast
 from smelt.scale.mapper import Mapper, answers
 from smelt.scale.marks import marked, metrics_of_result
@@ -54,7 +54,8 @@ def transform(
     if not hasattr(frame, "mapInArrow"):
         raise SmeltConfigError.for_type("frame", frame, "a Spark DataFrame")
     mapper = Mapper(Job(prompt, output_model, **options), model, workers=workers)
-    return marked(frame.mapInArrow(partial(answered, mapper), told(frame.schema, mapper)), mapper)
+    is_exact = frame.sparkSession.conf.get("spark.sql.caseSensitive") == "true"
+    return marked(frame.mapInArrow(partial(answered, mapper), told(frame.schema, mapper, is_exact=is_exact)), mapper)
 
 
 def metrics(frame: DataFrame) -> JobMetrics:
@@ -74,18 +75,35 @@ def metrics(frame: DataFrame) -> JobMetrics:
     return metrics_of_result("frame", frame)
 
 
-def told(schema: StructType, mapper: Mapper) -> StructType:
+def told(schema: StructType, mapper: Mapper, *, is_exact: bool = False) -> StructType:
     """What *mapper* makes of a Spark frame with this *schema*, whose own columns keep their types.
 
+    Args:
+        schema: The schema.
+        mapper: The mapper.
+        is_exact: Whether names that differ only in case are two names, which they are not by Spark's own setting.
+
     Raises:
-        SmeltConfigError: As `Mapper.schema`.
+        SmeltConfigError: Python cannot have a column of the frame, or as `Mapper.schema`.
     """
+    from pyspark.errors import PySparkTypeError
     from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
     from pyspark.sql.types import StructType
 
-    found = mapper.schema(to_arrow_schema(schema, timezone="UTC")).arrow
+    try:
+        like = to_arrow_schema(schema, timezone="UTC")
+    except PySparkTypeError as problem:
+        raise SmeltConfigError(f"Spark hands no such column to Python: {problem}. Drop or cast it first.") from None
+    found = mapper.schema(like).arrow
     kept = len(found) - len(mapper.schema().arrow)
-    return StructType([*(schema[name] for name in found.names[:kept]), *[*from_arrow_schema(found)][kept:]])
+    own, added = found.names[:kept], found.names[kept:]
+    taken = {} if is_exact else {name.lower(): name for name in own}
+    if same := next((name for name in added if name.lower() in taken), None):
+        raise CollisionError(
+            f"The frame has {taken[same.lower()]!r}, and the step adds {same!r}: Spark does not tell them apart. "
+            "Rename one of them, or set spark.sql.caseSensitive to true."
+        )
+    return StructType([*(schema[name] for name in own), *[*from_arrow_schema(found)][kept:]])
 
 
 def answered(mapper: Mapper, batches: Iterator[Any]) -> Iterator[Any]:
