@@ -215,3 +215,20 @@ def test_whatever_happens_requests_go_on_and_none_is_lost(
             flying.append(pacer.left(now, ESTIMATE))
 
         assert pacer.in_flight == len(flying) <= concurrency
+
+
+def test_what_was_admitted_before_a_refusal_and_sent_after_it_teaches_nothing() -> None:
+    def left(started: float | None) -> list[float]:
+        """When requests leave after 30 of 40 were refused, the last ten of which the ledger held up until *started*."""
+        pacer, now, times = proven(make_pacer()), 2.2, []
+        slots = [pacer.left(1.0, ESTIMATE) for _ in range(40)]
+        for number, slot in enumerate(slots[10:]):
+            held = replace(slot, started=started) if number >= 20 else slot
+            pacer.completed(1.1 + number / 500, held, refusal(1.0))
+        while now < 4.3:
+            now, _ = leave(pacer, now)
+            times.append(now)
+        return times
+
+    assert left(1.12) == left(None)
+    assert 20 < len(left(1.12)) < 40

@@ -41,6 +41,7 @@ class Slot:
         estimate: The tokens reserved for it.
         marks: The lane's own counters at admission.
         tier: The service tier that it was admitted to; empty for the usual one.
+        started: When it was sent, after it was prepared and written to the ledger; None if that is not known.
     """
 
     number: int
@@ -48,6 +49,12 @@ class Slot:
     estimate: Usage
     marks: tuple[float, ...] = ()
     tier: str = ""
+    started: float | None = None
+
+    @property
+    def sent_at(self) -> float:
+        """When it was sent, as far as is known."""
+        return self.left_at if self.started is None else self.started
 
 
 class Limiter(Protocol):

@@ -389,7 +389,7 @@ class Sender:
         The time that the ledger took before sending is not counted as server latency.
         """
         if flight.started - slot.left_at > _TOLD:
-            slot = replace(slot, left_at=flight.started)
+            slot = replace(slot, started=flight.started)
         if flight.is_called_off:
             self.lane.release(slot)
         else:

@@ -11,7 +11,7 @@ from typing import Any
 from smelt.lanes.allowance import Allowance, Spent
 from smelt.providers.base import Usage
 
-MOST_ERRORS = 5
+MOST_ERRORS = 5  # Different messages of failed rows that are kept: enough to see what goes wrong.
 FATAL = ("auth", "quota", "not_found", "schema")
 """The kinds of failures that concern all requests of a job."""
 HALTED = "The job was interrupted in its driver, so this block asked nothing more."
@@ -21,10 +21,10 @@ FORGOTTEN = (
 )
 _KEPT = 300.0  # Seconds: a loaded machine took 104 for the four tries of Spark. A new job does not wait for them.
 _HALTED = 3.0  # Seconds in which an engine that was interrupted may still begin blocks.
-_MOST_JOBS = 10_000
+_MOST_JOBS = 10_000  # Some megabytes; the oldest are forgotten.
 _MOST_BLOCKS = 1_000_000  # Of a job; later ones are not counted.
 _LONGEST = 500  # Characters of a message.
-_LARGEST = 1e15
+_LARGEST = 1e15  # Of a count: more tokens than anybody can pay for.
 COUNTED = ("requests", "input_tokens", "output_tokens", "cached_input_tokens", "possible_duplicates")
 
 

@@ -220,7 +220,7 @@ class Pacer:
         for bucket, quota, mark, amount in books:
             if quota is not None:
                 charged = mark - amount * is_free
-                bucket.announce(now, quota, number=slot.number, left_at=slot.left_at, mark=charged)
+                bucket.announce(now, quota, number=slot.number, left_at=slot.sent_at, mark=charged)
 
     def _succeeded(self, now: float, slot: Slot, reply: Reply) -> None:
         self.silence = None
@@ -231,7 +231,7 @@ class Pacer:
         usage, estimate = reply.usage, slot.estimate
         self._tpm.adjust(amounts_of(estimate).tokens, amounts_of(usage, estimate).tokens)
         tokens = usage.output_tokens or estimate.output_tokens or 1
-        self._window.answered(now, now - slot.left_at, float(tokens))
+        self._window.answered(now, now - slot.sent_at, float(tokens))
 
     def _failed(self, now: float, slot: Slot, failure: CallFailed, limits: Limits) -> None:
         is_refused = failure.kind == "rate_limit"
