@@ -94,10 +94,13 @@ def check_bill(scenario: Scenario, ledger: Path, rows: int = ROWS) -> None:
 
 
 def check_metrics(found: JobMetrics, scenario: Scenario, rows: int = ROWS) -> None:
-    """Every row is counted once, and every request, but for those that the killed worker had in flight."""
+    """Every row is counted once, and every request, but for those that the killed worker had in flight.
+
+    These may be counted twice: by the pacer as it loses the worker, and by the run that asks their rows again.
+    """
     assert (found.source, found.total_rows, found.failed_rows) == ("pacer", rows, 0)
     asked = scenario.stats().requests
-    assert 0 <= asked - found.requests <= found.possible_duplicates <= IN_FLIGHT
+    assert 0 <= asked - found.requests <= found.possible_duplicates <= 2 * IN_FLIGHT
     assert found.errors == ()
 
 
