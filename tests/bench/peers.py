@@ -3,7 +3,7 @@
     python -m tests.bench.peers [PEER ...]
 
 Each peer runs in a process and an environment of its own (`contenders/`), the server in another. With names of peers
-only these run, and the page stays as it is. Takes about a quarter of an hour, most of it waiting for servers that
+only these run, and the page stays as it is. Takes three quarters of an hour, most of it waiting for servers that
 allow ten requests a second.
 """
 
