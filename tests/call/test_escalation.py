@@ -22,7 +22,7 @@ from smelt.providers.base import Billing, CallFailed
 from smelt.testing import ScriptedProvider, run_jumping
 from tests.call.climbing import CHEAP, STRONG, kill_and_go_on, models_of
 from tests.call.climbing import Mood as Three
-from tests.conftest import MakeScenario
+from tests.conftest import MakeScenario, whole
 from tests.fakeserver.answers import expected
 
 Mood = Literal["good", "bad"]
@@ -571,8 +571,8 @@ def sided(*, failing: int = -1, nulls: bool = False, rows: int = 2 * ROWS, **opt
 
 @pytest.mark.parametrize(
     "targets",
-    [{"target_precision": 0.95}, {"target_recall": 0.95}, {"target_precision": 0.9, "target_recall": 0.9}],
-    ids=["precision", "recall", "both"],
+    whole({"target_precision": 0.9, "target_recall": 0.9}, {"target_precision": 0.95}, {"target_recall": 0.95}),
+    ids=["both", "precision", "recall"],
 )
 def test_precision_and_recall_of_a_bool_are_promised(targets: dict[str, Any]) -> None:
     result, truth = sided(**targets)

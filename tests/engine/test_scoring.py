@@ -15,7 +15,7 @@ from smelt.errors import SmeltConfigError, SmeltWarning
 from smelt.evaluation.summary import Evaluation
 from smelt.model import Model
 from smelt.testing import ScriptedProvider
-from tests.conftest import MakeScenario
+from tests.conftest import MakeScenario, whole
 from tests.fakeserver.answers import expected, is_hard
 from tests.models import KEYS
 
@@ -52,7 +52,7 @@ def evaluated(server: Any, rows: int = 200, protocol: str = "compatible", **opti
     return found
 
 
-@pytest.mark.parametrize("protocol", ["compatible", "openai", "google"])
+@pytest.mark.parametrize("protocol", whole("compatible", "openai", "google"))
 def test_scores_are_calibrated_by_right_answers_and_tell_which_answers_to_trust(
     scenario: MakeScenario, protocol: str
 ) -> None:

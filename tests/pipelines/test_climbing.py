@@ -19,7 +19,7 @@ from smelt.testing import ScriptedProvider
 from tests.call.climbing import CHEAP, STRONG, models_of
 from tests.call.climbing import Mood as Three
 from tests.call.test_escalation import Crowd, Mood, pair, scripted
-from tests.conftest import MakeScenario
+from tests.conftest import MakeScenario, whole
 from tests.fakeserver.answers import expected
 
 ROWS = 500
@@ -40,7 +40,7 @@ def mooded(models: Any, **options: Any) -> Any:
     return smelt.pipeline("moods").transform("Mood of {n}?", Mood, model=models, **settings)
 
 
-@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, list], ids=["pandas", "polars", "records"])
+@pytest.mark.parametrize("make", whole(pd.DataFrame, pl.DataFrame, list))
 def test_a_step_keeps_the_promise_and_finds_the_answers_of_an_eager_call(make: Any, tmp_path: Path) -> None:
     crowd, options = Crowd(), {"ledger": tmp_path / "a.sqlite", "progress": False}
     models, again = pair(crowd), pair(crowd)

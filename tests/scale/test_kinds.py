@@ -103,7 +103,7 @@ def cases(draw: st.DrawFn, *, beside: bool = True) -> Case:
     return Case(smelt.Job(PROMPT, model), pa.table(columns), answers, list(pairwise(at)))
 
 
-usual = settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+usual = settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def ways(mapper: smelt.Mapper, blocks: list[Any]) -> Iterator[list[Any]]:

@@ -148,7 +148,9 @@ class Outcome:
             )
         if self.ending and (why := self.ending.why):
             reason = why.message if isinstance(why, CallFailed) else str(why)
-            sentences.append(f"The run stopped early: {reason} {result.metrics.failed_rows:,} rows are marked.")
+            count = 0 if self.answered_before else result.metrics.failed_rows  # A stream has handed over some of them.
+            rows = counted(count, "row") if count else "The rows without an answer"
+            sentences.append(f"The run stopped early: {reason} {rows} {'is' if count == 1 else 'are'} marked.")
         elif result.metrics.failed_rows and not (self.answers.answered or self.answered_before):
             first = next(error for error in result.errors if error.kind != "pending")
             sentences.append(f"Every row failed; the first one ({first.kind}): {first.message}")
