@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from smelt.trust.audit import Findings, audit
-from smelt.trust.ballots import audit_votes
+from smelt.trust.vote_audit import audit_votes
 
 
 class Poisoned:

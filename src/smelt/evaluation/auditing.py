@@ -22,7 +22,7 @@ from smelt.loop.bridge import run_blocking
 from smelt.result import SmeltResult
 from smelt.trust.audit import Alarm, Findings
 from smelt.trust.audit import audit as steps_of
-from smelt.trust.ballots import audit_votes
+from smelt.trust.vote_audit import audit_votes
 
 _ROUND = 1_000  # The first number of the audit's runs: the ledger takes them for other questions than the votes.
 

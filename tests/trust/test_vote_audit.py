@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smelt.trust.ballots import audit_votes
+from smelt.trust.vote_audit import audit_votes
 from tests.trust.audits import voted
 
 
