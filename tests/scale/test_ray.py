@@ -15,6 +15,7 @@ import smelt
 from smelt.call.options import Settings
 from smelt.errors import AuthenticationError, ConfigTypeError, PromptError, SmeltConfigError
 from smelt.scale.ray import rows_of_a_block
+from tests import test_notebook as notebooks
 from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
 from tests.models import RULES, Company
@@ -102,6 +103,16 @@ def test_rows_and_values_come_back_as_from_transform_and_a_killed_actor_costs_wh
     out = smelt.ray.transform(pieces, jobs.PROMPT, Company, **jobs.options(asked, stopped))
     jobs.interrupted(asked, out.materialize)
     jobs.check_interrupted(lambda: smelt.ray.metrics(out), asked, stopped)
+
+
+def test_the_notebook_shows_what_it_is_saved_with(tmp_path: Path) -> None:
+    [saved] = [notebooks.saved(path) for path in notebooks.NOTEBOOKS if path.stem == "ray"]
+    wanted = notebooks.shown(saved)
+
+    ran = notebooks.lasting(notebooks.executed(saved, tmp_path))
+
+    assert notebooks.faults(ran) == []
+    assert notebooks.shown(ran) == wanted
 
 
 def test_what_is_no_dataset_is_refused() -> None:
