@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -157,8 +158,10 @@ def test_scores_are_kept_and_answers_without_them_are_not_bought_again(scenario:
     assert sure["mood_confidence"].isna().tolist() == [True] * 100 + [False] * 100
     renewed = evaluated(server, rows=200, ledger=tmp_path / "a.sqlite", refresh=True)
     assert renewed.calibrator.curves["mood"].labels == 200
-    smelt.ledger.open(tmp_path / "a.sqlite").forget(older_than=pd.Timedelta(0).to_pytimedelta())
-    left = sqlite3.connect(tmp_path / "a.sqlite").execute("SELECT count(*) FROM scores").fetchone()
+    with smelt.ledger.open(tmp_path / "a.sqlite") as ledger:
+        ledger.forget(older_than=pd.Timedelta(0).to_pytimedelta())
+    with closing(sqlite3.connect(tmp_path / "a.sqlite")) as connection:
+        left = connection.execute("SELECT count(*) FROM scores").fetchone()
     assert left == (0,)
 
 
