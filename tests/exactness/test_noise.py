@@ -22,8 +22,9 @@ NOISE = {"drop": 0.01, "duplicate": 0.01, "stranger": 0.01, "invalid": 0.02, "tr
 def test_a_noisy_provider_costs_no_row_and_few_tokens(
     provider: str, batch_size: Any, rows: int, scenario: MakeScenario
 ) -> None:
-    # One cut reply is certain, the others come as they come.
-    noisy = scenario(answers=RULES, rates=NOISE, script={9: "truncate"}, seed=12)
+    # One of each kind is certain, the others come as they come.
+    certain = {3: "invalid", 5: "duplicate", 7: "drop", 9: "truncate", 11: "stranger"}
+    noisy = scenario(answers=RULES, rates=NOISE, script=certain, seed=12)
     frame = companies(rows)
 
     result = smelt.run(
