@@ -63,9 +63,9 @@ def test_values_come_back_as_from_transform_and_a_killed_worker_costs_what_it_ha
     assert by_name[0] == by_name[1]
 
     with pytest.raises(PromptError, match="nam"):
-        smelt.spark.transform(session.createDataFrame(names), "About {nam}.", EveryKind, model=provider())
+        smelt.spark.transform(names, "About {nam}.", EveryKind, model=provider())
     with pytest.raises(SmeltConfigError, match="extend=True needs to see all rows"):
-        smelt.spark.transform(session.createDataFrame(names), "About {name}.", EveryKind, model=provider(), extend=True)
+        smelt.spark.transform(names, "About {name}.", EveryKind, model=provider(), extend=True)
 
     ledger = tmp_path / "answers.sqlite"
     source = session.createDataFrame(jobs.table().to_pandas()).repartition(2)
