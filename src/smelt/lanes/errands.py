@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from smelt.errors import SmeltConfigError
-from smelt.lanes.lines import VERSION, proof_of
+from smelt.lanes.lines import VERSION, address_of, proof_of
 
 PATIENCE = 5.0  # Seconds to connect, and for each answer: what a block cost is told once.
 _MOST = 1 << 20  # Bytes of an answer.
@@ -40,9 +40,8 @@ def ask_pacer(place: str, token: str, what: str, job: str, *rest: Any) -> Any:
 
 
 def _connected(place: str) -> socket.socket:
-    if "/" not in place:
-        host, _, port = place.rpartition(":")
-        return socket.create_connection((host.strip("[]"), int(port)), PATIENCE)
+    if (address := address_of(place)) is not None:
+        return socket.create_connection(address, PATIENCE)
     sock = socket.socket(socket.AF_UNIX)
     try:
         sock.settimeout(PATIENCE)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from smelt.lanes.allowance import Allowance, Spent
 from smelt.providers.base import Usage
+
+T = TypeVar("T")
 
 MOST_ERRORS = 5  # Different messages of failed rows that are kept: enough to see what goes wrong.
 FATAL = ("auth", "quota", "not_found", "schema")
@@ -261,11 +263,18 @@ class SharedJobs:
         """The job called *name*."""
         job = self._jobs.setdefault(name, SharedJob())
         self._jobs.move_to_end(name)
-        if len(self._jobs) > _MOST_JOBS:
-            idle = next((one for one, job in self._jobs.items() if not job.clients and one != name), None)
-            if idle is not None:
-                del self._jobs[idle]
+        forget_idle(self._jobs, _MOST_JOBS, lambda job: not job.clients)
         return job
+
+
+def forget_idle(kept: OrderedDict[str, T], most: int, is_idle: Callable[[T], bool]) -> None:
+    """Forget the oldest that is idle of more than *most*; never the last one."""
+    if len(kept) <= most:
+        return
+    newest = next(reversed(kept))
+    idle = next((name for name, one in kept.items() if name != newest and is_idle(one)), None)
+    if idle is not None:
+        del kept[idle]
 
 
 def _verdict(kind: object, message: object, status: object, request_id: object) -> Verdict:

@@ -117,6 +117,14 @@ def is_place(place: str) -> bool:
     return place.startswith("/") or (bool(host) and port.isdecimal() and 0 < int(port) < 1 << 16)
 
 
+def address_of(place: str) -> tuple[str, int] | None:
+    """Host and port of a *place*; None if it is a path."""
+    if "/" in place:
+        return None
+    host, _, port = place.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 def proof_of(token: str, nonce: str, name: str) -> str:
     """What only a peer that knows *token* can say of the lane or job called *name*."""
     return hmac.new(token.encode(), f"{nonce} {name}".encode(), "sha256").hexdigest()

@@ -14,9 +14,9 @@ from typing import Any
 
 from smelt.engine.events import Event, Waiting
 from smelt.engine.limiter import Slot
-from smelt.lanes.allowance import Spent
+from smelt.lanes.allowance import Allowance, Spent
 from smelt.lanes.caps import Caps
-from smelt.lanes.jobs import SharedJob, SharedJobs
+from smelt.lanes.jobs import SharedJob, SharedJobs, forget_idle
 from smelt.lanes.lane import Lane, RunLane, Waiter
 from smelt.lanes.lines import (
     VERSION,
@@ -76,10 +76,7 @@ class Pacers:
         if lane is None:
             lane = self._lanes[name] = SharedLane(Pacer(provider=provider, caps=caps, at_once=at_once, rng=self._rng))
         self._lanes.move_to_end(name)
-        if len(self._lanes) > _MOST_LANES:
-            idle = next((one for one, lane in self._lanes.items() if lane.is_idle and one != name), None)
-            if idle is not None:
-                del self._lanes[idle]
+        forget_idle(self._lanes, _MOST_LANES, lambda one: one.is_idle)
         return lane
 
     def pump(self, job: SharedJob) -> None:
@@ -246,14 +243,18 @@ class Client(Lines):
             self._charge(number, cost_usd, (usage.input_tokens or 0) + (usage.output_tokens or 0))
             self._pacers.pump(self._job)
 
+    @property
+    def _allowance(self) -> Allowance | None:
+        return None if self._job is None else self._job.allowance
+
     def _charge(self, number: int, cost_usd: float | None, tokens: int | None) -> None:
-        if self._job is not None and self._job.allowance is not None:
-            self._job.allowance.charge((self, number), cost_usd, tokens)
+        if (allowance := self._allowance) is not None:
+            allowance.charge((self, number), cost_usd, tokens)
 
     def _free(self, number: int) -> None:
         """The request costs nothing."""
-        if self._job is not None and self._job.allowance is not None:
-            self._job.allowance.free((self, number))
+        if self._job is not None and (allowance := self._allowance) is not None:
+            allowance.free((self, number))
             self._pacers.pump(self._job)
 
     def _cancelled(self, run: RunLane, number: int) -> None:
@@ -303,8 +304,8 @@ class Client(Lines):
         for number in numbers:
             assert self._run is not None
             self._run.lane.withdraw(self.waiting.pop(number))
-            if self._job is not None and self._job.allowance is not None:
-                self._job.allowance.free((self, number))
+            if (allowance := self._allowance) is not None:
+                allowance.free((self, number))
         return numbers
 
     def _enter(self, run: RunLane, number: int, estimate: Usage) -> None:

@@ -15,7 +15,7 @@ from smelt.errors import BudgetExceededError, SmeltConfigError
 from smelt.lanes.caps import Caps
 from smelt.lanes.jobs import JobRun
 from smelt.lanes.lane import TURNS, RunLane
-from smelt.lanes.lines import VERSION, Lines, keep_alive, proof_of, said_of_caps, said_of_outcome
+from smelt.lanes.lines import VERSION, Lines, address_of, keep_alive, proof_of, said_of_caps, said_of_outcome
 from smelt.lanes.queue import running_loop
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
@@ -49,6 +49,11 @@ class Membership(NamedTuple):
     at_once: int | None
     job: JobRun | None = None
     price: Callable[[Usage], float | None] = lambda usage: None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the pacer holds limits of the job, so that nothing may be asked without it."""
+        return self.job is not None and self.job.is_limited
 
 
 class RemoteLane:
@@ -127,7 +132,7 @@ class RemoteLane:
                 self._tried, self._connecting = loop.create_future(), loop.create_task(self._connect())
             await asyncio.shield(self._tried)
             if (desk := self._live) is None:
-                if job is not None and job.is_limited:
+                if self._member.is_limited:
                     await self._until_back()
                     continue
                 return await self._alone().admit(estimate)
@@ -226,11 +231,10 @@ class RemoteLane:
         desk = Desk(self._member, self._caps, self._tell)
         try:
             async with asyncio.timeout(PATIENCE):
-                if "/" in place:
+                if (address := address_of(place)) is None:
                     await loop.create_unix_connection(lambda: desk, place)
                 else:
-                    host, _, port = place.rpartition(":")
-                    await loop.create_connection(lambda: desk, host.strip("[]"), int(port))
+                    await loop.create_connection(lambda: desk, *address)
                 await desk.joined
         except BaseException:
             desk.drop()
@@ -244,8 +248,7 @@ class RemoteLane:
         self._connecting = asyncio.get_running_loop().create_task(self._connect())
 
     def _say(self, reason: str) -> None:
-        job = self._member.job
-        did = "asked nothing" if job is not None and job.is_limited else "paced itself"
+        did = "asked nothing" if self._member.is_limited else "paced itself"
         if not self.notices:
             self.notices.append(f"The pacer {self._member.place} was away ({reason}), so this process {did} meanwhile.")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from smelt.environment import environ
 from smelt.errors import SmeltConfigError
-from smelt.lanes.lines import PLACE, is_place
+from smelt.lanes.lines import PLACE, address_of, is_place
 from smelt.lanes.pacers import Pacers
 from smelt.loop.one_thread import OneThreadLoop
 
@@ -57,18 +57,17 @@ async def serve(place: str, token: str, ready: Callable[[], None], *, until: asy
         OSError: The place cannot be used.
     """
     pacers, loop = Pacers(token), asyncio.get_running_loop()
-    if "/" in place:
+    if (address := address_of(place)) is None:
         server = await loop.create_unix_server(pacers.connection, sock=_private_socket(place))
     else:
-        host, _, port = place.rpartition(":")
-        server = await loop.create_server(pacers.connection, host.strip("[]") or None, int(port), reuse_address=True)
+        server = await loop.create_server(pacers.connection, address[0] or None, address[1], reuse_address=True)
     try:
         ready()
         await until.wait()
     finally:
         server.close()
         pacers.close()
-        if "/" in place:
+        if address is None:
             Path(place).unlink(missing_ok=True)  # noqa: ASYNC240  # It is over.
 
 

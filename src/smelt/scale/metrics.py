@@ -12,10 +12,9 @@ from smelt import errors
 from smelt.environment import environ
 from smelt.errors import SmeltConfigError, SmeltError, StoreNotFoundError
 from smelt.lanes.errands import ask_pacer
+from smelt.lanes.jobs import COUNTED
 from smelt.lanes.registry import pacer_place
 from smelt.ledger.api import open as open_ledger
-
-_SUMS = ("requests", "input_tokens", "output_tokens", "cached_input_tokens", "possible_duplicates")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -123,7 +122,7 @@ def _counted(line: Mapping[str, Any]) -> JobMetrics:
         total_rows=line["rows"],
         failed_rows=line["failed"],
         ledger_rows=line["known"],
-        **{name: line[name] for name in _SUMS},
+        **{name: line[name] for name in COUNTED},
         cost_usd=line["cost_usd"],
         errors=tuple(line["errors"]),
         error=None if line["raised"] is None else error_of(*line["raised"]),
@@ -153,7 +152,7 @@ def _recorded(traces: Traces) -> JobMetrics:
         blocks=len(ended),
         total_rows=sum(run["rows"] for run in ended),
         ledger_rows=sum(run["reused_rows"] for run in ended),
-        **{name: sum(line[name] for line in spent) for name in _SUMS},
+        **{name: sum(line[name] for line in spent) for name in COUNTED},
         cost_usd=None if None in costs else sum(one or 0.0 for one in costs),
     )
 

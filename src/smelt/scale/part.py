@@ -16,8 +16,10 @@ from smelt.lanes.errands import ask_pacer
 from smelt.lanes.jobs import COUNTED, HALTED, MOST_ERRORS, JobRun
 from smelt.lanes.registry import pacer_place
 from smelt.plan.answers import RowFailure
+from smelt.providers.base import CallFailed
 from smelt.result import told
 from smelt.streaming.driving import Inlet
+from smelt.streaming.flow import Flow
 from smelt.streaming.stream import Stream, checked_inlet
 
 B = TypeVar("B")
@@ -93,9 +95,9 @@ class Part:
         """Tell the pacer how the part ended, if there is one. If it does not answer, it counts what it heard before."""
         if self._place is None:
             return
-        found = None if inlet is None or inlet.flow is None else inlet.flow.metrics
-        ending = None if inlet is None or inlet.flow is None else inlet.flow.ending
-        stop = None if ending is None else ending.stop
+        flow = None if inlet is None else inlet.flow
+        found = None if flow is None else flow.metrics
+        stop = _stop(flow)
         line = {
             **{name: 0 if found is None else getattr(found, name) for name in COUNTED},
             "cost_usd": 0.0 if found is None else found.cost_usd,
@@ -110,8 +112,13 @@ class Part:
             self._ask("end", self.name, self.run.run, line)
 
 
+def _stop(flow: Flow | None) -> CallFailed | None:
+    """The failure that stopped a run; None if none did."""
+    ending = None if flow is None else flow.ending
+    return None if ending is None else ending.stop
+
+
 def _raise_halt(inlet: Inlet) -> None:
     """Raise if the run asked only a part of its rows because the driver was interrupted: the engine keeps no such."""
-    ending = None if inlet.flow is None else inlet.flow.ending
-    if ending is not None and ending.stop is not None and ending.stop.message == HALTED:
+    if (stop := _stop(inlet.flow)) is not None and stop.message == HALTED:
         raise SmeltAPIError(f"{HALTED} What was answered is in the ledger.")
