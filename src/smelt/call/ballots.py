@@ -11,14 +11,13 @@ import asyncio
 import random
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
-from smelt.call.execution import Execution, account_of
+from smelt.call.execution import Execution, account_of, break_off, outcome_of
 from smelt.call.outcome import Outcome
-from smelt.call.part import FramePart, as_one
 from smelt.call.preparation import Preparation
 from smelt.call.tally import LASTING, SHORT, same_request
 from smelt.call.wiring import Wired, Wiring, wired
@@ -29,7 +28,7 @@ from smelt.engine.gate import Gate, Gated
 from smelt.engine.limiter import Limiter
 from smelt.engine.parts import Part, Parts
 from smelt.engine.policy import UNASKED
-from smelt.engine.purse import Account
+from smelt.engine.purse import Account, Purse
 from smelt.engine.run import Run
 from smelt.engine.supply import Supply
 from smelt.engine.tiers import Tiers
@@ -127,7 +126,7 @@ class Ballots:
         self._expected = rows
         self._is_partial_shown = is_partial_shown
         self._ends_at = ends_at
-        self._account = budget or account_of(call)
+        self._account = budget or account_of(call, Purse(), call.settings)
         self._owns_purse = budget is None
         self._recorder = EventRecorder()
         self._panel = Panel(call.output, call.settings.sure)
@@ -181,15 +180,13 @@ class Ballots:
     @property
     def outcome(self) -> Outcome:
         """The outcome so far of all parts that were not handed over, joined into one."""
-        call, answers = as_one(self._call, [part for part in self.supply.parts if isinstance(part, FramePart)])
-        return Outcome(
-            call=call,
-            answers=answers,
+        return outcome_of(
+            self._call,
+            self.supply,
             counts=self.counts,
             seconds=self.seconds,
             ending=self.ending,
             recorder=self._recorder,
-            answered_before=self.supply.parts.answered - answers.answered,
         )
 
     async def run_safely(self) -> None:
@@ -508,14 +505,7 @@ class Ballots:
 
     async def _break_off(self) -> None:
         """End all runs, after a short time for requests in flight; a second interrupt ends that time."""
-        tasks = [one.task for one in self._rounds if one.task is not None and not one.task.done()]
-        for _ in range(2):
-            for task in tasks:
-                task.cancel()
-            with suppress(asyncio.CancelledError):
-                if tasks:
-                    await asyncio.wait(tasks)
-                return
+        await break_off([one.task for one in self._rounds if one.task is not None and not one.task.done()])
 
     def _empty_pools(self) -> None:
         """Settle the rows that wait for another vote: by those that they have."""
@@ -549,28 +539,6 @@ class _Asked:
         return any(one.answered[position] for one in self.rounds)
 
 
-def asking(
-    call: Preparation,
-    supply: Supply,
-    *,
-    wiring: Wiring = wired,
-    observers: Sequence[Observer] = (),
-    rows: int | None = None,
-    is_partial_shown: bool = True,
-    ends_at: float | None = None,
-    budget: Account | None = None,
-    details: bool = False,
-) -> Execution | Ballots:
-    """The run of *call* over *supply*, or the runs of its votes; the arguments are those of `Execution`."""
-    kind = Ballots if call.settings.votes > 1 else Execution
-    return kind(
-        call,
-        supply,
-        wiring=wiring,
-        observers=observers,
-        rows=rows,
-        is_partial_shown=is_partial_shown,
-        ends_at=ends_at,
-        budget=budget,
-        details=details,
-    )
+def asking(call: Preparation) -> type[Execution] | type[Ballots]:
+    """What asks the rows of a supply: the run of *call*, or the runs of its votes."""
+    return Ballots if call.settings.votes > 1 else Execution

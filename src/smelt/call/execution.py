@@ -6,12 +6,14 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from smelt.batch.run import BatchRun
 from smelt.batch.series import Series
+from smelt.call.options import Settings
 from smelt.call.outcome import Outcome
 from smelt.call.part import FramePart, as_one
 from smelt.call.preparation import Preparation
@@ -181,15 +183,13 @@ class Execution:
     @property
     def outcome(self) -> Outcome:
         """The outcome so far of all parts that were not handed over, joined into one."""
-        call, answers = as_one(self._call, [part for part in self.supply.parts if isinstance(part, FramePart)])
-        return Outcome(
-            call=call,
-            answers=answers,
+        return outcome_of(
+            self._call,
+            self.supply,
             counts=self.counts,
             seconds=self.seconds,
             ending=self.ending,
             recorder=self._recorder,
-            answered_before=self.supply.parts.answered - answers.answered,
             details=self.details,
         )
 
@@ -289,6 +289,29 @@ class Execution:
             raise SmeltAPIError(message, partial_result=self.outcome.result()) from fault
 
 
+def outcome_of(call: Preparation, supply: Supply, **known: Any) -> Outcome:
+    """The outcome of all parts of *supply* that were not handed over, joined into one.
+
+    Args:
+        call: The call.
+        supply: The rows, as `FramePart`s.
+        **known: The rest, as in `Outcome`.
+    """
+    whole, answers = as_one(call, [part for part in supply.parts if isinstance(part, FramePart)])
+    return Outcome(call=whole, answers=answers, answered_before=supply.parts.answered - answers.answered, **known)
+
+
+async def break_off(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel *tasks*, and wait until they have ended. A second interrupt does not wait for what they still do."""
+    for _ in range(2):
+        for task in tasks:
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            if tasks:
+                await asyncio.wait(tasks)
+            return
+
+
 def budget_of(call: Preparation) -> Budget:
     """The spending limit of *call*."""
     settings = call.settings
@@ -300,18 +323,20 @@ def budget_of(call: Preparation) -> Budget:
     )
 
 
-def account_of(call: Preparation, purse: Purse | None = None) -> Account:
-    """The spending limit of *call*, which several runs share that go on at the same time.
+def account_of(call: Preparation, purse: Purse, limits: Settings) -> Account:
+    """The part of *call* in a spending limit that several runs share which go on at the same time.
 
-    *purse*: that of other calls, too; None if it is one of its own.
+    Args:
+        call: The call.
+        purse: What is shared.
+        limits: The options of all runs together.
     """
-    limits = budget_of(call)
     return Account(
         max_cost=limits.max_cost,
-        max_tokens=limits.max_tokens,
-        price=limits.price,
-        tier=limits.tier,
-        purse=purse or Purse(),
+        max_tokens=limits.max_tokens_total,
+        price=partial(cost_of, call.provider),
+        tier=asked_tier(call.params),
+        purse=purse,
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from smelt.batch.clock import now
-from smelt.call.execution import Execution, budget_of
+from smelt.call.execution import Execution, break_off, budget_of
 from smelt.call.gauge import check_calibrator
 from smelt.call.outcome import Outcome
 from smelt.call.part import FramePart, part_of
@@ -224,12 +224,5 @@ async def _together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
     try:
         await asyncio.gather(*tasks)
     except BaseException:
-        for task in tasks:
-            task.cancel()
-        try:
-            await asyncio.wait(tasks)
-        except asyncio.CancelledError:  # A second interrupt does not wait.
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+        await break_off(tasks)
         raise

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from smelt.batch.desk import Pace
 from smelt.batch.office import Terms
-from smelt.call.options import NAMING, TARGETS, Settings
+from smelt.call.options import NAMING, Settings
 from smelt.call.preparation import Preparation
 from smelt.engine.events import Observer
 from smelt.engine.limiter import Limiter
@@ -213,5 +213,5 @@ def _subject(call: Preparation, *, is_stream: bool, tells_changes: bool) -> RunS
         keeps_inputs=settings.store_inputs,
         is_stream=is_stream,
         tells_changes=tells_changes,
-        is_cascade=any(getattr(settings, name) is not None for name in TARGETS),
+        is_cascade=bool(settings.targets),
     )

@@ -117,7 +117,7 @@ class StepRun:
         self.is_closed = self._is_cancelled = self._is_told = False
         self._parts = Parts()
         self._supply = Supply(self._parts, is_fed=True)
-        self._execution = asking(
+        self._execution = asking(call)(
             call,
             self._supply,
             wiring=wiring,

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from smelt.call.escalation import Escalation
-from smelt.call.outcome import Outcome, row_error, values_of
+from smelt.call.outcome import row_error, values_of
 from smelt.call.preparation import Preparation
 from smelt.errors import warn
 from smelt.frames.adapt import adapt
@@ -19,7 +19,6 @@ from smelt.pipelines.rows import Reason, Table
 from smelt.pipelines.shapes import passing, users_code
 from smelt.pipelines.steps import Ask
 from smelt.plan.answers import RowFailure
-from smelt.result import SmeltResult
 
 
 class Climbing:
@@ -68,23 +67,16 @@ class Climbing:
             SmeltError: The run ended early.
         """
         await self._escalation.run_safely()
-        outcome, result = self._outcome, self._result
+        outcome = self._escalation.outcome
+        result = outcome.result()
         if (problem := outcome.error(result)) is not None:
             raise problem
         for sentence in outcome.sentences(result):
             warn(printable(f"Step {self._node.name!r}: {sentence}"))
 
-    @property
-    def _outcome(self) -> Outcome:
-        return self._escalation.outcome
-
-    @property
-    def _result(self) -> SmeltResult[Any]:
-        return self._outcome.result()
-
     def joined(self) -> tuple[Table, StepResult]:
         """The rows with the answers so far; and what the step did."""
-        node, table, outcome = self._node, self._table, self._outcome
+        node, table, outcome = self._node, self._table, self._escalation.outcome
         columns = []
         for made, column in zip(node.makes, self._call.columns, strict=True):
             values: list[Any] = [None] * len(table)

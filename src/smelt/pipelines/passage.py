@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from smelt.call.options import Settings
+from smelt.call.execution import account_of
 from smelt.call.preparation import Preparation, prepare
 from smelt.call.wiring import Wired
 from smelt.engine.bloom import BloomFilter
@@ -25,8 +25,6 @@ from smelt.pipelines.shapes import reshaped
 from smelt.pipelines.spans import Span
 from smelt.pipelines.stage import Stage
 from smelt.pipelines.steps import Ask
-from smelt.providers.prices import cost_of
-from smelt.providers.usage import asked_tier
 
 WINDOW = 1_024  # Rows of a window: many enough to attach columns cheaply, few enough for rows to flow.
 _LARGE_WINDOW = 50_000  # Rows after which the next step has its turn, with schedule="steps".
@@ -72,14 +70,7 @@ class Household:
 
     def account(self, call: Preparation) -> Account:
         """An account of the budget, for a run of *call*."""
-        common: Settings = self.checked.common
-        return Account(
-            max_cost=common.max_cost,
-            max_tokens=common.max_tokens_total,
-            price=partial(cost_of, call.provider),
-            tier=asked_tier(call.params),
-            purse=self.purse,
-        )
+        return account_of(call, self.purse, self.checked.common)
 
 
 class Passage:

@@ -102,7 +102,7 @@ class Completion(Stepwise[list[RowAnswer[Any]]]):
         self._part = part_of(call)
         self._supply.put(self._part)
         self._supply.end()
-        self._run = asking(call, self._supply, is_partial_shown=is_partial_shown, details=True)
+        self._run = asking(call)(call, self._supply, is_partial_shown=is_partial_shown, details=True)
         self._twins = _twins(call)
         if call.folded.skipped is not None:
             self._parts.ready.append(call.folded.skipped)

@@ -49,7 +49,9 @@ class Flow(Stepwise[FramePart | Wants]):
         super().__init__()
         self.is_reading = False
         self._supply = Supply(Parts(self._wake.set))
-        self._run = asking(first, self._supply, observers=[self._watch], rows=rows, is_partial_shown=is_partial_shown)
+        self._run = asking(first)(
+            first, self._supply, observers=[self._watch], rows=rows, is_partial_shown=is_partial_shown
+        )
         self._raises = first.settings.on_error == "raise"
         self._handed_over = 0
         self._trouble: BaseException | None = None
