@@ -39,6 +39,7 @@ from smelt.plan.chunks import Chunk, Size
 from smelt.providers.base import Billing, CallFailed, Connection
 from smelt.providers.batching import BatchConnection, batching_of
 
+NOT_YET = RowFailure("pending", "pending: not submitted yet. The same call submits it.")
 _PROOFS = 3  # Chunks that are asked live before the first job, until a row is answered.
 _ENDLESS = ("orphaned", "lost")  # States that no waiting ends.
 
@@ -150,7 +151,7 @@ class BatchRun(Run):
                 if not self.supply.parts.is_settled(position):
                     self._leave_pending(position, line)
         if rest.kind == "stopped" and not is_stopped and (self._held.lines or self.supply.line):
-            rest = replace(rest, kind="pending", message="pending: not submitted yet. The same call submits it.")
+            rest = replace(rest, kind=NOT_YET.kind, message=NOT_YET.message)
         super()._close(rest, is_stopped=is_stopped)
 
     def _state_after(self, job: JobRow) -> str:

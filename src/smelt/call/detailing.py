@@ -21,8 +21,7 @@ def detailed(call: Preparation, answers: Answers, details: Details, total_usd: f
     A row that is equal to an earlier one has the request of that one, and no share of its tokens and dollars.
     """
     details.settle(total_usd)
-    firsts = call.folded.twins or range(details.rows)
-    kinds, values = _columns(answers, details, firsts)
+    kinds, values = _columns(answers, details, call.firsts)
     columns = [
         OutputColumn(name=name, kind=replace(kinds[name], nullable=True), values=values[name]) for name in values
     ]

@@ -17,6 +17,7 @@ from functools import partial
 from math import sqrt
 from typing import Any
 
+from smelt.batch.run import NOT_YET
 from smelt.call.execution import budget_of
 from smelt.call.ladder import (
     calls_of,
@@ -32,6 +33,7 @@ from smelt.call.outcome import Outcome
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation
 from smelt.call.rounds import Rounds
+from smelt.call.tally import confidence
 from smelt.call.wiring import Wiring, wired
 from smelt.cascade import Cascade, Kept
 from smelt.engine.budget import Budget
@@ -447,25 +449,23 @@ class Escalation:
 
     def _confidences(self) -> list[OutputColumn]:
         """The columns of confidence: in the answers of all models but the last, which is asked once."""
-        answers = [self._answer(at) for at in self._call.folded.twins or range(len(self._call.source))]
-        names = [leaf.name for leaf in Panel(self._call.output).leaves]
+        answers = [self._answer(at) for at in self._call.firsts]
+        places = {leaf.name: place for place, leaf in enumerate(Panel(self._call.output).leaves)}
         return [
             OutputColumn(
                 name=column,
                 kind=Float(nullable=True),
-                values=[None if one is None else self._sureness(one, leaf, names.index(leaf)) for one in answers],
+                values=[None if one is None else self._sureness(one, leaf, places[leaf]) for one in answers],
             )
             for leaf, column in self._call.confidences.items()
         ]
 
     def _sureness(self, answer: _Answer, leaf: str, place: int) -> float | None:
         """How sure an answer is of a field; None if it is by the last model, or by one that nobody calibrated."""
-        calibrator, standing = self._call.settings.with_confidence, answer.standings[place]
-        if self._models[answer.model] is self._models[-1]:
+        wanted, model = self._call.settings.with_confidence, answer.model
+        if self._models[model] is self._models[-1] or (model and isinstance(wanted, Calibrator)):
             return None
-        if not isinstance(calibrator, Calibrator):
-            return standing.agreement
-        return None if answer.model else calibrator.confidence(leaf, standing)
+        return confidence(wanted, leaf, answer.standings[place])
 
     def _given(self, position: int) -> int | None:
         """The number of the model that gave the final answer to a row."""
@@ -474,7 +474,7 @@ class Escalation:
     def _answered_by(self, given: Mapping[int, int | None]) -> Any:
         """A column with the model that answered each row; *given*: its number, by the position of distinct rows."""
         call, known = self._call, [one.name for one in self._models]
-        numbers = [given.get(at) for at in call.folded.twins or range(len(call.source))]
+        numbers = [given.get(at) for at in call.firsts]
         values = [None if number is None else known[number] for number in numbers]
         kind = Choice(values=tuple(known), nullable=True)
         made = call.frame.attach([OutputColumn(name="model", kind=kind, values=values)], dropped=call.frame.names)
@@ -507,7 +507,7 @@ def _cut(rounds: Rounds) -> RowFailure | None:
     if ending is not None and not rounds.is_over:
         return None
     if rounds.is_pending:
-        return RowFailure("pending", "pending: not submitted yet. The same call submits it.")
+        return NOT_YET
     if ending is None:
         return _INTERRUPTED
     if ending.stop is not None:

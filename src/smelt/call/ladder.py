@@ -8,7 +8,7 @@ from typing import Any
 
 from smelt.call.gauge import check_calibrator
 from smelt.call.options import Settings
-from smelt.call.preparation import Pick, Preparation, prepare
+from smelt.call.preparation import Pick, Preparation, prepare, refuse_beside
 from smelt.call.resolve import resolve_model
 from smelt.errors import SmeltConfigError
 from smelt.frames.adapt import adapt
@@ -114,7 +114,7 @@ def population_of(call: Preparation) -> Population:
     distinct = call.folded.distinct
     found = zip(distinct, call.source.texts(distinct), strict=True)
     texts = {at: text for at, text in found if isinstance(text, str)}
-    return Population(texts, call.folded.twins or range(len(call.source)))
+    return Population(texts, call.firsts)
 
 
 def confidence_of(call: Preparation) -> float:
@@ -160,8 +160,7 @@ def _check_options(settings: Settings) -> None:
         'via="decisions"': settings.via == "decisions",
         "extend=True": settings.extend,
     }
-    for name in (name for name, is_given in others.items() if is_given):
-        raise SmeltConfigError(f"{min(settings.targets)}= and {name} do not go together yet. Leave out one of them.")
+    refuse_beside(f"{min(settings.targets)}=", others)
     if settings.with_confidence is True and settings.votes == 1:
         raise SmeltConfigError(
             "with_confidence=True tells how much the votes of the cheap model agree, so it needs votes=2 or more. With "

@@ -256,6 +256,11 @@ class Preparation:
         return replace(call, system=call._instructions(output.fields))
 
     @property
+    def firsts(self) -> Sequence[int]:
+        """For each row the position of the first one that is equal to it."""
+        return self.folded.twins or range(len(self.source))
+
+    @property
     def asks_scores(self) -> bool:
         """Whether requests ask for the probabilities of tokens."""
         is_told = self.provider.capabilities.scores == "tokens"
@@ -595,6 +600,16 @@ def refuse_whole(settings: Settings) -> None:
         raise SmeltConfigError(f"with_confidence= cannot be asked for here. {WHOLE}")
 
 
+def refuse_beside(name: str, others: Mapping[str, bool], when: str = "yet") -> None:
+    """Refuse the option *name* beside those of *others* that are given.
+
+    Raises:
+        SmeltConfigError: One is.
+    """
+    if (other := next((one for one, is_given in others.items() if is_given), None)) is not None:
+        raise SmeltConfigError(f"{name} and {other} do not go together {when}. Leave out one of them.")
+
+
 def _check_votes(
     settings: Settings, provider: CompleteProvider, output: Output, *, is_cascade: bool, is_labelled: bool
 ) -> None:
@@ -611,8 +626,7 @@ def _check_votes(
             "sure=, or ask live."
         )
     others = {'via="decisions"': settings.via == "decisions", "extend=True": settings.extend}
-    for name in (name for name, is_given in others.items() if is_given):
-        raise SmeltConfigError(f"votes={settings.votes} and {name} do not go together yet. Leave out one of them.")
+    refuse_beside(f"votes={settings.votes}", others)
 
 
 def _check_scores(settings: Settings, provider: CompleteProvider, output: Output, *, is_labelled: bool) -> None:
@@ -634,8 +648,7 @@ def _check_scores(settings: Settings, provider: CompleteProvider, output: Output
             "the same text. The output model has only text; use votes=3."
         )
     others = {'mode="batch"': settings.mode == "batch", "extend=True": settings.extend}
-    for name in (name for name, is_given in others.items() if is_given):
-        raise SmeltConfigError(f"with_confidence= and {name} do not go together with one vote. Leave out one of them.")
+    refuse_beside("with_confidence=", others, "with one vote")
 
 
 def _check_sure(settings: Settings, output: Output) -> None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from smelt.batch.clock import now
+from smelt.batch.run import NOT_YET
 from smelt.call.execution import Execution, break_off, budget_of
 from smelt.call.gauge import check_calibrator
 from smelt.call.outcome import Outcome
@@ -27,7 +28,7 @@ from smelt.engine.supply import Supply
 from smelt.engine.work import Counts, Ending
 from smelt.errors import SmeltError
 from smelt.observe.recorder import EventRecorder
-from smelt.plan.answers import Answers, RowFailure
+from smelt.plan.answers import Answers
 
 
 class Rounds:
@@ -92,7 +93,7 @@ class Rounds:
     def outcome(self) -> Outcome:
         """The outcome so far."""
         answers = part_of(self._call).answers
-        self._tally.settle(answers, self._open, _NOT_YET if self._is_pending else None)
+        self._tally.settle(answers, self._open, NOT_YET if self._is_pending else None)
         answers.spread()
         return Outcome(
             call=self._call,
@@ -211,9 +212,6 @@ class Rounds:
         self._notices = dict.fromkeys([*self._notices, *(note for one in known for note in one.notices)])
         ending = next((one for one in known if one.why is not None), known[-1]) if len(known) == len(endings) else None
         self._ending = ending and replace(ending, counts=self.counts, notices=list(self._notices))
-
-
-_NOT_YET = RowFailure("pending", "pending: not submitted yet. The same call submits it.")
 
 
 async def _together(works: Sequence[Coroutine[Any, Any, None]]) -> None:

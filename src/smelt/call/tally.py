@@ -137,7 +137,7 @@ class Tally:
 
     def lines(self) -> list[tuple[str, int]]:
         """How many rows took how many votes, and in how many the votes for a field all agree, in words."""
-        firsts = [at for at in self._firsts if at in self._answers]
+        firsts = [at for at in self._call.firsts if at in self._answers]
         counts = Counter(len(self._votes[at]) for at in firsts)
         lines = [(f"{counted(votes, 'vote')}", rows) for votes, rows in sorted(counts.items())]
         for leaf in self._panel.leaves:
@@ -149,7 +149,7 @@ class Tally:
 
     def frame(self) -> Any:
         """The frame `result.votes`."""
-        rows, firsts = self._answers, self._firsts
+        rows, firsts = self._answers, self._call.firsts
         counts: dict[str, list[int | None]] = {
             "votes": [len(self._votes[at]) if at in rows else None for at in firsts],
             "failed": [self._failed[at] if at in rows else None for at in firsts],
@@ -175,11 +175,6 @@ class Tally:
         chances = {name: vote[at] for at, name in self._chances.items()}
         return {name: log_odds(log(one)) if one else LEAST for name, one in chances.items()} or None
 
-    @property
-    def _firsts(self) -> Sequence[int]:
-        """For each row the position of the row whose votes it has."""
-        return self._call.folded.twins or range(len(self._call.source))
-
     def _is_open(self, at: int, left: int) -> bool:
         failure = self._failures.get(at)
         if failure is not None and failure.kind in LASTING:
@@ -193,7 +188,7 @@ class Tally:
 
     def _of(self, leaf: str) -> list[Standing | None]:
         place = [one.name for one in self._panel.leaves].index(leaf)
-        return [self._standing(at)[place] if at in self._answers else None for at in self._firsts]
+        return [self._standing(at)[place] if at in self._answers else None for at in self._call.firsts]
 
     def _standing(self, at: int) -> list[Standing]:
         if at not in self._standings:
@@ -212,16 +207,18 @@ class Tally:
             if at not in self._sure:
                 self._sure[at] = self._panel.are_sure(self._votes[at], answer)
         return [
-            (leaf, [self._sure[at][place] if at in self._answers else None for at in self._firsts])
+            (leaf, [self._sure[at][place] if at in self._answers else None for at in self._call.firsts])
             for place, leaf in enumerate(self._panel.leaves)
             if leaf.labels is not None
         ]
 
     def _confidence(self, leaf: str, standing: Standing) -> float | None:
-        calibrator = self._call.settings.with_confidence
-        if not isinstance(calibrator, Calibrator):
-            return standing.agreement
-        return calibrator.confidence(leaf, standing)
+        return confidence(self._call.settings.with_confidence, leaf, standing)
 
     def _column(self, name: str, values: Sequence[float | None]) -> OutputColumn:
         return OutputColumn(name=name, kind=Float(nullable=True), values=values)
+
+
+def confidence(wanted: bool | Calibrator, leaf: str, standing: Standing) -> float | None:
+    """How sure a value of the field *leaf* is, as `with_confidence` *wanted* it; None if nothing is known."""
+    return wanted.confidence(leaf, standing) if isinstance(wanted, Calibrator) else standing.agreement
