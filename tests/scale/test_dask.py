@@ -46,7 +46,7 @@ def partitioned(frame: pd.DataFrame, parts: int = 2) -> Any:
 
 def in_one_piece(frame: pd.DataFrame) -> pd.DataFrame:
     """*frame* with each Arrow column as one array: pandas shows equal nested values of several arrays as different."""
-    names = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.ArrowDtype)]
+    names = [str(name) for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.ArrowDtype)]
     joined = pa.table({name: pa.array(frame[name]) for name in names}).combine_chunks()
     return frame.assign(**{name: pd.arrays.ArrowExtensionArray(joined[name]) for name in names})
 
