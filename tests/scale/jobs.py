@@ -51,14 +51,11 @@ def job_options(ledger: Path) -> dict[str, Any]:
     }
 
 
-def run_page(title: str, **names: Any) -> None:
-    """Run the block below the heading *title* of the page about engines, in this folder."""
-    page = (Path(__file__).parents[2] / "docs" / "howto" / "engines.md").read_text(encoding="utf-8")
-    first = page.partition("```python\n")[2].partition("```")[0]
-    block = page.partition(f"## {title}\n")[2].partition("```py\n")[2].partition("```")[0]
-    known = {"__name__": "__main__", **names}
-    for code in (first, block):
-        exec(compile(code, "engines.md", "exec", dont_inherit=True), known)
+def run_page(engine: str, **names: Any) -> None:
+    """Run the block of the page about *engine*, in this folder."""
+    page = (Path(__file__).parents[2] / "docs" / "engines" / f"{engine}.md").read_text(encoding="utf-8")
+    block = page.partition("```py\n")[2].partition("```")[0]
+    exec(compile(block, f"{engine}.md", "exec", dont_inherit=True), {"__name__": "__main__", **names})
 
 
 def wait_for_requests(scenario: Scenario, least: int = BEFORE) -> None:

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("ignore")]
 
 
 def test_the_page_shows_what_runs(page: Path) -> None:
-    jobs.run_page("Daft")
+    jobs.run_page("daft")
 
     found = parquet.read_table(page / "answers")
     assert found.num_rows == 3

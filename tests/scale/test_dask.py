@@ -129,7 +129,7 @@ def test_ctrl_c_and_a_wrong_key_stop_the_workers(
 
 def test_the_page_shows_what_runs(page: Path) -> None:
     with dask.config.set(scheduler="sync"):
-        jobs.run_page("Dask")
+        jobs.run_page("dask")
 
     found = pd.read_parquet(page / "answers")
     assert found["smelt_error"].isna().all()

@@ -71,7 +71,7 @@ def test_the_page_shows_what_runs(page: Path) -> None:
     with duckdb.connect("companies.duckdb") as con:
         con.execute("create table companies as from 'companies/0.parquet'")
 
-    jobs.run_page("DuckDB")
+    jobs.run_page("duckdb")
 
     with duckdb.connect("companies.duckdb") as con:
         assert con.sql("select count(*), count(sector), count(smelt_error) from answers").fetchall() == [(3, 3, 0)]
