@@ -341,31 +341,6 @@ def test_no_row_needs_no_vote() -> None:
     assert (result.metrics.requests, len(result.votes)) == (0, 0)
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"votes": 0}, "votes must be an integer from 1 to 40"),
-        ({"votes": 41, "sure": 0.05}, "votes must be an integer from 1 to 40"),
-        ({"votes": 16}, "more than 15, which takes sure="),
-        ({"sure": 0.05}, "is about votes: add votes=7 or more"),
-        ({"votes": 6, "sure": 0.25}, "takes votes=7 or more"),
-        ({"votes": 8, "sure": 0.01}, r"takes votes=9 or more: .* is one of 2 values.*another value takes 14\."),
-        ({"votes": 9, "sure": 0.95}, "sure must be the risk of a wrong label, a number above 0 and up to 0.25"),
-        ({"with_confidence": True}, "needs votes=2 or more"),
-        ({"votes": 3, "via": "decisions"}, "do not go together yet"),
-        ({"votes": 3, "extend": True}, "do not go together yet"),
-    ],
-    ids=str,
-)
-def test_what_votes_cannot_do_is_refused_before_anything_is_sent(options: dict[str, Any], words: str) -> None:
-    provider = ScriptedProvider({})
-
-    with pytest.raises(SmeltConfigError, match=words):
-        smelt.run(ROWS, "{name}?", Literal["a", "b"], model=provider, output="mood", **options)
-
-    assert provider.requests == []
-
-
 def test_a_run_without_votes_has_no_counts() -> None:
     result = smelt.run(ROWS, "{name}?", Shop, model=ScriptedProvider(by_turn("food")))
 

@@ -11,8 +11,9 @@ import polars as pl
 from smelt.api.job import Job, OutputModel
 from smelt.api.labels import field_of, with_column
 from smelt.api.signatures import spelled_out, without_frame
+from smelt.call.conflicts import refuse_whole
 from smelt.call.options import Options
-from smelt.call.preparation import Preparation, refuse_whole
+from smelt.call.preparation import Preparation
 from smelt.checks import integer
 from smelt.errors import CollisionError, ConfigTypeError, SmeltConfigError
 from smelt.frames.polars import empty

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from smelt.call.conflicts import refuse_beside
 from smelt.call.gauge import check_calibrator
 from smelt.call.options import Settings
-from smelt.call.preparation import Pick, Preparation, prepare, refuse_beside
+from smelt.call.preparation import Pick, Preparation, prepare
 from smelt.call.resolve import resolve_model
 from smelt.errors import SmeltConfigError
 from smelt.frames.adapt import adapt

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from smelt.call.columns import Column, added_to
+from smelt.call.conflicts import check_keepable, check_mode, check_options, refuse_cascade
 from smelt.call.mediachecks import check_declared, check_media, check_urls, media_words
-from smelt.call.options import MOST_VOTES, TARGETS, Settings
+from smelt.call.options import Settings
 from smelt.call.resolve import resolve_model
 from smelt.engine.pilot import is_long
 from smelt.engine.policy import Policy
@@ -32,21 +33,15 @@ from smelt.plan.probabilities import declared, paired, with_probabilities, witho
 from smelt.plan.prompt import read_prompt, sent_columns
 from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
-from smelt.plan.scores import has_scores, wanted_beside
+from smelt.plan.scores import wanted_beside
 from smelt.plan.tokens import compact_bytes, reply_bytes, reply_tokens, text_tokens
 from smelt.plan.verbatim import check_columns
 from smelt.plan.wire import PROMPT_REMINDER, REMINDER, Codec, prompts_told, system_text
 from smelt.providers.base import CompleteProvider
-from smelt.providers.batching import batching_of
 from smelt.providers.decisions import decisions_of
-from smelt.providers.tiers import flex_of
-from smelt.providers.vendors import MOCK
 from smelt.providers.wrapped import tags_of
-from smelt.trust.certainty import fewest_votes
-from smelt.trust.votes import Panel
 
 _USUAL = Settings()
-_SURE_VOTES = 7  # The fewest that `sure=` takes.
 _FIRST_ROWS = 5  # Rows of the first request, which tests the key, the model and the schema.
 _told: set[str] = set()  # Prompts that name no column, and were warned about in this process.
 _ROOM = 2  # A chunk is planned with this multiple of a row's usual reply tokens, and fills half of the output limit.
@@ -247,8 +242,8 @@ class Preparation:
             SmeltConfigError: That model cannot be asked for this.
         """
         settings, output = self.settings, self.output
-        _check_keepable(provider, settings)
-        _check_mode(provider, settings)
+        check_keepable(provider, settings)
+        check_mode(provider, settings)
         check_limits(output.fields, provider.capabilities.dialect, provider.name)
         check_media(self.folded.media, provider)
         check_urls(settings.media, provider)
@@ -450,7 +445,7 @@ def prepare(
         SmeltConfigError: An argument is wrong (this class or a subclass); nothing was sent.
     """
     if not is_cascade:
-        _refuse_cascade(settings)
+        refuse_cascade(settings)
     frame = adapt(data)
     # An empty list of dicts does not say which keys its rows would have.
     names = frame.names if frame.names or len(frame) else None
@@ -465,12 +460,8 @@ def prepare(
         raise ColumnError("The data has rows but no columns, so there is nothing to send.")
     # Last, because it may require a key: a user without one should first see all other errors.
     provider = resolve_model(model, params=settings.params, needs_key=is_sent)
-    _check_keepable(provider, settings)
-    if settings.via == "decisions":
-        _check_decisions(settings, has_media=bool(settings.media or rows.media_names))
-    _check_mode(provider, settings)
-    _check_votes(settings, provider, output, is_cascade=is_cascade, is_labelled=is_labelled)
-    _check_sure(settings, output)
+    has_media = bool(settings.media or rows.media_names)
+    check_options(settings, provider, output, has_media=has_media, is_cascade=is_cascade, is_labelled=is_labelled)
     check_limits(output.fields, provider.capabilities.dialect, provider.name)
     if names is not None:
         check_columns(output.fields, source.names, frame.names, rows.media_names)
@@ -485,7 +476,6 @@ def prepare(
     folded = fold(source, skip_nulls=settings.null_rows == "skip")
     check_media(folded.media, provider)
     check_urls(settings.media, provider)
-    has_media = bool(settings.media or rows.media_names)
     system = _instructions(
         task.text,
         output.fields,
@@ -545,163 +535,6 @@ def _reply_bytes(fields: Sequence[Field], compact: Compact | None, wire: str) ->
     if compact is None or compact.layout is None or wire == "auto":
         return reply_bytes(fields)
     return compact_bytes(fields, is_packed=compact.layout.shape == "packed")
-
-
-def _check_keepable(provider: CompleteProvider, settings: Settings) -> None:
-    """Refuse a ledger for answers of code that has no name. Those of the mock model are not kept, and not missed."""
-    if settings.ledger and not provider.capabilities.is_keepable and provider.name != MOCK.name:
-        raise SmeltConfigError(
-            f"The ledger cannot keep the answers of {provider.model}, because it cannot see whether that code has "
-            'changed. Give it a name, smelt.worker(..., name="v1"), and change the name if the code changes; or pass '
-            "ledger=False."
-        )
-
-
-def _check_mode(provider: CompleteProvider, settings: Settings) -> None:
-    """Refuse what `mode="batch"` cannot do, and its options without it."""
-    if settings.mode != "batch":
-        given = [name for name in ("wait", "tail", "artefacts") if getattr(settings, name) != getattr(_USUAL, name)]
-        if given:
-            raise SmeltConfigError(f'{given[0]}= is about jobs of a Batch API. Add mode="batch", or leave it out.')
-        if settings.mode == "flex":
-            _check_flex(provider, settings)
-        return
-    batching_of(provider)
-    if settings.ledger is False or not provider.capabilities.is_keepable:
-        raise SmeltConfigError(
-            'mode="batch" needs a ledger: a job runs for hours, and the ledger knows which rows are in it. Leave out '
-            'ledger=False (or SMELT_LEDGER=off), or name a file: ledger="answers.sqlite".'
-        )
-    if settings.extend:
-        raise SmeltConfigError('extend=True and mode="batch" do not go together yet. Leave out one of them.')
-
-
-def _refuse_cascade(settings: Settings) -> None:
-    """Refuse the options of a cascade in a call to one model."""
-    names = (*TARGETS, "confidence", "cascade_fields")
-    if given := [name for name in names if getattr(settings, name) != getattr(_USUAL, name)]:
-        raise SmeltConfigError(
-            f"{given[0]}= is about a cascade: model=[cheap, strong] and target_accuracy=0.95, in transform, run, "
-            "classify, evaluate, estimate and a step of a pipeline. Leave it out here, or name the models there."
-        )
-
-
-WHOLE = "It needs all rows before the first answer, so use transform or run, on a whole frame."
-
-
-def refuse_whole(settings: Settings) -> None:
-    """Refuse what needs all rows where rows are handed on as soon as they are answered: cascades and confidence.
-
-    Raises:
-        SmeltConfigError: The call has such an option.
-    """
-    _refuse_cascade(settings)
-    if settings.with_confidence is not False:
-        raise SmeltConfigError(f"with_confidence= cannot be asked for here. {WHOLE}")
-
-
-def refuse_beside(name: str, others: Mapping[str, bool], when: str = "yet") -> None:
-    """Refuse the option *name* beside those of *others* that are given.
-
-    Raises:
-        SmeltConfigError: One is.
-    """
-    if (other := next((one for one, is_given in others.items() if is_given), None)) is not None:
-        raise SmeltConfigError(f"{name} and {other} do not go together {when}. Leave out one of them.")
-
-
-def _check_votes(
-    settings: Settings, provider: CompleteProvider, output: Output, *, is_cascade: bool, is_labelled: bool
-) -> None:
-    """Refuse what does not go together with votes, or with scores."""
-    if settings.votes == 1:
-        if settings.sure is not None:
-            raise SmeltConfigError(f"sure={settings.sure} is about votes: add votes={_SURE_VOTES} or more.")
-        if settings.with_confidence and not is_cascade:
-            _check_scores(settings, provider, output, is_labelled=is_labelled)
-        return
-    if settings.sure is not None and settings.mode == "batch":
-        raise SmeltConfigError(
-            'sure= and mode="batch" do not go together: a row would wait for a job after each of its votes. Leave out '
-            "sure=, or ask live."
-        )
-    others = {'via="decisions"': settings.via == "decisions", "extend=True": settings.extend}
-    refuse_beside(f"votes={settings.votes}", others)
-
-
-def _check_scores(settings: Settings, provider: CompleteProvider, output: Output, *, is_labelled: bool) -> None:
-    """Refuse confidence in single answers without scores, or without right answers that tell what they mean."""
-    if settings.with_confidence is True and not is_labelled:
-        raise SmeltConfigError(
-            "with_confidence=True tells how much votes agree, so it needs votes=2 or more; votes=3 is a good start. "
-            "With one vote, pass the .calibrator of evaluate(..., with_confidence=True), which makes probabilities of "
-            "the scores that the provider gives."
-        )
-    if settings.via != "decisions" and provider.capabilities.scores == "none":
-        raise SmeltConfigError(
-            f"with_confidence= with one vote needs scores, and smelt knows no way to get them from {provider.name}: "
-            "use votes=3, which any model can."
-        )
-    if not has_scores(output.fields):
-        raise SmeltConfigError(
-            "with_confidence= with one vote is about labels, flags, numbers and dates: there are many ways to write "
-            "the same text. The output model has only text; use votes=3."
-        )
-    others = {'mode="batch"': settings.mode == "batch", "extend=True": settings.extend}
-    refuse_beside("with_confidence=", others, "with one vote")
-
-
-def _check_sure(settings: Settings, output: Output) -> None:
-    """Refuse a `sure=` that its votes cannot reach, and more votes than make sense without it."""
-    votes, sure = settings.votes, settings.sure
-    if sure is None:
-        if votes > MOST_VOTES:
-            raise SmeltConfigError(
-                f"votes={votes} is more than {MOST_VOTES}, which takes sure= beside it: then a row is asked no more "
-                "when its labels are sure. sure=0.05 is a good start."
-            )
-        return
-    leaves = [leaf for leaf in Panel(output).leaves if leaf.labels is not None]
-    if not leaves:
-        raise SmeltConfigError(
-            "sure= is about fields that are bool, Literal or Enum, and the output model has none. Leave it out."
-        )
-    for leaf in leaves:
-        least = max(_SURE_VOTES, fewest_votes(leaf.labels or 1, sure))
-        if votes < least:
-            raise SmeltConfigError(
-                f"sure={sure} takes votes={least} or more: {leaf.name} is one of {leaf.labels} values, and fewer votes "
-                f"prove nothing even if all agree. One vote for another value takes "
-                f"{fewest_votes(leaf.labels or 1, sure, 1)}."
-            )
-
-
-def _check_decisions(settings: Settings, *, has_media: bool) -> None:
-    """Refuse what does not go together with `via="decisions"`."""
-    if settings.mode != "now":
-        raise SmeltConfigError(
-            f'via="decisions" and mode="{settings.mode}" do not go together: decisions have no cheaper tier and no '
-            "Batch API. Leave out one of them."
-        )
-    if settings.wire == "compact":
-        raise SmeltConfigError(
-            f'wire="{settings.wire}" is about answers that a model writes, and via="decisions" has none. Leave out one '
-            "of them."
-        )
-    if settings.extend:
-        raise SmeltConfigError(
-            'extend=True and via="decisions" do not go together: earlier answers have no probabilities. Leave out one '
-            "of them."
-        )
-    if has_media:
-        raise SmeltConfigError('via="decisions" sends text only, and the rows hold media. Leave out via=.')
-
-
-def _check_flex(provider: CompleteProvider, settings: Settings) -> None:
-    """Refuse `mode="flex"` for a model that is not served at that tier, and another tier beside it."""
-    asked = flex_of(provider)
-    if named := [name for name in asked if name in {**provider.params, **settings.params}]:
-        raise SmeltConfigError(f'mode="flex" sets the parameter {named[0]!r} itself. Leave out one of them.')
 
 
 def _warn_of_all_columns(prompt: str, names: Sequence[str]) -> None:

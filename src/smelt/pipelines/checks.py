@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from smelt.call.conflicts import WHOLE, refuse_whole
 from smelt.call.defaults import resolved
 from smelt.call.options import NAMES, Settings, unknown_option
-from smelt.call.preparation import WHOLE, Preparation, prepare, refuse_whole
+from smelt.call.preparation import Preparation, prepare
 from smelt.errors import ColumnError, ConfigTypeError, SmeltConfigError
 from smelt.frames.base import Frame
 from smelt.frames.records import RecordsFrame

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from smelt.api.job import Job
+from smelt.call.conflicts import refuse_whole
 from smelt.call.options import Settings
-from smelt.call.preparation import refuse_whole
 from smelt.call.resolve import default_model, resolve_model
 from smelt.checks import integer
 from smelt.environment import environ

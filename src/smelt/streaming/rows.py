@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Generic, Self
 
+from smelt.call.conflicts import refuse_whole
 from smelt.call.options import Settings
-from smelt.call.preparation import Preparation, refuse_whole
+from smelt.call.preparation import Preparation
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.loop.bridge import warn_of_blocking
 from smelt.loop.driver import Driver

@@ -7,8 +7,9 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Generic, Self
 
+from smelt.call.conflicts import refuse_whole
 from smelt.call.options import Settings
-from smelt.call.preparation import Preparation, prepare, refuse_whole
+from smelt.call.preparation import Preparation, prepare
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.frames.adapt import adapt_part
 from smelt.lanes.jobs import JobRun
