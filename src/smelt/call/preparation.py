@@ -7,10 +7,12 @@ import random
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from smelt.call.columns import Column, added_to
 from smelt.call.conflicts import check_keepable, check_mode, check_options, refuse_cascade
+from smelt.call.instructions import Instructions, check_unicode
 from smelt.call.mediachecks import check_declared, check_media, check_urls, media_words
 from smelt.call.options import Settings
 from smelt.call.resolve import resolve_model
@@ -22,21 +24,20 @@ from smelt.frames.adapt import adapt
 from smelt.frames.base import Frame
 from smelt.lanes.jobs import JobRun
 from smelt.messages import nearest, printable, shown_value
-from smelt.plan.compact import Compact, table_of, told
-from smelt.plan.decisions import TOLD, Decision, questions_about
+from smelt.plan.compact import Compact, table_of
+from smelt.plan.decisions import Decision, questions_about
 from smelt.plan.dialect import check_limits
 from smelt.plan.examples import Example, read_examples
 from smelt.plan.kinds import Field, Text
 from smelt.plan.mediacolumns import KINDS, Audio, key_part
-from smelt.plan.packed import Layout
 from smelt.plan.probabilities import declared, paired, with_probabilities, without_probabilities
 from smelt.plan.prompt import read_prompt, sent_columns
-from smelt.plan.rows import Folded, Key, RowSource, Unsendable, fold, remembering
+from smelt.plan.rows import Folded, Key, RowSource, Selected, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
 from smelt.plan.scores import wanted_beside
 from smelt.plan.tokens import compact_bytes, reply_bytes, reply_tokens, text_tokens
 from smelt.plan.verbatim import check_columns
-from smelt.plan.wire import PROMPT_REMINDER, REMINDER, Codec, prompts_told, system_text
+from smelt.plan.wire import PROMPT_REMINDER, REMINDER
 from smelt.providers.base import CompleteProvider
 from smelt.providers.decisions import decisions_of
 from smelt.providers.wrapped import tags_of
@@ -63,8 +64,7 @@ class Preparation:
         provider: The provider that answers.
         settings: The options.
         prompt: The caller's question, as it is sent to the model.
-        system: The system message: the full instructions.
-        examples: The caller's examples, which are part of it.
+        examples: The caller's examples, which are part of the instructions.
         whole: The complete output if *output* has only a part of its fields; None if *output* is complete.
         has_media: Whether rows may have media. In a stream, later frames may have those of declared columns.
         is_prompts: Whether each row is a prompt that the model is to follow, and not data.
@@ -86,7 +86,6 @@ class Preparation:
     provider: CompleteProvider
     settings: Settings
     prompt: str
-    system: str
     examples: tuple[Example, ...] = ()
     whole: Output | None = None
     has_media: bool = False
@@ -120,19 +119,22 @@ class Preparation:
             **({"prompts": 1} if self.is_prompts else {}),
         }
 
-    def _instructions(self, fields: Sequence[Field], codec: Codec | None = None) -> str:
-        """The system message that asks for *fields* only, in the shape *codec*: by default that of the provider."""
-        codec = codec or self.provider.capabilities.codec
-        return _instructions(
-            self.prompt,
-            fields,
-            codec,
-            self.output,
-            self.examples,
+    @property
+    def instructions(self) -> Instructions:
+        """What the model is told before the rows, whichever fields are asked for."""
+        return Instructions(
+            prompt=self.prompt,
+            about=self.output.description,
+            examples=self.examples,
             has_media=self.has_media,
             is_decided=self.settings.via == "decisions",
             is_prompts=self.is_prompts,
         )
+
+    @cached_property
+    def system(self) -> str:
+        """The system message: the full instructions, in the shape that the provider takes."""
+        return self.instructions.text(self.output.fields, self.provider.capabilities.codec)
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
@@ -190,21 +192,8 @@ class Preparation:
             return None
         if wire == "auto" and (capabilities.codec == "keyed" or not self._is_comparable(fields, is_whole=is_whole)):
             return None
-        # A grammar with a property per row holds the model to each row, and needs the names.
         table = table_of(self.source, self.folded.distinct, is_whole=is_whole)
-        layout = Layout.of(fields) if capabilities.codec == "array" else None
-        return Compact(
-            system=system_text(
-                self.prompt,
-                fields,
-                capabilities.codec,
-                about=self.output.description,
-                examples=[one.line(fields, layout) for one in self.examples],
-                told=told(table, fields, capabilities.codec, layout),
-            ),
-            table=table,
-            layout=layout,
-        )
+        return self.instructions.compact(fields, capabilities.codec, table)
 
     def arranged(self, positions: Sequence[int]) -> Sequence[int]:
         """Positions of rows in the order in which they are asked: shuffled, unless the call has `shuffle=False`.
@@ -233,7 +222,7 @@ class Preparation:
     def about(self, positions: Sequence[int]) -> Preparation:
         """The call about the rows at *positions* only, which are distinct."""
         folded = replace(self.folded, distinct=array("q", range(len(positions))), twins=None, skipped=None)
-        return replace(self, source=_Part(self.source, positions), folded=folded)
+        return replace(self, source=Selected(self.source, positions), folded=folded)
 
     def asked_of(self, provider: CompleteProvider) -> Preparation:
         """The same call to another model.
@@ -247,8 +236,7 @@ class Preparation:
         check_limits(output.fields, provider.capabilities.dialect, provider.name)
         check_media(self.folded.media, provider)
         check_urls(settings.media, provider)
-        call = replace(self, provider=provider)
-        return replace(call, system=call._instructions(output.fields))
+        return replace(self, provider=provider)
 
     @property
     def firsts(self) -> Sequence[int]:
@@ -285,7 +273,7 @@ class Preparation:
         return replace(
             self.work(is_whole=is_whole),
             asked=fields,
-            system=self._instructions(fields),
+            system=self.instructions.text(fields, self.provider.capabilities.codec),
             array_system=self._array_system(fields),
             row_tokens=reply_tokens(fields),
             reply_bytes=_reply_bytes(fields, compact, self.settings.wire),
@@ -305,7 +293,6 @@ class Preparation:
             output=output,
             whole=self.output,
             columns=tuple(column for column in self.columns if column.path[0] in names),
-            system=self._instructions(output.fields),
         )
 
     def asked_via(self, via: Literal["generation", "decisions"]) -> Preparation:
@@ -324,7 +311,6 @@ class Preparation:
         wire = "keyed" if is_decided else self.settings.wire
         settings = replace(self.settings, via=via, mode="now", wire=wire)
         call = replace(self, output=output, settings=settings)
-        call = replace(call, system=call._instructions(output.fields))
         _ = call.decisions  # Raises.
         return call
 
@@ -352,7 +338,7 @@ class Preparation:
         capabilities = self.provider.capabilities
         if capabilities.codec == "array" or capabilities.enforces_schema:
             return ""
-        return self._instructions(fields, "array")
+        return self.instructions.text(fields, "array")
 
     @property
     def ledger(self) -> bool | str:
@@ -392,24 +378,6 @@ class Preparation:
 
 Pick = Callable[[int], Sequence[int]]
 """Chooses row positions, given the number of rows."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """A selection of the rows of a source. A `RowSource`."""
-
-    whole: RowSource
-    positions: Sequence[int]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.whole.names
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def texts(self, positions: Sequence[int]) -> list[str | Unsendable]:
-        return self.whole.texts([self.positions[position] for position in positions])
 
 
 def prepare(
@@ -469,24 +437,13 @@ def prepare(
         _warn_of_all_columns(prompt, source.names)
     if pick is not None:  # After the checks on the whole frame: a picked dict may lack a key that the prompt names.
         positions = pick(len(frame))
-        frame, source = adapt(frame.take(positions)), _Part(source, positions)
+        frame, source = adapt(frame.take(positions)), Selected(source, positions)
     is_decided = settings.via == "decisions"
     declared_output = read_output(output_model, text_column=settings.output) if is_decided else output
     examples = read_examples(settings.examples, source.names, declared_output, settings.media)
     folded = fold(source, skip_nulls=settings.null_rows == "skip")
     check_media(folded.media, provider)
     check_urls(settings.media, provider)
-    system = _instructions(
-        task.text,
-        output.fields,
-        provider.capabilities.codec,
-        output,
-        examples,
-        has_media=has_media,
-        is_decided=is_decided,
-        is_prompts=is_prompts,
-    )
-    _require_unicode(system)
     call = Preparation(
         frame=frame,
         source=source,
@@ -498,36 +455,17 @@ def prepare(
         provider=provider,
         settings=settings,
         prompt=task.text,
-        system=system,
         examples=examples,
         has_media=has_media,
         confidences=added.confidences,
         is_prompts=is_prompts,
         is_scored=settings.votes == 1 and settings.with_confidence is not False and not is_cascade,
     )
+    check_unicode(call.system)
     _ = call.decisions  # Raises.
     if is_sent:
         _warn_of_addresses(call)
     return call
-
-
-def _instructions(
-    prompt: str,
-    fields: Sequence[Field],
-    codec: Codec,
-    output: Output,
-    examples: Sequence[Example],
-    *,
-    has_media: bool,
-    is_decided: bool,
-    is_prompts: bool = False,
-) -> str:
-    """The system message that asks for *fields* of *output*, and shows the answers of *examples* for them."""
-    fields = declared(fields)
-    told = [one.line(fields) for one in examples]
-    about = output.description
-    asked = [TOLD] if is_decided else prompts_told(fields, codec) if is_prompts else []
-    return system_text(prompt, fields, codec, about=about, examples=told, has_media=has_media, told=asked)
 
 
 def _reply_bytes(fields: Sequence[Field], compact: Compact | None, wire: str) -> int:
@@ -560,16 +498,6 @@ def _warn_of_addresses(call: Preparation) -> None:
         "media= passes addresses on, and the ledger knows an address by its text. If the picture behind one has "
         "changed, the answer to the old one is used; refresh=True asks again."
     )
-
-
-def _require_unicode(system: str) -> None:
-    try:
-        system.encode()
-    except UnicodeEncodeError as problem:
-        near = system[max(0, problem.start - 20) : problem.start]
-        raise SchemaError(
-            f"The output model has half of a surrogate pair in a description or a choice, after {near!r}. Remove it."
-        ) from None
 
 
 def chosen(named: Sequence[str], known: Sequence[str], settings: Settings) -> Sequence[str] | None:

@@ -195,6 +195,26 @@ def _length(texts: Sequence[str | Unsendable]) -> int:
     return sum([len(text) for text in texts if isinstance(text, str)])
 
 
+@dataclass(frozen=True, eq=False)
+class Selected:
+    """Rows at some *positions* of a *whole* source. A `RowSource`."""
+
+    whole: RowSource
+    positions: Sequence[int]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of the whole."""
+        return self.whole.names
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def texts(self, positions: Sequence[int]) -> list[str | Unsendable]:
+        """The texts of the rows at *positions* of the selection."""
+        return self.whole.texts([self.positions[position] for position in positions])
+
+
 @dataclass(frozen=True, repr=False)
 class _Remembered:
     """Rows whose texts are in memory. A `RowSource`."""
