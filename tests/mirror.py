@@ -21,6 +21,7 @@ TESTED_THROUGH = {
     "api/series": "api/test_classify",
     "api/signatures": "test_docstrings",
     "call/record": "report/test_report",
+    "call/workorder": "engine/test_run",
     "call/columns": "scale/test_schema",
     "frames/blank": "scale/test_schema",
     "frames/ddl": "scale/test_schema",

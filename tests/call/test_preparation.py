@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,8 @@ import pandas as pd
 import pytest
 from pydantic import BaseModel
 
-import smelt
-from smelt.errors import AuthConfigError, SmeltConfigError, SmeltWarning
+from smelt.errors import AuthConfigError, SmeltConfigError
 from smelt.providers.vendors import VENDORS
-from smelt.testing import ScriptedProvider
 
 FRAME = pd.DataFrame({"name": ["Arm", "Lego"], "about": ["chips", "bricks"]})
 HOSTED = [name for name, vendor in VENDORS.items() if vendor.hosted]
@@ -111,30 +108,3 @@ def test_a_malformed_key_is_refused_also_by_an_estimate(monkeypatch: pytest.Monk
 
     with pytest.raises(AuthConfigError, match="OPENAI_API_KEY has spaces"):
         FRAME.smelt.estimate("Classify {name}.", Firm, model="openai:gpt-4.1-mini")
-
-
-def said(prompt: str, frame: pd.DataFrame = FRAME, **options: Any) -> list[str]:
-    provider = ScriptedProvider({"sector": "tech"})
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        smelt.run(frame, prompt, Firm, model=provider, **options)
-        smelt.run(frame, prompt, Firm, model=provider, **options)
-    assert {one.category for one in caught} <= {SmeltWarning}
-    assert all(one.filename == __file__ for one in caught)
-    return [str(one.message) for one in caught]
-
-
-def test_a_prompt_that_names_no_column_is_warned_of_once() -> None:
-    name = "Arm"
-
-    (warning,) = said(f"Which sector is {name} in?")
-
-    assert "The prompt names no column, so every request sends 2 columns: name, about." in warning
-    assert "columns=[...]" in warning
-    assert "f-string" in warning
-
-
-def test_nothing_is_said_if_the_columns_are_plain() -> None:
-    assert said("Which sector is {name} in?") == []
-    assert said("Which sector is this in?", columns=["name", "about"]) == []
-    assert said("Which sector is that in?", FRAME[["name"]]) == []

@@ -12,6 +12,7 @@ import pytest
 
 from smelt.call.options import Settings
 from smelt.call.preparation import prepare
+from smelt.call.workorder import work_of
 from smelt.engine.run import Run
 from smelt.ledger.base import NoLedger
 from smelt.providers.base import Billing, CallFailed, Reply, Request
@@ -80,7 +81,7 @@ def took(name: str, rows: int, limit: str = "no limit", most: int = 512, **optio
     provider = Timed(job, LIMITS[limit])
     call = prepare(job.rows(rows), job.prompt, job.model, provider, Settings.of(**options))
     run = Run(
-        work=call.work(),
+        work=work_of(call),
         supply=(supply := supply_of(call)),
         provider=provider,
         lane=make_lane(most=most),

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from smelt.call.options import Settings
 from smelt.call.preparation import prepare
+from smelt.call.workorder import work_of
 from smelt.engine.events import Event, RequestEnded
 from smelt.engine.run import Run
 from smelt.ledger.base import Claim, NoLedger, RunLedger
@@ -65,7 +66,7 @@ def outcome(
     call = prepare([{"n": at} for at in range(rows)], "Double {n}.", Echo, provider, settings)
     answers, events = Answers(rows, 1), list[Event]()
     run = Run(
-        work=call.work(),
+        work=work_of(call),
         supply=supply_of(call, answers),
         provider=provider,
         lane=make_lane(most=concurrency, tell=events.append),

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 import smelt
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation, prepare
+from smelt.call.workorder import extension_of, work_of
 from smelt.engine.events import Event, RequestEnded
 from smelt.engine.run import INTERRUPT_GRACE, Run
 from smelt.engine.work import Work
@@ -61,7 +62,7 @@ def made(
     tell: Callable[[Event], None] = lambda event: None,
 ) -> Run:
     return Run(
-        work=call.work(),
+        work=work_of(call),
         supply=supply_of(call),
         extension=extension,
         provider=provider,
@@ -153,7 +154,7 @@ def test_an_interrupt_shortens_the_grace_of_a_run_that_is_stopping() -> None:
 def test_a_run_that_stops_while_it_adds_fields_leaves_no_row_without_an_outcome() -> None:
     provider = Timed(script=[None, *[REVOKED] * 6])
     call = called(provider, 6)
-    extension = call.extension(["thrice"], {at: f'{{"twice": {2 * at}}}' for at in (0, 2, 4)})
+    extension = extension_of(call, ["thrice"], {at: f'{{"twice": {2 * at}}}' for at in (0, 2, 4)})
     run = made(provider, call, extension)
 
     ending = run_jumping(run.execute()).result

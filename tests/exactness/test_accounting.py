@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from smelt.call.options import Settings
 from smelt.call.preparation import prepare
+from smelt.call.workorder import work_of
 from smelt.engine.policy import ErrorKind
 from smelt.engine.run import Run
 from smelt.ledger.base import NoLedger
@@ -186,7 +187,7 @@ def test_every_row_ends_exactly_once_and_on_its_own_answer(
     answers = Once(count)
     lane = make_lane(seed, most=concurrency)
     run = Run(
-        work=call.work(),
+        work=work_of(call),
         supply=supply_of(call, answers),
         provider=provider,
         lane=lane,
@@ -233,7 +234,7 @@ def test_usage_is_summed_over_replies() -> None:
     )
     call = prepare([{"n": at} for at in range(3)], "Double {n}.", Echo, provider, Settings.of(batch_size=1))
     run = Run(
-        work=call.work(),
+        work=work_of(call),
         supply=supply_of(call, Once(3)),
         provider=provider,
         lane=make_lane(most=1),

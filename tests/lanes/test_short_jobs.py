@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from smelt.call.options import Settings
 from smelt.call.preparation import prepare
+from smelt.call.workorder import work_of
 from smelt.engine.run import Run
 from smelt.ledger.base import NoLedger
 from smelt.providers.base import CallFailed, Reply, Request
@@ -51,7 +52,7 @@ def job(
     provider = Limited(server, announces=announces)
     call = prepare([{"x": at} for at in range(rows)], "t {x}", Out, provider, Settings.of(batch_size=1))
     run = Run(
-        work=call.work(),
+        work=work_of(call),
         supply=(supply := supply_of(call)),
         provider=provider,
         lane=make_lane(seed),

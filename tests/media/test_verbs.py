@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import smelt
-from smelt.call import preparation
+from smelt.call import mediachecks
 from smelt.plan.media import Media
 from smelt.providers.base import Capabilities
 from smelt.testing import ScriptedProvider
@@ -143,7 +143,7 @@ def test_detail_and_size_are_part_of_the_key_and_root_is_not(tmp_path: Path) -> 
     root = tmp_path / "x"
     assert rows(smelt.Image(root=root)) == 1
     assert rows(smelt.Image(root=tmp_path / "y")) == 0
-    preparation._told.add("https://")
+    mediachecks._told.add("https://")
     assert rows(smelt.Image(root=root, urls=True)) == 0
     for changed in ({"detail": "low"}, {"max_side": 64}):
         with pytest.warns(smelt.SmeltWarning, match="'media=' (added|changed)"):
@@ -163,7 +163,7 @@ def test_inputs_are_stored_without_pixels(tmp_path: Path) -> None:
 
 
 def test_addresses_are_warned_of_once_if_answers_are_kept(tmp_path: Path) -> None:
-    preparation._told.discard("https://")
+    mediachecks._told.discard("https://")
     frame, ledger = pd.DataFrame({"photo": ["https://example.com/a.png"]}), str(tmp_path / "l.sqlite")
     task: dict[str, Any] = {"media": {"photo": smelt.Image(urls=True)}, "progress": False}
     smelt.transform(frame, *TASK, model=model(), ledger=False, **task)

@@ -13,6 +13,7 @@ from typing import Any
 import smelt.ledger
 from smelt.call.options import Settings
 from smelt.call.preparation import Preparation, prepare
+from smelt.call.workorder import work_of
 from smelt.engine.budget import Budget
 from smelt.engine.run import Run
 from smelt.lanes.caps import Caps
@@ -130,7 +131,7 @@ class _Stage:
     def _engine(self, outing: Outing, call: Preparation, door: Door, lane: RunLane, ledger: RunLedger) -> Run:
         world, run = self.history.world, outing.run
         return Run(
-            work=call.work(),
+            work=work_of(call),
             supply=supply_of(call, outing.answers),
             provider=door,
             lane=lane,

@@ -19,6 +19,7 @@ from typing import Literal
 from smelt.call.execution import Execution, account_of, break_off, outcome_of
 from smelt.call.outcome import Outcome
 from smelt.call.preparation import Preparation
+from smelt.call.requestsize import first_rows
 from smelt.call.tally import LASTING, SHORT, same_request
 from smelt.call.wiring import Wired, Wiring, wired
 from smelt.engine.bloom import BloomFilter
@@ -349,7 +350,7 @@ class Ballots:
         engine = None if one.execution is None else one.execution.engine
         if engine is not None:
             return max(1, engine.rows_per_request)
-        return max(1, self._call.work(is_whole=False).first_rows)
+        return max(1, first_rows(self._call))
 
     def _watch(self, event: Event) -> None:
         if isinstance(event, RunStarted | RunEnded):

@@ -19,6 +19,7 @@ from smelt.call.tally import waves
 from smelt.call.thinking import room_of
 from smelt.call.ways import HEAD, Way, text, ways
 from smelt.call.ways import lines as cells
+from smelt.call.workorder import work_of
 from smelt.engine.pilot import REQUESTS, ROWS_PER_REQUEST, is_worthwhile
 from smelt.engine.sender import rows_worth
 from smelt.engine.work import Work
@@ -114,7 +115,7 @@ def _times(cost_usd: float | None, votes: float) -> float | None:
 
 
 def _alone(call: Preparation) -> Estimate:
-    distinct, provider, work, mode = len(call.folded.distinct), call.provider, call.work(), call.settings.mode
+    distinct, provider, work, mode = len(call.folded.distinct), call.provider, work_of(call), call.settings.mode
     if mode == "now" and is_worthwhile(work, distinct) and _cost(call, 1, 1, 1):
         return _with_pilot(call, work)
     row_bytes, media_bytes, media_tokens = _measured(call)
@@ -156,7 +157,7 @@ def _with_pilot(call: Preparation, work: Work) -> Estimate:
         _alone(replace(call, settings=replace(call.settings, wire=wire))) for wire in ("keyed", "compact")
     )
     row_bytes, _, _ = _measured(call)
-    shaped = replace(call, settings=replace(call.settings, wire="compact")).work()
+    shaped = work_of(replace(call, settings=replace(call.settings, wire="compact")))
     thoughts = room_of(call.provider, call.params).usual
     asked, answered = _of_pilot(work, row_bytes, thoughts)
     asked_compact, answered_compact = _of_pilot(shaped, row_bytes, thoughts)
@@ -199,7 +200,7 @@ def _sizes(work: Work, row_bytes: float) -> tuple[float, float, int]:
 
 def explain(call: Preparation) -> Explanation:
     """The first request of *call*. Sends nothing."""
-    work, provider = call.work(), call.provider
+    work, provider = work_of(call), call.provider
     line = Line(order=call.arranged(call.folded.distinct), texts=call.source.texts, reject=lambda position, row: None)
     chunk = line.next(Size(rows=work.first_rows if work.is_auto else work.most_rows))
     texts = [row.text for row in chunk.rows] if chunk else []

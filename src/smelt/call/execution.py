@@ -19,6 +19,7 @@ from smelt.call.part import FramePart, as_one
 from smelt.call.preparation import Preparation
 from smelt.call.thinking import room_of
 from smelt.call.wiring import Wired, Wiring, book_of, is_batch, wired
+from smelt.call.workorder import extension_of, work_of
 from smelt.engine.budget import Budget
 from smelt.engine.details import Details
 from smelt.engine.events import Event, Observer, RequestSent, RunStarted
@@ -240,10 +241,10 @@ class Execution:
             series = self._series or Series()
             kind = partial(BatchRun, book=book_of(session), terms=handed.terms, series=series)
         return kind(
-            work=replace(call.work(is_whole=is_whole), ends_at=self._ends()),
+            work=replace(work_of(call, is_whole=is_whole), ends_at=self._ends()),
             extension=None
             if extension is None
-            else call.extension(extension.added, extension.completing, is_whole=is_whole),
+            else extension_of(call, extension.added, extension.completing, is_whole=is_whole),
             supply=self.supply,
             provider=call.provider,
             lane=handed.lane,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from smelt.errors import ColumnError, SmeltConfigError
+from smelt.errors import ColumnError, SmeltConfigError, warn
 from smelt.messages import nearest, shown_value
 from smelt.plan.media import MediaKind
-from smelt.plan.mediacolumns import KINDS, Declared
+from smelt.plan.mediacolumns import KINDS, Audio, Declared
 from smelt.providers.base import CompleteProvider
 
 _MEDIA_WORDS: dict[MediaKind, str] = {"audio": "audio", "document": "PDFs", "image": "images"}
+_told: set[str] = set()  # The schemes of addresses that were warned about in this process.
 
 
 def check_declared(media: Mapping[str, Declared], names: Sequence[str] | None, sent: Sequence[str] | None) -> None:
@@ -46,6 +47,17 @@ def check_urls(media: Mapping[str, Declared], provider: CompleteProvider) -> Non
                 f"media[{shown_value(name)}] has urls=True, and {provider.name} fetches no {_MEDIA_WORDS[kind]} from "
                 "URLs. smelt fetches none either: load the files yourself, and pass their bytes."
             )
+
+
+def warn_of_addresses(media: Mapping[str, Declared]) -> None:
+    """Warn once in a process that the ledger cannot see what is behind an address."""
+    if "https://" in _told or not any(one.urls for one in media.values() if not isinstance(one, Audio)):
+        return
+    _told.add("https://")
+    warn(
+        "media= passes addresses on, and the ledger knows an address by its text. If the picture behind one has "
+        "changed, the answer to the old one is used; refresh=True asks again."
+    )
 
 
 def media_words(kinds: Collection[MediaKind]) -> str:

@@ -13,40 +13,28 @@ from typing import Any, Literal
 from smelt.call.columns import Column, added_to
 from smelt.call.conflicts import check_keepable, check_mode, check_options, refuse_cascade
 from smelt.call.instructions import Instructions, check_unicode
-from smelt.call.mediachecks import check_declared, check_media, check_urls, media_words
+from smelt.call.mediachecks import check_declared, check_media, check_urls, media_words, warn_of_addresses
 from smelt.call.options import Settings
 from smelt.call.resolve import resolve_model
-from smelt.engine.pilot import is_long
-from smelt.engine.policy import Policy
-from smelt.engine.work import Work
-from smelt.errors import ColumnError, SchemaError, SmeltConfigError, warn
+from smelt.call.sentcolumns import chosen, warn_of_all_columns
+from smelt.errors import ColumnError, SchemaError, SmeltConfigError
 from smelt.frames.adapt import adapt
 from smelt.frames.base import Frame
 from smelt.lanes.jobs import JobRun
-from smelt.messages import nearest, printable, shown_value
-from smelt.plan.compact import Compact, table_of
 from smelt.plan.decisions import Decision, questions_about
 from smelt.plan.dialect import check_limits
 from smelt.plan.examples import Example, read_examples
-from smelt.plan.kinds import Field, Text
-from smelt.plan.mediacolumns import KINDS, Audio, key_part
+from smelt.plan.mediacolumns import key_part
 from smelt.plan.probabilities import declared, paired, with_probabilities, without_probabilities
-from smelt.plan.prompt import read_prompt, sent_columns
+from smelt.plan.prompt import read_prompt
 from smelt.plan.rows import Folded, Key, RowSource, Selected, fold, remembering
 from smelt.plan.schema import Output, part_of, read_output
-from smelt.plan.scores import wanted_beside
-from smelt.plan.tokens import compact_bytes, reply_bytes, reply_tokens, text_tokens
 from smelt.plan.verbatim import check_columns
-from smelt.plan.wire import PROMPT_REMINDER, REMINDER
 from smelt.providers.base import CompleteProvider
 from smelt.providers.decisions import decisions_of
 from smelt.providers.wrapped import tags_of
 
 _USUAL = Settings()
-_FIRST_ROWS = 5  # Rows of the first request, which tests the key, the model and the schema.
-_told: set[str] = set()  # Prompts that name no column, and were warned about in this process.
-_ROOM = 2  # A chunk is planned with this multiple of a row's usual reply tokens, and fills half of the output limit.
-_MOST_AUTO_ROWS = 25  # Larger chunks hardly save more of the shared instructions, and answers get worse.
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -154,47 +142,6 @@ class Preparation:
             )
         return found
 
-    def work(self, *, is_whole: bool = True) -> Work:
-        """The work order for the engine; *is_whole*: whether no more rows come than those of this call."""
-        row_tokens = reply_tokens(self.output.fields)
-        most_rows = self._most_rows(row_tokens)
-        compact = self._compact(self.output.fields, is_whole=is_whole)
-        return Work(
-            output=self.output,
-            asked=self.output.fields,
-            reply_bytes=_reply_bytes(self.output.fields, compact, self.settings.wire),
-            system=self.system,
-            array_system=self._array_system(self.output.fields),
-            params=self.settings.params,
-            row_tokens=row_tokens,
-            most_rows=most_rows,
-            is_auto=self.settings.batch_size == "auto",
-            aim=self.settings.aim,
-            timeout=self.settings.timeout,
-            deadline=self.settings.deadline,
-            stop_on_failure=self.settings.on_error == "raise",
-            policy=Policy(max_attempts=self.settings.max_attempts),
-            first_rows=min(_FIRST_ROWS, most_rows),
-            prompt=self.prompt,
-            output_model=str if self.output.is_text else (self.whole or self.output).model,
-            compact=compact,
-            wire=self.settings.wire,
-            decisions=self.decisions,
-            reminder=PROMPT_REMINDER if self.is_prompts else REMINDER,
-            scores=wanted_beside(self.output.fields) if self.asks_scores else 0,
-        )
-
-    def _compact(self, fields: Sequence[Field], *, is_whole: bool) -> Compact | None:
-        """How *fields* are asked for on the compact wire; None if they are asked for in the keyed form."""
-        capabilities = self.provider.capabilities
-        wire = self.settings.wire
-        if wire == "keyed" or self.settings.via == "decisions" or self.has_media or not capabilities.takes_compact:
-            return None
-        if wire == "auto" and (capabilities.codec == "keyed" or not self._is_comparable(fields, is_whole=is_whole)):
-            return None
-        table = table_of(self.source, self.folded.distinct, is_whole=is_whole)
-        return self.instructions.compact(fields, capabilities.codec, table)
-
     def arranged(self, positions: Sequence[int]) -> Sequence[int]:
         """Positions of rows in the order in which they are asked: shuffled, unless the call has `shuffle=False`.
 
@@ -255,32 +202,6 @@ class Preparation:
         vote = f"vote {self.round + 1} of {self.settings.votes}" if self.settings.votes > 1 else ""
         return ", ".join(one for one in (self.stage, vote) if one)
 
-    def _is_comparable(self, fields: Sequence[Field], *, is_whole: bool) -> bool:
-        """Whether a pilot can tell if the compact wire answers as well, or an earlier one may have told."""
-        may_have_one = not is_whole or is_long(len(self.folded.distinct))
-        return may_have_one and any(not isinstance(field.kind, Text) for field in fields)
-
-    def extension(self, added: Sequence[str], completing: Mapping[int, str], *, is_whole: bool = True) -> Work:
-        """The work for the rows of which only the *added* fields are asked.
-
-        Args:
-            added: The new fields, by their names in the reply.
-            completing: By position: the JSON of the stored answer that gets the new fields.
-            is_whole: As in `work`.
-        """
-        fields = tuple(field for field in self.output.fields if field.key in added)
-        compact = self._compact(fields, is_whole=is_whole)
-        return replace(
-            self.work(is_whole=is_whole),
-            asked=fields,
-            system=self.instructions.text(fields, self.provider.capabilities.codec),
-            array_system=self._array_system(fields),
-            row_tokens=reply_tokens(fields),
-            reply_bytes=_reply_bytes(fields, compact, self.settings.wire),
-            completing=completing,
-            compact=compact,
-        )
-
     def asking(self, names: Sequence[str] | None) -> Preparation:
         """The same call for the output fields *names* only; for all fields if they can only be asked together."""
         if names is None:
@@ -333,13 +254,6 @@ class Preparation:
         dropped = tuple(name for name in self.dropped if name in frame.names)
         return replace(self, frame=frame, source=source, folded=folded, dropped=dropped)
 
-    def _array_system(self, fields: Sequence[Field]) -> str:
-        """The instructions if rows turn out not to be held to their tokens; empty if that makes no difference."""
-        capabilities = self.provider.capabilities
-        if capabilities.codec == "array" or capabilities.enforces_schema:
-            return ""
-        return self.instructions.text(fields, "array")
-
     @property
     def ledger(self) -> bool | str:
         """The ledger to use: a path, or whether to use the default file."""
@@ -355,25 +269,6 @@ class Preparation:
         """Maximum requests in flight."""
         chosen = self.settings.concurrency
         return self.provider.capabilities.concurrency if chosen == "auto" else chosen
-
-    def _most_rows(self, row_tokens: int) -> int:
-        capabilities, media = self.provider.capabilities, self.folded.media
-        if self.settings.isolation == "row" or capabilities.takes_one_row:
-            return 1
-        if asked := self.decisions:
-            most = decisions_of(self.provider, self.params).questions // len(asked)
-            chosen = self.settings.batch_size
-            return min(most, _MOST_AUTO_ROWS if chosen == "auto" else chosen)
-        if self.settings.batch_size != "auto":
-            return self.settings.batch_size
-        if self.has_media:  # In a stream, the first rows need not have any.
-            media = media | {KINDS[type(one)] for one in self.settings.media.values() if type(one) in KINDS}
-            return capabilities.media_rows if media == {"image"} else 1
-        # Based on the usual length of an answer, not on its maximum: a str without a length limit may take pages, but
-        # rarely does. If a reply is cut off, later requests are smaller.
-        usual = min(row_tokens, _ROOM * max(1, text_tokens(reply_bytes(self.output.fields))))
-        by_output = max(1, capabilities.max_output_tokens // (2 * usual))
-        return min(_MOST_AUTO_ROWS, by_output, capabilities.rows_per_request or _MOST_AUTO_ROWS)
 
 
 Pick = Callable[[int], Sequence[int]]
@@ -434,7 +329,7 @@ def prepare(
     if names is not None:
         check_columns(output.fields, source.names, frame.names, rows.media_names)
     if settings.columns is None and not task.columns and len(source.names) > 1:
-        _warn_of_all_columns(prompt, source.names)
+        warn_of_all_columns(prompt, source.names)
     if pick is not None:  # After the checks on the whole frame: a picked dict may lack a key that the prompt names.
         positions = pick(len(frame))
         frame, source = adapt(frame.take(positions)), Selected(source, positions)
@@ -463,56 +358,6 @@ def prepare(
     )
     check_unicode(call.system)
     _ = call.decisions  # Raises.
-    if is_sent:
-        _warn_of_addresses(call)
+    if is_sent and call.ledger and not settings.refresh:
+        warn_of_addresses(settings.media)
     return call
-
-
-def _reply_bytes(fields: Sequence[Field], compact: Compact | None, wire: str) -> int:
-    """The usual bytes of the answer to one row."""
-    if compact is None or compact.layout is None or wire == "auto":
-        return reply_bytes(fields)
-    return compact_bytes(fields, is_packed=compact.layout.shape == "packed")
-
-
-def _warn_of_all_columns(prompt: str, names: Sequence[str]) -> None:
-    """Warn once per prompt that it names no column: often it is an f-string by mistake, and each column costs."""
-    if prompt in _told:
-        return
-    _told.add(prompt)
-    text = (
-        f"The prompt names no column, so every request sends {printable(sent_columns(names))}. Write {{column}} for "
-        "each column that the model needs, or pass columns=[...]. Do not use an f-string: it removes {column} from "
-        "the prompt."
-    )
-    warn(text)
-
-
-def _warn_of_addresses(call: Preparation) -> None:
-    """Warn once in a process that the ledger cannot see what is behind an address."""
-    is_known = not call.ledger or call.settings.refresh or "https://" in _told
-    if is_known or not any(one.urls for one in call.settings.media.values() if not isinstance(one, Audio)):
-        return
-    _told.add("https://")
-    warn(
-        "media= passes addresses on, and the ledger knows an address by its text. If the picture behind one has "
-        "changed, the answer to the old one is used; refresh=True asks again."
-    )
-
-
-def chosen(named: Sequence[str], known: Sequence[str], settings: Settings) -> Sequence[str] | None:
-    """The columns to send: those of the `columns` option, else those that the prompt names, else all (None).
-
-    A prompt that names a column outside the `columns` option is refused: the model could not see that column.
-    """
-    if settings.columns is None:
-        return named or None
-    there, sent = frozenset(known), frozenset(settings.columns)
-    for name in settings.columns:
-        if name not in there:
-            raise ColumnError(
-                f"columns has {shown_value(name)}, which is not a column of the data.{nearest(name, known)}"
-            )
-    if unseen := [name for name in named if name not in sent]:
-        raise ColumnError(f"The prompt names {shown_value(unseen[0])}, but columns leaves it out. Add it to columns.")
-    return settings.columns

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from smelt.call.preparation import Preparation
+from smelt.call.workorder import work_of
 from smelt.engine.prefix import Prefix
 from smelt.errors import SmeltConfigError
 from smelt.plan.tokens import text_tokens
@@ -169,7 +170,7 @@ def _kept(call: Preparation, one: Estimated, wire: _Wire) -> float | None:
     terms = call.provider.capabilities.prefix
     if terms is None or one.requests < terms.requests:
         return None
-    work = replace(call, settings=replace(call.settings, wire=wire)).work()
+    work = work_of(replace(call, settings=replace(call.settings, wire=wire)))
     tokens = text_tokens(len((work.compact.system if work.compact else work.system).encode()))
     if Prefix().life(terms, tokens, one.requests) == "no":
         return None

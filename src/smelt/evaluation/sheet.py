@@ -11,7 +11,8 @@ from typing import Any
 
 from smelt.call.ladder import prepare_all
 from smelt.call.options import Settings
-from smelt.call.preparation import Preparation, chosen, prepare
+from smelt.call.preparation import Preparation, prepare
+from smelt.call.sentcolumns import chosen
 from smelt.checks import integer
 from smelt.errors import ColumnError, PromptError, SmeltConfigError
 from smelt.evaluation.grading import Grade, grade

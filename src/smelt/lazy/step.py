@@ -15,6 +15,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from smelt.call.preparation import Preparation
+from smelt.call.requestsize import rows_in_flight
 from smelt.errors import ConfigTypeError
 from smelt.frames.dtypes import polars_dtype
 from smelt.lazy.pushdown import blank_column, known_height, selected, split
@@ -84,7 +85,7 @@ class Step:
     @property
     def turn(self) -> int:
         """Maximum rows in flight when the worker pool is full."""
-        return self.call.concurrency * self.call.work().most_rows
+        return rows_in_flight(self.call)
 
     def schema(self) -> pl.Schema:
         """All columns of the step: inputs and outputs. Sends nothing."""

@@ -12,6 +12,7 @@ from typing import Any
 from smelt.call.ballots import asking
 from smelt.call.outcome import Outcome, row_error
 from smelt.call.preparation import Preparation
+from smelt.call.requestsize import first_rows, rows_in_flight
 from smelt.call.wiring import Wiring
 from smelt.engine.bloom import BloomFilter
 from smelt.engine.events import Event, RunEnded
@@ -237,7 +238,7 @@ class StepRun:
     @property
     def call_size(self) -> int:
         """The rows of a full request before the first reply."""
-        return self.call.work(is_whole=False).first_rows
+        return first_rows(self.call)
 
     def release(self, count: int | None = None) -> bool:
         """Queue *count* rows of the outbox, or all; return whether there were any."""
@@ -323,7 +324,7 @@ class StepRun:
     @property
     def turn(self) -> int:
         """Rows in flight when all workers are busy."""
-        return self.call.concurrency * self.call.work(is_whole=False).most_rows
+        return rows_in_flight(self.call)
 
     def broken(self) -> Exception | None:
         """The exception with which its run has ended; None if there is none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from smelt.call.requestsize import most_rows
 from smelt.engine.purse import Account
 from smelt.pipelines.asking import StepRun
 from smelt.plan.tokens import reply_bytes, text_tokens
@@ -43,7 +44,7 @@ def _needed(run: StepRun, begun: int, gone: int) -> tuple[float, int]:
         return rows * (account.cost + cost) / account.asked, round(rows * (account.tokens + tokens) / account.asked)
     call = run.call
     usage = Usage(
-        input_tokens=text_tokens(len(call.system)) // call.work(is_whole=False).most_rows + _ROW_TOKENS,
+        input_tokens=text_tokens(len(call.system)) // most_rows(call) + _ROW_TOKENS,
         output_tokens=text_tokens(reply_bytes(call.output.fields)),
     )
     likely = account.likely(usage)

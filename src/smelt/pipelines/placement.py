@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from smelt.call.columns import columns_of
 from smelt.call.options import Settings
-from smelt.call.preparation import chosen
+from smelt.call.sentcolumns import chosen
 from smelt.errors import CollisionError, ColumnError, SmeltConfigError
 from smelt.frames.names import resolve_names
 from smelt.messages import nearest, shown_value

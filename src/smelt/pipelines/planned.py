@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from smelt.call.requestsize import rows_in_flight
 from smelt.errors import SmeltConfigError
 from smelt.messages import shown_value
 from smelt.pipelines.artefacts import described
@@ -38,7 +39,7 @@ class Plan:
         self.models = ", ".join(
             dict.fromkeys(f"{call.provider.name}:{call.provider.model}" for call in checked.calls.values())
         )
-        self.turns: Sequence[int] = [call.concurrency * call.work().most_rows for call in checked.calls.values()]
+        self.turns: Sequence[int] = [rows_in_flight(call) for call in checked.calls.values()]
         self._checked = checked
 
     @property
