@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 import smelt
 from smelt.call.options import Settings
@@ -28,7 +29,7 @@ pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture
-def cluster(serving: Scenario, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+def cluster(serving: Scenario, page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # Else it writes a file into the home directory.
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")
     monkeypatch.setenv("RAY_worker_niceness", "0")
@@ -55,9 +56,12 @@ def actors() -> list[int]:
 
 
 def test_rows_and_values_come_back_as_from_transform_and_a_killed_actor_costs_what_it_had_in_flight(
-    scenario: MakeScenario, pacer: str, cluster: Any, serving: Scenario, tmp_path: Path
+    scenario: MakeScenario, pacer: str, cluster: Any, serving: Scenario, page: Path, tmp_path: Path
 ) -> None:
     """One cluster for all, since starting one takes longer than the rest."""
+    jobs.run_page("ray")  # As many actors as CPUs, and a CPU is left to read and to write with.
+    assert parquet.read_table(page / "answers")["smelt_error"].null_count == 3
+
     names = wide_rows()
     wanted = smelt.Mapper(smelt.Job("About {name}.", Wide), wide_provider())(names)
     # The rows of the first piece all fail, and have nulls only; the second one has none.

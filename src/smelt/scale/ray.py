@@ -31,9 +31,10 @@ def transform(
 ) -> Dataset:
     """`smelt.transform` of a Ray Dataset, as a step of its plan. Sends nothing now; each execution spends money.
 
-    Actors that ask hold one CPU each and hundreds of requests in flight, so a few suffice. A block of some 10,000 rows
-    is one run. `schema()`, `limit` and `count` on the result execute the step for whole blocks: ask
-    `smelt.schema(Model, like=…)` for the columns instead.
+    An actor holds hundreds of requests in flight, so a few suffice. They are spread over the machines, and take no CPU
+    of Ray's account: what reads and writes could wait for one for ever. A block of some 10,000 rows is one run.
+    `schema()`, `limit` and `count` on the result execute the step for whole blocks: ask `smelt.schema(Model, like=…)`
+    for the columns instead.
 
     Args:
         dataset: The Dataset.
@@ -66,7 +67,8 @@ def transform(
         batch_format="pyarrow",
         batch_size=rows_of_a_block(job.settings),
         compute=ActorPoolStrategy(size=mapper.workers),
-        num_cpus=1,
+        num_cpus=0,  # With one each, as many actors as CPUs leave none to the tasks that read: the job stands still.
+        scheduling_strategy="SPREAD",
     )
     answered.context.raise_original_map_exception = True  # Else Ray raises an exception of its own for a wrong key.
     if preserve_order:
