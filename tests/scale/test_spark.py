@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 
 import smelt
 from smelt.errors import AuthenticationError, CollisionError, ConfigTypeError, PromptError, SmeltConfigError
@@ -26,7 +27,7 @@ pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture
-def session(serving: Scenario, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def session(serving: Scenario, page: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
     found = (
@@ -51,9 +52,12 @@ def workers() -> list[int]:
 
 
 def test_values_come_back_as_from_transform_and_a_killed_worker_costs_what_it_had_in_flight(
-    scenario: MakeScenario, pacer: str, session: Any, serving: Scenario, tmp_path: Path
+    scenario: MakeScenario, pacer: str, session: Any, serving: Scenario, page: Path, tmp_path: Path
 ) -> None:
     """One session for all, since starting one takes longer than the rest."""
+    jobs.run_page("spark")
+    assert parquet.read_table(page / "answers")["smelt_error"].null_count == 3
+
     names = session.createDataFrame(wide_rows())
     found = smelt.spark.transform(names.repartition(3), "About {name}.", Wide, model=wide_provider())
     table = found.toArrow().sort_by("my_whole")
