@@ -119,16 +119,16 @@ def test_the_default_model_is_that_of_this_process(monkeypatch: pytest.MonkeyPat
 def test_each_worker_takes_its_share_of_the_limits() -> None:
     given = Settings.of(rpm=600, tpm=10_000, concurrency=6, progress=True)
 
-    found = in_a_worker(given, 4)
+    found = in_a_worker(given, 4, is_paced=False)
 
     assert found == Settings.of(rpm=150, tpm=2_500, concurrency=1, progress=False)
-    assert in_a_worker(Settings(), 4) == Settings.of(progress=False)
+    assert in_a_worker(Settings(), 4, is_paced=False) == Settings.of(progress=False)
 
 
 def test_with_a_pacer_the_limits_hold_for_all_workers_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMELT_PACER", "/run/smelt/pacer")
 
-    found = in_a_worker(Settings.of(rpm=600, tpm=10_000, concurrency=8), 4)
+    found = in_a_worker(Settings.of(rpm=600, tpm=10_000, concurrency=8), 4, is_paced=True)
 
     assert found == Settings.of(rpm=600, tpm=10_000, concurrency=2, progress=False)
 

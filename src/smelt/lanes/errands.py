@@ -9,6 +9,7 @@ from pydantic_core import from_json, to_json
 
 from smelt.errors import SmeltConfigError
 from smelt.lanes.lines import VERSION, address_of, proof_of
+from smelt.lanes.places import door_of
 
 PATIENCE = 5.0  # Seconds to connect, and for each answer: what a block cost is told once.
 _MOST = 1 << 20  # Bytes of an answer.
@@ -18,8 +19,8 @@ def ask_pacer(place: str, token: str, what: str, job: str, *rest: Any) -> Any:
     """Say one line to the pacer at *place*, and return its answer.
 
     Args:
-        place: `HOST:PORT`, or the path of its Unix socket.
-        token: As `lines.proof_of`.
+        place: As `places.pacer_place`.
+        token: As `places.door_of`.
         what: The kind of line.
         job: The job that it is about.
         *rest: The rest of the line.
@@ -28,11 +29,12 @@ def ask_pacer(place: str, token: str, what: str, job: str, *rest: Any) -> Any:
         SmeltConfigError: The pacer refuses this process.
         OSError: It does not answer.
     """
-    with _connected(place) as sock, sock.makefile("rb") as heard:
+    where = door_of(place, token, PATIENCE)
+    with _connected(where.place) as sock, sock.makefile("rb") as heard:
         version, _, nonce = _line(heard)
         if version != VERSION:
             raise SmeltConfigError(f"The pacer {place} has another version of smelt.")
-        sock.sendall(to_json([what, proof_of(token, nonce, job), job, *rest]) + b"\n")
+        sock.sendall(to_json([what, proof_of(where.token, nonce, job), job, *rest]) + b"\n")
         kind, answer, *_ = _line(heard)
         if kind == "x":
             raise SmeltConfigError(f"The pacer {place} refuses this process: {answer}.")

@@ -40,6 +40,7 @@ class JobRun:
         max_cost: Dollars that the whole job may spend, or None.
         max_tokens: Tokens that it may use, or None.
         left: Seconds until the deadline of the job, or None.
+        pacer: The pacer that the engine has for the job, as `places.pacer_place`; None if it has none.
     """
 
     job: str
@@ -47,6 +48,7 @@ class JobRun:
     max_cost: float | None = None
     max_tokens: int | None = None
     left: float | None = None
+    pacer: str | None = None
 
     @property
     def is_limited(self) -> bool:

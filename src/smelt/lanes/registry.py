@@ -8,18 +8,17 @@ import os
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from weakref import WeakSet
 
 from smelt.engine.events import Event
 from smelt.environment import environ
-from smelt.errors import SmeltConfigError
 from smelt.lanes.board import Find, on_this_machine
 from smelt.lanes.caps import Caps
 from smelt.lanes.jobs import JobRun
 from smelt.lanes.lane import Lane, RunLane
-from smelt.lanes.lines import PLACE, is_place
 from smelt.lanes.pacer import Pacer
+from smelt.lanes.places import pacer_place
 from smelt.lanes.remote import Membership, RemoteLane
 from smelt.providers.base import CompleteProvider, Usage
 
@@ -50,7 +49,8 @@ def join(
     A lane outlives the runs, with what it has learnt. A run has a lane of its own in three cases: the provider is not
     asked over a network, so nobody shares its limit; the loop's clock is not the system's, so times cannot be shared;
     or the loop runs inside another loop on this thread, which could not run until this one ends. After a fork, the
-    child process starts with new lanes. If `SMELT_PACER` is set, a pacer keeps the lane, for the runs of all processes.
+    child process starts with new lanes. If there is a pacer, it keeps the lane, for the runs of
+    all processes.
 
     Args:
         provider: The provider to ask.
@@ -67,7 +67,10 @@ def join(
     is_shared = is_limited or provider.origin.startswith(("http://", "https://"))
     if not is_shared or not _is_on_system_time():
         return _new(provider, caps).join(caps, tell)
-    if (place := pacer_place(environ())) is None or (not is_limited and any(one.is_hidden for one in _remote)):
+    of_engine = None if job is None else job.pacer
+    if (place := pacer_place(environ(), of_engine)) is None or (
+        not is_limited and any(one.is_hidden for one in _remote)
+    ):
         return _own(provider, caps, tell, tier)
     member = Membership(
         place=place,
@@ -81,24 +84,6 @@ def join(
     lane = RemoteLane(member, caps, tell, lambda caps: _own(provider, caps, tell, tier))
     _remote.add(lane)
     return lane
-
-
-def pacer_place(environ: Mapping[str, str]) -> str | None:
-    """The address of the pacer that `SMELT_PACER` names; None if it is unset.
-
-    Raises:
-        SmeltConfigError: It is no address, or there is no token for it.
-    """
-    place = environ.get("SMELT_PACER", "").strip()
-    if not place:
-        return None
-    if not is_place(place):
-        raise SmeltConfigError.for_value("The environment variable SMELT_PACER", place, PLACE)
-    if "/" not in place and not environ.get("SMELT_PACER_TOKEN"):
-        raise SmeltConfigError(
-            "SMELT_PACER names a pacer on the network, and SMELT_PACER_TOKEN is not set. Set it to the pacer's token."
-        )
-    return place
 
 
 def _own(provider: CompleteProvider, caps: Caps, tell: Callable[[Event], None], tier: str) -> RunLane:

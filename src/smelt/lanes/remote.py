@@ -16,6 +16,7 @@ from smelt.lanes.caps import Caps
 from smelt.lanes.jobs import JobRun
 from smelt.lanes.lane import TURNS, RunLane
 from smelt.lanes.lines import VERSION, Lines, address_of, keep_alive, proof_of, said_of_caps, said_of_outcome
+from smelt.lanes.places import door
 from smelt.lanes.queue import running_loop
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
@@ -33,8 +34,8 @@ class Membership(NamedTuple):
     """What a run says of itself.
 
     Attributes:
-        place: `HOST:PORT` of the pacer, or the path of its Unix socket.
-        token: The token; empty if there is none.
+        place: Where the pacer is, as `places.pacer_place`.
+        token: As `places.door_of`.
         lane: Makes the name of the lane, from the pacer's salt.
         provider: The provider's name.
         at_once: As `Pacer.at_once`.
@@ -227,12 +228,14 @@ class RemoteLane:
                 self._tried.set_exception(problem)
 
     async def _open(self) -> Desk:
-        loop, place = asyncio.get_running_loop(), self._member.place
-        desk = Desk(self._member, self._caps, self._tell)
+        loop, member = asyncio.get_running_loop(), self._member
+        async with asyncio.timeout(PATIENCE):
+            where = await door(member.place, member.token)
+        desk = Desk(member._replace(token=where.token), self._caps, self._tell)
         try:
             async with asyncio.timeout(PATIENCE):
-                if (address := address_of(place)) is None:
-                    await loop.create_unix_connection(lambda: desk, place)
+                if (address := address_of(where.place)) is None:
+                    await loop.create_unix_connection(lambda: desk, where.place)
                 else:
                     await loop.create_connection(lambda: desk, *address)
                 await desk.joined

@@ -13,9 +13,7 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
-from smelt.environment import environ
 from smelt.errors import SmeltError
-from smelt.lanes.registry import pacer_place
 from smelt.scale.mapper import Mapper
 from smelt.scale.metrics import asked
 
@@ -32,7 +30,7 @@ class Interrupts:
 
         A SIGINT handler of the program's own is kept, and then Ctrl-C is not told.
         """
-        if pacer_place(environ()) is None:
+        if mapper._place is None:
             return
         self._mappers.add(mapper)
         library = sys.modules.get("IPython")
@@ -70,7 +68,7 @@ def halt(mapper: Mapper) -> None:
     Raises:
         SmeltConfigError: The pacer does not answer.
     """
-    if (place := pacer_place(environ())) is not None:
+    if (place := mapper._place) is not None:
         asked(place, "halt", mapper._name)
 
 

@@ -16,7 +16,7 @@ from smelt.checks import integer
 from smelt.environment import environ
 from smelt.errors import SmeltConfigError, warn
 from smelt.frames.blank import emptied
-from smelt.lanes.registry import pacer_place
+from smelt.lanes.places import pacer_place
 from smelt.model import Model, called, read_model
 from smelt.plan.schema import read_output
 from smelt.providers.base import DECISIONS
@@ -45,6 +45,8 @@ class Mapper:
         ['tech', 'health']
     """
 
+    _of_engine: str | None = None  # The pacer that the engine has, as `places.pacer_place`.
+
     def __init__(self, job: Job[Any], model: Any = None, *, workers: int = 1) -> None:
         """Check the arguments. Sends nothing, and needs no key.
 
@@ -63,14 +65,19 @@ class Mapper:
         """
         if not isinstance(job, Job):
             raise SmeltConfigError.for_type("job", job, "a smelt.Job, such as smelt.Job(prompt, Company)")
-        _check(job)
+        _check(job, self._place)
         self.job = job
         self.model = read_model(default_model() if model is None else model)
         self.workers = integer("workers", workers, 1, 10_000)
         self._name = uuid4().hex
         self._since = datetime.now(UTC)
-        _open(self._name, job, self.model)
+        _open(self._name, job, self.model, self._place)
         _warn_of_keys(self.model)
+
+    @property
+    def _place(self) -> str | None:
+        """Where the pacer of the job is; None if there is none."""
+        return pacer_place(environ(), self._of_engine)
 
     def __dask_tokenize__(self) -> str:
         """What Dask names the step by. It cannot see whether two output models are equal, validators and all."""
@@ -127,6 +134,7 @@ class Mapper:
         output = read_output(self.job.output_model, text_column=settings.output)
         return metrics_of(
             self._name,
+            self._place,
             Traces(
                 since=self._since,
                 model=called(self.model),
@@ -161,8 +169,8 @@ class Mapper:
 
 def part_of(mapper: Mapper, name: str = "") -> Part:
     """A part of the job of *mapper*; *name*: what the engine calls it, the same if it repeats it."""
-    settings = in_a_worker(mapper.job.settings, mapper.workers)
-    return Part(mapper.job, mapper.model, settings, name=mapper._name, block=name)
+    settings = in_a_worker(mapper.job.settings, mapper.workers, is_paced=mapper._place is not None)
+    return Part(mapper.job, mapper.model, settings, name=mapper._name, block=name, of_engine=mapper._of_engine)
 
 
 def answer(mapper: Mapper, block: B, name: str = "") -> B:
@@ -178,16 +186,16 @@ def answers(mapper: Mapper, blocks: Iterable[B], name: str = "") -> Generator[B,
     Whoever takes the blocks may keep control for long, and then requests in flight would hold their places at the
     pacer: in a chain of two steps, for ever.
     """
-    if pacer_place(environ()) is None:
+    if mapper._place is None:
         yield from part_of(mapper, name).answered(blocks)
         return
     for number, block in enumerate(blocks):
         yield answer(mapper, block, name and f"{name} block {number}")
 
 
-def in_a_worker(settings: Settings, workers: int) -> Settings:
+def in_a_worker(settings: Settings, workers: int, *, is_paced: bool) -> Settings:
     """*settings* as one of *workers* processes takes them: its part of the limits, and no progress display."""
-    most, apart = settings.concurrency, 1 if environ().get("SMELT_PACER", "").strip() else workers
+    most, apart = settings.concurrency, 1 if is_paced else workers  # A pacer adds up what its clients are allowed.
     return replace(
         settings,
         progress=False,  # Bars of many workers write over each other.
@@ -204,7 +212,7 @@ def _limits_of(job: Job[Any]) -> list[str]:
     return [name for name in _OF_A_RUN if getattr(job.settings, name) is not None]
 
 
-def _open(name: str, job: Job[Any], model: Any) -> None:
+def _open(name: str, job: Job[Any], model: Any, place: str | None) -> None:
     """Tell the pacer the limits of the job called *name*, if it has any.
 
     Raises:
@@ -212,17 +220,17 @@ def _open(name: str, job: Job[Any], model: Any) -> None:
     """
     if not _limits_of(job):
         return
-    settings, place = job.settings, pacer_place(environ())
+    settings = job.settings
     assert place is not None  # Checked.
     if settings.max_cost is not None:
         check_priced(resolve_model(model, needs_key=False), DECISIONS if settings.via == "decisions" else "")
     asked(place, "open", name, *(getattr(settings, one) for one in _OF_A_RUN))
 
 
-def _check(job: Job[Any]) -> None:
+def _check(job: Job[Any], place: str | None) -> None:
     settings = job.settings
     refuse_whole(settings)
-    if (given := _limits_of(job)) and pacer_place(environ()) is None:
+    if (given := _limits_of(job)) and place is None:
         raise SmeltConfigError(
             f"{given[0]}= holds for one run, and here each block is one, so it would hold for each block. Leave it "
             "out, or have a pacer hold it for the whole job: python -m smelt pacer --help"

@@ -13,7 +13,6 @@ from smelt.environment import environ
 from smelt.errors import SmeltConfigError, SmeltError, StoreNotFoundError
 from smelt.lanes.errands import ask_pacer
 from smelt.lanes.jobs import COUNTED
-from smelt.lanes.registry import pacer_place
 from smelt.ledger.api import open as open_ledger
 
 
@@ -89,13 +88,13 @@ class Traces:
     ledger: bool | str | os.PathLike[str] | None
 
 
-def metrics_of(job: str, traces: Traces) -> JobMetrics:
-    """What the workers of *job* did so far.
+def metrics_of(job: str, place: str | None, traces: Traces) -> JobMetrics:
+    """What the workers of *job* did so far, as the pacer at *place* says.
 
     Raises:
-        SmeltConfigError: The pacer that `SMELT_PACER` names does not answer, or there is neither pacer nor ledger.
+        SmeltConfigError: The pacer does not answer, or there is neither pacer nor ledger.
     """
-    if (place := pacer_place(environ())) is not None:
+    if place is not None:
         return _counted(asked(place, "look", job))
     if traces.ledger is False:
         raise SmeltConfigError("With ledger=False only a pacer counts what workers do: python -m smelt pacer --help")

@@ -14,7 +14,7 @@ from smelt.environment import environ
 from smelt.errors import SmeltAPIError, SmeltConfigError, SmeltError
 from smelt.lanes.errands import ask_pacer
 from smelt.lanes.jobs import COUNTED, HALTED, MOST_ERRORS, JobRun
-from smelt.lanes.registry import pacer_place
+from smelt.lanes.places import pacer_place
 from smelt.plan.answers import RowFailure
 from smelt.providers.base import CallFailed
 from smelt.result import told
@@ -33,17 +33,33 @@ class Part:
         name: What the part is called: the same if an engine repeats it.
     """
 
-    def __init__(self, job: Job[Any], model: Any, settings: Settings, *, name: str, block: str) -> None:
-        """Name the part; *name*: what the job is called, *block*: what the part is, which may be empty."""
+    def __init__(
+        self, job: Job[Any], model: Any, settings: Settings, *, name: str, block: str, of_engine: str | None = None
+    ) -> None:
+        """Name the part.
+
+        Args:
+            job: The job.
+            model: Its model.
+            settings: Those of the run.
+            name: What the job is called.
+            block: What the part is called; it may be empty.
+            of_engine: As `places.pacer_place`.
+        """
         given = job.settings
         self.run = JobRun(
-            job=name, run=uuid4().hex, max_cost=given.max_cost, max_tokens=given.max_tokens_total, left=given.deadline
+            job=name,
+            run=uuid4().hex,
+            max_cost=given.max_cost,
+            max_tokens=given.max_tokens_total,
+            left=given.deadline,
+            pacer=of_engine,
         )
         self.name = block or self.run.run
         self._job = job
         self._model = model
         self._settings = settings
-        self._place = pacer_place(environ())
+        self._place = pacer_place(environ(), of_engine)
         self._errors: dict[str, None] = {}
 
     def answered(self, blocks: Iterable[B], *, pauses: bool = True) -> Generator[B, None, None]:

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from smelt.api.job import Job
 from smelt.call.options import Options, Settings
+from smelt.environment import environ
 from smelt.errors import SmeltConfigError
+from smelt.lanes.places import pacer_place
+from smelt.scale.cluster import PLACE, start
 from smelt.scale.mapper import Mapper, answer
 from smelt.scale.marks import marked, metrics_of_result
 from smelt.scale.metrics import JobMetrics
@@ -59,7 +62,7 @@ def transform(
     from ray.data import ActorPoolStrategy
 
     job = Job(prompt, output_model, **options)
-    mapper = Mapper(job, model, workers=workers)
+    mapper = _mapper(job, model, workers)
     _check_columns(dataset, mapper)
     answered = dataset.map_batches(
         Worker,
@@ -91,6 +94,19 @@ def metrics(dataset: Dataset) -> JobMetrics:
         SmeltConfigError: *dataset* is something else, the pacer does not answer, or there is neither pacer nor ledger.
     """
     return metrics_of_result("dataset", dataset)
+
+
+class _Mapper(Mapper):
+    """A mapper whose pacer is the named actor of the cluster."""
+
+    _of_engine = PLACE
+
+
+def _mapper(job: Job[Any], model: Any, workers: int) -> Mapper:
+    if pacer_place(environ(), PLACE) != PLACE:
+        return Mapper(job, model, workers=workers)
+    start()
+    return _Mapper(job, model, workers=workers)
 
 
 class Worker:

@@ -1,0 +1,134 @@
+"""The pacer of a Ray cluster: a named actor, which all drivers of the cluster share and the first one starts."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from smelt.lanes.lines import VERSION
+from smelt.lanes.pacers import Pacers
+from smelt.lanes.places import Door, find_by
+
+NAME, NAMESPACE = f"smelt_pacer_{VERSION}", "smelt"
+PLACE = f"ray:{NAME}"
+_IDLE = 600.0  # Seconds.
+_GLANCE = 15.0  # Seconds between two looks at whether anybody is there.
+
+
+class PacerOfCluster:
+    """What the actor runs: a pacer on Ray's own event loop, at a port that the system chose, with a token of its own.
+
+    It hands out both only by Ray's own calls, to whoever may use the cluster. After its process or machine died, Ray
+    starts it anew, elsewhere and with another token.
+    """
+
+    def __init__(self, host: str | None = None, leave: Callable[[], None] | None = None) -> None:
+        """Serve from the first call on: only there is the event loop.
+
+        Args:
+            host: The address of this machine; None: as Ray knows it.
+            leave: Ends this process for good; None: as Ray does.
+        """
+        self._host = host
+        self._leave = leave or _leave
+        self._pacers = Pacers(secrets.token_hex())
+        self._door: asyncio.Future[Door] | None = None
+        self._server: asyncio.Server | None = None
+        self._idle_since: float | None = None
+
+    async def door(self) -> tuple[str, str]:
+        """The address and the token."""
+        self._idle_since = None
+        if self._door is None:
+            self._door = asyncio.ensure_future(self._open())
+        found = await asyncio.shield(self._door)
+        return found.place, found.token
+
+    async def _open(self) -> Door:
+        loop, host = asyncio.get_running_loop(), self._host or _this_machine()
+        self._server = await loop.create_server(self._pacers.connection, host, 0)
+        port = self._server.sockets[0].getsockname()[1]
+        loop.call_later(_GLANCE, self._look)
+        return Door(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", self._pacers.token)
+
+    def close(self) -> None:
+        """Drop all clients, and serve nobody else."""
+        if self._server is not None:
+            self._server.close()
+        self._pacers.close()
+
+    def _look(self) -> None:
+        """Leave some time after the last client: a detached actor stays as long as its cluster else."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._pacers.clients or self._idle_since is None:
+            self._idle_since = now
+        elif now - self._idle_since >= _IDLE:
+            self._leave()
+            return
+        loop.call_later(_GLANCE, self._look)
+
+
+def _this_machine() -> str:
+    from ray.util import get_node_ip_address
+
+    return str(get_node_ip_address())
+
+
+def _leave() -> None:
+    import ray
+
+    ray.kill(ray.get_runtime_context().current_actor)
+
+
+def start() -> Any:
+    """The actor, started if it is not there. Does not wait for it.
+
+    Beside the process that asks, since that one's machine stays as long as the job does.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    actor = ray.remote(PacerOfCluster).options(
+        name=NAME,
+        namespace=NAMESPACE,
+        get_if_exists=True,
+        lifetime="detached",
+        num_cpus=0,
+        max_restarts=-1,
+        scheduling_strategy=here,
+    )
+    return actor.remote()
+
+
+def begin(name: str) -> Any:
+    """Ask the actor for its door, as `places.Look`."""
+    from ray.exceptions import RayError
+
+    try:
+        return partial(_answer, start().door.remote())
+    except (RayError, ValueError, RuntimeError) as problem:
+        raise ConnectionError(f"Ray has no actor for it: {_first_line(problem)}") from None
+
+
+def _answer(asked: Any, seconds: float) -> Door | None:
+    import ray
+    from ray.exceptions import GetTimeoutError, RayError
+
+    try:
+        return Door(*ray.get(asked, timeout=seconds))
+    except GetTimeoutError:
+        return None
+    except RayError as problem:
+        raise ConnectionError(f"its actor is away: {_first_line(problem)}") from None
+
+
+def _first_line(problem: Exception) -> str:
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0][:200]
+
+
+find_by("ray", begin)

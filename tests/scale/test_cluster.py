@@ -1,0 +1,88 @@
+"""The actor of Ray that is a pacer, without Ray: how it is found, lost and found elsewhere, and when it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from smelt.lanes import places
+from smelt.lanes.places import Door, find_by
+from smelt.loop.jumping import run_jumping
+from smelt.providers.base import Reply
+from smelt.scale.cluster import PLACE, PacerOfCluster
+from tests.lanes.server import USAGE
+from tests.lanes.test_remote import lane_of
+
+
+def actor(leave: Callable[[], None] = lambda: None) -> PacerOfCluster:
+    return PacerOfCluster("127.0.0.1", leave)
+
+
+def test_every_start_has_a_port_and_a_token_of_its_own_and_tells_all_the_same() -> None:
+    async def work() -> list[tuple[str, str]]:
+        one, other = actor(), actor()
+        found = [*await asyncio.gather(one.door(), one.door()), await other.door()]
+        for pacer in (one, other):
+            pacer.close()
+        return found
+
+    first, again, other = run_jumping(work()).result
+
+    assert first == again
+    assert {*first}.isdisjoint(other)
+    assert len(first[1]) == len(other[1]) == 64
+
+
+def test_a_run_finds_the_pacer_again_that_was_started_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Away, and then at another port with another token."""
+    there: list[Door] = []
+
+    def begin(name: str) -> places.Look:
+        return lambda seconds: there[-1] if there else None
+
+    monkeypatch.setattr(places, "_finders", {})
+    find_by("ray", begin)
+
+    async def work() -> list[str]:
+        first, second = actor(), actor()
+        there.append(Door(*await first.door()))
+        with lane_of(PLACE) as lane:
+            lane.complete(await lane.admit(USAGE), Reply(text="", usage=USAGE))
+            assert lane._live is not None
+            there.clear()
+            first.close()
+            await asyncio.sleep(3)
+            alone = await lane.admit(USAGE)
+            assert alone.number > 0  # It paces itself.
+            there.append(Door(*await second.door()))
+            await asyncio.sleep(5)
+            assert lane._live is not None
+            assert (await lane.admit(USAGE)).number < 0
+            second.close()
+            return lane.notices
+
+    [notice] = run_jumping(work()).result
+
+    assert notice == f"The pacer {PLACE} was away (its connection broke), so this process paced itself meanwhile."
+
+
+def test_it_leaves_ten_minutes_after_the_last_client() -> None:
+    left: list[float] = []
+
+    async def work() -> float:
+        loop = asyncio.get_running_loop()
+        pacer = actor(lambda: left.append(loop.time()))
+        place, token = await pacer.door()
+        with lane_of(place, token=token) as lane:
+            await lane.admit(USAGE)
+            await asyncio.sleep(3_600)
+            assert left == []
+        last = loop.time()
+        await asyncio.sleep(3_600)
+        pacer.close()
+        return left[0] - last
+
+    assert 600 <= run_jumping(work()).result <= 630
+    assert len(left) == 1
