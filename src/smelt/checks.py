@@ -5,7 +5,10 @@ from __future__ import annotations
 import operator
 import os
 import stat
+from collections.abc import Callable
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 from smelt.errors import SmeltConfigError
 
@@ -64,3 +67,34 @@ def integer(name: str, value: object, least: int, most: int, *, also: str = "") 
     if not least <= number <= most:
         raise SmeltConfigError.for_value(name, number, wanted)
     return number
+
+
+def positive(name: str, value: object, wanted: str, most: float) -> float:
+    """*value* as a float above 0 and up to *most*; *wanted* describes that in errors. Refuses booleans and NaN."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise SmeltConfigError.for_type(name, value, wanted)
+    number: Any = value  # `Real` (such as NumPy's 32-bit floats) has no ordering for the type checker.
+    if not 0 < number <= most:  # This also refuses NaN.
+        raise SmeltConfigError.for_value(name, value, wanted)
+    return float(number)
+
+
+def flag(name: str, value: object) -> bool:
+    """*value*, which must be True or False."""
+    if not isinstance(value, bool):
+        raise SmeltConfigError.for_type(name, value, "True or False")
+    return value
+
+
+def one_of(*choices: str) -> Callable[[str, object], str]:
+    """A check for one of these words."""
+    wanted = ", ".join(repr(one) for one in choices[:-1]) + f" or {choices[-1]!r}"
+
+    def check(name: str, value: object) -> str:
+        if not isinstance(value, str):
+            raise SmeltConfigError.for_type(name, value, wanted)
+        if value not in choices:
+            raise SmeltConfigError.for_value(name, value, wanted)
+        return value
+
+    return check

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from smelt.call.options import MOST_VOTES, TARGETS, Settings
+from smelt.call.optionchecks import MOST_VOTES
+from smelt.call.options import TARGETS, Settings
 from smelt.errors import SmeltConfigError
 from smelt.plan.schema import Output
 from smelt.plan.scores import has_scores

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from inspect import iscoroutinefunction
-from numbers import Real
-from os import PathLike, fspath
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict
 
-from smelt.checks import integer
+from smelt.call.optionchecks import CHECKS
 from smelt.engine.events import Event
-from smelt.errors import ColumnError, ColumnTypeError, ConfigTypeError, SmeltConfigError
-from smelt.ledger.answerstore import is_url, password_of
+from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.messages import nearest, shown_value
 from smelt.plan.kinds import TEXT_COLUMN
-from smelt.plan.media import MediaText
 from smelt.plan.sizes import Aim
 
 if TYPE_CHECKING:
@@ -27,21 +20,7 @@ if TYPE_CHECKING:
 
 TARGETS = ("target_accuracy", "target_precision", "target_recall")
 """What a cascade can promise."""
-_MOST_ROWS = 1_000
-_MOST_IN_FLIGHT = 10_000
-_MOST_PER_MINUTE = 1e12
-_MOST_ATTEMPTS = 100
-_MOST_SECONDS = 7 * 24 * 3600.0
-_SECONDS = f"a number of seconds above 0 and up to {_MOST_SECONDS:,.0f} (a week)"
-_MOST_DOLLARS = 10_000_000.0
-_MOST_TOKENS = 10**15
-_MOST_EXAMPLES = 50
-_MOST_TAIL = 1_000_000_000
-MOST_VOTES, MOST_SURE_VOTES = 15, 40  # The second one with `sure=`, which rarely takes all of them.
-_MOST_RISK = 0.25
 CASCADE_VOTES = 3  # Nearly as few requests as 2 take, and a better answer.
-_LEAST_SHARE, _MOST_SHARE = 0.5, 0.999
-_MOST_SEED = 2**32 - 1  # As in NumPy.
 _OF_A_STEP = ("fields", "stream")
 _OF_THE_MODEL = ("key", "api_key", "base_url", "allow_http")  # No spelling hint: it would suggest `any_key`.
 
@@ -272,9 +251,9 @@ def checked(name: str, value: object, *, source: str | None = None) -> Any:
     Raises:
         SmeltConfigError: The option is unknown, or the value has the wrong type or is out of range.
     """
-    if name not in _CHECKS:
+    if name not in CHECKS:
         raise unknown_option(name, NAMES)
-    return _CHECKS[name](source or name, value)
+    return CHECKS[name](source or name, value)
 
 
 def unknown_option(name: str, known: Sequence[str]) -> SmeltConfigError:
@@ -290,311 +269,3 @@ def unknown_option(name: str, known: Sequence[str]) -> SmeltConfigError:
             "a key or an address into smelt.Model(...)."
         )
     return ConfigTypeError(f"There is no option {shown_value(name)}.{hint}")
-
-
-def seconds(name: str, value: object) -> float:
-    """*value* as a positive, finite number of seconds."""
-    return _positive(name, value, _SECONDS, _MOST_SECONDS)
-
-
-def _amount_of(unit: str, most: float) -> Callable[[str, object], float | None]:
-    """A check for a positive, finite number, or None."""
-
-    def check(name: str, value: object) -> float | None:
-        return (
-            None if value is None else _positive(name, value, f"a number of {unit} above 0 and up to {most:,.0f}", most)
-        )
-
-    return check
-
-
-def _positive(name: str, value: object, wanted: str, most: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise SmeltConfigError.for_type(name, value, wanted)
-    number: Any = value  # `Real` (such as NumPy's 32-bit floats) has no ordering for the type checker.
-    if not 0 < number <= most:  # This also refuses NaN.
-        raise SmeltConfigError.for_value(name, value, wanted)
-    return float(number)
-
-
-def _ledger(name: str, value: object) -> bool | str | None:
-    if value is None or isinstance(value, bool):
-        return value
-    wanted = "the path of a file, the URL of a PostgreSQL database, True or False"
-    if not isinstance(value, str | PathLike):
-        raise SmeltConfigError.for_type(name, value, wanted)
-    path = fspath(value)
-    if isinstance(path, str) and is_url(path):
-        return _without_password(name, path)
-    if not isinstance(path, str):
-        raise SmeltConfigError.for_type(name, path, wanted)
-    if not path.strip() or "\0" in path:
-        raise SmeltConfigError.for_value(name, path, wanted)
-    return path
-
-
-def _without_password(name: str, url: str) -> str:
-    try:
-        is_bare = password_of(url) is None
-    except ValueError:
-        raise SmeltConfigError(f"{name}= is a malformed URL. It is written so: postgresql://host/name.") from None
-    if not is_bare:
-        raise SmeltConfigError(
-            f"{name}= shows a password, and options are printed, and travel to other processes. Leave it out of the "
-            "URL, and name it in PGPASSWORD or ~/.pgpass; or give the whole URL in SMELT_LEDGER."
-        )
-    return url.strip()
-
-
-def _wait(name: str, value: object) -> bool | float:
-    if isinstance(value, bool):
-        return value
-    return _positive(name, value, f"True, False or {_SECONDS}", _MOST_SECONDS)
-
-
-def _directory(name: str, value: object) -> str | None:
-    wanted = "the path of a directory"
-    if value is None:
-        return None
-    if not isinstance(value, str | PathLike):
-        raise SmeltConfigError.for_type(name, value, wanted)
-    path = fspath(value)
-    if not isinstance(path, str) or not path.strip() or "\0" in path:
-        raise SmeltConfigError.for_value(name, path, wanted)
-    there = Path(path).absolute()
-    while not os.path.lexists(there):  # The first job makes it; a typing error costs nothing.
-        there = there.parent
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise SmeltConfigError.for_value(name, path, f"{wanted} in which files can be written")
-    return path
-
-
-def _confidence(name: str, value: object) -> Any:
-    if isinstance(value, bool):
-        return value
-    from smelt.trust.calibration import Calibrator  # Imported late: most calls have none.
-
-    if not isinstance(value, Calibrator):
-        raise SmeltConfigError.for_type(name, value, "True, False or the .calibrator of an evaluation")
-    return value
-
-
-def _share(name: str, value: object) -> float:
-    wanted = f"a number from {_LEAST_SHARE} to {_MOST_SHARE}"
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise SmeltConfigError.for_type(name, value, wanted)
-    share = float(value)
-    if not _LEAST_SHARE <= share <= _MOST_SHARE:
-        raise SmeltConfigError.for_value(name, value, wanted)
-    return share
-
-
-def _risk(name: str, value: object) -> float | None:
-    wanted = f"the risk of a wrong label, a number above 0 and up to {_MOST_RISK}, such as 0.05"
-    return None if value is None else _positive(name, value, wanted, _MOST_RISK)
-
-
-def _or_auto(most: int, least: int = 1) -> Callable[[str, object], int | str]:
-    def check(name: str, value: object) -> int | str:
-        if isinstance(value, str) and value != "auto":
-            raise SmeltConfigError.for_value(name, value, f'"auto" or an integer from {least} to {most:,}')
-        return value if isinstance(value, str) else integer(name, value, least, most, also='"auto" or ')
-
-    return check
-
-
-def _flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise SmeltConfigError.for_type(name, value, "True or False")
-    return value
-
-
-def _one_of(*choices: str) -> Callable[[str, object], str]:
-    wanted = ", ".join(repr(one) for one in choices[:-1]) + f" or {choices[-1]!r}"
-
-    def check(name: str, value: object) -> str:
-        if not isinstance(value, str):
-            raise SmeltConfigError.for_type(name, value, wanted)
-        if value not in choices:
-            raise SmeltConfigError.for_value(name, value, wanted)
-        return value
-
-    return check
-
-
-def _column_name(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise SmeltConfigError.for_type(name, value, "the name of a column, as a string")
-    if not value.strip():
-        raise SmeltConfigError.for_value(name, value, "the name of a column, and not blank")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise SmeltConfigError.for_value(name, value, "valid Unicode, without half of a surrogate pair") from None
-    return value
-
-
-def _columns(name: str, value: object) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        raise ColumnTypeError(f"{name} must be a list of column names, not a str. Write {name}=[{shown_value(value)}].")
-    names = _listed(name, value)
-    if not names:
-        raise ColumnError(f"{name} is an empty list. Name the columns to send, or leave it out to send all.")
-    for one in names:
-        if not isinstance(one, str):
-            raise ColumnTypeError(
-                f"{name} must be a list of strings, but {shown_value(one)} is of type {type(one).__name__}. "
-                "Column labels of any type are named by their text."
-            )
-    doubled = [one for one, count in Counter(names).items() if count > 1]
-    if doubled:
-        raise ColumnError(f"{name} has {shown_value(doubled[0])} twice. Name every column once.")
-    return tuple(names)
-
-
-def _listed(name: str, value: object) -> list[Any]:
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
-        return list(value)
-    if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist"):  # `df.columns[:3]` is an Index or an array.
-        return list(value.tolist())
-    raise ColumnTypeError(str(SmeltConfigError.for_type(name, value, "a list of column names")))
-
-
-def _params(name: str, value: object) -> Mapping[str, Any]:
-    if value is None:
-        return {}
-    wanted = 'a dict such as {"temperature": 0}'
-    if not isinstance(value, Mapping):
-        raise SmeltConfigError.for_type(name, value, wanted)
-    for key in value:
-        if not isinstance(key, str):
-            raise SmeltConfigError.for_type(f"every key of {name}", key, f"a string ({wanted})")
-    return dict(value)
-
-
-def _examples(name: str, value: object) -> tuple[str, ...]:
-    """The rows as canonical JSON, which is small, and the same for every kind of frame."""
-    if value is None:
-        return ()
-    if isinstance(value, tuple) and all(isinstance(one, str) for one in value):
-        return value  # These are the checked ones.
-    # Imported late: `import smelt` loads no adapter, and no schema.
-    from smelt.frames.adapt import adapt
-    from smelt.plan.examples import no_media
-
-    try:
-        frame = adapt(value)
-    except SmeltConfigError as problem:
-        raise ConfigTypeError(f"{name}: {problem}") from None
-    if len(frame) > _MOST_EXAMPLES:
-        raise SmeltConfigError(
-            f"{name} has {len(frame):,} rows; {_MOST_EXAMPLES} are the most. They go out with every request."
-        )
-    rows: list[str] = []
-    for number, text in enumerate(frame.rows().texts(range(len(frame))), start=1):
-        if not isinstance(text, str):
-            raise SmeltConfigError(f"{name}, row {number}: {text.reason}.")
-        if isinstance(text, MediaText):
-            raise ColumnError(no_media(number, text.media[0][0]))
-        rows.append(text)
-    return tuple(rows)
-
-
-def _media(name: str, value: object) -> Mapping[str, Declared]:
-    if value is None:
-        return {}
-    from smelt.plan.mediacolumns import AnyMedia, Declared  # Imported late: most calls have no media.
-
-    if (
-        isinstance(value, Sequence)
-        and not isinstance(value, str | bytes)
-        and all(isinstance(one, str) for one in value)
-    ):
-        return dict.fromkeys(value, AnyMedia())
-    wanted = 'a dict such as {"photo": smelt.Image()}, or a list of columns'
-    if not isinstance(value, Mapping):
-        raise SmeltConfigError.for_type(name, value, wanted)
-    for column, declared in value.items():
-        if not isinstance(column, str):
-            raise SmeltConfigError.for_type(f"every key of {name}", column, f"the name of a column ({wanted})")
-        if not isinstance(declared, Declared):
-            raise SmeltConfigError.for_type(
-                f"{name}[{shown_value(column)}]", declared, "smelt.Image(), smelt.Document() or smelt.Audio()"
-            )
-    return dict(value)
-
-
-def _progress(name: str, value: object) -> Any:
-    wanted = "True, False, None or a function that takes an event"
-    _refuse_async(name, value, wanted)
-    if value is not None and not isinstance(value, bool) and not callable(value):
-        raise SmeltConfigError.for_type(name, value, wanted)
-    return value
-
-
-def _observers(name: str, value: object) -> Any:
-    wanted = "a list of functions that take an event, such as [smelt.Metrics()]"
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        raise SmeltConfigError.for_type(name, value, wanted)
-    observers = tuple(value)
-    for one in observers:
-        _refuse_async(name, one, wanted)
-        if not callable(one) or isinstance(one, type):
-            raise SmeltConfigError.for_type(f"every entry of {name}", one, "a function that takes an event")
-    return observers
-
-
-def _refuse_async(name: str, value: object, wanted: str) -> None:
-    if iscoroutinefunction(value) or iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004  # Not asked whether.
-        raise ConfigTypeError(f"{name} must be {wanted}, not an async function: it is called between two requests.")
-
-
-_CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "columns": _columns,
-    "batch_size": _or_auto(_MOST_ROWS),
-    "aim": _one_of("balanced", "cheap", "fast"),
-    "wire": _one_of("keyed", "compact", "auto"),
-    "via": _one_of("generation", "decisions"),
-    "concurrency": _or_auto(_MOST_IN_FLIGHT),
-    "rpm": _amount_of("requests per minute", _MOST_PER_MINUTE),
-    "tpm": _amount_of("tokens per minute", _MOST_PER_MINUTE),
-    "max_wait": seconds,
-    "shuffle": _flag,
-    "seed": lambda name, value: integer(name, value, 0, _MOST_SEED),
-    "max_attempts": lambda name, value: integer(name, value, 1, _MOST_ATTEMPTS),
-    "timeout": seconds,
-    "deadline": lambda name, value: None if value is None else seconds(name, value),
-    "params": _params,
-    "examples": _examples,
-    "media": _media,
-    "isolation": _one_of("batch", "row"),
-    "null_rows": _one_of("send", "skip"),
-    "on_error": _one_of("mark", "raise"),
-    "on_conflict": _one_of("raise", "suffix", "replace"),
-    "error_column": _column_name,
-    "output": lambda name, value: TEXT_COLUMN if value is None else _column_name(name, value),
-    "flatten": _flag,
-    "ledger": _ledger,
-    "refresh": _flag,
-    "extend": _flag,
-    "any_key": _flag,
-    "store_inputs": _flag,
-    "max_cost": _amount_of("dollars", _MOST_DOLLARS),
-    "max_tokens_total": lambda name, value: None if value is None else integer(name, value, 1, _MOST_TOKENS),
-    "mode": _one_of("now", "flex", "batch"),
-    "wait": _wait,
-    "tail": _or_auto(_MOST_TAIL, 0),
-    "artefacts": _directory,
-    "progress": _progress,
-    "observers": _observers,
-    "votes": lambda name, value: integer(name, value, 1, MOST_SURE_VOTES),
-    "sure": _risk,
-    "with_confidence": _confidence,
-    "target_accuracy": lambda name, value: None if value is None else _share(name, value),
-    "target_precision": lambda name, value: None if value is None else _share(name, value),
-    "target_recall": lambda name, value: None if value is None else _share(name, value),
-    "confidence": _share,
-    "cascade_fields": _columns,
-}
