@@ -48,7 +48,7 @@ TESTED_THROUGH = {
     "lanes/errands": "scale/test_metrics",
     "lanes/pacers": "lanes/test_remote",
     "scale/marks": "scale/test_metrics",
-    "ledger/answerstore": "ledger/test_exchange",
+    "ledger/outage": "ledger/test_exchange",
     "call/mediachecks": "call/test_preparation",
     "providers/sdkjobs": "providers/test_jobclient",
     "ledger/joblist": "batch/test_jobs",

@@ -49,13 +49,24 @@ class Server:
             self._process.wait()
             self._process = None
 
-    def count(self, table: str) -> int:
-        """The rows of *table*."""
+    def run(self, statement: str) -> None:
+        """Carry it out."""
+        import psycopg
+
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(statement)
+
+    def empty(self) -> str:
+        """The URL of an answer store that is not made yet."""
+        self.run("drop table if exists smelt_store, smelt_answers")
+        return self.url()
+
+    def kept(self) -> list[bytes]:
+        """The answers in the answer store, sorted."""
         import psycopg
 
         with psycopg.connect(self.url()) as connection:
-            found = connection.execute(psycopg.sql.SQL("select count(*) from {}").format(psycopg.sql.Identifier(table)))
-            return int((found.fetchone() or (0,))[0])
+            return sorted(bytes(value) for (value,) in connection.execute("select value from smelt_answers"))
 
     def _ready(self) -> bytes:
         lines = (self.folder / "base" / "postmaster.pid").read_bytes().splitlines()

@@ -229,7 +229,7 @@ def _lost(turn: Callable[[Net, bool], None]) -> list[Figure]:
             if (count := _by(found.sent)["two"]) > seen:
                 quiet, seen, last = max(quiet, now - last), count, now
         lines, sent = found.end(), found.sent
-        kept = database.count("smelt_answers")
+        kept = len(database.kept())
     rows = len(MACHINES) * BLOCKS * ROWS
     return [
         *_whole(lines, sent),

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from smelt.errors import SmeltWarning, StoreError
-from smelt.ledger import exchange
-from smelt.ledger.answerstore import is_url, password_of, shown
+from smelt.ledger import exchange, outage
 from smelt.ledger.exchange import INTERRUPTED, LAST, Exchange
 from smelt.loop.jumping import run_jumping
 
@@ -56,10 +55,11 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process has reached no store yet."""
     monkeypatch.setattr(exchange, "_secrets", {})
     monkeypatch.setattr(exchange, "_left", {})
+    monkeypatch.setattr(outage, "_outages", {})
 
 
 def exchange_of(store: Store, asked: bytes = b"spec") -> Exchange:
-    return Exchange(store, URL, lambda secret: asked)
+    return Exchange(store, URL, lambda secret: asked, lambda: asyncio.get_running_loop().time())
 
 
 def test_answers_come_back_to_another_run_that_asks_the_same_and_to_no_other() -> None:
@@ -253,25 +253,3 @@ def test_what_was_meant_for_another_database_is_not_put_into_the_new_one() -> No
         run_jumping(swapped())
 
     assert len(store.kept) == 1
-
-
-@pytest.mark.parametrize(
-    ("url", "password", "words"),
-    [
-        ("postgresql://db/answers", None, "postgresql://db/answers"),
-        (" POSTGRES://ada@db/answers?sslmode=require", None, "postgres://db/answers"),
-        ("postgresql://ada:s3cret@db/answers", "s3cret", "postgresql://db/answers"),
-        ("postgresql:///answers?host=/run/pg&password=s3cret", "s3cret", "postgresql:///run/pg/answers"),
-    ],
-)
-def test_a_url_is_known_and_shown_without_its_secrets(url: str, password: str | None, words: str) -> None:
-    assert is_url(url)
-    assert (password_of(url), shown(url)) == (password, words)
-
-
-def test_paths_and_malformed_urls_are_told_apart() -> None:
-    assert not is_url("answers.sqlite")
-    assert not is_url("mysql://db/answers")
-    with pytest.raises(ValueError, match="IPv6"):
-        password_of("postgresql://ada:s3cret@[::1/answers")
-    assert shown("postgresql://ada:s3cret@[::1/answers") == "of that URL"

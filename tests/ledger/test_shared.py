@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +13,29 @@ import pytest
 
 import smelt
 from smelt.errors import SmeltConfigError, SmeltWarning, StoreError
-from smelt.ledger import exchange
+from smelt.ledger.answerstore import is_redis
 from smelt.testing import ScriptedProvider
-from tests import postgres
 from tests.conftest import MakeScenario
 from tests.ledger.forking import begin
 from tests.models import KEYS, RULES, Company
-from tests.postgres import Server
 from tests.scale.jobs import kill, wait_for_requests
 
-psycopg = pytest.importorskip("psycopg")
-
+WRONG = (
+    (
+        ("postgresql:///answers?host={folder}", "No such file or directory"),
+        ("{url}&dbname=nowhere", 'database "nowhere" does not exist'),
+        ("postgresql://localhost/%zz", "malformed"),
+    ),
+    (
+        ("unix://{folder}/none", "No such file or directory"),
+        ("redis://localhost:1", "Connect call failed|Connection refused"),
+        ("redis://db.invalid", "Name or service not known"),
+        ("{url}999", "DB index is out of range"),
+        ("redis://localhost/answers", "malformed"),
+    ),
+)
 PROMPT = "Describe {name}."
 ROWS, PER_REQUEST, IN_FLIGHT = 240, 5, 4
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with postgres.running() as running:
-        yield running
-
-
-@pytest.fixture
-def url(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(exchange, "_secrets", {})
-    monkeypatch.setattr(exchange, "_left", {})
-    with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute("drop table if exists smelt_store, smelt_answers")
-    return server.url()
 
 
 @pytest.fixture
@@ -71,9 +66,8 @@ def asked(url: str, data: list[dict[str, str]], provider: Any = None, **options:
     return result.metrics
 
 
-def kept(url: str) -> list[str]:
-    with psycopg.connect(url, autocommit=True) as connection:
-        return sorted(bytes(value).decode() for (value,) in connection.execute("select value from smelt_answers"))
+def kept(server: Any) -> list[str]:
+    return [value.decode() for value in server.kept()]
 
 
 def written(ledger: Path) -> list[str]:
@@ -83,21 +77,21 @@ def written(ledger: Path) -> list[str]:
     return found
 
 
-def test_a_second_machine_pays_for_nothing_and_has_the_same_bytes(url: str, machine: Any) -> None:
+def test_a_second_machine_pays_for_nothing_and_has_the_same_bytes(server: Any, url: str, machine: Any) -> None:
     first = machine("first")
     paid = asked(url, rows())
     second = machine("second")
     free = asked(url, rows())
 
     assert (paid.ledger_rows, free.ledger_rows, free.requests) == (0, 30, 0)
-    assert written(first) == written(second) == kept(url)
-    assert len(kept(url)) == 30
+    assert written(first) == written(second) == kept(server)
+    assert len(kept(server)) == 30
     assert free.ledger_cost_usd is None  # What the other machine paid is not known here.
     with smelt.ledger.open(second) as ledger:
         assert ledger.check() == []
 
 
-def test_a_machine_asks_only_what_no_other_has_asked(url: str, machine: Any) -> None:
+def test_a_machine_asks_only_what_no_other_has_asked(server: Any, url: str, machine: Any) -> None:
     machine("first")
     asked(url, rows(20))
     machine("second")
@@ -106,7 +100,7 @@ def test_a_machine_asks_only_what_no_other_has_asked(url: str, machine: Any) -> 
     again = asked(url, rows(30))
 
     assert (found.ledger_rows, again.ledger_rows) == (10, 30)
-    assert len(kept(url)) == 30
+    assert len(kept(server)) == 30
 
 
 def test_answers_from_before_the_store_are_handed_on(url: str, machine: Any) -> None:
@@ -138,7 +132,7 @@ def test_another_prompt_or_key_finds_nothing(url: str, machine: Any) -> None:
     assert result.metrics.ledger_rows == 0
 
 
-def test_a_refresh_asks_again_and_the_first_answer_stays_in_the_store(url: str, machine: Any) -> None:
+def test_a_refresh_asks_again_and_the_first_answer_stays_in_the_store(server: Any, url: str, machine: Any) -> None:
     first = machine("first")
     asked(url, rows(5))
     later = ScriptedProvider(lambda row: {**echo(row), "sector": "health"})
@@ -147,7 +141,7 @@ def test_a_refresh_asks_again_and_the_first_answer_stays_in_the_store(url: str, 
 
     assert fresh.ledger_rows == 0
     assert all('"health"' in one for one in written(first))
-    assert all('"tech"' in one for one in kept(url))
+    assert all('"tech"' in one for one in kept(server))
 
 
 def test_a_stream_shares_frame_by_frame(url: str, machine: Any) -> None:
@@ -159,7 +153,7 @@ def test_a_stream_shares_frame_by_frame(url: str, machine: Any) -> None:
     assert asked(url, rows()).requests == 0
 
 
-def test_a_server_that_dies_under_a_run_fails_no_row(url: str, machine: Any, server: Server) -> None:
+def test_a_server_that_dies_under_a_run_fails_no_row(url: str, machine: Any, server: Any) -> None:
     machine("first")
     count = 0
 
@@ -177,32 +171,36 @@ def test_a_server_that_dies_under_a_run_fails_no_row(url: str, machine: Any, ser
         server.start()
 
     assert len(told) == 1
-    assert len(kept(url)) < 100
+    assert len(kept(server)) < 100
     assert asked(url, rows(100)).requests == 0
-    assert len(kept(url)) == 100
+    assert len(kept(server)) == 100
 
 
 def test_a_wrong_address_ends_the_run_before_it_costs_anything(machine: Any, tmp_path: Path, url: str) -> None:
     machine("first")
     provider = ScriptedProvider(echo)
 
-    for place, words in (
-        (f"postgresql:///answers?host={tmp_path}", "No such file or directory"),
-        (url.replace("/postgres?", "/nowhere?"), 'database "nowhere" does not exist'),
-        ("postgresql://localhost/%zz", "malformed"),
-    ):
+    for pattern, words in WRONG[is_redis(url)]:
+        place = pattern.format(url=url, folder=tmp_path)
         with pytest.raises(StoreError, match=rf"cannot be used, so nothing was sent: .*{words}"):
             asked(place, rows(3), provider)
     assert not provider.requests
 
 
+@pytest.mark.parametrize(
+    ("place", "bare", "words"),
+    [
+        ("postgresql://ada:s3cret@db/answers", "postgresql://ada:s3cret@/answers?host={folder}", "PGPASSWORD"),
+        ("rediss://ada:s3cret@db/0", "unix://ada:s3cret@{folder}/none", "REDISCLI_AUTH"),
+    ],
+)
 def test_a_password_is_in_no_option_and_in_no_message(
-    machine: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    machine: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str, bare: str, words: str
 ) -> None:
-    with pytest.raises(SmeltConfigError, match=r"ledger= shows a password.*PGPASSWORD") as told:
-        smelt.Job(PROMPT, Company, ledger="postgresql://ada:s3cret@db/answers")
+    with pytest.raises(SmeltConfigError, match=rf"ledger= shows a password.*{words}") as told:
+        smelt.Job(PROMPT, Company, ledger=place)
     assert "s3cret" not in str(told.value)
-    monkeypatch.setenv("SMELT_LEDGER", f"postgresql://ada:s3cret@/answers?host={tmp_path}")
+    monkeypatch.setenv("SMELT_LEDGER", bare.format(folder=tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     job = smelt.Job(PROMPT, Company, ledger=True)
 
@@ -221,7 +219,10 @@ def work(base_url: str, url: str, ledger: str, first: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_machine_that_is_killed_costs_what_it_had_in_flight(url: str, tmp_path: Path, scenario: MakeScenario) -> None:
+def test_a_machine_that_is_killed_costs_what_it_had_in_flight(
+    server_of: Callable[[str], Any], tmp_path: Path, scenario: MakeScenario
+) -> None:
+    url = server_of("postgres").empty()
     provider = scenario(answers=RULES, latency=0.05, jitter=0.02, count_by="name")
     ledgers = [str(tmp_path / f"{name}.sqlite") for name in ("first", "second")]
     base_url = provider.base_url("openai")

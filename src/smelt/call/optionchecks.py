@@ -13,7 +13,7 @@ from typing import Any
 from smelt.call.columnchecks import column_name, columns, examples, media
 from smelt.checks import flag, integer, one_of, positive
 from smelt.errors import ConfigTypeError, SmeltConfigError
-from smelt.ledger.answerstore import is_url, password_of
+from smelt.ledger.answerstore import is_redis, is_url, password_of
 from smelt.plan.kinds import TEXT_COLUMN
 
 MOST_VOTES, MOST_SURE_VOTES = 15, 40  # The second one with `sure=`, which rarely takes all of them.
@@ -83,7 +83,7 @@ def _wait(name: str, value: object) -> bool | float:
 def _ledger(name: str, value: object) -> bool | str | None:
     if value is None or isinstance(value, bool):
         return value
-    wanted = "the path of a file, the URL of a PostgreSQL database, True or False"
+    wanted = "the path of a file, the URL of a PostgreSQL or Redis database, True or False"
     if not isinstance(value, str | PathLike):
         raise SmeltConfigError.for_type(name, value, wanted)
     path = fspath(value)
@@ -100,11 +100,13 @@ def _without_password(name: str, url: str) -> str:
     try:
         is_bare = password_of(url) is None
     except ValueError:
-        raise SmeltConfigError(f"{name}= is a malformed URL. It is written so: postgresql://host/name.") from None
+        example = "redis://host/0" if is_redis(url) else "postgresql://host/name"
+        raise SmeltConfigError(f"{name}= is a malformed URL. It is written so: {example}.") from None
     if not is_bare:
+        place = "REDISCLI_AUTH" if is_redis(url) else "PGPASSWORD or ~/.pgpass"
         raise SmeltConfigError(
             f"{name}= shows a password, and options are printed, and travel to other processes. Leave it out of the "
-            "URL, and name it in PGPASSWORD or ~/.pgpass; or give the whole URL in SMELT_LEDGER."
+            f"URL, and name it in {place}; or give the whole URL in SMELT_LEDGER."
         )
     return url.strip()
 

@@ -118,9 +118,10 @@ class Settings:
         output: Name of the output column if the output model is a single type, such as `str` or `Literal["a", "b"]`.
         flatten: Whether nested models become `parent.child` columns.
         ledger: Where answers are stored, so that no row is paid for twice: the path of a file, True for `SMELT_LEDGER`
-            or a file in the user's cache directory, False for no ledger. The URL of a PostgreSQL database
-            (`"postgresql://host/name"`): that file, and the database for answers that several machines share. None
-            means True, except for models whose answers are not worth keeping, such as a scripted model in a test.
+            or a file in the user's cache directory, False for no ledger. The URL of a database in PostgreSQL
+            (`"postgresql://host/name"`) or Redis (`"redis://host/0"`): that file, and the database for answers that
+            several machines share. None means True, except for models whose answers are not worth keeping, such as a
+            scripted model in a test.
         refresh: Whether rows that the ledger knows are asked again, and replaced in the ledger. With `mode="batch"`,
             each row is asked once until a call has brought all rows: answers since the first call count as refreshed.
         extend: Whether rows that the ledger knows are asked for the new fields only, if the only change is that the

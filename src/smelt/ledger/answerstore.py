@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from smelt.errors import StoreError
+from smelt.errors import StoreError, StoreVersionError
 
-_SCHEMES = ("postgresql://", "postgres://")
+_POSTGRES = ("postgresql://", "postgres://")
+_REDIS = ("redis://", "rediss://", "unix://")
+
+
+class PutRefused(Exception):
+    """The store can be read, but takes no answers now: it is full or read-only, or the user may not write."""
 
 
 class AnswerStore(Protocol):
@@ -22,7 +27,11 @@ class AnswerStore(Protocol):
         ...
 
     async def put(self, pairs: Mapping[bytes, bytes]) -> None:
-        """Store answers by their keys. If a key is there already, its answer stays: the first one wins."""
+        """Store answers by their keys. If a key is there already, its answer stays: the first one wins.
+
+        Raises:
+            PutRefused: It takes no answers now.
+        """
         ...
 
     def close(self) -> None:
@@ -32,7 +41,12 @@ class AnswerStore(Protocol):
 
 def is_url(place: str) -> bool:
     """Whether *place* names a store by its URL, instead of a file by its path."""
-    return place.lstrip().lower().startswith(_SCHEMES)
+    return place.lstrip().lower().startswith((*_POSTGRES, *_REDIS))
+
+
+def is_redis(url: str) -> bool:
+    """Whether the store at *url* is a Redis."""
+    return url.lstrip().lower().startswith(_REDIS)
 
 
 def password_of(url: str) -> str | None:
@@ -57,6 +71,14 @@ def shown(url: str) -> str:
     except ValueError:
         return "of that URL"
     return f"{found.scheme}://{found.netloc.rpartition('@')[2] or host}{found.path}"
+
+
+def of_other_version(url: str, found: int, known: int) -> StoreVersionError:
+    """The error for a store that another version of smelt has made."""
+    return StoreVersionError(
+        f"The answer store {shown(url)} has version {found}, and this smelt knows version {known}. Use the same "
+        "version of smelt everywhere."
+    )
 
 
 def failed(url: str, reason: str) -> StoreError:

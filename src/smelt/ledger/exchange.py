@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
 
 from smelt.errors import SmeltError, warn
-from smelt.ledger.answerstore import AnswerStore, failed, password_of, shown
+from smelt.ledger import outage
+from smelt.ledger.answerstore import AnswerStore, PutRefused, failed, password_of, shown
 from smelt.ledger.keys import row_keys
 from smelt.providers.redact import redact
 from smelt.providers.secrets import Secret
@@ -21,7 +23,6 @@ _PATIENCE = 20.0  # Seconds for one operation,
 _TO_RECONNECT = 3.0  # and to connect to a store that this process has used before.
 LAST = 10.0  # Seconds at the end of a run for what is not there yet,
 INTERRUPTED = 0.5  # and after Ctrl-C.
-_PAUSES = (1.0, 30.0)  # Seconds between two tries to reach the store: doubled from the first to the last.
 
 _secrets: dict[str, bytes] = {}  # Of the stores that this process has used. If one is away, a run does without it.
 _left: dict[str, tuple[bytes, dict[bytes, bytes]]] = {}  # By URL: the secret, and what no run could hand on so far.
@@ -31,14 +32,29 @@ class Exchange:
     """Fetches answers for one run, and hands its answers on.
 
     Once the store was reached, nothing that goes wrong with it ends the run or fails a row: the ledger of the machine
-    has every answer. The user is told once, and the store is tried again.
+    has every answer. The user is told once of an outage, and the store is tried again: behind the run, and by waiting
+    only as `outage` allows.
     """
 
-    def __init__(self, store: AnswerStore, url: str, fingerprint: Callable[[bytes], bytes]) -> None:
-        """Exchange answers with *store*, named *url*; *fingerprint* makes that of what is asked, given the secret."""
+    def __init__(
+        self,
+        store: AnswerStore,
+        url: str,
+        fingerprint: Callable[[bytes], bytes],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Exchange answers with a store.
+
+        Args:
+            store: It.
+            url: Its name.
+            fingerprint: Makes the fingerprint of what is asked, given the store's secret.
+            clock: Tells seconds, the same to all runs of the process; loops may have clocks of their own.
+        """
         self._store = store
         self._url = url
         self._fingerprint = fingerprint
+        self._clock = clock
         self._secret = b""
         self._prefix = ""
         self._is_open = False
@@ -47,7 +63,6 @@ class Exchange:
         self._done = 0  # and how many of these are there, or were given up.
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._putting: asyncio.Task[None] | None = None
-        self._is_away = False
         self._is_told = False
         if (secret := _secrets.get(url)) is not None:
             self._learn(secret)
@@ -58,12 +73,16 @@ class Exchange:
         Raises:
             StoreError: The store was never reached.
         """
-        if not self._is_away:
+        began, known = self._clock(), outage.outage(self._url)
+        if known is None or known.is_readable or known.may_wait(began):
             try:
                 found = await self._use(lambda: self._get(texts))
+                if known is not None and not known.is_readable:
+                    outage.reached(self._url)
                 return [None if one is None else one.decode("utf-8", "replace") for one in found]
             except Exception as problem:  # noqa: BLE001  # Drivers raise what they like.
-                self._lost(problem)
+                self._lost(problem, began)
+        self._hand_on()
         return [None] * len(texts)
 
     def put(self, answers: Mapping[str, str]) -> None:
@@ -73,7 +92,11 @@ class Exchange:
         keys = self._keys([*answers])
         new = {key: json for key, json in zip(keys, answers.values(), strict=True) if key not in self._queue}
         self._enqueue({key: json.encode("utf-8", "replace") for key, json in new.items()})
-        if self._queue and (self._putting is None or self._putting.done()):
+        if self._queue:
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        if self._putting is None or self._putting.done():
             self._putting = asyncio.get_running_loop().create_task(self._put_all())
 
     def _enqueue(self, pairs: Mapping[bytes, bytes]) -> None:
@@ -83,21 +106,24 @@ class Exchange:
 
     async def settled(self) -> None:
         """Wait until what was put so far is there, or the store is away."""
-        if self._done < self._queued and not self._is_away:
+        if self._done < self._queued and outage.outage(self._url) is None:
             waiter = asyncio.get_running_loop().create_future()
             self._waiting.append((self._queued, waiter))
             await waiter
 
     async def finish(self, seconds: float = LAST) -> None:
         """Put what is left, if that takes no longer than *seconds*. Call it before the run's loop ends."""
+        began = self._clock()
         try:
             async with asyncio.timeout(seconds):
                 await self.settled()
-                if self._queue:
+                known = outage.outage(self._url)
+                if self._queue and (known is None or known.may_wait(self._clock(), is_end=True)):
                     await self._stop()
+                    began = self._clock()
                     await self._put_queue()
         except Exception as problem:  # noqa: BLE001
-            self._lost(problem)
+            self._lost(problem, began)
         await self._stop()
 
     def close(self) -> None:
@@ -138,27 +164,30 @@ class Exchange:
 
     async def _put_all(self) -> None:
         """Put the queue; while the store is away, try again and again."""
-        pause, longest = _PAUSES
-        while self._queue:
+        while self._queue or ((known := outage.outage(self._url)) is not None and not known.is_readable):
+            if (known := outage.outage(self._url)) is not None:
+                await asyncio.sleep(known.again - self._clock())
+            began = self._clock()
             try:
                 await self._put_queue()
-                self._is_away, pause = False, _PAUSES[0]
             except Exception as problem:  # noqa: BLE001
-                self._lost(problem)
-                await asyncio.sleep(pause)
-                pause = min(longest, 2 * pause)
+                self._lost(problem, began)
 
     async def _put_queue(self) -> None:
-        while self._queue:
+        while True:
             some = await self._use(self._put_some)
+            outage.reached(self._url)
             for key in some:
                 del self._queue[key]
             self._done += len(some)
             self._release(self._done)
+            if not self._queue:
+                return
 
     async def _put_some(self) -> Mapping[bytes, bytes]:
         some = dict(islice(self._queue.items(), _AT_ONCE))
-        await self._store.put(some)
+        if some:
+            await self._store.put(some)
         return some
 
     async def _get(self, texts: Sequence[str]) -> Sequence[bytes | None]:
@@ -180,18 +209,20 @@ class Exchange:
                     raise
         raise AssertionError("The last try returns or raises.")
 
-    def _lost(self, problem: Exception) -> None:
-        """The store failed: go on without it."""
+    def _lost(self, problem: Exception, began: float) -> None:
+        """The store failed, tried since *began*: go on without it."""
         self._is_open = False
         self._store.close()
         if not self._secret:
             raise problem if isinstance(problem, SmeltError) else failed(self._url, self._words(problem)) from None
-        self._is_away = True
+        is_readable = isinstance(problem, PutRefused)
+        is_new = outage.failed(self._url, began, self._clock(), is_readable=is_readable)
         self._release(math.inf)
-        if not self._is_told:
+        if is_new and not self._is_told:
             self._is_told = True
+            state = "takes no answers" if is_readable else "is away"
             warn(
-                f"The answer store {shown(self._url)} is away: {self._words(problem)}. The run goes on with the ledger "
+                f"The answer store {shown(self._url)} {state}: {self._words(problem)}. The run goes on with the ledger "
                 "of this machine, which loses nothing; a later run over the same rows hands on what is missing there."
             )
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from smelt.environment import environ
-from smelt.errors import MissingDependencyError, StoreVersionError
-from smelt.ledger.answerstore import shown
+from smelt.errors import MissingDependencyError
+from smelt.ledger.answerstore import PutRefused, of_other_version
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -84,10 +84,17 @@ class PostgresStore:
         return [found.get(key) for key in keys]
 
     async def put(self, pairs: Mapping[bytes, bytes]) -> None:
-        """Store answers by their keys; on the database's disk when this returns."""
+        """Store answers by their keys; on the database's disk when this returns.
+
+        Raises:
+            PutRefused: It is full or may only be read.
+        """
         # In the order of the keys: otherwise two writers with the same keys may wait for each other (a deadlock).
-        keys = sorted(pairs)
-        await self._opened.execute(_PUT, [keys, [pairs[key] for key in keys]])
+        keys, errors = sorted(pairs), self._psycopg.errors
+        try:
+            await self._opened.execute(_PUT, [keys, [pairs[key] for key in keys]])
+        except (errors.ReadOnlySqlTransaction, errors.DiskFull, errors.InsufficientPrivilege) as problem:
+            raise PutRefused(str(problem)) from problem
 
     def close(self) -> None:
         """Disconnect."""
@@ -107,10 +114,7 @@ class PostgresStore:
             cursor = await self._make(connection)
         version, secret = await cursor.fetchone() or (VERSION, None)
         if version != VERSION:
-            raise StoreVersionError(
-                f"The answer store {shown(self._url)} has version {version}, and this smelt knows version {VERSION}. "
-                "Use the same version of smelt everywhere."
-            )
+            raise of_other_version(self._url, version, VERSION)
         if secret is None:
             raise self._psycopg.DataError("the table smelt_store has no row")
         return bytes(secret)

@@ -15,7 +15,7 @@ from smelt.environment import environ
 from smelt.errors import StoreNotFoundError, StoreReadOnlyError, warn
 from smelt.ledger import lease
 from smelt.ledger.answers import merge_all
-from smelt.ledger.answerstore import is_url
+from smelt.ledger.answerstore import AnswerStore, is_redis, is_url
 from smelt.ledger.base import Claim, NoLedger, RunLedger
 from smelt.ledger.book import JobBook
 from smelt.ledger.exchange import INTERRUPTED, LAST, Exchange
@@ -27,6 +27,7 @@ from smelt.ledger.prefixes import PrefixShelf
 from smelt.ledger.reading import Reading
 from smelt.ledger.recall import ALWAYS, Recall, stored_texts
 from smelt.ledger.recorder import Extension, Recorder
+from smelt.ledger.redis import RedisStore
 from smelt.ledger.refreshes import take_up
 from smelt.ledger.reserve import Reserve
 from smelt.ledger.shared import SharedLedger
@@ -235,8 +236,17 @@ def _share(session: Session, recorder: Recorder, url: str, matter: RunSubject) -
         found = _spec(matter, secret)
         return (found.of_account("") if matter.any_key else found).fingerprint(secret)
 
-    session.exchange = Exchange(PostgresStore(url), url, fingerprint)
+    session.exchange = Exchange(store_at(url), url, fingerprint)
     session.ledger = SharedLedger(recorder, session.exchange, is_refresh=matter.is_refresh)
+
+
+def store_at(url: str) -> AnswerStore:
+    """The answer store that *url* names; it connects when it is opened.
+
+    Raises:
+        MissingDependencyError: Its driver is not installed.
+    """
+    return RedisStore(url) if is_redis(url) else PostgresStore(url)
 
 
 def _opened(path: bool | str | None) -> Store | None:
