@@ -13,7 +13,7 @@ import pytest
 from smelt.ledger import exchange, outage
 from tests import postgres, redis
 
-SERVERS = {"postgres": postgres.running, "redis": redis.running}
+SERVERS: dict[str, Callable[[], Any]] = {"postgres": postgres.running, "redis": redis.running}
 
 
 @pytest.fixture

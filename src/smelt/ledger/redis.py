@@ -118,9 +118,9 @@ class RedisStore:
 
     async def _ask(self, *commands: tuple[bytes, ...]) -> list[Any]:
         """The replies to *commands*, which are sent together; an error of the server is a reply, too."""
-        connection = self._connection
         async with self._turn:
-            if connection is None or connection is not self._connection or not connection.is_connected:
+            connection = self._connection
+            if connection is None or not connection.is_connected:
                 raise ConnectionError("the connection was closed")
             await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
             return [await self._reply(connection) for _ in commands]
