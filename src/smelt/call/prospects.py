@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from smelt.call.ladder import calls_of, confidence_of, is_of_sides, names, population_of, sample_size
+from smelt.call.ladder import calls_of, names
 from smelt.call.preparation import Preparation
+from smelt.call.promise import confidence_of, is_of_sides, population_of, sample_size
 from smelt.messages import counted, price, printable
 from smelt.providers.prices import total
 from smelt.trust.outlook import usual_saving
