@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 import smelt
 from smelt.call.options import Settings
-from smelt.errors import AuthenticationError, ConfigTypeError, PromptError, SmeltConfigError
+from smelt.errors import AuthenticationError, CollisionError, ConfigTypeError, PromptError, SmeltConfigError
 from smelt.scale.ray import rows_of_a_block
 from tests import test_notebook as notebooks
 from tests.conftest import MakeScenario
@@ -73,6 +73,10 @@ def test_rows_and_values_come_back_as_from_transform_and_a_killed_actor_costs_wh
 
     with pytest.raises(PromptError, match="nam"):
         smelt.ray.transform(cluster.from_arrow(names), "About {nam}.", EveryKind, model=provider())
+    with pytest.raises(PromptError, match="nam"):  # Of blocks of pandas Ray knows the columns otherwise.
+        smelt.ray.transform(cluster.from_pandas(names.to_pandas()), "About {nam}.", EveryKind, model=provider())
+    with pytest.raises(CollisionError, match="already has 'word'"):
+        smelt.ray.transform(out, "About {name}.", EveryKind, model=provider())
     with pytest.raises(SmeltConfigError, match="extend=True needs to see all rows"):
         smelt.ray.transform(cluster.from_arrow(names), "About {name}.", EveryKind, model=provider(), extend=True)
 

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
 import smelt
 from smelt.errors import AuthenticationError, CollisionError, ConfigTypeError, PromptError, SmeltConfigError
 from smelt.frames.ddl import ddl_of, recast
-from smelt.scale.spark import told
+from smelt.scale.spark import answered, told
+from smelt.testing import ScriptedProvider
 from tests.conftest import MakeScenario
 from tests.fakeserver import Scenario
 from tests.models import Company
@@ -38,6 +40,11 @@ def session(serving: Scenario, page: Path, monkeypatch: pytest.MonkeyPatch) -> I
     )
     yield found
     found.stop()
+
+
+def copying(column: str) -> ScriptedProvider:
+    """Answers what stands in *column*."""
+    return ScriptedProvider(lambda row: {"WORD": row[column]})
 
 
 def workers() -> list[int]:
@@ -71,6 +78,12 @@ def test_values_come_back_as_from_transform_and_a_killed_worker_costs_what_it_ha
     with pytest.raises(SmeltConfigError, match="extend=True needs to see all rows"):
         smelt.spark.transform(names, "About {name}.", EveryKind, model=provider(), extend=True)
 
+    dotted = session.createDataFrame([("1", "3", "x")], ["name", "a.b", "word"])
+    session.conf.set("spark.sql.caseSensitive", "TRUE")
+    [row] = smelt.spark.transform(dotted, "About {a.b}.", {"WORD": str}, model=copying("a.b")).collect()
+    session.conf.set("spark.sql.caseSensitive", "false")
+    assert row.asDict() == {"name": "1", "a.b": "3", "word": "x", "WORD": "3", "smelt_error": None}
+
     ledger = tmp_path / "answers.sqlite"
     source = session.createDataFrame(jobs.table().to_pandas()).repartition(2)
     lazy = smelt.spark.transform(source, jobs.PROMPT, Company, **jobs.options(serving, ledger))
@@ -101,9 +114,17 @@ def test_values_come_back_as_from_transform_and_a_killed_worker_costs_what_it_ha
     assert refusing.stats().requests <= 2  # One of each worker, whatever Spark tries again.
 
 
-def test_what_is_no_spark_frame_is_refused() -> None:
+class Anything:
+    """Has every attribute, as a Column of Spark does."""
+
+    def __getattr__(self, name: str) -> Anything:
+        return self
+
+
+@pytest.mark.parametrize("given", [jobs.table(), Anything()], ids=["Arrow", "a column"])
+def test_what_is_no_spark_frame_is_refused(given: Any) -> None:
     with pytest.raises(ConfigTypeError, match="frame must be a Spark DataFrame"):
-        smelt.spark.transform(jobs.table(), "About {name}.", EveryKind, model=provider())
+        smelt.spark.transform(given, "About {name}.", EveryKind, model=provider())
 
 
 def test_columns_keep_the_types_of_spark_and_are_told_apart_as_spark_does() -> None:
@@ -118,5 +139,18 @@ def test_columns_keep_the_types_of_spark_and_are_told_apart_as_spark_does() -> N
     with pytest.raises(CollisionError, match=r"The frame has 'WORD', and the step adds 'word'"):
         told(of.StructType([*own, of.StructField("WORD", of.LongType())]), mapper)
     told(of.StructType([*own, of.StructField("WORD", of.LongType())]), mapper, is_exact=True)
-    with pytest.raises(SmeltConfigError, match="Spark hands no such column to Python.*YearMonthInterval"):
-        told(of.StructType([*own, of.StructField("age", of.YearMonthIntervalType())]), mapper)
+    for kind, words in (
+        (of.YearMonthIntervalType(), r"YearMonthInterval.* is not supported in conversion to Arrow\. Drop"),
+        (of.MapType(of.NullType(), of.NullType()), "null type field"),  # That of map().
+    ):
+        with pytest.raises(SmeltConfigError, match=f"Spark hands no such column to Python.*{words}"):
+            told(of.StructType([*own, of.StructField("age", kind)]), mapper)
+
+
+def test_columns_that_spark_calls_otherwise_get_their_names_back() -> None:
+    mapper = smelt.Mapper(smelt.Job("About {a.b}.", {"WORD": str}), copying("a.b"))
+    batch = pa.record_batch({"_0": ["1"], "_1": ["3"]})
+
+    [found] = answered(mapper, iter([batch]), names=["name", "a.b"])
+
+    assert found.to_pylist() == [{"name": "1", "a.b": "3", "WORD": "3", "smelt_error": None}]

@@ -1,24 +1,34 @@
-"""Which mapper a lazy result of an engine comes from."""
+"""Which mapper a lazy result of an engine comes from, and which columns it has."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from smelt.errors import SmeltConfigError
 from smelt.scale.interrupts import interrupts
 from smelt.scale.mapper import Mapper
 from smelt.scale.metrics import JobMetrics
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 T = TypeVar("T")
 
 _MARK = "_smelt_mapper"
+_COLUMNS = "_smelt_columns"
 
 
-def marked(result: T, mapper: Mapper) -> T:
-    """*result*, which then knows its *mapper*."""
+def marked(result: T, mapper: Mapper, *, columns: pa.Schema | None = None) -> T:
+    """*result*, which then knows its *mapper*, and its *columns* where the engine does not know them."""
     interrupts.watch(mapper)
     object.__setattr__(result, _MARK, mapper)  # Some frames make columns of attributes.
+    object.__setattr__(result, _COLUMNS, columns)
     return result
+
+
+def columns_told(result: object) -> pa.Schema | None:
+    """The columns that `marked` was told, or None."""
+    return getattr(result, "__dict__", {}).get(_COLUMNS)
 
 
 def metrics_of_result(argument: str, result: object) -> JobMetrics:

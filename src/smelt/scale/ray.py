@@ -8,13 +8,15 @@ from smelt.api.job import Job
 from smelt.call.options import Options, Settings
 from smelt.environment import environ
 from smelt.errors import SmeltConfigError
+from smelt.frames.dtypes import load_arrow
 from smelt.lanes.places import pacer_place
 from smelt.scale.cluster import PLACE, start
 from smelt.scale.mapper import Mapper, answer
-from smelt.scale.marks import marked, metrics_of_result
+from smelt.scale.marks import columns_told, marked, metrics_of_result
 from smelt.scale.metrics import JobMetrics
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from ray.data import Dataset
 
 _BLOCK = (5_000, 10_000, 20_000)  # Rows of a block: the fewest, as many as usual, the most.
@@ -63,7 +65,8 @@ def transform(
 
     job = Job(prompt, output_model, **options)
     mapper = _mapper(job, model, workers)
-    _check_columns(dataset, mapper)
+    known = columns_of(dataset)
+    columns = None if known is None else mapper.schema(known).arrow  # Refuses what is wrong.
     answered = dataset.map_batches(
         Worker,
         fn_constructor_args=(mapper,),
@@ -76,7 +79,7 @@ def transform(
     answered.context.raise_original_map_exception = True  # Else Ray raises an exception of its own for a wrong key.
     if preserve_order:
         answered.context.execution_options.preserve_order = True
-    return marked(answered, mapper)
+    return marked(answered, mapper, columns=columns)
 
 
 def metrics(dataset: Dataset) -> JobMetrics:
@@ -126,11 +129,15 @@ class Worker:
         return answer(self._mapper, block, f"{task} {self._task[1]}" if task else "")
 
 
-def _check_columns(dataset: Dataset, mapper: Mapper) -> None:
-    """Refuse a prompt about columns that are not there, if Ray knows the columns without executing anything."""
+def columns_of(dataset: Dataset) -> pa.Schema | None:
+    """The columns of *dataset*, as far as they are known without executing anything; of blocks of pandas, the names."""
+    if (told := columns_told(dataset)) is not None:
+        return told
     found = getattr(dataset.schema(fetch_if_missing=False), "base_schema", None)
-    if type(found).__module__.startswith("pyarrow"):  # Blocks of pandas have a schema of Ray's own.
-        mapper.schema(found)
+    if found is None or type(found).__module__.startswith("pyarrow"):
+        return found
+    arrow = load_arrow()  # Blocks of pandas have a schema of Ray's own.
+    return arrow.schema([(str(name), arrow.null()) for name in found.names])
 
 
 def rows_of_a_block(settings: Settings) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -51,11 +51,14 @@ def transform(
     Raises:
         SmeltConfigError: An argument is wrong, or the job has limits and no pacer; raised here, before a task starts.
     """
-    if not hasattr(frame, "mapInArrow"):
+    if not hasattr(type(frame), "mapInArrow"):  # A Column has every name.
         raise SmeltConfigError.for_type("frame", frame, "a Spark DataFrame")
     mapper = Mapper(Job(prompt, output_model, **options), model, workers=workers)
-    is_exact = frame.sparkSession.conf.get("spark.sql.caseSensitive") == "true"
-    return marked(frame.mapInArrow(partial(answered, mapper), told(frame.schema, mapper, is_exact=is_exact)), mapper)
+    is_exact = str(frame.sparkSession.conf.get("spark.sql.caseSensitive")).lower() == "true"
+    schema, names = told(frame.schema, mapper, is_exact=is_exact), frame.columns
+    if any("." in name or "`" in name for name in names):  # mapInArrow would look for a field `b` of a column `a`.
+        frame = frame.toDF(*(f"_{at}" for at in range(len(names))))
+    return marked(frame.mapInArrow(partial(answered, mapper, names=names), schema), mapper)
 
 
 def metrics(frame: DataFrame) -> JobMetrics:
@@ -92,8 +95,9 @@ def told(schema: StructType, mapper: Mapper, *, is_exact: bool = False) -> Struc
 
     try:
         like = to_arrow_schema(schema, timezone="UTC")
-    except PySparkTypeError as problem:
-        raise SmeltConfigError(f"Spark hands no such column to Python: {problem}. Drop or cast it first.") from None
+    except (PySparkTypeError, ValueError) as problem:  # The latter for a map of nothing.
+        why = str(problem).rstrip(".")
+        raise SmeltConfigError(f"Spark hands no such column to Python: {why}. Drop or cast it first.") from None
     found = mapper.schema(like).arrow
     kept = len(found) - len(mapper.schema().arrow)
     own, added = found.names[:kept], found.names[kept:]
@@ -106,9 +110,19 @@ def told(schema: StructType, mapper: Mapper, *, is_exact: bool = False) -> Struc
     return StructType([*(schema[name] for name in own), *[*from_arrow_schema(found)][kept:]])
 
 
-def answered(mapper: Mapper, batches: Iterator[Any]) -> Iterator[Any]:
-    """The batches of a partition with their answers, of types that Spark reads. Spends money."""
+def answered(mapper: Mapper, batches: Iterator[Any], *, names: Sequence[str] | None = None) -> Iterator[Any]:
+    """The batches of a partition with their answers, of types that Spark reads. Spends money.
+
+    Args:
+        mapper: The mapper.
+        batches: The batches.
+        names: What their columns are called, if Spark calls them otherwise here.
+
+    Yields:
+        The batches.
+    """
     spark = sys.modules.get("pyspark")  # It is loaded in a worker of Spark.
     context = None if spark is None else spark.TaskContext.get()
     name = "" if context is None else f"partition {context.partitionId()}"
-    return (recast(batch) for batch in answers(mapper, batches, name))
+    called = batches if names is None else (batch.rename_columns(list(names)) for batch in batches)
+    return (recast(batch) for batch in answers(mapper, called, name))
