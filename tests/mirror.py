@@ -21,6 +21,8 @@ TESTED_THROUGH = {
     "api/series": "api/test_classify",
     "api/signatures": "test_docstrings",
     "call/record": "report/test_report",
+    "call/voteround": "call/test_ballots",
+    "call/votecount": "call/test_ballots",
     "call/workorder": "engine/test_run",
     "call/columns": "scale/test_schema",
     "frames/blank": "scale/test_schema",

@@ -8,27 +8,24 @@ is not read yet.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from typing import Literal
 
 from smelt.call.execution import Execution, account_of, break_off, outcome_of
 from smelt.call.outcome import Outcome
 from smelt.call.preparation import Preparation
-from smelt.call.requestsize import first_rows
-from smelt.call.tally import LASTING, SHORT, same_request
+from smelt.call.tally import SHORT, same_request
+from smelt.call.votecount import VoteCount
+from smelt.call.voteround import AskedRows, VoteRound, Window
 from smelt.call.wiring import Wired, Wiring, wired
 from smelt.engine.bloom import BloomFilter
-from smelt.engine.details import Details
 from smelt.engine.events import Event, Observer, RunEnded, RunStarted
 from smelt.engine.gate import Gate, Gated
 from smelt.engine.limiter import Limiter
-from smelt.engine.parts import Part, Parts
-from smelt.engine.policy import UNASKED
+from smelt.engine.parts import Part
 from smelt.engine.purse import Account, Purse
 from smelt.engine.run import Run
 from smelt.engine.supply import Supply
@@ -36,64 +33,12 @@ from smelt.engine.tiers import Tiers
 from smelt.engine.work import Counts, Ending, Work
 from smelt.errors import SmeltError
 from smelt.observe.recorder import EventRecorder
-from smelt.plan.answers import Answers, RowFailure
-from smelt.trust.votes import Panel, Vote
+from smelt.plan.answers import RowFailure
+from smelt.trust.votes import Panel
 
 _COMPANY = 8  # Requests among which rows are shuffled before their next vote, if so many rows are there.
-_FINAL = UNASKED | LASTING  # Kinds of failures after which a row gets no other vote.
 _LOST = RowFailure("stopped", "The run ended before this row was answered.")
 _INTERRUPTED = RowFailure("interrupted", "The run was interrupted before this row was answered.")
-
-
-@dataclass(kw_only=True, eq=False)
-class _Window:
-    """The rows of one part.
-
-    Attributes:
-        part: Where their final outcomes are stored.
-        votes: The votes for each row that has no answer yet, by its place.
-        repeats: Places of rows that may be equal to rows of parts that were handed over.
-        inner: Where the votes of each round are stored, by its number.
-        busy: Rows that are in a round.
-    """
-
-    part: Part
-    votes: dict[int, list[Vote]] = field(default_factory=dict)
-    repeats: set[int] = field(default_factory=set)
-    inner: dict[int, Part] = field(default_factory=dict)
-    busy: int = 0
-
-
-@dataclass(kw_only=True, eq=False)
-class _Round:
-    """One vote for all rows.
-
-    Attributes:
-        number: Its number, from 0.
-        supply: Its rows.
-        busy: Rows that were let in and have no outcome yet.
-        pool: Rows that wait to be let in, by their window and place.
-        execution: Its run; None before its first row.
-        task: The task of that.
-    """
-
-    number: int
-    supply: Supply = field(default_factory=lambda: Supply(Parts(), is_fed=True))
-    busy: int = 0
-    pool: list[tuple[_Window, int]] = field(default_factory=list)
-    execution: Execution | None = None
-    task: asyncio.Task[None] | None = None
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no row is in it."""
-        return not (self.busy or self.pool)
-
-    @property
-    def is_early(self) -> bool:
-        """Whether its run has ended although more rows may come."""
-        ending = None if self.execution is None else self.execution.ending
-        return ending is not None and (ending.why is not None or self.supply.is_open)
 
 
 class Ballots:
@@ -120,7 +65,7 @@ class Ballots:
     ) -> None:
         """Prepare the runs; the arguments are those of `Execution`."""
         self.supply = supply
-        self.details = _Asked() if details else None
+        self.details = AskedRows() if details else None
         self._call = call
         self._wiring = wiring
         self._observers = observers
@@ -130,19 +75,22 @@ class Ballots:
         self._account = budget or account_of(call, Purse(), call.settings)
         self._owns_purse = budget is None
         self._recorder = EventRecorder()
-        self._panel = Panel(call.output, call.settings.sure)
+        self._count = VoteCount(supply.parts, Panel(call.output, call.settings.sure))
         self._notices = same_request(call)
         self._gate = Gate(call.concurrency)
-        self._rounds = [_Round(number=number) for number in range(call.settings.votes)]
-        self._windows: dict[Part, _Window] = {}
+        self._rounds = [VoteRound(number, call, self._hear) for number in range(call.settings.votes)]
+        self._windows: dict[Part, Window] = {}
         self._front: Part | None = None
         self._met: BloomFilter | None = None
         self._news = asyncio.Event()
-        self._has_short = False  # Whether a row has an answer of fewer votes than it takes.
-        self._is_over = self._is_doomed = False
+        self._is_over = False
         self._started = time.perf_counter()
         self._seconds: float | None = None
         supply.line = self._rounds[0].supply.line  # Rows that wait for their first vote.
+
+    @property
+    def _begun(self) -> list[Execution]:
+        return [one.execution for one in self._rounds if one.execution is not None]
 
     @property
     def counts(self) -> Counts:
@@ -170,7 +118,7 @@ class Ballots:
         is_early = any(one.is_early for one in self._rounds)
         if not found or not (is_early or self._is_over):
             return None
-        short = [f"Rows may have {SHORT}"] if self._has_short or is_early else []
+        short = [f"Rows may have {SHORT}"] if self._count.has_short or is_early else []
         return Ending(
             counts=self.counts,
             stop=next((one.stop for one in found if one.stop is not None), None),
@@ -218,7 +166,8 @@ class Ballots:
             raise
         finally:
             ended.cancel()
-            self._close(rest)
+            self._empty_pools()
+            self.supply.parts.fail_rest(rest)
             self._seconds = time.perf_counter() - self._started
             self._is_over = True
 
@@ -227,19 +176,18 @@ class Ballots:
     @property
     def engine(self) -> Ballots | None:
         """These runs themselves, once the first one has begun; None before that."""
-        first = self._rounds[0].execution
-        return None if first is None or first.engine is None else self
+        return None if self._rounds[0].engine is None else self
 
     @property
     def fault(self) -> SmeltError | None:
         """The error of the ledger or the budget that stops a run; None if there is none so far."""
-        faults = [one.engine.fault for one in self._begun if one.engine is not None]
+        faults = [one.engine.fault for one in self._rounds if one.engine is not None]
         return next((one for one in faults if one is not None), None)
 
     @property
     def rows_per_request(self) -> int:
         """How many rows a full request carries now."""
-        return self._rows_per_request(self._rounds[0])
+        return self._rounds[0].rows_per_request
 
     @property
     def lane(self) -> Limiter:
@@ -259,9 +207,15 @@ class Ballots:
 
     def leave(self) -> None:
         """Send nothing more from now on. The caller must interrupt the run next."""
-        for one in self._begun:
+        for one in self._rounds:
             if one.engine is not None:
                 one.engine.leave()
+
+    @property
+    def _first_engine(self) -> Run:
+        engine = self._rounds[0].engine
+        assert engine is not None
+        return engine
 
     async def _carry_out(self) -> None:
         self._take_new()
@@ -276,7 +230,9 @@ class Ballots:
             for one in self._rounds[1:]:
                 self._release(one)
             for one in self._rounds:
-                await self._take_in(one)
+                await one.take_in(_LOST)
+                if one.number == 0:
+                    self.supply.rest = one.supply.rest
             if self._owns_purse:
                 self._unblock()
             self._end_rounds()
@@ -294,10 +250,11 @@ class Ballots:
         is_idle = all(one.is_idle for one in self._rounds) and all(task.done() for task in tasks)
         return is_idle and self.supply.is_over
 
-    def _begin(self, one: _Round) -> None:
+    def _begin(self, one: VoteRound) -> None:
+        """Begin the run of a round, if that was not done yet."""
         if one.task is not None:
             return
-        one.execution = execution = Execution(
+        execution = Execution(
             self._vote(one.number),
             one.supply,
             wiring=self._wired,
@@ -311,8 +268,7 @@ class Ballots:
         )
         if self.details is not None and execution.details is not None:
             self.details.rounds.append(execution.details)
-        one.task = asyncio.create_task(execution.run_safely())
-        one.task.add_done_callback(lambda _: self._news.set())
+        one.start(execution, self._news.set)
         self._news.set()
 
     @contextmanager
@@ -335,23 +291,6 @@ class Ballots:
             return self._call.settings.wire
         return "compact" if self._begun[0].counts.wire.startswith("compact") else "keyed"
 
-    @property
-    def _begun(self) -> list[Execution]:
-        return [one.execution for one in self._rounds if one.execution is not None]
-
-    @property
-    def _first_engine(self) -> Run:
-        first = self._rounds[0].execution
-        assert first is not None
-        assert first.engine is not None
-        return first.engine
-
-    def _rows_per_request(self, one: _Round) -> int:
-        engine = None if one.execution is None else one.execution.engine
-        if engine is not None:
-            return max(1, engine.rows_per_request)
-        return max(1, first_rows(self._call))
-
     def _watch(self, event: Event) -> None:
         if isinstance(event, RunStarted | RunEnded):
             self._news.set()
@@ -359,9 +298,9 @@ class Ballots:
     def _take_new(self) -> None:
         """Let the rows into the first round that were put into the supply."""
         for part, order in self.supply.drained():
-            window = self._windows.setdefault(part, _Window(part=part))
+            window = self._windows.setdefault(part, Window(part=part))
             window.repeats.update(self._met_before(part))
-            self._feed(self._rounds[0], window, [at - part.start for at in order])
+            self._rounds[0].feed(window, [at - part.start for at in order])
 
     def _met_before(self, part: Part) -> Sequence[int]:
         """Places of the rows of a part that may be equal to rows of parts that were handed over."""
@@ -371,100 +310,35 @@ class Ballots:
         places = list(part.keys.values())
         return [places[at] for at in self._met.meet(part.keys)]
 
-    def _feed(self, one: _Round, window: _Window, places: Sequence[int]) -> None:
-        part = window.inner.get(one.number) or self._inner(one, window)
-        one.busy += len(places)
-        window.busy += len(places)
-        positions = [part.start + place for place in places]
-        part.order.extend(positions)  # type: ignore[attr-defined]  # A list of this class.
-        part.repeats += [part.start + place for place in places if place in window.repeats]
-        one.supply.feed(part, positions)
+    @property
+    def _is_doomed(self) -> bool:
+        """Whether a row failed, and that ends the run."""
+        return self._count.has_failed and self._call.settings.on_error == "raise"
 
-    def _inner(self, one: _Round, window: _Window) -> Part:
-        outer = window.part
-        part = Part(
-            start=one.supply.rows,
-            source=outer.source,
-            order=[],
-            answers=Answers(outer.rows, len(self._call.output.fields)),
-            keys={},
-            arranged=outer.arranged if one.number == 0 else lambda order: order,
-        )
-        part.heard = partial(self._hear, one, window, part)
-        window.inner[one.number] = part
-        one.supply.put(part)
-        return part
-
-    def _hear(self, one: _Round, window: _Window, part: Part, places: Sequence[int]) -> None:
-        """Count the votes that rows just got."""
-        one.busy -= len(places)
-        window.busy -= len(places)
+    def _hear(self, one: VoteRound, window: Window, part: Part, places: Sequence[int]) -> None:
+        """Count the votes that rows just got in a round."""
         left = len(self._rounds) - 1 - one.number
-        answers, start = part.answers, window.part.start
-        decided: list[tuple[int, Vote]] = []
-        failed: list[tuple[int, RowFailure]] = []
-        for place in places:
-            votes = window.votes.setdefault(place, [])
-            if (failure := answers.failures.get(place)) is None:
-                votes.append(tuple([column[place] for column in answers.columns]))
-            answer = self._panel.answer(votes, left)
-            is_last = not left
-            if answer is None and failure is not None and failure.kind in _FINAL:
-                answer, is_last = self._panel.answer(votes), True
-                self._has_short = self._has_short or answer is not None
-                window.part.is_cut = window.part.is_cut or failure.kind in UNASKED
-            if answer is not None:
-                decided.append((start + place, answer))
-            elif not is_last:
-                self._rounds[one.number + 1].pool.append((window, place))
-                continue
-            else:
-                assert failure is not None  # It has no vote.
-                failed.append((start + place, failure))
-            del window.votes[place]
-        self._settle(decided, failed)
+        for place in self._count.take(window, part, places, left):
+            self._rounds[one.number + 1].pool.append((window, place))
         self._news.set()
 
-    def _settle(self, decided: Sequence[tuple[int, Vote]], failed: Sequence[tuple[int, RowFailure]]) -> None:
-        parts = self.supply.parts
-        if decided:
-            parts.accept_all([at for at, _ in decided], [values for _, values in decided])
-        for at, failure in failed:
-            parts.fail(at, failure)
-        self._is_doomed = self._is_doomed or (bool(failed) and self._call.settings.on_error == "raise")
-
-    def _release(self, one: _Round) -> None:
+    def _release(self, one: VoteRound) -> None:
         """Let rows into a round: all if no other can join them now, else so many that they get other company."""
         if self._is_doomed:
             return
-        full = self._rows_per_request(one)
+        full = one.rows_per_request
         is_last = all(earlier.is_idle for earlier in self._rounds[: one.number]) or self._is_awaited(one)
         count = len(one.pool) if is_last else len(one.pool) // full * full
         if not count or not (is_last or count >= _COMPANY * full):
             return
-        random.Random(f"{self._call.settings.seed} {one.number} {one.supply.distinct}").shuffle(one.pool)
-        rows, one.pool = one.pool[:count], one.pool[count:]
-        by_window: dict[_Window, list[int]] = {}
-        for window, place in rows:
-            by_window.setdefault(window, []).append(place)
-        for window, places in by_window.items():
-            self._feed(one, window, places)
+        for window, places in one.drawn(count).items():
+            one.feed(window, places)
         self._begin(one)
 
-    def _is_awaited(self, one: _Round) -> bool:
+    def _is_awaited(self, one: VoteRound) -> bool:
         """Whether the part that is to be handed over next waits only for rows of this pool."""
         front = None if self._front is None else self._windows.get(self._front)
         return front is not None and not front.busy and any(window is front for window, _ in one.pool)
-
-    async def _take_in(self, one: _Round) -> None:
-        if one.task is None or one.execution is None:
-            return
-        if one.task.done():
-            one.supply.refuse(_LOST)
-        elif one.execution.engine is not None:
-            await one.execution.engine.take_in()
-        if one.number == 0:
-            self.supply.rest = one.supply.rest
 
     def _end_rounds(self) -> None:
         """Tell the rounds that no more rows come, if none can."""
@@ -479,10 +353,7 @@ class Ballots:
         """Send nothing more: a row failed, and that ends the run."""
         self._empty_pools()
         for one in self._rounds:
-            if one.execution is not None and one.execution.engine is not None:
-                one.execution.engine.halt()
-            elif one.task is not None:
-                one.task.cancel()
+            one.halt()
 
     def _unblock(self) -> None:
         """End the runs that wait for room in a budget that nothing in flight can give."""
@@ -500,44 +371,18 @@ class Ballots:
         for part in [one for one in self._windows if one not in here]:
             del self._windows[part]
         for one in self._rounds:
-            kept = {window.inner.get(one.number) for window in self._windows.values()}
-            while (first := one.supply.parts.front) is not None and first not in kept:
-                one.supply.parts.hand_over()
+            one.forget(self._windows.values())
+
+    def _empty_pools(self) -> None:
+        """Settle the rows that wait for another vote: by those that they have."""
+        waiting = [row for one in self._rounds for row in one.pool]
+        for one in self._rounds:
+            one.pool = []
+        self._count.close(waiting)
 
     async def _break_off(self) -> None:
         """End all runs, after a short time for requests in flight; a second interrupt ends that time."""
         await break_off([one.task for one in self._rounds if one.task is not None and not one.task.done()])
-
-    def _empty_pools(self) -> None:
-        """Settle the rows that wait for another vote: by those that they have."""
-        decided: list[tuple[int, Vote]] = []
-        for one in self._rounds:
-            pool, one.pool = one.pool, []
-            for window, place in pool:
-                if (answer := self._panel.answer(window.votes.pop(place))) is not None:
-                    decided.append((window.part.start + place, answer))
-        self._has_short = self._has_short or bool(decided)
-        self._settle(decided, ())
-
-    def _close(self, rest: RowFailure) -> None:
-        """Settle every row that has no outcome: by the votes that it has, or with *rest*."""
-        self._empty_pools()
-        self.supply.parts.fail_rest(rest)
-
-
-@dataclass(eq=False)
-class _Asked:
-    """Which rows of the only frame were asked in any round."""
-
-    rounds: list[Details] = field(default_factory=list)
-
-    @property
-    def answered(self) -> _Asked:
-        """Whether a request answered a row, by its position."""
-        return self
-
-    def __getitem__(self, position: int) -> bool:
-        return any(one.answered[position] for one in self.rounds)
 
 
 def asking(call: Preparation) -> type[Execution] | type[Ballots]:
