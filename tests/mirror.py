@@ -78,6 +78,8 @@ TESTED_THROUGH = {
     "report/record": "report/test_report",
     # One call from its options to its outcome.
     "call/estimate": "api/test_job",
+    "call/explanation": "api/test_job",
+    "call/traffic": "call/test_ways",
     "call/gauge": "evaluation/test_reliability",
     "call/running": "call/test_rounds",
     "call/ladder": "call/test_escalation",

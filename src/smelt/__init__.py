@@ -56,7 +56,8 @@ if TYPE_CHECKING:
     from smelt.api.pipelines import Pipeline, pipeline
     from smelt.api.prompts import amap_prompts, map_prompts
     from smelt.call.defaults import configure
-    from smelt.call.estimate import Estimate, Explanation
+    from smelt.call.estimate import Estimate
+    from smelt.call.explanation import Explanation
     from smelt.checkup.doctor import doctor
     from smelt.checkup.findings import Checkup
     from smelt.evaluation.comparison import Comparison
@@ -97,7 +98,7 @@ _LATE = {
     "Document": "smelt.plan.mediacolumns",
     "Estimate": "smelt.call.estimate",
     "Evaluation": "smelt.evaluation.summary",
-    "Explanation": "smelt.call.estimate",
+    "Explanation": "smelt.call.explanation",
     "Image": "smelt.plan.mediacolumns",
     "Job": "smelt.api.job",
     "Mapper": "smelt.scale.mapper",

@@ -12,7 +12,8 @@ from smelt.api.signatures import spelled_out, without_frame
 from smelt.call.options import Options
 
 if TYPE_CHECKING:
-    from smelt.call.estimate import Estimate, Explanation
+    from smelt.call.estimate import Estimate
+    from smelt.call.explanation import Explanation
     from smelt.result import SmeltResult
     from smelt.streaming.rows import RowAnswers
 

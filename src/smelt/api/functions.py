@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
-    from smelt.call.estimate import Estimate, Explanation
+    from smelt.call.estimate import Estimate
+    from smelt.call.explanation import Explanation
     from smelt.evaluation.comparison import Comparison
     from smelt.evaluation.summary import Evaluation
     from smelt.result import SmeltResult

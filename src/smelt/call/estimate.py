@@ -1,15 +1,10 @@
-"""Cost estimate of a call (`estimate`) and its first request (`explain`); sends nothing."""
+"""The estimate of what a call needs and costs; sends nothing."""
 
 from __future__ import annotations
 
-import json
-import random
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil, fsum
-from typing import Any
 
 from smelt.call.gauge import check_calibrator
 from smelt.call.ladder import calls_of
@@ -17,29 +12,20 @@ from smelt.call.preparation import Preparation
 from smelt.call.prospects import Prospect, prospect
 from smelt.call.tally import waves
 from smelt.call.thinking import room_of
+from smelt.call.traffic import measured, pilot_tokens, request_bytes, requests_of
 from smelt.call.ways import HEAD, Way, text, ways
 from smelt.call.ways import lines as cells
 from smelt.call.workorder import work_of
-from smelt.engine.pilot import REQUESTS, ROWS_PER_REQUEST, is_worthwhile
-from smelt.engine.sender import rows_worth
+from smelt.engine.pilot import REQUESTS, is_worthwhile
 from smelt.engine.work import Work
-from smelt.engine.workers import provers, rows_of_prover
 from smelt.messages import counted, price, printable
-from smelt.plan.chunks import Line, Size
-from smelt.plan.decisions import Decisions
-from smelt.plan.media import Media, media_of
 from smelt.plan.prompt import sent_columns
-from smelt.plan.sizes import Queued, Ration, rows_wanted
-from smelt.plan.tokens import BYTES_PER_TOKEN, text_tokens
-from smelt.plan.wire import draw_tokens, name_media, reply_schema, user_text
+from smelt.plan.tokens import BYTES_PER_TOKEN
 from smelt.providers.base import FLEX, Usage
-from smelt.providers.mediatokens import counter_of
 from smelt.providers.prices import cost_of, source_of
 from smelt.providers.usage import asked_tier
 from smelt.trust.outlook import mean_votes, wave_votes
 from smelt.trust.votes import Panel
-
-_SAMPLE = 2_000  # About this many rows are measured; more would not change the estimate.
 
 
 def estimate(call: Preparation) -> Estimate:
@@ -118,12 +104,12 @@ def _alone(call: Preparation) -> Estimate:
     distinct, provider, work, mode = len(call.folded.distinct), call.provider, work_of(call), call.settings.mode
     if mode == "now" and is_worthwhile(work, distinct) and _cost(call, 1, 1, 1):
         return _with_pilot(call, work)
-    row_bytes, media_bytes, media_tokens = _measured(call)
+    row_bytes, media_bytes, media_tokens = measured(call)
     thoughts = 0.0 if work.decisions else room_of(provider, call.params).usual
     by_media = max(1, int(provider.capabilities.media_bytes / media_bytes)) if media_bytes else work.most_rows
     work = replace(work, most_rows=min(work.most_rows, by_media))
-    requests = _requests(work, distinct, row_bytes, workers=call.concurrency, thoughts=thoughts)
-    frame, each, system = _sizes(work, row_bytes)
+    requests = requests_of(work, distinct, row_bytes, workers=call.concurrency, thoughts=thoughts)
+    frame, each, system = request_bytes(work, row_bytes)
     sent = requests * (system + frame) + distinct * each
     received = 0 if work.decisions else requests * len('{"rows":[]}') + distinct * work.reply_bytes
     thinking_tokens = round(requests * thoughts)
@@ -156,11 +142,11 @@ def _with_pilot(call: Preparation, work: Work) -> Estimate:
     keyed, compact = (
         _alone(replace(call, settings=replace(call.settings, wire=wire))) for wire in ("keyed", "compact")
     )
-    row_bytes, _, _ = _measured(call)
+    row_bytes, _, _ = measured(call)
     shaped = work_of(replace(call, settings=replace(call.settings, wire="compact")))
     thoughts = room_of(call.provider, call.params).usual
-    asked, answered = _of_pilot(work, row_bytes, thoughts)
-    asked_compact, answered_compact = _of_pilot(shaped, row_bytes, thoughts)
+    asked, answered = pilot_tokens(work, row_bytes, thoughts)
+    asked_compact, answered_compact = pilot_tokens(shaped, row_bytes, thoughts)
     other = (
         compact.requests + 2 * REQUESTS,
         compact.input_tokens + 2 * asked,
@@ -178,103 +164,6 @@ def _with_pilot(call: Preparation, work: Work) -> Estimate:
         thinking_tokens=keyed.thinking_tokens + round(2 * REQUESTS * thoughts),
         compact_cost_usd=_cost(call, *other),
     )
-
-
-def _of_pilot(work: Work, row_bytes: float, thoughts: float) -> tuple[int, int]:
-    """The input and the output tokens of one of the three questions of a pilot."""
-    frame, each, system = _sizes(work, row_bytes)
-    rows = REQUESTS * min(ROWS_PER_REQUEST, work.most_rows)
-    sent = REQUESTS * (system + frame) + rows * each
-    received = REQUESTS * len('{"rows":[]}') + rows * work.reply_bytes
-    return round(sent / BYTES_PER_TOKEN), round(received / BYTES_PER_TOKEN + REQUESTS * thoughts)
-
-
-def _sizes(work: Work, row_bytes: float) -> tuple[float, float, int]:
-    """The bytes around the rows of a request, of a row with *row_bytes* of canonical text, and of the instructions."""
-    if (compact := work.compact) is not None and work.wire == "compact":
-        each = compact.table.size(row_bytes) + len("k7f2x \n")
-        return len(compact.table.text([]).encode()), each, len(compact.system.encode())
-    frame, framed = len(user_text([]).encode()), len(user_text([("k7f2x", "", None)]).encode())
-    return frame, row_bytes + framed - frame + len(",") + work.question_bytes, len(work.system.encode())
-
-
-def explain(call: Preparation) -> Explanation:
-    """The first request of *call*. Sends nothing."""
-    work, provider = work_of(call), call.provider
-    line = Line(order=call.arranged(call.folded.distinct), texts=call.source.texts, reject=lambda position, row: None)
-    chunk = line.next(Size(rows=work.first_rows if work.is_auto else work.most_rows))
-    texts = [row.text for row in chunk.rows] if chunk else []
-    tokens = draw_tokens(len(texts), "".join(texts), random.Random(call.settings.seed))
-    named = [name_media(token, text) for token, text in zip(tokens, texts, strict=True)]
-    media = [
-        (name, one) for text, (_, names) in zip(texts, named, strict=True) for name, one in _shown_media(text, names)
-    ]
-    capabilities, compact = provider.capabilities, work.compact if work.wire == "compact" else None
-    layout = None if compact is None else compact.layout
-    return Explanation(
-        model=f"{provider.name}:{provider.model}",
-        system=work.system if compact is None else compact.system,
-        user=user_text([(token, text, None) for token, (text, _) in zip(tokens, named, strict=True)])
-        if compact is None
-        else compact.table.text(list(zip(tokens, texts, strict=True))),
-        schema=reply_schema(work.output.fields, capabilities.dialect, capabilities.codec, tokens)
-        if layout is None
-        else layout.schema(capabilities.dialect),
-        rows=len(texts),
-        media=tuple(media),
-        questions=tuple(
-            Asked(name=name, words=words, options=tuple(one.word for one in decision.options))
-            for name, words, decision in Decisions(tokens=tuple(tokens), fields=work.decisions).questions()
-        ),
-    )
-
-
-def _shown_media(text: str, names: Sequence[str]) -> Iterator[tuple[str, Media]]:
-    """The media of a row by their *names*, without their bytes. Those that cannot be read any more are left out."""
-    for name, (_, medium) in zip(names, media_of(text), strict=True):
-        with suppress(TypeError, ValueError):
-            yield name, medium.loaded().without_data()
-
-
-def _requests(work: Work, left: int, row_bytes: float, *, workers: int, thoughts: float) -> int:
-    """How many requests the run sends for *left* rows if every reply is valid. Simulates its loop with numbers only.
-
-    First one request is sent, or a few; then *workers* at a time. Every reply lets the chunk size grow.
-    """
-    size = work.size_at_first()
-    by_bytes = max(1, int(Size(rows=1).input_bytes / max(1.0, row_bytes)))
-    _, each, system = _sizes(work, row_bytes)
-    ration, fewest = Ration(aim=work.aim), rows_worth(thoughts, work)
-    at_first = provers(left, work.most_rows, work.aim, is_auto=work.is_auto)
-    fixed = 0 if work.is_auto else left
-    in_flight: deque[int] = deque()
-    while left or in_flight:
-        if left and len(in_flight) < (workers if ration.requests > at_first or not in_flight else at_first):
-            rows = int(size.rows)
-            if ration.requests < at_first > 1:
-                rows = rows_of_prover(rows, at_first, rows=fixed)
-            if work.is_auto:
-                queued = Queued(rows=left, workers=workers, busy=len(in_flight), most=rows, fewest=fewest)
-                rows = rows_wanted(queued, ration)
-            rows = min(rows, by_bytes, left)
-            in_flight.append(rows)
-            left -= rows
-            ration.take(rows, rows * each / BYTES_PER_TOKEN, shared=text_tokens(system))
-        else:
-            sent = in_flight.popleft()
-            size.learn(sent=sent, answered=sent, was_cut=False)
-    return ration.requests
-
-
-def _measured(call: Preparation) -> tuple[float, float, float]:
-    """The bytes of a row, and the bytes and the input tokens of its media: averages of a sample."""
-    distinct = call.folded.distinct
-    positions = distinct[:: max(1, len(distinct) // _SAMPLE)]
-    texts = call.source.texts(positions) if len(positions) else []
-    sizes = [len(text.encode("utf-8", "replace")) for text in texts if isinstance(text, str)]
-    media = [medium for text in texts if isinstance(text, str) for _, medium in media_of(text)]
-    count, tokens_of = len(sizes) or 1, counter_of(call.provider)
-    return sum(sizes) / count, sum([one.size for one in media]) / count, sum(map(tokens_of, media)) / count
 
 
 def _batch_cost(call: Preparation, work: Work, distinct: int, sent: float, received: float) -> float | None:
@@ -431,75 +320,3 @@ class Estimate:
         if self.compact_cost_usd is not None:
             return f"{price(self.compact_cost_usd)} if a pilot takes the compact wire, at most {live}"
         return live if self.batch_cost_usd is None else f"{price(self.batch_cost_usd)} in batch mode, live {live}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A question to an endpoint for decisions.
-
-    Attributes:
-        name: Its name, which begins with the row token.
-        words: Its words.
-        options: What it offers.
-    """
-
-    name: str
-    words: str
-    options: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.words} [{' | '.join(self.options)}]"
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Explanation:
-    """The first request of a call, exactly as it would be sent, except for its random row tokens.
-
-    Attributes:
-        model: The model that would answer, as `provider:name`.
-        system: The instructions (system message).
-        user: The rows (user message).
-        schema: JSON Schema of the reply.
-        rows: How many rows it carries.
-        media: The images, PDFs and audio clips that follow the rows, each with its name in *user*; without their bytes.
-        questions: With `via="decisions"`, the questions, each with `name`, `words` and `options`. *schema* is then not
-            sent.
-
-    Examples:
-        >>> sorted(df.smelt.explain("Classify {name}.", Company, model=scripted).schema)
-        ['additionalProperties', 'properties', 'required', 'type']
-    """
-
-    model: str
-    system: str
-    user: str
-    schema: Mapping[str, Any]
-    rows: int
-    media: tuple[tuple[str, Media], ...] = ()
-    questions: tuple[Asked, ...] = ()
-
-    def __repr__(self) -> str:
-        parts = [f"--- {name}\n{text}" for name, text in self._parts()]
-        return "\n\n".join([f"to {_shown(self.model)}", *parts])
-
-    def _repr_html_(self) -> str:
-        from smelt.report.summary import texts
-
-        headline = f"of the first request to {self.model}, {counted(self.rows, 'row')}"
-        return texts("Explanation", headline, self._parts(), pictures=self.media)
-
-    def _parts(self) -> list[tuple[str, str]]:
-        schema = json.dumps(self.schema, indent=2, ensure_ascii=False)
-        media = "\n".join(f"{name}: {one}" for name, one in self.media)
-        questions = "\n".join(map(str, self.questions))
-        return [
-            ("system", _shown(self.system)),
-            ("user", _shown(self.user)),
-            *([("media", _shown(media))] if media else []),
-            ("questions", _shown(questions)) if questions else ("reply schema", _shown(schema)),
-        ]
-
-
-def _shown(text: str) -> str:
-    """*text* without control characters, so that no row controls the terminal. `user` and `system` keep theirs."""
-    return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text)

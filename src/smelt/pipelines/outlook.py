@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
-from smelt.call.estimate import Estimate, Explanation, estimate, explain
+from smelt.call.estimate import Estimate, estimate
+from smelt.call.explanation import Explanation, explain
 from smelt.call.preparation import Preparation
 from smelt.messages import counted, price
 from smelt.pipelines.checks import Checked
