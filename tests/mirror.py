@@ -91,6 +91,8 @@ TESTED_THROUGH = {
     "cascade": "call/test_escalation",
     "call/tally": "call/test_waves",
     "call/execution": "exactness/test_faults_process",
+    "call/interrupt": "ledger/test_interrupts",
+    "call/spending": "engine/test_purse",
     "call/outcome": "exactness/test_faults_http",
     "call/part": "streaming/test_stream",
     "engine/applier": "engine/test_decide",

@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
 
-from smelt.call.execution import Execution, account_of, break_off, outcome_of
+from smelt.call.execution import Execution, break_off, outcome_of
 from smelt.call.outcome import Outcome
 from smelt.call.preparation import Preparation
+from smelt.call.spending import account_of
 from smelt.call.tally import SHORT, same_request
 from smelt.call.votecount import VoteCount
 from smelt.call.voteround import AskedRows, VoteRound, Window

@@ -18,12 +18,12 @@ from functools import partial
 from smelt.batch.run import NOT_YET
 from smelt.call.attribution import answered_by, confidences
 from smelt.call.cascademodel import Answer, CascadeModel, models_of
-from smelt.call.execution import budget_of
 from smelt.call.keeping import Keeping
 from smelt.call.outcome import Outcome
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation
 from smelt.call.rounds import Rounds
+from smelt.call.spending import budget_of
 from smelt.call.wiring import Wiring, wired
 from smelt.cascade import Cascade
 from smelt.engine.budget import Budget

@@ -9,21 +9,20 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from smelt.batch.run import BatchRun
 from smelt.batch.series import Series
-from smelt.call.options import Settings
 from smelt.call.outcome import Outcome
 from smelt.call.part import FramePart, as_one
 from smelt.call.preparation import Preparation
+from smelt.call.spending import PriceLoading, budget_of
 from smelt.call.thinking import room_of
 from smelt.call.wiring import Wired, Wiring, book_of, is_batch, wired
 from smelt.call.workorder import extension_of, work_of
 from smelt.engine.budget import Budget
 from smelt.engine.details import Details
-from smelt.engine.events import Event, Observer, RequestSent, RunStarted
-from smelt.engine.purse import Account, Purse
+from smelt.engine.events import Observer, RunStarted
 from smelt.engine.room import Room
 from smelt.engine.run import INTERRUPT_GRACE, Run
 from smelt.engine.scoring import Scoring
@@ -33,79 +32,14 @@ from smelt.errors import (
     BudgetExceededError,
     SmeltAPIError,
     SmeltError,
-    SmeltInterrupt,
     StoreError,
 )
 from smelt.ledger.base import NoLedger
-from smelt.messages import counted
 from smelt.observe.recorder import EventRecorder
-from smelt.providers.base import DECISIONS, Provider
+from smelt.providers.base import DECISIONS
 from smelt.providers.mediatokens import counter_of
-from smelt.providers.prices import check_priced, cost_of, price_for
+from smelt.providers.prices import check_priced, cost_of
 from smelt.providers.redact import redact
-from smelt.providers.usage import asked_tier
-
-_ON_ITS_WAY = 0.1  # Seconds; by then the SDK has sent the request, and the loop only waits for the reply.
-
-
-class Interruptible(Protocol):
-    """A run, or several in turn, that Ctrl-C may stop."""
-
-    @property
-    def counts(self) -> Counts:
-        """The statistics so far."""
-        ...
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether a ledger stores the answers."""
-        ...
-
-    @property
-    def outcome(self) -> Outcome:
-        """The outcome so far."""
-        ...
-
-    async def run_safely(self) -> None:
-        """Run to the end."""
-        ...
-
-
-async def see_through(execution: Interruptible) -> None:
-    """Run *execution* to its end, on a loop of smelt's own.
-
-    Raises:
-        SmeltInterrupt: Ctrl-C or SIGTERM; carries the result so far.
-    """
-    try:
-        await execution.run_safely()
-    except asyncio.CancelledError:  # smelt owns this loop, so only Ctrl-C (or SIGTERM) cancels.
-        raise interrupt_of(execution) from None
-
-
-def interrupt_of(execution: Interruptible) -> SmeltInterrupt:
-    """The exception to raise after Ctrl-C has stopped the run."""
-    outcome = execution.outcome
-    partial = outcome.result()
-    done = partial.metrics.successful_rows
-    kept = (
-        "The answers so far are in `.partial_result` and in the ledger: the same call continues from there."
-        if execution.is_kept
-        else "The answers so far are only in `.partial_result`, because no ledger keeps them."
-    )
-    stranded = execution.counts.stranded
-    if waiting := partial.metrics.pending_rows - stranded:
-        kept = (
-            f"{counted(waiting, 'row')} wait in jobs, which run on at the provider and are billed. The same call "
-            "collects them, also tomorrow; smelt.ledger.open().jobs() lists the jobs, and a job's cancel() ends it."
-        )
-    if stranded:
-        kept += f" {counted(stranded, 'row')} wait in jobs that the provider does not give; their errors say why."
-    return SmeltInterrupt(
-        f"Interrupted. {done:,} of {counted(partial.metrics.total_rows, 'row')} answered."
-        f"{f' {kept}' if done or waiting or outcome.cascade else ''}",
-        partial,
-    )
 
 
 class Execution:
@@ -200,7 +134,7 @@ class Execution:
         self._started = time.perf_counter()
         if not self._is_recorded:
             self._recorder = EventRecorder(skipped=supply.parts.skipped)
-        prices = _PriceLoading(call.provider)
+        prices = PriceLoading(call.provider)
         observers: list[Observer] = [self._recorder, *self._observers, prices]
         with self._wiring(call, observers, is_stream=supply.is_open or supply.is_fed) as handed:
             handed.report(
@@ -311,58 +245,6 @@ async def break_off(tasks: Sequence[asyncio.Task[Any]]) -> None:
             if tasks:
                 await asyncio.wait(tasks)
             return
-
-
-def budget_of(call: Preparation) -> Budget:
-    """The spending limit of *call*."""
-    settings = call.settings
-    return Budget(
-        max_cost=settings.max_cost,
-        max_tokens=settings.max_tokens_total,
-        price=partial(cost_of, call.provider),
-        tier=asked_tier(call.params),
-    )
-
-
-def account_of(call: Preparation, purse: Purse, limits: Settings) -> Account:
-    """The part of *call* in a spending limit that several runs share which go on at the same time.
-
-    Args:
-        call: The call.
-        purse: What is shared.
-        limits: The options of all runs together.
-    """
-    return Account(
-        max_cost=limits.max_cost,
-        max_tokens=limits.max_tokens_total,
-        price=partial(cost_of, call.provider),
-        tier=asked_tier(call.params),
-        purse=purse,
-    )
-
-
-class _PriceLoading:
-    """An observer that loads the price list, which is slow, while the loop waits for the first reply."""
-
-    def __init__(self, provider: Provider) -> None:
-        self._provider = provider
-        self._has_begun = False
-        self._timer: asyncio.TimerHandle | None = None
-
-    def __call__(self, event: Event) -> None:
-        if not self._has_begun and isinstance(event, RequestSent):
-            self._has_begun = True
-            # In the next loop iteration: in this one the SDK still builds the request.
-            asyncio.get_running_loop().call_soon(self._begin)
-
-    def _begin(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(_ON_ITS_WAY, price_for, self._provider)
-
-    def close(self) -> None:
-        """Do not load it any more."""
-        if self._timer is not None:
-            self._timer.cancel()
 
 
 def _state(ending: Ending) -> str:

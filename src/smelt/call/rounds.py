@@ -15,11 +15,12 @@ from typing import Any
 
 from smelt.batch.clock import now
 from smelt.batch.run import NOT_YET
-from smelt.call.execution import Execution, break_off, budget_of
+from smelt.call.execution import Execution, break_off
 from smelt.call.gauge import check_calibrator
 from smelt.call.outcome import Outcome
 from smelt.call.part import FramePart, part_of
 from smelt.call.preparation import Preparation
+from smelt.call.spending import budget_of
 from smelt.call.tally import Tally, same_request, waves
 from smelt.call.wiring import Wiring, wired
 from smelt.engine.budget import Budget

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from smelt.call.escalation import Escalation
-from smelt.call.execution import Execution, see_through
+from smelt.call.execution import Execution
+from smelt.call.interrupt import see_through
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation
 from smelt.call.rounds import Rounds

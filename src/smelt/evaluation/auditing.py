@@ -9,10 +9,11 @@ from itertools import pairwise
 from typing import Any
 
 from smelt.call.estimate import Estimate, estimate
-from smelt.call.execution import budget_of, see_through
+from smelt.call.interrupt import see_through
 from smelt.call.options import Settings
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation, prepare
+from smelt.call.spending import budget_of
 from smelt.errors import SmeltConfigError
 from smelt.evaluation.audit_report import AuditReport
 from smelt.evaluation.company import check_result, requests_of, votes_of

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from smelt.call.estimate import Estimate, estimate
-from smelt.call.execution import see_through
+from smelt.call.interrupt import see_through
 from smelt.call.options import Settings
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation

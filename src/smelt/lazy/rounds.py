@@ -23,10 +23,12 @@ import polars as pl
 
 from smelt.batch.run import BatchRun
 from smelt.batch.series import Series
-from smelt.call.execution import Execution, budget_of, see_through
+from smelt.call.execution import Execution
+from smelt.call.interrupt import see_through
 from smelt.call.outcome import attached
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation
+from smelt.call.spending import budget_of
 from smelt.call.wiring import Wired, wired
 from smelt.engine.budget import Budget
 from smelt.engine.supply import Supply

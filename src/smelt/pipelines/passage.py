@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from smelt.call.execution import account_of
 from smelt.call.preparation import Preparation, prepare
+from smelt.call.spending import account_of
 from smelt.call.wiring import Wired
 from smelt.engine.bloom import BloomFilter
 from smelt.engine.purse import Account, Purse

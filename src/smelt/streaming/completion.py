@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from smelt.call.ballots import asking
-from smelt.call.execution import interrupt_of
+from smelt.call.interrupt import interrupt_of
 from smelt.call.outcome import metrics, row_error, value_of
 from smelt.call.part import part_of
 from smelt.call.preparation import Preparation
