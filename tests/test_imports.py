@@ -153,6 +153,7 @@ def test_a_lane_knows_of_the_engine_only_what_it_is_asked_for_and_tells() -> Non
         # Where the pacer of several machines is, and what it runs on.
         "smelt.environment.",
         "smelt.loop.one_thread.",
+        "smelt.loop.driver.",
     )
 
     assert outside(modules("lanes"), *inward, *WORDS) == []

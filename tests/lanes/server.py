@@ -205,6 +205,7 @@ class Client:
         return slot
 
     async def _ask(self, slot: Slot) -> None:
+        await self.lane.sending(slot)
         try:
             outcome: Reply | CallFailed = await asyncio.wait_for(self.server.send(self), self.patience)
         except CallFailed as failure:

@@ -128,7 +128,7 @@ def test_a_pacer_that_dies_and_comes_back_loses_no_request_and_a_second(place: s
             await asyncio.sleep(11)
             assert lane._live is not None
             await running
-            assert lane._live.slots == set()
+            assert not lane._live.slots
             lane.__exit__()
         return client.answered, lane
 
@@ -149,7 +149,7 @@ async def silent(place: str, greets: bool) -> asyncio.Server:
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             assert isinstance(transport, asyncio.Transport)
             if greets:
-                transport.write(b'[2,"00","00"]\n["j"]\n')
+                transport.write(b'[3,"00","00"]\n["j"]\n')
 
     return await asyncio.get_running_loop().create_unix_server(Mute, place)
 
@@ -259,7 +259,7 @@ def test_no_message_and_no_key_is_in_what_is_said(place: str) -> None:
         class Ear(asyncio.Protocol):
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 assert isinstance(transport, asyncio.Transport)
-                transport.write(b'[2,"00","00"]\n')
+                transport.write(b'[3,"00","00"]\n')
                 self.transport = transport
 
             def data_received(self, data: bytes) -> None:

@@ -82,6 +82,10 @@ class Gated:
         self._held.add(slot.number)
         return slot
 
+    async def sending(self, slot: Slot) -> None:
+        """As in `Limiter`."""
+        await self._lane.sending(slot)
+
     def complete(self, slot: Slot, outcome: Reply | CallFailed) -> None:
         """As in `Limiter`."""
         self._lane.complete(slot, outcome)

@@ -100,6 +100,15 @@ class Limiter(Protocol):
         """
         ...
 
+    async def sending(self, slot: Slot) -> None:
+        """The request of *slot* is sent now. Waits if its place was given up meanwhile, because the loop was paused.
+
+        Raises:
+            TooLong: As `admit`.
+            JobOver: As `admit`.
+        """
+        ...
+
     def complete(self, slot: Slot, outcome: Reply | CallFailed) -> None:
         """Free the slot of a request that ended, and adapt the limits to its outcome."""
         ...

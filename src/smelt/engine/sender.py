@@ -322,8 +322,14 @@ class Sender:
 
         Raises:
             CancelledError: Cancelled while waiting; the request may have been billed, and is counted as such.
+            TooLong, JobOver: It was not sent.
         """
         number, chunk = announced.number, announced.chunk
+        try:
+            await self.lane.sending(slot)
+        except BaseException:
+            self.withdraw(announced)
+            raise
         grant, codec = self.grant(chunk), self.codec
         request, compact = self._render(announced, grant, codec), announced.compact
         request = self._to_keep(request)

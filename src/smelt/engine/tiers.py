@@ -188,6 +188,10 @@ class Tiers:
         task = asyncio.current_task()
         return task is not None and task.cancelling() > 0
 
+    async def sending(self, slot: Slot) -> None:
+        """As in `Limiter`."""
+        await self._lane(slot.tier).sending(slot)
+
     def complete(self, slot: Slot, outcome: Reply | CallFailed) -> None:
         """Free the slot of a request that ended. What was declined teaches no lane anything."""
         left_at = self._held.pop((slot.tier, slot.number), None)

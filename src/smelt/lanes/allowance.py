@@ -37,18 +37,19 @@ class Allowance:
     cost: float = 0.0
     tokens: float = 0.0
     _held: dict[Hashable, tuple[Spent, Spent | None]] = field(default_factory=dict)  # What is reserved, and estimated.
+    _lapsed: set[Hashable] = field(default_factory=set)  # Those of them whose end may be told much later.
     _ratio: Spent = field(default_factory=lambda: Spent(_FIRST_RATIO, _FIRST_RATIO))
     _usual: Spent | None = None
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is in flight that may cost less than reserved."""
-        return not self._held
+        """Whether nothing is in flight that may soon turn out to cost less than reserved."""
+        return len(self._held) == len(self._lapsed)
 
     def take(self, request: Hashable, estimate: Spent | None) -> bool:
         """Reserve what *request* will take, if there is so much; *estimate*: as its run expects, None if it cannot."""
         likely = self._usual if estimate is None else Spent(*map(mul, estimate, self._ratio))
-        if likely is None and self._held:
+        if likely is None and not self.is_idle:
             return False
         wanted = likely or Spent(0.0, 0.0)
         cost = self.cost + sum([one.cost for one, _ in self._held.values()]) + wanted.cost
@@ -64,12 +65,19 @@ class Allowance:
     def free(self, request: Hashable) -> None:
         """*request* cost nothing. Does nothing if it has ended."""
         self._held.pop(request, None)
+        self._lapsed.discard(request)
+
+    def lapse(self, request: Hashable) -> None:
+        """The end of *request* may be told much later: until then it has taken what is reserved, and nobody waits."""
+        if request in self._held:
+            self._lapsed.add(request)
 
     def charge(self, request: Hashable, cost: float | None, tokens: int | None) -> None:
         """*request* took so much; None: as much as was reserved. Does nothing if it has ended."""
         if request not in self._held:
             return
         reserved, estimate = self._held.pop(request)
+        self._lapsed.discard(request)
         took = Spent(reserved.cost if cost is None else cost, tokens or reserved.tokens)
         self.cost += took.cost
         self.tokens += took.tokens

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from smelt.lanes.allowance import Allowance, Spent
-from smelt.providers.base import Usage
 
 T = TypeVar("T")
 
@@ -132,7 +131,7 @@ class SharedJob:
     """
 
     clients: set[Any] = field(default_factory=set)
-    line: deque[tuple[Any, int, Usage, Spent | None]] = field(default_factory=deque)
+    line: deque[tuple[Any, int, Spent | None]] = field(default_factory=deque)
     allowance: Allowance | None = None
     is_limited: bool = False
     is_spent: bool = False

@@ -28,6 +28,10 @@ _QUIET = 1.0
 # connecting, sending and reading a refusal take about a dozen iterations, and every request that is sent in the
 # meantime would be refused, too. Chosen, not measured: a few more than a dozen.
 TURNS = 16
+# Seconds: a run that is paused for longer no longer counts as one that looks at its replies. Chosen, not measured: by
+# so much at most it can hold up others, and a limit that is announced in a second is still about the present.
+PAUSE = 1.0
+_MEMORY = 0.9  # Weight of the old value when the usual time of a reply falls.
 
 
 class Lane:
@@ -47,6 +51,7 @@ class Lane:
         self._waiting: deque[Waiter] = deque()
         self._runs: dict[RunLane, None] = {}
         self._alarm: Alarm | None = None
+        self._usual = 0.0  # Seconds that a reply takes: it rises at once and falls slowly.
         self._told: float | None = None  # The time until which the runs were last told to wait; None if they were not.
 
     def join(self, caps: Caps, tell: Callable[[Event], None]) -> RunLane:
@@ -75,6 +80,7 @@ class Lane:
             for slot in run.slots.values():
                 self.pacer.released(slot)
             run.slots.clear()
+            run.late.clear()
             self._cap()
             if not self._runs:
                 self.pacer.rest()
@@ -105,11 +111,14 @@ class Lane:
             self.withdraw(waiter)
             raise
 
-    def enqueue(self, run: RunLane, estimate: Usage) -> Waiter:
-        """Let a request of *run* wait in line."""
-        waiter = Waiter(run, estimate, asyncio.get_running_loop())
+    def enqueue(self, run: RunLane, estimate: Usage, since: float | None = None) -> Waiter:
+        """Let a request of *run* wait in line; *since*: when it took its place, if that was before."""
+        waiter = Waiter(run, estimate, asyncio.get_running_loop(), _now() if since is None else since)
         with self._lock:
-            self._waiting.append(waiter)
+            at = len(self._waiting)
+            while at and self._waiting[at - 1].since > waiter.since:
+                at -= 1
+            self._waiting.insert(at, waiter)
         self._pump()
         return waiter
 
@@ -121,14 +130,42 @@ class Lane:
     def complete(self, run: RunLane, slot: Slot, outcome: Reply | CallFailed) -> None:
         """Free the slot of a request that ended, and learn from its outcome."""
         with self._lock:
+            now, is_late = _now(), run.late.pop(slot.number, None) is not None
             if run.slots.pop(slot.number, None) is not None:
                 run.note(outcome)
-                self.pacer.completed(_now(), slot, outcome)
+                if is_late := run.has_slept(now, slot):
+                    self.pacer.lapsed()
+                else:
+                    self._learn(now, slot, outcome)
+                    self.pacer.completed(now, slot, outcome)
+            if is_late:
+                self.pacer.late(slot, outcome)
         self._pump()
+
+    def lapse(self, run: RunLane) -> set[int]:
+        """Requests of *run*, which is paused, that have probably ended: they are no longer in flight. Their cost stays.
+
+        Returns:
+            The numbers of their slots.
+        """
+        with self._lock:
+            now = _now()
+            lapsed = {number for number, slot in run.slots.items() if now - slot.sent_at >= self._usual}
+            for number in lapsed:
+                run.late[number] = run.slots.pop(number)
+                self.pacer.lapsed()
+        self._pump()
+        return lapsed
+
+    def _learn(self, now: float, slot: Slot, outcome: Reply | CallFailed) -> None:
+        if isinstance(outcome, Reply):
+            seconds = now - slot.sent_at
+            self._usual = max(seconds, _MEMORY * self._usual + (1 - _MEMORY) * seconds)
 
     def release(self, run: RunLane, slot: Slot, *, is_counted: bool = False) -> None:
         """Free the slot of a request that was not sent, or was cancelled."""
         with self._lock:
+            run.late.pop(slot.number, None)
             if run.slots.pop(slot.number, None) is not None:
                 self.pacer.released(slot, is_counted=is_counted)
         self._pump()
@@ -241,6 +278,7 @@ class RunLane:
         tell: Receives the events about waiting; called on the run's own loop.
         is_stalled: Whether the run was told that it waits, and not yet that the wait is over.
         slots: Its requests in flight, by number.
+        late: Its requests that were in flight when it was paused, and have probably ended.
         loop: Its event loop; None before its first request.
         thread: The thread of that loop.
         rest: The expected number of requests still to be sent, including the next; infinite if unknown.
@@ -254,6 +292,9 @@ class RunLane:
     loop: asyncio.AbstractEventLoop | None = None
     thread: int | None = None
     rest: float = math.inf
+    late: dict[int, Slot] = field(default_factory=dict)
+    _paused_at: float = 0.0
+    _slept: tuple[float, float] = (-math.inf, -math.inf)  # The last pause that was long.
     _began: float = 0.0
     _estimate: Usage = Usage()
     _tries: int = 0
@@ -308,6 +349,9 @@ class RunLane:
             self.loop, self.thread, self._began = asyncio.get_running_loop(), threading.get_ident(), _now()
         self._estimate = estimate
 
+    async def sending(self, slot: Slot) -> None:
+        """Do nothing: a lane of this process gives up no place."""
+
     def complete(self, slot: Slot, outcome: Reply | CallFailed) -> None:
         """Free the slot of a request that ended, and adapt the limits to its outcome."""
         self.lane.complete(self, slot, outcome)
@@ -319,6 +363,23 @@ class RunLane:
     def limit_to(self, caps: Caps) -> None:
         """Replace the limits that the run sets."""
         self.lane.limit_to(self, caps)
+
+    def pause(self) -> None:
+        """The run looks at no reply from now on. Its waiting requests must have been withdrawn."""
+        self._paused_at = _now()
+
+    def go_on(self) -> float:
+        """The run looks at its replies again. Returns for how many seconds it did not."""
+        now = _now()
+        if (seconds := now - self._paused_at) > PAUSE:
+            self._slept = self._paused_at, now
+            self._began = now  # It was not the provider that was silent.
+        return seconds
+
+    def has_slept(self, now: float, slot: Slot) -> bool:
+        """Whether a request that ends now may have ended long ago, because the run was paused until just now."""
+        paused_at, back_at = self._slept
+        return slot.left_at <= paused_at and now < back_at + PAUSE
 
     @property
     def is_trying(self) -> bool:
@@ -381,6 +442,7 @@ class Waiter:
         run: Its run.
         estimate: Its estimated tokens.
         loop: The event loop on which it waits.
+        since: When it took its place in line.
         slot: Its slot after admission; set before it is woken.
         turn: The future that it awaits.
     """
@@ -388,6 +450,7 @@ class Waiter:
     run: RunLane
     estimate: Usage
     loop: asyncio.AbstractEventLoop
+    since: float
     slot: Slot | None = None
     turn: asyncio.Future[Slot] = field(init=False)
 

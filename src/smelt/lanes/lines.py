@@ -7,8 +7,10 @@ is_limited, caps…]`. The server says `["j"]`, or
 
 - `["a", id, input, output, rest, dollars]`: admit a request
 - `["d", id, dollars, …]`: it ended
-- `["r", id, is_counted]`: it was not sent
+- `["r", id, is_counted, is_sent]`: it was not sent, or was cancelled
 - `["c", id]`: do not wait for it
+- `["h", [id, …], [id, …]]`: I look at nothing from now on; these wait, and these are admitted and not yet sent
+- `["g"]`: I look again
 - `["l", caps…]`: the caps changed
 
 and the server
@@ -18,6 +20,7 @@ and the server
 - `["o", id, kind, text, status, request id]`: the job sends nothing more, because the provider refused it so
 - `["b", id, text]`: the job sends nothing more, because its budget is spent
 - `["w", seconds, reason]`: requests wait; `["w"]`: no more
+- `["g", [id, …]]`: you look again; what was not yet sent and lost its place; leave before this line is void
 - `["."]`: a sign of life, while requests wait
 
 Other connections are about a job as a whole. After the greeting the client says one line, which the server answers with
@@ -42,7 +45,7 @@ from pydantic_core import from_json, to_json
 from smelt.lanes.caps import Caps
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
-VERSION = 2  # Incremented when what is said changes.
+VERSION = 3  # Incremented when what is said changes.
 PLACE = 'the address of a pacer, such as "10.0.0.7:7400" or the path of its socket, "/run/smelt/pacer"'
 _LONGEST = 1 << 16  # Bytes of a line, and
 _MOST = 1 << 22  # bytes that may wait to be sent: a peer that does not read them is dropped.

@@ -186,6 +186,21 @@ class Pacer:
         self._give_back(slot, requests=float(not is_counted))
         self._window.returned()
 
+    def lapsed(self) -> None:
+        """A request was sent by a run that is paused, and has probably ended: it is no longer in flight."""
+        self._window.returned()
+
+    def late(self, slot: Slot, outcome: Reply | CallFailed) -> None:
+        """A request ended while its run was paused. When, is not known, and its headers are old: only its cost counts.
+
+        Whether it still was in flight is for the caller to say (`lapsed`).
+        """
+        if isinstance(outcome, Reply):
+            estimate = slot.estimate
+            self._tpm.adjust(amounts_of(estimate).tokens, amounts_of(outcome.usage, estimate).tokens)
+        elif outcome.billing in (Billing.NOT_SENT, Billing.REJECTED):
+            self._give_back(slot, requests=float(outcome.billing is Billing.NOT_SENT))
+
     def rest(self) -> None:
         """No run is left that could send a request."""
         self._pace.rest()

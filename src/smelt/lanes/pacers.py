@@ -10,14 +10,14 @@ import random
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from smelt.engine.events import Event, Waiting
 from smelt.engine.limiter import Slot
 from smelt.lanes.allowance import Allowance, Spent
 from smelt.lanes.caps import Caps
 from smelt.lanes.jobs import SharedJob, SharedJobs, forget_idle
-from smelt.lanes.lane import Lane, RunLane, Waiter
+from smelt.lanes.lane import PAUSE, Lane, RunLane, Waiter
 from smelt.lanes.lines import (
     VERSION,
     Lines,
@@ -34,7 +34,7 @@ from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
 BEAT = 1.0  # Seconds between two signs of life to clients whose requests wait.
 _MOST_LANES = 1_000  # More models and keys than machines use at a time.
-_MOST_WAITING = 10_000  # Requests of one client.
+_MOST_WANTED = 20_000  # Requests of one client.
 _NAME = 200  # Characters of the name of a lane, a job, a run or a block.
 _TO_JOIN = 5.0  # Seconds for a new connection to prove that it knows the token.
 
@@ -83,14 +83,14 @@ class Pacers:
         """Admit or refuse the requests of *job* that wait for its limits, as far as that is decided."""
         now = asyncio.get_running_loop().time()
         while job.line:
-            client, number, estimate, spent = job.line[0]
+            client, number, spent = job.line[0]
             if number in client.bids:
                 why = job.refusal(now, is_limited=client.is_limited, is_halted=client.is_halted)
                 if why is None and not job.take((client, number), spent):
                     if job.is_spent:
                         continue
                     return
-                client.decided(number, estimate, why)
+                client.decided(number, why)
             job.line.popleft()
 
     def refuse(self, job: SharedJob) -> None:
@@ -107,10 +107,23 @@ class Pacers:
             client.drop()
 
     def _beats(self) -> None:
-        for client in self.clients:
-            if client.waiting or client.bids:
-                client.say(".")
+        for client in [*self.clients]:
+            client.beat()
         self._beat = asyncio.get_running_loop().call_later(BEAT, self._beats)
+
+
+class Wanted(NamedTuple):
+    """A request of a client, from its first line to its end.
+
+    Attributes:
+        estimate: Its estimated tokens.
+        spent: What it is expected to take of the job's limits, if there are any.
+        since: When it came.
+    """
+
+    estimate: Usage
+    spent: Spent | None
+    since: float
 
 
 class Client(Lines):
@@ -119,6 +132,7 @@ class Client(Lines):
     Attributes:
         waiting: The requests that wait for the lane, by the client's numbers.
         bids: The numbers of those that wait for the limits of the job.
+        is_paused: Whether it looks at nothing that is said now.
         is_limited: Whether its run knows of such limits.
         is_halted: Whether the driver of its job was interrupted.
     """
@@ -127,13 +141,18 @@ class Client(Lines):
         super().__init__()
         self.waiting: dict[int, Waiter] = {}
         self.bids: set[int] = set()
-        self.is_limited = self.is_halted = False
+        self.is_limited = self.is_halted = self.is_paused = False
         self._pacers = pacers
         self._nonce = os.urandom(16).hex()
         self._run: RunLane | None = None
         self._job: SharedJob | None = None
         self._name = ""  # Of the run.
         self._slots: dict[int, Slot] = {}
+        self._wanted: dict[int, Wanted] = {}  # All its requests, and of these
+        self._unsent: set[int] = set()  # those that it had not sent when it paused,
+        self._lapsed: list[int] = []  # those of them that lost their places,
+        self._again: list[int] = []  # and those that queue again when it looks again.
+        self._paused_at = 0.0
         self._patience = self._loop.call_later(_TO_JOIN, self.drop)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -152,10 +171,13 @@ class Client(Lines):
             self._run.lane.leave(self._run)
         if (job := self._job) is not None:
             job.clients.discard(self)
-            if self._slots:
-                job.hear(self._name, {"possible_duplicates": len(self._slots)}, 0.0)
-            for number in self._slots:
+            lost = self._slots.keys() - self._unsent
+            if lost:
+                job.hear(self._name, {"possible_duplicates": len(lost)}, 0.0)
+            for number in lost:
                 self._charge(number, None, None)
+            for number in self._unsent:
+                self._free(number)
             self.bids.clear()
             self._pacers.pump(job)
 
@@ -170,13 +192,15 @@ class Client(Lines):
             if (slot := self._slots.pop(rest[0], None)) is not None:
                 self._completed(self._run, rest[0], slot, dollars_of(rest[1]), outcome_of(rest[2:]))
         elif what == "r":
-            if (slot := self._slots.pop(rest[0], None)) is not None:
-                self._run.release(slot, is_counted=bool(rest[1]))
-                self._free(rest[0])
+            self._released(self._run, *rest)
         elif what == "c":
             self._cancelled(self._run, rest[0])
         elif what == "l":
             self._run.limit_to(caps_of(*rest))
+        elif what == "h":
+            self._pause(self._run, *rest)
+        elif what == "g":
+            self._go_on(self._run)
 
     def _begin(self, what: str, proof: object, name: str, *rest: Any) -> None:
         wanted = proof_of(self._pacers.token, self._nonce, name)
@@ -229,9 +253,75 @@ class Client(Lines):
         self._run = shared.join(most, self._tell)
         self.say("j")
 
+    def _released(self, run: RunLane, number: int, is_counted: object, is_sent: object) -> None:
+        """A request was cancelled. If it was sent, it may be billed, unless the provider refused it."""
+        self._wanted.pop(number, None)
+        if (slot := self._slots.pop(number, None)) is None:
+            return
+        run.release(slot, is_counted=bool(is_counted))
+        if self._job is None or is_counted or not is_sent:
+            self._free(number)
+            return
+        self._job.hear(self._name, {"requests": 1, "possible_duplicates": 1}, 0.0)
+        self._charge(number, None, None)
+        self._pacers.pump(self._job)
+
+    def beat(self) -> None:
+        """Show a sign of life; or, to a client that has looked away for long, nothing."""
+        if self.waiting or self.bids:
+            self.say(".")
+        if self.is_paused and self._run is not None and self._loop.time() - self._paused_at >= PAUSE:
+            self._lapse(self._run)
+
+    def _pause(self, run: RunLane, waiting: list[int], unsent: list[int]) -> None:
+        """It looks at nothing from now on. What waits must not be admitted, nor hold what others wait for."""
+        if self.is_paused:
+            raise ValueError("It is paused already.")
+        self.is_paused, self._paused_at = True, self._loop.time()
+        run.pause()
+        for number in waiting:
+            if (slot := self._slots.pop(number, None)) is not None:  # It has not seen that it may send this one.
+                run.release(slot)
+                self._free(number)
+        self._again = [number for number in waiting if number in self._wanted]
+        self._unsent = self._slots.keys() & set(unsent)
+        self.bids.clear()
+        self._withdraw()
+        if self._job is not None:
+            self._pacers.pump(self._job)
+
+    def _lapse(self, run: RunLane) -> None:
+        """Free the places of a client that has looked away for long: what it has sent has ended, or soon will."""
+        for number in self._unsent:
+            run.release(self._slots.pop(number))
+            self._free(number)
+            self._wanted.pop(number, None)
+        self._lapsed += self._unsent
+        self._unsent = set()
+        lapsed = run.lane.lapse(run)
+        if self._job is not None and (allowance := self._job.allowance) is not None and lapsed:
+            for number, slot in self._slots.items():
+                if slot.number in lapsed:
+                    allowance.lapse((self, number))
+            self._pacers.pump(self._job)
+
+    def _go_on(self, run: RunLane) -> None:
+        """It looks again: what waited queues again, after a short pause where it was."""
+        if not self.is_paused:
+            raise ValueError("It is not paused.")
+        self.is_paused = False
+        self.say("g", self._lapsed)
+        is_long = run.go_on() > PAUSE
+        again, self._again, self._lapsed, self._unsent = self._again, [], [], set()
+        for number in again:
+            if (wanted := self._wanted.get(number)) is not None:
+                wanted = wanted._replace(since=self._loop.time()) if is_long else wanted
+                self._bid(run, number, wanted)
+
     def _completed(
         self, run: RunLane, number: int, slot: Slot, cost_usd: float | None, outcome: Reply | CallFailed
     ) -> None:
+        self._wanted.pop(number, None)
         run.complete(slot, outcome)
         if self._job is None:
             return
@@ -258,6 +348,7 @@ class Client(Lines):
             self._pacers.pump(self._job)
 
     def _cancelled(self, run: RunLane, number: int) -> None:
+        self._wanted.pop(number, None)
         self.bids.discard(number)
         if (waiter := self.waiting.pop(number, None)) is not None:
             run.lane.withdraw(waiter)
@@ -268,27 +359,36 @@ class Client(Lines):
     def _admit(
         self, run: RunLane, number: int, input_tokens: object, output_tokens: object, rest: object, cost: object = None
     ) -> None:
-        is_there = number in self.waiting or number in self._slots or number in self.bids
-        if is_there or len(self.waiting) + len(self.bids) >= _MOST_WAITING:
-            raise ValueError("The request is there already, or too many wait.")
+        if number in self._wanted or len(self._wanted) >= _MOST_WANTED or self.is_paused:
+            raise ValueError("The request is there already, or there are too many, or it is paused.")
         run.rest = math.inf if rest is None else float(tokens_of(rest) or 0)
         estimate = Usage(input_tokens=tokens_of(input_tokens), output_tokens=tokens_of(output_tokens))
-        if self._job is None:
-            self._enter(run, number, estimate)
-            return
         tokens = (estimate.input_tokens or 0) + (estimate.output_tokens or 0)
+        spent = Spent(dollars_of(cost) or 0.0, tokens) if tokens else None
+        wanted = self._wanted[number] = Wanted(estimate, spent, self._loop.time())
+        self._bid(run, number, wanted)
+
+    def _bid(self, run: RunLane, number: int, wanted: Wanted) -> None:
+        """Queue for the limits of the job, if there is one, and then for the lane."""
+        if self._job is None:
+            self._enter(run, number, wanted)
+            return
         self.bids.add(number)
-        self._job.line.append((self, number, estimate, Spent(dollars_of(cost) or 0.0, tokens) if tokens else None))
+        self._job.line.append((self, number, wanted.spent))
         self._pacers.pump(self._job)
 
-    def decided(self, number: int, estimate: Usage, why: list[Any] | None) -> None:
+    def decided(self, number: int, why: list[Any] | None) -> None:
         """The request is within the limits of the job, or *why* not."""
         self.bids.discard(number)
         assert self._run is not None
         if why is None:
-            self._enter(self._run, number, estimate)
+            self._enter(self._run, number, self._wanted[number])
         else:
-            self.say(why[0], number, *why[1:])
+            self._refuse(number, *why)
+
+    def _refuse(self, number: int, what: str, *words: Any) -> None:
+        del self._wanted[number]
+        self.say(what, number, *words)
 
     def give_up(self) -> None:
         """Refuse the requests that wait for the lane, if the job is over."""
@@ -296,7 +396,7 @@ class Client(Lines):
         if job is None or (why := job.refusal(now, is_limited=self.is_limited, is_halted=self.is_halted)) is None:
             return
         for number in self._withdraw():
-            self.say(why[0], number, *why[1:])
+            self._refuse(number, *why)
 
     def _withdraw(self) -> list[int]:
         """Take the requests that wait out of the lane."""
@@ -308,12 +408,12 @@ class Client(Lines):
                 allowance.free((self, number))
         return numbers
 
-    def _enter(self, run: RunLane, number: int, estimate: Usage) -> None:
-        slot = run.admit_now(estimate)
+    def _enter(self, run: RunLane, number: int, wanted: Wanted) -> None:
+        slot = run.admit_now(wanted.estimate)
         if slot is not None:
             self._grant(run, number, slot)
         else:
-            waiter = self.waiting[number] = run.lane.enqueue(run, estimate)
+            waiter = self.waiting[number] = run.lane.enqueue(run, wanted.estimate, wanted.since)
             waiter.turn.add_done_callback(partial(self._turned, run, number))
 
     def _turned(self, run: RunLane, number: int, turn: asyncio.Future[Slot]) -> None:
@@ -322,7 +422,7 @@ class Client(Lines):
             return  # It was withdrawn.
         if problem is not None:
             self._free(number)
-            self.say("t", number, str(problem))
+            self._refuse(number, "t", str(problem))
         else:
             self._grant(run, number, turn.result())
 

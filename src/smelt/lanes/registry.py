@@ -20,6 +20,7 @@ from smelt.lanes.lane import Lane, RunLane
 from smelt.lanes.pacer import Pacer
 from smelt.lanes.places import pacer_place
 from smelt.lanes.remote import Membership, RemoteLane
+from smelt.loop.driver import PausingLoop
 from smelt.providers.base import CompleteProvider, Usage
 
 # Lanes that are kept; beyond that, the least recently used one is dropped. Chosen, not measured: more models and keys
@@ -65,13 +66,16 @@ def join(
     """
     is_limited = job is not None and job.is_limited  # Then the pacer is asked, whatever the provider is.
     is_shared = is_limited or provider.origin.startswith(("http://", "https://"))
-    if not is_shared or not _is_on_system_time():
-        return _new(provider, caps).join(caps, tell)
+    is_paused = isinstance(asyncio.get_running_loop(), PausingLoop)  # The pacer is told of each pause.
+    is_own = not is_shared or not _is_on_system_time()
+
+    def own(caps: Caps) -> RunLane:
+        return _new(provider, caps).join(caps, tell) if is_own else _own(provider, caps, tell, tier)
+
     of_engine = None if job is None else job.pacer
-    if (place := pacer_place(environ(), of_engine)) is None or (
-        not is_limited and any(one.is_hidden for one in _remote)
-    ):
-        return _own(provider, caps, tell, tier)
+    place = pacer_place(environ(), of_engine) if is_shared and (is_paused or not is_own) else None
+    if place is None or (not is_limited and any(one.is_hidden for one in _remote)):
+        return own(caps)
     member = Membership(
         place=place,
         token=environ().get("SMELT_PACER_TOKEN", ""),
@@ -81,7 +85,7 @@ def join(
         job=job,
         price=price,
     )
-    lane = RemoteLane(member, caps, tell, lambda caps: _own(provider, caps, tell, tier))
+    lane = RemoteLane(member, caps, tell, own)
     _remote.add(lane)
     return lane
 

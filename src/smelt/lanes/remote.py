@@ -6,6 +6,7 @@ import asyncio
 import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from typing import Any, NamedTuple, Self
 
@@ -18,6 +19,7 @@ from smelt.lanes.lane import TURNS, RunLane
 from smelt.lanes.lines import VERSION, Lines, address_of, keep_alive, proof_of, said_of_caps, said_of_outcome
 from smelt.lanes.places import door
 from smelt.lanes.queue import running_loop
+from smelt.loop.driver import PausingLoop
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
 PATIENCE = 2.0  # Seconds to connect.
@@ -115,8 +117,9 @@ class RemoteLane:
 
     @property
     def is_hidden(self) -> bool:
-        """As `Lane.is_hidden`."""
-        return self._at is not None and self._at[0] == threading.get_ident() and self._at[1] is not running_loop()
+        """As `Lane.is_hidden`. A loop that is paused hides nothing: the pacer knows of it."""
+        thread, loop = self._at or (0, None)
+        return loop is not None and thread == threading.get_ident() and loop is not running_loop() and loop.is_running()
 
     async def admit(self, estimate: Usage) -> Slot:
         """As `RunLane.admit`.
@@ -124,12 +127,13 @@ class RemoteLane:
         Raises:
             SmeltConfigError: The pacer refuses this process.
         """
-        job = self._member.job
-        cost = None if job is None or job.max_cost is None else self._member.price(estimate)
+        cost = self._expected(estimate)
         while True:
             if self._tried is None:
                 loop = asyncio.get_running_loop()
                 self._at = threading.get_ident(), loop
+                if isinstance(loop, PausingLoop):
+                    loop.paused.add(self)
                 self._tried, self._connecting = loop.create_future(), loop.create_task(self._connect())
             await asyncio.shield(self._tried)
             if (desk := self._live) is None:
@@ -145,6 +149,24 @@ class RemoteLane:
             except Lost:
                 continue
 
+    async def sending(self, slot: Slot) -> None:
+        """As in `Limiter`."""
+        if slot.number > 0:
+            await self._alone().sending(slot)
+        elif (desk := self._live) is not None:
+            with suppress(Lost):
+                await desk.sending(slot, self.rest, self._expected(slot.estimate))
+
+    def hold(self) -> None:
+        """The run looks at nothing from now on, because its loop pauses, so nobody must wait for it."""
+        if (desk := self._live) is not None:
+            desk.hold()
+
+    def go_on(self) -> None:
+        """The run looks at its replies again."""
+        if (desk := self._live) is not None:
+            desk.go_on()
+
     def complete(self, slot: Slot, outcome: Reply | CallFailed) -> None:
         """As `RunLane.complete`."""
         if slot.number > 0:
@@ -158,7 +180,7 @@ class RemoteLane:
         if slot.number > 0:
             self._alone().release(slot, is_counted=is_counted)
         elif (desk := self._live) is not None:
-            desk.end("r", slot, [is_counted])
+            desk.end("r", slot, [is_counted, desk.has_sent(slot)])
 
     def limit_to(self, caps: Caps) -> None:
         """Replace the limits that the run sets."""
@@ -179,6 +201,11 @@ class RemoteLane:
             self._desk.close()
         if self._own is not None:
             self._own.__exit__()
+
+    def _expected(self, estimate: Usage) -> float | None:
+        """Dollars, if the pacer must know how many a request will take."""
+        job = self._member.job
+        return None if job is None or job.max_cost is None else self._member.price(estimate)
 
     async def _until_back(self) -> None:
         """Wait for the pacer, without which nobody holds the limits of the job."""
@@ -261,7 +288,7 @@ class Desk(Lines):
 
     Attributes:
         joined: Done when the pacer has taken this run in.
-        slots: The numbers of the requests in flight.
+        slots: The numbers of the requests in flight, and whether each was sent.
         limit: As the pacer said last.
         in_flight: As the pacer said last.
         is_starting: As the pacer said last.
@@ -272,7 +299,7 @@ class Desk(Lines):
     def __init__(self, member: Membership, caps: Caps, tell: Callable[[Event], None]) -> None:
         super().__init__()
         self.joined: asyncio.Future[None] = self._loop.create_future()
-        self.slots: set[int] = set()
+        self.slots: dict[int, bool] = {}
         self.limit, self.in_flight = 1, 0
         self.is_starting, self.is_paced = True, False
         self.on_lost: Callable[[], None] = lambda: None
@@ -281,6 +308,10 @@ class Desk(Lines):
         self._tell = tell
         self._waiting: dict[int, asyncio.Future[Slot]] = {}
         self._estimates: dict[int, Usage] = {}
+        self._is_held = False
+        self._pauses = 0  # Of which the pacer has not said yet that they are over.
+        self._is_back = asyncio.Event()  # Whether it has, of all.
+        self._gone: set[int] = set()  # Requests that were admitted, and lost their places before they were sent.
         self._heard_at = self._loop.time()
         self._watch: asyncio.TimerHandle | None = None
         self._is_closed = False
@@ -297,15 +328,14 @@ class Desk(Lines):
         turn: asyncio.Future[Slot] = self._loop.create_future()
         self._waiting[number] = turn
         if self._watch is None:
-            self._heard_at = self._loop.time()
-            self._watch = self._loop.call_later(SILENCE, self._look)
+            self._watch_over()
         self._estimates[number] = estimate
         tokens = estimate.input_tokens, estimate.output_tokens
         self.say("a", number, *tokens, None if rest == math.inf else int(rest), cost)
         try:
             return await turn
         except asyncio.CancelledError:
-            self.slots.discard(number)
+            self.slots.pop(number, None)
             self.say("c", number)
             raise
         finally:
@@ -314,17 +344,49 @@ class Desk(Lines):
 
     def end(self, what: str, slot: Slot, more: list[Any]) -> None:
         """A request has ended."""
-        if -slot.number in self.slots:
-            self.slots.remove(-slot.number)
+        self._gone.discard(-slot.number)
+        if self.slots.pop(-slot.number, None) is not None:
             self.in_flight -= 1
             self.say(what, -slot.number, *more)
+
+    def has_sent(self, slot: Slot) -> bool:
+        """Whether the request of *slot* was sent, so that it may be billed."""
+        return self.slots.get(-slot.number, False)
+
+    async def sending(self, slot: Slot, rest: float, cost: float | None) -> None:
+        """As in `Limiter`. Raises `Lost`, too."""
+        number = -slot.number
+        while self._pauses and not self._is_closed:
+            await self._is_back.wait()
+        if number in self._gone:
+            self._gone.discard(number)
+            await self.admit(number, slot.estimate, rest, cost)
+        if number in self.slots:
+            self.slots[number] = True
+
+    def hold(self) -> None:
+        """Tell the pacer at once that nobody looks at what it says."""
+        if self._is_held or not (self._waiting or self.slots):
+            return
+        self._is_held, self._pauses = True, self._pauses + 1
+        self._is_back.clear()
+        self._stop_watching()
+        waiting = [number for number, turn in self._waiting.items() if not turn.done()]
+        self.say("h", waiting, [number for number, is_sent in self.slots.items() if not is_sent])
+        self.flush()
+
+    def go_on(self) -> None:
+        """Tell the pacer that somebody looks again."""
+        if self._is_held:
+            self._is_held = False
+            self.say("g")
+            self._watch_over()
 
     def close(self) -> None:
         """Leave the lane."""
         self._is_closed = True
         self.on_lost = lambda: None
-        if self._watch is not None:
-            self._watch.cancel()
+        self._stop_watching()
         self.flush()
         if self.transport is not None:
             self.transport.close()
@@ -337,8 +399,8 @@ class Desk(Lines):
     def connection_lost(self, exc: Exception | None) -> None:
         """The pacer is gone."""
         self._is_closed = True
-        if self._watch is not None:
-            self._watch.cancel()
+        self._stop_watching()
+        self._is_back.set()
         if not self.joined.done():
             self.joined.set_exception(ConnectionError("it ended the connection"))
         for turn in self._waiting.values():
@@ -355,6 +417,8 @@ class Desk(Lines):
         what, *rest = line
         if what == "s":
             self._admitted(*rest)
+        elif what == "g":
+            self._welcomed(*rest)
         elif what == "t":
             self._resolve(rest[0], TooLong(str(rest[1])))
         elif what == "o":
@@ -383,8 +447,18 @@ class Desk(Lines):
         self.joined.set_exception(SmeltConfigError(f"The pacer {self._member.place} {words}."))
         self.drop()
 
+    def _welcomed(self, lost: list[int]) -> None:
+        for number in lost:
+            if self.slots.pop(number, None) is not None:
+                self._gone.add(number)
+        self._pauses -= 1
+        if self._pauses <= 0:
+            self._is_back.set()
+
     def _admitted(self, number: int, limit: int, in_flight: int, is_starting: bool, is_paced: bool) -> None:
         self.limit, self.in_flight, self.is_starting, self.is_paced = limit, in_flight, is_starting, is_paced
+        if self._pauses:
+            return  # Said before the pacer knew of the pause: it has taken that back.
         estimate = self._estimates.get(number, Usage())
         self._resolve(number, Slot(number=-number, left_at=self._loop.time(), estimate=estimate))
 
@@ -393,10 +467,19 @@ class Desk(Lines):
         if turn is None or turn.done():
             return
         if isinstance(result, Slot):
-            self.slots.add(number)
+            self.slots[number] = False
             turn.set_result(result)
         else:
             turn.set_exception(result)
+
+    def _watch_over(self) -> None:
+        self._heard_at = self._loop.time()
+        self._watch = self._loop.call_later(SILENCE, self._look)
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     def _look(self) -> None:
         """Give up a pacer that has said nothing for too long, although requests wait for it."""

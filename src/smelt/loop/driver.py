@@ -12,13 +12,26 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
+from weakref import WeakSet
 
 from smelt.errors import warn
 from smelt.loop.interrupts import interrupts_ours, terminable
 from smelt.loop.one_thread import OneThreadLoop
 
 T = TypeVar("T")
+
+
+class Pausable(Protocol):
+    """What must be told that a loop pauses."""
+
+    def hold(self) -> None:
+        """The loop pauses now: it has just stopped, and does not run during this call. Must not raise."""
+        ...
+
+    def go_on(self) -> None:
+        """The loop begins to run again."""
+        ...
 
 
 class PausingLoop(OneThreadLoop):
@@ -28,6 +41,7 @@ class PausingLoop(OneThreadLoop):
     clock starts at 0, which shows that it is not the system's clock.
 
     Attributes:
+        paused: What is told that the loop pauses, and that it goes on.
         is_moved_by_others: Whether a run that waits for requests in flight on it can advance it (`move_others`).
         is_moved: Whether one does so now: then that run waits for a moment only, and not until the work here is done.
     """
@@ -39,6 +53,7 @@ class PausingLoop(OneThreadLoop):
         self._clock = clock
         self._lost = self._stopped = clock()
         self._is_driven = False
+        self.paused = WeakSet[Pausable]()
         super().__init__()
 
     def time(self) -> float:
@@ -49,11 +64,15 @@ class PausingLoop(OneThreadLoop):
         """Run the loop, with its clock running."""
         self._lost += self._clock() - self._stopped
         self._is_driven = True
+        for one in list(self.paused):
+            one.go_on()
         try:
             super().run_forever()
         finally:
             self._stopped = self._clock()
             self._is_driven = False
+            for one in list(self.paused):
+                one.hold()
 
 
 _MOMENT = 0.1  # Seconds for which a paused loop is advanced by others.

@@ -103,7 +103,7 @@ class Mapper:
     def stream(self, blocks: Iterable[B]) -> Generator[B, None, None]:
         """Yield each of *blocks* with its answers, in order, all as one run: as `smelt.stream`. Spends money.
 
-        With a pacer (`SMELT_PACER`), each block is a run, since others must not wait for whoever takes the blocks.
+        Only if the job has a deadline, each block is a run: the time of one run stands still while you look at a block.
 
         Args:
             blocks: Blocks of one kind with one schema. Those without rows are returned with their columns, unasked.
@@ -181,12 +181,11 @@ def answer(mapper: Mapper, block: B, name: str = "") -> B:
 
 
 def answers(mapper: Mapper, blocks: Iterable[B], name: str = "") -> Generator[B, None, None]:
-    """Each of *blocks* with its answers, all as one run; with a pacer, a run for each.
+    """Each of *blocks* with its answers, all as one run; a run for each if the job has a deadline.
 
-    Whoever takes the blocks may keep control for long, and then requests in flight would hold their places at the
-    pacer: in a chain of two steps, for ever.
+    The clock of one run stops while whoever takes the blocks has control, and a deadline must not.
     """
-    if mapper._place is None:
+    if mapper.job.settings.deadline is None:
         yield from part_of(mapper, name).answered(blocks)
         return
     for number, block in enumerate(blocks):

@@ -82,6 +82,9 @@ class Part:
         except SmeltError as problem:
             self._tell(inlet, problem)
             raise
+        except GeneratorExit:  # Whoever takes the blocks wants no more.
+            self._tell(inlet, None)
+            raise
         self._tell(inlet, None)
 
     def _begun(self) -> JobRun:

@@ -1,0 +1,299 @@
+"""Runs at a pacer whose loop pauses: they cost the others nothing, and are neither forgotten nor admitted meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from smelt.engine.limiter import JobOver
+from smelt.lanes.caps import Caps
+from smelt.lanes.jobs import JobRun
+from smelt.lanes.remote import RemoteLane
+from smelt.loop.jumping import Jumped, run_jumping
+from smelt.providers.base import Billing, CallFailed, Reply, Usage
+from tests.lanes.server import USAGE, Client, Server, limited
+from tests.lanes.test_remote import at_a_pacer, lane_of, listening, say
+
+T = TypeVar("T")
+ONE = Caps(concurrency=1)
+ANSWER = Reply(text="{}", usage=USAGE)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> str:
+    return str(tmp_path / "pacer")
+
+
+def in_time(work: Coroutine[Any, Any, T]) -> Jumped[T]:
+    async def bounded() -> T:
+        async with asyncio.timeout(10_000):
+            return await work
+
+    return run_jumping(bounded())
+
+
+async def pause(lane: RemoteLane, seconds: float) -> None:
+    """The loop of *lane* pauses, as far as the pacer can tell."""
+    lane.hold()
+    await asyncio.sleep(seconds)
+    lane.go_on()
+
+
+def test_the_places_of_a_paused_run_are_free_for_others_within_two_seconds(place: str) -> None:
+    async def work() -> tuple[float, bool, float]:
+        loop = asyncio.get_running_loop()
+        async with listening(place):
+            with lane_of(place, caps=ONE) as sleeper, lane_of(place, caps=ONE) as other:
+                slots = [await sleeper.admit(USAGE)]
+                await sleeper.sending(slots[0])
+                other.complete(await other.admit(USAGE), ANSWER)
+                slots.append(await sleeper.admit(USAGE))  # Both places.
+                await sleeper.sending(slots[1])
+                waiting = asyncio.create_task(sleeper.admit(USAGE))
+                await asyncio.sleep(0.1)
+                sleeper.hold()
+                began = loop.time()
+                theirs = [await other.admit(USAGE) for _ in range(2)]
+                got = loop.time() - began
+                await asyncio.sleep(3600)
+                other.complete(theirs[0], ANSWER)
+                await asyncio.sleep(10)
+                is_asleep = not waiting.done()
+                sleeper.go_on()
+                back = loop.time()
+                for slot in slots:
+                    sleeper.complete(slot, ANSWER)
+                sleeper.release(await waiting)
+                return got, is_asleep, loop.time() - back
+
+    got, is_asleep, back = in_time(work()).result
+
+    assert 1 <= got <= 2.1
+    assert is_asleep
+    assert back < 0.1
+
+
+def test_a_short_pause_keeps_the_places_and_the_place_in_line(place: str) -> None:
+    async def work() -> list[str]:
+        async with listening(place):
+            with lane_of(place, caps=ONE) as sleeper, lane_of(place, caps=ONE) as other:
+                slot = await sleeper.admit(USAGE)
+                await sleeper.sending(slot)
+                held = await other.admit(USAGE)
+                order: list[str] = []
+
+                async def ask(lane: RemoteLane, name: str) -> None:
+                    mine = await lane.admit(USAGE)
+                    order.append(name)
+                    lane.release(mine)
+
+                asking = [asyncio.create_task(ask(sleeper, "sleeper"))]
+                await asyncio.sleep(0.1)
+                asking.append(asyncio.create_task(ask(other, "other")))
+                await asyncio.sleep(0.1)
+                await pause(sleeper, 0.5)
+                await asyncio.sleep(0.1)
+                other.release(held)
+                await asyncio.gather(*asking)
+                sleeper.release(slot)
+                return order
+
+    assert in_time(work()).result == ["sleeper", "other"]
+
+
+def test_what_was_admitted_and_not_yet_sent_is_admitted_anew_after_a_long_pause(place: str) -> None:
+    async def work() -> tuple[bool, bool]:
+        async with listening(place):
+            with lane_of(place, caps=ONE) as sleeper, lane_of(place, caps=ONE) as other:
+                other.complete(await other.admit(USAGE), ANSWER)
+                slots = [await sleeper.admit(USAGE) for _ in range(2)]
+                await pause(sleeper, 5)
+                theirs = [await other.admit(USAGE) for _ in range(2)]
+                sending = asyncio.create_task(sleeper.sending(slots[0]))
+                await asyncio.sleep(5)
+                waits = not sending.done()
+                other.complete(theirs[0], ANSWER)
+                await sending
+                assert sleeper._live is not None
+                is_sent = sleeper._live.has_sent(slots[0])
+                sleeper.complete(slots[0], ANSWER)
+                sleeper.release(slots[1])
+                await sleeper.admit(USAGE)
+                return waits, is_sent
+
+    assert in_time(work()).result == (True, True)
+
+
+def test_old_headers_and_refusals_teach_the_others_nothing(place: str) -> None:
+    refusal = CallFailed("rate_limit", Billing.REJECTED, "Slow down.", retry_after=60.0)
+    said = {"limit": "10", "remaining": "0", "reset": "60s"}
+    old = {f"x-ratelimit-{name}-requests": value for name, value in said.items()}
+
+    async def work() -> float:
+        async with listening(place):
+            with lane_of(place) as sleeper, lane_of(place) as other:
+                other.complete(await other.admit(USAGE), ANSWER)
+                slots = [await sleeper.admit(USAGE) for _ in range(3)]
+                for slot in slots:
+                    await sleeper.sending(slot)
+                await pause(sleeper, 60)
+                sleeper.complete(slots[0], refusal)
+                sleeper.complete(slots[1], Reply(text="{}", usage=USAGE, limits=old))
+                sleeper.complete(slots[2], ANSWER)
+                await asyncio.sleep(0.1)
+                before = asyncio.get_running_loop().time()
+                other.release(await other.admit(USAGE))
+                return asyncio.get_running_loop().time() - before
+
+    assert in_time(work()).result < 0.1
+
+
+@pytest.mark.parametrize("announce", [True, False], ids=["announced", "hidden"])
+@pytest.mark.parametrize("seed", range(3))
+def test_runs_that_pause_leave_the_limit_to_the_others_and_lose_nothing(announce: bool, seed: int, place: str) -> None:
+    rng, start, end = random.Random(seed), 8.0, 40.0
+    limit = limited(1200, announce=announce, retry_after=True)
+    pauses: dict[int, list[tuple[float, float]]] = {}
+    for number in range(3):
+        at = rng.uniform(1, 8)
+        pauses[number] = []
+        while at < end:
+            pauses[number].append((at, at := at + rng.choice([0.05, 0.5, 3.0, 10.0])))
+            at += rng.uniform(0.1, 5)
+
+    async def sleep(lane: RemoteLane, times: list[tuple[float, float]]) -> None:
+        loop = asyncio.get_running_loop()
+        for first, last in times:
+            await asyncio.sleep(first - loop.time())
+            await pause(lane, last - loop.time())
+
+    sleeping = []
+
+    def clients(server: Server) -> list[Client]:
+        made = []
+        for number in range(8):
+            lane = lane_of(place, seed=number)
+            times = pauses.get(number, [])
+            made.append(Client(server=server, lane=lane, requests=10**9, freezes=times))
+            if times:
+                sleeping.append(asyncio.create_task(sleep(lane, times)))
+        return made
+
+    asked, made = at_a_pacer(place, clients, end=end, limit=limit, latency=0.3)
+
+    late = [what for when, what, _ in asked.asked if when >= start]
+    replies, refusals = late.count("reply"), late.count("rate_limit")
+    awake = [sum(at >= start for at in client.answered) for client in made[3:]]
+    assert replies / (20 * (end - start)) >= 0.95
+    assert refusals / (replies + refusals) <= 0.02
+    assert min(awake) / max(awake) >= 0.75
+    assert not any(client.lane.notices for client in made)
+    for number, times in pauses.items():  # What was sent while it slept had been admitted before.
+        sent = [when for when, _, who in asked.asked if who is made[number]]
+        assert not any(first + 0.01 < when < last for when in sent for first, last in times)
+        assert sent
+
+
+def test_a_pacer_that_dies_in_a_pause_is_noticed_after_it(place: str) -> None:
+    async def work() -> tuple[list[str], float]:
+        with lane_of(place) as lane:
+            async with listening(place):
+                slot = await lane.admit(USAGE)
+                await lane.sending(slot)
+                lane.hold()
+                await asyncio.sleep(100)
+            lane.go_on()
+            began = asyncio.get_running_loop().time()
+            lane.complete(slot, ANSWER)
+            lane.complete(await lane.admit(USAGE), ANSWER)
+            took = asyncio.get_running_loop().time() - began
+            async with listening(place):
+                await asyncio.sleep(12)
+                lane.complete(await lane.admit(USAGE), ANSWER)
+                assert lane._live is not None
+            return lane.notices, took
+
+    [notice], took = in_time(work()).result
+
+    assert "its connection broke" in notice
+    assert took < 5
+
+
+def test_a_run_that_is_closed_in_a_pause_leaves_nothing_behind(place: str) -> None:
+    async def work() -> float:
+        async with listening(place):
+            sleeper = lane_of(place, caps=ONE)
+            slot = await sleeper.admit(USAGE)
+            await sleeper.sending(slot)
+            sleeper.hold()
+            sleeper.__exit__()
+            with lane_of(place, caps=ONE) as other:
+                other.release(await other.admit(USAGE))
+                return asyncio.get_running_loop().time()
+
+    assert in_time(work()).result < 1
+
+
+def test_a_paused_run_holds_up_nobody_of_its_job_and_is_charged_in_the_end(place: str) -> None:
+    usage = Usage(input_tokens=60, output_tokens=40)
+    answer = Reply(text="{}", usage=usage)
+
+    async def work() -> tuple[list[str], dict[str, Any]]:
+        async with listening(place):
+            await say(place, "open", "job", None, 1_000, None)
+            parts = [lane_of(place, seed=at, job=JobRun(job="job", run=f"r{at}", max_tokens=1_000)) for at in range(2)]
+            sleeper, other = parts
+            sent = await sleeper.admit(usage)
+            await sleeper.sending(sent)
+            asking = [asyncio.create_task(one.admit(usage)) for one in (sleeper, sleeper)]
+            await asyncio.sleep(0.1)
+            sleeper.hold()
+            asked = []
+            while True:
+                try:
+                    slot = await other.admit(usage)
+                except JobOver as over:
+                    asked.append(str(over.fault))
+                    break
+                await other.sending(slot)
+                asked.append("one more")
+                other.complete(slot, answer)
+            sleeper.go_on()
+            sleeper.complete(sent, Reply(text="{}", usage=Usage(input_tokens=500, output_tokens=0)))
+            for one in asking:  # They were admitted and not sent, so their places were given up.
+                with pytest.raises(JobOver, match="The job is over"):
+                    await sleeper.sending(await one)
+            figures = await say(place, "look", "job")
+            for part in parts:
+                part.__exit__()
+            return asked, figures
+
+    asked, figures = in_time(work()).result
+
+    assert asked == [*["one more"] * 8, "The job's budget is spent: 800 of max_tokens_total=1,000 tokens."]
+    assert (figures["requests"], figures["input_tokens"]) == (9, 500 + 8 * 60)
+
+
+@pytest.mark.parametrize("lines", [[["h", [], []], ["h", [], []]], [["g"]], [["h", 1, 2]], [["h", [{}], []]],
+                                   [["h", [], []], ["a", 9, 1, 1, None, None]]], ids=str)  # fmt: skip
+def test_nonsense_about_pauses_ends_the_connection_and_frees_its_places(lines: list[Any], place: str) -> None:
+    async def work() -> None:
+        async with listening(place):
+            lane = lane_of(place, caps=ONE)
+            await lane.admit(USAGE)
+            assert lane._desk is not None
+            lane._desk.on_lost = lambda: None
+            for one in lines:
+                lane._desk.say(*one)
+            await asyncio.sleep(0.1)
+            assert lane._live is None
+            with lane_of(place, caps=ONE) as other:
+                other.release(await other.admit(USAGE))
+            lane.__exit__()
+
+    assert in_time(work()).seconds < 1
