@@ -9,6 +9,7 @@ import pytest
 
 from smelt.errors import SmeltWarning, StoreError
 from smelt.ledger import exchange, outage
+from smelt.ledger.answerstore import PutRefused
 from smelt.ledger.exchange import INTERRUPTED, LAST, Exchange
 from smelt.loop.jumping import run_jumping
 
@@ -21,8 +22,8 @@ class Store:
     def __init__(self) -> None:
         self.kept: dict[bytes, bytes] = {}
         self.secret = b"s" * 32
-        self.is_away = self.is_silent = self.is_cut = False
-        self.opened = self.puts = 0
+        self.is_away = self.is_silent = self.is_cut = self.is_full = False
+        self.opened = self.puts = self.line = 0
 
     async def open(self) -> bytes:
         await self._turn()
@@ -35,14 +36,19 @@ class Store:
 
     async def put(self, pairs: Mapping[bytes, bytes]) -> None:
         await self._turn()
+        if self.is_full:
+            raise PutRefused("command not allowed when used memory > 'maxmemory'")
         self.puts += 1
         self.kept = {**pairs, **self.kept}
 
     def close(self) -> None:
-        pass
+        self.line += 1
 
     async def _turn(self) -> None:
+        line = self.line
         await asyncio.sleep(3600 if self.is_silent else 0.01)
+        if line != self.line:
+            raise ConnectionError("the connection was closed")
         if self.is_cut:
             self.is_cut = False
             raise ConnectionError("terminating connection due to idle-session timeout")
@@ -146,6 +152,7 @@ def test_what_a_run_could_not_hand_on_is_handed_on_by_the_next_one_of_this_proce
         with pytest.warns(SmeltWarning, match="is away"):
             await block("second", is_away=True)
         assert len(store.kept) == 1
+        await asyncio.sleep(31)
         await block("third", is_away=False)
 
     run_jumping(blocks())
@@ -164,6 +171,109 @@ def test_a_known_store_that_does_not_answer_holds_a_block_for_seconds() -> None:
         return asyncio.get_running_loop().time() - began
 
     assert run_jumping(blocks()).result <= 3
+
+
+def test_only_the_first_block_of_an_outage_waits_and_the_others_go_on_at_once() -> None:
+    store = Store()
+    waited: list[float] = []
+
+    async def block(number: int) -> None:
+        loop, one = asyncio.get_running_loop(), exchange_of(store)
+        began = loop.time()
+        await one.fetch([f"row {number}"])
+        await asyncio.sleep(0.5)  # The model is asked.
+        one.put({f"row {number}": "{}"})
+        await one.settled()
+        await one.finish()
+        one.close()
+        waited.append(loop.time() - began - 0.5)
+
+    async def blocks() -> None:
+        await block(0)
+        store.is_silent = True
+        for number in range(1, 80):
+            await block(number)
+        store.is_silent = False
+        for number in range(80, 90):
+            await block(number)
+
+    with pytest.warns(SmeltWarning, match="did not answer in time") as told:
+        run_jumping(blocks())
+
+    assert len(told) == 1
+    assert sum(waited[1:80]) <= 2 * 3 + 0.1  # The first one, and one after half a minute.
+    assert len(store.kept) == 90
+    assert max(waited[81:]) < 0.1
+
+
+def test_a_store_that_refuses_at_once_is_tried_at_once_and_so_is_back_at_once() -> None:
+    store = Store()
+
+    async def blocks() -> Sequence[str | None]:
+        await exchange_of(store).fetch(["a"])
+        store.is_away = True
+        one = exchange_of(store)
+        await one.fetch(["a"])
+        one.put({"a": "{}"})
+        await one.finish()
+        one.close()
+        store.is_away = False
+        await asyncio.sleep(0.3)
+        return await exchange_of(store).fetch(["a"]), await exchange_of(store).fetch(["a"])
+
+    with pytest.warns(SmeltWarning, match="is away"):
+        run_jumping(blocks())
+
+    assert outage.outage(URL) is None
+
+
+def test_a_store_that_is_full_is_read_and_told_of_once() -> None:
+    store = Store()
+
+    async def runs() -> list[Sequence[str | None]]:
+        first = exchange_of(store)
+        await first.fetch([])
+        first.put({"a": "{}"})
+        await first.finish()
+        store.is_full = True
+        found = []
+        for row in ("b", "c"):
+            one = exchange_of(store)
+            found.append(await one.fetch(["a"]))
+            one.put({row: "{}"})
+            await one.settled()
+            found.append(await one.fetch(["a"]))
+            await one.finish()
+            one.close()
+        store.is_full = False
+        await asyncio.sleep(1)
+        last = exchange_of(store)
+        await last.fetch(["a"])
+        last.put({"d": "{}"})
+        await last.finish()
+        return found
+
+    with pytest.warns(SmeltWarning, match=r"takes no answers: command not allowed.*hands on what is missing") as told:
+        assert run_jumping(runs()).result == [["{}"]] * 4
+
+    assert len(told) == 1
+    assert len(store.kept) == 4
+
+
+def test_a_look_up_and_a_put_that_lose_their_connection_share_a_new_one() -> None:
+    store = Store()
+
+    async def both() -> Sequence[str | None]:
+        one = exchange_of(store)
+        await one.fetch(["a"])
+        one.put({"a": "{}"})
+        looking = asyncio.ensure_future(one.fetch(["b"]))
+        await asyncio.sleep(0.005)
+        store.close()
+        return await looking
+
+    assert run_jumping(both()).result == [None]
+    assert store.opened == 2
 
 
 def test_a_connection_that_was_closed_while_idle_is_opened_again_without_a_word() -> None:

@@ -58,6 +58,8 @@ class Exchange:
         self._secret = b""
         self._prefix = ""
         self._is_open = False
+        self._number = 0  # Of the connection.
+        self._opening = asyncio.Lock()
         self._queue: dict[bytes, bytes] = {}  # What is not there yet.
         self._queued = 0  # How many were ever queued,
         self._done = 0  # and how many of these are there, or were given up.
@@ -74,7 +76,7 @@ class Exchange:
             StoreError: The store was never reached.
         """
         began, known = self._clock(), outage.outage(self._url)
-        if known is None or known.is_readable or known.may_wait(began):
+        if known is None or known.is_readable or began >= known.worth:
             try:
                 found = await self._use(lambda: self._get(texts))
                 if known is not None and not known.is_readable:
@@ -118,7 +120,7 @@ class Exchange:
             async with asyncio.timeout(seconds):
                 await self.settled()
                 known = outage.outage(self._url)
-                if self._queue and (known is None or known.may_wait(self._clock(), is_end=True)):
+                if self._queue and (known is None or self._clock() >= known.worth):
                     await self._stop()
                     began = self._clock()
                     await self._put_queue()
@@ -141,19 +143,33 @@ class Exchange:
             self._putting.cancel()
             await asyncio.gather(self._putting, return_exceptions=True)
 
-    async def _open(self) -> None:
-        if self._is_open:
-            return
-        async with asyncio.timeout(_TO_RECONNECT if self._secret else None):
-            secret = await self._store.open()
-        if self._secret and secret != self._secret:  # Another database by now. The ledger has what was meant for it.
-            self._queue.clear()
-            self._done = self._queued
-        self._learn(secret)
-        self._is_open = True
-        of, left = _left.pop(self._url, (secret, {}))
-        if of == secret:
-            self._enqueue(left)
+    async def _open(self) -> int:
+        """Connect, if that is needed. Returns the number of the connection."""
+        async with self._opening:  # A look-up and a put may find a connection broken at the same time.
+            if self._is_open:
+                return self._number
+            try:
+                async with asyncio.timeout(_TO_RECONNECT if self._secret else None):
+                    secret = await self._store.open()
+            except BaseException:
+                self._store.close()
+                raise
+            if self._secret and secret != self._secret:  # Another store by now. The ledger has what was meant for it.
+                self._queue.clear()
+                self._done = self._queued
+            self._learn(secret)
+            self._is_open = True
+            self._number += 1
+            of, left = _left.pop(self._url, (secret, {}))
+            if of == secret:
+                self._enqueue(left)
+            return self._number
+
+    def _drop(self, number: int) -> None:
+        """Disconnect, unless the connection is another one than *number* by now."""
+        if self._is_open and number == self._number:
+            self._is_open = False
+            self._store.close()
 
     def _learn(self, secret: bytes) -> None:
         self._secret = _secrets[self._url] = secret
@@ -196,23 +212,22 @@ class Exchange:
     async def _use(self, act: Callable[[], Awaitable[T]]) -> T:
         """Do it; a second time over a new connection, since databases and proxies close those that are idle."""
         for is_last in (not self._is_open, True):
+            number = 0
             try:
                 async with asyncio.timeout(_PATIENCE):
-                    await self._open()
+                    number = await self._open()
                     return await act()
             except TimeoutError:
                 raise
             except Exception:
-                self._is_open = False
-                self._store.close()
+                self._drop(number)
                 if is_last:
                     raise
         raise AssertionError("The last try returns or raises.")
 
     def _lost(self, problem: Exception, began: float) -> None:
         """The store failed, tried since *began*: go on without it."""
-        self._is_open = False
-        self._store.close()
+        self._drop(self._number)
         if not self._secret:
             raise problem if isinstance(problem, SmeltError) else failed(self._url, self._words(problem)) from None
         is_readable = isinstance(problem, PutRefused)

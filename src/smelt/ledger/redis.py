@@ -50,14 +50,13 @@ class RedisStore:
         self._redis = redis
         self._url = url.strip()
         self._connection: Connection | None = None
-        self._turn = asyncio.Lock()
+        self._turn = asyncio.Lock()  # A connection answers in the order in which it was asked.
         self._secret = os.urandom(32)  # For a store that has none yet.
 
     async def open(self) -> bytes:
         """Connect, and return the store's secret; make one if this is the first use of the database."""
         self.close()
-        self._connection, self._turn = self._unconnected(), asyncio.Lock()
-        await self._connection.connect()
+        self._connection = await self._connected()
         state, memory = await self._ask(_FIRST, (b"INFO", b"memory"))
         if self._good(state)[0] is None:
             # Also after a restart without its data: this run then goes on with the secret that it knows.
@@ -101,6 +100,15 @@ class RedisStore:
     @property
     def _state(self) -> bytes:
         return b"%d %s" % (VERSION, self._secret.hex().encode())
+
+    async def _connected(self) -> Connection:
+        connection = self._unconnected()
+        try:
+            await connection.connect()
+        except BaseException:
+            connection._close()
+            raise
+        return connection
 
     def _unconnected(self) -> Connection:
         options: dict[str, Any] = {"password": environ().get("REDISCLI_AUTH"), "socket_connect_timeout": 10}
