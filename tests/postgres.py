@@ -68,6 +68,14 @@ class Server:
         with psycopg.connect(self.url()) as connection:
             return sorted(bytes(value) for (value,) in connection.execute("select value from smelt_answers"))
 
+    def size(self) -> int:
+        """Bytes of the answer store's files."""
+        import psycopg
+
+        with psycopg.connect(self.url()) as connection:
+            found = connection.execute("select pg_total_relation_size('smelt_answers')").fetchone()
+            return int((found or (0,))[0])
+
     def _ready(self) -> bytes:
         lines = (self.folder / "base" / "postmaster.pid").read_bytes().splitlines()
         return lines[-1] if len(lines) > 7 else b""

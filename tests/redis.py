@@ -75,6 +75,10 @@ class Server:
         keys = self.ask("KEYS", "smelt:a:*")
         return sorted(self.ask("MGET", *keys)) if keys else []
 
+    def size(self) -> int:
+        """Bytes of memory for what it has."""
+        return int(self.ask("INFO", "memory")["used_memory"])
+
     def _is_ready(self) -> bool:
         from redis.exceptions import RedisError
 
