@@ -1,11 +1,11 @@
-"""Two machines that work on one table, as network namespaces, with one PostgreSQL and one pacer over TCP.
+"""Two machines that work on one table, as network namespaces, with one database of answers and one pacer over TCP.
 
-    python -m tests.bench.machines [killed] [cut] [stalled]
+    python -m tests.bench.machines [redis] [killed] [cut] [stalled]
 
-Needs Linux, root, `ip` and PostgreSQL. Each machine has a ledger and a home of its own. The road to the provider is
-apart from the road to the database and the pacer, which leads through a router that can stop forwarding: then packets
-are lost, and no socket is told. Prints every figure with its limit, and ends with an error if one is above it. Each
-situation takes 30 to 60 s.
+The database is PostgreSQL, unless `redis` is named. Needs Linux, root, `ip` and the database. Each machine has a ledger
+and a home of its own. The road to the provider is apart from the road to the database and the pacer, which leads
+through a router that can stop forwarding: then packets are lost, and no socket is told. Prints every figure with its
+limit, and ends with an error if one is above it. Each situation takes 30 to 60 s.
 """
 
 from __future__ import annotations
@@ -26,16 +26,19 @@ from typing import Any, Self
 import pyarrow as pa
 
 import smelt
-from tests import postgres
+from tests import postgres, redis
 from tests.bench.lanes import ROOT, Figure
 from tests.fakeserver import FakeServer, Scenario
 from tests.models import RULES, Company
 
 BLOCKS, ROWS = 30, 40  # Of each machine; rows of a block.
 PER_REQUEST, IN_FLIGHT = 5, 4
-PACER, TOKEN = 7411, "a-token-of-the-bench"
+PACER, REDIS, TOKEN = 7411, 7412, "a-token-of-the-bench"
 MACHINES = ("one", "two")
+SERVICES = "10.79.0.2"
 CUT = 12.0  # Seconds.
+
+_store = "postgres"
 
 
 def name(machine: str, block: int, row: int) -> str:
@@ -147,7 +150,7 @@ class Stage:
                 "SMELT_PACER_TOKEN": TOKEN,
                 "TEAM_KEY": "sk-test",
             }
-            self.jobs[machine] = net.run(machine, *command, SMELT_PACER=f"10.79.0.2:{PACER}", **env)
+            self.jobs[machine] = net.run(machine, *command, SMELT_PACER=f"{SERVICES}:{PACER}", **env)
 
     @property
     def sent(self) -> Counter[str]:
@@ -168,16 +171,27 @@ class Stage:
 
 
 @contextmanager
-def stage(*, does_all: bool = False) -> Iterator[tuple[Stage, postgres.Server]]:
+def database() -> Iterator[tuple[Any, str]]:
+    """The database of the answers, and its URL on the machines."""
+    if _store == "redis":
+        with redis.running("--port", str(REDIS), "--bind", SERVICES, "--protected-mode", "no") as server:
+            yield server, f"redis://{SERVICES}:{REDIS}/0"
+    else:
+        with postgres.running(listens=SERVICES, trusts="10.78.0.0/16") as server:
+            yield server, f"postgresql://smelt@{SERVICES}/postgres"
+
+
+@contextmanager
+def stage(*, does_all: bool = False) -> Iterator[tuple[Stage, Any]]:
     os.environ["FAKESERVER_HOST"] = "0.0.0.0"
     with (
         Net() as net,
         FakeServer() as server,
-        postgres.running(listens="10.79.0.2", trusts="10.78.0.0/16") as database,
+        database() as (kept, url),
         tempfile.TemporaryDirectory() as folder,
     ):
         pacer = subprocess.Popen(
-            [sys.executable, "-m", "smelt", "pacer", "--listen", f"10.79.0.2:{PACER}"],
+            [sys.executable, "-m", "smelt", "pacer", "--listen", f"{SERVICES}:{PACER}"],
             env={**os.environ, "SMELT_PACER_TOKEN": TOKEN},
             stdout=subprocess.PIPE,
         )
@@ -185,8 +199,7 @@ def stage(*, does_all: bool = False) -> Iterator[tuple[Stage, postgres.Server]]:
         pacer.stdout.readline()
         try:
             scenario = server.scenario(answers=RULES, count_by="name", latency=0.2, jitter=0.1)
-            url = "postgresql://smelt@10.79.0.2/postgres"
-            yield Stage(scenario, net, url, Path(folder), does_all=does_all), database
+            yield Stage(scenario, net, url, Path(folder), does_all=does_all), kept
         finally:
             pacer.terminate()
             pacer.wait()
@@ -215,7 +228,7 @@ def stalled() -> list[Figure]:
 
 
 def _lost(turn: Callable[[Net, bool], None]) -> list[Figure]:
-    with stage() as (found, database):
+    with stage() as (found, store):
         found.wait(lambda sent: min(_by(sent)[machine] for machine in MACHINES) > BLOCKS * ROWS // 6)
         turn(found.net, False)
         until, quiet, seen, last = time.monotonic() + CUT, 0.0, _by(found.sent)["two"], time.monotonic()
@@ -229,7 +242,7 @@ def _lost(turn: Callable[[Net, bool], None]) -> list[Figure]:
             if (count := _by(found.sent)["two"]) > seen:
                 quiet, seen, last = max(quiet, now - last), count, now
         lines, sent = found.end(), found.sent
-        kept = len(database.kept())
+        kept = len(store.kept())
     rows = len(MACHINES) * BLOCKS * ROWS
     return [
         *_whole(lines, sent),
@@ -276,4 +289,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--work"]:
         work(*sys.argv[2:])
     else:
+        if sys.argv[1:2] == ["redis"]:
+            _store = sys.argv.pop(1)
         main(*sys.argv[1:])

@@ -63,7 +63,8 @@ def _alone(server: Any) -> None:
     empty = _size(server, server.empty())
     put, get = run_blocking(use())
     size = (_size(server, server.url()) - empty) / MANY
-    print(f"  {MANY / put:9,.0f} rows a second put, {MANY / get:9,.0f} got, {size:.0f} bytes a row (an answer has {len(_ANSWER) + 30})")
+    rates = f"{MANY / put:9,.0f} rows a second put, {MANY / get:9,.0f} got"
+    print(f"  {rates}, {size:.0f} bytes a row, of which the answer has {len(_ANSWER) + 30}", flush=True)
 
 
 def _size(server: Any, url: str) -> int:

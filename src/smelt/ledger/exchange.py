@@ -21,6 +21,7 @@ _AT_ONCE = 2_000  # Answers of one put: 20 ms.
 _MOST = 100_000  # Answers kept in memory while the store is away: about 30 MB. The ledger has them in any case.
 _PATIENCE = 20.0  # Seconds for one operation,
 _TO_RECONNECT = 3.0  # and to connect to a store that this process has used before.
+_SOON = 1.0  # In this time a connection that was closed before shows.
 LAST = 10.0  # Seconds at the end of a run for what is not there yet,
 INTERRUPTED = 0.5  # and after Ctrl-C.
 
@@ -210,7 +211,11 @@ class Exchange:
         return await self._store.get(self._keys(texts)) if texts else ()
 
     async def _use(self, act: Callable[[], Awaitable[T]]) -> T:
-        """Do it; a second time over a new connection, since databases and proxies close those that are idle."""
+        """Do it; a second time over a new connection, since databases and proxies close those that are idle.
+
+        That shows at once. What fails after seconds would probably take as long again.
+        """
+        began = self._clock()
         for is_last in (not self._is_open, True):
             number = 0
             try:
@@ -221,7 +226,7 @@ class Exchange:
                 raise
             except Exception:
                 self._drop(number)
-                if is_last:
+                if is_last or self._clock() - began > _SOON:
                     raise
         raise AssertionError("The last try returns or raises.")
 
