@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -190,6 +191,46 @@ def test_a_cluster_is_refused() -> None:
         using(server.url(), nothing)
 
 
+async def opened_at(reply: bytes) -> None:
+    """Open a store at a server that says *reply*, whatever it is asked."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"+OK\r\n+OK\r\n" + reply)  # The client first says who it is.
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    store = RedisStore(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    try:
+        await store.open()
+    finally:
+        store.close()
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "Protocol Error"),
+        (b"", "Connection closed by server|Connection reset"),
+        (b":1\r\n:1\r\n", "it does not answer as Redis does"),
+        (b"*2\r\n:1\r\n:2\r\n:1\r\n", "it does not answer as Redis does"),
+        (b"*3\r\n$-1\r\n$-1\r\n$-1\r\n:1\r\n", "it does not answer as Redis does"),
+        (b"$99999999999999999999\r\nx", "Connection closed by server"),
+        (b"-LOADING Redis is loading the dataset in memory\r\n", "Redis is loading the dataset in memory"),
+        (b"-NOAUTH Authentication required.\r\n", "Authentication required"),
+        (b"-ERR max number of clients reached\r\n", "max number of clients reached"),
+        (b"-MOVED 866 127.0.0.1:7000\r\n:1\r\n", "it is a cluster"),
+    ],
+)
+def test_a_server_that_answers_otherwise_is_refused(reply: bytes, words: str) -> None:
+    pytest.importorskip("redis")
+
+    with pytest.raises(Exception, match=words):
+        run_blocking(opened_at(reply))
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -204,6 +245,7 @@ def test_a_cluster_is_refused() -> None:
     ],
 )
 def test_a_malformed_url_is_refused_and_not_repeated(url: str) -> None:
+    pytest.importorskip("redis")
     with pytest.raises(ValueError, match="its URL is malformed") as told:
         using(url, nothing)
 

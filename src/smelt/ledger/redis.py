@@ -57,26 +57,27 @@ class RedisStore:
         """Connect, and return the store's secret; make one if this is the first use of the database."""
         self.close()
         self._connection = await self._connected()
-        state, memory = await self._ask(_FIRST, (b"INFO", b"memory"))
-        if self._good(state)[0] is None:
+        first, memory = await self._ask(_FIRST, (b"INFO", b"memory"))
+        [state, _] = self._values(first, 2)
+        if state is None:
             # Also after a restart without its data: this run then goes on with the secret that it knows.
-            made, state = await self._ask((b"SET", _STATE, self._state, b"NX"), _FIRST)
+            made, first = await self._ask((b"SET", _STATE, self._state, b"NX"), _FIRST)
             self._good(made)
-        self._secret = self._read(self._good(state)[0])
+            [state, _] = self._values(first, 2)
+        self._secret = self._read(state)
         if isinstance(memory, bytes):  # Not every user may ask.
             self._warn_of(memory)
         return self._secret
 
     async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The answers with these *keys*, in their order; None for a key that is not there, or has no string."""
-        parts = [keys[at : at + _AT_ONCE] for at in range(0, len(keys), _AT_ONCE)]
-        state, *found = await self._ask((b"GET", _STATE), *((b"MGET", *map(_ANSWER.__add__, some)) for some in parts))
-        if self._good(state) is not None and self._read(state) != self._secret:
+        parts = [keys[at : at + _AT_ONCE] for at in range(0, len(keys), _AT_ONCE)] or [keys]
+        names = [[_STATE, *map(_ANSWER.__add__, some)] for some in parts]
+        replies = await self._ask(*((b"MGET", *some) for some in names))
+        found = [self._values(reply, len(some)) for reply, some in zip(replies, names, strict=True)]
+        if any(state is not None and self._read(state) != self._secret for state, *_ in found):
             raise ValueError("it is another store by now")  # Once it is opened again, keys are made with its secret.
-        answers = [one for some in found for one in self._good(some)]
-        if len(answers) != len(keys):
-            raise ValueError("it answered with another number of values than it was asked for")
-        return answers
+        return [one for _, *some in found for one in some]
 
     async def put(self, pairs: Mapping[bytes, bytes]) -> None:
         """Store answers by their keys: in the server's memory when this returns.
@@ -147,6 +148,14 @@ class RedisStore:
         if isinstance(reply, Exception):
             raise reply
         return reply
+
+    def _values(self, reply: Any, count: int) -> list[bytes | None]:
+        """The *count* values that MGET found."""
+        found = self._good(reply)
+        is_usual = isinstance(found, list) and all(one is None or isinstance(one, bytes) for one in found)
+        if not is_usual or len(found) != count:
+            raise ValueError("it does not answer as Redis does")
+        return found
 
     def _is_refusal(self, reply: Any) -> bool:
         kinds = self._redis.exceptions
