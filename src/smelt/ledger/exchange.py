@@ -76,17 +76,17 @@ class Exchange:
         Raises:
             StoreError: The store was never reached.
         """
+        found: Sequence[bytes | None] = [None] * len(texts)
         began, known = self._clock(), outage.outage(self._url)
         if known is None or known.is_readable or began >= known.worth:
             try:
                 found = await self._use(lambda: self._get(texts))
                 if known is not None and not known.is_readable:
                     outage.reached(self._url)
-                return [None if one is None else one.decode("utf-8", "replace") for one in found]
             except Exception as problem:  # noqa: BLE001  # Drivers raise what they like.
                 self._lost(problem, began)
-        self._hand_on()
-        return [None] * len(texts)
+        self._hand_on()  # Also what another run has left.
+        return [None if one is None else one.decode("utf-8", "replace") for one in found]
 
     def put(self, answers: Mapping[str, str]) -> None:
         """Store answers, JSON by canonical text, soon. They must be in the ledger already."""
@@ -95,11 +95,11 @@ class Exchange:
         keys = self._keys([*answers])
         new = {key: json for key, json in zip(keys, answers.values(), strict=True) if key not in self._queue}
         self._enqueue({key: json.encode("utf-8", "replace") for key, json in new.items()})
-        if self._queue:
-            self._hand_on()
+        self._hand_on()
 
     def _hand_on(self) -> None:
-        if self._putting is None or self._putting.done():
+        """Put the queue behind the run, or try to reach the store, if there is anything to do."""
+        if self._has_to_do() and (self._putting is None or self._putting.done()):
             self._putting = asyncio.get_running_loop().create_task(self._put_all())
 
     def _enqueue(self, pairs: Mapping[bytes, bytes]) -> None:
@@ -189,6 +189,10 @@ class Exchange:
                 await self._put_queue()
             except Exception as problem:  # noqa: BLE001
                 self._lost(problem, began)
+
+    def _has_to_do(self) -> bool:
+        known = outage.outage(self._url)
+        return bool(self._queue) or (known is not None and not known.is_readable)
 
     async def _put_queue(self) -> None:
         while True:

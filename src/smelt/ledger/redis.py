@@ -151,7 +151,7 @@ class RedisStore:
 
     def _values(self, reply: Any, count: int) -> list[bytes | None]:
         """The *count* values that MGET found."""
-        found = self._good(reply)
+        found: list[bytes | None] = self._good(reply)
         is_usual = isinstance(found, list) and all(one is None or isinstance(one, bytes) for one in found)
         if not is_usual or len(found) != count:
             raise ValueError("it does not answer as Redis does")
