@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
@@ -22,10 +23,12 @@ from smelt.engine.events import Event, Resumed, Waiting
 from smelt.engine.limiter import JobOver, TooLong
 from smelt.errors import SmeltConfigError
 from smelt.lanes.caps import Caps
+from smelt.lanes.errands import ask_pacer
 from smelt.lanes.jobs import FORGOTTEN, HALTED, JobRun
 from smelt.lanes.lane import RunLane
 from smelt.lanes.lines import proof_of
-from smelt.lanes.remote import Membership, RemoteLane
+from smelt.lanes.places import went_away
+from smelt.lanes.remote import PATIENCE, Membership, RemoteLane
 from smelt.lanes.serving import serve
 from smelt.loop.bridge import run_blocking
 from smelt.loop.jumping import run_jumping
@@ -180,6 +183,92 @@ def test_without_a_pacer_a_run_paces_itself_and_says_so_once(place: str) -> None
 
     assert notice.startswith(f"The pacer {place} was away (")
     assert "paced itself" in notice
+
+
+def test_the_next_runs_do_not_wait_for_a_pacer_that_is_away_nor_say_so_again(place: str) -> None:
+    async def ask() -> tuple[float, list[str]]:
+        began = asyncio.get_running_loop().time()
+        with lane_of(place) as lane:
+            lane.complete(await lane.admit(USAGE), Reply(text="{}", usage=USAGE))
+            took = asyncio.get_running_loop().time() - began
+            await asyncio.sleep(5)  # It tries in the background.
+            return took, lane.notices
+
+    async def work() -> list[tuple[float, list[str]]]:
+        mute = await silent(place, greets=False)
+        found = [await ask(), await ask(), await ask()]
+        mute.close()
+        Path(place).unlink(missing_ok=True)  # noqa: ASYNC240  # It is over.
+        async with listening(place):
+            found.append(await ask())
+        found.append(await ask())
+        return found
+
+    first, second, third, back, again = run_jumping(work()).result
+
+    assert first[0] == PATIENCE
+    assert [len(notices) for _, notices in (first, second, third, back, again)] == [1, 0, 0, 0, 1]
+    assert max(took for took, _ in (second, third, back, again)) < 0.1
+
+
+def test_a_wrong_token_ends_the_run_also_if_the_pacer_was_away_before(place: str) -> None:
+    async def work() -> None:
+        with lane_of(place) as lane:
+            lane.release(await lane.admit(USAGE))
+        async with listening(place, token="the right one"):
+            with lane_of(place, token="another one") as lane:
+                for _ in range(2):
+                    lane.release(await lane.admit(USAGE))
+                    await asyncio.sleep(1)
+
+    with pytest.raises(SmeltConfigError, match="refuses this process: the token is another one"):
+        run_jumping(work())
+
+
+def test_what_is_told_of_a_block_waits_little_for_a_pacer_that_is_away(place: str) -> None:
+    went_away(place)
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(place)
+        mute.listen()
+        began = time.monotonic()
+        with pytest.raises(OSError, match="timed out"):
+            ask_pacer(place, "", "end", "job", must_wait=False)
+
+    assert time.monotonic() - began < 2
+
+
+def test_a_request_that_was_sent_and_cancelled_counts_as_estimated_and_one_that_was_not_costs_nothing(
+    place: str,
+) -> None:
+    async def work() -> tuple[dict[str, Any], int]:
+        async with listening(place):
+            await say(place, "open", "job", None, 1_000, None)
+            with lane_of(place, job=JobRun(job="job", run="r", max_tokens=1_000)) as lane:
+                usage = Usage(input_tokens=60, output_tokens=40)
+                slot = await lane.admit(usage)
+                lane.complete(slot, Reply(text="{}", usage=usage))
+                for is_sent in (True, False, True, False):
+                    slot = await lane.admit(usage)
+                    if is_sent:
+                        await lane.sending(slot)
+                    lane.release(slot)
+                slot = await lane.admit(usage)
+                await lane.sending(slot)
+                lane.release(slot, is_counted=True)  # The provider refused it.
+                lost = await lane.admit(usage)
+                await lane.sending(lost)
+                lane.complete(lost, CallFailed("timeout", Billing.UNKNOWN, "No reply."))
+                found, left = await say(place, "look", "job"), 0
+                with suppress(JobOver):
+                    while True:
+                        lane.complete(await lane.admit(usage), Reply(text="{}", usage=usage))
+                        left += 1
+                return found, left
+
+    found, left = run_jumping(work()).result
+
+    assert (found["requests"], found["possible_duplicates"], found["cost_usd"]) == (4, 3, None)
+    assert 4 <= left <= 5  # Of nine that were left after the first; a request is expected to take up to 1.5 as much.
 
 
 def test_a_wrong_token_ends_the_run(place: str) -> None:
@@ -419,7 +508,8 @@ def test_the_limit_of_a_job_holds_for_its_processes_together(limit: dict[str, An
             in_flight -= 1
             took = rng.randint(100, 300)
             spent += took
-            lane.complete(slot, Reply(text="{}", usage=Usage(input_tokens=took, output_tokens=0)))
+            usage = Usage(input_tokens=took, output_tokens=0)
+            lane.complete(slot, Reply(text="{}", usage=usage), cents(usage))
 
     async def work() -> list[tuple[int, str]]:
         async with listening(place):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,30 @@ def test_a_run_that_pauses_asks_the_pacer_and_says_when_it_looks_away(
     assert said.count("a") >= said.count("d") == 32
     assert said.count("h") == said.count("g") > 0
     assert b"c4n4ry" not in heard
+
+
+def test_the_pacer_hears_which_cancelled_requests_had_been_sent(
+    serving: Scenario, place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    heard = bytearray()
+
+    async def work() -> None:
+        frame = pd.DataFrame({"name": NAMES})
+        asking = asyncio.create_task(smelt.atransform(frame, jobs.PROMPT, Company, **options(serving)))
+        while serving.stats().requests < 8:  # The server has no event of this loop.
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asking
+
+    with jobs.tapped(place, tmp_path / "tap", heard) as tap:
+        monkeypatch.setenv("SMELT_PACER", tap)
+        asyncio.run(work())
+
+    lines = [from_json(line) for line in heard.splitlines()]
+    ended, cancelled = ([line for line in lines if line[0] == what] for what in ("d", "r"))
+    assert len(ended) + len([one for one in cancelled if one[3]]) == serving.stats().requests
+    assert cancelled
 
 
 def test_a_transform_goes_on_while_a_stream_is_paused_and_that_ends_whole(serving: Scenario, pacer: str) -> None:

@@ -86,9 +86,9 @@ class Gated:
         """As in `Limiter`."""
         await self._lane.sending(slot)
 
-    def complete(self, slot: Slot, outcome: Reply | CallFailed) -> None:
+    def complete(self, slot: Slot, outcome: Reply | CallFailed, cost_usd: float | None = None) -> None:
         """As in `Limiter`."""
-        self._lane.complete(slot, outcome)
+        self._lane.complete(slot, outcome, cost_usd)
         self._free(slot)
 
     def release(self, slot: Slot, *, is_counted: bool = False) -> None:

@@ -109,8 +109,14 @@ class Limiter(Protocol):
         """
         ...
 
-    def complete(self, slot: Slot, outcome: Reply | CallFailed) -> None:
-        """Free the slot of a request that ended, and adapt the limits to its outcome."""
+    def complete(self, slot: Slot, outcome: Reply | CallFailed, cost_usd: float | None = None) -> None:
+        """Free the slot of a request that ended, and adapt the limits to its outcome.
+
+        Args:
+            slot: The slot.
+            outcome: The outcome.
+            cost_usd: What it cost, in dollars, if that is known.
+        """
         ...
 
     def release(self, slot: Slot, *, is_counted: bool = False) -> None:

@@ -354,8 +354,8 @@ class Sender:
             flight.seconds = clock() - flight.started
             # Complete the slot before the ledger write: a rate limit then slows the lane at once, and after a reply the
             # next request may be announced. The ledger writes the paid reply before that announcement, in one commit.
-            self.complete(slot, flight, outcome)
-            fault = await self._keep(number, outcome, cost := self.cost(outcome))
+            self.complete(slot, flight, outcome, cost := self.cost(outcome))
+            fault = await self._keep(number, outcome, cost)
         except asyncio.CancelledError:
             self.calling.discard(task)
             self.broken_off.update(row.position for row in chunk.rows)
@@ -389,7 +389,9 @@ class Sender:
             return request
         return replace(request, params={**request.params, **self.tiers.params}, timeout=self.tiers.timeout())
 
-    def complete(self, slot: Slot, flight: InFlight, outcome: Reply | CallFailed) -> None:
+    def complete(
+        self, slot: Slot, flight: InFlight, outcome: Reply | CallFailed, cost_usd: float | None = None
+    ) -> None:
         """Return the slot of a request to the lane, unless that was done already.
 
         The time that the ledger took before sending is not counted as server latency.
@@ -399,7 +401,7 @@ class Sender:
         if flight.is_called_off:
             self.lane.release(slot)
         else:
-            self.lane.complete(slot, outcome)
+            self.lane.complete(slot, outcome, cost_usd)
 
     async def _keep(self, number: int, outcome: Reply | CallFailed, cost_usd: float | None) -> StoreError | None:
         """Store the outcome in the ledger. Return its error instead of raising, so that a paid reply is still read."""

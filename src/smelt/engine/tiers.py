@@ -192,14 +192,14 @@ class Tiers:
         """As in `Limiter`."""
         await self._lane(slot.tier).sending(slot)
 
-    def complete(self, slot: Slot, outcome: Reply | CallFailed) -> None:
+    def complete(self, slot: Slot, outcome: Reply | CallFailed, cost_usd: float | None = None) -> None:
         """Free the slot of a request that ended. What was declined teaches no lane anything."""
         left_at = self._held.pop((slot.tier, slot.number), None)
         if left_at is not None and slot.tier and isinstance(outcome, CallFailed) and outcome.lacks_capacity:
             self.cheap.release(slot, is_counted=True)
             self._declined(left_at)
         elif left_at is not None:
-            self._lane(slot.tier).complete(slot, outcome)
+            self._lane(slot.tier).complete(slot, outcome, cost_usd)
             if slot.tier and isinstance(outcome, Reply):
                 self._rest_seconds, self._silent_since = 0.0, None
         self.changed()

@@ -352,7 +352,7 @@ class RunLane:
     async def sending(self, slot: Slot) -> None:
         """Do nothing: a lane of this process gives up no place."""
 
-    def complete(self, slot: Slot, outcome: Reply | CallFailed) -> None:
+    def complete(self, slot: Slot, outcome: Reply | CallFailed, cost_usd: float | None = None) -> None:
         """Free the slot of a request that ended, and adapt the limits to its outcome."""
         self.lane.complete(self, slot, outcome)
 

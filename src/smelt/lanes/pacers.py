@@ -326,7 +326,8 @@ class Client(Lines):
         if self._job is None:
             return
         usage, is_gratis = outcome.usage, is_free(outcome)
-        self._job.hear(self._name, _counts(outcome), 0.0 if is_gratis else cost_usd)
+        is_billed = isinstance(outcome, Reply) or usage.is_reported  # Else nobody knows, and no run counts dollars.
+        self._job.hear(self._name, _counts(outcome), cost_usd if is_billed else 0.0)
         if is_gratis:
             self._free(number)
         else:

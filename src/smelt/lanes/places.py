@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
@@ -40,6 +41,26 @@ class Look(Protocol):
 
 
 _finders: dict[str, Callable[[str], Look]] = {}
+_away: dict[str, bool] = {}  # The places where no pacer answered last, and whether a run has said so.
+
+os.register_at_fork(after_in_child=_away.clear)
+
+
+def is_away(place: str) -> bool:
+    """Whether the pacer at *place* did not answer this process last, so that it need not be waited for."""
+    return place in _away
+
+
+def went_away(place: str, *, is_told: bool = True) -> bool:
+    """Note that the pacer at *place* does not answer; *is_told*: the caller says so. Returns whether that is news."""
+    was_told = _away.get(place, False)
+    _away[place] = was_told or is_told
+    return not was_told
+
+
+def came_back(place: str) -> None:
+    """Note that the pacer at *place* answers."""
+    _away.pop(place, None)
 
 
 def find_by(kind: str, begin: Callable[[str], Look]) -> None:

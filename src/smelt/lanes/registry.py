@@ -59,7 +59,7 @@ def join(
         tell: Receives the events about waiting.
         tier: A service tier that has limits of its own; empty for the usual one.
         job: What the run is a part of; None if it is alone.
-        price: Dollars for the usage of one request, or None if unknown. Called only for a part of a job.
+        price: Dollars for the usage of one request, or None if unknown. Called only if a job's dollars are limited.
 
     Raises:
         SmeltConfigError: `SMELT_PACER` is no address, or there is no token for it.

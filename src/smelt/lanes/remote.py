@@ -17,7 +17,7 @@ from smelt.lanes.caps import Caps
 from smelt.lanes.jobs import JobRun
 from smelt.lanes.lane import TURNS, RunLane
 from smelt.lanes.lines import VERSION, Lines, address_of, keep_alive, proof_of, said_of_caps, said_of_outcome
-from smelt.lanes.places import door
+from smelt.lanes.places import came_back, door, is_away, went_away
 from smelt.lanes.queue import running_loop
 from smelt.loop.driver import PausingLoop
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
@@ -42,7 +42,7 @@ class Membership(NamedTuple):
         provider: The provider's name.
         at_once: As `Pacer.at_once`.
         job: What the run is a part of; None if it is alone.
-        price: Dollars for the usage of one request, or None if unknown. Called only for a part of a job.
+        price: Dollars for the usage of one request, or None if unknown. Called only if a job's dollars are limited.
     """
 
     place: str
@@ -135,7 +135,8 @@ class RemoteLane:
                 if isinstance(loop, PausingLoop):
                     loop.paused.add(self)
                 self._tried, self._connecting = loop.create_future(), loop.create_task(self._connect())
-            await asyncio.shield(self._tried)
+            if self._tried.done() or self._member.is_limited or not is_away(self._member.place):
+                await asyncio.shield(self._tried)
             if (desk := self._live) is None:
                 if self._member.is_limited:
                     await self._until_back()
@@ -167,13 +168,12 @@ class RemoteLane:
         if (desk := self._live) is not None:
             desk.go_on()
 
-    def complete(self, slot: Slot, outcome: Reply | CallFailed) -> None:
-        """As `RunLane.complete`."""
+    def complete(self, slot: Slot, outcome: Reply | CallFailed, cost_usd: float | None = None) -> None:
+        """As in `Limiter`."""
         if slot.number > 0:
             self._alone().complete(slot, outcome)
         elif (desk := self._live) is not None:
-            cost = None if self._member.job is None else self._member.price(outcome.usage)
-            desk.end("d", slot, [cost, *said_of_outcome(outcome)])
+            desk.end("d", slot, [cost_usd if self._member.job else None, *said_of_outcome(outcome)])
 
     def release(self, slot: Slot, *, is_counted: bool = False) -> None:
         """As `RunLane.release`."""
@@ -197,6 +197,8 @@ class RemoteLane:
         self._at = None
         if self._connecting is not None:
             self._connecting.cancel()
+        if self._tried is not None and self._tried.done():
+            self._tried.exception()  # It is of no interest any more.
         if self._desk is not None:
             self._desk.close()
         if self._own is not None:
@@ -235,10 +237,12 @@ class RemoteLane:
             try:
                 self._desk = desk = await self._open()
                 desk.on_lost = self._lost
+                came_back(self._member.place)
                 self._is_back.set()
                 self._has_tried(None)
                 return
             except SmeltConfigError as problem:
+                came_back(self._member.place)
                 self._has_tried(problem)
                 return
             except (OSError, TimeoutError, ValueError) as problem:
@@ -279,7 +283,8 @@ class RemoteLane:
 
     def _say(self, reason: str) -> None:
         did = "asked nothing" if self._member.is_limited else "paced itself"
-        if not self.notices:
+        is_news = went_away(self._member.place)
+        if is_news and not self.notices:
             self.notices.append(f"The pacer {self._member.place} was away ({reason}), so this process {did} meanwhile.")
 
 

@@ -101,9 +101,10 @@ class Part:
             return self.run if left is None else replace(self.run, left=left)  # None: the pacer does not know the job.
         return self.run
 
-    def _ask(self, what: str, *rest: Any) -> Any:
+    def _ask(self, what: str, *rest: Any, must_wait: bool = True) -> Any:
         assert self._place is not None
-        return ask_pacer(self._place, environ().get("SMELT_PACER_TOKEN", ""), what, self.run.job, *rest)
+        token = environ().get("SMELT_PACER_TOKEN", "")
+        return ask_pacer(self._place, token, what, self.run.job, *rest, must_wait=must_wait)
 
     def _note(self, failures: Mapping[int, RowFailure]) -> None:
         for one in list(failures.values())[:MOST_ERRORS]:
@@ -128,7 +129,7 @@ class Part:
             "raised": None if problem is None else [type(problem).__name__, str(problem)],
         }
         with suppress(OSError, SmeltError):
-            self._ask("end", self.name, self.run.run, line)
+            self._ask("end", self.name, self.run.run, line, must_wait=False)
 
 
 def _stop(flow: Flow | None) -> CallFailed | None:
