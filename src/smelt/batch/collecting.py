@@ -71,7 +71,7 @@ class Collector:
             StoreError: They could not be stored.
         """
         found = await self._read(job, report)
-        costs = {line: (why, self.office.sender.cost(why)) for line, why in found.failures.items()}
+        costs = {line: (why, self.office.sender.accounts.cost(why)) for line, why in found.failures.items()}
         job = await self.office.records.close(job, costs, sorted(found.doubled))
         if found.strangers:
             self.office.note(
@@ -122,7 +122,7 @@ class Collector:
         if not block:
             return
         sender = self.office.sender
-        costs = [(attempt, reply, sender.cost(reply)) for attempt, reply in block]
+        costs = [(attempt, reply, sender.accounts.cost(reply)) for attempt, reply in block]
         for (attempt, reply, cost), line in zip(costs, await self.office.book.receive(job, costs), strict=True):
             if line is None:
                 found.strangers += 1
@@ -130,7 +130,7 @@ class Collector:
             found.answered += 1
             rows, is_new = line
             if is_new:
-                sender.account(0, rows, reply, 0.0, cost)
+                sender.accounts.settle(0, rows, reply, 0.0, cost)
             else:
                 await self._compare(attempt, reply, found)
 
@@ -148,7 +148,7 @@ class Collector:
     def _answers(self, line: LineRow, reply: Reply) -> bool:
         """Whether *reply* answers rows of *line*, by their tokens."""
         sender = self.office.sender
-        return bool(read_reply(reply.text, line.tokens, sender.codec, layout=sender.layout).found)
+        return bool(read_reply(reply.text, line.tokens, sender.form.codec, layout=sender.form.layout).found)
 
     async def apply(self, job: JobRow, found: Found | None = None) -> Halt | None:
         """Give the rows of a collected job their outcomes; *found* is None if another process collected it."""
@@ -210,10 +210,10 @@ class Collector:
         flight = InFlight(
             chunk=chunk,
             expected=0,
-            grant=sender.grant(chunk),
+            grant=sender.limits.grant(chunk),
             started=now(),
-            codec=sender.codec,
-            layout=sender.layout,
+            codec=sender.form.codec,
+            layout=sender.form.layout,
         )
         return self.office.applier.enter(
             Delivery(number=number, tokens=tokens, flight=flight, outcome=outcome, fault=None)

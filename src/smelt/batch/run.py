@@ -94,7 +94,7 @@ class BatchRun(Run):
             book=self.book,
             artefacts=terms.artefacts,
             question=terms.question,
-            codec=lambda: pool.sender.codec,
+            codec=lambda: pool.sender.form.codec,
             note=self._note,
         )
         office = Office(

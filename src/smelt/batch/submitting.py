@@ -167,7 +167,7 @@ class Submitter:
                 tokens=tokens,
                 expected=expected,
                 media=loaded.media,
-                compact=office.sender.compact(chunk),
+                compact=office.sender.form.compact(chunk),
             )
             request = office.sender.rendered(asked)
             text = office.batches.line(line_id(tag, number), request)
@@ -182,7 +182,7 @@ class Submitter:
 
     def _cut(self) -> Chunk | None:
         pool = self.office.pool
-        size = Size(rows=min(pool.size.most, self.office.sender.most_rows or pool.size.most))
+        size = Size(rows=min(pool.size.most, self.office.sender.limits.most_rows or pool.size.most))
         while (chunk := self.office.supply.line.next(size)) is not None:
             left = tuple(row for row in chunk.rows if not self.office.supply.parts.is_settled(row.position))
             if left:
@@ -213,7 +213,7 @@ class Submitter:
             request = office.sender.rendered(asked)
             text = office.batches.line(line_id(tag, asked.number), request)
         file.write(text)
-        office.sender.count_sent(request, asked.chunk)
+        office.sender.accounts.sent(request, asked.chunk)
         office.held.add_line(tag, office.book.attempt(asked.number), asked.chunk)
 
     async def _send(self, job: JobRow, file: BinaryIO) -> tuple[JobRow, Step | None]:

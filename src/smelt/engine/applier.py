@@ -88,7 +88,7 @@ class Applier:
     _validator: Validator = field(init=False)
 
     def __post_init__(self) -> None:
-        self.is_proven = self.hedging.sender.row_room.is_proven
+        self.is_proven = self.hedging.sender.limits.row_room.is_proven
         self._validator = Validator(self.work.output, completing=self.work.completing)
 
     def enter(self, delivery: Delivery) -> Halt | None:
@@ -145,12 +145,12 @@ class Applier:
         chunk = delivery.flight.chunk
         rows = self.reader.read(reply, delivery.tokens, delivery.flight.codec, delivery.flight.layout)
         if self.reader.just_strayed:
-            self.hedging.sender.fall_back()
+            self.hedging.sender.form.fall_back()
             if self.work.is_auto:  # Without constrained decoding, long replies fail more often.
                 self.size.most = max(1, self.size.most // 2)
         is_cut = self._is_cut(delivery, reply, rows)
         is_crowded = self._is_crowded(delivery, reply, rows, is_cut=is_cut)
-        is_short = self.hedging.sender.learn(delivery, reply, rows, is_cut=is_cut) and not is_crowded
+        is_short = self.hedging.sender.limits.learn(delivery, reply, rows, is_cut=is_cut) and not is_crowded
         self.is_proven = self.is_proven or not is_crowded
         verdict = self._judged(chunk, delivery.tokens, reply, rows, is_crowded=is_crowded, is_short=is_short)
         # A refusal concerns one row, and a limit that was too low none: neither says anything about the chunk size.
@@ -159,12 +159,12 @@ class Applier:
         self.counts.strangers += rows.strangers
         self._fail(self.doubt.answered(left_at=delivery.flight.started))
         self.hedging.landed(delivery.flight)
-        self.hedging.sender.row_room.is_proven |= bool(verdict.accepted)
+        self.hedging.sender.limits.row_room.is_proven |= bool(verdict.accepted)
         unread, verdict = verdict.unread, self.hedging.judged(delivery.flight, verdict)
         self.counts.waste(reply.usage, sent=len(chunk.rows), used=len(verdict.accepted))
         self.ledger.commit(delivery.number, verdict.accepted, unread, self._scored(delivery, reply, verdict.accepted))
         self.answers.came([one.row.position for one in verdict.accepted], delivery.number)
-        if (details := self.hedging.sender.details) is not None:
+        if (details := self.hedging.sender.accounts.details) is not None:
             details.accepted(delivery.number, [one.row for one in verdict.accepted], reply)
         halt = self._carry_out(verdict, reply.request_id) or self._overbilled(chunk, reply)
         if rows.found:
@@ -288,7 +288,7 @@ class Applier:
     def _is_grammar_refused(self, flight: InFlight, failure: CallFailed) -> bool:
         """Whether the server may refuse a schema with a property per row, and another one is sent from now on."""
         is_it = not self.reader.replies and failure.status == 400 and "grammar" in failure.message.lower()
-        return is_it and flight.codec == "keyed" and self.hedging.sender.fall_back()
+        return is_it and flight.codec == "keyed" and self.hedging.sender.form.fall_back()
 
     def _carry_out(self, verdict: Verdict, request_id: str | None) -> Halt | None:
         if verdict.accepted:

@@ -38,7 +38,7 @@ class Hedging:
     _timer: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
-        self._latencies = Latencies(shared=self.sender.shared_tokens)
+        self._latencies = Latencies(shared=self.sender.form.shared_tokens)
 
     def landed(self, flight: InFlight) -> None:
         """Learn the latency of a request that was answered. A cheaper service tier may take minutes: none is late."""

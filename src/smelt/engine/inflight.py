@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from smelt.engine.room import Grant
 from smelt.errors import StoreError
-from smelt.ledger.base import Holding
+from smelt.ledger.base import Claim, Holding
 from smelt.plan.chunks import Chunk, Pending
 from smelt.plan.compact import Compact
 from smelt.plan.media import Media
@@ -47,6 +47,20 @@ class Announced:
     media: Mapping[int, Sequence[Media]] = field(default_factory=dict)
     pending: Sequence[tuple[Pending, Holding]] = ()
     compact: Compact | None = None
+
+    def claimed(self, claim: Claim) -> Announced:
+        """This request with only those of its rows that the ledger lets it carry."""
+        rows = self.chunk.rows
+        return replace(
+            self,
+            chunk=replace(self.chunk, rows=tuple(rows[at] for at in claim.rows)),
+            tokens=[self.tokens[at] for at in claim.rows],
+            expected=self.expected * len(claim.rows) // len(rows),
+            known=[(rows[at], values) for at, values in claim.known],
+            deferred=[rows[at] for at in claim.deferred],
+            stuck=[rows[at] for at in claim.stuck],
+            pending=[(rows[at], line) for at, line in claim.pending],
+        )
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

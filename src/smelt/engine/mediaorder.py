@@ -7,10 +7,12 @@ pictures (lmstudio-ai/lmstudio-bug-tracker#1675).
 
 from __future__ import annotations
 
+import asyncio
 import random
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -26,6 +28,9 @@ _SIDE = 64  # Pixels: some models refuse pictures of fewer than 28.
 _COLUMN = "picture"
 _PROMPT = "Which colour is the {picture}? Each is of one colour only."
 _MOST_TOKENS = 512
+_TESTS = 2  # Requests that ask for the order of media, until a reply can be read.
+
+_known: dict[tuple[str, ...], bool] = {}  # By server and model: whether it keeps the order. Of this process.
 
 
 class Colour(BaseModel):
@@ -63,6 +68,54 @@ def question(
         output_model=Colour,
         prompt=_PROMPT,
     )
+
+
+@dataclass(kw_only=True, eq=False)
+class MediaOrder:
+    """What is known of one server.
+
+    Attributes:
+        server: What it and its model are known by.
+        connection: The provider's clients.
+        capabilities: The provider's limits and features.
+        params: The caller's own parameters.
+        timeout: Seconds for one request.
+        rng: Draws the colours.
+        tested: Called after each request, with its reply.
+    """
+
+    server: tuple[str, ...]
+    connection: Connection
+    capabilities: Capabilities
+    params: Any
+    timeout: float
+    rng: random.Random
+    tested: Callable[[Reply | None], None]
+    _is_kept: bool | None = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def is_kept(self) -> bool:
+        """Ask the server, if that was not done yet, whether it shows the model the media of a request in their order.
+
+        One small request per process and model. If it fails twice, or a colour is wrong, the answer is no.
+        """
+        async with self._lock:  # One request asks, and the others wait for its reply.
+            if self._is_kept is None:
+                self._is_kept = await self._test()
+        return self._is_kept
+
+    async def _test(self) -> bool:
+        if (known := _known.get(self.server)) is not None:
+            return known
+        for _ in range(_TESTS):
+            is_kept, reply = await ask(
+                self.connection, self.capabilities, self.params, timeout=self.timeout, rng=self.rng
+            )
+            self.tested(reply)
+            if is_kept is not None:
+                _known[self.server] = is_kept
+                return is_kept
+        return False
 
 
 async def ask(

@@ -176,6 +176,6 @@ class Pilot:
         return [{at: one[at] for at in self._answers[_KEYED]} for one in self._answers]
 
     def _conclude(self, verdict: Verdict) -> None:
-        self.sender.is_compact = verdict.is_compact
+        self.sender.form.is_compact = verdict.is_compact
         self.counts.wire = str(verdict)
         self.ledger.keep_wire(str(verdict))

@@ -235,7 +235,7 @@ class Run:
         hedging = Hedging(sender=sender, line=line, answers=answers)
         applier = Applier(
             work=work,
-            policy=replace(work.policy, most_room=sender.most_room()),
+            policy=replace(work.policy, most_room=sender.limits.most_room()),
             line=line,
             size=size,
             reader=self._reader,

@@ -309,7 +309,7 @@ class WorkerPool:
         """Whether the rows of *chunk* may share a request: the media of several must reach the model in their order."""
         if self.sender.capabilities.keeps_media_order:  # Most do; then this costs a run of text nothing.
             return True
-        if sum([type(row.text) is MediaText for row in chunk.rows]) < 2 or await self.sender.keeps_media_order():
+        if sum([type(row.text) is MediaText for row in chunk.rows]) < 2 or await self.sender.media_order.is_kept():
             return True
         if self.size.most > 1:
             self.size.most, self.size.rows = 1, 1.0
@@ -322,7 +322,7 @@ class WorkerPool:
     async def _delivery(self, chunk: Chunk, slot: Slot) -> Delivery | None:
         """Send *chunk* and return the outcome; None if nothing was sent."""
         if not chunk.is_repeat:  # Rows that are asked again cost the same whatever the size of the first request was.
-            self.ration.take(len(chunk.rows), self.sender.row_tokens(chunk), shared=self.sender.shared_tokens)
+            self.ration.take(len(chunk.rows), self.sender.form.row_tokens(chunk), shared=self.sender.form.shared_tokens)
         self._unsent += 1
         try:
             announced = await self.sender.announce(chunk, slot.tier)
@@ -381,7 +381,7 @@ class WorkerPool:
         return chunk
 
     def _rows_wanted(self) -> int:
-        rows = min(int(self.size.rows), self.sender.most_rows or self.size.most)
+        rows = min(int(self.size.rows), self.sender.limits.most_rows or self.size.most)
         if (count := self._provers) > 1:
             rows = rows_of_prover(rows, count, rows=0 if self.is_auto else self._rows_in_run)
         if not self.is_auto or (self.supply.is_fed and not self.supply.is_over):  # More rows follow at any moment.
