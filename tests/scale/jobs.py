@@ -81,23 +81,31 @@ def check_whole(found: pa.Table, rows: int = ROWS) -> None:
 
 
 def check_bill(scenario: Scenario, ledger: Path, rows: int = ROWS) -> None:
-    """At most the rows in flight at the kill were sent twice, and the ledger has the answer to every row."""
+    """At most the rows in flight at the kill were sent twice, and the ledger has the answer to every row.
+
+    On a busy machine a request may be late, and its rows are then sent in another one: at most every fiftieth row.
+    """
     sent = Counter(scenario.stats().rows_sent_by)
     assert len(sent) == rows
-    assert sum(sent.values()) - rows <= IN_FLIGHT * PER_REQUEST
+    with smelt.ledger.open(ledger) as opened:
+        lost = sum(one["rows"] for one in opened.possible_duplicates() if one["reason"] == "lost")
+    assert sum(sent.values()) - rows - rows // 50 <= lost <= IN_FLIGHT * PER_REQUEST
     again = smelt.Mapper(smelt.Job(PROMPT, Company, **job_options(ledger)), model(scenario))(table(rows))
     check_whole(again, rows)
     assert sum(scenario.stats().rows_sent_by.values()) == sum(sent.values())
 
 
-def check_metrics(found: JobMetrics, scenario: Scenario, rows: int = ROWS) -> None:
-    """Every row is counted once, and every request, but for those that the killed worker had in flight.
+def check_metrics(found: JobMetrics, scenario: Scenario, ledger: Path, rows: int = ROWS) -> None:
+    """Every row and every request is counted once; what the killed worker had in flight only as a possible duplicate.
 
-    These may be counted twice: by the pacer as it loses the worker, and by the run that asks their rows again.
+    So is a request that was late, and called off when another had answered its rows.
     """
     assert (found.source, found.total_rows, found.failed_rows) == ("pacer", rows, 0)
-    asked = scenario.stats().requests
-    assert 0 <= asked - found.requests <= found.possible_duplicates <= 2 * IN_FLIGHT
+    with smelt.ledger.open(ledger) as opened:
+        reasons = Counter(one["reason"] for one in opened.possible_duplicates())
+    assert reasons.keys() <= {"lost", "timeout"}
+    lost = found.possible_duplicates - reasons["timeout"]
+    assert 0 <= scenario.stats().requests - found.requests <= lost <= IN_FLIGHT
     assert found.errors == ()
 
 

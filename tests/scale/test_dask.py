@@ -106,7 +106,7 @@ def test_a_killed_worker_costs_what_it_had_in_flight(
     found = going.result(timeout=HANGING)
 
     jobs.check_whole(pa.Table.from_pandas(found, preserve_index=False))
-    jobs.check_metrics(smelt.dask.metrics(out), serving)
+    jobs.check_metrics(smelt.dask.metrics(out), serving, ledger)
     jobs.check_bill(serving, ledger)
 
 

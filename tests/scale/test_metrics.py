@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ import pytest
 
 import smelt
 from smelt.errors import AuthenticationError, ConfigTypeError, SmeltConfigError
+from smelt.scale.mapper import answer
 from smelt.scale.marks import metrics_of_result
 from smelt.scale.metrics import JobMetrics, error_of
 from tests.conftest import MakeScenario
@@ -46,6 +51,37 @@ def test_the_pacer_counts_blocks_as_they_end(server: Scenario, pacer: str, tmp_p
     assert found.requests == server.stats().requests
     assert found.input_tokens > found.requests
     assert found.error is None
+
+
+def test_a_request_without_an_answer_counts_once_whoever_lost_it(
+    scenario: MakeScenario, pacer: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A worker is killed with all its requests in flight; one that is late is called off in the block's second try."""
+    monkeypatch.setenv("TEAM_KEY", jobs.KEY)
+    server = scenario(answers=RULES, script=dict.fromkeys(["9", "10", "11", "12", "75"], "hang"))
+    ledger, given = tmp_path / "a.sqlite", rows(0, 400)
+    mapper = smelt.Mapper(
+        smelt.Job(jobs.PROMPT, {"sector": str}, batch_size=5, concurrency=4, wire="keyed", ledger=str(ledger)),
+        jobs.model(server),
+    )
+    code = f"import pickle, sys; sys.path[:] = {sys.path}; mapper, rows = pickle.load(sys.stdin.buffer)\n"
+    code += "from smelt.scale.mapper import answer; answer(mapper, rows, 'block 0')"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as worker:
+        assert worker.stdin is not None
+        worker.stdin.write(pickle.dumps((mapper, given)))
+        worker.stdin.close()
+        server.wait_until(lambda stats: stats.requests == 13 and stats.in_flight == 4)
+        worker.kill()
+
+    answer(mapper, given, "block 0")
+
+    with smelt.ledger.open(ledger) as opened:
+        reasons = Counter(one["reason"] for one in opened.possible_duplicates())
+    found = mapper.metrics()
+    assert reasons == {"lost": 4, "timeout": 1}
+    assert found.possible_duplicates == 5
+    assert found.requests == server.stats().requests - 4
+    assert (found.blocks, found.total_rows, found.failed_rows) == (1, 400, 0)
 
 
 def test_without_a_pacer_the_ledger_says_what_it_knows(server: Scenario, tmp_path: Path) -> None:

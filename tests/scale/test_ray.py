@@ -14,7 +14,14 @@ from pyarrow import parquet
 
 import smelt
 from smelt.call.options import Settings
-from smelt.errors import AuthenticationError, CollisionError, ConfigTypeError, PromptError, SmeltConfigError
+from smelt.errors import (
+    AuthenticationError,
+    CollisionError,
+    ConfigTypeError,
+    PromptError,
+    SmeltConfigError,
+    SmeltWarning,
+)
 from smelt.scale.ray import rows_of_a_block
 from tests import test_notebook as notebooks
 from tests.conftest import MakeScenario
@@ -34,7 +41,13 @@ def cluster(serving: Scenario, page: Path, monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")
     monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        runtime_env={"env_vars": {"SHOWN_KEY": "shown"}},
+    )
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield ray.data
     ray.shutdown()
@@ -80,6 +93,10 @@ def test_rows_and_values_come_back_as_from_transform_and_a_killed_actor_costs_wh
     with pytest.raises(SmeltConfigError, match="extend=True needs to see all rows"):
         smelt.ray.transform(cluster.from_arrow(names), "About {name}.", EveryKind, model=provider(), extend=True)
 
+    with pytest.warns(SmeltWarning, match="a secret is there: SHOWN_KEY"):
+        shown = smelt.Model("openai", "gpt-4.1-mini", key_env="SHOWN_KEY")
+        smelt.ray.transform(cluster.from_arrow(names), "About {name}.", EveryKind, model=shown)
+
     ledger = tmp_path / "answers.sqlite"
     half = jobs.ROWS // 2
     pieces = cluster.from_arrow([jobs.table().slice(0, half), jobs.table().slice(half)])
@@ -96,7 +113,7 @@ def test_rows_and_values_come_back_as_from_transform_and_a_killed_actor_costs_wh
     killer.join()
 
     jobs.check_whole(answered)
-    jobs.check_metrics(smelt.ray.metrics(lazy), serving)
+    jobs.check_metrics(smelt.ray.metrics(lazy), serving, ledger)
     jobs.check_bill(serving, ledger)
 
     refusing = scenario(always={"fault": "status", "kind": "auth"})

@@ -13,7 +13,14 @@ import pytest
 from pyarrow import parquet
 
 import smelt
-from smelt.errors import AuthenticationError, CollisionError, ConfigTypeError, PromptError, SmeltConfigError
+from smelt.errors import (
+    AuthenticationError,
+    CollisionError,
+    ConfigTypeError,
+    PromptError,
+    SmeltConfigError,
+    SmeltWarning,
+)
 from smelt.frames.ddl import ddl_of, recast
 from smelt.scale.spark import answered, told
 from smelt.testing import ScriptedProvider
@@ -36,6 +43,8 @@ def session(serving: Scenario, page: Path, monkeypatch: pytest.MonkeyPatch) -> I
         sql.SparkSession.builder.master("local[2,4]")  # Two workers; a task is tried four times.
         .config("spark.ui.enabled", "false")
         .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.executorEnv.SHOWN_KEY", "shown")
+        .config("spark.executorEnv.PGPASSWORD", "hidden")  # Spark knows that name.
         .getOrCreate()
     )
     yield found
@@ -78,6 +87,10 @@ def test_values_come_back_as_from_transform_and_a_killed_worker_costs_what_it_ha
     with pytest.raises(SmeltConfigError, match="extend=True needs to see all rows"):
         smelt.spark.transform(names, "About {name}.", EveryKind, model=provider(), extend=True)
 
+    with pytest.warns(SmeltWarning, match=r"a secret is there: SHOWN_KEY\."):
+        shown = smelt.Model("openai", "gpt-4.1-mini", key_env="SHOWN_KEY")
+        smelt.spark.transform(names, "About {name}.", EveryKind, model=shown)
+
     dotted = session.createDataFrame([("1", "3", "x")], ["name", "a.b", "word"])
     session.conf.set("spark.sql.caseSensitive", "TRUE")
     [row] = smelt.spark.transform(dotted, "About {a.b}.", {"WORD": str}, model=copying("a.b")).collect()
@@ -99,7 +112,7 @@ def test_values_come_back_as_from_transform_and_a_killed_worker_costs_what_it_ha
     killer.join()
 
     jobs.check_whole(answered)
-    jobs.check_metrics(smelt.spark.metrics(lazy), serving)
+    jobs.check_metrics(smelt.spark.metrics(lazy), serving, ledger)
     jobs.check_bill(serving, ledger)
 
     refusing = scenario(always={"fault": "status", "kind": "auth"})

@@ -14,14 +14,14 @@ from smelt.call.options import Settings
 from smelt.call.resolve import default_model, resolve_model
 from smelt.checks import integer
 from smelt.environment import environ
-from smelt.errors import SmeltConfigError, warn
+from smelt.errors import SmeltConfigError
 from smelt.frames.blank import emptied
 from smelt.lanes.places import pacer_place
-from smelt.model import Model, called, read_model
+from smelt.model import called, read_model
 from smelt.plan.schema import read_output
 from smelt.providers.base import DECISIONS
 from smelt.providers.prices import check_priced
-from smelt.providers.secrets import KeySource, Secret
+from smelt.scale.keys import warn_of_kept
 from smelt.scale.metrics import JobMetrics, Traces, asked, metrics_of
 from smelt.scale.part import Part
 from smelt.scale.schema import FrameSchema
@@ -72,7 +72,7 @@ class Mapper:
         self._name = uuid4().hex
         self._since = datetime.now(UTC)
         _open(self._name, job, self.model, self._place)
-        _warn_of_keys(self.model)
+        warn_of_kept(self.model)
 
     @property
     def _place(self) -> str | None:
@@ -243,11 +243,3 @@ def _check(job: Job[Any], place: str | None) -> None:
     ):
         if is_given:
             raise SmeltConfigError(f"{reason}. Leave it out of the job.")
-
-
-def _warn_of_keys(model: Any) -> None:
-    if isinstance(model, Model) and isinstance(model.api_key, Secret | KeySource):
-        warn(
-            "The key in api_key= does not travel to other processes: a key is in no pickle. Name the variable that has "
-            'it there, smelt.Model(..., key_env="TEAM_KEY"), or set the usual one.'
-        )

@@ -41,8 +41,8 @@ class JobMetrics:
         output_tokens: Their output tokens.
         cached_input_tokens: Input tokens read from the provider's cache.
         cost_usd: Dollars at the published prices; None if a price is not known.
-        possible_duplicates: Requests that may have been billed although no answer arrived, such as those that a dead
-            worker had in flight. These may be counted twice: as the worker is lost, and as their rows are asked again.
+        possible_duplicates: Requests that may have been billed although no answer arrived: those that a dead worker had
+            in flight, and those that were late and called off. Each counts once.
         errors: Up to five different messages of failed rows, as in the error column.
         error: What a worker raised last, as smelt's own class with the same message; None if none did.
 

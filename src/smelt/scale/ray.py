@@ -11,6 +11,7 @@ from smelt.errors import SmeltConfigError
 from smelt.frames.dtypes import load_arrow
 from smelt.lanes.places import pacer_place
 from smelt.scale.cluster import PLACE, start
+from smelt.scale.keys import warn_of_shown
 from smelt.scale.mapper import Mapper, answer
 from smelt.scale.marks import columns_told, marked, metrics_of_result
 from smelt.scale.metrics import JobMetrics
@@ -65,6 +66,7 @@ def transform(
 
     job = Job(prompt, output_model, **options)
     mapper = _mapper(job, model, workers)
+    _check_keys(mapper)
     known = columns_of(dataset)
     columns = None if known is None else mapper.schema(known).arrow  # Refuses what is wrong.
     answered = dataset.map_batches(
@@ -127,6 +129,15 @@ class Worker:
         task = ray.get_runtime_context().get_task_id() or ""  # That of the first try, if this is another one.
         self._task = task, self._task[1] + 1 if self._task[0] == task else 1
         return answer(self._mapper, block, f"{task} {self._task[1]}" if task else "")
+
+
+def _check_keys(mapper: Mapper) -> None:
+    import ray
+
+    if ray.is_initialized():
+        given = ray.get_runtime_context().runtime_env.get("env_vars") or {}
+        where = "Ray writes env_vars of its runtime_env into a log and shows them in its dashboard"
+        warn_of_shown(mapper.model, given, where, "Set it where Ray is started on each machine instead.")
 
 
 def columns_of(dataset: Dataset) -> pa.Schema | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -11,6 +13,7 @@ from smelt.api.job import Job
 from smelt.call.options import Options
 from smelt.errors import CollisionError, SmeltConfigError
 from smelt.frames.ddl import recast
+from smelt.scale.keys import secret_variables, warn_of_shown
 from smelt.scale.mapper import Mapper, answers
 from smelt.scale.marks import marked, metrics_of_result
 from smelt.scale.metrics import JobMetrics
@@ -18,6 +21,9 @@ from smelt.scale.metrics import JobMetrics
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
+
+_HIDDEN = r"(?i)secret|password|token|access[.]?key"  # What spark.redaction.regex is by itself.
+_OF_EXECUTORS = "spark.executorEnv."  # Settings that begin so are environment variables of executors.
 
 
 def transform(
@@ -54,6 +60,7 @@ def transform(
     if not hasattr(type(frame), "mapInArrow"):  # A Column has every name.
         raise SmeltConfigError.for_type("frame", frame, "a Spark DataFrame")
     mapper = Mapper(Job(prompt, output_model, **options), model, workers=workers)
+    _check_keys(frame, mapper)
     is_exact = str(frame.sparkSession.conf.get("spark.sql.caseSensitive")).lower() == "true"
     schema, names = told(frame.schema, mapper, is_exact=is_exact), frame.columns
     if any("." in name or "`" in name for name in names):  # mapInArrow would look for a field `b` of a column `a`.
@@ -76,6 +83,18 @@ def metrics(frame: DataFrame) -> JobMetrics:
         SmeltConfigError: *frame* is something else, the pacer does not answer, or there is neither pacer nor ledger.
     """
     return metrics_of_result("frame", frame)
+
+
+def _check_keys(frame: DataFrame, mapper: Mapper) -> None:
+    """Warn of secrets in the settings of Spark, which hides only those whose names it knows."""
+    settings = frame.sparkSession.conf
+    hidden = settings.get("spark.redaction.regex", None) or _HIDDEN
+    told = [name for name in secret_variables(mapper.model) if settings.get(f"{_OF_EXECUTORS}{name}", None) is not None]
+    with suppress(re.error):  # It is one of Java.
+        told = [name for name in told if not re.search(hidden, f"{_OF_EXECUTORS}{name}")]
+    where = "Spark shows its settings spark.executorEnv in its event log and its REST API"
+    instead = "Set it where executors start instead, or have spark.redaction.regex match its name."
+    warn_of_shown(mapper.model, told, where, instead)
 
 
 def told(schema: StructType, mapper: Mapper, *, is_exact: bool = False) -> StructType:
