@@ -13,9 +13,11 @@ import pytest
 
 from smelt.errors import StoreVersionError
 from smelt.ledger.answerstore import AnswerStore, is_redis, is_url, password_of, shown
+from smelt.ledger.exchange import Exchange
 from smelt.ledger.session import store_at
 from smelt.loop.bridge import run_blocking
 
+OURS = "from pg_stat_activity where application_name = 'smelt'"
 ODD = b"\r\n* $-1\r\n\x00\xff".ljust(16)
 
 
@@ -124,6 +126,28 @@ def test_a_store_that_was_closed_says_so_and_can_be_opened_again(url: str) -> No
 
     assert using(url, use) == [b"a"]
     store_at(url).close()
+
+
+def test_a_connection_that_the_server_closes_is_opened_again_without_a_word(url: str, server: Any) -> None:
+    async def use() -> Any:
+        one = Exchange(store_at(url), url, lambda secret: b"spec")
+        try:
+            await one.fetch(["a"])
+            for row in ("a", "b"):
+                if is_redis(url):
+                    server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+                else:
+                    server.run(
+                        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'smelt'"
+                    )
+                one.put({row: "{}"})
+                await one.settled()
+            return await one.fetch(["a", "b"])
+        finally:
+            await one.finish()
+            one.close()
+
+    assert run_blocking(use()) == ["{}", "{}"]
 
 
 def test_a_store_of_another_version_is_refused(url: str, server: Any) -> None:

@@ -47,3 +47,13 @@ def test_a_database_that_is_read_only_is_read(server: Server, url: str) -> None:
     assert run_blocking(opened(standby)) == first
     with pytest.raises(PutRefused, match="read-only transaction"):
         run_blocking(opened(standby, {b"b" * 16: b"{}"}))
+
+
+def test_a_table_that_is_missing_is_made_again_and_one_of_others_is_refused(server: Server, url: str) -> None:
+    first, _ = run_blocking(opened(url, {b"a" * 16: b"{}"}))
+    server.run("drop table smelt_answers")
+
+    assert run_blocking(opened(url)) == (first, [None])
+    server.run("drop table smelt_answers; create table smelt_answers (id int, name text)")
+    with pytest.raises(Exception, match='column "key" does not exist'):
+        run_blocking(opened(url))

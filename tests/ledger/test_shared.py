@@ -13,6 +13,7 @@ import pytest
 
 import smelt
 from smelt.errors import SmeltConfigError, SmeltWarning, StoreError
+from smelt.ledger import exchange
 from smelt.ledger.answerstore import is_redis
 from smelt.testing import ScriptedProvider
 from tests.conftest import MakeScenario
@@ -184,6 +185,23 @@ def test_a_wrong_address_ends_the_run_before_it_costs_anything(machine: Any, tmp
         place = pattern.format(url=url, folder=tmp_path)
         with pytest.raises(StoreError, match=rf"cannot be used, so nothing was sent: .*{words}"):
             asked(place, rows(3), provider)
+    assert not provider.requests
+
+
+def test_a_store_that_cannot_be_read_ends_the_run_before_it_costs_anything(
+    machine: Any, url: str, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine("first")
+    asked(url, rows(2))
+    if is_redis(url):
+        server.ask("SET", "smelt:store", "a shop's")
+    else:
+        server.run("alter table smelt_answers rename column value to worth")
+    monkeypatch.setattr(exchange, "_secrets", {})  # As in a new process.
+    provider = ScriptedProvider(echo)
+
+    with pytest.raises(StoreError, match="cannot be used, so nothing was sent"):
+        asked(url, rows(3), provider)
     assert not provider.requests
 
 

@@ -25,14 +25,14 @@ _SOON = 1.0  # In this time a connection that was closed before shows.
 LAST = 10.0  # Seconds at the end of a run for what is not there yet,
 INTERRUPTED = 0.5  # and after Ctrl-C.
 
-_secrets: dict[str, bytes] = {}  # Of the stores that this process has used. If one is away, a run does without it.
+_secrets: dict[str, bytes] = {}  # Of the stores that this process has read. If one is away, a run does without it.
 _left: dict[str, tuple[bytes, dict[bytes, bytes]]] = {}  # By URL: the secret, and what no run could hand on so far.
 
 
 class Exchange:
     """Fetches answers for one run, and hands its answers on.
 
-    Once the store was reached, nothing that goes wrong with it ends the run or fails a row: the ledger of the machine
+    Once the store was read, nothing that goes wrong with it ends the run or fails a row: the ledger of the machine
     has every answer. The user is told once of an outage, and the store is tried again: behind the run, and by waiting
     only as `outage` allows.
     """
@@ -74,13 +74,14 @@ class Exchange:
         """The answers that the store has for rows with these canonical texts; none while it is away.
 
         Raises:
-            StoreError: The store was never reached.
+            StoreError: The store was never read.
         """
         found: Sequence[bytes | None] = [None] * len(texts)
         began, known = self._clock(), outage.outage(self._url)
         if known is None or known.is_readable or began >= known.worth:
             try:
                 found = await self._use(lambda: self._get(texts))
+                _secrets[self._url] = self._secret
                 if known is not None and not known.is_readable:
                     outage.reached(self._url)
             except Exception as problem:  # noqa: BLE001  # Drivers raise what they like.
@@ -150,7 +151,7 @@ class Exchange:
             if self._is_open:
                 return self._number
             try:
-                async with asyncio.timeout(_TO_RECONNECT if self._secret else None):
+                async with asyncio.timeout(_TO_RECONNECT if self._url in _secrets else None):
                     secret = await self._store.open()
             except BaseException:
                 self._store.close()
@@ -173,7 +174,7 @@ class Exchange:
             self._store.close()
 
     def _learn(self, secret: bytes) -> None:
-        self._secret = _secrets[self._url] = secret
+        self._secret = secret
         self._prefix = self._fingerprint(secret).hex()
 
     def _keys(self, texts: Sequence[str]) -> list[bytes]:
@@ -237,7 +238,7 @@ class Exchange:
     def _lost(self, problem: Exception, began: float) -> None:
         """The store failed, tried since *began*: go on without it."""
         self._drop(self._number)
-        if not self._secret:
+        if self._url not in _secrets:
             raise problem if isinstance(problem, SmeltError) else failed(self._url, self._words(problem)) from None
         is_readable = isinstance(problem, PutRefused)
         is_new = outage.failed(self._url, began, self._clock(), is_readable=is_readable)

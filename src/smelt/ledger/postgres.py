@@ -21,7 +21,7 @@ _MAKE = (
     "create table if not exists smelt_store (version int not null, secret bytea not null)",
     "create table if not exists smelt_answers (key bytea primary key, value bytea not null)",
 )
-_STATE = "select version, secret from smelt_store"
+_STATE = "select version, secret, exists (select from smelt_answers) from smelt_store"  # Fails if either is missing.
 _GET = "select key, value from smelt_answers where key = any(%b)"
 _PUT = "insert into smelt_answers select * from unnest(%b::bytea[], %b::bytea[]) on conflict do nothing"
 # A server that is gone without a word, as after a power failure, is noticed after 15 s and not after two hours; after 5
@@ -112,7 +112,7 @@ class PostgresStore:
             cursor = await connection.execute(_STATE)
         except self._psycopg.errors.UndefinedTable:
             cursor = await self._make(connection)
-        version, secret = await cursor.fetchone() or (VERSION, None)
+        version, secret, _ = await cursor.fetchone() or (VERSION, None, False)
         if version != VERSION:
             raise of_other_version(self._url, version, VERSION)
         if secret is None:
