@@ -89,6 +89,9 @@ class Net:
     def _join(self, left: tuple[str | None, str], right: tuple[str | None, str], link: str) -> None:
         ends = [f"{self._id}{link}{end}" for end in "ab"]
         self._ip("link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
+        if here := [end for (space, _), end in zip((left, right), ends, strict=True) if space is None]:
+            # With the namespace it would go too, but only later, and the next situation has the same addresses.
+            self._stack.callback(self._ip, "link", "del", here[0])
         for (space, address), end in zip((left, right), ends, strict=True):
             if space is not None:
                 self._ip("link", "set", end, "netns", self._of(space))

@@ -42,6 +42,7 @@ class RedisStore:
             MissingDependencyError: redis-py is not installed.
         """
         try:
+            import redis
             import redis.asyncio
         except ModuleNotFoundError as problem:
             if problem.name != "redis":
