@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Connection
 
 VERSION = 1
-_STATE = b"smelt:store"  # Version and secret; not of 16 bytes behind `_ANSWER`, as answers are.
+_STATE = b"smelt:store"  # Version and secret.
 _ANSWER = b"smelt:a:"
 _FIRST = (b"MGET", _STATE, _ANSWER)  # Two keys, so that a cluster refuses.
 _AT_ONCE = 1_000  # Keys of one MGET: Redis does nothing else meanwhile.
@@ -29,7 +30,7 @@ _warned: set[str] = set()  # The stores that forget answers, by URL.
 
 
 class RedisStore:
-    """Strings of a database: `smelt:store` has the version and the secret, `smelt:a:` and a key an answer.
+    """Strings of a database: `smelt:store` has the version and the secret, `smelt:a:` and a key in Base64 an answer.
 
     No key expires. One connection, without the retries of redis-py's client, since `Exchange` knows when to try again.
     If the URL has no password, it is taken from `REDISCLI_AUTH`, as Redis's own program does.
@@ -73,7 +74,7 @@ class RedisStore:
     async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The answers with these *keys*, in their order; None for a key that is not there, or has no string."""
         parts = [keys[at : at + _AT_ONCE] for at in range(0, len(keys), _AT_ONCE)] or [keys]
-        names = [[_STATE, *map(_ANSWER.__add__, some)] for some in parts]
+        names = [[_STATE, *map(_name, some)] for some in parts]
         replies = await self._ask(*((b"MGET", *some) for some in names))
         found = [self._values(reply, len(some)) for reply, some in zip(replies, names, strict=True)]
         if any(state is not None and self._read(state) != self._secret for state, *_ in found):
@@ -86,7 +87,7 @@ class RedisStore:
         Raises:
             PutRefused: It is full or may only be read.
         """
-        puts = [(b"SET", _ANSWER + key, value, b"NX") for key, value in pairs.items()]
+        puts = [(b"SET", _name(key), value, b"NX") for key, value in pairs.items()]
         # The state too, which may have been deleted: without it nobody finds these answers.
         for reply in await self._ask((b"SET", _STATE, self._state, b"NX"), *puts):
             if self._is_refusal(reply):
@@ -189,6 +190,11 @@ class RedisStore:
                 f"{policy}), and machines that have not read them pay for them again. Set the policy to noeviction: "
                 "then it says that it is full."
             )
+
+
+def _name(key: bytes) -> bytes:
+    """Its name in the database, which people can read and tools can list."""
+    return _ANSWER + urlsafe_b64encode(key).rstrip(b"=")
 
 
 def _keepalive() -> dict[int, int]:
