@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from smelt.lanes import places
+from smelt.lanes.jobs import JobRun
 from smelt.lanes.places import Door, find_by
 from smelt.loop.jumping import run_jumping
 from smelt.providers.base import Reply
@@ -68,21 +69,24 @@ def test_a_run_finds_the_pacer_again_that_was_started_elsewhere(monkeypatch: pyt
     assert notice == f"The pacer {PLACE} was away (its connection broke), so this process paced itself meanwhile."
 
 
-def test_it_leaves_ten_minutes_after_the_last_client() -> None:
+@pytest.mark.parametrize(("job", "seconds"), [(None, 600), (JobRun(job="job", run="r"), 86_400)], ids=["none", "job"])
+def test_it_leaves_after_the_last_client_and_keeps_what_it_knows_of_jobs_for_a_day(
+    job: JobRun | None, seconds: int
+) -> None:
     left: list[float] = []
 
     async def work() -> float:
         loop = asyncio.get_running_loop()
         pacer = actor(lambda: left.append(loop.time()))
         place, token = await pacer.door()
-        with lane_of(place, token=token) as lane:
+        with lane_of(place, token=token, job=job) as lane:
             await lane.admit(USAGE)
             await asyncio.sleep(3_600)
             assert left == []
         last = loop.time()
-        await asyncio.sleep(3_600)
+        await asyncio.sleep(90_000)
         pacer.close()
         return left[0] - last
 
-    assert 600 <= run_jumping(work()).result <= 630
+    assert seconds <= run_jumping(work()).result <= seconds + 30
     assert len(left) == 1

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,59 +25,90 @@ from smelt.errors import (
     SmeltConfigError,
     SmeltWarning,
 )
+from smelt.lanes.places import Door, door_of
+from smelt.scale.cluster import PLACE
 from smelt.scale.ray import rows_of_a_block
 from tests import test_notebook as notebooks
 from tests.conftest import MakeScenario
-from tests.fakeserver import Scenario
+from tests.fakeserver import FakeServer, Scenario
 from tests.models import RULES, Company
+from tests.patience import HANGING
 from tests.scale import jobs
 from tests.scale.answers import EveryKind, Wide, provider, wide_provider, wide_rows
 
 ray = pytest.importorskip("ray", reason="the dependency group `scale` is not installed")
 
+PAGE = {"sector": RULES["sector"], "is_public": {"const": True}}
+
 pytestmark = [pytest.mark.scale, pytest.mark.filterwarnings("ignore")]
 
 
-@pytest.fixture
-def cluster(serving: Scenario, page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # Else it writes a file into the home directory.
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")
-    monkeypatch.setenv("RAY_worker_niceness", "0")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        runtime_env={"env_vars": {"SHOWN_KEY": "shown"}},
-    )
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    yield ray.data
-    ray.shutdown()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the workers are, with the table of the docs page."""
+    folder = tmp_path_factory.mktemp("ray")
+    (folder / "companies").mkdir()
+    parquet.write_table(pa.table({"name": ["Sanofi", "Stripe", "Arm"]}), folder / "companies" / "0.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster(folder: Path, fake: FakeServer) -> Iterator[Any]:
+    """One for all tests, since starting one takes longer than the rest. Nothing is set up but the keys."""
+    with pytest.MonkeyPatch.context() as patch, closing(fake.scenario(answers=PAGE)) as server:
+        patch.chdir(folder)
+        for name, value in {
+            "RAY_AUTH_MODE": "disabled",  # Else it writes a file into the home directory.
+            "RAY_raylet_start_wait_time_s": "300",
+            "RAY_worker_niceness": "0",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "TEAM_KEY": jobs.KEY,
+            "OPENAI_API_KEY": "sk-proj-test",
+            "OPENAI_BASE_URL": server.base_url("openai"),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }.items():
+            patch.setenv(name, value)
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+            runtime_env={"env_vars": {"SHOWN_KEY": "shown"}},
+            _node_ip_address="127.0.0.2",  # 127.0.0.1 is an outer address to Ray, which tests may not ask.
+        )
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        yield ray.data
+        ray.shutdown()
 
 
 def table_of(dataset: Any) -> pa.Table:
     return pa.concat_tables(ray.get(dataset.to_arrow_refs()), promote_options="default")
 
 
-def actors() -> list[int]:
-    """The processes of the actors that ask."""
+def processes(name: bytes) -> list[int]:
+    """The processes of the actors called *name*."""
     found = []
     for one in Path("/proc").iterdir():
         if one.name.isdigit():
-            words = (one / "cmdline").read_bytes() if (one / "cmdline").exists() else b""
-            if words.startswith(b"ray::MapWorker") or b"MapBatches(Mapper)" in words:
-                found.append(int(one.name))
-    return [pid for pid in found if pid != os.getpid()]
+            with suppress(OSError):  # It has ended.
+                if (one / "cmdline").read_bytes().startswith(b"ray::" + name):
+                    found.append(int(one.name))
+    return found
 
 
-def test_rows_and_values_come_back_as_from_transform_and_a_killed_actor_costs_what_it_had_in_flight(
-    scenario: MakeScenario, pacer: str, cluster: Any, serving: Scenario, page: Path, tmp_path: Path
-) -> None:
-    """One cluster for all, since starting one takes longer than the rest."""
-    jobs.run_page("ray")  # As many actors as CPUs, and a CPU is left to read and to write with.
-    assert parquet.read_table(page / "answers")["smelt_error"].null_count == 3
+def halves(cluster: Any, rows: int = jobs.ROWS) -> Any:
+    table = jobs.table(rows)
+    return cluster.from_arrow([table.slice(0, rows // 2), table.slice(rows // 2)])
 
+
+def test_the_page_runs_with_as_many_actors_as_cpus(folder: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Actors leave the CPUs to what reads and writes."""
+    monkeypatch.chdir(folder)
+    jobs.run_page("ray")
+    assert parquet.read_table(folder / "answers")["smelt_error"].null_count == 3
+
+
+def test_rows_and_values_come_back_as_from_transform(cluster: Any) -> None:
     names = wide_rows()
     wanted = smelt.Mapper(smelt.Job("About {name}.", Wide), wide_provider())(names)
     # The rows of the first piece all fail, and have nulls only; the second one has none.
@@ -97,15 +131,15 @@ def test_rows_and_values_come_back_as_from_transform_and_a_killed_actor_costs_wh
         shown = smelt.Model("openai", "gpt-4.1-mini", key_env="SHOWN_KEY")
         smelt.ray.transform(cluster.from_arrow(names), "About {name}.", EveryKind, model=shown)
 
+
+def test_a_killed_actor_costs_what_it_had_in_flight(cluster: Any, serving: Scenario, tmp_path: Path) -> None:
     ledger = tmp_path / "answers.sqlite"
-    half = jobs.ROWS // 2
-    pieces = cluster.from_arrow([jobs.table().slice(0, half), jobs.table().slice(half)])
-    lazy = smelt.ray.transform(pieces, jobs.PROMPT, Company, **jobs.options(serving, ledger))
+    lazy = smelt.ray.transform(halves(cluster), jobs.PROMPT, Company, **jobs.options(serving, ledger))
     assert serving.stats().requests == 0
 
     def killing() -> None:
         jobs.wait_for_requests(serving)
-        jobs.kill(actors()[0])
+        jobs.kill(processes(b"MapWorker")[0])
 
     killer = threading.Thread(target=killing)
     killer.start()
@@ -116,18 +150,91 @@ def test_rows_and_values_come_back_as_from_transform_and_a_killed_actor_costs_wh
     jobs.check_metrics(smelt.ray.metrics(lazy), serving, ledger)
     jobs.check_bill(serving, ledger)
 
+
+def test_a_wrong_key_and_ctrl_c_stop_all_actors(
+    scenario: MakeScenario, serving: Scenario, cluster: Any, tmp_path: Path
+) -> None:
     refusing = scenario(always={"fault": "status", "kind": "auth"})
-    wrong = smelt.ray.transform(pieces, jobs.PROMPT, Company, **jobs.options(refusing, tmp_path / "refused.sqlite"))
+    refused = tmp_path / "refused.sqlite"
+    wrong = smelt.ray.transform(halves(cluster), jobs.PROMPT, Company, **jobs.options(refusing, refused))
     with pytest.raises(AuthenticationError, match="HTTP 401"):
         wrong.materialize()
     assert type(smelt.ray.metrics(wrong).error) is AuthenticationError
     assert refusing.stats().requests <= 2  # One of each actor.
 
-    asked = scenario(answers=RULES, count_by="name", latency=0.1, jitter=0.05)
     stopped = tmp_path / "interrupted.sqlite"
-    out = smelt.ray.transform(pieces, jobs.PROMPT, Company, **jobs.options(asked, stopped))
-    jobs.interrupted(asked, out.materialize)
-    jobs.check_interrupted(lambda: smelt.ray.metrics(out), asked, stopped)
+    out = smelt.ray.transform(halves(cluster), jobs.PROMPT, Company, **jobs.options(serving, stopped))
+    jobs.interrupted(serving, out.materialize)
+    jobs.check_interrupted(lambda: smelt.ray.metrics(out), serving, stopped)
+
+
+def test_two_datasets_at_a_time_keep_to_one_limit_and_one_of_them_to_its_budget(
+    scenario: MakeScenario, serving: Scenario, cluster: Any
+) -> None:
+    """With nothing set up. Each by itself would keep to the limit of a minute, and both together would ask too much."""
+    asked = scenario(answers=RULES, latency=0.05, limit={"requests_per_minute": 1_200, "announce": False})
+    options: dict[str, Any] = {
+        "model": jobs.model(asked),
+        "batch_size": jobs.PER_REQUEST,
+        "ledger": False,
+        "rpm": 1_200,
+    }
+    whole = smelt.ray.transform(halves(cluster), jobs.PROMPT, Company, **options)
+    limited = smelt.ray.transform(halves(cluster), jobs.PROMPT, Company, max_tokens_total=20_000, **options)
+    found: list[pa.Table] = []
+    threads = [threading.Thread(target=lambda one=one: found.append(table_of(one))) for one in (whole, limited)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+
+    assert asked.stats().statuses.get("429", 0) == 0
+    [part, all_rows] = sorted(found, key=lambda one: one["smelt_error"].null_count)
+    jobs.check_whole(all_rows)
+    assert {error.partition(":")[0] for error in part["smelt_error"].drop_null().to_pylist()} == {"budget"}
+    spent = smelt.ray.metrics(limited)
+    assert 15_000 <= spent.input_tokens + spent.output_tokens <= 25_000
+    assert (smelt.ray.metrics(whole).failed_rows, spent.failed_rows) == (0, len(part) - part["smelt_error"].null_count)
+
+
+def test_a_job_goes_on_with_the_pacer_that_ray_starts_for_a_killed_one(
+    serving: Scenario, cluster: Any, tmp_path: Path
+) -> None:
+    options = jobs.options(serving, tmp_path / "answers.sqlite")
+    out = smelt.ray.transform(halves(cluster), jobs.PROMPT, Company, **options)
+    doors = [door_of(PLACE, "", HANGING)]
+    back: list[float] = []
+
+    def killing() -> None:
+        jobs.wait_for_requests(serving)
+        jobs.kill(processes(b"PacerOfCluster")[0])
+        doors.append(new_door(doors[0]))
+        there = time.monotonic()
+        while not smelt.ray.metrics(out).asking:
+            assert time.monotonic() < there + HANGING, "the workers do not come back"
+            time.sleep(0.02)  # Other processes are waited for.
+        back.append(time.monotonic() - there)
+
+    killer = threading.Thread(target=killing)
+    killer.start()
+    jobs.check_whole(table_of(out))
+    killer.join()
+
+    assert back[0] <= 5.0
+    assert doors[0].token != doors[1].token
+    told = [ray.cloudpickle.dumps(out._smelt_mapper)]
+    told += [one.read_bytes() for one in Path(ray._private.worker._global_node.get_logs_dir_path()).rglob("*.*")]
+    for secret in (jobs.KEY, *(part for door in doors for part in door)):
+        assert not [one for one in told if secret.encode() in one]
+
+
+def new_door(old: Door) -> Door:
+    end = time.monotonic() + HANGING
+    while time.monotonic() < end:
+        with suppress(OSError):  # It is away.
+            if (found := door_of(PLACE, "", 1.0)) != old:
+                return found
+    raise AssertionError("Ray starts no pacer anew.")
 
 
 def test_the_notebook_shows_what_it_is_saved_with(tmp_path: Path) -> None:

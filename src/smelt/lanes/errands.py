@@ -10,14 +10,16 @@ from pydantic_core import from_json, to_json
 
 from smelt.errors import SmeltConfigError
 from smelt.lanes.lines import VERSION, address_of, proof_of
-from smelt.lanes.places import came_back, door_of, is_away, went_away
+from smelt.lanes.places import Door, came_back, door_of, is_away, went_away
 
 PATIENCE = 5.0  # Seconds to connect, and for each answer: what a block cost is told once.
 _HASTE = 0.2  # The same, if the pacer did not answer last and nobody must wait for it.
 _MOST = 1 << 20  # Bytes of an answer.
 
 
-def ask_pacer(place: str, token: str, what: str, job: str, *rest: Any, must_wait: bool = True) -> Any:
+def ask_pacer(
+    place: str, token: str, what: str, job: str, *rest: Any, must_wait: bool = True, start: float = 0.0
+) -> Any:
     """Say one line to the pacer at *place*, and return its answer.
 
     Args:
@@ -27,13 +29,15 @@ def ask_pacer(place: str, token: str, what: str, job: str, *rest: Any, must_wait
         job: The job that it is about.
         *rest: The rest of the line.
         must_wait: Whether to wait for an answer also if there was none last.
+        start: Seconds that an engine has at least to say where the pacer is, which it may have to start.
 
     Raises:
         SmeltConfigError: The pacer refuses this process.
         OSError: It does not answer.
     """
+    patience = _HASTE if is_away(place) and not must_wait else PATIENCE
     try:
-        answer = _asked(place, token, what, job, rest, _HASTE if is_away(place) and not must_wait else PATIENCE)
+        answer = _asked(door_of(place, token, max(start, patience)), place, what, job, rest, patience)
     except OSError:
         went_away(place, is_told=False)
         raise
@@ -41,8 +45,7 @@ def ask_pacer(place: str, token: str, what: str, job: str, *rest: Any, must_wait
     return answer
 
 
-def _asked(place: str, token: str, what: str, job: str, rest: Sequence[Any], patience: float) -> Any:
-    where = door_of(place, token, patience)
+def _asked(where: Door, place: str, what: str, job: str, rest: Sequence[Any], patience: float) -> Any:
     with _connected(where.place, patience) as sock, sock.makefile("rb") as heard:
         version, _, nonce = _line(heard)
         if version != VERSION:

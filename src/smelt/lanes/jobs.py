@@ -260,6 +260,9 @@ class SharedJobs:
     def __init__(self) -> None:
         self._jobs: OrderedDict[str, SharedJob] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._jobs)
+
     def named(self, name: str) -> SharedJob:
         """The job called *name*."""
         job = self._jobs.setdefault(name, SharedJob())

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from smelt.errors import warn
 from smelt.lanes.lines import VERSION
 from smelt.lanes.pacers import Pacers
-from smelt.lanes.places import Door, find_by
+from smelt.lanes.places import Door, door_of, find_by
 
 NAME, NAMESPACE = f"smelt_pacer_{VERSION}", "smelt"
 PLACE = f"ray:{NAME}"
-_IDLE = 600.0  # Seconds.
+_TO_START = 30.0  # Seconds.
+_IDLE = 600.0  # Seconds after the last client until it leaves, and
+_KEPT = 86_400.0  # if it knows a job, since somebody may ask what that cost.
 _GLANCE = 15.0  # Seconds between two looks at whether anybody is there.
 
 
@@ -66,16 +70,18 @@ class PacerOfCluster:
         now = loop.time()
         if self._pacers.clients or self._idle_since is None:
             self._idle_since = now
-        elif now - self._idle_since >= _IDLE:
+        elif now - self._idle_since >= (_KEPT if self._pacers.jobs else _IDLE):
             self._leave()
             return
         loop.call_later(_GLANCE, self._look)
 
 
 def _this_machine() -> str:
-    from ray.util import get_node_ip_address
+    """The address at which the machines of the cluster reach this one, which may not be the first that it has."""
+    import ray
 
-    return str(get_node_ip_address())
+    here = ray.get_runtime_context().get_node_id()
+    return next(str(node["NodeManagerAddress"]) for node in ray.nodes() if node["NodeID"] == here)
 
 
 def _leave() -> None:
@@ -103,6 +109,22 @@ def start() -> Any:
         scheduling_strategy=here,
     )
     return actor.remote()
+
+
+def is_started() -> bool:
+    """Start the actor, and say whether Ray took that on; a warning tells why if it did not."""
+    try:
+        start()
+    except Exception as problem:  # noqa: BLE001  # Whatever Ray says: rows can be asked without it.
+        warn(f"Ray starts no actor for the pacer, so each worker paces itself: {_first_line(problem)}")
+        return False
+    return True
+
+
+def wait() -> None:
+    """Wait until the actor is there, for half a minute at most, so that the first block does not begin without it."""
+    with suppress(OSError):
+        door_of(PLACE, "", _TO_START)
 
 
 def begin(name: str) -> Any:

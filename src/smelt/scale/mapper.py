@@ -28,6 +28,7 @@ from smelt.scale.schema import FrameSchema
 
 B = TypeVar("B")
 
+_TO_START = 60.0  # Seconds for an engine to start its pacer: on a loaded machine Ray takes some 20 for a process.
 _OF_A_RUN = ("max_cost", "max_tokens_total", "deadline")
 
 
@@ -223,7 +224,7 @@ def _open(name: str, job: Job[Any], model: Any, place: str | None) -> None:
     assert place is not None  # Checked.
     if settings.max_cost is not None:
         check_priced(resolve_model(model, needs_key=False), DECISIONS if settings.via == "decisions" else "")
-    asked(place, "open", name, *(getattr(settings, one) for one in _OF_A_RUN))
+    asked(place, "open", name, *(getattr(settings, one) for one in _OF_A_RUN), start=_TO_START)
 
 
 def _check(job: Job[Any], place: str | None) -> None:

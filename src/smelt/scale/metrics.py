@@ -13,6 +13,7 @@ from smelt.environment import environ
 from smelt.errors import SmeltConfigError, SmeltError, StoreNotFoundError
 from smelt.lanes.errands import ask_pacer
 from smelt.lanes.jobs import COUNTED
+from smelt.lanes.lines import is_place
 from smelt.ledger.api import open as open_ledger
 
 
@@ -94,21 +95,36 @@ def metrics_of(job: str, place: str | None, traces: Traces) -> JobMetrics:
     Raises:
         SmeltConfigError: The pacer does not answer, or there is neither pacer nor ledger.
     """
-    if place is not None:
-        return _counted(asked(place, "look", job))
-    if traces.ledger is False:
-        raise SmeltConfigError("With ledger=False only a pacer counts what workers do: python -m smelt pacer --help")
-    return _recorded(traces)
+    if place is None:
+        if traces.ledger is False:
+            counter = "python -m smelt pacer --help"
+            raise SmeltConfigError(f"With ledger=False only a pacer counts what workers do: {counter}")
+        return _recorded(traces)
+    is_all = is_place(place) or traces.ledger is False  # Else an engine started it, which may start it anew.
+    try:
+        counted = _counted(asked(place, "look", job))
+    except SmeltConfigError:
+        if is_all:
+            raise
+        return _recorded(traces)
+    if is_all or _is_begun(counted):
+        return counted
+    found = _recorded(traces)
+    return found if _is_begun(found) else counted
 
 
-def asked(place: str, what: str, job: str, *rest: Any) -> Any:
+def _is_begun(found: JobMetrics) -> bool:
+    return bool(found.asking or found.blocks or found.requests)
+
+
+def asked(place: str, what: str, job: str, *rest: Any, start: float = 0.0) -> Any:
     """As `ask_pacer`, in the driver.
 
     Raises:
         SmeltConfigError: The pacer does not answer.
     """
     try:
-        return ask_pacer(place, environ().get("SMELT_PACER_TOKEN", ""), what, job, *rest)
+        return ask_pacer(place, environ().get("SMELT_PACER_TOKEN", ""), what, job, *rest, start=start)
     except OSError as problem:
         raise SmeltConfigError(f"The pacer {place} does not answer: {problem.strerror or problem}.") from None
 

@@ -89,6 +89,11 @@ class Part:
 
     def _begun(self) -> JobRun:
         """The run, with what is left of the job's deadline."""
+        if self.run.is_limited and self.run.pacer not in (None, self._place):
+            raise SmeltConfigError(
+                "The cluster's own pacer holds the limits of this job, and SMELT_PACER of this process says otherwise. "
+                "Set it where the job is made, too."
+            )
         if self.run.is_limited and self._place is None:
             raise SmeltConfigError(
                 "This job has limits that a pacer holds, and this process knows of none. Set SMELT_PACER here, too, "

@@ -10,7 +10,7 @@ from smelt.environment import environ
 from smelt.errors import SmeltConfigError
 from smelt.frames.dtypes import load_arrow
 from smelt.lanes.places import pacer_place
-from smelt.scale.cluster import PLACE, start
+from smelt.scale.cluster import PLACE, is_started, wait
 from smelt.scale.keys import warn_of_shown
 from smelt.scale.mapper import Mapper, answer
 from smelt.scale.marks import columns_told, marked, metrics_of_result
@@ -42,12 +42,16 @@ def transform(
     `schema()`, `limit` and `count` on the result execute the step for whole blocks: ask `smelt.schema(Model, like=…)`
     for the columns instead.
 
+    Without `SMELT_PACER`, a named actor is started as the pacer of the cluster, which keeps `rpm`, `tpm` and the limits
+    of the job for all actors together, and has the figures of `metrics`. With `SMELT_PACER=off` there is none: each
+    actor takes its share of `rpm` and `tpm`, and limits of the job are refused.
+
     Args:
         dataset: The Dataset.
         prompt: As in `smelt.transform`.
         output_model: As in `smelt.transform`.
         model: As in `smelt.transform`. Actors take the key from their own environment; see `Model(key_env=)`.
-        workers: How many actors ask. Each takes its share of `rpm`, `tpm` and `concurrency`, if they are set.
+        workers: How many actors ask. Each takes its share of `concurrency`, if it is set.
         preserve_order: Whether the rows keep the order of *dataset*, which Ray does not do by itself. It holds for the
             whole plan.
         **options: See `smelt.call.options.Settings`.
@@ -56,7 +60,8 @@ def transform(
         A lazy Dataset with the output columns and the error column, as Arrow blocks.
 
     Raises:
-        SmeltConfigError: An argument is wrong, or the job has limits and no pacer; raised here, before actors start.
+        SmeltConfigError: An argument is wrong, or the job has limits and no pacer, or it cannot be reached; raised
+            here, before actors start.
     """
     if not hasattr(dataset, "map_batches"):
         raise SmeltConfigError.for_type("dataset", dataset, "a Ray Dataset, such as ray.data.read_parquet(path)")
@@ -69,6 +74,8 @@ def transform(
     _check_keys(mapper)
     known = columns_of(dataset)
     columns = None if known is None else mapper.schema(known).arrow  # Refuses what is wrong.
+    if isinstance(mapper, _Mapper) and not is_started():
+        mapper = Mapper(job, model, workers=workers)
     answered = dataset.map_batches(
         Worker,
         fn_constructor_args=(mapper,),
@@ -76,7 +83,6 @@ def transform(
         batch_size=rows_of_a_block(job.settings),
         compute=ActorPoolStrategy(size=mapper.workers),
         num_cpus=0,  # With one each, as many actors as CPUs leave none to the tasks that read: the job stands still.
-        scheduling_strategy="SPREAD",
     )
     answered.context.raise_original_map_exception = True  # Else Ray raises an exception of its own for a wrong key.
     if preserve_order:
@@ -93,7 +99,8 @@ def metrics(dataset: Dataset) -> JobMetrics:
         dataset: What `transform` returned; not what was made of it.
 
     Returns:
-        The figures, from the pacer that `SMELT_PACER` names, else from the ledger of this machine.
+        The figures, from the pacer. If the one of the cluster knows nothing of them, since it has left or was started
+        anew, from the ledger of this machine.
 
     Raises:
         SmeltConfigError: *dataset* is something else, the pacer does not answer, or there is neither pacer nor ledger.
@@ -108,10 +115,8 @@ class _Mapper(Mapper):
 
 
 def _mapper(job: Job[Any], model: Any, workers: int) -> Mapper:
-    if pacer_place(environ(), PLACE) != PLACE:
-        return Mapper(job, model, workers=workers)
-    start()
-    return _Mapper(job, model, workers=workers)
+    made = _Mapper if pacer_place(environ(), PLACE) == PLACE else Mapper
+    return made(job, model, workers=workers)
 
 
 class Worker:
@@ -120,6 +125,8 @@ class Worker:
     def __init__(self, mapper: Mapper) -> None:
         """Take the mapper, once an actor."""
         self._mapper = mapper
+        if isinstance(mapper, _Mapper):
+            wait()
         self._task = ("", 0)
 
     def __call__(self, block: Any) -> Any:
