@@ -482,7 +482,7 @@ class TestLedger:
         assert model.sent.count("same") == 1
 
     def test_rows_that_were_sorted_in_meanwhile_are_known(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("smelt.ledger.recorder._OWN_ROWS", 8)
+        monkeypatch.setattr("smelt.ledger.ownanswers._OWN_ROWS", 8)
         model = Model()
         frames = [polars_frame(at % 40, at % 40 + 4) for at in range(0, 120, 4)]
 

@@ -12,22 +12,25 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from smelt.errors import StoreError
 from smelt.ledger import lease
-from smelt.ledger.answers import add_fresh, add_late, keep_inputs, merge_fresh, merge_some
-from smelt.ledger.attempts import announce, close_attempts, end_badly, keep_reply
+from smelt.ledger.answers import add_late, keep_inputs, merge_fresh
+from smelt.ledger.attempts import announce, end_badly, keep_reply
 from smelt.ledger.base import NO_SCORES, Claim, Holding
-from smelt.ledger.jobs import LineRow, free, leave
+from smelt.ledger.jobs import LineRow
 from smelt.ledger.keys import row_keys
 from smelt.ledger.lease import BEAT, Moment, Owner
-from smelt.ledger.ratings import keep_scores
+from smelt.ledger.ownanswers import OwnAnswers
 from smelt.ledger.reading import Reading
+from smelt.ledger.readreplies import ReadReply, write_replies
 from smelt.ledger.recall import Recall, in_flight
 from smelt.ledger.reserve import Reserve
+from smelt.ledger.sorting import Sorting
 from smelt.ledger.start import read_leftovers
 from smelt.ledger.store import Store
+from smelt.ledger.wires import keep_wire, wire_of
 from smelt.ledger.writer import Gap, Step, Writer
 from smelt.plan.chunks import Pending
 from smelt.plan.scores import Scores
@@ -35,9 +38,6 @@ from smelt.plan.validate import Accepted
 from smelt.providers.base import Billing, CallFailed, Reply
 
 T = TypeVar("T")
-_OWN_ROWS = 300_000  # Answers of a stream kept in memory before they are moved into the table `answers`; about 75 MB.
-_SORTED_ROWS = 4_000  # Rows moved at a time while requests are in flight: about 20 ms.
-_SORTING_PAUSE = 0.005
 _MOMENT = 0.25  # Seconds between two checks of what other runs have in flight.
 
 
@@ -54,31 +54,6 @@ class Extension:
     spec: int
     added: tuple[str, ...]
     completing: Mapping[int, str]
-
-
-class _Parsed(NamedTuple):
-    """A reply whose rows were read, to be written.
-
-    Attributes:
-        attempt: Its attempt.
-        answers: The JSON of its rows, by their keys.
-        inputs: Keys and texts of its rows, if these are kept.
-        unread: The beginning of the reply, if nothing could be read from it.
-        held: The spec and the keys of all rows of a line of a job; None for a live request.
-        scores: The scores of its rows, by their keys.
-    """
-
-    attempt: int
-    answers: Mapping[bytes, str]
-    inputs: Sequence[tuple[bytes, str]]
-    unread: str | None
-    held: tuple[int, Sequence[bytes]] | None
-    scores: Mapping[bytes, Scores]
-
-    @property
-    def left(self) -> list[bytes]:
-        """The keys of rows of a line that the reply did not answer."""
-        return [key for key in self.held[1] if key not in self.answers] if self.held is not None else []
 
 
 class Recorder:
@@ -109,8 +84,6 @@ class Recorder:
         self.is_blank = recall.is_blank and not recall.has_jobs
         self.is_learning = is_stream and self.is_blank
         self._is_stream = is_stream
-        self._own: dict[bytes, str] = {}  # Answers of a stream, by key, not yet moved into `answers`.
-        self._own_before: dict[bytes, str] = {}  # Answers of a stream that the next commit moves.
         self.reading = reading
         self._extension = extension
         self._store = store
@@ -120,27 +93,21 @@ class Recorder:
         self._clock = clock
         self._owner = Owner.me()
         self._writer = Writer(store, reserve, gap)
+        self._own = OwnAnswers(recall.spec, self._writer)  # Of a stream.
+        self._sorting = Sorting(store, recall.spec)
         self._reserve = reserve
         self._keys: dict[int, dict[int, bytes]] = {}
         self._left: dict[int, float] = {}  # When each request was sent, by its number.
         self._lines: dict[int, tuple[int, int]] = {}  # The attempts and specs of lines of jobs, by their numbers.
-        self._parsed: list[_Parsed] | None = None  # What the next commit writes.
+        self._parsed: list[ReadReply] | None = None  # What the next commit writes.
         self._pulse = asyncio.get_running_loop().call_later(BEAT, self._beat)
-        self._sorting: asyncio.Handle | None = None
-        self._is_winding_down = False
         with store.reading() as connection:
-            sought = "SELECT CAST(value AS TEXT) FROM meta WHERE name = ?"
-            found = connection.execute(sought, (_wire_of(recall.spec),)).fetchone()
-        self.wire = "" if found is None else found[0]
+            self.wire = wire_of(connection, recall.spec)
 
     def keep_wire(self, verdict: str) -> None:
         """Keep the verdict of a pilot for later runs that ask the same."""
-        self.wire, entry = verdict, (_wire_of(self._recall.spec), verdict.encode())
-
-        def keep(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", entry)
-
-        self._writer.tell(keep)
+        self.wire = verdict
+        self._writer.tell(lambda connection: keep_wire(connection, self._recall.spec, verdict))
 
     def recall(self, texts: Sequence[str]) -> Sequence[tuple[Any, ...] | None]:
         """The stored values of rows with these canonical texts; None for a row without an answer."""
@@ -196,36 +163,46 @@ class Recorder:
             StoreError: The intent is not on disk, so the request must not be sent.
         """
         keys = row_keys([row.text for row in rows], self._store.secret)
-
-        def claim(connection: sqlite3.Connection) -> Claim:
-            self.keep_lease(connection)
-            known, held = self._recall.taken(connection, self.run, keys, self._clock)
-            if known:
-                values = self.reading.standing([known.get(key) for key in keys], [row.text for row in rows])
-                known = {key: one for key, one in zip(keys, values, strict=True) if one is not None}
-            queued = self._recall.held(keys)
-            free = [at for at, key in enumerate(keys) if not (key in known or key in held or key in queued)]
-            if free:
-                extends = self._extends(rows[0])
-                chosen = [keys[at] for at in free], [tokens[at] for at in free]
-                announce(connection, self._id(number), *chosen, estimate, extends, self._clock().wall)
-            stuck = held & self._stuck(connection) if held else held
-            elsewhere = held - stuck - queued.keys() if held else held
-            return Claim(
-                rows=free,
-                known=[(at, known[key]) for at, key in enumerate(keys) if key in known],
-                deferred=[at for at, key in enumerate(keys) if key in elsewhere],
-                stuck=[at for at, key in enumerate(keys) if key in stuck],
-                pending=[(at, queued[key]) for at, key in enumerate(keys) if key in queued and key not in known],
-            )
-
         self._gap("intending")
-        claimed = await self._writer.write(claim, is_intent=True)
+        claimed = await self._writer.write(
+            lambda connection: self._claim(connection, number, rows, keys, tokens, estimate), is_intent=True
+        )
         self._gap("intended")
         self._keys[number] = {rows[at].position: keys[at] for at in claimed.rows}
         self._left[number] = asyncio.get_running_loop().time()
         self.reused += len(claimed.known)
         return claimed
+
+    def _claim(
+        self,
+        connection: sqlite3.Connection,
+        number: int,
+        rows: Sequence[Pending],
+        keys: list[bytes],
+        tokens: Sequence[str],
+        estimate: int,
+    ) -> Claim:
+        """Announce those of *rows* that are free, and say what became of the others."""
+        self.keep_lease(connection)
+        known, held = self._recall.taken(connection, self.run, keys, self._clock)
+        if known:
+            values = self.reading.standing([known.get(key) for key in keys], [row.text for row in rows])
+            known = {key: one for key, one in zip(keys, values, strict=True) if one is not None}
+        queued = self._recall.held(keys)
+        free = [at for at, key in enumerate(keys) if not (key in known or key in held or key in queued)]
+        if free:
+            extends = self._extends(rows[0])
+            chosen = [keys[at] for at in free], [tokens[at] for at in free]
+            announce(connection, self._id(number), *chosen, estimate, extends, self._clock().wall)
+        stuck = held & self._stuck(connection) if held else held
+        elsewhere = held - stuck - queued.keys() if held else held
+        return Claim(
+            rows=free,
+            known=[(at, known[key]) for at, key in enumerate(keys) if key in known],
+            deferred=[at for at, key in enumerate(keys) if key in elsewhere],
+            stuck=[at for at, key in enumerate(keys) if key in stuck],
+            pending=[(at, queued[key]) for at, key in enumerate(keys) if key in queued and key not in known],
+        )
 
     def keep_lease(self, connection: sqlite3.Connection) -> None:
         """Take a new lease if another process took this run over."""
@@ -295,34 +272,25 @@ class Recorder:
         attempt = self._id(number) if line is None else line[0]
         held = None if line is None else (line[1], [*keys.values()])
         rated = {keys[position]: one for position, one in scores.items()}
-        self._parse(_Parsed(attempt, answers, inputs, unread, held, rated))
+        self._parse(ReadReply(attempt, answers, inputs, unread, held, rated))
         if self._is_stream:
-            self._keep_own(answers)
+            self._own.keep(answers)
 
-    def _parse(self, parsed: _Parsed) -> None:
+    def _parse(self, parsed: ReadReply) -> None:
         """Write *parsed* with the next commit, together with others.
 
         After a failure of the store it gets a step of its own: its reply waits to be stored, behind the earlier steps.
         """
         if self._parsed is None or self._writer.failure is not None:
-            some = self._parsed = list[_Parsed]()
+            some = self._parsed = list[ReadReply]()
             self._writer.tell(lambda connection: self._write(connection, some))
         self._parsed.append(parsed)
 
-    def _write(self, connection: sqlite3.Connection, some: list[_Parsed]) -> None:
+    def _write(self, connection: sqlite3.Connection, some: list[ReadReply]) -> None:
         if self._parsed is some:  # What comes later begins a new list: this one may be written twice, if a try fails.
             self._parsed = None
-        # If another process took over this run, the answers that it stored by now are kept.
-        put = add_fresh if lease.epoch_of(connection, self.run) == self._epoch else add_late
-        for one in some:
-            put(connection, self._recall.spec, one.attempt, one.answers)
-            keep_scores(connection, self._recall.spec, one.attempt, one.scores)
-            keep_inputs(connection, one.inputs)
-        close_attempts(connection, [(one.attempt, one.unread) for one in some])
-        leave(connection, [(one.attempt, one.left) for one in some])
-        held = [one.held for one in some if one.held is not None]
-        for spec in {spec for spec, _ in held}:
-            free(connection, spec, [key for other, keys in held if other == spec for key in keys])
+        is_ours = lease.epoch_of(connection, self.run) == self._epoch
+        write_replies(connection, self._recall.spec, some, is_ours=is_ours)
 
     def _stuck(self, connection: sqlite3.Connection) -> set[bytes]:
         runs = lease.stuck_runs(self._store.secret)
@@ -330,23 +298,10 @@ class Recorder:
 
     def _values(self, keys: list[bytes]) -> list[tuple[Any, ...] | None]:
         found = self._recall.values(keys)
-        for own in (self._own_before, self._own):
-            for at, key in enumerate(keys) if own else ():
-                if (text := own.get(key)) is not None:
-                    found[at] = self.reading.stored(text)
+        for at, key in enumerate(keys) if self._own else ():
+            if (text := self._own.get(key)) is not None:
+                found[at] = self.reading.stored(text)
         return found
-
-    def _keep_own(self, answers: Mapping[bytes, str]) -> None:
-        """Keep answers of a stream in memory until they are in `answers`; start moving them when there are many."""
-        self._own.update(answers)
-        if len(self._own) < _OWN_ROWS or self._own_before:
-            return
-        self._own_before, self._own = self._own, {}
-        self._writer.tell(self._sort_own_in)
-
-    def _sort_own_in(self, connection: sqlite3.Connection) -> None:
-        merge_some(connection, self._recall.spec, 2 * _OWN_ROWS)
-        self._own_before = {}
 
     async def await_others(self) -> None:
         """Wait a moment for the runs that have our rows in flight; if they died, read the replies that they left."""
@@ -355,21 +310,7 @@ class Recorder:
 
     def wind_down(self) -> None:
         """Nothing is queued any more: use the time of the last requests to move rows from `fresh` into `answers`."""
-        if not self._is_winding_down:
-            self._is_winding_down = True
-            self._sorting = asyncio.get_running_loop().call_soon(self._sort_in)
-
-    def _sort_in(self) -> None:
-        last = -1
-        try:
-            if self._store.try_begin():
-                last = merge_some(self._store.connection, self._recall.spec, _SORTED_ROWS)
-                self._store.commit()
-        except (StoreError, sqlite3.Error):
-            self._store.roll_back()  # The next write meets the same error and reports it.
-            return
-        if last:
-            self._sorting = asyncio.get_running_loop().call_later(_SORTING_PAUSE, self._sort_in)
+        self._sorting.begin()
 
     def reused_cost_usd(self) -> float | None:
         """What the reused answers cost when they were bought; None if that is not known."""
@@ -386,8 +327,7 @@ class Recorder:
             StoreError: Some of it is not on disk.
         """
         self._pulse.cancel()
-        if self._sorting is not None:
-            self._sorting.cancel()
+        self._sorting.end()
 
         def end(connection: sqlite3.Connection) -> None:
             now = self._clock()
@@ -461,8 +401,3 @@ class Recorder:
     def _extends(self, row: Pending) -> int | None:
         is_part = self._extension is not None and row.position in self._extension.completing
         return self._extension.spec if self._extension is not None and is_part else None
-
-
-def _wire_of(spec: int) -> str:
-    """The name of the entry that has the verdict on a spec's wire."""
-    return f"wire of {spec}"
