@@ -16,6 +16,7 @@ from smelt.lanes.caps import Caps
 from smelt.lanes.lane import Lane, RunLane
 from smelt.lanes.remote import RemoteLane
 from smelt.loop.bridge import drive, run_blocking
+from smelt.loop.driver import Driver
 from smelt.loop.jumping import run_jumping
 from smelt.loop.one_thread import OneThreadLoop
 from smelt.providers.access import Access, find_access
@@ -113,6 +114,18 @@ def test_a_script_has_no_limit_to_share() -> None:
 
     assert lane_of(script) is not lane_of(script)
     assert not registry._lanes
+
+
+def test_a_loop_that_pauses_shares_the_lane_and_hides_nothing_meanwhile() -> None:
+    async def begin() -> RunLane | RemoteLane:
+        run = registry.join(complete(Elsewhere()), Caps(concurrency=4), print)
+        await run.sending(await run.admit(Usage()))
+        return run
+
+    with Driver() as driver:
+        paused = driver.run(begin())
+        assert lane_of(Elsewhere()) is own(paused)
+        paused.__exit__()
 
 
 def test_a_loop_with_a_clock_of_its_own_shares_nothing() -> None:

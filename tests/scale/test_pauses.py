@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from pydantic_core import from_json
 
 import smelt
-from smelt.errors import SmeltWarning
+from smelt.errors import SmeltConfigError, SmeltWarning
 from tests.fakeserver import Scenario
 from tests.models import Company
 from tests.scale import jobs
@@ -127,16 +128,40 @@ def test_a_pacer_that_dies_while_a_stream_is_paused_fails_no_row(
     assert serving.stats().requests == 32
 
 
-def test_a_stream_that_is_closed_in_a_pause_and_a_fork_leave_the_pacer_in_order(serving: Scenario, pacer: str) -> None:
-    frames = streamed(options(serving))
-    next(frames)
+def test_a_fork_in_a_pause_disturbs_neither_the_stream_nor_the_pacer(serving: Scenario, pacer: str) -> None:
+    given = options(serving)
+    model = given.pop("model")
+    mapper = smelt.Mapper(smelt.Job(jobs.PROMPT, Company, **given), model)
+    blocks = [pd.DataFrame({"name": NAMES[at : at + 40]}) for at in range(0, 160, 40)]
+    frames = mapper.stream(iter(blocks))
+    done = [next(frames)]
+    ear, mouth = os.pipe()
     if not (child := os.fork()):
-        os._exit(0)
+        try:
+            with pytest.raises(SmeltConfigError, match="begun in another process"):
+                next(frames)
+            frames.close()
+            os.write(mouth, b"refused")
+            signal.pause()
+        finally:
+            os._exit(0)
+    os.close(mouth)
+    said = os.read(ear, 20)
+    done += frames
+    asking = mapper.metrics().asking
+    os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    rest = list(frames)
+
+    assert said == b"refused"
+    assert asking == 0
+    assert pd.concat(done)["smelt_error"].isna().all()
+    assert pd.concat(done)["name"].tolist() == NAMES
+    assert serving.stats().requests == 32
+
+
+def test_a_stream_that_is_closed_in_a_pause_leaves_the_pacer_in_order(serving: Scenario, pacer: str) -> None:
     closed = streamed(options(serving))
     next(closed)
     closed.close()
 
-    assert len(rest) == 159
     assert len(list(streamed(options(serving)))) == 160

@@ -31,8 +31,6 @@ from smelt.plan.tokens import text_tokens
 from smelt.plan.wire import Codec, draw_tokens
 from smelt.providers.base import Billing, CallFailed, Capabilities, Connection, PrefixTerms, Reply, Request, Usage
 
-_TOLD = 1e-3  # Seconds between admission by the lane and sending (a ledger write) that may count as server latency.
-
 
 @dataclass(kw_only=True, eq=False)
 class Sender:
@@ -298,12 +296,7 @@ class Sender:
     def complete(
         self, slot: Slot, flight: InFlight, outcome: Reply | CallFailed, cost_usd: float | None = None
     ) -> None:
-        """Return the slot of a request to the lane, unless that was done already.
-
-        The time that the ledger took before sending is not counted as server latency.
-        """
-        if flight.started - slot.left_at > _TOLD:
-            slot = replace(slot, started=flight.started)
+        """Return the slot of a request to the lane, unless that was done already."""
         if flight.is_called_off:
             self.lane.release(slot)
         else:

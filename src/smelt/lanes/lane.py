@@ -6,15 +6,16 @@ import asyncio
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from smelt.engine.events import Event, Resumed, Waiting
 from smelt.engine.limiter import Slot, TooLong
 from smelt.lanes.caps import Caps
 from smelt.lanes.pacer import Pacer, Wait
-from smelt.lanes.queue import Alarm, call_on, running_loop
+from smelt.lanes.queue import Alarm, call_on, running_loop, time_of
+from smelt.loop.driver import PausingLoop
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
 # Requests that a run may send although the circuit breaker is open, one at a time, until one reaches the provider. They
@@ -31,6 +32,7 @@ TURNS = 16
 # Seconds: a run that is paused for longer no longer counts as one that looks at its replies. Chosen, not measured: by
 # so much at most it can hold up others, and a limit that is announced in a second is still about the present.
 PAUSE = 1.0
+_TOLD = 1e-3  # Seconds between admission and sending (a ledger write) that may count as those of the provider.
 _MEMORY = 0.9  # Weight of the old value when the usual time of a reply falls.
 
 
@@ -50,6 +52,8 @@ class Lane:
         self._lock = threading.Lock()
         self._waiting: deque[Waiter] = deque()
         self._runs: dict[RunLane, None] = {}
+        self._asleep: dict[RunLane, None] = {}
+        self._holding: dict[RunLane, None] = {}  # Those of them that have requests in flight.
         self._alarm: Alarm | None = None
         self._usual = 0.0  # Seconds that a reply takes: it rises at once and falls slowly.
         self._told: float | None = None  # The time until which the runs were last told to wait; None if they were not.
@@ -77,6 +81,8 @@ class Lane:
         """Remove a run and its caps, and free the slots of requests that it still has in flight."""
         with self._lock:
             self._runs.pop(run, None)
+            self._asleep.pop(run, None)
+            self._holding.pop(run, None)
             for slot in run.slots.values():
                 self.pacer.released(slot)
             run.slots.clear()
@@ -86,9 +92,11 @@ class Lane:
                 self.pacer.rest()
         self._pump()
 
-    def caps(self, of_runs: Sequence[Caps]) -> Caps:
-        """The caps that apply to *of_runs* together."""
-        return Caps.tightest(of_runs)
+    def caps(self, runs: Collection[RunLane]) -> Caps:
+        """The caps that apply to *runs* together. How many requests a paused run may have in flight binds no other."""
+        awake = [run.caps.concurrency for run in runs if run not in self._asleep]
+        together = Caps.tightest([run.caps for run in runs])
+        return replace(together, concurrency=min(awake)) if awake else together
 
     @property
     def is_idle(self) -> bool:
@@ -97,8 +105,11 @@ class Lane:
 
     @property
     def is_hidden(self) -> bool:
-        """Whether a run uses another loop of this thread. That loop cannot run until this one ends."""
-        return any(run.thread == threading.get_ident() and run.loop is not running_loop() for run in self._runs)
+        """Whether a run uses another loop of this thread. That loop cannot run until this one ends.
+
+        A loop that is paused hides nothing: its run has said so.
+        """
+        return any(hides(run.thread, run.loop) for run in self._runs)
 
     async def admit(self, run: RunLane, estimate: Usage) -> Slot:
         """Wait until a request of *run* may be sent. Raises `TooLong` if the run would wait too long."""
@@ -115,12 +126,15 @@ class Lane:
         """Let a request of *run* wait in line; *since*: when it took its place, if that was before."""
         waiter = Waiter(run, estimate, asyncio.get_running_loop(), _now() if since is None else since)
         with self._lock:
-            at = len(self._waiting)
-            while at and self._waiting[at - 1].since > waiter.since:
-                at -= 1
-            self._waiting.insert(at, waiter)
+            self._put(waiter)
         self._pump()
         return waiter
+
+    def _put(self, waiter: Waiter) -> None:
+        at = len(self._waiting)
+        while at and self._waiting[at - 1].since > waiter.since:
+            at -= 1
+        self._waiting.insert(at, waiter)
 
     def admit_now(self, run: RunLane, estimate: Usage) -> Slot | None:
         """Admit a request of *run* if it need not wait."""
@@ -130,32 +144,78 @@ class Lane:
     def complete(self, run: RunLane, slot: Slot, outcome: Reply | CallFailed) -> None:
         """Free the slot of a request that ended, and learn from its outcome."""
         with self._lock:
+            run.unsent.discard(slot.number)
             now, is_late = _now(), run.late.pop(slot.number, None) is not None
-            if run.slots.pop(slot.number, None) is not None:
+            if (kept := run.slots.pop(slot.number, None)) is not None:
                 run.note(outcome)
-                if is_late := run.has_slept(now, slot):
+                if is_late := run.has_slept(now, kept):
                     self.pacer.lapsed()
                 else:
-                    self._learn(now, slot, outcome)
-                    self.pacer.completed(now, slot, outcome)
+                    self._learn(now, kept, outcome)
+                    self.pacer.completed(now, kept, outcome)
             if is_late:
                 self.pacer.late(slot, outcome)
         self._pump()
 
-    def lapse(self, run: RunLane) -> set[int]:
-        """Requests of *run*, which is paused, that have probably ended: they are no longer in flight. Their cost stays.
-
-        Returns:
-            The numbers of their slots.
-        """
+    def sent(self, run: RunLane, number: int) -> None:
+        """A request of *run* is sent now."""
         with self._lock:
-            now = _now()
-            lapsed = {number for number, slot in run.slots.items() if now - slot.sent_at >= self._usual}
-            for number in lapsed:
-                run.late[number] = run.slots.pop(number)
-                self.pacer.lapsed()
+            run.unsent.discard(number)
+            slot, now = run.slots.get(number), _now()
+            if slot is not None and now - slot.left_at > _TOLD:
+                run.slots[number] = replace(slot, started=now)
+
+    def hold(self, run: RunLane) -> None:
+        """*run* looks at nothing from now on: its requests wait apart from the others."""
+        with self._lock:
+            run.paused_at = run.now()
+            self._asleep[run] = None
+            if run.slots:
+                self._holding[run] = None
+            run.aside = [waiter for waiter in self._waiting if waiter.run is run]
+            for waiter in run.aside:
+                self._waiting.remove(waiter)
+            self._cap()
         self._pump()
-        return lapsed
+
+    def go_on(self, run: RunLane) -> None:
+        """*run* looks at its replies again: its requests wait as before; after a long pause, behind the others."""
+        with self._lock:
+            if run not in self._asleep:
+                return
+            del self._asleep[run]
+            self._holding.pop(run, None)
+            now = run.now()
+            is_long = run.woke(now)
+            for waiter in run.aside:
+                waiter.since = now if is_long else waiter.since
+                self._put(waiter)
+            run.aside = []
+            self._cap()
+        self._pump()
+
+    def lapse(self, run: RunLane) -> None:
+        """Free the places of *run*, which has been paused for long."""
+        with self._lock:
+            self._lapse(run, run.now())
+        self._pump()
+
+    def _lapse(self, run: RunLane, now: float) -> None:
+        """What was not sent gets a place later; what was sent and has probably ended has none. Its cost stays."""
+        for number in run.unsent & run.slots.keys():
+            self.pacer.released(run.slots.pop(number))
+            run.gone.add(number)
+        run.unsent.clear()
+        for number in [number for number, slot in run.slots.items() if now - slot.sent_at >= self._usual]:
+            run.late[number] = run.slots.pop(number)
+            self.pacer.lapsed()
+        if not run.slots:
+            self._holding.pop(run, None)
+
+    def _lapse_all(self, now: float) -> None:
+        for run in list(self._holding):
+            if now - run.paused_at >= PAUSE:
+                self._lapse(run, now)
 
     def _learn(self, now: float, slot: Slot, outcome: Reply | CallFailed) -> None:
         if isinstance(outcome, Reply):
@@ -165,6 +225,7 @@ class Lane:
     def release(self, run: RunLane, slot: Slot, *, is_counted: bool = False) -> None:
         """Free the slot of a request that was not sent, or was cancelled."""
         with self._lock:
+            run.unsent.discard(slot.number)
             run.late.pop(slot.number, None)
             if run.slots.pop(slot.number, None) is not None:
                 self.pacer.released(slot, is_counted=is_counted)
@@ -174,6 +235,7 @@ class Lane:
         if self._waiting and not self._is_first(run):
             return None
         now = _now()
+        self._lapse_all(now)
         wait = self._wait(run, now, estimate)
         is_free = wait.seconds <= 0 and run.lost_patience(now, wait) is None
         return self._take_slot(run, now, estimate) if is_free else None
@@ -185,11 +247,12 @@ class Lane:
     def _take_slot(self, run: RunLane, now: float, estimate: Usage) -> Slot:
         slot = self.pacer.left(now, estimate)
         run.slots[slot.number] = slot
+        run.unsent.add(slot.number)
         return slot
 
     def _cap(self) -> None:
         if self._runs:
-            self.pacer.cap(self.caps([run.caps for run in self._runs]))
+            self.pacer.cap(self.caps(self._runs))
 
     def _pump(self) -> None:
         """Admit the requests that may be sent now, and set the timer for the next one."""
@@ -205,7 +268,8 @@ class Lane:
         wait: Wait | None = None
         while self._waiting:
             waiter = self._next()
-            now = waiter.loop.time()
+            now = time_of(waiter.loop)
+            self._lapse_all(now)
             wait = self._wait(waiter.run, now, waiter.estimate)
             if (problem := waiter.run.lost_patience(now, wait)) is not None:
                 self._waiting.remove(waiter)
@@ -231,7 +295,7 @@ class Lane:
 
     def _stall(self, wait: Wait) -> list[tuple[RunLane, Event]]:
         """Events that tell waiting runs about the wait: once each, and again if it becomes longer than last told."""
-        is_long, until = _QUIET <= wait.seconds < math.inf, self._waiting[0].loop.time() + wait.seconds
+        is_long, until = _QUIET <= wait.seconds < math.inf, time_of(self._waiting[0].loop) + wait.seconds
         if self._told is None and not is_long:
             return []
         is_news = is_long and (self._told is None or until > self._told + _QUIET)
@@ -255,8 +319,11 @@ class Lane:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        if self._waiting and wait is not None and wait.seconds < math.inf:
-            self._alarm = Alarm(self._waiting[0].loop, wait.seconds, self._pump)
+        seconds = math.inf if wait is None else wait.seconds
+        if self._holding:
+            seconds = min(seconds, PAUSE)
+        if self._waiting and seconds < math.inf:
+            self._alarm = Alarm(self._waiting[0].loop, seconds, self._pump)
 
     def withdraw(self, waiter: Waiter) -> None:
         """Take a request out of the line; if it was admitted at the same moment, free its slot."""
@@ -279,6 +346,10 @@ class RunLane:
         is_stalled: Whether the run was told that it waits, and not yet that the wait is over.
         slots: Its requests in flight, by number.
         late: Its requests that were in flight when it was paused, and have probably ended.
+        unsent: The numbers of its requests that were admitted and not sent yet.
+        gone: The numbers of those of them that lost their places while it was paused.
+        aside: Its requests that wait for the end of its pause.
+        paused_at: When it was paused last.
         loop: Its event loop; None before its first request.
         thread: The thread of that loop.
         rest: The expected number of requests still to be sent, including the next; infinite if unknown.
@@ -293,7 +364,11 @@ class RunLane:
     thread: int | None = None
     rest: float = math.inf
     late: dict[int, Slot] = field(default_factory=dict)
-    _paused_at: float = 0.0
+    unsent: set[int] = field(default_factory=set)
+    gone: set[int] = field(default_factory=set)
+    aside: list[Waiter] = field(default_factory=list)
+    paused_at: float = -math.inf
+    _again: dict[int, Slot] = field(default_factory=dict)  # For those that were gone: the places that they got later.
     _slept: tuple[float, float] = (-math.inf, -math.inf)  # The last pause that was long.
     _began: float = 0.0
     _estimate: Usage = Usage()
@@ -347,34 +422,54 @@ class RunLane:
     def _begin(self, estimate: Usage) -> None:
         if self.loop is None:
             self.loop, self.thread, self._began = asyncio.get_running_loop(), threading.get_ident(), _now()
+            if isinstance(self.loop, PausingLoop):
+                self.loop.paused.add(self)
         self._estimate = estimate
 
     async def sending(self, slot: Slot) -> None:
-        """Do nothing: a lane of this process gives up no place."""
+        """The request of *slot* is sent now. Waits if its place was given up meanwhile."""
+        if slot.number in self.gone:
+            self.gone.discard(slot.number)
+            self._again[slot.number] = await self.admit(slot.estimate)
+        self.lane.sent(self, self._again.get(slot.number, slot).number)
 
     def complete(self, slot: Slot, outcome: Reply | CallFailed, cost_usd: float | None = None) -> None:
         """Free the slot of a request that ended, and adapt the limits to its outcome."""
-        self.lane.complete(self, slot, outcome)
+        self.lane.complete(self, self._last(slot), outcome)
 
     def release(self, slot: Slot, *, is_counted: bool = False) -> None:
         """Free the slot of a request that was not sent or was cancelled; do nothing if it is free already."""
-        self.lane.release(self, slot, is_counted=is_counted)
+        self.lane.release(self, self._last(slot), is_counted=is_counted)
+
+    def _last(self, slot: Slot) -> Slot:
+        """The place that a request has now, which ends."""
+        self.gone.discard(slot.number)
+        return self._again.pop(slot.number, slot)
 
     def limit_to(self, caps: Caps) -> None:
         """Replace the limits that the run sets."""
         self.lane.limit_to(self, caps)
 
-    def pause(self) -> None:
-        """The run looks at no reply from now on. Its waiting requests must have been withdrawn."""
-        self._paused_at = _now()
+    def hold(self) -> None:
+        """The run looks at nothing from now on, because its loop pauses, so nobody must wait for it."""
+        self.lane.hold(self)
 
-    def go_on(self) -> float:
-        """The run looks at its replies again. Returns for how many seconds it did not."""
-        now = _now()
-        if (seconds := now - self._paused_at) > PAUSE:
-            self._slept = self._paused_at, now
+    def go_on(self) -> None:
+        """The run looks at its replies again."""
+        self.thread = threading.get_ident()
+        self.lane.go_on(self)
+
+    def now(self) -> float:
+        """The time, also while its loop is paused."""
+        return time_of(self.loop or asyncio.get_running_loop())
+
+    def woke(self, now: float) -> bool:
+        """Note that a pause is over. Returns whether it was long."""
+        is_long = now - self.paused_at > PAUSE
+        if is_long:
+            self._slept = self.paused_at, now
             self._began = now  # It was not the provider that was silent.
-        return seconds
+        return is_long
 
     def has_slept(self, now: float, slot: Slot) -> bool:
         """Whether a request that ends now may have ended long ago, because the run was paused until just now."""
@@ -423,8 +518,14 @@ class RunLane:
         self.lane.leave(self)
 
 
+def hides(thread: int | None, loop: asyncio.AbstractEventLoop | None) -> bool:
+    """Whether *loop* runs on this *thread*, and waits for the one that runs inside it."""
+    is_here = loop is not None and thread == threading.get_ident() and loop is not running_loop()
+    return is_here and loop is not None and loop.is_running()
+
+
 def _now() -> float:
-    return asyncio.get_running_loop().time()
+    return time_of(asyncio.get_running_loop())
 
 
 def _in_words(seconds: float) -> str:

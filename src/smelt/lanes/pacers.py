@@ -8,7 +8,7 @@ import math
 import os
 import random
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -42,9 +42,9 @@ _TO_JOIN = 5.0  # Seconds for a new connection to prove that it knows the token.
 class SharedLane(Lane):
     """The lane of runs in many processes: each has so many requests in flight as it wants, and all of them the sum."""
 
-    def caps(self, of_runs: Sequence[Caps]) -> Caps:
-        """The caps that apply to *of_runs* together."""
-        return Caps.together(of_runs)
+    def caps(self, runs: Collection[RunLane]) -> Caps:
+        """The caps that apply to *runs* together."""
+        return Caps.together([run.caps for run in runs])
 
 
 class Pacers:
@@ -278,15 +278,15 @@ class Client(Lines):
         if self.is_paused:
             raise ValueError("It is paused already.")
         self.is_paused, self._paused_at = True, self._loop.time()
-        run.pause()
+        self.bids.clear()
+        self._withdraw()
         for number in waiting:
             if (slot := self._slots.pop(number, None)) is not None:  # It has not seen that it may send this one.
                 run.release(slot)
                 self._free(number)
         self._again = [number for number in waiting if number in self._wanted]
         self._unsent = self._slots.keys() & set(unsent)
-        self.bids.clear()
-        self._withdraw()
+        run.hold()
         if self._job is not None:
             self._pacers.pump(self._job)
 
@@ -298,10 +298,10 @@ class Client(Lines):
             self._wanted.pop(number, None)
         self._lapsed += self._unsent
         self._unsent = set()
-        lapsed = run.lane.lapse(run)
-        if self._job is not None and (allowance := self._job.allowance) is not None and lapsed:
+        run.lane.lapse(run)
+        if self._job is not None and (allowance := self._job.allowance) is not None and run.late:
             for number, slot in self._slots.items():
-                if slot.number in lapsed:
+                if slot.number in run.late:
                     allowance.lapse((self, number))
             self._pacers.pump(self._job)
 
@@ -311,7 +311,8 @@ class Client(Lines):
             raise ValueError("It is not paused.")
         self.is_paused = False
         self.say("g", self._lapsed)
-        is_long = run.go_on() > PAUSE
+        run.go_on()
+        is_long = self._loop.time() - self._paused_at > PAUSE
         again, self._again, self._lapsed, self._unsent = self._again, [], [], set()
         for number in again:
             if (wanted := self._wanted.get(number)) is not None:
@@ -429,6 +430,7 @@ class Client(Lines):
 
     def _grant(self, run: RunLane, number: int, slot: Slot) -> None:
         self._slots[number] = slot
+        run.unsent.discard(slot.number)  # Its client says what it has sent.
         pacer = run.lane.pacer
         self.say("s", number, pacer.limit, pacer.in_flight, pacer.is_starting, run.is_paced)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from smelt.loop.driver import PausingLoop
+
 # Seconds: a shorter delay can be lost in rounding when added to the clock, and the timer would fire again at once, for
 # ever. The clock of a machine that has run for a year advances in steps of 4e-9 s, as a float.
 _SHORTEST = 1e-5
@@ -43,6 +45,11 @@ def call_on(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *args:
         loop.call_soon_threadsafe(call, *args)
     except RuntimeError:  # The loop was closed meanwhile, so nothing waits on it any more.
         return
+
+
+def time_of(loop: asyncio.AbstractEventLoop) -> float:
+    """The time of *loop*, by the clock that it has in common with the other loops of a lane."""
+    return loop.shared_time() if isinstance(loop, PausingLoop) else loop.time()
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

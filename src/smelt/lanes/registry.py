@@ -19,8 +19,8 @@ from smelt.lanes.jobs import JobRun
 from smelt.lanes.lane import Lane, RunLane
 from smelt.lanes.pacer import Pacer
 from smelt.lanes.places import pacer_place
+from smelt.lanes.queue import time_of
 from smelt.lanes.remote import Membership, RemoteLane
-from smelt.loop.driver import PausingLoop
 from smelt.providers.base import CompleteProvider, Usage
 
 # Lanes that are kept; beyond that, the least recently used one is dropped. Chosen, not measured: more models and keys
@@ -66,14 +66,13 @@ def join(
     """
     is_limited = job is not None and job.is_limited  # Then the pacer is asked, whatever the provider is.
     is_shared = is_limited or provider.origin.startswith(("http://", "https://"))
-    is_paused = isinstance(asyncio.get_running_loop(), PausingLoop)  # The pacer is told of each pause.
     is_own = not is_shared or not _is_on_system_time()
 
     def own(caps: Caps) -> RunLane:
         return _new(provider, caps).join(caps, tell) if is_own else _own(provider, caps, tell, tier)
 
     of_engine = None if job is None else job.pacer
-    place = pacer_place(environ(), of_engine) if is_shared and (is_paused or not is_own) else None
+    place = None if is_own else pacer_place(environ(), of_engine)
     if place is None or (not is_limited and any(one.is_hidden for one in _remote)):
         return own(caps)
     member = Membership(
@@ -125,4 +124,4 @@ def _fingerprint(provider: CompleteProvider) -> bytes | None:
 
 
 def _is_on_system_time() -> bool:
-    return abs(asyncio.get_running_loop().time() - time.monotonic()) < 1.0
+    return abs(time_of(asyncio.get_running_loop()) - time.monotonic()) < 1.0

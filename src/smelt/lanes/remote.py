@@ -15,10 +15,9 @@ from smelt.engine.limiter import JobOver, Slot, TooLong
 from smelt.errors import BudgetExceededError, SmeltConfigError
 from smelt.lanes.caps import Caps
 from smelt.lanes.jobs import JobRun
-from smelt.lanes.lane import TURNS, RunLane
+from smelt.lanes.lane import TURNS, RunLane, hides
 from smelt.lanes.lines import VERSION, Lines, address_of, keep_alive, proof_of, said_of_caps, said_of_outcome
 from smelt.lanes.places import came_back, door, is_away, went_away
-from smelt.lanes.queue import running_loop
 from smelt.loop.driver import PausingLoop
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
@@ -117,9 +116,8 @@ class RemoteLane:
 
     @property
     def is_hidden(self) -> bool:
-        """As `Lane.is_hidden`. A loop that is paused hides nothing: the pacer knows of it."""
-        thread, loop = self._at or (0, None)
-        return loop is not None and thread == threading.get_ident() and loop is not running_loop() and loop.is_running()
+        """As `Lane.is_hidden`."""
+        return self._at is not None and hides(*self._at)
 
     async def admit(self, estimate: Usage) -> Slot:
         """As `RunLane.admit`.
@@ -165,6 +163,8 @@ class RemoteLane:
 
     def go_on(self) -> None:
         """The run looks at its replies again."""
+        if self._at is not None:
+            self._at = threading.get_ident(), self._at[1]
         if (desk := self._live) is not None:
             desk.go_on()
 
@@ -394,6 +394,8 @@ class Desk(Lines):
         self._stop_watching()
         self.flush()
         if self.transport is not None:
+            if not self.transport.is_closing():
+                self.transport.write_eof()  # The pacer hears this also while a fork of this process has the socket.
             self.transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol, Self, TypeVar
 from weakref import WeakSet
 
-from smelt.errors import warn
+from smelt.errors import SmeltConfigError, warn
 from smelt.loop.interrupts import interrupts_ours, terminable
 from smelt.loop.one_thread import OneThreadLoop
 
@@ -60,6 +60,10 @@ class PausingLoop(OneThreadLoop):
         """Seconds for which the loop has run."""
         return (self._clock() if self._is_driven else self._stopped) - self._lost
 
+    def shared_time(self) -> float:
+        """The time by a clock that goes on while the loop is paused, as that of the process's other loops."""
+        return self._clock()
+
     def run_forever(self) -> None:
         """Run the loop, with its clock running."""
         self._lost += self._clock() - self._stopped
@@ -87,7 +91,18 @@ _BLOCKING = 0.02  # Seconds that a thread needs to block after it has announced 
 _DRIVERS: set[Driver] = set()
 """The drivers whose loops may have tasks."""
 
-os.register_at_fork(after_in_child=_DRIVERS.clear)
+_FOREIGN: list[Driver] = []
+"""Those of a process that this one is a fork of. Their loops must neither run nor be closed: sockets are shared."""
+
+
+def _disown() -> None:
+    for driver in _DRIVERS:
+        driver.has_ended = True
+    _FOREIGN.extend(_DRIVERS)
+    _DRIVERS.clear()
+
+
+os.register_at_fork(after_in_child=_disown)
 
 
 _serving: ContextVar[Driver | None] = ContextVar("_serving", default=None)
@@ -104,7 +119,7 @@ class Driver:
         turn: The lock held while the loop runs, or while it must not run.
         ends: Each makes a coroutine that ends the tasks of one owner, which is run if the process exits while they are
             paused.
-        has_ended: Whether the process exits, so that the loop cannot run any more.
+        has_ended: Whether the loop cannot run any more: the process exits, or is a fork of the one that began.
     """
 
     def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop] = PausingLoop) -> None:
@@ -126,7 +141,8 @@ class Driver:
 
         If a stream reads its frames from another stream, both are driven by one loop.
         """
-        return _serving.get() or cls(loop_factory)
+        found = _serving.get()
+        return cls(loop_factory) if found is None or found.has_ended else found
 
     @contextmanager
     def serving(self) -> Iterator[None]:
@@ -147,12 +163,23 @@ class Driver:
         if self._owners:
             return
         _DRIVERS.discard(self)
-        if not sys.is_finalizing():  # A forgotten generator is closed during finalisation, when no loop can run.
+        # A forgotten generator is closed during finalisation, when no loop can run.
+        if not sys.is_finalizing() and not self.has_ended:
             with self.turn, _outer_loop_hidden():
                 self._close()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run *work* to its end; Ctrl-C and SIGTERM act as in `run_blocking`."""
+        """Run *work* to its end; Ctrl-C and SIGTERM act as in `run_blocking`.
+
+        Raises:
+            SmeltConfigError: The loop is that of another process, and this one is its fork.
+        """
+        if self.has_ended:
+            work.close()
+            raise SmeltConfigError(
+                "This was begun in another process, of which this one is a fork, and only that one can go on with it. "
+                "Begin it here."
+            )
         try:
             with self.turn, _outer_loop_hidden(), _serving_nobody(), interrupts_ours():
                 try:
