@@ -131,6 +131,8 @@ TESTED_THROUGH = {
     "pipelines/marked": "pipelines/test_loading",
     "pipelines/aggregation": "pipelines/test_tree",
     "pipelines/asking": "pipelines/test_flow",
+    "pipelines/equalrows": "pipelines/test_flow",
+    "pipelines/waiting": "pipelines/test_flow",
     "pipelines/checks": "pipelines/test_graph",
     "pipelines/drawing": "pipelines/test_inspection",
     "pipelines/gathering": "pipelines/test_tree",

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections import deque
 from collections.abc import Callable, Sequence
-from json.encoder import encode_basestring
 from typing import Any
 
 from smelt.call.ballots import asking
-from smelt.call.outcome import Outcome, row_error
+from smelt.call.outcome import Outcome
 from smelt.call.preparation import Preparation
 from smelt.call.requestsize import first_rows, rows_in_flight
 from smelt.call.wiring import Wiring
@@ -19,46 +17,16 @@ from smelt.engine.events import Event, RunEnded
 from smelt.engine.parts import Part, Parts
 from smelt.engine.purse import Account
 from smelt.engine.supply import Supply
+from smelt.pipelines.equalrows import EqualRows
 from smelt.pipelines.graph import Node
 from smelt.pipelines.outcomes import LOST, outcome_of, result_of
 from smelt.pipelines.result import StepResult
 from smelt.pipelines.rows import Table
 from smelt.pipelines.sources import StepRows
+from smelt.pipelines.waiting import Outbox, Waiting
 from smelt.plan.answers import Answers, RowFailure
-from smelt.plan.rows import Key, key_of
 from smelt.result import RowError, SmeltResult
 from smelt.streaming.flow import TURNS_IN_LINE
-
-_BLOCK = 1_024  # Rows of a window that wait are put together up to so many: many at once are read faster.
-
-
-class Waiting:
-    """Rows of a window that may enter a step.
-
-    Attributes:
-        part: Stores their outcomes.
-        source: Their texts.
-        table: The rows at the beginning of the stage.
-        keys: In a stream: the keys of its rows that were asked.
-        owns: Whether the outcome of a row is one of this run.
-    """
-
-    def __init__(self, part: Part, source: StepRows, table: Table, owns: Callable[[int], bool] | None = None) -> None:
-        self.part = part
-        self.source = source
-        self.table = table
-        self.keys: list[Key] = []
-        self.owns = owns or (lambda place: True)
-
-    def errors(self, step: str) -> list[RowError]:
-        """The failures so far, with the positions and labels of the input."""
-        table = self.table
-        failures = sorted(one for one in self.part.answers.failures.items() if self.owns(one[0]))
-        roots = [table.roots[place] for place, _ in failures]
-        return [
-            row_error(root, label, failure, step)
-            for (_, failure), root, label in zip(failures, roots, table.origin.labels(roots), strict=True)
-        ]
 
 
 class StepRun:
@@ -132,16 +100,9 @@ class StepRun:
         self._on_end = on_end
         self._on_trouble = on_trouble
         self._on_news = on_news
-        self._outbox = deque[tuple[Waiting, Sequence[int]]]()
-        self.held = 0  # Rows in the outbox.
-        self._leaders: dict[Key, int] = {}
-        self._met = met
+        self._outbox = Outbox()
+        self._equal = EqualRows(node.name, call, met)
         self._left = set[Part]()  # Parts of windows that are through, and not handed over.
-        self._nulls = (
-            "{" + ",".join(f"{encode_basestring(name)}:null" for name in call.source.names) + "}"
-            if call.settings.null_rows == "skip"
-            else None
-        )
         self._news = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -190,15 +151,15 @@ class StepRun:
         self._open[number] = waiting = Waiting(part, source, table, owns)
         return waiting
 
+    @property
+    def held(self) -> int:
+        """Rows in the outbox."""
+        return self._outbox.held
+
     def enter(self, waiting: Waiting, places: Sequence[int]) -> None:
         """Let rows in whose texts are known. They leave the outbox when they fill a request."""
         if places:
-            self.held += len(places)
-            last, before = self._outbox[-1] if self._outbox else (None, ())
-            if last is waiting and len(before) < _BLOCK:
-                self._outbox.pop()
-                places = [*before, *places]
-            self._outbox.append((waiting, places))
+            self._outbox.put(waiting, places)
             self._on_news()
 
     def refuse(self, waiting: Waiting, places: Sequence[int], failure: RowFailure) -> None:
@@ -243,58 +204,27 @@ class StepRun:
     def release(self, count: int | None = None) -> bool:
         """Queue *count* rows of the outbox, or all; return whether there were any."""
         count = self.held if count is None else min(count, self.held)
-        had_any = count > 0
-        while count > 0:
-            waiting, places = self._outbox.popleft()
-            if len(places) > count:
-                self._outbox.appendleft((waiting, places[count:]))
-                places = places[:count]
-            count -= len(places)
-            self.held -= len(places)
+        for waiting, places in self._outbox.take(count):
             self._let_in(waiting, places)
-        if had_any:
+        if count > 0:
             self._begin()
-        return had_any
+        return count > 0
 
     def _let_in(self, waiting: Waiting, places: Sequence[int]) -> None:
-        part, nulls, leaders = waiting.part, self._nulls, self._leaders
-        start, order = part.start, array("q")
-        followers: list[tuple[int, int]] = []
-        nothing: list[int] = []
-        begun = len(waiting.keys)
+        part = waiting.part
         self.awaited -= len(places)
         self.under_way += len(places)
         self.entered += len(places)
-        for place, text in zip(places, waiting.source.read(places), strict=True):
-            position = start + place
-            if not isinstance(text, str):
-                order.append(position)
-            elif text == nulls:
-                nothing.append(place)
-            elif (leader := leaders.setdefault(key := key_of(text), position)) == position:
-                order.append(position)
-                if self._met is not None:
-                    waiting.keys.append(key)
-            else:
-                followers.append((position, leader))
-        if self._met is not None:
-            self._note_repeats(part, waiting.keys[begun:])
-        part.order.extend(order)  # type: ignore[attr-defined]  # An array of this class.
-        self._supply.feed(part, order)
-        for place in nothing:
+        entry = self._equal.enter(waiting, places)
+        part.order.extend(entry.order)  # type: ignore[attr-defined]  # An array of this class.
+        self._supply.feed(part, entry.order)
+        for place in entry.nothing:
             self._parts.skipped += 1
             part.answers.skip(place)
-        if nothing and part.heard is not None:
-            part.heard(nothing)
-        for follower, leader in followers:
+        if entry.nothing and part.heard is not None:
+            part.heard(entry.nothing)
+        for follower, leader in entry.followers:
             self._parts.join(follower, leader)
-
-    def _note_repeats(self, part: Part, keys: Sequence[Key]) -> None:
-        """Note which of the rows with *keys* may be equal to rows of windows that are forgotten."""
-        assert self._met is not None
-        name = self.node.name
-        for at in self._met.meet([(name, key) for key in keys]):
-            part.repeats.append(self._leaders[keys[at]])
 
     def close(self) -> None:
         """End the input, if all rows of all windows were let in or left out."""
@@ -382,16 +312,15 @@ class StepRun:
         waiting = self._open.pop(number, None)
         if waiting is None:
             return
-        is_kept = self._met is None or self.call.settings.on_error == "raise"
+        is_kept = not self._equal.is_forgetful or self.call.settings.on_error == "raise"
         if is_kept and (errors := waiting.errors(self.node.name)):
             self._errors[number] = errors
-        if self._met is not None:
+        if self._equal.is_forgetful:
             self._forget(waiting)
 
     def _forget(self, waiting: Waiting) -> None:
         """Drop what is kept of a window. Parts leave in the order in which they came."""
-        for key in waiting.keys:
-            self._leaders.pop(key, None)
+        self._equal.forget(waiting.keys)
         self._left.add(waiting.part)
         while (front := self._parts.front) is not None and front in self._left:
             self._left.remove(self._parts.hand_over())

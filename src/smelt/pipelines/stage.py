@@ -12,13 +12,14 @@ from typing import Any
 from smelt.call.outcome import values_of
 from smelt.frames.adapt import adapt
 from smelt.frames.base import Rows
-from smelt.pipelines.asking import StepRun, Waiting
+from smelt.pipelines.asking import StepRun
 from smelt.pipelines.forks import NO_MODEL, Fork, routed_by, routes_of
 from smelt.pipelines.graph import Node
 from smelt.pipelines.rows import NO_ROWS, Reason, Table
 from smelt.pipelines.shapes import assigned, passing, users_code
 from smelt.pipelines.sources import Answered, StepRows
 from smelt.pipelines.steps import Ask, Assign, is_expression, roots_of
+from smelt.pipelines.waiting import Waiting
 from smelt.plan.answers import Answers
 
 
