@@ -308,6 +308,20 @@ def test_a_variable_may_say_that_there_is_none(word: str, monkeypatch: pytest.Mo
     assert setting("ledger") is False
 
 
+@pytest.mark.parametrize("place", ["valkey://host/0", " mysql+pymysql://ada:s3cret@db/x"])
+def test_a_url_of_another_kind_is_no_path(place: str) -> None:
+    for find in (lambda: located(place), lambda: default_path({"SMELT_LEDGER": place})):
+        with pytest.raises(
+            StoreError, match=r"No answer store has a URL that begins with \S+://\. There are po"
+        ) as told:
+            find()
+        assert "s3cret" not in str(told.value)
+
+
+def test_a_path_may_look_like_a_url(tmp_path: Path) -> None:
+    assert located(f"{tmp_path}/a://b.sqlite").name == "b.sqlite"
+
+
 @pytest.mark.parametrize("word", ["off", "offf", "False", "none", "0"])
 def test_an_argument_that_looks_like_a_switch_makes_no_file(word: str) -> None:
     with pytest.raises(StoreError, match=f"'{word}' looks like a switch"):

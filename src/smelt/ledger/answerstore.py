@@ -9,6 +9,7 @@ from smelt.errors import StoreError, StoreVersionError
 
 _POSTGRES = ("postgresql://", "postgres://")
 _REDIS = ("redis://", "rediss://", "unix://")
+SCHEMES = (*_POSTGRES, *_REDIS)
 
 
 class PutRefused(Exception):
@@ -41,7 +42,7 @@ class AnswerStore(Protocol):
 
 def is_url(place: str) -> bool:
     """Whether *place* names a store by its URL, instead of a file by its path."""
-    return place.lstrip().lower().startswith((*_POSTGRES, *_REDIS))
+    return place.lstrip().lower().startswith(SCHEMES)
 
 
 def is_redis(url: str) -> bool:

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from smelt.errors import StoreError, StoreNotFoundError, StoreReadOnlyError, UnsafeStoreError, warn
-from smelt.ledger.answerstore import is_url, shown
+from smelt.ledger.answerstore import SCHEMES, is_url, shown
 
 SIDES = ("-wal", "-shm", "-journal", "-lock")  # Files beside a store while it is in use.
 
@@ -36,17 +36,24 @@ def named_path(environ: Mapping[str, str]) -> Path | None:
     """The path in `SMELT_LEDGER`; None if it is unset, a switch (on, off) or the URL of an answer store.
 
     Raises:
-        StoreError: It is a bare word, so more likely a misspelt switch than a file.
+        StoreError: It is another URL, or a bare word, so more likely a misspelt switch than a file.
     """
     named = environ.get("SMELT_LEDGER", "").strip()
     if not named or named.lower() in (*OFF, *_ON) or is_url(named):
         return None
+    _refuse_url(named)
     if os.sep not in named and "." not in named and not named.startswith("~"):
         raise StoreError(
             f"The environment variable SMELT_LEDGER is {named!r}, which is neither the path of a file nor one of "
             f"{', '.join(OFF)}. For a file in the current directory, write ./{named}."
         )
     return Path(named)
+
+
+def _refuse_url(text: str) -> None:
+    scheme, sign, _ = text.strip().partition("://")
+    if sign and scheme.replace("+", "").isalnum():
+        raise StoreError(f"No answer store has a URL that begins with {scheme}://. There are {', '.join(SCHEMES)}.")
 
 
 def named_url(environ: Mapping[str, str]) -> str | None:
@@ -83,6 +90,7 @@ def located(path: str | os.PathLike[str]) -> Path:
     text = os.fsdecode(path)
     if is_url(text):
         raise StoreError(f"{shown(text)} is an answer store, which only runs use. Name the file of a ledger here.")
+    _refuse_url(text)
     if not text.strip() or "\0" in text:
         raise StoreError(f"A ledger's path must be the path of a file, not {text!r}.")
     if text.strip().lower() in _SWITCHES or get_close_matches(text.strip().lower(), OFF[:2], cutoff=0.8):
