@@ -182,7 +182,7 @@ class Exchange:
 
     async def _put_all(self) -> None:
         """Put the queue; while the store is away, try again and again."""
-        while self._queue or ((known := outage.outage(self._url)) is not None and not known.is_readable):
+        while self._has_to_do():
             if (known := outage.outage(self._url)) is not None:
                 await asyncio.sleep(known.again - self._clock())
             began = self._clock()
@@ -199,9 +199,7 @@ class Exchange:
         while True:
             some = await self._use(self._put_some)
             outage.reached(self._url)
-            for key in some:
-                del self._queue[key]
-            self._done += len(some)
+            self._done += sum(self._queue.pop(key, None) is not None for key in some)
             self._release(self._done)
             if not self._queue:
                 return
