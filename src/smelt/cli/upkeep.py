@@ -79,5 +79,6 @@ def doctor(options: Namespace) -> int:
 def pacer(options: Namespace) -> None:
     """Serve a pacer until Ctrl-C or SIGTERM."""
     from smelt.lanes.serving import run
+    from smelt.scale.display import show
 
-    run(options.listen, say)
+    run(options.listen, say, show)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from smelt.lanes.allowance import Allowance, Spent
+from smelt.lanes.headway import Headway, JobHeadway
 
 T = TypeVar("T")
 
@@ -40,6 +41,7 @@ class JobRun:
         max_tokens: Tokens that it may use, or None.
         left: Seconds until the deadline of the job, or None.
         pacer: The pacer that the engine has for the job, as `places.pacer_place`; None if it has none.
+        headway: How far the run is; None if nobody is shown how far the job is.
     """
 
     job: str
@@ -48,6 +50,7 @@ class JobRun:
     max_tokens: int | None = None
     left: float | None = None
     pacer: str | None = None
+    headway: Headway | None = None
 
     @property
     def is_limited(self) -> bool:
@@ -123,6 +126,8 @@ class SharedJob:
     """What a pacer knows of one job.
 
     Attributes:
+        name: What it is called.
+        headway: How far it is.
         clients: The connections of its runs.
         line: The requests that wait for the job's limits: the connection of each, its number, and what it may take.
         allowance: What it may spend; None if that is not limited.
@@ -130,6 +135,8 @@ class SharedJob:
         is_spent: Whether it has spent what it may.
     """
 
+    name: str = ""
+    headway: JobHeadway = field(default_factory=JobHeadway)
     clients: set[Any] = field(default_factory=set)
     line: deque[tuple[Any, int, Spent | None]] = field(default_factory=deque)
     allowance: Allowance | None = None
@@ -222,6 +229,7 @@ class SharedJob:
         errors = [_text(one) for one in list(line["errors"])[:MOST_ERRORS]]
         raised = None if line["raised"] is None else (_text(line["raised"][0]), _text(line["raised"][1]))
         stop = None if line["stop"] is None else _verdict(*line["stop"])
+        self.headway.forget(run)
         self._heard.pop(run, None)  # These requests are in the line.
         if run in self._ended:
             return None
@@ -265,7 +273,7 @@ class SharedJobs:
 
     def named(self, name: str) -> SharedJob:
         """The job called *name*."""
-        job = self._jobs.setdefault(name, SharedJob())
+        job = self._jobs.setdefault(name, SharedJob(name=name))
         self._jobs.move_to_end(name)
         forget_idle(self._jobs, _MOST_JOBS, lambda job: not job.clients)
         return job

@@ -12,6 +12,7 @@ is_limited, caps…]`. The server says `["j"]`, or
 - `["h", [id, …], [id, …]]`: I look at nothing from now on; these wait, and these are admitted and not yet sent
 - `["g"]`: I look again
 - `["l", caps…]`: the caps changed
+- `["n", rows, done, failed, known]`: how far the run is; whoever says so is told of the whole job now and then
 
 and the server
 
@@ -21,6 +22,7 @@ and the server
 - `["b", id, text]`: the job sends nothing more, because its budget is spent
 - `["w", seconds, reason]`: requests wait; `["w"]`: no more
 - `["g", [id, …]]`: you look again; what was not yet sent and lost its place; leave before this line is void
+- `["p", {…}]`: how far the job is, for one of its runs to show; the figures are as in `headway.JobHeadway.figures`
 - `["."]`: a sign of life, while requests wait
 
 Other connections are about a job as a whole. After the greeting the client says one line, which the server answers with
@@ -29,7 +31,8 @@ Other connections are about a job as a whole. After the greeting the client says
 - `["open", proof, job, dollars, tokens, seconds]`: the limits of the job
 - `["begin", proof, job]`: a block begins; the answer has the seconds that are left
 - `["halt", proof, job]`: its driver was interrupted: admit nothing more of the runs that are connected
-- `["end", proof, job, block, run, {…}]`: a block ended; its figures are as in `jobs.SharedJob.end`
+- `["end", proof, job, block, run, {…}]`: a block ended; its figures are as in `jobs.SharedJob.end`; the
+  answer has how far the job is, if that is to be shown now
 - `["look", proof, job]`: the answer has the figures of the job
 """
 

@@ -8,7 +8,7 @@ import math
 import os
 import random
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ from smelt.lanes.lines import (
 from smelt.lanes.pacer import Pacer
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
+Show = Callable[[str, Mapping[str, Any]], None]
 BEAT = 1.0  # Seconds between two signs of life to clients whose requests wait.
 _MOST_LANES = 1_000  # More models and keys than machines use at a time.
 _MOST_WANTED = 20_000  # Requests of one client.
@@ -53,13 +54,15 @@ class Pacers:
     Args:
         token: What clients must know; empty if the socket itself is closed to others.
         rng: Draws the jitter.
+        show: Gets the name of a job and how far it is, now and then, as `JobHeadway.figures` says it.
     """
 
-    def __init__(self, token: str, rng: random.Random | None = None) -> None:
+    def __init__(self, token: str, rng: random.Random | None = None, show: Show = lambda job, figures: None) -> None:
         self.token = token
         self.salt = os.urandom(16).hex()
         self.clients: set[Client] = set()
         self._rng = rng or random.Random()
+        self._show = show
         self.jobs = SharedJobs()
         self._lanes: OrderedDict[str, SharedLane] = OrderedDict()
         self._beat: asyncio.TimerHandle | None = None
@@ -106,9 +109,33 @@ class Pacers:
         for client in [*self.clients]:
             client.drop()
 
+    def headway(self, job: SharedJob) -> dict[str, Any] | None:
+        """How far *job* is, if that is new; then this server shows it, too."""
+        now = asyncio.get_running_loop().time()
+        until, reason = max((client.waits for client in job.clients), default=(0.0, ""))
+        in_flight = sum(client.in_flight for client in job.clients)
+        figures = job.headway.figures(job.look(), in_flight, (max(0.0, until - now), reason))
+        if not job.headway.is_new(figures, now):
+            return None
+        self._show(job.name, figures)
+        return figures
+
+    def _tell_headway(self) -> None:
+        """Have a process of each job show how far it is, if that is due."""
+        now = asyncio.get_running_loop().time()
+        for job in {client.job for client in self.clients}:
+            if job is None or not job.headway.is_due(now) or (figures := self.headway(job)) is None:
+                continue
+            able = [client for client in job.clients if client.is_shown and not client.is_paused]
+            if able and job.headway.speaker not in able:
+                job.headway.speaker = able[0]
+            if able:
+                job.headway.speaker.say("p", figures)
+
     def _beats(self) -> None:
         for client in [*self.clients]:
             client.beat()
+        self._tell_headway()
         self._beat = asyncio.get_running_loop().call_later(BEAT, self._beats)
 
 
@@ -135,13 +162,16 @@ class Client(Lines):
         is_paused: Whether it looks at nothing that is said now.
         is_limited: Whether its run knows of such limits.
         is_halted: Whether the driver of its job was interrupted.
+        is_shown: Whether it shows how far the job is.
+        waits: Until when it waits, and for what; no words if it does not wait.
     """
 
     def __init__(self, pacers: Pacers) -> None:
         super().__init__()
         self.waiting: dict[int, Waiter] = {}
         self.bids: set[int] = set()
-        self.is_limited = self.is_halted = self.is_paused = False
+        self.is_limited = self.is_halted = self.is_paused = self.is_shown = False
+        self.waits = (0.0, "")
         self._pacers = pacers
         self._nonce = os.urandom(16).hex()
         self._run: RunLane | None = None
@@ -171,6 +201,7 @@ class Client(Lines):
             self._run.lane.leave(self._run)
         if (job := self._job) is not None:
             job.clients.discard(self)
+            job.headway.forget(self._name)
             lost = self._slots.keys() - self._unsent
             if lost:
                 job.hear(self._name, {"possible_duplicates": len(lost)}, 0.0)
@@ -197,6 +228,10 @@ class Client(Lines):
             self._cancelled(self._run, rest[0])
         elif what == "l":
             self._run.limit_to(caps_of(*rest))
+        elif what == "n":
+            if self._job is not None:
+                self.is_shown = True
+                self._job.headway.hear(self._name, rest)
         elif what == "h":
             self._pause(self._run, *rest)
         elif what == "g":
@@ -227,6 +262,8 @@ class Client(Lines):
                 stop = job.end(str(block)[:_NAME], str(run)[:_NAME], line)
                 if stop is not None and job.stop(stop, now):
                     self._pacers.refuse(job)
+                if all(client.is_of(str(run)) for client in job.clients) and job.headway.may_end(now):
+                    return self._pacers.headway(job)
             case "open":
                 max_cost, max_tokens, deadline = rest
                 job.limit(dollars_of(max_cost), tokens_of(max_tokens), seconds_of(deadline))
@@ -434,8 +471,24 @@ class Client(Lines):
         pacer = run.lane.pacer
         self.say("s", number, pacer.limit, pacer.in_flight, pacer.is_starting, run.is_paced)
 
+    @property
+    def job(self) -> SharedJob | None:
+        """The job of its run."""
+        return self._job
+
+    @property
+    def in_flight(self) -> int:
+        """Its requests in flight."""
+        return len(self._slots)
+
+    def is_of(self, run: str) -> bool:
+        """Whether its run is called *run*."""
+        return self._name == run
+
     def _tell(self, event: Event) -> None:
+        self.waits = (0.0, "")
         if isinstance(event, Waiting):
+            self.waits = (self._loop.time() + event.seconds, event.reason)
             self.say("w", event.seconds, event.reason)
         else:
             self.say("w")

@@ -174,6 +174,7 @@ class RemoteLane:
             self._alone().complete(slot, outcome)
         elif (desk := self._live) is not None:
             desk.end("d", slot, [cost_usd if self._member.job else None, *said_of_outcome(outcome)])
+            desk.tell_headway()
 
     def release(self, slot: Slot, *, is_counted: bool = False) -> None:
         """As `RunLane.release`."""
@@ -354,6 +355,13 @@ class Desk(Lines):
             self.in_flight -= 1
             self.say(what, -slot.number, *more)
 
+    def tell_headway(self) -> None:
+        """Tell how far the run is, if that is to be shown, and something is new."""
+        job = self._member.job
+        news = None if job is None or job.headway is None else job.headway.news(self._loop.time())
+        if news is not None:
+            self.say("n", *news)
+
     def has_sent(self, slot: Slot) -> bool:
         """Whether the request of *slot* was sent, so that it may be billed."""
         return self.slots.get(-slot.number, False)
@@ -432,6 +440,9 @@ class Desk(Lines):
             self._resolve(rest[0], JobOver(stop=_stop(*rest[1:])))
         elif what == "b":
             self._resolve(rest[0], JobOver(fault=BudgetExceededError(str(rest[1]))))
+        elif what == "p":
+            if self._member.job is not None and self._member.job.headway is not None:
+                self._member.job.headway.show(rest[0])
         elif what == "w":
             self._tell(Waiting(seconds=float(rest[0]), reason=str(rest[1])) if rest else Resumed())
 

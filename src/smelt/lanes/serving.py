@@ -7,17 +7,18 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from smelt.environment import environ
 from smelt.errors import SmeltConfigError
 from smelt.lanes.lines import PLACE, address_of, is_place
-from smelt.lanes.pacers import Pacers
+from smelt.lanes.pacers import Pacers, Show
 from smelt.loop.one_thread import OneThreadLoop
 
 
-def run(place: str, say: Callable[[str], None]) -> None:
-    """Serve at *place* until Ctrl-C or SIGTERM; *say* shows where.
+def run(place: str, say: Callable[[str], None], show: Show) -> None:
+    """Serve at *place* until Ctrl-C or SIGTERM; *say* shows where, and *show* how far the jobs are, as in `Pacers`.
 
     Raises:
         SmeltConfigError: *place* is no address, it cannot be used, or an address has no token.
@@ -35,7 +36,8 @@ def run(place: str, say: Callable[[str], None]) -> None:
         until, loop = asyncio.Event(), asyncio.get_running_loop()
         for one in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(one, until.set)
-        await serve(place, token, lambda: say(f"A pacer listens. For the workers: SMELT_PACER={place}"), until=until)
+        ready = partial(say, f"A pacer listens. For the workers: SMELT_PACER={place}")
+        await serve(place, token, ready, until=until, show=show)
 
     try:
         with asyncio.Runner(loop_factory=OneThreadLoop) as runner:
@@ -44,7 +46,14 @@ def run(place: str, say: Callable[[str], None]) -> None:
         raise SmeltConfigError(f"The pacer cannot listen at {place}: {problem.strerror or problem}.") from None
 
 
-async def serve(place: str, token: str, ready: Callable[[], None], *, until: asyncio.Event) -> None:
+async def serve(
+    place: str,
+    token: str,
+    ready: Callable[[], None],
+    *,
+    until: asyncio.Event,
+    show: Show = lambda job, figures: None,
+) -> None:
     """Serve at *place*, the address or the path of a Unix socket, until the event *until*.
 
     Args:
@@ -52,11 +61,12 @@ async def serve(place: str, token: str, ready: Callable[[], None], *, until: asy
         token: As `Pacers`.
         ready: Called when clients may connect.
         until: Ends the server.
+        show: As in `Pacers`.
 
     Raises:
         OSError: The place cannot be used.
     """
-    pacers, loop = Pacers(token), asyncio.get_running_loop()
+    pacers, loop = Pacers(token, show=show), asyncio.get_running_loop()
     if (address := address_of(place)) is None:
         server = await loop.create_unix_server(pacers.connection, sock=_private_socket(place))
     else:

@@ -50,9 +50,13 @@ class PlainFace:
 
 
 def _print(tally: Tally, now: float, *first: str) -> None:
+    say(f"{named(tally)}: {', '.join([*first, *phrases(tally, now)])}")
+
+
+def say(line: str) -> None:
+    """Print a *line* to stderr, if there is one."""
     if sys.stderr is None:  # For example in a service; `print` would use stdout instead.
         return
-    line = f"{named(tally)}: {', '.join([*first, *phrases(tally, now)])}"
     print(_fitting(line, getattr(sys.stderr, "encoding", None)), file=sys.stderr, flush=True)
 
 

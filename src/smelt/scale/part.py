@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from smelt.lanes.places import pacer_place
 from smelt.plan.answers import RowFailure
 from smelt.providers.base import CallFailed
 from smelt.result import told
+from smelt.scale.display import count, headway
 from smelt.streaming.driving import Inlet
 from smelt.streaming.flow import Flow
 from smelt.streaming.stream import Stream, checked_inlet
@@ -54,12 +56,15 @@ class Part:
             max_tokens=given.max_tokens_total,
             left=given.deadline,
             pacer=of_engine,
+            headway=None if given.progress is False else headway(),
         )
         self.name = block or self.run.run
         self._job = job
         self._model = model
         self._settings = settings
         self._place = pacer_place(environ(), of_engine)
+        if self.run.headway is not None and self._place is not None:
+            self._settings = replace(settings, progress=partial(count, self.run.headway))
         self._errors: dict[str, None] = {}
 
     def answered(self, blocks: Iterable[B], *, pauses: bool = True) -> Generator[B, None, None]:
@@ -134,7 +139,9 @@ class Part:
             "raised": None if problem is None else [type(problem).__name__, str(problem)],
         }
         with suppress(OSError, SmeltError):
-            self._ask("end", self.name, self.run.run, line, must_wait=False)
+            figures = self._ask("end", self.name, self.run.run, line, must_wait=False)
+            if figures and self.run.headway is not None:
+                self.run.headway.show(figures)
 
 
 def _stop(flow: Flow | None) -> CallFailed | None:
