@@ -18,7 +18,7 @@ def test_the_variables_of_a_model_are_those_that_its_workers_read() -> None:
     assert "TEAM_KEY" in secret_variables(TEAM)
     assert "OPENAI_API_KEY" not in secret_variables(TEAM)
     assert "OPENAI_API_KEY" in secret_variables(smelt.Model("openai", "gpt-4.1-mini"))
-    assert secret_variables(ScriptedProvider({})) == ("SMELT_PACER_TOKEN", "PGPASSWORD")
+    assert secret_variables(ScriptedProvider({})) == ("SMELT_PACER_TOKEN", "PGPASSWORD", "REDISCLI_AUTH")
 
 
 def test_a_secret_in_what_an_engine_shows_is_named_and_not_said() -> None:

@@ -12,7 +12,7 @@ from smelt.providers.own import Wrap
 from smelt.providers.secrets import KeySource, Secret
 from smelt.providers.vendors import row_of
 
-_OTHERS = ("SMELT_PACER_TOKEN", "PGPASSWORD")
+_OTHERS = ("SMELT_PACER_TOKEN", "PGPASSWORD", "REDISCLI_AUTH")
 
 
 def secret_variables(model: Any) -> tuple[str, ...]:
