@@ -17,6 +17,7 @@ from tests import redis
 from tests.redis import Server
 
 SERVER = "redis"
+REPLICAS = "min-replicas-to-write"
 A, B = b"a" * 16, b"b" * 16
 NAME_OF_A = b"smelt:a:YWFhYWFhYWFhYWFhYWFhYQ"
 
@@ -147,12 +148,13 @@ def test_a_user_who_may_only_read_is_refused_when_it_writes(server: Server, url:
         server.ask("ACL", "DELUSER", "reader")
 
 
-def test_a_full_server_and_a_replica_are_read_and_refuse_to_write(server: Server, url: str) -> None:
+def test_a_server_that_takes_nothing_is_read(server: Server, url: str) -> None:
     async def use(store: RedisStore) -> Any:
         await store.put({A: b"{}"})
         for change, back, words in (
             (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0"), "used memory > 'maxmemory'"),
             (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), "read only replica"),
+            (("CONFIG", "SET", REPLICAS, "1"), ("CONFIG", "SET", REPLICAS, "0"), "Not enough good replicas"),
         ):
             server.ask(*change)
             try:

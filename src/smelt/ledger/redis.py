@@ -144,8 +144,8 @@ class RedisStore:
 
     def _good(self, reply: Any) -> Any:
         """*reply*, if it is no error."""
-        of_cluster = self._redis.exceptions
-        if isinstance(reply, of_cluster.AskError | of_cluster.ClusterCrossSlotError | of_cluster.ClusterDownError):
+        kinds = self._redis.exceptions
+        if isinstance(reply, kinds.AskError | kinds.ClusterCrossSlotError | kinds.ClusterDownError):
             raise ValueError("it is a cluster; name a Redis without cluster mode")
         if isinstance(reply, Exception):
             raise reply
