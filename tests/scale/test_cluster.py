@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from smelt.lanes import places
+from smelt.lanes.caps import Caps
 from smelt.lanes.jobs import JobRun
+from smelt.lanes.lane import RunLane
 from smelt.lanes.places import Door, find_by
+from smelt.lanes.remote import Membership, RemoteLane
 from smelt.loop.jumping import run_jumping
 from smelt.providers.base import Reply
 from smelt.scale.cluster import PLACE, PacerOfCluster
-from tests.lanes.server import USAGE
+from tests.lanes.server import USAGE, make_lane
 from tests.lanes.test_remote import lane_of
 
 
@@ -67,6 +71,24 @@ def test_a_run_finds_the_pacer_again_that_was_started_elsewhere(monkeypatch: pyt
     [notice] = run_jumping(work()).result
 
     assert notice == f"The pacer {PLACE} was away (its connection broke), so this process paced itself meanwhile."
+
+
+def test_without_the_pacer_each_worker_takes_its_share(tmp_path: Path) -> None:
+    caps = Caps(concurrency=8, rpm=600, tpm=1_000)
+    taken: list[Caps] = []
+
+    def own(wanted: Caps) -> RunLane:
+        taken.append(wanted)
+        return make_lane()
+
+    async def work() -> None:
+        member = Membership(str(tmp_path / "none"), "", str, "fake", None, JobRun(job="job", run="r", share=0.25))
+        with RemoteLane(member, caps, lambda event: None, own) as lane:
+            await lane.admit(USAGE)
+
+    run_jumping(work())
+
+    assert taken == [Caps(concurrency=8, rpm=150, tpm=250)]
 
 
 @pytest.mark.parametrize(("job", "seconds"), [(None, 600), (JobRun(job="job", run="r"), 86_400)], ids=["none", "job"])

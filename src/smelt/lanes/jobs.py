@@ -41,6 +41,7 @@ class JobRun:
         max_tokens: Tokens that it may use, or None.
         left: Seconds until the deadline of the job, or None.
         pacer: The pacer that the engine has for the job, as `places.pacer_place`; None if it has none.
+        share: The part of what the run sets per minute that it takes while the pacer is away: there are others.
         headway: How far the run is; None if nobody is shown how far the job is.
     """
 
@@ -50,6 +51,7 @@ class JobRun:
     max_tokens: int | None = None
     left: float | None = None
     pacer: str | None = None
+    share: float = 1.0
     headway: Headway | None = None
 
     @property

@@ -187,7 +187,7 @@ class RemoteLane:
         """Replace the limits that the run sets."""
         self._caps = caps
         if self._own is not None:
-            self._own.limit_to(caps)
+            self._own.limit_to(self._own_caps)
         if (desk := self._live) is not None:
             desk.say("l", *said_of_caps(caps))
 
@@ -225,9 +225,15 @@ class RemoteLane:
     def _live(self) -> Desk | None:
         return self._desk if self._desk is not None and self._desk.is_joined else None
 
+    @property
+    def _own_caps(self) -> Caps:
+        """The limits without the pacer, which adds up those of all processes of the job."""
+        job = self._member.job
+        return self._caps if job is None else self._caps.parted(job.share)
+
     def _alone(self) -> RunLane:
         if self._own is None:
-            self._own = self._join(self._caps)
+            self._own = self._join(self._own_caps)
         self._own.rest = self.rest
         return self._own
 

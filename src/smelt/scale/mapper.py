@@ -171,7 +171,8 @@ class Mapper:
 def part_of(mapper: Mapper, name: str = "") -> Part:
     """A part of the job of *mapper*; *name*: what the engine calls it, the same if it repeats it."""
     settings = in_a_worker(mapper.job.settings, mapper.workers, is_paced=mapper._place is not None)
-    return Part(mapper.job, mapper.model, settings, name=mapper._name, block=name, of_engine=mapper._of_engine)
+    share, of_engine = 1 / mapper.workers, mapper._of_engine
+    return Part(mapper.job, mapper.model, settings, name=mapper._name, block=name, share=share, of_engine=of_engine)
 
 
 def answer(mapper: Mapper, block: B, name: str = "") -> B:
@@ -224,7 +225,13 @@ def _open(name: str, job: Job[Any], model: Any, place: str | None) -> None:
     assert place is not None  # Checked.
     if settings.max_cost is not None:
         check_priced(resolve_model(model, needs_key=False), DECISIONS if settings.via == "decisions" else "")
-    asked(place, "open", name, *(getattr(settings, one) for one in _OF_A_RUN), start=_TO_START)
+    try:
+        asked(place, "open", name, *(getattr(settings, one) for one in _OF_A_RUN), start=_TO_START)
+    except SmeltConfigError as problem:
+        raise SmeltConfigError(
+            f"{problem} Nothing else holds {_limits_of(job)[0]}= for the whole job. Leave it out, or name a pacer that "
+            "this process and the workers reach: python -m smelt pacer --help"
+        ) from None
 
 
 def _check(job: Job[Any], place: str | None) -> None:

@@ -26,7 +26,7 @@ class JobMetrics:
 
     From a pacer (`SMELT_PACER`): a request counts when it ends; rows and errors count when their block ends, and a
     block that the engine repeats because a worker died counts once. What the dead worker paid for is counted, too.
-    Workers that do not know the pacer are not.
+    Workers that do not know the pacer are not, nor blocks that had ended before it was started anew.
     Without a pacer, the ledger of this machine tells what it knows: the runs since the call, of the same model and
     with the same output fields. It knows nothing of other machines, and not which rows failed.
 

@@ -36,7 +36,15 @@ class Part:
     """
 
     def __init__(
-        self, job: Job[Any], model: Any, settings: Settings, *, name: str, block: str, of_engine: str | None = None
+        self,
+        job: Job[Any],
+        model: Any,
+        settings: Settings,
+        *,
+        name: str,
+        block: str,
+        share: float = 1.0,
+        of_engine: str | None = None,
     ) -> None:
         """Name the part.
 
@@ -46,6 +54,7 @@ class Part:
             settings: Those of the run.
             name: What the job is called.
             block: What the part is called; it may be empty.
+            share: As in `JobRun`.
             of_engine: As `places.pacer_place`.
         """
         given = job.settings
@@ -56,6 +65,7 @@ class Part:
             max_tokens=given.max_tokens_total,
             left=given.deadline,
             pacer=of_engine,
+            share=share,
             headway=None if given.progress is False else headway(),
         )
         self.name = block or self.run.run
