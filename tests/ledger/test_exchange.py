@@ -22,11 +22,11 @@ class Store:
     def __init__(self) -> None:
         self.kept: dict[bytes, bytes] = {}
         self.secret = b"s" * 32
-        self.is_away = self.is_silent = self.is_cut = self.is_full = False
+        self.is_away = self.is_silent = self.is_cut = self.is_full = self.is_locked = False
         self.opened = self.puts = self.line = 0
 
     async def open(self) -> bytes:
-        await self._turn()
+        await self._turn(is_opening=True)
         self.opened += 1
         return self.secret
 
@@ -44,9 +44,9 @@ class Store:
     def close(self) -> None:
         self.line += 1
 
-    async def _turn(self) -> None:
+    async def _turn(self, *, is_opening: bool = False) -> None:
         line = self.line
-        await asyncio.sleep(3600 if self.is_silent else 0.01)
+        await asyncio.sleep(3600 if self.is_silent or (self.is_locked and not is_opening) else 0.01)
         if line != self.line:
             raise ConnectionError("the connection was closed")
         if self.is_cut:
@@ -152,7 +152,7 @@ def test_what_a_run_could_not_hand_on_is_handed_on_by_the_next_one_of_this_proce
         with pytest.warns(SmeltWarning, match="is away"):
             await block("second", is_away=True)
         assert len(store.kept) == 1
-        await asyncio.sleep(31)
+        await asyncio.sleep(100)
         await block("third", is_away=False)
 
     run_jumping(blocks())
@@ -228,6 +228,31 @@ def test_a_store_that_refuses_at_once_is_tried_at_once_and_so_is_back_at_once() 
         assert run_jumping(blocks()).result == ["{}"]
 
     assert outage.outage(URL) is None
+
+
+def test_a_store_that_lets_in_and_then_says_nothing_is_not_back() -> None:
+    store = Store()
+
+    async def blocks() -> float:
+        loop, first = asyncio.get_running_loop(), exchange_of(store)
+        await first.fetch(["a"])
+        store.is_locked = True
+        await first.fetch(["a"])
+        await first.finish()
+        first.close()
+        began = loop.time()
+        for _ in range(20):
+            one = exchange_of(store)
+            assert await one.fetch(["a"]) == [None]
+            await asyncio.sleep(1)
+            await one.finish()
+            one.close()
+        return loop.time() - began - 20
+
+    with pytest.warns(SmeltWarning, match="did not answer in time") as told:
+        assert run_jumping(blocks()).result < 0.1
+
+    assert len(told) == 1
 
 
 def test_a_store_that_is_full_is_read_and_told_of_once() -> None:

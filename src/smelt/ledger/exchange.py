@@ -208,6 +208,8 @@ class Exchange:
         some = dict(islice(self._queue.items(), _AT_ONCE))
         if some:
             await self._store.put(some)
+        else:  # Only to see whether it answers: to connect does not tell, for example if a table is locked.
+            await self._store.get(self._keys([""]))
         return some
 
     async def _get(self, texts: Sequence[str]) -> Sequence[bytes | None]:

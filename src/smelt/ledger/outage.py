@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 _PAUSES = (1.0, 30.0)  # Seconds between two tries behind a run: doubled from the first to the last.
 _AT_ONCE = 0.2  # Seconds: if a try fails in less, as where nobody listens, runs may wait for the next one.
-_REST = 30.0  # Seconds without such a wait after a try that took longer.
+_REST = 10  # Else none waits for this many times as long as it took.
 
 _outages: dict[str, Outage] = {}
 
@@ -35,7 +35,7 @@ def outage(url: str) -> Outage | None:
 
 def failed(url: str, began: float, now: float, *, is_readable: bool) -> bool:
     """Note a try that failed *now*. Returns whether an outage begins with it."""
-    worth = now if now - began < _AT_ONCE else now + _REST
+    worth = now if now - began < _AT_ONCE else now + _REST * (now - began)
     known = _outages.get(url)
     if known is None:
         pause = _PAUSES[0]
