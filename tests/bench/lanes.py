@@ -267,12 +267,17 @@ def measured(
     return stats, job
 
 
-def started(scenario: Scenario, *, rows: int, waits: bool = False, **options: Any) -> subprocess.Popen[str]:
+def started(
+    scenario: Scenario, *, rows: int, waits: bool = False, pause: float | None = None, **options: Any
+) -> subprocess.Popen[str]:
     """A process that does the job; `finished` waits for it.
 
-    One that *waits* says a line when it is ready, and begins when it is told one.
+    One that *waits* says a line when it is ready, and begins when it is told one. With a *pause* it is a stream, which
+    pauses for so many seconds after each frame.
     """
-    job = json.dumps({"url": scenario.base_url("openai"), "rows": rows, "waits": waits, "options": options})
+    job = json.dumps(
+        {"url": scenario.base_url("openai"), "rows": rows, "waits": waits, "pause": pause, "options": options}
+    )
     command = [sys.executable, "-m", "tests.bench.lanes", "--job", job]
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -295,12 +300,28 @@ def do(job: Mapping[str, Any]) -> None:
         print("ready", flush=True)
         sys.stdin.readline()
     begun = time.perf_counter()
-    out = smelt.transform(
-        frame, "Describe {name} {number}.", Company, model=model, progress=False, ledger=False, **job["options"]
-    )
+    given = {"model": model, "progress": False, "ledger": False, **job["options"]}
+    if job.get("pause") is None:
+        out = smelt.transform(frame, "Describe {name} {number}.", Company, **given)
+    else:
+        out = _looked_at(frame, given, begun, job["pause"])
     wall = time.perf_counter() - begun
     failed_rows = int(out["smelt_error"].notna().sum())
     print(json.dumps({"wall": wall, "answered": len(out) - failed_rows, "failed": failed_rows}))
+
+
+def _looked_at(frame: pd.DataFrame, given: dict[str, Any], begun: float, pause: float) -> pd.DataFrame:
+    """What a stream answers until the deadline, if its consumer takes so many seconds for each frame."""
+    deadline = given.pop("deadline")  # That of a stream does not count pauses.
+    parts = (frame[at : at + 100] for at in range(0, len(frame), 100))
+    done = []
+    with smelt.stream(parts, "Describe {name} {number}.", Company, **given) as frames:
+        for one in frames:
+            done.append(one)
+            time.sleep(pause)
+            if time.perf_counter() - begun > deadline:
+                break
+    return pd.concat(done)
 
 
 def main(*names: str, situations: Mapping[str, Callable[[FakeServer], list[Figure]]] = SITUATIONS) -> None:

@@ -1,6 +1,6 @@
 """What a pacer for many processes costs, and how well they share a limit with it: over real sockets and real HTTP.
 
-    python -m tests.bench.pacers [cost] [announced] [hidden] [killed]
+    python -m tests.bench.pacers [cost] [announced] [hidden] [paused] [killed]
 
 Prints every figure with its limit, and ends with an error if one is above it. `cost` takes 10 s, each of the others
 45 s.
@@ -84,9 +84,12 @@ def _cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _begun(scenario: Scenario, **options: Any) -> list[subprocess.Popen[str]]:
-    """Eight processes that begin when all are ready."""
-    jobs = [started(scenario, waits=True, batch_size=10, wire="keyed", **options) for _ in range(PROCESSES)]
+def _begun(scenario: Scenario, *, paused: int = 0, **options: Any) -> list[subprocess.Popen[str]]:
+    """Eight processes that begin when all are ready; the first of them are streams that pause for 2 s at each frame."""
+    jobs = [
+        started(scenario, waits=True, batch_size=10, wire="keyed", pause=2.0 if at < paused else None, **options)
+        for at in range(PROCESSES)
+    ]
     for job in jobs:
         assert job.stdout is not None
         job.stdout.readline()
@@ -107,11 +110,17 @@ def hidden() -> list[Figure]:
     return _shared(announce=False)
 
 
-def _shared(*, announce: bool) -> list[Figure]:
+def paused() -> list[Figure]:
+    """The limit known from 429s; three of the processes are streams whose consumers take 2 s for each frame."""
+    return _shared(announce=False, paused=3)
+
+
+def _shared(*, announce: bool, paused: int = 0) -> list[Figure]:
     with FakeServer() as server, tempfile.TemporaryDirectory() as folder, pacer(folder):
         limit = {"requests_per_minute": 60 * PER_SECOND, "announce": announce, "retry_after": True}
         scenario = server.scenario(answers=RULES, limit=limit, **LATENCY)
-        shares = [finished(job)["answered"] for job in _begun(scenario, rows=20_000, deadline=SECONDS)]
+        jobs = _begun(scenario, paused=paused, rows=20_000, deadline=SECONDS)
+        shares = [finished(job)["answered"] for job in jobs][paused:]
         seen = scenario.stats().timeline[WARM : int(SECONDS) - 2]
     replies, refused = sum(one[0] for one in seen), sum(one[1] for one in seen)
     return [
@@ -137,7 +146,7 @@ def killed() -> list[Figure]:
     return [Figure(name="s until it goes on", value=back, limit=5.0), Figure(name="rows failed", value=failed, limit=0)]
 
 
-SITUATIONS = {one.__name__: one for one in (cost, announced, hidden, killed)}
+SITUATIONS = {one.__name__: one for one in (cost, announced, hidden, paused, killed)}
 
 
 def main(*names: str) -> None:

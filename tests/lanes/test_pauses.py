@@ -347,7 +347,7 @@ def test_a_paused_run_holds_up_nobody_of_its_job_and_is_charged_in_the_end(place
 
 
 @pytest.mark.parametrize("lines", [[["h", [], []], ["h", [], []]], [["g"]], [["h", 1, 2]], [["h", [{}], []]],
-                                   [["h", [], []], ["a", 9, 1, 1, None, None]]], ids=str)  # fmt: skip
+                                   [["h", [], [1]], ["a", 9, 1, 1, None, None]]], ids=str)  # fmt: skip
 def test_nonsense_about_pauses_ends_the_connection_and_frees_its_places(lines: list[Any], place: str) -> None:
     async def work() -> None:
         async with listening(place):

@@ -168,6 +168,8 @@ class Lane:
     def hold(self, run: RunLane) -> None:
         """*run* looks at nothing from now on: its requests wait apart from the others."""
         with self._lock:
+            if run not in self._runs:
+                return
             run.paused_at = run.now()
             self._asleep[run] = None
             if run.slots:
@@ -241,7 +243,7 @@ class Lane:
         return self._take_slot(run, now, estimate) if is_free else None
 
     def _wait(self, run: RunLane, now: float, estimate: Usage) -> Wait:
-        rest = run.rest if len(self._runs) == 1 else math.inf
+        rest = run.rest if len(self._runs) - len(self._asleep) == 1 else math.inf
         return self.pacer.wait(now, estimate, is_trying=run.is_trying, rest=rest)
 
     def _take_slot(self, run: RunLane, now: float, estimate: Usage) -> Slot:

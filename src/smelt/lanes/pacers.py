@@ -329,11 +329,11 @@ class Client(Lines):
 
     def _lapse(self, run: RunLane) -> None:
         """Free the places of a client that has looked away for long: what it has sent has ended, or soon will."""
-        for number in self._unsent:
+        for number in self._unsent & self._slots.keys():
             run.release(self._slots.pop(number))
             self._free(number)
             self._wanted.pop(number, None)
-        self._lapsed += self._unsent
+            self._lapsed.append(number)
         self._unsent = set()
         run.lane.lapse(run)
         if self._job is not None and (allowance := self._job.allowance) is not None and run.late:

@@ -154,7 +154,9 @@ class RemoteLane:
             await self._alone().sending(slot)
         elif (desk := self._live) is not None:
             with suppress(Lost):
-                await desk.sending(slot, self.rest, self._expected(slot.estimate))
+                if desk.must_wait(slot):
+                    await desk.wait(slot, self.rest, self._expected)
+                desk.sending(slot)
 
     def hold(self) -> None:
         """The run looks at nothing from now on, because its loop pauses, so nobody must wait for it."""
@@ -372,20 +374,27 @@ class Desk(Lines):
         """Whether the request of *slot* was sent, so that it may be billed."""
         return self.slots.get(-slot.number, False)
 
-    async def sending(self, slot: Slot, rest: float, cost: float | None) -> None:
-        """As in `Limiter`. Raises `Lost`, too."""
+    def must_wait(self, slot: Slot) -> bool:
+        """Whether the place of *slot* was, or may have been, given up in a pause."""
+        return self._pauses > 0 or -slot.number in self._gone
+
+    async def wait(self, slot: Slot, rest: float, cost: Callable[[Usage], float | None]) -> None:
+        """Wait until *slot* has a place for sure. Raises as `admit`."""
         number = -slot.number
         while self._pauses and not self._is_closed:
             await self._is_back.wait()
         if number in self._gone:
             self._gone.discard(number)
-            await self.admit(number, slot.estimate, rest, cost)
-        if number in self.slots:
-            self.slots[number] = True
+            await self.admit(number, slot.estimate, rest, cost(slot.estimate))
+
+    def sending(self, slot: Slot) -> None:
+        """The request of *slot* is sent now."""
+        if -slot.number in self.slots:
+            self.slots[-slot.number] = True
 
     def hold(self) -> None:
         """Tell the pacer at once that nobody looks at what it says."""
-        if self._is_held or not (self._waiting or self.slots):
+        if self._is_held:
             return
         self._is_held, self._pauses = True, self._pauses + 1
         self._is_back.clear()
