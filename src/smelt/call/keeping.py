@@ -14,8 +14,8 @@ from smelt.trust.verdict import Standing, is_same
 from smelt.trust.votes import Leaf
 from smelt.trust.walk import allowed_wrong
 
-Answers = Mapping[int, Answer]
-"""The answers to rows, by their positions."""
+Given = Mapping[int, Answer]
+"""The answers that were given to rows, by their positions."""
 
 
 class Keeping:
@@ -52,7 +52,7 @@ class Keeping:
         """The rows of a sample, by their numbers in the population; at least these if sides are promised."""
         return drawn.order[: sample_size(self._call, len(self.rows))]
 
-    def sample_by(self, answers: Answers, drawn: Draw) -> Sequence[int]:
+    def sample_by(self, answers: Given, drawn: Draw) -> Sequence[int]:
         """The rows of a sample, by the *answers* so far: if sides are promised, each has a sample of its own."""
         if self._sides is None:
             return self.sample(drawn)
@@ -61,7 +61,7 @@ class Keeping:
         return [*true[: self._sides.labels_true(len(true))], *false[:count]]
 
     def kept(
-        self, answers: Answers, labels: Answers, sample: Sequence[int], drawn: Draw, *, is_last: bool
+        self, answers: Given, labels: Given, sample: Sequence[int], drawn: Draw, *, is_last: bool
     ) -> frozenset[int]:
         """The positions whose *answers* may be kept.
 
@@ -91,8 +91,8 @@ class Keeping:
 
     def _cut(
         self,
-        answers: Answers,
-        labels: Answers,
+        answers: Given,
+        labels: Given,
         sample: Sequence[int],
         drawn: Draw,
         *,
@@ -113,7 +113,7 @@ class Keeping:
         )
         return cut
 
-    def _kept_by_side(self, answers: Answers, labels: Answers, sample: Sequence[int], drawn: Draw) -> frozenset[int]:
+    def _kept_by_side(self, answers: Given, labels: Given, sample: Sequence[int], drawn: Draw) -> frozenset[int]:
         """As `kept`, for precision and recall."""
         assert self._sides is not None
         ((place, leaf),), firsts = self._fields, self.rows.firsts
@@ -146,7 +146,7 @@ class Keeping:
             )
         return frozenset(good)
 
-    def _side(self, answers: Answers, row: int) -> bool | None:
+    def _side(self, answers: Given, row: int) -> bool | None:
         """What a row was answered; None if it has no answer, or one that is null."""
         found = answers.get(self.rows.firsts[row])
         ((_, leaf),) = self._fields
