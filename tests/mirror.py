@@ -180,6 +180,8 @@ TESTED_THROUGH = {
     "providers/local": "local/test_process",
     "providers/own": "call/test_resolve",
     "providers/events": "providers/test_bodies",
+    "providers/boundary": "exactness/test_canaries",
+    "providers/receiving": "providers/test_http",
     "providers/logs": "exactness/test_canaries",
     "providers/secrets": "exactness/test_canaries",
     # The caller's own code: what it returns and raises shows in whole calls.

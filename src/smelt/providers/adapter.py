@@ -27,9 +27,10 @@ from smelt.providers.base import (
 )
 from smelt.providers.batching import BatchConnection
 from smelt.providers.bodies import complaint_in
+from smelt.providers.boundary import posted, refused, reply_to, try_anew
 from smelt.providers.effort import check_sampling
 from smelt.providers.fallback import MOST_STEPS, Manners, milder
-from smelt.providers.http import client_for, posted, refused, reply_to, try_anew
+from smelt.providers.http import client_for
 from smelt.providers.medialimits import with_media
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import Manner

@@ -28,8 +28,9 @@ from smelt.providers.bodies import (
     words,
     written,
 )
+from smelt.providers.boundary import answer_of
 from smelt.providers.failures import limits_in, request_id
-from smelt.providers.http import Client, answer_of, client_for
+from smelt.providers.http import Client, client_for
 from smelt.providers.medialimits import CONVERSE
 from smelt.providers.secrets import Secret
 from smelt.providers.shapes import STRICT, Manner, bears_schema, system_in

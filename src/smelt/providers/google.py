@@ -33,10 +33,11 @@ from smelt.providers.bodies import (
     words,
     written,
 )
+from smelt.providers.boundary import answer_of, refused, try_anew
 from smelt.providers.failures import limits_in, request_id
 from smelt.providers.google_decisions import DECIDER, PATH
 from smelt.providers.google_prefixes import Contents, is_gone, least_prefix, storage_usd
-from smelt.providers.http import Client, answer_of, client_for, refused, try_anew
+from smelt.providers.http import Client, client_for
 from smelt.providers.logprobs import tokens_of_gemini
 from smelt.providers.medialimits import GEMINI, type_of_url
 from smelt.providers.prefixes import Prefixes

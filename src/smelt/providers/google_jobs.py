@@ -22,7 +22,8 @@ from smelt.providers.adapter import Adapter
 from smelt.providers.base import Answer, Billing, CallFailed, Reply, Request
 from smelt.providers.batching import Item, JobFault, JobReport, JobState
 from smelt.providers.bodies import table, tables, words
-from smelt.providers.http import Client, answer_of, frames_cleared, origin_of, refused
+from smelt.providers.boundary import answer_of, frames_cleared, refused
+from smelt.providers.http import Client, origin_of
 from smelt.providers.jobclient import JobClient, as_line, count_in, moment
 from smelt.providers.openapi import open_api
 from smelt.providers.transfers import SECONDS, seconds_for, size_of

@@ -9,7 +9,7 @@ import google.genai as genai
 from google.genai import errors, types
 
 from smelt.providers.base import Answer
-from smelt.providers.http import try_anew
+from smelt.providers.boundary import try_anew
 from smelt.providers.prefixes import Unkeepable
 from smelt.providers.tariff import Price
 

@@ -1,10 +1,7 @@
-"""The HTTP client that every SDK uses, and the reading of an SDK call's raw answer.
+"""The HTTP client that every SDK uses.
 
 All three SDKs use httpx2. By default they follow redirects with the key (google-genai), decompress any body, and read
 bodies of any size. So each SDK gets this client, created inside the run and closed with it.
-
-`reply_to` is the boundary: everything that a server sent is limited in size, stripped of control characters and
-redacted there, once, for all later uses.
 """
 
 from __future__ import annotations
@@ -12,33 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import sys
-import traceback
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from functools import lru_cache
-from itertools import takewhile
+from collections.abc import Awaitable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx2
 
-from smelt.providers import failures
 from smelt.providers.access import Access
 from smelt.providers.addresses import is_loopback, is_private_to_cloud
-from smelt.providers.base import Answer, Billing, CallFailed, Reply, Request
-from smelt.providers.bodies import parsed
+from smelt.providers.boundary import Exchange
 from smelt.providers.connection import IDLE_SECONDS, connection_to
 from smelt.providers.credentials import REPLACED, Credentials, NotAuthorised, check, looks_expired
-from smelt.providers.encodings import Undecodable, piecewise, unpacked
 from smelt.providers.logs import keep_discreet, ours
-from smelt.providers.redact import masked, redact
-from smelt.providers.secrets import Secret
+from smelt.providers.receiving import left_open, received
 from smelt.providers.ways import bare
 
-BODY_CAP = 64 * 2**20
 _CONNECT_SECONDS = 10.0
 # Seconds that a connection stays unused after its reply, once servers have closed several that were reused at once.
 _REST = 0.05
@@ -47,32 +33,10 @@ _TRIAL_SECONDS = 2.0  # How long others wait for the first request with renewed 
 _LOSSES = 2  # One may be chance.
 _SOON = 1.0  # Seconds: a connection that breaks later after sending was not lost to an idle close.
 
-
 # The logger of httpx2's own line for each request; our line leaves out the reason phrase, which is the server's text.
 _log = logging.getLogger("httpx2")
-
-
-T = TypeVar("T")
-
-
-class Unreadable(Exception):
-    """An answer that is not read: too large, in an unknown encoding, or not UTF-8."""
-
-
 _CLOSED = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
-_TRANSPORT_ERRORS: tuple[type[Exception], ...] = (
-    httpx2.HTTPError,
-    httpx2.InvalidURL,
-    OSError,
-    Unreadable,
-    NotAuthorised,
-)
-
-
-class Exchange:
-    """State of a call in progress: its last response, which an SDK may lose when it raises its own exception."""
-
-    response: httpx2.Response | None = None
+T = TypeVar("T")
 
 
 class Client(httpx2.AsyncClient):
@@ -181,7 +145,7 @@ class Client(httpx2.AsyncClient):
             if stream and response.is_success:
                 return self._left_open(response, connection)
             try:
-                answer = await _read(response)
+                answer = await received(response)
             finally:
                 await response.aclose()
         except BaseException:  # The connection may be in any state, so it is not reused.
@@ -192,18 +156,13 @@ class Client(httpx2.AsyncClient):
 
     def _left_open(self, response: httpx2.Response, connection: httpx2.AsyncBaseTransport) -> httpx2.Response:
         """*response* with a body that takes the connection back when it is closed."""
-        encoding = response.headers.get("content-encoding", "identity").lower()
-        if encoding not in ("identity", "gzip", "x-gzip"):
-            raise Unreadable(f"the answer is compressed as {encoding[:20]!r}, which was not asked for")
 
         def back(*, is_whole: bool) -> None:
             self._room.release()
             if is_whole:
                 self._idle.append((connection, asyncio.get_running_loop().time()))
 
-        assert isinstance(response.stream, httpx2.AsyncByteStream)
-        response.stream = _Open(response.stream, connection, back, is_packed=encoding != "identity")
-        return response
+        return left_open(response, connection, back)
 
     def _take(self, now: float) -> tuple[httpx2.AsyncBaseTransport, float]:
         """A connection and the time of its last reply: the last used; after losses, one that rested or a new one."""
@@ -246,181 +205,6 @@ def client_for(access: Access, *, connections: int) -> Client:
     return Client(access, connections=connections)
 
 
-async def reply_to(
-    call: Awaitable[Answer],
-    read: Callable[[Answer, Sequence[Secret]], Reply],
-    errors: tuple[type[Exception], ...],
-    access: Access,
-    asked: Request,
-) -> Reply:
-    """Await an SDK's call and parse its raw answer, even if the SDK raised because of the status.
-
-    Every exception, even a cancellation, loses the local variables of its traceback's frames: an SDK's frames hold the
-    key, ours hold an answer that may repeat it, and tools show them in a traceback.
-
-    Args:
-        call: The call, with the SDK's retries off.
-        read: The adapter's parser of an answer.
-        errors: The SDK's own exceptions.
-        access: Gives the origin for messages, and the secrets to redact.
-        asked: The request.
-
-    Raises:
-        CallFailed: There is no reply. It has no cause or context: an SDK's exception holds the request, and so the key.
-    """
-    with frames_cleared():
-        return reply_in(await _answer(call, errors, access, asked), read, access, asked)
-
-
-async def answer_to(call: Awaitable[Answer], errors: tuple[type[Exception], ...], access: Access) -> Answer:
-    """The same for a call that asks no model: its raw answer, whatever its status; headers as `failures.kept`.
-
-    Raises:
-        CallFailed: There is no answer.
-    """
-    with frames_cleared():
-        return await _answer(call, errors, access, None)
-
-
-async def body_to(
-    call: Awaitable[httpx2.Response], errors: tuple[type[Exception], ...], access: Access
-) -> httpx2.Response:
-    """The same for a call whose body is read as it comes: the open response, with a status of success.
-
-    Raises:
-        CallFailed: There is no answer, or it has an error status.
-    """
-    opened: list[httpx2.Response] = []
-
-    async def open_or_answer() -> Answer:
-        response = await call
-        if response.is_closed:
-            return answer_of(response)
-        opened.append(response)
-        return Answer(status=response.status_code, headers={}, text="")
-
-    with frames_cleared():
-        _check(await answer_to(open_or_answer(), errors, access), access)
-    return opened[0]
-
-
-def _check(answer: Answer, access: Access) -> None:
-    if not 200 <= answer.status < 300:
-        body = parsed(answer.text)
-        raise failures.from_status(answer.status, answer.headers, body, text=answer.text, secrets=access.secrets)
-
-
-def failure_in(error: Exception, access: Access) -> CallFailed | None:
-    """The failure for an *error* that was raised while an open body was read; None if it is no error of transport."""
-    return _failure(error, access) if isinstance(error, _TRANSPORT_ERRORS) else None
-
-
-@contextmanager
-def frames_cleared() -> Iterator[None]:
-    """Take the local variables out of the finished frames of an exception's traceback: they hold keys and answers."""
-    outer = sys.exception()  # An exception that the caller is handling is not ours and stays unchanged.
-    try:
-        yield
-    except BaseException as error:
-        for one in takewhile(lambda one: one is not outer, failures.causes(error)):
-            traceback.clear_frames(one.__traceback__)
-        raise
-
-
-async def _answer(
-    call: Awaitable[Answer], errors: tuple[type[Exception], ...], access: Access, asked: Request | None
-) -> Answer:
-    exchange = Exchange()
-    token = ours.set(exchange)
-    try:
-        answer = await call
-    except Exception as error:
-        if exchange.response is not None:  # Read the response, whatever the SDK raised.
-            answer = answer_of(exchange.response)
-        elif isinstance(error, errors + _TRANSPORT_ERRORS):
-            failure = _failure(error, access)
-            answer = None
-        else:
-            raise
-    finally:
-        ours.reset(token)
-    if answer is None:
-        raise failure
-    return replace(answer, headers=failures.kept(answer.headers, access.secrets), asked=asked)
-
-
-def reply_in(
-    answer: Answer,
-    read: Callable[[Answer, Sequence[Secret]], Reply],
-    access: Access,
-    asked: Request | None = None,
-) -> Reply:
-    """The reply in *answer*, with everything in it limited and redacted.
-
-    Raises:
-        CallFailed: There is no reply.
-    """
-    try:
-        reply = read(answer, access.secrets)
-    except CallFailed:
-        raise
-    except Exception as error:  # noqa: BLE001  # A body of any shape fails only its request, not the run.
-        problem = f"it cannot be read ({type(error).__name__})"
-    else:
-        return _shown(reply, access, asked, redacted=failures.request_id(answer.headers))
-    raise failures.no_answer(answer.status, answer.headers, answer.text, problem=problem, secrets=access.secrets)
-
-
-def _shown(reply: Reply, access: Access, asked: Request | None, *, redacted: str | None) -> Reply:
-    """*reply* without keys: names and messages as one redacted line; the text unchanged except for the key itself.
-
-    *redacted* is the request id of the headers, which are redacted already; an id may also come from the body.
-    """
-    secrets = access.secrets
-    text = masked(reply.text, secrets)
-    if text != reply.text and asked is not None and masked(asked.user, secrets) != asked.user:
-        text = reply.text  # The key is in a row, so it may be in the answer.
-    model, name = reply.model and _name(reply.model, secrets), reply.request_id
-    if name != redacted:
-        name = name and redact(name, secrets, limit=200)
-    if (text, model, name, reply.detail) == (reply.text, reply.model, reply.request_id, None):  # The usual case.
-        return reply
-    return replace(
-        reply, text=text, model=model, request_id=name, detail=reply.detail and redact(reply.detail, secrets)
-    )
-
-
-@lru_cache(maxsize=64)
-def _name(text: str, secrets: tuple[Secret, ...]) -> str:
-    """A model's name, redacted; cached, because it is the same in most replies."""
-    return redact(text, secrets, limit=200)
-
-
-async def posted(
-    post: Callable[..., Awaitable[Any]], path: str, body: Any, content: bytes | None = None, **options: Any
-) -> Answer:
-    """The server's answer to *body*, posted to *path* by an SDK's own *post* with these request *options*.
-
-    An SDK's resources (`responses`, `messages`) do the same, but loading them takes 0.2 s, for answer types that are
-    not used here.
-
-    Args:
-        post: The method of the SDK's client.
-        path: Relative to the base URL.
-        body: JSON values, or None if there is *content*.
-        content: The body, if it is written as JSON already.
-        options: The SDK's request options.
-    """
-    return answer_of(await post(path, cast_to=httpx2.Response, body=body, content=content, options=options))
-
-
-def try_anew() -> None:
-    """Forget the answer to an earlier try of the call in progress."""
-    exchange = ours.get()
-    if exchange is not None:
-        exchange.response = None
-
-
 def origin_of(url: str) -> str:
     """Scheme, host and port of *url*; "" if it is none."""
     try:
@@ -428,17 +212,6 @@ def origin_of(url: str) -> str:
     except httpx2.InvalidURL:
         return ""
     return f"{found.scheme}://{found.host}" + ("" if found.port is None else f":{found.port}")
-
-
-def refused() -> Answer | None:
-    """The last answer in the call in progress, also if an SDK raised for it; None if there was none."""
-    exchange = ours.get()
-    return None if exchange is None or exchange.response is None else answer_of(exchange.response)
-
-
-def answer_of(response: httpx2.Response) -> Answer:
-    """The answer in an httpx2 response."""
-    return Answer(status=response.status_code, headers=dict(response.headers), text=response.text)
 
 
 async def _soon(work: Awaitable[T], request: httpx2.Request) -> T:
@@ -473,104 +246,6 @@ def _with_headers(request: httpx2.Request, headers: Mapping[str, str]) -> httpx2
 
 def _place(url: httpx2.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port  # The port is None if it is the scheme's default.
-
-
-async def _read(response: httpx2.Response) -> httpx2.Response:
-    assert isinstance(response.stream, httpx2.AsyncByteStream)
-    response.stream = _Capped(response.stream)
-    encoding = response.headers.get("content-encoding", "identity").lower()
-    if encoding != "identity":
-        response = await _unpacked(response, encoding)
-    body = await response.aread()
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        if response.is_success:
-            raise Unreadable("the answer is not UTF-8") from None
-    response.encoding = "utf-8"  # JSON is UTF-8, whatever the content-type says (RFC 8259, section 8.1).
-    return response
-
-
-async def _unpacked(response: httpx2.Response, encoding: str) -> httpx2.Response:
-    """*response* with its body decompressed. An error whose body cannot be decompressed keeps status and headers."""
-    packed = b"".join([part async for part in response.aiter_raw()])
-    try:
-        body = unpacked(packed, encoding, BODY_CAP)
-    except Undecodable as problem:
-        if response.is_success:
-            raise Unreadable(str(problem)) from None
-        body = b""
-    headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in _OF_THE_BODY]
-    return httpx2.Response(response.status_code, headers=headers, content=body, request=response.request)
-
-
-_OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")
-
-
-class _Capped(httpx2.AsyncByteStream):
-    """A body that raises when it grows too large."""
-
-    def __init__(self, body: httpx2.AsyncByteStream) -> None:
-        self._body = body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for part in self._body:
-            size += len(part)
-            if size > BODY_CAP:
-                raise Unreadable(f"the answer is larger than {BODY_CAP // 2**20} MB")
-            yield part
-
-    async def aclose(self) -> None:
-        await self._body.aclose()
-
-
-class _Open(httpx2.AsyncByteStream):
-    """A body that is read as it comes. If it is not read to its end, its connection is not used again."""
-
-    def __init__(
-        self,
-        body: httpx2.AsyncByteStream,
-        connection: httpx2.AsyncBaseTransport,
-        back: Callable[..., None],
-        *,
-        is_packed: bool,
-    ) -> None:
-        self._body, self._connection, self._back = body, connection, back
-        self._is_packed, self._is_whole, self._is_closed = is_packed, False, False
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        unpack = piecewise() if self._is_packed else None
-        async for part in self._body:
-            if unpack is None:
-                yield part
-                continue
-            try:
-                for piece in unpack(part):
-                    yield piece
-            except Undecodable as problem:
-                raise Unreadable(str(problem)) from None
-        self._is_whole = True
-
-    async def aclose(self) -> None:
-        if self._is_closed:
-            return
-        self._is_closed = True
-        try:
-            await self._body.aclose()
-            if not self._is_whole:
-                await self._connection.aclose()
-        finally:
-            self._back(is_whole=self._is_whole)
-
-
-def _failure(error: BaseException, access: Access) -> CallFailed:
-    cause = next((one for one in failures.causes(error) if isinstance(one, Unreadable | NotAuthorised)), None)
-    if isinstance(cause, NotAuthorised):
-        return cause.as_failure()
-    if cause is not None:
-        return CallFailed("protocol", Billing.PAID_BAD, f"The answer of {access.origin} cannot be used: {cause}.")
-    return failures.from_transport(error, origin=access.origin, secrets=access.secrets)
 
 
 def _may_be_rebound(url: str) -> bool:

@@ -18,10 +18,10 @@ from smelt.providers.adapter import Adapter
 from smelt.providers.base import Answer, Billing, CallFailed, Reply, Request
 from smelt.providers.batching import LINE_CAP, TIER, Item, JobReport, JobState
 from smelt.providers.bodies import json_in, parsed, table, words, written
+from smelt.providers.boundary import answer_to, body_to, failure_in, frames_cleared, reply_in
 from smelt.providers.error_bodies import complains, read_complaint
 from smelt.providers.events import DECODER
 from smelt.providers.failures import from_status, kept, no_answer
-from smelt.providers.http import answer_to, body_to, failure_in, frames_cleared, reply_in
 from smelt.providers.redact import redact
 from smelt.providers.transfers import SECONDS, Lines, within
 

@@ -12,7 +12,7 @@ from smelt.providers.adapter import Adapter
 from smelt.providers.base import Answer, CallFailed
 from smelt.providers.batching import JobReport, JobState
 from smelt.providers.bodies import tables, words
-from smelt.providers.http import answer_of
+from smelt.providers.boundary import answer_of
 from smelt.providers.jobclient import JobClient
 from smelt.providers.transfers import SECONDS
 
