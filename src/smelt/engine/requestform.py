@@ -23,6 +23,8 @@ from smelt.providers.base import Capabilities, Request
 _ROW_FRAME = 24  # Bytes around a row of a request.
 _COMPACT_FRAME = 10  # The same on the compact wire.
 
+_Row = tuple[str, str, str | None]  # Its token, its text, and what was wrong with an earlier answer.
+
 
 @dataclass(kw_only=True, eq=False)
 class RequestForm:
@@ -109,20 +111,8 @@ class RequestForm:
 
     def render(self, announced: Announced, grant: Grant, codec: Codec, *, timeout: float) -> Request:
         """The request for the rows of *announced*, for replies in the shape *codec*."""
-        tokens, media = announced.tokens, announced.media
-        rows = [(token, row.text, row.problem) for token, row in zip(tokens, announced.chunk.rows, strict=True)]
-        decided = self.work.decisions
-        if decided:  # A question has nothing to mend in an earlier answer.
-            rows = [(token, text, None) for token, text, _ in rows]
-        parts: tuple[str | Media, ...] = ()
-        if media:
-            named = [name_media(token, text) for token, text, _ in rows]
-            rows = [(token, text, problem) for (token, _, problem), (text, _) in zip(rows, named, strict=True)]
-            own = [media.get(row.position, ()) for row in announced.chunk.rows]
-            parts = user_parts(
-                rows, [list(zip(names, ones, strict=True)) for (_, names), ones in zip(named, own, strict=True)]
-            )
-        compact = announced.compact
+        rows, parts = self._rows(announced)
+        tokens, compact, decided = announced.tokens, announced.compact, self.work.decisions
         system = self.work.system if codec == self.capabilities.codec else self.work.array_system
         is_laid_out = compact is not None and compact.layout is not None
         return Request(
@@ -141,6 +131,22 @@ class RequestForm:
             decisions=Decisions(tokens=tuple(tokens), fields=decided) if decided else None,
             scores=self.work.scores,
         )
+
+    def _rows(self, announced: Announced) -> tuple[list[_Row], tuple[str | Media, ...]]:
+        """The rows of *announced*, and the parts of its message if they hold media."""
+        asked, is_decided = announced.chunk.rows, bool(self.work.decisions)
+        rows: list[_Row] = [
+            # A question has nothing to mend in an earlier answer.
+            (token, row.text, None if is_decided else row.problem)
+            for token, row in zip(announced.tokens, asked, strict=True)
+        ]
+        if not announced.media:
+            return rows, ()
+        named = [name_media(token, text) for token, text, _ in rows]
+        rows = [(token, text, problem) for (token, _, problem), (text, _) in zip(rows, named, strict=True)]
+        own = [announced.media.get(row.position, ()) for row in asked]
+        media = [list(zip(names, ones, strict=True)) for (_, names), ones in zip(named, own, strict=True)]
+        return rows, user_parts(rows, media)
 
     @cached_property
     def _compact_schema(self) -> Mapping[str, Any]:
