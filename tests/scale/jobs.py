@@ -105,7 +105,8 @@ def check_metrics(found: JobMetrics, scenario: Scenario, ledger: Path, rows: int
         reasons = Counter(one["reason"] for one in opened.possible_duplicates())
     assert reasons.keys() <= {"lost", "timeout"}
     lost = found.possible_duplicates - reasons["timeout"]
-    assert 0 <= scenario.stats().requests - found.requests <= lost <= IN_FLIGHT
+    untold = scenario.stats().requests - found.requests
+    assert 0 <= untold <= lost <= IN_FLIGHT, (untold, found, reasons)
     assert found.errors == ()
 
 

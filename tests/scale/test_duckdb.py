@@ -51,7 +51,7 @@ def test_every_kind_of_value_comes_back_as_from_transform() -> None:
 
 
 @settings(usual, max_examples=10)
-@given(case=cases(beside=False))
+@given(case=cases(beside=[]))
 def test_any_answers_come_back_as_from_transform(case: Case) -> None:
     with duckdb.connect() as con:
         con.register("here", case.table)

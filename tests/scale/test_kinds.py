@@ -84,18 +84,21 @@ class Case(NamedTuple):
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, beside: bool = True) -> Case:
+def cases(draw: st.DrawFn, *, beside: list[tuple[pa.DataType, list[Any]]] = BESIDE, least: int = 0) -> Case:
     """A job of any output model, over a few rows of any columns, many of them null, in any blocks.
 
     Args:
         draw: Draws.
-        beside: Whether the rows have other columns than that of the prompt.
+        beside: What the rows may have beside the column of the prompt.
+        least: The fewest rows.
     """
     model, instances = draw(models())
-    answers = draw(st.lists(st.none() | instances, max_size=6))
+    answers = draw(st.lists(st.none() | instances, min_size=least, max_size=6))
     rows = len(answers)
     columns: dict[str, Any] = {"name": pa.array(map(str, range(rows)), pa.string())}
-    for place, (kind, values) in enumerate(draw(st.lists(st.sampled_from(BESIDE), max_size=3 if beside else 0))):
+    for place, (kind, values) in enumerate(
+        draw(st.lists(st.sampled_from(beside or BESIDE), max_size=3 if beside else 0))
+    ):
         first = draw(st.integers(0, rows))  # Those before are null, so that the first block may be.
         given = st.lists(st.sampled_from([None, *values]), min_size=rows - first, max_size=rows - first)
         columns[f"beside {place}"] = pa.array([*[None] * first, *draw(given)], kind)

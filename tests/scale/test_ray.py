@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import Phase, given, settings
 from pyarrow import parquet
 
 import smelt
@@ -35,6 +36,7 @@ from tests.models import RULES, Company
 from tests.patience import HANGING
 from tests.scale import jobs
 from tests.scale.answers import EveryKind, Wide, provider, wide_provider, wide_rows
+from tests.scale.test_kinds import PROMPT, Case, cases, usual
 
 ray = pytest.importorskip("ray", reason="the dependency group `scale` is not installed")
 
@@ -130,6 +132,16 @@ def test_rows_and_values_come_back_as_from_transform(cluster: Any) -> None:
     with pytest.warns(SmeltWarning, match="a secret is there: SHOWN_KEY"):
         shown = smelt.Model("openai", "gpt-4.1-mini", key_env="SHOWN_KEY")
         smelt.ray.transform(cluster.from_arrow(names), "About {name}.", EveryKind, model=shown)
+
+
+@settings(usual, max_examples=2, phases=[Phase.generate])
+@given(case=cases(least=2))
+def test_any_frame_comes_back_as_from_transform(cluster: Any, case: Case) -> None:
+    pieces = cluster.from_arrow(case.blocks(case.table))
+    out = smelt.ray.transform(pieces, PROMPT, case.job.output_model, model=case.provider, preserve_order=True)
+    found, wanted = table_of(out), case.transformed(case.table)
+    assert found.schema.remove_metadata() == wanted.schema
+    assert repr(found.to_pylist()) == repr(wanted.to_pylist())  # A NaN is equal to none.
 
 
 def test_a_killed_actor_costs_what_it_had_in_flight(cluster: Any, serving: Scenario, tmp_path: Path) -> None:
