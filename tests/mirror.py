@@ -72,6 +72,8 @@ TESTED_THROUGH = {
     "observe/conventions": "observe/test_spans",
     "observe/recorder": "observe/test_timeline",
     "plan/kinds": "plan/test_schema",
+    "plan/constraints": "plan/test_schema",
+    "plan/owncode": "plan/test_schema",
     "providers/base": "providers/test_conformance",
     "providers/vendor": "providers/test_vendors",
     "report/record": "report/test_report",

@@ -6,14 +6,13 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import annotated_types
 import pydantic
 from pydantic import AliasChoices, AliasPath, BaseModel, RootModel
 from pydantic.fields import FieldInfo
@@ -21,6 +20,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from typing_extensions import TypeAliasType
 
 from smelt.errors import SchemaError
+from smelt.plan.constraints import constrained, fixed_point
 from smelt.plan.forms import is_named, model_of, modelled, single
 from smelt.plan.kinds import (
     ROW_ID,
@@ -31,7 +31,6 @@ from smelt.plan.kinds import (
     Date,
     Duration,
     Field,
-    FixedPoint,
     Float,
     Integer,
     Kind,
@@ -39,7 +38,7 @@ from smelt.plan.kinds import (
     Text,
     Timestamp,
 )
-from smelt.plan.verbatim import KEYWORD, Verbatim
+from smelt.plan.owncode import needs_whole, refuse_async_hooks
 
 _DEEPEST = 20  # Levels of models and lists; providers accept at most ten, and every library recurses over them.
 
@@ -70,15 +69,6 @@ _INSTEAD: dict[object, str] = {
     complex: "two float fields",
     Sequence: "list[...]",
     Iterable: "list[...]",
-}
-_KEYWORDS = {
-    annotated_types.Ge: ("ge", "minimum"),
-    annotated_types.Gt: ("gt", "exclusiveMinimum"),
-    annotated_types.Le: ("le", "maximum"),
-    annotated_types.Lt: ("lt", "exclusiveMaximum"),
-    annotated_types.MultipleOf: ("multiple_of", "multipleOf"),
-    annotated_types.MinLen: ("min_length", "minLength"),
-    annotated_types.MaxLen: ("max_length", "maxLength"),
 }
 
 
@@ -117,7 +107,7 @@ def read_output(output_model: Any, *, text_column: str = TEXT_COLUMN) -> Output:
     fields = _fields(model, ())
     if is_single:
         fields = (replace(fields[0], name=text_column),)
-    _refuse_async_hooks(model)
+    refuse_async_hooks(model)
     if any(field.key == ROW_ID for field in fields):
         raise SchemaError(
             f"{model.__name__} has a field {ROW_ID!r}, the name under which replies carry the row's token. "
@@ -148,7 +138,7 @@ def _with_fields(output_model: Any) -> type[BaseModel]:
 
 def part_of(output: Output, names: Sequence[str]) -> Output | None:
     """*output* with only the fields *names*; None if validators of its model may need the whole answer."""
-    if output.is_text or not 0 < len(names) < len(output.fields) or _has_code(output.model):
+    if output.is_text or not 0 < len(names) < len(output.fields) or needs_whole(output.model):
         return None
     return bare_part(output, names)
 
@@ -163,87 +153,6 @@ def bare_part(output: Output, names: Sequence[str]) -> Output:
     )
     kept_fields = tuple(field for field in output.fields if field.name in names)
     return Output(model=model, fields=kept_fields, description=output.description)
-
-
-def has_own_code(model: type[BaseModel]) -> bool:
-    """Whether validating an answer runs code of the model's author, at any depth."""
-    return _runs_code(model.__pydantic_core_schema__)
-
-
-def _runs_code(schema: object) -> bool:
-    if isinstance(schema, dict):
-        if str(schema.get("type")).startswith("function-"):
-            return True
-        if schema.get("post_init") or schema.get("custom_init") or schema.get("default_factory"):
-            return True
-        return any(_runs_code(part) for key, part in schema.items() if key != "metadata")
-    return isinstance(schema, list | tuple) and any(map(_runs_code, schema))
-
-
-def _refuse_async_hooks(output_model: type[BaseModel]) -> None:
-    """Refuse async hooks: pydantic drops their coroutines, so the model would seem to work without running them.
-
-    An async validator is not refused here: its coroutine becomes part of the answer, and that row fails.
-    """
-    for model in (output_model, *_models(output_model.__pydantic_core_schema__)):
-        for name in ("model_post_init", "__init__"):
-            if _is_async(getattr(model, name)):
-                raise SchemaError(
-                    f"{model.__name__}.{name} is async, and pydantic never awaits it, so it would not run. Write it "
-                    "with def; do what needs await afterwards, with the result."
-                )
-
-
-def _models(schema: object) -> Iterator[type[BaseModel]]:
-    """The classes of all models in a core *schema*."""
-    if isinstance(schema, dict):
-        if schema.get("type") == "model":
-            yield schema["cls"]
-        for key, part in schema.items():
-            if key != "metadata":
-                yield from _models(part)
-    elif isinstance(schema, list | tuple):
-        for part in schema:
-            yield from _models(part)
-
-
-def _is_async(hook: Any) -> bool:
-    # pydantic wraps the hook of a model with private attributes. Other wrappers may await what they wrap.
-    while str(getattr(hook, "__globals__", {}).get("__name__")).startswith("pydantic.") and hasattr(
-        hook, "__wrapped__"
-    ):
-        hook = hook.__wrapped__
-    return inspect.iscoroutinefunction(hook)
-
-
-def has_async_code(schema: object) -> bool:
-    """Whether a core *schema* calls a coroutine function, which pydantic does not await."""
-    if isinstance(schema, dict):
-        return any(has_async_code(part) for key, part in schema.items() if key != "metadata")
-    if isinstance(schema, list | tuple):
-        return any(map(has_async_code, schema))
-    return callable(schema) and inspect.iscoroutinefunction(schema)
-
-
-def _has_code(model: type[BaseModel]) -> bool:
-    found = model.__pydantic_decorators__
-    return bool(
-        found.validators
-        or found.field_validators
-        or found.root_validators
-        or found.model_validators
-        or model.model_post_init is not BaseModel.model_post_init
-        or _looks_around(model.__pydantic_core_schema__)
-    )
-
-
-def _looks_around(schema: object) -> bool:
-    """Whether a function in a core schema gets the other fields, such as a validator that takes a `ValidationInfo`."""
-    if isinstance(schema, dict):
-        if schema.get("type") == "with-info" or schema.get("default_factory_takes_data"):
-            return True
-        return any(_looks_around(part) for key, part in schema.items() if key != "metadata")
-    return isinstance(schema, list | tuple) and any(_looks_around(part) for part in schema)
 
 
 def _no_model(given: object) -> SchemaError:
@@ -369,7 +278,7 @@ def _kind(annotation: Any, metadata: Iterable[Any], path: str, above: tuple[type
             f"{path} is Json[...], JSON inside a string. Declare what is in it: the answer is JSON already."
         )
     base = _unconstrained(annotation, metadata, path, above)
-    return _constrained(base, metadata, path)
+    return constrained(base, metadata, path)
 
 
 def _optional(annotation: Any, metadata: list[Any], path: str, above: tuple[type, ...]) -> Kind:
@@ -387,7 +296,7 @@ def _unconstrained(annotation: Any, metadata: list[Any], path: str, above: tuple
     if (plain := _PLAIN.get(annotation) if isinstance(annotation, type) else None) is not None:
         return plain
     if annotation is Decimal:
-        return _fixed_point(metadata, path)
+        return fixed_point(metadata, path)
     origin = get_origin(annotation) or annotation
     if origin is Literal:
         return _literal(annotation, path)
@@ -420,21 +329,6 @@ def _enum(enum: type[Enum], path: str) -> Kind:
     return Choice(values=values)
 
 
-def _fixed_point(metadata: list[Any], path: str) -> Kind:
-    places = digits = None
-    for one in _flat(metadata):
-        places = getattr(one, "decimal_places", places) if hasattr(one, "decimal_places") else places
-        digits = getattr(one, "max_digits", digits) if hasattr(one, "max_digits") else digits
-    if places is None:
-        raise SchemaError(
-            f"{path} is a Decimal without a number of decimal places, which a column must declare. "
-            "Write Annotated[Decimal, Field(decimal_places=2)]."
-        )
-    if not 0 <= places <= (digits or 38) <= 38:
-        raise SchemaError(f"{path} has {digits} digits with {places} decimal places; a column holds 38 digits at most.")
-    return FixedPoint(places=places, digits=digits or 38)
-
-
 _USABLE = "str, int, float, bool, Literal, Decimal, datetime, date, timedelta, list or a nested model"
 
 
@@ -446,41 +340,3 @@ def _unsupported(annotation: Any, origin: Any, path: str) -> SchemaError:
     return SchemaError(
         f"{path} is of type {shown}, which no provider can enforce and no typed column holds. Use {instead or _USABLE}."
     )
-
-
-def _flat(metadata: Iterable[Any]) -> Iterator[Any]:
-    for one in metadata:
-        if isinstance(one, annotated_types.GroupedMetadata):
-            yield from _flat(one)
-        elif isinstance(one, FieldInfo):
-            yield from _flat(one.metadata)
-        else:
-            yield one
-
-
-def _constrained(kind: Kind, metadata: list[Any], path: str) -> Kind:
-    found: dict[str, Any] = {}
-    for one in _flat(metadata):
-        if isinstance(one, Verbatim):
-            kind = _verbatim(kind, one, path)
-        if (known := _KEYWORDS.get(type(one))) is not None:
-            attribute, keyword = known
-            found[_for_lists(keyword) if isinstance(kind, Array) else keyword] = getattr(one, attribute)
-        if (pattern := getattr(one, "pattern", None)) is not None:
-            found["pattern"] = getattr(pattern, "pattern", pattern)
-        if isinstance(kind, Float) and getattr(one, "allow_inf_nan", None):
-            kind = replace(kind, allow_inf_nan=True)
-    return replace(kind, constraints={**kind.constraints, **found}) if found else kind
-
-
-def _verbatim(kind: Kind, rule: Verbatim, path: str) -> Kind:
-    """*kind* with a text that must stand in its row; of a list, each text."""
-    if isinstance(kind, Array):
-        return replace(kind, item=_verbatim(kind.item, rule, path))
-    if not isinstance(kind, Text):
-        raise SchemaError(f"{path} is {rule!r}, and no text. Only str and list[str] can stand in a column.")
-    return replace(kind, constraints={**kind.constraints, KEYWORD: rule})
-
-
-def _for_lists(keyword: str) -> str:
-    return keyword.replace("Length", "Items")

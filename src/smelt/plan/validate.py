@@ -13,8 +13,9 @@ from smelt.plan.chunks import Pending
 from smelt.plan.declared import Unfit, all_declared, coercer
 from smelt.plan.kinds import Array, Struct
 from smelt.plan.numbers import coerced_numbers
+from smelt.plan.owncode import has_async_code, has_own_code
 from smelt.plan.refusals import InvalidRow, close_all, is_of_validator, no_instance, refusal, unawaited
-from smelt.plan.schema import Output, has_async_code, has_own_code
+from smelt.plan.schema import Output
 from smelt.plan.values import checker
 from smelt.plan.verbatim import has_verbatim, strayed
 
