@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +14,7 @@ from smelt.lanes import places
 from smelt.lanes.caps import Caps
 from smelt.lanes.jobs import JobRun
 from smelt.lanes.lane import RunLane
-from smelt.lanes.places import Door, find_by
+from smelt.lanes.places import Door, door_of, find_by
 from smelt.lanes.remote import Membership, RemoteLane
 from smelt.loop.jumping import run_jumping
 from smelt.providers.base import Reply
@@ -71,6 +73,28 @@ def test_a_run_finds_the_pacer_again_that_was_started_elsewhere(monkeypatch: pyt
     [notice] = run_jumping(work()).result
 
     assert notice == f"The pacer {PLACE} was away (its connection broke), so this process paced itself meanwhile."
+
+
+def test_a_port_that_cannot_be_had_is_tried_again_by_the_next_call() -> None:
+    async def work() -> tuple[str, str]:
+        pacer = PacerOfCluster("192.0.2.1")
+        with pytest.raises(OSError, match="192.0.2.1"):
+            await pacer.door()
+        pacer._host = "127.0.0.1"
+        found = await pacer.door()
+        pacer.close()
+        return found
+
+    assert run_jumping(work()).result[0].startswith("127.0.0.1:")
+
+
+def test_a_process_in_which_ray_does_not_run_starts_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as metrics(out) after ray.shutdown()."""
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False))
+    monkeypatch.setitem(sys.modules, "ray.exceptions", SimpleNamespace(RayError=RuntimeError))
+
+    with pytest.raises(ConnectionError, match="Ray does not run in this process"):
+        door_of(PLACE, "", 5.0)
 
 
 def test_without_the_pacer_each_worker_takes_its_share(tmp_path: Path) -> None:

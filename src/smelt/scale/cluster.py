@@ -48,7 +48,11 @@ class PacerOfCluster:
         self._idle_since = None
         if self._door is None:
             self._door = asyncio.ensure_future(self._open())
-        found = await asyncio.shield(self._door)
+        try:
+            found = await asyncio.shield(self._door)
+        except Exception:
+            self._door = None  # The next call tries again.
+            raise
         return found.place, found.token
 
     async def _open(self) -> Door:
@@ -129,8 +133,11 @@ def wait() -> None:
 
 def begin(name: str) -> Any:
     """Ask the actor for its door, as `places.Look`."""
+    import ray
     from ray.exceptions import RayError
 
+    if not ray.is_initialized():  # Else Ray starts a cluster, in which there is no such pacer.
+        raise ConnectionError("Ray does not run in this process")
     try:
         return partial(_answer, start().door.remote())
     except (RayError, ValueError, RuntimeError) as problem:

@@ -115,8 +115,13 @@ class _Mapper(Mapper):
 
 
 def _mapper(job: Job[Any], model: Any, workers: int) -> Mapper:
-    made = _Mapper if pacer_place(environ(), PLACE) == PLACE else Mapper
-    return made(job, model, workers=workers)
+    import ray
+
+    if pacer_place(environ(), PLACE) != PLACE:
+        return Mapper(job, model, workers=workers)
+    if not ray.is_initialized():
+        ray.init()  # As Ray itself does when something is first asked of it.
+    return _Mapper(job, model, workers=workers)
 
 
 class Worker:
