@@ -191,6 +191,39 @@ def test_a_request_that_is_admitted_just_as_its_run_pauses_gives_its_place_back_
 
 
 @KINDS
+def test_even_in_a_short_pause_a_place_is_held_no_longer_than_a_reply_takes(kind: str, place: str) -> None:
+    async def work() -> list[float]:
+        loop = asyncio.get_running_loop()
+        at_pacer, runs = joined(kind, place, 2, 2)
+        took = []
+        async with at_pacer:
+            for run in (*runs, *runs):  # From now on a reply is known to take 0.2 s.
+                slots = await sent(run, 1)
+                await asyncio.sleep(0.2)
+                run.complete(slots[0], ANSWER)
+            for _ in range(3):
+                sleeper, other = runs
+                slots = await sent(sleeper, 2)
+                await asyncio.sleep(0.1)
+                sleeper.hold()
+                began = loop.time()
+                theirs = [await other.admit(USAGE) for _ in range(2)]
+                took.append(loop.time() - began)
+                await asyncio.sleep(0.5)  # So long that the replies seem to take longer.
+                sleeper.go_on()
+                for slot in slots:
+                    sleeper.complete(slot, ANSWER)
+                for slot in theirs:
+                    other.release(slot)
+                runs.reverse()
+            for run in runs:
+                run.__exit__()
+        return took
+
+    assert all(0.05 < one < 0.15 for one in in_time(work()).result)
+
+
+@KINDS
 def test_old_headers_and_refusals_teach_the_others_nothing(kind: str, place: str) -> None:
     refusal = CallFailed("rate_limit", Billing.REJECTED, "Slow down.", retry_after=60.0)
     said = {"limit": "10", "remaining": "0", "reset": "60s"}

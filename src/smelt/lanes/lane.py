@@ -33,6 +33,7 @@ TURNS = 16
 # so much at most it can hold up others, and a limit that is announced in a second is still about the present.
 PAUSE = 1.0
 _TOLD = 1e-3  # Seconds between admission and sending (a ledger write) that may count as those of the provider.
+_SOON = 0.01  # Seconds: the least between two looks at whether a request of a paused run has probably ended.
 _MEMORY = 0.9  # Weight of the old value when the usual time of a reply falls.
 
 
@@ -111,11 +112,11 @@ class Lane:
         """
         return any(hides(run.thread, run.loop) for run in self._runs)
 
-    async def admit(self, run: RunLane, estimate: Usage) -> Slot:
+    async def admit(self, run: RunLane, estimate: Usage, since: float | None = None) -> Slot:
         """Wait until a request of *run* may be sent. Raises `TooLong` if the run would wait too long."""
         if (slot := self.admit_now(run, estimate)) is not None:
             return slot
-        waiter = self.enqueue(run, estimate)
+        waiter = self.enqueue(run, estimate, since)
         try:
             return await waiter.turn
         except asyncio.CancelledError:
@@ -145,17 +146,25 @@ class Lane:
         """Free the slot of a request that ended, and learn from its outcome."""
         with self._lock:
             run.unsent.discard(slot.number)
-            now, is_late = _now(), run.late.pop(slot.number, None) is not None
-            if (kept := run.slots.pop(slot.number, None)) is not None:
+            has_lapsed = slot.number in run.late
+            if (kept := (run.late if has_lapsed else run.slots).pop(slot.number, None)) is not None:
                 run.note(outcome)
-                if is_late := run.has_slept(now, kept):
-                    self.pacer.lapsed()
-                else:
-                    self._learn(now, kept, outcome)
-                    self.pacer.completed(now, kept, outcome)
-            if is_late:
-                self.pacer.late(slot, outcome)
+                self._complete(run, kept, outcome, has_lapsed=has_lapsed)
         self._pump()
+
+    def _complete(self, run: RunLane, slot: Slot, outcome: Reply | CallFailed, *, has_lapsed: bool) -> None:
+        now = _now()
+        if run.has_slept(now, slot):
+            if not has_lapsed:
+                self.pacer.lapsed()
+            self.pacer.late(slot, outcome)
+            return
+        if has_lapsed:
+            self.pacer.retaken()
+        if isinstance(outcome, Reply) and slot.left_at > run.paused_at:  # Else a pause is in this time.
+            seconds = now - slot.sent_at
+            self._usual = max(seconds, _MEMORY * self._usual + (1 - _MEMORY) * seconds)
+        self.pacer.completed(now, slot, outcome)
 
     def sent(self, run: RunLane, number: int) -> None:
         """A request of *run* is sent now."""
@@ -197,7 +206,7 @@ class Lane:
         self._pump()
 
     def lapse(self, run: RunLane) -> None:
-        """Free the places of *run*, which has been paused for long."""
+        """Free the places of *run*, which is paused."""
         with self._lock:
             self._lapse(run, run.now())
         self._pump()
@@ -208,21 +217,20 @@ class Lane:
             self.pacer.released(run.slots.pop(number))
             run.gone.add(number)
         run.unsent.clear()
-        for number in [number for number, slot in run.slots.items() if now - slot.sent_at >= self._usual]:
-            run.late[number] = run.slots.pop(number)
-            self.pacer.lapsed()
+        if self._usual or now - run.paused_at >= PAUSE:
+            for number in [number for number, slot in run.slots.items() if now - slot.sent_at >= self._usual]:
+                run.late[number] = run.slots.pop(number)
+                self.pacer.lapsed()
         if not run.slots:
             self._holding.pop(run, None)
 
-    def _lapse_all(self, now: float) -> None:
-        for run in list(self._holding):
-            if now - run.paused_at >= PAUSE:
-                self._lapse(run, now)
-
-    def _learn(self, now: float, slot: Slot, outcome: Reply | CallFailed) -> None:
-        if isinstance(outcome, Reply):
-            seconds = now - slot.sent_at
-            self._usual = max(seconds, _MEMORY * self._usual + (1 - _MEMORY) * seconds)
+    @property
+    def _next_lapse(self) -> float:
+        """Seconds until the next request of a paused run has probably ended."""
+        times = [slot.sent_at for run in self._holding for slot in run.slots.values()]
+        if not times or not self._usual:
+            return PAUSE
+        return min(PAUSE, max(_SOON, min(times) + self._usual - time_of(self._waiting[0].loop)))
 
     def release(self, run: RunLane, slot: Slot, *, is_counted: bool = False) -> None:
         """Free the slot of a request that was not sent, or was cancelled."""
@@ -237,13 +245,17 @@ class Lane:
         if self._waiting and not self._is_first(run):
             return None
         now = _now()
-        self._lapse_all(now)
         wait = self._wait(run, now, estimate)
         is_free = wait.seconds <= 0 and run.lost_patience(now, wait) is None
         return self._take_slot(run, now, estimate) if is_free else None
 
     def _wait(self, run: RunLane, now: float, estimate: Usage) -> Wait:
         rest = run.rest if len(self._runs) - len(self._asleep) == 1 else math.inf
+        wait = self.pacer.wait(now, estimate, is_trying=run.is_trying, rest=rest)
+        if wait.seconds <= 0 or not self._holding:
+            return wait
+        for one in list(self._holding):
+            self._lapse(one, now)
         return self.pacer.wait(now, estimate, is_trying=run.is_trying, rest=rest)
 
     def _take_slot(self, run: RunLane, now: float, estimate: Usage) -> Slot:
@@ -271,7 +283,6 @@ class Lane:
         while self._waiting:
             waiter = self._next()
             now = time_of(waiter.loop)
-            self._lapse_all(now)
             wait = self._wait(waiter.run, now, waiter.estimate)
             if (problem := waiter.run.lost_patience(now, wait)) is not None:
                 self._waiting.remove(waiter)
@@ -322,8 +333,8 @@ class Lane:
             self._alarm.cancel()
             self._alarm = None
         seconds = math.inf if wait is None else wait.seconds
-        if self._holding:
-            seconds = min(seconds, PAUSE)
+        if self._waiting and self._holding:
+            seconds = min(seconds, self._next_lapse)
         if self._waiting and seconds < math.inf:
             self._alarm = Alarm(self._waiting[0].loop, seconds, self._pump)
 
@@ -347,7 +358,7 @@ class RunLane:
         tell: Receives the events about waiting; called on the run's own loop.
         is_stalled: Whether the run was told that it waits, and not yet that the wait is over.
         slots: Its requests in flight, by number.
-        late: Its requests that were in flight when it was paused, and have probably ended.
+        late: Its requests that were in flight when it was paused, and have probably ended: they hold no place.
         unsent: The numbers of its requests that were admitted and not sent yet.
         gone: The numbers of those of them that lost their places while it was paused.
         aside: Its requests that wait for the end of its pause.
@@ -432,7 +443,7 @@ class RunLane:
         """The request of *slot* is sent now. Waits if its place was given up meanwhile."""
         if slot.number in self.gone:
             self.gone.discard(slot.number)
-            self._again[slot.number] = await self.admit(slot.estimate)
+            self._again[slot.number] = await self.lane.admit(self, slot.estimate, slot.left_at)  # Where it was.
         self.lane.sent(self, self._again.get(slot.number, slot).number)
 
     def complete(self, slot: Slot, outcome: Reply | CallFailed, cost_usd: float | None = None) -> None:

@@ -190,6 +190,10 @@ class Pacer:
         """A request was sent by a run that is paused, and has probably ended: it is no longer in flight."""
         self._window.returned()
 
+    def retaken(self) -> None:
+        """The run of a request that had `lapsed` looks at its end in time."""
+        self._window.retaken()
+
     def late(self, slot: Slot, outcome: Reply | CallFailed) -> None:
         """A request ended while its run was paused. When, is not known, and its headers are old: only its cost counts.
 

@@ -94,6 +94,10 @@ class Window:
         """A request is no longer in flight."""
         self.in_flight -= 1
 
+    def retaken(self) -> None:
+        """A request that had returned ends only now."""
+        self.in_flight += 1
+
     def answered(self, now: float, seconds: float, tokens: float) -> None:
         """A reply came after *seconds*, with so many output *tokens*; call it before `returned`."""
         if not self._is_proven:
