@@ -202,6 +202,8 @@ class Client(Lines):
         if (job := self._job) is not None:
             job.clients.discard(self)
             job.headway.forget(self._name)
+            if job.headway.speaker is self:
+                job.headway.speaker = None
             lost = self._slots.keys() - self._unsent
             if lost:
                 job.hear(self._name, {"possible_duplicates": len(lost)}, 0.0)
