@@ -307,6 +307,27 @@ def test_a_run_that_leaves_or_dies_frees_its_slots(place: str) -> None:
     assert done.result[0] >= 1
 
 
+def test_a_place_that_was_given_to_a_dead_process_was_not_used(place: str) -> None:
+    """Its own limit says how many it can have sent."""
+
+    async def work() -> int:
+        async with listening(place):
+            dead, alive = (lane_of(place, caps=Caps(concurrency=2), job=JobRun(job="job", run=run)) for run in "da")
+            with alive:
+                alive.complete(await alive.admit(USAGE), Reply(text="{}", usage=USAGE))
+                for _ in range(3):  # The caps of two processes add up.
+                    await dead.admit(USAGE)
+                assert dead._desk is not None
+                assert dead._desk.transport is not None
+                dead._desk.on_lost = lambda: None
+                dead._desk.transport.abort()
+                await asyncio.sleep(0.1)
+                found = await say(place, "look", "job")
+                return int(found["possible_duplicates"])
+
+    assert run_jumping(work()).result == 2
+
+
 def test_waits_are_told_and_a_cancelled_request_holds_no_slot(place: str) -> None:
     told: list[Event] = []
 

@@ -204,15 +204,23 @@ class Client(Lines):
             job.headway.forget(self._name)
             if job.headway.speaker is self:
                 job.headway.speaker = None
-            lost = self._slots.keys() - self._unsent
+            lost = self._lost()
             if lost:
                 job.hear(self._name, {"possible_duplicates": len(lost)}, 0.0)
             for number in lost:
                 self._charge(number, None, None)
-            for number in self._unsent:
+            for number in self._slots.keys() - set(lost):
                 self._free(number)
             self.bids.clear()
             self._pacers.pump(job)
+
+    def _lost(self) -> list[int]:
+        """The requests that it may have sent and that did not end.
+
+        It sends no more at a time than its own limit: later places became free, and were given to it, after its death.
+        """
+        most = 0 if self._run is None else self._run.caps.concurrency
+        return [number for number in self._slots if number not in self._unsent][:most]
 
     def heard(self, line: list[Any]) -> None:
         """As `Lines.heard`."""
