@@ -29,8 +29,8 @@ _QUIET = 1.0
 # connecting, sending and reading a refusal take about a dozen iterations, and every request that is sent in the
 # meantime would be refused, too. Chosen, not measured: a few more than a dozen.
 TURNS = 16
-# Seconds: a run that is paused for longer no longer counts as one that looks at its replies. Chosen, not measured: by
-# so much at most it can hold up others, and a limit that is announced in a second is still about the present.
+# Seconds: what a run reads after a longer pause teaches nothing. So long it may hold places, too, if nobody knows how
+# long a reply takes. Chosen, not measured: a limit that was announced a second ago is still about the present.
 PAUSE = 1.0
 _TOLD = 1e-3  # Seconds between admission and sending (a ledger write) that may count as those of the provider.
 _SOON = 0.01  # Seconds: the least between two looks at whether a request of a paused run has probably ended.
