@@ -89,7 +89,8 @@ def check_bill(scenario: Scenario, ledger: Path, rows: int = ROWS) -> None:
     assert len(sent) == rows
     with smelt.ledger.open(ledger) as opened:
         lost = sum(one["rows"] for one in opened.possible_duplicates() if one["reason"] == "lost")
-    assert sum(sent.values()) - rows - rows // 50 <= lost <= IN_FLIGHT * PER_REQUEST
+    twice = sum(sent.values()) - rows
+    assert twice - rows // 50 <= lost <= IN_FLIGHT * PER_REQUEST, (twice, lost)
     again = smelt.Mapper(smelt.Job(PROMPT, Company, **job_options(ledger)), model(scenario))(table(rows))
     check_whole(again, rows)
     assert sum(scenario.stats().rows_sent_by.values()) == sum(sent.values())
