@@ -46,6 +46,7 @@ TESTED_THROUGH = {
     "ledger/book": "batch/test_run",
     "lanes/lines": "lanes/test_remote",
     "lanes/serving": "lanes/test_remote",
+    "lanes/desk": "lanes/test_remote",
     "lanes/errands": "scale/test_metrics",
     "lanes/pacers": "lanes/test_remote",
     "scale/marks": "scale/test_metrics",

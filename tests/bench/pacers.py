@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from smelt.lanes.caps import Caps
-from smelt.lanes.remote import Membership, RemoteLane
+from smelt.lanes.desk import Membership
+from smelt.lanes.remote import RemoteLane
 from smelt.providers.base import Reply, Usage
 from tests.bench.lanes import LATENCY, Figure, finished, started, wait_for_requests
 from tests.fakeserver import FakeServer, Scenario

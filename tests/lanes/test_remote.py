@@ -23,12 +23,13 @@ from smelt.engine.events import Event, Resumed, Waiting
 from smelt.engine.limiter import JobOver, TooLong
 from smelt.errors import SmeltConfigError
 from smelt.lanes.caps import Caps
+from smelt.lanes.desk import Membership
 from smelt.lanes.errands import ask_pacer
 from smelt.lanes.jobs import FORGOTTEN, HALTED, JobRun
 from smelt.lanes.lane import RunLane
 from smelt.lanes.lines import proof_of
 from smelt.lanes.places import went_away
-from smelt.lanes.remote import PATIENCE, Membership, RemoteLane
+from smelt.lanes.remote import PATIENCE, RemoteLane
 from smelt.lanes.serving import serve
 from smelt.loop.bridge import run_blocking
 from smelt.loop.jumping import run_jumping

@@ -12,10 +12,11 @@ import pytest
 
 from smelt.lanes import places
 from smelt.lanes.caps import Caps
+from smelt.lanes.desk import Membership
 from smelt.lanes.jobs import JobRun
 from smelt.lanes.lane import RunLane
 from smelt.lanes.places import Door, door_of, find_by
-from smelt.lanes.remote import Membership, RemoteLane
+from smelt.lanes.remote import RemoteLane
 from smelt.loop.jumping import run_jumping
 from smelt.providers.base import Reply
 from smelt.scale.cluster import PLACE, PacerOfCluster

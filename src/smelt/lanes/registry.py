@@ -15,12 +15,13 @@ from smelt.engine.events import Event
 from smelt.environment import environ
 from smelt.lanes.board import Find, on_this_machine
 from smelt.lanes.caps import Caps
+from smelt.lanes.desk import Membership
 from smelt.lanes.jobs import JobRun
 from smelt.lanes.lane import Lane, RunLane
 from smelt.lanes.pacer import Pacer
 from smelt.lanes.places import pacer_place
 from smelt.lanes.queue import time_of
-from smelt.lanes.remote import Membership, RemoteLane
+from smelt.lanes.remote import RemoteLane
 from smelt.providers.base import CompleteProvider, Usage
 
 # Lanes that are kept; beyond that, the least recently used one is dropped. Chosen, not measured: more models and keys
