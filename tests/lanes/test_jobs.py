@@ -103,7 +103,7 @@ def test_jobs_that_nobody_asks_for_any_more_are_forgotten(monkeypatch: pytest.Mo
     monkeypatch.setattr("smelt.lanes.jobs._MOST_JOBS", 2)
     jobs = SharedJobs()
     first = jobs.named("one")
-    first.clients.add("one of its runs")
+    first.runs.add("one of its runs")
     jobs.named("two").hear("r", REQUEST, 0.25)
 
     jobs.named("three")
@@ -170,7 +170,7 @@ def test_a_halt_ends_the_runs_that_are_there_and_those_of_the_next_moment() -> N
         is_halted = False
 
     job, there = SharedJob(), Run()
-    job.clients.add(there)
+    job.runs.add(there)
 
     job.halt(10.0)
 

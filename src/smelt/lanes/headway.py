@@ -47,7 +47,7 @@ class JobHeadway:
     """How far a job is, as its runs tell it.
 
     Attributes:
-        speaker: The connection of the process that showed the last line: another one only if it is gone.
+        speaker: The run of the process that showed the last line: another one only if it is gone.
     """
 
     speaker: Any = None

@@ -130,8 +130,8 @@ class SharedJob:
     Attributes:
         name: What it is called.
         headway: How far it is.
-        clients: The connections of its runs.
-        line: The requests that wait for the job's limits: the connection of each, its number, and what it may take.
+        runs: Its runs that are connected.
+        line: The requests that wait for the job's limits: the run of each, its number, and what it may take.
         allowance: What it may spend; None if that is not limited.
         is_limited: Whether its limits are known.
         is_spent: Whether it has spent what it may.
@@ -139,7 +139,7 @@ class SharedJob:
 
     name: str = ""
     headway: JobHeadway = field(default_factory=JobHeadway)
-    clients: set[Any] = field(default_factory=set)
+    runs: set[Any] = field(default_factory=set)
     line: deque[tuple[Any, int, Spent | None]] = field(default_factory=deque)
     allowance: Allowance | None = None
     is_limited: bool = False
@@ -178,8 +178,8 @@ class SharedJob:
     def halt(self, now: float) -> None:
         """Ask nothing more in the runs that are connected, and in those that begin at the next moment."""
         self._halted_until = now + _HALTED
-        for client in self.clients:
-            client.is_halted = True
+        for run in self.runs:
+            run.is_halted = True
 
     def is_halted(self, now: float) -> bool:
         """Whether a run that begins now asks nothing."""
@@ -215,6 +215,25 @@ class SharedJob:
         if is_new:
             self._verdict = verdict, now + _KEPT
         return is_new
+
+    def pump(self, now: float) -> None:
+        """Admit or refuse the requests that wait for its limits, as far as that is decided."""
+        while self.line:
+            run, number, spent = self.line[0]
+            if number in run.bids:
+                why = self.refusal(now, is_limited=run.is_limited, is_halted=run.is_halted)
+                if why is None and not self.take((run, number), spent):
+                    if self.is_spent:
+                        continue
+                    return
+                run.decided(number, why)
+            self.line.popleft()
+
+    def refuse(self, now: float) -> None:
+        """Refuse the requests that wait for anything, if it is over."""
+        for run in [*self.runs]:
+            run.give_up()
+        self.pump(now)
 
     def end(self, block: str, run: str, line: Mapping[str, Any]) -> Verdict | None:
         """A *block* ended; that it is asked again because a worker died is no second block.
@@ -260,7 +279,7 @@ class SharedJob:
             "known": sum([one.known for one in blocks]),
             "errors": list(self._errors),
             "raised": self._raised,
-            "asking": len(self.clients),
+            "asking": len(self.runs),
         }
 
 
@@ -277,7 +296,7 @@ class SharedJobs:
         """The job called *name*."""
         job = self._jobs.setdefault(name, SharedJob(name=name))
         self._jobs.move_to_end(name)
-        forget_idle(self._jobs, _MOST_JOBS, lambda job: not job.clients)
+        forget_idle(self._jobs, _MOST_JOBS, lambda job: not job.runs)
         return job
 
 
