@@ -12,7 +12,8 @@ from typing import Any
 
 from smelt.lanes.caps import Caps
 from smelt.lanes.jobs import SharedJob, SharedJobs, forget_idle
-from smelt.lanes.lane import Lane, RunLane
+from smelt.lanes.joinedrun import JoinedRun
+from smelt.lanes.lane import Lane
 from smelt.lanes.lines import VERSION, Lines, caps_of, dollars_of, keep_alive, proof_of, seconds_of, tokens_of
 from smelt.lanes.pacer import Pacer
 from smelt.lanes.sharedrun import SharedRun
@@ -27,7 +28,7 @@ _TO_JOIN = 5.0  # Seconds for a new connection to prove that it knows the token.
 class SharedLane(Lane):
     """The lane of runs in many processes: each has so many requests in flight as it wants, and all of them the sum."""
 
-    def caps(self, runs: Collection[RunLane]) -> Caps:
+    def caps(self, runs: Collection[JoinedRun]) -> Caps:
         """The caps that apply to *runs* together."""
         return Caps.together([run.caps for run in runs])
 

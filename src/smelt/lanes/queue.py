@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 
 from smelt.loop.driver import PausingLoop
@@ -55,3 +56,9 @@ def time_of(loop: asyncio.AbstractEventLoop) -> float:
 def running_loop() -> asyncio.AbstractEventLoop | None:
     """The loop that runs on this thread, or None."""
     return asyncio._get_running_loop()
+
+
+def hides(thread: int | None, loop: asyncio.AbstractEventLoop | None) -> bool:
+    """Whether *loop* runs on this *thread*, and waits for the one that runs inside it."""
+    is_here = loop is not None and thread == threading.get_ident() and loop is not running_loop()
+    return is_here and loop is not None and loop.is_running()

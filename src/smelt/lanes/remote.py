@@ -15,9 +15,10 @@ from smelt.engine.limiter import Slot, TooLong
 from smelt.errors import SmeltConfigError
 from smelt.lanes.caps import Caps
 from smelt.lanes.desk import Desk, Lost, Membership
-from smelt.lanes.lane import TURNS, RunLane, hides
+from smelt.lanes.lane import TURNS, RunLane
 from smelt.lanes.lines import address_of, said_of_caps, said_of_outcome
 from smelt.lanes.places import came_back, door, is_away, went_away
+from smelt.lanes.queue import hides
 from smelt.loop.driver import PausingLoop
 from smelt.providers.base import CallFailed, Reply, Usage
 

@@ -13,7 +13,8 @@ from smelt.engine.limiter import Slot
 from smelt.lanes.allowance import Allowance, Spent
 from smelt.lanes.caps import Caps
 from smelt.lanes.jobs import SharedJob
-from smelt.lanes.lane import PAUSE, Lane, Waiter
+from smelt.lanes.joinedrun import PAUSE, Waiter
+from smelt.lanes.lane import Lane
 from smelt.lanes.lines import caps_of, dollars_of, outcome_of, tokens_of
 from smelt.providers.base import Billing, CallFailed, Reply, Usage
 
