@@ -19,6 +19,12 @@ def environ() -> Mapping[str, str]:
     return {**_of_file, **os.environ} if _of_file else os.environ
 
 
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """The folder of this user for what smelt keeps unasked. Raises RuntimeError if there is no home directory."""
+    cache = environ.get("XDG_CACHE_HOME", "")
+    return (Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache") / "smelt"
+
+
 def is_variable(name: str) -> bool:
     """Whether *name* can be the name of a variable, which a key with a dash in it cannot."""
     return _VARIABLE.fullmatch(name) is not None

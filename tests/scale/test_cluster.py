@@ -12,6 +12,7 @@ import pytest
 
 from smelt.lanes import places
 from smelt.lanes.caps import Caps
+from smelt.lanes.credit import Book
 from smelt.lanes.desk import Membership
 from smelt.lanes.jobs import JobRun
 from smelt.lanes.lane import RunLane
@@ -25,7 +26,7 @@ from tests.lanes.test_remote import lane_of
 
 
 def actor(leave: Callable[[], None] = lambda: None) -> PacerOfCluster:
-    return PacerOfCluster("127.0.0.1", leave)
+    return PacerOfCluster("127.0.0.1", leave, Book())
 
 
 def test_every_start_has_a_port_and_a_token_of_its_own_and_tells_all_the_same() -> None:
@@ -78,7 +79,7 @@ def test_a_run_finds_the_pacer_again_that_was_started_elsewhere(monkeypatch: pyt
 
 def test_a_port_that_cannot_be_had_is_tried_again_by_the_next_call() -> None:
     async def work() -> tuple[str, str]:
-        pacer = PacerOfCluster("192.0.2.1")
+        pacer = PacerOfCluster("192.0.2.1", book=Book())
         with pytest.raises(OSError, match="192.0.2.1"):
             await pacer.door()
         pacer._host = "127.0.0.1"

@@ -64,6 +64,7 @@ def cluster(folder: Path, fake: FakeServer) -> Iterator[Any]:
             "RAY_raylet_start_wait_time_s": "300",
             "RAY_worker_niceness": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
+            "XDG_CACHE_HOME": str(folder),  # Of the pacer.
             "TEAM_KEY": jobs.KEY,
             "OPENAI_API_KEY": "sk-proj-test",
             "OPENAI_BASE_URL": server.base_url("openai"),
@@ -213,7 +214,8 @@ def test_two_datasets_at_a_time_keep_to_one_limit_and_one_of_them_to_its_budget(
 def test_a_job_goes_on_with_the_pacer_that_ray_starts_for_a_killed_one(
     serving: Scenario, cluster: Any, tmp_path: Path
 ) -> None:
-    options = {**jobs.options(serving, tmp_path / "answers.sqlite"), "workers": 1}
+    """Also a job with a limit, of which the actor has written down what it granted."""
+    options = {**jobs.options(serving, tmp_path / "answers.sqlite"), "workers": 1, "max_tokens_total": 10_000_000}
     rows = 3 * jobs.ROWS  # It lasts longer than Ray takes to start the pacer anew.
     out = smelt.ray.transform(halves(cluster, rows), jobs.PROMPT, Company, **options)
     doors = [door_of(PLACE, "", HANGING)]

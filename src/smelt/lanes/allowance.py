@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from operator import mul
@@ -37,9 +38,18 @@ class Allowance:
     cost: float = 0.0
     tokens: float = 0.0
     _held: dict[Hashable, tuple[Spent, Spent | None]] = field(default_factory=dict)  # What is reserved, and estimated.
+    _sent: dict[Hashable, Spent] = field(default_factory=dict)  # Those of them that may have been sent.
     _lapsed: set[Hashable] = field(default_factory=set)  # Those of them whose end may be told much later.
     _ratio: Spent = field(default_factory=lambda: Spent(_FIRST_RATIO, _FIRST_RATIO))
     _usual: Spent | None = None
+
+    @property
+    def granted(self) -> Spent:
+        """What was spent, and what is reserved for requests that may have been sent; 0 of what has no limit."""
+        return Spent(
+            0.0 if self.max_cost is None else self.cost + math.fsum(one.cost for one in self._sent.values()),
+            0.0 if self.max_tokens is None else self.tokens + math.fsum(one.tokens for one in self._sent.values()),
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -62,9 +72,15 @@ class Allowance:
         self._held[request] = wanted, estimate
         return True
 
+    def grant(self, request: Hashable) -> None:
+        """*request* may be sent from now on."""
+        if request in self._held:
+            self._sent[request] = self._held[request][0]
+
     def free(self, request: Hashable) -> None:
         """*request* cost nothing. Does nothing if it has ended."""
         self._held.pop(request, None)
+        self._sent.pop(request, None)
         self._lapsed.discard(request)
 
     def lapse(self, request: Hashable) -> None:
@@ -77,6 +93,7 @@ class Allowance:
         if request not in self._held:
             return
         reserved, estimate = self._held.pop(request)
+        self._sent.pop(request, None)
         self._lapsed.discard(request)
         took = Spent(reserved.cost if cost is None else cost, tokens or reserved.tokens)
         self.cost += took.cost

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from smelt.lanes.allowance import Allowance, Spent
+from smelt.lanes.credit import Book, Credit
 from smelt.lanes.headway import Headway, JobHeadway
 
 T = TypeVar("T")
@@ -21,6 +23,7 @@ FORGOTTEN = (
     "The pacer does not know the limits of this job: it was started anew, or has forgotten them. Call transform again; "
     "answers are in the ledger."
 )
+_GRACE = 5.0  # Seconds: runs end by their own clocks, but for those that began while the pacer was away.
 _KEPT = 300.0  # Seconds: a loaded machine took 104 for the four tries of Spark. A new job does not wait for them.
 _HALTED = 3.0  # Seconds in which an engine that was interrupted may still begin blocks.
 _MOST_JOBS = 10_000  # Some megabytes; the oldest are forgotten.
@@ -135,6 +138,7 @@ class SharedJob:
         allowance: What it may spend; None if that is not limited.
         is_limited: Whether its limits are known.
         is_spent: Whether it has spent what it may.
+        book: Where its limits, and what it may have spent, are written.
     """
 
     name: str = ""
@@ -144,6 +148,8 @@ class SharedJob:
     allowance: Allowance | None = None
     is_limited: bool = False
     is_spent: bool = False
+    book: Book = field(default_factory=Book)
+    _credit: Credit | None = None  # As it is written.
     _deadline: float | None = None  # Seconds, and when they have passed.
     _ends_at: float | None = None
     _verdict: tuple[Verdict, float] | None = None  # And until when it is kept.
@@ -163,9 +169,49 @@ class SharedJob:
 
     def limit(self, max_cost: float | None, max_tokens: int | None, deadline: float | None) -> None:
         """Set the limits of the job."""
-        self.is_limited, self._deadline = True, deadline
-        if max_cost is not None or max_tokens is not None:
-            self.allowance = Allowance(max_cost=max_cost, max_tokens=max_tokens)
+        credit = Credit(job=self.name, max_cost=max_cost, max_tokens=max_tokens, deadline=deadline)
+        self._limit(credit)
+        self._write(credit)
+
+    def resume(self, credit: Credit, now: float) -> None:
+        """Go on with what another pacer has written: all of it counts as spent. Not if nothing more can be written."""
+        self._limit(credit)
+        if credit.ends_at is not None and credit.deadline is not None:
+            self._ends_at = now + min(credit.deadline, max(0.0, credit.ends_at - self.book.clock()))
+        if not self._write(credit):
+            self.is_limited, self.allowance, self._credit = False, None, None
+
+    def settle(self) -> None:
+        """Write what was granted, without a step more: nothing is granted any more."""
+        if self.allowance is not None and self._credit is not None:
+            self._write(replace(self._credit, granted=self.allowance.granted))
+
+    def grant(self, request: Hashable) -> None:
+        """*request*, which is within the limits, is sent from now on."""
+        if self.allowance is not None:
+            self.allowance.grant(request)
+            self._cover(self.allowance)
+
+    def charge(self, request: Hashable, cost_usd: float | None, tokens: int | None) -> None:
+        """As `Allowance.charge`, if there is one."""
+        if self.allowance is not None:
+            self.allowance.charge(request, cost_usd, tokens)
+            self._cover(self.allowance)
+
+    def _limit(self, credit: Credit) -> None:
+        self.is_limited, self._deadline = True, credit.deadline
+        if credit.max_cost is not None or credit.max_tokens is not None:
+            cost, tokens = credit.granted
+            self.allowance = Allowance(max_cost=credit.max_cost, max_tokens=credit.max_tokens, cost=cost, tokens=tokens)
+
+    def _cover(self, allowance: Allowance) -> None:
+        more = None if self._credit is None else self._credit.covering(allowance.granted)
+        if self._credit is not None and more is not None:
+            self._write(replace(self._credit, granted=more))
+
+    def _write(self, credit: Credit) -> bool:
+        self._credit = credit
+        return self.book.write(credit)
 
     def left(self, now: float) -> float | None:
         """Seconds until the deadline, which counts from the first time that this is asked; None if there is none."""
@@ -173,6 +219,8 @@ class SharedJob:
             return None
         if self._ends_at is None:
             self._ends_at = now + self._deadline
+            if self._credit is not None:
+                self._write(replace(self._credit, ends_at=self.book.clock() + self._deadline))
         return max(0.0, self._ends_at - now)
 
     def halt(self, now: float) -> None:
@@ -200,6 +248,8 @@ class SharedJob:
             return ["o", found.kind, found.message, found.status, found.request_id]
         if is_limited and not self.is_limited:
             return ["b", FORGOTTEN]
+        if self._ends_at is not None and now >= self._ends_at + _GRACE:
+            return ["b", "The job's deadline has passed."]
         return ["b", f"The job's budget is spent: {self.allowance}."] if self.is_spent else None
 
     def take(self, request: Hashable, estimate: Spent | None) -> bool:
@@ -284,9 +334,16 @@ class SharedJob:
 
 
 class SharedJobs:
-    """The jobs of a pacer, by their names. The ones that were not looked at for longest are forgotten first."""
+    """The jobs of a pacer, by their names. The ones that were not looked at for longest are forgotten first.
 
-    def __init__(self) -> None:
+    Args:
+        book: What is known of jobs that are not among them.
+        time: The time of the loop.
+    """
+
+    def __init__(self, book: Book | None = None, time: Callable[[], float] = time.monotonic) -> None:
+        self._book = book or Book()
+        self._time = time
         self._jobs: OrderedDict[str, SharedJob] = OrderedDict()
 
     def __len__(self) -> int:
@@ -294,10 +351,19 @@ class SharedJobs:
 
     def named(self, name: str) -> SharedJob:
         """The job called *name*."""
-        job = self._jobs.setdefault(name, SharedJob(name=name))
+        job = self._jobs.get(name)
+        if job is None:
+            job = self._jobs[name] = SharedJob(name=name, book=self._book)
+            if (credit := self._book.read(name)) is not None:
+                job.resume(credit, self._time())
         self._jobs.move_to_end(name)
         forget_idle(self._jobs, _MOST_JOBS, lambda job: not job.runs)
         return job
+
+    def settle(self) -> None:
+        """Nothing is granted any more."""
+        for job in self._jobs.values():
+            job.settle()
 
 
 def forget_idle(kept: OrderedDict[str, T], most: int, is_idle: Callable[[T], bool]) -> None:

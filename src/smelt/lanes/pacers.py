@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from smelt.lanes.caps import Caps
+from smelt.lanes.credit import Book
 from smelt.lanes.jobs import SharedJob, SharedJobs, forget_idle
 from smelt.lanes.joinedrun import JoinedRun
 from smelt.lanes.lane import Lane
@@ -40,15 +41,22 @@ class Pacers:
         token: What clients must know; empty if the socket itself is closed to others.
         rng: Draws the jitter.
         show: Gets the name of a job and how far it is, now and then, as `JobHeadway.figures` says it.
+        book: Where jobs with limits are written down, so that another pacer goes on with them.
     """
 
-    def __init__(self, token: str, rng: random.Random | None = None, show: Show = lambda job, figures: None) -> None:
+    def __init__(
+        self,
+        token: str,
+        rng: random.Random | None = None,
+        show: Show = lambda job, figures: None,
+        book: Book | None = None,
+    ) -> None:
         self.token = token
         self.salt = os.urandom(16).hex()
         self.clients: set[Client] = set()
         self._rng = rng or random.Random()
         self._show = show
-        self.jobs = SharedJobs()
+        self.jobs = SharedJobs(book, lambda: asyncio.get_running_loop().time())
         self._lanes: OrderedDict[str, SharedLane] = OrderedDict()
         self._beat: asyncio.TimerHandle | None = None
 
@@ -73,6 +81,7 @@ class Pacers:
             self._beat.cancel()
         for client in [*self.clients]:
             client.drop()
+        self.jobs.settle()
 
     def headway(self, job: SharedJob) -> dict[str, Any] | None:
         """How far *job* is, if that is new; then this server shows it, too."""

@@ -25,6 +25,7 @@ from smelt.providers.base import CallFailed, Reply, Usage
 PATIENCE = 2.0  # Seconds to connect.
 # Seconds between two tries to reach a pacer that is away: doubled from the first to the last.
 _PAUSES = (1.0, 10.0)
+_LONGEST = 2.0  # The same, if nothing can be asked meanwhile.
 
 
 class RemoteLane:
@@ -211,6 +212,7 @@ class RemoteLane:
     async def _connect(self) -> None:
         """Connect, or try until that succeeds."""
         pause, longest = _PAUSES
+        longest = _LONGEST if self._member.is_limited else longest
         while True:
             try:
                 self._desk = desk = await self._open()

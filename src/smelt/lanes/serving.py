@@ -12,6 +12,7 @@ from pathlib import Path
 
 from smelt.environment import environ
 from smelt.errors import SmeltConfigError
+from smelt.lanes.credit import book_of
 from smelt.lanes.lines import PLACE, address_of, is_place
 from smelt.lanes.pacers import Pacers, Show
 from smelt.loop.one_thread import OneThreadLoop
@@ -66,7 +67,7 @@ async def serve(
     Raises:
         OSError: The place cannot be used.
     """
-    pacers, loop = Pacers(token, show=show), asyncio.get_running_loop()
+    pacers, loop = Pacers(token, show=show, book=book_of(place)), asyncio.get_running_loop()
     if (address := address_of(place)) is None:
         server = await loop.create_unix_server(pacers.connection, sock=_private_socket(place))
     else:

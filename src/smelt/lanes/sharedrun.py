@@ -204,6 +204,8 @@ class SharedRun:
 
     def _grant(self, number: int, slot: Slot) -> None:
         self._slots[number] = slot
+        if self.job is not None:
+            self.job.grant((self, number))
         self._run.unsent.discard(slot.number)  # Its process says what it has sent.
         pacer = self._run.lane.pacer
         self.say("s", number, pacer.limit, pacer.in_flight, pacer.is_starting, self._run.is_paced)
@@ -307,8 +309,8 @@ class SharedRun:
         return None if self.job is None else self.job.allowance
 
     def _charge(self, number: int, cost_usd: float | None, tokens: int | None) -> None:
-        if (allowance := self._allowance) is not None:
-            allowance.charge((self, number), cost_usd, tokens)
+        if self.job is not None:
+            self.job.charge((self, number), cost_usd, tokens)
 
     def _free(self, number: int) -> None:
         """The request costs nothing."""

@@ -13,6 +13,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
+from smelt.environment import cache_folder
 from smelt.errors import StoreError, StoreNotFoundError, StoreReadOnlyError, UnsafeStoreError, warn
 from smelt.ledger.answerstore import SCHEMES, is_url, shown
 
@@ -71,14 +72,13 @@ def default_path(environ: Mapping[str, str]) -> Path:
     """
     if (named := named_path(environ)) is not None:
         return named
-    cache = environ.get("XDG_CACHE_HOME", "")
     try:
-        base = Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache"
+        folder = cache_folder(environ)
     except RuntimeError:
         raise StoreReadOnlyError(
             "There is no home directory for the ledger. Give a path, as ledger= or SMELT_LEDGER."
         ) from None
-    return base / "smelt" / "ledger.sqlite"
+    return folder / "ledger.sqlite"
 
 
 def located(path: str | os.PathLike[str]) -> Path:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from smelt.errors import warn
+from smelt.lanes.credit import Book, book_named
 from smelt.lanes.lines import VERSION
 from smelt.lanes.pacers import Pacers
 from smelt.lanes.places import Door, door_of, find_by
@@ -29,16 +30,19 @@ class PacerOfCluster:
     starts it anew, elsewhere and with another token.
     """
 
-    def __init__(self, host: str | None = None, leave: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, host: str | None = None, leave: Callable[[], None] | None = None, book: Book | None = None
+    ) -> None:
         """Serve from the first call on: only there is the event loop.
 
         Args:
             host: The address of this machine; None: as Ray knows it.
             leave: Ends this process for good; None: as Ray does.
+            book: As in `Pacers`; None: that of this actor, whose id it keeps when Ray starts it anew.
         """
         self._host = host
         self._leave = leave or _leave
-        self._pacers = Pacers(secrets.token_hex())
+        self._pacers = Pacers(secrets.token_hex(), book=book or book_named(f"ray {_this_actor()}"))
         self._door: asyncio.Future[Door] | None = None
         self._server: asyncio.Server | None = None
         self._idle_since: float | None = None
@@ -78,6 +82,12 @@ class PacerOfCluster:
             self._leave()
             return
         loop.call_later(_GLANCE, self._look)
+
+
+def _this_actor() -> str:
+    import ray
+
+    return str(ray.get_runtime_context().get_actor_id())
 
 
 def _this_machine() -> str:
