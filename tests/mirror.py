@@ -49,6 +49,7 @@ TESTED_THROUGH = {
     "lanes/desk": "lanes/test_remote",
     "lanes/errands": "scale/test_metrics",
     "lanes/pacers": "lanes/test_remote",
+    "lanes/jobrun": "lanes/test_remote",
     "lanes/sharedrun": "lanes/test_remote",
     "scale/marks": "scale/test_metrics",
     "ledger/outage": "ledger/test_exchange",

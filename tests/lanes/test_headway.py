@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from smelt.lanes.headway import Headway, JobHeadway
-from smelt.lanes.jobs import JobRun, SharedJob
+from smelt.lanes.jobrun import JobRun
+from smelt.lanes.jobs import SharedJob
 from smelt.lanes.serving import serve
 from smelt.loop.jumping import run_jumping
 from smelt.providers.base import Reply

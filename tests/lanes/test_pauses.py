@@ -13,7 +13,7 @@ import pytest
 
 from smelt.engine.limiter import JobOver, Slot
 from smelt.lanes.caps import Caps
-from smelt.lanes.jobs import JobRun
+from smelt.lanes.jobrun import JobRun
 from smelt.lanes.lane import Lane
 from smelt.lanes.pacer import Pacer
 from smelt.loop.jumping import Jumped, run_jumping

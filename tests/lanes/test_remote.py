@@ -25,7 +25,8 @@ from smelt.errors import SmeltConfigError
 from smelt.lanes.caps import Caps
 from smelt.lanes.desk import Membership
 from smelt.lanes.errands import ask_pacer
-from smelt.lanes.jobs import FORGOTTEN, HALTED, JobRun
+from smelt.lanes.jobrun import JobRun
+from smelt.lanes.jobs import FORGOTTEN, HALTED
 from smelt.lanes.lane import RunLane
 from smelt.lanes.lines import proof_of
 from smelt.lanes.places import went_away

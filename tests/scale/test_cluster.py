@@ -14,7 +14,7 @@ from smelt.lanes import places
 from smelt.lanes.caps import Caps
 from smelt.lanes.credit import Book
 from smelt.lanes.desk import Membership
-from smelt.lanes.jobs import JobRun
+from smelt.lanes.jobrun import JobRun
 from smelt.lanes.lane import RunLane
 from smelt.lanes.places import Door, door_of, find_by
 from smelt.lanes.remote import RemoteLane

@@ -20,7 +20,7 @@ from smelt.call.sentcolumns import chosen, warn_of_all_columns
 from smelt.errors import ColumnError, SchemaError, SmeltConfigError
 from smelt.frames.adapt import adapt
 from smelt.frames.base import Frame
-from smelt.lanes.jobs import JobRun
+from smelt.lanes.jobrun import JobRun
 from smelt.plan.decisions import Decision, questions_about
 from smelt.plan.dialect import check_limits
 from smelt.plan.examples import Example, read_examples

@@ -11,7 +11,7 @@ from smelt.engine.events import Event, Resumed, Waiting
 from smelt.engine.limiter import JobOver, Slot, TooLong
 from smelt.errors import BudgetExceededError, SmeltConfigError
 from smelt.lanes.caps import Caps
-from smelt.lanes.jobs import JobRun
+from smelt.lanes.jobrun import JobRun
 from smelt.lanes.lines import VERSION, Lines, keep_alive, proof_of, said_of_caps
 from smelt.providers.base import Billing, CallFailed, Usage
 

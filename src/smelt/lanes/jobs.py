@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from smelt.lanes.allowance import Allowance, Spent
 from smelt.lanes.credit import Book, Credit
-from smelt.lanes.headway import Headway, JobHeadway
+from smelt.lanes.headway import JobHeadway
 
 T = TypeVar("T")
 
@@ -31,36 +31,6 @@ _MOST_BLOCKS = 1_000_000  # Of a job; later ones are not counted.
 _LONGEST = 500  # Characters of a message.
 _LARGEST = 1e15  # Of a count: more tokens than anybody can pay for.
 COUNTED = ("requests", "input_tokens", "output_tokens", "cached_input_tokens", "possible_duplicates")
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobRun:
-    """The run of a block, as the pacer knows it.
-
-    Attributes:
-        job: What the job is called: the same for all its blocks.
-        run: What the run is called.
-        max_cost: Dollars that the whole job may spend, or None.
-        max_tokens: Tokens that it may use, or None.
-        left: Seconds until the deadline of the job, or None.
-        pacer: The pacer that the engine has for the job, as `places.pacer_place`; None if it has none.
-        share: The part of what the run sets per minute that it takes while the pacer is away: there are others.
-        headway: How far the run is; None if nobody is shown how far the job is.
-    """
-
-    job: str
-    run: str
-    max_cost: float | None = None
-    max_tokens: int | None = None
-    left: float | None = None
-    pacer: str | None = None
-    share: float = 1.0
-    headway: Headway | None = None
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether the pacer holds a limit of the job, so that nothing may be asked without it."""
-        return self.max_cost is not None or self.max_tokens is not None or self.left is not None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from smelt.environment import environ
 from smelt.lanes.board import Find, on_this_machine
 from smelt.lanes.caps import Caps
 from smelt.lanes.desk import Membership
-from smelt.lanes.jobs import JobRun
+from smelt.lanes.jobrun import JobRun
 from smelt.lanes.lane import Lane, RunLane
 from smelt.lanes.pacer import Pacer
 from smelt.lanes.places import pacer_place

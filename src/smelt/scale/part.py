@@ -14,7 +14,8 @@ from smelt.call.options import Settings
 from smelt.environment import environ
 from smelt.errors import SmeltAPIError, SmeltConfigError, SmeltError
 from smelt.lanes.errands import ask_pacer
-from smelt.lanes.jobs import COUNTED, HALTED, MOST_ERRORS, JobRun
+from smelt.lanes.jobrun import JobRun
+from smelt.lanes.jobs import COUNTED, HALTED, MOST_ERRORS
 from smelt.lanes.places import pacer_place
 from smelt.plan.answers import RowFailure
 from smelt.providers.base import CallFailed

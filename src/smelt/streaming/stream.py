@@ -12,7 +12,7 @@ from smelt.call.options import Settings
 from smelt.call.preparation import Preparation, prepare
 from smelt.errors import ConfigTypeError, SmeltConfigError
 from smelt.frames.adapt import adapt_part
-from smelt.lanes.jobs import JobRun
+from smelt.lanes.jobrun import JobRun
 from smelt.loop.bridge import warn_of_blocking
 from smelt.result import SmeltMetrics
 from smelt.streaming.driving import Entry, F, Inlet, Watch, awaited, driven
