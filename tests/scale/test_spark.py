@@ -130,11 +130,11 @@ def test_any_frame_comes_back_as_from_transform(session: Any, case: Case) -> Non
 
 
 def test_names_are_those_of_spark(session: Any) -> None:
-    dotted = session.createDataFrame([("1", "3", "x")], ["name", "a.b", "word"])
+    dotted = session.createDataFrame([("1", "3", "x", "y")], ["name", "a.b", "word", "c`d"])
     session.conf.set("spark.sql.caseSensitive", "TRUE")
     [row] = smelt.spark.transform(dotted, "About {a.b}.", {"WORD": str}, model=copying("a.b")).collect()
     session.conf.set("spark.sql.caseSensitive", "false")
-    assert row.asDict() == {"name": "1", "a.b": "3", "word": "x", "WORD": "3", "smelt_error": None}
+    assert row.asDict() == {"name": "1", "a.b": "3", "word": "x", "c`d": "y", "WORD": "3", "smelt_error": None}
 
 
 def test_arguments_are_checked_in_the_driver(session: Any) -> None:
