@@ -28,7 +28,7 @@ from smelt.lanes.lines import address_of, dollars_of, seconds_of, tokens_of
 _STEP = 0.01  # Of a limit: what a job may lose if its pacer is killed.
 _KEPT = 7 * 86_400.0  # Seconds after the last word about a job.
 _LARGEST = 1 << 14  # Bytes.
-_NOTHING = Spent(0.0, 0.0)
+_NOTHING = Spent(0.0, 0.0)  # Before the first request.
 _FORM = 1  # Of the file; incremented when it changes.
 
 
