@@ -33,6 +33,21 @@ def test_what_a_run_expects_is_corrected_by_what_others_took() -> None:
     assert allowance.take("d", Spent(0.0, 200))
 
 
+def test_what_is_granted_is_what_was_spent_and_what_may_have_been_sent() -> None:
+    allowance = Allowance(max_cost=1.0, max_tokens=None)
+    for name in "abc":
+        assert allowance.take(name, Spent(0.1, 100))
+    for name in "aabx":
+        allowance.grant(name)
+    assert allowance.granted == pytest.approx((0.3, 0.0))
+
+    allowance.charge("a", 0.2, 100)
+    allowance.free("b")
+    allowance.free("c")
+
+    assert allowance.granted == (0.2, 0.0)
+
+
 def test_what_is_not_reported_counts_as_it_was_expected() -> None:
     allowance = Allowance(max_cost=1.0, max_tokens=1_000)
     assert allowance.take("a", Spent(0.1, 100))

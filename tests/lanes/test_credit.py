@@ -267,6 +267,9 @@ def test_a_pacer_at_an_address_keeps_its_book_in_the_cache_folder(
 
     found = Counter(str(one.parent.relative_to(tmp_path)) for one in tmp_path.rglob("*.json"))
     assert found == {"cache/smelt/pacers": 1, "pacer.jobs": 1}
+    assert SharedJobs(book_of("10.0.0.7:7400")).named("job").is_limited
+    monkeypatch.setattr("socket.gethostname", lambda: "another container, with the same home")
+    assert not SharedJobs(book_of("10.0.0.7:7400")).named("job").is_limited
 
 
 @pytest.mark.slow

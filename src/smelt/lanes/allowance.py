@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from operator import mul
+from operator import add, mul, sub
 from typing import NamedTuple
 
 _FIRST_RATIO = 1.5  # Of what a request takes to its estimate, before the first one has ended: as in `engine.budget`.
@@ -17,6 +16,9 @@ class Spent(NamedTuple):
 
     cost: float
     tokens: float
+
+
+_NOTHING = Spent(0.0, 0.0)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -38,7 +40,8 @@ class Allowance:
     cost: float = 0.0
     tokens: float = 0.0
     _held: dict[Hashable, tuple[Spent, Spent | None]] = field(default_factory=dict)  # What is reserved, and estimated.
-    _sent: dict[Hashable, Spent] = field(default_factory=dict)  # Those of them that may have been sent.
+    _sent: dict[Hashable, Spent] = field(default_factory=dict)  # Those of them that may have been sent, and their sum.
+    _in_flight: Spent = _NOTHING
     _lapsed: set[Hashable] = field(default_factory=set)  # Those of them whose end may be told much later.
     _ratio: Spent = field(default_factory=lambda: Spent(_FIRST_RATIO, _FIRST_RATIO))
     _usual: Spent | None = None
@@ -47,8 +50,8 @@ class Allowance:
     def granted(self) -> Spent:
         """What was spent, and what is reserved for requests that may have been sent; 0 of what has no limit."""
         return Spent(
-            0.0 if self.max_cost is None else self.cost + math.fsum(one.cost for one in self._sent.values()),
-            0.0 if self.max_tokens is None else self.tokens + math.fsum(one.tokens for one in self._sent.values()),
+            0.0 if self.max_cost is None else self.cost + self._in_flight.cost,
+            0.0 if self.max_tokens is None else self.tokens + self._in_flight.tokens,
         )
 
     @property
@@ -74,13 +77,14 @@ class Allowance:
 
     def grant(self, request: Hashable) -> None:
         """*request* may be sent from now on."""
-        if request in self._held:
+        if request in self._held and request not in self._sent:
             self._sent[request] = self._held[request][0]
+            self._in_flight = Spent(*map(add, self._in_flight, self._sent[request]))
 
     def free(self, request: Hashable) -> None:
         """*request* cost nothing. Does nothing if it has ended."""
         self._held.pop(request, None)
-        self._sent.pop(request, None)
+        self._landed(request)
         self._lapsed.discard(request)
 
     def lapse(self, request: Hashable) -> None:
@@ -93,7 +97,7 @@ class Allowance:
         if request not in self._held:
             return
         reserved, estimate = self._held.pop(request)
-        self._sent.pop(request, None)
+        self._landed(request)
         self._lapsed.discard(request)
         took = Spent(reserved.cost if cost is None else cost, tokens or reserved.tokens)
         self.cost += took.cost
@@ -103,6 +107,10 @@ class Allowance:
         self._usual = took if self._usual is None else Spent(*map(_learnt, self._usual, took))
         if estimate is not None:
             self._ratio = Spent(*map(_corrected, self._ratio, took, estimate))
+
+    def _landed(self, request: Hashable) -> None:
+        reserved = self._sent.pop(request, _NOTHING)
+        self._in_flight = Spent(*map(sub, self._in_flight, reserved)) if self._sent else _NOTHING
 
     def __str__(self) -> str:
         limits = []

@@ -8,7 +8,9 @@ never less.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
+import socket
 import stat
 import time
 from collections.abc import Callable
@@ -27,6 +29,7 @@ from smelt.lanes.lines import address_of, dollars_of, seconds_of, tokens_of
 
 _STEP = 0.01  # Of a limit: what a job may lose if its pacer is killed.
 _KEPT = 7 * 86_400.0  # Seconds after the last word about a job.
+_PAUSE = 3_600.0  # Seconds between two looks for older ones.
 _LARGEST = 1 << 14  # Bytes.
 _NOTHING = Spent(0.0, 0.0)  # Before the first request.
 _FORM = 1  # Of the file; incremented when it changes.
@@ -79,6 +82,7 @@ class Book:
         self._find = find
         self._pacer = pacer
         self._is_warned = False
+        self._to_tidy = -math.inf
 
     def write(self, credit: Credit) -> bool:
         """Replace what is written of a job; whether that was possible. If not, a warning says so once."""
@@ -86,7 +90,8 @@ class Book:
             return True
         try:
             path = self._path(credit.job, make=True)
-            if not path.exists():
+            if self.clock() >= self._to_tidy:
+                self._to_tidy = self.clock() + _PAUSE
                 self._remove_old(path.parent)
             _replace(path, to_json({"form": _FORM, "boot": _boot(), **vars(credit)}))
         except (OSError, RuntimeError) as problem:
@@ -140,7 +145,7 @@ def book_of(place: str) -> Book:
     """The book of the pacer at *place*: beside its socket, or in this user's cache folder."""
     if address_of(place) is None:
         return Book(lambda: Path(f"{place}.jobs"))
-    return book_named(place)
+    return book_named(f"{socket.gethostname()} {place}")  # Containers have the same addresses.
 
 
 def book_named(pacer: str) -> Book:
@@ -153,6 +158,9 @@ def _replace(path: Path, data: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
         file.write(data)
+        if not _boot():  # Else a power cut makes the file void.
+            file.flush()
+            os.fsync(file.fileno())
     new.replace(path)
 
 
