@@ -1,9 +1,9 @@
 """What a pacer for many processes costs, and how well they share a limit with it: over real sockets and real HTTP.
 
-    python -m tests.bench.pacers [cost] [announced] [hidden] [paused] [killed]
+    python -m tests.bench.pacers [cost] [announced] [hidden] [paused] [killed] [budget]
 
-Prints every figure with its limit, and ends with an error if one is above it. `cost` takes 10 s, each of the others
-45 s.
+Prints every figure with its limit, and ends with an error if one is above it. `cost` and `budget` take 10 s, each of
+the others 45 s.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import smelt
 from smelt.lanes.caps import Caps
 from smelt.lanes.desk import Membership
 from smelt.lanes.remote import RemoteLane
@@ -45,7 +47,7 @@ def pacer(folder: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.terminate()
         process.wait()
-        del os.environ["SMELT_PACER"]
+        os.environ.pop("SMELT_PACER", None)
 
 
 def cost() -> list[Figure]:
@@ -147,7 +149,48 @@ def killed() -> list[Figure]:
     return [Figure(name="s until it goes on", value=back, limit=5.0), Figure(name="rows failed", value=failed, limit=0)]
 
 
-SITUATIONS = {one.__name__: one for one in (cost, announced, hidden, paused, killed)}
+def budget() -> list[Figure]:
+    """The pacer that holds the budget of a job is killed in the middle and started anew: the job goes on."""
+    back, tokens = [0.0], 100_000
+    with (
+        FakeServer() as server,
+        tempfile.TemporaryDirectory() as folder,
+        pacer(folder) as process,
+        ExitStack() as later,
+    ):
+        scenario = server.scenario(answers=RULES, latency=0.1)
+
+        def killing() -> None:
+            scenario.wait_until(lambda stats: stats.requests >= 150)
+            died = time.monotonic()
+            process.kill()
+            process.wait()
+            later.enter_context(pacer(folder))
+            asked = scenario.stats().requests
+            scenario.wait_until(lambda stats: stats.requests > asked)
+            back[0] = time.monotonic() - died
+
+        os.environ["TEAM_KEY"] = "key"
+        model = smelt.Model("compatible", "fake-1", base_url=scenario.base_url("compatible"), key_env="TEAM_KEY")
+        options: dict[str, Any] = {"batch_size": 5, "concurrency": 16, "wire": "keyed", "ledger": False}
+        job = smelt.Job("About {name}.", {"sector": str}, **options, max_tokens_total=tokens, progress=False)
+        mapper = smelt.Mapper(job, model)
+        killer = threading.Thread(target=killing)
+        killer.start()
+        rows = mapper([{"name": f"company {number}"} for number in range(5_000)])
+        killer.join()
+        found = mapper.metrics()
+    wrong = sum(not str(row["smelt_error"]).startswith(("None", "budget: The job's budget is spent")) for row in rows)
+    used = (found.input_tokens + found.output_tokens) / tokens
+    return [
+        Figure(name="s until it goes on", value=back[0], limit=5.0),
+        Figure(name="rows that failed otherwise than by the spent budget", value=wrong, limit=0),
+        Figure(name="budget used", value=used, limit=0.95, least=True),
+        Figure(name="budget used", value=used, limit=1.0 + 16 * used / found.requests),
+    ]
+
+
+SITUATIONS = {one.__name__: one for one in (cost, announced, hidden, paused, killed, budget)}
 
 
 def main(*names: str) -> None:
