@@ -268,6 +268,7 @@ ABOUT_SEVERAL = {
     "scale/test_duckdb",
     "scale/test_kinds",
     "scale/test_pauses",
+    "scale/test_ray_notebook",
     "ledger/test_accounts",
     "ledger/test_extending",
     "ledger/test_full_disk",

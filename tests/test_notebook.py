@@ -3,7 +3,7 @@
 To run them takes a minute or two of CPU, so the suite only looks at what is saved. `python3 dev.py notebook`
 (`python -m tests.test_notebook`) runs them anew, checks what they show and saves it, as CI does once; `pytest -m
 notebook` saves nothing. `python -m tests.test_notebook ray` takes one of them. The one on Ray is run by
-`tests/scale/test_ray.py`, where Ray is.
+`tests/scale/test_ray_notebook.py`, where Ray is.
 """
 
 from __future__ import annotations

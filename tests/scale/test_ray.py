@@ -29,7 +29,6 @@ from smelt.errors import (
 from smelt.lanes.places import Door, door_of
 from smelt.scale.cluster import PLACE
 from smelt.scale.ray import rows_of_a_block
-from tests import test_notebook as notebooks
 from tests.conftest import MakeScenario
 from tests.fakeserver import FakeServer, Scenario
 from tests.models import RULES, Company
@@ -254,16 +253,6 @@ def new_door(old: Door) -> Door:
             if (found := door_of(PLACE, "", 1.0)) != old:
                 return found
     raise AssertionError("Ray starts no pacer anew.")
-
-
-def test_the_notebook_shows_what_it_is_saved_with(tmp_path: Path) -> None:
-    [saved] = [notebooks.saved(path) for path in notebooks.NOTEBOOKS if path.stem == "ray"]
-    wanted = notebooks.shown(saved)
-
-    ran = notebooks.lasting(notebooks.executed(saved, tmp_path))
-
-    assert notebooks.faults(ran) == []
-    assert notebooks.shown(ran) == wanted
 
 
 def test_what_is_no_dataset_is_refused() -> None:
