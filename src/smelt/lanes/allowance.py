@@ -18,7 +18,7 @@ class Spent(NamedTuple):
     tokens: float
 
 
-_NOTHING = Spent(0.0, 0.0)
+_NOTHING = Spent(0.0, 0.0)  # Of what has no limit, or is not in flight.
 
 
 @dataclass(kw_only=True, eq=False)
