@@ -156,10 +156,11 @@ def pacing(path: Path) -> Iterator[str]:
 
 @contextmanager
 def tapped(place: str, path: Path, heard: bytearray) -> Iterator[str]:
-    """A socket at *path* before that of a pacer at *place*; *heard* gets what its clients say."""
+    """A socket at *path* before that of a pacer at *place*; *heard* has at the end what its clients said."""
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(path))
     server.listen()
+    carriers: list[threading.Thread] = []
 
     def carry(source: socket.socket, target: socket.socket, copy: bytearray) -> None:
         with suppress(OSError), source:
@@ -175,11 +176,15 @@ def tapped(place: str, path: Path, heard: bytearray) -> Iterator[str]:
                 pacer = socket.socket(socket.AF_UNIX)
                 pacer.connect(place)
                 for ends in ((client, pacer, heard), (pacer, client, bytearray())):
-                    threading.Thread(target=carry, args=ends, daemon=True).start()
+                    carriers.append(threading.Thread(target=carry, args=ends, daemon=True))
+                    carriers[-1].start()
 
-    threading.Thread(target=accept, daemon=True).start()
+    accepting = threading.Thread(target=accept, daemon=True)
+    accepting.start()
     try:
         yield str(path)
     finally:
         server.shutdown(socket.SHUT_RDWR)
         server.close()
+        for one in (accepting, *carriers):  # The last words may still be on their way.
+            one.join(HANGING)

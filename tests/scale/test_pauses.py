@@ -94,7 +94,8 @@ def test_the_pacer_hears_which_cancelled_requests_had_been_sent(
 
     lines = [from_json(line) for line in heard.splitlines()]
     ended, cancelled = ([line for line in lines if line[0] == what] for what in ("d", "r"))
-    assert len(ended) + len([one for one in cancelled if one[3]]) == serving.stats().requests
+    told = len(ended) + len([one for one in cancelled if one[3]])
+    assert 0 <= told - serving.stats().requests <= jobs.IN_FLIGHT  # What was on its way may not have arrived.
     assert cancelled
 
 
