@@ -51,8 +51,7 @@ def join(
     A lane outlives the runs, with what it has learnt. A run has a lane of its own in three cases: the provider is not
     asked over a network, so nobody shares its limit; the loop's clock is not the system's, so times cannot be shared;
     or the loop runs inside another loop on this thread, which could not run until this one ends. After a fork, the
-    child process starts with new lanes. If there is a pacer, it keeps the lane, for the runs of
-    all processes.
+    child process starts with new lanes. If there is a pacer, it keeps the lane, for the runs of all processes.
 
     Args:
         provider: The provider to ask.
