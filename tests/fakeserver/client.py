@@ -1,4 +1,4 @@
-"""The handle that tests hold: it starts the server, makes scenarios, reads their counters. No asyncio, no threads."""
+"""The handle that tests hold: it starts the server, makes scenarios, reads their counters. Starts no thread."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import http.client
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -190,6 +191,7 @@ class FakeServer:
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
         self._connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        self._lock = threading.Lock()
         return self
 
     def __exit__(
@@ -217,10 +219,15 @@ class FakeServer:
         return Scenario(self, self.ask("POST", "/_scenarios", config)["id"])
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """One call of the server's own routes."""
-        self._connection.request(method, path, json.dumps(body))
-        response = self._connection.getresponse()
-        reply = json.loads(response.read())
+        """One call of the server's own routes. Several threads of a test may call at a time."""
+        with self._lock:
+            try:
+                self._connection.request(method, path, json.dumps(body))
+                response = self._connection.getresponse()
+                reply = json.loads(response.read())
+            except BaseException:  # Ctrl-C of a test, for one: half a call is left, and the next one begins anew.
+                self._connection.close()
+                raise
         if response.status != 200:
             raise ValueError(reply.get("problem", reply))
         return reply

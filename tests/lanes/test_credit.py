@@ -233,7 +233,7 @@ def test_a_disk_that_takes_nothing_more_leaves_nothing_that_is_too_little(
 ) -> None:
     job = limited(folder)
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, now: float) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:

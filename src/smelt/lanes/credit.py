@@ -93,7 +93,7 @@ class Book:
             if self.clock() >= self._to_tidy:
                 self._to_tidy = self.clock() + _PAUSE
                 self._remove_old(path.parent)
-            _replace(path, to_json({"form": _FORM, "boot": _boot(), **vars(credit)}))
+            _replace(path, to_json({"form": _FORM, "boot": _boot(), **vars(credit)}), self.clock())
         except (OSError, RuntimeError) as problem:
             self._give_up(credit.job, problem)
             return False
@@ -153,7 +153,8 @@ def book_named(pacer: str) -> Book:
     return Book(lambda: cache_folder(environ()) / "pacers", pacer)
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _replace(path: Path, data: bytes, now: float) -> None:
+    """Write *data* as of *now*: the clock of a file system may be another one."""
     new = path.with_suffix(".new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
@@ -161,6 +162,7 @@ def _replace(path: Path, data: bytes) -> None:
         if not _boot():  # Else a power cut makes the file void.
             file.flush()
             os.fsync(file.fileno())
+    os.utime(new, (now, now))
     new.replace(path)
 
 
