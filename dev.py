@@ -8,7 +8,7 @@
     test        the tests, but for those that ask the embedded model; further arguments go to pytest
     model       the tests that ask the embedded model
     hosts       the tests of every host that shares an adapter with another one, and the rest of long tests
-    scale       the tests that run Dask, Ray and DuckDB, and Spark if it is there (SPARK=1 installs it; it needs Java)
+    scale       the tests that run Dask, Ray and DuckDB; with SPARK=1 all of them, and those of Spark, which needs Java
     vllm        the tests that ask a real vLLM, put into a folder of its own first (5.9 GB; TINY_VLLM names it)
     lint        ruff: rules and format; `lint --fix` repairs what it can
     types       mypy --strict, and pyright on the public API
@@ -121,8 +121,9 @@ def vllm(*extra: str) -> None:
 def scale(*extra: str) -> None:
     """Put the engines beside what is there; the next `setup` removes them."""
     setup()
-    sync(groups=ENGINES if os.environ.get("SPARK") else ENGINES[:1])
-    run(PYTHON, "-m", "pytest", "-m", "scale", "tests/scale", *extra)
+    is_all = bool(os.environ.get("SPARK"))
+    sync(groups=ENGINES if is_all else ENGINES[:1])
+    run(PYTHON, "-m", "pytest", "-m", "scale" if is_all else "scale and not whole", "tests/scale", *extra)
 
 
 def lint(*extra: str) -> None:

@@ -134,6 +134,7 @@ def test_rows_and_values_come_back_as_from_transform(cluster: Any) -> None:
         smelt.ray.transform(cluster.from_arrow(names), "About {name}.", EveryKind, model=shown)
 
 
+@pytest.mark.whole
 @settings(usual, max_examples=2, phases=[Phase.generate])
 @given(case=cases(least=2))
 def test_any_frame_comes_back_as_from_transform(cluster: Any, case: Case) -> None:
@@ -180,6 +181,7 @@ def test_a_wrong_key_and_ctrl_c_stop_all_actors(
     jobs.check_interrupted(lambda: smelt.ray.metrics(out), serving, stopped)
 
 
+@pytest.mark.whole
 def test_two_datasets_at_a_time_keep_to_one_limit_and_one_of_them_to_its_budget(
     scenario: MakeScenario, serving: Scenario, cluster: Any
 ) -> None:
@@ -210,6 +212,7 @@ def test_two_datasets_at_a_time_keep_to_one_limit_and_one_of_them_to_its_budget(
     assert (smelt.ray.metrics(whole).failed_rows, spent.failed_rows) == (0, len(part) - part["smelt_error"].null_count)
 
 
+@pytest.mark.whole
 def test_a_job_goes_on_with_the_pacer_that_ray_starts_for_a_killed_one(
     serving: Scenario, cluster: Any, tmp_path: Path
 ) -> None:
