@@ -107,5 +107,5 @@ class JobHeadway:
     def is_new(self, figures: Mapping[str, Any], now: float) -> bool:
         """Whether *figures* say more than the last ones did; they are then the last ones."""
         self._shown_at = now
-        is_new, self._shown = {**figures, "waits": 0.0} != self._shown, {**figures, "waits": 0.0}
-        return is_new
+        before, self._shown = self._shown, {**figures, "waits": 0.0}
+        return self._shown != before

@@ -75,7 +75,6 @@ class SharedRun:
         self._unsent: set[int] = set()  # those that it had not sent when it paused,
         self._lapsed: list[int] = []  # those of them that lost their places,
         self._again: list[int] = []  # and those that queue again when it looks again.
-        self._paused_at = 0.0
         if job is not None:
             job.runs.add(self)
             self.is_halted = job.is_halted(self._loop.time())
@@ -144,7 +143,7 @@ class SharedRun:
         """Show a sign of life; or, to a process that has looked away for long, nothing."""
         if self.waiting or self.bids:
             self.say(".")
-        if self.is_paused and self._loop.time() - self._paused_at >= PAUSE:
+        if self.is_paused and self._loop.time() - self._run.paused_at >= PAUSE:
             self._lapse()
 
     def decided(self, number: int, why: list[Any] | None) -> None:
@@ -263,7 +262,7 @@ class SharedRun:
         """It looks at nothing from now on. What waits must not be admitted, nor hold what others wait for."""
         if self.is_paused:
             raise ValueError("It is paused already.")
-        self.is_paused, self._paused_at = True, self._loop.time()
+        self.is_paused = True
         self.bids.clear()
         self._withdraw()
         for number in waiting:
@@ -297,7 +296,7 @@ class SharedRun:
         self.is_paused = False
         self.say("g", self._lapsed)
         self._run.go_on()
-        is_long = self._loop.time() - self._paused_at > PAUSE
+        is_long = self._loop.time() - self._run.paused_at > PAUSE
         again, self._again, self._lapsed, self._unsent = self._again, [], [], set()
         for number in again:
             if (wanted := self._wanted.get(number)) is not None:

@@ -89,12 +89,13 @@ def _check_keys(frame: DataFrame, mapper: Mapper) -> None:
     """Warn of secrets in the settings of Spark, which hides only those whose names it knows."""
     settings = frame.sparkSession.conf
     hidden = settings.get("spark.redaction.regex", None) or _HIDDEN
-    told = [name for name in secret_variables(mapper.model) if settings.get(f"{_OF_EXECUTORS}{name}", None) is not None]
+    secrets = secret_variables(mapper.model)
+    given = [name for name in secrets if settings.get(f"{_OF_EXECUTORS}{name}", None) is not None]
     with suppress(re.error):  # It is one of Java.
-        told = [name for name in told if not re.search(hidden, f"{_OF_EXECUTORS}{name}")]
+        given = [name for name in given if not re.search(hidden, f"{_OF_EXECUTORS}{name}")]
     where = "Spark shows its settings spark.executorEnv in its event log and its REST API"
     instead = "Set it where executors start instead, or have spark.redaction.regex match its name."
-    warn_of_shown(mapper.model, told, where, instead)
+    warn_of_shown(mapper.model, given, where, instead)
 
 
 def told(schema: StructType, mapper: Mapper, *, is_exact: bool = False) -> StructType:
